@@ -1,0 +1,143 @@
+//! Every bound there is, with its unit in its name.
+//!
+//! [`Limits`] are an actor's own: a manifest's `[limits]` may lower or raise each within the ceiling beside it.
+//! The constants below bound the runtime as a whole.
+
+use std::time::Duration;
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident = $default:expr, at most $ceiling:expr;)*) => {
+        /// The bounds of one actor. All values are whole numbers in the unit their name ends in.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Default for Limits {
+            fn default() -> Self { Self { $($name: $default,)* } }
+        }
+
+        impl Limits {
+            /// The names a manifest may set.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// Every limit with its value, in the order of declaration.
+            pub(crate) fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+
+            /// Sets the limit called `name`; refused above its ceiling, or where there is no such limit.
+            pub(crate) fn set(&mut self, name: &str, value: u64) -> Result<(), LimitRefused> {
+                let (slot, ceiling) = match name {
+                    $(stringify!($name) => (&mut self.$name, $ceiling),)*
+                    _ => return Err(LimitRefused::Unknown),
+                };
+                if value > ceiling { return Err(LimitRefused::AboveCeiling { ceiling }); }
+                *slot = value;
+                Ok(())
+            }
+        }
+    };
+}
+
+/// Why a limit was not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LimitRefused {
+    Unknown,
+    AboveCeiling { ceiling: u64 },
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+limits! {
+    /// Linear memory of one instance, all its memories together.
+    memory_bytes = 64 * MIB, at most 1024 * MIB;
+    /// CPU time of one call; time spent waiting does not count.
+    cpu_ms_per_call = 5_000, at most 600_000;
+    /// How long an actor waits for the answer to a request.
+    request_deadline_ms = 30_000, at most 3_600_000;
+    /// How long a stop lets the running transition go on.
+    stop_grace_ms = 1_000, at most 600_000;
+    /// Deliveries waiting in the mailbox.
+    mailbox_deliveries = 1_024, at most 1_048_576;
+    /// Bytes of parameters waiting in the mailbox.
+    mailbox_bytes = 16 * MIB, at most 1024 * MIB;
+    /// One message, sent or answered.
+    message_bytes = MIB, at most 64 * MIB;
+    /// The state an export returns.
+    state_bytes = 16 * MIB, at most 256 * MIB;
+    /// The body of an HTTP request or response.
+    http_body_bytes = 8 * MIB, at most 256 * MIB;
+    /// Request line and headers of an HTTP request.
+    http_head_bytes = 64 * KIB, at most MIB;
+    /// Connections one listener holds at a time.
+    http_connections = 256, at most 16_384;
+    /// Children alive or listed.
+    children = 16_384, at most 1_048_576;
+    /// One line a guest logs; the rest is cut.
+    log_line_bytes = 4 * KIB, at most 64 * KIB;
+    /// Lines a guest may log within a second; further ones are counted and dropped.
+    log_lines_per_second = 200, at most 100_000;
+}
+
+impl Limits {
+    pub(crate) fn cpu_per_call(&self) -> Duration {
+        Duration::from_millis(self.cpu_ms_per_call)
+    }
+
+    pub(crate) fn request_deadline(&self) -> Duration {
+        Duration::from_millis(self.request_deadline_ms)
+    }
+
+    pub(crate) fn stop_grace(&self) -> Duration {
+        Duration::from_millis(self.stop_grace_ms)
+    }
+}
+
+/// A manifest file.
+pub(crate) const MANIFEST_BYTES: u64 = MIB;
+/// A component file. Python's are near 20 MiB.
+pub(crate) const COMPONENT_BYTES: u64 = 256 * MIB;
+/// Bytes of records that wait for the journal's writer; beyond it, enqueueing blocks.
+pub(crate) const JOURNAL_QUEUE_BYTES: usize = 64 * MIB as usize;
+/// One management frame.
+pub(crate) const FRAME_BYTES: usize = 8 * MIB as usize;
+/// Event data in one pushed frame; more is cut, with its true length beside it.
+pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
+/// Management connections at a time.
+pub(crate) const MANAGEMENT_CONNECTIONS: usize = 1_024;
+/// Subscriptions of one management connection.
+pub(crate) const SUBSCRIPTIONS_PER_CONNECTION: usize = 4_096;
+/// How long a subscriber may leave its socket full before it is dropped.
+pub(crate) const SUBSCRIBER_PATIENCE: Duration = Duration::from_secs(10);
+/// Newest events that a guest is shown of a chain.
+pub(crate) const GUEST_CHAIN_EVENTS: u64 = 1_024;
+/// Bytes of event data that a guest is shown of a chain.
+pub(crate) const GUEST_CHAIN_BYTES: usize = MIB as usize;
+/// State up to this size stands in the event itself; a larger one is named by its SHA-1.
+pub(crate) const INLINE_STATE_BYTES: usize = 4 * KIB as usize;
+/// A state is kept for good once this many events have passed since the last one kept.
+pub(crate) const KEPT_STATE_EVENTS: u64 = 1_000;
+/// Transitions one instance may serve, whatever the manifest says.
+pub(crate) const REUSE_CEILING: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_raised_only_up_to_its_ceiling() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.set("memory_bytes", 128 * MIB), Ok(()));
+        assert_eq!(limits.memory_bytes, 128 * MIB);
+        let refused = limits.set("memory_bytes", 2048 * MIB);
+        assert_eq!(refused, Err(LimitRefused::AboveCeiling { ceiling: 1024 * MIB }));
+        assert_eq!(limits.set("memory_byte", 1), Err(LimitRefused::Unknown));
+    }
+
+    #[test]
+    fn every_default_lies_within_its_ceiling() {
+        for (name, value) in Limits::default().entries() {
+            assert_eq!(Limits::default().set(name, value), Ok(()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What every layer needs and that knows of none: identities, the clock, the bounds, threads.
+
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod thread;

@@ -1,0 +1,88 @@
+//! The one place where threads are started: each has a name, and none dies unheard.
+//!
+//! A thread's panic is caught, logged with the thread's name, and handed to whoever joins it.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle as StdJoinHandle};
+
+/// Linux keeps 15 bytes of a thread's name.
+pub(crate) const NAME_BYTES: usize = 15;
+
+/// Enough for code that runs no guest.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// A running thread; `join` it.
+#[derive(Debug)]
+#[must_use = "a thread that nobody joins can outlive what it uses"]
+pub(crate) struct JoinHandle(StdJoinHandle<Result<(), ThreadPanicked>>);
+
+/// The thread ended by a panic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("thread {name} panicked: {message}")]
+pub(crate) struct ThreadPanicked {
+    pub(crate) name: String,
+    pub(crate) message: String,
+}
+
+impl JoinHandle {
+    /// Waits for the end of the thread.
+    pub(crate) fn join(self) -> Result<(), ThreadPanicked> {
+        self.0.join().expect("the body catches its panics")
+    }
+}
+
+/// Starts a thread called `name`, cut to [`NAME_BYTES`]. Fails where the system has no thread left to give.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
+    spawn_sized(name, STACK_BYTES, body)
+}
+
+/// Like [`spawn`], with a stack of `stack_bytes`.
+pub(crate) fn spawn_sized(
+    name: &str,
+    stack_bytes: usize,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle> {
+    let name = short(name);
+    let thread = Builder::new().name(name.clone()).stack_size(stack_bytes);
+    let body = move || {
+        catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
+            let message = panic_message(&*panic);
+            log::error!("thread {name} panicked: {message}");
+            ThreadPanicked { name, message }
+        })
+    };
+    thread.spawn(body).map(JoinHandle)
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// The longest prefix of `name` that fits, cut between characters; a NUL would end the name early, so it goes.
+fn short(name: &str) -> String {
+    let mut cut = name.replace('\0', "");
+    cut.truncate(cut.floor_char_boundary(NAME_BYTES));
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_reaches_whoever_joins_the_thread() {
+        let thread = spawn("doomed", || panic!("on purpose")).expect("a thread");
+        let panicked = thread.join().expect_err("the body panicked");
+        assert_eq!((panicked.name.as_str(), panicked.message.as_str()), ("doomed", "on purpose"));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        assert_eq!(short("a-äääääääääää"), "a-ääääää");
+        assert_eq!(short("journal"), "journal");
+    }
+}

@@ -1,0 +1,425 @@
+//! What each kind of event carries: one struct a kind, and its CBOR.
+//!
+//! Parameters and results stay encoded here (`Vec<u8>` holding one CBOR item): only the export or host function they
+//! belong to knows their type. The layout is specified in `docs/chain-format.md`.
+
+use std::fmt;
+
+use super::cbor::{Cbor, CborError, Value, Writer, list, record};
+use super::hash::{ComponentDigest, EventHash, sha1};
+use super::state_chain::Link;
+use crate::base::id::{ActorId, Incarnation};
+use crate::base::limits::INLINE_STATE_BYTES;
+
+/// One encoded CBOR item, passed on as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Encoded(pub(crate) Vec<u8>);
+
+impl Cbor for Encoded {
+    fn write(&self, to: &mut Writer) {
+        to.encoded(&self.0);
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        Ok(Self(value.to_bytes()))
+    }
+}
+
+/// A state as an event names it: in full up to [`INLINE_STATE_BYTES`], by length and SHA-1 above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NamedState {
+    None,
+    Inline(Vec<u8>),
+    Digest { len: u64, sha1: [u8; 20] },
+}
+
+impl NamedState {
+    pub(crate) fn of(state: Option<&[u8]>) -> Self {
+        match state {
+            None => Self::None,
+            Some(bytes) if bytes.len() <= INLINE_STATE_BYTES => Self::Inline(bytes.to_vec()),
+            Some(bytes) => Self::Digest { len: bytes.len() as u64, sha1: sha1(bytes) },
+        }
+    }
+}
+
+impl Cbor for NamedState {
+    fn write(&self, to: &mut Writer) {
+        match self {
+            Self::None => to.null(),
+            Self::Inline(bytes) => to.bytes(bytes),
+            Self::Digest { len, sha1 } => to.map(2).key("len").uint(*len).key("sha1").bytes(sha1),
+        };
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        match value {
+            Value::Null => Ok(Self::None),
+            Value::Bytes(bytes) => Ok(Self::Inline(bytes)),
+            value => {
+                let mut fields = value.into_fields()?;
+                Ok(Self::Digest { len: fields.read("len")?, sha1: fixed(fields.read("sha1")?)? })
+            }
+        }
+    }
+}
+
+/// The state a `return` speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StateAfter {
+    Unchanged,
+    Now(NamedState),
+}
+
+impl Cbor for StateAfter {
+    fn write(&self, to: &mut Writer) {
+        match self {
+            Self::Unchanged => {
+                to.text("unchanged");
+            }
+            Self::Now(state) => state.write(to),
+        }
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        match value {
+            Value::Text(word) if word == "unchanged" => Ok(Self::Unchanged),
+            value => NamedState::read(value).map(Self::Now),
+        }
+    }
+}
+
+/// An enum that travels as one of a closed set of words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// The word that stands for it in events and on the wire.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The value `word` stands for.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl Cbor for $name {
+            fn write(&self, to: &mut Writer) {
+                to.text(self.word());
+            }
+
+            fn read(value: Value) -> Result<Self, CborError> {
+                let word = String::read(value)?;
+                Self::parse(&word).ok_or(CborError::Mismatch("another word", concat!("one of ", $($word, " "),+)))
+            }
+        }
+    };
+}
+
+words! {
+    /// Why an incarnation began.
+    StartReason {
+        /// A new actor.
+        Spawn = "spawn",
+        /// After a stop or a failure.
+        Restart = "restart",
+        /// The runtime was started again.
+        Recovery = "recovery",
+        /// A new actor from a past state of another.
+        Fork = "fork",
+    }
+}
+
+words! {
+    /// Where a call came from.
+    Caller {
+        /// The runtime itself: `init`, and lifecycle notices.
+        Runtime = "runtime",
+        /// Another actor; the cause says which.
+        Actor = "actor",
+        /// The management server, for a person or a tool.
+        Management = "management",
+        /// The HTTP listener.
+        Http = "http",
+    }
+}
+
+words! {
+    /// Why an incarnation ended itself.
+    FailureReason {
+        /// The guest trapped.
+        Trap = "trap",
+        /// The guest went beyond one of its limits.
+        Limit = "limit",
+        /// The guest used up the CPU time of one call.
+        Deadline = "deadline",
+        /// The runtime panicked while it ran the guest: a defect of ours.
+        Panic = "panic",
+        /// `init` answered with an error, or a listener could not be started.
+        Init = "init",
+        /// The process ended while the guest ran.
+        Interrupted = "interrupted",
+        /// Its children failed more often than its restart limit allows.
+        Restarts = "restarts",
+    }
+}
+
+words! {
+    /// Who asked for a stop.
+    StoppedBy {
+        /// A person or a tool, through the management server or the library.
+        Operator = "operator",
+        /// An ancestor; the cause says which.
+        Parent = "parent",
+        /// The supervisor, because the parent ended or a sibling failed.
+        Supervisor = "supervisor",
+    }
+}
+
+record!(Link { "hash": hash, "actor": actor, "sequence": sequence });
+list!(Option<Link>);
+
+impl Cbor for EventHash {
+    fn write(&self, to: &mut Writer) {
+        to.bytes(&self.0);
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        fixed(Vec::read(value)?).map(Self)
+    }
+}
+
+impl Cbor for ComponentDigest {
+    fn write(&self, to: &mut Writer) {
+        to.bytes(&self.0);
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        fixed(Vec::read(value)?).map(Self)
+    }
+}
+
+impl Cbor for ActorId {
+    fn write(&self, to: &mut Writer) {
+        to.text(&self.to_string());
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        String::read(value)?.parse().map_err(|_| CborError::Mismatch("other text", "an actor id"))
+    }
+}
+
+impl Cbor for Incarnation {
+    fn write(&self, to: &mut Writer) {
+        to.uint(self.0);
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        u64::read(value).map(Self)
+    }
+}
+
+fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], CborError> {
+    bytes.try_into().map_err(|_| CborError::Mismatch("bytes of another length", "a digest"))
+}
+
+/// The limits in force, by name, in the map's canonical order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedLimits(pub(crate) Vec<(String, u64)>);
+
+impl NamedLimits {
+    pub(crate) fn of(entries: Vec<(&'static str, u64)>) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        entries.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+        Self(entries)
+    }
+}
+
+impl Cbor for NamedLimits {
+    fn write(&self, to: &mut Writer) {
+        to.map(self.0.len());
+        for (name, value) in &self.0 {
+            to.key(name).uint(*value);
+        }
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        match value {
+            Value::Map(entries) => {
+                entries.into_iter().map(|(name, value)| Ok((name, u64::read(value)?))).collect::<Result<_, _>>().map(Self)
+            }
+            other => Err(other.mismatch("a map")),
+        }
+    }
+}
+
+/// `started`: everything an incarnation begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) id: ActorId,
+    pub(crate) name: String,
+    pub(crate) state: NamedState,
+    pub(crate) limits: NamedLimits,
+    pub(crate) parent: Option<ActorId>,
+    pub(crate) reason: StartReason,
+    /// Whether the open transition before this event goes on after it.
+    pub(crate) resumes: bool,
+    /// The manifest's text, as it was read.
+    pub(crate) manifest: String,
+    pub(crate) component: ComponentDigest,
+    pub(crate) incarnation: Incarnation,
+}
+
+record!(Started {
+    "id": id,
+    "name": name,
+    "state": state,
+    "limits": limits,
+    "parent": parent,
+    "reason": reason,
+    "resumes": resumes,
+    "manifest": manifest,
+    "component": component,
+    "incarnation": incarnation,
+});
+
+/// `call`: what the guest is about to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) cause: Option<Link>,
+    /// Whether a new instance was made for it.
+    pub(crate) fresh: bool,
+    pub(crate) caller: Caller,
+    pub(crate) params: Encoded,
+}
+
+record!(Call { "cause": cause, "fresh": fresh, "caller": caller, "params": params });
+
+/// `intent`: a host call that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Intent {
+    pub(crate) params: Encoded,
+}
+
+record!(Intent { "params": params });
+
+/// `host-call`: a host call and its answer. The parameters are left out where an intent has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostCall {
+    /// The event of another actor that the result came from.
+    pub(crate) answer: Option<Link>,
+    pub(crate) params: Option<Encoded>,
+    pub(crate) result: Encoded,
+}
+
+impl Cbor for HostCall {
+    fn write(&self, to: &mut Writer) {
+        to.map(if self.params.is_some() { 3 } else { 2 }).key("answer").item(&self.answer);
+        if let Some(params) = &self.params {
+            to.key("params").item(params);
+        }
+        to.key("result").item(&self.result);
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        let mut fields = value.into_fields()?;
+        let params = fields.take_if_there("params").map(Encoded::read).transpose()?;
+        Ok(Self { answer: fields.read("answer")?, params, result: fields.read("result")? })
+    }
+}
+
+/// `return`: the export's result, and the state from here on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Return {
+    pub(crate) state: StateAfter,
+    pub(crate) result: Encoded,
+}
+
+record!(Return { "state": state, "result": result });
+
+/// `refused`: the export's own error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) message: String,
+}
+
+record!(Refused { "message": message });
+
+/// `failed`: how the incarnation ended itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) detail: String,
+    pub(crate) reason: FailureReason,
+    /// The causes of the deliveries that were waiting and are lost; none for one that no actor sent.
+    pub(crate) dropped: Vec<Option<Link>>,
+}
+
+record!(Failed { "detail": detail, "reason": reason, "dropped": dropped });
+
+/// `stopped`: who ended the incarnation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped {
+    pub(crate) by: StoppedBy,
+    pub(crate) cause: Option<Link>,
+    pub(crate) dropped: Vec<Option<Link>>,
+}
+
+record!(Stopped { "by": by, "cause": cause, "dropped": dropped });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        Link { actor: ActorId::random(), sequence: 4, hash: EventHash([9; 20]) }
+    }
+
+    /// Writing asserts (in tests) that the keys stand in canonical order.
+    fn survives<T: Cbor + PartialEq + std::fmt::Debug>(item: &T) {
+        assert_eq!(&T::from_cbor(&item.to_cbor()).expect("what was written"), item);
+    }
+
+    #[test]
+    fn every_kind_of_data_is_read_back_as_it_was_written() {
+        let nothing = Encoded(().to_cbor());
+        survives(&Started {
+            id: ActorId::random(),
+            name: "counter".into(),
+            state: NamedState::of(Some(&[1; INLINE_STATE_BYTES + 1])),
+            limits: NamedLimits::of(crate::base::limits::Limits::default().entries()),
+            parent: Some(ActorId::random()),
+            reason: StartReason::Spawn,
+            resumes: false,
+            manifest: "name = \"counter\"".into(),
+            component: ComponentDigest([3; 32]),
+            incarnation: Incarnation::FIRST,
+        });
+        survives(&Call { cause: Some(link()), fresh: true, caller: Caller::Actor, params: nothing.clone() });
+        survives(&Intent { params: nothing.clone() });
+        survives(&HostCall { answer: None, params: Some(nothing.clone()), result: nothing.clone() });
+        survives(&HostCall { answer: Some(link()), params: None, result: nothing.clone() });
+        for state in [StateAfter::Unchanged, StateAfter::Now(NamedState::None), StateAfter::Now(NamedState::of(Some(b"x")))] {
+            survives(&Return { state, result: nothing.clone() });
+        }
+        survives(&Refused { message: "no".into() });
+        survives(&Failed { detail: "unreachable".into(), reason: FailureReason::Trap, dropped: vec![None, Some(link())] });
+        survives(&Stopped { by: StoppedBy::Parent, cause: Some(link()), dropped: vec![] });
+    }
+
+    #[test]
+    fn a_state_of_4_kib_stands_in_the_event_and_a_larger_one_is_named() {
+        assert!(matches!(NamedState::of(Some(&[0; 4096])), NamedState::Inline(_)));
+        assert!(matches!(NamedState::of(Some(&[0; 4097])), NamedState::Digest { len: 4097, .. }));
+    }
+}

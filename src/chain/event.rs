@@ -1,0 +1,140 @@
+//! One link of the chain, and the closed set of what it can say.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::hash::EventHash;
+
+/// One link of an actor's chain. The hash covers every other field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEvent {
+    /// Position in the chain, from 0.
+    pub sequence: u64,
+    /// SHA-1 over all that follows, as `docs/chain-format.md` says.
+    pub hash: EventHash,
+    /// The hash of the event before; none at sequence 0.
+    pub parent_hash: Option<EventHash>,
+    /// The kind, and for boundary kinds the function: see [`EventType`].
+    pub event_type: Cow<'static, str>,
+    /// Deterministic CBOR, a map with text keys.
+    pub data: Vec<u8>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: u64,
+}
+
+impl ChainEvent {
+    /// What kind of event this is, or `None` where the type is not one of the specified kinds.
+    pub fn kind(&self) -> Option<EventKind> {
+        EventType::parse(&self.event_type).map(|event_type| event_type.kind)
+    }
+
+    /// The function of a boundary event; empty for the others.
+    pub(crate) fn function(&self) -> &str {
+        self.event_type.split_once(' ').map_or("", |(_, function)| function)
+    }
+}
+
+/// What happened. There are no other kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// An incarnation begins.
+    Started,
+    /// The guest is about to run an export.
+    Call,
+    /// A host call whose effect others will see is about to be made.
+    Intent,
+    /// A host call was answered.
+    HostCall,
+    /// The export returned, with a new state.
+    Return,
+    /// The export returned an error; the state stays as it was.
+    Refused,
+    /// The incarnation ended itself.
+    Failed,
+    /// The incarnation was ended.
+    Stopped,
+}
+
+impl EventKind {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Started,
+        Self::Call,
+        Self::Intent,
+        Self::HostCall,
+        Self::Return,
+        Self::Refused,
+        Self::Failed,
+        Self::Stopped,
+    ];
+
+    /// The word it begins an event type with.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Call => "call",
+            Self::Intent => "intent",
+            Self::HostCall => "host-call",
+            Self::Return => "return",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether a function is named behind the word.
+    const fn names_a_function(self) -> bool {
+        match self {
+            Self::Call | Self::Intent | Self::HostCall | Self::Return | Self::Refused => true,
+            Self::Started | Self::Failed | Self::Stopped => false,
+        }
+    }
+}
+
+/// An event type taken apart: `call ntwk:theater/actor.init` is a [`EventKind::Call`] of `ntwk:theater/actor.init`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType<'a> {
+    /// The kind.
+    pub kind: EventKind,
+    /// The function of a boundary kind, as `package/interface.function`.
+    pub function: Option<&'a str>,
+}
+
+impl<'a> EventType<'a> {
+    /// Parses the text form; `None` for anything that is not one of the specified kinds.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (word, function) = match text.split_once(' ') {
+            Some((word, function)) => (word, Some(function)),
+            None => (text, None),
+        };
+        let kind = EventKind::ALL.into_iter().find(|kind| kind.word() == word)?;
+        let fits = match function {
+            Some(function) => kind.names_a_function() && !function.is_empty() && !function.contains(' '),
+            None => !kind.names_a_function(),
+        };
+        fits.then_some(Self { kind, function })
+    }
+}
+
+impl fmt::Display for EventType<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.function {
+            Some(function) => write!(f, "{} {function}", self.kind.word()),
+            None => f.write_str(self.kind.word()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_type_is_a_kind_and_for_boundary_kinds_a_function() {
+        let call = EventType::parse("call ntwk:theater/actor.init").expect("a call");
+        assert_eq!((call.kind, call.function), (EventKind::Call, Some("ntwk:theater/actor.init")));
+        assert_eq!(call.to_string(), "call ntwk:theater/actor.init");
+        for wrong in ["", "call", "call ", "started x", "call a b", "Call x", "calls x", "paused"] {
+            assert_eq!(EventType::parse(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The hash chain: what an event is, how it is hashed, how a chain grows, how it is verified, how it travels.
+//!
+//! The formats are specified in `docs/chain-format.md`. Nothing here knows of wasm, threads or SQL.
+
+pub(crate) mod cbor;
+pub(crate) mod data;
+mod event;
+mod file;
+mod hash;
+mod state_chain;
+
+pub use event::{ChainEvent, EventKind, EventType};
+pub use file::{ChainFileError, Component, UnverifiedChain, VerifiedChain};
+pub(crate) use file::{ChainFileWriter, Header};
+pub(crate) use hash::{ComponentDigest, sha1};
+pub use hash::EventHash;
+pub(crate) use state_chain::{Head, StateChain};
+pub use state_chain::{ChainBroken, Link};

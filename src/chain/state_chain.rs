@@ -1,0 +1,193 @@
+//! A chain that grows, and what it means for one to hold together.
+//!
+//! In memory a chain is its head; the events behind it are in the journal.
+
+use super::event::{ChainEvent, EventType};
+use super::hash::EventHash;
+use crate::base::id::ActorId;
+
+/// Names one event of one actor, across chains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Whose chain.
+    pub actor: ActorId,
+    /// Which event.
+    pub sequence: u64,
+    /// Its hash, and so everything before it.
+    pub hash: EventHash,
+}
+
+/// The last event of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) sequence: u64,
+    pub(crate) hash: EventHash,
+}
+
+/// One actor's chain, as its owner extends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StateChain {
+    actor: ActorId,
+    head: Option<Head>,
+}
+
+impl StateChain {
+    /// The empty chain of a new actor.
+    pub(crate) fn new(actor: ActorId) -> Self {
+        Self { actor, head: None }
+    }
+
+    /// A chain that goes on behind `head`, which the caller has from a journal it trusts or from events it verified.
+    pub(crate) fn behind(actor: ActorId, head: Head) -> Self {
+        Self { actor, head: Some(head) }
+    }
+
+    pub(crate) fn actor(&self) -> ActorId {
+        self.actor
+    }
+
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.head
+    }
+
+    /// The sequence the next event will have.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.head.map_or(0, |head| head.sequence + 1)
+    }
+
+    /// Names the last event.
+    pub(crate) fn head_link(&self) -> Option<Link> {
+        self.head.map(|Head { sequence, hash }| Link { actor: self.actor, sequence, hash })
+    }
+
+    /// Adds an event behind the head.
+    pub(crate) fn append(
+        &mut self,
+        event_type: impl Into<std::borrow::Cow<'static, str>>,
+        data: Vec<u8>,
+        timestamp: u64,
+    ) -> ChainEvent {
+        let mut event = ChainEvent {
+            sequence: self.next_sequence(),
+            hash: EventHash([0; 20]),
+            parent_hash: self.head.map(|head| head.hash),
+            event_type: event_type.into(),
+            data,
+            timestamp,
+        };
+        event.hash = EventHash::of(&event);
+        self.head = Some(Head { sequence: event.sequence, hash: event.hash });
+        event
+    }
+}
+
+/// Where and how a chain does not hold together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ChainBroken {
+    #[error("event {expected} is missing: event {found} stands in its place")]
+    Gap { expected: u64, found: u64 },
+    #[error("event {sequence}: its parent is {found}, but event {} hashes to {expected}", sequence - 1)]
+    WrongParent { sequence: u64, found: EventHash, expected: EventHash },
+    #[error("event {sequence}: it names no parent, but it is not the first")]
+    NoParent { sequence: u64 },
+    #[error("event 0: it names the parent {found}, but it is the first")]
+    FirstHasParent { found: EventHash },
+    #[error("event {sequence}: its hash is {found}, but its contents hash to {expected}")]
+    WrongHash { sequence: u64, found: EventHash, expected: EventHash },
+    #[error("event {sequence}: its contents were built to collide under SHA-1")]
+    Collision { sequence: u64 },
+    #[error("event {sequence}: \"{found}\" is not an event type")]
+    UnknownType { sequence: u64, found: String },
+    #[error("event 0 is of type \"{found}\", but a chain begins with \"started\"")]
+    NotStarted { found: String },
+}
+
+/// Checks that `event` follows `before`, and that its hash covers what it says.
+pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<Head, ChainBroken> {
+    let sequence = event.sequence;
+    let expected = before.map_or(0, |head| head.sequence + 1);
+    if sequence != expected {
+        return Err(ChainBroken::Gap { expected, found: sequence });
+    }
+    if EventType::parse(&event.event_type).is_none() {
+        return Err(ChainBroken::UnknownType { sequence, found: event.event_type.to_string() });
+    }
+    match (before, event.parent_hash) {
+        (None, None) if event.event_type != "started" => {
+            return Err(ChainBroken::NotStarted { found: event.event_type.to_string() });
+        }
+        (None, None) => {}
+        (None, Some(found)) => return Err(ChainBroken::FirstHasParent { found }),
+        (Some(_), None) => return Err(ChainBroken::NoParent { sequence }),
+        (Some(head), Some(found)) if head.hash != found => {
+            return Err(ChainBroken::WrongParent { sequence, found, expected: head.hash });
+        }
+        (Some(_), Some(_)) => {}
+    }
+    match EventHash::of_checked(event) {
+        None => Err(ChainBroken::Collision { sequence }),
+        Some(hash) if hash != event.hash => {
+            Err(ChainBroken::WrongHash { sequence, found: event.hash, expected: hash })
+        }
+        Some(hash) => Ok(Head { sequence, hash }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_events() -> Vec<ChainEvent> {
+        let mut chain = StateChain::new(ActorId::random());
+        ["started", "call ntwk:theater/actor.init", "return ntwk:theater/actor.init"]
+            .into_iter()
+            .map(|event_type| chain.append(event_type, vec![0xa0], 1_000))
+            .collect()
+    }
+
+    fn check(events: &[ChainEvent]) -> Result<(), ChainBroken> {
+        events.iter().try_fold(None, |head: Option<Head>, event| check_link(head.as_ref(), event).map(Some)).map(|_| ())
+    }
+
+    #[test]
+    fn an_untouched_chain_holds_together() {
+        assert_eq!(check(&three_events()), Ok(()));
+    }
+
+    #[test]
+    fn every_altered_field_shows_at_the_event_that_was_altered() {
+        let alterations: [fn(&mut ChainEvent); 5] = [
+            |event| event.hash.0[0] ^= 1,
+            |event| event.parent_hash.as_mut().expect("not the first").0[19] ^= 1,
+            |event| event.event_type = "call ntwk:theater/actor.exit".into(),
+            |event| event.data.push(0),
+            |event| event.timestamp += 1,
+        ];
+        for alter in alterations {
+            let mut events = three_events();
+            alter(&mut events[1]);
+            let broken = check(&events).expect_err("an altered event");
+            assert!(broken.to_string().starts_with("event 1: "), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_dropped_doubled_or_swapped_event_shows() {
+        let events = three_events();
+        let dropped = [events[0].clone(), events[2].clone()];
+        assert_eq!(check(&dropped), Err(ChainBroken::Gap { expected: 1, found: 2 }));
+        let doubled = [events[0].clone(), events[1].clone(), events[1].clone()];
+        assert_eq!(check(&doubled), Err(ChainBroken::Gap { expected: 2, found: 1 }));
+        let swapped = [events[0].clone(), events[2].clone(), events[1].clone()];
+        assert_eq!(check(&swapped), Err(ChainBroken::Gap { expected: 1, found: 2 }));
+        assert!(matches!(check(&events[1..]), Err(ChainBroken::Gap { expected: 0, found: 1 })));
+    }
+
+    #[test]
+    fn a_chain_begins_with_started() {
+        let mut chain = StateChain::new(ActorId::random());
+        let event = chain.append("stopped", vec![0xa0], 0);
+        assert_eq!(check(&[event]), Err(ChainBroken::NotStarted { found: "stopped".into() }));
+    }
+}
