@@ -1,3 +1,4 @@
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 mod base;
 mod chain;
+mod journal;

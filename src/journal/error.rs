@@ -1,0 +1,57 @@
+//! What can be wrong with a journal, said so that a person knows what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a journal could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum JournalError {
+    #[error("cannot use the data directory {}: {error}", path.display())]
+    Directory { path: PathBuf, error: io::Error },
+    #[error(
+        "the data directory {} is in use by another runtime (process {holder}); stop that one, or give this one another directory with --data-dir",
+        path.display()
+    )]
+    InUse { path: PathBuf, holder: String },
+    #[error("there is no journal in {}; name the directory that `theater run` used with --data-dir", path.display())]
+    Absent { path: PathBuf },
+    #[error("the journal in {} has format version {found}; this program knows version {known}: use the program that wrote it, or a newer one", path.display())]
+    Version { path: PathBuf, found: String, known: u32 },
+    #[error("{} is not a journal of Theater", path.display())]
+    NotAJournal { path: PathBuf },
+    #[error(
+        "the journal in {} ends at position {found}, but {promised} was acknowledged before: {} events are lost. Restore the directory from a backup; nothing was changed",
+        path.display(), promised - found
+    )]
+    Behind { path: PathBuf, found: u64, promised: u64 },
+    #[error("the journal in {} disagrees with its mark at position {position}: its events were altered. Restore the directory from a backup; nothing was changed", path.display())]
+    Altered { path: PathBuf, position: u64 },
+    #[error("the journal in {} has no readable mark ({why}), so that nobody can say whether it is complete. Restore {} from a backup; nothing was changed", path.display(), path.join("journal.mark").display())]
+    Mark { path: PathBuf, why: String },
+    #[error("cannot read the journal in {}: {error}", path.display())]
+    Read { path: PathBuf, error: rusqlite::Error },
+    #[error("the journal in {} is damaged: {why}", path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("cannot write the journal: {0}; nothing more is acknowledged")]
+    Write(#[source] rusqlite::Error),
+    #[error("cannot write the journal's mark: {0}; nothing more is acknowledged")]
+    WriteMark(#[source] io::Error),
+    #[error("cannot start the journal's thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl JournalError {
+    pub(super) fn read(path: &Path, error: rusqlite::Error) -> Self {
+        Self::Read { path: path.to_owned(), error }
+    }
+
+    pub(super) fn directory(path: &Path, error: io::Error) -> Self {
+        Self::Directory { path: path.to_owned(), error }
+    }
+}
+
+/// The journal's writer has ended: it failed, or the runtime is shutting down. Nothing was enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal takes no more records")]
+pub(crate) struct JournalDown;

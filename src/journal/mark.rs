@@ -1,0 +1,160 @@
+//! The mark: a side file that says how far the journal had come when something was last acknowledged.
+//!
+//! SQLite takes a damaged frame of its write-ahead log for the log's end, and what followed is gone without a word. The
+//! mark tells: it is written after each commit and before anything is released, so a journal that ends before its mark
+//! has lost what was acknowledged. It need not be synced: a mark that is too old only promises less.
+//!
+//! Two slots are written in turn, each one line of text with its own checksum, so that a torn write leaves the other.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use sha1::{Digest, Sha1};
+
+use super::Durability;
+
+const SLOT_BYTES: usize = 256;
+
+/// A place in the journal, and a digest over the hashes of all events up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tip {
+    pub(super) position: u64,
+    pub(super) digest: [u8; 20],
+}
+
+impl Tip {
+    pub(super) const EMPTY: Self = Self { position: 0, digest: [0; 20] };
+
+    /// The place behind one more event.
+    pub(super) fn push(&mut self, hash: &[u8; 20]) {
+        let mut hasher = Sha1::new();
+        hasher.update(self.digest);
+        hasher.update(hash);
+        self.digest = hasher.finalize().into();
+        self.position += 1;
+    }
+}
+
+/// What a mark said when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) tip: Tip,
+    pub(super) durability: Durability,
+    /// Names the boot of the machine under which it was written.
+    pub(super) boot: String,
+}
+
+/// The open mark file.
+pub(super) struct MarkFile {
+    file: File,
+    next_slot: u64,
+    durability: Durability,
+    boot: String,
+}
+
+impl MarkFile {
+    /// Opens the mark in `dir`. `Ok(None)` where there is no file; an error text where there is one that says nothing.
+    pub(super) fn read(dir: &Path) -> io::Result<Option<Result<Marked, String>>> {
+        let bytes = match std::fs::read(dir.join("journal.mark")) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let newest = bytes.chunks(SLOT_BYTES).filter_map(parse).max_by_key(|marked| marked.tip.position);
+        Ok(Some(newest.ok_or_else(|| "neither of its two lines is intact".to_owned())))
+    }
+
+    /// Opens the mark in `dir` for writing and writes `tip` into both slots.
+    pub(super) fn begin(dir: &Path, tip: &Tip, durability: Durability) -> io::Result<Self> {
+        let path = dir.join("journal.mark");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let mut mark = Self { file, next_slot: 0, durability, boot: boot_id() };
+        mark.write(tip)?;
+        mark.write(tip)?;
+        mark.file.sync_all()?;
+        Ok(mark)
+    }
+
+    pub(super) fn write(&mut self, tip: &Tip) -> io::Result<()> {
+        let text = render(&Marked { tip: *tip, durability: self.durability, boot: self.boot.clone() });
+        self.file.write_all_at(&text, self.next_slot * SLOT_BYTES as u64)?;
+        self.next_slot ^= 1;
+        Ok(())
+    }
+}
+
+/// Names this boot of the machine. Where the system does not tell, every boot looks the same, which refuses more.
+pub(super) fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let text: String = text.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
+    if text.is_empty() { "unknown".to_owned() } else { text }
+}
+
+fn render(marked: &Marked) -> Vec<u8> {
+    let Marked { tip, durability, boot } = marked;
+    let (position, digest) = (tip.position, hex::encode(tip.digest));
+    let body = format!("theater-mark 1 {position} {digest} {} {boot}", durability.word());
+    let mut line = format!("{body} {}", checksum(&body)).into_bytes();
+    debug_assert!(line.len() < SLOT_BYTES, "a mark fits its slot");
+    line.resize(SLOT_BYTES - 1, b' ');
+    line.push(b'\n');
+    line
+}
+
+fn parse(slot: &[u8]) -> Option<Marked> {
+    let line = std::str::from_utf8(slot).ok()?.trim_end();
+    let (body, sum) = line.rsplit_once(' ')?;
+    let mut words = body.split(' ');
+    if checksum(body) != sum || words.next()? != "theater-mark" || words.next()? != "1" {
+        return None;
+    }
+    let position = words.next()?.parse().ok()?;
+    let mut digest = [0; 20];
+    hex::decode_to_slice(words.next()?, &mut digest).ok()?;
+    let durability = Durability::parse(words.next()?)?;
+    Some(Marked { tip: Tip { position, digest }, durability, boot: words.next()?.to_owned() })
+}
+
+fn checksum(body: &str) -> String {
+    hex::encode(Sha1::digest(body.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(dir: &Path) -> Result<Marked, String> {
+        MarkFile::read(dir).expect("a readable directory").expect("a mark")
+    }
+
+    #[test]
+    fn the_newest_intact_slot_counts() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut tip = Tip::EMPTY;
+        let mut mark = MarkFile::begin(dir.path(), &tip, Durability::Commit).expect("a mark");
+        tip.push(&[1; 20]);
+        mark.write(&tip).expect("written");
+        let older = tip;
+        tip.push(&[2; 20]);
+        mark.write(&tip).expect("written");
+        assert_eq!(read(dir.path()).map(|marked| marked.tip), Ok(tip));
+
+        let path = dir.path().join("journal.mark");
+        let mut bytes = std::fs::read(&path).expect("the mark");
+        bytes[SLOT_BYTES + 20] ^= 1; // the second slot, written last, is torn
+        std::fs::write(&path, &bytes).expect("written");
+        assert_eq!(read(dir.path()).map(|marked| marked.tip), Ok(older));
+
+        bytes[20] ^= 1;
+        std::fs::write(&path, &bytes).expect("written");
+        assert!(read(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_missing_mark_is_told_from_a_damaged_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(MarkFile::read(dir.path()).expect("a readable directory").is_none());
+    }
+}

@@ -1,0 +1,182 @@
+//! Reads what is committed. Readers do not hold up the writer, nor each other.
+
+use crossbeam_channel::Sender;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::record::ActorKey;
+use super::writer::NEWEST_SLOT;
+use crate::base::id::{ActorId, Incarnation};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head};
+
+/// One actor as the journal knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct ActorRow {
+    pub(crate) actor: ActorKey,
+    pub(crate) name: String,
+    pub(crate) parent: Option<ActorId>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) component: ComponentDigest,
+    pub(crate) manifest: String,
+    pub(crate) manifest_path: String,
+    /// Whether it is to be resumed.
+    pub(crate) alive: bool,
+}
+
+/// A stretch of one chain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EventPage {
+    pub(crate) events: Vec<ChainEvent>,
+}
+
+/// A connection for reading; dropping it puts it back where it came from.
+pub(crate) struct JournalReader {
+    connection: Option<Connection>,
+    back: Option<Sender<Connection>>,
+}
+
+impl Drop for JournalReader {
+    fn drop(&mut self) {
+        if let (Some(connection), Some(back)) = (self.connection.take(), self.back.take()) {
+            // A full pool closes it.
+            let _ = back.try_send(connection);
+        }
+    }
+}
+
+type Result<T> = rusqlite::Result<T>;
+
+impl JournalReader {
+    pub(super) fn new(connection: Connection, back: Option<Sender<Connection>>) -> Self {
+        Self { connection: Some(connection), back }
+    }
+
+    fn rows(&self) -> &Connection {
+        self.connection.as_ref().expect("taken only by drop")
+    }
+
+    /// Every actor, in the order in which they were first started.
+    pub(crate) fn actors(&self) -> Result<Vec<ActorRow>> {
+        let mut select = self.rows().prepare_cached(
+            "SELECT actor, id, name, parent, incarnation, component, manifest, manifest_path, alive
+             FROM actors ORDER BY actor",
+        )?;
+        select.query_map([], actor_row)?.collect()
+    }
+
+    /// The last event of a chain.
+    pub(crate) fn head(&self, actor: ActorKey) -> Result<Option<Head>> {
+        self.last_event(actor).map(|event| event.map(|event| Head { sequence: event.sequence, hash: event.hash }))
+    }
+
+    pub(crate) fn last_event(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+        let last: Option<i64> = self
+            .rows()
+            .prepare_cached("SELECT max(sequence) FROM events WHERE actor = ?1")?
+            .query_row([actor.key], |row| row.get(0))?;
+        match last {
+            None => Ok(None),
+            Some(last) => Ok(self.events(actor, last.unsigned_abs(), 1, usize::MAX)?.events.pop()),
+        }
+    }
+
+    /// Events from sequence `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
+    pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<EventPage> {
+        let Ok(from) = i64::try_from(from) else { return Ok(EventPage::default()) };
+        let mut parent = match from {
+            0 => None,
+            _ => self.hash(actor, from - 1)?,
+        };
+        let mut select = self.rows().prepare_cached(
+            "SELECT sequence, timestamp, event_type, hash, data FROM events
+             WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3",
+        )?;
+        let mut rows = select.query(params![actor.key, from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut page = EventPage::default();
+        let mut bytes = 0usize;
+        while let Some(row) = rows.next()? {
+            let event = ChainEvent {
+                sequence: unsigned(row, 0)?,
+                timestamp: unsigned(row, 1)?,
+                event_type: row.get::<_, String>(2)?.into(),
+                parent_hash: parent,
+                hash: EventHash(row.get(3)?),
+                data: row.get(4)?,
+            };
+            bytes = bytes.saturating_add(event.data.len());
+            if bytes > max_bytes && !page.events.is_empty() {
+                break;
+            }
+            parent = Some(event.hash);
+            page.events.push(event);
+        }
+        Ok(page)
+    }
+
+    fn hash(&self, actor: ActorKey, sequence: i64) -> Result<Option<EventHash>> {
+        self.rows()
+            .prepare_cached("SELECT hash FROM events WHERE actor = ?1 AND sequence = ?2")?
+            .query_row(params![actor.key, sequence], |row| row.get(0).map(EventHash))
+            .optional()
+    }
+
+    /// The actor's newest state: `None` where it has none.
+    pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>> {
+        self.rows()
+            .prepare_cached("SELECT state FROM states WHERE actor = ?1 AND slot = ?2")?
+            .query_row(params![actor.key, NEWEST_SLOT], |row| row.get(0))
+            .optional()
+            .map(Option::flatten)
+    }
+
+    pub(crate) fn component(&self, digest: ComponentDigest) -> Result<Option<Vec<u8>>> {
+        self.rows()
+            .prepare_cached("SELECT bytes FROM components WHERE digest = ?1")?
+            .query_row([digest.0], |row| row.get(0))
+            .optional()
+    }
+
+    pub(crate) fn blob(&self, sha1: &[u8; 20]) -> Result<Option<Vec<u8>>> {
+        self.rows()
+            .prepare_cached("SELECT bytes FROM blobs WHERE sha1 = ?1")?
+            .query_row([sha1], |row| row.get(0))
+            .optional()
+    }
+
+    /// The `started` events of a chain: one for each incarnation.
+    pub(crate) fn started_events(&self, actor: ActorKey) -> Result<Vec<Vec<u8>>> {
+        let mut select = self.rows().prepare_cached(
+            "SELECT data FROM events WHERE actor = ?1 AND event_type = 'started' ORDER BY sequence",
+        )?;
+        select.query_map([actor.key], |row| row.get(0))?.collect()
+    }
+}
+
+/// The key after the last.
+pub(super) fn next_actor_key(connection: &Connection) -> Result<i64> {
+    connection.query_row("SELECT ifnull(max(actor), 0) + 1 FROM actors", [], |row| row.get(0))
+}
+
+fn actor_row(row: &Row<'_>) -> Result<ActorRow> {
+    let parent: Option<String> = row.get(3)?;
+    Ok(ActorRow {
+        actor: ActorKey { key: row.get(0)?, id: actor_id(&row.get::<_, String>(1)?, 1)? },
+        name: row.get(2)?,
+        parent: parent.map(|text| actor_id(&text, 3)).transpose()?,
+        incarnation: Incarnation(unsigned(row, 4)?),
+        component: ComponentDigest(row.get(5)?),
+        manifest: row.get(6)?,
+        manifest_path: row.get(7)?,
+        alive: row.get(8)?,
+    })
+}
+
+fn actor_id(text: &str, column: usize) -> Result<ActorId> {
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}

@@ -1,0 +1,179 @@
+//! The database: its tables, how it is opened, and whether it still has what its mark says was acknowledged.
+//!
+//! `docs/journal.md` describes the tables for people; a change here is a new format version.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::dir::DataDir;
+use super::error::JournalError;
+use super::mark::{MarkFile, Marked, Tip};
+use super::{Durability, mark};
+
+pub(super) const VERSION: u32 = 1;
+/// "THEA", in the header of every journal: tells it from any other SQLite file.
+const APPLICATION_ID: i64 = 0x5448_4541;
+
+const TABLES: &str = "
+    CREATE TABLE metadata (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE components (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE blobs (sha1 BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE actors (
+        actor INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        parent TEXT,
+        incarnation INTEGER NOT NULL,
+        component BLOB NOT NULL,
+        manifest TEXT NOT NULL,
+        manifest_path TEXT NOT NULL,
+        alive INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE events (
+        position INTEGER PRIMARY KEY,
+        actor INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        timestamp INTEGER NOT NULL,
+        event_type TEXT NOT NULL,
+        hash BLOB NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX events_by_actor ON events (actor, sequence);
+    CREATE TABLE states (
+        actor INTEGER NOT NULL,
+        slot INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        state BLOB,
+        PRIMARY KEY (actor, slot)
+    ) WITHOUT ROWID, STRICT;
+";
+
+/// Opens or makes the journal in `dir` for writing, and checks it against its mark.
+pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection, MarkFile, Tip), JournalError> {
+    let path = dir.path();
+    let file = path.join("journal.db");
+    let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
+    if !file.exists() && marked.is_some() {
+        return Err(JournalError::Mark { path: path.to_owned(), why: "journal.db itself is missing".into() });
+    }
+    let read = |error| JournalError::read(path, error);
+    let connection = Connection::open(&file).map_err(read)?;
+    prepare(&connection, durability).map_err(read)?;
+    if is_empty(&connection).map_err(read)? {
+        create(&connection).map_err(read)?;
+    }
+    check_version(path, &connection)?;
+    let tip = check_against_mark(path, &connection, marked)?;
+    let mark = MarkFile::begin(path, &tip, durability).map_err(|error| JournalError::directory(path, error))?;
+    Ok((connection, mark, tip))
+}
+
+/// Opens the journal in `dir` for reading what is committed.
+pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
+    let file = dir.join("journal.db");
+    if !file.exists() {
+        return Err(JournalError::Absent { path: dir.to_owned() });
+    }
+    let read = |error| JournalError::read(dir, error);
+    let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(read)?;
+    check_version(dir, &connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    let synchronous = match durability {
+        Durability::Commit => "full",
+        Durability::Relaxed => "normal",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute("INSERT INTO metadata VALUES ('digest', ?1)", [Tip::EMPTY.digest])?;
+    transaction.commit()
+}
+
+fn check_version(path: &Path, connection: &Connection) -> Result<(), JournalError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(|error| JournalError::read(path, error))?;
+    if application != APPLICATION_ID {
+        return Err(JournalError::NotAJournal { path: path.join("journal.db") });
+    }
+    let found = pragma("user_version").map_err(|error| JournalError::read(path, error))?;
+    if found != i64::from(VERSION) {
+        return Err(JournalError::Version { path: path.to_owned(), found: found.to_string(), known: VERSION });
+    }
+    Ok(())
+}
+
+fn check_against_mark(
+    path: &Path,
+    connection: &Connection,
+    marked: Option<Result<Marked, String>>,
+) -> Result<Tip, JournalError> {
+    let tip = stored_tip(connection).map_err(|error| JournalError::read(path, error))?;
+    let marked = match marked {
+        Some(Ok(marked)) => marked,
+        // Made, but nothing was ever acknowledged.
+        None if tip.position == 0 => return Ok(tip),
+        None => return Err(JournalError::Mark { path: path.to_owned(), why: "the file is missing".into() }),
+        Some(Err(why)) => return Err(JournalError::Mark { path: path.to_owned(), why }),
+    };
+    if tip.position < marked.tip.position {
+        return behind(path, tip, &marked);
+    }
+    let behind_mark = digest_from(connection, marked.tip).map_err(|error| JournalError::read(path, error))?;
+    if behind_mark != tip {
+        return Err(JournalError::Altered { path: path.to_owned(), position: marked.tip.position });
+    }
+    Ok(tip)
+}
+
+/// A power loss under `relaxed` may leave this; nothing else may.
+fn behind(path: &Path, tip: Tip, marked: &Marked) -> Result<Tip, JournalError> {
+    let (found, promised) = (tip.position, marked.tip.position);
+    if marked.durability == Durability::Relaxed && marked.boot != mark::boot_id() {
+        log::warn!(
+            "the machine was restarted under durability \"relaxed\": the journal in {} ends at position {found}, {} \
+             events before the last that was acknowledged",
+            path.display(),
+            promised - found
+        );
+        return Ok(tip);
+    }
+    Err(JournalError::Behind { path: path.to_owned(), found, promised })
+}
+
+fn stored_tip(connection: &Connection) -> rusqlite::Result<Tip> {
+    let position = connection.query_row("SELECT ifnull(max(position), 0) FROM events", [], |row| row.get::<_, i64>(0))?;
+    let digest = connection
+        .query_row("SELECT value FROM metadata WHERE key = 'digest'", [], |row| row.get(0))
+        .optional()?
+        .unwrap_or(Tip::EMPTY.digest);
+    Ok(Tip { position: position.unsigned_abs(), digest })
+}
+
+/// The tip that the events after `from` lead to.
+fn digest_from(connection: &Connection, from: Tip) -> rusqlite::Result<Tip> {
+    let mut tip = from;
+    let mut hashes = connection.prepare("SELECT hash FROM events WHERE position > ?1 ORDER BY position")?;
+    let mut rows = hashes.query([i64::try_from(from.position).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        tip.push(&row.get(0)?);
+    }
+    Ok(tip)
+}

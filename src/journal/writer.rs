@@ -1,0 +1,221 @@
+//! The thread `journal`: takes what waits, commits it once, then lets go what waited for the commit.
+//!
+//! It waits for nobody but the disk. What it cannot write ends it: appends fail from then on, nothing that waited is
+//! released, and the layer above is told why.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use rusqlite::{Connection, params};
+
+use super::Listener;
+use super::error::JournalError;
+use super::mark::{MarkFile, Tip};
+use super::queue::Queue;
+use super::record::{ActorKey, ActorStarted, Record, StateWrite};
+use crate::base::id::ActorId;
+use crate::base::limits::KEPT_STATE_EVENTS;
+use crate::chain::ChainEvent;
+
+/// One commit takes at most this much, so that a release never waits for an endless batch.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Where the newest state of an actor stands; kept ones stand at 1 and up.
+pub(super) const NEWEST_SLOT: i64 = 0;
+
+pub(super) struct Writer {
+    connection: Connection,
+    mark: MarkFile,
+    tip: Tip,
+    queue: Arc<Queue>,
+    records: Receiver<Record>,
+    listener: Listener,
+}
+
+/// What one commit holds, beside the rows.
+#[derive(Default)]
+struct Batch {
+    weight: usize,
+    releases: Vec<Box<dyn FnOnce() + Send>>,
+    touched: Vec<ActorId>,
+    /// The newest state of each actor in the batch: the ones before it need not be written.
+    states: Vec<(ActorKey, u64, Option<Arc<[u8]>>)>,
+    close: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        mark: MarkFile,
+        tip: Tip,
+        queue: Arc<Queue>,
+        records: Receiver<Record>,
+        listener: Listener,
+    ) -> Self {
+        Self { connection, mark, tip, queue, records, listener }
+    }
+
+    pub(super) fn run(mut self) {
+        let result = self.commit_until_closed();
+        self.queue.close();
+        // Whoever waits for a release must see it dropped, not wait for ever.
+        while self.records.try_recv().is_ok() {}
+        if let Err(error) = result {
+            log::error!("{error}");
+            (self.listener.failed)(&error);
+        }
+    }
+
+    fn commit_until_closed(&mut self) -> Result<(), JournalError> {
+        while let Ok(first) = self.records.recv() {
+            let batch = self.commit(first)?;
+            self.queue.free(batch.weight);
+            for release in batch.releases {
+                release();
+            }
+            if !batch.touched.is_empty() {
+                (self.listener.committed)(&batch.touched);
+            }
+            if batch.close {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies `first` and what waits behind it, in one transaction.
+    fn commit(&mut self, first: Record) -> Result<Batch, JournalError> {
+        let mut batch = Batch::default();
+        let before = self.tip;
+        let transaction = self.connection.unchecked_transaction().map_err(JournalError::Write)?;
+        let mut next = Some(first);
+        while let Some(record) = next.take() {
+            batch.weight += record.weight();
+            apply(&transaction, &mut self.tip, &mut batch, record).map_err(JournalError::Write)?;
+            if batch.weight < BATCH_BYTES && !batch.close {
+                next = self.records.try_recv().ok();
+            }
+        }
+        for (actor, sequence, state) in batch.states.drain(..) {
+            write_state(&transaction, actor, NEWEST_SLOT, sequence, state.as_deref()).map_err(JournalError::Write)?;
+        }
+        if self.tip != before {
+            transaction
+                .prepare_cached("UPDATE metadata SET value = ?1 WHERE key = 'digest'")
+                .and_then(|mut update| update.execute([self.tip.digest]))
+                .map_err(JournalError::Write)?;
+        }
+        transaction.commit().map_err(JournalError::Write)?;
+        if self.tip != before {
+            self.mark.write(&self.tip).map_err(JournalError::WriteMark)?;
+        }
+        Ok(batch)
+    }
+}
+
+fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Started(actor, row) => write_actor(rows, actor, &row),
+        Record::Ended(actor) => rows
+            .prepare_cached("UPDATE actors SET alive = 0 WHERE actor = ?1")?
+            .execute([actor.key])
+            .map(|_| ()),
+        Record::Event(actor, event, state) => {
+            if let Some(write) = state {
+                note_state(rows, batch, actor, event.sequence, write)?;
+            }
+            if batch.touched.last() != Some(&actor.id) {
+                batch.touched.push(actor.id);
+            }
+            tip.push(&event.hash.0);
+            write_event(rows, tip.position, actor, &event)
+        }
+        Record::Component(digest, bytes) => rows
+            .prepare_cached("INSERT OR IGNORE INTO components VALUES (?1, ?2)")?
+            .execute(params![digest.0, &*bytes])
+            .map(|_| ()),
+        Record::Blob(sha1, bytes) => rows
+            .prepare_cached("INSERT OR IGNORE INTO blobs VALUES (?1, ?2)")?
+            .execute(params![sha1, &*bytes])
+            .map(|_| ()),
+        Record::Release(release) => {
+            batch.releases.push(release);
+            Ok(())
+        }
+        Record::Close => {
+            batch.close = true;
+            Ok(())
+        }
+    }
+}
+
+fn note_state(
+    rows: &Connection,
+    batch: &mut Batch,
+    actor: ActorKey,
+    sequence: u64,
+    write: StateWrite,
+) -> rusqlite::Result<()> {
+    if write.keep {
+        let slot = signed(sequence / KEPT_STATE_EVENTS + 1);
+        write_state(rows, actor, slot, sequence, write.state.as_deref())?;
+    }
+    match batch.states.iter_mut().find(|(other, ..)| *other == actor) {
+        Some(newest) => (newest.1, newest.2) = (sequence, write.state),
+        None => batch.states.push((actor, sequence, write.state)),
+    }
+    Ok(())
+}
+
+fn write_actor(rows: &Connection, actor: ActorKey, row: &ActorStarted) -> rusqlite::Result<()> {
+    rows.prepare_cached(
+        "INSERT INTO actors (actor, id, name, parent, incarnation, component, manifest, manifest_path, alive)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
+         ON CONFLICT (actor) DO UPDATE SET incarnation = ?5, component = ?6, manifest = ?7, manifest_path = ?8, alive = 1",
+    )?
+    .execute(params![
+        actor.key,
+        actor.id.to_string(),
+        row.name,
+        row.parent.map(|parent| parent.to_string()),
+        signed(row.incarnation.0),
+        row.component.0,
+        &*row.manifest,
+        row.manifest_path,
+    ])
+    .map(|_| ())
+}
+
+fn write_event(rows: &Connection, position: u64, actor: ActorKey, event: &ChainEvent) -> rusqlite::Result<()> {
+    rows.prepare_cached(
+        "INSERT INTO events (position, actor, sequence, timestamp, event_type, hash, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        signed(position),
+        actor.key,
+        signed(event.sequence),
+        signed(event.timestamp),
+        event.event_type,
+        event.hash.0,
+        event.data,
+    ])
+    .map(|_| ())
+}
+
+fn write_state(
+    rows: &Connection,
+    actor: ActorKey,
+    slot: i64,
+    sequence: u64,
+    state: Option<&[u8]>,
+) -> rusqlite::Result<()> {
+    rows.prepare_cached("INSERT OR REPLACE INTO states (actor, slot, sequence, state) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![actor.key, slot, signed(sequence), state])
+        .map(|_| ())
+}
+
+/// SQLite's integers are signed; what we count does not reach 2^63.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).expect("positions, sequences and milliseconds stay below 2^63")
+}
