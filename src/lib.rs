@@ -2,3 +2,4 @@
 mod base;
 mod chain;
 mod journal;
+mod manifest;

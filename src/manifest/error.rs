@@ -1,0 +1,89 @@
+//! What is wrong with a manifest: the file, the line, the key, and what to do about it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+/// A mistake in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError {
+    path: PathBuf,
+    line: Option<usize>,
+    message: String,
+}
+
+impl std::error::Error for ManifestError {}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl ManifestError {
+    pub(crate) fn new(path: &Path, line: Option<usize>, message: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, message: message.into() }
+    }
+}
+
+/// A manifest's text and where it came from: turns places in it into lines.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: std::sync::Arc<str>,
+}
+
+impl Source {
+    pub(crate) fn line_of(&self, offset: usize) -> usize {
+        self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    pub(crate) fn error(&self, offset: Option<usize>, message: impl Into<String>) -> ManifestError {
+        ManifestError::new(&self.path, offset.map(|offset| self.line_of(offset)), message)
+    }
+
+    pub(crate) fn toml_error(&self, error: &toml::de::Error) -> ManifestError {
+        let at = error.span().map(|span| span.start);
+        self.error(at, error.message().trim_end().replace('\n', "; "))
+    }
+
+    /// Like [`Source::toml_error`] for the value of a key: its message alone does not say which.
+    pub(crate) fn value_error(&self, section: &str, error: &toml::de::Error) -> ManifestError {
+        let at = error.span().map(|span| span.start);
+        let key = at.and_then(|at| self.key_on_line_of(at)).map(|key| format!("\"{key}\"{section}: ")).unwrap_or_default();
+        self.error(at, format!("{key}{}", error.message().trim_end().replace('\n', "; ")))
+    }
+
+    /// The key whose value begins at `offset`.
+    fn key_on_line_of(&self, offset: usize) -> Option<&str> {
+        let key = self.text[..offset].trim_end().strip_suffix('=')?.trim_end();
+        key.rsplit([' ', '\t', '\n', '{', ',']).next().map(|key| key.trim_matches('"'))
+    }
+
+    /// Refuses a key of `table` that is not among `known`, naming the nearest that is.
+    pub(crate) fn check_keys(&self, table: &DeTable<'_>, known: &[&str], section: &str) -> Result<(), ManifestError> {
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if !known.contains(&name) {
+                let hint = nearest(name, known).map_or_else(
+                    || format!("the keys here are: {}", known.join(", ")),
+                    |nearest| format!("did you mean \"{nearest}\"?"),
+                );
+                return Err(self.error(Some(key.span().start), format!("unknown key \"{name}\"{section}; {hint}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The known word that `word` is most likely a slip of, if any is close.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
+    let (distance, candidate) = scored.min()?;
+    (distance <= 1 + candidate.len().min(word.len()) / 3).then_some(candidate)
+}
