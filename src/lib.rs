@@ -3,3 +3,8 @@ mod base;
 mod chain;
 mod journal;
 mod manifest;
+mod system;
+mod guest;
+mod handlers;
+mod actor;
+mod theater;

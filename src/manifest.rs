@@ -99,7 +99,7 @@ pub(crate) struct Manifest {
     source: Source,
     pub(crate) name: String,
     pub(crate) component_path: PathBuf,
-    pub(crate) init_state: Option<Vec<u8>>,
+    init_state: InitState,
     pub(crate) handlers: Vec<HandlerEntry>,
     pub(crate) limits: Limits,
     /// Transitions one instance serves.
@@ -164,7 +164,7 @@ impl Manifest {
         Ok(Self {
             name: check_name(&source, &keys.name)?,
             component_path: beside(path, keys.component_path.get_ref()),
-            init_state: read_init_state(&source, &keys, &limits)?,
+            init_state: InitState::of(&source, &keys)?,
             handlers,
             reuse: check_reuse(&source, keys.reuse.as_ref())?,
             supervision: Supervision {
@@ -188,6 +188,32 @@ impl Manifest {
 
     pub(crate) fn path(&self) -> &Path {
         &self.source.path
+    }
+
+    /// The state a new actor begins with, read from its file where it stands in one.
+    pub(crate) fn read_init_state(&self) -> Result<Option<Vec<u8>>, ManifestError> {
+        let limit = self.limits.state_bytes;
+        let bytes = match &self.init_state {
+            InitState::None => return Ok(None),
+            InitState::Json(bytes) => bytes.clone(),
+            InitState::File { path, key, at } => read_bounded(path, limit).map_err(|why| {
+                let path = path.display();
+                let why = format!("\"{key}\": neither JSON nor the path of a file that can be read ({path}: {why})");
+                self.source.error(Some(*at), why)
+            })?,
+        };
+        if bytes.len() as u64 > limit {
+            return Err(self.error(format!("\"init_state\" has {} bytes; the limit state_bytes is {limit}", bytes.len())));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The file `init_state` names, where it names one.
+    pub(crate) fn init_state_path(&self) -> Option<&Path> {
+        match &self.init_state {
+            InitState::File { path, .. } => Some(path),
+            InitState::None | InitState::Json(_) => None,
+        }
     }
 
     /// Reads the component's bytes.
@@ -337,32 +363,38 @@ fn read_limits(source: &Source, table: &DeTable<'_>) -> Result<Limits, ManifestE
     Ok(limits)
 }
 
-/// `init_state` is JSON as text, the path of a file that holds it, or a TOML value that stands for it.
-fn read_init_state(source: &Source, keys: &Keys, limits: &Limits) -> Result<Option<Vec<u8>>, ManifestError> {
-    let (key, value) = match (&keys.init_state, &keys.init_data) {
-        (None, None) => return Ok(None),
-        (Some(value), None) => ("init_state", value),
-        (None, Some(value)) => ("init_data", value),
-        (Some(_), Some(data)) => {
-            let why = "\"init_data\" is the older name of \"init_state\": give one of them";
-            return Err(source.error(Some(data.span().start), why));
+/// What a new actor begins with, as the manifest gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum InitState {
+    None,
+    /// JSON as text, or a TOML value that stands for it.
+    Json(Vec<u8>),
+    /// The path of a file that holds it.
+    File { path: PathBuf, key: &'static str, at: usize },
+}
+
+impl InitState {
+    fn of(source: &Source, keys: &Keys) -> Result<Self, ManifestError> {
+        let (key, value) = match (&keys.init_state, &keys.init_data) {
+            (None, None) => return Ok(Self::None),
+            (Some(value), None) => ("init_state", value),
+            (None, Some(value)) => ("init_data", value),
+            (Some(_), Some(data)) => {
+                let why = "\"init_data\" is the older name of \"init_state\": give one of them";
+                return Err(source.error(Some(data.span().start), why));
+            }
+        };
+        let at = value.span().start;
+        match value.get_ref() {
+            toml::Value::String(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
+                Ok(Self::Json(text.clone().into_bytes()))
+            }
+            toml::Value::String(text) => Ok(Self::File { path: beside(&source.path, text), key, at }),
+            other => serde_json::to_vec(other)
+                .map(Self::Json)
+                .map_err(|error| source.error(Some(at), format!("\"{key}\" cannot be written as JSON: {error}"))),
         }
-    };
-    let refused = |why: String| source.error(Some(value.span().start), format!("\"{key}\": {why}"));
-    let bytes = match value.get_ref() {
-        toml::Value::String(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => text.clone().into_bytes(),
-        toml::Value::String(text) => {
-            let path = beside(&source.path, text);
-            read_bounded(&path, limits.state_bytes).map_err(|why| {
-                refused(format!("neither JSON nor the path of a file that can be read ({}: {why})", path.display()))
-            })?
-        }
-        other => serde_json::to_vec(other).map_err(|error| refused(format!("cannot be written as JSON: {error}")))?,
-    };
-    if bytes.len() as u64 > limits.state_bytes {
-        return Err(refused(format!("{} bytes; the limit state_bytes is {}", bytes.len(), limits.state_bytes)));
     }
-    Ok(Some(bytes))
 }
 
 fn warnings(table: &DeTable<'_>) -> Vec<String> {
@@ -406,7 +438,7 @@ mod tests {
     fn the_least_manifest_names_an_actor_and_its_component() {
         let manifest = parse(LEAST).expect("a manifest");
         assert_eq!(manifest.component_path, Path::new("dir/counter.wasm"));
-        assert_eq!((manifest.reuse, manifest.init_state.as_deref()), (1, None));
+        assert_eq!((manifest.reuse, manifest.read_init_state()), (1, Ok(None)));
         assert_eq!(manifest.limits, Limits::default());
     }
 
@@ -418,16 +450,16 @@ mod tests {
              \"message-server\"\nconfig = {}\n",
         )
         .expect("a manifest");
-        assert_eq!(manifest.init_state.as_deref(), Some(&b"[1]"[..]));
+        assert_eq!(manifest.read_init_state(), Ok(Some(b"[1]".to_vec())));
         assert_eq!(manifest.warnings.len(), 2);
     }
 
     #[test]
     fn init_state_is_json_or_a_value_or_a_file() {
-        let state = |text: &str| with(text).expect("a manifest").init_state.expect("a state");
-        assert_eq!(state("init_state = '{\"count\": 41}'"), br#"{"count": 41}"#);
-        assert_eq!(state("init_state = { count = 41 }"), br#"{"count":41}"#);
-        let missing = with("init_state = \"nowhere.json\"").expect_err("no such file");
+        let state = |text: &str| with(text).expect("a manifest").read_init_state().map_err(|error| error.to_string());
+        assert_eq!(state("init_state = '{\"count\": 41}'"), Ok(Some(br#"{"count": 41}"#.to_vec())));
+        assert_eq!(state("init_state = { count = 41 }"), Ok(Some(br#"{"count":41}"#.to_vec())));
+        let missing = state("init_state = \"nowhere.json\"").expect_err("no such file");
         assert!(missing.starts_with("dir/actor.toml:3: \"init_state\": neither JSON nor the path"), "{missing}");
     }
 

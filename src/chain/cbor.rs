@@ -381,14 +381,14 @@ impl<T: Cbor> Cbor for Result<T, String> {
 /// A list. (`Vec<u8>` is a byte string, so there is no `Cbor` for `u8`.)
 macro_rules! list {
     ($($type:ty),*) => {$(
-        impl Cbor for Vec<$type> {
-            fn write(&self, to: &mut Writer) {
+        impl $crate::chain::cbor::Cbor for Vec<$type> {
+            fn write(&self, to: &mut $crate::chain::cbor::Writer) {
                 to.array(self.len());
-                self.iter().for_each(|item| item.write(to));
+                self.iter().for_each(|item| $crate::chain::cbor::Cbor::write(item, to));
             }
 
-            fn read(value: Value) -> Result<Self, CborError> {
-                value.into_array()?.into_iter().map(Cbor::read).collect()
+            fn read(value: $crate::chain::cbor::Value) -> Result<Self, $crate::chain::cbor::CborError> {
+                value.into_array()?.into_iter().map($crate::chain::cbor::Cbor::read).collect()
             }
         }
     )*};

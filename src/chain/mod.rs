@@ -6,12 +6,14 @@ pub(crate) mod cbor;
 pub(crate) mod data;
 mod event;
 mod file;
+mod function;
 mod hash;
 mod state_chain;
 
 pub use event::{ChainEvent, EventKind, EventType};
 pub use file::{ChainFileError, Component, UnverifiedChain, VerifiedChain};
 pub(crate) use file::{ChainFileWriter, Header};
+pub(crate) use function::{Function, function};
 pub(crate) use hash::{ComponentDigest, sha1};
 pub use hash::EventHash;
 pub(crate) use state_chain::{Head, StateChain};

@@ -72,12 +72,7 @@ mod tests {
     }
 
     fn http(counter: &mut Counter, method: &str, uri: &str) -> HttpResponse {
-        let request = HttpRequest {
-            method: method.into(),
-            uri: uri.into(),
-            headers: Vec::new(),
-            body: None,
-        };
+        let request = HttpRequest { method: method.into(), uri: uri.into(), headers: Vec::new(), body: None };
         counter.handle(request).unwrap()
     }
 

@@ -8,7 +8,7 @@ pub mod host {
     wit_bindgen::generate!({
         path: "../../wit",
         world: "host",
-        additional_derives: [Clone, Debug, Eq, PartialEq],
+        additional_derives: [Clone, Eq, PartialEq],
         generate_unused_types: true,
     });
 }
@@ -20,7 +20,7 @@ macro_rules! exports {
                 path: "../../wit",
                 world: $world,
                 with: { $($with)* },
-                additional_derives: [Clone, Debug, Eq, PartialEq],
+                additional_derives: [Clone, Eq, PartialEq],
                 pub_export_macro: true,
             });
         }

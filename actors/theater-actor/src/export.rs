@@ -17,13 +17,9 @@ impl<A: Actor> bindings::actor::exports::ntwk::theater::actor::Guest for A {
     }
 }
 
-impl<A: MessageHandler> bindings::messages::exports::ntwk::theater::message_server_client::Guest
-    for A
-{
+impl<A: MessageHandler> bindings::messages::exports::ntwk::theater::message_server_client::Guest for A {
     fn handle_send(state: State, (message,): (Json,)) -> Result<(State,), String> {
-        let (state, ()) = transition(state, |actor: &mut A| {
-            actor.handle_send(json::read("message", &message)?)
-        })?;
+        let (state, ()) = transition(state, |actor: &mut A| actor.handle_send(json::read("message", &message)?))?;
         Ok((state,))
     }
 
@@ -36,21 +32,13 @@ impl<A: MessageHandler> bindings::messages::exports::ntwk::theater::message_serv
 }
 
 impl<A: HttpHandler> bindings::http::exports::ntwk::theater::http_server::Guest for A {
-    fn handle_request(
-        state: State,
-        (request,): (HttpRequest,),
-    ) -> Result<(State, (HttpResponse,)), String> {
+    fn handle_request(state: State, (request,): (HttpRequest,)) -> Result<(State, (HttpResponse,)), String> {
         transition(state, |actor: &mut A| Ok((actor.handle(request)?,)))
     }
 }
 
-impl<A: WebSocketHandler> bindings::websocket::exports::ntwk::theater::websocket_server::Guest
-    for A
-{
-    fn handle_message(
-        state: State,
-        (message,): (WebSocketMessage,),
-    ) -> Result<(State, (WebSocketResponse,)), String> {
+impl<A: WebSocketHandler> bindings::websocket::exports::ntwk::theater::websocket_server::Guest for A {
+    fn handle_message(state: State, (message,): (WebSocketMessage,)) -> Result<(State, (WebSocketResponse,)), String> {
         transition(state, |actor: &mut A| {
             let messages = actor.handle_message(message)?;
             Ok((WebSocketResponse { messages },))
@@ -66,18 +54,82 @@ impl<A: ChildHandler> bindings::children::exports::ntwk::theater::supervisor_han
 }
 
 /// State in, state out, with the actor's own step between.
-fn transition<A: Actor, R>(
-    state: State,
-    step: impl FnOnce(&mut A) -> Result<R, String>,
-) -> Result<(State, R), String> {
+fn transition<A: Actor, R>(state: State, step: impl FnOnce(&mut A) -> Result<R, String>) -> Result<(State, R), String> {
     report_panics();
     let mut actor = A::load(state)?.ok_or("the actor has no state")?;
     let result = step(&mut actor)?;
     Ok((actor.save()?, result))
 }
 
-/// On this target a panic is a trap without a word, so the word goes to the log first.
+/// In a component a panic is a trap without a word, so the word goes to the log first.
 fn report_panics() {
     static HOOK: Once = Once::new();
-    HOOK.call_once(|| panic::set_hook(Box::new(|panic| runtime::log(&panic.to_string()))));
+    if cfg!(target_family = "wasm") {
+        HOOK.call_once(|| panic::set_hook(Box::new(|panic| runtime::log(&panic.to_string()))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::bindings::actor::exports::ntwk::theater::actor::Guest as Start;
+    use super::bindings::messages::exports::ntwk::theater::message_server_client::Guest as Messages;
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Sum {
+        sum: i64,
+    }
+
+    impl Actor for Sum {
+        fn init(state: Option<Self>, id: &str) -> Result<Self, String> {
+            state.ok_or_else(|| format!("{id} has nothing to begin with"))
+        }
+    }
+
+    impl MessageHandler for Sum {
+        type Message = i64;
+        type Reply = String;
+
+        fn handle_request(&mut self, n: i64) -> Result<String, String> {
+            self.sum += n;
+            Ok(format!("now {}", self.sum))
+        }
+    }
+
+    fn bytes(text: &str) -> Vec<u8> {
+        text.into()
+    }
+
+    fn request(state: Option<&str>, message: &str) -> Result<(State, (Json,)), String> {
+        <Sum as Messages>::handle_request(state.map(bytes), (bytes(message),))
+    }
+
+    #[test]
+    fn init_begins_with_the_state_of_the_manifest() {
+        let init = |state: Option<&str>| <Sum as Start>::init(state.map(bytes), ("a".into(),));
+        assert_eq!(init(Some(r#"{ "sum": 1 }"#)), Ok((Some(bytes(r#"{"sum":1}"#)),)));
+        assert_eq!(init(None), Err("a has nothing to begin with".into()));
+    }
+
+    #[test]
+    fn a_request_changes_the_state_and_is_answered() {
+        let answer = request(Some(r#"{"sum":1}"#), "2");
+        assert_eq!(answer, Ok((Some(bytes(r#"{"sum":3}"#)), (bytes(r#""now 3""#),))));
+    }
+
+    #[test]
+    fn a_send_is_a_request_without_an_answer() {
+        let state = <Sum as Messages>::handle_send(Some(bytes(r#"{"sum":1}"#)), (bytes("2"),));
+        assert_eq!(state, Ok((Some(bytes(r#"{"sum":3}"#)),)));
+    }
+
+    #[test]
+    fn what_does_not_parse_is_an_error_that_names_it() {
+        let refusal = |state, message| request(state, message).unwrap_err();
+        assert!(refusal(Some("[]"), "1").starts_with("the state is not of type theater_actor::export::tests::Sum: "));
+        assert!(refusal(Some(r#"{"sum":1}"#), "{}").starts_with("the message is not of type i64: "));
+        assert_eq!(refusal(None, "1"), "the actor has no state");
+    }
 }

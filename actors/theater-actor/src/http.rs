@@ -59,3 +59,26 @@ impl HttpResponse {
         Self { status, headers, body: Some(body) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_ends_where_the_query_begins() {
+        let path = |uri: &str| {
+            let request = HttpRequest { method: "GET".into(), uri: uri.into(), headers: vec![], body: None };
+            request.path().to_owned()
+        };
+        assert_eq!(path("/items?page=2?"), "/items");
+        assert_eq!(path("/"), "/");
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let response = HttpResponse::method_not_allowed("GET, POST");
+        assert_eq!(response.status, 405);
+        assert_eq!(response.headers.last(), Some(&("allow".into(), "GET, POST".into())));
+        assert_eq!(response.body.as_deref(), Some(&br#"{"error":"method not allowed"}"#[..]));
+    }
+}

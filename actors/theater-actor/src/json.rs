@@ -5,10 +5,9 @@ use std::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// `what` names the bytes in the error: `the state is not a counter::Counter: …`.
+/// `what` names the bytes in the error: `the state is not of type counter::Counter: …`.
 pub(crate) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| format!("the {what} is not a {}: {error}", type_name::<T>()))
+    serde_json::from_slice(bytes).map_err(|error| format!("the {what} is not of type {}: {error}", type_name::<T>()))
 }
 
 pub(crate) fn write<T: Serialize + ?Sized>(what: &str, value: &T) -> Result<Vec<u8>, String> {

@@ -63,9 +63,7 @@ mod http;
 mod json;
 
 pub use actor::{Actor, ChildHandler, HttpHandler, MessageHandler, WebSocketHandler};
-pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{
-    ChildEvent, ChildEventKind,
-};
+pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
 pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
@@ -91,30 +89,30 @@ macro_rules! export {
     };
 }
 
-/// One interface of one actor, for [`export!`].
+/// One interface of one actor, for [`export!`]. Elsewhere than in a component there is nothing to export, and linkers
+/// object to the names; there it only checks the trait.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
-    (actor $actor:ident) => {
-        $crate::bindings::actor::export!($actor with_types_in $crate::bindings::actor);
-    };
-    (messages $actor:ident) => {
-        $crate::bindings::messages::export!($actor with_types_in $crate::bindings::messages);
-    };
-    (http $actor:ident) => {
-        $crate::bindings::http::export!($actor with_types_in $crate::bindings::http);
-    };
-    (websocket $actor:ident) => {
-        $crate::bindings::websocket::export!($actor with_types_in $crate::bindings::websocket);
-    };
-    (children $actor:ident) => {
-        $crate::bindings::children::export!($actor with_types_in $crate::bindings::children);
-    };
+    (actor $actor:ident) => { $crate::__export!(actor: Actor for $actor); };
+    (messages $actor:ident) => { $crate::__export!(messages: MessageHandler for $actor); };
+    (http $actor:ident) => { $crate::__export!(http: HttpHandler for $actor); };
+    (websocket $actor:ident) => { $crate::__export!(websocket: WebSocketHandler for $actor); };
+    (children $actor:ident) => { $crate::__export!(children: ChildHandler for $actor); };
     ($other:ident $actor:ident) => {
         compile_error!(concat!(
             "no interface `",
             stringify!($other),
             "`: there are messages, http, websocket and children"
         ));
+    };
+    ($interface:ident: $handler:ident for $actor:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::$interface::export!($actor with_types_in $crate::bindings::$interface);
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = || {
+            fn check<A: $crate::$handler>() {}
+            check::<$actor>();
+        };
     };
 }

@@ -1,0 +1,419 @@
+#!/usr/bin/env python3
+"""Verify a portable Theater chain file, independently of the crate.
+
+Written from chain-format.md (version 1) alone; the section numbers below are that document's. Python 3.9 or later,
+standard library only.
+
+    python3 verify_chain.py FILE        ("-" reads standard input)
+
+Exit status 0: the chain verifies, one line on standard output says what it is. 1: it does not, one line on standard
+error says which line or event comes first and what is wrong with it. 2: wrong usage, or the file cannot be read.
+
+Integrity only: unlike the crate, this does not detect a prepared SHA-1 collision (§2).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sys
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+MAX_UINT = 2**64 - 1
+MAX_INLINE_STATE = 4096  # §4
+MAX_DEPTH = 16  # a `started` map needs 2; the bound only protects this program's stack
+
+WORD_KINDS = {"started", "failed", "stopped"}  # §3
+BOUNDARY_KINDS = {"call", "intent", "host-call", "return", "refused"}  # §3: these name a function
+REASONS = {"spawn", "restart", "recovery", "fork"}  # §4
+
+
+class Wrong(Exception):
+    """The file does not verify; the text says what is wrong with the part being looked at."""
+
+
+def quote(text: str) -> str:
+    """Text from the file, made fit for one line of ASCII."""
+    return ascii(text if len(text) <= 80 else text[:80] + "...")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Lines (§5). Each has exactly one spelling, so nothing is gained from a JSON parser, which would also accept others:
+# a line is matched piece by piece against the only bytes it may consist of.
+
+
+def to_uint(raw: bytes) -> int:
+    value = int(raw)  # the pattern admits at most 20 digits
+    if value > MAX_UINT:
+        raise ValueError("does not fit into 64 bits")
+    return value
+
+
+def to_text(raw: bytes) -> str:
+    try:
+        return raw[1:-1].decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+
+
+def to_bytes(raw: bytes) -> bytes:
+    """Base64. Encoding again and comparing refuses missing padding and unused bits that are set alike."""
+    try:
+        value = base64.b64decode(raw[1:-1], validate=True)
+    except ValueError:
+        value = None
+    if value is None or base64.b64encode(value) != raw[1:-1]:
+        raise ValueError("is not base64 in its one spelling")
+    return value
+
+
+def to_hash(raw: bytes) -> Optional[bytes]:
+    return None if raw == b"null" else bytes.fromhex(raw[1:-1].decode("ascii"))
+
+
+class Kind(NamedTuple):
+    """One kind of JSON value: what may be written, how it is read, what it is called."""
+
+    pattern: re.Pattern[bytes]
+    read: Callable[[bytes], Any]
+    name: str
+
+
+UINT = Kind(re.compile(rb"(?:0|[1-9][0-9]{0,19})(?=[,}])"), to_uint, "a plain decimal integer of 64 bits")
+TEXT = Kind(re.compile(rb'"[^"\\\x00-\x1f]*"'), to_text, "a string without escapes")
+UUID = Kind(re.compile(rb'"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"'), to_text, "a hyphenated lower-case UUID")
+HEX20 = Kind(re.compile(rb'"[0-9a-f]{40}"'), to_hash, "40 lower-case hex digits")
+HEX32 = Kind(re.compile(rb'"[0-9a-f]{64}"'), to_hash, "64 lower-case hex digits")
+HEX20_OR_NULL = Kind(re.compile(rb'null|"[0-9a-f]{40}"'), to_hash, "null or 40 lower-case hex digits")
+BASE64 = Kind(re.compile(rb'"[A-Za-z0-9+/]*={0,2}"'), to_bytes, "base64")
+
+Shape = Sequence[Tuple[str, Kind]]
+
+FORMAT: Shape = (("format", TEXT), ("version", UINT))
+HEADER: Shape = (*FORMAT, ("actor", UUID), ("component", HEX32), ("attachments", UINT), ("events", UINT),
+                 ("head", HEX20))  # §5.1
+COMPONENT: Shape = (("component", HEX32), ("data", BASE64))  # §5.2
+BLOB: Shape = (("blob", HEX20), ("data", BASE64))  # §5.2
+EVENT: Shape = (("sequence", UINT), ("hash", HEX20), ("parent_hash", HEX20_OR_NULL), ("event_type", TEXT),
+                ("data", BASE64), ("timestamp", UINT))  # §5.3
+
+
+def read_line(line: bytes, shape: Shape, whole: bool = True) -> Dict[str, Any]:
+    """The fields of a line in its one spelling; with `whole` unset, of how it begins."""
+    values: Dict[str, Any] = {}
+    at = 0
+    for key, kind in shape:
+        lead = ("," if values else "{") + f'"{key}":'
+        if not line.startswith(lead.encode("ascii"), at):
+            raise Wrong(f"not in its one spelling: {lead} expected at byte {at}")
+        at += len(lead)
+        match = kind.pattern.match(line, at)
+        if match is None:
+            raise Wrong(f"not in its one spelling: {key} is not {kind.name} (byte {at})")
+        try:
+            values[key] = kind.read(match.group())
+        except ValueError as error:
+            raise Wrong(f"not in its one spelling: {key} {error} (byte {at})") from None
+        at = match.end()
+    if whole and line[at:] != b"}\n":
+        raise Wrong(f"not in its one spelling: the line should end with }} at byte {at}")
+    return values
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data (§4)
+
+
+class Cbor:
+    """A strict reader of the deterministic CBOR of §4: any other encoding, and any other type, is refused."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    @classmethod
+    def read(cls, data: bytes) -> Any:
+        """The one item that `data` is."""
+        reader = cls(data)
+        value = reader.item(MAX_DEPTH)
+        if reader.at != len(data):
+            raise Wrong(f"data has more than one CBOR item (byte {reader.at})")
+        return value
+
+    def take(self, count: int) -> bytes:
+        if count > len(self.data) - self.at:
+            raise Wrong(f"data ends within a CBOR item (byte {self.at})")
+        self.at += count
+        return self.data[self.at - count:self.at]
+
+    def head(self) -> Tuple[int, int]:
+        """An item's major type and argument, the argument in its shortest form."""
+        start = self.at
+        first = self.take(1)[0]
+        major, info = first >> 5, first & 31
+        if major in (1, 6) or (major == 7 and info not in (20, 21, 22)):
+            raise Wrong(f"data has a CBOR item of a type that may not occur (byte {start})")
+        if info < 24:
+            return major, info
+        if info > 27:
+            raise Wrong(f"data has a CBOR item of indefinite or reserved length (byte {start})")
+        size = 1 << (info - 24)
+        value = int.from_bytes(self.take(size), "big")
+        if value < (24, 1 << 8, 1 << 16, 1 << 32)[info - 24]:
+            raise Wrong(f"data has a CBOR item not in its shortest form (byte {start})")
+        return major, value
+
+    def text(self, length: int) -> str:
+        start = self.at
+        try:
+            return self.take(length).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Wrong(f"data has a CBOR text that is not UTF-8 (byte {start})") from None
+
+    def item(self, depth: int) -> Any:
+        if depth == 0:
+            raise Wrong(f"data nests CBOR items too deeply (byte {self.at})")
+        major, value = self.head()
+        if major == 0:
+            return value
+        if major == 2:
+            return self.take(value)
+        if major == 3:
+            return self.text(value)
+        if major == 4:
+            items: List[Any] = []
+            while len(items) < value:  # a length that lies meets the end of the data
+                items.append(self.item(depth - 1))
+            return items
+        if major == 5:
+            return self.map(value, depth)
+        return {20: False, 21: True, 22: None}[value]
+
+    def map(self, length: int, depth: int) -> Dict[str, Any]:
+        entries: Dict[str, Any] = {}
+        before = b""
+        while len(entries) < length:
+            start = self.at
+            major, size = self.head()
+            if major != 3:
+                raise Wrong(f"data has a CBOR map key that is not a text (byte {start})")
+            key = self.text(size)
+            encoded = self.data[start:self.at]
+            if encoded <= before:
+                raise Wrong(f"data has a CBOR map key twice or out of order (byte {start})")
+            before = encoded
+            entries[key] = self.item(depth - 1)
+        return entries
+
+
+def is_uint(value: Any) -> bool:
+    return type(value) is int  # not isinstance: a bool is an int to Python
+
+
+def is_state(value: Any) -> bool:
+    """A *state* as §4 defines it."""
+    if isinstance(value, dict):
+        return (value.keys() == {"len", "sha1"} and is_uint(value["len"]) and value["len"] > MAX_INLINE_STATE
+                and isinstance(value["sha1"], bytes) and len(value["sha1"]) == 20)
+    return value is None or (isinstance(value, bytes) and len(value) <= MAX_INLINE_STATE)
+
+
+def is_limits(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(is_uint, value.values()))
+
+
+# The keys of a `started` event's data (§4), each with what its value must be.
+STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+    "id": (lambda v: isinstance(v, str), "a text"),
+    "name": (lambda v: isinstance(v, str), "a text"),
+    "state": (is_state, "a state: null, up to 4,096 bytes, or {len, sha1} of a larger one"),
+    "limits": (is_limits, "a map of text to unsigned integers"),
+    "parent": (lambda v: v is None or isinstance(v, str), "a text or null"),
+    "reason": (lambda v: isinstance(v, str) and v in REASONS, "one of " + ", ".join(sorted(REASONS))),
+    "resumes": (lambda v: isinstance(v, bool), "a boolean"),
+    "manifest": (lambda v: isinstance(v, str), "a text"),
+    "component": (lambda v: isinstance(v, bytes) and len(v) == 32, "32 bytes"),
+    "incarnation": (lambda v: is_uint(v) and v >= 1, "an unsigned integer from 1"),
+}
+
+
+def read_started(data: bytes) -> Dict[str, Any]:
+    """The data of a `started` event, which reads as §4 says: exactly these keys, each of its type."""
+    started = Cbor.read(data)
+    if not isinstance(started, dict):
+        raise Wrong("data is not a map")
+    for key, (fits, name) in STARTED.items():
+        if key not in started:
+            raise Wrong(f"data lacks the key {key}")
+        if not fits(started[key]):
+            raise Wrong(f"data: {key} is not {name}")
+    for key in started:
+        if key not in STARTED:
+            raise Wrong(f"data has the key {quote(key)}, which a started event does not have")
+    return started
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The chain
+
+
+def sha1(data: bytes) -> bytes:
+    return hashlib.sha1(data, usedforsecurity=False).digest()
+
+
+def event_hash(event: Dict[str, Any]) -> bytes:
+    """§2."""
+    parent, kind = event["parent_hash"], event["event_type"].encode("utf-8")
+    return sha1(b"theater-chain-event-v1\0"
+                + event["sequence"].to_bytes(8, "big")
+                + (b"\0" if parent is None else b"\1" + parent)
+                + event["timestamp"].to_bytes(8, "big")
+                + len(kind).to_bytes(4, "big") + kind
+                + len(event["data"]).to_bytes(8, "big") + sha1(event["data"]))
+
+
+def is_event_type(text: str) -> bool:
+    """§3: a word, or for boundary kinds a word, one space and a function (not empty, no space)."""
+    word, space, function = text.partition(" ")
+    if not space:
+        return word in WORD_KINDS
+    return word in BOUNDARY_KINDS and function != "" and " " not in function
+
+
+class Verifier:
+    """Takes the lines of one file in turn, then the end (§5.4)."""
+
+    def __init__(self) -> None:
+        self.number = 0  # of the line
+        self.part = "header"  # what the line is, for messages
+        self.header: Dict[str, Any] = {}
+        self.events = 0
+        self.head: Optional[bytes] = None
+        self.component: Optional[bytes] = None  # of the last started event
+        self.named: Set[Tuple[bool, bytes]] = set()  # what started events name: whether it is a blob, and its hash
+        self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
+
+    def line(self, line: bytes) -> None:
+        self.number += 1
+        if self.number == 1:
+            self.part = "header"
+        elif line.startswith(b'{"sequence":'):
+            self.part = f"event {self.events}"
+        else:
+            self.part = "attachment" if line.startswith((b'{"component":', b'{"blob":')) else "unknown"
+        if not line.endswith(b"\n"):
+            raise Wrong("truncated: the line does not end with a line feed")
+        if self.number == 1:
+            self.read_header(line)
+        elif self.part == "attachment":
+            self.read_attachment(line)
+        elif self.part == "unknown":
+            raise Wrong("neither an attachment nor an event in its one spelling")
+        else:
+            self.read_event(line)
+
+    def read_header(self, line: bytes) -> None:
+        begin = read_line(line, FORMAT, whole=False)  # first: what follows is another version's own affair
+        if begin["format"] != "theater-chain":
+            raise Wrong(f"format is {quote(begin['format'])}, not 'theater-chain'")
+        if begin["version"] != 1:
+            raise Wrong(f"version is {begin['version']}, not 1")
+        self.header = read_line(line, HEADER)
+
+    def read_attachment(self, line: bytes) -> None:
+        if self.events:
+            raise Wrong("an attachment after an event")
+        kind = "blob" if line.startswith(b'{"blob":') else "component"
+        fields = read_line(line, BLOB if kind == "blob" else COMPONENT)
+        name, data = fields[kind], fields["data"]
+        actual = sha1(data) if kind == "blob" else hashlib.sha256(data).digest()
+        if actual != name:
+            raise Wrong(f"{kind} {name.hex()} has the hash {actual.hex()}")
+        rank = (kind == "blob", name)  # the components, then the blobs, each ascending
+        if self.attached and rank <= self.attached[-1]:
+            raise Wrong(f"{kind} {name.hex()} stands out of order or twice")
+        self.attached.append(rank)
+
+    def read_event(self, line: bytes) -> None:
+        event = read_line(line, EVENT)
+        if event["sequence"] != self.events:
+            raise Wrong(f"sequence is {event['sequence']}, not {self.events}")
+        if not is_event_type(event["event_type"]):
+            raise Wrong(f"event_type is {quote(event['event_type'])}, which is no kind")
+        if self.events == 0 and event["event_type"] != "started":
+            raise Wrong(f"the first event is {quote(event['event_type'])}, not 'started'")
+        if event["parent_hash"] != self.head:
+            names = [h.hex() if h else "none" for h in (event["parent_hash"], self.head)]
+            raise Wrong(f"parent_hash is {names[0]}, but the hash of the event before is {names[1]}")
+        actual = event_hash(event)
+        if event["hash"] != actual:
+            raise Wrong(f"hash is {event['hash'].hex()}, but the event hashes to {actual.hex()}")
+        if event["event_type"] == "started":
+            started = read_started(event["data"])
+            if started["id"] != self.header["actor"]:
+                raise Wrong(f"id is {quote(started['id'])}, but the header's actor is {self.header['actor']}")
+            self.component = started["component"]
+            self.named.add((False, started["component"]))
+            if isinstance(started["state"], dict):
+                self.named.add((True, started["state"]["sha1"]))
+        self.head = actual
+        self.events += 1
+
+    def end(self) -> str:
+        """What only the whole file shows; returns the line that says what was verified."""
+        header = self.header
+        self.part = "header"
+        if self.number == 0:
+            raise Wrong("truncated: the file is empty")
+        if self.head is None or self.component is None:
+            raise Wrong("no event follows")
+        if header["attachments"] != len(self.attached):
+            raise Wrong(f"attachments is {header['attachments']}, but {len(self.attached)} follow")
+        if header["events"] != self.events:
+            raise Wrong(f"events is {header['events']}, but {self.events} follow")
+        if header["head"] != self.head:
+            raise Wrong(f"head is {header['head'].hex()}, but the last event's hash is {self.head.hex()}")
+        if header["component"] != self.component:
+            raise Wrong(f"component is {header['component'].hex()}, but the last started event names "
+                        f"{self.component.hex()}")
+        for number, (is_blob, name) in enumerate(self.attached, start=2):
+            if (is_blob, name) not in self.named:
+                self.number, self.part = number, "attachment"
+                raise Wrong(f"no started event names the {'blob' if is_blob else 'component'} {name.hex()}")
+        return f"ok: {self.events} events, head {self.head.hex()}, actor {header['actor']}"
+
+
+def verify(lines: Iterable[bytes]) -> str:
+    """Verify the lines of a file, each with its line feed. Raises `Wrong` with the whole message."""
+    verifier = Verifier()
+    try:
+        for line in lines:
+            verifier.line(line)
+        return verifier.end()
+    except Wrong as wrong:
+        if verifier.part == "header":
+            verifier.number = 1
+        raise Wrong(f"line {verifier.number} ({verifier.part}): {wrong}") from None
+
+
+def main(arguments: List[str]) -> int:
+    if len(arguments) != 1 or (arguments[0].startswith("-") and arguments[0] != "-"):
+        print("usage: verify_chain.py FILE   (- for standard input)", file=sys.stderr)
+        return 2
+    try:
+        # Binary: lines end at a line feed and nowhere else.
+        with open(0 if arguments[0] == "-" else arguments[0], "rb") as stream:
+            said = verify(stream)
+    except Wrong as wrong:
+        print(wrong, file=sys.stderr)
+        return 1
+    except (OSError, MemoryError) as error:
+        print(f"cannot read {quote(arguments[0])}: {ascii(str(error) or type(error).__name__)}", file=sys.stderr)
+        return 2
+    print(said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,14 @@
+//! One actor: what it runs, one call as one transition, its thread, and the replay of its chain.
+//!
+//! Nothing here knows of a parent's policy: the thread reports how an incarnation ended, and does what it is told.
+
+mod executor;
+mod replay;
+mod runtime;
+mod spec;
+
+pub(crate) use executor::{Executor, Transition};
+pub use replay::{ReplayError, Replayed};
+pub(crate) use replay::replay;
+pub(crate) use runtime::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Verdict};
+pub(crate) use spec::Spec;

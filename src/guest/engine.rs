@@ -1,0 +1,176 @@
+//! The compiler and the places where instances live.
+//!
+//! Two wasmtime engines with the same compiler settings: one takes instances from a pool of ready places, the other
+//! makes them on demand, for when the pool is full. Code compiled for one runs on the other.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+use wasmtime::component::Component;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use super::cache::CodeCache;
+use crate::base::thread::{self, JoinHandle};
+use crate::chain::ComponentDigest;
+
+/// How often a guest that computes is looked after: its CPU time is up, or it was told to end.
+const TICK: Duration = Duration::from_millis(10);
+/// Deep enough for real programs; the thread's stack has as much again for the host's frames.
+const WASM_STACK_BYTES: usize = 256 * 1024;
+/// What a thread needs that runs guests.
+pub(crate) const THREAD_STACK_BYTES: usize = 2 * WASM_STACK_BYTES;
+/// Places in the pool, in core instances: a Rust guest takes 3, QuickJS 13.
+const POOL_CORE_INSTANCES: u32 = 4_000;
+/// Elements of one table; tables do not count into an instance's memory.
+const TABLE_ELEMENTS: usize = 100_000;
+/// The most any manifest may raise `memory_bytes` to.
+const MEMORY_CEILING_BYTES: usize = 1024 * 1024 * 1024;
+
+/// Compiles components and ticks the clock that running guests watch.
+pub(crate) struct GuestEngine {
+    pool: Engine,
+    on_demand: Engine,
+    cache: Option<CodeCache>,
+    compiled: Mutex<HashMap<ComponentDigest, Arc<Compiled>>>,
+    ticker: Option<(Sender<()>, JoinHandle)>,
+}
+
+/// A component as code, for either engine.
+pub(crate) struct Compiled {
+    pub(crate) digest: ComponentDigest,
+    pub(crate) component: Component,
+    on_demand_engine: Engine,
+    on_demand: OnceLock<Component>,
+}
+
+/// A component that could not be made ready, or an engine that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("not a WebAssembly component: {0}")]
+    NotAComponent(String),
+    #[error("cannot start the sandbox: {0}")]
+    Setup(String),
+}
+
+impl GuestEngine {
+    /// An engine that keeps compiled code in `cache_dir`, where one is given.
+    pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
+        let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
+        let pool = Engine::new(config().allocation_strategy(pooling())).map_err(setup)?;
+        let on_demand = Engine::new(&config()).map_err(setup)?;
+        let cache = cache_dir.and_then(|dir| {
+            let opened = CodeCache::open(dir, &pool);
+            opened.inspect_err(|error| log::warn!("no code cache in {}: {error}", dir.display())).ok()
+        });
+        let (stop, stopped) = bounded::<()>(0);
+        let engines = (pool.clone(), on_demand.clone());
+        let ticker = thread::spawn("tick", move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                engines.0.increment_epoch();
+                engines.1.increment_epoch();
+            }
+        });
+        let ticker = ticker.map_err(|error| EngineError::Setup(error.to_string()))?;
+        Ok(Self { pool, on_demand, cache, compiled: Mutex::default(), ticker: Some((stop, ticker)) })
+    }
+
+    /// The engine whose linkers and types all components share.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.pool
+    }
+
+    /// Compiles a component, or takes it from memory or disk. Two threads that ask for the same new component at once
+    /// may both compile it; that costs time and nothing else.
+    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Arc<Compiled>, EngineError> {
+        let digest = ComponentDigest::of(bytes);
+        if let Some(compiled) = self.compiled.lock().get(&digest) {
+            return Ok(Arc::clone(compiled));
+        }
+        let component = match self.cache.as_ref().and_then(|cache| cache.load(&self.pool, digest)) {
+            Some(component) => component,
+            None => self.compile_anew(bytes, digest)?,
+        };
+        let compiled = Arc::new(Compiled {
+            digest,
+            component,
+            on_demand_engine: self.on_demand.clone(),
+            on_demand: OnceLock::new(),
+        });
+        Ok(Arc::clone(self.compiled.lock().entry(digest).or_insert(compiled)))
+    }
+
+    fn compile_anew(&self, bytes: &[u8], digest: ComponentDigest) -> Result<Component, EngineError> {
+        if !bytes.starts_with(b"\0asm") {
+            return Err(EngineError::NotAComponent("it does not begin like a wasm file".into()));
+        }
+        let component = Component::from_binary(&self.pool, bytes)
+            .map_err(|error| EngineError::NotAComponent(format!("{error:#}").replace('\n', "; ")))?;
+        if let Some(cache) = &self.cache {
+            cache.store(digest, &component);
+        }
+        Ok(component)
+    }
+}
+
+impl Compiled {
+    /// The same code for the engine that makes instances on demand.
+    pub(crate) fn on_demand(&self) -> wasmtime::Result<&Component> {
+        if self.on_demand.get().is_none() {
+            let code = self.component.serialize()?;
+            // SAFETY: the bytes were serialised just now from a component this process compiled.
+            let component = unsafe { Component::deserialize(&self.on_demand_engine, code) }?;
+            let _ = self.on_demand.set(component);
+        }
+        Ok(self.on_demand.get().expect("set just above, by us or by another thread"))
+    }
+
+    pub(crate) fn on_demand_engine(&self) -> &Engine {
+        &self.on_demand_engine
+    }
+}
+
+impl Drop for GuestEngine {
+    fn drop(&mut self) {
+        if let Some((stop, ticker)) = self.ticker.take() {
+            drop(stop);
+            // Its panic was logged; there is nobody to tell.
+            let _ = ticker.join();
+        }
+    }
+}
+
+/// What decides how guest code behaves is set here and nowhere else, and the same for both engines.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .memory_init_cow(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        // The same call gives the same bits on every machine: replay depends on it.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    config
+}
+
+fn pooling() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_core_instances(POOL_CORE_INSTANCES)
+        .total_component_instances(POOL_CORE_INSTANCES)
+        .total_memories(POOL_CORE_INSTANCES / 2)
+        .total_tables(POOL_CORE_INSTANCES)
+        .max_core_instances_per_component(200)
+        .max_memories_per_component(50)
+        .max_tables_per_component(200)
+        .max_core_instance_size(4 * 1024 * 1024)
+        .max_component_instance_size(4 * 1024 * 1024)
+        .max_memory_size(MEMORY_CEILING_BYTES)
+        .table_elements(TABLE_ELEMENTS);
+    InstanceAllocationStrategy::Pooling(pool)
+}

@@ -1,0 +1,122 @@
+//! A guest's exports, typed once: `(state, params) -> result<tuple<state[, tuple<result>]>, string>`.
+//!
+//! The chain holds parameters and results as CBOR; the guest takes and gives WIT values. One generic stands between, and
+//! an export is a row: its name, the type of its parameters, the shape of its answer. Live calls and replay go the
+//! same way, so what is recorded is what can be called again.
+
+use std::marker::PhantomData;
+
+use wasmtime::Store;
+use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
+
+use super::state::HostState;
+use crate::base::limits::Limits;
+use crate::chain::Function;
+use crate::chain::cbor::Cbor;
+
+/// A state as a guest gives and takes it.
+pub(crate) type StateBytes = Option<Vec<u8>>;
+
+/// What an export answered: the new state, and its result as CBOR.
+pub(crate) struct Returned {
+    pub(crate) state: StateBytes,
+    pub(crate) result: Vec<u8>,
+}
+
+/// One export that can be called by name with CBOR.
+pub(crate) trait GuestExport: Send + Sync {
+    fn function(&self) -> &'static Function;
+
+    /// Bytes its result may have.
+    fn result_limit(&self, limits: &Limits) -> u64;
+
+    /// Calls it. The outer error is a trap or an interruption, the inner one the guest's own.
+    fn call(
+        &self,
+        store: &mut Store<Box<HostState>>,
+        instance: &Instance,
+        index: &ComponentExportIndex,
+        state: Option<&[u8]>,
+        params: &[u8],
+    ) -> wasmtime::Result<Result<Returned, String>>;
+}
+
+/// The place of a function among a component's exports.
+pub(crate) fn find(component: &Component, function: &Function) -> Option<ComponentExportIndex> {
+    let interface = component.get_export_index(None, function.interface)?;
+    component.get_export_index(Some(&interface), function.name)
+}
+
+/// The shape of an export's answer.
+pub(crate) trait AnswerShape: 'static {
+    type Wire: Lift + 'static;
+    fn split(wire: Self::Wire) -> Returned;
+}
+
+/// `tuple<state>`.
+pub(crate) struct StateOnly;
+
+impl AnswerShape for StateOnly {
+    type Wire = (StateBytes,);
+
+    fn split((state,): Self::Wire) -> Returned {
+        Returned { state, result: ().to_cbor() }
+    }
+}
+
+/// `tuple<state, tuple<R>>`.
+pub(crate) struct StateAnd<R>(PhantomData<R>);
+
+impl<R: Lift + Cbor + 'static> AnswerShape for StateAnd<R> {
+    type Wire = (StateBytes, (R,));
+
+    fn split((state, (result,)): Self::Wire) -> Returned {
+        Returned { state, result: result.to_cbor() }
+    }
+}
+
+/// An export with parameters `P` (a tuple) and an answer of shape `A`.
+pub(crate) struct Export<P, A> {
+    function: &'static Function,
+    result_limit: fn(&Limits) -> u64,
+    types: PhantomData<fn(P) -> A>,
+}
+
+impl<P, A> Export<P, A> {
+    /// An export whose result is a message, in size.
+    pub(crate) const fn new(function: &'static Function) -> Self {
+        Self::with_result_limit(function, |limits| limits.message_bytes)
+    }
+
+    pub(crate) const fn with_result_limit(function: &'static Function, result_limit: fn(&Limits) -> u64) -> Self {
+        Self { function, result_limit, types: PhantomData }
+    }
+}
+
+impl<P, A> GuestExport for Export<P, A>
+where
+    P: ComponentNamedList + Lower + Cbor + 'static,
+    A: AnswerShape,
+{
+    fn function(&self) -> &'static Function {
+        self.function
+    }
+
+    fn result_limit(&self, limits: &Limits) -> u64 {
+        (self.result_limit)(limits)
+    }
+
+    fn call(
+        &self,
+        store: &mut Store<Box<HostState>>,
+        instance: &Instance,
+        index: &ComponentExportIndex,
+        state: Option<&[u8]>,
+        params: &[u8],
+    ) -> wasmtime::Result<Result<Returned, String>> {
+        let params = P::from_cbor(params).map_err(wasmtime::Error::new)?;
+        let export = instance.get_typed_func::<(Option<&[u8]>, P), (Result<A::Wire, String>,)>(&mut *store, index)?;
+        let (answer,) = export.call(store, (state, params))?;
+        Ok(answer.map(A::split))
+    }
+}

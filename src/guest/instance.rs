@@ -1,0 +1,190 @@
+//! One actor's guest: the program, and the instance that is to serve the next call.
+//!
+//! ```text
+//!   Parked ── call: new instance ──▶ Standing ── ok, uses left ──▶ Standing
+//!     ▲                                  │
+//!     └── uses spent, error, trap ◀──────┘
+//! ```
+//!
+//! A guest's globals must not hide state from the chain, so by default every call gets an instance of its own. Where a
+//! manifest allows reuse, an instance serves so many transitions; after any failure there is a new one.
+
+use std::sync::Arc;
+
+use wasmtime::component::Instance;
+use wasmtime::{Store, Trap};
+
+use super::export::{GuestExport, Returned};
+use super::interruption::Interruption;
+use super::program::Program;
+use super::recorder::Recorder;
+use super::state::HostState;
+use crate::base::limits::Limits;
+use crate::chain::Function;
+use crate::chain::data::FailureReason;
+
+/// How a call ended.
+pub(crate) enum CallEnd {
+    Returned(Returned),
+    /// The guest's own error.
+    Refused(String),
+    /// The guest went wrong, by its own doing or beyond a limit.
+    Failed(FailureReason, String),
+    /// It was made to stop.
+    Interrupted(Interruption),
+}
+
+pub(crate) struct Guest {
+    program: Arc<Program>,
+    reuse: u32,
+    place: Place,
+}
+
+enum Place {
+    Parked(Box<HostState>),
+    Standing { store: Store<Box<HostState>>, instance: Instance, uses_left: u32 },
+    /// Only while a call moves it from one to the other.
+    Moving,
+}
+
+impl Guest {
+    pub(crate) fn new(program: Arc<Program>, reuse: u32, state: HostState) -> Self {
+        Self { program, reuse, place: Place::Parked(Box::new(state)) }
+    }
+
+    pub(crate) fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Whether the next call gets a new instance.
+    pub(crate) fn next_is_fresh(&self) -> bool {
+        matches!(self.place, Place::Parked(_))
+    }
+
+    /// Replaying: the next call gets a new instance, or the same, as it was recorded.
+    pub(crate) fn set_fresh(&mut self, fresh: bool) {
+        if fresh {
+            self.park();
+        }
+        self.reuse = u32::MAX;
+    }
+
+    pub(crate) fn state(&mut self) -> &mut HostState {
+        match &mut self.place {
+            Place::Parked(state) => state,
+            Place::Standing { store, .. } => store.data_mut(),
+            Place::Moving => unreachable!("a call puts back what it moves"),
+        }
+    }
+
+    pub(crate) fn recorder(&mut self) -> &mut Recorder {
+        &mut self.state().recorder
+    }
+
+    /// Gives the instance up: a panic may have left it in any state.
+    pub(crate) fn park(&mut self) {
+        self.place = match std::mem::replace(&mut self.place, Place::Moving) {
+            Place::Standing { store, .. } => Place::Parked(store.into_data()),
+            parked => parked,
+        };
+    }
+
+    /// Takes the host's side out, for another program or none.
+    pub(crate) fn into_state(mut self) -> HostState {
+        self.park();
+        match self.place {
+            Place::Parked(state) => *state,
+            Place::Standing { .. } | Place::Moving => unreachable!("just parked"),
+        }
+    }
+
+    /// Calls an export. The caller has recorded the call: start functions and the export run guest code.
+    pub(crate) fn call(&mut self, function: &Function, state: Option<&[u8]>, params: &[u8]) -> CallEnd {
+        self.state().begin_call();
+        if let Err(error) = self.stand() {
+            return classify(error);
+        }
+        let Place::Standing { store, instance, uses_left } = &mut self.place else {
+            unreachable!("stand() put an instance there")
+        };
+        let (export, index) = self.program.export(function.full).expect("deliveries are checked against the exports");
+        store.set_epoch_deadline(1);
+        let answer = export.call(store, instance, index, state, params).and_then(|answer| match answer {
+            Ok(returned) => within_limits(returned, export, &store.data().limits).map(Ok),
+            refused => Ok(refused),
+        });
+        *uses_left -= 1;
+        let spent = *uses_left == 0;
+        let end = match answer {
+            Ok(Ok(returned)) => CallEnd::Returned(returned),
+            Ok(Err(message)) => CallEnd::Refused(message),
+            Err(error) => classify(error),
+        };
+        if spent || !matches!(end, CallEnd::Returned(_) | CallEnd::Refused(_)) {
+            self.park();
+        }
+        end
+    }
+
+    /// Makes a new instance unless one stands.
+    fn stand(&mut self) -> wasmtime::Result<()> {
+        let state = match std::mem::replace(&mut self.place, Place::Moving) {
+            Place::Parked(state) => state,
+            standing => {
+                self.place = standing;
+                return Ok(());
+            }
+        };
+        match self.program.instantiate(state) {
+            (store, Ok(instance)) => {
+                self.place = Place::Standing { store, instance, uses_left: self.reuse };
+                Ok(())
+            }
+            (store, Err(error)) => {
+                self.place = Place::Parked(store.into_data());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What the guest gave back is ours to hold and to write, so it has bounds.
+fn within_limits(returned: Returned, export: &dyn GuestExport, limits: &Limits) -> wasmtime::Result<Returned> {
+    /// CBOR around a result of the allowed size.
+    const FRAMING: u64 = 16;
+    let state = returned.state.as_ref().map_or(0, |state| state.len() as u64);
+    let (result, result_limit) = (returned.result.len() as u64, export.result_limit(limits));
+    if state > limits.state_bytes {
+        let why = format!("returned a state of {state} bytes: the limit state_bytes is {}", limits.state_bytes);
+        return Err(wasmtime::Error::new(Interruption::TooLarge(why)));
+    }
+    if result > result_limit.saturating_add(FRAMING) {
+        let why = format!("returned a result of {result} bytes: the limit for it is {result_limit}");
+        return Err(wasmtime::Error::new(Interruption::TooLarge(why)));
+    }
+    Ok(returned)
+}
+
+/// Tells an interruption, a trap and an answer that makes no sense apart. Traps go by their code: their words may
+/// change with wasmtime, and replay compares them.
+fn classify(error: wasmtime::Error) -> CallEnd {
+    if error.is::<Interruption>() {
+        let interruption = error.downcast::<Interruption>().expect("just looked");
+        return match interruption {
+            Interruption::CpuTime(_) => CallEnd::Failed(FailureReason::Deadline, interruption.to_string()),
+            Interruption::Memory(_) | Interruption::TooLarge(_) => {
+                CallEnd::Failed(FailureReason::Limit, interruption.to_string())
+            }
+            Interruption::Ordered
+            | Interruption::Suspending
+            | Interruption::JournalDown
+            | Interruption::RecordedEnd
+            | Interruption::Diverged(_) => CallEnd::Interrupted(interruption),
+        };
+    }
+    log::info!("guest trapped: {error:?}");
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => CallEnd::Failed(FailureReason::Trap, format!("{trap:?}")),
+        None => CallEnd::Failed(FailureReason::Trap, error.root_cause().to_string()),
+    }
+}

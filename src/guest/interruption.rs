@@ -1,0 +1,27 @@
+//! Why a guest was made to stop in the middle of a call, other than by a trap of its own.
+
+use super::script::Divergence;
+
+/// Travels as a host error through the guest's frames, and is found again where the call was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Interruption {
+    /// The actor was told to end, and the grace is over.
+    #[error("the actor was stopped")]
+    Ordered,
+    /// The runtime is being suspended: the transition stays open.
+    #[error("the runtime is shutting down")]
+    Suspending,
+    #[error("used up its CPU time: the limit cpu_ms_per_call is {0}")]
+    CpuTime(u64),
+    #[error("wanted more memory: the limit memory_bytes is {0}")]
+    Memory(u64),
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("the journal takes no more records")]
+    JournalDown,
+    /// Replay has come to where the incarnation was ended from outside.
+    #[error("ended here when it was recorded")]
+    RecordedEnd,
+    #[error("{0}")]
+    Diverged(Box<Divergence>),
+}

@@ -1,0 +1,31 @@
+//! The sandbox: wasmtime, and the one door through which everything passes that crosses it.
+//!
+//! ```text
+//!   GuestEngine ── compiles ──▶ Program ── instantiated for a call ──▶ Guest
+//!                                                                       │ its store holds
+//!                                                                       ▼
+//!                                                      HostState { Recorder, meter, … }
+//! ```
+//!
+//! Nothing here knows of TCP or TOML.
+
+mod cache;
+mod engine;
+mod export;
+mod instance;
+mod interruption;
+mod program;
+mod recorder;
+mod script;
+mod state;
+pub(crate) mod wit;
+
+pub(crate) use engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
+pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};
+pub(crate) use instance::{CallEnd, Guest};
+pub(crate) use interruption::Interruption;
+pub(crate) use program::{Capability, Program};
+pub(crate) use recorder::{Answered, Effect, Recorder};
+pub use script::Divergence;
+pub(crate) use script::Script;
+pub(crate) use state::{Extensions, HostState, Live};

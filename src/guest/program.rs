@@ -1,0 +1,160 @@
+//! A component made ready to be instantiated: checked against what it was granted, linked once, its exports found.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
+
+use super::engine::{Compiled, GuestEngine};
+use super::export::{GuestExport, find};
+use super::state::HostState;
+use crate::chain::{ComponentDigest, Function};
+
+/// What a handler brings: host functions to import, exports it delivers to.
+pub(crate) trait Capability {
+    /// The handler's name, as `type` in a manifest.
+    fn name(&self) -> &'static str;
+
+    /// The interfaces whose functions it links.
+    fn imports(&self) -> &'static [&'static str];
+
+    fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()>;
+
+    fn exports(&self) -> Vec<Box<dyn GuestExport>>;
+
+    /// Whether a component that lacks one of the exports can have this handler.
+    fn exports_are_optional(&self) -> bool;
+}
+
+/// Why a component cannot run with what it was granted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramError {
+    #[error("the component imports \"{interface}\", which the handler \"{handler}\" grants; add to the manifest:\n[[handlers]]\ntype = \"{handler}\"")]
+    NotGranted { interface: String, handler: &'static str },
+    #[error("the component imports \"{interface}\", which no handler of this runtime provides")]
+    UnknownImport { interface: String },
+    #[error("the handler \"{handler}\" delivers to \"{export}\", which the component does not export")]
+    MissingExport { handler: &'static str, export: &'static str },
+    #[error("the component does not fit: {0}")]
+    Link(String),
+}
+
+/// A runnable component.
+pub(crate) struct Program {
+    compiled: Arc<Compiled>,
+    linker: Linker<Box<HostState>>,
+    pooled: InstancePre<Box<HostState>>,
+    on_demand: OnceLock<InstancePre<Box<HostState>>>,
+    exports: HashMap<&'static str, (Box<dyn GuestExport>, ComponentExportIndex)>,
+}
+
+impl Program {
+    /// Makes `compiled` ready with `granted`. `all` are the handlers there are, to name the one that is missing.
+    pub(crate) fn new(
+        engine: &GuestEngine,
+        compiled: Arc<Compiled>,
+        granted: &[&dyn Capability],
+        all: &[(&'static str, &'static [&'static str])],
+    ) -> Result<Self, ProgramError> {
+        check_imports(engine.engine(), &compiled.component, granted, all)?;
+        let mut linker = Linker::new(engine.engine());
+        let mut exports = HashMap::new();
+        for capability in granted {
+            capability.link(&mut linker).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
+            for export in capability.exports() {
+                let function = export.function();
+                match find(&compiled.component, function) {
+                    Some(index) => _ = exports.insert(function.full, (export, index)),
+                    None if capability.exports_are_optional() => {}
+                    None => {
+                        return Err(ProgramError::MissingExport { handler: capability.name(), export: function.full });
+                    }
+                }
+            }
+        }
+        let pooled =
+            linker.instantiate_pre(&compiled.component).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
+        Ok(Self { compiled, linker, pooled, on_demand: OnceLock::new(), exports })
+    }
+
+    pub(crate) fn digest(&self) -> ComponentDigest {
+        self.compiled.digest
+    }
+
+    /// The names of the exports it can be called by.
+    pub(crate) fn export_names(&self) -> HashSet<&'static str> {
+        self.exports.keys().copied().collect()
+    }
+
+    pub(crate) fn has_export(&self, function: &Function) -> bool {
+        self.exports.contains_key(function.full)
+    }
+
+    pub(super) fn export(&self, name: &str) -> Option<(&dyn GuestExport, &ComponentExportIndex)> {
+        self.exports.get(name).map(|(export, index)| (&**export, index))
+    }
+
+    /// A new instance with its store: from the pool, or made on demand where the pool is full.
+    ///
+    /// Start functions of the guest run here. Where it fails, the store's data comes back.
+    pub(super) fn instantiate(&self, state: Box<HostState>) -> (Store<Box<HostState>>, wasmtime::Result<Instance>) {
+        let mut store = new_store(self.pooled.engine(), state);
+        match self.pooled.instantiate(&mut store) {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => self.instantiate_on_demand(store.into_data()),
+            instance => (store, instance),
+        }
+    }
+
+    fn instantiate_on_demand(&self, state: Box<HostState>) -> (Store<Box<HostState>>, wasmtime::Result<Instance>) {
+        let mut store = new_store(self.compiled.on_demand_engine(), state);
+        let instance = self.on_demand_pre().and_then(|pre| pre.instantiate(&mut store));
+        (store, instance)
+    }
+
+    fn on_demand_pre(&self) -> wasmtime::Result<&InstancePre<Box<HostState>>> {
+        if self.on_demand.get().is_none() {
+            let component = self.compiled.on_demand()?;
+            let _ = self.on_demand.set(self.linker.instantiate_pre(component)?);
+        }
+        Ok(self.on_demand.get().expect("set just above, by us or by another thread"))
+    }
+}
+
+fn new_store(engine: &Engine, mut state: Box<HostState>) -> Store<Box<HostState>> {
+    state.begin_instance();
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut **state);
+    store.epoch_deadline_callback(|store| store.data().tick().map_err(wasmtime::Error::new));
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Interfaces that bring only types need nobody to provide them.
+fn check_imports(
+    engine: &Engine,
+    component: &Component,
+    granted: &[&dyn Capability],
+    all: &[(&'static str, &'static [&'static str])],
+) -> Result<(), ProgramError> {
+    for (interface, import) in component.component_type().imports(engine) {
+        let brings_only_types = match &import.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                instance.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
+            }
+            ComponentItem::Type(_) => true,
+            _ => false,
+        };
+        if brings_only_types || granted.iter().any(|capability| capability.imports().contains(&interface)) {
+            continue;
+        }
+        let interface = interface.to_owned();
+        let provider = all.iter().find(|(_, imports)| imports.contains(&interface.as_str()));
+        return Err(match provider {
+            Some((handler, _)) => ProgramError::NotGranted { interface, handler },
+            None => ProgramError::UnknownImport { interface },
+        });
+    }
+    Ok(())
+}

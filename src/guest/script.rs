@@ -1,0 +1,153 @@
+//! A recorded chain as replay follows it: what is to come, and how what happens instead is told from it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::chain::cbor::{Value, bytes_to_json};
+use crate::chain::data::{Failed, FailureReason};
+use crate::chain::{ChainEvent, EventKind};
+
+/// The first difference between a recorded chain and its replay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    /// The event that differs.
+    pub sequence: u64,
+    /// Which part of it: `event_type`, or `data` with the path of keys into it.
+    pub field: String,
+    /// What the chain has there.
+    pub recorded: Json,
+    /// What the replay did.
+    pub actual: Json,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sequence, field, recorded, actual } = self;
+        write!(f, "event {sequence}: {field} was recorded as {recorded}, but replay gives {actual}")
+    }
+}
+
+/// The recorded events, and how far replay has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    events: Arc<[ChainEvent]>,
+    next: usize,
+}
+
+impl Script {
+    pub(crate) fn new(events: Arc<[ChainEvent]>) -> Self {
+        Self { events, next: 0 }
+    }
+
+    /// The event that should come next.
+    pub(crate) fn peek(&self) -> Option<&ChainEvent> {
+        self.events.get(self.next)
+    }
+
+    pub(crate) fn advance(&mut self) {
+        self.next += 1;
+    }
+
+    /// What was replayed so far, which is what was recorded.
+    pub(crate) fn past(&self) -> &[ChainEvent] {
+        &self.events[..self.next]
+    }
+
+    /// Whether the next event ended the transition from outside: such an end is an input, which replay applies.
+    pub(crate) fn ends_from_outside(&self) -> bool {
+        let Some(event) = self.peek() else { return false };
+        match event.kind() {
+            Some(EventKind::Stopped | EventKind::Started) => true,
+            Some(EventKind::Failed) => {
+                use crate::chain::cbor::Cbor;
+                let reason = Failed::from_cbor(&event.data).map(|failed| failed.reason);
+                match reason {
+                    Ok(FailureReason::Trap | FailureReason::Init) | Err(_) => false,
+                    Ok(
+                        FailureReason::Limit
+                        | FailureReason::Deadline
+                        | FailureReason::Panic
+                        | FailureReason::Interrupted
+                        | FailureReason::Restarts,
+                    ) => true,
+                }
+            }
+            Some(
+                EventKind::Call | EventKind::Intent | EventKind::HostCall | EventKind::Return | EventKind::Refused,
+            )
+            | None => false,
+        }
+    }
+}
+
+/// Compares what replay did with what was recorded; the first difference, if there is one.
+pub(crate) fn compare(recorded: &ChainEvent, event_type: &str, data: &[u8]) -> Option<Divergence> {
+    let differs = |field: &str, recorded_value: Json, actual: Json| {
+        Some(Divergence { sequence: recorded.sequence, field: field.into(), recorded: recorded_value, actual })
+    };
+    if recorded.event_type != event_type {
+        return differs("event_type", recorded.event_type.as_ref().into(), event_type.into());
+    }
+    if recorded.data == data {
+        return None;
+    }
+    match (Value::parse(&recorded.data), Value::parse(data)) {
+        (Ok(before), Ok(now)) => {
+            let (path, before, now) = first_difference("data".into(), &before, &now);
+            differs(&path, before, now)
+        }
+        _ => differs("data", bytes_to_json(&recorded.data), bytes_to_json(data)),
+    }
+}
+
+/// Walks down while exactly one map key or array item holds the first difference.
+fn first_difference(path: String, before: &Value, now: &Value) -> (String, Json, Json) {
+    match (before, now) {
+        (Value::Map(before_entries), Value::Map(now_entries))
+            if before_entries.iter().map(|(key, _)| key).eq(now_entries.iter().map(|(key, _)| key)) =>
+        {
+            let mut pairs = before_entries.iter().zip(now_entries);
+            match pairs.find(|((_, before), (_, now))| before != now) {
+                Some(((key, before), (_, now))) => first_difference(format!("{path}.{key}"), before, now),
+                None => (path, before.to_json(), now.to_json()),
+            }
+        }
+        (Value::Array(before_items), Value::Array(now_items)) if before_items.len() == now_items.len() => {
+            let mut pairs = before_items.iter().zip(now_items).enumerate();
+            match pairs.find(|(_, (before, now))| before != now) {
+                Some((at, (before, now))) => first_difference(format!("{path}[{at}]"), before, now),
+                None => (path, before.to_json(), now.to_json()),
+            }
+        }
+        _ => (path, before.to_json(), now.to_json()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::cbor::Cbor;
+    use crate::chain::data::{Encoded, NamedState, Return, StateAfter};
+    use crate::chain::{EventHash, StateChain};
+
+    fn returned(count: u64) -> Vec<u8> {
+        let result = Encoded((format!("{{\"count\":{count}}}").into_bytes(),).to_cbor());
+        Return { state: StateAfter::Now(NamedState::None), result }.to_cbor()
+    }
+
+    #[test]
+    fn the_first_difference_is_named_by_its_path_and_decoded() {
+        let mut chain = StateChain::new(crate::base::id::ActorId::random());
+        let recorded = chain.append("return x.y", returned(1), 0);
+        assert_eq!(compare(&recorded, "return x.y", &returned(1)), None);
+        let difference = compare(&recorded, "return x.y", &returned(2)).expect("another count");
+        assert_eq!(difference.field, "data.result[0]");
+        assert_eq!(difference.recorded, serde_json::json!({ "count": 1 }));
+        assert_eq!(difference.actual, serde_json::json!({ "count": 2 }));
+        let other = compare(&recorded, "refused x.y", &[]).expect("another type");
+        assert_eq!((other.field.as_str(), other.sequence), ("event_type", 0));
+        assert_ne!(recorded.hash, EventHash([0; 20]));
+    }
+}

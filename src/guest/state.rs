@@ -1,0 +1,189 @@
+//! What a store holds while a guest runs: the recorder, the meter of what the call uses, and, live, the actor's
+//! surroundings.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+use super::interruption::Interruption;
+use super::recorder::Recorder;
+use crate::base::clock;
+use crate::base::id::ActorId;
+use crate::base::limits::Limits;
+use crate::system::{OrderKind, StopSignal, TheaterHandle};
+
+/// A live actor's surroundings, as host functions see them.
+pub(crate) struct Live {
+    pub(crate) id: ActorId,
+    pub(crate) name: String,
+    pub(crate) theater: TheaterHandle,
+    pub(crate) stop: Arc<StopSignal>,
+    pub(crate) manifest_dir: PathBuf,
+    pub(crate) extensions: Extensions,
+}
+
+/// What handlers keep for their host functions, one item a type.
+#[derive(Default)]
+pub(crate) struct Extensions(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl Extensions {
+    pub(crate) fn insert<T: Any + Send + Sync>(&mut self, item: T) {
+        self.0.insert(TypeId::of::<T>(), Box::new(item));
+    }
+
+    pub(crate) fn get<T: Any>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+}
+
+/// The data of every store.
+pub(crate) struct HostState {
+    pub(crate) recorder: Recorder,
+    pub(crate) limits: Limits,
+    pub(crate) log: LogBudget,
+    live: Option<Arc<Live>>,
+    meter: Meter,
+}
+
+/// What the running call and its instance have used.
+#[derive(Default)]
+struct Meter {
+    memory_bytes: u64,
+    cpu_until: Duration,
+}
+
+impl HostState {
+    pub(crate) fn new(recorder: Recorder, limits: Limits, live: Option<Arc<Live>>) -> Self {
+        Self { recorder, limits, live, log: LogBudget::default(), meter: Meter::default() }
+    }
+
+    /// The actor's surroundings. Host functions ask for them only inside an effect, which runs live.
+    pub(crate) fn live(&self) -> Option<&Arc<Live>> {
+        self.live.as_ref()
+    }
+
+    /// A new instance begins with no memory.
+    pub(super) fn begin_instance(&mut self) {
+        self.meter.memory_bytes = 0;
+    }
+
+    /// A call begins: its CPU time counts from here.
+    pub(super) fn begin_call(&mut self) {
+        self.meter.cpu_until = clock::thread_cpu().saturating_add(self.limits.cpu_per_call());
+    }
+
+    /// At an epoch tick: whether the guest may go on.
+    pub(super) fn tick(&self) -> Result<UpdateDeadline, Interruption> {
+        if let Some(order) = self.live.as_ref().and_then(|live| live.stop.overdue()) {
+            return Err(match order.kind {
+                OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
+                OrderKind::Suspend => Interruption::Suspending,
+            });
+        }
+        if clock::thread_cpu() >= self.meter.cpu_until {
+            return Err(Interruption::CpuTime(self.limits.cpu_ms_per_call));
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
+}
+
+impl ResourceLimiter for HostState {
+    /// Beyond its limit a memory does not answer -1, it traps: else what a guest does would depend on the machine.
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let limit = self.limits.memory_bytes;
+        let grown = self.meter.memory_bytes.saturating_add((desired - current) as u64);
+        if grown > limit {
+            return Err(wasmtime::Error::new(Interruption::Memory(limit)));
+        }
+        // The guest's own maximum is part of its code, and the same everywhere.
+        let allowed = maximum.is_none_or(|maximum| desired <= maximum);
+        if allowed {
+            self.meter.memory_bytes = grown;
+        }
+        Ok(allowed)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Interruption::Memory(self.limits.memory_bytes)))
+    }
+
+    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Interruption::TooLarge("wanted a larger table than there is room for".into())))
+    }
+
+    fn instances(&self) -> usize {
+        1_000
+    }
+
+    fn tables(&self) -> usize {
+        1_000
+    }
+
+    fn memories(&self) -> usize {
+        1_000
+    }
+}
+
+/// How many lines a guest has logged within this second.
+#[derive(Default)]
+pub(crate) struct LogBudget {
+    second: u64,
+    lines: u64,
+    dropped: u64,
+}
+
+/// What to do with a line.
+#[derive(Debug, PartialEq, Eq)]
+enum LogLine {
+    /// Write it, and first say how many were dropped before it.
+    Write { dropped_before: u64 },
+    Drop,
+}
+
+impl LogBudget {
+    /// Writes a guest's line to the host's log, unless there were too many within this `second`.
+    pub(crate) fn write(&mut self, name: &str, line: &str, second: u64, lines_per_second: u64) {
+        let LogLine::Write { dropped_before } = self.spend(second, lines_per_second) else { return };
+        if dropped_before > 0 {
+            log::warn!(target: "actor", "[{name}] {dropped_before} lines dropped: log_lines_per_second is {lines_per_second}");
+        }
+        log::info!(target: "actor", "[{name}] {line}");
+    }
+
+    /// One more line, in the second `second`.
+    fn spend(&mut self, second: u64, lines_per_second: u64) -> LogLine {
+        if second != self.second {
+            self.second = second;
+            self.lines = 0;
+        }
+        self.lines += 1;
+        if self.lines > lines_per_second {
+            self.dropped += 1;
+            return LogLine::Drop;
+        }
+        LogLine::Write { dropped_before: std::mem::take(&mut self.dropped) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_log_lines_is_cut_and_counted() {
+        let mut budget = LogBudget::default();
+        assert_eq!(budget.spend(1, 2), LogLine::Write { dropped_before: 0 });
+        assert_eq!(budget.spend(1, 2), LogLine::Write { dropped_before: 0 });
+        assert_eq!(budget.spend(1, 2), LogLine::Drop);
+        assert_eq!(budget.spend(1, 2), LogLine::Drop);
+        assert_eq!(budget.spend(2, 2), LogLine::Write { dropped_before: 2 });
+    }
+}

@@ -1,0 +1,214 @@
+//! `message-server`: actors send to and request of each other.
+//!
+//! A send is recorded, then delivered. A request records an intent, delivers, and waits: for the answer, for the
+//! deadline, or for the order to end. A wait that would close a circle is refused before anything is recorded.
+
+use std::time::Instant;
+
+use serde::Deserialize;
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
+
+use super::Handler;
+use crate::base::id::ActorId;
+use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::chain::{Function, Link, function};
+use crate::guest::{
+    Answered, Capability, Effect, Export, GuestExport, HostState, Interruption, Live, StateAnd, StateOnly,
+};
+use crate::manifest::{HandlerEntry, ManifestError};
+use crate::system::{Answer, Delivery, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited, Withdrawn};
+
+pub(super) const NAME: &str = "message-server";
+pub(super) const IMPORTS: &[&str] = &["ntwk:theater/message-server-host"];
+
+pub(crate) const HANDLE_SEND: &Function = function!("ntwk:theater/message-server-client", "handle-send");
+pub(crate) const HANDLE_REQUEST: &Function = function!("ntwk:theater/message-server-client", "handle-request");
+const SEND: &Function = function!("ntwk:theater/message-server-host", "send");
+const REQUEST: &Function = function!("ntwk:theater/message-server-host", "request");
+
+struct MessageServer;
+
+/// Older manifests carry a port, which means nothing here.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(rename = "port")]
+    _port: Option<u16>,
+}
+
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+    if let Some(entry) = entry {
+        let Config { .. } = entry.config(&["port"])?;
+    }
+    Ok(Box::new(MessageServer))
+}
+
+impl Handler for MessageServer {}
+
+impl Capability for MessageServer {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn imports(&self) -> &'static [&'static str] {
+        IMPORTS
+    }
+
+    fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
+        let mut host = linker.instance(IMPORTS[0])?;
+        host.func_wrap("send", send)?;
+        host.func_wrap("request", request)
+    }
+
+    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
+        vec![
+            Box::new(Export::<(Vec<u8>,), StateOnly>::new(HANDLE_SEND)),
+            Box::new(Export::<(Vec<u8>,), StateAnd<Vec<u8>>>::new(HANDLE_REQUEST)),
+        ]
+    }
+
+    fn exports_are_optional(&self) -> bool {
+        true
+    }
+}
+
+type Message = (String, Vec<u8>);
+type Sent = Result<(), String>;
+type Requested = Result<Vec<u8>, String>;
+
+fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> wasmtime::Result<(Sent,)> {
+    let state = store.data_mut();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let sent = state.recorder.host_call(SEND, &message, || {
+        let live = live.as_ref().expect("effects run live");
+        let addressed = address(&message, &limits).and_then(|(to, params)| {
+            live.theater.registry.reserve(to, HANDLE_SEND, params.len()).map(|slot| (slot, params)).map_err(Refused::By)
+        });
+        match addressed {
+            Ok((slot, params)) => Ok(Effect::Announce(Ok(()), Box::new(|event| fill_send(slot, params, event)))),
+            Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),
+        }
+    })?;
+    Ok((sent,))
+}
+
+fn fill_send(slot: Slot, params: Vec<u8>, event: Link) {
+    slot.fill(Delivery {
+        function: HANDLE_SEND,
+        params,
+        caller: Caller::Actor,
+        cause: Some(event),
+        reply: Reply::Nobody,
+    });
+}
+
+fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> wasmtime::Result<(Requested,)> {
+    let state = store.data_mut();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let requested = state.recorder.host_call(REQUEST, &message, || {
+        let live = live.as_deref().expect("effects run live");
+        let addressed = address(&message, &limits).and_then(|(to, params)| {
+            let begun = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len());
+            begun.map(|(slot, wait)| Request { live, to, slot, wait: WaitGuard { live, wait }, params }).map_err(Refused::By)
+        });
+        match addressed {
+            Ok(request) => Ok(Effect::Act(Box::new(|intent| request.make(intent, &limits)))),
+            Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),
+        }
+    })?;
+    Ok((requested,))
+}
+
+/// Why nothing was delivered.
+enum Refused {
+    BadAddress(String),
+    By(Refusal),
+}
+
+impl Refused {
+    /// What the guest is told; or nothing, where the transition is to be left open for the next start.
+    fn answer(self) -> Result<String, Interruption> {
+        match self {
+            Self::By(Refusal::Suspending) => Err(Interruption::Suspending),
+            Self::By(refusal) => Ok(refusal.to_string()),
+            Self::BadAddress(why) => Ok(why),
+        }
+    }
+}
+
+/// The receiver, and the parameters of its export.
+fn address((to, message): &Message, limits: &Limits) -> Result<(ActorId, Vec<u8>), Refused> {
+    let (size, limit) = (message.len(), limits.message_bytes);
+    if size as u64 > limit {
+        return Err(Refused::By(Refusal::TooLarge { size, limit }));
+    }
+    let to = to.parse().map_err(|error: crate::base::id::NotAnActorId| Refused::BadAddress(error.to_string()))?;
+    Ok((to, (message.clone(),).to_cbor()))
+}
+
+/// A request for which a place is reserved and the wait is noted.
+struct Request<'a> {
+    live: &'a Live,
+    to: ActorId,
+    slot: Slot,
+    wait: WaitGuard<'a>,
+    params: Vec<u8>,
+}
+
+/// Takes the wait back, whichever way it ends; after an answer it is gone already.
+struct WaitGuard<'a> {
+    live: &'a Live,
+    wait: WaitId,
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.live.theater.registry.end_wait(self.live.id, self.wait);
+    }
+}
+
+impl Request<'_> {
+    fn make(self, intent: Link, limits: &Limits) -> Result<Answered<Requested>, Interruption> {
+        let (reply, answer, claim) = Reply::actor(self.live.id, self.wait.wait);
+        self.slot.fill(Delivery {
+            function: HANDLE_REQUEST,
+            params: self.params,
+            caller: Caller::Actor,
+            cause: Some(intent),
+            reply,
+        });
+        let deadline = Instant::now() + limits.request_deadline();
+        let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
+        match self.live.stop.wait(&answer, deadline) {
+            Waited::Came(answer) => Ok(understand(self.to, answer)),
+            // Its thread went without a word: it was suspended, or the runtime is broken. Neither is an answer.
+            Waited::Gone => Err(Interruption::Suspending),
+            Waited::Deadline => {
+                let within = format!("within request_deadline_ms = {}", limits.request_deadline_ms);
+                unanswered(match claim.withdraw() {
+                    Withdrawn::NotDelivered => format!("not delivered: actor {} did not come to it {within}", self.to),
+                    Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer of actor {} {within}", self.to),
+                })
+            }
+            Waited::Overdue(order) => {
+                claim.withdraw();
+                Err(match order {
+                    OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
+                    OrderKind::Suspend => Interruption::Suspending,
+                })
+            }
+        }
+    }
+}
+
+fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requested> {
+    let result = match outcome {
+        Outcome::Returned(result) => Vec::from_cbor(&result).map_err(|error| error.to_string()),
+        Outcome::Refused(message) => Err(message),
+        Outcome::Failed(why) => Err(format!("actor {to} failed: {why}")),
+        Outcome::Dropped(why) => Err(format!("not delivered: actor {to} {why}")),
+    };
+    Answered { result, answer: closing }
+}

@@ -1,0 +1,139 @@
+//! What one may ask of a running theater: the handle that the management server, the handlers and embedders hold.
+//!
+//! Asking for a lifecycle change goes through [`Control`], which the supervisor implements; each such request answers
+//! through a channel, so that an actor that waits for it can still be stopped.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::delivery::{Answer, Claim, Delivery, Reply};
+use super::registry::{ActorInfo, Refusal, Registry};
+use super::subscribers::Subscribers;
+use super::waits::WaitId;
+use crate::base::id::ActorId;
+use crate::chain::data::{Caller, StoppedBy};
+use crate::chain::{Function, Link};
+use crate::journal::{ActorKey, JournalHandle};
+
+/// Lifecycle changes. None of these blocks beyond what the caller's own thread has to do (reading and compiling for a
+/// spawn); the answer comes through the channel.
+pub(crate) trait Control: Send + Sync {
+    /// Starts a new actor. Reads the manifest and compiles the component on the calling thread.
+    fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, String>>;
+
+    /// Ends an actor and everything below it. Answers when its chain says so.
+    fn stop(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>>;
+
+    /// Ends an actor if it runs, and starts it again.
+    fn restart(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>>;
+
+    /// Suspends all actors and ends the runtime.
+    fn shutdown(&self);
+}
+
+/// A new actor is wanted.
+pub(crate) struct SpawnRequest {
+    pub(crate) manifest: PathBuf,
+    pub(crate) parentage: Option<Parentage>,
+}
+
+/// A new actor's place below another.
+#[derive(Clone, Debug)]
+pub(crate) struct Parentage {
+    pub(crate) parent: ActorId,
+    /// The id the child is to have.
+    pub(crate) child: ActorId,
+    /// The parent's event that spawns it.
+    pub(crate) cause: Link,
+    /// The parent's wait for the child's `init`.
+    pub(crate) wait: WaitId,
+    pub(crate) confinement: Confinement,
+}
+
+/// From where an actor may spawn: the manifest and its component must lie in or below one of these directories.
+#[derive(Clone, Debug)]
+pub(crate) struct Confinement {
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+/// A new actor is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawned {
+    pub(crate) id: ActorId,
+    /// The event that closed its `init`.
+    pub(crate) closing: Option<Link>,
+}
+
+/// A running theater, to be asked. Cheap to clone; it does not keep the theater running.
+#[derive(Clone)]
+pub struct TheaterHandle {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) journal: JournalHandle,
+    pub(crate) subscribers: Arc<Subscribers>,
+    pub(crate) control: Arc<dyn Control>,
+}
+
+/// Said where the supervisor is gone: the runtime has ended or is ending.
+const ENDED: &str = "the runtime is shutting down";
+
+impl TheaterHandle {
+    /// Starts the actor of a manifest and waits for its `init`. The text of the error names what is wrong and where.
+    pub fn start(&self, manifest: PathBuf) -> Result<ActorId, String> {
+        let answer = self.control.spawn(SpawnRequest { manifest, parentage: None });
+        let spawned = answer.recv().unwrap_or_else(|_| Err(ENDED.into()));
+        self.once_on_disk(spawned.map(|spawned| spawned.id))
+    }
+
+    /// Stops an actor and everything below it, and waits for the end.
+    pub fn stop(&self, id: ActorId) -> Result<(), String> {
+        let answer = self.control.stop(id, StoppedBy::Operator, None);
+        self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
+    }
+
+    /// Starts an actor again, stopping it first if it runs, and waits until it is there.
+    pub fn restart(&self, id: ActorId) -> Result<(), String> {
+        let answer = self.control.restart(id, StoppedBy::Operator, None);
+        self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
+    }
+
+    /// Every live and listed actor, in the order in which they came.
+    pub fn actors(&self) -> Vec<ActorInfo> {
+        self.registry.list()
+    }
+
+    /// One actor.
+    pub fn actor(&self, id: ActorId) -> Option<ActorInfo> {
+        self.registry.info(id)
+    }
+
+    /// Ends the runtime: every actor is suspended where it is, and goes on at the next start.
+    pub fn shutdown(&self) {
+        self.control.shutdown();
+    }
+
+    /// What is acknowledged to the outside is on disk.
+    fn once_on_disk<T>(&self, answer: Result<T, String>) -> Result<T, String> {
+        self.journal.flush().map_err(|error| error.to_string())?;
+        answer
+    }
+
+    pub(crate) fn key(&self, id: ActorId) -> Option<ActorKey> {
+        self.registry.entry(id, |entry| entry.actor)
+    }
+
+    /// Has an export of `to` called for someone outside; the answer comes once it is on disk.
+    pub(crate) fn deliver(
+        &self,
+        to: ActorId,
+        function: &'static Function,
+        params: Vec<u8>,
+        caller: Caller,
+    ) -> Result<(Receiver<Answer>, Arc<Claim>), Refusal> {
+        let slot = self.registry.reserve(to, function, params.len())?;
+        let (reply, answer, claim) = Reply::outside();
+        slot.fill(Delivery { function, params, caller, cause: None, reply });
+        Ok((answer, claim))
+    }
+}

@@ -1,0 +1,24 @@
+//! What one actor may know of the others: who there is, how to reach them, who waits for whom, who listens.
+//!
+//! Two locks guard all of it, the registry's and the subscribers'. Both are private to their files; no guard leaves
+//! them, and nothing is sent, joined, read or called while one is held. Nothing here knows of wasm or TOML.
+
+mod delivery;
+mod handle;
+mod mailbox;
+mod registry;
+mod signal;
+mod status;
+mod subscribers;
+mod waits;
+
+pub(crate) use delivery::{Answer, Claim, Delivery, Outcome, Reply, Withdrawn};
+pub use handle::TheaterHandle;
+pub(crate) use handle::{Confinement, Control, Parentage, SpawnRequest, Spawned};
+pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
+pub use registry::ActorInfo;
+pub(crate) use registry::{Entry, Refusal, Registry};
+pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
+pub use status::ActorStatus;
+pub(crate) use subscribers::{Subscribers, Waker};
+pub(crate) use waits::WaitId;

@@ -1,0 +1,246 @@
+//! The registry: every live and listed actor, the tree they form, and who waits for whom. One lock, no I/O under it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::mailbox::{Lane, Mailbox, Slot};
+use super::status::ActorStatus;
+use super::waits::{WaitId, Waits};
+use crate::base::id::{ActorId, Incarnation};
+use crate::chain::Function;
+use crate::journal::ActorKey;
+
+/// What the registry knows of one actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) actor: ActorKey,
+    pub(crate) name: String,
+    pub(crate) parent: Option<ActorId>,
+    /// In the order in which they were spawned.
+    pub(crate) children: Vec<ActorId>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) status: ActorStatus,
+    /// The exports it can be called by.
+    pub(crate) exports: Arc<HashSet<&'static str>>,
+    pub(crate) mailbox: Mailbox,
+    /// Where its listeners listen.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) manifest_path: String,
+    /// When this incarnation began, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: u64,
+}
+
+/// What anyone may know of one actor.
+#[derive(Clone, Debug)]
+pub struct ActorInfo {
+    /// Its identity.
+    pub id: ActorId,
+    /// Its name, from the manifest; not necessarily unique.
+    pub name: String,
+    /// Who spawned it; none for a root.
+    pub parent: Option<ActorId>,
+    /// What it is doing.
+    pub status: ActorStatus,
+    /// Which run this is.
+    pub incarnation: Incarnation,
+    /// Deliveries that wait.
+    pub mailbox_depth: u64,
+    /// Where its listeners listen.
+    pub addresses: Vec<SocketAddr>,
+    /// The manifest it was started from.
+    pub manifest_path: String,
+    /// When this incarnation began, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+}
+
+/// Why a delivery was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("no such actor: {0}")]
+    Unknown(ActorId),
+    #[error("actor {0} is {1}")]
+    NotRunning(ActorId, &'static str),
+    #[error("actor {0} does not export {1}")]
+    NotExported(ActorId, &'static str),
+    #[error("mailbox full")]
+    Full,
+    #[error("the actor is ending")]
+    Closed,
+    #[error("message of {size} bytes: the limit message_bytes is {limit}")]
+    TooLarge { size: usize, limit: u64 },
+    #[error("would deadlock: {0}")]
+    Deadlock(String),
+    /// The runtime is being suspended: the asking transition must not record this, it goes on after the next start.
+    #[error("the runtime is shutting down")]
+    Suspending,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Registry(RwLock<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    actors: HashMap<ActorId, Entry>,
+    /// In the order in which they came.
+    order: Vec<ActorId>,
+    waits: Waits,
+    suspending: bool,
+}
+
+impl Registry {
+    /// Adds an actor, below its parent.
+    pub(crate) fn add(&self, entry: Entry) {
+        let mut inner = self.0.write();
+        let id = entry.actor.id;
+        if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
+            parent.children.push(id);
+        }
+        inner.order.push(id);
+        inner.actors.insert(id, entry);
+    }
+
+    /// Changes an actor's entry.
+    pub(crate) fn update(&self, id: ActorId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.0.write().actors.get_mut(&id) {
+            change(entry);
+        }
+    }
+
+    /// Takes out an actor that has ended, and its place below its parent.
+    pub(crate) fn remove(&self, id: ActorId) {
+        let mut inner = self.0.write();
+        let Some(entry) = inner.actors.remove(&id) else { return };
+        inner.order.retain(|other| *other != id);
+        if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
+            parent.children.retain(|child| *child != id);
+        }
+    }
+
+    /// From here on nothing from outside is accepted, and what actors ask of each other waits for the next start.
+    pub(crate) fn suspend(&self) {
+        self.0.write().suspending = true;
+    }
+
+    pub(crate) fn entry<T>(&self, id: ActorId, look: impl FnOnce(&Entry) -> T) -> Option<T> {
+        self.0.read().actors.get(&id).map(look)
+    }
+
+    pub(crate) fn info(&self, id: ActorId) -> Option<ActorInfo> {
+        self.entry(id, info)
+    }
+
+    /// Every actor, in the order in which they came.
+    pub(crate) fn list(&self) -> Vec<ActorInfo> {
+        let inner = self.0.read();
+        inner.order.iter().filter_map(|id| inner.actors.get(id)).map(info).collect()
+    }
+
+    pub(crate) fn children(&self, id: ActorId) -> Vec<ActorId> {
+        self.entry(id, |entry| entry.children.clone()).unwrap_or_default()
+    }
+
+    /// Whether `id` stands anywhere below `ancestor`.
+    pub(crate) fn is_descendant(&self, id: ActorId, ancestor: ActorId) -> bool {
+        let inner = self.0.read();
+        let mut at = inner.actors.get(&id).and_then(|entry| entry.parent);
+        while let Some(parent) = at {
+            if parent == ancestor {
+                return true;
+            }
+            at = inner.actors.get(&parent).and_then(|entry| entry.parent);
+        }
+        false
+    }
+
+    /// Reserves a place in the mailbox of `to` for a delivery that nobody will wait for inside the runtime.
+    pub(crate) fn reserve(&self, to: ActorId, function: &'static Function, bytes: usize) -> Result<Slot, Refusal> {
+        self.0.read().reserve(to, function, bytes)
+    }
+
+    /// Reserves a place for a request of `from`, which will wait: refused where that would close a circle of waits.
+    pub(crate) fn begin_wait(
+        &self,
+        from: ActorId,
+        to: ActorId,
+        function: &'static Function,
+        bytes: usize,
+    ) -> Result<(Slot, WaitId), Refusal> {
+        let mut inner = self.0.write();
+        let slot = inner.reserve(to, function, bytes)?;
+        match inner.waits.begin(from, to) {
+            Ok(wait) => Ok((slot, wait)),
+            Err(circle) => Err(Refusal::Deadlock(inner.spell(&circle))),
+        }
+    }
+
+    /// `from` waits for the `init` of its new child `to`, which may not be registered yet.
+    pub(crate) fn begin_wait_for_init(&self, from: ActorId, to: ActorId) -> Result<WaitId, Refusal> {
+        let mut inner = self.0.write();
+        inner.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(inner.spell(&circle)))
+    }
+
+    /// The wait of `from` is over, if it is still this one.
+    pub(crate) fn end_wait(&self, from: ActorId, wait: WaitId) {
+        self.0.write().waits.end(from, wait);
+    }
+
+    /// A place for a lifecycle notice, where the parent of `child` is alive and exports `function`.
+    pub(crate) fn reserve_notice(&self, child: ActorId, function: &'static Function, bytes: usize) -> Option<Slot> {
+        let inner = self.0.read();
+        let parent = inner.actors.get(&inner.actors.get(&child)?.parent?)?;
+        if !parent.status.is_alive() || !parent.exports.contains(function.full) {
+            return None;
+        }
+        parent.mailbox.reserve(Lane::Notice, bytes).ok()
+    }
+}
+
+impl Inner {
+    fn reserve(&self, to: ActorId, function: &'static Function, bytes: usize) -> Result<Slot, Refusal> {
+        if self.suspending {
+            return Err(Refusal::Suspending);
+        }
+        let entry = self.actors.get(&to).ok_or(Refusal::Unknown(to))?;
+        match entry.status {
+            // What comes while it starts waits behind `init`; what comes while it restarts waits for that.
+            ActorStatus::Starting | ActorStatus::Running | ActorStatus::Restarting => {}
+            ActorStatus::Stopping | ActorStatus::Stopped | ActorStatus::Failed { .. } => {
+                return Err(Refusal::NotRunning(to, entry.status.word()));
+            }
+        }
+        if !entry.exports.contains(function.full) {
+            return Err(Refusal::NotExported(to, function.full));
+        }
+        entry.mailbox.reserve(Lane::Mail, bytes).map_err(|refusal| match refusal {
+            Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
+            other => other,
+        })
+    }
+
+    /// The circle by names; an id beside a name that more than one of them has.
+    fn spell(&self, circle: &[ActorId]) -> String {
+        let name = |id: &ActorId| self.actors.get(id).map_or("(new child)", |entry| entry.name.as_str());
+        let spell = |id: &ActorId| {
+            let shared = circle.iter().any(|other| other != id && name(other) == name(id));
+            if shared { format!("{} ({id})", name(id)) } else { name(id).to_owned() }
+        };
+        circle.iter().map(spell).collect::<Vec<_>>().join(" -> ")
+    }
+}
+
+fn info(entry: &Entry) -> ActorInfo {
+    ActorInfo {
+        id: entry.actor.id,
+        name: entry.name.clone(),
+        parent: entry.parent,
+        status: entry.status.clone(),
+        incarnation: entry.incarnation,
+        mailbox_depth: entry.mailbox.depth(),
+        addresses: entry.addresses.clone(),
+        manifest_path: entry.manifest_path.clone(),
+        since_ms: entry.since_ms,
+    }
+}

@@ -1,0 +1,15 @@
+//! The theater: the supervisor thread, and what it decides.
+//!
+//! ```text
+//!   handle, handlers ── Command ──▶ thread `theater` ── apply ──▶ Tree ── actions ──▶ orders, verdicts, threads
+//!   actors' threads ─── Report ───▶      │
+//!                                        └─ never waits for an actor, never compiles, never touches the disk
+//! ```
+
+mod control;
+mod recovery;
+mod runtime;
+mod supervisor;
+mod tree;
+
+pub use runtime::{Config, TheaterError, TheaterRuntime};

@@ -1,0 +1,170 @@
+//! A running theater, as an embedder holds it: started, asked through its handle, ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+
+use super::control::Supervision;
+use super::recovery::{recover, summary};
+use super::supervisor::{Command, Newborn, Supervisor};
+use crate::actor::SpawnReply;
+use crate::base::id::ActorId;
+use crate::base::thread::{self, JoinHandle};
+use crate::guest::GuestEngine;
+use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
+use crate::manifest::{Manifest, ManifestError};
+use crate::system::{Registry, Subscribers, TheaterHandle};
+
+/// How a theater is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where the journal lies; none for a temporary directory that is removed at the end.
+    pub data_dir: Option<PathBuf>,
+    /// What is promised when something is acknowledged.
+    pub durability: Durability,
+    /// Actors to run: each is resumed where the data directory has a root of its name, and started anew otherwise.
+    pub manifests: Vec<PathBuf>,
+}
+
+/// Why a theater could not be started, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum TheaterError {
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A manifest is wrong.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// An actor could not be started or resumed.
+    #[error("{0}")]
+    Actor(String),
+    /// The sandbox or the supervisor could not be started.
+    #[error("{0}")]
+    Setup(String),
+    /// The journal failed while the theater ran; the text says why.
+    #[error("{0}")]
+    JournalFailed(String),
+}
+
+/// A running theater. Drop it, or better [`TheaterRuntime::shutdown`] it, and every actor is suspended where it is.
+pub struct TheaterRuntime {
+    handle: TheaterHandle,
+    supervisor: Option<JoinHandle>,
+    journal: Option<Journal>,
+    journal_failed: Receiver<String>,
+    ended: Receiver<()>,
+}
+
+impl TheaterRuntime {
+    /// Starts a theater: opens the journal, brings back who was there, starts who is new, and waits for their `init`.
+    pub fn start(config: Config) -> Result<Self, TheaterError> {
+        let manifests: Vec<Manifest> =
+            config.manifests.iter().map(|path| Manifest::load(path)).collect::<Result<_, _>>()?;
+        let dir = match &config.data_dir {
+            Some(path) => DataDir::open(path)?,
+            None => DataDir::ephemeral()?,
+        };
+        let cache = dir.path().join("compiled");
+        let (journal, subscribers, journal_failed) = open_journal(dir, config.durability)?;
+        let engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        let (commands, received) = unbounded();
+        let registry = Arc::new(Registry::default());
+        let control = Supervision {
+            engine: Arc::new(engine),
+            commands: commands.clone(),
+            journal: journal.handle().clone(),
+            registry: Arc::clone(&registry),
+        };
+        let engine = Arc::clone(&control.engine);
+        let handle =
+            TheaterHandle { registry, journal: journal.handle().clone(), subscribers, control: Arc::new(control) };
+        let reader = journal.handle().reader()?;
+        let recovered = recover(&engine, &reader, journal.handle().dir(), manifests).map_err(TheaterError::Actor)?;
+        drop(reader);
+        let (over, ended) = bounded::<()>(0);
+        let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
+        let supervisor = thread::spawn("theater", move || {
+            supervisor.run();
+            drop(over);
+        });
+        let supervisor = Some(supervisor.map_err(|error| TheaterError::Setup(error.to_string()))?);
+        let runtime = Self { handle, supervisor, journal: Some(journal), journal_failed, ended };
+
+        if let Some(summary) = summary(&recovered) {
+            log::info!("{summary}");
+        }
+        for (newborn, status) in recovered.dead {
+            let _ = commands.send(Command::List(Box::new(newborn), status));
+        }
+        let mut answers = Vec::new();
+        let send = |mut newborn: Newborn| {
+            let (to, answer) = bounded(1);
+            newborn.reply = Some(SpawnReply::new(to, None));
+            let name = newborn.spec.manifest.name.clone();
+            let _ = commands.send(Command::Spawn(Box::new(newborn)));
+            (name, answer)
+        };
+        answers.extend(recovered.alive.into_iter().map(send));
+        for spec in recovered.new {
+            let actor = runtime.handle.journal.new_actor(ActorId::random());
+            let spec = Arc::new(spec);
+            answers.push(send(Newborn { actor, spec, parent: None, cause: None, again: None, reply: None }));
+        }
+        for (name, answer) in answers {
+            let answer = answer.recv().unwrap_or_else(|_| Err("it could not be started".into()));
+            answer.map_err(|why| TheaterError::Actor(format!("actor \"{name}\": {why}")))?;
+        }
+        Ok(runtime)
+    }
+
+    /// For asking it.
+    pub fn handle(&self) -> &TheaterHandle {
+        &self.handle
+    }
+
+    /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal fails.
+    pub fn wait(&self) -> Result<(), TheaterError> {
+        crossbeam_channel::select! {
+            recv(self.ended) -> _ => Ok(()),
+            recv(self.journal_failed) -> why => match why {
+                Ok(why) => Err(TheaterError::JournalFailed(why)),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Suspends every actor, commits, and joins every thread.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(supervisor) = self.supervisor.take() else { return };
+        self.handle.control.shutdown();
+        // Its panic was logged; the journal is closed all the same.
+        let _ = supervisor.join();
+        if let Some(journal) = self.journal.take() {
+            journal.close();
+        }
+    }
+}
+
+impl Drop for TheaterRuntime {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+type OpenJournal = (Journal, Arc<Subscribers>, Receiver<String>);
+
+fn open_journal(dir: DataDir, durability: Durability) -> Result<OpenJournal, JournalError> {
+    let subscribers = Arc::new(Subscribers::default());
+    let (failed, journal_failed) = bounded(1);
+    let woken = Arc::clone(&subscribers);
+    let listener = Listener {
+        committed: Box::new(move |actors| woken.wake(actors)),
+        failed: Box::new(move |error| _ = failed.send(error.to_string())),
+    };
+    Ok((Journal::open(dir, durability, listener)?, subscribers, journal_failed))
+}

@@ -1,0 +1,388 @@
+//! The supervisor thread: takes commands and reports, asks the tree, and carries out what it says.
+//!
+//! It never waits for an actor: orders are signals, verdicts go through channels with room, a thread is joined once it
+//! has said that it ends.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use super::tree::{Action, Input, Tree};
+use crate::actor::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Spec, Verdict};
+use crate::base::clock;
+use crate::base::id::{ActorId, Incarnation};
+use crate::base::thread::{self, JoinHandle};
+use crate::chain::data::{StartReason, StoppedBy};
+use crate::chain::{Link, StateChain};
+use crate::guest::THREAD_STACK_BYTES;
+use crate::journal::ActorKey;
+use crate::manifest::RestartState;
+use crate::system::{ActorStatus, Entry, Mailbox, MailboxOwner, Order, OrderKind, Spawned, StopSignal, TheaterHandle};
+
+type ChangeReply = Sender<Result<Option<Link>, String>>;
+
+/// What the thread is asked to do, or told.
+pub(super) enum Command {
+    Spawn(Box<Newborn>),
+    /// An actor from before that does not run: it can be restarted.
+    List(Box<Newborn>, ActorStatus),
+    Stop { id: ActorId, by: StoppedBy, cause: Option<Link>, reply: ChangeReply },
+    Restart { id: ActorId, by: StoppedBy, cause: Option<Link>, reply: ChangeReply },
+    Report(Report),
+    Shutdown,
+}
+
+/// An actor ready to be started.
+pub(super) struct Newborn {
+    pub(super) actor: ActorKey,
+    pub(super) spec: Arc<Spec>,
+    pub(super) parent: Option<ActorId>,
+    pub(super) cause: Option<Link>,
+    /// It has lived before: its chain goes on.
+    pub(super) again: Option<(StartReason, Incarnation)>,
+    pub(super) reply: Option<SpawnReply>,
+}
+
+/// An actor as the supervisor knows it.
+struct Supervised {
+    actor: ActorKey,
+    spec: Arc<Spec>,
+    parent: Option<ActorId>,
+    stop: Arc<StopSignal>,
+    thread: Option<Thread>,
+    /// Who waits for its end.
+    stoppers: Vec<ChangeReply>,
+    /// Who waits for it to be up again.
+    restarters: Vec<ChangeReply>,
+}
+
+struct Thread {
+    handle: JoinHandle,
+    verdicts: Sender<Verdict>,
+}
+
+pub(super) struct Supervisor {
+    theater: TheaterHandle,
+    commands: Receiver<Command>,
+    /// For the reports of the threads it starts.
+    to_self: Sender<Command>,
+    tree: Tree,
+    actors: HashMap<ActorId, Supervised>,
+    timers: BinaryHeap<Reverse<(Instant, ActorId)>>,
+    started: Instant,
+    suspending: bool,
+}
+
+impl Supervisor {
+    pub(super) fn new(theater: TheaterHandle, to_self: Sender<Command>, commands: Receiver<Command>) -> Self {
+        Self {
+            theater,
+            commands,
+            to_self,
+            tree: Tree::default(),
+            actors: HashMap::new(),
+            timers: BinaryHeap::new(),
+            started: Instant::now(),
+            suspending: false,
+        }
+    }
+
+    /// The thread's body: until a shutdown has joined every actor's thread.
+    pub(super) fn run(mut self) {
+        while !(self.suspending && self.actors.values().all(|actor| actor.thread.is_none())) {
+            let next = self.timers.peek().map_or(Duration::from_secs(60), |Reverse((at, _))| {
+                at.saturating_duration_since(Instant::now())
+            });
+            match self.commands.recv_timeout(next) {
+                Ok(command) => self.apply(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor holds a sender itself"),
+            }
+            self.ring_timers();
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Spawn(newborn) => self.spawn(*newborn),
+            Command::List(newborn, status) => self.list(*newborn, status),
+            Command::Stop { id, by, cause, reply } => match self.actors.get_mut(&id) {
+                Some(actor) => {
+                    actor.stoppers.push(reply);
+                    self.decide(Input::Stop { id, by, cause });
+                }
+                None => _ = reply.send(Err(format!("no such actor: {id}"))),
+            },
+            Command::Restart { id, by, cause, reply } => match self.actors.get_mut(&id) {
+                Some(actor) => {
+                    actor.restarters.push(reply);
+                    self.decide(Input::Restart { id, by, cause });
+                }
+                None => _ = reply.send(Err(format!("no such actor: {id}"))),
+            },
+            Command::Report(Report { id, kind }) => self.heard(id, kind),
+            Command::Shutdown => self.suspend(),
+        }
+    }
+
+    fn heard(&mut self, id: ActorId, kind: ReportKind) {
+        match kind {
+            ReportKind::Up => self.decide(Input::Up(id)),
+            ReportKind::Failed { by_init } => self.decide(Input::Failed { id, by_init }),
+            ReportKind::Down => self.decide(Input::Down(id)),
+            ReportKind::Ended { closing } => {
+                if let Some(actor) = self.actors.get_mut(&id) {
+                    if let Some(Thread { handle, .. }) = actor.thread.take() {
+                        // It said so as its last act; its panic, if it had one, was logged.
+                        let _ = handle.join();
+                    }
+                    for stopper in actor.stoppers.drain(..) {
+                        let _ = stopper.send(Ok(closing.clone()));
+                    }
+                    for restarter in actor.restarters.drain(..) {
+                        let _ = restarter.send(Err("it was stopped meanwhile".into()));
+                    }
+                }
+                self.decide(Input::Ended(id));
+            }
+        }
+    }
+
+    fn decide(&mut self, input: Input) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let actions = self.tree.apply(now, input);
+        if self.suspending {
+            // Every thread was told to suspend; nothing else is to be done with any.
+            return;
+        }
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
+            Action::Restart { id, from } => {
+                let stop = self.new_signal(id);
+                let reply = self.restart_reply(id);
+                self.tell(id, Verdict::Restart { from, stop, reply });
+            }
+            Action::End { id, by, cause } => self.tell(id, Verdict::End { by, cause }),
+            Action::Begin { id, from } => self.begin_again(id, from),
+            Action::Timer { id, after } => self.timers.push(Reverse((Instant::now() + after, id))),
+            Action::AlreadyStopped(id) => {
+                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
+                    let _ = stopper.send(Ok(None));
+                }
+            }
+            Action::NotRestarted { id, why } => {
+                for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.drain(..)) {
+                    let _ = restarter.send(Err(format!("actor {id} cannot be restarted: {why}")));
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, id: ActorId, order: Order) {
+        let Some(actor) = self.actors.get(&id) else { return };
+        if order.kind == OrderKind::Stop {
+            self.theater.registry.update(id, |entry| entry.status = ActorStatus::Stopping);
+        }
+        actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+    }
+
+    fn tell(&self, id: ActorId, verdict: Verdict) {
+        if let Some(thread) = self.actors.get(&id).and_then(|actor| actor.thread.as_ref()) {
+            // The thread waits for it; if it has died, joining it says so.
+            let _ = thread.verdicts.send(verdict);
+        }
+    }
+
+    /// Whoever waits for a restart is answered by the actor's own thread.
+    fn restart_reply(&mut self, id: ActorId) -> Option<SpawnReply> {
+        let restarters: Vec<ChangeReply> = self.actors.get_mut(&id)?.restarters.drain(..).collect();
+        if restarters.is_empty() {
+            return None;
+        }
+        Some(SpawnReply::calling(move |answer: Result<Spawned, String>| {
+            for restarter in restarters {
+                let _ = restarter.send(answer.clone().map(|spawned| spawned.closing));
+            }
+        }))
+    }
+
+    fn new_signal(&mut self, id: ActorId) -> Arc<StopSignal> {
+        let signal = Arc::new(StopSignal::default());
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.stop = Arc::clone(&signal);
+        }
+        signal
+    }
+
+    fn spawn(&mut self, mut newborn: Newborn) {
+        let refusal = if self.suspending {
+            Some("the runtime is shutting down".to_owned())
+        } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
+            Some("the parent is ending".to_owned())
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            if let Some(reply) = newborn.reply.take() {
+                reply.answer(&self.theater.registry, Err(why));
+            }
+            return;
+        }
+        let (id, parent) = (newborn.actor.id, newborn.parent);
+        let supervision = newborn.spec.manifest.supervision;
+        let mailbox = self.register(&newborn, ActorStatus::Starting);
+        self.decide(Input::Spawned { id, parent, supervision });
+        let Newborn { cause, again, reply, .. } = newborn;
+        let first = match again {
+            Some((reason, incarnation)) => {
+                First::Again(Again { reason, from: RestartState::Last, incarnation, reply })
+            }
+            None => First::Born(Beginning {
+                reason: StartReason::Spawn,
+                chain: StateChain::new(id),
+                incarnation: Incarnation::FIRST,
+                state: self.actors[&id].spec.init_state.clone(),
+                run_init: true,
+                cause,
+                reply,
+                interrupted: false,
+            }),
+        };
+        self.start_thread(id, mailbox, first);
+    }
+
+    fn list(&mut self, newborn: Newborn, status: ActorStatus) {
+        let (id, parent) = (newborn.actor.id, newborn.parent);
+        let supervision = newborn.spec.manifest.supervision;
+        drop(self.register(&newborn, status));
+        self.decide(Input::Listed { id, parent, supervision });
+    }
+
+    fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
+        let Newborn { actor, spec, parent, again, .. } = newborn;
+        let stop = Arc::new(StopSignal::default());
+        let limits = &spec.manifest.limits;
+        let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        self.theater.registry.add(Entry {
+            actor: *actor,
+            name: spec.manifest.name.clone(),
+            parent: *parent,
+            children: Vec::new(),
+            incarnation: again.map_or(Incarnation::FIRST, |(_, incarnation)| incarnation),
+            status,
+            exports: Arc::new(spec.program.export_names()),
+            mailbox,
+            addresses: Vec::new(),
+            manifest_path: spec.manifest.path().display().to_string(),
+            since_ms: clock::unix_ms(),
+        });
+        let supervised = Supervised {
+            actor: *actor,
+            spec: Arc::clone(spec),
+            parent: *parent,
+            stop,
+            thread: None,
+            stoppers: Vec::new(),
+            restarters: Vec::new(),
+        };
+        self.actors.insert(actor.id, supervised);
+        owner
+    }
+
+    /// A thread for an actor that has none: stopped or failed before, it goes on behind its chain.
+    fn begin_again(&mut self, id: ActorId, from: RestartState) {
+        let reply = self.restart_reply(id);
+        self.new_signal(id);
+        let Some(actor) = self.actors.get(&id) else { return };
+        let limits = &actor.spec.manifest.limits;
+        let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        let mut incarnation = Incarnation::FIRST;
+        self.theater.registry.update(id, |entry| {
+            entry.mailbox = mailbox;
+            entry.status = ActorStatus::Restarting;
+            incarnation = entry.incarnation.next();
+        });
+        let again = Again { reason: StartReason::Restart, from, incarnation, reply };
+        self.start_thread(id, owner, First::Again(again));
+    }
+
+    fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First) {
+        let actor = self.actors.get_mut(&id).expect("the caller has registered it");
+        let (verdicts, heard) = unbounded();
+        let reports = self.to_self.clone();
+        let runtime = ActorRuntime {
+            actor: actor.actor,
+            parent: actor.parent,
+            spec: Arc::clone(&actor.spec),
+            theater: self.theater.clone(),
+            mailbox,
+            stop: Arc::clone(&actor.stop),
+            verdicts: heard,
+            report: Box::new(move |report| _ = reports.send(Command::Report(report))),
+            recorded_end: None,
+        };
+        let name = format!("a-{}", actor.spec.manifest.name);
+        let last_words = self.to_self.clone();
+        let body = move || {
+            // A panic must not leave an actor that seems to run.
+            let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
+                First::Born(beginning) => runtime.run(beginning),
+                First::Again(again) => runtime.run_again(again),
+            }));
+            if let Err(panic) = said {
+                log::error!("the thread of actor {id} panicked: {}", thread::panic_message(&*panic));
+                let kind = ReportKind::Ended { closing: None };
+                let _ = last_words.send(Command::Report(Report { id, kind }));
+            }
+        };
+        match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
+            Ok(handle) => actor.thread = Some(Thread { handle, verdicts }),
+            Err(error) => self.could_not_start(id, &error.to_string()),
+        }
+    }
+
+    /// The system has no thread left. What was to run on it went with it, and whoever waits for it sees that.
+    fn could_not_start(&mut self, id: ActorId, why: &str) {
+        log::error!("cannot start a thread for actor {id}: {why}");
+        let reason = crate::chain::data::FailureReason::Init;
+        let detail = format!("no thread for it: {why}");
+        self.theater.registry.update(id, |entry| entry.status = ActorStatus::Failed { reason, detail });
+        self.decide(Input::Failed { id, by_init: true });
+        self.decide(Input::Ended(id));
+    }
+
+    fn ring_timers(&mut self) {
+        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= Instant::now()) {
+            let Some(Reverse((_, id))) = self.timers.pop() else { return };
+            self.decide(Input::Timer(id));
+        }
+    }
+
+    /// Leaves every actor where it is: the next start goes on from there.
+    fn suspend(&mut self) {
+        self.suspending = true;
+        self.theater.registry.suspend();
+        for actor in self.actors.values_mut() {
+            let order = Order { kind: OrderKind::Suspend, by: StoppedBy::Supervisor, cause: None };
+            actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+            if let Some(thread) = &mut actor.thread {
+                // A thread that waits for a verdict sees that none will come.
+                thread.verdicts = unbounded().0;
+            }
+        }
+    }
+}
+
+enum First {
+    Born(Beginning),
+    Again(Again),
+}

@@ -1,0 +1,109 @@
+//! An actor that does what its JSON commands say, so that a test can provoke anything.
+//!
+//! A command is `{"op": "echo", "value": 1}`, or the bare name where it needs no more: `"count"`. It comes as a message,
+//! or as the body of `POST /op`. A manifest's `init_state` may hold one for `init`, `{"init": command}`, and one for every
+//! notice about a child, `{"on_notice": command}`. `op.rs` lists the commands; an actor with more imports adds its own by
+//! [`More`].
+
+mod http;
+mod misbehave;
+mod op;
+
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use theater_actor::{Actor, ChildEvent, ChildEventKind, ChildHandler, MessageHandler};
+
+pub use op::{More, NoMore, outcome};
+
+/// The actor, `X` being the commands it knows beyond the common ones.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "", default, deny_unknown_fields)]
+pub struct Commanded<X> {
+    id: String,
+    count: u64,
+    blob: String,
+    notices: Vec<Value>,
+    /// Obeyed by `init`, which puts the answer in its place.
+    init: Value,
+    on_notice: Value,
+    #[serde(skip)]
+    saved_as: SavedAs,
+    #[serde(skip)]
+    more: PhantomData<fn() -> X>,
+}
+
+/// What becomes of the state when the call ends.
+#[derive(Default)]
+enum SavedAs {
+    #[default]
+    Json,
+    Nothing,
+    Raw(String),
+}
+
+impl<X> Default for Commanded<X> {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            count: 0,
+            blob: String::new(),
+            notices: Vec::new(),
+            init: Value::Null,
+            on_notice: Value::Null,
+            saved_as: SavedAs::Json,
+            more: PhantomData,
+        }
+    }
+}
+
+impl<X: More> Actor for Commanded<X> {
+    fn init(state: Option<Self>, id: &str) -> Result<Self, String> {
+        let mut actor = state.unwrap_or_default();
+        actor.id = id.into();
+        if !actor.init.is_null() {
+            let command = actor.init.take();
+            actor.init = actor.obey(command)?;
+        }
+        Ok(actor)
+    }
+
+    fn load(state: Option<Vec<u8>>) -> Result<Option<Self>, String> {
+        let Some(bytes) = state else { return Ok(Some(Self::default())) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("the state is not a probe's: {error}"))
+    }
+
+    fn save(&self) -> Result<Option<Vec<u8>>, String> {
+        match &self.saved_as {
+            SavedAs::Json => serde_json::to_vec(self).map(Some).map_err(|error| error.to_string()),
+            SavedAs::Nothing => Ok(None),
+            SavedAs::Raw(text) => Ok(Some(text.clone().into_bytes())),
+        }
+    }
+}
+
+impl<X: More> MessageHandler for Commanded<X> {
+    type Message = Value;
+    type Reply = Value;
+
+    fn handle_request(&mut self, command: Value) -> Result<Value, String> {
+        self.obey(command)
+    }
+}
+
+impl<X: More> ChildHandler for Commanded<X> {
+    fn handle_child_event(&mut self, event: ChildEvent) -> Result<(), String> {
+        let kind = match event.kind {
+            ChildEventKind::Started => json!("started"),
+            ChildEventKind::Stopped => json!("stopped"),
+            ChildEventKind::Failed(reason) => json!({ "failed": reason }),
+            ChildEventKind::Restarted => json!("restarted"),
+        };
+        self.notices.push(json!({ "child": event.child_id, "kind": kind }));
+        if !self.on_notice.is_null() {
+            self.obey(self.on_notice.clone())?;
+        }
+        Ok(())
+    }
+}

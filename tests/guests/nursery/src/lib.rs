@@ -1,0 +1,58 @@
+//! A probe that has children.
+
+use commanded::{Commanded, More, outcome};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use theater_actor::supervisor;
+
+/// Commands for each function of `supervisor`. All answer with `{"ok": …}` or `{"err": text}`.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+enum Care {
+    /// With the child's id.
+    Spawn { manifest: String },
+    /// With the ids.
+    ListChildren,
+    /// With null.
+    StopChild { child: String },
+    /// With null.
+    RestartChild { child: String },
+    /// With the state, which must be JSON, or null where there is none.
+    ChildState { child: String },
+    /// With a list of `{"type", "hash", "parent", "timestamp", "length"}`.
+    ChildEvents { child: String },
+}
+
+impl More for Care {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Care::Spawn { manifest } => outcome(supervisor::spawn(&manifest)),
+            Care::ListChildren => outcome(Ok(supervisor::list_children())),
+            Care::StopChild { child } => outcome(supervisor::stop_child(&child)),
+            Care::RestartChild { child } => outcome(supervisor::restart_child(&child)),
+            Care::ChildState { child } => outcome(supervisor::child_state::<Value>(&child)),
+            Care::ChildEvents { child } => {
+                let events = supervisor::child_events(&child);
+                outcome(events.map(|events| events.iter().map(describe).collect::<Vec<_>>()))
+            }
+        })
+    }
+}
+
+fn describe(event: &supervisor::ChainEvent) -> Value {
+    json!({
+        "type": event.event_type,
+        "hash": hex(&event.hash),
+        "parent": event.parent_hash.as_deref().map(hex),
+        "timestamp": event.timestamp,
+        "length": event.data.len(),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+type Nursery = Commanded<Care>;
+
+theater_actor::export!(Nursery: messages, http, children);
