@@ -8,3 +8,5 @@ mod guest;
 mod handlers;
 mod actor;
 mod theater;
+mod server;
+pub mod cli;

@@ -101,6 +101,7 @@ pub(crate) struct ActorRuntime {
     pub(crate) stop: Arc<StopSignal>,
     pub(crate) verdicts: Receiver<Verdict>,
     pub(crate) report: Box<dyn Fn(Report) + Send>,
+    pub(crate) sources: Vec<Box<dyn Source>>,
     /// What the event says that ended the last incarnation, once it is recorded.
     pub(crate) recorded_end: Option<ActorStatus>,
 }
@@ -182,6 +183,9 @@ impl ActorRuntime {
                 Settled::Over => None,
             };
         }
+        // What they have accepted was answered above; closing them waits until the answers have left.
+        self.sources.clear();
+        self.theater.registry.update(self.actor.id, |entry| entry.addresses.clear());
         self.report(ReportKind::Ended { closing });
     }
 
@@ -195,8 +199,7 @@ impl ActorRuntime {
         let host = HostState::new(recorder, self.spec.manifest.limits.clone(), Some(Arc::new(self.live())));
         let guest = Guest::new(Arc::clone(&self.spec.program), self.spec.manifest.reuse, host);
         let mut executor = Executor::new(guest, state);
-        let mut sources = Vec::new();
-        let up = self.begin(&mut executor, &beginning, &mut sources);
+        let up = self.begin(&mut executor, &beginning);
         let down = match up {
             Ok(closing) => {
                 self.is_up(&beginning, closing, reply);
@@ -209,10 +212,7 @@ impl ActorRuntime {
                 down
             }
         };
-        // Listeners go first: what they have accepted is answered while the mailbox still is there.
         self.close_mailbox_unless_it_is_kept(&down);
-        drop(sources);
-        self.theater.registry.update(self.actor.id, |entry| entry.addresses.clear());
         let (guest, state) = executor.into_parts();
         (guest.into_state().recorder, state, down)
     }
@@ -235,22 +235,10 @@ impl ActorRuntime {
         &mut self,
         executor: &mut Executor,
         beginning: &Beginning,
-        sources: &mut Vec<Box<dyn Source>>,
     ) -> Result<Option<Link>, Down> {
         self.record_started(executor, beginning)?;
         let failed = |reason, detail| Down::Failed { reason, detail, by_init: true, reply: Reply::Nobody };
-        let actor = ActorRef {
-            id: self.actor.id,
-            name: self.spec.manifest.name.as_str().into(),
-            limits: Arc::new(self.spec.manifest.limits.clone()),
-            theater: self.theater.clone(),
-        };
-        for handler in &self.spec.handlers {
-            let source = handler.start(&actor);
-            sources.extend(source.map_err(|why| failed(FailureReason::Init, why))?);
-        }
-        let addresses = sources.iter().map(|source| source.address()).collect();
-        self.theater.registry.update(self.actor.id, |entry| entry.addresses = addresses);
+        self.start_listeners().map_err(|why| failed(FailureReason::Init, why))?;
         if !beginning.run_init {
             return Ok(executor.recorder().chain().head_link());
         }
@@ -261,6 +249,25 @@ impl ActorRuntime {
             Transition::Failed { reason, detail } => Err(failed(reason, detail)),
             Transition::Interrupted(interruption) => Err(self.interrupted(interruption, Reply::Nobody)),
         }
+    }
+
+    /// Listeners outlive an incarnation: what they accept meanwhile waits in the mailbox for the next.
+    fn start_listeners(&mut self) -> Result<(), String> {
+        if !self.sources.is_empty() {
+            return Ok(());
+        }
+        let actor = ActorRef {
+            id: self.actor.id,
+            name: self.spec.manifest.name.as_str().into(),
+            limits: Arc::new(self.spec.manifest.limits.clone()),
+            theater: self.theater.clone(),
+        };
+        for handler in &self.spec.handlers {
+            self.sources.extend(handler.start(&actor)?);
+        }
+        let addresses = self.sources.iter().map(|source| source.address()).collect();
+        self.theater.registry.update(self.actor.id, |entry| entry.addresses = addresses);
+        Ok(())
     }
 
     fn record_started(&self, executor: &mut Executor, beginning: &Beginning) -> Result<(), Down> {

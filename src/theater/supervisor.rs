@@ -328,6 +328,7 @@ impl Supervisor {
             stop: Arc::clone(&actor.stop),
             verdicts: heard,
             report: Box::new(move |report| _ = reports.send(Command::Report(report))),
+            sources: Vec::new(),
             recorded_end: None,
         };
         let name = format!("a-{}", actor.spec.manifest.name);

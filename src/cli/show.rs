@@ -1,0 +1,155 @@
+//! How things look on a terminal.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::chain::cbor::{Value, bytes_to_json};
+use crate::chain::{ChainEvent, EventKind};
+use crate::server::protocol::ActorView;
+
+/// One event's data on one line is cut here for people; `--json` shows all of it.
+const LINE_CHARS: usize = 160;
+
+pub(super) fn print_json(item: &impl Serialize) {
+    let text = serde_json::to_string(item).expect("what is printed serialises");
+    line(&text);
+}
+
+/// A line on standard output; a reader that has gone (`| head`) ends the program quietly.
+pub(super) fn line(text: &str) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Guest bytes: as text where they are text.
+pub(super) fn bytes(bytes: Option<&[u8]>) {
+    match bytes {
+        None => line("(no state)"),
+        Some(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => line(text),
+            Err(_) => line(&bytes_to_json(bytes).to_string()),
+        },
+    }
+}
+
+pub(super) fn is_alive(actor: &ActorView) -> bool {
+    !matches!(actor.status.as_str(), "stopped" | "failed")
+}
+
+pub(super) fn list(actors: &[ActorView]) {
+    if actors.is_empty() {
+        line("no actors; start one with `theater start MANIFEST`");
+        return;
+    }
+    let width = actors.iter().map(|actor| actor.name.chars().count()).max().unwrap_or(0).max(4);
+    line(&format!("{:<10} {:<width$} {:<36} {}", "STATUS", "NAME", "ID", "ADDRESS"));
+    for actor in actors {
+        let more = actor.failure.clone().unwrap_or_else(|| actor.addresses.join(", "));
+        line(format!("{:<10} {:<width$} {:<36} {more}", actor.status, actor.name, actor.id).trim_end());
+    }
+}
+
+pub(super) fn tree(actors: &[ActorView]) {
+    let roots = actors.iter().filter(|actor| match &actor.parent {
+        None => true,
+        Some(parent) => !actors.iter().any(|other| other.id == *parent),
+    });
+    for root in roots {
+        line(&described(root));
+        branches(actors, root, "");
+    }
+}
+
+fn branches(actors: &[ActorView], parent: &ActorView, indent: &str) {
+    let children: Vec<_> = actors.iter().filter(|actor| actor.parent.as_ref() == Some(&parent.id)).collect();
+    for (at, child) in children.iter().enumerate() {
+        let last = at + 1 == children.len();
+        line(&format!("{indent}{}{}", if last { "└── " } else { "├── " }, described(child)));
+        branches(actors, child, &format!("{indent}{}", if last { "    " } else { "│   " }));
+    }
+}
+
+fn described(actor: &ActorView) -> String {
+    let ActorView { name, status, incarnation, mailbox_depth, id, .. } = actor;
+    let failure = actor.failure.as_ref().map(|failure| format!(" ({failure})")).unwrap_or_default();
+    let age = age(actor.since_ms);
+    format!("{name}  {status}{failure}  incarnation {incarnation}  restarts {}  mailbox {mailbox_depth}  age {age}  {id}", incarnation - 1)
+}
+
+fn age(since_ms: u64) -> String {
+    let seconds = crate::base::clock::unix_ms().saturating_sub(since_ms) / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+pub(super) fn status(actor: &ActorView) {
+    let mut rows = vec![
+        ("name", actor.name.clone()),
+        ("id", actor.id.clone()),
+        ("status", actor.status.clone()),
+        ("incarnation", actor.incarnation.to_string()),
+        ("mailbox", actor.mailbox_depth.to_string()),
+        ("age", age(actor.since_ms)),
+        ("manifest", actor.manifest.clone()),
+    ];
+    rows.extend(actor.failure.clone().map(|failure| ("failure", failure)));
+    rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
+    rows.extend(actor.addresses.iter().map(|address| ("address", format!("http://{address}/"))));
+    for (key, value) in rows {
+        line(&format!("{key:<12} {value}"));
+    }
+}
+
+/// An event on one line: sequence, time, kind, function, and its data as JSON.
+pub(super) fn event(event: &ChainEvent) {
+    let data = decoded(event);
+    let shown = match &data {
+        Json::Object(map) if event.kind() == Some(EventKind::Started) => {
+            let brief = ["reason", "incarnation", "state"].map(|key| (key.to_owned(), map[key].clone()));
+            Json::Object(brief.into_iter().collect())
+        }
+        other => other.clone(),
+    };
+    let text = shown.to_string();
+    let cut: String = text.chars().take(LINE_CHARS).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    let (colour, plain) = if std::io::stdout().is_terminal() { (colour(event), "\x1b[0m") } else { ("", "") };
+    line(&format!("{:>6}  {}  {colour}{}{plain}  {cut}{more}", event.sequence, time(event.timestamp), event.event_type));
+}
+
+pub(super) fn event_json(event: &ChainEvent) -> Json {
+    serde_json::json!({
+        "sequence": event.sequence,
+        "hash": event.hash.to_string(),
+        "parent_hash": event.parent_hash.map(|hash| hash.to_string()),
+        "event_type": event.event_type,
+        "timestamp": event.timestamp,
+        "data": decoded(event),
+    })
+}
+
+fn decoded(event: &ChainEvent) -> Json {
+    Value::parse(&event.data).map_or_else(|_| bytes_to_json(&event.data), |value| value.to_json())
+}
+
+fn colour(event: &ChainEvent) -> &'static str {
+    match event.kind() {
+        Some(EventKind::Failed) => "\x1b[31m",
+        Some(EventKind::Refused | EventKind::Stopped) => "\x1b[33m",
+        Some(EventKind::Started) => "\x1b[32m",
+        Some(EventKind::Call | EventKind::Return) => "\x1b[36m",
+        Some(EventKind::Intent | EventKind::HostCall) | None => "",
+    }
+}
+
+/// The time of day, UTC, to the millisecond.
+fn time(timestamp_ms: u64) -> String {
+    let (seconds, ms) = (timestamp_ms / 1000 % 86_400, timestamp_ms % 1000);
+    format!("{:02}:{:02}:{:02}.{ms:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}

@@ -1,0 +1,177 @@
+//! `http-server`: an actor answers HTTP requests.
+//!
+//! A request becomes a delivery like any other; its answer leaves once the events it depends on are on disk. What goes
+//! wrong has a status of its own, and nothing of a guest's error text reaches the client.
+
+mod wire;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use wasmtime::component::Linker;
+
+use super::{ActorRef, Handler, Source};
+use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::chain::{Function, function};
+use crate::guest::wit::{HttpRequest, HttpResponse};
+use crate::guest::{Capability, Export, GuestExport, HostState, StateAnd};
+use crate::manifest::{HandlerEntry, ManifestError};
+use crate::system::{Outcome, Refusal};
+use wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
+
+pub(super) const NAME: &str = "http-server";
+
+const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-request");
+
+/// Seconds after which a client may try again where the actor had no room, or was ending.
+const RETRY_AFTER: &str = "1";
+
+struct HttpServer {
+    host: String,
+    port: u16,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    host: Option<String>,
+    port: u16,
+}
+
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+    let config = match entry {
+        Some(entry) => entry.config(&["host", "port"])?,
+        None => Config { host: None, port: 0 },
+    };
+    let host = config.host.unwrap_or_else(|| "127.0.0.1".to_owned());
+    Ok(Box::new(HttpServer { host, port: config.port }))
+}
+
+impl Capability for HttpServer {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn imports(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn link(&self, _linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
+        let limit = |limits: &Limits| limits.http_body_bytes + limits.http_head_bytes;
+        let export = Export::<(HttpRequest,), StateAnd<HttpResponse>>::with_result_limit(HANDLE_REQUEST, limit);
+        vec![Box::new(export)]
+    }
+
+    fn exports_are_optional(&self) -> bool {
+        false
+    }
+}
+
+impl Handler for HttpServer {
+    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+        let refused = |why: String| format!("http-server cannot listen on {}:{}: {why}", self.host, self.port);
+        let address = self.address().map_err(refused)?;
+        let listener = HttpListener::bind(address).map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::AddrInUse => "; stop what listens there, or give another port (0 takes any free one)",
+                _ => "",
+            };
+            refused(format!("{error}{remedy}"))
+        })?;
+        let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
+        let limits = wire_limits(&actor.limits);
+        let actor = actor.clone();
+        let service = Arc::new(move |request: WireRequest| answer(&actor, request));
+        let name = format!("http-{}", address.port());
+        let serving = listener.serve(&name, limits, service).map_err(|error| refused(error.to_string()))?;
+        Ok(Some(Box::new(Listening { address, _serving: serving })))
+    }
+}
+
+impl HttpServer {
+    fn address(&self) -> Result<SocketAddr, String> {
+        let mut addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| error.to_string())?;
+        addresses.next().ok_or_else(|| "the host has no address".to_owned())
+    }
+}
+
+struct Listening {
+    address: SocketAddr,
+    _serving: Serving,
+}
+
+impl Source for Listening {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn wire_limits(limits: &Limits) -> WireLimits {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    WireLimits {
+        head_bytes: size(limits.http_head_bytes),
+        body_bytes: size(limits.http_body_bytes),
+        connections: size(limits.http_connections),
+        ..WireLimits::default()
+    }
+}
+
+/// One request, on its connection's thread.
+fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
+    let WireRequest { method, uri, headers, body, .. } = request;
+    let params = (HttpRequest { method, uri, headers, body },).to_cbor();
+    let (answer, claim) = match actor.theater.deliver(actor.id, HANDLE_REQUEST, params, Caller::Http) {
+        Ok(delivered) => delivered,
+        Err(refusal) => return refuse(&refusal),
+    };
+    match answer.recv_timeout(actor.limits.request_deadline()) {
+        Ok(answer) => respond(actor, answer.outcome),
+        Err(_) => {
+            // Not taken yet, it never will be; taken, what comes of it is on the chain.
+            claim.withdraw();
+            plain(504, "the actor did not answer in time", &[])
+        }
+    }
+}
+
+fn refuse(refusal: &Refusal) -> WireResponse {
+    let why = match refusal {
+        Refusal::Full => "the actor has no room for more requests",
+        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
+        Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
+            return plain(500, "the actor cannot be asked", &[]);
+        }
+    };
+    plain(503, why, &[("Retry-After", RETRY_AFTER)])
+}
+
+fn respond(actor: &ActorRef, outcome: Outcome) -> WireResponse {
+    match outcome {
+        Outcome::Returned(result) => HttpResponse::from_cbor(&result)
+            .map_err(|error| error.to_string())
+            .and_then(|HttpResponse { status, headers, body }| {
+                WireResponse::new(status, headers, body).map_err(|error| error.to_string())
+            })
+            .unwrap_or_else(|why| {
+                log::warn!("actor {} gave an answer that cannot be sent: {why}", actor.name);
+                plain(502, "the actor gave an answer that cannot be sent", &[])
+            }),
+        // Its words are on the chain, for those who may read it.
+        Outcome::Refused(_) => plain(500, "the actor refused the request", &[]),
+        Outcome::Failed(_) => plain(500, "the actor failed", &[]),
+        Outcome::Dropped(_) => plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)]),
+    }
+}
+
+fn plain(status: u16, why: &str, more: &[(&str, &str)]) -> WireResponse {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let mut headers = vec![owned(&("Content-Type", "text/plain; charset=utf-8"))];
+    headers.extend(more.iter().map(owned));
+    WireResponse::new(status, headers, Some(format!("{why}\n").into_bytes())).expect("our own answers are valid")
+}

@@ -1,0 +1,330 @@
+//! The listener's own thread: lets clients in while there are places, and sees that there are.
+//!
+//! ```text
+//!     client ──> lobby ──┬─ a place is free ─────────> a thread for the connection
+//!                        ├─ none for too long ───────> 503
+//!                        └─ its request is here: whoever has kept its connection waiting for too long is dismissed,
+//!                           and who is served is asked to leave after its answer, one for each that waits
+//!     closing: 503 for the lobby, the idle dismissed, the rest waited for
+//! ```
+//!
+//! A thread for each connection, and never more of them than there are places. When there are more clients, places are
+//! for those that have a request to make: one that says nothing, or only half of it, takes no place from another.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::base::thread::{self, JoinHandle, NAME_BYTES};
+
+use super::BACKLOG;
+use super::answer::write_refusal;
+use super::connection::Connection;
+use super::date::DateText;
+use super::lobby::{GLANCE, Guest, Lobby};
+use super::presence::{Awaiting, Presence};
+use super::refusal::Refusal;
+use super::shared::Shared;
+use super::stream::{Stream, discard_received};
+
+/// How long to leave the system alone that gives no more sockets.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// Clients let into the lobby between two looks round.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+pub(crate) struct Door {
+    listener: TcpListener,
+    name: String,
+    shared: Arc<Shared>,
+    places: Vec<Option<Place>>,
+    free: BTreeSet<usize>,
+    bell: Arc<Bell>,
+    rung: UnixStream,
+    leave: Sender<usize>,
+    left: Receiver<usize>,
+    /// At most as many as there are places. Others wait in the system's backlog.
+    lobby: Lobby,
+    /// Connections that were dismissed and are not gone yet.
+    departing: usize,
+    exhausted: bool,
+}
+
+/// One connection, as the door knows it.
+struct Place {
+    socket: Arc<TcpStream>,
+    presence: Arc<Presence>,
+    thread: JoinHandle,
+}
+
+/// Wakes the door.
+pub(crate) struct Bell(UnixStream);
+
+impl Bell {
+    /// A bell and what it is heard by.
+    pub(crate) fn new() -> io::Result<(Arc<Self>, UnixStream)> {
+        let (bell, rung) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        rung.set_nonblocking(true)?;
+        Ok((Arc::new(Self(bell)), rung))
+    }
+
+    /// Where it cannot be rung because it has been so often, the door will wake anyway.
+    pub(crate) fn ring(&self) {
+        let _ = (&self.0).write(&[0]);
+    }
+}
+
+/// Gives a place back, however its connection ended.
+struct Leaving {
+    place: usize,
+    leave: Sender<usize>,
+    bell: Arc<Bell>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let _ = self.leave.send(self.place);
+        self.bell.ring();
+    }
+}
+
+impl Door {
+    pub(crate) fn new(
+        listener: TcpListener,
+        name: &str,
+        shared: Arc<Shared>,
+        (bell, rung): (Arc<Bell>, UnixStream),
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let connections = shared.limits.connections.max(1);
+        let (leave, left) = bounded(connections);
+        let lobby = Lobby::new(shared.limits.admission_timeout);
+        Ok(Self {
+            listener,
+            name: name.to_owned(),
+            shared,
+            places: (0..connections).map(|_| None).collect(),
+            free: (0..connections).collect(),
+            bell,
+            rung,
+            leave,
+            left,
+            lobby,
+            departing: 0,
+            exhausted: false,
+        })
+    }
+
+    pub(crate) fn run(mut self) {
+        while !self.shared.is_closing() {
+            self.collect_left();
+            self.lobby.glance();
+            self.admit_waiting();
+            self.refuse_overdue();
+            self.make_room();
+            let until_glance = (!self.lobby.is_empty()).then_some(GLANCE);
+            let has_room = self.lobby.len() < self.places.len();
+            if self.wait(has_room, until_glance) {
+                self.accept();
+            }
+        }
+        self.drain();
+    }
+
+    /// Waits until the bell rings, one of the lobby speaks, a client comes (if `for_clients`), or for `timeout`. True if
+    /// a client came.
+    fn wait(&mut self, for_clients: bool, timeout: Option<Duration>) -> bool {
+        let for_clients = if for_clients { PollFlags::IN } else { PollFlags::empty() };
+        let mut sources = vec![PollFd::new(&self.rung, PollFlags::IN), PollFd::new(&self.listener, for_clients)];
+        sources.extend(self.lobby.silent().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).expect("no wait is an age"));
+        if poll(&mut sources, timeout.as_ref()).is_err() {
+            return false;
+        }
+        let woken: Vec<_> = sources.iter().map(|source| !source.revents().is_empty()).collect();
+        let speaking = self.lobby.silent().zip(&woken[2..]).filter(|(_, spoke)| **spoke);
+        let speaking: Vec<_> = speaking.map(|((at, _), _)| at).collect();
+        speaking.into_iter().for_each(|at| self.lobby.hear(at));
+        if woken[0] {
+            while matches!((&self.rung).read(&mut [0; 64]), Ok(1..)) {}
+        }
+        woken[1]
+    }
+
+    /// Frees the places of connections that have ended, and joins their threads.
+    fn collect_left(&mut self) {
+        while let Ok(place) = self.left.try_recv() {
+            if let Some(gone) = self.places[place].take() {
+                self.departing -= usize::from(gone.presence.is_dismissed());
+                // A panic was logged by the thread itself, and is no concern of other connections.
+                let _ = gone.thread.join();
+            }
+            self.free.insert(place);
+        }
+    }
+
+    fn accept(&mut self) {
+        let room = self.places.len() - self.lobby.len();
+        for _ in 0..room.min(ACCEPTED_AT_ONCE) {
+            match self.listener.accept() {
+                Ok((socket, peer)) => {
+                    self.exhausted = false;
+                    self.lobby.enter(socket, peer);
+                }
+                Err(error) if is_passing(&error) => return,
+                Err(error) => return self.back_off(&error),
+            }
+        }
+    }
+
+    fn admit_waiting(&mut self) {
+        while !self.free.is_empty()
+            && let Some(guest) = self.lobby.take_next()
+        {
+            self.admit(guest);
+        }
+    }
+
+    fn admit(&mut self, guest: Guest) {
+        let place = self.free.pop_first().expect("guests are let in only where there is a place");
+        let socket = Arc::new(guest.socket);
+        match self.start(place, &socket, guest.peer) {
+            Ok(taken) => self.places[place] = Some(taken),
+            // The place comes back as those of other connections do: the thread's body was dropped unrun.
+            Err(error) => {
+                log::warn!("no thread for the connection of {}: {error}", guest.peer);
+                refuse(&socket, &Refusal::busy("the server has no thread to spare"));
+            }
+        }
+    }
+
+    fn refuse_overdue(&mut self) {
+        while let Some(guest) = self.lobby.take_overdue() {
+            refuse(&guest.socket, &Refusal::busy("all connections are taken"));
+        }
+    }
+
+    fn start(&self, place: usize, socket: &Arc<TcpStream>, peer: SocketAddr) -> io::Result<Place> {
+        socket.set_nonblocking(false)?;
+        socket.set_nodelay(true)?;
+        let presence = Arc::new(Presence::new(self.shared.epoch));
+        let stream = Stream::new(Arc::clone(socket));
+        let connection = Connection::new(stream, peer, Arc::clone(&presence), Arc::clone(&self.shared));
+        let leaving = Leaving { place, leave: self.leave.clone(), bell: Arc::clone(&self.bell) };
+        let thread = thread::spawn(&numbered(&self.name, place + 1), move || {
+            let _leaving = leaving;
+            connection.run();
+        })?;
+        Ok(Place { socket: Arc::clone(socket), presence, thread })
+    }
+
+    /// Sees to a place for each who waits with a request: those that were waited for too long go now, and if they are
+    /// too few, others when they have been answered.
+    fn make_room(&mut self) {
+        let now = Instant::now();
+        let wanted = self.lobby.ready();
+        while self.departing < wanted
+            && let Some((place, overdue)) = self.longest_waited_for()
+            && overdue <= now
+        {
+            self.dismiss(place, &Awaiting::ANY);
+        }
+        self.shared.want_place(self.departing < wanted);
+    }
+
+    fn longest_waited_for(&self) -> Option<(usize, Instant)> {
+        let taken = self.places.iter().enumerate();
+        let waiting = taken.filter_map(|(place, taken)| Some((place, taken.as_ref()?.presence.overdue_from()?)));
+        waiting.min_by_key(|(_, overdue)| *overdue)
+    }
+
+    /// Wakes the connection from its wait, if it waits for one of `what`, to find that it has been dismissed.
+    fn dismiss(&mut self, place: usize, what: &[Awaiting]) {
+        let Some(place) = &self.places[place] else { return };
+        let Some(awaited) = place.presence.dismiss(what) else { return };
+        self.departing += 1;
+        let _ = place.socket.shutdown(match awaited {
+            Awaiting::Request | Awaiting::Body => Shutdown::Read,
+            Awaiting::Taking => Shutdown::Both,
+        });
+    }
+
+    /// The process or the system has no more sockets. A connection that ends is one; so the idlest is asked to.
+    fn back_off(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.exhausted, true) {
+            log::warn!("{} cannot let clients in for now: {error}", self.name);
+        }
+        if let Some((place, _)) = self.longest_waited_for() {
+            self.dismiss(place, &[Awaiting::Request]);
+        }
+        self.wait(false, Some(EXHAUSTED));
+    }
+
+    /// Refuses whoever has not got further than the lobby, or the backlog.
+    fn refuse_all(&mut self, refusal: &Refusal) {
+        let waiting = std::iter::from_fn(|| self.lobby.take_next()).map(|guest| guest.socket);
+        let arriving = (0..BACKLOG).map_while(|_| self.listener.accept().ok()).map(|(socket, _)| socket);
+        waiting.chain(arriving).for_each(|socket| refuse(&socket, refusal));
+    }
+
+    /// Ends all connections: those that wait for a request at once, the others when they are through, or at the drain
+    /// deadline. A request that is in the service by then is waited for, and answered: there is no stopping it from here.
+    fn drain(mut self) {
+        self.refuse_all(&Refusal::busy("the server is closing"));
+        self.dismiss_all(&[Awaiting::Request]);
+        let deadline = Instant::now() + self.shared.limits.drain_timeout;
+        self.collect_left();
+        while self.free.len() < self.places.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.dismiss_all(&Awaiting::ANY);
+            }
+            self.wait(false, Some(left.max(GLANCE)));
+            self.collect_left();
+        }
+    }
+
+    fn dismiss_all(&mut self, what: &[Awaiting]) {
+        (0..self.places.len()).for_each(|place| self.dismiss(place, what));
+    }
+}
+
+/// A client gone already, a signal, or nobody there: no trouble.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
+}
+
+/// Answers a client that never gets a thread. It has waited, so what it sent is here: taken, for a socket closed with
+/// unread bytes resets the connection, and the answer may be lost with it.
+fn refuse(mut socket: &TcpStream, refusal: &Refusal) {
+    let mut text = Vec::new();
+    write_refusal(&mut text, refusal, false, &mut DateText::default());
+    discard_received(socket, &mut [0; 4096]);
+    let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(&text));
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
+/// `http-8080-2`: the listener's name, cut where the number would not fit behind it.
+fn numbered(name: &str, number: usize) -> String {
+    let number = format!("-{number}");
+    let room = NAME_BYTES.saturating_sub(number.len());
+    format!("{}{number}", &name[..name.floor_char_boundary(room)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_connection_always_fits_its_threads_name() {
+        assert_eq!(numbered("http-8080", 2), "http-8080-2");
+        assert_eq!(numbered("http-65535", 16_384), "http-6553-16384");
+        assert_eq!(numbered("http-åååååååååå", 256).len(), 15);
+    }
+}

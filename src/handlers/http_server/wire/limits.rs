@@ -1,0 +1,48 @@
+//! What one listener will put up with, from one client and from all of them together.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The bounds of one listener. A deadline is for the whole of what it names, however the bytes trickle in.
+#[derive(Clone, Debug)]
+pub(crate) struct WireLimits {
+    /// Request line and headers; beyond it 431, or 414 where not even the request line ended.
+    pub(crate) head_bytes: usize,
+    /// One body; beyond it 413.
+    pub(crate) body_bytes: usize,
+    /// The bodies of all requests under way; beyond it 503.
+    pub(crate) bodies_bytes: usize,
+    /// Connections with a thread. As many again may wait for a place, with a socket each.
+    pub(crate) connections: usize,
+    /// From the first byte of a request to the end of its head; then 408. A new connection has as long for that byte.
+    pub(crate) head_timeout: Duration,
+    /// From the end of the head to the end of the body; then 408.
+    pub(crate) body_timeout: Duration,
+    /// From an answer to the first byte of the next request; then the connection is closed.
+    pub(crate) idle_timeout: Duration,
+    /// For the client to take a whole answer; then the connection is closed.
+    pub(crate) write_timeout: Duration,
+    /// How long a new connection waits for a place where all are taken; then 503.
+    pub(crate) admission_timeout: Duration,
+    /// How long a closing listener lets requests finish that have not reached the service yet, or whose answers leave.
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Default for WireLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * KIB,
+            body_bytes: 8 * MIB,
+            bodies_bytes: 64 * MIB,
+            connections: 256,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            admission_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! A blocking HTTP/1.1 server: bytes on a socket to a [`WireRequest`], a [`WireResponse`] to bytes. It knows no actor.
+//!
+//! | file | what |
+//! |---|---|
+//! | `listener` | bind, serve, drop |
+//! | `door`, `lobby` | the listener's thread: who is let in, who waits, who is dismissed for others, closing |
+//! | `connection` | one connection's thread: request, service, answer, again |
+//! | `presence`, `shared` | what door and connections know of each other |
+//! | `stream`, `deadline` | a socket whose every wait ends in time |
+//! | `head`, `body`, `chunked` | requests: pure functions of the bytes received |
+//! | `response`, `refusal`, `answer`, `date` | answers: the service's, the engine's own, and their bytes |
+//!
+//! `httparse` does the splitting of heads. Everything here is bounded by [`WireLimits`] or a constant beside its use,
+//! and a request that two readers might understand differently is refused, not guessed at.
+
+mod answer;
+mod body;
+mod chunked;
+mod connection;
+mod date;
+mod deadline;
+mod door;
+mod head;
+mod limits;
+mod listener;
+mod lobby;
+mod presence;
+mod refusal;
+mod response;
+mod shared;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+pub(crate) use limits::WireLimits;
+pub(crate) use listener::{HttpListener, Serving};
+pub(crate) use response::WireResponse;
+
+/// Clients that the system lets wait to be accepted; what std asks for (128) is less than a burst.
+const BACKLOG: i32 = 1_024;
+
+/// A request, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WireRequest {
+    /// As sent: methods are case-sensitive, and any token is one.
+    pub(crate) method: String,
+    /// The request target as sent.
+    pub(crate) uri: String,
+    /// In order, duplicates kept, names as sent. Values that are not UTF-8 are taken for Latin-1.
+    pub(crate) headers: Vec<(String, String)>,
+    /// `None` where the request announced no body; a coding is undone, trailers are dropped.
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) peer: SocketAddr,
+}

@@ -1,0 +1,76 @@
+//! Frames: a big-endian `u32` length, then so many bytes of JSON.
+
+use std::io::{self, Read, Write};
+
+use serde::Serialize;
+
+use crate::base::limits::FRAME_BYTES;
+
+/// Why no frame was read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    #[error("the connection ended within a frame")]
+    Truncated,
+    #[error("a frame of {0} bytes: the limit is {FRAME_BYTES}")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+/// The next frame's JSON; `None` at the end of the connection.
+pub(crate) fn receive(mut source: impl Read) -> Result<Option<Vec<u8>>, FrameError> {
+    let mut length = [0; 4];
+    match source.read(&mut length[..1]) {
+        Ok(0) => return Ok(None),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return receive(source),
+        Err(error) => return Err(FrameError::Io(error)),
+    }
+    let truncated = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => FrameError::Truncated,
+        _ => FrameError::Io(error),
+    };
+    source.read_exact(&mut length[1..]).map_err(truncated)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > FRAME_BYTES {
+        return Err(FrameError::TooLarge(length));
+    }
+    // The length is a claim: the buffer grows with what really comes.
+    let mut json = Vec::new();
+    source.take(length as u64).read_to_end(&mut json).map_err(truncated)?;
+    if json.len() < length { Err(FrameError::Truncated) } else { Ok(Some(json)) }
+}
+
+/// A whole frame. Ours always fit; what might not is cut or paged before it comes here.
+pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message).expect("wire types serialise");
+    let length = u32::try_from(frame.len() - 4).expect("a frame is shorter than 4 GiB");
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
+pub(crate) fn send(mut sink: impl Write, frame: &[u8]) -> io::Result<()> {
+    sink.write_all(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let frame = encode(&"hello");
+        assert_eq!(receive(&frame[..]).expect("a frame"), Some(b"\"hello\"".to_vec()));
+        assert_eq!(receive(&[][..]).expect("the end"), None);
+    }
+
+    #[test]
+    fn a_broken_frame_is_told_from_the_end() {
+        let frame = encode(&"hello");
+        for cut in 1..frame.len() {
+            assert!(matches!(receive(&frame[..cut]), Err(FrameError::Truncated)), "cut at {cut}");
+        }
+        assert!(matches!(receive(&[0xff; 8][..]), Err(FrameError::TooLarge(_))));
+    }
+}

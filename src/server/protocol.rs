@@ -1,0 +1,184 @@
+//! The wire's own types. The first rows of each enum are what existing clients speak; their shapes are fixed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::PUSHED_DATA_BYTES;
+use crate::chain::ChainEvent;
+use crate::system::{ActorInfo, ActorStatus};
+
+/// What a client asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    StartActor { manifest: String },
+    StopActor { id: String },
+    ListActors,
+    SubscribeToActor { id: String, #[serde(default, skip_serializing_if = "Option::is_none")] from: Option<u64> },
+    UnsubscribeFromActor { id: String, subscription_id: String },
+
+    RestartActor { id: String },
+    ActorTree,
+    ActorStatus { id: String },
+    GetActorState { id: String },
+    GetActorEvents { id: String, from: u64, limit: u64 },
+    /// A component by its SHA-256, from byte `offset` on.
+    GetComponent { digest: String, offset: u64 },
+    /// A large state by its SHA-1, from byte `offset` on.
+    GetBlob { digest: String, offset: u64 },
+    SendMessage { id: String, message: String },
+    RequestMessage { id: String, message: String },
+    Status,
+    Shutdown,
+}
+
+/// What the server answers, and pushes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Response {
+    ActorStarted { id: String },
+    ActorStopped { id: String },
+    ActorList { actors: Vec<String> },
+    Subscribed { id: String, subscription_id: String },
+    ActorEvent { id: String, event: PushedEvent },
+    Unsubscribed { id: String },
+    Error { message: String },
+
+    ActorRestarted { id: String },
+    ActorTree { actors: Vec<ActorView> },
+    ActorStatus { actor: ActorView },
+    /// `state` in base64; null where it has none.
+    ActorState { id: String, state: Option<String> },
+    /// `next` is where the next page begins; null at the end.
+    ActorEvents { id: String, events: Vec<EventView>, next: Option<u64> },
+    /// A stretch of `size` bytes, in base64.
+    Bytes { digest: String, size: u64, offset: u64, data: String },
+    Sent { id: String },
+    /// The answer in base64.
+    Answer { id: String, message: String },
+    Status { version: String, data_dir: String, actors: u64, alive: u64 },
+    ShuttingDown,
+}
+
+/// An event as existing clients know it: bytes as arrays of numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PushedEvent {
+    pub(crate) hash: Vec<u8>,
+    pub(crate) parent_hash: Option<Vec<u8>>,
+    pub(crate) event_type: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) timestamp: u64,
+    pub(crate) sequence: u64,
+    /// The true length of `data`, which is cut at 1 MiB.
+    pub(crate) data_length: u64,
+}
+
+impl From<ChainEvent> for PushedEvent {
+    fn from(event: ChainEvent) -> Self {
+        let data_length = event.data.len() as u64;
+        let mut data = event.data;
+        data.truncate(PUSHED_DATA_BYTES);
+        Self {
+            hash: event.hash.0.to_vec(),
+            parent_hash: event.parent_hash.map(|hash| hash.0.to_vec()),
+            event_type: event.event_type.into_owned(),
+            data,
+            timestamp: event.timestamp,
+            sequence: event.sequence,
+            data_length,
+        }
+    }
+}
+
+impl PushedEvent {
+    /// The event again, its data cut as it was pushed; or what is wrong with it.
+    pub(crate) fn into_event(self) -> Result<ChainEvent, String> {
+        let hash = |bytes: Vec<u8>| {
+            <[u8; 20]>::try_from(bytes).map(crate::chain::EventHash).map_err(|_| "a hash of another length".to_owned())
+        };
+        Ok(ChainEvent {
+            sequence: self.sequence,
+            hash: hash(self.hash)?,
+            parent_hash: self.parent_hash.map(hash).transpose()?,
+            event_type: self.event_type.into(),
+            data: self.data,
+            timestamp: self.timestamp,
+        })
+    }
+}
+
+/// An event in a page: hashes in hex, data in base64.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EventView {
+    pub(crate) sequence: u64,
+    pub(crate) hash: String,
+    pub(crate) parent_hash: Option<String>,
+    pub(crate) event_type: String,
+    pub(crate) data: String,
+    pub(crate) timestamp: u64,
+}
+
+impl From<ChainEvent> for EventView {
+    fn from(event: ChainEvent) -> Self {
+        Self {
+            sequence: event.sequence,
+            hash: event.hash.to_string(),
+            parent_hash: event.parent_hash.map(|hash| hash.to_string()),
+            event_type: event.event_type.into_owned(),
+            data: BASE64.encode(event.data),
+            timestamp: event.timestamp,
+        }
+    }
+}
+
+impl EventView {
+    /// The event again, or what is wrong with the view of it.
+    pub(crate) fn into_event(self) -> Result<ChainEvent, String> {
+        let hash = |text: &str| crate::chain::EventHash::parse(text).ok_or_else(|| format!("not a hash: {text}"));
+        Ok(ChainEvent {
+            sequence: self.sequence,
+            hash: hash(&self.hash)?,
+            parent_hash: self.parent_hash.as_deref().map(hash).transpose()?,
+            event_type: self.event_type.into(),
+            data: BASE64.decode(self.data).map_err(|error| format!("data is not base64: {error}"))?,
+            timestamp: self.timestamp,
+        })
+    }
+}
+
+/// One actor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ActorView {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) status: String,
+    /// Why it failed, where it did.
+    pub(crate) failure: Option<String>,
+    pub(crate) incarnation: u64,
+    pub(crate) mailbox_depth: u64,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) manifest: String,
+    /// When this incarnation began, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: u64,
+}
+
+impl From<ActorInfo> for ActorView {
+    fn from(info: ActorInfo) -> Self {
+        let failure = match &info.status {
+            ActorStatus::Failed { reason, detail } => Some(format!("{reason}: {detail}")),
+            _ => None,
+        };
+        Self {
+            id: info.id.to_string(),
+            name: info.name,
+            parent: info.parent.map(|parent| parent.to_string()),
+            status: info.status.word().to_owned(),
+            failure,
+            incarnation: info.incarnation.0,
+            mailbox_depth: info.mailbox_depth,
+            addresses: info.addresses.iter().map(ToString::to_string).collect(),
+            manifest: info.manifest_path,
+            since_ms: info.since_ms,
+        }
+    }
+}
