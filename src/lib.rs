@@ -1,8 +1,15 @@
-#![allow(dead_code, unused_imports)]
+//! Theater runs WebAssembly components as supervised actors whose whole history is on disk, verifies and replays.
+//!
+//! A [`TheaterRuntime`] is a running theater; its [`TheaterHandle`] is how one asks it anything. [`TheaterServer`] does
+//! the same over TCP, [`cli`] on a command line. An actor's history is a chain of [`ChainEvent`]s; from a file it is an
+//! [`UnverifiedChain`] until it was verified. ARCHITECTURE.md is the map of the code.
+//!
+//! The modules are layers: each uses only those above it in this list.
+
 mod base;
 mod chain;
-mod journal;
 mod manifest;
+mod journal;
 mod system;
 mod guest;
 mod handlers;
@@ -10,3 +17,14 @@ mod actor;
 mod theater;
 mod server;
 pub mod cli;
+
+pub use actor::{ReplayError, Replayed};
+pub use base::id::{ActorId, Incarnation, NotAnActorId};
+pub use chain::{ChainBroken, ChainEvent, ChainFileError, EventHash, EventKind, EventType, Link};
+pub use chain::{UnverifiedChain, VerifiedChain};
+pub use guest::Divergence;
+pub use journal::{Durability, JournalError};
+pub use manifest::ManifestError;
+pub use server::{Client, ClientError, ServerError, TheaterServer};
+pub use system::{ActorInfo, ActorStatus, TheaterHandle};
+pub use theater::{Config, TheaterError, TheaterRuntime};

@@ -18,8 +18,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use error::ManifestError;
-pub(crate) use error::nearest;
 use error::Source;
+pub(crate) use error::nearest;
 
 use crate::base::limits::{COMPONENT_BYTES, LimitRefused, Limits, MANIFEST_BYTES, REUSE_CEILING};
 
@@ -124,8 +124,6 @@ struct Keys {
     component_path: Spanned<String>,
     init_state: Option<Spanned<toml::Value>>,
     init_data: Option<Spanned<toml::Value>>,
-    #[serde(default)]
-    limits: toml::map::Map<String, toml::Value>,
     reuse: Option<Spanned<u32>>,
     #[serde(default)]
     restart: RestartPolicy,
@@ -160,7 +158,8 @@ impl Manifest {
         let handlers = read_handlers(&source, table.get_ref())?;
         let warnings = warnings(table.get_ref());
         let limits = read_limits(&source, table.get_ref())?;
-        let keys = Keys::deserialize(toml::Deserializer::from(table)).map_err(|error| source.value_error("", &error))?;
+        let keys =
+            Keys::deserialize(toml::Deserializer::from(table)).map_err(|error| source.value_error("", &error))?;
         Ok(Self {
             name: check_name(&source, &keys.name)?,
             component_path: beside(path, keys.component_path.get_ref()),
@@ -203,7 +202,9 @@ impl Manifest {
             })?,
         };
         if bytes.len() as u64 > limit {
-            return Err(self.error(format!("\"init_state\" has {} bytes; the limit state_bytes is {limit}", bytes.len())));
+            return Err(
+                self.error(format!("\"init_state\" has {} bytes; the limit state_bytes is {limit}", bytes.len()))
+            );
         }
         Ok(Some(bytes))
     }
@@ -236,9 +237,8 @@ impl HandlerEntry {
     pub(crate) fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
         let section = format!(" of handler \"{}\"", self.kind);
         let mut table = DeTable::parse(&self.source.text).map_err(|error| self.source.toml_error(&error))?.into_inner();
-        let config = take_config(&mut table, self.index).unwrap_or_else(|| {
-            Spanned::new(self.at..self.at, DeValue::Table(DeTable::default()))
-        });
+        let config = take_config(&mut table, self.index)
+            .unwrap_or_else(|| Spanned::new(self.at..self.at, DeValue::Table(DeTable::default())));
         let at = config.span();
         match config.get_ref() {
             DeValue::Table(table) => self.source.check_keys(table, known, &section)?,
@@ -311,7 +311,10 @@ fn check_reuse(source: &Source, reuse: Option<&Spanned<u32>>) -> Result<u32, Man
         None => Ok(1),
         Some(reuse) if (1..=REUSE_CEILING).contains(reuse.get_ref()) => Ok(*reuse.get_ref()),
         Some(reuse) => {
-            let why = format!("\"reuse\" is {}; it counts transitions of one instance, from 1 to {REUSE_CEILING}", reuse.get_ref());
+            let why = format!(
+                "\"reuse\" is {}; it counts transitions of one instance, from 1 to {REUSE_CEILING}",
+                reuse.get_ref()
+            );
             Err(source.error(Some(reuse.span().start), why))
         }
     }
@@ -370,7 +373,11 @@ enum InitState {
     /// JSON as text, or a TOML value that stands for it.
     Json(Vec<u8>),
     /// The path of a file that holds it.
-    File { path: PathBuf, key: &'static str, at: usize },
+    File {
+        path: PathBuf,
+        key: &'static str,
+        at: usize,
+    },
 }
 
 impl InitState {
@@ -473,7 +480,10 @@ mod tests {
             ("memory_bytes = 1", "dir/actor.toml:3: \"memory_bytes\" is a limit: it belongs under [limits]"),
             ("[limits]\nmemory = 1", "dir/actor.toml:4: unknown key \"memory\" of [limits]"),
             ("[limits]\nmemory_bytes = -1", "dir/actor.toml:4: \"memory_bytes\" of [limits] is a whole number"),
-            ("[limits]\nmemory_bytes = 99999999999", "dir/actor.toml:4: \"memory_bytes\" of [limits] is 99999999999; this"),
+            (
+                "[limits]\nmemory_bytes = 99999999999",
+                "dir/actor.toml:4: \"memory_bytes\" of [limits] is 99999999999; this",
+            ),
             ("[[handlers]]\nkind = \"x\"", "dir/actor.toml:4: unknown key \"kind\" of [[handlers]]"),
             ("[[handlers]]\n", "dir/actor.toml:3: [[handlers]] needs a \"type\""),
             ("handlers = 3", "dir/actor.toml:3: \"handlers\" is written as [[handlers]]"),
@@ -501,7 +511,10 @@ mod tests {
         };
         assert_eq!(config("[[handlers]]\ntype = \"x\"").expect("a config").port, None);
         assert_eq!(config("[[handlers]]\ntype = \"x\"\nconfig = { port = 80 }").expect("a config").port, Some(80));
-        assert_eq!(config("[[handlers]]\ntype = \"x\"\n[handlers.config]\nport = 80").expect("a config").port, Some(80));
+        assert_eq!(
+            config("[[handlers]]\ntype = \"x\"\n[handlers.config]\nport = 80").expect("a config").port,
+            Some(80)
+        );
         let typo = config("[[handlers]]\ntype = \"x\"\nconfig = { prot = 80 }").expect_err("a typo");
         assert_eq!(typo, "dir/actor.toml:5: unknown key \"prot\" of handler \"x\"; did you mean \"port\"?");
         let range = config("[[handlers]]\ntype = \"x\"\nconfig = { port = 70000 }").expect_err("out of range");

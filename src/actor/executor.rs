@@ -46,10 +46,6 @@ impl Executor {
         self.guest.recorder()
     }
 
-    pub(crate) fn state(&self) -> Option<&Arc<[u8]>> {
-        self.state.as_ref()
-    }
-
     /// Takes the parts out, for the next incarnation.
     pub(crate) fn into_parts(self) -> (Guest, Option<Arc<[u8]>>) {
         (self.guest, self.state)

@@ -7,8 +7,7 @@ mod replay;
 mod runtime;
 mod spec;
 
-pub(crate) use executor::{Executor, Transition};
-pub use replay::{ReplayError, Replayed};
 pub(crate) use replay::replay;
+pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Verdict};
 pub(crate) use spec::Spec;

@@ -108,9 +108,17 @@ pub(crate) struct ActorRuntime {
 
 /// How an incarnation ended.
 enum Down {
-    Failed { reason: FailureReason, detail: String, by_init: bool, reply: Reply },
+    Failed {
+        reason: FailureReason,
+        detail: String,
+        by_init: bool,
+        reply: Reply,
+    },
     /// As ordered; `reply` is of the transition that was aborted for it.
-    Ordered { order: Order, reply: Reply },
+    Ordered {
+        order: Order,
+        reply: Reply,
+    },
     Suspended,
     JournalDown,
 }
@@ -231,11 +239,7 @@ impl ActorRuntime {
     }
 
     /// Records the beginning, starts the listeners, runs `init` where it is due. Returns the event that closed it.
-    fn begin(
-        &mut self,
-        executor: &mut Executor,
-        beginning: &Beginning,
-    ) -> Result<Option<Link>, Down> {
+    fn begin(&mut self, executor: &mut Executor, beginning: &Beginning) -> Result<Option<Link>, Down> {
         self.record_started(executor, beginning)?;
         let failed = |reason, detail| Down::Failed { reason, detail, by_init: true, reply: Reply::Nobody };
         self.start_listeners().map_err(|why| failed(FailureReason::Init, why))?;
@@ -394,7 +398,9 @@ impl ActorRuntime {
             | Interruption::Memory(_)
             | Interruption::TooLarge(_)
             | Interruption::RecordedEnd
-            | Interruption::Diverged(_) => unreachable!("the guest layer turns limits into failures; the rest is replay's"),
+            | Interruption::Diverged(_) => {
+                unreachable!("the guest layer turns limits into failures; the rest is replay's")
+            }
         }
     }
 

@@ -24,14 +24,6 @@ impl ActorId {
     pub(crate) fn of_child(parent: ActorId, intent: u64) -> Self {
         Self(Uuid::new_v5(&parent.0, &intent.to_be_bytes()))
     }
-
-    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
 }
 
 impl FromStr for ActorId {
@@ -106,7 +98,10 @@ mod tests {
     fn an_actor_id_has_exactly_one_spelling() {
         let id = ActorId::random();
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert!(id.to_string().to_uppercase().parse::<ActorId>().is_err() || id.to_string().to_uppercase() == id.to_string());
+        assert!(
+            id.to_string().to_uppercase().parse::<ActorId>().is_err()
+                || id.to_string().to_uppercase() == id.to_string()
+        );
         assert!("{67e55044-10b1-426f-9247-bb680e5fe0c8}".parse::<ActorId>().is_err());
         assert!("".parse::<ActorId>().is_err());
     }

@@ -280,7 +280,9 @@ fn write_item(to: &mut Encoder<Vec<u8>>, value: &Value) {
         Value::Uint(value) => to.u64(*value).map(|_| ()),
         Value::Text(text) => to.str(text).map(|_| ()),
         Value::Bytes(bytes) => to.bytes(bytes).map(|_| ()),
-        Value::Array(items) => to.array(items.len() as u64).map(|to| items.iter().for_each(|item| write_item(to, item))),
+        Value::Array(items) => {
+            to.array(items.len() as u64).map(|to| items.iter().for_each(|item| write_item(to, item)))
+        }
         Value::Map(entries) => to.map(entries.len() as u64).map(|to| {
             for (key, value) in entries {
                 to.str(key).expect(INFALLIBLE);

@@ -256,9 +256,11 @@ impl Cbor for NamedLimits {
 
     fn read(value: Value) -> Result<Self, CborError> {
         match value {
-            Value::Map(entries) => {
-                entries.into_iter().map(|(name, value)| Ok((name, u64::read(value)?))).collect::<Result<_, _>>().map(Self)
-            }
+            Value::Map(entries) => entries
+                .into_iter()
+                .map(|(name, value)| Ok((name, u64::read(value)?)))
+                .collect::<Result<_, _>>()
+                .map(Self),
             other => Err(other.mismatch("a map")),
         }
     }
@@ -409,11 +411,17 @@ mod tests {
         survives(&Intent { params: nothing.clone() });
         survives(&HostCall { answer: None, params: Some(nothing.clone()), result: nothing.clone() });
         survives(&HostCall { answer: Some(link()), params: None, result: nothing.clone() });
-        for state in [StateAfter::Unchanged, StateAfter::Now(NamedState::None), StateAfter::Now(NamedState::of(Some(b"x")))] {
+        for state in
+            [StateAfter::Unchanged, StateAfter::Now(NamedState::None), StateAfter::Now(NamedState::of(Some(b"x")))]
+        {
             survives(&Return { state, result: nothing.clone() });
         }
         survives(&Refused { message: "no".into() });
-        survives(&Failed { detail: "unreachable".into(), reason: FailureReason::Trap, dropped: vec![None, Some(link())] });
+        survives(&Failed {
+            detail: "unreachable".into(),
+            reason: FailureReason::Trap,
+            dropped: vec![None, Some(link())],
+        });
         survives(&Stopped { by: StoppedBy::Parent, cause: Some(link()), dropped: vec![] });
     }
 

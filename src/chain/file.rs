@@ -24,7 +24,7 @@ const FORMAT: &str = "theater-chain";
 const VERSION: u32 = 1;
 
 /// A component that ran, as its bytes.
-pub type Component = Vec<u8>;
+pub(crate) type Component = Vec<u8>;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -498,7 +498,11 @@ mod tests {
         for length in 0..honest.len() {
             let error = verify(&honest[..length]).expect_err("a cut file");
             let at_line_end = length > 0 && honest[length - 1] == b'\n';
-            assert_eq!(matches!(error, ChainFileError::Truncated { .. }), length > 0 && !at_line_end, "cut at {length}");
+            assert_eq!(
+                matches!(error, ChainFileError::Truncated { .. }),
+                length > 0 && !at_line_end,
+                "cut at {length}"
+            );
         }
     }
 

@@ -11,10 +11,10 @@ mod hash;
 mod state_chain;
 
 pub use event::{ChainEvent, EventKind, EventType};
-pub use file::{ChainFileError, Component, UnverifiedChain, VerifiedChain};
+pub use file::{ChainFileError, UnverifiedChain, VerifiedChain};
 pub(crate) use file::{ChainFileWriter, Header};
 pub(crate) use function::{Function, function};
-pub(crate) use hash::{ComponentDigest, sha1};
+pub(crate) use hash::ComponentDigest;
 pub use hash::EventHash;
-pub(crate) use state_chain::{Head, StateChain};
 pub use state_chain::{ChainBroken, Link};
+pub(crate) use state_chain::{Head, StateChain};

@@ -42,10 +42,6 @@ impl StateChain {
         Self { actor, head: Some(head) }
     }
 
-    pub(crate) fn actor(&self) -> ActorId {
-        self.actor
-    }
-
     pub(crate) fn head(&self) -> Option<Head> {
         self.head
     }
@@ -127,9 +123,7 @@ pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<He
     }
     match EventHash::of_checked(event) {
         None => Err(ChainBroken::Collision { sequence }),
-        Some(hash) if hash != event.hash => {
-            Err(ChainBroken::WrongHash { sequence, found: event.hash, expected: hash })
-        }
+        Some(hash) if hash != event.hash => Err(ChainBroken::WrongHash { sequence, found: event.hash, expected: hash }),
         Some(hash) => Ok(Head { sequence, hash }),
     }
 }

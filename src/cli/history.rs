@@ -100,7 +100,9 @@ impl Source {
         let mut found: Vec<ActorRow> = rows.into_iter().filter(named).collect();
         match (found.pop(), found.len()) {
             (Some(row), 0) => Ok(Self::Journal { reader, row }),
-            (Some(_), more) => Err(Failure::no(format!("{} actors are called \"{actor}\"; name one by its id", more + 1))),
+            (Some(_), more) => {
+                Err(Failure::no(format!("{} actors are called \"{actor}\"; name one by its id", more + 1)))
+            }
             (None, _) => Err(Failure::no(format!("no actor in {} is called \"{actor}\"", dir.display()))),
         }
     }
@@ -109,7 +111,7 @@ impl Source {
     fn page(&mut self, from: u64) -> Result<Vec<ChainEvent>, Failure> {
         match self {
             Self::Journal { reader, row } => {
-                Ok(reader.events(row.actor, from, PAGE, PAGE_BYTES).map_err(Failure::no)?.events)
+                Ok(reader.events(row.actor, from, PAGE, PAGE_BYTES).map_err(Failure::no)?)
             }
             Self::Running { client, id } => {
                 let request = Request::GetActorEvents { id: id.clone(), from, limit: PAGE };
@@ -244,7 +246,9 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
     let (events, head, incarnations) = (chain.events().len(), chain.head(), chain.incarnations());
     if args.json {
         let (actor, head) = (chain.actor().to_string(), head.to_string());
-        print_json(&serde_json::json!({ "actor": actor, "events": events, "incarnations": incarnations, "head": head }));
+        print_json(
+            &serde_json::json!({ "actor": actor, "events": events, "incarnations": incarnations, "head": head }),
+        );
     } else {
         println!("verified: {events} events, {incarnations} incarnations, head {head}");
     }
@@ -260,7 +264,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
     let engine = GuestEngine::new(None).map_err(Failure::no)?;
     let replayed = crate::actor::replay(&engine, &chain, component.as_deref(), args.until);
     let replayed = replayed.map_err(|error| {
-        if args.json && let crate::actor::ReplayError::Diverged(at) = &error {
+        if args.json
+            && let crate::actor::ReplayError::Diverged(at) = &error
+        {
             let at = serde_json::json!({
                 "sequence": at.sequence, "field": at.field, "recorded": at.recorded, "actual": at.actual,
             });

@@ -62,9 +62,7 @@ enum Command {
     /// Execute a chain file again and compare every event
     Replay(history::ReplayArgs),
     /// Check a manifest and its component, without starting anything
-    Check {
-        manifest: PathBuf,
-    },
+    Check { manifest: PathBuf },
     /// End the running runtime: every actor is suspended
     Shutdown {
         #[command(flatten)]

@@ -133,7 +133,8 @@ pub(super) fn status(one: &OneActor) -> Done {
 pub(super) fn state(one: &OneActor) -> Done {
     let mut client = connect(&one.remote)?;
     let id = find(&mut client, &one.actor)?.id;
-    let state = answered!(ask(&mut client, &Request::GetActorState { id }), Response::ActorState { state, .. } => state);
+    let state =
+        answered!(ask(&mut client, &Request::GetActorState { id }), Response::ActorState { state, .. } => state);
     let state = state.map(|state| BASE64.decode(state)).transpose().map_err(Failure::no)?;
     if one.remote.json {
         print_json(&serde_json::json!({ "state": state.as_deref().map(bytes_to_json) }));

@@ -76,7 +76,10 @@ fn described(actor: &ActorView) -> String {
     let ActorView { name, status, incarnation, mailbox_depth, id, .. } = actor;
     let failure = actor.failure.as_ref().map(|failure| format!(" ({failure})")).unwrap_or_default();
     let age = age(actor.since_ms);
-    format!("{name}  {status}{failure}  incarnation {incarnation}  restarts {}  mailbox {mailbox_depth}  age {age}  {id}", incarnation - 1)
+    format!(
+        "{name}  {status}{failure}  incarnation {incarnation}  restarts {}  mailbox {mailbox_depth}  age {age}  {id}",
+        incarnation - 1
+    )
 }
 
 fn age(since_ms: u64) -> String {
@@ -120,7 +123,12 @@ pub(super) fn event(event: &ChainEvent) {
     let cut: String = text.chars().take(LINE_CHARS).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     let (colour, plain) = if std::io::stdout().is_terminal() { (colour(event), "\x1b[0m") } else { ("", "") };
-    line(&format!("{:>6}  {}  {colour}{}{plain}  {cut}{more}", event.sequence, time(event.timestamp), event.event_type));
+    line(&format!(
+        "{:>6}  {}  {colour}{}{plain}  {cut}{more}",
+        event.sequence,
+        time(event.timestamp),
+        event.event_type
+    ));
 }
 
 pub(super) fn event_json(event: &ChainEvent) -> Json {

@@ -55,9 +55,10 @@ impl CodeCache {
     /// Keeps a compiled component. Failing to is no more than a slower next start.
     pub(super) fn store(&self, digest: ComponentDigest, component: &Component) {
         let path = self.path(digest);
-        let kept = component.serialize().map_err(|error| error.to_string()).and_then(|code| {
-            replace(&path, &Sha256::digest(&code), &code).map_err(|error| error.to_string())
-        });
+        let kept = component
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|code| replace(&path, &Sha256::digest(&code), &code).map_err(|error| error.to_string()));
         if let Err(error) = kept {
             log::warn!("cannot keep compiled code in {}: {error}", path.display());
         }

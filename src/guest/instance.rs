@@ -42,7 +42,11 @@ pub(crate) struct Guest {
 
 enum Place {
     Parked(Box<HostState>),
-    Standing { store: Store<Box<HostState>>, instance: Instance, uses_left: u32 },
+    Standing {
+        store: Store<Box<HostState>>,
+        instance: Instance,
+        uses_left: u32,
+    },
     /// Only while a call moves it from one to the other.
     Moving,
 }

@@ -20,7 +20,7 @@ mod script;
 mod state;
 pub(crate) mod wit;
 
-pub(crate) use engine::{EngineError, GuestEngine, THREAD_STACK_BYTES};
+pub(crate) use engine::{GuestEngine, THREAD_STACK_BYTES};
 pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};
 pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;

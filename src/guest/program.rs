@@ -31,7 +31,9 @@ pub(crate) trait Capability {
 /// Why a component cannot run with what it was granted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
-    #[error("the component imports \"{interface}\", which the handler \"{handler}\" grants; add to the manifest:\n[[handlers]]\ntype = \"{handler}\"")]
+    #[error(
+        "the component imports \"{interface}\", which the handler \"{handler}\" grants; add to the manifest:\n[[handlers]]\ntype = \"{handler}\""
+    )]
     NotGranted { interface: String, handler: &'static str },
     #[error("the component imports \"{interface}\", which no handler of this runtime provides")]
     UnknownImport { interface: String },

@@ -30,8 +30,6 @@ pub(crate) enum Effect<'a, R> {
     /// Another actor sees it, and it has an answer: an intent is recorded, then it is done, then the answer recorded
     /// with the event it came from.
     Act(Box<dyn FnOnce(Link) -> Result<Answered<R>, Interruption> + 'a>),
-    /// The world outside sees it: like `Act`, but the intent is on disk before it is done.
-    Outside(Box<dyn FnOnce() -> Result<R, Interruption> + 'a>),
 }
 
 /// A result, and the event of another actor that it came from.
@@ -76,7 +74,9 @@ impl Recorder {
         match &mut self.mode {
             Mode::Live { journal, actor } => {
                 let event = self.chain.append(event_type, data, clock::unix_ms());
-                journal.enqueue(Record::Event(*actor, event, state)).map_err(|JournalDown| Interruption::JournalDown)?;
+                journal
+                    .enqueue(Record::Event(*actor, event, state))
+                    .map_err(|JournalDown| Interruption::JournalDown)?;
             }
             Mode::Replay(script) => {
                 let Some(recorded) = script.peek() else {
@@ -132,13 +132,6 @@ impl Recorder {
                 self.record_host_call(function, None, &result, answer)?;
                 Ok(result)
             }
-            Effect::Outside(act) => {
-                self.record(function.intent, Intent { params }.to_cbor(), None)?;
-                self.flush()?;
-                let result = act()?;
-                self.record_host_call(function, None, &result, None)?;
-                Ok(result)
-            }
         }
     }
 
@@ -154,11 +147,7 @@ impl Recorder {
     }
 
     /// The result and the answering event are inputs; that this function was called with these parameters is not.
-    fn host_call_replayed<R: Cbor>(
-        &mut self,
-        function: &'static Function,
-        params: Encoded,
-    ) -> Result<R, Interruption> {
+    fn host_call_replayed<R: Cbor>(&mut self, function: &'static Function, params: Encoded) -> Result<R, Interruption> {
         let mut params = Some(params);
         if self.recorded()?.kind() == Some(EventKind::Intent) {
             let intent = Intent { params: params.take().expect("not taken yet") };
@@ -203,15 +192,14 @@ impl Recorder {
             Mode::Live { journal, actor } => {
                 self.flush()?;
                 let read = journal.reader().and_then(|reader| {
-                    reader.events(*actor, from, upto - from, usize::MAX).map_err(|error| {
-                        crate::journal::JournalError::Read { path: journal.dir().to_owned(), error }
-                    })
+                    reader
+                        .events(*actor, from, upto - from, usize::MAX)
+                        .map_err(|error| crate::journal::JournalError::Read { path: journal.dir().to_owned(), error })
                 });
                 read.map_err(|error| {
                     log::error!("{error}");
                     Interruption::JournalDown
                 })?
-                .events
             }
             Mode::Replay(script) => {
                 script.past().iter().filter(|event| (from..upto).contains(&event.sequence)).cloned().collect()

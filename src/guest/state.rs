@@ -144,7 +144,9 @@ pub(crate) struct LogBudget {
 #[derive(Debug, PartialEq, Eq)]
 enum LogLine {
     /// Write it, and first say how many were dropped before it.
-    Write { dropped_before: u64 },
+    Write {
+        dropped_before: u64,
+    },
     Drop,
 }
 

@@ -111,7 +111,9 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
         let live = live.as_deref().expect("effects run live");
         let addressed = address(&message, &limits).and_then(|(to, params)| {
             let begun = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len());
-            begun.map(|(slot, wait)| Request { live, to, slot, wait: WaitGuard { live, wait }, params }).map_err(Refused::By)
+            begun
+                .map(|(slot, wait)| Request { live, to, slot, wait: WaitGuard { live, wait }, params })
+                .map_err(Refused::By)
         });
         match addressed {
             Ok(request) => Ok(Effect::Act(Box::new(|intent| request.make(intent, &limits)))),

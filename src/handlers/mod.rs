@@ -11,9 +11,9 @@ mod supervisor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND};
 pub(crate) use runtime::INIT;
 pub(crate) use supervisor::HANDLE_CHILD_EVENT;
-pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND};
 
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;

@@ -210,7 +210,7 @@ fn child_events(live: &Live, child: ActorId) -> Result<Vec<SupervisedEvent>, Str
     let reader = live.theater.journal.reader().map_err(|error| error.to_string())?;
     let head = reader.head(key).map_err(|error| error.to_string())?.map_or(0, |head| head.sequence + 1);
     let from = head.saturating_sub(GUEST_CHAIN_EVENTS);
-    let mut events = reader.events(key, from, GUEST_CHAIN_EVENTS, usize::MAX).map_err(|error| error.to_string())?.events;
+    let mut events = reader.events(key, from, GUEST_CHAIN_EVENTS, usize::MAX).map_err(|error| error.to_string())?;
     let mut bytes = 0;
     let shown = events.iter().rev().take_while(|event| {
         bytes += event.data.len();

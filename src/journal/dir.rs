@@ -49,7 +49,8 @@ impl DataDir {
             }
             Err(error) => return Err(JournalError::directory(&path, error.into())),
         }
-        let signed = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        let signed =
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
         signed.map_err(refused)?;
         Ok(Self { path, ephemeral, _lock: lock })
     }

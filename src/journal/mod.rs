@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
-pub use error::JournalError;
-pub(crate) use error::JournalDown;
 pub(crate) use dir::DataDir;
-pub(crate) use reader::{ActorRow, EventPage, JournalReader};
+pub(crate) use error::JournalDown;
+pub use error::JournalError;
+pub(crate) use reader::{ActorRow, JournalReader};
 pub(crate) use record::{ActorKey, ActorStarted, Record, StateWrite};
 
 use crate::base::id::ActorId;

@@ -22,12 +22,6 @@ pub(crate) struct ActorRow {
     pub(crate) alive: bool,
 }
 
-/// A stretch of one chain.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct EventPage {
-    pub(crate) events: Vec<ChainEvent>,
-}
-
 /// A connection for reading; dropping it puts it back where it came from.
 pub(crate) struct JournalReader {
     connection: Option<Connection>,
@@ -75,13 +69,13 @@ impl JournalReader {
             .query_row([actor.key], |row| row.get(0))?;
         match last {
             None => Ok(None),
-            Some(last) => Ok(self.events(actor, last.unsigned_abs(), 1, usize::MAX)?.events.pop()),
+            Some(last) => Ok(self.events(actor, last.unsigned_abs(), 1, usize::MAX)?.pop()),
         }
     }
 
     /// Events from sequence `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
-    pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<EventPage> {
-        let Ok(from) = i64::try_from(from) else { return Ok(EventPage::default()) };
+    pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<Vec<ChainEvent>> {
+        let Ok(from) = i64::try_from(from) else { return Ok(Vec::new()) };
         let mut parent = match from {
             0 => None,
             _ => self.hash(actor, from - 1)?,
@@ -91,7 +85,7 @@ impl JournalReader {
              WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3",
         )?;
         let mut rows = select.query(params![actor.key, from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-        let mut page = EventPage::default();
+        let mut page = Vec::new();
         let mut bytes = 0usize;
         while let Some(row) = rows.next()? {
             let event = ChainEvent {
@@ -103,11 +97,11 @@ impl JournalReader {
                 data: row.get(4)?,
             };
             bytes = bytes.saturating_add(event.data.len());
-            if bytes > max_bytes && !page.events.is_empty() {
+            if bytes > max_bytes && !page.is_empty() {
                 break;
             }
             parent = Some(event.hash);
-            page.events.push(event);
+            page.push(event);
         }
         Ok(page)
     }
@@ -140,14 +134,6 @@ impl JournalReader {
             .prepare_cached("SELECT bytes FROM blobs WHERE sha1 = ?1")?
             .query_row([sha1], |row| row.get(0))
             .optional()
-    }
-
-    /// The `started` events of a chain: one for each incarnation.
-    pub(crate) fn started_events(&self, actor: ActorKey) -> Result<Vec<Vec<u8>>> {
-        let mut select = self.rows().prepare_cached(
-            "SELECT data FROM events WHERE actor = ?1 AND event_type = 'started' ORDER BY sequence",
-        )?;
-        select.query_map([actor.key], |row| row.get(0))?.collect()
     }
 }
 

@@ -159,7 +159,8 @@ fn behind(path: &Path, tip: Tip, marked: &Marked) -> Result<Tip, JournalError> {
 }
 
 fn stored_tip(connection: &Connection) -> rusqlite::Result<Tip> {
-    let position = connection.query_row("SELECT ifnull(max(position), 0) FROM events", [], |row| row.get::<_, i64>(0))?;
+    let position =
+        connection.query_row("SELECT ifnull(max(position), 0) FROM events", [], |row| row.get::<_, i64>(0))?;
     let digest = connection
         .query_row("SELECT value FROM metadata WHERE key = 'digest'", [], |row| row.get(0))
         .optional()?

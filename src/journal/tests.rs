@@ -65,8 +65,8 @@ fn what_was_enqueued_is_read_back_with_its_parents() {
     let written: Vec<_> = (0..5).map(|_| scribe.write(None)).collect();
     journal.handle().flush().expect("committed");
     let reader = journal.handle().reader().expect("a reader");
-    assert_eq!(reader.events(scribe.actor, 0, 100, usize::MAX).expect("events").events, written);
-    assert_eq!(reader.events(scribe.actor, 3, 1, usize::MAX).expect("events").events, written[3..4]);
+    assert_eq!(reader.events(scribe.actor, 0, 100, usize::MAX).expect("events"), written);
+    assert_eq!(reader.events(scribe.actor, 3, 1, usize::MAX).expect("events"), written[3..4]);
     assert_eq!(reader.head(scribe.actor).expect("a head"), scribe.chain.head());
     journal.close();
 }
@@ -184,7 +184,8 @@ fn a_journal_that_cannot_write_says_so_and_takes_nothing_more() {
         committed: Box::new(|_| ()),
         failed: Box::new(move |error| said.send(error.to_string()).expect("the test listens")),
     };
-    let journal = Journal::open(DataDir::open(dir.path()).expect("a directory"), Durability::Commit, listener).expect("a journal");
+    let journal = Journal::open(DataDir::open(dir.path()).expect("a directory"), Durability::Commit, listener)
+        .expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
     let event = scribe.write(None);
     let twice = Record::Event(scribe.actor, event, None);

@@ -116,10 +116,9 @@ impl Writer {
 fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) -> rusqlite::Result<()> {
     match record {
         Record::Started(actor, row) => write_actor(rows, actor, &row),
-        Record::Ended(actor) => rows
-            .prepare_cached("UPDATE actors SET alive = 0 WHERE actor = ?1")?
-            .execute([actor.key])
-            .map(|_| ()),
+        Record::Ended(actor) => {
+            rows.prepare_cached("UPDATE actors SET alive = 0 WHERE actor = ?1")?.execute([actor.key]).map(|_| ())
+        }
         Record::Event(actor, event, state) => {
             if let Some(write) = state {
                 note_state(rows, batch, actor, event.sequence, write)?;

@@ -55,7 +55,8 @@ impl Source {
     /// Like [`Source::toml_error`] for the value of a key: its message alone does not say which.
     pub(crate) fn value_error(&self, section: &str, error: &toml::de::Error) -> ManifestError {
         let at = error.span().map(|span| span.start);
-        let key = at.and_then(|at| self.key_on_line_of(at)).map(|key| format!("\"{key}\"{section}: ")).unwrap_or_default();
+        let key =
+            at.and_then(|at| self.key_on_line_of(at)).map(|key| format!("\"{key}\"{section}: ")).unwrap_or_default();
         self.error(at, format!("{key}{}", error.message().trim_end().replace('\n', "; ")))
     }
 

@@ -14,7 +14,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("no runtime answers at {address}: {error}; start one with `theater run MANIFEST`, or name another with --server")]
+    #[error(
+        "no runtime answers at {address}: {error}; start one with `theater run MANIFEST`, or name another with --server"
+    )]
     Connect {
         /// Where it was looked for.
         address: SocketAddr,

@@ -192,7 +192,7 @@ fn read_journal<T>(
 fn events(theater: &TheaterHandle, id: String, from: u64, limit: u64) -> Result<Response, String> {
     let actor = known(theater, &id)?;
     let limit = limit.min(PAGE_EVENTS);
-    let events = read_journal(theater, actor, |reader, actor| reader.events(actor, from, limit, PAGE_BYTES))?.events;
+    let events = read_journal(theater, actor, |reader, actor| reader.events(actor, from, limit, PAGE_BYTES))?;
     let next = events.last().map(|event| event.sequence + 1);
     Ok(Response::ActorEvents { id, events: events.into_iter().map(EventView::from).collect(), next })
 }
@@ -204,7 +204,8 @@ fn stretch(
     read: impl FnOnce(&crate::journal::JournalReader) -> rusqlite::Result<Option<Vec<u8>>>,
 ) -> Result<Response, String> {
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-    let bytes = read(&reader).map_err(|error| error.to_string())?.ok_or_else(|| format!("nothing is kept as {digest}"))?;
+    let bytes =
+        read(&reader).map_err(|error| error.to_string())?.ok_or_else(|| format!("nothing is kept as {digest}"))?;
     let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     let to = bytes.len().min(from + PAGE_BYTES);
     Ok(Response::Bytes { digest, size: bytes.len() as u64, offset, data: BASE64.encode(&bytes[from..to]) })
@@ -253,7 +254,9 @@ impl Writer {
             }
         };
         if let Err(Gone) = served {
-            log::info!("a management client was dropped: it is gone, or left its socket full for {SUBSCRIBER_PATIENCE:?}");
+            log::info!(
+                "a management client was dropped: it is gone, or left its socket full for {SUBSCRIBER_PATIENCE:?}"
+            );
         }
         for cursor in &self.cursors {
             cursor.close(&self.theater.subscribers);

@@ -13,8 +13,8 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-pub use client::{Client, ClientError, Subscription};
 pub(crate) use client::unexpected;
+pub use client::{Client, ClientError};
 
 use crate::base::limits::MANAGEMENT_CONNECTIONS;
 use crate::base::thread::{self, JoinHandle};
@@ -32,7 +32,9 @@ pub struct TheaterServer {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; is another runtime running? Give this one another address with --listen")]
+    #[error(
+        "cannot listen on {address}: {error}; is another runtime running? Give this one another address with --listen"
+    )]
     Bind {
         /// The address asked for.
         address: SocketAddr,
@@ -40,7 +42,9 @@ pub enum ServerError {
         error: io::Error,
     },
     /// Anyone could steer the runtime.
-    #[error("{0} can be reached from other machines, and the management server has no authentication yet: listen on 127.0.0.1 or [::1]")]
+    #[error(
+        "{0} can be reached from other machines, and the management server has no authentication yet: listen on 127.0.0.1 or [::1]"
+    )]
     NotLoopback(SocketAddr),
     /// No thread to be had.
     #[error("cannot start the management server: {0}")]

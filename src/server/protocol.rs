@@ -11,23 +11,56 @@ use crate::system::{ActorInfo, ActorStatus};
 /// What a client asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    StartActor { manifest: String },
-    StopActor { id: String },
+    StartActor {
+        manifest: String,
+    },
+    StopActor {
+        id: String,
+    },
     ListActors,
-    SubscribeToActor { id: String, #[serde(default, skip_serializing_if = "Option::is_none")] from: Option<u64> },
-    UnsubscribeFromActor { id: String, subscription_id: String },
+    SubscribeToActor {
+        id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+    },
+    UnsubscribeFromActor {
+        id: String,
+        subscription_id: String,
+    },
 
-    RestartActor { id: String },
+    RestartActor {
+        id: String,
+    },
     ActorTree,
-    ActorStatus { id: String },
-    GetActorState { id: String },
-    GetActorEvents { id: String, from: u64, limit: u64 },
+    ActorStatus {
+        id: String,
+    },
+    GetActorState {
+        id: String,
+    },
+    GetActorEvents {
+        id: String,
+        from: u64,
+        limit: u64,
+    },
     /// A component by its SHA-256, from byte `offset` on.
-    GetComponent { digest: String, offset: u64 },
+    GetComponent {
+        digest: String,
+        offset: u64,
+    },
     /// A large state by its SHA-1, from byte `offset` on.
-    GetBlob { digest: String, offset: u64 },
-    SendMessage { id: String, message: String },
-    RequestMessage { id: String, message: String },
+    GetBlob {
+        digest: String,
+        offset: u64,
+    },
+    SendMessage {
+        id: String,
+        message: String,
+    },
+    RequestMessage {
+        id: String,
+        message: String,
+    },
     Status,
     Shutdown,
 }
@@ -35,27 +68,71 @@ pub(crate) enum Request {
 /// What the server answers, and pushes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
-    ActorStarted { id: String },
-    ActorStopped { id: String },
-    ActorList { actors: Vec<String> },
-    Subscribed { id: String, subscription_id: String },
-    ActorEvent { id: String, event: PushedEvent },
-    Unsubscribed { id: String },
-    Error { message: String },
+    ActorStarted {
+        id: String,
+    },
+    ActorStopped {
+        id: String,
+    },
+    ActorList {
+        actors: Vec<String>,
+    },
+    Subscribed {
+        id: String,
+        subscription_id: String,
+    },
+    ActorEvent {
+        id: String,
+        event: PushedEvent,
+    },
+    Unsubscribed {
+        id: String,
+    },
+    Error {
+        message: String,
+    },
 
-    ActorRestarted { id: String },
-    ActorTree { actors: Vec<ActorView> },
-    ActorStatus { actor: ActorView },
+    ActorRestarted {
+        id: String,
+    },
+    ActorTree {
+        actors: Vec<ActorView>,
+    },
+    ActorStatus {
+        actor: ActorView,
+    },
     /// `state` in base64; null where it has none.
-    ActorState { id: String, state: Option<String> },
+    ActorState {
+        id: String,
+        state: Option<String>,
+    },
     /// `next` is where the next page begins; null at the end.
-    ActorEvents { id: String, events: Vec<EventView>, next: Option<u64> },
+    ActorEvents {
+        id: String,
+        events: Vec<EventView>,
+        next: Option<u64>,
+    },
     /// A stretch of `size` bytes, in base64.
-    Bytes { digest: String, size: u64, offset: u64, data: String },
-    Sent { id: String },
+    Bytes {
+        digest: String,
+        size: u64,
+        offset: u64,
+        data: String,
+    },
+    Sent {
+        id: String,
+    },
     /// The answer in base64.
-    Answer { id: String, message: String },
-    Status { version: String, data_dir: String, actors: u64, alive: u64 },
+    Answer {
+        id: String,
+        message: String,
+    },
+    Status {
+        version: String,
+        data_dir: String,
+        actors: u64,
+        alive: u64,
+    },
     ShuttingDown,
 }
 

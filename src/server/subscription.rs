@@ -41,7 +41,8 @@ impl Cursor {
     /// The events that have come since, in order; empty where there are none yet.
     pub(super) fn advance(&mut self, theater: &TheaterHandle) -> Result<Vec<ChainEvent>, String> {
         let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-        let events = reader.events(self.actor, self.next, PAGE_EVENTS, PAGE_BYTES).map_err(|error| error.to_string())?.events;
+        let events =
+            reader.events(self.actor, self.next, PAGE_EVENTS, PAGE_BYTES).map_err(|error| error.to_string())?;
         if let Some(last) = events.last() {
             self.next = last.sequence + 1;
         }

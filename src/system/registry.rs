@@ -109,16 +109,6 @@ impl Registry {
         }
     }
 
-    /// Takes out an actor that has ended, and its place below its parent.
-    pub(crate) fn remove(&self, id: ActorId) {
-        let mut inner = self.0.write();
-        let Some(entry) = inner.actors.remove(&id) else { return };
-        inner.order.retain(|other| *other != id);
-        if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
-            parent.children.retain(|child| *child != id);
-        }
-    }
-
     /// From here on nothing from outside is accepted, and what actors ask of each other waits for the next start.
     pub(crate) fn suspend(&self) {
         self.0.write().suspending = true;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::supervisor::{Command, Newborn};
-use crate::actor::{Spec, SpawnReply};
+use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;

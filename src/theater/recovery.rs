@@ -91,7 +91,7 @@ fn keep_initial_state(reader: &JournalReader, actor: ActorKey, mut spec: Spec) -
 }
 
 fn first_state(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Arc<[u8]>>> {
-    let first = reader.events(actor, 0, 1, usize::MAX)?.events.pop();
+    let first = reader.events(actor, 0, 1, usize::MAX)?.pop();
     let started = first.and_then(|event| Started::from_cbor(&event.data).ok());
     Ok(match started.map(|started| started.state) {
         None | Some(NamedState::None) => None,

@@ -29,8 +29,18 @@ pub(super) enum Command {
     Spawn(Box<Newborn>),
     /// An actor from before that does not run: it can be restarted.
     List(Box<Newborn>, ActorStatus),
-    Stop { id: ActorId, by: StoppedBy, cause: Option<Link>, reply: ChangeReply },
-    Restart { id: ActorId, by: StoppedBy, cause: Option<Link>, reply: ChangeReply },
+    Stop {
+        id: ActorId,
+        by: StoppedBy,
+        cause: Option<Link>,
+        reply: ChangeReply,
+    },
+    Restart {
+        id: ActorId,
+        by: StoppedBy,
+        cause: Option<Link>,
+        reply: ChangeReply,
+    },
     Report(Report),
     Shutdown,
 }
@@ -93,9 +103,10 @@ impl Supervisor {
     /// The thread's body: until a shutdown has joined every actor's thread.
     pub(super) fn run(mut self) {
         while !(self.suspending && self.actors.values().all(|actor| actor.thread.is_none())) {
-            let next = self.timers.peek().map_or(Duration::from_secs(60), |Reverse((at, _))| {
-                at.saturating_duration_since(Instant::now())
-            });
+            let next = self
+                .timers
+                .peek()
+                .map_or(Duration::from_secs(60), |Reverse((at, _))| at.saturating_duration_since(Instant::now()));
             match self.commands.recv_timeout(next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -243,9 +254,7 @@ impl Supervisor {
         self.decide(Input::Spawned { id, parent, supervision });
         let Newborn { cause, again, reply, .. } = newborn;
         let first = match again {
-            Some((reason, incarnation)) => {
-                First::Again(Again { reason, from: RestartState::Last, incarnation, reply })
-            }
+            Some((reason, incarnation)) => First::Again(Again { reason, from: RestartState::Last, incarnation, reply }),
             None => First::Born(Beginning {
                 reason: StartReason::Spawn,
                 chain: StateChain::new(id),

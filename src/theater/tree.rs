@@ -26,17 +26,35 @@ const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 /// What happened.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    Spawned { id: ActorId, parent: Option<ActorId>, supervision: Supervision },
+    Spawned {
+        id: ActorId,
+        parent: Option<ActorId>,
+        supervision: Supervision,
+    },
     /// An actor from before, which does not run.
-    Listed { id: ActorId, parent: Option<ActorId>, supervision: Supervision },
-    Stop { id: ActorId, by: StoppedBy, cause: Option<Link> },
-    Restart { id: ActorId, by: StoppedBy, cause: Option<Link> },
+    Listed {
+        id: ActorId,
+        parent: Option<ActorId>,
+        supervision: Supervision,
+    },
+    Stop {
+        id: ActorId,
+        by: StoppedBy,
+        cause: Option<Link>,
+    },
+    Restart {
+        id: ActorId,
+        by: StoppedBy,
+        cause: Option<Link>,
+    },
     Up(ActorId),
-    Failed { id: ActorId, by_init: bool },
+    Failed {
+        id: ActorId,
+        by_init: bool,
+    },
     Down(ActorId),
     Ended(ActorId),
     Timer(ActorId),
-    Forget(ActorId),
 }
 
 /// What is to be done.
@@ -127,13 +145,13 @@ impl Tree {
                 }
                 self.settle(id);
             }
-            Input::Forget(id) => self.forget(id),
         }
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether any actor still has a thread.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether no actor has a thread any more.
+    #[cfg(test)]
+    fn is_quiet(&self) -> bool {
         self.nodes.values().all(|node| node.phase == Phase::Dead)
     }
 
@@ -158,13 +176,6 @@ impl Tree {
         self.nodes.insert(id, node);
         if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(&parent)) {
             parent.children.push(id);
-        }
-    }
-
-    fn forget(&mut self, id: ActorId) {
-        let Some(node) = self.nodes.remove(&id) else { return };
-        if let Some(parent) = node.parent.and_then(|parent| self.nodes.get_mut(&parent)) {
-            parent.children.retain(|child| *child != id);
         }
     }
 

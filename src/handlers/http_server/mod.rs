@@ -79,7 +79,9 @@ impl Handler for HttpServer {
         let address = self.address().map_err(refused)?;
         let listener = HttpListener::bind(address).map_err(|error| {
             let remedy = match error.kind() {
-                std::io::ErrorKind::AddrInUse => "; stop what listens there, or give another port (0 takes any free one)",
+                std::io::ErrorKind::AddrInUse => {
+                    "; stop what listens there, or give another port (0 takes any free one)"
+                }
                 _ => "",
             };
             refused(format!("{error}{remedy}"))

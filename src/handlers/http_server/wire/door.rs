@@ -205,7 +205,8 @@ impl Door {
     }
 
     fn refuse_overdue(&mut self) {
-        while let Some(guest) = self.lobby.take_overdue() {
+        let is_full = self.lobby.len() == self.places.len();
+        while let Some(guest) = self.lobby.take_overdue(is_full) {
             refuse(&guest.socket, &Refusal::busy("all connections are taken"));
         }
     }

@@ -12,7 +12,7 @@ pub(crate) struct WireLimits {
     pub(crate) head_bytes: usize,
     /// One body; beyond it 413.
     pub(crate) body_bytes: usize,
-    /// The bodies of all requests under way; beyond it 503.
+    /// The bodies of all requests under way, and never less than one; beyond it 503.
     pub(crate) bodies_bytes: usize,
     /// Connections with a thread. As many again may wait for a place, with a socket each.
     pub(crate) connections: usize,

@@ -11,6 +11,8 @@ use rustix::net::{RecvFlags, recv};
 
 /// How often to listen again to those that have said a part.
 pub(crate) const GLANCE: Duration = Duration::from_millis(20);
+/// How long a guest that makes no request keeps others out of a full lobby.
+const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// How far into a request to look for the end of its head.
 const HEARD_BYTES: usize = 4 * 1024;
 
@@ -18,7 +20,7 @@ const HEARD_BYTES: usize = 4 * 1024;
 pub(crate) struct Guest {
     pub(crate) socket: TcpStream,
     pub(crate) peer: SocketAddr,
-    refused_from: Instant,
+    entered: Instant,
     said: Said,
 }
 
@@ -57,8 +59,7 @@ impl Lobby {
     }
 
     pub(crate) fn enter(&mut self, socket: TcpStream, peer: SocketAddr) {
-        let refused_from = Instant::now() + self.patience;
-        self.guests.push_back(Guest { socket, peer, refused_from, said: Said::Nothing });
+        self.guests.push_back(Guest { socket, peer, entered: Instant::now(), said: Said::Nothing });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,10 +81,13 @@ impl Lobby {
         self.guests.remove(ready.unwrap_or(0))
     }
 
-    /// One that has waited for too long.
-    pub(crate) fn take_overdue(&mut self) -> Option<Guest> {
-        let now = Instant::now();
-        self.guests.pop_front_if(|guest| guest.refused_from <= now)
+    /// One that has waited for too long: for a place, or, where the lobby is full, without having made a request.
+    pub(crate) fn take_overdue(&mut self, is_full: bool) -> Option<Guest> {
+        let overdue = self.guests.iter().position(|guest| {
+            let waited = guest.entered.elapsed();
+            waited >= self.patience || is_full && guest.said != Said::Enough && waited >= PATIENCE_SILENT
+        });
+        self.guests.remove(overdue?)
     }
 
     /// The places in line, and sockets, of those that have said nothing: the only ones to be polled, for what others
@@ -161,8 +165,17 @@ mod tests {
     #[test]
     fn nobody_waits_longer_than_the_lobby_has_patience() {
         let (mut lobby, _clients) = lobby(&["", ""]);
-        assert!(lobby.take_overdue().is_none());
-        lobby.guests[0].refused_from = Instant::now();
-        assert!(lobby.take_overdue().is_some() && lobby.take_overdue().is_none());
+        assert!(lobby.take_overdue(false).is_none());
+        lobby.guests[1].entered -= lobby.patience;
+        assert!(lobby.take_overdue(false).is_some() && lobby.take_overdue(false).is_none());
+    }
+
+    #[test]
+    fn in_a_full_lobby_those_that_make_no_request_wait_less_long() {
+        let (mut lobby, _clients) = lobby(&["GET / HTTP/1.1\r\n\r\n", "", "GET"]);
+        lobby.guests.iter_mut().for_each(|guest| guest.entered -= PATIENCE_SILENT);
+        assert!(lobby.take_overdue(false).is_none());
+        assert!(lobby.take_overdue(true).is_some() && lobby.take_overdue(true).is_some());
+        assert!(lobby.take_overdue(true).is_none());
     }
 }

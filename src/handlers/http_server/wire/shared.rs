@@ -25,7 +25,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(limits: WireLimits, service: Service) -> Self {
         Self {
-            budget: BodyBudget::new(limits.bodies_bytes),
+            budget: BodyBudget::new(limits.bodies_bytes.max(limits.body_bytes)),
             limits,
             service,
             epoch: Instant::now(),

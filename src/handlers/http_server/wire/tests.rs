@@ -53,16 +53,6 @@ fn echo_site() -> Site {
     site(WireLimits::default(), echo)
 }
 
-/// An echo whose every deadline is short.
-fn hasty_site() -> Site {
-    site(hasty(), echo)
-}
-
-fn hasty() -> WireLimits {
-    let limits = WireLimits::default();
-    WireLimits { head_timeout: SHORT, body_timeout: SHORT, idle_timeout: SHORT, write_timeout: SHORT, ..limits }
-}
-
 #[derive(Debug)]
 struct Client(TcpStream);
 
@@ -399,7 +389,7 @@ fn a_body_that_is_too_large_is_refused_and_the_client_reads_why() {
 #[test]
 fn bodies_that_are_too_large_together_are_refused() {
     let (service, has_come, go_on) = held();
-    let site = site(WireLimits { bodies_bytes: 100, ..WireLimits::default() }, service);
+    let site = site(WireLimits { body_bytes: 100, bodies_bytes: 100, ..WireLimits::default() }, service);
     let post = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60\r\n\r\n{}", "x".repeat(60));
     let mut first = Client::of(&site);
     first.send(&post);
@@ -413,7 +403,7 @@ fn bodies_that_are_too_large_together_are_refused() {
 
 #[test]
 fn a_head_that_trickles_in_has_one_deadline_for_the_whole() {
-    let site = hasty_site();
+    let site = site(WireLimits { head_timeout: 5 * SHORT, ..WireLimits::default() }, echo);
     let mut client = Client::of(&site);
     let mut dripping = client.0.try_clone().expect("an open socket");
     let drip = thread::spawn(move || {
@@ -432,7 +422,7 @@ fn a_head_that_trickles_in_has_one_deadline_for_the_whole() {
 
 #[test]
 fn a_body_that_stops_has_a_deadline() {
-    let site = hasty_site();
+    let site = site(WireLimits { body_timeout: SHORT, ..WireLimits::default() }, echo);
     let said = said_to(&site, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
     assert_eq!(status(&said), 408);
     assert_eq!(status(&said_to(&site, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")), 408);
@@ -451,9 +441,10 @@ fn a_request_that_ends_before_it_is_complete_is_refused() {
 
 #[test]
 fn a_client_that_says_nothing_is_left_without_a_word() {
-    let site = hasty_site();
-    assert_eq!(Client::of(&site).rest(), "");
-    let mut client = Client::of(&site);
+    let fresh = site(WireLimits { head_timeout: SHORT, ..WireLimits::default() }, echo);
+    assert_eq!(Client::of(&fresh).rest(), "");
+    let kept = site(WireLimits { idle_timeout: SHORT, ..WireLimits::default() }, echo);
+    let mut client = Client::of(&kept);
     client.get("/");
     client.answer();
     assert_eq!(client.rest(), "");
@@ -461,7 +452,7 @@ fn a_client_that_says_nothing_is_left_without_a_word() {
 
 #[test]
 fn a_client_that_never_reads_its_answer_is_given_up() {
-    let patient = WireLimits { drain_timeout: WATCHDOG, ..hasty() };
+    let patient = WireLimits { drain_timeout: WATCHDOG, write_timeout: SHORT, ..WireLimits::default() };
     let site = site(patient, |_| WireResponse::new(200, Vec::new(), Some(vec![b'x'; 64 << 20])).expect("valid"));
     let mut client = Client::of(&site);
     client.get("/");

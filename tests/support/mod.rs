@@ -1,0 +1,329 @@
+//! What the tests of the real binary share: a runtime in a directory of its own, HTTP and management clients that are
+//! not ours, and waiting for conditions.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Long enough for a loaded machine; nothing waits so long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const THEATER: &str = env!("CARGO_BIN_EXE_theater");
+
+/// A component that `make actors` or `make test-guests` has built.
+pub fn component(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places = [root.join("actors/dist"), root.join("tests/guests/dist")];
+    let found = places.iter().map(|dir| dir.join(format!("{name}.wasm"))).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name}.wasm is not built: run `make test`, which builds it"))
+}
+
+/// Waits until `condition` gives something.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A directory with manifests and a data directory, removed at the end.
+pub struct Stage {
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory") }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Writes the manifest of an actor `name` that runs `component`, with `more` behind.
+    pub fn manifest(&self, name: &str, component_name: &str, more: &str) -> PathBuf {
+        let component = component(component_name);
+        let text = format!("name = {name:?}\ncomponent_path = {component:?}\n{more}");
+        self.file(&format!("{name}.toml"), &text)
+    }
+
+    /// Like [`Stage::manifest`], with an HTTP listener on any free port.
+    pub fn http_manifest(&self, name: &str, component_name: &str, more: &str) -> PathBuf {
+        let http = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n";
+        self.manifest(name, component_name, &format!("{more}\n{http}"))
+    }
+
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, contents).expect("a file");
+        path
+    }
+
+    /// Starts a runtime with these manifests, and waits until it is ready.
+    pub fn run(&self, manifests: &[&Path]) -> Theater {
+        self.run_with(manifests, &[]).unwrap_or_else(|output| panic!("it did not start: {output}"))
+    }
+
+    /// Like [`Stage::run`] with more arguments; what it said where it did not start.
+    pub fn run_with(&self, manifests: &[&Path], more: &[&str]) -> Result<Theater, String> {
+        let log = std::fs::File::options().create(true).append(true).open(self.path().join("log")).expect("a log");
+        let mut child = Command::new(THEATER)
+            .arg("run")
+            .args(manifests)
+            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.data_dir())
+            .args(more)
+            .current_dir(self.path())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary");
+        let mut said = Vec::new();
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        for line in lines.map_while(Result::ok) {
+            if line == "ready" {
+                return Ok(Theater::new(child, &said));
+            }
+            said.push(line);
+        }
+        let status = child.wait().expect("an exit status");
+        Err(format!("{status}\n{}", self.log()))
+    }
+
+    /// What the runtime logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A running runtime; killed when dropped.
+pub struct Theater {
+    child: Child,
+    pub management: SocketAddr,
+    http: Vec<(String, SocketAddr)>,
+}
+
+impl Theater {
+    fn new(child: Child, said: &[String]) -> Self {
+        let mut management = None;
+        let mut http = Vec::new();
+        for line in said {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                ["management", address] => management = Some(address.parse().expect("an address")),
+                ["actor", name, url] if url.starts_with("http://") => {
+                    let address = url.trim_start_matches("http://").trim_end_matches('/');
+                    http.push((name.to_owned(), address.parse().expect("an address")));
+                }
+                _ => {}
+            }
+        }
+        Self { child, management: management.expect("the management address"), http }
+    }
+
+    /// Where the first actor called `name` listens.
+    pub fn http(&self, name: &str) -> SocketAddr {
+        self.http.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name} listens")).1
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Runs `theater ARGS…` against this runtime.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        theater(args, Some(self.management))
+    }
+
+    /// Like [`Theater::cli`]; its standard output, where it succeeded.
+    pub fn say(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        assert!(output.status.success(), "theater {args:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Like [`Theater::say`] with `--json`.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let printed = self.say(&[args, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    }
+
+    /// A request to an actor, as a message from outside; the answer, or what went wrong.
+    pub fn request(&self, actor: &str, message: &Value) -> Result<Value, String> {
+        let output = self.cli(&["request", actor, &message.to_string(), "--json"]);
+        if output.status.success() {
+            let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            Ok(printed["answer"].clone())
+        } else {
+            Err(text(&output.stderr))
+        }
+    }
+
+    /// All events of an actor, decoded.
+    pub fn events(&self, actor: &str) -> Vec<Value> {
+        let printed = self.say(&["events", actor, "--json"]);
+        printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    pub fn event_types(&self, actor: &str) -> Vec<String> {
+        let events = self.events(actor);
+        events.iter().map(|event| event["event_type"].as_str().expect("a type").to_owned()).collect()
+    }
+
+    /// The status of an actor.
+    pub fn status(&self, actor: &str) -> String {
+        self.json(&["status", actor])["status"].as_str().expect("a status").to_owned()
+    }
+
+    /// SIGKILL: nothing in it gets to run any more.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("an exit status");
+    }
+
+    /// Ends it in order, and waits.
+    pub fn shut_down(mut self) {
+        signal(self.pid(), "INT");
+        let status = self.child.wait().expect("an exit status");
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Theater {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill");
+    assert!(status.success());
+}
+
+/// Runs `theater ARGS…`.
+pub fn theater(args: &[&str], server: Option<SocketAddr>) -> Output {
+    let mut command = Command::new(THEATER);
+    command.args(args).env_remove("THEATER_DATA_DIR");
+    if let Some(server) = server {
+        command.env("THEATER_SERVER", server.to_string());
+    }
+    command.output().expect("the binary")
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct HttpAnswer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl HttpAnswer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A connection that speaks HTTP, kept open between requests.
+pub struct Http(BufReader<TcpStream>);
+
+impl Http {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self(BufReader::new(stream))
+    }
+
+    pub fn send(&mut self, method: &str, path: &str, body: Option<&str>) {
+        let length = body.map(|body| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{length}\r\n{}", body.unwrap_or_default());
+        self.0.get_mut().write_all(request.as_bytes()).expect("sent");
+    }
+
+    /// The next answer; `None` where the connection ended instead.
+    pub fn receive(&mut self) -> Option<HttpAnswer> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.0.read_exact(&mut body).ok()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(HttpAnswer { status, head, body: text(&body) })
+    }
+
+    pub fn ask(&mut self, method: &str, path: &str, body: Option<&str>) -> HttpAnswer {
+        self.send(method, path, body);
+        self.receive().expect("an answer")
+    }
+}
+
+/// A management client that knows only frames and JSON.
+pub struct Management(TcpStream);
+
+impl Management {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self(stream)
+    }
+
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("sent");
+    }
+
+    pub fn send(&mut self, command: &Value) {
+        let json = command.to_string();
+        let length = u32::try_from(json.len()).expect("a short command");
+        self.send_raw(&length.to_be_bytes());
+        self.send_raw(json.as_bytes());
+    }
+
+    /// The next frame; `None` where the connection ended.
+    pub fn receive(&mut self) -> Option<Value> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).ok()?;
+        let mut json = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut json).ok()?;
+        Some(serde_json::from_slice(&json).expect("JSON"))
+    }
+
+    pub fn ask(&mut self, command: &Value) -> Value {
+        self.send(command);
+        self.receive().expect("an answer")
+    }
+
+    /// The next pushed event.
+    pub fn event(&mut self) -> Value {
+        let frame = self.receive().expect("an event");
+        frame["ActorEvent"]["event"].clone()
+    }
+
+    pub fn start(&mut self, manifest: &Path) -> String {
+        let answer = self.ask(&json!({ "StartActor": { "manifest": manifest } }));
+        answer["ActorStarted"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+}
