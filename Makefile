@@ -25,7 +25,7 @@ test-guests: actors
 run: build actors
 	@scripts/demo.sh $(THEATER)
 
-test: build test-guests
+test: test-guests
 	cargo test --locked
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet

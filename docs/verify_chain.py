@@ -18,13 +18,15 @@ import base64
 import hashlib
 import re
 import sys
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 MAX_UINT = 2**64 - 1
 MAX_INLINE_STATE = 4096  # §4
 MAX_DEPTH = 16  # a `started` map needs 2; the bound only protects this program's stack
 
 WORD_KINDS = {"started", "failed", "stopped"}  # §3
+FUNCTION = re.compile(r"[!#-\[\]-~]+")  # §3: printable ASCII without the quote and the backslash
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BOUNDARY_KINDS = {"call", "intent", "host-call", "return", "refused"}  # §3: these name a function
 REASONS = {"spawn", "restart", "recovery", "fork"}  # §4
 
@@ -223,13 +225,17 @@ def is_limits(value: Any) -> bool:
     return isinstance(value, dict) and all(map(is_uint, value.values()))
 
 
+def is_uuid(value: Any) -> bool:
+    return isinstance(value, str) and UUID_TEXT.fullmatch(value) is not None
+
+
 # The keys of a `started` event's data (§4), each with what its value must be.
 STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
-    "id": (lambda v: isinstance(v, str), "a text"),
+    "id": (is_uuid, "a UUID"),
     "name": (lambda v: isinstance(v, str), "a text"),
     "state": (is_state, "a state: null, up to 4,096 bytes, or {len, sha1} of a larger one"),
     "limits": (is_limits, "a map of text to unsigned integers"),
-    "parent": (lambda v: v is None or isinstance(v, str), "a text or null"),
+    "parent": (lambda v: v is None or is_uuid(v), "a UUID or null"),
     "reason": (lambda v: isinstance(v, str) and v in REASONS, "one of " + ", ".join(sorted(REASONS))),
     "resumes": (lambda v: isinstance(v, bool), "a boolean"),
     "manifest": (lambda v: isinstance(v, str), "a text"),
@@ -274,11 +280,11 @@ def event_hash(event: Dict[str, Any]) -> bytes:
 
 
 def is_event_type(text: str) -> bool:
-    """§3: a word, or for boundary kinds a word, one space and a function (not empty, no space)."""
+    """§3: a word, or for boundary kinds a word, one space and a function of printable ASCII."""
     word, space, function = text.partition(" ")
     if not space:
         return word in WORD_KINDS
-    return word in BOUNDARY_KINDS and function != "" and " " not in function
+    return word in BOUNDARY_KINDS and FUNCTION.fullmatch(function) is not None
 
 
 class Verifier:
@@ -291,8 +297,10 @@ class Verifier:
         self.events = 0
         self.head: Optional[bytes] = None
         self.component: Optional[bytes] = None  # of the last started event
-        self.named: Set[Tuple[bool, bytes]] = set()  # what started events name: whether it is a blob, and its hash
+        self.incarnation = 0
+        self.named: Dict[Tuple[bool, bytes], Optional[int]] = {}  # what started events name: blob or not, hash; its len
         self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
+        self.lengths: List[int] = []  # of what is attached
 
     def line(self, line: bytes) -> None:
         self.number += 1
@@ -334,6 +342,7 @@ class Verifier:
         if self.attached and rank <= self.attached[-1]:
             raise Wrong(f"{kind} {name.hex()} stands out of order or twice")
         self.attached.append(rank)
+        self.lengths.append(len(data))
 
     def read_event(self, line: bytes) -> None:
         event = read_line(line, EVENT)
@@ -353,10 +362,13 @@ class Verifier:
             started = read_started(event["data"])
             if started["id"] != self.header["actor"]:
                 raise Wrong(f"id is {quote(started['id'])}, but the header's actor is {self.header['actor']}")
+            self.incarnation += 1
+            if started["incarnation"] != self.incarnation:
+                raise Wrong(f"incarnation is {started['incarnation']}, but {self.incarnation} is the next")
             self.component = started["component"]
-            self.named.add((False, started["component"]))
+            self.named[(False, started["component"])] = None
             if isinstance(started["state"], dict):
-                self.named.add((True, started["state"]["sha1"]))
+                self.named[(True, started["state"]["sha1"])] = started["state"]["len"]
         self.head = actual
         self.events += 1
 
@@ -381,6 +393,9 @@ class Verifier:
             if (is_blob, name) not in self.named:
                 self.number, self.part = number, "attachment"
                 raise Wrong(f"no started event names the {'blob' if is_blob else 'component'} {name.hex()}")
+            if is_blob and self.named[(is_blob, name)] != self.lengths[number - 2]:
+                self.number, self.part = number, "attachment"
+                raise Wrong(f"blob {name.hex()} has {self.lengths[number - 2]} bytes, not the len named with it")
         return f"ok: {self.events} events, head {self.head.hex()}, actor {header['actor']}"
 
 

@@ -40,6 +40,8 @@ pub(crate) enum CborError {
     Mismatch(&'static str, &'static str),
     #[error("the key \"{0}\" is missing")]
     MissingKey(&'static str),
+    #[error("the key \"{0}\" does not belong here")]
+    UnknownKey(String),
 }
 
 /// What events carry: anything with one encoding.
@@ -219,6 +221,11 @@ impl Fields {
 
     pub(crate) fn read<T: Cbor>(&mut self, key: &'static str) -> Result<T, CborError> {
         T::read(self.take(key)?)
+    }
+
+    /// Nothing is left over.
+    pub(crate) fn end(self) -> Result<(), CborError> {
+        self.0.into_iter().next().map_or(Ok(()), |(key, _)| Err(CborError::UnknownKey(key)))
     }
 }
 
@@ -428,7 +435,9 @@ macro_rules! record {
 
             fn read(value: $crate::chain::cbor::Value) -> Result<Self, $crate::chain::cbor::CborError> {
                 let mut fields = value.into_fields()?;
-                Ok(Self { $($field: fields.read($key)?),+ })
+                let record = Self { $($field: fields.read($key)?),+ };
+                fields.end()?;
+                Ok(record)
             }
         }
     };

@@ -55,10 +55,16 @@ impl Cbor for NamedState {
     fn read(value: Value) -> Result<Self, CborError> {
         match value {
             Value::Null => Ok(Self::None),
-            Value::Bytes(bytes) => Ok(Self::Inline(bytes)),
+            Value::Bytes(bytes) if bytes.len() <= INLINE_STATE_BYTES => Ok(Self::Inline(bytes)),
+            Value::Bytes(_) => Err(CborError::Mismatch("bytes beyond 4096", "a state named by its digest")),
             value => {
                 let mut fields = value.into_fields()?;
-                Ok(Self::Digest { len: fields.read("len")?, sha1: fixed(fields.read("sha1")?)? })
+                let (len, sha1) = (fields.read("len")?, fixed(fields.read("sha1")?)?);
+                fields.end()?;
+                if len <= INLINE_STATE_BYTES as u64 {
+                    return Err(CborError::Mismatch("the digest of a small state", "the state itself"));
+                }
+                Ok(Self::Digest { len, sha1 })
             }
         }
     }

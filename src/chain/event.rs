@@ -108,11 +108,16 @@ impl<'a> EventType<'a> {
         };
         let kind = EventKind::ALL.into_iter().find(|kind| kind.word() == word)?;
         let fits = match function {
-            Some(function) => kind.names_a_function() && !function.is_empty() && !function.contains(' '),
+            Some(function) => kind.names_a_function() && is_function_name(function),
             None => !kind.names_a_function(),
         };
         fits.then_some(Self { kind, function })
     }
+}
+
+/// Printable ASCII that JSON writes as it is: no space, no quote, no backslash.
+fn is_function_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
 impl fmt::Display for EventType<'_> {
@@ -133,7 +138,7 @@ mod tests {
         let call = EventType::parse("call ntwk:theater/actor.init").expect("a call");
         assert_eq!((call.kind, call.function), (EventKind::Call, Some("ntwk:theater/actor.init")));
         assert_eq!(call.to_string(), "call ntwk:theater/actor.init");
-        for wrong in ["", "call", "call ", "started x", "call a b", "Call x", "calls x", "paused"] {
+        for wrong in ["", "call", "call ", "started x", "call a b", "Call x", "calls x", "paused", "call a\"b", "call ä"] {
             assert_eq!(EventType::parse(wrong), None, "{wrong:?}");
         }
     }

@@ -18,7 +18,7 @@ use super::data::{NamedState, Started};
 use super::event::{ChainEvent, EventKind};
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::{ChainBroken, Head, check_link};
-use crate::base::id::ActorId;
+use crate::base::id::{ActorId, Incarnation};
 
 const FORMAT: &str = "theater-chain";
 const VERSION: u32 = 1;
@@ -218,17 +218,23 @@ impl UnverifiedChain {
             return Err(ChainFileError::AttachmentCount { announced: self.header.attachments, found });
         }
         let mut named_components = BTreeSet::new();
-        let mut named_states = BTreeSet::new();
+        let mut named_states = BTreeMap::new();
         let mut newest = None;
+        let mut incarnation = Incarnation(0);
         for event in self.events.iter().filter(|event| event.kind() == Some(EventKind::Started)) {
             let started = Started::from_cbor(&event.data)
                 .map_err(|error| ChainFileError::Data { sequence: event.sequence, why: error.to_string() })?;
             if started.id != self.header.actor {
                 return Err(self.disagrees("actor", self.header.actor, event, started.id));
             }
+            incarnation = incarnation.next();
+            if started.incarnation != incarnation {
+                let why = format!("it is incarnation {}, but {incarnation} is the next", started.incarnation);
+                return Err(ChainFileError::Data { sequence: event.sequence, why });
+            }
             named_components.insert(started.component);
-            if let NamedState::Digest { sha1, .. } = started.state {
-                named_states.insert(sha1);
+            if let NamedState::Digest { sha1, len } = started.state {
+                named_states.insert(sha1, len);
             }
             newest = Some((event, started.component));
         }
@@ -243,18 +249,20 @@ impl UnverifiedChain {
     fn verify_attachments(
         &self,
         components: &BTreeSet<ComponentDigest>,
-        states: &BTreeSet<[u8; 20]>,
+        states: &BTreeMap<[u8; 20], u64>,
     ) -> Result<(), ChainFileError> {
         let check = |name: String, is_named: bool, matches: bool| match (is_named, matches) {
             (true, true) => Ok(()),
             (false, _) => Err(ChainFileError::Attachment { name, why: "no event names it".into() }),
-            (true, false) => Err(ChainFileError::Attachment { name, why: "its bytes have another digest".into() }),
+            (true, false) => Err(ChainFileError::Attachment { name, why: "its bytes are not the ones that are named".into() }),
         };
         for (digest, bytes) in &self.components {
             check(digest.to_string(), components.contains(digest), ComponentDigest::of(bytes) == *digest)?;
         }
         for (digest, bytes) in &self.blobs {
-            check(hex::encode(digest), states.contains(digest), sha1(bytes) == *digest)?;
+            let len = states.get(digest);
+            let matches = sha1(bytes) == *digest && len == Some(&(bytes.len() as u64));
+            check(hex::encode(digest), len.is_some(), matches)?;
         }
         Ok(())
     }
@@ -399,7 +407,6 @@ impl<W: Write> ChainFileWriter<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::Incarnation;
     use crate::chain::data::{Call, Caller, Encoded, NamedLimits, Return, StartReason, StateAfter, Stopped, StoppedBy};
     use crate::chain::state_chain::StateChain;
 

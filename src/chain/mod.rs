@@ -9,6 +9,8 @@ mod file;
 mod function;
 mod hash;
 mod state_chain;
+#[cfg(test)]
+mod vectors;
 
 pub use event::{ChainEvent, EventKind, EventType};
 pub use file::{ChainFileError, UnverifiedChain, VerifiedChain};
