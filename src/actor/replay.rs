@@ -126,7 +126,6 @@ impl Player<'_> {
         let granted: Vec<Optional<'_>> = self.handlers.iter().map(|handler| Optional(&**handler)).collect();
         let granted: Vec<&dyn Capability> = granted.iter().map(|capability| capability as &dyn Capability).collect();
         let program = Program::new(self.engine, compiled, &granted, &[]).map_err(|error| sandbox(&error))?;
-        let program = Arc::new(program);
         self.programs.insert(digest, Arc::clone(&program));
         Ok(program)
     }

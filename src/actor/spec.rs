@@ -40,7 +40,7 @@ impl Spec {
         let program = Program::new(engine, compiled, &granted, &handlers::catalogue())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let component = Arc::from(component);
-        Ok(Self { program: Arc::new(program), handlers, init_state, component, manifest })
+        Ok(Self { program, handlers, init_state, component, manifest })
     }
 
     pub(crate) fn digest(&self) -> ComponentDigest {

@@ -138,7 +138,9 @@ mod tests {
         let call = EventType::parse("call ntwk:theater/actor.init").expect("a call");
         assert_eq!((call.kind, call.function), (EventKind::Call, Some("ntwk:theater/actor.init")));
         assert_eq!(call.to_string(), "call ntwk:theater/actor.init");
-        for wrong in ["", "call", "call ", "started x", "call a b", "Call x", "calls x", "paused", "call a\"b", "call ä"] {
+        for wrong in
+            ["", "call", "call ", "started x", "call a b", "Call x", "calls x", "paused", "call a\"b", "call ä"]
+        {
             assert_eq!(EventType::parse(wrong), None, "{wrong:?}");
         }
     }

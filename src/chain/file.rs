@@ -254,7 +254,9 @@ impl UnverifiedChain {
         let check = |name: String, is_named: bool, matches: bool| match (is_named, matches) {
             (true, true) => Ok(()),
             (false, _) => Err(ChainFileError::Attachment { name, why: "no event names it".into() }),
-            (true, false) => Err(ChainFileError::Attachment { name, why: "its bytes are not the ones that are named".into() }),
+            (true, false) => {
+                Err(ChainFileError::Attachment { name, why: "its bytes are not the ones that are named".into() })
+            }
         };
         for (digest, bytes) in &self.components {
             check(digest.to_string(), components.contains(digest), ComponentDigest::of(bytes) == *digest)?;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -14,6 +14,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::cache::CodeCache;
+use super::program::Program;
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::ComponentDigest;
 
@@ -36,8 +37,12 @@ pub(crate) struct GuestEngine {
     on_demand: Engine,
     cache: Option<CodeCache>,
     compiled: Mutex<HashMap<ComponentDigest, Arc<Compiled>>>,
+    programs: Mutex<HashMap<ProgramKey, Weak<Program>>>,
     ticker: Option<(Sender<()>, JoinHandle)>,
 }
+
+/// A component, and the handlers it is linked with.
+type ProgramKey = (ComponentDigest, Vec<&'static str>);
 
 /// A component as code, for either engine.
 pub(crate) struct Compiled {
@@ -60,6 +65,7 @@ impl GuestEngine {
     /// An engine that keeps compiled code in `cache_dir`, where one is given.
     pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
+        name_compiler_threads();
         let pool = Engine::new(config().allocation_strategy(pooling())).map_err(setup)?;
         let on_demand = Engine::new(&config()).map_err(setup)?;
         let cache = cache_dir.and_then(|dir| {
@@ -75,7 +81,7 @@ impl GuestEngine {
             }
         });
         let ticker = ticker.map_err(|error| EngineError::Setup(error.to_string()))?;
-        Ok(Self { pool, on_demand, cache, compiled: Mutex::default(), ticker: Some((stop, ticker)) })
+        Ok(Self { pool, on_demand, cache, compiled: Mutex::default(), programs: Mutex::default(), ticker: Some((stop, ticker)) })
     }
 
     /// The engine whose linkers and types all components share.
@@ -101,6 +107,23 @@ impl GuestEngine {
             on_demand: OnceLock::new(),
         });
         Ok(Arc::clone(self.compiled.lock().entry(digest).or_insert(compiled)))
+    }
+
+    /// The program of `key`, shared by all actors that run it: made by `link` where there is none.
+    pub(super) fn program<E>(
+        &self,
+        key: ProgramKey,
+        link: impl FnOnce() -> Result<Program, E>,
+    ) -> Result<Arc<Program>, E> {
+        if let Some(program) = self.programs.lock().get(&key).and_then(Weak::upgrade) {
+            return Ok(program);
+        }
+        // Linked without the lock; of two that link at once, both serve.
+        let program = Arc::new(link()?);
+        let mut programs = self.programs.lock();
+        programs.retain(|_, program| program.strong_count() > 0);
+        programs.insert(key, Arc::downgrade(&program));
+        Ok(program)
     }
 
     fn compile_anew(&self, bytes: &[u8], digest: ComponentDigest) -> Result<Component, EngineError> {
@@ -141,6 +164,19 @@ impl Drop for GuestEngine {
             let _ = ticker.join();
         }
     }
+}
+
+/// wasmtime compiles on rayon's global pool, which is made on first use: here first, so that its threads have names.
+fn name_compiler_threads() {
+    /// Cranelift recurses.
+    const STACK_BYTES: usize = 4 * 1024 * 1024;
+    let pool = rayon::ThreadPoolBuilder::new().spawn_handler(|worker| {
+        let name = format!("compile-{}", worker.index());
+        // They live as long as the process.
+        thread::spawn_sized(&name, STACK_BYTES, || worker.run()).map(drop)
+    });
+    // It is made already where there was an engine before.
+    let _ = pool.build_global();
 }
 
 /// What decides how guest code behaves is set here and nowhere else, and the same for both engines.

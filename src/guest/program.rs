@@ -59,6 +59,16 @@ impl Program {
         compiled: Arc<Compiled>,
         granted: &[&dyn Capability],
         all: &[(&'static str, &'static [&'static str])],
+    ) -> Result<Arc<Self>, ProgramError> {
+        let key = (compiled.digest, granted.iter().map(|capability| capability.name()).collect());
+        engine.program(key, || Self::link(engine, compiled, granted, all))
+    }
+
+    fn link(
+        engine: &GuestEngine,
+        compiled: Arc<Compiled>,
+        granted: &[&dyn Capability],
+        all: &[(&'static str, &'static [&'static str])],
     ) -> Result<Self, ProgramError> {
         check_imports(engine.engine(), &compiled.component, granted, all)?;
         let mut linker = Linker::new(engine.engine());

@@ -3,6 +3,7 @@
 //! It waits for nobody but the disk. What it cannot write ends it: appends fail from then on, nothing that waited is
 //! released, and the layer above is told why.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
@@ -15,7 +16,7 @@ use super::queue::Queue;
 use super::record::{ActorKey, ActorStarted, Record, StateWrite};
 use crate::base::id::ActorId;
 use crate::base::limits::KEPT_STATE_EVENTS;
-use crate::chain::ChainEvent;
+use crate::chain::{ChainEvent, ComponentDigest};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -30,6 +31,8 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     records: Receiver<Record>,
     listener: Listener,
+    /// Components that are in the journal already: actors begin far more often than components change.
+    components: HashSet<ComponentDigest>,
 }
 
 /// What one commit holds, beside the rows.
@@ -52,7 +55,7 @@ impl Writer {
         records: Receiver<Record>,
         listener: Listener,
     ) -> Self {
-        Self { connection, mark, tip, queue, records, listener }
+        Self { connection, mark, tip, queue, records, listener, components: HashSet::new() }
     }
 
     pub(super) fn run(mut self) {
@@ -91,6 +94,10 @@ impl Writer {
         let mut next = Some(first);
         while let Some(record) = next.take() {
             batch.weight += record.weight();
+            if matches!(&record, Record::Component(digest, _) if !self.components.insert(*digest)) {
+                next = self.records.try_recv().ok();
+                continue;
+            }
             apply(&transaction, &mut self.tip, &mut batch, record).map_err(JournalError::Write)?;
             if batch.weight < BATCH_BYTES && !batch.close {
                 next = self.records.try_recv().ok();

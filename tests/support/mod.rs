@@ -6,9 +6,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 /// Long enough for a loaded machine; nothing waits so long when all is well.
@@ -23,6 +26,9 @@ pub fn component(name: &str) -> PathBuf {
     let found = places.iter().map(|dir| dir.join(format!("{name}.wasm"))).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name}.wasm is not built: run `make test`, which builds it"))
 }
+
+/// The handler of an HTTP listener on any free port, for a manifest.
+pub const HTTP: &str = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n";
 
 /// Waits until `condition` gives something.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -56,15 +62,28 @@ impl Stage {
 
     /// Writes the manifest of an actor `name` that runs `component`, with `more` behind.
     pub fn manifest(&self, name: &str, component_name: &str, more: &str) -> PathBuf {
-        let component = component(component_name);
+        self.manifest_at(name, &component(component_name), more)
+    }
+
+    /// Like [`Stage::manifest`], of a component that lies anywhere.
+    pub fn manifest_at(&self, name: &str, component: &Path, more: &str) -> PathBuf {
         let text = format!("name = {name:?}\ncomponent_path = {component:?}\n{more}");
         self.file(&format!("{name}.toml"), &text)
     }
 
+    /// A component written as text, as `NAME.wasm`.
+    pub fn wat(&self, name: &str, text: &str) -> PathBuf {
+        self.file(&format!("{name}.wasm"), wat::parse_str(text).expect("the text of a component"))
+    }
+
+    /// A copy of a built component, as `NAME.wasm` in the stage's own directory.
+    pub fn copy_component(&self, component_name: &str, name: &str) -> PathBuf {
+        self.file(&format!("{name}.wasm"), std::fs::read(component(component_name)).expect("it was built"))
+    }
+
     /// Like [`Stage::manifest`], with an HTTP listener on any free port.
     pub fn http_manifest(&self, name: &str, component_name: &str, more: &str) -> PathBuf {
-        let http = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n";
-        self.manifest(name, component_name, &format!("{more}\n{http}"))
+        self.manifest(name, component_name, &format!("{more}\n{HTTP}"))
     }
 
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
@@ -80,28 +99,17 @@ impl Stage {
 
     /// Like [`Stage::run`] with more arguments; what it said where it did not start.
     pub fn run_with(&self, manifests: &[&Path], more: &[&str]) -> Result<Theater, String> {
+        self.command(manifests, more).arg("--data-dir").arg(self.data_dir()).launch(self)
+    }
+
+    /// `theater run MANIFESTS… --listen 127.0.0.1:0 MORE…`, to be launched.
+    pub fn command(&self, manifests: &[&Path], more: &[&str]) -> Launch {
         let log = std::fs::File::options().create(true).append(true).open(self.path().join("log")).expect("a log");
-        let mut child = Command::new(THEATER)
-            .arg("run")
-            .args(manifests)
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(self.data_dir())
-            .args(more)
-            .current_dir(self.path())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the binary");
-        let mut said = Vec::new();
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        for line in lines.map_while(Result::ok) {
-            if line == "ready" {
-                return Ok(Theater::new(child, &said));
-            }
-            said.push(line);
-        }
-        let status = child.wait().expect("an exit status");
-        Err(format!("{status}\n{}", self.log()))
+        let mut command = Command::new(THEATER);
+        command.arg("run").args(manifests).args(["--listen", "127.0.0.1:0"]).args(more);
+        command.current_dir(self.path()).env_remove("THEATER_DATA_DIR").env_remove("RUST_LOG");
+        command.stdout(Stdio::piped()).stderr(log);
+        Launch(command)
     }
 
     /// What the runtime logged.
@@ -110,29 +118,70 @@ impl Stage {
     }
 }
 
+/// A runtime about to be started.
+pub struct Launch(Command);
+
+impl Launch {
+    pub fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.0.arg(arg);
+        self
+    }
+
+    pub fn env(mut self, key: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.0.env(key, value);
+        self
+    }
+
+    /// Starts it and waits until it is ready; what it said where it ended instead.
+    pub fn launch(mut self, stage: &Stage) -> Result<Theater, String> {
+        let child = self.0.spawn().expect("the binary");
+        drop(self);
+        let mut theater = Theater { child, management: None, http: Vec::new() };
+        let (to, lines) = mpsc::channel();
+        let stdout = BufReader::new(theater.child.stdout.take().expect("piped"));
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        let mut said = Vec::new();
+        loop {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(line) if line == "ready" => {
+                    theater.understand(&said);
+                    return Ok(theater);
+                }
+                Ok(line) => said.push(line),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("not ready within {PATIENCE:?}: {}", stage.log()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let status = theater.wait();
+        Err(format!("{status}\n{}", stage.log()))
+    }
+}
+
 /// A running runtime; killed when dropped.
 pub struct Theater {
     child: Child,
-    pub management: SocketAddr,
+    management: Option<SocketAddr>,
     http: Vec<(String, SocketAddr)>,
 }
 
 impl Theater {
-    fn new(child: Child, said: &[String]) -> Self {
-        let mut management = None;
-        let mut http = Vec::new();
+    fn understand(&mut self, said: &[String]) {
         for line in said {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
-                ["management", address] => management = Some(address.parse().expect("an address")),
+                ["management", address] => self.management = Some(address.parse().expect("an address")),
                 ["actor", name, url] if url.starts_with("http://") => {
                     let address = url.trim_start_matches("http://").trim_end_matches('/');
-                    http.push((name.to_owned(), address.parse().expect("an address")));
+                    self.http.push((name.to_owned(), address.parse().expect("an address")));
                 }
                 _ => {}
             }
         }
-        Self { child, management: management.expect("the management address"), http }
+    }
+
+    /// Where the management server listens.
+    pub fn management(&self) -> SocketAddr {
+        self.management.expect("the management address")
     }
 
     /// Where the first actor called `name` listens.
@@ -146,7 +195,21 @@ impl Theater {
 
     /// Runs `theater ARGS…` against this runtime.
     pub fn cli(&self, args: &[&str]) -> Output {
-        theater(args, Some(self.management))
+        theater(args, Some(self.management()))
+    }
+
+    /// Like [`Theater::cli`]; its standard error, where it did not succeed.
+    pub fn refused(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        assert_eq!(output.status.code(), Some(1), "theater {args:?}: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    /// `theater start MANIFEST`: the new actor's id, or what was wrong.
+    pub fn start(&self, manifest: &Path) -> Result<String, String> {
+        let output = self.cli(&["start", manifest.to_str().expect("a path")]);
+        let (said, why) = (text(&output.stdout), text(&output.stderr));
+        if output.status.success() { Ok(said.trim().to_owned()) } else { Err(why.trim().to_owned()) }
     }
 
     /// Like [`Theater::cli`]; its standard output, where it succeeded.
@@ -189,6 +252,35 @@ impl Theater {
         self.json(&["status", actor])["status"].as_str().expect("a status").to_owned()
     }
 
+    /// Waits until an actor has this status.
+    pub fn until(&self, actor: &str, status: &str) {
+        eventually(&format!("{actor} is {status}"), || (self.status(actor) == status).then_some(()));
+    }
+
+    /// The id of an actor.
+    pub fn id(&self, actor: &str) -> String {
+        self.json(&["status", actor])["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The last event of an actor.
+    pub fn last_event(&self, actor: &str) -> Value {
+        self.events(actor).pop().expect("an actor has events")
+    }
+
+    /// Exports an actor's chain into the stage's directory.
+    pub fn export(&self, stage: &Stage, actor: &str) -> PathBuf {
+        let file = stage.path().join(format!("{actor}.chain"));
+        self.say(&["export", actor, "-o", file.to_str().expect("a path")]);
+        file
+    }
+
+    /// What its threads are called.
+    pub fn thread_names(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a process");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim_end().to_owned()).collect()
+    }
+
     /// SIGKILL: nothing in it gets to run any more.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
@@ -198,9 +290,46 @@ impl Theater {
     /// Ends it in order, and waits.
     pub fn shut_down(mut self) {
         signal(self.pid(), "INT");
-        let status = self.child.wait().expect("an exit status");
+        let status = self.wait();
         assert!(status.success(), "{status}");
     }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the runtime ends", || self.child.try_wait().expect("a child"))
+    }
+}
+
+/// `theater verify`: what it prints, or what is wrong.
+pub fn verify(chain: &Path) -> Result<Value, String> {
+    json_of(&theater(&["verify", chain.to_str().expect("a path"), "--json"], None))
+}
+
+/// `theater replay`, with more arguments: what it prints, or what is wrong.
+pub fn replay(chain: &Path, more: &[&str]) -> Result<Value, String> {
+    json_of(&theater(&[&["replay", chain.to_str().expect("a path"), "--json"], more].concat(), None))
+}
+
+/// A chain verifies, and its replay comes to the same head: what replay prints.
+pub fn verifies_and_replays(chain: &Path) -> Value {
+    let verified = verify(chain).expect("it verifies");
+    let replayed = replay(chain, &[]).expect("it replays");
+    assert_eq!((&verified["head"], &verified["events"]), (&replayed["head"], &replayed["events"]));
+    replayed
+}
+
+fn json_of(output: &Output) -> Result<Value, String> {
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+    } else {
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        Err(format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    }
+}
+
+/// The data of the events with this type.
+pub fn data_of<'a>(events: &'a [Value], event_type: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["event_type"] == event_type).map(|event| &event["data"]).collect()
 }
 
 impl Drop for Theater {
@@ -275,6 +404,29 @@ impl Http {
         Some(HttpAnswer { status, head, body: text(&body) })
     }
 
+    /// The next answer's head, where the request was HEAD and no body follows.
+    pub fn receive_head(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).expect("a head"), 0, "the connection ended: {head:?}");
+        }
+        head
+    }
+
+    /// Whether the other side has closed the connection and nothing more came.
+    pub fn is_over(&mut self) -> bool {
+        self.0.read(&mut [0]).expect("an end") == 0
+    }
+
+    pub fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// `POST /op` with a command: the answer.
+    pub fn op(&mut self, command: &Value) -> HttpAnswer {
+        self.ask("POST", "/op", Some(&command.to_string()))
+    }
+
     pub fn ask(&mut self, method: &str, path: &str, body: Option<&str>) -> HttpAnswer {
         self.send(method, path, body);
         self.receive().expect("an answer")
@@ -282,7 +434,7 @@ impl Http {
 }
 
 /// A management client that knows only frames and JSON.
-pub struct Management(TcpStream);
+pub struct Management(pub TcpStream);
 
 impl Management {
     pub fn connect(address: SocketAddr) -> Self {
@@ -320,6 +472,34 @@ impl Management {
     pub fn event(&mut self) -> Value {
         let frame = self.receive().expect("an event");
         frame["ActorEvent"]["event"].clone()
+    }
+
+    /// An answer that is an error: its text.
+    pub fn error(&mut self, command: &Value) -> String {
+        let answer = self.ask(command);
+        answer["Error"]["message"].as_str().unwrap_or_else(|| panic!("{command} gave {answer}")).to_owned()
+    }
+
+    /// Requests something of an actor: its answer, or the error's text.
+    pub fn request(&mut self, id: &str, message: &Value) -> Result<Value, String> {
+        self.send_request(id, message);
+        self.receive_reply()
+    }
+
+    pub fn send_request(&mut self, id: &str, message: &Value) {
+        let message = BASE64.encode(message.to_string());
+        self.send(&json!({ "RequestMessage": { "id": id, "message": message } }));
+    }
+
+    pub fn receive_reply(&mut self) -> Result<Value, String> {
+        let answer = self.receive().expect("an answer");
+        match answer["Error"]["message"].as_str() {
+            Some(message) => Err(message.to_owned()),
+            None => {
+                let message = answer["Answer"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+                Ok(serde_json::from_slice(&BASE64.decode(message).expect("base64")).expect("JSON"))
+            }
+        }
     }
 
     pub fn start(&mut self, manifest: &Path) -> String {

@@ -27,12 +27,11 @@ use super::shared::Shared;
 use super::stream::{ReadEnd, Stream};
 use super::{WireRequest, WireResponse};
 
-/// How long others wait, where all places are taken, for a client that has connected and said nothing yet.
-const PATIENCE_NEW: Duration = Duration::from_millis(500);
-/// The same for one that has been answered, until it asks again.
-const PATIENCE_IDLE: Duration = Duration::from_millis(100);
+/// How long others wait, where all places are taken, for a client that is between requests, or has made none yet. Less
+/// would take a client that the system did not let run for a moment for one that has nothing to say.
+const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// The same for one with half a head sent: a head is one packet, or a few back to back.
-const PATIENCE_HEAD: Duration = Duration::from_millis(20);
+const PATIENCE_HEAD: Duration = Duration::from_millis(100);
 /// The same for each [`PROGRESS_BYTES`] of a body, or of an answer.
 const PATIENCE_MOVING: Duration = Duration::from_secs(1);
 const PROGRESS_BYTES: usize = 32 * 1024;
@@ -101,10 +100,10 @@ impl Connection {
 
     /// Serves the client until either side has had enough.
     pub(crate) fn run(mut self) {
-        let mut wait = (self.shared.limits.head_timeout, PATIENCE_NEW);
+        let mut timeout = self.shared.limits.head_timeout;
         let end = loop {
-            match self.exchange(wait) {
-                Ok(Next::Request) => wait = (self.shared.limits.idle_timeout, PATIENCE_IDLE),
+            match self.exchange(timeout) {
+                Ok(Next::Request) => timeout = self.shared.limits.idle_timeout,
                 Ok(Next::Leave) => return self.stream.leave(),
                 Err(end) => break end,
             }
@@ -112,8 +111,8 @@ impl Connection {
         self.end(end);
     }
 
-    fn exchange(&mut self, wait: (Duration, Duration)) -> Result<Next, End> {
-        let head = self.await_head(wait)?;
+    fn exchange(&mut self, timeout: Duration) -> Result<Next, End> {
+        let head = self.await_head(timeout)?;
         self.request = Some(PartOfRequest { is_head: head.method == "HEAD" });
         let shared = Arc::clone(&self.shared);
         let (body, _share) = self.read_body(&head, &shared)?.unzip();
@@ -125,10 +124,10 @@ impl Connection {
         self.answer(&response, exchange)
     }
 
-    /// Waits for a request, for as long and as patiently as `wait` says, and reads its head.
-    fn await_head(&mut self, wait: (Duration, Duration)) -> Result<Head, End> {
-        let (mut deadline, mut scan) = (Deadline::after(wait.0), HeadScan::default());
-        self.presence.wait(Awaiting::Request, wait.1)?;
+    /// Waits for a request to begin, for `timeout`, and reads its head.
+    fn await_head(&mut self, timeout: Duration) -> Result<Head, End> {
+        let (mut deadline, mut scan) = (Deadline::after(timeout), HeadScan::default());
+        self.presence.wait(Awaiting::Request, PATIENCE_SILENT)?;
         if self.shared.is_closing() {
             return Err(End::Dismissed);
         }
