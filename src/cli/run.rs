@@ -38,6 +38,7 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> Done {
     start_logging();
+    allow_more_files();
     let config = Config {
         data_dir: (!args.ephemeral).then(|| args.data_dir.clone()),
         durability: Durability::parse(&args.durability).expect("clap has checked it"),
@@ -90,6 +91,17 @@ fn watch_signals(theater: TheaterHandle) -> Done {
     });
     // It watches until the process ends.
     watcher.map(drop).map_err(Failure::ended)
+}
+
+/// Every connection is a file: takes what the system allows this user, rather than the shell's modest default.
+fn allow_more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current < maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        log::warn!("cannot raise the number of open files from {current:?} to {maximum:?}: {error}");
+    }
 }
 
 fn start_logging() {
