@@ -185,8 +185,9 @@ impl Manifest {
         &self.source.text
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.source.path
+    /// Where it lies, as an absolute path.
+    pub(crate) fn path(&self) -> PathBuf {
+        absolute(&self.source.path)
     }
 
     /// The state a new actor begins with, read from its file where it stands in one.
@@ -262,8 +263,14 @@ impl HandlerEntry {
     }
 }
 
+/// What a manifest's path means: relative to the manifest, and the same from wherever the runtime is started next.
 fn beside(manifest: &Path, path: &str) -> PathBuf {
-    manifest.parent().unwrap_or(Path::new("")).join(path)
+    absolute(manifest).parent().unwrap_or(Path::new("/")).join(path)
+}
+
+/// Without following links; an unreadable working directory leaves the path as it is.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn take_config<'a>(table: &mut DeTable<'a>, index: usize) -> Option<Spanned<DeValue<'a>>> {
@@ -444,7 +451,7 @@ mod tests {
     #[test]
     fn the_least_manifest_names_an_actor_and_its_component() {
         let manifest = parse(LEAST).expect("a manifest");
-        assert_eq!(manifest.component_path, Path::new("dir/counter.wasm"));
+        assert_eq!(manifest.component_path, absolute(Path::new("dir/counter.wasm")));
         assert_eq!((manifest.reuse, manifest.read_init_state()), (1, Ok(None)));
         assert_eq!(manifest.limits, Limits::default());
     }

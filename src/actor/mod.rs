@@ -2,12 +2,14 @@
 //!
 //! Nothing here knows of a parent's policy: the thread reports how an incarnation ended, and does what it is told.
 
+mod audit;
 mod executor;
 mod replay;
 mod runtime;
 mod spec;
 
 pub(crate) use replay::replay;
+pub(crate) use audit::{Audit, audit};
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Verdict};
 pub(crate) use spec::Spec;

@@ -19,4 +19,4 @@ pub(crate) use function::{Function, function};
 pub(crate) use hash::ComponentDigest;
 pub use hash::EventHash;
 pub use state_chain::{ChainBroken, Link};
-pub(crate) use state_chain::{Head, StateChain};
+pub(crate) use state_chain::{Head, StateChain, check_link};

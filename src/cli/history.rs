@@ -12,6 +12,7 @@ use clap::Args;
 use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
+use crate::actor::{Audit, audit};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{ChainEvent, ChainFileWriter, ComponentDigest, EventKind, Header, UnverifiedChain, VerifiedChain};
@@ -57,7 +58,11 @@ pub(super) struct ExportArgs {
 #[derive(Args)]
 pub(super) struct VerifyArgs {
     /// A chain file, as `theater export` writes it
-    chain: PathBuf,
+    #[arg(required_unless_present = "journal")]
+    chain: Option<PathBuf>,
+    /// Check all chains of a data directory, and the links between them; no runtime needs to be running
+    #[arg(long, value_name = "DIR", conflicts_with = "chain")]
+    journal: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -242,7 +247,12 @@ fn read_verified(path: &Path) -> Result<VerifiedChain, Failure> {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {
-    let chain = read_verified(&args.chain)?;
+    let path = match (&args.chain, &args.journal) {
+        (_, Some(dir)) => return verify_journal(dir, args.json),
+        (Some(chain), None) => chain,
+        (None, None) => unreachable!("clap asks for one of them"),
+    };
+    let chain = read_verified(path)?;
     let (events, head, incarnations) = (chain.events().len(), chain.head(), chain.incarnations());
     if args.json {
         let (actor, head) = (chain.actor().to_string(), head.to_string());
@@ -251,6 +261,25 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
         );
     } else {
         println!("verified: {events} events, {incarnations} incarnations, head {head}");
+    }
+    Ok(())
+}
+
+fn verify_journal(dir: &Path, json: bool) -> Done {
+    let reader = journal::open_to_read(dir).map_err(Failure::no)?;
+    let Audit { actors, events, links, in_flight, findings } = audit(&reader).map_err(Failure::no)?;
+    if json {
+        print_json(&serde_json::json!({
+            "actors": actors, "events": events, "links": links, "in_flight": in_flight, "findings": findings,
+        }));
+    } else {
+        findings.iter().for_each(|finding| show::line(finding));
+    }
+    if !findings.is_empty() {
+        return Err(Failure::no(format!("{}: {} things are wrong", dir.display(), findings.len())));
+    }
+    if !json {
+        println!("verified: {actors} actors, {events} events, {links} links between them, {in_flight} messages on their way");
     }
     Ok(())
 }

@@ -26,8 +26,8 @@ pub(super) const IMPORTS: &[&str] = &["ntwk:theater/message-server-host"];
 
 pub(crate) const HANDLE_SEND: &Function = function!("ntwk:theater/message-server-client", "handle-send");
 pub(crate) const HANDLE_REQUEST: &Function = function!("ntwk:theater/message-server-client", "handle-request");
-const SEND: &Function = function!("ntwk:theater/message-server-host", "send");
-const REQUEST: &Function = function!("ntwk:theater/message-server-host", "request");
+pub(crate) const SEND: &Function = function!("ntwk:theater/message-server-host", "send");
+pub(crate) const REQUEST: &Function = function!("ntwk:theater/message-server-host", "request");
 
 struct MessageServer;
 

@@ -11,7 +11,7 @@ mod supervisor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND};
+pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 pub(crate) use runtime::INIT;
 pub(crate) use supervisor::HANDLE_CHILD_EVENT;
 
