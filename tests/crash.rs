@@ -142,7 +142,7 @@ fn a_transition_that_the_process_did_not_survive_is_closed_as_interrupted() {
         let status = running.wait();
         assert!(end == "KILL" || status.code() == Some(0), "{status}");
         if let Some(answer) = http.receive() {
-            assert_eq!(answer.status, 503, "{answer:?}");
+            assert!(answer.status >= 500 && !answer.body.contains("failed"), "it did not fail: {answer:?}");
         }
     }
     let running = stage.run(&[&manifest]);

@@ -120,12 +120,13 @@ enum Down {
         reply: Reply,
     },
     Suspended,
-    JournalDown,
+    /// The journal takes no more records: what happens from here on leaves no trace, and must have no effect.
+    Unrecorded,
 }
 
 impl From<JournalDown> for Down {
     fn from(JournalDown: JournalDown) -> Self {
-        Self::JournalDown
+        Self::Unrecorded
     }
 }
 
@@ -393,7 +394,7 @@ impl ActorRuntime {
                 self.answer_now(reply, Outcome::Failed("the runtime is shutting down".into()));
                 Down::Suspended
             }
-            Interruption::JournalDown => Down::JournalDown,
+            Interruption::JournalDown => Down::Unrecorded,
             Interruption::CpuTime(_)
             | Interruption::Memory(_)
             | Interruption::TooLarge(_)
@@ -416,7 +417,7 @@ impl ActorRuntime {
         let kept = match down {
             Down::Failed { by_init, .. } => !by_init && self.may_be_restarted(),
             Down::Ordered { order, .. } => order.kind == OrderKind::Cycle,
-            Down::Suspended | Down::JournalDown => false,
+            Down::Suspended | Down::Unrecorded => false,
         };
         if !kept {
             self.mailbox.close();
@@ -461,7 +462,7 @@ impl ActorRuntime {
                 self.report(ReportKind::Down);
                 Settled::Await
             }
-            Down::Suspended | Down::JournalDown => {
+            Down::Suspended | Down::Unrecorded => {
                 for delivery in self.mailbox.drain() {
                     self.answer_now(delivery.reply, Outcome::Dropped("the runtime is shutting down".into()));
                 }
@@ -594,7 +595,7 @@ impl Down {
             Self::Failed { reason, detail, .. } => format!("{reason}: {detail}"),
             Self::Ordered { .. } => "stopped before it was up".into(),
             Self::Suspended => "the runtime is shutting down".into(),
-            Self::JournalDown => JournalDown.to_string(),
+            Self::Unrecorded => JournalDown.to_string(),
         }
     }
 }
@@ -624,5 +625,5 @@ fn causes(dropped: &[Delivery]) -> Vec<Option<Link>> {
 
 fn down_by(interruption: Interruption) -> Down {
     debug_assert!(matches!(interruption, Interruption::JournalDown), "a live append can fail in no other way");
-    Down::JournalDown
+    Down::Unrecorded
 }

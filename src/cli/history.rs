@@ -184,7 +184,11 @@ pub(super) fn events(args: &EventsArgs) -> Done {
         if args.remote.json { print_json(&show::event_json(event)) } else { show::event(event) }
     };
     if !args.follow {
-        return source.each(args.from, |event| Ok(show(&event))).map(drop);
+        let shown = source.each(args.from, |event| {
+            show(&event);
+            Ok(())
+        });
+        return shown.map(drop);
     }
     let Source::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
     let mut events = client.subscribe(id, Some(args.from)).map_err(Failure::no)?;

@@ -10,6 +10,7 @@ use crate::system::{ActorInfo, ActorStatus};
 
 /// What a client asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names, reason = "the wire names them")]
 pub(crate) enum Request {
     StartActor {
         manifest: String,

@@ -6,6 +6,7 @@
 //!                                        └─ never waits for an actor, never compiles, never touches the disk
 //! ```
 
+mod budget;
 mod control;
 mod recovery;
 mod runtime;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use super::budget::{Budget, Cost};
 use super::tree::{Action, Input, Tree};
 use crate::actor::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Spec, Verdict};
 use crate::base::clock;
@@ -80,6 +81,7 @@ pub(super) struct Supervisor {
     /// For the reports of the threads it starts.
     to_self: Sender<Command>,
     tree: Tree,
+    budget: Budget,
     actors: HashMap<ActorId, Supervised>,
     timers: BinaryHeap<Reverse<(Instant, ActorId)>>,
     started: Instant,
@@ -93,6 +95,7 @@ impl Supervisor {
             commands,
             to_self,
             tree: Tree::default(),
+            budget: Budget::of_this_machine(),
             actors: HashMap::new(),
             timers: BinaryHeap::new(),
             started: Instant::now(),
@@ -149,6 +152,7 @@ impl Supervisor {
                     if let Some(Thread { handle, .. }) = actor.thread.take() {
                         // It said so as its last act; its panic, if it had one, was logged.
                         let _ = handle.join();
+                        self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
                     }
                     for stopper in actor.stoppers.drain(..) {
                         let _ = stopper.send(Ok(closing.clone()));
@@ -240,7 +244,7 @@ impl Supervisor {
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
             Some("the parent is ending".to_owned())
         } else {
-            None
+            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err()
         };
         if let Some(why) = refusal {
             if let Some(reply) = newborn.reply.take() {
@@ -309,6 +313,14 @@ impl Supervisor {
 
     /// A thread for an actor that has none: stopped or failed before, it goes on behind its chain.
     fn begin_again(&mut self, id: ActorId, from: RestartState) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
+            for restarter in actor.restarters.drain(..) {
+                let _ = restarter.send(Err(why.clone()));
+            }
+            self.decide(Input::Ended(id));
+            return;
+        }
         let reply = self.restart_reply(id);
         self.new_signal(id);
         let Some(actor) = self.actors.get(&id) else { return };
@@ -363,6 +375,9 @@ impl Supervisor {
     /// The system has no thread left. What was to run on it went with it, and whoever waits for it sees that.
     fn could_not_start(&mut self, id: ActorId, why: &str) {
         log::error!("cannot start a thread for actor {id}: {why}");
+        if let Some(actor) = self.actors.get(&id) {
+            self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
+        }
         let reason = crate::chain::data::FailureReason::Init;
         let detail = format!("no thread for it: {why}");
         self.theater.registry.update(id, |entry| entry.status = ActorStatus::Failed { reason, detail });
