@@ -226,6 +226,14 @@ impl Manifest {
         })
     }
 
+    /// A mistake in what the manifest says of the handler `kind`.
+    pub(crate) fn handler_error(&self, kind: &str, message: String) -> ManifestError {
+        match self.handlers.iter().find(|entry| entry.kind == kind) {
+            Some(entry) => entry.error(message),
+            None => self.error(message),
+        }
+    }
+
     /// A mistake that shows only later, such as a component that cannot do what the manifest asks.
     pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(None, message)

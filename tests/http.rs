@@ -276,3 +276,14 @@ fn a_port_that_is_taken_is_named_with_a_remedy_and_a_freed_one_can_be_had_again(
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(Http::connect(address).ask("POST", "/increment", None).json(), json!({ "count": 1 }));
 }
+
+#[test]
+fn a_request_that_can_never_fit_into_the_mailbox_is_not_told_to_come_back() {
+    let stage = Stage::new();
+    // The body limit is raised, and nobody thought of the mailbox.
+    let limits = "[limits]\nhttp_body_bytes = 33554432\nmemory_bytes = 268435456\n";
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", limits)]);
+    let body = serde_json::to_string(&"x".repeat(20 << 20)).expect("JSON");
+    let answer = Http::connect(running.http("probe")).ask("POST", "/op", Some(&body));
+    assert_ne!(answer.status, 503, "it will not fit later either: {answer:?}");
+}

@@ -267,7 +267,7 @@ fn a_full_mailbox_is_an_answer() {
         Troupe::of(&["a", "b"], "[limits]\nmailbox_deliveries = 3\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n");
     let spin = troupe.send("b", &json!("spin"));
     let mut outside = Management::connect(troupe.running.management());
-    outside.send_request(&troupe.id("b").to_owned(), &json!("spin"));
+    outside.send_request(troupe.id("b"), &json!("spin"));
     eventually("b is busy", || troupe.running.event_types("b").last()?.starts_with("call ").then_some(()));
     let answers = troupe.tell("a", &json!({ "op": "many", "ops": vec![spin; 5] }));
     let full = json!({ "err": "mailbox full" });
@@ -288,14 +288,27 @@ fn a_full_mailbox_is_an_answer() {
 
 #[test]
 fn a_mailbox_is_bounded_in_bytes_too() {
-    let mut troupe =
-        Troupe::of(&["a", "b"], "[limits]\nmailbox_bytes = 1000\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n");
+    let mut troupe = Troupe::of(&["a"], "");
+    let limits = "[limits]\nmailbox_bytes = 1000\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n";
+    let b = troupe.management.start(&troupe.stage.manifest("b", "probe", limits));
+    troupe.ids.insert("b".into(), b);
     let mut outside = Management::connect(troupe.running.management());
-    outside.send_request(&troupe.id("b").to_owned(), &json!("spin"));
+    outside.send_request(troupe.id("b"), &json!("spin"));
     eventually("b is busy", || troupe.running.event_types("b").last()?.starts_with("call ").then_some(()));
     let send = troupe.send("b", &json!("x".repeat(400)));
     let answers = troupe.tell("a", &json!({ "op": "many", "ops": vec![send; 3] }));
     assert_eq!(answers, json!([{ "ok": null }, { "ok": null }, { "err": "mailbox full" }]));
+}
+
+#[test]
+fn a_message_that_can_never_fit_is_not_told_to_come_back() {
+    let mut troupe = Troupe::of(&["a"], "");
+    let b = troupe.management.start(&troupe.stage.manifest("b", "probe", "[limits]\nmailbox_bytes = 1000\n"));
+    troupe.ids.insert("b".into(), b);
+    let send = troupe.send("b", &json!("x".repeat(2_000)));
+    let answer = troupe.tell("a", &send);
+    let why = answer["err"].as_str().expect("an error");
+    assert!(why != "mailbox full" && why.contains("mailbox_bytes"), "the mailbox is empty: {why}");
 }
 
 #[test]
@@ -306,7 +319,7 @@ fn whoever_waits_for_an_actor_that_is_stopped_is_told_and_whoever_waits_can_be_s
     let at_work = |troupe: &Troupe| {
         eventually("b is busy", || troupe.running.event_types("b").last()?.starts_with("call ").then_some(()));
     };
-    outside.send_request(&troupe.id("a").to_owned(), &spin);
+    outside.send_request(troupe.id("a"), &spin);
     at_work(&troupe);
     troupe.running.say(&["stop", "b"]);
     let answer = outside.receive_reply().expect("a goes on");
@@ -317,7 +330,7 @@ fn whoever_waits_for_an_actor_that_is_stopped_is_told_and_whoever_waits_can_be_s
     );
 
     troupe.running.say(&["restart", "b"]);
-    outside.send_request(&troupe.id("a").to_owned(), &spin);
+    outside.send_request(troupe.id("a"), &spin);
     at_work(&troupe);
     let begun = std::time::Instant::now();
     troupe.running.say(&["stop", "a"]);

@@ -134,11 +134,15 @@ impl Auditor<'_> {
                 self.arrived.settled.insert((cause.actor, cause.sequence));
                 let latest = self.arrived.latest.entry((cause.actor, row.actor.id)).or_default();
                 *latest = cause.sequence.max(*latest);
-                HostCall::from_cbor(&quoted.data).ok().and_then(|sent| sent.params).filter(|_| quoted.function() == SEND.full)
+                HostCall::from_cbor(&quoted.data)
+                    .ok()
+                    .and_then(|sent| sent.params)
+                    .filter(|_| quoted.function() == SEND.full)
             }
-            function if function == HANDLE_REQUEST.full => {
-                Intent::from_cbor(&quoted.data).ok().map(|intent| intent.params).filter(|_| quoted.function() == REQUEST.full)
-            }
+            function if function == HANDLE_REQUEST.full => Intent::from_cbor(&quoted.data)
+                .ok()
+                .map(|intent| intent.params)
+                .filter(|_| quoted.function() == REQUEST.full),
             // Of a notice or an `init` the quote alone says enough.
             _ => return Ok(()),
         };
@@ -201,7 +205,8 @@ impl Auditor<'_> {
                 Ok(None)
             }
             None => {
-                let why = format!("event {}: {what} is event {sequence} of actor {actor}, which lacks it", event.sequence);
+                let why =
+                    format!("event {}: {what} is event {sequence} of actor {actor}, which lacks it", event.sequence);
                 self.finding(row, &why);
                 Ok(None)
             }

@@ -8,8 +8,8 @@ mod replay;
 mod runtime;
 mod spec;
 
-pub(crate) use replay::replay;
 pub(crate) use audit::{Audit, audit};
+pub(crate) use replay::replay;
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Verdict};
 pub(crate) use spec::Spec;

@@ -268,7 +268,9 @@ impl ActorRuntime {
             theater: self.theater.clone(),
         };
         for handler in &self.spec.handlers {
-            self.sources.extend(handler.start(&actor)?);
+            let source = handler.start(&actor);
+            self.sources
+                .extend(source.map_err(|why| self.spec.manifest.handler_error(handler.name(), why).to_string())?);
         }
         let addresses = self.sources.iter().map(|source| source.address()).collect();
         self.theater.registry.update(self.actor.id, |entry| entry.addresses = addresses);

@@ -283,7 +283,9 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         return Err(Failure::no(format!("{}: {} things are wrong", dir.display(), findings.len())));
     }
     if !json {
-        println!("verified: {actors} actors, {events} events, {links} links between them, {in_flight} messages on their way");
+        println!(
+            "verified: {actors} actors, {events} events, {links} links between them, {in_flight} messages on their way"
+        );
     }
     Ok(())
 }

@@ -81,7 +81,14 @@ impl GuestEngine {
             }
         });
         let ticker = ticker.map_err(|error| EngineError::Setup(error.to_string()))?;
-        Ok(Self { pool, on_demand, cache, compiled: Mutex::default(), programs: Mutex::default(), ticker: Some((stop, ticker)) })
+        Ok(Self {
+            pool,
+            on_demand,
+            cache,
+            compiled: Mutex::default(),
+            programs: Mutex::default(),
+            ticker: Some((stop, ticker)),
+        })
     }
 
     /// The engine whose linkers and types all components share.

@@ -106,6 +106,13 @@ impl JournalReader {
         Ok(page)
     }
 
+    /// Whether the chain has an event of this type. Looks from the beginning on.
+    pub(crate) fn has_event(&self, actor: ActorKey, event_type: &str) -> Result<bool> {
+        self.rows()
+            .prepare_cached("SELECT 1 FROM events WHERE actor = ?1 AND event_type = ?2 ORDER BY sequence LIMIT 1")?
+            .exists(params![actor.key, event_type])
+    }
+
     fn hash(&self, actor: ActorKey, sequence: i64) -> Result<Option<EventHash>> {
         self.rows()
             .prepare_cached("SELECT hash FROM events WHERE actor = ?1 AND sequence = ?2")?

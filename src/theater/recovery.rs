@@ -5,20 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::control::load_spec;
-use super::supervisor::Newborn;
+use super::supervisor::{Before, Newborn};
 use crate::actor::Spec;
-use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, NamedState, StartReason, Started};
 use crate::chain::{ChainEvent, ComponentDigest, EventKind};
 use crate::guest::GuestEngine;
+use crate::handlers::INIT;
 use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader};
 use crate::manifest::Manifest;
 use crate::system::ActorStatus;
 
 /// What is to be started.
 pub(super) struct Recovered {
-    /// Alive when the runtime ended; parents before their children.
+    /// Roots that the manifests name, whether they were alive or not.
+    pub(super) asked_for: Vec<Newborn>,
+    /// Others that were alive when the runtime ended; parents before their children.
     pub(super) alive: Vec<Newborn>,
     /// Stopped or failed before; they are listed, and can be restarted.
     pub(super) dead: Vec<(Newborn, ActorStatus)>,
@@ -43,7 +45,7 @@ pub(super) fn recover(
             return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own"));
         }
     }
-    let mut recovered = Recovered { alive: Vec::new(), dead: Vec::new(), new: Vec::new() };
+    let mut recovered = Recovered { asked_for: Vec::new(), alive: Vec::new(), dead: Vec::new(), new: Vec::new() };
     for row in reader.actors().map_err(unreadable)? {
         let replaced = if row.parent.is_none() { wanted.remove(&row.name) } else { None };
         let (asked_for, actor, parent, alive) = (replaced.is_some(), row.actor, row.parent, row.alive);
@@ -54,9 +56,13 @@ pub(super) fn recover(
             None => stored_spec(engine, reader, dir, row)?,
         };
         let reason = if alive { StartReason::Recovery } else { StartReason::Restart };
-        let again = Some((reason, if alive || asked_for { incarnation.next() } else { incarnation }));
+        let incarnation = if alive || asked_for { incarnation.next() } else { incarnation };
+        let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?;
+        let again = Some(Before { reason, incarnation, was_up });
         let newborn = Newborn { actor, spec: Arc::new(spec), parent, cause: None, again, reply: None };
-        if alive || asked_for {
+        if asked_for {
+            recovered.asked_for.push(newborn);
+        } else if alive {
             recovered.alive.push(newborn);
         } else {
             recovered.dead.push((newborn, status_after(last.as_ref())));
@@ -110,6 +116,6 @@ fn status_after(last: Option<&ChainEvent>) -> ActorStatus {
 
 /// For the log: how much came back.
 pub(super) fn summary(recovered: &Recovered) -> Option<String> {
-    let ids: Vec<ActorId> = recovered.alive.iter().map(|newborn| newborn.actor.id).collect();
-    (!ids.is_empty()).then(|| format!("resuming {} actors", ids.len()))
+    let count = recovered.alive.len() + recovered.asked_for.len();
+    (count > 0).then(|| format!("resuming {count} actors"))
 }

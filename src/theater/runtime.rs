@@ -105,7 +105,8 @@ impl TheaterRuntime {
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
             (name, answer)
         };
-        answers.extend(recovered.alive.into_iter().map(send));
+        answers.extend(recovered.asked_for.into_iter().map(send));
+        let resumed: Vec<_> = recovered.alive.into_iter().map(send).collect();
         for spec in recovered.new {
             let actor = runtime.handle.journal.new_actor(ActorId::random());
             let spec = Arc::new(spec);
@@ -114,6 +115,12 @@ impl TheaterRuntime {
         for (name, answer) in answers {
             let answer = answer.recv().unwrap_or_else(|_| Err("it could not be started".into()));
             answer.map_err(|why| TheaterError::Actor(format!("actor \"{name}\": {why}")))?;
+        }
+        for (name, answer) in resumed {
+            // Nobody asked for these by name: one that cannot go on does not keep the others from it.
+            if let Ok(Err(why)) = answer.recv() {
+                log::error!("actor \"{name}\" was not resumed: {why}");
+            }
         }
         Ok(runtime)
     }

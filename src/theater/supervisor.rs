@@ -53,8 +53,23 @@ pub(super) struct Newborn {
     pub(super) parent: Option<ActorId>,
     pub(super) cause: Option<Link>,
     /// It has lived before: its chain goes on.
-    pub(super) again: Option<(StartReason, Incarnation)>,
+    pub(super) again: Option<Before>,
     pub(super) reply: Option<SpawnReply>,
+}
+
+/// How an actor that has lived before goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    pub(super) reason: StartReason,
+    pub(super) incarnation: Incarnation,
+    /// Whether its `init` ever returned; where not, it begins as if it were new.
+    pub(super) was_up: bool,
+}
+
+impl Before {
+    fn from(self) -> RestartState {
+        if self.was_up { RestartState::Last } else { RestartState::Initial }
+    }
 }
 
 /// An actor as the supervisor knows it.
@@ -255,10 +270,14 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
-        self.decide(Input::Spawned { id, parent, supervision });
+        let was_up = newborn.again.is_some_and(|before| before.was_up);
+        self.decide(Input::Spawned { id, parent, supervision, was_up });
         let Newborn { cause, again, reply, .. } = newborn;
         let first = match again {
-            Some((reason, incarnation)) => First::Again(Again { reason, from: RestartState::Last, incarnation, reply }),
+            Some(before) => {
+                let Before { reason, incarnation, .. } = before;
+                First::Again(Again { reason, from: before.from(), incarnation, reply })
+            }
             None => First::Born(Beginning {
                 reason: StartReason::Spawn,
                 chain: StateChain::new(id),
@@ -277,7 +296,8 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         drop(self.register(&newborn, status));
-        self.decide(Input::Listed { id, parent, supervision });
+        let was_up = newborn.again.is_some_and(|before| before.was_up);
+        self.decide(Input::Listed { id, parent, supervision, was_up });
     }
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
@@ -290,7 +310,7 @@ impl Supervisor {
             name: spec.manifest.name.clone(),
             parent: *parent,
             children: Vec::new(),
-            incarnation: again.map_or(Incarnation::FIRST, |(_, incarnation)| incarnation),
+            incarnation: again.map_or(Incarnation::FIRST, |before| before.incarnation),
             status,
             exports: Arc::new(spec.program.export_names()),
             mailbox,

@@ -26,16 +26,19 @@ const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 /// What happened.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
+    /// An actor has a thread; `was_up` where an earlier incarnation of it was.
     Spawned {
         id: ActorId,
         parent: Option<ActorId>,
         supervision: Supervision,
+        was_up: bool,
     },
     /// An actor from before, which does not run.
     Listed {
         id: ActorId,
         parent: Option<ActorId>,
         supervision: Supervision,
+        was_up: bool,
     },
     Stop {
         id: ActorId,
@@ -128,8 +131,12 @@ impl Tree {
     /// Takes in what happened at `now` (milliseconds, of any steady clock).
     pub(super) fn apply(&mut self, now: u64, input: Input) -> Vec<Action> {
         match input {
-            Input::Spawned { id, parent, supervision } => self.add(id, parent, supervision, Phase::Starting),
-            Input::Listed { id, parent, supervision } => self.add(id, parent, supervision, Phase::Dead),
+            Input::Spawned { id, parent, supervision, was_up } => {
+                self.add(id, parent, supervision, (Phase::Starting, was_up));
+            }
+            Input::Listed { id, parent, supervision, was_up } => {
+                self.add(id, parent, supervision, (Phase::Dead, was_up));
+            }
             Input::Stop { id, by, cause } => self.stop(id, by, cause),
             Input::Restart { id, by, cause } => self.restart(id, by, cause),
             Input::Up(id) => self.up(id),
@@ -162,14 +169,14 @@ impl Tree {
         })
     }
 
-    fn add(&mut self, id: ActorId, parent: Option<ActorId>, supervision: Supervision, phase: Phase) {
+    fn add(&mut self, id: ActorId, parent: Option<ActorId>, supervision: Supervision, (phase, was_up): (Phase, bool)) {
         let node = Node {
             parent,
             children: Vec::new(),
             supervision,
             phase,
             goal: Goal::Run,
-            was_up: phase == Phase::Dead,
+            was_up,
             restarts: VecDeque::new(),
             backing_off: false,
         };

@@ -25,11 +25,11 @@ impl Family {
         let mut tree = Tree::default();
         let root = ActorId::random();
         let of_root = Supervision { strategy, ..supervision(RestartPolicy::Temporary) };
-        tree.apply(0, Input::Spawned { id: root, parent: None, supervision: of_root });
+        tree.apply(0, Input::Spawned { id: root, parent: None, supervision: of_root, was_up: false });
         tree.apply(0, Input::Up(root));
         let children = policies.map(|policy| {
             let id = ActorId::random();
-            tree.apply(0, Input::Spawned { id, parent: Some(root), supervision: supervision(policy) });
+            tree.apply(0, Input::Spawned { id, parent: Some(root), supervision: supervision(policy), was_up: false });
             tree.apply(0, Input::Up(id));
             id
         });
@@ -88,7 +88,7 @@ fn a_child_whose_first_init_failed_is_not_restarted() {
     let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
     let id = ActorId::random();
     let parent = Some(family.root);
-    family.apply(0, Input::Spawned { id, parent, supervision: supervision(Permanent) });
+    family.apply(0, Input::Spawned { id, parent, supervision: supervision(Permanent), was_up: false });
     family.children.push(id);
     let actions = family.apply(0, Input::Failed { id, by_init: true });
     assert_eq!(family.short(&actions), ["end 3"]);

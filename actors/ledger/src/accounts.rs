@@ -1,0 +1,66 @@
+//! Accounts as the ledger reaches them, and what can come of asking one.
+
+use bank::{Books, Message, Refusal, Statement, Status};
+use theater_actor::{messages, runtime, supervisor};
+
+/// The actors that are accounts, by their ids.
+pub(crate) trait Accounts {
+    fn spawn(&self) -> Result<String, String>;
+    /// In the order in which they were spawned.
+    fn list(&self) -> Vec<String>;
+    fn ask(&self, id: &str, message: &Message) -> Result<Status, NotDone>;
+    fn statement(&self, id: &str) -> Result<Statement, NotDone>;
+    /// Without asking it: also while it does not answer.
+    fn books(&self, id: &str) -> Result<Books, String>;
+    fn log(&self, line: &str);
+}
+
+/// Why an account has not answered as it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotDone {
+    /// It refused, and has done nothing.
+    Refused(String),
+    /// It is not running, crashed, or took too long. It may have done it all the same.
+    Unanswered(String),
+}
+
+impl From<String> for NotDone {
+    fn from(error: String) -> Self {
+        match Refusal::read(&error) {
+            Some(refusal) => Self::Refused(refusal.why().to_owned()),
+            None => Self::Unanswered(error),
+        }
+    }
+}
+
+/// The real ones: this actor's children.
+pub(crate) struct Children;
+
+/// Lies beside the ledger's own manifest.
+const MANIFEST: &str = "account.toml";
+
+impl Accounts for Children {
+    fn spawn(&self) -> Result<String, String> {
+        supervisor::spawn(MANIFEST)
+    }
+
+    fn list(&self) -> Vec<String> {
+        supervisor::list_children()
+    }
+
+    fn ask(&self, id: &str, message: &Message) -> Result<Status, NotDone> {
+        Ok(messages::request(id, message)?)
+    }
+
+    fn statement(&self, id: &str) -> Result<Statement, NotDone> {
+        Ok(messages::request(id, &Message::Statement)?)
+    }
+
+    fn books(&self, id: &str) -> Result<Books, String> {
+        Ok(supervisor::child_state(id)?.unwrap_or_default())
+    }
+
+    fn log(&self, line: &str) {
+        runtime::log(line);
+    }
+}
