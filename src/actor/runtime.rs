@@ -280,7 +280,7 @@ impl ActorRuntime {
     fn record_started(&self, executor: &mut Executor, beginning: &Beginning) -> Result<(), Down> {
         let journal = &self.theater.journal;
         let (manifest, state) = (&self.spec.manifest, beginning.state.as_deref());
-        journal.enqueue(Record::Component(self.spec.digest(), Arc::clone(&self.spec.component)))?;
+        journal.enqueue(Record::Component(self.spec.digest(), Arc::clone(self.spec.program.component())))?;
         let row = ActorStarted {
             name: manifest.name.clone(),
             parent: self.parent,

@@ -14,8 +14,6 @@ pub(crate) struct Spec {
     pub(crate) handlers: Vec<Box<dyn Handler>>,
     /// What a new actor of it begins with.
     pub(crate) init_state: Option<Arc<[u8]>>,
-    /// The component itself, to be kept in the journal.
-    pub(crate) component: Arc<[u8]>,
 }
 
 impl Spec {
@@ -39,8 +37,7 @@ impl Spec {
         let granted: Vec<&dyn Capability> = handlers.iter().map(|handler| &**handler as &dyn Capability).collect();
         let program = Program::new(engine, compiled, &granted, &handlers::catalogue())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
-        let component = Arc::from(component);
-        Ok(Self { program, handlers, init_state, component, manifest })
+        Ok(Self { program, handlers, init_state, manifest })
     }
 
     pub(crate) fn digest(&self) -> ComponentDigest {

@@ -47,6 +47,8 @@ type ProgramKey = (ComponentDigest, Vec<&'static str>);
 /// A component as code, for either engine.
 pub(crate) struct Compiled {
     pub(crate) digest: ComponentDigest,
+    /// What was compiled: the journal keeps it, and all actors of it share it.
+    pub(crate) bytes: Arc<[u8]>,
     pub(crate) component: Component,
     on_demand_engine: Engine,
     on_demand: OnceLock<Component>,
@@ -109,6 +111,7 @@ impl GuestEngine {
         };
         let compiled = Arc::new(Compiled {
             digest,
+            bytes: bytes.into(),
             component,
             on_demand_engine: self.on_demand.clone(),
             on_demand: OnceLock::new(),

@@ -95,6 +95,11 @@ impl Program {
         self.compiled.digest
     }
 
+    /// The component itself.
+    pub(crate) fn component(&self) -> &Arc<[u8]> {
+        &self.compiled.bytes
+    }
+
     /// The names of the exports it can be called by.
     pub(crate) fn export_names(&self) -> HashSet<&'static str> {
         self.exports.keys().copied().collect()
