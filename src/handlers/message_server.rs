@@ -185,8 +185,10 @@ impl Request<'_> {
         let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
         match self.live.stop.wait(&answer, deadline) {
             Waited::Came(answer) => Ok(understand(self.to, answer)),
-            // Its thread went without a word: it was suspended, or the runtime is broken. Neither is an answer.
-            Waited::Gone => Err(Interruption::Suspending),
+            // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is
+            // left open for the next start. Otherwise the thread has panicked.
+            Waited::Gone if self.live.theater.registry.is_suspending() => Err(Interruption::Suspending),
+            Waited::Gone => unanswered(format!("outcome unknown: actor {} has ended without an answer", self.to)),
             Waited::Deadline => {
                 let within = format!("within request_deadline_ms = {}", limits.request_deadline_ms);
                 unanswered(match claim.withdraw() {

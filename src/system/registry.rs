@@ -114,6 +114,10 @@ impl Registry {
         self.0.write().suspending = true;
     }
 
+    pub(crate) fn is_suspending(&self) -> bool {
+        self.0.read().suspending
+    }
+
     pub(crate) fn entry<T>(&self, id: ActorId, look: impl FnOnce(&Entry) -> T) -> Option<T> {
         self.0.read().actors.get(&id).map(look)
     }

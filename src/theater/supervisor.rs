@@ -16,7 +16,7 @@ use crate::actor::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnRepl
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::{self, JoinHandle};
-use crate::chain::data::{StartReason, StoppedBy};
+use crate::chain::data::{FailureReason, StartReason, StoppedBy};
 use crate::chain::{Link, StateChain};
 use crate::guest::THREAD_STACK_BYTES;
 use crate::journal::ActorKey;
@@ -373,15 +373,18 @@ impl Supervisor {
             recorded_end: None,
         };
         let name = format!("a-{}", actor.spec.manifest.name);
-        let last_words = self.to_self.clone();
+        let (last_words, registry) = (self.to_self.clone(), Arc::clone(&self.theater.registry));
         let body = move || {
-            // A panic must not leave an actor that seems to run.
+            // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
             let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
                 First::Born(beginning) => runtime.run(beginning),
                 First::Again(again) => runtime.run_again(again),
             }));
             if let Err(panic) = said {
-                log::error!("the thread of actor {id} panicked: {}", thread::panic_message(&*panic));
+                let detail = thread::panic_message(&*panic);
+                log::error!("the thread of actor {id} panicked: {detail}");
+                registry
+                    .update(id, |entry| entry.status = ActorStatus::Failed { reason: FailureReason::Panic, detail });
                 let kind = ReportKind::Ended { closing: None };
                 let _ = last_words.send(Command::Report(Report { id, kind }));
             }
@@ -398,7 +401,7 @@ impl Supervisor {
         if let Some(actor) = self.actors.get(&id) {
             self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
         }
-        let reason = crate::chain::data::FailureReason::Init;
+        let reason = FailureReason::Init;
         let detail = format!("no thread for it: {why}");
         self.theater.registry.update(id, |entry| entry.status = ActorStatus::Failed { reason, detail });
         self.decide(Input::Failed { id, by_init: true });
