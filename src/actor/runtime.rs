@@ -101,6 +101,8 @@ pub(crate) struct ActorRuntime {
     pub(crate) stop: Arc<StopSignal>,
     pub(crate) verdicts: Receiver<Verdict>,
     pub(crate) report: Box<dyn Fn(Report) + Send>,
+    /// The runtime was started again, and the actor is not up yet: if it cannot be, the next start tries again.
+    pub(crate) recovering: bool,
     pub(crate) sources: Vec<Box<dyn Source>>,
     /// What the event says that ended the last incarnation, once it is recorded.
     pub(crate) recorded_end: Option<ActorStatus>,
@@ -205,6 +207,7 @@ impl ActorRuntime {
         let recorder = Recorder::live(chain, journal, self.actor);
         let reply = beginning.reply.take();
         let state = beginning.state.clone();
+        self.recovering = beginning.reason == StartReason::Recovery;
         let host = HostState::new(recorder, self.spec.manifest.limits.clone(), Some(Arc::new(self.live())));
         let guest = Guest::new(Arc::clone(&self.spec.program), self.spec.manifest.reuse, host);
         let mut executor = Executor::new(guest, state);
@@ -318,7 +321,8 @@ impl ActorRuntime {
         Ok(())
     }
 
-    fn is_up(&self, beginning: &Beginning, closing: Option<Link>, reply: Option<SpawnReply>) {
+    fn is_up(&mut self, beginning: &Beginning, closing: Option<Link>, reply: Option<SpawnReply>) {
+        self.recovering = false;
         self.theater.registry.update(self.actor.id, |entry| {
             entry.incarnation = beginning.incarnation;
             entry.since_ms = clock::unix_ms();
@@ -438,7 +442,12 @@ impl ActorRuntime {
         match down {
             Down::Failed { reason, detail, by_init, reply } => {
                 let kept = !by_init && self.may_be_restarted();
-                let dropped = if kept { Vec::new() } else { self.mailbox.drain() };
+                let dropped = match self.spec.manifest.supervision.restart_state {
+                    _ if !kept => self.mailbox.drain(),
+                    RestartState::Last => Vec::new(),
+                    // What was meant for the state that is given up does not reach the new one.
+                    RestartState::Initial => self.mailbox.take_waiting(),
+                };
                 let failed = Failed { detail: detail.clone(), reason, dropped: causes(&dropped) };
                 log::warn!("actor {} failed: {reason}: {detail}", self.spec.manifest.name);
                 let Ok(closing) = recorder.record("failed", failed.to_cbor(), None) else { return Settled::Over };
@@ -460,7 +469,7 @@ impl ActorRuntime {
                     self.set_status(ActorStatus::Restarting);
                     self.notify(ChildEventKind::Stopped, Some(closing));
                 }
-                self.answer(reply, Answer { outcome: Outcome::Failed("stopped".into()), closing: None });
+                self.answer(reply, Answer { outcome: Outcome::Stopped, closing: None });
                 self.report(ReportKind::Down);
                 Settled::Await
             }
@@ -503,7 +512,7 @@ impl ActorRuntime {
                 self.notify(ChildEventKind::Stopped, Some(stopped));
             }
         }
-        if self.theater.journal.enqueue(Record::Ended(self.actor)).is_err() {
+        if !self.recovering && self.theater.journal.enqueue(Record::Ended(self.actor)).is_err() {
             return None;
         }
         self.refuse(dropped, "was stopped", closing.as_ref());

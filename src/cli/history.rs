@@ -121,7 +121,11 @@ impl Source {
             Self::Running { client, id } => {
                 let request = Request::GetActorEvents { id: id.clone(), from, limit: PAGE };
                 let events = answered!(ask(client, &request), Response::ActorEvents { events, .. } => events);
-                events.into_iter().map(|event| event.into_event().map_err(Failure::no)).collect()
+                let mut fetch_data = |sequence| {
+                    let request = |offset| Request::GetEventData { id: id.clone(), sequence, offset };
+                    fetch(client, request).map_err(|failure| failure.message)
+                };
+                events.into_iter().map(|event| event.into_event(&mut fetch_data).map_err(Failure::no)).collect()
             }
         }
     }
@@ -162,7 +166,7 @@ impl Source {
 }
 
 /// Bytes that may be larger than a frame.
-fn fetch(client: &mut Client, request: impl Fn(u64) -> Request) -> Result<Vec<u8>, Failure> {
+pub(super) fn fetch(client: &mut Client, request: impl Fn(u64) -> Request) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     loop {
         let (size, data) = answered!(
@@ -280,7 +284,7 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         findings.iter().for_each(|finding| show::line(finding));
     }
     if !findings.is_empty() {
-        return Err(Failure::no(format!("{}: {} things are wrong", dir.display(), findings.len())));
+        return Err(Failure::no(format!("{}: {} found wrong", dir.display(), findings.len())));
     }
     if !json {
         println!(

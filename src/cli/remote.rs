@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::history::fetch;
 use super::show::{self, print_json};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
@@ -133,9 +134,12 @@ pub(super) fn status(one: &OneActor) -> Done {
 pub(super) fn state(one: &OneActor) -> Done {
     let mut client = connect(&one.remote)?;
     let id = find(&mut client, &one.actor)?.id;
-    let state =
-        answered!(ask(&mut client, &Request::GetActorState { id }), Response::ActorState { state, .. } => state);
-    let state = state.map(|state| BASE64.decode(state)).transpose().map_err(Failure::no)?;
+    let answer = ask(&mut client, &Request::GetActorState { id: id.clone() });
+    let state = match answered!(answer, Response::ActorState { state, length, .. } => (state, length)) {
+        (Some(state), _) => Some(BASE64.decode(state).map_err(Failure::no)?),
+        (None, Some(_)) => Some(fetch(&mut client, |offset| Request::GetStateBytes { id: id.clone(), offset })?),
+        (None, None) => None,
+    };
     if one.remote.json {
         print_json(&serde_json::json!({ "state": state.as_deref().map(bytes_to_json) }));
     } else {
@@ -179,6 +183,10 @@ fn message(args: &MessageArgs) -> Result<Vec<u8>, Failure> {
 pub(super) fn shutdown(remote: &Remote) -> Done {
     let mut client = connect(remote)?;
     answered!(ask(&mut client, &Request::Shutdown), Response::ShuttingDown => ());
-    println!("shutting down");
+    if remote.json {
+        print_json(&serde_json::json!({ "shutting_down": true }));
+    } else {
+        println!("shutting down");
+    }
     Ok(())
 }

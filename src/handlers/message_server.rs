@@ -212,6 +212,7 @@ fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requ
         Outcome::Returned(result) => Vec::from_cbor(&result).map_err(|error| error.to_string()),
         Outcome::Refused(message) => Err(message),
         Outcome::Failed(why) => Err(format!("actor {to} failed: {why}")),
+        Outcome::Stopped => Err(format!("outcome unknown: actor {to} was stopped while it worked on it")),
         Outcome::Dropped(why) => Err(format!("not delivered: actor {to} {why}")),
     };
     Answered { result, answer: closing }

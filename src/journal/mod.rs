@@ -76,6 +76,8 @@ pub(crate) struct Listener {
 pub(crate) struct Journal {
     handle: JournalHandle,
     writer: JoinHandle,
+    /// Held until the journal is closed, whoever still has a handle.
+    dir: DataDir,
 }
 
 impl Journal {
@@ -92,11 +94,11 @@ impl Journal {
             queue: Arc::clone(&queue),
             next_key: Arc::new(AtomicI64::new(next_key)),
             readers: ReaderPool::new(),
-            dir: Arc::new(dir),
+            dir: dir.path().into(),
         };
         let writer = Writer::new(connection, mark, tip, queue, records, listener);
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
-        Ok(Self { handle, writer })
+        Ok(Self { handle, writer, dir })
     }
 
     pub(crate) fn handle(&self) -> &JournalHandle {
@@ -108,6 +110,7 @@ impl Journal {
         // A writer that failed is gone already and has said why.
         let _ = self.handle.queue.push(Record::Close);
         let _ = self.writer.join();
+        drop(self.dir);
     }
 }
 
@@ -117,7 +120,7 @@ pub(crate) struct JournalHandle {
     queue: Arc<Queue>,
     next_key: Arc<AtomicI64>,
     readers: ReaderPool,
-    dir: Arc<DataDir>,
+    dir: Arc<Path>,
 }
 
 impl JournalHandle {
@@ -148,13 +151,13 @@ impl JournalHandle {
     pub(crate) fn reader(&self) -> Result<JournalReader, JournalError> {
         let connection = match self.readers.idle.try_recv() {
             Ok(connection) => connection,
-            Err(_) => schema::open_to_read(self.dir.path())?,
+            Err(_) => schema::open_to_read(&self.dir)?,
         };
         Ok(JournalReader::new(connection, Some(self.readers.back.clone())))
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 }
 

@@ -58,15 +58,37 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
         return Err(JournalError::Mark { path: path.to_owned(), why: "journal.db itself is missing".into() });
     }
     let read = |error| JournalError::read(path, error);
+    let tip = match look(path, &file, marked)? {
+        Some(tip) => tip,
+        None => {
+            let connection = Connection::open(&file).map_err(read)?;
+            prepare(&connection, durability).map_err(read)?;
+            create(&connection).map_err(read)?;
+            Tip::EMPTY
+        }
+    };
     let connection = Connection::open(&file).map_err(read)?;
     prepare(&connection, durability).map_err(read)?;
-    if is_empty(&connection).map_err(read)? {
-        create(&connection).map_err(read)?;
-    }
-    check_version(path, &connection)?;
-    let tip = check_against_mark(path, &connection, marked)?;
     let mark = MarkFile::begin(path, &tip, durability).map_err(|error| JournalError::directory(path, error))?;
     Ok((connection, mark, tip))
+}
+
+/// Checks a journal through a connection that cannot write: opening one for writing folds in what is left of the log,
+/// and a journal that is refused must stay as it is. `None` where there is none yet.
+fn look(path: &Path, file: &Path, marked: Option<Result<Marked, String>>) -> Result<Option<Tip>, JournalError> {
+    let read = |error| JournalError::read(path, error);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
+    if is_empty(&connection).map_err(read)? {
+        return match marked {
+            None => Ok(None),
+            Some(_) => Err(JournalError::Mark { path: path.to_owned(), why: "but journal.db is empty".into() }),
+        };
+    }
+    check_version(path, &connection)?;
+    check_against_mark(path, &connection, marked).map(Some)
 }
 
 /// Opens the journal in `dir` for reading what is committed.

@@ -15,13 +15,12 @@ use super::mark::{MarkFile, Tip};
 use super::queue::Queue;
 use super::record::{ActorKey, ActorStarted, Record, StateWrite};
 use crate::base::id::ActorId;
-use crate::base::limits::KEPT_STATE_EVENTS;
 use crate::chain::{ChainEvent, ComponentDigest};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Where the newest state of an actor stands; kept ones stand at 1 and up.
+/// Where the newest state of an actor stands; a kept one stands at its event's sequence and 1.
 pub(super) const NEWEST_SLOT: i64 = 0;
 
 pub(super) struct Writer {
@@ -80,10 +79,19 @@ impl Writer {
                 (self.listener.committed)(&batch.touched);
             }
             if batch.close {
+                self.fold_in_the_log();
                 break;
             }
         }
         Ok(())
+    }
+
+    /// After an end in order journal.db is whole by itself. What fails here is done at the next start.
+    fn fold_in_the_log(&self) {
+        let folded = self.connection.pragma_query_value(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+        if let Err(error) = folded {
+            log::warn!("the journal's write-ahead log was not folded in: {error}");
+        }
     }
 
     /// Applies `first` and what waits behind it, in one transaction.
@@ -163,7 +171,7 @@ fn note_state(
     write: StateWrite,
 ) -> rusqlite::Result<()> {
     if write.keep {
-        let slot = signed(sequence / KEPT_STATE_EVENTS + 1);
+        let slot = signed(sequence + 1);
         write_state(rows, actor, slot, sequence, write.state.as_deref())?;
     }
     match batch.states.iter_mut().find(|(other, ..)| *other == actor) {

@@ -6,6 +6,7 @@
 use std::io::BufReader;
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -23,7 +24,7 @@ use crate::chain::data::Caller;
 use crate::chain::{ComponentDigest, EventHash, Function};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
 use crate::journal::ActorKey;
-use crate::system::{Outcome, TheaterHandle, Waker};
+use crate::system::{Outcome, Refusal, TheaterHandle, Waker, Withdrawn};
 
 /// Answers that wait for the writer.
 const OUTGOING: usize = 64;
@@ -136,7 +137,21 @@ fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String>
         }
         Request::GetActorState { id } => {
             let state = read_journal(theater, known(theater, &id)?, |reader, actor| reader.newest_state(actor))?;
-            Ok(Response::ActorState { id, state: state.map(|state| BASE64.encode(state)) })
+            let length = state.as_ref().map(|state| state.len() as u64);
+            let state = state.filter(|state| state.len() <= PAGE_BYTES).map(|state| BASE64.encode(state));
+            Ok(Response::ActorState { id, state, length })
+        }
+        Request::GetStateBytes { id, offset } => {
+            let actor = known(theater, &id)?;
+            stretch(theater, id, offset, |reader| reader.newest_state(actor))
+        }
+        Request::GetEventData { id, sequence, offset } => {
+            let actor = known(theater, &id)?;
+            let data = |reader: &crate::journal::JournalReader| {
+                let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
+                Ok(event.filter(|event| event.sequence == sequence).map(|event| event.data))
+            };
+            stretch(theater, id, offset, data)
         }
         Request::GetActorEvents { id, from, limit } => events(theater, id, from, limit),
         Request::GetComponent { digest, offset } => {
@@ -215,16 +230,28 @@ fn stretch(
 fn deliver(theater: &TheaterHandle, id: &str, function: &'static Function, message: &str) -> Result<Vec<u8>, String> {
     let actor = known(theater, id)?;
     let message = BASE64.decode(message).map_err(|error| format!("the message is not base64: {error}"))?;
+    let limits = theater.registry.entry(actor.id, |entry| Arc::clone(&entry.limits));
+    let limits = limits.ok_or_else(|| format!("no such actor: {id}"))?;
+    if message.len() as u64 > limits.message_bytes {
+        let limit = limits.message_bytes;
+        return Err(Refusal::TooLarge { size: message.len(), limit }.to_string());
+    }
     let params = (message,).to_cbor();
     let delivered = theater.deliver(actor.id, function, params, Caller::Management);
     let (answer, claim) = delivered.map_err(|refusal| refusal.to_string())?;
-    let deadline = crate::base::limits::Limits::default().request_deadline();
+    let deadline = limits.request_deadline();
     match answer.recv_timeout(deadline).map(|answer| answer.outcome) {
         Ok(Outcome::Returned(result)) => Ok(result),
         Ok(Outcome::Refused(message)) => Err(format!("refused: {message}")),
         Ok(Outcome::Failed(why)) => Err(format!("failed: {why}")),
+        Ok(Outcome::Stopped) => Err("outcome unknown: the actor was stopped while it worked on it".into()),
         Ok(Outcome::Dropped(why)) => Err(format!("not delivered: the actor {why}")),
-        Err(_) => Err(format!("no answer within {} ms: {:?}", deadline.as_millis(), claim.withdraw())),
+        Err(_) => Err(match claim.withdraw() {
+            Withdrawn::NotDelivered => {
+                format!("not delivered: the actor did not come to it within {} ms", deadline.as_millis())
+            }
+            Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer within {} ms", deadline.as_millis()),
+        }),
     }
 }
 
@@ -254,9 +281,7 @@ impl Writer {
             }
         };
         if let Err(Gone) = served {
-            log::info!(
-                "a management client was dropped: it is gone, or left its socket full for {SUBSCRIBER_PATIENCE:?}"
-            );
+            log::debug!("a management client has gone");
         }
         for cursor in &self.cursors {
             cursor.close(&self.theater.subscribers);

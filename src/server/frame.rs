@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use serde::Serialize;
 
+use super::protocol::Response;
 use crate::base::limits::FRAME_BYTES;
 
 /// Why no frame was read.
@@ -41,11 +42,17 @@ pub(crate) fn receive(mut source: impl Read) -> Result<Option<Vec<u8>>, FrameErr
     if json.len() < length { Err(FrameError::Truncated) } else { Ok(Some(json)) }
 }
 
-/// A whole frame. Ours always fit; what might not is cut or paged before it comes here.
+/// A whole frame. What might not fit is cut or paged before it comes here; what is too long all the same becomes an
+/// error, so that the other side can go on.
 pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message).expect("wire types serialise");
-    let length = u32::try_from(frame.len() - 4).expect("a frame is shorter than 4 GiB");
+    let length = frame.len() - 4;
+    if length > FRAME_BYTES {
+        let message = format!("the answer has {length} bytes: the limit of a frame is {FRAME_BYTES}");
+        return encode(&Response::Error { message });
+    }
+    let length = u32::try_from(length).expect("shorter than a frame may be");
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame
 }

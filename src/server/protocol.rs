@@ -54,6 +54,17 @@ pub(crate) enum Request {
         digest: String,
         offset: u64,
     },
+    /// The newest state, from byte `offset` on.
+    GetStateBytes {
+        id: String,
+        offset: u64,
+    },
+    /// One event's data, from byte `offset` on.
+    GetEventData {
+        id: String,
+        sequence: u64,
+        offset: u64,
+    },
     SendMessage {
         id: String,
         message: String,
@@ -102,12 +113,14 @@ pub(crate) enum Response {
     ActorStatus {
         actor: ActorView,
     },
-    /// `state` in base64; null where it has none.
+    /// `state` in base64; null where it has none, and where it is too long for a frame (`GetStateBytes` has it then).
+    /// `length` is null where it has none.
     ActorState {
         id: String,
         state: Option<String>,
+        length: Option<u64>,
     },
-    /// `next` is where the next page begins; null at the end.
+    /// `next` is where the next page begins; null where the page is empty.
     ActorEvents {
         id: String,
         events: Vec<EventView>,
@@ -191,9 +204,13 @@ pub(crate) struct EventView {
     pub(crate) hash: String,
     pub(crate) parent_hash: Option<String>,
     pub(crate) event_type: String,
-    pub(crate) data: String,
+    /// Null where it is too long for a frame; `GetEventData` has it then.
+    pub(crate) data: Option<String>,
     pub(crate) timestamp: u64,
 }
+
+/// Data beyond this is not put into a page.
+const PAGED_DATA_BYTES: usize = 4 * 1024 * 1024;
 
 impl From<ChainEvent> for EventView {
     fn from(event: ChainEvent) -> Self {
@@ -202,7 +219,7 @@ impl From<ChainEvent> for EventView {
             hash: event.hash.to_string(),
             parent_hash: event.parent_hash.map(|hash| hash.to_string()),
             event_type: event.event_type.into_owned(),
-            data: BASE64.encode(event.data),
+            data: (event.data.len() <= PAGED_DATA_BYTES).then(|| BASE64.encode(event.data)),
             timestamp: event.timestamp,
         }
     }
@@ -210,14 +227,19 @@ impl From<ChainEvent> for EventView {
 
 impl EventView {
     /// The event again, or what is wrong with the view of it.
-    pub(crate) fn into_event(self) -> Result<ChainEvent, String> {
+    ///
+    /// `fetch` gets data that was too long for the page.
+    pub(crate) fn into_event(self, fetch: impl FnOnce(u64) -> Result<Vec<u8>, String>) -> Result<ChainEvent, String> {
         let hash = |text: &str| crate::chain::EventHash::parse(text).ok_or_else(|| format!("not a hash: {text}"));
         Ok(ChainEvent {
             sequence: self.sequence,
             hash: hash(&self.hash)?,
             parent_hash: self.parent_hash.as_deref().map(hash).transpose()?,
             event_type: self.event_type.into(),
-            data: BASE64.decode(self.data).map_err(|error| format!("data is not base64: {error}"))?,
+            data: match self.data {
+                Some(data) => BASE64.decode(data).map_err(|error| format!("data is not base64: {error}"))?,
+                None => fetch(self.sequence)?,
+            },
             timestamp: self.timestamp,
         })
     }

@@ -36,6 +36,8 @@ pub(crate) enum Outcome {
     Refused(String),
     /// The actor ended while it worked on it.
     Failed(String),
+    /// The actor was stopped while it worked on it.
+    Stopped,
     /// The actor ended before it came to it.
     Dropped(String),
 }

@@ -133,6 +133,11 @@ impl MailboxOwner {
         self.shared.closed.store(true, Ordering::SeqCst);
     }
 
+    /// What waits now, notices left alone; the mailbox stays open.
+    pub(crate) fn take_waiting(&self) -> Vec<Delivery> {
+        self.mail.try_iter().inspect(|delivery| self.taken(delivery)).collect()
+    }
+
     /// After [`MailboxOwner::close`]: what was still waiting, notices first, each in its order.
     pub(crate) fn drain(&self) -> Vec<Delivery> {
         let mut drained: Vec<Delivery> = self.notices.try_iter().inspect(|delivery| self.taken(delivery)).collect();

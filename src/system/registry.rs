@@ -10,6 +10,7 @@ use super::mailbox::{Lane, Mailbox, Slot};
 use super::status::ActorStatus;
 use super::waits::{WaitId, Waits};
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::limits::Limits;
 use crate::chain::Function;
 use crate::journal::ActorKey;
 
@@ -31,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// What anyone may know of one actor.

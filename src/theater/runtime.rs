@@ -122,6 +122,8 @@ impl TheaterRuntime {
                 log::error!("actor \"{name}\" was not resumed: {why}");
             }
         }
+        // Whoever is told that it runs is told what is on disk. A journal that is down says so by `wait`.
+        let _ = runtime.handle.journal.flush();
         Ok(runtime)
     }
 

@@ -317,6 +317,7 @@ impl Supervisor {
             addresses: Vec::new(),
             manifest_path: spec.manifest.path().display().to_string(),
             since_ms: clock::unix_ms(),
+            limits: Arc::new(limits.clone()),
         });
         let supervised = Supervised {
             actor: *actor,
@@ -369,6 +370,7 @@ impl Supervisor {
             stop: Arc::clone(&actor.stop),
             verdicts: heard,
             report: Box::new(move |report| _ = reports.send(Command::Report(report))),
+            recovering: false,
             sources: Vec::new(),
             recorded_end: None,
         };

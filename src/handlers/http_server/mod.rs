@@ -167,7 +167,7 @@ fn respond(actor: &ActorRef, outcome: Outcome) -> WireResponse {
         // Its words are on the chain, for those who may read it.
         Outcome::Refused(_) => plain(500, "the actor refused the request", &[]),
         Outcome::Failed(_) => plain(500, "the actor failed", &[]),
-        Outcome::Dropped(_) => plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)]),
+        Outcome::Stopped | Outcome::Dropped(_) => plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)]),
     }
 }
 
