@@ -10,7 +10,15 @@ Starting the demo; its history is kept in ./theater-data. Once it is ready, try 
     curl http://127.0.0.1:8080/
     $theater events counter --follow
 
-Ctrl-C suspends it; make run again goes on where it was.
+    curl http://127.0.0.1:8082/accounts -d '{"name": "alice"}'
+    curl http://127.0.0.1:8082/accounts -d '{"name": "bob"}'
+    curl http://127.0.0.1:8082/accounts/alice/deposit -d '{"cents": 10000}'
+    curl http://127.0.0.1:8082/transfers -d '{"from": "alice", "to": "bob", "cents": 2500}'
+    curl -X POST http://127.0.0.1:8082/accounts/bob/crash
+    curl http://127.0.0.1:8082/
+    $theater tree
+
+README.md says what to look at. Ctrl-C suspends it; make run again goes on where it was.
 
 TXT
-exec "$theater" run manifests/counter.toml
+exec "$theater" run manifests/counter.toml manifests/ledger.toml

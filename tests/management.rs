@@ -371,7 +371,7 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
     while !stage.log().contains("does not read") {
-        assert!(begun.elapsed() < Duration::from_secs(40), "it is never dropped");
+        assert!(begun.elapsed() < Duration::from_secs(20), "its patience of 10 s is long over");
         let asked = Instant::now();
         other.request(&quick, &json!({ "add": 1 })).expect("an answer");
         assert_eq!(http.op(&json!("count")).status, 200);

@@ -109,6 +109,8 @@ struct Node {
     restarts: VecDeque<u64>,
     /// The backoff before its restart has not passed.
     backing_off: bool,
+    /// It was told to fail because of its children, and has not said so yet: nothing below it starts meanwhile.
+    failing: bool,
 }
 
 /// Siblings that restart together, oldest first.
@@ -179,6 +181,7 @@ impl Tree {
             was_up,
             restarts: VecDeque::new(),
             backing_off: false,
+            failing: false,
         };
         self.nodes.insert(id, node);
         if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(&parent)) {
@@ -269,7 +272,7 @@ impl Tree {
     fn failed(&mut self, now: u64, id: ActorId, by_init: bool) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let goal_was_to_run = node.goal == Goal::Run;
-        node.phase = Phase::Down;
+        (node.phase, node.failing) = (Phase::Down, false);
         for group in self.groups.iter_mut().filter(|group| group.members.front() == Some(&id)) {
             group.first_is_starting = false;
         }
@@ -277,7 +280,7 @@ impl Tree {
         let policy = node.supervision.restart;
         if !goal_was_to_run {
             self.settle(id);
-        } else if policy == RestartPolicy::Temporary || (by_init && !node.was_up) {
+        } else if policy == RestartPolicy::Temporary || (by_init && !node.was_up) || self.parent_is_failing(id) {
             self.give_up(id);
         } else {
             self.restart_by_policy(now, id);
@@ -314,11 +317,17 @@ impl Tree {
     fn fail_parent(&mut self, parent: ActorId) {
         let node = self.nodes.get_mut(&parent).expect("a parent outlives its children");
         // Its thread reports a failure of its own, and its own supervisor's policy follows.
-        if matches!(node.phase, Phase::Starting | Phase::Up) {
+        if matches!(node.phase, Phase::Starting | Phase::Up) && !node.failing {
             node.restarts.clear();
+            node.failing = true;
             let (kind, by) = (OrderKind::Fail, StoppedBy::Supervisor);
             self.actions.push(Action::Order { id: parent, kind, by, cause: None });
         }
+    }
+
+    fn parent_is_failing(&self, id: ActorId) -> bool {
+        let parent = self.nodes[&id].parent.and_then(|parent| self.nodes.get(&parent));
+        parent.is_some_and(|parent| parent.failing)
     }
 
     fn restart_group(&mut self, id: ActorId, parent: Option<ActorId>, strategy: Strategy, count: usize) {
@@ -406,7 +415,8 @@ impl Tree {
         self.groups.retain(|group| !group.members.is_empty());
         for at in 0..self.groups.len() {
             let group = &self.groups[at];
-            if group.first_is_starting || !group.members.iter().all(|member| self.is_ready(*member)) {
+            let held = group.first_is_starting || self.parent_is_failing(group.members[0]);
+            if held || !group.members.iter().all(|member| self.is_ready(*member)) {
                 continue;
             }
             let first = group.members[0];
@@ -439,6 +449,8 @@ impl Tree {
     fn set_phase(&mut self, id: ActorId, phase: Phase) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.phase = phase;
+            // Whatever it was told, it has ended now: it fails no more.
+            node.failing = node.failing && !matches!(phase, Phase::Down | Phase::Ending | Phase::Dead);
         }
     }
 }
@@ -447,5 +459,7 @@ fn supervision_within(node: &Node) -> u128 {
     node.supervision.within.as_millis()
 }
 
+#[cfg(test)]
+mod otp;
 #[cfg(test)]
 mod tests;

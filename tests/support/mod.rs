@@ -49,7 +49,13 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a directory") }
+        let stage = Self { dir: tempfile::tempdir().expect("a directory") };
+        // All stages share the code compiled from the components: to compile them is most of what a test would take.
+        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        std::fs::create_dir_all(&shared).expect("a directory");
+        std::fs::create_dir(stage.data_dir()).expect("a directory");
+        std::os::unix::fs::symlink(shared, stage.data_dir().join("compiled")).expect("a link");
+        stage
     }
 
     pub fn path(&self) -> &Path {

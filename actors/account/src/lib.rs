@@ -64,7 +64,7 @@ mod tests {
         let mut account = Account::init(None, "id").unwrap();
         ask(&mut account, r#"{"open":{"owner":"alice"}}"#).unwrap();
         let overdraft = ask(&mut account, r#"{"withdraw":{"cents":1}}"#);
-        assert_eq!(overdraft, Err("refused: 1 cents are more than the balance of 0".into()));
+        assert_eq!(overdraft, Err("declined: 1 cents are more than the balance of 0".into()));
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Account {
         Ok(Reply::Status(self.status().clone()))
     }
 
+    /// Where the money is.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
     fn status(&self) -> &Status {
         &self.books.status
     }
@@ -86,7 +91,11 @@ impl Account {
             }
             None if transfer.number <= *sent => return Ok(()),
             None if transfer.number > sent + 1 => {
-                return Err(Refusal::new(format!("the next transfer has number {}, not {}", sent + 1, transfer.number)));
+                return Err(Refusal::new(format!(
+                    "the next transfer has number {}, not {}",
+                    sent + 1,
+                    transfer.number
+                )));
             }
             None => {}
         }

@@ -123,7 +123,7 @@ pub fn total(accounts: &BTreeMap<String, Books>) -> u128 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(String);
 
-const MARK: &str = "refused: ";
+const MARK: &str = "declined: ";
 
 impl Refusal {
     pub fn new(why: impl Into<String>) -> Self {

@@ -15,29 +15,31 @@
 //! is 202: it is kept, and tried again at each request until it is.
 
 mod accounts;
-mod books;
 mod http;
+mod ledger;
 #[cfg(test)]
 mod tests;
 
-use books::Books;
+use ledger::Ledger;
 use theater_actor::{Actor, ChildEvent, ChildHandler, HttpHandler, HttpRequest, HttpResponse};
 
-impl Actor for Books {
+impl Actor for Ledger {
     fn init(state: Option<Self>, _id: &str) -> Result<Self, String> {
         Ok(state.unwrap_or_default())
     }
 }
 
-impl HttpHandler for Books {
+impl HttpHandler for Ledger {
     fn handle(&mut self, request: HttpRequest) -> Result<HttpResponse, String> {
-        http::answer(self, &accounts::Children, &request)
+        Ok(http::answer(self, &accounts::Children, &request))
     }
 }
 
-impl ChildHandler for Books {
+impl ChildHandler for Ledger {
     fn handle_child_event(&mut self, event: ChildEvent) -> Result<(), String> {
         self.hear(&accounts::Children, &event);
         Ok(())
     }
 }
+
+theater_actor::export!(Ledger: http, children);

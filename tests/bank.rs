@@ -1,0 +1,347 @@
+//! The demo bank, as it is shipped: a ledger over HTTP with an actor for each account, and money that is conserved
+//! whatever fails.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use support::{Http, Stage, Theater, component, data_of, eventually, verifies_and_replays};
+
+/// The bank's own manifests, with any free port and the components where they were built.
+fn manifests(stage: &Stage) -> PathBuf {
+    let built = component("ledger");
+    let dist = built.parent().expect("a directory").display().to_string();
+    let copy = |name: &str| {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name);
+        let text = std::fs::read_to_string(shipped).expect("a manifest");
+        assert!(text.contains("../actors/dist"), "{name}");
+        stage.file(name, text.replace("../actors/dist", &dist).replace("port = 8082", "port = 0"))
+    };
+    copy("account.toml");
+    copy("ledger.toml")
+}
+
+fn open_bank(stage: &Stage) -> Theater {
+    stage.run(&[&manifests(stage)])
+}
+
+/// A customer at the counter.
+struct Customer(Http);
+
+impl Customer {
+    fn of(bank: &Theater) -> Self {
+        Self(Http::connect(bank.http("ledger")))
+    }
+
+    fn post(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.0.ask("POST", path, Some(&body.to_string()));
+        (answer.status, answer.json())
+    }
+
+    fn get(&mut self, path: &str) -> (u16, Value) {
+        let answer = self.0.ask("GET", path, None);
+        (answer.status, answer.json())
+    }
+
+    /// Opens an account with so much in it.
+    fn open(&mut self, name: &str, cents: u64) {
+        assert_eq!(self.post("/accounts", &json!({ "name": name })).0, 201);
+        if cents > 0 {
+            let deposited = self.post(&format!("/accounts/{name}/deposit"), &json!({ "cents": cents }));
+            assert_eq!(deposited, (200, json!({ "account": name, "balance": cents })));
+        }
+    }
+
+    fn transfer(&mut self, from: &str, to: &str, cents: u64) -> (u16, Value) {
+        self.post("/transfers", &json!({ "from": from, "to": to, "cents": cents }))
+    }
+
+    fn balance(&mut self, name: &str) -> u64 {
+        let (status, answer) = self.get(&format!("/accounts/{name}"));
+        assert_eq!(status, 200, "{answer}");
+        answer["balance"].as_u64().expect("cents")
+    }
+
+    fn overview(&mut self) -> Value {
+        let (status, overview) = self.get("/");
+        assert_eq!(status, 200, "{overview}");
+        overview
+    }
+
+    fn crash(&mut self, name: &str) {
+        let (status, answer) = self.post(&format!("/accounts/{name}/crash"), &json!({}));
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer["crashed"].as_str().expect("a reason").contains("failed: trap"), "{answer}");
+    }
+}
+
+/// The ids of the accounts, in the order in which they were opened.
+fn accounts(bank: &Theater) -> Vec<String> {
+    let listed = bank.json(&["list"]);
+    let accounts = listed.as_array().expect("actors").iter().filter(|actor| actor["name"] == "account");
+    accounts.map(|actor| actor["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// The chains of the ledger and of every account verify, and execute again to the same end.
+fn everything_verifies_and_replays(stage: &Stage, bank: &Theater) {
+    let mut actors = accounts(bank);
+    actors.push(bank.id("ledger"));
+    let chains: Vec<PathBuf> = actors.iter().map(|actor| bank.export(stage, actor)).collect();
+    chains.iter().for_each(|chain| _ = verifies_and_replays(chain));
+}
+
+#[test]
+fn accounts_are_opened_and_money_goes_in_out_and_from_one_to_another() {
+    let stage = Stage::new();
+    let bank = open_bank(&stage);
+    let mut customer = Customer::of(&bank);
+    customer.open("alice", 10_000);
+    customer.open("bob", 0);
+    assert_eq!(accounts(&bank).len(), 2, "an actor for each");
+
+    let transferred = json!({ "from": "alice", "number": 1, "to": "bob", "cents": 2_500 });
+    assert_eq!(customer.transfer("alice", "bob", 2_500), (201, transferred));
+    assert_eq!((customer.balance("alice"), customer.balance("bob")), (7_500, 2_500));
+    let withdrawn = customer.post("/accounts/bob/withdraw", &json!({ "cents": 500 }));
+    assert_eq!(withdrawn, (200, json!({ "account": "bob", "balance": 2_000 })));
+
+    let (_, statement) = customer.get("/accounts/bob/statement");
+    let received = json!({ "movement": "received", "number": 1, "from": "alice", "cents": 2_500, "balance": 2_500 });
+    let withdrawal = json!({ "movement": "withdrawal", "cents": 500, "balance": 2_000 });
+    assert_eq!(statement["entries"], json!([received, withdrawal]));
+    let accounts = json!({ "alice": { "balance": 7_500, "restarts": 0 }, "bob": { "balance": 2_000, "restarts": 0 } });
+    let overview = json!({ "accounts": accounts, "total": 9_500, "unfinished": [], "notices": [] });
+    assert_eq!(customer.overview(), overview);
+    everything_verifies_and_replays(&stage, &bank);
+}
+
+#[test]
+fn what_is_not_possible_is_refused_with_a_status_and_a_reason() {
+    let stage = Stage::new();
+    let bank = open_bank(&stage);
+    let mut customer = Customer::of(&bank);
+    customer.open("alice", 100);
+    customer.open("rich", u64::MAX);
+    let overdraft = json!({ "error": "101 cents are more than the balance of 100" });
+    assert_eq!(customer.transfer("alice", "rich", 101), (409, overdraft));
+    assert_eq!(customer.transfer("alice", "rich", 1).0, 409, "it has no room for one cent more");
+    assert_eq!(customer.transfer("alice", "nobody", 1), (404, json!({ "error": "there is no account \"nobody\"" })));
+    assert_eq!(customer.transfer("alice", "alice", 1).0, 400);
+    assert_eq!(customer.post("/accounts", &json!({ "name": "alice" })).0, 409);
+    assert_eq!(customer.post("/accounts", &json!({ "name": "a/b" })).0, 400);
+    assert_eq!(customer.post("/accounts/alice/deposit", &json!({ "cents": 1.5 })).0, 400);
+    assert_eq!(customer.post("/accounts/nobody/crash", &json!({})).0, 404);
+    assert_eq!(customer.get("/accounts/nobody").0, 404);
+    let wrong = customer.0.ask("PUT", "/transfers", None);
+    assert_eq!(wrong.status, 405);
+    assert!(wrong.head.to_lowercase().contains("allow: post\r\n"), "{}", wrong.head);
+    assert_eq!((customer.balance("alice"), customer.balance("rich")), (100, u64::MAX));
+}
+
+#[test]
+fn an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so() {
+    let stage = Stage::new();
+    let bank = open_bank(&stage);
+    let mut customer = Customer::of(&bank);
+    customer.open("alice", 100);
+    customer.open("bob", 0);
+    customer.crash("alice");
+    // The request waits for the restart, like the one that a transfer begins with.
+    assert_eq!(customer.transfer("alice", "bob", 30).0, 201);
+    let overview = eventually("the ledger tells of the restart", || {
+        let overview = customer.overview();
+        (overview["notices"].as_array().is_some_and(|notices| notices.len() == 2)).then_some(overview)
+    });
+    let notices = overview["notices"].as_array().expect("notices");
+    assert_eq!((&notices[0]["account"], &notices[0]["event"]), (&json!("alice"), &json!("failed")));
+    assert!(notices[0]["why"].as_str().expect("a reason").starts_with("trap"), "{overview}");
+    assert_eq!(notices[1], json!({ "account": "alice", "event": "restarted" }));
+    assert_eq!(overview["accounts"]["alice"], json!({ "balance": 70, "restarts": 1 }));
+    let log = stage.log();
+    assert!(log.contains("account alice: failed: trap") && log.contains("account alice: restarted"), "{log}");
+
+    let alice = &accounts(&bank)[0];
+    assert_eq!(bank.json(&["status", alice])["incarnation"], 2);
+    everything_verifies_and_replays(&stage, &bank);
+}
+
+#[test]
+fn a_transfer_to_an_account_that_is_down_leaves_the_money_where_it_is() {
+    let stage = Stage::new();
+    let bank = open_bank(&stage);
+    let mut customer = Customer::of(&bank);
+    customer.open("alice", 100);
+    customer.open("bob", 5);
+    let bob = accounts(&bank)[1].clone();
+    bank.say(&["stop", &bob]);
+    let (status, answer) = customer.transfer("alice", "bob", 30);
+    assert_eq!(status, 503, "{answer}");
+    let overview = customer.overview();
+    assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(105), &json!([])));
+    assert_eq!(overview["accounts"]["bob"]["balance"], 5, "as its books say: {overview}");
+    assert!(overview["accounts"]["bob"]["unavailable"].is_string(), "{overview}");
+    bank.say(&["restart", &bob]);
+    assert_eq!(customer.transfer("alice", "bob", 30).0, 201);
+    assert_eq!((customer.balance("alice"), customer.balance("bob")), (70, 35));
+}
+
+#[test]
+fn money_that_a_message_has_put_aside_arrives_where_it_was_sent() {
+    let stage = Stage::new();
+    let bank = open_bank(&stage);
+    let mut customer = Customer::of(&bank);
+    customer.open("alice", 100);
+    customer.open("bob", 0);
+    // As a ledger leaves it that was interrupted behind its first step.
+    let send = json!({ "send": { "number": 1, "to": "bob", "cents": 30 } });
+    let status = bank.request(&accounts(&bank)[0], &send).expect("it does");
+    assert_eq!((&status["balance"], &status["open"]["cents"]), (&json!(70), &json!(30)));
+    let overview = customer.overview();
+    assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(100), &json!([])));
+    assert_eq!((customer.balance("alice"), customer.balance("bob")), (70, 30));
+}
+
+#[test]
+fn a_restart_of_the_runtime_keeps_every_balance() {
+    let stage = Stage::new();
+    let manifest = manifests(&stage);
+    let bank = stage.run(&[&manifest]);
+    let mut customer = Customer::of(&bank);
+    customer.open("alice", 10_000);
+    customer.open("bob", 0);
+    assert_eq!(customer.transfer("alice", "bob", 2_500).0, 201);
+    let before = customer.overview();
+    bank.shut_down();
+
+    let bank = stage.run(&[&manifest]);
+    let mut customer = Customer::of(&bank);
+    assert_eq!(customer.overview(), before);
+    assert_eq!(customer.transfer("bob", "alice", 500).0, 201);
+    customer.crash("bob");
+    assert_eq!((customer.balance("alice"), customer.balance("bob")), (8_000, 2_000));
+    everything_verifies_and_replays(&stage, &bank);
+}
+
+/// Pairs of accounts between which money goes back and forth while the runtime is killed.
+const PAIRS: [(&str, &str); 3] = [("a1", "a2"), ("b1", "b2"), ("c1", "c2")];
+const EACH: u64 = 1_000;
+
+/// Transfers single cents until the runtime is gone: how many were acknowledged.
+fn transfer_until_the_end(address: SocketAddr, (from, to): (&str, &str), all: &AtomicU64) -> u64 {
+    let mut http = Http::connect(address);
+    let order = json!({ "from": from, "to": to, "cents": 1 }).to_string();
+    let request = format!("POST /transfers HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{order}", order.len());
+    let mut acknowledged = 0;
+    while http.send_raw(request.as_bytes()).is_ok() {
+        let Some(answer) = http.receive() else { break };
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        acknowledged += 1;
+        all.fetch_add(1, Ordering::Relaxed);
+    }
+    acknowledged
+}
+
+/// Kills the runtime while there are transfers on every connection: how many were acknowledged, by pair.
+fn kill_amid_transfers(bank: Theater, after: u64) -> Vec<u64> {
+    let address = bank.http("ledger");
+    let all = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let work = PAIRS.map(|pair| {
+            scope.spawn({
+                let all = &all;
+                move || transfer_until_the_end(address, pair, all)
+            })
+        });
+        eventually("transfers are acknowledged", || (all.load(Ordering::Relaxed) >= after).then_some(()));
+        bank.kill();
+        work.into_iter().map(|work| work.join().expect("no panic")).collect()
+    })
+}
+
+#[test]
+fn killing_the_runtime_amid_transfers_conserves_all_money_and_every_acknowledged_transfer() {
+    let stage = Stage::new();
+    let manifest = manifests(&stage);
+    let mut bank = stage.run(&[&manifest]);
+    let mut customer = Customer::of(&bank);
+    for (from, to) in PAIRS {
+        customer.open(from, EACH);
+        customer.open(to, 0);
+    }
+    drop(customer);
+    let mut acknowledged = [0; PAIRS.len()];
+    let mut half_done = 0;
+    for round in 1..=6 {
+        let now = kill_amid_transfers(bank, 3 * round);
+        bank = stage.run(&[&manifest]);
+        half_done += accounts(&bank).iter().filter(|id| !bank.json(&["state", id])["state"]["open"].is_null()).count();
+        let mut customer = Customer::of(&bank);
+        let overview = customer.overview();
+        let total = EACH * PAIRS.len() as u64;
+        assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(total), &json!([])), "{overview}");
+        for (at, (from, to)) in PAIRS.into_iter().enumerate() {
+            acknowledged[at] += now[at];
+            let arrived = customer.balance(to);
+            assert_eq!(customer.balance(from) + arrived, EACH, "{overview}");
+            let unanswered = arrived.checked_sub(acknowledged[at]).expect("what was acknowledged has happened");
+            assert!(
+                unanswered <= 1,
+                "a transfer without an answer happened once or not at all, not {unanswered} times"
+            );
+            acknowledged[at] = arrived;
+        }
+    }
+    let interrupted = data_of(&bank.events("ledger"), "failed").len();
+    println!("6 kills interrupted the ledger in {interrupted} transitions, and left {half_done} transfers half done");
+    everything_verifies_and_replays(&stage, &bank);
+}
+
+/// Sets the flag when it is dropped.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money() {
+    let stage = Stage::new();
+    let bank = open_bank(&stage);
+    let mut customer = Customer::of(&bank);
+    for (from, to) in PAIRS {
+        customer.open(from, EACH);
+        customer.open(to, EACH);
+    }
+    let (ids, address, over) = (accounts(&bank), bank.http("ledger"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // Also where something below panics: else the transfers, and this test, would go on for ever.
+        let _over = AtTheEnd(&over);
+        for (from, to) in PAIRS {
+            let over = &over;
+            scope.spawn(move || {
+                let mut customer = Customer(Http::connect(address));
+                while !over.load(Ordering::Relaxed) {
+                    customer.transfer(from, to, 7);
+                    customer.transfer(to, from, 5);
+                }
+            });
+        }
+        for (from, to) in PAIRS {
+            let crashed = bank.refused(&["send", &ids[0], "\"crash\""]);
+            assert!(crashed.contains("failed: trap"), "{crashed}");
+            customer.post(&format!("/accounts/{from}/crash"), &json!({}));
+            bank.say(&["restart", "ledger"]);
+            bank.say(&["restart", &ids[1]]);
+            customer.post(&format!("/accounts/{to}/crash"), &json!({}));
+            assert_eq!(customer.overview()["total"], EACH * 6);
+        }
+    });
+    let overview = customer.overview();
+    assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(EACH * 6), &json!([])), "{overview}");
+    everything_verifies_and_replays(&stage, &bank);
+}

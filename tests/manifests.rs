@@ -1,0 +1,187 @@
+//! A mistake in a manifest is named by file, line and key, with a remedy, in the same words wherever it is met.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::json;
+use support::{Management, Stage, component, text, theater};
+
+/// What `check`, `run` and StartActor say of a manifest, which must be the same.
+fn refusal(stage: &Stage, management: &mut Management, manifest: &Path) -> String {
+    let path = manifest.to_str().expect("a path");
+    let checked = theater(&["check", path], None);
+    assert_eq!(checked.status.code(), Some(1), "{path} is accepted by check");
+    let by_check = text(&checked.stderr).trim().trim_start_matches("theater: ").to_owned();
+    let by_start = management.error(&json!({ "StartActor": { "manifest": path } }));
+    assert_eq!(by_start, by_check, "StartActor and check say the same");
+    let elsewhere = stage.path().join("elsewhere");
+    let data = elsewhere.to_str().expect("a path");
+    let run = theater(&["run", path, "--listen", "127.0.0.1:0", "--data-dir", data], None);
+    assert_eq!(run.status.code(), Some(1), "{path} is accepted by run");
+    assert!(text(&run.stderr).contains(&by_check), "run says {:?}, check {by_check:?}", text(&run.stderr));
+    by_check
+}
+
+#[test]
+fn each_mistake_is_named_by_file_line_and_key_with_a_remedy() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    let mut management = Management::connect(running.management());
+    for (name, more, line, expected) in [
+        ("typo", "reuze = 2", ":3", "unknown key \"reuze\"; did you mean \"reuse\"?"),
+        ("stranger", "colour = \"red\"", ":3", "unknown key \"colour\"; the keys here are: name, version"),
+        ("type", "reuse = \"often\"", ":3", "\"reuse\": invalid type: string \"often\""),
+        ("range", "reuse = 0", ":3", "from 1 to 1000"),
+        ("policy", "restart = \"always\"", ":3", "expected one of `temporary`, `transient`, `permanent`"),
+        ("strategy", "strategy = \"all\"", ":3", "one-for-all"),
+        ("backoff", "restart_backoff_ms = -1", ":3", "restart_backoff_ms"),
+        ("limit", "[limits]\nmemory_bites = 1", ":4", "did you mean \"memory_bytes\"?"),
+        ("ceiling", "[limits]\nmemory_bytes = 10000000000", ":4", "at most 1073741824"),
+        ("fraction", "[limits]\nstate_bytes = 1.5", ":4", "\"state_bytes\" of [limits] is a whole number"),
+        ("misplaced", "memory_bytes = 1", ":3", "belongs under [limits]"),
+        ("limits-value", "limits = 3", ":3", "[limits]"),
+        (
+            "handler",
+            "[[handlers]]\ntype = \"http-sever\"",
+            ":3",
+            "did you mean \"http-server\"? the handlers are: runtime",
+        ),
+        ("unheard", "[[handlers]]\ntype = \"teleport\"", ":3", "unknown handler \"teleport\"; the handlers are:"),
+        ("twice", "[[handlers]]\ntype = \"supervisor\"\n[[handlers]]\ntype = \"supervisor\"", ":5", "listed twice"),
+        ("typeless", "[[handlers]]\nconfig = { port = 0 }", ":3", "needs a \"type\""),
+        ("single", "[handlers]\ntype = \"supervisor\"", ":3", "[[handlers]]"),
+        (
+            "config",
+            "[[handlers]]\ntype = \"http-server\"\nconfig = { prot = 1 }",
+            ":5",
+            "unknown key \"prot\" of handler \"http-server\"; did you mean \"port\"?",
+        ),
+        ("no-port", "[[handlers]]\ntype = \"http-server\"", ":3", "port"),
+        (
+            "port",
+            "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 99999 }",
+            ":5",
+            "\"port\" of handler \"http-server\"",
+        ),
+        (
+            "port-type",
+            "[[handlers]]\ntype = \"http-server\"\n[handlers.config]\nport = \"http\"",
+            ":6",
+            "\"port\" of handler \"http-server\"",
+        ),
+        ("config-type", "[[handlers]]\ntype = \"http-server\"\nconfig = 3", ":5", "not a table"),
+        ("state-file", "init_state = \"nowhere.json\"", ":3", "\"init_state\": neither JSON nor the path of a file"),
+        ("state-twice", "init_state = \"1\"\ninit_data = \"2\"", ":4", "older name of \"init_state\""),
+        ("state-large", "init_state = \"[1,2,3,4,5]\"\n[limits]\nstate_bytes = 5", "", "state_bytes is 5"),
+        ("unfinished", "reuse = ", ":3", ""),
+        ("doubled", "reuse = 1\nreuse = 2", ":4", "reuse"),
+        ("quote", "description = \"open", ":3", ""),
+    ] {
+        let manifest = stage.manifest(name, "probe", more);
+        let why = refusal(&stage, &mut management, &manifest);
+        let start = format!("{}{line}: ", manifest.display());
+        assert!(why.starts_with(&start) && why.contains(expected), "{name}: {why}");
+        assert!(why.len() < 800, "{name}: {why}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_none_is_named() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    let mut management = Management::connect(running.management());
+    let large = format!("name = \"x\" # {}", "x".repeat(2 << 20));
+    let wasm = component("probe");
+    for (manifest, expected) in [
+        (stage.path().join("nowhere.toml"), "cannot read the manifest: No such file"),
+        (stage.path().to_owned(), "not a regular file"),
+        (stage.file("empty.toml", ""), "the key \"name\" is missing"),
+        (stage.file("nameless.toml", "component_path = \"x\""), "the key \"name\" is missing: the actor's name"),
+        (stage.file("bodiless.toml", "name = \"x\""), "the key \"component_path\" is missing"),
+        (stage.file("blank.toml", "name = \" \"\ncomponent_path = \"x\""), "\"name\" is empty"),
+        (stage.file("long.toml", format!("name = \"{}\"\ncomponent_path = \"x\"", "n".repeat(129))), "the most is 128"),
+        (stage.file("bell.toml", "name = \"a\\u0007\"\ncomponent_path = \"x\""), "control character"),
+        (stage.file("latin.toml", b"name = \"\xe9\""), "not UTF-8"),
+        (stage.file("large.toml", large), "larger than 1048576 bytes"),
+        (stage.file("absent.toml", "name = \"x\"\ncomponent_path = \"x.wasm\""), "is the component built?"),
+        (stage.file("number.toml", "name = 3\ncomponent_path = \"x.wasm\""), "\"name\": invalid type"),
+        (wasm, ""),
+        ("/dev/zero".into(), "not a regular file"),
+    ] {
+        let why = refusal(&stage, &mut management, &manifest);
+        assert!(why.contains(manifest.to_str().expect("a path")) && why.contains(expected), "{why}");
+        assert!(why.len() < 800, "{}: {why}", manifest.display());
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_manifest_and_a_remedy() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let http = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {port} }}\n");
+    let manifest = stage.manifest("latecomer", "counter", &http);
+    let by_start = running.start(&manifest).expect_err("the port is taken");
+    let other = Stage::new();
+    let by_run = other.run_with(&[&manifest], &[]).err().expect("the port is taken");
+    for why in [&by_start, &by_run] {
+        assert!(why.contains(&format!("127.0.0.1:{port}")), "{why}");
+        assert!(why.contains("another port (0 takes any free one)"), "{why}");
+        assert!(why.contains("latecomer"), "which of many manifests it is: {why}");
+    }
+    assert_eq!(running.status("latecomer"), "failed");
+    drop(taken);
+    running.say(&["restart", "latecomer"]);
+    assert_eq!(running.status("latecomer"), "running");
+}
+
+#[test]
+fn a_host_that_is_none_of_ours_is_named() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    for host in ["no.such.host.invalid", "192.0.2.1", "", "::1::"] {
+        let http = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ host = {host:?}, port = 0 }}\n");
+        let why = running.start(&stage.manifest("nowhere", "counter", &http)).expect_err("it cannot listen there");
+        assert!(why.contains("http-server cannot listen on") && why.contains(host), "{host:?}: {why}");
+    }
+}
+
+#[test]
+fn two_manifests_of_one_name_are_refused_at_a_run() {
+    let stage = Stage::new();
+    let (a, b) = (stage.manifest("same", "counter", ""), stage.file("b.toml", ""));
+    std::fs::copy(&a, &b).expect("a copy");
+    let why = stage.run_with(&[&a, &b], &[]).err().expect("one name, two actors");
+    assert!(why.contains("\"same\""), "{why}");
+}
+
+#[test]
+fn an_older_manifest_is_accepted_with_a_warning() {
+    let stage = Stage::new();
+    let more = "version = \"0.1.0\"\ndescription = \"old\"\ninit_data = \"{}\"\n[interface]\nimplements = [\"a\", \"b\"]\n\
+                requires = []\n[logging]\nchain_events = true\n[event_server]\nport = 3030\n[[handlers]]\n\
+                type = \"message-server\"\nconfig = { port = 8091 }\n[[handlers]]\ntype = \"runtime\"\nconfig = {}\n";
+    let manifest = stage.manifest("old", "probe", more);
+    let checked = theater(&["check", manifest.to_str().expect("a path")], None);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let warnings = text(&checked.stderr);
+    assert!(warnings.contains("[logging]") && warnings.contains("[event_server]"), "{warnings}");
+    let running = stage.run(&[&manifest]);
+    assert_eq!(running.request("old", &json!("count")), Ok(json!(1)));
+    assert!(stage.log().contains("[event_server]"), "{}", stage.log());
+}
+
+#[test]
+fn paths_are_relative_to_the_manifest_and_not_to_the_working_directory() {
+    let stage = Stage::new();
+    std::fs::create_dir_all(stage.path().join("sub/wasm")).expect("a directory");
+    let to = stage.path().join("sub/wasm/c.wasm");
+    std::fs::copy(component("probe"), to).expect("a copy");
+    stage.file("sub/state.json", "{\"count\": 7}");
+    let text = "name = \"c\"\ncomponent_path = \"wasm/c.wasm\"\ninit_state = \"state.json\"\n";
+    stage.file("sub/c.toml", text);
+    let running = stage.run(&[Path::new("sub/c.toml")]);
+    assert_eq!(running.request("c", &json!("count")), Ok(json!(8)));
+}

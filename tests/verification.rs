@@ -1,0 +1,303 @@
+//! A chain file proves itself: both verifiers say the same of honest and of tampered ones, and replay names the first
+//! difference.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Http, Stage, component, replay, text, theater, verifies_and_replays, verify};
+
+/// Runs a script of tests/vectors; `None` where there is no Python.
+fn python(script: &str, args: &[&Path]) -> Option<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(script);
+    match Command::new("python3").arg(&script).args(args).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}: {}", script.display(), text(&output.stderr));
+            Some(text(&output.stdout))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("skipped: there is no python3");
+            None
+        }
+        Err(error) => panic!("python3: {error}"),
+    }
+}
+
+/// What `docs/verify_chain.py` says of each file in a directory: whether it verifies, and in which words.
+fn by_python(dir: &Path) -> Option<BTreeMap<String, (bool, String)>> {
+    let said = python("verify_all.py", &[dir])?;
+    let row = |line: &str| {
+        let mut words = line.splitn(3, '\t').map(str::to_owned);
+        let mut next = || words.next().expect("three words");
+        (next(), (next() == "0", next()))
+    };
+    Some(said.split('\n').filter(|line| line.matches('\t').count() >= 2).map(row).collect())
+}
+
+/// What `theater verify` says of each file in a directory.
+fn by_theater(dir: &Path) -> BTreeMap<String, (bool, String)> {
+    let files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .expect("a directory")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "chain"))
+        .collect();
+    let one = |path: &PathBuf| {
+        let output = theater(&["verify", path.to_str().expect("a path")], None);
+        let code = output.status.code();
+        assert!(code == Some(0) || code == Some(1), "{}: {:?}", path.display(), output.status);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(!said.contains("panicked") && said.len() < 2_000, "{}: {said}", path.display());
+        (path.file_name().expect("a name").to_str().expect("text").to_owned(), (code == Some(0), said))
+    };
+    // Starting a process takes longer than to verify.
+    let halves: Vec<_> = files.chunks(files.len().div_ceil(2)).collect();
+    std::thread::scope(|scope| {
+        let halves: Vec<_> =
+            halves.iter().map(|half| scope.spawn(move || half.iter().map(one).collect::<Vec<_>>())).collect();
+        halves.into_iter().flat_map(|half| half.join().expect("verified")).collect()
+    })
+}
+
+/// Every variant of an honest chain is refused, by both.
+fn every_tampering_shows(honest: &Path) {
+    let stage = Stage::new();
+    let dir = stage.path().join("tampered");
+    let Some(_) = python("tamper.py", &[honest, &dir]) else { return };
+    let Some(python) = by_python(&dir) else { return };
+    let theater = by_theater(&dir);
+    assert!(theater.len() > 100, "{} variants", theater.len());
+    let unseen = |said: &BTreeMap<String, (bool, String)>| -> Vec<String> {
+        said.iter().filter(|(_, (verifies, _))| *verifies).map(|(name, _)| name.clone()).collect()
+    };
+    let (by_theater, by_python) = (unseen(&theater), unseen(&python));
+    assert!(
+        by_theater.is_empty() && by_python.is_empty(),
+        "accepted by theater: {by_theater:?}; by Python: {by_python:?}"
+    );
+    assert!(theater.keys().eq(python.keys()), "both looked at the same files");
+}
+
+fn vector(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
+}
+
+#[test]
+fn both_verifiers_accept_the_honest_vectors() {
+    let dir = vector("");
+    let theater = by_theater(&dir);
+    assert!(theater.len() >= 4 && theater.values().all(|(verifies, _)| *verifies), "{theater:?}");
+    if let Some(python) = by_python(&dir) {
+        assert!(python.keys().eq(theater.keys()) && python.values().all(|(verifies, _)| *verifies), "{python:?}");
+    }
+}
+
+#[test]
+fn every_tampering_with_the_shortest_chain_shows() {
+    every_tampering_shows(&vector("one.chain"));
+}
+
+#[test]
+fn every_tampering_with_a_chain_without_attachments_shows() {
+    every_tampering_shows(&vector("bare.chain"));
+}
+
+#[test]
+fn every_tampering_with_a_chain_with_attachments_shows() {
+    every_tampering_shows(&vector("counter.chain"));
+}
+
+/// A chain of two incarnations, a large state, a refusal and a failure, as the runtime exports it.
+fn exported(more: &[&str]) -> (Stage, PathBuf) {
+    let stage = Stage::new();
+    let manifest = stage.http_manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    let mut http = Http::connect(running.http("probe"));
+    for command in
+        [json!("count"), json!({ "op": "refuse", "message": "no" }), json!({ "op": "state-bytes", "n": 5000 })]
+    {
+        http.op(&command);
+    }
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    Http::connect(running.http("probe")).op(&json!("count"));
+    Http::connect(running.http("probe")).op(&json!("trap"));
+    running.until("probe", "failed");
+    let file = stage.path().join("probe.chain");
+    running.say(&[&["export", "probe", "-o", file.to_str().expect("a path")], more].concat());
+    (stage, file)
+}
+
+#[test]
+fn every_tampering_with_an_exported_chain_shows() {
+    let (_stage, chain) = exported(&["--no-component"]);
+    verify(&chain).expect("it is honest");
+    every_tampering_shows(&chain);
+}
+
+#[test]
+fn both_verifiers_accept_an_exported_chain_and_it_replays() {
+    let (stage, chain) = exported(&[]);
+    verifies_and_replays(&chain);
+    if let Some(python) = by_python(stage.path()) {
+        assert!(python["probe.chain"].0, "{}", python["probe.chain"].1);
+    }
+}
+
+#[test]
+fn no_byte_of_a_chain_can_be_changed() {
+    for name in ["one.chain", "bare.chain"] {
+        let honest = std::fs::read(vector(name)).expect("a chain");
+        for at in 0..honest.len() {
+            for bit in [0, 5] {
+                let mut changed = honest.clone();
+                changed[at] ^= 1 << bit;
+                let verified = theater::UnverifiedChain::read(&changed[..]).and_then(theater::UnverifiedChain::verify);
+                assert!(verified.is_err(), "{name}: bit {bit} of byte {at} can be flipped");
+            }
+        }
+        for cut in 0..honest.len() {
+            let verified = theater::UnverifiedChain::read(&honest[..cut]).and_then(theater::UnverifiedChain::verify);
+            assert!(verified.is_err(), "{name}: it can be cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_the_event() {
+    let stage = Stage::new();
+    let honest = std::fs::read_to_string(vector("bare.chain")).expect("a chain");
+    let lines: Vec<&str> = honest.lines().collect();
+    let first = lines.iter().position(|line| line.starts_with("{\"sequence\":0,")).expect("an event");
+    let said = |name: &str, lines: &[&str]| {
+        let file = stage.file(&format!("{name}.chain"), format!("{}\n", lines.join("\n")));
+        verify(&file).expect_err(name)
+    };
+    let mut dropped = lines.clone();
+    dropped.remove(first + 2);
+    let why = said("dropped", &dropped);
+    assert!(why.contains("event 2") || why.contains("event 3"), "{why}");
+    let mut doubled = lines.clone();
+    doubled.insert(first + 2, lines[first + 2]);
+    let why = said("doubled", &doubled);
+    assert!(why.contains("event 2") || why.contains("event 3"), "{why}");
+    let mut swapped = lines.clone();
+    swapped.swap(first + 1, first + 2);
+    let why = said("swapped", &swapped);
+    assert!(why.contains("event 1") || why.contains("event 2"), "{why}");
+    for (key, from, to) in [("timestamp", "}", "0}"), ("event_type", "\"event_type\":\"", "\"event_type\":\"x")] {
+        let altered = lines[first + 1].replacen(from, to, 1);
+        let mut changed = lines.clone();
+        changed[first + 1] = &altered;
+        let why = said(key, &changed);
+        assert!(why.contains("event 1"), "{key}: {why}");
+    }
+    let cut = stage.file("cut.chain", &honest[..honest.len() - 20]);
+    let why = verify(&cut).expect_err("it is cut");
+    assert!(why.contains("truncated"), "{why}");
+    let why = verify(Path::new("/nowhere.chain")).expect_err("it is not there");
+    assert!(why.contains("/nowhere.chain"), "{why}");
+}
+
+/// The counter's chain: two increments, and a message.
+fn counted() -> (Stage, PathBuf) {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    let mut http = Http::connect(running.http("counter"));
+    http.ask("GET", "/", None);
+    http.ask("POST", "/increment", None);
+    http.ask("POST", "/increment", None);
+    running.request("counter", &json!({ "add": 3 })).expect("an answer");
+    let chain = running.export(&stage, "counter");
+    (stage, chain)
+}
+
+fn diverged(why: &str) -> Value {
+    let line = why.lines().next().expect("a line");
+    serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {why}"))["diverged"].clone()
+}
+
+#[test]
+fn replay_with_another_component_names_the_first_difference() {
+    let (_stage, chain) = counted();
+    let variant = component("variant");
+    let why = replay(&chain, &["--component", variant.to_str().expect("a path")]).expect_err("it counts wrong");
+    let at = diverged(&why);
+    // 3 and 4 are the GET, on which both agree; 5 is the first increment's call.
+    assert_eq!(at["sequence"], 6, "{why}");
+    assert!(at["field"].as_str().is_some_and(|field| field.starts_with("data.")), "{why}");
+    let shown = format!("{}{}", at["recorded"], at["actual"]);
+    assert!(shown.contains('1') && shown.contains('2'), "{why}");
+    assert!(why.contains("event 6: data."), "for people, too: {why}");
+    let probe = component("probe");
+    let why = replay(&chain, &["--component", probe.to_str().expect("a path")]).expect_err("it is no counter");
+    assert!(diverged(&why)["sequence"].is_u64(), "{why}");
+}
+
+#[test]
+fn replay_with_a_component_that_cannot_is_an_error_that_says_so() {
+    let (stage, chain) = counted();
+    let empty = stage.wat("empty", "(component)");
+    let garbage = stage.file("garbage.wasm", "garbage");
+    for (component, expected) in [
+        (empty, "does not export"),
+        (garbage, "not a WebAssembly component"),
+        (stage.path().join("nowhere.wasm"), "nowhere.wasm"),
+    ] {
+        let why = replay(&chain, &["--component", component.to_str().expect("a path")]).expect_err("it cannot");
+        assert!(why.contains(expected), "{why}");
+    }
+}
+
+#[test]
+fn a_chain_without_its_component_replays_with_it_given() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    Http::connect(running.http("counter")).ask("POST", "/increment", None);
+    let chain = stage.path().join("bare.chain");
+    running.say(&["export", "counter", "--no-component", "-o", chain.to_str().expect("a path")]);
+    let why = replay(&chain, &[]).expect_err("the component is missing");
+    assert!(why.contains("--component"), "{why}");
+    let counter = component("counter");
+    let replayed = replay(&chain, &["--component", counter.to_str().expect("a path")]).expect("it replays");
+    assert_eq!(replayed["head"], verify(&chain).expect("it verifies")["head"]);
+}
+
+#[test]
+fn replay_until_an_event_shows_the_state_there() {
+    let (_stage, chain) = counted();
+    for (until, count) in
+        [(2, json!(0)), (4, json!(0)), (5, json!(0)), (6, json!(1)), (8, json!(2)), (10, json!(5)), (999, json!(5))]
+    {
+        let replayed = replay(&chain, &["--until", &until.to_string()]).expect("it replays");
+        assert_eq!(replayed["state"], json!({ "count": count }), "at event {until}");
+    }
+    assert_eq!(replay(&chain, &["--until", "0"]).expect("it replays")["state"], Value::Null);
+}
+
+#[test]
+fn a_consistently_forged_answer_shows_in_replay() {
+    // A forger who rehashes everything makes a chain that verifies. What the guest would have done does not change.
+    let (stage, chain) = counted();
+    let forged = stage.path().join("forged.chain");
+    let script = stage.file(
+        "forge.py",
+        format!(
+            "import sys, pathlib\nsys.dont_write_bytecode = True\nsys.path.insert(0, {:?})\nfrom tamper import Chain\n\
+             chain = Chain(pathlib.Path(sys.argv[1]).read_bytes())\nevent = chain.events[6]\n\
+             assert b'{{\"count\":1}}' in event['data']\n\
+             event['data'] = event['data'].replace(b'{{\"count\":1}}', b'{{\"count\":7}}')\nchain.seal(6)\n\
+             pathlib.Path(sys.argv[2]).write_bytes(chain.render())\n",
+            vector("").to_str().expect("a path")
+        ),
+    );
+    match Command::new("python3").args([&script, &chain, &forged]).output() {
+        Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
+        Err(_) => return println!("skipped: there is no python3"),
+    }
+    verify(&forged).expect("its hashes are consistent");
+    let at = diverged(&replay(&forged, &[]).expect_err("no counter says so"));
+    assert_eq!(at["sequence"], 6, "{at}");
+}
