@@ -508,21 +508,6 @@ fn a_component_that_cannot_run_is_refused_in_so_many_words() {
 }
 
 #[test]
-fn an_export_of_another_type_is_refused_before_the_actor_exists() {
-    let stage = Stage::new();
-    let running = stage.run(&[&stage.manifest("counter", "counter", "")]);
-    let text = r#"(component
-        (core module $m (func (export "init") (result i32) i32.const 7))
-        (core instance $i (instantiate $m))
-        (func $init (result u32) (canon lift (core func $i "init")))
-        (instance $actor (export "init" (func $init)))
-        (export "ntwk:theater/actor" (instance $actor)))"#;
-    let manifest = stage.manifest_at("mistyped", &stage.wat("mistyped", text), "");
-    let why = refusal(&stage, &running, &manifest);
-    assert!(why.contains("ntwk:theater/actor.init"), "{why}");
-}
-
-#[test]
 fn a_start_function_that_spins_or_traps_is_bounded_like_any_call() {
     let stage = Stage::new();
     let running = stage.run(&[&stage.manifest("counter", "counter", "")]);

@@ -85,16 +85,21 @@ impl Executor {
 
     /// Records the new state, which from here on is the state.
     fn accept(&mut self, function: &'static Function, state: Option<Vec<u8>>, result: Vec<u8>) -> Transition {
-        let (named, write) = if state.as_deref() == self.state.as_deref() {
+        let unchanged = state.as_deref() == self.state.as_deref();
+        let state = if unchanged { self.state.clone() } else { state.map(Arc::from) };
+        let (named, write) = if unchanged {
             (StateAfter::Unchanged, None)
         } else {
-            let named = StateAfter::Now(NamedState::of(state.as_deref()));
-            self.state = state.map(Arc::from);
-            (named, Some(StateWrite { state: self.state.clone(), keep: self.is_to_be_kept() }))
+            let keep = self.is_to_be_kept();
+            (StateAfter::Now(NamedState::of(state.as_deref())), Some(StateWrite { state: state.clone(), keep }))
         };
         let returned = Return { state: named, result: Encoded(result) };
         match self.guest.recorder().record(function.returned, returned.to_cbor(), write) {
-            Ok(closing) => Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing },
+            Ok(closing) => {
+                // Only what is recorded is the state.
+                self.state = state;
+                Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing }
+            }
             Err(interruption) => Transition::Interrupted(interruption),
         }
     }

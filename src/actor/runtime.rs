@@ -293,6 +293,8 @@ impl ActorRuntime {
             manifest_path: manifest.path().display().to_string(),
         };
         journal.enqueue(Record::Started(self.actor, row))?;
+        // Counted from here on, whether or not it comes up.
+        self.theater.registry.update(self.actor.id, |entry| entry.incarnation = beginning.incarnation);
         let recorder = executor.recorder();
         if beginning.interrupted {
             let detail = "the process ended while the guest ran".to_owned();
@@ -324,7 +326,6 @@ impl ActorRuntime {
     fn is_up(&mut self, beginning: &Beginning, closing: Option<Link>, reply: Option<SpawnReply>) {
         self.recovering = false;
         self.theater.registry.update(self.actor.id, |entry| {
-            entry.incarnation = beginning.incarnation;
             entry.since_ms = clock::unix_ms();
             // An order to stop may have come meanwhile; it stands.
             if matches!(entry.status, ActorStatus::Starting | ActorStatus::Restarting) {
@@ -397,7 +398,7 @@ impl ActorRuntime {
                 Down::Ordered { order, reply }
             }
             Interruption::Suspending => {
-                self.answer_now(reply, Outcome::Failed("the runtime is shutting down".into()));
+                self.answer_now(reply, Outcome::Stopped);
                 Down::Suspended
             }
             Interruption::JournalDown => Down::Unrecorded,

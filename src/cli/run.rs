@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     };
     let theater = TheaterRuntime::start(config).map_err(Failure::no)?;
     let server = TheaterServer::start(args.listen, theater.handle().clone()).map_err(Failure::no)?;
-    watch_signals(theater.handle().clone())?;
+    watch_signals(theater.handle().clone(), args.ephemeral)?;
     announce(&server, theater.handle());
     let ended = theater.wait();
     if let Err(error @ TheaterError::JournalFailed(_)) = &ended {
@@ -77,12 +77,16 @@ fn announce(server: &TheaterServer, theater: &TheaterHandle) {
 }
 
 /// The first SIGINT or SIGTERM ends in order, the second at once.
-fn watch_signals(theater: TheaterHandle) -> Done {
+fn watch_signals(theater: TheaterHandle, ephemeral: bool) -> Done {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::ended)?;
     let watcher = thread::spawn("signals", move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
                 eprintln!("theater: second signal: ending at once; the next start recovers");
+                if ephemeral {
+                    // Nobody will recover from this one, and nothing else will remove it.
+                    let _ = std::fs::remove_dir_all(theater.journal.dir());
+                }
                 std::process::exit(128 + signal);
             }
             log::info!("shutting down: actors are suspended and go on at the next start; a second signal ends at once");

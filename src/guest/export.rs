@@ -27,8 +27,8 @@ pub(crate) struct Returned {
 pub(crate) trait GuestExport: Send + Sync {
     fn function(&self) -> &'static Function;
 
-    /// Bytes its result may have.
-    fn result_limit(&self, limits: &Limits) -> u64;
+    /// Bytes its result may have, and the name of the limit that says so.
+    fn result_limit(&self, limits: &Limits) -> (&'static str, u64);
 
     /// Calls it. The outer error is a trap or an interruption, the inner one the guest's own.
     fn call(
@@ -78,17 +78,20 @@ impl<R: Lift + Cbor + 'static> AnswerShape for StateAnd<R> {
 /// An export with parameters `P` (a tuple) and an answer of shape `A`.
 pub(crate) struct Export<P, A> {
     function: &'static Function,
-    result_limit: fn(&Limits) -> u64,
+    result_limit: fn(&Limits) -> (&'static str, u64),
     types: PhantomData<fn(P) -> A>,
 }
 
 impl<P, A> Export<P, A> {
     /// An export whose result is a message, in size.
     pub(crate) const fn new(function: &'static Function) -> Self {
-        Self::with_result_limit(function, |limits| limits.message_bytes)
+        Self::with_result_limit(function, |limits| ("message_bytes", limits.message_bytes))
     }
 
-    pub(crate) const fn with_result_limit(function: &'static Function, result_limit: fn(&Limits) -> u64) -> Self {
+    pub(crate) const fn with_result_limit(
+        function: &'static Function,
+        result_limit: fn(&Limits) -> (&'static str, u64),
+    ) -> Self {
         Self { function, result_limit, types: PhantomData }
     }
 }
@@ -102,7 +105,7 @@ where
         self.function
     }
 
-    fn result_limit(&self, limits: &Limits) -> u64 {
+    fn result_limit(&self, limits: &Limits) -> (&'static str, u64) {
         (self.result_limit)(limits)
     }
 

@@ -115,7 +115,7 @@ impl Guest {
         store.set_epoch_deadline(1);
         let answer = export.call(store, instance, index, state, params).and_then(|answer| match answer {
             Ok(returned) => within_limits(returned, export, &store.data().limits).map(Ok),
-            refused => Ok(refused),
+            Err(message) => refusal_within_limits(message, &store.data().limits).map(Err),
         });
         *uses_left -= 1;
         let spent = *uses_left == 0;
@@ -157,16 +157,25 @@ fn within_limits(returned: Returned, export: &dyn GuestExport, limits: &Limits) 
     /// CBOR around a result of the allowed size.
     const FRAMING: u64 = 16;
     let state = returned.state.as_ref().map_or(0, |state| state.len() as u64);
-    let (result, result_limit) = (returned.result.len() as u64, export.result_limit(limits));
+    let (result, (name, result_limit)) = (returned.result.len() as u64, export.result_limit(limits));
     if state > limits.state_bytes {
         let why = format!("returned a state of {state} bytes: the limit state_bytes is {}", limits.state_bytes);
         return Err(wasmtime::Error::new(Interruption::TooLarge(why)));
     }
     if result > result_limit.saturating_add(FRAMING) {
-        let why = format!("returned a result of {result} bytes: the limit for it is {result_limit}");
+        let why = format!("returned a result of {result} bytes: the limit {name} is {result_limit}");
         return Err(wasmtime::Error::new(Interruption::TooLarge(why)));
     }
     Ok(returned)
+}
+
+fn refusal_within_limits(message: String, limits: &Limits) -> wasmtime::Result<String> {
+    if message.len() as u64 <= limits.message_bytes {
+        return Ok(message);
+    }
+    let (size, limit) = (message.len(), limits.message_bytes);
+    let why = format!("refused with a message of {size} bytes: the limit message_bytes is {limit}");
+    Err(wasmtime::Error::new(Interruption::TooLarge(why)))
 }
 
 /// Tells an interruption, a trap and an answer that makes no sense apart. Traps go by their code: their words may

@@ -74,6 +74,9 @@ impl Capability for MessageServer {
     }
 }
 
+/// An id has 36 bytes; more of what is not one is not recorded.
+const ADDRESS_BYTES: usize = 64;
+
 type Message = (String, Vec<u8>);
 type Sent = Result<(), String>;
 type Requested = Result<Vec<u8>, String>;
@@ -81,9 +84,10 @@ type Requested = Result<Vec<u8>, String>;
 fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> wasmtime::Result<(Sent,)> {
     let state = store.data_mut();
     let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let (message, refused) = bounded(message, &limits);
     let sent = state.recorder.host_call(SEND, &message, || {
         let live = live.as_ref().expect("effects run live");
-        let addressed = address(&message, &limits).and_then(|(to, params)| {
+        let addressed = refused.map_or_else(|| address(&message), Err).and_then(|(to, params)| {
             live.theater.registry.reserve(to, HANDLE_SEND, params.len()).map(|slot| (slot, params)).map_err(Refused::By)
         });
         match addressed {
@@ -107,9 +111,10 @@ fn fill_send(slot: Slot, params: Vec<u8>, event: Link) {
 fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> wasmtime::Result<(Requested,)> {
     let state = store.data_mut();
     let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let (message, refused) = bounded(message, &limits);
     let requested = state.recorder.host_call(REQUEST, &message, || {
         let live = live.as_deref().expect("effects run live");
-        let addressed = address(&message, &limits).and_then(|(to, params)| {
+        let addressed = refused.map_or_else(|| address(&message), Err).and_then(|(to, params)| {
             let begun = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len());
             begun
                 .map(|(slot, wait)| Request { live, to, slot, wait: WaitGuard { live, wait }, params })
@@ -140,12 +145,19 @@ impl Refused {
     }
 }
 
-/// The receiver, and the parameters of its export.
-fn address((to, message): &Message, limits: &Limits) -> Result<(ActorId, Vec<u8>), Refused> {
+/// What is recorded of a message: all of it, unless it is refused for its size. Then its address stands alone, so that
+/// a guest cannot fill the disk with what is refused.
+fn bounded((mut to, message): Message, limits: &Limits) -> (Message, Option<Refused>) {
+    to.truncate(to.floor_char_boundary(ADDRESS_BYTES));
     let (size, limit) = (message.len(), limits.message_bytes);
-    if size as u64 > limit {
-        return Err(Refused::By(Refusal::TooLarge { size, limit }));
+    if size as u64 <= limit {
+        return ((to, message), None);
     }
+    ((to, Vec::new()), Some(Refused::By(Refusal::TooLarge { size, limit })))
+}
+
+/// The receiver, and the parameters of its export.
+fn address((to, message): &Message) -> Result<(ActorId, Vec<u8>), Refused> {
     let to = to.parse().map_err(|error: crate::base::id::NotAnActorId| Refused::BadAddress(error.to_string()))?;
     Ok((to, (message.clone(),).to_cbor()))
 }

@@ -95,7 +95,16 @@ impl Capability for Supervisor {
 
 type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;
 
+/// No path is longer; what is, is cut before it is recorded, and is no path either way.
+const PATH_BYTES: usize = 4_096;
+
+fn cut((mut text,): (String,)) -> (String,) {
+    text.truncate(text.floor_char_boundary(PATH_BYTES));
+    (text,)
+}
+
 fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Result<String, String>,)> {
+    let params = cut(params);
     let state = store.data_mut();
     let (live, children) = (state.live().cloned(), state.limits.children);
     let spawned = state.recorder.host_call(SPAWN, &params, || {
@@ -157,6 +166,7 @@ fn change(
     function: &'static Function,
     params: (String,),
 ) -> wasmtime::Result<(Result<(), String>,)> {
+    let params = cut(params);
     let state = store.data_mut();
     let live = state.live().cloned();
     let changed = state.recorder.host_call(function, &params, || {
@@ -189,6 +199,7 @@ fn read<R: Cbor>(
 where
     Result<R, String>: Cbor,
 {
+    let params = cut(params);
     let state = store.data_mut();
     let live = state.live().cloned();
     let found = state.recorder.host_call(function, &params, || {

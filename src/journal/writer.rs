@@ -88,7 +88,7 @@ impl Writer {
 
     /// After an end in order journal.db is whole by itself. What fails here is done at the next start.
     fn fold_in_the_log(&self) {
-        let folded = self.connection.pragma_query_value(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
             log::warn!("the journal's write-ahead log was not folded in: {error}");
         }

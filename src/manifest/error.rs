@@ -48,8 +48,11 @@ impl Source {
     }
 
     pub(crate) fn toml_error(&self, error: &toml::de::Error) -> ManifestError {
-        let at = error.span().map(|span| span.start);
-        self.error(at, error.message().trim_end().replace('\n', "; "))
+        let span = error.span();
+        let key = span.clone().and_then(|span| self.text.get(span)).unwrap_or_default().trim_matches('"');
+        let message = error.message().trim_end().replace('\n', "; ");
+        let named = if message == "duplicate key" { format!("the key \"{key}\" stands there twice") } else { message };
+        self.error(span.map(|span| span.start), named)
     }
 
     /// Like [`Source::toml_error`] for the value of a key: its message alone does not say which.

@@ -352,11 +352,30 @@ impl Writer {
         done
     }
 
+    /// One deadline for the whole frame: a client that takes a byte now and then is too slow as well.
+    fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> std::io::Result<()> {
+        use std::io::{Error, ErrorKind, Write};
+        while !bytes.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::from(ErrorKind::TimedOut));
+            }
+            self.stream.set_write_timeout(Some(left))?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(Error::from(ErrorKind::WriteZero)),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a frame, however slowly it is taken, within the client's patience.
     fn send(&mut self, response: &Response) -> Result<(), Gone> {
         let frame = frame::encode(response);
         let begun = Instant::now();
-        let sent = frame::send(&self.stream, &frame);
+        let sent = self.write_all(&frame, begun + SUBSCRIBER_PATIENCE);
         if sent.is_err() && begun.elapsed() + Duration::from_millis(100) >= SUBSCRIBER_PATIENCE {
             log::warn!("a management client does not read; its connection is closed");
         }

@@ -72,6 +72,10 @@ impl Mailbox {
 
     /// Reserves a place for a delivery of `bytes` bytes of parameters.
     pub(crate) fn reserve(&self, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+        let (size, limit) = (bytes as u64, self.shared.max_bytes);
+        if lane == Lane::Mail && size > limit {
+            return Err(Refusal::NeverFits { size, limit });
+        }
         let slot = Slot { mailbox: self.clone(), bytes: bytes as u64, lane, filled: false };
         let deliveries = self.shared.deliveries.fetch_add(1, Ordering::SeqCst) + 1;
         let bytes = self.shared.bytes.fetch_add(slot.bytes, Ordering::SeqCst) + slot.bytes;

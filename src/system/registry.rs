@@ -69,6 +69,8 @@ pub(crate) enum Refusal {
     NotExported(ActorId, &'static str),
     #[error("mailbox full")]
     Full,
+    #[error("{size} bytes can never fit: the receiver's limit mailbox_bytes is {limit}")]
+    NeverFits { size: u64, limit: u64 },
     #[error("the actor is ending")]
     Closed,
     #[error("message of {size} bytes: the limit message_bytes is {limit}")]

@@ -18,14 +18,20 @@ use crate::system::ActorStatus;
 
 /// What is to be started.
 pub(super) struct Recovered {
-    /// Roots that the manifests name, whether they were alive or not.
-    pub(super) asked_for: Vec<Newborn>,
-    /// Others that were alive when the runtime ended; parents before their children.
-    pub(super) alive: Vec<Newborn>,
-    /// Stopped or failed before; they are listed, and can be restarted.
-    pub(super) dead: Vec<(Newborn, ActorStatus)>,
+    /// Who was there, parents before their children.
+    pub(super) before: Vec<(Newborn, Return)>,
     /// Manifests to be run whose root is not there yet.
     pub(super) new: Vec<Spec>,
+}
+
+/// How an actor comes back.
+pub(super) enum Return {
+    /// A root that the manifests name, whether it was alive or not.
+    AskedFor,
+    /// It was alive when the runtime ended.
+    Resumed,
+    /// It had stopped or failed: it is listed, and can be restarted.
+    Listed(ActorStatus),
 }
 
 /// Reads who there was. A root that one of `manifests` names goes on with that manifest and the component it names now.
@@ -45,7 +51,7 @@ pub(super) fn recover(
             return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own"));
         }
     }
-    let mut recovered = Recovered { asked_for: Vec::new(), alive: Vec::new(), dead: Vec::new(), new: Vec::new() };
+    let mut recovered = Recovered { before: Vec::new(), new: Vec::new() };
     for row in reader.actors().map_err(unreadable)? {
         let replaced = if row.parent.is_none() { wanted.remove(&row.name) } else { None };
         let (asked_for, actor, parent, alive) = (replaced.is_some(), row.actor, row.parent, row.alive);
@@ -60,13 +66,12 @@ pub(super) fn recover(
         let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?;
         let again = Some(Before { reason, incarnation, was_up });
         let newborn = Newborn { actor, spec: Arc::new(spec), parent, cause: None, again, reply: None };
-        if asked_for {
-            recovered.asked_for.push(newborn);
-        } else if alive {
-            recovered.alive.push(newborn);
-        } else {
-            recovered.dead.push((newborn, status_after(last.as_ref())));
-        }
+        let how = match (asked_for, alive) {
+            (true, _) => Return::AskedFor,
+            (false, true) => Return::Resumed,
+            (false, false) => Return::Listed(status_after(last.as_ref())),
+        };
+        recovered.before.push((newborn, how));
     }
     recovered.new = order.into_iter().filter_map(|name| wanted.remove(&name)).collect();
     Ok(recovered)
@@ -116,6 +121,6 @@ fn status_after(last: Option<&ChainEvent>) -> ActorStatus {
 
 /// For the log: how much came back.
 pub(super) fn summary(recovered: &Recovered) -> Option<String> {
-    let count = recovered.alive.len() + recovered.asked_for.len();
+    let count = recovered.before.iter().filter(|(_, how)| !matches!(how, Return::Listed(_))).count();
     (count > 0).then(|| format!("resuming {count} actors"))
 }

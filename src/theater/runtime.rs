@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use super::control::Supervision;
-use super::recovery::{recover, summary};
+use super::recovery::{Return, recover, summary};
 use super::supervisor::{Command, Newborn, Supervisor};
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
@@ -94,9 +94,6 @@ impl TheaterRuntime {
         if let Some(summary) = summary(&recovered) {
             log::info!("{summary}");
         }
-        for (newborn, status) in recovered.dead {
-            let _ = commands.send(Command::List(Box::new(newborn), status));
-        }
         let mut answers = Vec::new();
         let send = |mut newborn: Newborn| {
             let (to, answer) = bounded(1);
@@ -105,8 +102,15 @@ impl TheaterRuntime {
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
             (name, answer)
         };
-        answers.extend(recovered.asked_for.into_iter().map(send));
-        let resumed: Vec<_> = recovered.alive.into_iter().map(send).collect();
+        let mut resumed = Vec::new();
+        // One order for all: a parent is there before its children, whether it runs or not.
+        for (newborn, how) in recovered.before {
+            match how {
+                Return::AskedFor => answers.push(send(newborn)),
+                Return::Resumed => resumed.push(send(newborn)),
+                Return::Listed(status) => _ = commands.send(Command::List(Box::new(newborn), status)),
+            }
+        }
         for spec in recovered.new {
             let actor = runtime.handle.journal.new_actor(ActorId::random());
             let spec = Arc::new(spec);

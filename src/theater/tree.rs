@@ -107,6 +107,8 @@ struct Node {
     was_up: bool,
     /// When its children were restarted by policy; a root's own restarts count here too.
     restarts: VecDeque<u64>,
+    /// When it was itself restarted by policy, within its parent's window: what its backoff doubles with.
+    own_restarts: VecDeque<u64>,
     /// The backoff before its restart has not passed.
     backing_off: bool,
     /// It was told to fail because of its children, and has not said so yet: nothing below it starts meanwhile.
@@ -180,6 +182,7 @@ impl Tree {
             goal: Goal::Run,
             was_up,
             restarts: VecDeque::new(),
+            own_restarts: VecDeque::new(),
             backing_off: false,
             failing: false,
         };
@@ -311,6 +314,10 @@ impl Tree {
             return;
         }
         let strategy = if parent.is_some() { supervisor.supervision.strategy } else { Strategy::OneForOne };
+        let own = &mut self.nodes.get_mut(&id).expect("the caller has looked").own_restarts;
+        own.retain(|at| now.saturating_sub(*at) <= within);
+        own.push_back(now);
+        let count = own.len();
         self.restart_group(id, parent, strategy, count);
     }
 

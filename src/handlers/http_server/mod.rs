@@ -63,7 +63,8 @@ impl Capability for HttpServer {
     }
 
     fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        let limit = |limits: &Limits| limits.http_body_bytes + limits.http_head_bytes;
+        // The headers stand beside the body.
+        let limit = |limits: &Limits| ("http_body_bytes", limits.http_body_bytes + limits.http_head_bytes);
         let export = Export::<(HttpRequest,), StateAnd<HttpResponse>>::with_result_limit(HANDLE_REQUEST, limit);
         vec![Box::new(export)]
     }
@@ -146,6 +147,7 @@ fn refuse(refusal: &Refusal) -> WireResponse {
     let why = match refusal {
         Refusal::Full => "the actor has no room for more requests",
         Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
+        Refusal::NeverFits { .. } => return plain(413, "the request is larger than the actor's whole mailbox", &[]),
         Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
             return plain(500, "the actor cannot be asked", &[]);
         }
