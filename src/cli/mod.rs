@@ -51,7 +51,7 @@ enum Command {
     State(OneActor),
     /// Show an actor's events
     Events(history::EventsArgs),
-    /// Send an actor a message, without an answer
+    /// Send an actor a message, and wait until it was worked on
     Send(MessageArgs),
     /// Request something of an actor, and print the answer
     Request(MessageArgs),
