@@ -35,8 +35,16 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// What the reader hands to the writer.
 enum Outgoing {
     Answer(Response),
-    Subscribe { actor: ActorKey, from: Option<u64> },
-    Unsubscribe { actor: ActorId, subscription_id: String },
+    Subscribe {
+        actor: ActorKey,
+        from: Option<u64>,
+    },
+    /// The answer first, then the end: ending closes this connection too.
+    Shutdown,
+    Unsubscribe {
+        actor: ActorId,
+        subscription_id: String,
+    },
 }
 
 pub(super) struct Connection {
@@ -111,6 +119,7 @@ fn apply(theater: &TheaterHandle, request: Request) -> Outgoing {
             Ok(actor) => Outgoing::Unsubscribe { actor, subscription_id },
             Err(bad) => error(format!("{bad}")),
         },
+        Request::Shutdown => Outgoing::Shutdown,
         other => answer(theater, other).map_or_else(error, Outgoing::Answer),
     }
 }
@@ -180,11 +189,7 @@ fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String>
                 alive: actors.iter().filter(|actor| actor.status.is_alive()).count() as u64,
             })
         }
-        Request::Shutdown => {
-            theater.shutdown();
-            Ok(Response::ShuttingDown)
-        }
-        Request::SubscribeToActor { .. } | Request::UnsubscribeFromActor { .. } => {
+        Request::SubscribeToActor { .. } | Request::UnsubscribeFromActor { .. } | Request::Shutdown => {
             unreachable!("the caller has taken these")
         }
     }
@@ -293,6 +298,11 @@ impl Writer {
     fn write(&mut self, item: Outgoing, waker: &Waker) -> Result<(), Gone> {
         let response = match item {
             Outgoing::Answer(response) => response,
+            Outgoing::Shutdown => {
+                let sent = self.send(&Response::ShuttingDown);
+                self.theater.shutdown();
+                return sent;
+            }
             Outgoing::Subscribe { actor, from } => self.subscribe(actor, from, waker),
             Outgoing::Unsubscribe { actor, subscription_id } => self.unsubscribe(actor, &subscription_id),
         };
