@@ -10,8 +10,8 @@ use crate::base::thread::panic_message;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refused, Return, StateAfter};
 use crate::chain::{Function, Link};
-use crate::guest::{CallEnd, Guest, Interruption, Recorder};
-use crate::journal::StateWrite;
+use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
+use crate::journal::{Attached, Cause, Owed, StateWrite};
 use crate::system::Outcome;
 
 /// How a transition ended.
@@ -23,6 +23,22 @@ pub(crate) enum Transition {
     Failed { reason: FailureReason, detail: String },
     /// The guest was made to stop; what follows depends on why.
     Interrupted(Interruption),
+}
+
+/// One call that is to be made.
+pub(crate) struct Job {
+    pub(crate) function: &'static Function,
+    /// One CBOR item.
+    pub(crate) params: Vec<u8>,
+    pub(crate) caller: Caller,
+    pub(crate) cause: Option<Link>,
+}
+
+impl Job {
+    /// A call that is on the chain.
+    pub(crate) fn recorded(function: &'static Function, call: Call) -> Self {
+        Self { function, params: call.params.0, caller: call.caller, cause: call.cause }
+    }
 }
 
 /// A guest and its state.
@@ -38,6 +54,27 @@ impl Executor {
         Self { guest, state, kept_at: 0 }
     }
 
+    /// The state was kept for good at this event.
+    pub(crate) fn kept_at(&mut self, sequence: u64) {
+        self.kept_at = sequence;
+    }
+
+    /// What comes next is on the chain already: it begins on a new instance, with the state `base`.
+    pub(crate) fn resume(&mut self, script: Script, base: Option<Arc<[u8]>>) {
+        self.state = base;
+        self.guest.park();
+        self.guest.recorder().resume(script);
+    }
+
+    pub(crate) fn state(&self) -> Option<Arc<[u8]>> {
+        self.state.clone()
+    }
+
+    /// Gives up what was computed since.
+    pub(crate) fn set_state(&mut self, state: Option<Arc<[u8]>>) {
+        self.state = state;
+    }
+
     pub(crate) fn guest(&mut self) -> &mut Guest {
         &mut self.guest
     }
@@ -51,25 +88,21 @@ impl Executor {
         (self.guest, self.state)
     }
 
-    /// Calls `function` with `params`, one CBOR item.
-    pub(crate) fn transition(
-        &mut self,
-        function: &'static Function,
-        params: Vec<u8>,
-        caller: Caller,
-        cause: Option<Link>,
-    ) -> Transition {
+    /// Makes a call. What its closing event promises is asked for when the export has returned, and not before.
+    pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
+        let Job { function, params, caller, cause } = job;
+        let settles = cause.iter().map(Cause::from).collect();
         let fresh = self.guest.next_is_fresh();
         let call = Call { cause, fresh, caller, params: Encoded(params) };
         let recorder = self.guest.recorder();
-        let recorded = recorder.record(function.call, call.to_cbor(), None);
+        let recorded = recorder.record(function.call, call.to_cbor(), Attached { settles, ..Attached::default() });
         if let Err(interruption) = recorded.and_then(|_| recorder.stop_where_it_was_ended()) {
             return Transition::Interrupted(interruption);
         }
         let state = self.state.as_deref();
         let guest = &mut self.guest;
         match catch_unwind(AssertUnwindSafe(|| guest.call(function, state, &call.params.0))) {
-            Ok(CallEnd::Returned(returned)) => self.accept(function, returned.state, returned.result),
+            Ok(CallEnd::Returned(returned)) => self.accept(function, returned.state, returned.result, promises()),
             Ok(CallEnd::Refused(message)) => self.refuse(function, message),
             Ok(CallEnd::Failed(reason, detail)) => Transition::Failed { reason, detail },
             Ok(CallEnd::Interrupted(interruption)) => Transition::Interrupted(interruption),
@@ -84,17 +117,21 @@ impl Executor {
     }
 
     /// Records the new state, which from here on is the state.
-    fn accept(&mut self, function: &'static Function, state: Option<Vec<u8>>, result: Vec<u8>) -> Transition {
+    fn accept(
+        &mut self,
+        function: &'static Function,
+        state: Option<Vec<u8>>,
+        result: Vec<u8>,
+        owes: Option<Owed>,
+    ) -> Transition {
         let unchanged = state.as_deref() == self.state.as_deref();
         let state = if unchanged { self.state.clone() } else { state.map(Arc::from) };
-        let (named, write) = if unchanged {
-            (StateAfter::Unchanged, None)
-        } else {
-            let keep = self.is_to_be_kept();
-            (StateAfter::Now(NamedState::of(state.as_deref())), Some(StateWrite { state: state.clone(), keep }))
-        };
+        let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
+        let keep = self.is_to_be_kept();
+        let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), keep });
+        let attached = Attached { state: write, owes, ..Attached::default() };
         let returned = Return { state: named, result: Encoded(result) };
-        match self.guest.recorder().record(function.returned, returned.to_cbor(), write) {
+        match self.guest.recorder().record(function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
                 // Only what is recorded is the state.
                 self.state = state;
@@ -116,7 +153,10 @@ impl Executor {
 
     fn refuse(&mut self, function: &'static Function, message: String) -> Transition {
         let refused = Refused { message };
-        match self.guest.recorder().record(function.refused, refused.to_cbor(), None) {
+        let keep = self.is_to_be_kept();
+        let state = keep.then(|| StateWrite { state: self.state.clone(), keep });
+        let attached = Attached { state, ..Attached::default() };
+        match self.guest.recorder().record(function.refused, refused.to_cbor(), attached) {
             Ok(closing) => Transition::Closed { outcome: Outcome::Refused(refused.message), closing },
             Err(interruption) => Transition::Interrupted(interruption),
         }

@@ -3,13 +3,16 @@
 //! Nothing here knows of a parent's policy: the thread reports how an incarnation ended, and does what it is told.
 
 mod audit;
+mod begin;
+mod ending;
 mod executor;
 mod replay;
 mod runtime;
+mod serve;
 mod spec;
 
 pub(crate) use audit::{Audit, audit};
 pub(crate) use replay::replay;
 pub use replay::{ReplayError, Replayed};
-pub(crate) use runtime::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Verdict};
+pub(crate) use runtime::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Verdict};
 pub(crate) use spec::Spec;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::executor::{Executor, Transition};
+use super::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started};
@@ -180,7 +180,7 @@ fn play_incarnation(executor: &mut Executor) -> Result<u64, ReplayError> {
                 };
                 transitions += 1;
                 executor.guest().set_fresh(call.fresh);
-                let end = executor.transition(function, call.params.0, call.caller, call.cause);
+                let end = executor.transition(Job::recorded(function, call), &mut || None);
                 if !go_on(executor, end)? {
                     return Ok(transitions);
                 }

@@ -1,6 +1,7 @@
 //! What every layer needs and that knows of none: identities, the clock, the bounds, threads.
 
 pub mod clock;
+pub mod fail;
 pub mod id;
 pub mod limits;
 pub mod thread;

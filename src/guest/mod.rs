@@ -25,7 +25,7 @@ pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};
 pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;
 pub(crate) use program::{Capability, Program};
-pub(crate) use recorder::{Answered, Effect, Recorder};
+pub(crate) use recorder::{Answered, Attempt, Effect, Recorder};
 pub use script::Divergence;
 pub(crate) use script::Script;
 pub(crate) use state::{Extensions, HostState, Live};

@@ -109,6 +109,11 @@ impl Program {
         self.exports.contains_key(function.full)
     }
 
+    /// The export called `name` that deliveries may go to.
+    pub(crate) fn function(&self, name: &str) -> Option<&'static Function> {
+        self.exports.get(name).map(|(export, _)| export.function())
+    }
+
     pub(super) fn export(&self, name: &str) -> Option<(&dyn GuestExport, &ComponentExportIndex)> {
         self.exports.get(name).map(|(export, index)| (&**export, index))
     }

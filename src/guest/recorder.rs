@@ -8,29 +8,34 @@
 //!                    └─ replay ──▶ compare with the chain ───────▶ the guest gets the recorded result
 //! ```
 //!
-//! A handler that uses it has recording and replay for nothing.
+//! A transition that a crash left open is resumed: replayed as far as the chain goes, and live from there. A handler
+//! that uses the recorder has recording, replay and recovery for nothing.
 
 use std::borrow::Cow;
 
 use super::interruption::Interruption;
 use super::script::{Divergence, Script, compare};
-use crate::base::clock;
 use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS};
+use crate::base::{clock, fail};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Encoded, HostCall, Intent};
 use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
-use crate::journal::{ActorKey, JournalDown, JournalHandle, Record, StateWrite};
+use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalHandle, Owed, Record};
 
 /// What a host function does, as far as others can see it. Decided live, after the arguments were looked at.
 pub(crate) enum Effect<'a, R> {
     /// Nobody sees it (a read, a refused argument): the result is recorded.
     Read(R),
     /// Others see it, and it cannot fail any more: recorded first, then done, naming the event.
-    Announce(R, Box<dyn FnOnce(Link) + 'a>),
+    Announce { result: R, owes: Option<Owed>, act: Box<dyn FnOnce(Link) + 'a> },
     /// Another actor sees it, and it has an answer: an intent is recorded, then it is done, then the answer recorded
     /// with the event it came from.
-    Act(Box<dyn FnOnce(Link) -> Result<Answered<R>, Interruption> + 'a>),
+    Act { owes: Option<Owed>, act: Box<Act<'a, R>> },
+    /// The world outside sees it: it is done once the intent is on disk. Made by [`Effect::outside`].
+    Outside(Box<dyn FnOnce() -> Result<R, Interruption> + 'a>),
 }
+
+type Act<'a, R> = dyn FnOnce(Link) -> Result<Answered<R>, Interruption> + 'a;
 
 /// A result, and the event of another actor that it came from.
 pub(crate) struct Answered<R> {
@@ -38,24 +43,89 @@ pub(crate) struct Answered<R> {
     pub(crate) answer: Option<Link>,
 }
 
+/// Which time a host call is decided upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    /// This intent is on the chain, and no answer: the process ended between the two. What can be asked what came of
+    /// it is asked; what cannot is not done again.
+    Again(Link),
+}
+
+/// What a guest is told of an effect on the outside that a crash interrupted.
+pub(crate) const OUTCOME_UNKNOWN: &str = "interrupted: outcome unknown";
+
+/// Does something outside; its error is the guest's answer.
+type ActOutside<'a, T> = Box<dyn FnOnce() -> Result<Result<T, String>, Interruption> + 'a>;
+
+impl<'a, T: 'a> Effect<'a, Result<T, String>> {
+    /// An effect on the world outside, which `prepare` looks at first: its error is the answer, and nothing is done.
+    /// One that was interrupted is never done twice.
+    pub(crate) fn outside(attempt: &Attempt, prepare: impl FnOnce() -> Result<ActOutside<'a, T>, String>) -> Self {
+        match attempt {
+            Attempt::Again(_) => Self::Read(Err(OUTCOME_UNKNOWN.to_owned())),
+            Attempt::First => prepare().map_or_else(|why| Self::Read(Err(why)), Self::Outside),
+        }
+    }
+}
+
 /// One actor's recorder; it owns the chain.
 pub(crate) struct Recorder {
     chain: StateChain,
     mode: Mode,
+    /// The delivery that the open intent promised: an end of the incarnation settles it.
+    promised: Option<Cause>,
 }
 
+/// ```text
+///   Replay      follows a chain to its end, wherever that is
+///   Resuming ── the recorded part of the open transition is over ──▶ Live
+/// ```
 enum Mode {
-    Live { journal: JournalHandle, actor: ActorKey },
+    Live(Outlet),
+    Resuming { script: Script, outlet: Outlet },
     Replay(Script),
+}
+
+/// Where events go.
+#[derive(Clone)]
+struct Outlet {
+    journal: JournalHandle,
+    actor: ActorKey,
+}
+
+/// What the chain says of a host call that is about to be made.
+enum Recalled<R> {
+    /// Nothing: it is made now.
+    Nothing,
+    /// It was about to be made.
+    Intent(Link),
+    Answer(R),
 }
 
 impl Recorder {
     pub(crate) fn live(chain: StateChain, journal: JournalHandle, actor: ActorKey) -> Self {
-        Self { chain, mode: Mode::Live { journal, actor } }
+        Self { chain, mode: Mode::Live(Outlet { journal, actor }), promised: None }
     }
 
     pub(crate) fn replaying(chain: StateChain, script: Script) -> Self {
-        Self { chain, mode: Mode::Replay(script) }
+        Self { chain, mode: Mode::Replay(script), promised: None }
+    }
+
+    /// From here on what happens is compared with `script`, which is on the chain already, and recorded once that is
+    /// used up.
+    pub(crate) fn resume(&mut self, script: Script) {
+        let Mode::Live(outlet) = &self.mode else { unreachable!("only a live chain is resumed") };
+        self.mode = Mode::Resuming { script, outlet: outlet.clone() };
+    }
+
+    /// The open transition is over before its recorded part was: an end is recorded live.
+    pub(crate) fn go_live(&mut self) {
+        let Mode::Resuming { script, outlet } = &self.mode else { return };
+        let dangling = script.last().filter(|event| event.kind() == Some(EventKind::Intent));
+        let actor = outlet.actor.id;
+        self.promised = dangling.map(|intent| Cause { actor, sequence: intent.sequence });
+        self.mode = Mode::Live(outlet.clone());
     }
 
     pub(crate) fn chain(&self) -> &StateChain {
@@ -69,14 +139,32 @@ impl Recorder {
         &mut self,
         event_type: &'static str,
         data: Vec<u8>,
-        state: Option<StateWrite>,
+        mut attached: Attached,
     ) -> Result<Link, Interruption> {
+        self.pass_resumptions();
         match &mut self.mode {
-            Mode::Live { journal, actor } => {
+            Mode::Live(Outlet { journal, actor }) => {
+                if matches!(event_type, "failed" | "stopped") {
+                    attached.settles.extend(self.promised.take());
+                }
                 let event = self.chain.append(event_type, data, clock::unix_ms());
                 journal
-                    .enqueue(Record::Event(*actor, event, state))
+                    .enqueue(Record::Event(*actor, event, attached))
                     .map_err(|JournalDown| Interruption::JournalDown)?;
+                Ok(self.chain.head_link().expect("an event was appended"))
+            }
+            Mode::Resuming { script, outlet } => {
+                let recorded = script.peek().expect("a script that is used up is left");
+                if let Some(divergence) = compare(recorded, event_type, &data) {
+                    return Err(diverged(divergence));
+                }
+                let Outlet { actor, .. } = outlet;
+                let link = Link { actor: actor.id, sequence: recorded.sequence, hash: recorded.hash };
+                script.advance();
+                if script.peek().is_none() {
+                    self.mode = Mode::Live(outlet.clone());
+                }
+                Ok(link)
             }
             Mode::Replay(script) => {
                 let Some(recorded) = script.peek() else {
@@ -87,9 +175,18 @@ impl Recorder {
                 }
                 self.chain.append(event_type, data, recorded.timestamp);
                 script.advance();
+                Ok(self.chain.head_link().expect("an event was appended"))
             }
         }
-        Ok(self.chain.head_link().expect("an event was appended"))
+    }
+
+    /// Replaying: a transition that was resumed goes on behind the `started` that says so.
+    pub(crate) fn pass_resumptions(&mut self) {
+        while let Mode::Replay(script) = &self.mode
+            && script.at_a_resumption()
+        {
+            self.copy();
+        }
     }
 
     /// One host call: the only way in which anything reaches a guest while it runs.
@@ -100,17 +197,22 @@ impl Recorder {
         &mut self,
         function: &'static Function,
         params: &P,
-        effect: impl FnOnce() -> Result<Effect<'a, R>, Interruption>,
+        effect: impl FnOnce(Attempt) -> Result<Effect<'a, R>, Interruption>,
     ) -> wasmtime::Result<R> {
         let params = Encoded(params.to_cbor());
-        let done = match &self.mode {
-            Mode::Live { .. } => effect().and_then(|effect| self.host_call_live(function, params, effect)),
-            Mode::Replay(_) => self.host_call_replayed(function, params),
+        let done = match self.recall(function, &params) {
+            Ok(Recalled::Answer(result)) => Ok(result),
+            Ok(Recalled::Nothing) => effect(Attempt::First).and_then(|effect| self.make(function, params, effect)),
+            Ok(Recalled::Intent(intent)) => {
+                effect(Attempt::Again(intent.clone())).and_then(|effect| self.finish(function, intent, effect))
+            }
+            Err(interruption) => Err(interruption),
         };
         done.map_err(wasmtime::Error::new)
     }
 
-    fn host_call_live<R: Cbor>(
+    /// Makes a host call for the first time.
+    fn make<R: Cbor>(
         &mut self,
         function: &'static Function,
         params: Encoded,
@@ -118,21 +220,61 @@ impl Recorder {
     ) -> Result<R, Interruption> {
         match effect {
             Effect::Read(result) => {
-                self.record_host_call(function, Some(params), &result, None)?;
+                self.record_host_call(function, Some(params), &result, None, Attached::default())?;
                 Ok(result)
             }
-            Effect::Announce(result, act) => {
-                let announced = self.record_host_call(function, Some(params), &result, None)?;
+            Effect::Announce { result, owes, act } => {
+                let attached = Attached { owes, ..Attached::default() };
+                let announced = self.record_host_call(function, Some(params), &result, None, attached)?;
                 act(announced);
                 Ok(result)
             }
-            Effect::Act(act) => {
-                let intent = self.record(function.intent, Intent { params }.to_cbor(), None)?;
-                let Answered { result, answer } = act(intent)?;
-                self.record_host_call(function, None, &result, answer)?;
-                Ok(result)
+            Effect::Act { owes, act } => {
+                let attached = Attached { owes, ..Attached::default() };
+                let intent = self.record(function.intent, Intent { params }.to_cbor(), attached)?;
+                self.promised = owes.map(|_| Cause::from(&intent));
+                fail::point("intent-recorded");
+                let answered = act(intent)?;
+                fail::point("effect-done");
+                self.answered(function, answered)
+            }
+            Effect::Outside(act) => {
+                self.record(function.intent, Intent { params }.to_cbor(), Attached::default())?;
+                self.flush()?;
+                fail::point("intent-on-disk");
+                let result = act()?;
+                fail::point("outside-done");
+                self.answered(function, Answered { result, answer: None })
             }
         }
+    }
+
+    /// Closes a host call whose intent an earlier process left open.
+    fn finish<R: Cbor>(
+        &mut self,
+        function: &'static Function,
+        intent: Link,
+        effect: Effect<'_, R>,
+    ) -> Result<R, Interruption> {
+        self.promised = Some(Cause::from(&intent));
+        let answered = match effect {
+            Effect::Read(result) => Answered { result, answer: None },
+            Effect::Act { act, .. } => act(intent)?,
+            Effect::Announce { .. } | Effect::Outside(_) => {
+                unreachable!("an announcement has no intent, and nothing outside is done again")
+            }
+        };
+        self.answered(function, answered)
+    }
+
+    fn answered<R: Cbor>(
+        &mut self,
+        function: &'static Function,
+        Answered { result, answer }: Answered<R>,
+    ) -> Result<R, Interruption> {
+        let attached = Attached { settles: self.promised.take().into_iter().collect(), ..Attached::default() };
+        self.record_host_call(function, None, &result, answer, attached)?;
+        Ok(result)
     }
 
     fn record_host_call<R: Cbor>(
@@ -141,17 +283,26 @@ impl Recorder {
         params: Option<Encoded>,
         result: &R,
         answer: Option<Link>,
+        attached: Attached,
     ) -> Result<Link, Interruption> {
         let data = HostCall { answer, params, result: Encoded(result.to_cbor()) }.to_cbor();
-        self.record(function.host_call, data, None)
+        self.record(function.host_call, data, attached)
     }
 
-    /// The result and the answering event are inputs; that this function was called with these parameters is not.
-    fn host_call_replayed<R: Cbor>(&mut self, function: &'static Function, params: Encoded) -> Result<R, Interruption> {
-        let mut params = Some(params);
+    /// What the chain says of this host call. The result and the answering event are inputs; that this function was
+    /// called with these parameters is not.
+    fn recall<R: Cbor>(&mut self, function: &'static Function, params: &Encoded) -> Result<Recalled<R>, Interruption> {
+        self.pass_resumptions();
+        if matches!(self.mode, Mode::Live(_)) {
+            return Ok(Recalled::Nothing);
+        }
+        let mut params = Some(params.clone());
         if self.recorded()?.kind() == Some(EventKind::Intent) {
             let intent = Intent { params: params.take().expect("not taken yet") };
-            self.record(function.intent, intent.to_cbor(), None)?;
+            let intent = self.record(function.intent, intent.to_cbor(), Attached::default())?;
+            if matches!(self.mode, Mode::Live(_)) {
+                return Ok(Recalled::Intent(intent));
+            }
             self.stop_where_it_was_ended()?;
         }
         let recorded = self.recorded()?;
@@ -164,24 +315,25 @@ impl Recorder {
         };
         let result = before.result.clone();
         let again = HostCall { answer: before.answer, params, result: before.result };
-        self.record(function.host_call, again.to_cbor(), None)?;
+        let Link { sequence, .. } = self.record(function.host_call, again.to_cbor(), Attached::default())?;
         let result = R::from_cbor(&result.0).map_err(|error| {
             diverged(Divergence {
-                sequence: self.chain.next_sequence() - 1,
+                sequence,
                 field: "data.result".into(),
                 recorded: error.to_string().into(),
                 actual: function.full.into(),
             })
         })?;
         self.stop_where_it_was_ended()?;
-        Ok(result)
+        Ok(Recalled::Answer(result))
     }
 
     /// Replaying: whether the transition was ended from outside at this very place.
-    pub(crate) fn stop_where_it_was_ended(&self) -> Result<(), Interruption> {
+    pub(crate) fn stop_where_it_was_ended(&mut self) -> Result<(), Interruption> {
+        self.pass_resumptions();
         match &self.mode {
             Mode::Replay(script) if script.ends_from_outside() => Err(Interruption::RecordedEnd),
-            Mode::Replay(_) | Mode::Live { .. } => Ok(()),
+            Mode::Replay(_) | Mode::Resuming { .. } | Mode::Live(_) => Ok(()),
         }
     }
 
@@ -189,7 +341,7 @@ impl Recorder {
     pub(crate) fn past(&self, upto: u64) -> Result<Vec<ChainEvent>, Interruption> {
         let from = upto.saturating_sub(GUEST_CHAIN_EVENTS);
         let mut events = match &self.mode {
-            Mode::Live { journal, actor } => {
+            Mode::Live(Outlet { journal, actor }) | Mode::Resuming { outlet: Outlet { journal, actor }, .. } => {
                 self.flush()?;
                 let read = journal.reader().and_then(|reader| {
                     reader
@@ -216,24 +368,29 @@ impl Recorder {
     }
 
     /// Live: waits until everything recorded so far is on disk.
-    fn flush(&self) -> Result<(), Interruption> {
+    pub(crate) fn flush(&self) -> Result<(), Interruption> {
         match &self.mode {
-            Mode::Live { journal, .. } => journal.flush().map_err(|JournalDown| Interruption::JournalDown),
+            Mode::Live(outlet) | Mode::Resuming { outlet, .. } => {
+                outlet.journal.flush().map_err(|JournalDown| Interruption::JournalDown)
+            }
             Mode::Replay(_) => Ok(()),
         }
     }
 
-    /// Replaying: the event that comes next. Asked of a live recorder it is a defect.
+    /// Replaying or resuming: the event that comes next. Asked of a live recorder it is a defect.
     fn recorded(&self) -> Result<&ChainEvent, Interruption> {
-        let Mode::Replay(script) = &self.mode else { unreachable!("only replay asks what was recorded") };
+        let script = match &self.mode {
+            Mode::Replay(script) | Mode::Resuming { script, .. } => script,
+            Mode::Live(_) => unreachable!("a live recorder has nothing to recall"),
+        };
         script.peek().ok_or_else(|| diverged(past_the_end(&self.chain, "a further host call")))
     }
 
-    /// Replaying: what is still to come, if anything.
+    /// Replaying or resuming: what is still to come, if anything.
     pub(crate) fn upcoming(&self) -> Option<&ChainEvent> {
         match &self.mode {
-            Mode::Replay(script) => script.peek(),
-            Mode::Live { .. } => None,
+            Mode::Replay(script) | Mode::Resuming { script, .. } => script.peek(),
+            Mode::Live(_) => None,
         }
     }
 

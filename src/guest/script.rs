@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::chain::cbor::{Value, bytes_to_json};
-use crate::chain::data::{Failed, FailureReason};
+use crate::chain::cbor::{Cbor, Value, bytes_to_json};
+use crate::chain::data::{Failed, FailureReason, Started};
 use crate::chain::{ChainEvent, EventKind};
 
 /// The first difference between a recorded chain and its replay.
@@ -46,6 +46,11 @@ impl Script {
         self.events.get(self.next)
     }
 
+    /// The last there is.
+    pub(crate) fn last(&self) -> Option<&ChainEvent> {
+        self.events.last()
+    }
+
     pub(crate) fn advance(&mut self) {
         self.next += 1;
     }
@@ -55,13 +60,18 @@ impl Script {
         &self.events[..self.next]
     }
 
+    /// Whether the next event says that the open transition goes on after it.
+    pub(crate) fn at_a_resumption(&self) -> bool {
+        let started = self.peek().filter(|event| event.kind() == Some(EventKind::Started));
+        started.is_some_and(|event| Started::from_cbor(&event.data).is_ok_and(|started| started.resumes))
+    }
+
     /// Whether the next event ended the transition from outside: such an end is an input, which replay applies.
     pub(crate) fn ends_from_outside(&self) -> bool {
         let Some(event) = self.peek() else { return false };
         match event.kind() {
             Some(EventKind::Stopped | EventKind::Started) => true,
             Some(EventKind::Failed) => {
-                use crate::chain::cbor::Cbor;
                 let reason = Failed::from_cbor(&event.data).map(|failed| failed.reason);
                 match reason {
                     Ok(FailureReason::Trap | FailureReason::Init) | Err(_) => false,
@@ -128,7 +138,6 @@ fn first_difference(path: String, before: &Value, now: &Value) -> (String, Json,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::cbor::Cbor;
     use crate::chain::data::{Encoded, NamedState, Return, StateAfter};
     use crate::chain::{EventHash, StateChain};
 

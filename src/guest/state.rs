@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::interruption::Interruption;
@@ -14,7 +15,7 @@ use super::recorder::Recorder;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
-use crate::system::{OrderKind, StopSignal, TheaterHandle};
+use crate::system::{Awaited, OrderKind, StopSignal, TheaterHandle};
 
 /// A live actor's surroundings, as host functions see them.
 pub(crate) struct Live {
@@ -24,6 +25,8 @@ pub(crate) struct Live {
     pub(crate) stop: Arc<StopSignal>,
     pub(crate) manifest_dir: PathBuf,
     pub(crate) extensions: Extensions,
+    /// What recovery found of the host call that an earlier process left open; at most one.
+    pub(crate) recovered: Receiver<Awaited>,
 }
 
 /// What handlers keep for their host functions, one item a type.

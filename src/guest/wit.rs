@@ -89,6 +89,18 @@ pub(crate) enum ChildEventKind {
     Restarted,
 }
 
+impl ChildEventKind {
+    /// The word for it in the journal's table `pending`.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Failed(_) => "failed",
+            Self::Restarted => "restarted",
+        }
+    }
+}
+
 impl Cbor for ChildEventKind {
     fn write(&self, to: &mut crate::chain::cbor::Writer) {
         match self {

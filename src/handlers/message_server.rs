@@ -3,8 +3,10 @@
 //! A send is recorded, then delivered. A request records an intent, delivers, and waits: for the answer, for the
 //! deadline, or for the order to end. A wait that would close a circle is refused before anything is recorded.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use crossbeam_channel::Receiver;
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -16,10 +18,13 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Function, Link, function};
 use crate::guest::{
-    Answered, Capability, Effect, Export, GuestExport, HostState, Interruption, Live, StateAnd, StateOnly,
+    Answered, Attempt, Capability, Effect, Export, GuestExport, HostState, Interruption, Live, StateAnd, StateOnly,
 };
+use crate::journal::Owed;
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Answer, Delivery, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited, Withdrawn};
+use crate::system::{
+    Answer, Awaited, Claim, Delivery, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited, Withdrawn,
+};
 
 pub(super) const NAME: &str = "message-server";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/message-server-host"];
@@ -85,13 +90,17 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
     let state = store.data_mut();
     let (live, limits) = (state.live().cloned(), state.limits.clone());
     let (message, refused) = bounded(message, &limits);
-    let sent = state.recorder.host_call(SEND, &message, || {
+    let sent = state.recorder.host_call(SEND, &message, |_| {
         let live = live.as_ref().expect("effects run live");
         let addressed = refused.map_or_else(|| address(&message), Err).and_then(|(to, params)| {
             live.theater.registry.reserve(to, HANDLE_SEND, params.len()).map(|slot| (slot, params)).map_err(Refused::By)
         });
         match addressed {
-            Ok((slot, params)) => Ok(Effect::Announce(Ok(()), Box::new(|event| fill_send(slot, params, event)))),
+            Ok((slot, params)) => {
+                let owes = Some(Owed { receiver: slot.receiver, notice: None });
+                let act = Box::new(|event| fill_send(slot, params, event));
+                Ok(Effect::Announce { result: Ok(()), owes, act })
+            }
             Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),
         }
     })?;
@@ -112,20 +121,37 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
     let state = store.data_mut();
     let (live, limits) = (state.live().cloned(), state.limits.clone());
     let (message, refused) = bounded(message, &limits);
-    let requested = state.recorder.host_call(REQUEST, &message, || {
+    let requested = state.recorder.host_call(REQUEST, &message, |attempt| {
         let live = live.as_deref().expect("effects run live");
+        if attempt != Attempt::First {
+            return Ok(recovered(live, &limits));
+        }
         let addressed = refused.map_or_else(|| address(&message), Err).and_then(|(to, params)| {
             let begun = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len());
-            begun
-                .map(|(slot, wait)| Request { live, to, slot, wait: WaitGuard { live, wait }, params })
-                .map_err(Refused::By)
+            begun.map(|(slot, wait)| Request { to, slot, wait: WaitGuard { live, wait }, params }).map_err(Refused::By)
         });
         match addressed {
-            Ok(request) => Ok(Effect::Act(Box::new(|intent| request.make(intent, &limits)))),
+            Ok(request) => {
+                let owes = Some(Owed { receiver: request.to, notice: None });
+                Ok(Effect::Act { owes, act: Box::new(|intent| request.make(intent, &limits)) })
+            }
             Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),
         }
     })?;
     Ok((requested,))
+}
+
+/// A request that was under way when an earlier process ended: recovery has put it back in its place.
+fn recovered<'a>(live: &'a Live, limits: &'a Limits) -> Effect<'a, Requested> {
+    let act = move |_| match live.recovered.try_recv() {
+        Ok(Awaited::Answer { to, answer, claim, wait }) => {
+            Waiting { to, wait: WaitGuard { live, wait }, answer, claim }.wait(limits)
+        }
+        Ok(Awaited::Child { .. } | Awaited::Done(_)) | Err(_) => {
+            unreachable!("recovery finds an answer for every open request")
+        }
+    };
+    Effect::Act { owes: None, act: Box::new(act) }
 }
 
 /// Why nothing was delivered.
@@ -164,7 +190,6 @@ fn address((to, message): &Message) -> Result<(ActorId, Vec<u8>), Refused> {
 
 /// A request for which a place is reserved and the wait is noted.
 struct Request<'a> {
-    live: &'a Live,
     to: ActorId,
     slot: Slot,
     wait: WaitGuard<'a>,
@@ -185,27 +210,37 @@ impl Drop for WaitGuard<'_> {
 
 impl Request<'_> {
     fn make(self, intent: Link, limits: &Limits) -> Result<Answered<Requested>, Interruption> {
-        let (reply, answer, claim) = Reply::actor(self.live.id, self.wait.wait);
-        self.slot.fill(Delivery {
-            function: HANDLE_REQUEST,
-            params: self.params,
-            caller: Caller::Actor,
-            cause: Some(intent),
-            reply,
-        });
+        let Self { to, slot, wait, params } = self;
+        let (reply, answer, claim) = Reply::actor(wait.live.id, wait.wait);
+        slot.fill(Delivery { function: HANDLE_REQUEST, params, caller: Caller::Actor, cause: Some(intent), reply });
+        Waiting { to, wait, answer, claim }.wait(limits)
+    }
+}
+
+/// A request that was made.
+struct Waiting<'a> {
+    to: ActorId,
+    wait: WaitGuard<'a>,
+    answer: Receiver<Answer>,
+    claim: Arc<Claim>,
+}
+
+impl Waiting<'_> {
+    fn wait(self, limits: &Limits) -> Result<Answered<Requested>, Interruption> {
+        let Self { to, wait: WaitGuard { live, .. }, answer, claim } = &self;
         let deadline = Instant::now() + limits.request_deadline();
         let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
-        match self.live.stop.wait(&answer, deadline) {
-            Waited::Came(answer) => Ok(understand(self.to, answer)),
+        match live.stop.wait(answer, deadline) {
+            Waited::Came(answer) => Ok(understand(*to, answer)),
             // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is
             // left open for the next start. Otherwise the thread has panicked.
-            Waited::Gone if self.live.theater.registry.is_suspending() => Err(Interruption::Suspending),
-            Waited::Gone => unanswered(format!("outcome unknown: actor {} has ended without an answer", self.to)),
+            Waited::Gone if live.theater.registry.is_suspending() => Err(Interruption::Suspending),
+            Waited::Gone => unanswered(format!("outcome unknown: actor {to} has ended without an answer")),
             Waited::Deadline => {
                 let within = format!("within request_deadline_ms = {}", limits.request_deadline_ms);
                 unanswered(match claim.withdraw() {
-                    Withdrawn::NotDelivered => format!("not delivered: actor {} did not come to it {within}", self.to),
-                    Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer of actor {} {within}", self.to),
+                    Withdrawn::NotDelivered => format!("not delivered: actor {to} did not come to it {within}"),
+                    Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer of actor {to} {within}"),
                 })
             }
             Waited::Overdue(order) => {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 pub(crate) use runtime::INIT;
-pub(crate) use supervisor::HANDLE_CHILD_EVENT;
+pub(crate) use supervisor::{HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD};
 
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;

@@ -66,10 +66,10 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     let per_second = state.limits.log_lines_per_second;
     let params = (line,);
     let budget = &mut state.log;
-    state.recorder.host_call(LOG, &params, || {
+    state.recorder.host_call(LOG, &params, |_| {
         let live = live.as_ref().expect("effects run live");
         let written = |_| budget.write(&live.name, &params.0, clock::unix_ms() / 1000, per_second);
-        Ok(Effect::Announce((), Box::new(written)))
+        Ok(Effect::Announce { result: (), owes: None, act: Box::new(written) })
     })
 }
 
@@ -77,7 +77,7 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
 fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(Chain,)> {
     let recorder = &mut store.data_mut().recorder;
     let next = recorder.chain().next_sequence();
-    let upto: u64 = recorder.host_call(GET_CHAIN, &(), || Ok(Effect::Read(next)))?;
+    let upto: u64 = recorder.host_call(GET_CHAIN, &(), |_| Ok(Effect::Read(next)))?;
     let events = recorder.past(upto).map_err(wasmtime::Error::new)?;
     Ok((Chain { events: events.into_iter().map(meta_event).collect() },))
 }

@@ -19,19 +19,19 @@ use crate::chain::data::StoppedBy;
 use crate::chain::{Function, Link, function};
 use crate::guest::wit::{ChildEvent, SupervisedEvent};
 use crate::guest::{
-    Answered, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
+    Answered, Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
 };
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Waited};
+use crate::system::{Awaited, Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Waited};
 
 pub(super) const NAME: &str = "supervisor";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor"];
 
 pub(crate) const HANDLE_CHILD_EVENT: &Function = function!("ntwk:theater/supervisor-handlers", "handle-child-event");
-const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
+pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
 const LIST_CHILDREN: &Function = function!("ntwk:theater/supervisor", "list-children");
-const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
-const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor", "restart-child");
+pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
+pub(crate) const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor", "restart-child");
 const GET_CHILD_STATE: &Function = function!("ntwk:theater/supervisor", "get-child-state");
 const GET_CHILD_EVENTS: &Function = function!("ntwk:theater/supervisor", "get-child-events");
 
@@ -107,14 +107,36 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
     let params = cut(params);
     let state = store.data_mut();
     let (live, children) = (state.live().cloned(), state.limits.children);
-    let spawned = state.recorder.host_call(SPAWN, &params, || {
+    let spawned = state.recorder.host_call(SPAWN, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
+        if attempt != Attempt::First {
+            return Ok(Effect::Act { owes: None, act: Box::new(|intent| spawn_again(live, &params.0, intent)) });
+        }
         if live.theater.registry.children(live.id).len() as u64 >= children {
             return Ok(Effect::Read(Err(format!("too many children: the limit children is {children}"))));
         }
-        Ok(Effect::Act(Box::new(|intent| spawn_child(live, &params.0, intent))))
+        Ok(Effect::Act { owes: None, act: Box::new(|intent| spawn_child(live, &params.0, intent)) })
     })?;
     Ok((spawned,))
+}
+
+/// A spawn that was under way when an earlier process ended: the child's id tells whether it is there.
+fn spawn_again(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Result<String, String>>, Interruption> {
+    match live.recovered.try_recv() {
+        Ok(Awaited::Child { spawned, wait }) => {
+            let spawned = wait_for(live, &spawned);
+            live.theater.registry.end_wait(live.id, wait);
+            spawned.map(answered_by_child)
+        }
+        Ok(Awaited::Answer { .. } | Awaited::Done(_)) | Err(_) => spawn_child(live, manifest, intent),
+    }
+}
+
+fn answered_by_child(spawned: Result<Spawned, String>) -> Answered<Result<String, String>> {
+    match spawned {
+        Ok(Spawned { id, closing }) => Answered { result: Ok(id.to_string()), answer: closing },
+        Err(why) => Answered { result: Err(why), answer: None },
+    }
 }
 
 fn spawn_child(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Result<String, String>>, Interruption> {
@@ -129,10 +151,7 @@ fn spawn_child(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Res
     let request = SpawnRequest { manifest: live.manifest_dir.join(manifest), parentage: Some(parentage) };
     let spawned = wait_for(live, &live.theater.control.spawn(request));
     live.theater.registry.end_wait(live.id, wait);
-    Ok(match spawned? {
-        Ok(Spawned { id, closing }) => Answered { result: Ok(id.to_string()), answer: closing },
-        Err(why) => Answered { result: Err(why), answer: None },
-    })
+    spawned.map(answered_by_child)
 }
 
 /// Waits for the supervisor's answer, or for the order to end.
@@ -148,7 +167,7 @@ fn wait_for<T>(live: &Live, answer: &Receiver<Result<T, String>>) -> Result<Resu
 fn list_children(mut store: HostStore<'_>) -> wasmtime::Result<(Vec<String>,)> {
     let state = store.data_mut();
     let live = state.live().cloned();
-    let children = state.recorder.host_call(LIST_CHILDREN, &(), || {
+    let children = state.recorder.host_call(LIST_CHILDREN, &(), |_| {
         let live = live.as_deref().expect("effects run live");
         Ok(Effect::Read(live.theater.registry.children(live.id).iter().map(ToString::to_string).collect()))
     })?;
@@ -169,13 +188,19 @@ fn change(
     let params = cut(params);
     let state = store.data_mut();
     let live = state.live().cloned();
-    let changed = state.recorder.host_call(function, &params, || {
+    let changed = state.recorder.host_call(function, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
+        if attempt != Attempt::First
+            && let Ok(Awaited::Done(event)) = live.recovered.try_recv()
+        {
+            let act = |_| Ok(Answered { result: Ok(()), answer: Some(event) });
+            return Ok(Effect::Act { owes: None, act: Box::new(act) });
+        }
         let child = match descendant(live, &params.0) {
             Ok(child) => child,
             Err(why) => return Ok(Effect::Read(Err(why))),
         };
-        Ok(Effect::Act(Box::new(move |intent| {
+        let act = move |intent| {
             let control = &live.theater.control;
             let answer = match function.name {
                 "stop-child" => control.stop(child, StoppedBy::Parent, Some(intent)),
@@ -185,7 +210,8 @@ fn change(
                 Ok(answer) => Answered { result: Ok(()), answer },
                 Err(why) => Answered { result: Err(why), answer: None },
             })
-        })))
+        };
+        Ok(Effect::Act { owes: None, act: Box::new(act) })
     })?;
     Ok((changed,))
 }
@@ -202,7 +228,7 @@ where
     let params = cut(params);
     let state = store.data_mut();
     let live = state.live().cloned();
-    let found = state.recorder.host_call(function, &params, || {
+    let found = state.recorder.host_call(function, &params, |_| {
         let live = live.as_deref().expect("effects run live");
         live.theater.journal.flush().map_err(|_| Interruption::JournalDown)?;
         Ok(Effect::Read(descendant(live, &params.0).and_then(|child| from_journal(live, child))))

@@ -31,8 +31,8 @@ use rusqlite::Connection;
 pub(crate) use dir::DataDir;
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
-pub(crate) use reader::{ActorRow, JournalReader};
-pub(crate) use record::{ActorKey, ActorStarted, Record, StateWrite};
+pub(crate) use reader::{ActorRow, JournalReader, Pending};
+pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 
 use crate::base::id::ActorId;
 use crate::base::thread::{self, JoinHandle};

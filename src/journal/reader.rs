@@ -3,10 +3,12 @@
 use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::record::ActorKey;
+use super::record::{ActorKey, Cause};
 use super::writer::NEWEST_SLOT;
 use crate::base::id::{ActorId, Incarnation};
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head};
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Started;
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, EventType, Head};
 
 /// One actor as the journal knows it.
 #[derive(Clone, Debug)]
@@ -20,6 +22,15 @@ pub(crate) struct ActorRow {
     pub(crate) manifest_path: String,
     /// Whether it is to be resumed.
     pub(crate) alive: bool,
+}
+
+/// A delivery that was promised and is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) cause: Cause,
+    pub(crate) receiver: ActorId,
+    /// The word of a lifecycle notice; none for a message.
+    pub(crate) notice: Option<String>,
 }
 
 /// A connection for reading; dropping it puts it back where it came from.
@@ -55,6 +66,88 @@ impl JournalReader {
              FROM actors ORDER BY actor",
         )?;
         select.query_map([], actor_row)?.collect()
+    }
+
+    /// How many starts in a row have resumed the actor's open transition and got no further.
+    pub(crate) fn attempts(&self, actor: ActorKey) -> Result<u64> {
+        self.rows()
+            .prepare_cached("SELECT attempts FROM actors WHERE actor = ?1")?
+            .query_row([actor.key], |row| unsigned(row, 0))
+    }
+
+    /// The transition that the chain ends within: its `call` and what follows; nothing where none is open.
+    pub(crate) fn open_transition(&self, actor: ActorKey) -> Result<Vec<ChainEvent>> {
+        let mut backwards = self
+            .rows()
+            .prepare_cached("SELECT sequence, event_type, data FROM events WHERE actor = ?1 ORDER BY sequence DESC")?;
+        let mut rows = backwards.query([actor.key])?;
+        while let Some(row) = rows.next()? {
+            match EventType::parse(&row.get::<_, String>(1)?).map(|event_type| event_type.kind) {
+                Some(EventKind::Call) => return self.events(actor, unsigned(row, 0)?, u64::MAX, usize::MAX),
+                Some(EventKind::Intent | EventKind::HostCall) => {}
+                // It was resumed before.
+                Some(EventKind::Started) if resumes(&row.get::<_, Vec<u8>>(2)?) => {}
+                Some(
+                    EventKind::Started
+                    | EventKind::Return
+                    | EventKind::Refused
+                    | EventKind::Failed
+                    | EventKind::Stopped,
+                )
+                | None => return Ok(Vec::new()),
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Where an event stands in the order of all.
+    pub(crate) fn position(&self, actor: ActorKey, sequence: u64) -> Result<Option<u64>> {
+        self.rows()
+            .prepare_cached("SELECT position FROM events WHERE actor = ?1 AND sequence = ?2")?
+            .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX)], |row| unsigned(row, 0))
+            .optional()
+    }
+
+    /// The actor's events behind a position in the order of all. Looks from the end of the chain backwards, so that it
+    /// takes as long as what it finds, however long the chain is.
+    pub(crate) fn events_behind(&self, actor: ActorKey, position: u64) -> Result<Vec<ChainEvent>> {
+        let mut backwards = self
+            .rows()
+            .prepare_cached("SELECT sequence, position FROM events WHERE actor = ?1 ORDER BY sequence DESC")?;
+        let mut rows = backwards.query([actor.key])?;
+        let mut from = None;
+        while let Some(row) = rows.next()? {
+            if unsigned(row, 1)? <= position {
+                break;
+            }
+            from = Some(unsigned(row, 0)?);
+        }
+        from.map_or(Ok(Vec::new()), |from| self.events(actor, from, u64::MAX, usize::MAX))
+    }
+
+    /// The newest state kept for good before event `sequence`, and the event that led to it.
+    pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, Option<Vec<u8>>)>> {
+        self.rows()
+            .prepare_cached(
+                "SELECT sequence, state FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3
+                 ORDER BY slot DESC LIMIT 1",
+            )?
+            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| {
+                Ok((unsigned(row, 0)?, row.get(1)?))
+            })
+            .optional()
+    }
+
+    /// Every delivery that is owed, in the order in which they were promised.
+    pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
+        let mut select = self
+            .rows()
+            .prepare_cached("SELECT cause_actor, cause_sequence, receiver, notice FROM pending ORDER BY position")?;
+        let pending = select.query_map([], |row| {
+            let cause = Cause { actor: actor_id(&row.get::<_, String>(0)?, 0)?, sequence: unsigned(row, 1)? };
+            Ok(Pending { cause, receiver: actor_id(&row.get::<_, String>(2)?, 2)?, notice: row.get(3)? })
+        })?;
+        pending.collect()
     }
 
     /// The last event of a chain.
@@ -142,6 +235,10 @@ impl JournalReader {
             .query_row([sha1], |row| row.get(0))
             .optional()
     }
+}
+
+fn resumes(data: &[u8]) -> bool {
+    Started::from_cbor(data).is_ok_and(|started| started.resumes)
 }
 
 /// The key after the last.

@@ -3,13 +3,35 @@
 use std::sync::Arc;
 
 use crate::base::id::{ActorId, Incarnation};
-use crate::chain::{ChainEvent, ComponentDigest};
+use crate::chain::{ChainEvent, ComponentDigest, Link};
 
 /// An actor as its rows are keyed, and as everyone else knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ActorKey {
     pub(crate) key: i64,
     pub(crate) id: ActorId,
+}
+
+/// Names the event that a delivery comes from, without its hash: the key of an obligation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Cause {
+    pub(crate) actor: ActorId,
+    pub(crate) sequence: u64,
+}
+
+impl From<&Link> for Cause {
+    fn from(link: &Link) -> Self {
+        Self { actor: link.actor, sequence: link.sequence }
+    }
+}
+
+/// A delivery that an event promises: until the receiver has taken it, or named it as dropped, or the sender has
+/// withdrawn it, it stands in the table `pending`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) receiver: ActorId,
+    /// The word of a lifecycle notice; none for a message, which the event itself holds.
+    pub(crate) notice: Option<&'static str>,
 }
 
 /// The actor's row at the start of an incarnation.
@@ -21,6 +43,8 @@ pub(crate) struct ActorStarted {
     pub(crate) component: ComponentDigest,
     pub(crate) manifest: Arc<str>,
     pub(crate) manifest_path: String,
+    /// How many starts in a row have resumed the open transition and got no further.
+    pub(crate) attempts: u64,
 }
 
 /// The state an event led to.
@@ -31,14 +55,29 @@ pub(crate) struct StateWrite {
     pub(crate) keep: bool,
 }
 
+/// What is written in one commit with an event, so that neither is ever on disk without the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attached {
+    /// The incarnation that begins with it.
+    pub(crate) begins: Option<Box<ActorStarted>>,
+    /// The state it led to, where that changed or is due to be kept.
+    pub(crate) state: Option<StateWrite>,
+    /// The delivery it promises.
+    pub(crate) owes: Option<Owed>,
+    /// The deliveries that are settled by it.
+    pub(crate) settles: Vec<Cause>,
+    /// The actor has ended with it, and is not to be resumed.
+    pub(crate) ends: bool,
+}
+
 /// One item of the queue.
 pub(crate) enum Record {
-    /// An incarnation begins; its `started` event follows.
-    Started(ActorKey, ActorStarted),
+    /// One event, and what belongs to it.
+    Event(ActorKey, ChainEvent, Attached),
     /// The actor has ended and is not to be resumed.
     Ended(ActorKey),
-    /// One event, and the state it led to where that changed.
-    Event(ActorKey, ChainEvent, Option<StateWrite>),
+    /// The transition that the actor resumed is still open at an end in order: it was not its fault.
+    Survived(ActorKey),
     /// A component's bytes; stored once.
     Component(ComponentDigest, Arc<[u8]>),
     /// Bytes named by their SHA-1; stored once.
@@ -55,13 +94,13 @@ impl Record {
         const PLACE: usize = 128;
         PLACE
             + match self {
-                Self::Started(_, row) => row.manifest.len(),
-                Self::Event(_, event, state) => {
-                    let state = state.as_ref().and_then(|write| write.state.as_ref());
-                    event.data.len() + state.map_or(0, |bytes| bytes.len())
+                Self::Event(_, event, attached) => {
+                    let state = attached.state.as_ref().and_then(|write| write.state.as_ref());
+                    let manifest = attached.begins.as_ref().map_or(0, |row| row.manifest.len());
+                    event.data.len() + state.map_or(0, |bytes| bytes.len()) + manifest
                 }
                 Self::Component(_, bytes) | Self::Blob(_, bytes) => bytes.len(),
-                Self::Ended(_) | Self::Release(_) | Self::Close => 0,
+                Self::Ended(_) | Self::Survived(_) | Self::Release(_) | Self::Close => 0,
             }
     }
 }

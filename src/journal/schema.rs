@@ -11,7 +11,7 @@ use super::error::JournalError;
 use super::mark::{MarkFile, Marked, Tip};
 use super::{Durability, mark};
 
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// "THEA", in the header of every journal: tells it from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5448_4541;
 
@@ -28,7 +28,8 @@ const TABLES: &str = "
         component BLOB NOT NULL,
         manifest TEXT NOT NULL,
         manifest_path TEXT NOT NULL,
-        alive INTEGER NOT NULL
+        alive INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE events (
         position INTEGER PRIMARY KEY,
@@ -46,6 +47,27 @@ const TABLES: &str = "
         sequence INTEGER NOT NULL,
         state BLOB,
         PRIMARY KEY (actor, slot)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE pending (
+        cause_actor TEXT NOT NULL,
+        cause_sequence INTEGER NOT NULL,
+        receiver TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        notice TEXT,
+        PRIMARY KEY (cause_actor, cause_sequence)
+    ) WITHOUT ROWID, STRICT;
+";
+
+/// Makes a journal of version 1 one of version 2.
+const FROM_VERSION_1: &str = "
+    ALTER TABLE actors ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE pending (
+        cause_actor TEXT NOT NULL,
+        cause_sequence INTEGER NOT NULL,
+        receiver TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        notice TEXT,
+        PRIMARY KEY (cause_actor, cause_sequence)
     ) WITHOUT ROWID, STRICT;
 ";
 
@@ -69,6 +91,7 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
     };
     let connection = Connection::open(&file).map_err(read)?;
     prepare(&connection, durability).map_err(read)?;
+    upgrade(&connection).map_err(read)?;
     let mark = MarkFile::begin(path, &tip, durability).map_err(|error| JournalError::directory(path, error))?;
     Ok((connection, mark, tip))
 }
@@ -129,14 +152,30 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// What an older program wrote is brought to this version, in one commit.
+fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
+    if version(connection)? == 1 {
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(FROM_VERSION_1)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 fn check_version(path: &Path, connection: &Connection) -> Result<(), JournalError> {
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application = pragma("application_id").map_err(|error| JournalError::read(path, error))?;
+    let unreadable = |error| JournalError::read(path, error);
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unreadable)?;
     if application != APPLICATION_ID {
         return Err(JournalError::NotAJournal { path: path.join("journal.db") });
     }
-    let found = pragma("user_version").map_err(|error| JournalError::read(path, error))?;
-    if found != i64::from(VERSION) {
+    let found = version(connection).map_err(unreadable)?;
+    if !(1..=i64::from(VERSION)).contains(&found) {
         return Err(JournalError::Version { path: path.to_owned(), found: found.to_string(), known: VERSION });
     }
     Ok(())

@@ -22,6 +22,8 @@ struct Scribe {
     actor: ActorKey,
     chain: StateChain,
     journal: JournalHandle,
+    /// What its first event brings with it.
+    begins: Option<Box<ActorStarted>>,
 }
 
 impl Scribe {
@@ -34,14 +36,16 @@ impl Scribe {
             component: ComponentDigest([0; 32]),
             manifest: "".into(),
             manifest_path: String::new(),
+            attempts: 0,
         };
-        journal.enqueue(Record::Started(actor, row)).expect("an open journal");
-        Self { actor, chain: StateChain::new(actor.id), journal: journal.clone() }
+        let begins = Some(Box::new(row));
+        Self { actor, chain: StateChain::new(actor.id), journal: journal.clone(), begins }
     }
 
     fn write(&mut self, state: Option<StateWrite>) -> ChainEvent {
         let event = self.chain.append("started", vec![0xa0], 7);
-        self.journal.enqueue(Record::Event(self.actor, event.clone(), state)).expect("an open journal");
+        let attached = Attached { state, begins: self.begins.take(), ..Attached::default() };
+        self.journal.enqueue(Record::Event(self.actor, event.clone(), attached)).expect("an open journal");
         event
     }
 }

@@ -3,7 +3,7 @@
 //! It waits for nobody but the disk. What it cannot write ends it: appends fail from then on, nothing that waited is
 //! released, and the layer above is told why.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
@@ -13,7 +13,8 @@ use super::Listener;
 use super::error::JournalError;
 use super::mark::{MarkFile, Tip};
 use super::queue::Queue;
-use super::record::{ActorKey, ActorStarted, Record, StateWrite};
+use super::record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, ComponentDigest};
 
@@ -42,6 +43,11 @@ struct Batch {
     touched: Vec<ActorId>,
     /// The newest state of each actor in the batch: the ones before it need not be written.
     states: Vec<(ActorKey, u64, Option<Arc<[u8]>>)>,
+    /// Deliveries promised and not settled within the batch, with the position of their cause. Most are settled in the
+    /// batch that promised them, and cost nothing.
+    owed: HashMap<Cause, (Owed, u64)>,
+    /// Deliveries settled that an earlier batch promised.
+    settled: Vec<Cause>,
     close: bool,
 }
 
@@ -111,38 +117,37 @@ impl Writer {
                 next = self.records.try_recv().ok();
             }
         }
-        for (actor, sequence, state) in batch.states.drain(..) {
-            write_state(&transaction, actor, NEWEST_SLOT, sequence, state.as_deref()).map_err(JournalError::Write)?;
-        }
+        write_rest(&transaction, &mut batch).map_err(JournalError::Write)?;
         if self.tip != before {
             transaction
                 .prepare_cached("UPDATE metadata SET value = ?1 WHERE key = 'digest'")
                 .and_then(|mut update| update.execute([self.tip.digest]))
                 .map_err(JournalError::Write)?;
         }
+        fail::point("before-commit");
         transaction.commit().map_err(JournalError::Write)?;
+        fail::point("committed");
         if self.tip != before {
             self.mark.write(&self.tip).map_err(JournalError::WriteMark)?;
         }
+        fail::point("marked");
         Ok(batch)
     }
 }
 
 fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) -> rusqlite::Result<()> {
     match record {
-        Record::Started(actor, row) => write_actor(rows, actor, &row),
-        Record::Ended(actor) => {
-            rows.prepare_cached("UPDATE actors SET alive = 0 WHERE actor = ?1")?.execute([actor.key]).map(|_| ())
-        }
-        Record::Event(actor, event, state) => {
-            if let Some(write) = state {
-                note_state(rows, batch, actor, event.sequence, write)?;
-            }
+        Record::Event(actor, event, attached) => {
             if batch.touched.last() != Some(&actor.id) {
                 batch.touched.push(actor.id);
             }
             tip.push(&event.hash.0);
-            write_event(rows, tip.position, actor, &event)
+            write_event(rows, tip.position, actor, &event)?;
+            write_attached(rows, batch, actor, (event.sequence, tip.position), attached)
+        }
+        Record::Ended(actor) => write_end(rows, actor),
+        Record::Survived(actor) => {
+            rows.prepare_cached("UPDATE actors SET attempts = 0 WHERE actor = ?1")?.execute([actor.key]).map(|_| ())
         }
         Record::Component(digest, bytes) => rows
             .prepare_cached("INSERT OR IGNORE INTO components VALUES (?1, ?2)")?
@@ -161,6 +166,56 @@ fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) ->
             Ok(())
         }
     }
+}
+
+fn write_attached(
+    rows: &Connection,
+    batch: &mut Batch,
+    actor: ActorKey,
+    (sequence, position): (u64, u64),
+    attached: Attached,
+) -> rusqlite::Result<()> {
+    let Attached { begins, state, owes, settles, ends } = attached;
+    if let Some(row) = begins {
+        write_actor(rows, actor, &row)?;
+    }
+    if let Some(write) = state {
+        note_state(rows, batch, actor, sequence, write)?;
+    }
+    for cause in settles {
+        if batch.owed.remove(&cause).is_none() {
+            batch.settled.push(cause);
+        }
+    }
+    if let Some(owed) = owes {
+        batch.owed.insert(Cause { actor: actor.id, sequence }, (owed, position));
+    }
+    if ends { write_end(rows, actor) } else { Ok(()) }
+}
+
+/// What is written once a batch, not once a record.
+fn write_rest(rows: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {
+    for (actor, sequence, state) in batch.states.drain(..) {
+        write_state(rows, actor, NEWEST_SLOT, sequence, state.as_deref())?;
+    }
+    for Cause { actor, sequence } in batch.settled.drain(..) {
+        rows.prepare_cached("DELETE FROM pending WHERE cause_actor = ?1 AND cause_sequence = ?2")?
+            .execute(params![actor.to_string(), signed(sequence)])?;
+    }
+    for (Cause { actor, sequence }, (Owed { receiver, notice }, position)) in batch.owed.drain() {
+        rows.prepare_cached("INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+            actor.to_string(),
+            signed(sequence),
+            receiver.to_string(),
+            signed(position),
+            notice,
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_end(rows: &Connection, actor: ActorKey) -> rusqlite::Result<()> {
+    rows.prepare_cached("UPDATE actors SET alive = 0 WHERE actor = ?1")?.execute([actor.key]).map(|_| ())
 }
 
 fn note_state(
@@ -183,9 +238,10 @@ fn note_state(
 
 fn write_actor(rows: &Connection, actor: ActorKey, row: &ActorStarted) -> rusqlite::Result<()> {
     rows.prepare_cached(
-        "INSERT INTO actors (actor, id, name, parent, incarnation, component, manifest, manifest_path, alive)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
-         ON CONFLICT (actor) DO UPDATE SET incarnation = ?5, component = ?6, manifest = ?7, manifest_path = ?8, alive = 1",
+        "INSERT INTO actors (actor, id, name, parent, incarnation, component, manifest, manifest_path, alive, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9)
+         ON CONFLICT (actor) DO UPDATE
+         SET incarnation = ?5, component = ?6, manifest = ?7, manifest_path = ?8, alive = 1, attempts = ?9",
     )?
     .execute(params![
         actor.key,
@@ -196,6 +252,7 @@ fn write_actor(rows: &Connection, actor: ActorKey, row: &ActorStarted) -> rusqli
         row.component.0,
         &*row.manifest,
         row.manifest_path,
+        signed(row.attempts),
     ])
     .map(|_| ())
 }

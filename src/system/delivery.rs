@@ -102,7 +102,8 @@ pub(crate) enum Withdrawn {
 }
 
 impl Claim {
-    fn take(&self) -> bool {
+    /// The receiver takes the delivery; `false` where its sender has given up on it.
+    pub(crate) fn take(&self) -> bool {
         self.0.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 

@@ -66,6 +66,16 @@ pub(crate) struct Spawned {
     pub(crate) closing: Option<Link>,
 }
 
+/// What recovery found of a host call that an earlier process left open.
+pub(crate) enum Awaited {
+    /// A request: its answer is there, or will come.
+    Answer { to: ActorId, answer: Receiver<Answer>, claim: Arc<Claim>, wait: WaitId },
+    /// A spawn whose child is there, up or on its way.
+    Child { spawned: Receiver<Result<Spawned, String>>, wait: WaitId },
+    /// A stop or a restart that is done, and the event that says so.
+    Done(Link),
+}
+
 /// A running theater, to be asked. Cheap to clone; it does not keep the theater running.
 #[derive(Clone)]
 pub struct TheaterHandle {

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::delivery::Delivery;
 use super::registry::Refusal;
+use crate::base::id::ActorId;
 
 /// Which of the two lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Slot {
     mailbox: Mailbox,
+    /// Whose mailbox it is.
+    pub(crate) receiver: ActorId,
     bytes: u64,
     lane: Lane,
     filled: bool,
@@ -71,12 +74,12 @@ impl Mailbox {
     }
 
     /// Reserves a place for a delivery of `bytes` bytes of parameters.
-    pub(crate) fn reserve(&self, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+    pub(crate) fn reserve(&self, receiver: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
         let (size, limit) = (bytes as u64, self.shared.max_bytes);
         if lane == Lane::Mail && size > limit {
             return Err(Refusal::NeverFits { size, limit });
         }
-        let slot = Slot { mailbox: self.clone(), bytes: bytes as u64, lane, filled: false };
+        let slot = Slot { mailbox: self.clone(), receiver, bytes: bytes as u64, lane, filled: false };
         let deliveries = self.shared.deliveries.fetch_add(1, Ordering::SeqCst) + 1;
         let bytes = self.shared.bytes.fetch_add(slot.bytes, Ordering::SeqCst) + slot.bytes;
         // Counted first and looked at afterwards: whoever closes sees either the count or a refusal. Dropping the
@@ -86,6 +89,21 @@ impl Mailbox {
         }
         let full = deliveries > self.shared.max_deliveries || bytes > self.shared.max_bytes;
         if lane == Lane::Mail && full { Err(Refusal::Full) } else { Ok(slot) }
+    }
+
+    /// Puts back what was promised before the runtime was started, whether or not there would be room for it now.
+    pub(crate) fn restore(&self, lane: Lane, delivery: Delivery) {
+        self.shared.deliveries.fetch_add(1, Ordering::SeqCst);
+        self.shared.bytes.fetch_add(delivery.params.len() as u64, Ordering::SeqCst);
+        // The owner is kept by whoever starts the actor's thread.
+        let _ = self.lane(lane).send(delivery);
+    }
+
+    fn lane(&self, lane: Lane) -> &Sender<Delivery> {
+        match lane {
+            Lane::Notice => &self.notices,
+            Lane::Mail => &self.mail,
+        }
     }
 
     /// Deliveries that wait.
@@ -98,12 +116,8 @@ impl Slot {
     /// Puts the delivery in its place; it cannot fail while the owner lives, and is dropped with the owner otherwise.
     pub(crate) fn fill(mut self, delivery: Delivery) {
         self.filled = true;
-        let lane = match self.lane {
-            Lane::Notice => &self.mailbox.notices,
-            Lane::Mail => &self.mailbox.mail,
-        };
         // The owner closes before it goes, and closing waits for this place.
-        let _ = lane.send(delivery);
+        let _ = self.mailbox.lane(self.lane).send(delivery);
     }
 }
 
@@ -194,14 +208,14 @@ mod tests {
     #[test]
     fn a_place_that_is_not_used_is_given_back() {
         let (mailbox, _owner) = Mailbox::new(1, 100);
-        drop(mailbox.reserve(Lane::Mail, 50).expect("a place"));
+        drop(mailbox.reserve(ActorId::random(), Lane::Mail, 50).expect("a place"));
         assert_eq!(put(&mailbox, Lane::Mail, 100), Ok(()));
     }
 
     #[test]
     fn closing_waits_for_every_reserved_place() {
         let (mailbox, owner) = Mailbox::new(10, 100);
-        let slot = mailbox.reserve(Lane::Mail, 1).expect("a place");
+        let slot = mailbox.reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
         owner.close();
         assert_eq!(put(&mailbox, Lane::Mail, 1), Err(Refusal::Closed));
         let sender = std::thread::spawn(move || slot.fill(delivery(1)));

@@ -12,10 +12,10 @@ mod status;
 mod subscribers;
 mod waits;
 
-pub(crate) use delivery::{Answer, Delivery, Outcome, Reply, Withdrawn};
+pub(crate) use delivery::{Answer, Claim, Delivery, Outcome, Reply, Withdrawn};
 pub use handle::TheaterHandle;
-pub(crate) use handle::{Confinement, Control, Parentage, SpawnRequest, Spawned};
-pub(crate) use mailbox::{Mailbox, MailboxOwner, Slot};
+pub(crate) use handle::{Awaited, Confinement, Control, Parentage, SpawnRequest, Spawned};
+pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub use registry::ActorInfo;
 pub(crate) use registry::{Entry, Refusal, Registry};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::delivery::Delivery;
 use super::mailbox::{Lane, Mailbox, Slot};
 use super::status::ActorStatus;
 use super::waits::{WaitId, Waits};
@@ -180,6 +181,20 @@ impl Registry {
         inner.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(inner.spell(&circle)))
     }
 
+    /// A wait that was under way when an earlier process ended: no circle was closed then, and none is now.
+    pub(crate) fn resume_wait(&self, from: ActorId, to: ActorId) -> WaitId {
+        self.0.write().waits.begin(from, to).expect("a chain of open waits has an end")
+    }
+
+    /// Puts back a delivery that was promised before the runtime was started; `false` where nobody takes it.
+    pub(crate) fn restore(&self, to: ActorId, lane: Lane, delivery: Delivery) -> bool {
+        let inner = self.0.read();
+        let entry = inner.actors.get(&to).filter(|entry| entry.status.is_alive());
+        let Some(entry) = entry.filter(|entry| entry.exports.contains(delivery.function.full)) else { return false };
+        entry.mailbox.restore(lane, delivery);
+        true
+    }
+
     /// The wait of `from` is over, if it is still this one.
     pub(crate) fn end_wait(&self, from: ActorId, wait: WaitId) {
         self.0.write().waits.end(from, wait);
@@ -192,7 +207,7 @@ impl Registry {
         if !parent.status.is_alive() || !parent.exports.contains(function.full) {
             return None;
         }
-        parent.mailbox.reserve(Lane::Notice, bytes).ok()
+        parent.mailbox.reserve(parent.actor.id, Lane::Notice, bytes).ok()
     }
 }
 
@@ -212,7 +227,7 @@ impl Inner {
         if !entry.exports.contains(function.full) {
             return Err(Refusal::NotExported(to, function.full));
         }
-        entry.mailbox.reserve(Lane::Mail, bytes).map_err(|refusal| match refusal {
+        entry.mailbox.reserve(to, Lane::Mail, bytes).map_err(|refusal| match refusal {
             Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
             other => other,
         })

@@ -15,6 +15,11 @@ pub(super) struct Waits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitId(u64);
 
+impl WaitId {
+    /// A wait that is over.
+    pub(crate) const OVER: Self = Self(0);
+}
+
 impl Waits {
     /// Notes that `from` waits for `to`; or the circle that this would close, beginning and ending with `from`.
     pub(super) fn begin(&mut self, from: ActorId, to: ActorId) -> Result<WaitId, Vec<ActorId>> {

@@ -1,84 +1,325 @@
 //! The start of a runtime on a data directory that has been used: every actor comes back as it was.
+//!
+//! ```text
+//!   a chain ends with        the actor
+//!   return, refused          goes on with its newest state
+//!   call, intent, host-call  resumes the transition, on the component that began it
+//!   failed, stopped          was to be restarted, and is
+//!   started                  goes on from there; its `init` is run where that was due and has not begun
+//! ```
+//!
+//! Whose parent has ended, or begins anew, is ended itself: its parent would have seen to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::control::load_spec;
-use super::supervisor::{Before, Newborn};
-use crate::actor::Spec;
+use super::in_flight::{Cast, InFlight, is_init};
+use super::supervisor::{Before, Newborn, Return};
+use crate::actor::{Open, Spec};
+use crate::base::clock;
+use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Failed, NamedState, StartReason, Started};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind};
+use crate::chain::data::{Call, Failed, FailureReason, NamedState, Refused, StartReason, Started, Stopped, StoppedBy};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, StateChain};
 use crate::guest::GuestEngine;
+use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
-use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader};
-use crate::manifest::Manifest;
-use crate::system::ActorStatus;
+use crate::journal::{ActorKey, ActorRow, Attached, JournalError, JournalReader, Record};
+use crate::manifest::{Manifest, RestartState};
+use crate::system::{ActorStatus, Delivery, Lane, Reply, TheaterHandle};
 
 /// What is to be started.
 pub(super) struct Recovered {
     /// Who was there, parents before their children.
     pub(super) before: Vec<(Newborn, Return)>,
+    /// What they are owed, in the order in which it was promised.
+    pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
+    /// Those of them that the manifests name.
+    pub(super) asked_for: Vec<ActorId>,
     /// Manifests to be run whose root is not there yet.
     pub(super) new: Vec<Spec>,
 }
 
-/// How an actor comes back.
-pub(super) enum Return {
-    /// A root that the manifests name, whether it was alive or not.
-    AskedFor,
-    /// It was alive when the runtime ended.
-    Resumed,
-    /// It had stopped or failed: it is listed, and can be restarted.
-    Listed(ActorStatus),
+/// One actor from before, as its chain leaves it.
+struct Past {
+    row: ActorRow,
+    /// What it runs; the component the chain's last incarnation ran, unless `successor` is it.
+    spec: Arc<Spec>,
+    /// What it is to run once its open transition is over.
+    successor: Option<Arc<Spec>>,
+    asked_for: bool,
+    last: ChainEvent,
+    open: Vec<ChainEvent>,
+    /// Whether its `init` has ever returned.
+    was_up: bool,
+    /// It has an end that is not on its chain yet.
+    ends: bool,
 }
 
 /// Reads who there was. A root that one of `manifests` names goes on with that manifest and the component it names now.
 pub(super) fn recover(
     engine: &GuestEngine,
-    reader: &JournalReader,
-    dir: &Path,
+    theater: &TheaterHandle,
     manifests: Vec<Manifest>,
 ) -> Result<Recovered, String> {
-    let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
-    let mut wanted: HashMap<String, Spec> = HashMap::new();
-    let mut order = Vec::new();
-    for manifest in manifests {
-        let name = manifest.name.clone();
-        order.push(name.clone());
-        if wanted.insert(name.clone(), load_spec(engine, manifest)?).is_some() {
-            return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own"));
+    let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
+    let mut wanted = Wanted::load(engine, manifests)?;
+    let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+    let mut pasts = Vec::new();
+    for row in reader.actors().map_err(unreadable)? {
+        // A row without events was never acknowledged, and nobody knows of it.
+        let Some(last) = reader.last_event(row.actor).map_err(unreadable)? else { continue };
+        let asked_for = if row.parent.is_none() { wanted.take(&row.name) } else { None };
+        pasts.push(Past::read(engine, &reader, theater.journal.dir(), row, last, asked_for)?);
+    }
+    end_whoever_has_no_parent(&mut pasts);
+    write_ends(theater, &reader, &mut pasts)?;
+    drop(reader);
+    let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+    let in_flight = cast(&reader, theater, &pasts).in_flight().map_err(unreadable)?;
+    let resumed = pasts.iter().filter(|past| past.runs()).count();
+    if resumed > 0 {
+        let open = pasts.iter().filter(|past| past.runs() && !past.open.is_empty()).count();
+        let owed = in_flight.owed.len();
+        log::info!("resuming {resumed} actors, {open} of them within a transition; {owed} deliveries wait");
+    }
+    let asked_for = pasts.iter().filter(|past| past.asked_for).map(|past| past.row.actor.id).collect();
+    let InFlight { mut awaited, mut replies, mut spawns, owed } = in_flight;
+    let mut before = Vec::new();
+    for past in pasts {
+        let id = past.row.actor.id;
+        let (reply, cause) = spawns.remove(&id).unzip();
+        let open = Opening { awaited: awaited.remove(&id), reply: replies.remove(&id).unwrap_or(Reply::Nobody) };
+        let (mut newborn, how) = past.back(&reader, open).map_err(unreadable)?;
+        (newborn.reply, newborn.cause) = (reply, cause);
+        before.push((newborn, how));
+    }
+    Ok(Recovered { before, owed, asked_for, new: wanted.rest() })
+}
+
+/// The manifests of the command line.
+struct Wanted {
+    specs: HashMap<String, Spec>,
+    order: Vec<String>,
+}
+
+impl Wanted {
+    fn load(engine: &GuestEngine, manifests: Vec<Manifest>) -> Result<Self, String> {
+        let mut wanted = Self { specs: HashMap::new(), order: Vec::new() };
+        for manifest in manifests {
+            let name = manifest.name.clone();
+            wanted.order.push(name.clone());
+            if wanted.specs.insert(name.clone(), load_spec(engine, manifest)?).is_some() {
+                return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own"));
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn take(&mut self, name: &str) -> Option<Spec> {
+        self.specs.remove(name)
+    }
+
+    fn rest(mut self) -> Vec<Spec> {
+        self.order.into_iter().filter_map(|name| self.specs.remove(&name)).collect()
+    }
+}
+
+/// What the others have to say of an open transition.
+struct Opening {
+    awaited: Option<crate::system::Awaited>,
+    reply: Reply,
+}
+
+impl Past {
+    fn read(
+        engine: &GuestEngine,
+        reader: &JournalReader,
+        dir: &Path,
+        row: ActorRow,
+        last: ChainEvent,
+        asked_for: Option<Spec>,
+    ) -> Result<Self, String> {
+        let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
+        let actor = row.actor;
+        let open = if row.alive { reader.open_transition(actor).map_err(unreadable)? } else { Vec::new() };
+        let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?
+            || is_fork(reader, actor).map_err(unreadable)?;
+        let is_asked_for = asked_for.is_some();
+        let named = asked_for.map(|spec| keep_initial_state(reader, actor, spec)).transpose().map_err(unreadable)?;
+        let (spec, successor) = match named {
+            // What is open is finished on what began it.
+            Some(named) if !open.is_empty() && !is_same(&named, &row) => {
+                (stored_spec(engine, reader, dir, &row)?, Some(Arc::new(named)))
+            }
+            Some(named) => (named, None),
+            None => (stored_spec(engine, reader, dir, &row)?, None),
+        };
+        let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
+        let ends = refused_init && !is_asked_for;
+        Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, was_up, ends })
+    }
+
+    fn runs(&self) -> bool {
+        (self.row.alive && !self.ends) || self.asked_for
+    }
+
+    fn manifest(&self) -> &Manifest {
+        &self.successor.as_ref().unwrap_or(&self.spec).manifest
+    }
+
+    /// Whether an ended incarnation is to be followed by one that begins from the initial state.
+    fn begins_anew(&self) -> bool {
+        let ended = matches!(self.last.kind(), Some(EventKind::Failed | EventKind::Stopped));
+        ended && self.manifest().supervision.restart_state == RestartState::Initial
+    }
+
+    /// How it goes on: why, from which state, and what its parent is told of it.
+    fn course(&self, reader: &JournalReader) -> rusqlite::Result<(StartReason, RestartState, Option<ChildEventKind>)> {
+        let told = if self.was_up { ChildEventKind::Restarted } else { ChildEventKind::Started };
+        let policy = if self.was_up { self.manifest().supervision.restart_state } else { RestartState::Initial };
+        if !self.row.alive {
+            let from = if self.was_up { RestartState::Last } else { RestartState::Initial };
+            return Ok((StartReason::Restart, from, None));
+        }
+        if !self.open.is_empty() {
+            let told = is_init(&self.open).then_some(told);
+            return Ok((StartReason::Recovery, RestartState::Last, told));
+        }
+        Ok(match self.last.kind() {
+            Some(EventKind::Failed | EventKind::Stopped) => (StartReason::Restart, policy, Some(told)),
+            Some(EventKind::Started) if !self.was_up || self.init_is_due(reader)? => {
+                (StartReason::Recovery, RestartState::Initial, Some(told))
+            }
+            _ if !self.was_up => (StartReason::Recovery, RestartState::Initial, Some(told)),
+            _ => (StartReason::Recovery, RestartState::Last, None),
+        })
+    }
+
+    /// The chain ends with a `started` whose `init` has not begun, perhaps several in a row.
+    fn init_is_due(&self, reader: &JournalReader) -> rusqlite::Result<bool> {
+        let mut at = self.last.sequence;
+        while let Some(event) = reader.events(self.row.actor, at, 1, usize::MAX)?.pop() {
+            let Some(started) =
+                Started::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Started))
+            else {
+                return Ok(false);
+            };
+            match started.reason {
+                StartReason::Spawn => return Ok(true),
+                StartReason::Restart => return Ok(self.manifest().supervision.restart_state == RestartState::Initial),
+                StartReason::Fork => return Ok(false),
+                StartReason::Recovery if at > 0 => at -= 1,
+                StartReason::Recovery => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn back(self, reader: &JournalReader, opening: Opening) -> rusqlite::Result<(Newborn, Return)> {
+        let (reason, from, notice) = self.course(reader)?;
+        let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
+        let how = if runs { Return::Runs } else { Return::Listed(status_after(&self.last)) };
+        let incarnation = if runs { self.row.incarnation.next() } else { self.row.incarnation };
+        let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
+        let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, open });
+        Ok((Newborn { actor, spec: self.spec, parent, cause: None, again, reply: None }, how))
+    }
+
+    /// The transition that is to be resumed, from the last call that began on a new instance.
+    fn opened(&self, reader: &JournalReader, Opening { awaited, reply }: Opening) -> rusqlite::Result<Open> {
+        let actor = self.row.actor;
+        let fresh = self.open.first().is_some_and(|call| Call::from_cbor(&call.data).is_ok_and(|call| call.fresh));
+        let (base, mut script) = if fresh {
+            (reader.newest_state(actor)?, self.open.clone())
+        } else {
+            // Kept states lie where a new instance begins.
+            let (kept, state) = reader.kept_state(actor, self.open[0].sequence)?.unwrap_or_default();
+            (state, reader.events(actor, kept + 1, u64::MAX, usize::MAX)?)
+        };
+        script.retain(|event| event.kind() != Some(EventKind::Started));
+        // A transition that got further since it was resumed last has survived that.
+        let got_further = self.last.kind() != Some(EventKind::Started);
+        // One that waits for another's answer is not what ended the process.
+        let waits = script.last().is_some_and(|event| event.event_type == crate::handlers::REQUEST.intent);
+        let attempts = if got_further || waits { 0 } else { reader.attempts(actor)? };
+        Ok(Open {
+            script,
+            base: base.map(Arc::from),
+            reply,
+            awaited,
+            attempts,
+            asked_for: self.asked_for,
+            successor: self.successor.clone(),
+        })
+    }
+}
+
+fn is_same(spec: &Spec, row: &ActorRow) -> bool {
+    spec.digest() == row.component && **spec.manifest.text() == *row.manifest
+}
+
+/// Rows come parents first.
+fn end_whoever_has_no_parent(pasts: &mut [Past]) {
+    let mut childless = HashSet::new();
+    for past in pasts.iter_mut() {
+        if past.row.alive && past.row.parent.is_some_and(|parent| childless.contains(&parent)) {
+            past.ends = true;
+        }
+        if !past.runs() || past.begins_anew() || past.ends {
+            childless.insert(past.row.actor.id);
         }
     }
-    let mut recovered = Recovered { before: Vec::new(), new: Vec::new() };
-    for row in reader.actors().map_err(unreadable)? {
-        let replaced = if row.parent.is_none() { wanted.remove(&row.name) } else { None };
-        let (asked_for, actor, parent, alive) = (replaced.is_some(), row.actor, row.parent, row.alive);
-        let last = reader.last_event(actor).map_err(unreadable)?;
-        let incarnation = row.incarnation;
-        let spec = match replaced {
-            Some(spec) => keep_initial_state(reader, actor, spec).map_err(unreadable)?,
-            None => stored_spec(engine, reader, dir, row)?,
-        };
-        let reason = if alive { StartReason::Recovery } else { StartReason::Restart };
-        let incarnation = if alive || asked_for { incarnation.next() } else { incarnation };
-        let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?;
-        let again = Some(Before { reason, incarnation, was_up });
-        let newborn = Newborn { actor, spec: Arc::new(spec), parent, cause: None, again, reply: None };
-        let how = match (asked_for, alive) {
-            (true, _) => Return::AskedFor,
-            (false, true) => Return::Resumed,
-            (false, false) => Return::Listed(status_after(last.as_ref())),
-        };
-        recovered.before.push((newborn, how));
+}
+
+/// Writes the ends that are due, children before their parents, and waits until they are on disk.
+fn write_ends(theater: &TheaterHandle, reader: &JournalReader, pasts: &mut [Past]) -> Result<(), String> {
+    if !pasts.iter().any(|past| past.ends) {
+        return Ok(());
     }
-    recovered.new = order.into_iter().filter_map(|name| wanted.remove(&name)).collect();
-    Ok(recovered)
+    let pending = reader.pending().map_err(|error| error.to_string())?;
+    for past in pasts.iter_mut().rev().filter(|past| past.ends) {
+        let actor = past.row.actor;
+        let mut chain = StateChain::behind(actor.id, Head { sequence: past.last.sequence, hash: past.last.hash });
+        let settles: Vec<_> =
+            pending.iter().filter(|pending| pending.receiver == actor.id).map(|pending| pending.cause).collect();
+        let dropped = vec![None; settles.len()];
+        let attached = Attached { settles, ends: true, ..Attached::default() };
+        let now = clock::unix_ms();
+        let event = if past.last.event_type == INIT.refused {
+            let detail = Refused::from_cbor(&past.last.data).map_or_else(|error| error.to_string(), |it| it.message);
+            chain.append("failed", Failed { detail, reason: FailureReason::Init, dropped }.to_cbor(), now)
+        } else {
+            let by = StoppedBy::Supervisor;
+            chain.append("stopped", Stopped { by, cause: None, dropped }.to_cbor(), now)
+        };
+        past.last = event.clone();
+        past.row.alive = false;
+        past.open.clear();
+        let record = Record::Event(actor, event, attached);
+        theater.journal.enqueue(record).map_err(|error| error.to_string())?;
+    }
+    theater.journal.flush().map_err(|error| error.to_string())
+}
+
+fn cast<'a>(reader: &'a JournalReader, theater: &'a TheaterHandle, pasts: &[Past]) -> Cast<'a> {
+    let running = || pasts.iter().filter(|past| past.runs());
+    Cast {
+        reader,
+        registry: &theater.registry,
+        keys: pasts.iter().map(|past| (past.row.actor.id, past.row.actor)).collect(),
+        alive: running().map(|past| past.row.actor.id).collect(),
+        open: running()
+            .filter(|past| !past.open.is_empty())
+            .map(|past| (past.row.actor.id, past.open.clone()))
+            .collect(),
+    }
 }
 
 /// What an actor ran is in the journal: manifest, component, and the state it first began with.
-fn stored_spec(engine: &GuestEngine, reader: &JournalReader, dir: &Path, row: ActorRow) -> Result<Spec, String> {
+fn stored_spec(engine: &GuestEngine, reader: &JournalReader, dir: &Path, row: &ActorRow) -> Result<Spec, String> {
     let missing = |what: &str| {
         let why = format!("actor {} ({}): {what}", row.name, row.actor.id);
         JournalError::Damaged { path: dir.to_owned(), why }.to_string()
@@ -101,26 +342,27 @@ fn keep_initial_state(reader: &JournalReader, actor: ActorKey, mut spec: Spec) -
     Ok(spec)
 }
 
-fn first_state(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Arc<[u8]>>> {
+fn first_started(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Started>> {
     let first = reader.events(actor, 0, 1, usize::MAX)?.pop();
-    let started = first.and_then(|event| Started::from_cbor(&event.data).ok());
-    Ok(match started.map(|started| started.state) {
+    Ok(first.and_then(|event| Started::from_cbor(&event.data).ok()))
+}
+
+/// A fork begins where another actor was: no `init` of its own comes before.
+fn is_fork(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<bool> {
+    Ok(first_started(reader, actor)?.is_some_and(|started| started.reason == StartReason::Fork))
+}
+
+fn first_state(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Arc<[u8]>>> {
+    Ok(match first_started(reader, actor)?.map(|started| started.state) {
         None | Some(NamedState::None) => None,
         Some(NamedState::Inline(bytes)) => Some(bytes.into()),
         Some(NamedState::Digest { sha1, .. }) => reader.blob(&sha1)?.map(Arc::from),
     })
 }
 
-fn status_after(last: Option<&ChainEvent>) -> ActorStatus {
-    let failed = last.filter(|event| event.kind() == Some(EventKind::Failed));
-    match failed.and_then(|event| Failed::from_cbor(&event.data).ok()) {
+fn status_after(last: &ChainEvent) -> ActorStatus {
+    match Failed::from_cbor(&last.data).ok().filter(|_| last.kind() == Some(EventKind::Failed)) {
         Some(Failed { reason, detail, .. }) => ActorStatus::Failed { reason, detail },
         None => ActorStatus::Stopped,
     }
-}
-
-/// For the log: how much came back.
-pub(super) fn summary(recovered: &Recovered) -> Option<String> {
-    let count = recovered.before.iter().filter(|(_, how)| !matches!(how, Return::Listed(_))).count();
-    (count > 0).then(|| format!("resuming {count} actors"))
 }

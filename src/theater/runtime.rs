@@ -1,13 +1,14 @@
 //! A running theater, as an embedder holds it: started, asked through its handle, ended.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::control::Supervision;
-use super::recovery::{Return, recover, summary};
-use super::supervisor::{Command, Newborn, Supervisor};
+use super::recovery::{Recovered, recover};
+use super::supervisor::{Command, Newborn, Return, Supervisor};
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
 use crate::base::thread::{self, JoinHandle};
@@ -79,9 +80,7 @@ impl TheaterRuntime {
         let engine = Arc::clone(&control.engine);
         let handle =
             TheaterHandle { registry, journal: journal.handle().clone(), subscribers, control: Arc::new(control) };
-        let reader = journal.handle().reader()?;
-        let recovered = recover(&engine, &reader, journal.handle().dir(), manifests).map_err(TheaterError::Actor)?;
-        drop(reader);
+        let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actor)?;
         let (over, ended) = bounded::<()>(0);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
         let supervisor = thread::spawn("theater", move || {
@@ -91,44 +90,54 @@ impl TheaterRuntime {
         let supervisor = Some(supervisor.map_err(|error| TheaterError::Setup(error.to_string()))?);
         let runtime = Self { handle, supervisor, journal: Some(journal), journal_failed, ended };
 
-        if let Some(summary) = summary(&recovered) {
-            log::info!("{summary}");
-        }
-        let mut answers = Vec::new();
-        let send = |mut newborn: Newborn| {
-            let (to, answer) = bounded(1);
-            newborn.reply = Some(SpawnReply::new(to, None));
-            let name = newborn.spec.manifest.name.clone();
-            let _ = commands.send(Command::Spawn(Box::new(newborn)));
-            (name, answer)
-        };
-        let mut resumed = Vec::new();
-        // One order for all: a parent is there before its children, whether it runs or not.
-        for (newborn, how) in recovered.before {
-            match how {
-                Return::AskedFor => answers.push(send(newborn)),
-                Return::Resumed => resumed.push(send(newborn)),
-                Return::Listed(status) => _ = commands.send(Command::List(Box::new(newborn), status)),
-            }
-        }
-        for spec in recovered.new {
-            let actor = runtime.handle.journal.new_actor(ActorId::random());
-            let spec = Arc::new(spec);
-            answers.push(send(Newborn { actor, spec, parent: None, cause: None, again: None, reply: None }));
-        }
-        for (name, answer) in answers {
-            let answer = answer.recv().unwrap_or_else(|_| Err("it could not be started".into()));
-            answer.map_err(|why| TheaterError::Actor(format!("actor \"{name}\": {why}")))?;
-        }
-        for (name, answer) in resumed {
-            // Nobody asked for these by name: one that cannot go on does not keep the others from it.
-            if let Ok(Err(why)) = answer.recv() {
-                log::error!("actor \"{name}\" was not resumed: {why}");
-            }
-        }
+        runtime.bring_back(&commands, recovered)?;
         // Whoever is told that it runs is told what is on disk. A journal that is down says so by `wait`.
         let _ = runtime.handle.journal.flush();
         Ok(runtime)
+    }
+
+    /// Has who was there go on, and who is new begin, and waits until they are up.
+    fn bring_back(&self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
+        let Recovered { mut before, owed, asked_for, new } = recovered;
+        let mut answers = Vec::new();
+        let mut expect = |newborn: &mut Newborn| {
+            let (to, answer) = bounded(1);
+            // One whose parent waits for it answers the parent.
+            if newborn.reply.is_none() {
+                newborn.reply = Some(SpawnReply::new(to, None));
+                answers.push((newborn.actor.id, newborn.spec.manifest.name.clone(), answer));
+            }
+        };
+        for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Return::Runs)) {
+            expect(newborn);
+        }
+        let new: Vec<Newborn> = new
+            .into_iter()
+            .map(|spec| {
+                let actor = self.handle.journal.new_actor(ActorId::random());
+                let spec = Arc::new(spec);
+                let mut newborn = Newborn { actor, spec, parent: None, cause: None, again: None, reply: None };
+                expect(&mut newborn);
+                newborn
+            })
+            .collect();
+        let asked_for: HashSet<ActorId> = asked_for.into_iter().chain(new.iter().map(|one| one.actor.id)).collect();
+        let _ = commands.send(Command::Recover(before, owed));
+        for newborn in new {
+            let _ = commands.send(Command::Spawn(Box::new(newborn)));
+        }
+        let mut refused = None;
+        for (id, name, answer) in answers {
+            let answer = answer.recv().unwrap_or_else(|_| Err("it could not be started".into()));
+            let Err(why) = answer else { continue };
+            if asked_for.contains(&id) {
+                refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}"))));
+            } else {
+                // Nobody asked for it by name: that it cannot go on does not keep the others from it.
+                log::error!("actor \"{name}\" was not resumed: {why}");
+            }
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// For asking it.

@@ -12,24 +12,27 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::budget::{Budget, Cost};
 use super::tree::{Action, Input, Tree};
-use crate::actor::{ActorRuntime, Again, Beginning, Report, ReportKind, SpawnReply, Spec, Verdict};
+use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Spec, Verdict};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
 use crate::chain::{Link, StateChain};
 use crate::guest::THREAD_STACK_BYTES;
+use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::RestartState;
-use crate::system::{ActorStatus, Entry, Mailbox, MailboxOwner, Order, OrderKind, Spawned, StopSignal, TheaterHandle};
+use crate::system::{
+    ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Spawned, StopSignal, TheaterHandle,
+};
 
 type ChangeReply = Sender<Result<Option<Link>, String>>;
 
 /// What the thread is asked to do, or told.
 pub(super) enum Command {
     Spawn(Box<Newborn>),
-    /// An actor from before that does not run: it can be restarted.
-    List(Box<Newborn>, ActorStatus),
+    /// The actors from before, parents before their children, and what is owed to them.
+    Recover(Vec<(Newborn, Return)>, Vec<(ActorId, Lane, Delivery)>),
     Stop {
         id: ActorId,
         by: StoppedBy,
@@ -58,18 +61,30 @@ pub(super) struct Newborn {
 }
 
 /// How an actor that has lived before goes on.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     pub(super) reason: StartReason,
+    pub(super) from: RestartState,
     pub(super) incarnation: Incarnation,
-    /// Whether its `init` ever returned; where not, it begins as if it were new.
+    /// Whether an incarnation of it has ever been up.
     pub(super) was_up: bool,
+    /// What its parent is told once it is up.
+    pub(super) notice: Option<ChildEventKind>,
+    pub(super) open: Option<Box<Open>>,
 }
 
-impl Before {
-    fn from(self) -> RestartState {
-        if self.was_up { RestartState::Last } else { RestartState::Initial }
-    }
+/// Whether an actor from before runs again.
+pub(super) enum Return {
+    Runs,
+    /// It had stopped or failed: it is listed, and can be restarted.
+    Listed(ActorStatus),
+}
+
+/// An actor that is registered and has no thread yet.
+struct Registered {
+    id: ActorId,
+    mailbox: MailboxOwner,
+    first: First,
+    was_up: bool,
 }
 
 /// An actor as the supervisor knows it.
@@ -137,7 +152,7 @@ impl Supervisor {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Spawn(newborn) => self.spawn(*newborn),
-            Command::List(newborn, status) => self.list(*newborn, status),
+            Command::Recover(newborns, owed) => self.recover(newborns, owed),
             Command::Stop { id, by, cause, reply } => match self.actors.get_mut(&id) {
                 Some(actor) => {
                     actor.stoppers.push(reply);
@@ -253,7 +268,32 @@ impl Supervisor {
         signal
     }
 
-    fn spawn(&mut self, mut newborn: Newborn) {
+    /// All are there before any of them runs: whoever asks for another finds it.
+    fn recover(&mut self, newborns: Vec<(Newborn, Return)>, owed: Vec<(ActorId, Lane, Delivery)>) {
+        let mut ready = Vec::new();
+        for (newborn, how) in newborns {
+            match how {
+                Return::Runs => ready.extend(self.admit(newborn)),
+                Return::Listed(status) => self.list(newborn, status),
+            }
+        }
+        for (to, lane, delivery) in owed {
+            let function = delivery.function.full;
+            if !self.theater.registry.restore(to, lane, delivery) {
+                log::warn!("a delivery to {to} waits in the journal: it does not take {function} now");
+            }
+        }
+        ready.into_iter().for_each(|registered| self.start(registered));
+    }
+
+    fn spawn(&mut self, newborn: Newborn) {
+        if let Some(registered) = self.admit(newborn) {
+            self.start(registered);
+        }
+    }
+
+    /// Registers a new actor, or says why not.
+    fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
         let refusal = if self.suspending {
             Some("the runtime is shutting down".to_owned())
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
@@ -265,18 +305,18 @@ impl Supervisor {
             if let Some(reply) = newborn.reply.take() {
                 reply.answer(&self.theater.registry, Err(why));
             }
-            return;
+            return None;
         }
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
-        let was_up = newborn.again.is_some_and(|before| before.was_up);
+        let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(Input::Spawned { id, parent, supervision, was_up });
         let Newborn { cause, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
-                let Before { reason, incarnation, .. } = before;
-                First::Again(Again { reason, from: before.from(), incarnation, reply })
+                let Before { reason, from, incarnation, notice, open, .. } = before;
+                First::Again(Again { reason, from, incarnation, reply, notice, cause, open })
             }
             None => First::Born(Beginning {
                 reason: StartReason::Spawn,
@@ -286,17 +326,23 @@ impl Supervisor {
                 run_init: true,
                 cause,
                 reply,
+                notice: Some(ChildEventKind::Started),
                 interrupted: false,
+                open: None,
             }),
         };
-        self.start_thread(id, mailbox, first);
+        Some(Registered { id, mailbox, first, was_up })
+    }
+
+    fn start(&mut self, Registered { id, mailbox, first, was_up }: Registered) {
+        self.start_thread(id, mailbox, first, was_up);
     }
 
     fn list(&mut self, newborn: Newborn, status: ActorStatus) {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         drop(self.register(&newborn, status));
-        let was_up = newborn.again.is_some_and(|before| before.was_up);
+        let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(Input::Listed { id, parent, supervision, was_up });
     }
 
@@ -310,7 +356,7 @@ impl Supervisor {
             name: spec.manifest.name.clone(),
             parent: *parent,
             children: Vec::new(),
-            incarnation: again.map_or(Incarnation::FIRST, |before| before.incarnation),
+            incarnation: again.as_ref().map_or(Incarnation::FIRST, |before| before.incarnation),
             status,
             exports: Arc::new(spec.program.export_names()),
             mailbox,
@@ -353,11 +399,12 @@ impl Supervisor {
             entry.status = ActorStatus::Restarting;
             incarnation = entry.incarnation.next();
         });
-        let again = Again { reason: StartReason::Restart, from, incarnation, reply };
-        self.start_thread(id, owner, First::Again(again));
+        let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
+        let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
+        self.start_thread(id, owner, First::Again(again), true);
     }
 
-    fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First) {
+    fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
         let actor = self.actors.get_mut(&id).expect("the caller has registered it");
         let (verdicts, heard) = unbounded();
         let reports = self.to_self.clone();
@@ -373,6 +420,8 @@ impl Supervisor {
             recovering: false,
             sources: Vec::new(),
             recorded_end: None,
+            was_up,
+            attempts: 0,
         };
         let name = format!("a-{}", actor.spec.manifest.name);
         let (last_words, registry) = (self.to_self.clone(), Arc::clone(&self.theater.registry));

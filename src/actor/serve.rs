@@ -1,0 +1,151 @@
+//! An actor at work: it takes deliveries, one after the other, and first of all finishes what an earlier process left
+//! open.
+
+use crossbeam_channel::select_biased;
+
+use super::executor::{Executor, Job, Transition};
+use super::runtime::{ActorRuntime, Down, Open};
+use crate::base::fail;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, FailureReason};
+use crate::guest::{Interruption, Script};
+use crate::handlers::INIT;
+use crate::journal::Owed;
+use crate::system::{Answer, Delivery, MailboxOwner, OrderKind, Outcome, Reply};
+
+impl Open {
+    /// Whether it is the actor's `init` that was left open.
+    pub(super) fn is_init(&self) -> bool {
+        self.script
+            .iter()
+            .rev()
+            .find(|event| event.kind() == Some(crate::chain::EventKind::Call))
+            .is_some_and(|call| call.function() == INIT.full)
+    }
+}
+
+impl ActorRuntime {
+    /// Takes deliveries, one after the other, until something ends the incarnation.
+    pub(super) fn serve(&mut self, executor: &mut Executor) -> Down {
+        loop {
+            if let Some(order) = self.stop.order() {
+                match order.kind {
+                    OrderKind::Stop | OrderKind::Cycle => {
+                        return Down::Ordered { order: order.clone(), reply: Reply::Nobody };
+                    }
+                    OrderKind::Fail => return self.failed_by_children(Reply::Nobody),
+                    // What actors asked of each other before is still worked on, while there is time.
+                    OrderKind::Suspend if self.mailbox.is_empty() || self.stop.overdue().is_some() => {
+                        return Down::Suspended;
+                    }
+                    OrderKind::Suspend => {}
+                }
+            }
+            let Some(delivery) = self.next_delivery() else { continue };
+            self.mailbox.taken(&delivery);
+            if !delivery.reply.claim() {
+                continue;
+            }
+            let Delivery { function, params, caller, cause, reply } = delivery;
+            let end = executor.transition(Job { function, params, caller, cause }, &mut || None);
+            if let Err(down) = self.close(end, reply) {
+                return down;
+            }
+        }
+    }
+
+    /// Goes on with a transition that an earlier process left open.
+    pub(super) fn resume(&mut self, executor: &mut Executor, mut open: Open) -> Result<(), Down> {
+        let reply = std::mem::replace(&mut open.reply, Reply::Nobody);
+        let end = self.run_again_from(executor, open, &mut || None);
+        self.close(end, reply)
+    }
+
+    /// Executes again what is on the chain since the last new instance, and goes on live where that ends.
+    pub(super) fn run_again_from(
+        &self,
+        executor: &mut Executor,
+        open: Open,
+        promises: &mut dyn FnMut() -> Option<Owed>,
+    ) -> Transition {
+        let Open { script, base, .. } = open;
+        let newest = executor.state();
+        executor.resume(Script::new(script.into()), base);
+        loop {
+            let upcoming = executor.recorder().upcoming().cloned().expect("what is resumed begins with a call");
+            let call = Call::from_cbor(&upcoming.data).ok();
+            let function = self.spec.program.function(upcoming.function());
+            let (Some(call), Some(function)) = (call, function) else {
+                let detail = format!("event {} is no call of this component: it cannot be resumed", upcoming.sequence);
+                executor.set_state(newest);
+                return Transition::Failed { reason: FailureReason::Interrupted, detail };
+            };
+            let end = executor.transition(Job::recorded(function, call), promises);
+            match end {
+                Transition::Closed { .. } if executor.recorder().upcoming().is_some() => {}
+                Transition::Interrupted(Interruption::Diverged(divergence)) => {
+                    let detail = format!("it cannot be resumed: {divergence}");
+                    executor.set_state(newest);
+                    return Transition::Failed { reason: FailureReason::Interrupted, detail };
+                }
+                end => return end,
+            }
+        }
+    }
+
+    /// Answers what a transition came to; `Err` where the incarnation ends with it.
+    fn close(&self, end: Transition, reply: Reply) -> Result<(), Down> {
+        match end {
+            Transition::Closed { outcome, closing } => {
+                fail::point("closed");
+                self.answer(reply, Answer { outcome, closing: Some(closing) });
+                fail::point("answered");
+                Ok(())
+            }
+            Transition::Failed { reason, detail } => Err(Down::Failed { reason, detail, by_init: false, reply }),
+            Transition::Interrupted(interruption) => Err(self.interrupted(interruption, reply)),
+        }
+    }
+
+    /// The next notice, else the next delivery; nothing where an order came first.
+    fn next_delivery(&self) -> Option<Delivery> {
+        let MailboxOwner { notices, mail, .. } = &self.mailbox;
+        select_biased! {
+            recv(self.stop.woken()) -> _ => None,
+            recv(notices) -> delivery => delivery.ok(),
+            recv(mail) -> delivery => delivery.ok(),
+            default(std::time::Duration::from_millis(if self.stop.order().is_some() { 1 } else { 60_000 })) => None,
+        }
+    }
+
+    pub(super) fn interrupted(&self, interruption: Interruption, reply: Reply) -> Down {
+        match interruption {
+            Interruption::Ordered => {
+                let order = self.stop.order().expect("interrupted by an order").clone();
+                if order.kind == OrderKind::Fail {
+                    return self.failed_by_children(reply);
+                }
+                Down::Ordered { order, reply }
+            }
+            Interruption::Suspending => {
+                self.answer_now(reply, Outcome::Stopped);
+                Down::Suspended
+            }
+            Interruption::JournalDown => Down::Unrecorded,
+            Interruption::CpuTime(_)
+            | Interruption::Memory(_)
+            | Interruption::TooLarge(_)
+            | Interruption::RecordedEnd
+            | Interruption::Diverged(_) => {
+                unreachable!("the guest layer turns limits into failures; the rest is replay's")
+            }
+        }
+    }
+
+    fn failed_by_children(&self, reply: Reply) -> Down {
+        let supervision = &self.spec.manifest.supervision;
+        let within = supervision.within.as_millis();
+        let detail = format!("more than max_restarts = {} within within_ms = {within}", supervision.max_restarts);
+        Down::Failed { reason: FailureReason::Restarts, detail, by_init: false, reply }
+    }
+}
