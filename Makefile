@@ -27,6 +27,7 @@ run: build actors
 
 test: test-guests
 	cargo test --locked
+	cargo test --locked --features fail-points --test recovery
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
 

@@ -98,6 +98,7 @@ impl ActorRuntime {
         match end {
             Transition::Closed { outcome, closing } => {
                 fail::point("closed");
+                fail::point_after("closed-committed", || _ = self.theater.journal.flush());
                 self.answer(reply, Answer { outcome, closing: Some(closing) });
                 fail::point("answered");
                 Ok(())

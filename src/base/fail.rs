@@ -4,13 +4,19 @@
 //! comes to the point NAME for the Nth time.
 
 /// The process ends here where a test has asked for it.
+#[inline]
+pub(crate) fn point(name: &'static str) {
+    point_after(name, || ());
+}
+
+/// The process ends here where a test has asked for it, after `prepare` has run.
 #[cfg(not(feature = "fail-points"))]
 #[inline]
-pub(crate) fn point(_name: &'static str) {}
+pub(crate) fn point_after(_name: &'static str, _prepare: impl FnOnce()) {}
 
-/// The process ends here where a test has asked for it.
+/// The process ends here where a test has asked for it, after `prepare` has run.
 #[cfg(feature = "fail-points")]
-pub(crate) fn point(name: &'static str) {
+pub(crate) fn point_after(name: &'static str, prepare: impl FnOnce()) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +32,7 @@ pub(crate) fn point(name: &'static str) {
         && asked == name
         && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
     {
+        prepare();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).expect("ourselves");
         loop {
             std::thread::park();

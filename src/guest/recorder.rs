@@ -234,14 +234,16 @@ impl Recorder {
                 let intent = self.record(function.intent, Intent { params }.to_cbor(), attached)?;
                 self.promised = owes.map(|_| Cause::from(&intent));
                 fail::point("intent-recorded");
+                fail::point_after("intent-committed", || _ = self.flush());
                 let answered = act(intent)?;
                 fail::point("effect-done");
+                fail::point_after("effect-committed", || _ = self.flush());
                 self.answered(function, answered)
             }
             Effect::Outside(act) => {
                 self.record(function.intent, Intent { params }.to_cbor(), Attached::default())?;
                 self.flush()?;
-                fail::point("intent-on-disk");
+                fail::point("outside-committed");
                 let result = act()?;
                 fail::point("outside-done");
                 self.answered(function, Answered { result, answer: None })

@@ -66,9 +66,10 @@ impl Script {
         started.is_some_and(|event| Started::from_cbor(&event.data).is_ok_and(|started| started.resumes))
     }
 
-    /// Whether the next event ended the transition from outside: such an end is an input, which replay applies.
+    /// Whether the next event ended the transition from outside: such an end is an input, which replay applies. Where
+    /// the chain itself ends there is nothing to compare any more, however long the guest would go on.
     pub(crate) fn ends_from_outside(&self) -> bool {
-        let Some(event) = self.peek() else { return false };
+        let Some(event) = self.peek() else { return true };
         match event.kind() {
             Some(EventKind::Stopped | EventKind::Started) => true,
             Some(EventKind::Failed) => {

@@ -163,8 +163,8 @@ fn a_newer_format_and_a_foreign_file_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
     journal_of_ten(dir.path());
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
-    rows.pragma_update(None, "user_version", 2).expect("updated");
-    assert!(refusal(dir.path()).contains("has format version 2; this program knows version 1"));
+    rows.pragma_update(None, "user_version", 3).expect("updated");
+    assert!(refusal(dir.path()).contains("has format version 3; this program knows version 2"));
     rows.pragma_update(None, "application_id", 1).expect("updated");
     drop(rows);
     assert!(refusal(dir.path()).contains("is not a journal of Theater"));
@@ -192,7 +192,7 @@ fn a_journal_that_cannot_write_says_so_and_takes_nothing_more() {
         .expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
     let event = scribe.write(None);
-    let twice = Record::Event(scribe.actor, event, None);
+    let twice = Record::Event(scribe.actor, event, Attached::default());
     journal.handle().enqueue(twice).expect("an open journal");
     assert!(heard.recv().expect("a failure").contains("UNIQUE constraint failed"));
     while journal.handle().enqueue(Record::Ended(scribe.actor)).is_ok() {

@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn put(mailbox: &Mailbox, lane: Lane, bytes: usize) -> Result<(), Refusal> {
-        mailbox.reserve(lane, bytes).map(|slot| slot.fill(delivery(bytes)))
+        mailbox.reserve(ActorId::random(), lane, bytes).map(|slot| slot.fill(delivery(bytes)))
     }
 
     #[test]

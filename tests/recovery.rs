@@ -1,0 +1,340 @@
+//! A runtime that is killed goes on as if it had not been: open transitions are finished, messages under way arrive
+//! once, and what actors owe each other happens.
+
+mod support;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use support::{Http, Management, Stage, Theater, data_of, eventually, theater, verifies_and_replays};
+
+const SUPERVISOR: &str = "[[handlers]]\ntype = \"supervisor\"\n";
+
+/// Two probes, and what is killed of them.
+struct Pair {
+    stage: Stage,
+    manifests: Vec<PathBuf>,
+}
+
+impl Pair {
+    fn new(more: &str) -> Self {
+        let stage = Stage::new();
+        let manifests = ["asker", "asked"].map(|name| stage.manifest(name, "probe", more)).to_vec();
+        Self { stage, manifests }
+    }
+
+    /// Starts it, to be killed when it comes to `point` for the nth time.
+    fn until(&self, point: &str, nth: u32) -> Theater {
+        let paths: Vec<_> = self.manifests.iter().map(PathBuf::as_path).collect();
+        let launch = self.stage.command(&paths, &[]).arg("--data-dir").arg(self.stage.data_dir());
+        launch.env("THEATER_FAIL", format!("{point}:{nth}")).launch(&self.stage).expect("it starts")
+    }
+
+    /// Starts it to stay.
+    fn again(&self) -> Theater {
+        let paths: Vec<_> = self.manifests.iter().map(PathBuf::as_path).collect();
+        self.stage.run(&paths)
+    }
+
+    fn audit(&self) -> Value {
+        audit(&self.stage)
+    }
+}
+
+/// What `theater verify --journal` finds: nothing wrong.
+fn audit(stage: &Stage) -> Value {
+    let output = theater(&["verify", "--journal", stage.data_dir().to_str().expect("a path"), "--json"], None);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(output.status.success(), "{found}");
+    found
+}
+
+/// Tells `actor` something; the process ends meanwhile.
+fn tell_and_be_killed(mut running: Theater, actor: &str, command: &Value) {
+    let mut management = Management::connect(running.management());
+    let id = running.id(actor);
+    management.send_request(&id, command);
+    running.wait();
+}
+
+fn count(running: &Theater, actor: &str) -> u64 {
+    running.json(&["state", actor])["state"]["count"].as_u64().unwrap_or(0)
+}
+
+/// Until nothing is under way any more.
+fn settled(running: &Theater, actor: &str, expected: u64) {
+    eventually(&format!("{actor} has counted to {expected}"), || (count(running, actor) == expected).then_some(()));
+}
+
+fn ends_with_a_return(running: &Theater, actor: &str) {
+    eventually("its transition is over", || {
+        let types = running.event_types(actor);
+        types.iter().rfind(|it| *it != "started")?.starts_with("return ").then_some(())
+    });
+}
+
+/// The asker counts, asks the other to count, and counts again.
+fn count_together(running: &Theater) -> Value {
+    let ask = json!({ "op": "request", "to": running.id("asked"), "msg": "count" });
+    json!({ "op": "many", "ops": ["count", ask, "count"] })
+}
+
+#[test]
+fn a_request_that_a_kill_cut_off_anywhere_is_completed_exactly_once_on_both_sides() {
+    let moments = [
+        ("intent-recorded", 1),
+        ("intent-committed", 1),
+        ("closed", 1),
+        ("closed-committed", 1),
+        ("answered", 1),
+        ("effect-done", 1),
+        ("effect-committed", 1),
+        ("closed", 2),
+        ("closed-committed", 2),
+    ];
+    for (point, nth) in moments {
+        let pair = Pair::new("");
+        let running = pair.again();
+        let command = count_together(&running);
+        running.shut_down();
+        let running = pair.until(point, nth);
+        tell_and_be_killed(running, "asker", &command);
+        let running = pair.again();
+        let begun = running.event_types("asker").iter().any(|it| it.starts_with("call ntwk:theater/message"));
+        if begun {
+            settled(&running, "asker", 2);
+            settled(&running, "asked", 1);
+            ends_with_a_return(&running, "asker");
+        }
+        assert_eq!(count(&running, "asker"), 2 * count(&running, "asked"), "{point}:{nth}");
+        for actor in ["asker", "asked"] {
+            let events = running.events(actor);
+            assert_eq!(data_of(&events, "failed").len(), 0, "{point}:{nth}: {actor} did not fail");
+            verifies_and_replays(&running.export(&pair.stage, actor));
+        }
+        running.shut_down();
+        assert_eq!(pair.audit()["in_flight"], 0, "{point}:{nth}");
+    }
+}
+
+#[test]
+fn a_send_that_was_not_taken_is_delivered_once_and_in_order() {
+    let pair = Pair::new("");
+    let running = pair.again();
+    let asked = running.id("asked");
+    let sends: Vec<Value> = (0..20).map(|_| json!({ "op": "send", "to": asked, "msg": "count" })).collect();
+    let command = json!({ "op": "many", "ops": sends });
+    running.shut_down();
+    // The receiver's fifth transition is closed, others wait in its mailbox.
+    let running = pair.until("closed-committed", 5);
+    tell_and_be_killed(running, "asker", &command);
+    let running = pair.again();
+    settled(&running, "asked", 20);
+    let events = running.events("asked");
+    let calls = data_of(&events, "call ntwk:theater/message-server-client.handle-send");
+    let causes: Vec<u64> = calls.iter().map(|call| call["cause"]["sequence"].as_u64().expect("a cause")).collect();
+    assert_eq!(causes.len(), 20, "each once");
+    assert!(causes.is_sorted(), "in order: {causes:?}");
+    verifies_and_replays(&running.export(&pair.stage, "asked"));
+    running.shut_down();
+    assert_eq!(pair.audit()["in_flight"], 0);
+}
+
+#[test]
+fn an_actor_whose_instances_serve_several_calls_resumes_from_where_the_instance_was_new() {
+    let pair = Pair::new("reuse = 100\n");
+    let running = pair.again();
+    for expected in 1..=5 {
+        assert_eq!(running.request("asker", &json!("global")), Ok(json!(expected)));
+    }
+    let ask = json!({ "op": "request", "to": running.id("asked"), "msg": "count" });
+    let command = json!({ "op": "many", "ops": ["global", ask, "global"] });
+    running.shut_down();
+    // After a start there is a new instance.
+    let running = pair.until("effect-committed", 1);
+    assert_eq!(running.request("asker", &json!("global")), Ok(json!(1)));
+    assert_eq!(running.request("asker", &json!("global")), Ok(json!(2)));
+    tell_and_be_killed(running, "asker", &command);
+    let running = pair.again();
+    ends_with_a_return(&running, "asker");
+    let last = running.last_event("asker");
+    assert_eq!(last["data"]["result"], json!([3, { "ok": 1 }, 4]), "{last}");
+    assert_eq!(running.request("asker", &json!("global")), Ok(json!(5)), "it is the same instance");
+    verifies_and_replays(&running.export(&pair.stage, "asker"));
+}
+
+#[test]
+fn a_message_that_kills_the_process_does_not_kill_every_start() {
+    let pair = Pair::new("");
+    let mut running = pair.again();
+    assert_eq!(running.request("asker", &json!("count")), Ok(json!(1)));
+    let id = running.id("asker");
+    Management::connect(running.management()).send_request(&id, &json!("spin"));
+    eventually("it spins", || running.event_types("asker").last()?.starts_with("call ").then_some(()));
+    for _ in 0..3 {
+        support::signal(running.pid(), "KILL");
+        running.wait();
+        running = pair.again();
+    }
+    let events = running.events("asker");
+    let failed = data_of(&events, "failed");
+    assert_eq!(failed.len(), 1, "{events:#?}");
+    assert_eq!(failed[0]["reason"], "interrupted");
+    assert_eq!(running.request("asker", &json!("count")), Ok(json!(2)), "it goes on without");
+    verifies_and_replays(&running.export(&pair.stage, "asker"));
+}
+
+/// A parent with children.
+fn nursery(more: &str) -> (Stage, PathBuf) {
+    let stage = Stage::new();
+    for name in ["probe", "nursery"] {
+        stage.copy_component(name, name);
+    }
+    stage.manifest_at("child", "probe.wasm".as_ref(), "");
+    stage.manifest_at("sturdy", "probe.wasm".as_ref(), "restart = \"transient\"\n");
+    let parent = stage.manifest_at("parent", "nursery.wasm".as_ref(), &format!("{more}\n{SUPERVISOR}"));
+    (stage, parent)
+}
+
+fn until(stage: &Stage, manifest: &std::path::Path, point: &str, nth: u32) -> Theater {
+    let launch = stage.command(&[manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+    launch.env("THEATER_FAIL", format!("{point}:{nth}")).launch(stage).expect("it starts")
+}
+
+#[test]
+fn a_spawn_that_a_kill_cut_off_makes_one_child_and_answers_with_it() {
+    for (point, nth) in [("intent-committed", 1), ("effect-committed", 1)] {
+        let (stage, parent) = nursery("");
+        let running = until(&stage, &parent, point, nth);
+        tell_and_be_killed(running, "parent", &json!({ "op": "spawn", "manifest": "child.toml" }));
+        let running = stage.run(&[&parent]);
+        eventually("the spawn is answered", || {
+            let last = running
+                .events("parent")
+                .into_iter()
+                .rfind(|it| it["event_type"] == "return ntwk:theater/message-server-client.handle-request")?;
+            last["data"]["result"]["ok"].as_str().map(str::to_owned)
+        });
+        let children: Vec<Value> = running.json(&["list"]).as_array().expect("a list").clone();
+        let children: Vec<&Value> = children.iter().filter(|actor| actor["name"] == "child").collect();
+        assert_eq!(children.len(), 1, "{point}: {children:?}");
+        eventually("the parent has heard of it once", || {
+            let heard = running.event_types("parent");
+            let notices = heard.iter().filter(|it| *it == "call ntwk:theater/supervisor-handlers.handle-child-event");
+            (notices.count() == 1).then_some(())
+        });
+        for actor in ["parent", "child"] {
+            let inits = running.event_types(actor).iter().filter(|it| *it == "call ntwk:theater/actor.init").count();
+            assert_eq!(inits, 1, "{point}: {actor} begins once");
+            verifies_and_replays(&running.export(&stage, actor));
+        }
+        running.shut_down();
+        assert_eq!(audit(&stage)["in_flight"], 0);
+    }
+}
+
+#[test]
+fn a_stop_and_a_restart_that_a_kill_cut_off_are_done_once() {
+    for (op, point) in [
+        ("stop-child", "intent-committed"),
+        ("stop-child", "effect-committed"),
+        ("restart-child", "intent-committed"),
+        ("restart-child", "effect-committed"),
+    ] {
+        let (stage, parent) = nursery("");
+        let running = stage.run(&[&parent]);
+        let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
+        let child = spawned["ok"].as_str().expect("an id").to_owned();
+        running.shut_down();
+        let running = until(&stage, &parent, point, 1);
+        tell_and_be_killed(running, "parent", &json!({ "op": op, "child": child }));
+        let running = stage.run(&[&parent]);
+        eventually("it is answered", || {
+            let last = running
+                .events("parent")
+                .into_iter()
+                .rfind(|it| it["event_type"] == "host-call ntwk:theater/supervisor.".to_owned() + op)?;
+            (last["data"]["result"] == json!({ "ok": null })).then_some(())
+        });
+        running.until(&child, if op == "stop-child" { "stopped" } else { "running" });
+        let stopped = running.event_types(&child).iter().filter(|it| *it == "stopped").count();
+        assert_eq!(stopped, 1, "{op}, {point}: once");
+        for actor in ["parent", &child] {
+            verifies_and_replays(&running.export(&stage, actor));
+        }
+    }
+}
+
+#[test]
+fn a_notice_and_a_restart_that_were_due_happen() {
+    let (stage, parent) = nursery("max_restarts = 100\n");
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "sturdy.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    assert_eq!(running.request(&child, &json!("count")), Ok(json!(1)));
+    // The child fails, and waits for its backoff while the process is killed.
+    assert!(running.request(&child, &json!("trap")).is_err());
+    running.kill();
+    let running = stage.run(&[&parent]);
+    running.until(&child, "running");
+    assert_eq!(running.request(&child, &json!("count")), Ok(json!(2)), "with what it knew");
+    let expected = ["failed", "restarted"];
+    eventually("the parent has heard of both", || {
+        let events = running.events("parent");
+        let heard = data_of(&events, "call ntwk:theater/supervisor-handlers.handle-child-event");
+        let kinds: Vec<String> = heard.iter().map(|call| call["params"][0]["kind"].to_string()).collect();
+        expected.iter().all(|word| kinds.iter().filter(|kind| kind.contains(word)).count() == 1).then_some(())
+    });
+    verifies_and_replays(&running.export(&stage, "parent"));
+    verifies_and_replays(&running.export(&stage, &child));
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+#[test]
+fn a_changed_component_takes_over_once_the_open_transition_is_over() {
+    let stage = Stage::new();
+    let asked = stage.manifest("asked", "probe", "");
+    let asker = stage.manifest("asker", "probe", "");
+    let running = stage.run(&[&asker, &asked]);
+    let command = count_together(&running);
+    running.shut_down();
+    let launch = stage.command(&[&asker, &asked], &[]).arg("--data-dir").arg(stage.data_dir());
+    let running = launch.env("THEATER_FAIL", "effect-committed:1").launch(&stage).expect("it starts");
+    tell_and_be_killed(running, "asker", &command);
+    let asker = stage.manifest("asker", "variant", "");
+    let running = stage.run(&[&asker, &asked]);
+    settled(&running, "asked", 1);
+    eventually("the new component has taken over", || {
+        let events = running.events("asker");
+        let starts = data_of(&events, "started");
+        let (resumed, last) = (starts.get(starts.len() - 2)?, starts.last()?);
+        (resumed["resumes"] == true && last["resumes"] == false && resumed["component"] != last["component"])
+            .then_some(())
+    });
+    assert_eq!(count(&running, "asker"), 2, "what was open was finished");
+    verifies_and_replays(&running.export(&stage, "asker"));
+}
+
+#[test]
+fn an_end_in_order_within_a_transition_is_no_attempt_that_failed() {
+    let stage = Stage::new();
+    let limits = "[limits]\ncpu_ms_per_call = 600000\nstop_grace_ms = 0\n";
+    let manifest = stage.http_manifest("probe", "probe", limits);
+    for _ in 0..5 {
+        let mut running = stage.run(&[&manifest]);
+        if running.event_types("probe").len() < 4 {
+            Http::connect(running.http("probe")).send("POST", "/op", Some("\"spin\""));
+        }
+        eventually("it spins", || {
+            running.event_types("probe").iter().any(|it| it.contains("http-server")).then_some(())
+        });
+        support::signal(running.pid(), "TERM");
+        assert_eq!(running.wait().code(), Some(0));
+    }
+    let running = stage.run(&[&manifest]);
+    let events = running.events("probe");
+    assert_eq!(data_of(&events, "failed").len(), 0, "it is still at it");
+    assert_eq!(data_of(&events, "started").iter().filter(|started| started["resumes"] == true).count(), 5);
+    verifies_and_replays(&running.export(&stage, "probe"));
+}
