@@ -21,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::ending::Settled;
 use super::executor::Executor;
 use super::spec::Spec;
+use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
 use crate::chain::{ChainEvent, Link, StateChain};
@@ -193,6 +194,7 @@ impl ActorRuntime {
         while let Some(beginning) = next.take() {
             let incarnation = beginning.incarnation;
             let Ended { mut recorder, state, down, reply } = self.incarnation(beginning);
+            fail::point("ended");
             closing = match self.settle(&mut recorder, down) {
                 Settled::Succeeded(spec) => {
                     self.spec = spec;
