@@ -20,7 +20,7 @@ pub mod cli;
 
 pub use actor::{ReplayError, Replayed};
 pub use base::id::{ActorId, Incarnation, NotAnActorId};
-pub use chain::{ChainBroken, ChainEvent, ChainFileError, EventHash, EventKind, EventType, Link};
+pub use chain::{ChainBroken, ChainEvent, ChainFileError, DroppedData, EventHash, EventKind, EventType, Link};
 pub use chain::{UnverifiedChain, VerifiedChain};
 pub use guest::Divergence;
 pub use journal::{Durability, JournalError};

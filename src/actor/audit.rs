@@ -25,6 +25,8 @@ pub(crate) struct Audit {
     pub(crate) links: u64,
     /// Messages that were sent and not taken yet when the journal ended.
     pub(crate) in_flight: u64,
+    /// Events whose data was dropped: their hashes are checked, what they said is not.
+    pub(crate) dropped: u64,
     /// Everything that is wrong, each with the actor and the event.
     pub(crate) findings: Vec<String>,
 }
@@ -37,7 +39,10 @@ pub(crate) fn audit(reader: &JournalReader) -> Read<Audit> {
     let keys = rows.iter().map(|row| (row.actor.id, row.actor)).collect();
     let mut auditor = Auditor { reader, keys, audit: Audit::default(), sent: Vec::new(), arrived: Arrived::default() };
     for row in &rows {
-        auditor.chain(row)?;
+        // What cannot be read of one chain does not hide what is wrong with another.
+        if let Err(error) = auditor.chain(row) {
+            auditor.finding(row, &format!("cannot be read: {error}"));
+        }
     }
     auditor.missing_messages();
     Ok(auditor.audit)
@@ -65,6 +70,8 @@ struct Arrived {
     settled: HashSet<(ActorId, u64)>,
     /// The latest event of each sender that each receiver has taken a send of.
     latest: HashMap<(ActorId, ActorId), u64>,
+    /// Receivers that may have taken what nobody can see any more.
+    forgetful: HashSet<ActorId>,
 }
 
 impl Auditor<'_> {
@@ -98,6 +105,11 @@ impl Auditor<'_> {
     }
 
     fn links(&mut self, row: &ActorRow, event: &ChainEvent) -> Read<()> {
+        if event.dropped.is_some() {
+            self.audit.dropped += 1;
+            self.arrived.forgetful.insert(row.actor.id);
+            return Ok(());
+        }
         let unreadable = |error: &dyn std::fmt::Display| format!("event {}: {error}", event.sequence);
         match event.kind() {
             Some(EventKind::Call) => match Call::from_cbor(&event.data) {
@@ -128,7 +140,11 @@ impl Auditor<'_> {
     /// A call that an event of another actor caused: that event is there, and is this message to this actor.
     fn caused(&mut self, row: &ActorRow, event: &ChainEvent, call: &Call) -> Read<()> {
         let Some(cause) = &call.cause else { return Ok(()) };
-        let Some(quoted) = self.quoted(row, event, "its cause", cause)? else { return Ok(()) };
+        let quoted = self.quoted(row, event, "its cause", cause)?;
+        let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else {
+            self.arrived.settled.insert((cause.actor, cause.sequence));
+            return Ok(());
+        };
         let message = match event.function() {
             function if function == HANDLE_SEND.full => {
                 self.arrived.settled.insert((cause.actor, cause.sequence));
@@ -168,7 +184,8 @@ impl Auditor<'_> {
             }
         }
         let Some(answer) = &host_call.answer else { return Ok(()) };
-        let Some(quoted) = self.quoted(row, event, "its answer", answer)? else { return Ok(()) };
+        let quoted = self.quoted(row, event, "its answer", answer)?;
+        let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else { return Ok(()) };
         if event.function() != REQUEST.full || quoted.kind() != Some(EventKind::Return) {
             return Ok(());
         }
@@ -216,7 +233,7 @@ impl Auditor<'_> {
     /// A send that is neither taken nor dropped is on its way, unless a later one has overtaken it.
     fn missing_messages(&mut self) {
         for Sent { name, from, sequence, to } in std::mem::take(&mut self.sent) {
-            if self.arrived.settled.contains(&(from, sequence)) {
+            if self.arrived.settled.contains(&(from, sequence)) || self.arrived.forgetful.contains(&to) {
                 continue;
             }
             if self.arrived.latest.get(&(from, to)).is_some_and(|latest| *latest > sequence) {

@@ -16,10 +16,21 @@ pub struct ChainEvent {
     pub parent_hash: Option<EventHash>,
     /// The kind, and for boundary kinds the function: see [`EventType`].
     pub event_type: Cow<'static, str>,
-    /// Deterministic CBOR, a map with text keys.
+    /// Deterministic CBOR, a map with text keys; empty where it was dropped.
     pub data: Vec<u8>,
+    /// What is left of the data where it was dropped: enough for the hash.
+    pub dropped: Option<DroppedData>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: u64,
+}
+
+/// The data of an event, dropped to save room or because nobody is to read it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DroppedData {
+    /// How many bytes it had.
+    pub length: u64,
+    /// Their SHA-1.
+    pub sha1: [u8; 20],
 }
 
 impl ChainEvent {

@@ -14,14 +14,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cbor::Cbor;
-use super::data::{NamedState, Started};
-use super::event::{ChainEvent, EventKind};
+use super::data::{NamedState, Return, Started, StateAfter};
+use super::event::{ChainEvent, DroppedData, EventKind};
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::{ChainBroken, Head, check_link};
 use crate::base::id::{ActorId, Incarnation};
 
 const FORMAT: &str = "theater-chain";
-const VERSION: u32 = 1;
+/// What is written: version 1 where all data is there, 2 where some was dropped.
+const VERSION: u32 = 2;
 
 /// A component that ran, as its bytes.
 pub(crate) type Component = Vec<u8>;
@@ -63,6 +64,30 @@ struct EventLine {
     timestamp: u64,
 }
 
+/// An event whose data was dropped. Version 2 only.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DroppedLine {
+    sequence: u64,
+    hash: String,
+    parent_hash: Option<String>,
+    event_type: String,
+    data_length: u64,
+    data_sha1: String,
+    timestamp: u64,
+}
+
+/// A state that replay can begin with. Version 2 only.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateLine {
+    state: u64,
+    data: Option<String>,
+}
+
+/// The states of an actor behind some of its events.
+pub(crate) type States = BTreeMap<u64, Option<Vec<u8>>>;
+
 /// What a chain file says of itself in its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -72,6 +97,8 @@ pub(crate) struct Header {
     pub(crate) attachments: u64,
     pub(crate) events: u64,
     pub(crate) head: EventHash,
+    /// 1, or 2 where data was dropped.
+    pub(crate) version: u32,
 }
 
 /// What is wrong with a chain file, and where.
@@ -84,7 +111,7 @@ pub enum ChainFileError {
     Empty,
     #[error("line 1 is not the header of a chain file: {why}")]
     Header { why: String },
-    #[error("the file is a chain of format version {found}; this program reads version {VERSION}")]
+    #[error("the file is a chain of format version {found}; this program reads versions 1 to {VERSION}")]
     Version { found: u32 },
     #[error("line {line} ({what}) is truncated: the file ends within it")]
     Truncated { line: u64, what: String },
@@ -112,6 +139,8 @@ pub struct UnverifiedChain {
     pub(crate) header: Header,
     pub(crate) components: BTreeMap<ComponentDigest, Component>,
     pub(crate) blobs: BTreeMap<[u8; 20], Vec<u8>>,
+    /// Where a replay may begin, beside the beginning.
+    pub(crate) states: States,
     pub(crate) events: Vec<ChainEvent>,
 }
 
@@ -147,6 +176,11 @@ impl VerifiedChain {
         &self.chain.components
     }
 
+    /// Where a replay may begin, beside the beginning.
+    pub(crate) fn states(&self) -> &States {
+        &self.chain.states
+    }
+
     pub(crate) fn blob(&self, sha1: &[u8; 20]) -> Option<&Vec<u8>> {
         self.chain.blobs.get(sha1)
     }
@@ -157,7 +191,8 @@ impl UnverifiedChain {
     pub fn read(source: impl BufRead) -> Result<Self, ChainFileError> {
         let mut lines = Lines { source, line: 0 };
         let header = read_header(&lines.next("header")?.ok_or(ChainFileError::Empty)?)?;
-        let mut chain = Self { header, components: BTreeMap::new(), blobs: BTreeMap::new(), events: Vec::new() };
+        let (components, blobs, states) = (BTreeMap::new(), BTreeMap::new(), States::new());
+        let mut chain = Self { header, components, blobs, states, events: Vec::new() };
         let mut attachments_end = false;
         loop {
             let what = format!("event {}", chain.events.len());
@@ -165,11 +200,13 @@ impl UnverifiedChain {
             let at = |why: String| ChainFileError::Line { line: lines.line, what: what.clone(), why };
             if !attachments_end && text.starts_with("{\"component\":") && chain.blobs.is_empty() {
                 chain.add_component(&text).map_err(at)?;
-            } else if !attachments_end && text.starts_with("{\"blob\":") {
+            } else if !attachments_end && text.starts_with("{\"blob\":") && chain.states.is_empty() {
                 chain.add_blob(&text).map_err(at)?;
+            } else if !attachments_end && chain.header.version > 1 && text.starts_with("{\"state\":") {
+                chain.add_state(&text).map_err(at)?;
             } else {
                 attachments_end = true;
-                chain.events.push(read_event(&text).map_err(at)?);
+                chain.events.push(read_event(&text, chain.header.version).map_err(at)?);
             }
         }
         Ok(chain)
@@ -188,6 +225,13 @@ impl UnverifiedChain {
         let digest = EventHash::parse(&line.blob).ok_or("\"blob\" is not a SHA-1 in hex")?.0;
         in_order(self.blobs.last_key_value().map(|(last, _)| last), &digest)?;
         self.blobs.insert(digest, decode(&line.data)?);
+        Ok(())
+    }
+
+    fn add_state(&mut self, text: &str) -> Result<(), String> {
+        let line: StateLine = parse_line(text)?;
+        in_order(self.states.last_key_value().map(|(last, _)| last), &line.state)?;
+        self.states.insert(line.state, line.data.as_deref().map(decode).transpose()?);
         Ok(())
     }
 
@@ -213,7 +257,7 @@ impl UnverifiedChain {
     }
 
     fn verify_header_and_attachments(&self) -> Result<(), ChainFileError> {
-        let found = (self.components.len() + self.blobs.len()) as u64;
+        let found = (self.components.len() + self.blobs.len() + self.states.len()) as u64;
         if found != self.header.attachments {
             return Err(ChainFileError::AttachmentCount { announced: self.header.attachments, found });
         }
@@ -258,6 +302,9 @@ impl UnverifiedChain {
                 Err(ChainFileError::Attachment { name, why: "its bytes are not the ones that are named".into() })
             }
         };
+        for (sequence, state) in &self.states {
+            self.verify_state(*sequence, state.as_deref())?;
+        }
         for (digest, bytes) in &self.components {
             check(digest.to_string(), components.contains(digest), ComponentDigest::of(bytes) == *digest)?;
         }
@@ -267,6 +314,25 @@ impl UnverifiedChain {
             check(hex::encode(digest), len.is_some(), matches)?;
         }
         Ok(())
+    }
+
+    /// A state is the one that its event names, where it names one and its data is there.
+    fn verify_state(&self, sequence: u64, state: Option<&[u8]>) -> Result<(), ChainFileError> {
+        let refused = |why: &str| Err(ChainFileError::Attachment { name: format!("state {sequence}"), why: why.into() });
+        let event = usize::try_from(sequence).ok().and_then(|at| self.events.get(at));
+        let named = match event.map(|event| (event.kind(), event)) {
+            Some((Some(EventKind::Started), event)) => Started::from_cbor(&event.data).ok().map(|it| it.state),
+            Some((Some(EventKind::Return), event)) => match Return::from_cbor(&event.data).map(|it| it.state) {
+                Ok(StateAfter::Now(named)) => Some(named),
+                Ok(StateAfter::Unchanged) | Err(_) => None,
+            },
+            Some((Some(EventKind::Refused), _)) => None,
+            _ => return refused("no incarnation begins and no transition ends with that event"),
+        };
+        match named {
+            Some(named) if named != NamedState::of(state) => refused("it is not the state that the event names"),
+            _ => Ok(()),
+        }
     }
 
     fn disagrees(
@@ -316,7 +382,7 @@ fn read_header(text: &str) -> Result<Header, ChainFileError> {
     if line.format != FORMAT {
         return Err(refused(format!("the format is \"{}\", not \"{FORMAT}\"", line.format)));
     }
-    if line.version != VERSION {
+    if !(1..=VERSION).contains(&line.version) {
         return Err(ChainFileError::Version { found: line.version });
     }
     Ok(Header {
@@ -326,10 +392,14 @@ fn read_header(text: &str) -> Result<Header, ChainFileError> {
         attachments: line.attachments,
         events: line.events,
         head: EventHash::parse(&line.head).ok_or_else(|| refused("\"head\" is not a SHA-1 in hex".into()))?,
+        version: line.version,
     })
 }
 
-fn read_event(text: &str) -> Result<ChainEvent, String> {
+fn read_event(text: &str, version: u32) -> Result<ChainEvent, String> {
+    if version > 1 && text.contains(",\"data_length\":") {
+        return read_dropped(text);
+    }
     let line: EventLine = parse_line(text)?;
     let hash = |name: &str, text: &str| EventHash::parse(text).ok_or(format!("\"{name}\" is not a SHA-1 in hex"));
     Ok(ChainEvent {
@@ -338,6 +408,22 @@ fn read_event(text: &str) -> Result<ChainEvent, String> {
         parent_hash: line.parent_hash.as_deref().map(|text| hash("parent_hash", text)).transpose()?,
         event_type: line.event_type.into(),
         data: decode(&line.data)?,
+        dropped: None,
+        timestamp: line.timestamp,
+    })
+}
+
+fn read_dropped(text: &str) -> Result<ChainEvent, String> {
+    let line: DroppedLine = parse_line(text)?;
+    let hash = |name: &str, text: &str| EventHash::parse(text).ok_or(format!("\"{name}\" is not a SHA-1 in hex"));
+    let sha1 = hash("data_sha1", &line.data_sha1)?.0;
+    Ok(ChainEvent {
+        sequence: line.sequence,
+        hash: hash("hash", &line.hash)?,
+        parent_hash: line.parent_hash.as_deref().map(|text| hash("parent_hash", text)).transpose()?,
+        event_type: line.event_type.into(),
+        data: Vec::new(),
+        dropped: Some(DroppedData { length: line.data_length, sha1 }),
         timestamp: line.timestamp,
     })
 }
@@ -364,11 +450,12 @@ impl<W: Write> ChainFileWriter<W> {
         header: &Header,
         components: &BTreeMap<ComponentDigest, Component>,
         blobs: &BTreeMap<[u8; 20], Vec<u8>>,
+        states: &States,
     ) -> io::Result<Self> {
         let mut writer = Self(sink);
         writer.line(&HeaderLine {
             format: FORMAT.into(),
-            version: VERSION,
+            version: header.version,
             actor: header.actor.to_string(),
             component: header.component.to_string(),
             attachments: header.attachments,
@@ -381,10 +468,25 @@ impl<W: Write> ChainFileWriter<W> {
         for (digest, bytes) in blobs {
             writer.line(&BlobLine { blob: hex::encode(digest), data: BASE64.encode(bytes) })?;
         }
+        for (sequence, state) in states {
+            let data = state.as_ref().map(|bytes| BASE64.encode(bytes));
+            writer.line(&StateLine { state: *sequence, data })?;
+        }
         Ok(writer)
     }
 
     pub(crate) fn event(&mut self, event: &ChainEvent) -> io::Result<()> {
+        if let Some(DroppedData { length, sha1 }) = event.dropped {
+            return self.line(&DroppedLine {
+                sequence: event.sequence,
+                hash: event.hash.to_string(),
+                parent_hash: event.parent_hash.map(|hash| hash.to_string()),
+                event_type: event.event_type.to_string(),
+                data_length: length,
+                data_sha1: hex::encode(sha1),
+                timestamp: event.timestamp,
+            });
+        }
         self.line(&EventLine {
             sequence: event.sequence,
             hash: event.hash.to_string(),
@@ -454,9 +556,10 @@ mod tests {
             component: ComponentDigest::of(COMPONENT),
             attachments: 2,
             events: events.len() as u64,
+            version: 1,
             head: events.last().expect("four events").hash,
         };
-        let mut writer = ChainFileWriter::begin(Vec::new(), &header, &components, &blobs).expect("memory");
+        let mut writer = ChainFileWriter::begin(Vec::new(), &header, &components, &blobs, &States::new()).expect("memory");
         events.iter().for_each(|event| writer.event(event).expect("memory"));
         writer.finish().expect("memory")
     }
@@ -521,7 +624,7 @@ mod tests {
         let altered = text.replace("\"timestamp\":1002", "\"timestamp\":1003");
         let message = verify(altered.as_bytes()).expect_err("an altered timestamp").to_string();
         assert!(message.starts_with("event 2: its hash is "), "{message}");
-        let from_tomorrow = text.replace("\"version\":1", "\"version\":2");
-        assert!(matches!(verify(from_tomorrow.as_bytes()), Err(ChainFileError::Version { found: 2 })));
+        let from_tomorrow = text.replace("\"version\":1", "\"version\":3");
+        assert!(matches!(verify(from_tomorrow.as_bytes()), Err(ChainFileError::Version { found: 3 })));
     }
 }

@@ -19,12 +19,16 @@ pub struct EventHash(pub(crate) [u8; 20]);
 impl EventHash {
     /// The hash `event` ought to have by its own fields.
     pub(crate) fn of(event: &ChainEvent) -> Self {
-        Self(preimage(event, sha1(&event.data), Sha1::new()).finalize().into())
+        let data = event.dropped.map_or_else(|| sha1(&event.data), |dropped| dropped.sha1);
+        Self(preimage(event, data, Sha1::new()).finalize().into())
     }
 
     /// Like [`EventHash::of`], and `None` where the data or the fields were built to collide.
     pub(crate) fn of_checked(event: &ChainEvent) -> Option<Self> {
-        let data = sha1_checked(|hasher| hasher.update(&event.data))?;
+        let data = match event.dropped {
+            Some(dropped) => dropped.sha1,
+            None => sha1_checked(|hasher| hasher.update(&event.data))?,
+        };
         sha1_checked(|hasher| *hasher = preimage(event, data, std::mem::take(hasher))).map(Self)
     }
 
@@ -103,7 +107,8 @@ fn preimage<H: Digest>(event: &ChainEvent, data_sha1: [u8; 20], mut hasher: H) -
     let type_len = u32::try_from(event_type.len()).expect("an event type is shorter than 4 GiB");
     hasher.update(type_len.to_be_bytes());
     hasher.update(event_type);
-    hasher.update((event.data.len() as u64).to_be_bytes());
+    let data_len = event.dropped.map_or(event.data.len() as u64, |dropped| dropped.length);
+    hasher.update(data_len.to_be_bytes());
     hasher.update(data_sha1);
     hasher
 }
@@ -127,6 +132,7 @@ mod tests {
             parent_hash: Some(EventHash([7; 20])),
             event_type: "stopped".into(),
             data: vec![0xa0],
+            dropped: None,
             timestamp: 1_700_000_000_000,
         };
         assert_eq!(EventHash::of_checked(&event), Some(EventHash::of(&event)));

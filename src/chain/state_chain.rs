@@ -69,6 +69,7 @@ impl StateChain {
             parent_hash: self.head.map(|head| head.hash),
             event_type: event_type.into(),
             data,
+            dropped: None,
             timestamp,
         };
         event.hash = EventHash::of(&event);

@@ -28,6 +28,7 @@ fn every_golden_event_hashes_to_what_the_document_says() {
             parent_hash: vector.parent_hash.map(|text| EventHash::parse(&text).expect("a hash")),
             event_type: vector.event_type.into(),
             data: hex::decode(vector.data_hex).expect("hex").repeat(vector.data_repeat),
+            dropped: None,
             timestamp: vector.timestamp,
         };
         assert_eq!(EventHash::of(&event).to_string(), vector.hash, "{}", vector.name);

@@ -15,7 +15,9 @@ use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{NamedState, Started};
-use crate::chain::{ChainEvent, ChainFileWriter, ComponentDigest, EventKind, Header, UnverifiedChain, VerifiedChain};
+use crate::chain::{
+    ChainEvent, ChainFileWriter, ComponentDigest, EventKind, Header, States, UnverifiedChain, VerifiedChain,
+};
 use crate::guest::GuestEngine;
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;
@@ -92,6 +94,18 @@ enum Source {
 const PAGE: u64 = 1_000;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The actor of a data directory with this name, id, or beginning of an id.
+pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Result<ActorRow, Failure> {
+    let rows = reader.actors().map_err(Failure::no)?;
+    let named = |row: &ActorRow| row.name == actor || row.actor.id.to_string().starts_with(actor);
+    let mut found: Vec<ActorRow> = rows.into_iter().filter(named).collect();
+    match (found.pop(), found.len()) {
+        (Some(row), 0) => Ok(row),
+        (Some(_), more) => Err(Failure::no(format!("{} actors are called \"{actor}\"; name one by its id", more + 1))),
+        (None, _) => Err(Failure::no(format!("no actor in {} is called \"{actor}\"", dir.display()))),
+    }
+}
+
 impl Source {
     fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
         let Some(dir) = data_dir else {
@@ -100,16 +114,8 @@ impl Source {
             return Ok(Self::Running { client, id });
         };
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;
-        let rows = reader.actors().map_err(Failure::no)?;
-        let named = |row: &ActorRow| row.name == actor || row.actor.id.to_string().starts_with(actor);
-        let mut found: Vec<ActorRow> = rows.into_iter().filter(named).collect();
-        match (found.pop(), found.len()) {
-            (Some(row), 0) => Ok(Self::Journal { reader, row }),
-            (Some(_), more) => {
-                Err(Failure::no(format!("{} actors are called \"{actor}\"; name one by its id", more + 1)))
-            }
-            (None, _) => Err(Failure::no(format!("no actor in {} is called \"{actor}\"", dir.display()))),
-        }
+        let row = find_row(&reader, actor, dir)?;
+        Ok(Self::Journal { reader, row })
     }
 
     /// The events from `from` on, a page at a time; empty at the end.
@@ -154,6 +160,18 @@ impl Source {
         }
     }
 
+    /// The first kept state behind an event.
+    fn kept_behind(&mut self, behind: u64) -> Result<States, Failure> {
+        let kept = match self {
+            Self::Journal { reader, row } => {
+                let first = reader.first_kept_behind(row.actor, behind).map_err(Failure::no)?;
+                first.map_or(Ok(None), |first| reader.kept_state(row.actor, first + 1)).map_err(Failure::no)?
+            }
+            Self::Running { client, id } => fetch_kept(client, id, behind)?,
+        };
+        Ok(kept.into_iter().collect())
+    }
+
     fn blob(&mut self, sha1: &[u8; 20]) -> Result<Vec<u8>, Failure> {
         let gone = || Failure::no(format!("the state {} is not kept", hex::encode(sha1)));
         match self {
@@ -182,6 +200,24 @@ pub(super) fn fetch(client: &mut Client, request: impl Fn(u64) -> Request) -> Re
     }
 }
 
+fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<(u64, Option<Vec<u8>>)>, Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        let request = Request::GetKeptState { id: id.to_owned(), behind, offset: bytes.len() as u64 };
+        let (sequence, size, data) = answered!(
+            ask(client, &request),
+            Response::KeptState { sequence, size, data, .. } => (sequence, size, data)
+        );
+        let (Some(sequence), Some(size)) = (sequence, size) else { return Ok(sequence.map(|at| (at, None))) };
+        let stretch = BASE64.decode(data).map_err(Failure::no)?;
+        let ended = stretch.is_empty();
+        bytes.extend(stretch);
+        if ended || bytes.len() as u64 >= size {
+            return Ok(Some((sequence, Some(bytes))));
+        }
+    }
+}
+
 pub(super) fn events(args: &EventsArgs) -> Done {
     let mut source = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?;
     let show = |event: &ChainEvent| {
@@ -206,9 +242,13 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     // A first pass finds what the header tells; the chain may grow meanwhile, the export does not.
     let mut starts = Vec::new();
     let mut last = None;
+    let mut dropped = None;
     source.each(0, |event| {
         if event.kind() == Some(EventKind::Started) {
             starts.push(Started::from_cbor(&event.data).map_err(Failure::no)?);
+        }
+        if event.dropped.is_some() {
+            dropped = Some(event.sequence);
         }
         last = Some((event.sequence, event.hash));
         Ok(())
@@ -228,14 +268,18 @@ pub(super) fn export(args: &ExportArgs) -> Done {
             blobs.insert(*sha1, source.blob(sha1)?);
         }
     }
-    let attachments = (components.len() + blobs.len()) as u64;
-    let header = Header { actor: newest.id, component: newest.component, attachments, events: last + 1, head };
+    // Where data was dropped, a replay begins with the state kept behind that.
+    let states = dropped.map_or(Ok(States::new()), |dropped| source.kept_behind(dropped))?;
+    let attachments = (components.len() + blobs.len() + states.len()) as u64;
+    let version = if dropped.is_some() { 2 } else { 1 };
+    let (actor, component) = (newest.id, newest.component);
+    let header = Header { actor, component, attachments, events: last + 1, head, version };
     let failed = |error: std::io::Error| Failure::no(format!("cannot write {}: {error}", args.output.display()));
     let sink: Box<dyn Write> = match args.output.as_os_str().to_str() {
         Some("-") => Box::new(std::io::stdout()),
         _ => Box::new(File::create(&args.output).map_err(failed)?),
     };
-    let mut file = ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs).map_err(failed)?;
+    let mut file = ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs, &states).map_err(failed)?;
     let mut next = 0;
     while next <= last {
         for event in source.page(next)?.into_iter().take_while(|event| event.sequence <= last) {
@@ -275,10 +319,13 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
 
 fn verify_journal(dir: &Path, json: bool) -> Done {
     let reader = journal::open_to_read(dir).map_err(Failure::no)?;
-    let Audit { actors, events, links, in_flight, findings } = audit(&reader).map_err(Failure::no)?;
+    let damage = journal::examine(dir).map_err(Failure::no)?;
+    let Audit { actors, events, links, in_flight, dropped, mut findings } = audit(&reader).map_err(Failure::no)?;
+    findings.splice(0..0, damage);
     if json {
         print_json(&serde_json::json!({
-            "actors": actors, "events": events, "links": links, "in_flight": in_flight, "findings": findings,
+            "actors": actors, "events": events, "links": links, "in_flight": in_flight, "dropped": dropped,
+            "findings": findings,
         }));
     } else {
         findings.iter().for_each(|finding| show::line(finding));
@@ -290,6 +337,9 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         println!(
             "verified: {actors} actors, {events} events, {links} links between them, {in_flight} messages on their way"
         );
+        if dropped > 0 {
+            println!("the data of {dropped} events was dropped: their hashes are verified, what they said is not");
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer is no (a chain
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
+mod forget;
 mod history;
 mod remote;
 mod run;
@@ -57,6 +58,13 @@ enum Command {
     Request(MessageArgs),
     /// Write an actor's whole history to a portable chain file
     Export(history::ExportArgs),
+    /// Drop old data of an actor's history; the hashes stay, so that all of it still verifies
+    ///
+    /// Dropped is what lies before the last kept state before the event that is named; from that state on the history
+    /// can still be replayed. What a transition or a delivery under way needs stays.
+    Prune(forget::PruneArgs),
+    /// Drop the data of one event; its hash stays, so that the history still verifies
+    Redact(forget::RedactArgs),
     /// Check every hash and link of a chain file
     Verify(history::VerifyArgs),
     /// Execute a chain file again and compare every event
@@ -142,6 +150,8 @@ pub fn main() -> ExitCode {
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),
         Command::Export(args) => history::export(&args),
+        Command::Prune(args) => forget::prune(&args),
+        Command::Redact(args) => forget::redact(&args),
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => history::replay(&args),
         Command::Check { manifest } => run::check(&manifest),

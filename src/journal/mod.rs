@@ -14,6 +14,7 @@
 
 mod dir;
 mod error;
+mod forget;
 mod mark;
 mod queue;
 mod reader;
@@ -31,6 +32,7 @@ use rusqlite::Connection;
 pub(crate) use dir::DataDir;
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
+pub(crate) use forget::{ForgetError, Forgotten, prune, redact};
 pub(crate) use reader::{ActorRow, JournalReader, Pending};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 
@@ -164,6 +166,12 @@ impl JournalHandle {
 /// Opens the journal in `dir` for reading alone, with or without a runtime at work on it.
 pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
     Ok(JournalReader::new(schema::open_to_read(dir)?, None))
+}
+
+/// What is wrong with the journal in `dir` as a whole: whether it is complete, and holds what its mark and its own
+/// digest say. Chains and the links between them are the audit's.
+pub(crate) fn examine(dir: &Path) -> Result<Vec<String>, JournalError> {
+    schema::examine(dir)
 }
 
 /// Connections that wait to be used again: opening one costs more than most reads.

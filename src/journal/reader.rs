@@ -4,11 +4,12 @@ use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::record::{ActorKey, Cause};
+use super::schema;
 use super::writer::NEWEST_SLOT;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, EventType, Head};
+use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head};
 
 /// One actor as the journal knows it.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Pending {
 
 /// A connection for reading; dropping it puts it back where it came from.
 pub(crate) struct JournalReader {
+    /// The journal is of version 1, which could not drop anything.
+    drops_nothing: bool,
     connection: Option<Connection>,
     back: Option<Sender<Connection>>,
 }
@@ -52,7 +55,8 @@ type Result<T> = rusqlite::Result<T>;
 
 impl JournalReader {
     pub(super) fn new(connection: Connection, back: Option<Sender<Connection>>) -> Self {
-        Self { connection: Some(connection), back }
+        let drops_nothing = schema::version(&connection).is_ok_and(|version| version == 1);
+        Self { drops_nothing, connection: Some(connection), back }
     }
 
     fn rows(&self) -> &Connection {
@@ -138,6 +142,45 @@ impl JournalReader {
             .optional()
     }
 
+    /// Every kept state of an actor, by the event that led to it.
+    pub(crate) fn kept_states(&self, actor: ActorKey) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
+        self.rows()
+            .prepare_cached("SELECT sequence, state FROM states WHERE actor = ?1 AND slot > ?2 ORDER BY slot")?
+            .query_map(params![actor.key, NEWEST_SLOT], |row| Ok((unsigned(row, 0)?, row.get(1)?)))?
+            .collect()
+    }
+
+    /// The first event behind `sequence` whose state is kept.
+    pub(crate) fn first_kept_behind(&self, actor: ActorKey, sequence: u64) -> Result<Option<u64>> {
+        self.rows()
+            .prepare_cached("SELECT min(sequence) FROM states WHERE actor = ?1 AND slot > ?2 + 1")?
+            .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX - 1)], |row| {
+                Ok(row.get::<_, Option<i64>>(0)?.map(i64::unsigned_abs))
+            })
+    }
+
+    /// How many events before `upto` still have data that can be dropped.
+    pub(crate) fn undropped(&self, actor: ActorKey, upto: u64) -> Result<u64> {
+        self.rows()
+            .prepare_cached(
+                "SELECT count(*) FROM events
+                 WHERE actor = ?1 AND sequence < ?2 AND dropped IS NULL AND event_type <> 'started'",
+            )?
+            .query_row(params![actor.key, i64::try_from(upto).unwrap_or(i64::MAX)], |row| unsigned(row, 0))
+    }
+
+    /// The newest call of a chain.
+    pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+        let last: Option<i64> = self
+            .rows()
+            .prepare_cached(
+                "SELECT sequence FROM events WHERE actor = ?1 AND event_type LIKE 'call %' ORDER BY sequence DESC LIMIT 1",
+            )?
+            .query_row([actor.key], |row| row.get(0))
+            .optional()?;
+        last.map_or(Ok(None), |last| Ok(self.events(actor, last.unsigned_abs(), 1, usize::MAX)?.pop()))
+    }
+
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
         let mut select = self
@@ -173,21 +216,29 @@ impl JournalReader {
             0 => None,
             _ => self.hash(actor, from - 1)?,
         };
-        let mut select = self.rows().prepare_cached(
-            "SELECT sequence, timestamp, event_type, hash, data FROM events
-             WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3",
-        )?;
+        let mut select = self.rows().prepare_cached(if self.drops_nothing {
+            "SELECT sequence, timestamp, event_type, hash, data, NULL FROM events
+             WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3"
+        } else {
+            "SELECT sequence, timestamp, event_type, hash, data, dropped FROM events
+             WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3"
+        })?;
         let mut rows = select.query(params![actor.key, from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
         let mut page = Vec::new();
         let mut bytes = 0usize;
         while let Some(row) = rows.next()? {
+            let dropped = match row.get::<_, Option<i64>>(5)? {
+                Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(4)? }),
+                None => None,
+            };
             let event = ChainEvent {
                 sequence: unsigned(row, 0)?,
                 timestamp: unsigned(row, 1)?,
                 event_type: row.get::<_, String>(2)?.into(),
                 parent_hash: parent,
                 hash: EventHash(row.get(3)?),
-                data: row.get(4)?,
+                data: if dropped.is_some() { Vec::new() } else { row.get(4)? },
+                dropped,
             };
             bytes = bytes.saturating_add(event.data.len());
             if bytes > max_bytes && !page.is_empty() {

@@ -78,6 +78,9 @@ pub(crate) enum Record {
     Ended(ActorKey),
     /// The transition that the actor resumed is still open at an end in order: it was not its fault.
     Survived(ActorKey),
+    /// The data of the events from one sequence to before another is dropped, `started` excepted, and so are the states
+    /// kept there.
+    Drop { actor: ActorKey, from: u64, upto: u64 },
     /// A component's bytes; stored once.
     Component(ComponentDigest, Arc<[u8]>),
     /// Bytes named by their SHA-1; stored once.
@@ -100,7 +103,7 @@ impl Record {
                     event.data.len() + state.map_or(0, |bytes| bytes.len()) + manifest
                 }
                 Self::Component(_, bytes) | Self::Blob(_, bytes) => bytes.len(),
-                Self::Ended(_) | Self::Survived(_) | Self::Release(_) | Self::Close => 0,
+                Self::Ended(_) | Self::Survived(_) | Self::Drop { .. } | Self::Release(_) | Self::Close => 0,
             }
     }
 }

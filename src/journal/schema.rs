@@ -38,7 +38,8 @@ const TABLES: &str = "
         timestamp INTEGER NOT NULL,
         event_type TEXT NOT NULL,
         hash BLOB NOT NULL,
-        data BLOB NOT NULL
+        data BLOB NOT NULL,
+        dropped INTEGER
     ) STRICT;
     CREATE UNIQUE INDEX events_by_actor ON events (actor, sequence);
     CREATE TABLE states (
@@ -61,6 +62,7 @@ const TABLES: &str = "
 /// Makes a journal of version 1 one of version 2.
 const FROM_VERSION_1: &str = "
     ALTER TABLE actors ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE events ADD COLUMN dropped INTEGER;
     CREATE TABLE pending (
         cause_actor TEXT NOT NULL,
         cause_sequence INTEGER NOT NULL,
@@ -163,7 +165,7 @@ fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
@@ -202,6 +204,66 @@ fn check_against_mark(
         return Err(JournalError::Altered { path: path.to_owned(), position: marked.tip.position });
     }
     Ok(tip)
+}
+
+/// Rolls the digest over all events, and says where it does not come to what the database and the mark hold.
+pub(super) fn examine(dir: &Path) -> Result<Vec<String>, JournalError> {
+    // Read first: while a runtime is at work the rows are never behind it.
+    let marked = MarkFile::read(dir).map_err(|error| JournalError::directory(dir, error))?;
+    let connection = open_to_read(dir)?;
+    let mut found = Vec::new();
+    let marked = match marked {
+        Some(Ok(marked)) => Some(marked),
+        Some(Err(why)) => {
+            found.push(format!("journal.mark: {why}"));
+            None
+        }
+        None => {
+            found.push("journal.mark is missing".to_owned());
+            None
+        }
+    };
+    if let Err(error) = roll(&connection, marked.as_ref(), &mut found) {
+        found.push(format!("the table of events cannot be read: {error}"));
+    }
+    let check: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match check {
+        Ok(verdict) if verdict == "ok" => {}
+        Ok(verdict) => found.push(format!("SQLite says: {verdict}")),
+        Err(error) => found.push(format!("SQLite says: {error}")),
+    }
+    Ok(found)
+}
+
+fn roll(connection: &Connection, marked: Option<&Marked>, found: &mut Vec<String>) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    let stored = stored_tip(&transaction)?;
+    let mut tip = Tip::EMPTY;
+    let mut select = transaction.prepare("SELECT position, hash FROM events ORDER BY position")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let position = row.get::<_, i64>(0)?.unsigned_abs();
+        if position != tip.position + 1 {
+            found.push(format!("the event at position {} is missing", tip.position + 1));
+            return Ok(());
+        }
+        tip.push(&row.get(1)?);
+        if let Some(marked) = marked.filter(|marked| marked.tip.position == position)
+            && marked.tip != tip
+        {
+            found.push(format!("the events up to position {position} are not those that journal.mark vouches for"));
+        }
+    }
+    if let Some(marked) = marked.filter(|marked| marked.tip.position > tip.position) {
+        found.push(format!(
+            "the journal ends at position {}, but journal.mark says that {} was acknowledged",
+            tip.position, marked.tip.position
+        ));
+    }
+    if stored.digest != tip.digest {
+        found.push("the events are not those that the journal's own digest vouches for".to_owned());
+    }
+    Ok(())
 }
 
 /// A power loss under `relaxed` may leave this; nothing else may.

@@ -16,7 +16,7 @@ use super::queue::Queue;
 use super::record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 use crate::base::fail;
 use crate::base::id::ActorId;
-use crate::chain::{ChainEvent, ComponentDigest};
+use crate::chain::{ChainEvent, ComponentDigest, sha1 as data_sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -48,6 +48,8 @@ struct Batch {
     owed: HashMap<Cause, (Owed, u64)>,
     /// Deliveries settled that an earlier batch promised.
     settled: Vec<Cause>,
+    /// Something is to be gone: not only from the rows, but from the pages and the log too.
+    drops: bool,
     close: bool,
 }
 
@@ -78,6 +80,9 @@ impl Writer {
         while let Ok(first) = self.records.recv() {
             let batch = self.commit(first)?;
             self.queue.free(batch.weight);
+            if batch.drops {
+                self.fold_in_the_log();
+            }
             for release in batch.releases {
                 release();
             }
@@ -149,6 +154,10 @@ fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) ->
         Record::Survived(actor) => {
             rows.prepare_cached("UPDATE actors SET attempts = 0 WHERE actor = ?1")?.execute([actor.key]).map(|_| ())
         }
+        Record::Drop { actor, from, upto } => {
+            batch.drops = true;
+            drop_payloads(rows, actor, from, upto)
+        }
         Record::Component(digest, bytes) => rows
             .prepare_cached("INSERT OR IGNORE INTO components VALUES (?1, ?2)")?
             .execute(params![digest.0, &*bytes])
@@ -212,6 +221,28 @@ fn write_rest(rows: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {
         ])?;
     }
     Ok(())
+}
+
+/// What is dropped leaves its length and its SHA-1. SQLite overwrites the freed room with zeros.
+fn drop_payloads(rows: &Connection, actor: ActorKey, from: u64, upto: u64) -> rusqlite::Result<()> {
+    rows.pragma_update(None, "secure_delete", "on")?;
+    let mut select = rows.prepare_cached(
+        "SELECT position, data FROM events
+         WHERE actor = ?1 AND sequence >= ?2 AND sequence < ?3 AND dropped IS NULL AND event_type <> 'started'",
+    )?;
+    let found: Vec<(i64, [u8; 20], i64)> = select
+        .query_map(params![actor.key, signed(from), signed(upto)], |row| {
+            let data: Vec<u8> = row.get(1)?;
+            Ok((row.get(0)?, data_sha1(&data), signed(data.len() as u64)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (position, sha1, length) in found {
+        rows.prepare_cached("UPDATE events SET data = ?2, dropped = ?3 WHERE position = ?1")?
+            .execute(params![position, sha1, length])?;
+    }
+    rows.prepare_cached("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
+        .execute(params![actor.key, signed(from).max(NEWEST_SLOT), signed(upto)])?;
+    rows.pragma_update(None, "secure_delete", "fast")
 }
 
 fn write_end(rows: &Connection, actor: ActorKey) -> rusqlite::Result<()> {

@@ -23,7 +23,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{ComponentDigest, EventHash, Function};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
-use crate::journal::ActorKey;
+use crate::journal::{ActorKey, prune, redact};
 use crate::system::{Outcome, Refusal, TheaterHandle, Waker, Withdrawn};
 
 /// Answers that wait for the writer.
@@ -171,6 +171,19 @@ fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String>
             let wanted = EventHash::parse(&digest).ok_or("not a SHA-1 in hex")?;
             stretch(theater, digest, offset, |reader| reader.blob(&wanted.0))
         }
+        Request::GetKeptState { id, behind, offset } => kept_state(theater, id, behind, offset),
+        Request::PruneActor { id, before } => {
+            let actor = known(theater, &id)?;
+            let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+            let pruned = prune(&theater.journal, &reader, actor, before).map_err(|error| error.to_string())?;
+            Ok(Response::Forgotten { id, events: pruned.events, replays_from: pruned.replays_from })
+        }
+        Request::RedactEvent { id, sequence } => {
+            let actor = known(theater, &id)?;
+            let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+            let redacted = redact(&theater.journal, &reader, actor, sequence).map_err(|error| error.to_string())?;
+            Ok(Response::Forgotten { id, events: redacted.events, replays_from: redacted.replays_from })
+        }
         Request::SendMessage { id, message } => {
             deliver(theater, &id, HANDLE_SEND, &message)?;
             Ok(Response::Sent { id })
@@ -229,6 +242,21 @@ fn stretch(
     let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     let to = bytes.len().min(from + PAGE_BYTES);
     Ok(Response::Bytes { digest, size: bytes.len() as u64, offset, data: BASE64.encode(&bytes[from..to]) })
+}
+
+fn kept_state(theater: &TheaterHandle, id: String, behind: u64, offset: u64) -> Result<Response, String> {
+    let actor = known(theater, &id)?;
+    let kept = read_journal(theater, actor, |reader, actor| match reader.first_kept_behind(actor, behind)? {
+        Some(sequence) => reader.kept_state(actor, sequence + 1),
+        None => Ok(None),
+    })?;
+    let (sequence, state) = kept.unzip();
+    let state = state.flatten();
+    let bytes = state.as_deref().unwrap_or_default();
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let to = bytes.len().min(from + PAGE_BYTES);
+    let data = BASE64.encode(&bytes[from..to]);
+    Ok(Response::KeptState { id, sequence, size: state.as_ref().map(|state| state.len() as u64), offset, data })
 }
 
 /// Has an export called with a message, and waits for the transition to be on disk.

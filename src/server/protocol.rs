@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::PUSHED_DATA_BYTES;
-use crate::chain::ChainEvent;
+use crate::chain::{ChainEvent, DroppedData};
 use crate::system::{ActorInfo, ActorStatus};
 
 /// What a client asks.
@@ -64,6 +64,22 @@ pub(crate) enum Request {
         id: String,
         sequence: u64,
         offset: u64,
+    },
+    /// The first kept state at an event behind `behind`, from byte `offset` on.
+    GetKeptState {
+        id: String,
+        behind: u64,
+        offset: u64,
+    },
+    /// Drops the data of what lies before the last kept state before event `before`.
+    PruneActor {
+        id: String,
+        before: u64,
+    },
+    /// Drops the data of one event.
+    RedactEvent {
+        id: String,
+        sequence: u64,
     },
     SendMessage {
         id: String,
@@ -133,6 +149,20 @@ pub(crate) enum Response {
         offset: u64,
         data: String,
     },
+    /// `sequence` is null where no state is kept there, `size` where the state is none.
+    KeptState {
+        id: String,
+        sequence: Option<u64>,
+        size: Option<u64>,
+        offset: u64,
+        data: String,
+    },
+    /// `replays_from` is the event whose kept state a replay can begin with; null where there is none.
+    Forgotten {
+        id: String,
+        events: u64,
+        replays_from: Option<u64>,
+    },
     Sent {
         id: String,
     },
@@ -165,7 +195,7 @@ pub(crate) struct PushedEvent {
 
 impl From<ChainEvent> for PushedEvent {
     fn from(event: ChainEvent) -> Self {
-        let data_length = event.data.len() as u64;
+        let data_length = event.dropped.map_or(event.data.len() as u64, |dropped| dropped.length);
         let mut data = event.data;
         data.truncate(PUSHED_DATA_BYTES);
         Self {
@@ -192,6 +222,7 @@ impl PushedEvent {
             parent_hash: self.parent_hash.map(hash).transpose()?,
             event_type: self.event_type.into(),
             data: self.data,
+            dropped: None,
             timestamp: self.timestamp,
         })
     }
@@ -207,6 +238,9 @@ pub(crate) struct EventView {
     /// Null where it is too long for a frame; `GetEventData` has it then.
     pub(crate) data: Option<String>,
     pub(crate) timestamp: u64,
+    /// Where the data was dropped: its length and its SHA-1 in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped: Option<(u64, String)>,
 }
 
 /// Data beyond this is not put into a page.
@@ -221,6 +255,7 @@ impl From<ChainEvent> for EventView {
             event_type: event.event_type.into_owned(),
             data: (event.data.len() <= PAGED_DATA_BYTES).then(|| BASE64.encode(event.data)),
             timestamp: event.timestamp,
+            dropped: event.dropped.map(|dropped| (dropped.length, hex::encode(dropped.sha1))),
         }
     }
 }
@@ -239,6 +274,10 @@ impl EventView {
             data: match self.data {
                 Some(data) => BASE64.decode(data).map_err(|error| format!("data is not base64: {error}"))?,
                 None => fetch(self.sequence)?,
+            },
+            dropped: match self.dropped {
+                Some((length, sha1)) => Some(DroppedData { length, sha1: hash(&sha1)?.0 }),
+                None => None,
             },
             timestamp: self.timestamp,
         })

@@ -1,0 +1,103 @@
+//! Commands that drop data of an actor's history: through a running runtime, or in a data directory that no runtime
+//! holds.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::remote::{answered, ask, connect, find};
+use super::show::print_json;
+use super::{Done, Failure, Remote};
+use crate::journal::{self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener};
+use crate::server::protocol::{Request, Response};
+
+#[derive(Args)]
+pub(super) struct PruneArgs {
+    /// Its name, its id, or the beginning of its id
+    actor: String,
+    /// Drop what lies before the last kept state before this event
+    #[arg(long, value_name = "SEQUENCE")]
+    before: u64,
+    /// Work on the data directory itself; no runtime may be running on it
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+pub(super) struct RedactArgs {
+    /// Its name, its id, or the beginning of its id
+    actor: String,
+    /// The event whose data is dropped
+    #[arg(long, value_name = "SEQUENCE")]
+    event: u64,
+    /// Work on the data directory itself; no runtime may be running on it
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn prune(args: &PruneArgs) -> Done {
+    let PruneArgs { actor, before, data_dir, remote } = args;
+    let forgotten = match data_dir {
+        Some(dir) => in_directory(dir, actor, |journal, reader, actor| journal::prune(journal, reader, actor, *before))?,
+        None => through_a_runtime(remote, actor, |id| Request::PruneActor { id, before: *before })?,
+    };
+    report(forgotten, remote.json)
+}
+
+pub(super) fn redact(args: &RedactArgs) -> Done {
+    let RedactArgs { actor, event, data_dir, remote } = args;
+    let forgotten = match data_dir {
+        Some(dir) => in_directory(dir, actor, |journal, reader, actor| journal::redact(journal, reader, actor, *event))?,
+        None => through_a_runtime(remote, actor, |id| Request::RedactEvent { id, sequence: *event })?,
+    };
+    report(forgotten, remote.json)
+}
+
+fn through_a_runtime(
+    remote: &Remote,
+    actor: &str,
+    request: impl FnOnce(String) -> Request,
+) -> Result<Forgotten, Failure> {
+    let mut client = connect(remote)?;
+    let id = find(&mut client, actor)?.id;
+    let forgotten = answered!(
+        ask(&mut client, &request(id)),
+        Response::Forgotten { events, replays_from, .. } => Forgotten { events, replays_from }
+    );
+    Ok(forgotten)
+}
+
+fn in_directory(
+    dir: &std::path::Path,
+    actor: &str,
+    forget: impl FnOnce(&JournalHandle, &JournalReader, ActorKey) -> Result<Forgotten, journal::ForgetError>,
+) -> Result<Forgotten, Failure> {
+    // Only an existing journal is opened: there is nothing to forget in a new one.
+    drop(journal::open_to_read(dir).map_err(Failure::no)?);
+    let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
+    let dir = DataDir::open(dir).map_err(Failure::no)?;
+    let journal = Journal::open(dir, Durability::Commit, listener).map_err(Failure::no)?;
+    let forgotten = journal.handle().reader().map_err(Failure::no).and_then(|reader| {
+        let row = super::history::find_row(&reader, actor, journal.handle().dir())?;
+        forget(journal.handle(), &reader, row.actor).map_err(Failure::no)
+    });
+    journal.close();
+    forgotten
+}
+
+fn report(Forgotten { events, replays_from }: Forgotten, json: bool) -> Done {
+    if json {
+        print_json(&serde_json::json!({ "events": events, "replays_from": replays_from }));
+        return Ok(());
+    }
+    println!("dropped the data of {events} events; all hashes are kept");
+    match replays_from {
+        Some(kept) => println!("what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot"),
+        None => println!("no state is kept behind it: nothing from there on can be replayed until one is"),
+    }
+    Ok(())
+}

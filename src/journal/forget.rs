@@ -1,0 +1,120 @@
+//! Dropping payloads that nobody needs any more, or that nobody is to read any more. The hashes stay, so the chain still
+//! verifies.
+//!
+//! *Prune* drops what lies before a kept state, so that what follows can still be replayed. *Redact* drops one event's
+//! data. Neither touches what a start after a crash would need: the transitions that are open, the deliveries that are
+//! owed, and, as the answer to someone who still waits may be among them, whatever is newer than the oldest open
+//! transition.
+
+use super::reader::JournalReader;
+use super::record::{ActorKey, Record};
+use super::{JournalDown, JournalHandle};
+use crate::chain::EventKind;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Call;
+
+/// Events whose data is dropped in one commit: a commit holds up those who wait for theirs.
+const EVENTS_PER_COMMIT: u64 = 1_000;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forgotten {
+    /// Events whose data is gone now and was not before.
+    pub(crate) events: u64,
+    /// The kept state from which the chain can be replayed; none where only its beginning can.
+    pub(crate) replays_from: Option<u64>,
+}
+
+/// Why nothing was dropped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForgetError {
+    #[error("no kept state lies before event {before}: nothing can be dropped and the rest still be replayed")]
+    NoKeptState { before: u64 },
+    #[error("event {sequence} is not on the chain: its last is event {last}")]
+    NoSuchEvent { sequence: u64, last: u64 },
+    #[error("event {sequence} is a `started`, which verification reads; it cannot be dropped")]
+    Started { sequence: u64 },
+    #[error("event {sequence} is needed by a transition or a delivery that is under way; try again later")]
+    Needed { sequence: u64 },
+    #[error("the data of event {sequence} was dropped before")]
+    Already { sequence: u64 },
+    #[error("{0}")]
+    Read(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Down(#[from] JournalDown),
+}
+
+/// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay.
+pub(crate) fn prune(
+    journal: &JournalHandle,
+    reader: &JournalReader,
+    actor: ActorKey,
+    before: u64,
+) -> Result<Forgotten, ForgetError> {
+    let needed = first_needed(reader, actor)?;
+    let kept = reader.kept_state(actor, before.min(needed))?.map(|(sequence, _)| sequence);
+    let Some(kept) = kept.filter(|kept| *kept > 0) else { return Err(ForgetError::NoKeptState { before }) };
+    let events = reader.undropped(actor, kept)?;
+    let mut from = 0;
+    while from < kept {
+        let upto = kept.min(from + EVENTS_PER_COMMIT);
+        journal.enqueue(Record::Drop { actor, from, upto })?;
+        from = upto;
+    }
+    journal.flush()?;
+    Ok(Forgotten { events, replays_from: Some(kept) })
+}
+
+/// Drops the data of event `sequence`.
+pub(crate) fn redact(
+    journal: &JournalHandle,
+    reader: &JournalReader,
+    actor: ActorKey,
+    sequence: u64,
+) -> Result<Forgotten, ForgetError> {
+    let last = reader.head(actor)?.map_or(0, |head| head.sequence);
+    let event = reader.events(actor, sequence, 1, usize::MAX)?.pop().filter(|event| event.sequence == sequence);
+    let Some(event) = event else { return Err(ForgetError::NoSuchEvent { sequence, last }) };
+    if event.kind() == Some(EventKind::Started) {
+        return Err(ForgetError::Started { sequence });
+    }
+    if event.dropped.is_some() {
+        return Err(ForgetError::Already { sequence });
+    }
+    if sequence >= first_needed(reader, actor)? {
+        return Err(ForgetError::Needed { sequence });
+    }
+    journal.enqueue(Record::Drop { actor, from: sequence, upto: sequence + 1 })?;
+    journal.flush()?;
+    let replays_from = reader.first_kept_behind(actor, sequence)?;
+    Ok(Forgotten { events: 1, replays_from })
+}
+
+/// The first event of the chain that a start after a crash might read.
+fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64> {
+    let last = reader.head(actor)?.map_or(0, |head| head.sequence);
+    let mut needed = last + 1;
+    // Someone may wait for an answer that stands on this chain behind the oldest open transition.
+    let mut oldest = u64::MAX;
+    for row in reader.actors()?.into_iter().filter(|row| row.alive) {
+        if let Some(call) = reader.open_transition(row.actor)?.first() {
+            oldest = oldest.min(reader.position(row.actor, call.sequence)?.unwrap_or(0));
+        }
+    }
+    if oldest < u64::MAX
+        && let Some(event) = reader.events_behind(actor, oldest.saturating_sub(1))?.first()
+    {
+        needed = needed.min(event.sequence);
+    }
+    for pending in reader.pending()?.into_iter().filter(|pending| pending.cause.actor == actor.id) {
+        needed = needed.min(pending.cause.sequence);
+    }
+    // Where an instance serves several calls, a resumed transition begins at the last kept state.
+    if let Some(call) = reader.last_call(actor)?
+        && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
+        && let Some((kept, _)) = reader.kept_state(actor, call.sequence)?
+    {
+        needed = needed.min(kept + 1);
+    }
+    Ok(needed)
+}
