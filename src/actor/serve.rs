@@ -70,7 +70,7 @@ impl ActorRuntime {
     ) -> Transition {
         let Open { script, base, .. } = open;
         let newest = executor.state();
-        executor.resume(Script::new(script.into()), base);
+        executor.resume(Script::new(script), base);
         loop {
             let upcoming = executor.recorder().upcoming().cloned().expect("what is resumed begins with a call");
             let call = Call::from_cbor(&upcoming.data).ok();

@@ -17,6 +17,11 @@ impl ActorId {
         Self(Uuid::new_v4())
     }
 
+    /// Nobody's identity, where one is needed and none is meant.
+    pub(crate) fn of_nobody() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// The identity of the child that `parent` spawns by its event `intent`.
     ///
     /// It is derived, not drawn, so that a spawn interrupted by a crash finds the same child again, and so that

@@ -13,12 +13,11 @@ use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};
-use crate::chain::cbor::{Cbor, bytes_to_json};
+use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{
     ChainEvent, ChainFileWriter, ComponentDigest, EventKind, Header, States, UnverifiedChain, VerifiedChain,
 };
-use crate::guest::GuestEngine;
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;
 use crate::server::protocol::{Request, Response};
@@ -65,21 +64,6 @@ pub(super) struct VerifyArgs {
     /// Check all chains of a data directory, and the links between them; no runtime needs to be running
     #[arg(long, value_name = "DIR", conflicts_with = "chain")]
     journal: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-pub(super) struct ReplayArgs {
-    /// A chain file, as `theater export` writes it
-    chain: PathBuf,
-    /// Run this component instead of the one in the file
-    #[arg(long, value_name = "FILE")]
-    component: Option<PathBuf>,
-    /// Replay up to this event, and print the state there
-    #[arg(long, value_name = "SEQUENCE")]
-    until: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -279,7 +263,8 @@ pub(super) fn export(args: &ExportArgs) -> Done {
         Some("-") => Box::new(std::io::stdout()),
         _ => Box::new(File::create(&args.output).map_err(failed)?),
     };
-    let mut file = ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs, &states).map_err(failed)?;
+    let mut file =
+        ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs, &states).map_err(failed)?;
     let mut next = 0;
     while next <= last {
         for event in source.page(next)?.into_iter().take_while(|event| event.sequence <= last) {
@@ -292,7 +277,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     Ok(())
 }
 
-fn read_verified(path: &Path) -> Result<VerifiedChain, Failure> {
+pub(super) fn read_verified(path: &Path) -> Result<VerifiedChain, Failure> {
     let named = |why: &dyn std::fmt::Display| Failure::no(format!("{}: {why}", path.display()));
     let file = File::open(path).map_err(|error| named(&error))?;
     UnverifiedChain::read(BufReader::new(file)).and_then(UnverifiedChain::verify).map_err(|error| named(&error))
@@ -340,43 +325,6 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         if dropped > 0 {
             println!("the data of {dropped} events was dropped: their hashes are verified, what they said is not");
         }
-    }
-    Ok(())
-}
-
-pub(super) fn replay(args: &ReplayArgs) -> Done {
-    let chain = read_verified(&args.chain)?;
-    let component = args.component.as_ref().map(|path| {
-        std::fs::read(path).map_err(|error| Failure::no(format!("cannot read {}: {error}", path.display())))
-    });
-    let component = component.transpose()?;
-    let engine = GuestEngine::new(None).map_err(Failure::no)?;
-    let replayed = crate::actor::replay(&engine, &chain, component.as_deref(), args.until);
-    let replayed = replayed.map_err(|error| {
-        if args.json
-            && let crate::actor::ReplayError::Diverged(at) = &error
-        {
-            let at = serde_json::json!({
-                "sequence": at.sequence, "field": at.field, "recorded": at.recorded, "actual": at.actual,
-            });
-            print_json(&serde_json::json!({ "diverged": at }));
-        }
-        Failure::no(error)
-    })?;
-    let head = replayed.head.map(|head| head.to_string());
-    if args.json {
-        let state = args.until.map(|_| replayed.state.as_deref().map(bytes_to_json));
-        let (events, transitions) = (replayed.events, replayed.transitions);
-        print_json(&serde_json::json!({ "events": events, "transitions": transitions, "head": head, "state": state }));
-    } else if args.until.is_some() {
-        show::bytes(replayed.state.as_deref());
-    } else {
-        println!(
-            "replayed: {} events, {} transitions, head {}",
-            replayed.events,
-            replayed.transitions,
-            head.unwrap_or_default()
-        );
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod forget;
 mod history;
 mod remote;
+mod replay;
 mod run;
 mod show;
 
@@ -67,8 +68,12 @@ enum Command {
     Redact(forget::RedactArgs),
     /// Check every hash and link of a chain file
     Verify(history::VerifyArgs),
-    /// Execute a chain file again and compare every event
-    Replay(history::ReplayArgs),
+    /// Execute a history again and compare every event
+    ///
+    /// Of a chain file, or of one or all actors of a data directory. Nothing that an actor did outside happens again.
+    /// With --compare another build is given the recorded inputs, and what it does otherwise is listed: exit status 0
+    /// where it does nothing otherwise, 1 where it does.
+    Replay(replay::ReplayArgs),
     /// Check a manifest and its component, without starting anything
     Check { manifest: PathBuf },
     /// End the running runtime: every actor is suspended
@@ -153,7 +158,7 @@ pub fn main() -> ExitCode {
         Command::Prune(args) => forget::prune(&args),
         Command::Redact(args) => forget::redact(&args),
         Command::Verify(args) => history::verify(&args),
-        Command::Replay(args) => history::replay(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Check { manifest } => run::check(&manifest),
         Command::Shutdown { remote } => remote::shutdown(&remote),
     };

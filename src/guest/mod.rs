@@ -27,5 +27,5 @@ pub(crate) use interruption::Interruption;
 pub(crate) use program::{Capability, Program};
 pub(crate) use recorder::{Answered, Attempt, Effect, Recorder};
 pub use script::Divergence;
-pub(crate) use script::Script;
+pub(crate) use script::{Pages, Script};
 pub(crate) use state::{Extensions, HostState, Live};

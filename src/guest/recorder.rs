@@ -356,7 +356,17 @@ impl Recorder {
                 })?
             }
             Mode::Replay(script) => {
-                script.past().iter().filter(|event| (from..upto).contains(&event.sequence)).cloned().collect()
+                let past: Vec<ChainEvent> =
+                    script.past().filter(|event| (from..upto).contains(&event.sequence)).cloned().collect();
+                if let Some(dropped) = past.iter().find(|event| event.dropped.is_some()) {
+                    return Err(diverged(Divergence {
+                        sequence: self.chain.next_sequence(),
+                        field: "get-chain".into(),
+                        recorded: format!("the data of event {}", dropped.sequence).into(),
+                        actual: "it was dropped: this call cannot be replayed".into(),
+                    }));
+                }
+                past
             }
         };
         let mut bytes = 0;
@@ -392,6 +402,14 @@ impl Recorder {
     pub(crate) fn upcoming(&self) -> Option<&ChainEvent> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.peek(),
+            Mode::Live(_) => None,
+        }
+    }
+
+    /// Replaying: why the chain could not be followed to its end.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        match &self.mode {
+            Mode::Replay(script) | Mode::Resuming { script, .. } => script.broken(),
             Mode::Live(_) => None,
         }
     }

@@ -1,10 +1,11 @@
 //! A recorded chain as replay follows it: what is to come, and how what happens instead is told from it.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::{Cbor, Value, bytes_to_json};
 use crate::chain::data::{Failed, FailureReason, Started};
 use crate::chain::{ChainEvent, EventKind};
@@ -29,35 +30,70 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// The recorded events, and how far replay has come.
-#[derive(Clone, Debug)]
+/// Gives the events from a sequence on, a page at a time; nothing at the end, and an error where what is there is not
+/// to be followed.
+pub(crate) type Pages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
+
+/// The recorded events, and how far replay has come. However long the chain is, a page of it is in memory, and what a
+/// guest may be shown of its past.
 pub(crate) struct Script {
-    events: Arc<[ChainEvent]>,
-    next: usize,
+    upcoming: VecDeque<ChainEvent>,
+    past: VecDeque<ChainEvent>,
+    more: Option<Pages>,
+    broken: Option<String>,
 }
 
 impl Script {
-    pub(crate) fn new(events: Arc<[ChainEvent]>) -> Self {
-        Self { events, next: 0 }
+    pub(crate) fn new(events: Vec<ChainEvent>) -> Self {
+        Self { upcoming: events.into(), past: VecDeque::new(), more: None, broken: None }
+    }
+
+    /// The events that `pages` gives behind `past`.
+    pub(crate) fn of_pages(past: Vec<ChainEvent>, pages: Pages) -> Self {
+        let next = past.last().map_or(0, |event| event.sequence + 1);
+        let mut script = Self { upcoming: VecDeque::new(), past: past.into(), more: Some(pages), broken: None };
+        script.turn(next);
+        script
     }
 
     /// The event that should come next.
     pub(crate) fn peek(&self) -> Option<&ChainEvent> {
-        self.events.get(self.next)
+        self.upcoming.front()
     }
 
     /// The last there is.
     pub(crate) fn last(&self) -> Option<&ChainEvent> {
-        self.events.last()
+        self.upcoming.back()
     }
 
     pub(crate) fn advance(&mut self) {
-        self.next += 1;
+        let Some(event) = self.upcoming.pop_front() else { return };
+        let next = event.sequence + 1;
+        self.past.push_back(event);
+        if self.past.len() as u64 > GUEST_CHAIN_EVENTS {
+            self.past.pop_front();
+        }
+        if self.upcoming.is_empty() {
+            self.turn(next);
+        }
     }
 
-    /// What was replayed so far, which is what was recorded.
-    pub(crate) fn past(&self) -> &[ChainEvent] {
-        &self.events[..self.next]
+    fn turn(&mut self, next: u64) {
+        match self.more.as_mut().map(|more| more(next)) {
+            Some(Ok(page)) => self.upcoming = page.into(),
+            Some(Err(why)) => self.broken = Some(why),
+            None => {}
+        }
+    }
+
+    /// Why it ends before its end.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// The newest of what was replayed so far, which is what was recorded.
+    pub(crate) fn past(&self) -> impl Iterator<Item = &ChainEvent> {
+        self.past.iter()
     }
 
     /// Whether the next event says that the open transition goes on after it.

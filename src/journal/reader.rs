@@ -142,11 +142,11 @@ impl JournalReader {
             .optional()
     }
 
-    /// Every kept state of an actor, by the event that led to it.
-    pub(crate) fn kept_states(&self, actor: ActorKey) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
+    /// The events of an actor whose state is kept, in order.
+    pub(crate) fn kept_sequences(&self, actor: ActorKey) -> Result<Vec<u64>> {
         self.rows()
-            .prepare_cached("SELECT sequence, state FROM states WHERE actor = ?1 AND slot > ?2 ORDER BY slot")?
-            .query_map(params![actor.key, NEWEST_SLOT], |row| Ok((unsigned(row, 0)?, row.get(1)?)))?
+            .prepare_cached("SELECT sequence FROM states WHERE actor = ?1 AND slot > ?2 ORDER BY slot")?
+            .query_map(params![actor.key, NEWEST_SLOT], |row| unsigned(row, 0))?
             .collect()
     }
 
@@ -157,6 +157,32 @@ impl JournalReader {
             .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX - 1)], |row| {
                 Ok(row.get::<_, Option<i64>>(0)?.map(i64::unsigned_abs))
             })
+    }
+
+    /// The last event whose data was dropped.
+    pub(crate) fn last_dropped(&self, actor: ActorKey) -> Result<Option<u64>> {
+        if self.drops_nothing {
+            return Ok(None);
+        }
+        self.rows()
+            .prepare_cached(
+                "SELECT sequence FROM events WHERE actor = ?1 AND dropped IS NOT NULL ORDER BY sequence DESC LIMIT 1",
+            )?
+            .query_row([actor.key], |row| unsigned(row, 0))
+            .optional()
+    }
+
+    /// The `started` of the incarnation that event `sequence` lies in.
+    pub(crate) fn started_before(&self, actor: ActorKey, sequence: u64) -> Result<Option<ChainEvent>> {
+        let started: Option<i64> = self
+            .rows()
+            .prepare_cached(
+                "SELECT sequence FROM events WHERE actor = ?1 AND sequence <= ?2 AND event_type = 'started'
+                 ORDER BY sequence DESC LIMIT 1",
+            )?
+            .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX)], |row| row.get(0))
+            .optional()?;
+        started.map_or(Ok(None), |at| Ok(self.events(actor, at.unsigned_abs(), 1, usize::MAX)?.pop()))
     }
 
     /// How many events before `upto` still have data that can be dropped.

@@ -6,11 +6,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+mod compare;
+mod tape;
+
+pub(crate) use compare::{Change, compare};
+pub(crate) use tape::{Snapshot, Store, Tape};
+
 use super::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started};
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, StateChain, VerifiedChain};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain};
 use crate::guest::{
     Capability, Divergence, Guest, GuestEngine, GuestExport, HostState, Interruption, Program, Recorder, Script,
 };
@@ -19,8 +25,10 @@ use crate::handlers::{self, Handler};
 /// What a replay came to.
 #[derive(Clone, Debug)]
 pub struct Replayed {
-    /// Events that came out as they were recorded.
+    /// Where the chain's events end that came out as they were recorded.
     pub events: u64,
+    /// Where they begin: 0, or behind the kept state that replay began with.
+    pub from: u64,
     /// Calls among them that were executed.
     pub transitions: u64,
     /// The hash of the last one.
@@ -41,58 +49,95 @@ pub enum ReplayError {
     Data { sequence: u64, why: String },
     #[error("event {sequence}: the state it begins with ({len} bytes) is not in the chain file")]
     NoState { sequence: u64, len: u64 },
+    #[error("the kept state at event {sequence} is not the one that replay comes to: {what}")]
+    Snapshot { sequence: u64, what: String },
+    #[error(
+        "the data of event {sequence} was dropped, and no state is kept behind it: nothing from there on can be replayed"
+    )]
+    Dropped { sequence: u64 },
+    #[error("{0}")]
+    Unreadable(String),
     #[error("{0}")]
     Sandbox(String),
 }
 
-/// Executes `chain` again up to and including event `until`, or to its end. `component`, where given, runs instead of
-/// whatever the chain says ran.
+/// Executes what `tape` holds, and compares. `component`, where given, runs instead of whatever the chain says ran;
+/// `passed` is told of each boundary.
 pub(crate) fn replay(
     engine: &GuestEngine,
-    chain: &VerifiedChain,
+    tape: Tape,
     component: Option<&[u8]>,
-    until: Option<u64>,
+    passed: &mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
 ) -> Result<Replayed, ReplayError> {
-    let events = chain.events();
-    let upto = until.map_or(events.len(), |until| events.len().min(usize::try_from(until).unwrap_or(usize::MAX) + 1));
-    let script = Script::new(events[..upto].into());
-    let player = Player { engine, chain, component, programs: HashMap::new(), handlers: handlers::every() };
-    player.play(script)
+    let Tape { actor, start, pages, store } = tape;
+    let mut player = Player { stage: Stage::new(engine), store, component, passed };
+    let (chain, past) = match &start {
+        Some(snapshot) => (StateChain::behind(actor, snapshot.head), vec![snapshot.event.clone()]),
+        None => (StateChain::new(actor), Vec::new()),
+    };
+    player.play(Recorder::replaying(chain, Script::of_pages(past, pages)), start)
+}
+
+/// A place in a chain where no transition is open.
+pub(crate) struct Boundary<'a> {
+    /// The last event before it.
+    pub(crate) head: Head,
+    pub(crate) state: Option<&'a [u8]>,
 }
 
 struct Player<'a> {
-    engine: &'a GuestEngine,
-    chain: &'a VerifiedChain,
+    stage: Stage<'a>,
+    store: Store,
     component: Option<&'a [u8]>,
-    programs: HashMap<ComponentDigest, Arc<Program>>,
-    handlers: Vec<Box<dyn Handler>>,
+    passed: &'a mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
 }
 
 impl Player<'_> {
-    fn play(mut self, script: Script) -> Result<Replayed, ReplayError> {
-        let mut recorder = Recorder::replaying(StateChain::new(self.chain.actor()), script);
+    fn play(mut self, mut recorder: Recorder, start: Option<Snapshot>) -> Result<Replayed, ReplayError> {
+        let first = recorder.chain().next_sequence();
         let mut state = None;
         let mut transitions = 0;
-        while let Some(event) = recorder.upcoming() {
-            if event.kind() != Some(EventKind::Started) {
-                return Err(out_of_place(event));
-            }
-            let started = read::<Started>(event)?;
-            state = self.initial_state(event.sequence, &started, state)?;
-            recorder.copy();
+        let mut begun = start.map(|snapshot| {
+            state = snapshot.state.map(Arc::from);
+            snapshot.started
+        });
+        loop {
+            let started = match begun.take() {
+                Some(started) => started,
+                None => {
+                    let Some(event) = recorder.upcoming() else { break };
+                    if event.kind() != Some(EventKind::Started) {
+                        return Err(out_of_place(event));
+                    }
+                    let started = read::<Started>(event)?;
+                    state = self.initial_state(event.sequence, &started, state)?;
+                    recorder.copy();
+                    started
+                }
+            };
+            self.boundary(&recorder, state.as_deref())?;
             let program = self.program(started.component)?;
             let host = HostState::new(recorder, limits(&started), None);
             let mut executor = Executor::new(Guest::new(program, u32::MAX, host), state);
-            transitions += play_incarnation(&mut executor)?;
+            transitions += self.play_incarnation(&mut executor)?;
             let (guest, last) = executor.into_parts();
             (recorder, state) = (guest.into_state().recorder, last);
         }
+        if let Some(why) = recorder.broken() {
+            return Err(ReplayError::Unreadable(why.to_owned()));
+        }
         Ok(Replayed {
             events: recorder.chain().next_sequence(),
+            from: first,
             transitions,
             head: recorder.chain().head().map(|head| head.hash),
             state: state.map(|state| state.to_vec()),
         })
+    }
+
+    fn boundary(&mut self, recorder: &Recorder, state: Option<&[u8]>) -> Result<(), ReplayError> {
+        let head = recorder.chain().head().expect("an event came before");
+        (self.passed)(Boundary { head, state })
     }
 
     /// A `started` names the state: a new one by its bytes, one from before by being the same.
@@ -108,26 +153,77 @@ impl Player<'_> {
         match &started.state {
             NamedState::None => Ok(None),
             NamedState::Inline(bytes) => Ok(Some(bytes.as_slice().into())),
-            NamedState::Digest { len, sha1 } => match self.chain.blob(sha1) {
-                Some(bytes) => Ok(Some(bytes.as_slice().into())),
+            NamedState::Digest { len, sha1 } => match (self.store.blob)(sha1).map_err(ReplayError::Unreadable)? {
+                Some(bytes) => Ok(Some(bytes.into())),
                 None => Err(ReplayError::NoState { sequence, len: *len }),
             },
         }
     }
 
     fn program(&mut self, digest: ComponentDigest) -> Result<Arc<Program>, ReplayError> {
-        if let Some(program) = self.programs.get(&digest) {
+        if let Some(program) = self.stage.programs.get(&digest) {
             return Ok(Arc::clone(program));
         }
-        let bytes = self.component.or_else(|| self.chain.components().get(&digest).map(Vec::as_slice));
-        let bytes = bytes.ok_or_else(|| ReplayError::NoComponent { digest: digest.to_string() })?;
+        let stored = match self.component {
+            Some(given) => Some(given.to_vec()),
+            None => (self.store.component)(digest).map_err(ReplayError::Unreadable)?,
+        };
+        let bytes = stored.ok_or_else(|| ReplayError::NoComponent { digest: digest.to_string() })?;
+        let program = self.stage.program(&bytes)?;
+        self.stage.programs.insert(digest, Arc::clone(&program));
+        Ok(program)
+    }
+
+    /// From behind a `started` to before the next; the number of calls executed.
+    fn play_incarnation(&mut self, executor: &mut Executor) -> Result<u64, ReplayError> {
+        let mut transitions = 0;
+        loop {
+            let Some(event) = executor.recorder().upcoming().cloned() else { return Ok(transitions) };
+            match event.kind() {
+                Some(EventKind::Started) => return Ok(transitions),
+                Some(EventKind::Failed | EventKind::Stopped) => _ = executor.recorder().copy(),
+                Some(EventKind::Call) => {
+                    let call = read::<Call>(&event)?;
+                    let function = executor.guest().program().function(event.function());
+                    let Some(function) = function else {
+                        let why = format!("the component does not export {}", event.function());
+                        return Err(ReplayError::Data { sequence: event.sequence, why });
+                    };
+                    transitions += 1;
+                    executor.guest().set_fresh(call.fresh);
+                    let end = executor.transition(Job::recorded(function, call), &mut || None);
+                    if !go_on(executor, end)? {
+                        return Ok(transitions);
+                    }
+                    let state = executor.state();
+                    self.boundary(executor.recorder(), state.as_deref())?;
+                }
+                Some(EventKind::Intent | EventKind::HostCall | EventKind::Return | EventKind::Refused) | None => {
+                    return Err(out_of_place(&event));
+                }
+            }
+        }
+    }
+}
+
+/// What programs are made with when nothing they do has an effect: every handler, with defaults.
+pub(super) struct Stage<'a> {
+    engine: &'a GuestEngine,
+    handlers: Vec<Box<dyn Handler>>,
+    programs: HashMap<ComponentDigest, Arc<Program>>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(engine: &'a GuestEngine) -> Self {
+        Self { engine, handlers: handlers::every(), programs: HashMap::new() }
+    }
+
+    pub(super) fn program(&self, component: &[u8]) -> Result<Arc<Program>, ReplayError> {
         let sandbox = |error: &dyn std::error::Error| ReplayError::Sandbox(error.to_string());
-        let compiled = self.engine.compile(bytes).map_err(|error| sandbox(&error))?;
+        let compiled = self.engine.compile(component).map_err(|error| sandbox(&error))?;
         let granted: Vec<Optional<'_>> = self.handlers.iter().map(|handler| Optional(&**handler)).collect();
         let granted: Vec<&dyn Capability> = granted.iter().map(|capability| capability as &dyn Capability).collect();
-        let program = Program::new(self.engine, compiled, &granted, &[]).map_err(|error| sandbox(&error))?;
-        self.programs.insert(digest, Arc::clone(&program));
-        Ok(program)
+        Program::new(self.engine, compiled, &granted, &[]).map_err(|error| sandbox(&error))
     }
 }
 
@@ -153,42 +249,6 @@ impl Capability for Optional<'_> {
 
     fn exports_are_optional(&self) -> bool {
         true
-    }
-}
-
-/// From behind a `started` to before the next; the number of calls executed.
-fn play_incarnation(executor: &mut Executor) -> Result<u64, ReplayError> {
-    let exports: HashMap<_, _> = handlers::every()
-        .iter()
-        .flat_map(|handler| handler.exports())
-        .map(|export| (export.function().full, export.function()))
-        .collect();
-    let mut transitions = 0;
-    loop {
-        let Some(event) = executor.recorder().upcoming().cloned() else { return Ok(transitions) };
-        match event.kind() {
-            Some(EventKind::Started) => return Ok(transitions),
-            Some(EventKind::Failed | EventKind::Stopped) => _ = executor.recorder().copy(),
-            Some(EventKind::Call) => {
-                let call = read::<Call>(&event)?;
-                let sequence = event.sequence;
-                let function = exports.get(event.function()).copied();
-                let function = function.filter(|function| executor.guest().program().has_export(function));
-                let Some(function) = function else {
-                    let why = format!("the component does not export {}", event.function());
-                    return Err(ReplayError::Data { sequence, why });
-                };
-                transitions += 1;
-                executor.guest().set_fresh(call.fresh);
-                let end = executor.transition(Job::recorded(function, call), &mut || None);
-                if !go_on(executor, end)? {
-                    return Ok(transitions);
-                }
-            }
-            Some(EventKind::Intent | EventKind::HostCall | EventKind::Return | EventKind::Refused) | None => {
-                return Err(out_of_place(&event));
-            }
-        }
     }
 }
 
@@ -237,13 +297,13 @@ fn out_of_place(event: &ChainEvent) -> ReplayError {
     ReplayError::Data { sequence: event.sequence, why }
 }
 
-fn read<T: Cbor>(event: &ChainEvent) -> Result<T, ReplayError> {
+pub(super) fn read<T: Cbor>(event: &ChainEvent) -> Result<T, ReplayError> {
     T::from_cbor(&event.data)
         .map_err(|error: CborError| ReplayError::Data { sequence: event.sequence, why: error.to_string() })
 }
 
 /// The limits that were in force. One this version does not know has no meaning here.
-fn limits(started: &Started) -> Limits {
+pub(super) fn limits(started: &Started) -> Limits {
     let mut limits = Limits::default();
     for (name, value) in &started.limits.0 {
         if limits.set(name, *value).is_err() {

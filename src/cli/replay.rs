@@ -1,0 +1,360 @@
+//! `theater replay`: of a chain file, or of one or all actors of a data directory.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::history::{find_row, read_verified};
+use super::show::{self, print_json};
+use super::{Done, Failure};
+use crate::actor::{self, Boundary, Change, ReplayError, Replayed, Tape};
+use crate::base::thread;
+use crate::chain::cbor::bytes_to_json;
+use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
+use crate::journal::{self, ActorRow, JournalReader};
+
+#[derive(Args)]
+pub(super) struct ReplayArgs {
+    /// A chain file, as `theater export` writes it; with --journal an actor: its name, its id, or the beginning of it
+    #[arg(value_name = "CHAIN", required_unless_present = "journal")]
+    subject: Option<String>,
+    /// Replay one actor of this data directory, or all; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// Run this component instead of the recorded one
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+    /// Give the recorded inputs to the component of --component, and list what it does otherwise
+    #[arg(long, requires = "component", conflicts_with = "until")]
+    compare: bool,
+    /// Replay up to this event, and print the state there
+    #[arg(long, value_name = "SEQUENCE")]
+    until: Option<u64>,
+    /// Compare each state that the journal keeps with the one that replay comes to
+    #[arg(long, requires = "journal", conflicts_with_all = ["until", "compare"])]
+    verify_snapshots: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn replay(args: &ReplayArgs) -> Done {
+    let component = args.component.as_ref().map(|path| {
+        std::fs::read(path).map_err(|error| Failure::no(format!("cannot read {}: {error}", path.display())))
+    });
+    let component = component.transpose()?;
+    match (&args.journal, &args.subject) {
+        (Some(dir), None) if args.until.is_none() && !args.compare => whole_journal(args, dir, component),
+        (Some(_), None) => Err(Failure::no("name the actor: --until and --compare are for one chain")),
+        (Some(dir), Some(subject)) => {
+            let reader = journal::open_to_read(dir).map_err(Failure::no)?;
+            let row = find_row(&reader, subject, dir)?;
+            let tape = || Tape::of_journal(dir, row.actor, args.until, args.until).map_err(Failure::no);
+            let snapshots = args.verify_snapshots.then(|| Snapshots::of(reader, &row)).transpose()?;
+            one_chain(args, &tape, component.as_deref(), snapshots)
+        }
+        (None, Some(path)) => {
+            let chain = Arc::new(read_verified(Path::new(path))?);
+            one_chain(args, &|| Tape::of_file(&chain, args.until).map_err(Failure::no), component.as_deref(), None)
+        }
+        (None, None) => unreachable!("clap asks for one of them"),
+    }
+}
+
+/// A data directory has the code that its runtime compiled; a file from elsewhere brings none.
+fn engine(dir: Option<&Path>) -> Result<GuestEngine, Failure> {
+    let cache = dir.map(|dir| dir.join("compiled"));
+    GuestEngine::new(cache.as_deref()).map_err(Failure::no)
+}
+
+fn one_chain(
+    args: &ReplayArgs,
+    tape: &dyn Fn() -> Result<Tape, Failure>,
+    component: Option<&[u8]>,
+    mut snapshots: Option<Snapshots>,
+) -> Done {
+    let engine = engine(args.journal.as_deref())?;
+    if let Some(component) = component.filter(|_| args.compare) {
+        return compare(args, &engine, tape()?, tape()?, component);
+    }
+    let progress = Progress::begin();
+    let mut passed = |boundary: Boundary<'_>| {
+        progress.at(boundary.head.sequence);
+        snapshots.as_mut().map_or(Ok(()), |snapshots| snapshots.check(&boundary))
+    };
+    let replayed = actor::replay(&engine, tape()?, component, &mut passed);
+    progress.end();
+    let replayed = replayed.map_err(|error| diverged(args, error))?;
+    if let Some(snapshots) = snapshots {
+        snapshots.check_newest(&replayed).map_err(Failure::no)?;
+    }
+    report(args, &replayed);
+    Ok(())
+}
+
+fn diverged(args: &ReplayArgs, error: ReplayError) -> Failure {
+    if args.json
+        && let ReplayError::Diverged(at) = &error
+    {
+        let at = serde_json::json!({
+            "sequence": at.sequence, "field": at.field, "recorded": at.recorded, "actual": at.actual,
+        });
+        print_json(&serde_json::json!({ "diverged": at }));
+    }
+    Failure::no(error)
+}
+
+fn report(args: &ReplayArgs, replayed: &Replayed) {
+    let Replayed { events, from, transitions, head, state } = replayed;
+    let head = head.map(|head| head.to_string());
+    if args.json {
+        let state = args.until.map(|_| state.as_deref().map(bytes_to_json));
+        print_json(&serde_json::json!({
+            "events": events, "from": from, "transitions": transitions, "head": head, "state": state,
+        }));
+    } else if args.until.is_some() {
+        show::bytes(state.as_deref());
+    } else {
+        let head = head.unwrap_or_default();
+        println!("replayed: {events} events, {transitions} transitions, head {head}");
+        if *from > 0 {
+            println!("the data before event {from} was dropped: replay began with the state kept there");
+        }
+    }
+}
+
+fn compare(args: &ReplayArgs, engine: &GuestEngine, tape: Tape, again: Tape, component: &[u8]) -> Done {
+    let mut changes = 0_u64;
+    let mut changed = |change: Change| {
+        changes += 1;
+        let Change { sequence, export, what, recorded, actual } = change;
+        if args.json {
+            print_json(&serde_json::json!({
+                "sequence": sequence, "export": export, "what": what, "recorded": recorded, "actual": actual,
+            }));
+        } else {
+            show::line(&format!("event {sequence} {export}: {what}: {recorded} -> {actual}"));
+        }
+    };
+    let replayed = actor::compare(engine, tape, again.pages, component, &mut changed);
+    let replayed = replayed.map_err(|error| diverged(args, error))?;
+    let transitions = replayed.transitions;
+    if changes > 0 {
+        return Err(Failure::no(format!("{changes} of {transitions} transitions change")));
+    }
+    if args.json {
+        print_json(&serde_json::json!({ "transitions": transitions, "changes": 0 }));
+    } else {
+        println!("none of {transitions} transitions changes");
+    }
+    Ok(())
+}
+
+/// The states that the journal keeps of one actor, to be met in their order.
+struct Snapshots {
+    reader: JournalReader,
+    row: ActorRow,
+    /// Events whose state is kept and that replay has not come to.
+    ahead: std::collections::VecDeque<u64>,
+}
+
+impl Snapshots {
+    fn of(reader: JournalReader, row: &ActorRow) -> Result<Self, Failure> {
+        let ahead = reader.kept_sequences(row.actor).map_err(Failure::no)?.into();
+        Ok(Self { reader, row: row.clone(), ahead })
+    }
+
+    fn check(&mut self, boundary: &Boundary<'_>) -> Result<(), ReplayError> {
+        let at = boundary.head.sequence;
+        while let Some(sequence) = self.ahead.front().copied().filter(|sequence| *sequence <= at) {
+            self.ahead.pop_front();
+            let kept = self.reader.kept_state(self.row.actor, sequence + 1);
+            let kept = kept.map_err(|error| ReplayError::Unreadable(error.to_string()))?;
+            let kept = kept.filter(|(kept, _)| *kept == sequence).and_then(|(_, state)| state);
+            if sequence == at && kept.as_deref() != boundary.state {
+                let what = format!("{} was kept, and replay gives {}", shown(kept.as_deref()), shown(boundary.state));
+                return Err(ReplayError::Snapshot { sequence, what });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_newest(&self, replayed: &Replayed) -> Result<(), ReplayError> {
+        let newest = self.reader.newest_state(self.row.actor);
+        let newest = newest.map_err(|error| ReplayError::Unreadable(error.to_string()))?;
+        if newest != replayed.state {
+            let what = format!(
+                "{} is the newest, and replay gives {}",
+                shown(newest.as_deref()),
+                shown(replayed.state.as_deref())
+            );
+            return Err(ReplayError::Snapshot { sequence: replayed.events.saturating_sub(1), what });
+        }
+        Ok(())
+    }
+}
+
+fn shown(state: Option<&[u8]>) -> String {
+    let text = state.map_or_else(|| "no state".to_owned(), |state| bytes_to_json(state).to_string());
+    let mut cut = text;
+    cut.truncate(cut.floor_char_boundary(200));
+    cut
+}
+
+/// What one worker found.
+type Found = (ActorRow, Result<Replayed, ReplayError>);
+
+/// All actors, one after the other on each core.
+fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> Done {
+    let rows = journal::open_to_read(dir).and_then(|reader| {
+        reader.actors().map_err(|error| journal::JournalError::Read { path: dir.to_owned(), error })
+    });
+    let rows = rows.map_err(Failure::no)?;
+    let engine = Arc::new(engine(Some(dir))?);
+    let count = rows.len();
+    let (work, tasks) = unbounded();
+    rows.into_iter().for_each(|row| work.send(row).expect("the receiver is here"));
+    drop(work);
+    let (found, results) = unbounded();
+    let events = Arc::new(AtomicU64::new(0));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(count.max(1));
+    let mut threads = Vec::new();
+    for at in 0..workers {
+        let worker = Worker {
+            engine: Arc::clone(&engine),
+            dir: dir.to_owned(),
+            component: component.clone(),
+            snapshots: args.verify_snapshots,
+            tasks: tasks.clone(),
+            found: found.clone(),
+            events: Arc::clone(&events),
+        };
+        let thread = thread::spawn_sized(&format!("replay-{at}"), THREAD_STACK_BYTES, move || worker.run());
+        threads.push(thread.map_err(Failure::no)?);
+    }
+    drop((found, tasks));
+    let outcome = gather(args, &results, count, &events);
+    for thread in threads {
+        thread.join().map_err(Failure::no)?;
+    }
+    outcome
+}
+
+struct Worker {
+    engine: Arc<GuestEngine>,
+    dir: PathBuf,
+    component: Option<Vec<u8>>,
+    snapshots: bool,
+    tasks: Receiver<ActorRow>,
+    found: Sender<Found>,
+    events: Arc<AtomicU64>,
+}
+
+impl Worker {
+    fn run(self) {
+        while let Ok(row) = self.tasks.recv() {
+            let replayed = self.one(&row);
+            if self.found.send((row, replayed)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn one(&self, row: &ActorRow) -> Result<Replayed, ReplayError> {
+        let open = || journal::open_to_read(&self.dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
+        let snapshots = if self.snapshots { Some(Snapshots::of(open()?, row)) } else { None };
+        let mut snapshots = snapshots.transpose().map_err(|failure| ReplayError::Unreadable(failure.message))?;
+        let tape = Tape::of_journal(&self.dir, row.actor, None, None)?;
+        let mut before = tape.start.as_ref().map_or(0, |snapshot| snapshot.head.sequence);
+        let mut passed = |boundary: Boundary<'_>| {
+            let at = boundary.head.sequence;
+            self.events.fetch_add(at - before, Ordering::Relaxed);
+            before = at;
+            snapshots.as_mut().map_or(Ok(()), |snapshots| snapshots.check(&boundary))
+        };
+        let replayed = actor::replay(&self.engine, tape, self.component.as_deref(), &mut passed)?;
+        snapshots.map_or(Ok(()), |snapshots| snapshots.check_newest(&replayed))?;
+        Ok(replayed)
+    }
+}
+
+fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &AtomicU64) -> Done {
+    let begun = Instant::now();
+    let progress = Progress::begin();
+    let (mut done, mut total, mut transitions, mut wrong) = (0_usize, 0_u64, 0_u64, 0_usize);
+    while done < count {
+        let Ok((row, replayed)) = results.recv_timeout(Duration::from_millis(200)) else {
+            progress.show(&format!("{done} of {count} actors, {} events", events.load(Ordering::Relaxed)));
+            continue;
+        };
+        done += 1;
+        match replayed {
+            Ok(replayed) => {
+                total += replayed.events - replayed.from;
+                transitions += replayed.transitions;
+            }
+            Err(error) => {
+                wrong += 1;
+                progress.end();
+                let (name, id) = (&row.name, row.actor.id);
+                if args.json {
+                    print_json(
+                        &serde_json::json!({ "actor": id.to_string(), "name": name, "error": error.to_string() }),
+                    );
+                } else {
+                    show::line(&format!("actor {name} ({id}): {error}"));
+                }
+            }
+        }
+    }
+    progress.end();
+    if wrong > 0 {
+        return Err(Failure::no(format!("{wrong} of {count} actors do not replay")));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    if args.json {
+        print_json(&serde_json::json!({
+            "actors": count, "events": total, "transitions": transitions, "seconds": seconds,
+        }));
+    } else {
+        println!("replayed: {count} actors, {total} events, {transitions} transitions, in {seconds:.1} s");
+    }
+    Ok(())
+}
+
+/// A line on a terminal that tells how far it is; nothing anywhere else.
+struct Progress {
+    shown: bool,
+    last: std::cell::Cell<Option<Instant>>,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Self { shown: std::io::stderr().is_terminal(), last: std::cell::Cell::new(None) }
+    }
+
+    fn at(&self, sequence: u64) {
+        let due = self.last.get().is_none_or(|last| last.elapsed() >= Duration::from_millis(200));
+        if self.shown && due {
+            self.last.set(Some(Instant::now()));
+            self.show(&format!("event {sequence}"));
+        }
+    }
+
+    fn show(&self, text: &str) {
+        if self.shown {
+            eprint!("\r\x1b[K{text}");
+            // It is only progress.
+            let _ = std::io::stderr().flush();
+        }
+    }
+
+    fn end(&self) {
+        self.show("");
+    }
+}
