@@ -67,7 +67,7 @@ limits! {
     state_bytes = 16 * MIB, at most 256 * MIB;
     /// The body of an HTTP request or response.
     http_body_bytes = 8 * MIB, at most 256 * MIB;
-    /// Request line and headers of an HTTP request.
+    /// The head of an HTTP request or response: its first line and its headers.
     http_head_bytes = 64 * KIB, at most MIB;
     /// Connections one listener holds at a time.
     http_connections = 256, at most 16_384;
@@ -103,6 +103,8 @@ pub(crate) const JOURNAL_QUEUE_BYTES: usize = 64 * MIB as usize;
 pub(crate) const FRAME_BYTES: usize = 8 * MIB as usize;
 /// Event data in one pushed frame; more is cut, with its true length beside it.
 pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
+/// HTTP exchanges that actors have begun, in the whole process; each is a thread.
+pub(crate) const HTTP_EXCHANGES: usize = 1_024;
 /// Management connections at a time.
 pub(crate) const MANAGEMENT_CONNECTIONS: usize = 1_024;
 /// Subscriptions of one management connection.

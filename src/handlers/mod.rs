@@ -3,6 +3,7 @@
 //! A handler is a [`Capability`] (host functions it links, exports it delivers to) with a configuration and, for some,
 //! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another.
 
+mod http_client;
 mod http_server;
 mod message_server;
 mod runtime;
@@ -62,6 +63,7 @@ const HANDLERS: &[Kind] = &[
     Kind { name: runtime::NAME, imports: runtime::IMPORTS, always: true, make: runtime::make },
     Kind { name: message_server::NAME, imports: message_server::IMPORTS, always: true, make: message_server::make },
     Kind { name: http_server::NAME, imports: &[], always: false, make: http_server::make },
+    Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
     Kind { name: supervisor::NAME, imports: supervisor::IMPORTS, always: false, make: supervisor::make },
 ];
 

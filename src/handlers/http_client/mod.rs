@@ -1,0 +1,268 @@
+//! `http-client`: an actor asks others over HTTP.
+//!
+//! A request is checked, its intent is on disk, and then it leaves, on a thread of its own: the actor waits for the
+//! answer, the time it may take, or its order to end. What was cut off is never sent again.
+//!
+//! ```text
+//!   outgoing ── checked ──▶ hops ── each hop ──▶ reach (resolved, checked) ──▶ ureq ──▶ tap (the head as sent)
+//! ```
+
+mod address;
+mod explain;
+mod hops;
+mod outgoing;
+mod reach;
+mod tap;
+mod target;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
+
+use super::Handler;
+use crate::base::limits::{HTTP_EXCHANGES, Limits};
+use crate::base::thread;
+use crate::chain::{Function, function};
+use crate::guest::wit::{HttpRequest, HttpResponse};
+use crate::guest::{Capability, Effect, Extensions, GuestExport, HostState, Interruption, Live};
+use crate::manifest::{HandlerEntry, ManifestError};
+use crate::system::{OrderKind, Waited};
+use explain::timed_out;
+use hops::Exchange;
+use outgoing::{Outgoing, bounded};
+use reach::{Allowed, Reach};
+
+pub(super) const NAME: &str = "http-client";
+pub(super) const IMPORTS: &[&str] = &["ntwk:theater/http-client"];
+
+const SEND_HTTP: &Function = function!("ntwk:theater/http-client", "send-http");
+
+const TIMED_OUT: &str = "timed out: no complete response within timeout_ms =";
+
+const CONNECT_TIMEOUT_MS: u64 = 10_000;
+const TIMEOUT_MS: u64 = 30_000;
+const TIMEOUT_CEILING_MS: u64 = 3_600_000;
+const REDIRECTS: u32 = 10;
+const REDIRECTS_CEILING: u32 = 100;
+
+/// A TLS handshake and the system's resolver need more than a listener does.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// What a manifest grants.
+#[derive(Clone)]
+struct Client {
+    reach: Arc<Reach>,
+    roots: RootCerts,
+    connect: Duration,
+    whole: Duration,
+    redirects: u32,
+}
+
+/// The bounds of one exchange.
+#[derive(Clone, Copy)]
+struct Bounds {
+    connect: Duration,
+    whole: Duration,
+    redirects: u32,
+    head_bytes: u64,
+    body_bytes: u64,
+}
+
+#[derive(Default, Deserialize)]
+struct Config {
+    allow: Option<Vec<String>>,
+    connect_timeout_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+    max_redirects: Option<u32>,
+    roots: Option<String>,
+}
+
+const KEYS: &[&str] = &["allow", "connect_timeout_ms", "timeout_ms", "max_redirects", "roots"];
+
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+    let Some(entry) = entry else {
+        return Ok(Box::new(Client::new(&Config::default(), RootCerts::WebPki).expect("defaults are valid")));
+    };
+    let config: Config = entry.config(KEYS)?;
+    let roots = config.roots.as_ref().map_or(Ok(RootCerts::WebPki), |file| roots(&entry.beside(file)));
+    let client = roots.and_then(|roots| Client::new(&config, roots));
+    Ok(Box::new(client.map_err(|why| entry.error(why))?))
+}
+
+impl Client {
+    fn new(config: &Config, roots: RootCerts) -> Result<Self, String> {
+        let reach = match &config.allow {
+            Some(allow) => Reach::Only(allow.iter().map(|entry| Allowed::parse(entry)).collect::<Result<_, _>>()?),
+            None => Reach::Public,
+        };
+        let redirects = config.max_redirects.unwrap_or(REDIRECTS);
+        if redirects > REDIRECTS_CEILING {
+            return Err(format!("\"max_redirects\" is {redirects}; the most is {REDIRECTS_CEILING}"));
+        }
+        Ok(Self {
+            reach: Arc::new(reach),
+            roots,
+            connect: timeout("connect_timeout_ms", config.connect_timeout_ms, CONNECT_TIMEOUT_MS)?,
+            whole: timeout("timeout_ms", config.timeout_ms, TIMEOUT_MS)?,
+            redirects,
+        })
+    }
+
+    fn bounds(&self, limits: &Limits) -> Bounds {
+        Bounds {
+            connect: self.connect,
+            whole: self.whole,
+            redirects: self.redirects,
+            head_bytes: limits.http_head_bytes,
+            body_bytes: limits.http_body_bytes,
+        }
+    }
+}
+
+fn timeout(key: &str, given: Option<u64>, default: u64) -> Result<Duration, String> {
+    match given.unwrap_or(default) {
+        ms @ 1..=TIMEOUT_CEILING_MS => Ok(Duration::from_millis(ms)),
+        ms => Err(format!("\"{key}\" is {ms}; it is from 1 to {TIMEOUT_CEILING_MS}")),
+    }
+}
+
+/// The certificates of a PEM file, trusted instead of the public ones.
+fn roots(file: &Path) -> Result<RootCerts, String> {
+    let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
+    let pem = std::fs::read(file).map_err(|error| bad(&error.to_string()))?;
+    let mut roots: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(&error.to_string()))? {
+            roots.push(certificate);
+        }
+    }
+    if roots.is_empty() {
+        Err(bad("holds no certificate in PEM form"))
+    } else {
+        Ok(RootCerts::Specific(Arc::new(roots)))
+    }
+}
+
+impl Handler for Client {
+    fn install(&self, extensions: &mut Extensions) {
+        extensions.insert(self.clone());
+    }
+}
+
+impl Capability for Client {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn imports(&self) -> &'static [&'static str] {
+        IMPORTS
+    }
+
+    fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
+        linker.instance(IMPORTS[0])?.func_wrap("send-http", send_http)
+    }
+
+    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
+        Vec::new()
+    }
+
+    fn exports_are_optional(&self) -> bool {
+        true
+    }
+}
+
+type Answered = Result<HttpResponse, String>;
+
+fn send_http(
+    mut store: StoreContextMut<'_, Box<HostState>>,
+    (request,): (HttpRequest,),
+) -> wasmtime::Result<(Answered,)> {
+    let state = store.data_mut();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let (request, refused) = bounded(request, &limits);
+    let params = (request,);
+    let answered = state.recorder.host_call(SEND_HTTP, &params, |attempt| {
+        let live = live.as_deref().expect("effects run live");
+        let client: &Client = live.extensions.get().expect("installed with the handler");
+        Ok(Effect::outside(&attempt, || {
+            refused.map_or(Ok(()), Err)?;
+            let outgoing = Outgoing::new(&params.0, &client.reach)?;
+            let permit = Permit::take()?;
+            let bounds = client.bounds(&limits);
+            Ok(Box::new(move || exchange(live, client, bounds, outgoing, permit)))
+        }))
+    })?;
+    Ok((answered,))
+}
+
+/// Makes an exchange and waits for its end. One that is given up loses its connection, and its thread ends with that;
+/// where it still resolves or connects, with the time this may take.
+fn exchange(
+    live: &Live,
+    client: &Client,
+    bounds: Bounds,
+    outgoing: Outgoing,
+    permit: Permit,
+) -> Result<Answered, Interruption> {
+    let exchange = Exchange::new(client, bounds);
+    let (until, stopper) = (exchange.until(), exchange.stopper());
+    let (to, answer) = crossbeam_channel::bounded(1);
+    let work = move || {
+        let answered = exchange.run(outgoing);
+        drop(permit);
+        // Nobody waits for it any more where it was given up.
+        let _ = to.send(answered);
+    };
+    let thread = match thread::spawn_sized(&format!("c-{}", live.name), STACK_BYTES, work) {
+        Ok(thread) => thread,
+        Err(error) => return Ok(Err(format!("this machine has no thread left for the exchange: {error}"))),
+    };
+    let answered = match live.stop.wait(&answer, until) {
+        Waited::Came(answered) => Ok(answered),
+        Waited::Gone => Ok(Err("outcome unknown: the exchange has ended without an answer".to_owned())),
+        Waited::Deadline => {
+            stopper.shutdown();
+            return Ok(Err(timed_out(&bounds)));
+        }
+        Waited::Overdue(order) => {
+            stopper.shutdown();
+            return Err(match order {
+                OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
+                OrderKind::Suspend => Interruption::Suspending,
+            });
+        }
+    };
+    // Its panic was logged, and is the answer already.
+    let _ = thread.join();
+    answered
+}
+
+/// Exchanges under way in this process, those that were given up included.
+static EXCHANGES: AtomicUsize = AtomicUsize::new(0);
+
+/// The right to one exchange, returned when it is dropped.
+struct Permit;
+
+impl Permit {
+    fn take() -> Result<Self, String> {
+        let more = |under_way| (under_way < HTTP_EXCHANGES).then_some(under_way + 1);
+        match EXCHANGES.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
+            Ok(_) => Ok(Self),
+            Err(under_way) => {
+                Err(format!("too many exchanges: {under_way} are under way in this runtime; try again later"))
+            }
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        EXCHANGES.fetch_sub(1, Ordering::AcqRel);
+    }
+}

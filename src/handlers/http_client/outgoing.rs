@@ -1,0 +1,140 @@
+//! A guest's request, checked: everything that can be refused before anything leaves.
+
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::reach::Reach;
+use super::target::{Target, shortened};
+use crate::base::limits::Limits;
+use crate::guest::wit::HttpRequest;
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Vec<u8>>,
+}
+
+/// Headers of the connection, not of the request: this end writes them. `Host` is among them, since the URL says which
+/// host was allowed.
+const OURS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Outgoing {
+    pub(super) fn new(request: &HttpRequest, reach: &Reach) -> Result<Self, String> {
+        let method = method(&request.method)?;
+        let target = Target::parse(&request.uri)?;
+        reach.check(&target)?;
+        let headers = headers(&request.headers)?;
+        // A server may wait for the length of what these methods carry.
+        let carries = [Method::POST, Method::PUT, Method::PATCH].contains(&method);
+        let body = request.body.clone().or_else(|| carries.then(Vec::new));
+        Ok(Self { method, target, headers, body })
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let bad = |why: &str| format!("bad method {:?}: {why}", shortened(text));
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT) => Err(bad("it asks for a tunnel, not for a response")),
+        Ok(method) => Ok(method),
+        Err(_) => Err(bad("not a token")),
+    }
+}
+
+fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let bad = |what: &str| format!("bad header {:?}: its {what}", shortened(name));
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name is not a token"))?;
+        if OURS.contains(&parsed.as_str()) {
+            continue;
+        }
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad("value contains a control character"))?;
+        headers.try_append(parsed, value).map_err(|_| "too many headers".to_owned())?;
+    }
+    Ok(headers)
+}
+
+/// What is recorded of a request: all of it, unless it is refused for its size. Then its method and the beginning of
+/// its URL stand alone, so that a guest cannot fill the disk with what is refused.
+pub(super) fn bounded(mut request: HttpRequest, limits: &Limits) -> (HttpRequest, Option<String>) {
+    let head = request.headers.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum::<usize>()
+        + request.method.len()
+        + request.uri.len();
+    let body = request.body.as_ref().map_or(0, Vec::len);
+    let refused = if head as u64 > limits.http_head_bytes {
+        format!("request head of {head} bytes: the limit http_head_bytes is {}", limits.http_head_bytes)
+    } else if body as u64 > limits.http_body_bytes {
+        format!("request body of {body} bytes: the limit http_body_bytes is {}", limits.http_body_bytes)
+    } else {
+        return (request, None);
+    };
+    request.method.truncate(shortened(&request.method).len());
+    request.uri.truncate(shortened(&request.uri).len());
+    let HttpRequest { method, uri, .. } = request;
+    (HttpRequest { method, uri, headers: Vec::new(), body: None }, Some(refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> HttpRequest {
+        HttpRequest {
+            method: method.to_owned(),
+            uri: "http://example.org/".to_owned(),
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: body.map(<[u8]>::to_vec),
+        }
+    }
+
+    fn outgoing(method: &str, headers: &[(&str, &str)]) -> Result<Outgoing, String> {
+        Outgoing::new(&request(method, headers, None), &Reach::Public)
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_is_refused_by_what_is_wrong_in_it() {
+        let why = |method, headers: &[_]| outgoing(method, headers).expect_err("refused");
+        assert_eq!(why("GE T", &[]), "bad method \"GE T\": not a token");
+        assert_eq!(why("CONNECT", &[]), "bad method \"CONNECT\": it asks for a tunnel, not for a response");
+        assert_eq!(why("GET", &[("a b", "c")]), "bad header \"a b\": its name is not a token");
+        assert_eq!(why("GET", &[("a", "b\r\nc: d")]), "bad header \"a\": its value contains a control character");
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_left_to_this_end() {
+        let sent = outgoing("GET", &[("Host", "evil"), ("content-length", "7"), ("a", "1"), ("A", "2")]).expect("fine");
+        let sent: Vec<_> = sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(sent, [("a", &b"1"[..]), ("a", b"2")]);
+    }
+
+    #[test]
+    fn methods_that_carry_something_announce_an_empty_body() {
+        assert_eq!(outgoing("POST", &[]).expect("fine").body, Some(Vec::new()));
+        assert_eq!(outgoing("BREW", &[]).expect("fine").body, None);
+    }
+
+    #[test]
+    fn of_a_request_that_is_too_large_only_the_beginning_is_kept() {
+        let limits = Limits { http_body_bytes: 3, http_head_bytes: 100, ..Limits::default() };
+        let fits = request("GET", &[("a", "b")], Some(b"abc"));
+        assert_eq!(bounded(fits.clone(), &limits), (fits, None));
+        let (kept, why) = bounded(request("GET", &[("a", "b")], Some(b"abcd")), &limits);
+        assert_eq!((kept.headers, kept.body), (vec![], None));
+        assert_eq!(why.as_deref(), Some("request body of 4 bytes: the limit http_body_bytes is 3"));
+        let (kept, why) = bounded(request(&"M".repeat(300), &[], None), &limits);
+        assert_eq!(kept.method.len(), 200);
+        assert_eq!(why.as_deref(), Some("request head of 319 bytes: the limit http_head_bytes is 100"));
+    }
+}

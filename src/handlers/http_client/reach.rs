@@ -1,0 +1,201 @@
+//! Whom an actor may reach: public addresses, or the hosts of its allow-list and no others.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::address::not_public;
+use super::explain::Explained;
+use super::target::{Target, host_in_one_form, is_odd_ipv4};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Any host, as long as it resolves to public addresses.
+    Public,
+    /// These hosts, whatever they resolve to.
+    Only(Vec<Allowed>),
+}
+
+/// `host`, `*.host`, or either with `:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Allowed {
+    host: String,
+    /// Whether the hosts below it are meant, and not it.
+    below: bool,
+    port: Option<u16>,
+}
+
+impl Allowed {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let bad =
+            |why: &str| format!("{text:?} in \"allow\" {why}; expected example.org, *.example.org or 127.0.0.1:8080");
+        if text.contains('/') {
+            return Err(bad("is not a host"));
+        }
+        let (host, port) = split_port(text);
+        let port = port.map(str::parse).transpose().map_err(|_| bad("has a port that is not 1 to 65535"))?;
+        if port == Some(0) {
+            return Err(bad("has a port that is not 1 to 65535"));
+        }
+        let (host, below) = host.strip_prefix("*.").map_or((host, false), |host| (host, true));
+        let host = host_in_one_form(host);
+        let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+        if !is_host || is_odd_ipv4(&host) || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err()) {
+            return Err(bad("is not a host"));
+        }
+        Ok(Self { host, below, port })
+    }
+
+    fn holds(&self, target: &Target) -> bool {
+        let host = if self.below {
+            target.host.strip_suffix(&self.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        } else {
+            target.host == self.host
+        };
+        host && self.port.is_none_or(|port| port == target.port)
+    }
+}
+
+/// A port follows the last colon, unless that is one of several outside brackets.
+fn split_port(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port)),
+        Some(_) | None => (text, None),
+    }
+}
+
+impl Reach {
+    /// What can be said of a target before its name is resolved.
+    pub(super) fn check(&self, target: &Target) -> Result<(), String> {
+        match self {
+            Self::Public => match target.address().and_then(not_public) {
+                Some(what) => Err(refused(&target.host, None, &what)),
+                None => Ok(()),
+            },
+            Self::Only(allowed) if allowed.iter().any(|allowed| allowed.holds(target)) => Ok(()),
+            Self::Only(_) => Err(format!(
+                "refused: {} is not in the allow-list; the http-client handler's config = {{ allow = [{:?}] }} would add it",
+                target.place(),
+                target.host,
+            )),
+        }
+    }
+
+    /// Of the addresses of a host those that may be connected to.
+    fn choose(&self, host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+        let mut chosen = Vec::new();
+        let mut why = format!("name not found: {host} has no address");
+        for address in found {
+            match (self, not_public(address.ip())) {
+                (Self::Only(_), _) | (Self::Public, None) => chosen.push(address),
+                (Self::Public, Some(what)) => why = refused(host, Some(address.ip()), &what),
+            }
+        }
+        if chosen.is_empty() { Err(why) } else { Ok(chosen) }
+    }
+}
+
+fn refused(host: &str, resolved: Option<IpAddr>, what: &str) -> String {
+    let what = match resolved {
+        Some(address) if address.to_string() != host => format!("{address}, {what}"),
+        Some(_) | None => what.to_owned(),
+    };
+    format!("refused: {host} is {what}; without an allow-list only public addresses are reached")
+}
+
+/// Resolves names so that the addresses that were checked are those connected to.
+#[derive(Debug)]
+pub(super) struct Gate(pub(super) Arc<Reach>);
+
+impl Resolver for Gate {
+    /// Takes as long as the system's resolver takes: whoever waits for the exchange does not wait for this.
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let target = Target::parse(&uri.to_string()).map_err(Explained::error)?;
+        self.0.check(&target).map_err(Explained::error)?;
+        let found = (target.host.as_str(), target.port).to_socket_addrs();
+        let found = found.map_err(|error| Explained::error(format!("name not found: {}: {error}", target.host)))?;
+        let chosen = self.0.choose(&target.host, found).map_err(Explained::error)?;
+        let mut addresses = self.empty();
+        chosen.into_iter().take(MOST_ADDRESSES).for_each(|address| addresses.push(address));
+        Ok(addresses)
+    }
+}
+
+/// What ureq has room for.
+const MOST_ADDRESSES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(entries: &[&str]) -> Reach {
+        Reach::Only(entries.iter().map(|entry| Allowed::parse(entry).expect(entry)).collect())
+    }
+
+    fn reaches(reach: &Reach, url: &str) -> bool {
+        reach.check(&Target::parse(url).expect(url)).is_ok()
+    }
+
+    #[test]
+    fn an_allow_list_names_hosts_the_hosts_below_one_and_ports() {
+        let reach = only(&["Example.org", "*.example.net", "127.0.0.1:8080", "[::1]:81", "fe80::1"]);
+        for url in [
+            "http://example.org/",
+            "https://EXAMPLE.ORG.:444/",
+            "http://a.example.net/",
+            "http://a.b.example.net/",
+            "http://127.0.0.1:8080/",
+            "http://[0::1]:81/",
+            "http://[fe80::1]:7/",
+        ] {
+            assert!(reaches(&reach, url), "{url}");
+        }
+        for url in [
+            "http://www.example.org/",
+            "http://example.net/",
+            "http://evilexample.net/",
+            "http://example.org.evil/",
+            "http://127.0.0.1/",
+            "http://127.0.0.2:8080/",
+            "http://[::1]/",
+            "http://1.1.1.1/",
+        ] {
+            assert!(!reaches(&reach, url), "{url}");
+        }
+        assert!(!reaches(&only(&[]), "http://example.org/"));
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_in_an_allow_list() {
+        for entry in
+            ["", "*", "*.", "http://example.org", "example.org/path", "h:0", "h:x", "h:65536", "a b", "127.1", "::g"]
+        {
+            assert!(Allowed::parse(entry).is_err(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn without_an_allow_list_an_address_that_is_not_public_is_refused_before_anything_leaves() {
+        let refused = Reach::Public.check(&Target::parse("http://[::ffff:10.0.0.1]:80/").expect("a URL"));
+        let why = "refused: ::ffff:10.0.0.1 is the IPv4-mapped form of a private address; \
+                   without an allow-list only public addresses are reached";
+        assert_eq!(refused, Err(why.to_owned()));
+        assert!(reaches(&Reach::Public, "http://localhost/"), "a name is judged by what it resolves to");
+    }
+
+    #[test]
+    fn of_what_a_name_resolves_to_only_public_addresses_are_taken() {
+        let found =
+            |texts: &[&str]| -> Vec<SocketAddr> { texts.iter().map(|text| text.parse().expect("address")).collect() };
+        let mixed = found(&["10.0.0.1:80", "1.1.1.1:80"]);
+        assert_eq!(Reach::Public.choose("h", mixed.clone().into_iter()), Ok(found(&["1.1.1.1:80"])));
+        assert_eq!(only(&["h"]).choose("h", mixed.clone().into_iter()), Ok(mixed));
+        let refused = Reach::Public.choose("h", found(&["127.0.0.1:80"]).into_iter()).expect_err("refused");
+        assert!(refused.starts_with("refused: h is 127.0.0.1, a loopback address; "), "{refused}");
+        assert!(Reach::Public.choose("h", std::iter::empty()).is_err());
+    }
+}

@@ -1,0 +1,469 @@
+//! Actors that ask others over HTTP: what leaves, what comes back, whom they may reach, and what an interruption does.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use support::{PATIENCE, Stage, Theater, data_of, eventually, theater, verifies_and_replays};
+
+const INTENT: &str = "intent ntwk:theater/http-client.send-http";
+const HOST_CALL: &str = "host-call ntwk:theater/http-client.send-http";
+
+/// A server that is not ours: it tells what it was sent, head and body as they came.
+struct Server {
+    address: SocketAddr,
+    seen: Receiver<String>,
+}
+
+impl Server {
+    /// Each connection brings one request, and is answered by `answer`, which is shown the request.
+    fn answering(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let (tell, seen) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, tell, answer) = (stream.expect("a connection"), tell.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    let request = read_request(&stream);
+                    // The test may be over.
+                    let _ = tell.send(request.clone());
+                    answer(&request, &mut stream);
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// Answers all with these bytes.
+    fn saying(bytes: &'static str) -> Self {
+        Self::answering(move |_, stream| say(stream, bytes))
+    }
+
+    /// Answers nothing, and holds the connection.
+    fn silent() -> Self {
+        Self::answering(|_, stream| _ = stream.read(&mut [0]))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn saw(&self) -> String {
+        self.seen.recv_timeout(PATIENCE).expect("a request")
+    }
+}
+
+fn read_request(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut request).unwrap_or(0) == 0 {
+            return request;
+        }
+    }
+    let length = request.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).expect("the body");
+    request + &String::from_utf8(body).expect("text")
+}
+
+fn say(stream: &mut TcpStream, text: &str) {
+    // A client that has heard enough hangs up.
+    let _ = stream.write_all(text.as_bytes());
+}
+
+/// An actor with the handler, and nothing else of the world outside.
+struct Courier {
+    stage: Stage,
+    running: Theater,
+}
+
+impl Courier {
+    fn with(config: &str, more: &str) -> Self {
+        let stage = Stage::new();
+        let manifest = stage.manifest("courier", "courier", &handler(config, more));
+        let running = stage.run(&[&manifest]);
+        Self { stage, running }
+    }
+
+    /// One that may reach loopback addresses.
+    fn local(more: &str) -> Self {
+        Self::with(r#"{ allow = ["127.0.0.1"] }"#, more)
+    }
+
+    fn send(&self, request: &Value) -> Value {
+        self.running.request("courier", &with_op(request)).expect("an answer of the courier")
+    }
+
+    fn get(&self, url: &str) -> Value {
+        self.send(&json!({ "method": "GET", "uri": url }))
+    }
+
+    fn refusal(&self, url: &str) -> String {
+        let answer = self.get(url);
+        answer["err"].as_str().unwrap_or_else(|| panic!("{url} gave {answer}")).to_owned()
+    }
+
+    /// The chain replays, wherever the servers are by now.
+    fn replays(&self) {
+        verifies_and_replays(&self.running.export(&self.stage, "courier"));
+    }
+}
+
+fn handler(config: &str, more: &str) -> String {
+    format!("{more}\n[[handlers]]\ntype = \"http-client\"\nconfig = {config}\n")
+}
+
+fn with_op(request: &Value) -> Value {
+    let mut command = request.clone();
+    command["op"] = json!("http");
+    command
+}
+
+#[test]
+fn any_method_goes_out_with_its_headers_and_body_and_any_status_comes_back() {
+    let server = Server::answering(|request, stream| {
+        let status = if request.starts_with("BREW") { "418 Teapot" } else { "200 OK" };
+        say(
+            stream,
+            &format!("HTTP/1.1 {status}\r\nSet-Cookie: a\r\nX: y\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\nhi"),
+        );
+    });
+    let courier = Courier::local("");
+    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
+        let headers = json!([["a", "1"], ["a", "2"], ["b", "3"], ["User-Agent", "me"]]);
+        let request = json!({ "method": method, "uri": server.url("/p?q=1"), "headers": headers, "body": "hello" });
+        let answer = courier.send(&request);
+        let headers = json!([["Set-Cookie", "a"], ["X", "y"], ["Set-Cookie", "b"], ["Content-Length", "2"]]);
+        let status = if method == "BREW" { 418 } else { 200 };
+        assert_eq!(answer, json!({ "ok": { "status": status, "headers": headers, "body": "hi" } }), "{method}");
+        let saw = server.saw();
+        assert!(saw.starts_with(&format!("{method} /p?q=1 HTTP/1.1\r\n")), "{saw}");
+        assert!(saw.contains("\r\na: 1\r\na: 2\r\nb: 3\r\nuser-agent: me\r\n"), "{saw}");
+        assert!(saw.contains("\r\ncontent-length: 5\r\n") && saw.ends_with("\r\n\r\nhello"), "{saw}");
+    }
+    drop(server);
+    courier.replays();
+}
+
+#[test]
+fn a_request_without_a_body_says_so_and_names_who_asks() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let courier = Courier::local("");
+    let answer = courier.send(&json!({ "method": "POST", "uri": server.url("/"), "headers": [["Host", "evil"]] }));
+    assert_eq!(answer["ok"]["body"], json!(""));
+    let saw = server.saw();
+    assert!(saw.contains("\r\ncontent-length: 0\r\n") && saw.contains("\r\nuser-agent: theater/"), "{saw}");
+    assert!(saw.contains(&format!("\r\nhost: {}\r\n", server.address)) && !saw.contains("evil"), "{saw}");
+    courier.get(&server.url("/"));
+    let saw = server.saw();
+    assert!(!saw.contains("content-length") && !saw.contains("transfer-encoding"), "{saw}");
+}
+
+#[test]
+fn chunked_bodies_are_put_together_and_head_204_and_304_have_none() {
+    let courier = Courier::local("");
+    let chunked =
+        Server::saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    assert_eq!(courier.get(&chunked.url("/"))["ok"]["body"], json!("abcde"));
+    let closing = Server::saying("HTTP/1.0 200 OK\r\n\r\nuntil the end");
+    assert_eq!(courier.get(&closing.url("/"))["ok"]["body"], json!("until the end"));
+    let head = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
+    let answer = courier.send(&json!({ "method": "HEAD", "uri": head.url("/") }));
+    assert_eq!(answer["ok"]["body"], Value::Null, "{answer}");
+    assert_eq!(answer["ok"]["headers"], json!([["Content-Length", "7"]]));
+    for status in [204, 304] {
+        let text = format!("HTTP/1.1 {status} X\r\n\r\n");
+        let server = Server::answering(move |_, stream| say(stream, &text));
+        let answer = courier.get(&server.url("/"));
+        assert_eq!(answer, json!({ "ok": { "status": status, "headers": [], "body": null } }));
+    }
+}
+
+#[test]
+fn what_is_larger_than_a_limit_is_refused_by_the_name_of_the_limit() {
+    let courier = Courier::local("[limits]\nhttp_body_bytes = 10\nhttp_head_bytes = 400");
+    let announced = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n");
+    let body = "the body of the response is larger than the limit http_body_bytes = 10";
+    assert_eq!(courier.refusal(&announced.url("/")), body);
+    let endless = Server::answering(|_, stream| {
+        say(stream, "HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 1024]).is_ok() {}
+    });
+    assert_eq!(courier.refusal(&endless.url("/")), body);
+    let exact = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789");
+    assert_eq!(courier.get(&exact.url("/"))["ok"]["body"], json!("0123456789"));
+    let verbose =
+        Server::answering(|_, stream| say(stream, &format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(500))));
+    let head = "the head of the response is larger than the limit http_head_bytes = 400";
+    assert_eq!(courier.refusal(&verbose.url("/")), head);
+    let answer = courier.send(&json!({ "method": "PUT", "uri": exact.url("/"), "body_bytes": 11 }));
+    assert_eq!(answer, json!({ "err": "request body of 11 bytes: the limit http_body_bytes is 10" }));
+    let events = courier.running.events("courier");
+    let refused = data_of(&events, HOST_CALL).pop().expect("a host call");
+    assert_eq!(refused["params"][0]["body"], Value::Null, "what was refused is not on the chain: {refused}");
+}
+
+#[test]
+fn a_request_that_never_left_is_one_host_call_and_one_that_did_is_preceded_by_its_intent() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let courier = Courier::local("");
+    courier.refusal("http://example.invalid/");
+    let types = courier.running.event_types("courier");
+    assert!(types.contains(&HOST_CALL.to_owned()) && !types.contains(&INTENT.to_owned()), "{types:?}");
+    courier.get(&server.url("/"));
+    let types = courier.running.event_types("courier");
+    let at = types.iter().position(|event| event == INTENT).expect("an intent");
+    assert_eq!(types[at + 1], HOST_CALL);
+}
+
+#[test]
+fn without_an_allow_list_nothing_of_this_machine_or_its_network_is_reached() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let courier = Courier::with("{}", "");
+    let port = server.address.port();
+    let only = "without an allow-list only public addresses are reached";
+    for (host, what) in [
+        ("127.0.0.1", "127.0.0.1 is a loopback address"),
+        ("[::1]", "::1 is a loopback address"),
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1 is the IPv4-mapped form of a loopback address"),
+        ("169.254.169.254", "169.254.169.254 is a metadata address"),
+        ("0.0.0.0", "0.0.0.0 is the unspecified address"),
+    ] {
+        assert_eq!(courier.refusal(&format!("http://{host}:{port}/")), format!("refused: {what}; {only}"));
+    }
+    let named = courier.refusal(&format!("http://localhost:{port}/"));
+    assert!(named.starts_with("refused: localhost is ") && named.ends_with(only), "{named}");
+    for odd in ["2130706433", "0x7f000001", "127.1"] {
+        let refused = courier.refusal(&format!("http://{odd}:{port}/"));
+        assert!(refused.contains("an IPv4 address is written as four decimal numbers"), "{refused}");
+    }
+    assert!(server.seen.try_recv().is_err(), "nothing came");
+    courier.replays();
+}
+
+#[test]
+fn with_an_allow_list_its_hosts_and_no_others_are_reached() {
+    let (named, other) = (Server::saying("HTTP/1.1 200 OK\r\n\r\n"), Server::saying("HTTP/1.1 200 OK\r\n\r\n"));
+    let courier = Courier::with(&format!("{{ allow = [\"localhost\", \"{}\"] }}", named.address), "");
+    assert_eq!(courier.get(&named.url("/"))["ok"]["status"], 200);
+    assert_eq!(courier.get(&format!("http://localhost:{}/", other.address.port()))["ok"]["status"], 200);
+    let refused = courier.refusal(&other.url("/"));
+    assert!(refused.starts_with(&format!("refused: {} is not in the allow-list; ", other.address)), "{refused}");
+    assert!(courier.refusal("http://1.1.1.1/").starts_with("refused: 1.1.1.1:80 is not in the allow-list"));
+}
+
+/// A server at whose `/to` everyone is sent to the URL in the query.
+fn redirecting(status: u16) -> Server {
+    Server::answering(move |request, stream| {
+        let target = request.split(' ').nth(1).expect("a target");
+        let answer = match target.strip_prefix("/to?") {
+            Some(location) => format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"),
+            None => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len()),
+        };
+        say(stream, &answer);
+    })
+}
+
+#[test]
+fn redirects_are_followed_as_the_status_says() {
+    let courier = Courier::local("");
+    for (status, method, becomes, body) in [
+        (301, "POST", "GET", ""),
+        (302, "PUT", "PUT", "hello"),
+        (303, "PUT", "GET", ""),
+        (307, "POST", "POST", "hello"),
+        (308, "BREW", "BREW", "hello"),
+    ] {
+        let server = redirecting(status);
+        let answer = courier.send(&json!({ "method": method, "uri": server.url("/to?end"), "body": "hello" }));
+        assert_eq!(answer["ok"]["body"], "/end", "{status}: {answer}");
+        server.saw();
+        let second = server.saw();
+        assert!(
+            second.starts_with(&format!("{becomes} /end ")) && second.ends_with(&format!("\r\n\r\n{body}")),
+            "{second}"
+        );
+    }
+}
+
+#[test]
+fn credentials_do_not_follow_to_another_origin() {
+    let courier = Courier::local("");
+    let (first, other) = (redirecting(302), redirecting(302));
+    let headers = json!([["Authorization", "secret"], ["Cookie", "secret"], ["X", "kept"]]);
+    let carries = |saw: &str| (saw.contains("secret"), saw.contains("\r\nx: kept\r\n"));
+    courier.send(&json!({ "method": "GET", "uri": first.url("/to?/end"), "headers": headers }));
+    assert_eq!([carries(&first.saw()), carries(&first.saw())], [(true, true); 2]);
+    let away = first.url(&format!("/to?{}", other.url("/end")));
+    courier.send(&json!({ "method": "GET", "uri": away, "headers": headers }));
+    assert_eq!([carries(&first.saw()), carries(&other.saw())], [(true, true), (false, true)]);
+}
+
+#[test]
+fn redirects_are_counted_and_each_is_checked() {
+    let courier = Courier::with(r#"{ allow = ["127.0.0.1"], max_redirects = 3 }"#, "");
+    let around = Server::saying("HTTP/1.1 302 X\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(courier.refusal(&around.url("/")), "too many redirects: max_redirects is 3");
+    let away = redirecting(302);
+    let by = format!("redirected by {}: ", away.address);
+    let refused = courier.refusal(&away.url("/to?http://169.254.169.254/latest"));
+    assert!(refused.starts_with(&format!("{by}refused: 169.254.169.254:80 is not in the allow-list")), "{refused}");
+    let refused = courier.refusal(&away.url("/to?file:///etc/passwd"));
+    assert!(refused.starts_with(&format!("{by}bad URL \"file:///etc/passwd\"")), "{refused}");
+    let still = Courier::with(r#"{ allow = ["127.0.0.1"], max_redirects = 0 }"#, "");
+    assert_eq!(still.get(&away.url("/to?/end"))["ok"]["status"], 302, "with none allowed it is a response");
+}
+
+#[test]
+fn what_goes_wrong_outside_is_named() {
+    let courier = Courier::with(r#"{ allow = ["127.0.0.1", "no.invalid"], timeout_ms = 20000 }"#, "");
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a listener").local_addr().expect("an address");
+    assert_eq!(courier.refusal(&format!("http://{gone}/")), format!("connection refused: nothing listens on {gone}"));
+    assert!(courier.refusal("http://no.invalid/").starts_with("name not found: no.invalid: "));
+    let garbled = Server::saying("SSH-2.0-OpenSSH\r\n\r\n");
+    let refused = courier.refusal(&garbled.url("/"));
+    assert!(refused.starts_with(&format!("not an HTTP response: {}: ", garbled.address)), "{refused}");
+    for cut in ["", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
+        let server = Server::saying(cut);
+        let lost = format!("connection lost: {} ended it before the response was complete", server.address);
+        assert_eq!(courier.refusal(&server.url("/")), lost, "{cut:?}");
+    }
+    let plain = Server::saying("HTTP/1.1 400 X\r\n\r\n");
+    let refused = courier.refusal(&format!("https://{}/", plain.address));
+    assert!(refused.starts_with(&format!("TLS failed: {}: ", plain.address)), "{refused}");
+    courier.replays();
+}
+
+#[test]
+fn an_answer_that_does_not_come_in_time_is_given_up() {
+    let courier = Courier::with(r#"{ allow = ["127.0.0.1"], timeout_ms = 300 }"#, "");
+    let timed_out = "timed out: no complete response within timeout_ms = 300";
+    assert_eq!(courier.refusal(&Server::silent().url("/")), timed_out);
+    let half = Server::answering(|_, stream| {
+        say(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab");
+        _ = stream.read(&mut [0]);
+    });
+    assert_eq!(courier.refusal(&half.url("/")), timed_out);
+    eventually("the exchange's thread has ended", || {
+        (!courier.running.thread_names().iter().any(|name| name.starts_with("c-"))).then_some(())
+    });
+}
+
+/// Has the courier send a request, from outside, and does not wait for what comes of it.
+fn send_and_forget(running: &Theater, url: &str) {
+    let (server, command) = (running.management(), with_op(&json!({ "method": "POST", "uri": url })).to_string());
+    std::thread::spawn(move || theater(&["request", "courier", &command], Some(server)));
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_an_answer() {
+    let server = Server::silent();
+    let config = r#"{ allow = ["127.0.0.1"], timeout_ms = 3600000 }"#;
+    let courier = Courier::with(config, "[limits]\nstop_grace_ms = 50");
+    send_and_forget(&courier.running, &server.url("/"));
+    server.saw();
+    assert!(courier.running.thread_names().contains(&"c-courier".to_owned()));
+    let began = Instant::now();
+    courier.running.say(&["stop", "courier"]);
+    courier.running.until("courier", "stopped");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    eventually("its thread has ended", || {
+        (!courier.running.thread_names().contains(&"c-courier".to_owned())).then_some(())
+    });
+    courier.replays();
+}
+
+#[test]
+fn a_request_that_a_crash_cut_off_is_not_sent_again_and_its_outcome_is_unknown() {
+    let server = Server::silent();
+    let Courier { stage, running } = Courier::local("");
+    send_and_forget(&running, &server.url("/"));
+    server.saw();
+    running.kill();
+    let running = stage.run(&[&stage.path().join("courier.toml")]);
+    eventually("the transition is closed", || {
+        running.event_types("courier").last().is_some_and(|event| event.starts_with("return ")).then_some(())
+    });
+    let events = running.events("courier");
+    assert_eq!(data_of(&events, INTENT).len(), 1);
+    let answered = data_of(&events, HOST_CALL);
+    assert_eq!(answered.len(), 1);
+    assert_eq!(answered[0]["result"], json!({ "err": "interrupted: outcome unknown" }));
+    assert!(server.seen.try_recv().is_err(), "one request was sent");
+    let courier = Courier { stage, running };
+    drop(server);
+    courier.replays();
+}
+
+/// The port of a server called `localhost` by the authority in `tests/tls/roots.pem`, which answers `secret`.
+fn tls_server() -> u16 {
+    let chain = CertificateDer::pem_slice_iter(include_bytes!("tls/server.pem")).map(|pem| pem.expect("a certificate"));
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain.collect(), key);
+    let config = Arc::new(config.expect("they belong together"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            let mut stream = rustls::StreamOwned::new(connection, stream.expect("a connection"));
+            // A client that trusts nobody here goes away.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret");
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    port
+}
+
+#[test]
+fn https_is_spoken_with_servers_whose_certificate_has_a_trusted_root_and_their_name() {
+    let port = tls_server();
+    let roots = include_bytes!("tls/roots.pem");
+    let stage = Stage::new();
+    stage.file("roots.pem", roots);
+    let allow = r#"allow = ["localhost", "127.0.0.1"]"#;
+    let config = format!("{{ {allow}, roots = \"roots.pem\" }}");
+    let manifest = stage.manifest("courier", "courier", &handler(&config, ""));
+    let trusting = Courier { running: stage.run(&[&manifest]), stage };
+    assert_eq!(trusting.get(&format!("https://localhost:{port}/"))["ok"]["body"], "secret");
+    let refused = trusting.refusal(&format!("https://127.0.0.1:{port}/"));
+    assert!(
+        refused.starts_with(&format!("TLS failed: 127.0.0.1:{port}: ")) && refused.contains("not valid for name"),
+        "{refused}"
+    );
+    let refused = Courier::with(&format!("{{ {allow} }}"), "").refusal(&format!("https://localhost:{port}/"));
+    assert!(
+        refused.starts_with(&format!("TLS failed: localhost:{port}: ")) && refused.contains("UnknownIssuer"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_configuration_that_cannot_be_is_refused_with_the_reason() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    stage.file("empty.pem", "");
+    for (config, why) in [
+        (r#"{ alow = [] }"#, "did you mean \"allow\"?"),
+        (r#"{ allow = ["http://h/"] }"#, "\"http://h/\" in \"allow\" is not a host; expected example.org"),
+        (r#"{ timeout_ms = 0 }"#, "\"timeout_ms\" is 0; it is from 1 to 3600000"),
+        (r#"{ connect_timeout_ms = 3600001 }"#, "\"connect_timeout_ms\" is 3600001; it is from 1 to 3600000"),
+        (r#"{ max_redirects = 101 }"#, "\"max_redirects\" is 101; the most is 100"),
+        (r#"{ roots = "none.pem" }"#, "No such file or directory"),
+        (r#"{ roots = "empty.pem" }"#, "holds no certificate in PEM form"),
+    ] {
+        let refused = running.start(&stage.manifest("courier", "courier", &handler(config, ""))).expect_err(config);
+        assert!(refused.contains(why), "{config}: {refused}");
+    }
+}
