@@ -51,7 +51,7 @@ pub(crate) fn compare(
 }
 
 fn past(tape: &Tape) -> Vec<ChainEvent> {
-    tape.start.iter().map(|snapshot| snapshot.event.clone()).collect()
+    tape.start.iter().flat_map(|snapshot| snapshot.past.clone()).collect()
 }
 
 struct Beside<'a> {

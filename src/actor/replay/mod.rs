@@ -72,7 +72,7 @@ pub(crate) fn replay(
     let Tape { actor, start, pages, store } = tape;
     let mut player = Player { stage: Stage::new(engine), store, component, passed };
     let (chain, past) = match &start {
-        Some(snapshot) => (StateChain::behind(actor, snapshot.head), vec![snapshot.event.clone()]),
+        Some(snapshot) => (StateChain::behind(actor, snapshot.head), snapshot.past.clone()),
         None => (StateChain::new(actor), Vec::new()),
     };
     player.play(Recorder::replaying(chain, Script::of_pages(past, pages)), start)

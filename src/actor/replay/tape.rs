@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{ReplayError, read};
 use crate::base::id::ActorId;
+use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, VerifiedChain, check_link};
 use crate::guest::Pages;
@@ -33,7 +34,8 @@ pub(crate) struct Store {
 /// A kept state: replay can begin behind its event.
 pub(crate) struct Snapshot {
     pub(crate) head: Head,
-    pub(crate) event: ChainEvent,
+    /// What a guest that reads its chain is shown from there, up to and including that event.
+    pub(crate) past: Vec<ChainEvent>,
     pub(crate) state: Option<Vec<u8>>,
     /// The incarnation it lies in.
     pub(crate) started: Started,
@@ -50,12 +52,13 @@ impl Tape {
             let sequence = dropped.sequence;
             let kept = chain.states().range(sequence..).next().filter(|(at, _)| (**at as usize) < upto);
             let (at, state) = kept.ok_or(ReplayError::Dropped { sequence })?;
-            let event = events[usize::try_from(*at).expect("it is on the chain")].clone();
-            let started = events[..=usize::try_from(*at).expect("as above")].iter().rev();
+            let upto = &events[..=usize::try_from(*at).expect("it is on the chain")];
+            let past = upto[upto.len().saturating_sub(GUEST_CHAIN_EVENTS as usize)..].to_vec();
+            let started = upto.iter().rev();
             let started = started.filter(|event| event.kind() == Some(EventKind::Started)).map(read::<Started>).next();
-            let head = Head { sequence: *at, hash: event.hash };
+            let head = Head { sequence: *at, hash: upto[upto.len() - 1].hash };
             let started = started.unwrap_or(Err(ReplayError::Dropped { sequence }))?;
-            Ok(Snapshot { head, event, state: state.clone(), started })
+            Ok(Snapshot { head, past, state: state.clone(), started })
         });
         let start = start.transpose()?;
         let (paged, stored, blobs) = (Arc::clone(chain), Arc::clone(chain), Arc::clone(chain));
@@ -115,9 +118,11 @@ fn snapshot(reader: &JournalReader, actor: ActorKey, from: Option<u64>) -> Resul
         }
     };
     let Some((sequence, state)) = kept else { return Ok(None) };
-    let event = reader.events(actor, sequence, 1, usize::MAX).map_err(unreadable)?.pop();
+    let from = (sequence + 1).saturating_sub(GUEST_CHAIN_EVENTS);
+    let past = reader.events(actor, from, sequence + 1 - from, usize::MAX).map_err(unreadable)?;
     let started = reader.started_before(actor, sequence).map_err(unreadable)?;
+    let event = past.last().filter(|event| event.sequence == sequence);
     let (Some(event), Some(started)) = (event, started) else { return Ok(None) };
     let head = Head { sequence, hash: event.hash };
-    Ok(Some(Snapshot { head, event, state, started: read(&started)? }))
+    Ok(Some(Snapshot { head, past, state, started: read(&started)? }))
 }
