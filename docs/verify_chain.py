@@ -229,6 +229,13 @@ def is_uuid(value: Any) -> bool:
     return isinstance(value, str) and UUID_TEXT.fullmatch(value) is not None
 
 
+def is_link(value: Any) -> bool:
+    """A *link* as §4 defines it."""
+    return (isinstance(value, dict) and value.keys() == {"hash", "actor", "sequence"}
+            and isinstance(value["hash"], bytes) and len(value["hash"]) == 20
+            and is_uuid(value["actor"]) and is_uint(value["sequence"]))
+
+
 # The keys of a `started` event's data (§4), each with what its value must be.
 STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "id": (is_uuid, "a UUID"),
@@ -254,8 +261,10 @@ def read_started(data: bytes) -> Dict[str, Any]:
             raise Wrong(f"data lacks the key {key}")
         if not fits(started[key]):
             raise Wrong(f"data: {key} is not {name}")
+    if started["reason"] == "fork" and not is_link(started.get("fork")):
+        raise Wrong("data: fork is not a link, though the reason is fork")
     for key in started:
-        if key not in STARTED:
+        if key not in STARTED and not (key == "fork" and started["reason"] == "fork"):
             raise Wrong(f"data has the key {quote(key)}, which a started event does not have")
     return started
 

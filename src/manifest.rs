@@ -180,6 +180,15 @@ impl Manifest {
         })
     }
 
+    /// The same manifest for an actor of another name: in its text, too, which is what is read again at the next start.
+    pub(crate) fn renamed(&self, name: &str) -> Result<Self, ManifestError> {
+        let table = DeTable::parse(self.text()).map_err(|error| self.source.toml_error(&error))?;
+        let value = table.get_ref().get("name").ok_or_else(|| self.error("it has no \"name\""))?;
+        let mut text = self.text().to_string();
+        text.replace_range(value.span(), &toml::Value::from(name).to_string());
+        Self::parse(&self.source.path, text.into())
+    }
+
     /// The text as it was read.
     pub(crate) fn text(&self) -> &Arc<str> {
         &self.source.text
@@ -448,6 +457,17 @@ mod tests {
 
     fn parse(text: &str) -> Result<Manifest, String> {
         Manifest::parse(Path::new("dir/actor.toml"), text.into()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_manifest_for_another_name_differs_in_nothing_else() {
+        let before = parse("# name = \"x\"\ncomponent_path = \"c.wasm\"\nname = 'a' # mine\nreuse = 3\n").expect("valid");
+        for name in ["fork", "say \"hi\"", "a \\ b"] {
+            let renamed = before.renamed(name).expect("a name");
+            assert_eq!((renamed.name.as_str(), renamed.reuse), (name, 3));
+            assert!(renamed.text().ends_with(" # mine\nreuse = 3\n"), "{}", renamed.text());
+        }
+        assert!(before.renamed("").expect_err("no name").to_string().contains("\"name\" is empty"));
     }
 
     const LEAST: &str = "name = \"counter\"\ncomponent_path = \"counter.wasm\"\n";

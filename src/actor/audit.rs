@@ -1,6 +1,7 @@
 //! The audit of a whole journal: every chain by itself, and the links between chains.
 //!
-//! A `call` quotes the event that caused it, a `host-call` the event that answered it. Each quote is looked up in the
+//! A `call` quotes the event that caused it, a `host-call` the event that answered it, the `started` of a fork the event
+//! that was forked. Each quote is looked up in the
 //! other chain: it must be there, with that hash, and say the same. And each message that a chain says it sent must
 //! have arrived: taken, named as dropped, or still on its way at the end.
 
@@ -8,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::{Cbor, Value};
-use crate::chain::data::{Call, Failed, HostCall, Intent, Return, Stopped};
+use crate::chain::data::{Call, Failed, HostCall, Intent, Return, Started, Stopped};
 use crate::chain::{ChainEvent, EventKind, Head, Link, check_link};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 use crate::journal::{ActorKey, ActorRow, JournalReader};
@@ -128,7 +129,12 @@ impl Auditor<'_> {
                 let dropped = Stopped::from_cbor(&event.data).map(|stopped| stopped.dropped).unwrap_or_default();
                 self.dropped(&dropped);
             }
-            Some(EventKind::Started | EventKind::Intent | EventKind::Return | EventKind::Refused) | None => {}
+            Some(EventKind::Started) => match Started::from_cbor(&event.data) {
+                Ok(Started { fork: Some(origin), .. }) => _ = self.quoted(row, event, "its origin", &origin)?,
+                Ok(_) => {}
+                Err(error) => self.finding(row, &unreadable(&error)),
+            },
+            Some(EventKind::Intent | EventKind::Return | EventKind::Refused) | None => {}
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Again, Beginning, Down, Open, ReportKind, down_by};
 use crate::base::clock;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, Started};
+use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
 use crate::chain::{EventKind, Head, Link, StateChain};
 use crate::handlers::{ActorRef, INIT};
 use crate::journal::{ActorStarted, Attached, Record, StateWrite};
@@ -198,6 +198,7 @@ impl ActorRuntime {
         }
         let started = Started {
             id: self.actor.id,
+            fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
             name: manifest.name.clone(),
             state: named,
             limits: NamedLimits::of(manifest.limits.entries()),

@@ -73,7 +73,7 @@ pub(crate) struct Beginning {
     pub(crate) incarnation: Incarnation,
     pub(crate) state: Option<Arc<[u8]>>,
     pub(crate) run_init: bool,
-    /// The event of the parent that spawns.
+    /// The event of the parent that spawns, or the event that is forked.
     pub(crate) cause: Option<Link>,
     pub(crate) reply: Option<SpawnReply>,
     /// What its parent is told once it is up.

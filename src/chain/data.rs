@@ -276,6 +276,8 @@ impl Cbor for NamedLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
     pub(crate) id: ActorId,
+    /// The event of another chain whose state this one begins with; there exactly where the reason is a fork.
+    pub(crate) fork: Option<Link>,
     pub(crate) name: String,
     pub(crate) state: NamedState,
     pub(crate) limits: NamedLimits,
@@ -289,18 +291,39 @@ pub(crate) struct Started {
     pub(crate) incarnation: Incarnation,
 }
 
-record!(Started {
-    "id": id,
-    "name": name,
-    "state": state,
-    "limits": limits,
-    "parent": parent,
-    "reason": reason,
-    "resumes": resumes,
-    "manifest": manifest,
-    "component": component,
-    "incarnation": incarnation,
-});
+impl Cbor for Started {
+    fn write(&self, to: &mut Writer) {
+        debug_assert_eq!(self.fork.is_some(), self.reason == StartReason::Fork, "a fork says of what, and nothing else");
+        to.map(if self.fork.is_some() { 11 } else { 10 }).key("id").item(&self.id);
+        if let Some(fork) = &self.fork {
+            to.key("fork").item(fork);
+        }
+        to.key("name").item(&self.name).key("state").item(&self.state).key("limits").item(&self.limits);
+        to.key("parent").item(&self.parent).key("reason").item(&self.reason).key("resumes").item(&self.resumes);
+        to.key("manifest").item(&self.manifest).key("component").item(&self.component);
+        to.key("incarnation").item(&self.incarnation);
+    }
+
+    fn read(value: Value) -> Result<Self, CborError> {
+        let mut fields = value.into_fields()?;
+        let reason = fields.read("reason")?;
+        let started = Self {
+            id: fields.read("id")?,
+            fork: if reason == StartReason::Fork { Some(fields.read("fork")?) } else { None },
+            name: fields.read("name")?,
+            state: fields.read("state")?,
+            limits: fields.read("limits")?,
+            parent: fields.read("parent")?,
+            reason,
+            resumes: fields.read("resumes")?,
+            manifest: fields.read("manifest")?,
+            component: fields.read("component")?,
+            incarnation: fields.read("incarnation")?,
+        };
+        fields.end()?;
+        Ok(started)
+    }
+}
 
 /// `call`: what the guest is about to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -401,8 +424,9 @@ mod tests {
     #[test]
     fn every_kind_of_data_is_read_back_as_it_was_written() {
         let nothing = Encoded(().to_cbor());
-        survives(&Started {
+        let spawned = Started {
             id: ActorId::random(),
+            fork: None,
             name: "counter".into(),
             state: NamedState::of(Some(&[1; INLINE_STATE_BYTES + 1])),
             limits: NamedLimits::of(crate::base::limits::Limits::default().entries()),
@@ -412,7 +436,9 @@ mod tests {
             manifest: "name = \"counter\"".into(),
             component: ComponentDigest([3; 32]),
             incarnation: Incarnation::FIRST,
-        });
+        };
+        survives(&spawned);
+        survives(&Started { reason: StartReason::Fork, fork: Some(link()), ..spawned });
         survives(&Call { cause: Some(link()), fresh: true, caller: Caller::Actor, params: nothing.clone() });
         survives(&Intent { params: nothing.clone() });
         survives(&HostCall { answer: None, params: Some(nothing.clone()), result: nothing.clone() });

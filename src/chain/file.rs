@@ -525,6 +525,7 @@ mod tests {
         let nothing = || Encoded(().to_cbor());
         let started = Started {
             id: actor,
+            fork: None,
             name: "counter".into(),
             state: NamedState::of(Some(&large_state())),
             limits: NamedLimits(vec![]),

@@ -4,6 +4,7 @@
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
 mod forget;
+mod fork;
 mod history;
 mod remote;
 mod replay;
@@ -41,6 +42,11 @@ enum Command {
     Stop(OneActor),
     /// Start an actor again: its chain goes on in a new incarnation
     Restart(OneActor),
+    /// Start a new actor from the state that another had at one of its events, and print its id
+    ///
+    /// It is a root of its own, with a chain of its own, which quotes that event. Its `init` is not run. It runs the
+    /// component and the manifest that the other had there, unless it is given another manifest.
+    Fork(fork::ForkArgs),
     /// List actors: status, name, id, address
     ///
     /// A failed actor is listed with the reason; `theater events ACTOR` shows what led to it.
@@ -147,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
         Command::Stop(one) => remote::stop(&one),
         Command::Restart(one) => remote::restart(&one),
+        Command::Fork(args) => fork::fork(&args),
         Command::List(AllActors { remote }) => remote::list(&remote),
         Command::Tree(AllActors { remote }) => remote::tree(&remote),
         Command::Status(one) => remote::status(&one),

@@ -133,6 +133,10 @@ fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String>
         Request::RestartActor { id } => {
             theater.restart(known(theater, &id)?.id).map(|()| Response::ActorRestarted { id })
         }
+        Request::ForkActor { id, at, name, manifest } => {
+            let forked = theater.fork(known(theater, &id)?.id, at, &name, manifest.map(PathBuf::from));
+            forked.map(|id| Response::ActorForked { id: id.to_string() })
+        }
         Request::ListActors => {
             let alive = theater.actors().into_iter().filter(|actor| actor.status.is_alive());
             Ok(Response::ActorList { actors: alive.map(|actor| actor.id.to_string()).collect() })

@@ -32,6 +32,14 @@ pub(crate) enum Request {
     RestartActor {
         id: String,
     },
+    /// Starts a new root from the state at event `at` of an actor.
+    ForkActor {
+        id: String,
+        at: u64,
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
+    },
     ActorTree,
     ActorStatus {
         id: String,
@@ -121,6 +129,10 @@ pub(crate) enum Response {
     },
 
     ActorRestarted {
+        id: String,
+    },
+    /// `id` is the new actor's.
+    ActorForked {
         id: String,
     },
     ActorTree {

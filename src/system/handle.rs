@@ -23,6 +23,9 @@ pub(crate) trait Control: Send + Sync {
     /// Starts a new actor. Reads the manifest and compiles the component on the calling thread.
     fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, String>>;
 
+    /// Starts a new actor from a past state of another. Replays and compiles while the calling thread waits.
+    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, String>>;
+
     /// Ends an actor and everything below it. Answers when its chain says so.
     fn stop(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>>;
 
@@ -37,6 +40,16 @@ pub(crate) trait Control: Send + Sync {
 pub(crate) struct SpawnRequest {
     pub(crate) manifest: PathBuf,
     pub(crate) parentage: Option<Parentage>,
+}
+
+/// A new actor is wanted that begins where another was.
+pub(crate) struct ForkRequest {
+    pub(crate) actor: ActorKey,
+    /// The event behind which it begins.
+    pub(crate) at: u64,
+    pub(crate) name: String,
+    /// What it is to run, if not what the other ran there.
+    pub(crate) manifest: Option<PathBuf>,
 }
 
 /// A new actor's place below another.
@@ -92,6 +105,15 @@ impl TheaterHandle {
     /// Starts the actor of a manifest and waits for its `init`. The text of the error names what is wrong and where.
     pub fn start(&self, manifest: PathBuf) -> Result<ActorId, String> {
         let answer = self.control.spawn(SpawnRequest { manifest, parentage: None });
+        let spawned = answer.recv().unwrap_or_else(|_| Err(ENDED.into()));
+        self.once_on_disk(spawned.map(|spawned| spawned.id))
+    }
+
+    /// Starts a new root called `name` from the state that an actor had at its event `at`, and waits until it is up.
+    /// It runs what that actor ran there, or what `manifest` says.
+    pub fn fork(&self, id: ActorId, at: u64, name: &str, manifest: Option<PathBuf>) -> Result<ActorId, String> {
+        let actor = self.key(id).ok_or_else(|| format!("no such actor: {id}"))?;
+        let answer = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest });
         let spawned = answer.recv().unwrap_or_else(|_| Err(ENDED.into()));
         self.once_on_disk(spawned.map(|spawned| spawned.id))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::fork::fork;
 use super::supervisor::{Command, Newborn};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
@@ -14,7 +15,7 @@ use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::JournalHandle;
 use crate::manifest::Manifest;
-use crate::system::{Confinement, Control, Registry, SpawnRequest, Spawned};
+use crate::system::{Confinement, Control, ForkRequest, Registry, SpawnRequest, Spawned};
 
 pub(super) struct Supervision {
     pub(super) engine: Arc<GuestEngine>,
@@ -36,10 +37,32 @@ impl Control for Supervision {
                     spec: Arc::new(spec),
                     parent: request.parentage.as_ref().map(|parentage| parentage.parent),
                     cause: request.parentage.map(|parentage| parentage.cause),
+                    is_fork: false,
                     again: None,
                     reply: Some(reply),
                 };
                 // Where the supervisor is gone the reply goes with the command, and whoever waits sees it.
+                let _ = self.commands.send(Command::Spawn(Box::new(newborn)));
+            }
+            Err(why) => reply.answer(&self.registry, Err(why)),
+        }
+        answer
+    }
+
+    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, String>> {
+        let (to, answer) = bounded(1);
+        let reply = SpawnReply::new(to, None);
+        match fork(self, request) {
+            Ok((spec, origin)) => {
+                let newborn = Newborn {
+                    actor: self.journal.new_actor(ActorId::random()),
+                    spec: Arc::new(spec),
+                    parent: None,
+                    cause: Some(origin),
+                    is_fork: true,
+                    again: None,
+                    reply: Some(reply),
+                };
                 let _ = self.commands.send(Command::Spawn(Box::new(newborn)));
             }
             Err(why) => reply.answer(&self.registry, Err(why)),

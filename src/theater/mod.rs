@@ -8,6 +8,7 @@
 
 mod budget;
 mod control;
+mod fork;
 mod in_flight;
 mod recovery;
 mod runtime;

@@ -225,7 +225,7 @@ impl Past {
         let incarnation = if runs { self.row.incarnation.next() } else { self.row.incarnation };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
         let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, open });
-        Ok((Newborn { actor, spec: self.spec, parent, cause: None, again, reply: None }, how))
+        Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, how))
     }
 
     /// The transition that is to be resumed, from the last call that began on a new instance.

@@ -54,7 +54,10 @@ pub(super) struct Newborn {
     pub(super) actor: ActorKey,
     pub(super) spec: Arc<Spec>,
     pub(super) parent: Option<ActorId>,
+    /// The event it comes from: of the parent that spawns it, or the one that is forked.
     pub(super) cause: Option<Link>,
+    /// It begins with another actor's state, and no `init` of its own.
+    pub(super) is_fork: bool,
     /// It has lived before: its chain goes on.
     pub(super) again: Option<Before>,
     pub(super) reply: Option<SpawnReply>,
@@ -310,20 +313,21 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
-        let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
+        // A fork goes on from where another was up.
+        let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(Input::Spawned { id, parent, supervision, was_up });
-        let Newborn { cause, again, reply, .. } = newborn;
+        let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
                 let Before { reason, from, incarnation, notice, open, .. } = before;
                 First::Again(Again { reason, from, incarnation, reply, notice, cause, open })
             }
             None => First::Born(Beginning {
-                reason: StartReason::Spawn,
+                reason: if is_fork { StartReason::Fork } else { StartReason::Spawn },
                 chain: StateChain::new(id),
                 incarnation: Incarnation::FIRST,
                 state: self.actors[&id].spec.init_state.clone(),
-                run_init: true,
+                run_init: !is_fork,
                 cause,
                 reply,
                 notice: Some(ChildEventKind::Started),

@@ -110,7 +110,7 @@ def started(component, **fields):
         "component": hashlib.sha256(component).digest(),
         "incarnation": 1,
     }
-    assert fields.keys() <= value.keys()
+    assert fields.keys() <= value.keys() | {"fork"}
     value.update(fields)
     return cbor(value)
 
@@ -176,7 +176,7 @@ def make_chains():
     return {
         "counter.chain": chain(counter, (first, second), (large, larger)),
         "bare.chain": chain(counter),  # the same, without attachments
-        "one.chain": chain([("started", started(first, reason="fork"), t)], (first,)),
+        "one.chain": chain([("started", started(first, reason="fork", fork=link), t)], (first,)),
         "edges.chain": chain(edges, actor=OTHER),
     }
 

@@ -527,6 +527,12 @@ def sealed(chain):
 
         actor = chain.header["actor"]
         big = dict(pairs)[cbor("incarnation")]
+        is_fork = dict(pairs)[cbor("reason")] == cbor("fork")
+        link = {"hash": bytes(20), "actor": STRANGER, "sequence": 7}
+
+        def with_fork(value, pairs=pairs):
+            return write_pairs(sorted([pair for pair in pairs if pair[0] != cbor("fork")] + [(cbor("fork"), value)]))
+
         datas = {
             "id-stranger": put("id", cbor(STRANGER)),
             "id-uppercase": put("id", cbor(actor.upper())),
@@ -587,6 +593,20 @@ def sealed(chain):
             "reason-empty": put("reason", cbor("")),
             "reason-null": put("reason", cbor(None)),
             "reason-bytes": put("reason", cbor(b"spawn")),
+            "reason-of-another": put("reason", cbor("restart" if is_fork else "fork")),
+            "fork-null": with_fork(cbor(None)),
+            "fork-text": with_fork(cbor("7")),
+            "fork-hash-short": with_fork(cbor({**link, "hash": bytes(19)})),
+            "fork-hash-text": with_fork(cbor({**link, "hash": "0" * 20})),
+            "fork-actor-other": with_fork(cbor({**link, "actor": "nobody"})),
+            "fork-sequence-text": with_fork(cbor({**link, "sequence": "7"})),
+            "fork-sequence-true": with_fork(cbor({**link, "sequence": True})),
+            "fork-third-key": with_fork(cbor({**link, "note": None})),
+            "fork-without-sequence": with_fork(cbor({key: link[key] for key in ("hash", "actor")})),
+            "fork-after-name": write_pairs(sorted(pairs, key=lambda pair: (pair[0] == cbor("fork")))) if is_fork else
+                               write_pairs([*pairs, (cbor("fork"), cbor(link))]),
+            "fork-missing-or-unasked": write_pairs([pair for pair in pairs if pair[0] != cbor("fork")]) if is_fork else
+                                       with_fork(cbor(link)),
             "resumes-null": put("resumes", cbor(None)),
             "resumes-0": put("resumes", cbor(0)),
             "resumes-1": put("resumes", cbor(1)),
@@ -627,9 +647,9 @@ def sealed(chain):
             "key-doubled-last": write_pairs([*pairs, pairs[-1]]),
             "id-doubled-other-first": write_pairs([(pairs[0][0], cbor(STRANGER)), *pairs]),
             "map-indefinite": b"\xbf" + data[1:] + b"\xff",
-            "map-length-not-shortest": b"\xb8\x0a" + data[1:],
-            "map-length-less": b"\xa9" + data[1:],
-            "map-length-more": b"\xab" + data[1:],
+            "map-length-not-shortest": bytes([0xb8, len(pairs)]) + data[1:],
+            "map-length-less": bytes([data[0] - 1]) + data[1:],
+            "map-length-more": bytes([data[0] + 1]) + data[1:],
             "map-length-huge": b"\xbb" + b"\xff" * 8 + data[1:],
             "tagged": b"\xc1" + data,
             "self-described": b"\xd9\xd9\xf7" + data,

@@ -1,0 +1,43 @@
+//! `theater fork`: a new actor from a past state of another.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::remote::{answered, ask, connect, find};
+use super::show::print_json;
+use super::{Done, Failure, Remote};
+use crate::server::protocol::{Request, Response};
+
+#[derive(Args)]
+pub(super) struct ForkArgs {
+    /// Its name, its id, or the beginning of its id
+    actor: String,
+    /// The event behind which the new actor begins; within a transition, that is the state from before it
+    #[arg(long, value_name = "SEQUENCE")]
+    at: u64,
+    /// What the new actor is called
+    #[arg(long)]
+    name: String,
+    /// What the new actor runs, if not what the other ran there; its name is the one given
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn fork(args: &ForkArgs) -> Done {
+    // The runtime may have been started elsewhere.
+    let manifest = args.manifest.as_ref().map(std::path::absolute).transpose().map_err(Failure::no)?;
+    let manifest = manifest.map(|path| path.display().to_string());
+    let mut client = connect(&args.remote)?;
+    let id = find(&mut client, &args.actor)?.id;
+    let request = Request::ForkActor { id, at: args.at, name: args.name.clone(), manifest };
+    let id = answered!(ask(&mut client, &request), Response::ActorForked { id } => id);
+    if args.remote.json {
+        print_json(&serde_json::json!({ "id": id }));
+    } else {
+        println!("{id}");
+    }
+    Ok(())
+}

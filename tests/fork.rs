@@ -1,0 +1,197 @@
+//! A fork begins with the state another actor had, goes on by itself, and its chain says of what event.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Http, Stage, Theater, component, data_of, text, theater, verifies_and_replays};
+
+fn fork(running: &Theater, actor: &str, at: u64, name: &str, more: &[&str]) -> Result<String, String> {
+    let at = at.to_string();
+    let output = running.cli(&[&["fork", actor, "--at", &at, "--name", name], more].concat());
+    if output.status.success() { Ok(text(&output.stdout).trim().to_owned()) } else { Err(text(&output.stderr)) }
+}
+
+fn add(running: &Theater, actor: &str, n: u64) -> Value {
+    running.request(actor, &json!({ "add": n })).expect("an answer")["count"].clone()
+}
+
+fn count(running: &Theater, actor: &str) -> Value {
+    running.json(&["state", actor])["state"]["count"].clone()
+}
+
+/// What `docs/verify_chain.py` says, where there is Python.
+fn python_verifies(chain: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
+    match Command::new("python3").arg(script).arg(chain).output() {
+        Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
+        Err(_) => println!("skipped: there is no python3"),
+    }
+}
+
+fn audit(stage: &Stage) -> Value {
+    let output = theater(&["verify", "--journal", stage.data_dir().to_str().expect("a path"), "--json"], None);
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A counter that was restarted in between: its events, and the count at each of them.
+fn counted(stage: &Stage, more: &str) -> (Theater, std::path::PathBuf, Vec<(Value, Value)>) {
+    let manifest = stage.manifest("counter", "counter", more);
+    let running = stage.run(&[&manifest]);
+    (1..=3).for_each(|n| _ = add(&running, "counter", n));
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    (1..=3).for_each(|n| _ = add(&running, "counter", n));
+    let mut count = Value::Null;
+    let states = running.events("counter").into_iter().map(|event| {
+        if let Some(state) = event["data"]["state"].as_object() {
+            count = state["count"].clone();
+        }
+        (event, count.clone())
+    });
+    let states = states.collect();
+    (running, manifest, states)
+}
+
+#[test]
+fn a_fork_begins_with_the_state_at_any_event_and_quotes_it() {
+    for more in ["", "reuse = 4\n"] {
+        let stage = Stage::new();
+        let (running, _, states) = counted(&stage, more);
+        for (at, (event, expected)) in states.iter().enumerate() {
+            let name = format!("fork-{at}");
+            let id = fork(&running, "counter", at as u64, &name, &[]).expect("a fork");
+            assert_eq!(running.id(&name), id);
+            let begun = running.events(&name);
+            assert_eq!(begun.len(), 1, "no init was run: {begun:?}");
+            let started = &begun[0]["data"];
+            assert_eq!((&started["reason"], &started["incarnation"]), (&json!("fork"), &json!(1)));
+            assert_eq!((&started["name"], &started["parent"]), (&json!(name), &Value::Null));
+            let origin = json!({ "actor": running.id("counter"), "sequence": at, "hash": started["fork"]["hash"] });
+            assert_eq!(started["fork"], origin);
+            assert!(started["fork"]["hash"].to_string().contains(event["hash"].as_str().expect("hex")), "{started}");
+            assert_eq!(&count(&running, &name), expected, "event {at}");
+        }
+    }
+}
+
+#[test]
+fn a_fork_goes_on_by_itself_and_its_chain_verifies_and_replays() {
+    let stage = Stage::new();
+    let (running, manifest, states) = counted(&stage, "");
+    let before = running.last_event("counter");
+    // The event is in the first of two incarnations.
+    let at = states.iter().position(|(_, count)| *count == json!(3)).expect("a count") as u64;
+    fork(&running, "counter", at, "other", &[]).expect("a fork");
+    assert_eq!(add(&running, "other", 10), json!(13));
+    assert_eq!(running.last_event("counter"), before, "nothing has happened to the one it comes from");
+    fork(&running, "other", 2, "third", &[]).expect("a fork of the fork");
+    assert_eq!(add(&running, "third", 100), json!(113));
+    for name in ["other", "third"] {
+        let chain = running.export(&stage, name);
+        verifies_and_replays(&chain);
+        python_verifies(&chain);
+    }
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    assert_eq!((count(&running, "other"), count(&running, "third")), (json!(13), json!(113)));
+    assert_eq!(add(&running, "other", 1), json!(14));
+    let events = running.events("other");
+    assert_eq!(data_of(&events, "call ntwk:theater/actor.init").len(), 0, "its init is never run");
+    let reasons: Vec<_> = data_of(&events, "started").iter().map(|it| it["reason"].clone()).collect();
+    assert_eq!(reasons, ["fork", "recovery"]);
+    assert_eq!(running.say(&["restart", "third"]), format!("restarted {}", running.id("third")));
+    assert_eq!(count(&running, "third"), json!(113));
+    verifies_and_replays(&running.export(&stage, "third"));
+    running.shut_down();
+    let audit = audit(&stage);
+    assert_eq!((&audit["findings"], &audit["links"]), (&json!([]), &json!(2)), "{audit}");
+}
+
+#[test]
+fn a_fork_whose_origin_was_rewritten_is_named_by_the_audit() {
+    let stage = Stage::new();
+    let (running, _, _) = counted(&stage, "");
+    fork(&running, "counter", 4, "other", &[]).expect("a fork");
+    running.shut_down();
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
+    let cut = "DELETE FROM events WHERE sequence >= 4 AND actor = (SELECT actor FROM actors WHERE name = 'counter')";
+    assert!(rows.execute(cut, []).expect("cut") > 0);
+    drop(rows);
+    let findings = audit(&stage)["findings"].to_string();
+    assert!(findings.contains("its origin is event 4") && findings.contains("which lacks it"), "{findings}");
+}
+
+#[test]
+fn a_fork_within_a_transition_begins_with_the_state_from_before_it() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    let ops = json!({ "op": "many", "ops": ["count", { "op": "log", "text": "counted" }, "count"] });
+    running.request("probe", &ops).expect("an answer");
+    let events = running.events("probe");
+    let log = events.iter().position(|event| event["event_type"].as_str().expect("a type").contains(".log"));
+    let log = log.expect("it logged") as u64;
+    fork(&running, "probe", log, "within", &[]).expect("a fork");
+    assert_eq!(running.request("within", &json!("count")), Ok(json!(2)));
+    fork(&running, "probe", log + 1, "after", &[]).expect("a fork");
+    assert_eq!(running.request("after", &json!("count")), Ok(json!(4)));
+}
+
+#[test]
+fn a_fork_with_a_large_state_and_one_of_an_actor_that_reads_its_chain_replay() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    for command in [json!("count"), json!({ "op": "state-bytes", "n": 5000 }), json!("chain")] {
+        running.request("probe", &command).expect("an answer");
+    }
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    for command in [json!("chain"), json!("count"), json!("chain")] {
+        running.request("probe", &command).expect("an answer");
+    }
+    let last = running.last_event("probe")["sequence"].as_u64().expect("a number");
+    fork(&running, "probe", last, "large", &[]).expect("a fork");
+    assert_eq!(running.request("large", &json!("count")), Ok(json!(3)));
+    let chain = running.export(&stage, "large");
+    verifies_and_replays(&chain);
+    python_verifies(&chain);
+}
+
+#[test]
+fn a_fork_can_run_another_manifest_and_another_build() {
+    let stage = Stage::new();
+    let (running, _, states) = counted(&stage, "");
+    let last = states.len() as u64 - 1;
+    let manifest = stage.http_manifest("another", "variant", "");
+    let manifest = manifest.to_str().expect("a path");
+    fork(&running, "counter", last, "wrong", &["--manifest", manifest]).expect("a fork");
+    assert_eq!(add(&running, "wrong", 1), json!(14), "the other build adds one too many");
+    let address = running.json(&["status", "wrong"])["addresses"][0].as_str().expect("it listens").to_owned();
+    let address = address.trim_start_matches("http://").trim_end_matches('/').parse().expect("an address");
+    assert_eq!(Http::connect(address).ask("POST", "/increment", None).json()["count"], 16);
+    verifies_and_replays(&running.export(&stage, "wrong"));
+}
+
+#[test]
+fn what_cannot_be_forked_is_refused_with_the_reason() {
+    let stage = Stage::new();
+    let (running, _, states) = counted(&stage, "");
+    let last = states.len() as u64 - 1;
+    let why = fork(&running, "counter", 4711, "x", &[]).expect_err("there is no such event");
+    assert!(why.contains("event 4711 is not on the chain") && why.contains(&format!("its last is event {last}")), "{why}");
+    assert!(fork(&running, "nobody", 0, "x", &[]).expect_err("nobody").contains("no actor is called \"nobody\""));
+    assert!(fork(&running, "counter", 2, "", &[]).expect_err("no name").contains("\"name\" is empty"));
+    let small = stage.manifest("small", "counter", "[limits]\nstate_bytes = 5\n");
+    let why = fork(&running, "counter", last, "x", &["--manifest", small.to_str().expect("a path")]);
+    assert!(why.as_ref().is_err_and(|why| why.contains("the limit state_bytes is 5")), "{why:?}");
+    running.json(&["prune", "counter", "--before", "1000000"]);
+    let why = fork(&running, "counter", 2, "x", &[]).expect_err("its data was dropped");
+    assert!(why.contains("the state at event 2 cannot be had") && why.contains("fork at"), "{why}");
+    assert!(component("counter").exists());
+    assert_eq!(running.json(&["list"]).as_array().expect("actors").len(), 1, "none was left behind");
+    fork(&running, "counter", last, "x", &[]).expect("what is kept can be forked");
+}
