@@ -1,0 +1,160 @@
+//! Chains that an earlier build has made: every later one verifies them, and replays them to the same head.
+//!
+//! `tests/golden/*.chain` are never made anew: what they hold is what this program once did. A chain of what is new is
+//! added with `cargo test --test golden -- --ignored`, which writes those that are missing.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Stage, Theater, eventually, text, verifies_and_replays, verify};
+
+fn dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn chains() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir()).expect("the golden chains").map(|entry| entry.expect("a file").path());
+    let mut chains: Vec<_> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "chain")).collect();
+    chains.sort();
+    chains
+}
+
+#[test]
+fn every_golden_chain_still_verifies_and_replays_to_its_head() {
+    let chains = chains();
+    assert!(chains.len() >= 3, "{chains:?}");
+    for chain in &chains {
+        let replayed = verifies_and_replays(chain);
+        let header = std::fs::read_to_string(chain).expect("a chain");
+        let header: Value = serde_json::from_str(header.lines().next().expect("a header")).expect("JSON");
+        assert_eq!((&replayed["head"], &replayed["events"]), (&header["head"], &header["events"]), "{}", chain.display());
+    }
+}
+
+#[test]
+fn every_golden_chain_verifies_by_the_document_alone() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
+    for chain in chains() {
+        match Command::new("python3").arg(&script).arg(&chain).output() {
+            Ok(output) => assert!(output.status.success(), "{}: {}", chain.display(), text(&output.stderr)),
+            Err(_) => return println!("skipped: there is no python3"),
+        }
+    }
+}
+
+#[test]
+fn the_golden_chains_hold_every_kind_of_event_and_little_else() {
+    let bytes: u64 = chains().iter().map(|chain| std::fs::metadata(chain).expect("a file").len()).sum();
+    assert!(bytes < 1_500_000, "{bytes} bytes");
+    let all: String = chains().iter().map(|chain| std::fs::read_to_string(chain).expect("a chain")).collect();
+    for kind in ["started", "call ", "intent ", "host-call ", "return ", "refused ", "failed", "stopped"] {
+        assert!(all.contains(&format!("\"event_type\":\"{kind}")), "none has {kind}");
+    }
+    assert!(all.contains("\"blob\":"), "none has a state that is named by its digest");
+}
+
+#[test]
+#[ignore = "writes the golden chains that are missing"]
+fn write_the_golden_chains_that_are_missing() {
+    std::fs::create_dir_all(dir()).expect("a directory");
+    for (name, make) in [("probe", probe as fn(&Stage, &Path)), ("counter", counter), ("fork", fork)] {
+        let file = dir().join(format!("{name}.chain"));
+        if !file.exists() {
+            make(&Stage::new(), &file);
+            verify(&file).expect("it verifies");
+            verifies_and_replays(&file);
+        }
+    }
+}
+
+/// A manifest with no path of this machine in it: a chain holds its text.
+fn write_manifest(stage: &Stage, name: &str, component: &str, more: &str) -> PathBuf {
+    stage.copy_component(component, component);
+    stage.file(&format!("{name}.toml"), format!("name = {name:?}\ncomponent_path = \"{component}.wasm\"\n{more}"))
+}
+
+fn export(running: &Theater, actor: &str, to: &Path) {
+    running.say(&["export", actor, "-o", to.to_str().expect("a path")]);
+}
+
+/// Nearly everything that an actor can do, in one chain: sends, requests, refusals, traps, limits, states of each kind,
+/// bits of floats, its own chain, and a process that was killed while a transition was open.
+fn probe(stage: &Stage, file: &Path) {
+    let manifest = write_manifest(stage, "probe", "probe", "reuse = 3\nrestart = \"permanent\"\nmax_restarts = 9\n");
+    let other = write_manifest(stage, "other", "probe", "");
+    let running = stage.run(&[&manifest, &other]);
+    let other_id = running.id("other");
+    let tell = |running: &Theater, command: &Value| running.request("probe", command);
+    for command in [
+        json!("count"),
+        json!({ "op": "float", "x": 0.0 }),
+        json!({ "op": "float", "x": -1.0 }),
+        json!({ "op": "log", "text": "été ✓" }),
+        json!({ "op": "send", "to": other_id, "msg": "count" }),
+        json!({ "op": "request", "to": other_id, "msg": "count" }),
+        json!({ "op": "request", "to": other_id, "msg": { "op": "refuse", "message": "no" } }),
+        json!("global"),
+        json!("chain"),
+        json!({ "op": "state-bytes", "n": 6000 }),
+        json!("count"),
+    ] {
+        tell(&running, &command).unwrap_or_else(|why| panic!("{command}: {why}"));
+    }
+    tell(&running, &json!({ "op": "refuse", "message": "not this" })).expect_err("refused");
+    tell(&running, &json!("trap")).expect_err("trapped");
+    running.until("probe", "running");
+    tell(&running, &json!({ "op": "panic", "message": "on purpose" })).expect_err("panicked");
+    running.until("probe", "running");
+    assert_eq!(tell(&running, &json!("count")), Ok(json!(3)));
+    // What is asked of the other never comes back: the process is killed while both are at work.
+    let management = running.management();
+    let id = running.id("probe");
+    let asked = json!({ "op": "request", "to": other_id, "msg": "spin" });
+    let mut client = support::Management::connect(management);
+    client.send_request(&id, &json!({ "op": "many", "ops": ["count", asked, "count"] }));
+    eventually("both are at work", || {
+        let last = running.last_event("other")["event_type"].as_str().map(str::to_owned);
+        last.filter(|last| last.starts_with("call ")).map(drop)
+    });
+    running.kill();
+    let running = stage.run(&[&manifest, &other]);
+    eventually("what was open is over", || {
+        let last = running.last_event("probe")["event_type"].as_str().map(str::to_owned);
+        last.filter(|last| last.starts_with("return ") || last.starts_with("refused ")).map(drop)
+    });
+    let resumed = running.events("probe").iter().any(|event| event["data"]["resumes"] == json!(true));
+    assert!(resumed, "the open transition went on");
+    tell(&running, &json!("count")).expect("an answer");
+    tell(&running, &json!("drop-state")).expect("an answer");
+    running.say(&["stop", "probe"]);
+    export(&running, "probe", file);
+}
+
+/// A counter as it is shipped, over several incarnations.
+fn counter(stage: &Stage, file: &Path) {
+    let manifest = write_manifest(stage, "counter", "counter", support::HTTP);
+    for _ in 0..2 {
+        let running = stage.run(&[&manifest]);
+        let mut http = support::Http::connect(running.http("counter"));
+        http.ask("POST", "/increment", None);
+        http.ask("GET", "/", None);
+        http.ask("DELETE", "/nowhere", None);
+        running.request("counter", &json!({ "add": 40 })).expect("an answer");
+        running.kill();
+    }
+    let running = stage.run(&[&manifest]);
+    running.say(&["restart", "counter"]);
+    export(&running, "counter", file);
+}
+
+/// A fork of a counter.
+fn fork(stage: &Stage, file: &Path) {
+    let running = stage.run(&[&write_manifest(stage, "counter", "counter", "")]);
+    running.request("counter", &json!({ "add": 40 })).expect("an answer");
+    running.say(&["fork", "counter", "--at", "4", "--name", "fork"]);
+    running.request("fork", &json!({ "add": 2 })).expect("an answer");
+    export(&running, "fork", file);
+}
