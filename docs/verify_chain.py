@@ -89,6 +89,8 @@ HEX20 = Kind(re.compile(rb'"[0-9a-f]{40}"'), to_hash, "40 lower-case hex digits"
 HEX32 = Kind(re.compile(rb'"[0-9a-f]{64}"'), to_hash, "64 lower-case hex digits")
 HEX20_OR_NULL = Kind(re.compile(rb'null|"[0-9a-f]{40}"'), to_hash, "null or 40 lower-case hex digits")
 BASE64 = Kind(re.compile(rb'"[A-Za-z0-9+/]*={0,2}"'), to_bytes, "base64")
+BASE64_OR_NULL = Kind(re.compile(rb'null|"[A-Za-z0-9+/]*={0,2}"'), lambda raw: None if raw == b"null" else to_bytes(raw),
+                      "null or base64")
 
 Shape = Sequence[Tuple[str, Kind]]
 
@@ -99,6 +101,8 @@ COMPONENT: Shape = (("component", HEX32), ("data", BASE64))  # §5.2
 BLOB: Shape = (("blob", HEX20), ("data", BASE64))  # §5.2
 EVENT: Shape = (("sequence", UINT), ("hash", HEX20), ("parent_hash", HEX20_OR_NULL), ("event_type", TEXT),
                 ("data", BASE64), ("timestamp", UINT))  # §5.3
+DROPPED: Shape = (*EVENT[:4], ("data_length", UINT), ("data_sha1", HEX20), ("timestamp", UINT))  # §5.3, version 2
+STATE: Shape = (("state", UINT), ("data", BASE64_OR_NULL))  # §5.2, version 2
 
 
 def read_line(line: bytes, shape: Shape, whole: bool = True) -> Dict[str, Any]:
@@ -285,7 +289,7 @@ def event_hash(event: Dict[str, Any]) -> bytes:
                 + (b"\0" if parent is None else b"\1" + parent)
                 + event["timestamp"].to_bytes(8, "big")
                 + len(kind).to_bytes(4, "big") + kind
-                + len(event["data"]).to_bytes(8, "big") + sha1(event["data"]))
+                + event["data_length"].to_bytes(8, "big") + event["data_sha1"])
 
 
 def is_event_type(text: str) -> bool:
@@ -310,6 +314,7 @@ class Verifier:
         self.named: Dict[Tuple[bool, bytes], Optional[int]] = {}  # what started events name: blob or not, hash; its len
         self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
         self.lengths: List[int] = []  # of what is attached
+        self.states: Dict[int, Optional[bytes]] = {}  # version 2: attached states, by the event that led to each
 
     def line(self, line: bytes) -> None:
         self.number += 1
@@ -318,7 +323,8 @@ class Verifier:
         elif line.startswith(b'{"sequence":'):
             self.part = f"event {self.events}"
         else:
-            self.part = "attachment" if line.startswith((b'{"component":', b'{"blob":')) else "unknown"
+            attachments = (b'{"component":', b'{"blob":', b'{"state":')[:3 if self.header.get("version") == 2 else 2]
+            self.part = "attachment" if line.startswith(attachments) else "unknown"
         if not line.endswith(b"\n"):
             raise Wrong("truncated: the line does not end with a line feed")
         if self.number == 1:
@@ -334,13 +340,18 @@ class Verifier:
         begin = read_line(line, FORMAT, whole=False)  # first: what follows is another version's own affair
         if begin["format"] != "theater-chain":
             raise Wrong(f"format is {quote(begin['format'])}, not 'theater-chain'")
-        if begin["version"] != 1:
-            raise Wrong(f"version is {begin['version']}, not 1")
+        if begin["version"] not in (1, 2):
+            raise Wrong(f"version is {begin['version']}, not 1 or 2")
         self.header = read_line(line, HEADER)
 
     def read_attachment(self, line: bytes) -> None:
         if self.events:
             raise Wrong("an attachment after an event")
+        if line.startswith(b'{"state":'):
+            self.read_state(line)
+            return
+        if self.states:
+            raise Wrong("a component or a blob after a state")
         kind = "blob" if line.startswith(b'{"blob":') else "component"
         fields = read_line(line, BLOB if kind == "blob" else COMPONENT)
         name, data = fields[kind], fields["data"]
@@ -353,8 +364,34 @@ class Verifier:
         self.attached.append(rank)
         self.lengths.append(len(data))
 
+    def read_state(self, line: bytes) -> None:
+        """Version 2: the state behind an event, with which a replay can begin."""
+        fields = read_line(line, STATE)
+        if self.states and fields["state"] <= max(self.states):
+            raise Wrong(f"state {fields['state']} stands out of order or twice")
+        self.states[fields["state"]] = fields["data"]
+
+    def check_state(self, event: Dict[str, Any]) -> None:
+        """An attached state is the one its event names, where it names one."""
+        sequence, kind = event["sequence"], event["event_type"].partition(" ")[0]
+        if kind not in ("started", "return", "refused"):
+            raise Wrong(f"state {sequence} is attached, but no incarnation begins and no transition ends there")
+        if kind == "refused" or "data" not in event:
+            return
+        named, state = Cbor.read(event["data"])["state"], self.states[sequence]
+        if state is not None and len(state) > 4096:
+            state = {"len": len(state), "sha1": sha1(state)}
+        if named != "unchanged" and named != state:
+            raise Wrong(f"state {sequence} is not the state that the event names")
+
     def read_event(self, line: bytes) -> None:
-        event = read_line(line, EVENT)
+        if self.header["version"] == 2 and b',"data_length":' in line:
+            event = read_line(line, DROPPED)
+            if event["event_type"] == "started":
+                raise Wrong("the data of a started event is dropped")
+        else:
+            event = read_line(line, EVENT)
+            event["data_length"], event["data_sha1"] = len(event["data"]), sha1(event["data"])
         if event["sequence"] != self.events:
             raise Wrong(f"sequence is {event['sequence']}, not {self.events}")
         if not is_event_type(event["event_type"]):
@@ -378,6 +415,8 @@ class Verifier:
             self.named[(False, started["component"])] = None
             if isinstance(started["state"], dict):
                 self.named[(True, started["state"]["sha1"])] = started["state"]["len"]
+        if event["sequence"] in self.states:
+            self.check_state(event)
         self.head = actual
         self.events += 1
 
@@ -389,8 +428,11 @@ class Verifier:
             raise Wrong("truncated: the file is empty")
         if self.head is None or self.component is None:
             raise Wrong("no event follows")
-        if header["attachments"] != len(self.attached):
-            raise Wrong(f"attachments is {header['attachments']}, but {len(self.attached)} follow")
+        attached = len(self.attached) + len(self.states)
+        if header["attachments"] != attached:
+            raise Wrong(f"attachments is {header['attachments']}, but {attached} follow")
+        if self.states and max(self.states) >= self.events:
+            raise Wrong(f"state {max(self.states)} is attached, but there is no such event")
         if header["events"] != self.events:
             raise Wrong(f"events is {header['events']}, but {self.events} follow")
         if header["head"] != self.head:

@@ -461,7 +461,8 @@ mod tests {
 
     #[test]
     fn a_manifest_for_another_name_differs_in_nothing_else() {
-        let before = parse("# name = \"x\"\ncomponent_path = \"c.wasm\"\nname = 'a' # mine\nreuse = 3\n").expect("valid");
+        let before =
+            parse("# name = \"x\"\ncomponent_path = \"c.wasm\"\nname = 'a' # mine\nreuse = 3\n").expect("valid");
         for name in ["fork", "say \"hi\"", "a \\ b"] {
             let renamed = before.renamed(name).expect("a name");
             assert_eq!((renamed.name.as_str(), renamed.reuse), (name, 3));

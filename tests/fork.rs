@@ -183,7 +183,10 @@ fn what_cannot_be_forked_is_refused_with_the_reason() {
     let (running, _, states) = counted(&stage, "");
     let last = states.len() as u64 - 1;
     let why = fork(&running, "counter", 4711, "x", &[]).expect_err("there is no such event");
-    assert!(why.contains("event 4711 is not on the chain") && why.contains(&format!("its last is event {last}")), "{why}");
+    assert!(
+        why.contains("event 4711 is not on the chain") && why.contains(&format!("its last is event {last}")),
+        "{why}"
+    );
     assert!(fork(&running, "nobody", 0, "x", &[]).expect_err("nobody").contains("no actor is called \"nobody\""));
     assert!(fork(&running, "counter", 2, "", &[]).expect_err("no name").contains("\"name\" is empty"));
     let small = stage.manifest("small", "counter", "[limits]\nstate_bytes = 5\n");

@@ -30,7 +30,12 @@ fn every_golden_chain_still_verifies_and_replays_to_its_head() {
         let replayed = verifies_and_replays(chain);
         let header = std::fs::read_to_string(chain).expect("a chain");
         let header: Value = serde_json::from_str(header.lines().next().expect("a header")).expect("JSON");
-        assert_eq!((&replayed["head"], &replayed["events"]), (&header["head"], &header["events"]), "{}", chain.display());
+        assert_eq!(
+            (&replayed["head"], &replayed["events"]),
+            (&header["head"], &header["events"]),
+            "{}",
+            chain.display()
+        );
     }
 }
 

@@ -293,7 +293,11 @@ pub(crate) struct Started {
 
 impl Cbor for Started {
     fn write(&self, to: &mut Writer) {
-        debug_assert_eq!(self.fork.is_some(), self.reason == StartReason::Fork, "a fork says of what, and nothing else");
+        debug_assert_eq!(
+            self.fork.is_some(),
+            self.reason == StartReason::Fork,
+            "a fork says of what, and nothing else"
+        );
         to.map(if self.fork.is_some() { 11 } else { 10 }).key("id").item(&self.id);
         if let Some(fork) = &self.fork {
             to.key("fork").item(fork);

@@ -14,7 +14,7 @@ mod waits;
 
 pub(crate) use delivery::{Answer, Claim, Delivery, Outcome, Reply, Withdrawn};
 pub use handle::TheaterHandle;
-pub(crate) use handle::{Awaited, Confinement, Control, Parentage, ForkRequest, SpawnRequest, Spawned};
+pub(crate) use handle::{Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub use registry::ActorInfo;
 pub(crate) use registry::{Entry, Refusal, Registry};

@@ -57,7 +57,8 @@ impl Origin {
         };
         let started = reader.started_before(actor, at).map_err(unreadable)?;
         let started = started.ok_or_else(|| format!("the chain of actor {} has no beginning", actor.id))?;
-        let started = Started::from_cbor(&started.data).map_err(|error| format!("event {}: {error}", started.sequence))?;
+        let started =
+            Started::from_cbor(&started.data).map_err(|error| format!("event {}: {error}", started.sequence))?;
         let manifest_path = supervision.registry.entry(actor.id, |entry| entry.manifest_path.clone());
         let manifest_path = manifest_path.ok_or_else(|| format!("no such actor: {}", actor.id))?;
         let link = Link { actor: actor.id, sequence: at, hash: event.hash };
@@ -111,7 +112,10 @@ impl Origin {
         }
         let replayed = actor::replay(engine, tape, None, &mut |_| Ok(())).map_err(|error| error.to_string())?;
         if replayed.events != at + 1 {
-            return Err(format!("replay came to the end of event {} and not of {at}", replayed.events.saturating_sub(1)));
+            return Err(format!(
+                "replay came to the end of event {} and not of {at}",
+                replayed.events.saturating_sub(1)
+            ));
         }
         Ok(replayed.state)
     }

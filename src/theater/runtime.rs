@@ -116,15 +116,8 @@ impl TheaterRuntime {
             .map(|spec| {
                 let actor = self.handle.journal.new_actor(ActorId::random());
                 let spec = Arc::new(spec);
-                let mut newborn = Newborn {
-                    actor,
-                    spec,
-                    parent: None,
-                    cause: None,
-                    is_fork: false,
-                    again: None,
-                    reply: None,
-                };
+                let mut newborn =
+                    Newborn { actor, spec, parent: None, cause: None, is_fork: false, again: None, reply: None };
                 expect(&mut newborn);
                 newborn
             })

@@ -70,7 +70,7 @@ pub(crate) fn replay(
     passed: &mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
 ) -> Result<Replayed, ReplayError> {
     let Tape { actor, start, pages, store } = tape;
-    let mut player = Player { stage: Stage::new(engine), store, component, passed };
+    let player = Player { stage: Stage::new(engine), store, component, passed };
     let (chain, past) = match &start {
         Some(snapshot) => (StateChain::behind(actor, snapshot.head), snapshot.past.clone()),
         None => (StateChain::new(actor), Vec::new()),
