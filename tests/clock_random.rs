@@ -55,7 +55,8 @@ fn neither_is_there_without_a_grant() {
         let manifest = stage.manifest("chance", "chance", &format!("[[handlers]]\ntype = \"{granted}\"\n"));
         let why = running.start(&manifest).expect_err("one is missing");
         assert!(
-            why.contains(&format!("imports \"ntwk:theater/{missing}\"")) && why.contains(&format!("type = \"{missing}\"")),
+            why.contains(&format!("imports \"ntwk:theater/{missing}\""))
+                && why.contains(&format!("type = \"{missing}\"")),
             "{why}"
         );
     }

@@ -50,8 +50,7 @@ impl Keeper {
 
     /// Why the command is refused.
     fn refused(&self, op: &str, path: &str) -> String {
-        let answer =
-            if op == "write-file" { self.write(path, "x") } else { self.on(op, path) };
+        let answer = if op == "write-file" { self.write(path, "x") } else { self.on(op, path) };
         answer["err"].as_str().unwrap_or_else(|| panic!("{op} {path:?} gave {answer}")).to_owned()
     }
 
@@ -154,7 +153,11 @@ fn no_path_leads_out_of_the_directory() {
         }
     }
     assert_eq!(keeper.on("delete-file", "passwd"), json!({ "ok": null }));
-    assert_eq!(keeper.on("delete-dir", "dir"), json!({ "ok": null }), "with the link in it, not with what it points to");
+    assert_eq!(
+        keeper.on("delete-dir", "dir"),
+        json!({ "ok": null }),
+        "with the link in it, not with what it points to"
+    );
     assert_eq!(std::fs::read_to_string(&secret).expect("still there"), "a secret");
     assert_eq!(std::fs::read_dir(&outside).expect("still there").count(), 1);
     assert!(!keeper.stage.path().join("new").exists());
@@ -192,7 +195,8 @@ fn a_link_put_in_place_at_the_wrong_moment_leads_nowhere() {
             }
         });
         let reads: Vec<_> = (0..200).map(|_| json!({ "op": "read-file", "path": "spot/file" })).collect();
-        let writes: Vec<_> = (0..50).map(|_| json!({ "op": "write-file", "path": "spot/new", "content": "x" })).collect();
+        let writes: Vec<_> =
+            (0..50).map(|_| json!({ "op": "write-file", "path": "spot/new", "content": "x" })).collect();
         let answers = [reads, writes].map(|ops| keeper.ask(&json!({ "op": "many", "ops": ops })));
         done.store(true, Ordering::Relaxed);
         assert!(!answers[0].to_string().contains("a secret"), "{}", answers[0]);
@@ -289,7 +293,8 @@ fn a_missing_directory_is_made_for_one_who_writes_and_named_to_one_who_only_read
     };
     let running = stage.run(&[&manifest("files", "path = \"new/deep\"")]);
     assert!(stage.path().join("new/deep").is_dir());
-    let why = running.start(&manifest("reader", "path = \"missing\", mode = \"read-only\"")).expect_err("nothing there");
+    let why =
+        running.start(&manifest("reader", "path = \"missing\", mode = \"read-only\"")).expect_err("nothing there");
     assert!(why.contains("missing") && why.contains("create it"), "{why}");
     let why = running.start(&manifest("typo", "path = \"new\", mode = \"readonly\"")).expect_err("no such mode");
     assert!(why.contains("read-only"), "{why}");
@@ -322,7 +327,9 @@ fn nothing_is_spawned_from_where_the_actor_may_write() {
         moved
     };
     let running = stage.run(&[]);
-    for (files, supervisor) in [("path = \".\"", ""), ("path = \"../own\"", ""), ("path = \"assets\"", "allow = [\"assets/x\"]")] {
+    for (files, supervisor) in
+        [("path = \".\"", ""), ("path = \"../own\"", ""), ("path = \"assets\"", "allow = [\"assets/x\"]")]
+    {
         let why = running.start(&parent("greedy", files, supervisor)).expect_err("it could write a manifest");
         assert!(why.contains("it could write itself a manifest"), "{why}");
     }

@@ -318,7 +318,8 @@ impl UnverifiedChain {
 
     /// A state is the one that its event names, where it names one and its data is there.
     fn verify_state(&self, sequence: u64, state: Option<&[u8]>) -> Result<(), ChainFileError> {
-        let refused = |why: &str| Err(ChainFileError::Attachment { name: format!("state {sequence}"), why: why.into() });
+        let refused =
+            |why: &str| Err(ChainFileError::Attachment { name: format!("state {sequence}"), why: why.into() });
         let event = usize::try_from(sequence).ok().and_then(|at| self.events.get(at));
         let named = match event.map(|event| (event.kind(), event)) {
             Some((Some(EventKind::Started), event)) => Started::from_cbor(&event.data).ok().map(|it| it.state),
@@ -559,7 +560,8 @@ mod tests {
             version: 1,
             head: events.last().expect("four events").hash,
         };
-        let mut writer = ChainFileWriter::begin(Vec::new(), &header, &components, &blobs, &States::new()).expect("memory");
+        let mut writer =
+            ChainFileWriter::begin(Vec::new(), &header, &components, &blobs, &States::new()).expect("memory");
         events.iter().for_each(|event| writer.event(event).expect("memory"));
         writer.finish().expect("memory")
     }

@@ -16,7 +16,7 @@ pub use event::{ChainEvent, DroppedData, EventKind, EventType};
 pub use file::{ChainFileError, UnverifiedChain, VerifiedChain};
 pub(crate) use file::{ChainFileWriter, Header, States};
 pub(crate) use function::{Function, function};
-pub(crate) use hash::{ComponentDigest, sha1};
 pub use hash::EventHash;
+pub(crate) use hash::{ComponentDigest, sha1};
 pub use state_chain::{ChainBroken, Link};
 pub(crate) use state_chain::{Head, StateChain, check_link};

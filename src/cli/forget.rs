@@ -42,7 +42,9 @@ pub(super) struct RedactArgs {
 pub(super) fn prune(args: &PruneArgs) -> Done {
     let PruneArgs { actor, before, data_dir, remote } = args;
     let forgotten = match data_dir {
-        Some(dir) => in_directory(dir, actor, |journal, reader, actor| journal::prune(journal, reader, actor, *before))?,
+        Some(dir) => {
+            in_directory(dir, actor, |journal, reader, actor| journal::prune(journal, reader, actor, *before))?
+        }
         None => through_a_runtime(remote, actor, |id| Request::PruneActor { id, before: *before })?,
     };
     report(forgotten, remote.json)
@@ -51,7 +53,9 @@ pub(super) fn prune(args: &PruneArgs) -> Done {
 pub(super) fn redact(args: &RedactArgs) -> Done {
     let RedactArgs { actor, event, data_dir, remote } = args;
     let forgotten = match data_dir {
-        Some(dir) => in_directory(dir, actor, |journal, reader, actor| journal::redact(journal, reader, actor, *event))?,
+        Some(dir) => {
+            in_directory(dir, actor, |journal, reader, actor| journal::redact(journal, reader, actor, *event))?
+        }
         None => through_a_runtime(remote, actor, |id| Request::RedactEvent { id, sequence: *event })?,
     };
     report(forgotten, remote.json)
@@ -96,7 +100,9 @@ fn report(Forgotten { events, replays_from }: Forgotten, json: bool) -> Done {
     }
     println!("dropped the data of {events} events; all hashes are kept");
     match replays_from {
-        Some(kept) => println!("what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot"),
+        Some(kept) => println!(
+            "what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot"
+        ),
         None => println!("no state is kept behind it: nothing from there on can be replayed until one is"),
     }
     Ok(())

@@ -279,7 +279,8 @@ pub(super) fn export(args: &ExportArgs) -> Done {
         Some("-") => Box::new(std::io::stdout()),
         _ => Box::new(File::create(&args.output).map_err(failed)?),
     };
-    let mut file = ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs, &states).map_err(failed)?;
+    let mut file =
+        ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs, &states).map_err(failed)?;
     let mut next = 0;
     while next <= last {
         for event in source.page(next)?.into_iter().take_while(|event| event.sequence <= last) {

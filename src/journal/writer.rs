@@ -240,8 +240,11 @@ fn drop_payloads(rows: &Connection, actor: ActorKey, from: u64, upto: u64) -> ru
         rows.prepare_cached("UPDATE events SET data = ?2, dropped = ?3 WHERE position = ?1")?
             .execute(params![position, sha1, length])?;
     }
-    rows.prepare_cached("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
-        .execute(params![actor.key, signed(from).max(NEWEST_SLOT), signed(upto)])?;
+    rows.prepare_cached("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?.execute(params![
+        actor.key,
+        signed(from).max(NEWEST_SLOT),
+        signed(upto)
+    ])?;
     rows.pragma_update(None, "secure_delete", "fast")
 }
 

@@ -103,9 +103,9 @@ impl Capability for Filesystem {
         files.func_wrap("read-file", |store, path| read(store, READ_FILE, path, Directory::read_file))?;
         files.func_wrap("write-file", write_file)?;
         files.func_wrap("list-files", |store, path| read(store, LIST_FILES, path, Directory::list_files))?;
-        files.func_wrap("delete-file", |store, path| change(store, DELETE_FILE, path, Change::DeleteFile))?;
-        files.func_wrap("create-dir", |store, path| change(store, CREATE_DIR, path, Change::CreateDir))?;
-        files.func_wrap("delete-dir", |store, path| change(store, DELETE_DIR, path, Change::DeleteDir))?;
+        files.func_wrap("delete-file", |store, path| change(store, DELETE_FILE, path, delete_file))?;
+        files.func_wrap("create-dir", |store, path| change(store, CREATE_DIR, path, create_dir))?;
+        files.func_wrap("delete-dir", |store, path| change(store, DELETE_DIR, path, delete_dir))?;
         files.func_wrap("path-exists", |store, path| read(store, PATH_EXISTS, path, Directory::path_exists))
     }
 
@@ -222,11 +222,23 @@ fn write_file(mut store: HostStore<'_>, (path, mut content): (String, String)) -
     record_change(store, WRITE_FILE, &params, fits, Change::WriteFile(&params.0, params.1.as_bytes()))
 }
 
+fn delete_file(path: &str) -> Change<'_> {
+    Change::DeleteFile(path)
+}
+
+fn create_dir(path: &str) -> Change<'_> {
+    Change::CreateDir(path)
+}
+
+fn delete_dir(path: &str) -> Change<'_> {
+    Change::DeleteDir(path)
+}
+
 fn change(
     store: HostStore<'_>,
     function: &'static Function,
     (path,): (String,),
-    what: for<'p> fn(&'p str) -> Change<'p>,
+    what: fn(&str) -> Change<'_>,
 ) -> wasmtime::Result<(Changed,)> {
     let (path, fits) = bounded(path);
     let params = (path,);

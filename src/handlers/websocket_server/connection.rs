@@ -53,10 +53,11 @@ impl Connection {
         let wire = Wire::new(Arc::clone(socket), HANDSHAKE_PATIENCE);
         match accept_with_config(wire, Some(config(&actor.limits))) {
             Ok(socket) => Some(Self { socket, actor, closing, connected: false, asked: false }),
-            Err(error) => {
-                refuse(socket, &error.into());
+            Err(HandshakeError::Failure(error)) => {
+                refuse(socket, &error);
                 None
             }
+            Err(HandshakeError::Interrupted(_)) => unreachable!("a wire waits until its deadline, which is a failure"),
         }
     }
 
@@ -117,6 +118,7 @@ impl Connection {
 
     /// The next message for the actor.
     fn hear(&mut self) -> Result<WebSocketMessage, Ending> {
+        self.await_next();
         loop {
             if self.closing.load(Ordering::SeqCst) {
                 return Err(Ending::ActorEnds);
@@ -140,7 +142,7 @@ impl Connection {
 
     fn heard_something(&mut self) {
         self.asked = false;
-        self.socket.get_mut().await_next(self.patience());
+        self.await_next();
     }
 
     /// An idle client is asked once whether it is still there.
@@ -150,12 +152,13 @@ impl Connection {
         }
         self.asked = true;
         self.socket.send(Message::Ping(STILL_THERE.into())).map_err(|error| Ending::of_error(&error))?;
-        self.socket.get_mut().await_next(self.patience());
+        self.await_next();
         Ok(())
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_millis(self.actor.limits.websocket_idle_ms)
+    fn await_next(&mut self) {
+        let patience = Duration::from_millis(self.actor.limits.websocket_idle_ms);
+        self.socket.get_mut().await_next(patience);
     }
 
     fn end(&mut self, ending: Ending) {
@@ -183,8 +186,7 @@ impl Connection {
     }
 }
 
-type Delivered =
-    (crossbeam_channel::Receiver<crate::system::Answer>, Arc<crate::system::Claim>);
+type Delivered = (crossbeam_channel::Receiver<crate::system::Answer>, Arc<crate::system::Claim>);
 
 fn config(limits: &Limits) -> WebSocketConfig {
     let most = usize::try_from(limits.websocket_message_bytes).unwrap_or(usize::MAX);
@@ -266,20 +268,6 @@ fn refuse(socket: &Arc<TcpStream>, error: &Error) {
     // It may be gone.
     let _ = wire.write_all(text.as_bytes());
     wire.linger();
-}
-
-/// As an error of the protocol: a handshake that was interrupted would have waited, and this one waits for deadlines.
-trait Failure {
-    fn into(self) -> Error;
-}
-
-impl<R: tungstenite::handshake::HandshakeRole> Failure for HandshakeError<R> {
-    fn into(self) -> Error {
-        match self {
-            Self::Failure(error) => error,
-            Self::Interrupted(_) => Error::Io(ErrorKind::TimedOut.into()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// How long connections may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
                       Content-Length: 30\r\nConnection: close\r\n\r\nall connections are taken now\n";
 
 /// A listener that serves. Dropped, it lets nobody in, tells its clients, and has joined every thread.
@@ -154,10 +155,11 @@ impl Door {
                 }
             }
             // A client gone already, a signal, or nobody there: no trouble.
-            Err(error) if matches!(
-                error.kind(),
-                ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-            ) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                ) => {}
             Err(error) => {
                 if !std::mem::replace(&mut self.exhausted, true) {
                     log::warn!("{} cannot let clients in for now: {error}", self.name);
