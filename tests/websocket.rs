@@ -96,7 +96,7 @@ fn what_a_client_says_reaches_the_actor_and_the_answer_comes_back_to_that_client
     one.0.close(None).expect("closed");
     assert!(matches!(one.0.read(), Ok(Message::Close(_))));
     assert!(one.is_over());
-    eventually("the actor hears of it", || (two.ask("count") == "2 1 3 2").then_some(()).or_else(|| None));
+    eventually("the actor hears of it", || two.ask("count").starts_with("2 1 ").then_some(()));
     drop(two);
     eventually("the actor hears of it", || types(&running).iter().filter(|ty| *ty == "close").nth(1).map(drop));
     let seen = types(&running);
