@@ -26,5 +26,5 @@ pub use guest::Divergence;
 pub use journal::{Durability, JournalError};
 pub use manifest::ManifestError;
 pub use server::{Client, ClientError, ServerError, TheaterServer};
-pub use system::{ActorInfo, ActorStatus, TheaterHandle};
+pub use system::{ActorInfo, ActorStatus, Address, TheaterHandle};
 pub use theater::{Config, TheaterError, TheaterRuntime};

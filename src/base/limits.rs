@@ -71,6 +71,24 @@ limits! {
     http_head_bytes = 64 * KIB, at most MIB;
     /// Connections one listener holds at a time.
     http_connections = 256, at most 16_384;
+    /// One message of a WebSocket client.
+    websocket_message_bytes = MIB, at most 64 * MIB;
+    /// All that is said to a WebSocket client in answer to one message.
+    websocket_answer_bytes = 8 * MIB, at most 256 * MIB;
+    /// WebSocket connections one listener holds at a time.
+    websocket_connections = 256, at most 16_384;
+    /// Silence of a WebSocket client before it is asked whether it is there, and then before it is dropped.
+    websocket_idle_ms = 60_000, at most 86_400_000;
+    /// The content of one file, read or written.
+    file_bytes = 8 * MIB, at most 256 * MIB;
+    /// Names one listing of a directory gives.
+    list_entries = 10_000, at most 1_000_000;
+    /// Files and directories in a granted directory while the actor adds to it.
+    filesystem_entries = 100_000, at most 10_000_000;
+    /// Bytes of all files in a granted directory while the actor adds to it.
+    filesystem_bytes = 1024 * MIB, at most 1024 * 1024 * MIB;
+    /// Random bytes drawn at once.
+    random_bytes = 64 * KIB, at most MIB;
     /// Children alive or listed.
     children = 16_384, at most 1_048_576;
     /// One line a guest logs; the rest is cut.

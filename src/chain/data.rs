@@ -158,6 +158,8 @@ words! {
         Management = "management",
         /// The HTTP listener.
         Http = "http",
+        /// The WebSocket listener.
+        WebSocket = "websocket",
     }
 }
 

@@ -66,7 +66,7 @@ fn announce(server: &TheaterServer, theater: &TheaterHandle) {
     let _ = writeln!(out, "management  {}", server.address());
     for actor in theater.actors() {
         for address in &actor.addresses {
-            let _ = writeln!(out, "actor       {:<12} http://{address}/", actor.name);
+            let _ = writeln!(out, "actor       {:<12} {address}", actor.name);
         }
         if actor.addresses.is_empty() && actor.parent.is_none() {
             let _ = writeln!(out, "actor       {:<12} {}", actor.name, actor.status);

@@ -103,7 +103,7 @@ pub(super) fn status(actor: &ActorView) {
     ];
     rows.extend(actor.failure.clone().map(|failure| ("failure", failure)));
     rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
-    rows.extend(actor.addresses.iter().map(|address| ("address", format!("http://{address}/"))));
+    rows.extend(actor.urls.iter().map(|url| ("address", url.clone())));
     for (key, value) in rows {
         line(&format!("{key:<12} {value}"));
     }

@@ -105,10 +105,6 @@ impl Program {
         self.exports.keys().copied().collect()
     }
 
-    pub(crate) fn has_export(&self, function: &Function) -> bool {
-        self.exports.contains_key(function.full)
-    }
-
     /// The export called `name` that deliveries may go to.
     pub(crate) fn function(&self, name: &str) -> Option<&'static Function> {
         self.exports.get(name).map(|(export, _)| export.function())

@@ -53,6 +53,77 @@ pub(crate) struct Chain {
     pub(crate) events: Vec<MetaEvent>,
 }
 
+/// `websocket-server.message-type`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum MessageType {
+    #[component(name = "text")]
+    Text,
+    #[component(name = "binary")]
+    Binary,
+    #[component(name = "connect")]
+    Connect,
+    #[component(name = "close")]
+    Close,
+    #[component(name = "ping")]
+    Ping,
+    #[component(name = "pong")]
+    Pong,
+    #[component(name = "other")]
+    Other(String),
+}
+
+impl Cbor for MessageType {
+    fn write(&self, to: &mut crate::chain::cbor::Writer) {
+        match self {
+            Self::Text => to.text("text"),
+            Self::Binary => to.text("binary"),
+            Self::Connect => to.text("connect"),
+            Self::Close => to.text("close"),
+            Self::Ping => to.text("ping"),
+            Self::Pong => to.text("pong"),
+            Self::Other(what) => to.map(1).key("other").text(what),
+        };
+    }
+
+    fn read(value: crate::chain::cbor::Value) -> Result<Self, crate::chain::cbor::CborError> {
+        use crate::chain::cbor::{CborError, Value};
+        match value {
+            Value::Text(word) => match word.as_str() {
+                "text" => Ok(Self::Text),
+                "binary" => Ok(Self::Binary),
+                "connect" => Ok(Self::Connect),
+                "close" => Ok(Self::Close),
+                "ping" => Ok(Self::Ping),
+                "pong" => Ok(Self::Pong),
+                _ => Err(CborError::Mismatch("another word", "a type of message")),
+            },
+            value => Ok(Self::Other(value.into_fields()?.read("other")?)),
+        }
+    }
+}
+
+/// `websocket-server.websocket-message`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct WebSocketMessage {
+    pub(crate) ty: MessageType,
+    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) text: Option<String>,
+}
+
+record!(WebSocketMessage { "ty": ty, "data": data, "text": text });
+list!(WebSocketMessage);
+
+/// `websocket-server.websocket-response`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct WebSocketResponse {
+    pub(crate) messages: Vec<WebSocketMessage>,
+}
+
+record!(WebSocketResponse { "messages": messages });
+
 /// `supervisor.chain-event`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
@@ -157,6 +228,9 @@ mod tests {
             data: vec![],
             timestamp: 1,
         });
+        let types = [MessageType::Text, MessageType::Ping, MessageType::Connect, MessageType::Other("x".into())];
+        let message = |ty| WebSocketMessage { ty, data: Some(vec![0xff]), text: Some("a".into()) };
+        survives(&WebSocketResponse { messages: types.into_iter().map(message).collect() });
         for kind in [ChildEventKind::Started, ChildEventKind::Failed("trap".into())] {
             survives(&ChildEvent { child_id: "x".into(), kind });
         }

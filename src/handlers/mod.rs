@@ -3,13 +3,18 @@
 //! A handler is a [`Capability`] (host functions it links, exports it delivers to) with a configuration and, for some,
 //! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another.
 
+mod clock;
+mod filesystem;
 mod http_client;
 mod http_server;
 mod message_server;
+mod net;
+mod random;
 mod runtime;
 mod supervisor;
+mod websocket_server;
 
-use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
@@ -20,12 +25,22 @@ use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
-use crate::system::TheaterHandle;
+use crate::system::{Address, TheaterHandle};
 
 /// One capability with its configuration, granted to one actor.
 pub(crate) trait Handler: Capability + Send + Sync {
     /// Leaves what its host functions need of the configuration.
     fn install(&self, _extensions: &mut Extensions) {}
+
+    /// The directory that the guest may write to, if any.
+    fn writes_below(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The directories from which the guest may spawn, beside its manifest's own; `None` where it may not spawn.
+    fn spawns_from(&self) -> Option<&[PathBuf]> {
+        None
+    }
 
     /// Starts its listener, if it has one. The error is for the person who started the actor.
     fn start(&self, _actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
@@ -35,7 +50,7 @@ pub(crate) trait Handler: Capability + Send + Sync {
 
 /// A listener at work. Dropping it stops it and joins its threads.
 pub(crate) trait Source: Send {
-    fn address(&self) -> SocketAddr;
+    fn address(&self) -> Address;
 }
 
 /// The actor a listener delivers to.
@@ -46,6 +61,9 @@ pub(crate) struct ActorRef {
     pub(crate) limits: Arc<Limits>,
     pub(crate) theater: TheaterHandle,
 }
+
+/// Where the guest may write, among an actor's extensions: nothing that lies there is ever spawned by it.
+struct WrittenByGuest(PathBuf);
 
 /// One row of [`HANDLERS`].
 struct Kind {
@@ -64,6 +82,10 @@ const HANDLERS: &[Kind] = &[
     Kind { name: message_server::NAME, imports: message_server::IMPORTS, always: true, make: message_server::make },
     Kind { name: http_server::NAME, imports: &[], always: false, make: http_server::make },
     Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
+    Kind { name: websocket_server::NAME, imports: &[], always: false, make: websocket_server::make },
+    Kind { name: filesystem::NAME, imports: filesystem::IMPORTS, always: false, make: filesystem::make },
+    Kind { name: clock::NAME, imports: clock::IMPORTS, always: false, make: clock::make },
+    Kind { name: random::NAME, imports: random::IMPORTS, always: false, make: random::make },
     Kind { name: supervisor::NAME, imports: supervisor::IMPORTS, always: false, make: supervisor::make },
 ];
 
@@ -79,7 +101,46 @@ pub(crate) fn granted(manifest: &Manifest) -> Result<Vec<Box<dyn Handler>>, Mani
     }
     let entry = |kind: &Kind| manifest.handlers.iter().find(|entry| entry.kind == kind.name);
     let wanted = HANDLERS.iter().filter(|kind| kind.always || entry(kind).is_some());
-    wanted.map(|kind| (kind.make)(entry(kind))).collect()
+    let granted = wanted.map(|kind| (kind.make)(entry(kind))).collect::<Result<Vec<_>, _>>()?;
+    keep_manifests_from_the_guest(manifest, &granted)?;
+    Ok(granted)
+}
+
+/// A guest that could write where it may spawn from could write itself a manifest that grants anything. A directory that
+/// it writes to may lie below one that it spawns from: then it spawns nothing from there. It may not hold one.
+fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler>]) -> Result<(), ManifestError> {
+    let Some(allowed) = granted.iter().find_map(|handler| handler.spawns_from()) else { return Ok(()) };
+    let own = manifest.path().parent().map(Path::to_owned);
+    let sources: Vec<PathBuf> = own.iter().chain(allowed).map(|directory| real(directory)).collect();
+    for handler in granted {
+        let Some(written) = handler.writes_below().map(real) else { continue };
+        if let Some(source) = sources.iter().find(|source| source.starts_with(&written)) {
+            let why = format!(
+                "{} cannot be written to by an actor that may spawn from {}: it could write itself a manifest; name a \
+                 directory below it, or grant it with mode = \"read-only\"",
+                written.display(),
+                source.display()
+            );
+            return Err(manifest.handler_error(handler.name(), why));
+        }
+    }
+    Ok(())
+}
+
+/// A path with every link followed, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = real.pop(),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                real.push(part);
+                real = real.canonicalize().unwrap_or(real);
+            }
+        }
+    }
+    real
 }
 
 /// Every handler, with defaults: replay links them all, since none of their effects happens.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::{Handler, WrittenByGuest};
 use crate::base::id::ActorId;
 use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS};
 use crate::chain::cbor::Cbor;
@@ -62,6 +62,10 @@ struct Allowed(Vec<PathBuf>);
 impl Handler for Supervisor {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(Allowed(self.allow.clone()));
+    }
+
+    fn spawns_from(&self) -> Option<&[PathBuf]> {
+        Some(&self.allow)
     }
 }
 
@@ -147,7 +151,9 @@ fn spawn_child(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Res
     };
     let allowed = live.extensions.get::<Allowed>().map_or(&[][..], |allowed| &allowed.0);
     let directories = [std::slice::from_ref(&live.manifest_dir), allowed].concat();
-    let parentage = Parentage { parent: live.id, child, cause: intent, wait, confinement: Confinement { directories } };
+    let except = live.extensions.get::<WrittenByGuest>().map(|written| written.0.clone());
+    let confinement = Confinement { directories, except };
+    let parentage = Parentage { parent: live.id, child, cause: intent, wait, confinement };
     let request = SpawnRequest { manifest: live.manifest_dir.join(manifest), parentage: Some(parentage) };
     let spawned = wait_for(live, &live.theater.control.spawn(request));
     live.theater.registry.end_wait(live.id, wait);

@@ -308,6 +308,9 @@ pub(crate) struct ActorView {
     pub(crate) incarnation: u64,
     pub(crate) mailbox_depth: u64,
     pub(crate) addresses: Vec<String>,
+    /// The same with what is spoken there.
+    #[serde(default)]
+    pub(crate) urls: Vec<String>,
     pub(crate) manifest: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
@@ -327,7 +330,8 @@ impl From<ActorInfo> for ActorView {
             failure,
             incarnation: info.incarnation.0,
             mailbox_depth: info.mailbox_depth,
-            addresses: info.addresses.iter().map(ToString::to_string).collect(),
+            addresses: info.addresses.iter().map(|address| address.socket.to_string()).collect(),
+            urls: info.addresses.iter().map(ToString::to_string).collect(),
             manifest: info.manifest_path,
             since_ms: info.since_ms,
         }

@@ -3,6 +3,8 @@
 //! Asking for a lifecycle change goes through [`Control`], which the supervisor implements; each such request answers
 //! through a channel, so that an actor that waits for it can still be stopped.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,10 +67,27 @@ pub(crate) struct Parentage {
     pub(crate) confinement: Confinement,
 }
 
-/// From where an actor may spawn: the manifest and its component must lie in or below one of these directories.
+/// From where an actor may spawn: the manifest and what it names must lie in or below one of these directories.
 #[derive(Clone, Debug)]
 pub(crate) struct Confinement {
     pub(crate) directories: Vec<PathBuf>,
+    /// Neither may lie in or below this one: the actor may write there.
+    pub(crate) except: Option<PathBuf>,
+}
+
+/// Where a listener is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// `http` or `ws`.
+    pub scheme: &'static str,
+    pub socket: SocketAddr,
+}
+
+/// As a URL.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}/", self.scheme, self.socket)
+    }
 }
 
 /// A new actor is there.

@@ -13,7 +13,7 @@ mod subscribers;
 mod waits;
 
 pub(crate) use delivery::{Answer, Claim, Delivery, Outcome, Reply, Withdrawn};
-pub use handle::TheaterHandle;
+pub use handle::{Address, TheaterHandle};
 pub(crate) use handle::{Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub use registry::ActorInfo;

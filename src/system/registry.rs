@@ -1,12 +1,12 @@
 //! The registry: every live and listed actor, the tree they form, and who waits for whom. One lock, no I/O under it.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use super::delivery::Delivery;
+use super::handle::Address;
 use super::mailbox::{Lane, Mailbox, Slot};
 use super::status::ActorStatus;
 use super::waits::{WaitId, Waits};
@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) exports: Arc<HashSet<&'static str>>,
     pub(crate) mailbox: Mailbox,
     /// Where its listeners listen.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<Address>,
     pub(crate) manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
@@ -52,7 +52,7 @@ pub struct ActorInfo {
     /// Deliveries that wait.
     pub mailbox_depth: u64,
     /// Where its listeners listen.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<Address>,
     /// The manifest it was started from.
     pub manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.

@@ -115,6 +115,14 @@ fn confined(path: &Path, confinement: &Confinement) -> Result<(), String> {
     let real = path.canonicalize().map_err(|error| format!("cannot find {}: {error}", path.display()))?;
     let allowed: Vec<PathBuf> =
         confinement.directories.iter().filter_map(|directory| directory.canonicalize().ok()).collect();
+    let written = confinement.except.as_ref().and_then(|directory| directory.canonicalize().ok());
+    if let Some(written) = written.filter(|written| real.starts_with(written)) {
+        return Err(format!(
+            "{} lies in {}, where this actor may write: it could have written it itself; spawn from elsewhere",
+            path.display(),
+            written.display()
+        ));
+    }
     if allowed.iter().any(|directory| real.starts_with(directory)) {
         return Ok(());
     }

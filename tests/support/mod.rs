@@ -142,7 +142,7 @@ impl Launch {
     pub fn launch(mut self, stage: &Stage) -> Result<Theater, String> {
         let child = self.0.spawn().expect("the binary");
         drop(self);
-        let mut theater = Theater { child, management: None, http: Vec::new() };
+        let mut theater = Theater { child, management: None, http: Vec::new(), websocket: Vec::new() };
         let (to, lines) = mpsc::channel();
         let stdout = BufReader::new(theater.child.stdout.take().expect("piped"));
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
@@ -168,6 +168,7 @@ pub struct Theater {
     child: Child,
     management: Option<SocketAddr>,
     http: Vec<(String, SocketAddr)>,
+    websocket: Vec<(String, SocketAddr)>,
 }
 
 impl Theater {
@@ -176,9 +177,14 @@ impl Theater {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
                 ["management", address] => self.management = Some(address.parse().expect("an address")),
-                ["actor", name, url] if url.starts_with("http://") => {
-                    let address = url.trim_start_matches("http://").trim_end_matches('/');
-                    self.http.push((name.to_owned(), address.parse().expect("an address")));
+                ["actor", name, url] => {
+                    let Some((scheme, address)) = url.split_once("://") else { continue };
+                    let address = address.trim_end_matches('/').parse().expect("an address");
+                    match scheme {
+                        "http" => self.http.push((name.to_owned(), address)),
+                        "ws" => self.websocket.push((name.to_owned(), address)),
+                        other => panic!("nothing speaks {other}"),
+                    }
                 }
                 _ => {}
             }
@@ -193,6 +199,11 @@ impl Theater {
     /// Where the first actor called `name` listens.
     pub fn http(&self, name: &str) -> SocketAddr {
         self.http.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name} listens")).1
+    }
+
+    /// Where the first actor called `name` listens for WebSocket clients.
+    pub fn websocket(&self, name: &str) -> SocketAddr {
+        self.websocket.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name} listens")).1
     }
 
     pub fn pid(&self) -> u32 {

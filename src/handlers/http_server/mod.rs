@@ -5,12 +5,13 @@
 
 mod wire;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use wasmtime::component::Linker;
 
+use super::net::{cannot_listen, resolve};
 use super::{ActorRef, Handler, Source};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
@@ -19,7 +20,7 @@ use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Export, GuestExport, HostState, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Outcome, Refusal};
+use crate::system::{Address, Outcome, Refusal};
 use wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
 
 pub(super) const NAME: &str = "http-server";
@@ -76,31 +77,15 @@ impl Capability for HttpServer {
 
 impl Handler for HttpServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let refused = |why: String| format!("http-server cannot listen on {}:{}: {why}", self.host, self.port);
-        let address = self.address().map_err(refused)?;
-        let listener = HttpListener::bind(address).map_err(|error| {
-            let remedy = match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    "; stop what listens there, or give another port (0 takes any free one)"
-                }
-                _ => "",
-            };
-            refused(format!("{error}{remedy}"))
-        })?;
-        let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
+        let refused = |error: std::io::Error| cannot_listen(NAME, &self.host, self.port, &error);
+        let listener = resolve(&self.host, self.port).and_then(HttpListener::bind).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
         let limits = wire_limits(&actor.limits);
         let actor = actor.clone();
         let service = Arc::new(move |request: WireRequest| answer(&actor, request));
         let name = format!("http-{}", address.port());
-        let serving = listener.serve(&name, limits, service).map_err(|error| refused(error.to_string()))?;
+        let serving = listener.serve(&name, limits, service).map_err(refused)?;
         Ok(Some(Box::new(Listening { address, _serving: serving })))
-    }
-}
-
-impl HttpServer {
-    fn address(&self) -> Result<SocketAddr, String> {
-        let mut addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| error.to_string())?;
-        addresses.next().ok_or_else(|| "the host has no address".to_owned())
     }
 }
 
@@ -110,8 +95,8 @@ struct Listening {
 }
 
 impl Source for Listening {
-    fn address(&self) -> SocketAddr {
-        self.address
+    fn address(&self) -> Address {
+        Address { scheme: "http", socket: self.address }
     }
 }
 

@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::base::thread::{self, JoinHandle, NAME_BYTES};
+use crate::base::thread::{self, JoinHandle};
+use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
 
-use super::BACKLOG;
 use super::answer::write_refusal;
 use super::connection::Connection;
 use super::date::DateText;
@@ -60,38 +60,6 @@ struct Place {
     socket: Arc<TcpStream>,
     presence: Arc<Presence>,
     thread: JoinHandle,
-}
-
-/// Wakes the door.
-pub(crate) struct Bell(UnixStream);
-
-impl Bell {
-    /// A bell and what it is heard by.
-    pub(crate) fn new() -> io::Result<(Arc<Self>, UnixStream)> {
-        let (bell, rung) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        rung.set_nonblocking(true)?;
-        Ok((Arc::new(Self(bell)), rung))
-    }
-
-    /// Where it cannot be rung because it has been so often, the door will wake anyway.
-    pub(crate) fn ring(&self) {
-        let _ = (&self.0).write(&[0]);
-    }
-}
-
-/// Gives a place back, however its connection ended.
-struct Leaving {
-    place: usize,
-    leave: Sender<usize>,
-    bell: Arc<Bell>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        let _ = self.leave.send(self.place);
-        self.bell.ring();
-    }
 }
 
 impl Door {
@@ -309,23 +277,4 @@ fn refuse(mut socket: &TcpStream, refusal: &Refusal) {
     discard_received(socket, &mut [0; 4096]);
     let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(&text));
     let _ = socket.shutdown(Shutdown::Write);
-}
-
-/// `http-8080-2`: the listener's name, cut where the number would not fit behind it.
-fn numbered(name: &str, number: usize) -> String {
-    let number = format!("-{number}");
-    let room = NAME_BYTES.saturating_sub(number.len());
-    format!("{}{number}", &name[..name.floor_char_boundary(room)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_of_a_connection_always_fits_its_threads_name() {
-        assert_eq!(numbered("http-8080", 2), "http-8080-2");
-        assert_eq!(numbered("http-65535", 16_384), "http-6553-16384");
-        assert_eq!(numbered("http-åååååååååå", 256).len(), 15);
-    }
 }

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crate::base::thread::{self, JoinHandle};
+use crate::handlers::net::{BACKLOG, Bell};
 
-use super::BACKLOG;
-use super::door::{Bell, Door};
+use super::door::Door;
 use super::limits::WireLimits;
 use super::shared::{Service, Shared};
 

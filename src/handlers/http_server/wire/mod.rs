@@ -39,9 +39,6 @@ pub(crate) use limits::WireLimits;
 pub(crate) use listener::{HttpListener, Serving};
 pub(crate) use response::WireResponse;
 
-/// Clients that the system lets wait to be accepted; what std asks for (128) is less than a burst.
-const BACKLOG: i32 = 1_024;
-
 /// A request, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WireRequest {

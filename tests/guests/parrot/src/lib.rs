@@ -1,4 +1,5 @@
-//! Says over WebSocket what it heard, and keeps count. `bye` makes it close the connection.
+//! Says over WebSocket what it heard, and keeps count. `bye` makes it close the connection, `refuse` answer `Err`, `trap`
+//! trap, `flood` say a mebibyte seven times, `nonsense` say what cannot be said, `count` say what it has counted.
 
 use serde::{Deserialize, Serialize};
 use theater_actor::{Actor, MessageType, WebSocketHandler, WebSocketMessage};
@@ -28,15 +29,30 @@ impl WebSocketHandler for Parrot {
         };
         *count += 1;
         Ok(match (&message.ty, message.text.as_deref()) {
-            (MessageType::Text, Some("bye")) => vec![close()],
+            (MessageType::Text, Some("bye")) => vec![text("bye"), close()],
+            (MessageType::Text, Some("refuse")) => return Err("a secret reason".into()),
+            (MessageType::Text, Some("trap")) => std::process::abort(), // on this target, `unreachable`
+            (MessageType::Text, Some("flood")) => vec![text(&"x".repeat(1 << 20)); 7],
+            (MessageType::Text, Some("nonsense")) => vec![of_type(MessageType::Connect)],
+            (MessageType::Text, Some("count")) => {
+                vec![text(&format!("{} {} {} {}", self.connects, self.closes, self.messages, self.others))]
+            }
             (MessageType::Text | MessageType::Binary, _) => vec![message],
             _ => Vec::new(),
         })
     }
 }
 
+fn of_type(ty: MessageType) -> WebSocketMessage {
+    WebSocketMessage { ty, data: None, text: None }
+}
+
 fn close() -> WebSocketMessage {
-    WebSocketMessage { ty: MessageType::Close, data: None, text: None }
+    of_type(MessageType::Close)
+}
+
+fn text(text: &str) -> WebSocketMessage {
+    WebSocketMessage { text: Some(text.into()), ..of_type(MessageType::Text) }
 }
 
 theater_actor::export!(Parrot: websocket);

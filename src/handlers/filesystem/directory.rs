@@ -1,0 +1,221 @@
+//! The directory itself: what the seven functions do, with no path that leads out of it.
+//!
+//! Every path is resolved by `cap-std` beneath an open directory: neither `..`, an absolute path, a link, nor a link
+//! put in place in the middle of it leads elsewhere. Only regular files are read and written; they are opened so that a
+//! pipe or a device is found out without waiting for it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use parking_lot::Mutex;
+use rustix::fs::OFlags;
+
+use super::usage::{DEPTH, Usage, measure, too_deep};
+use crate::base::limits::Limits;
+
+/// A change that a guest asks for. Paths are as it gave them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change<'a> {
+    WriteFile(&'a str, &'a [u8]),
+    DeleteFile(&'a str),
+    CreateDir(&'a str),
+    DeleteDir(&'a str),
+}
+
+pub(super) struct Directory {
+    root: Dir,
+    /// At most this lies in it, as far as its actor knows; `None` before the first change that adds.
+    usage: Mutex<Option<Usage>>,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { root: Dir::open_ambient_dir(path, ambient_authority())?, usage: Mutex::new(None) })
+    }
+
+    pub(super) fn read_file(&self, path: &str, limits: &Limits) -> Result<Vec<u8>, String> {
+        let failed = |error: io::Error| format!("cannot read {path:?}: {error}");
+        let file = self.open_regular(relative(path), OpenOptions::new().read(true)).map_err(failed)?;
+        let limit = limits.file_bytes;
+        let mut content = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
+        if content.len() as u64 > limit {
+            return Err(format!("cannot read {path:?}: it is larger than the limit file_bytes, {limit}"));
+        }
+        Ok(content)
+    }
+
+    /// Sorted, since the order in a directory is an accident.
+    pub(super) fn list_files(&self, path: &str, limits: &Limits) -> Result<Vec<String>, String> {
+        let failed = |error: io::Error| format!("cannot list {path:?}: {error}");
+        let limit = limits.list_entries;
+        let mut names = Vec::new();
+        for entry in self.root.read_dir(relative(path)).map_err(failed)? {
+            if names.len() as u64 == limit {
+                return Err(format!("cannot list {path:?}: it has more entries than the limit list_entries, {limit}"));
+            }
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(super) fn path_exists(&self, path: &str, _limits: &Limits) -> Result<bool, String> {
+        match self.root.metadata(relative(path)) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(format!("cannot look for {path:?}: {error}")),
+        }
+    }
+
+    /// Whether a change may be made; nothing is done yet.
+    pub(super) fn check(&self, change: &Change<'_>, limits: &Limits) -> Result<(), String> {
+        match *change {
+            Change::WriteFile(path, content) => {
+                depth_of(path).map_err(|error| change.failed(&error))?;
+                let before = self.length(relative(path));
+                let entries = u64::from(before.is_none());
+                let bytes = (content.len() as u64).saturating_sub(before.unwrap_or(0));
+                self.has_room(Usage { entries, bytes }, limits).map_err(|why| change.refused(&why))
+            }
+            Change::CreateDir(path) => {
+                depth_of(path).map_err(|error| change.failed(&error))?;
+                self.has_room(Usage { entries: 1, bytes: 0 }, limits).map_err(|why| change.refused(&why))
+            }
+            Change::DeleteDir(path) => self.check_tree(path, limits).map_err(|why| change.refused(&why)),
+            Change::DeleteFile(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn make(&self, change: &Change<'_>) -> Result<(), String> {
+        let made = match *change {
+            Change::WriteFile(path, content) => self.write_file(path, content),
+            Change::DeleteFile(path) => self.root.remove_file(relative(path)),
+            Change::CreateDir(path) => self.create_dir(path),
+            Change::DeleteDir(path) => self.delete_dir(path),
+        };
+        made.map_err(|error| change.failed(&error))
+    }
+
+    /// A file that is a regular one when it is looked at and when it is open. Opening waits for nobody in any case.
+    fn open_regular(&self, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+        let not_regular = || io::Error::other("not a regular file");
+        match self.root.metadata(path) {
+            Ok(metadata) if !metadata.is_file() => return Err(not_regular()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let waits_for_nobody = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let file = self.root.open_with(path, options.custom_flags(waits_for_nobody))?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+    }
+
+    fn length(&self, path: &Path) -> Option<u64> {
+        self.root.metadata(path).ok().map(|metadata| metadata.len())
+    }
+
+    /// On disk before it is acknowledged, as what the chain says of it.
+    fn write_file(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        let before = self.length(relative(path));
+        let mut file = self.open_regular(relative(path), OpenOptions::new().write(true).create(true))?;
+        let bytes = (content.len() as u64).saturating_sub(before.unwrap_or(0));
+        self.add(Usage { entries: u64::from(before.is_none()), bytes });
+        file.set_len(0)?;
+        file.write_all(content)?;
+        file.sync_all()
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        self.root.create_dir(relative(path))?;
+        self.add(Usage { entries: 1, bytes: 0 });
+        Ok(())
+    }
+
+    /// Emptied through the open directory, so that whatever becomes of its name, nothing else is emptied.
+    fn delete_dir(&self, path: &str) -> io::Result<()> {
+        let path = self.subdirectory(path)?;
+        empty(&self.root.open_dir(&path)?, DEPTH)?;
+        self.root.remove_dir(&path)
+    }
+
+    fn check_tree(&self, path: &str, limits: &Limits) -> Result<(), String> {
+        let most = limits.filesystem_entries;
+        let opened = self.subdirectory(path).and_then(|path| self.root.open_dir(path));
+        let inside = opened.and_then(|directory| measure(&directory, most)).map_err(|error| error.to_string())?;
+        if inside.entries > most {
+            return Err(format!("it has more entries than the limit filesystem_entries, {most}"));
+        }
+        Ok(())
+    }
+
+    /// The path of a directory, not a link to one, below the root.
+    fn subdirectory(&self, path: &str) -> io::Result<PathBuf> {
+        let path: PathBuf = relative(path).components().collect();
+        if !matches!(path.components().next_back(), Some(Component::Normal(_))) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "the path does not end in a directory's name"));
+        }
+        if !self.root.symlink_metadata(&path)?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        Ok(path)
+    }
+
+    fn has_room(&self, more: Usage, limits: &Limits) -> Result<(), String> {
+        let mut usage = self.usage.lock();
+        if usage.is_some_and(|usage| usage.plus(more).check(limits).is_ok()) {
+            return Ok(());
+        }
+        let measured = measure(&self.root, limits.filesystem_entries)
+            .map_err(|error| format!("what the directory holds cannot be measured: {error}"))?;
+        *usage = Some(measured);
+        measured.plus(more).check(limits)
+    }
+
+    fn add(&self, more: Usage) {
+        let mut usage = self.usage.lock();
+        *usage = usage.map(|usage| usage.plus(more));
+    }
+}
+
+impl Change<'_> {
+    fn failed(&self, error: &io::Error) -> String {
+        self.refused(&error.to_string())
+    }
+
+    fn refused(&self, why: &str) -> String {
+        match self {
+            Self::WriteFile(path, _) => format!("cannot write {path:?}: {why}"),
+            Self::DeleteFile(path) => format!("cannot delete the file {path:?}: {why}"),
+            Self::CreateDir(path) => format!("cannot create the directory {path:?}: {why}"),
+            Self::DeleteDir(path) => format!("cannot delete the directory {path:?}: {why}"),
+        }
+    }
+}
+
+/// No path at all is the directory itself.
+fn relative(path: &str) -> &Path {
+    Path::new(if path.is_empty() { "." } else { path })
+}
+
+/// A tree deeper than can be walked is not made.
+fn depth_of(path: &str) -> io::Result<()> {
+    if Path::new(path).components().count() > DEPTH { Err(too_deep()) } else { Ok(()) }
+}
+
+fn empty(directory: &Dir, depth: usize) -> io::Result<()> {
+    let deeper = depth.checked_sub(1).ok_or_else(too_deep)?;
+    for entry in directory.entries()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_dir() {
+            empty(&directory.open_dir(&name)?, deeper)?;
+            directory.remove_dir(&name)?;
+        } else {
+            directory.remove_file(&name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! `filesystem`: an actor reads, and if it may also changes, what lies in one directory.
+//!
+//! A read is recorded with its result, so replay needs no directory. A change is made once its intent is on disk, and
+//! never twice. Which path means what, and what does not leave the directory, is `directory`'s.
+
+mod directory;
+mod usage;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
+
+use super::{ActorRef, Handler, Source, WrittenByGuest};
+use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
+use crate::chain::{Function, function};
+use crate::guest::{Capability, Effect, Extensions, GuestExport, HostState, Live};
+use crate::manifest::{HandlerEntry, ManifestError};
+use directory::{Change, Directory};
+
+pub(super) const NAME: &str = "filesystem";
+pub(super) const IMPORTS: &[&str] = &["ntwk:theater/filesystem"];
+
+const READ_FILE: &Function = function!("ntwk:theater/filesystem", "read-file");
+const WRITE_FILE: &Function = function!("ntwk:theater/filesystem", "write-file");
+const LIST_FILES: &Function = function!("ntwk:theater/filesystem", "list-files");
+const DELETE_FILE: &Function = function!("ntwk:theater/filesystem", "delete-file");
+const CREATE_DIR: &Function = function!("ntwk:theater/filesystem", "create-dir");
+const DELETE_DIR: &Function = function!("ntwk:theater/filesystem", "delete-dir");
+const PATH_EXISTS: &Function = function!("ntwk:theater/filesystem", "path-exists");
+
+/// No path of the system is longer. Of one that is, the first so many bytes are recorded, with the refusal.
+const PATH_BYTES: usize = 4_096;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    ReadOnly,
+    #[default]
+    ReadWrite,
+}
+
+struct Filesystem {
+    path: PathBuf,
+    mode: Mode,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    path: String,
+    #[serde(default)]
+    mode: Mode,
+}
+
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+    let Some(entry) = entry else {
+        return Ok(Box::new(Filesystem { path: PathBuf::new(), mode: Mode::ReadOnly }));
+    };
+    let Config { path, mode } = entry.config(&["path", "mode"])?;
+    if path.is_empty() {
+        return Err(entry.error("\"path\" of handler \"filesystem\" is empty: name a directory"));
+    }
+    Ok(Box::new(Filesystem { path: entry.beside(&path), mode }))
+}
+
+impl Handler for Filesystem {
+    fn install(&self, extensions: &mut Extensions) {
+        extensions.insert(Granted { path: self.path.clone(), mode: self.mode, directory: OnceLock::new() });
+        if let Some(path) = self.writes_below() {
+            extensions.insert(WrittenByGuest(path.to_owned()));
+        }
+    }
+
+    fn writes_below(&self) -> Option<&Path> {
+        match self.mode {
+            Mode::ReadOnly => None,
+            Mode::ReadWrite => Some(&self.path),
+        }
+    }
+
+    /// Nothing listens; but a directory that is not there shows before the actor begins.
+    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+        open(&self.path, self.mode)?;
+        keep_from_the_journal(&self.path, actor.theater.journal.dir())?;
+        Ok(None)
+    }
+}
+
+impl Capability for Filesystem {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn imports(&self) -> &'static [&'static str] {
+        IMPORTS
+    }
+
+    fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
+        let mut files = linker.instance(IMPORTS[0])?;
+        files.func_wrap("read-file", |store, path| read(store, READ_FILE, path, Directory::read_file))?;
+        files.func_wrap("write-file", write_file)?;
+        files.func_wrap("list-files", |store, path| read(store, LIST_FILES, path, Directory::list_files))?;
+        files.func_wrap("delete-file", |store, path| change(store, DELETE_FILE, path, delete_file))?;
+        files.func_wrap("create-dir", |store, path| change(store, CREATE_DIR, path, create_dir))?;
+        files.func_wrap("delete-dir", |store, path| change(store, DELETE_DIR, path, delete_dir))?;
+        files.func_wrap("path-exists", |store, path| read(store, PATH_EXISTS, path, Directory::path_exists))
+    }
+
+    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
+        Vec::new()
+    }
+
+    fn exports_are_optional(&self) -> bool {
+        true
+    }
+}
+
+/// What an incarnation was granted. Opened once, so that a directory that is moved away meanwhile goes with it.
+struct Granted {
+    path: PathBuf,
+    mode: Mode,
+    directory: OnceLock<Directory>,
+}
+
+impl Granted {
+    fn of(live: &Live) -> &Self {
+        live.extensions.get().expect("installed with the functions that ask for it")
+    }
+
+    fn directory(&self) -> Result<&Directory, String> {
+        if self.directory.get().is_none() {
+            // The actor's thread is the only one here.
+            let _ = self.directory.set(open(&self.path, self.mode)?);
+        }
+        Ok(self.directory.get().expect("set just above"))
+    }
+
+    fn writable(&self) -> Result<&Directory, String> {
+        match self.mode {
+            Mode::ReadWrite => self.directory(),
+            Mode::ReadOnly => {
+                Err("the directory is granted read-only: mode = \"read-write\" of the handler \"filesystem\" \
+                     allows changes"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+/// A directory that is to be written to is made where there is none.
+fn open(path: &Path, mode: Mode) -> Result<Directory, String> {
+    if mode == Mode::ReadWrite {
+        std::fs::create_dir_all(path)
+            .map_err(|error| format!("filesystem cannot create the directory {}: {error}", path.display()))?;
+    }
+    Directory::open(path).map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::NotFound => "; create it, or grant it with mode = \"read-write\"",
+            _ => "",
+        };
+        format!("filesystem cannot open the directory {}: {error}{remedy}", path.display())
+    })
+}
+
+/// Who can reach the journal can read of every actor, and could rewrite what they did.
+fn keep_from_the_journal(path: &Path, journal: &Path) -> Result<(), String> {
+    let (Ok(granted), Ok(journal)) = (path.canonicalize(), journal.canonicalize()) else { return Ok(()) };
+    if journal.starts_with(&granted) || granted.starts_with(&journal) {
+        return Err(format!(
+            "filesystem cannot grant {}: the runtime keeps its data in {}; name a directory apart from it",
+            granted.display(),
+            journal.display()
+        ));
+    }
+    Ok(())
+}
+
+type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;
+
+/// What is recorded of a path: all of it, or a part where it is refused for its length.
+fn bounded(mut path: String) -> (String, Result<(), String>) {
+    let bytes = path.len();
+    if bytes <= PATH_BYTES {
+        return (path, Ok(()));
+    }
+    path.truncate(path.floor_char_boundary(PATH_BYTES));
+    (path, Err(format!("a path of {bytes} bytes: the longest has {PATH_BYTES}")))
+}
+
+fn read<R: Cbor>(
+    mut store: HostStore<'_>,
+    function: &'static Function,
+    (path,): (String,),
+    look: fn(&Directory, &str, &Limits) -> Result<R, String>,
+) -> wasmtime::Result<(Result<R, String>,)> {
+    let (path, fits) = bounded(path);
+    let params = (path,);
+    let state = store.data_mut();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let found = state.recorder.host_call(function, &params, |_| {
+        let live = live.as_deref().expect("effects run live");
+        let directory = fits.and_then(|()| Granted::of(live).directory());
+        Ok(Effect::Read(directory.and_then(|directory| look(directory, &params.0, &limits))))
+    })?;
+    Ok((found,))
+}
+
+type Changed = Result<(), String>;
+
+/// Content over its limit is refused, and not recorded: a guest cannot fill the disk with what is refused.
+fn write_file(mut store: HostStore<'_>, (path, mut content): (String, String)) -> wasmtime::Result<(Changed,)> {
+    let (path, mut fits) = bounded(path);
+    let (bytes, limit) = (content.len(), store.data_mut().limits.file_bytes);
+    if bytes as u64 > limit {
+        content.clear();
+        fits = fits.and(Err(format!("content of {bytes} bytes: the limit file_bytes is {limit}")));
+    }
+    let params = (path, content);
+    record_change(store, WRITE_FILE, &params, fits, Change::WriteFile(&params.0, params.1.as_bytes()))
+}
+
+fn delete_file(path: &str) -> Change<'_> {
+    Change::DeleteFile(path)
+}
+
+fn create_dir(path: &str) -> Change<'_> {
+    Change::CreateDir(path)
+}
+
+fn delete_dir(path: &str) -> Change<'_> {
+    Change::DeleteDir(path)
+}
+
+fn change(
+    store: HostStore<'_>,
+    function: &'static Function,
+    (path,): (String,),
+    what: fn(&str) -> Change<'_>,
+) -> wasmtime::Result<(Changed,)> {
+    let (path, fits) = bounded(path);
+    let params = (path,);
+    record_change(store, function, &params, fits, what(&params.0))
+}
+
+fn record_change<P: Cbor>(
+    mut store: HostStore<'_>,
+    function: &'static Function,
+    params: &P,
+    fits: Result<(), String>,
+    change: Change<'_>,
+) -> wasmtime::Result<(Changed,)> {
+    let state = store.data_mut();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let changed = state.recorder.host_call(function, params, |attempt| {
+        let live = live.as_deref().expect("effects run live");
+        Ok(Effect::outside(&attempt, || {
+            fits?;
+            let directory = Granted::of(live).writable()?;
+            directory.check(&change, &limits)?;
+            Ok(Box::new(move || Ok(directory.make(&change))))
+        }))
+    })?;
+    Ok((changed,))
+}

@@ -1,0 +1,309 @@
+//! One client's thread: hears a message, has the actor handle it, says what the actor answers, and again.
+//!
+//! ```text
+//!   handshake ──▶ connect ──▶ answer ──▶ said ──▶ heard ──▶ answer ──▶ … ──▶ ending: close frame, `close` to the actor
+//! ```
+//!
+//! While the actor works nothing is read, so a client that sends faster than the actor handles waits in its own socket.
+
+use std::convert::Infallible;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_with_config};
+
+use super::HANDLE_MESSAGE;
+use super::ending::Ending;
+use super::wire::Wire;
+use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
+use crate::handlers::ActorRef;
+use crate::system::{Outcome, Refusal, Withdrawn};
+
+/// For the whole handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Most that a ping or a pong may carry.
+const CONTROL_BYTES: usize = 125;
+/// What our own pings carry: the pong to one is not the actor's concern.
+const STILL_THERE: &[u8] = b"theater: still there?";
+/// How often a full mailbox is tried again for a `close`.
+const RETRY: Duration = Duration::from_millis(20);
+
+pub(super) struct Connection {
+    socket: WebSocket<Wire>,
+    actor: ActorRef,
+    closing: Arc<AtomicBool>,
+    /// Whether the actor knows of the client.
+    connected: bool,
+    /// Whether a ping of ours is unanswered.
+    asked: bool,
+}
+
+impl Connection {
+    /// Shakes hands; a client that does it wrong is answered, and that was it.
+    pub(super) fn accept(socket: &Arc<TcpStream>, actor: ActorRef, closing: Arc<AtomicBool>) -> Option<Self> {
+        let wire = Wire::new(Arc::clone(socket), HANDSHAKE_PATIENCE);
+        match accept_with_config(wire, Some(config(&actor.limits))) {
+            Ok(socket) => Some(Self { socket, actor, closing, connected: false, asked: false }),
+            Err(HandshakeError::Failure(error)) => {
+                refuse(socket, &error);
+                None
+            }
+            Err(HandshakeError::Interrupted(_)) => unreachable!("a wire waits until its deadline, which is a failure"),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let Err(ending) = self.converse();
+        self.end(ending);
+    }
+
+    fn converse(&mut self) -> Result<Infallible, Ending> {
+        let mut heard = WebSocketMessage { ty: MessageType::Connect, data: None, text: None };
+        loop {
+            let answer = self.ask(heard)?;
+            self.connected = true;
+            self.say(answer)?;
+            heard = self.hear()?;
+        }
+    }
+
+    /// Has the actor handle a message: its answer, once it is on disk.
+    fn ask(&self, message: WebSocketMessage) -> Result<WebSocketResponse, Ending> {
+        let (answer, claim) = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
+        match answer.recv_timeout(self.actor.limits.request_deadline()) {
+            Ok(answer) => self.understand(&answer.outcome),
+            Err(RecvTimeoutError::Disconnected) => Err(Ending::ActorEnds),
+            Err(RecvTimeoutError::Timeout) => Err(match claim.withdraw() {
+                Withdrawn::NotDelivered => Ending::NotTaken,
+                Withdrawn::OutcomeUnknown => Ending::Unanswered,
+            }),
+        }
+    }
+
+    fn deliver(&self, message: WebSocketMessage) -> Result<Delivered, Refusal> {
+        let params = (message,).to_cbor();
+        self.actor.theater.deliver(self.actor.id, HANDLE_MESSAGE, params, Caller::WebSocket)
+    }
+
+    fn understand(&self, outcome: &Outcome) -> Result<WebSocketResponse, Ending> {
+        let Outcome::Returned(result) = outcome else { return Err(Ending::of_outcome(outcome)) };
+        WebSocketResponse::from_cbor(result).map_err(|error| self.unsendable(&error.to_string()))
+    }
+
+    fn say(&mut self, response: WebSocketResponse) -> Result<(), Ending> {
+        self.socket.get_mut().begin_writing();
+        for message in response.messages {
+            match outgoing(message) {
+                Ok(Some(message)) => self.socket.write(message).map_err(|error| Ending::of_error(&error))?,
+                Ok(None) => return Err(Ending::ActorCloses),
+                Err(why) => return Err(self.unsendable(&why)),
+            }
+        }
+        self.socket.flush().map_err(|error| Ending::of_error(&error))
+    }
+
+    fn unsendable(&self, why: &str) -> Ending {
+        log::warn!("actor {} gave an answer that cannot be sent: {why}", self.actor.name);
+        Ending::Unsendable
+    }
+
+    /// The next message for the actor.
+    fn hear(&mut self) -> Result<WebSocketMessage, Ending> {
+        self.await_next();
+        loop {
+            if self.closing.load(Ordering::SeqCst) {
+                return Err(Ending::ActorEnds);
+            }
+            self.socket.get_mut().begin_writing();
+            match self.socket.read() {
+                Ok(message) => {
+                    self.heard_something();
+                    // Pongs to pings have been queued, and leave now.
+                    self.socket.flush().or_else(only_closed).map_err(|error| Ending::of_error(&error))?;
+                    if let Some(message) = incoming(message)? {
+                        return Ok(message);
+                    }
+                }
+                Err(_) if self.closing.load(Ordering::SeqCst) => return Err(Ending::ActorEnds),
+                Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => self.nothing_heard()?,
+                Err(error) => return Err(Ending::of_error(&error)),
+            }
+        }
+    }
+
+    fn heard_something(&mut self) {
+        self.asked = false;
+        self.await_next();
+    }
+
+    /// An idle client is asked once whether it is still there.
+    fn nothing_heard(&mut self) -> Result<(), Ending> {
+        if self.asked || self.socket.get_ref().is_in_the_middle() {
+            return Err(Ending::Silent);
+        }
+        self.asked = true;
+        self.socket.send(Message::Ping(STILL_THERE.into())).map_err(|error| Ending::of_error(&error))?;
+        self.await_next();
+        Ok(())
+    }
+
+    fn await_next(&mut self) {
+        let patience = Duration::from_millis(self.actor.limits.websocket_idle_ms);
+        self.socket.get_mut().await_next(patience);
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.socket.get_mut().begin_writing();
+        if let Some(frame) = ending.frame() {
+            // It may be gone, or not take it.
+            let _ = self.socket.close(Some(frame)).and_then(|()| self.socket.flush());
+        }
+        if self.connected {
+            self.tell_of_the_end();
+        }
+        self.socket.get_mut().linger();
+    }
+
+    /// The actor hears of the end of every connection it knows of. Its answer has nowhere to go.
+    fn tell_of_the_end(&self) {
+        let deadline = Instant::now() + self.actor.limits.request_deadline();
+        let close = WebSocketMessage { ty: MessageType::Close, data: None, text: None };
+        while let Err(Refusal::Full) = self.deliver(close.clone())
+            && !self.closing.load(Ordering::SeqCst)
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(RETRY);
+        }
+    }
+}
+
+type Delivered = (crossbeam_channel::Receiver<crate::system::Answer>, Arc<crate::system::Claim>);
+
+fn config(limits: &Limits) -> WebSocketConfig {
+    let most = usize::try_from(limits.websocket_message_bytes).unwrap_or(usize::MAX);
+    // Written when it is flushed, or when there is much of it.
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most))
+}
+
+/// The close that answers the client's own is on its way, and that is all that flushing says.
+fn only_closed(error: Error) -> Result<(), Error> {
+    match error {
+        Error::ConnectionClosed => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// A message as the actor gets it; nothing where it is not for the actor.
+fn incoming(message: Message) -> Result<Option<WebSocketMessage>, Ending> {
+    let (ty, data, text) = match message {
+        Message::Text(text) => (MessageType::Text, None, Some(text.as_str().to_owned())),
+        Message::Binary(data) => (MessageType::Binary, Some(data.to_vec()), None),
+        Message::Ping(data) => (MessageType::Ping, Some(data.to_vec()), None),
+        Message::Pong(data) if data == STILL_THERE => return Ok(None),
+        Message::Pong(data) => (MessageType::Pong, Some(data.to_vec()), None),
+        Message::Close(_) => return Err(Ending::Closed),
+        Message::Frame(_) => return Ok(None),
+    };
+    Ok(Some(WebSocketMessage { ty, data, text }))
+}
+
+/// A message as the client gets it; nothing where the actor closes. Payload that stands in the other field is taken.
+fn outgoing(WebSocketMessage { ty, data, text }: WebSocketMessage) -> Result<Option<Message>, String> {
+    let bytes = |data: Option<Vec<u8>>, text: Option<String>| data.or(text.map(String::into_bytes)).unwrap_or_default();
+    match ty {
+        MessageType::Text => {
+            let text = text.map_or_else(|| String::from_utf8(data.unwrap_or_default()), Ok);
+            text.map(|text| Some(Message::text(text))).map_err(|_| "a text message that is not UTF-8".to_owned())
+        }
+        MessageType::Binary => Ok(Some(Message::binary(bytes(data, text)))),
+        MessageType::Ping => control(bytes(data, text)).map(|data| Some(Message::Ping(data.into()))),
+        MessageType::Pong => control(bytes(data, text)).map(|data| Some(Message::Pong(data.into()))),
+        MessageType::Close => Ok(None),
+        MessageType::Connect => Err("a \"connect\", which only comes in".to_owned()),
+        MessageType::Other(_) => Err("a message of no known type".to_owned()),
+    }
+}
+
+fn control(data: Vec<u8>) -> Result<Vec<u8>, String> {
+    if data.len() > CONTROL_BYTES {
+        return Err(format!("a ping or pong of {} bytes: the most is {CONTROL_BYTES}", data.len()));
+    }
+    Ok(data)
+}
+
+/// Answers a client that asked for something else than a WebSocket.
+fn refuse(socket: &Arc<TcpStream>, error: &Error) {
+    let (status, why) = match error {
+        Error::Io(error) if error.kind() == ErrorKind::TimedOut => ("408 Request Timeout", "too slow"),
+        Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => return,
+        Error::AttackAttempt => ("431 Request Header Fields Too Large", "the request is too large"),
+        Error::Capacity(_)
+        | Error::Protocol(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::Utf8(_)
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => ("400 Bad Request", "not a WebSocket handshake; a WebSocket is what is here"),
+    };
+    let mut wire = Wire::new(Arc::clone(socket), Duration::ZERO);
+    let length = why.len() + 1;
+    let text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{why}\n"
+    );
+    // It may be gone.
+    let _ = wire.write_all(text.as_bytes());
+    wire.linger();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(ty: MessageType, data: Option<&[u8]>, text: Option<&str>) -> WebSocketMessage {
+        WebSocketMessage { ty, data: data.map(<[u8]>::to_vec), text: text.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_an_actor_says_is_sent_as_it_meant_it() {
+        let say = |ty, data, text| outgoing(message(ty, data, text));
+        assert_eq!(say(MessageType::Text, None, Some("a")), Ok(Some(Message::text("a"))));
+        assert_eq!(say(MessageType::Text, Some(b"a"), None), Ok(Some(Message::text("a"))));
+        assert_eq!(say(MessageType::Binary, Some(&[0xff]), None), Ok(Some(Message::binary(vec![0xff]))));
+        assert_eq!(say(MessageType::Ping, None, None), Ok(Some(Message::Ping(Vec::new().into()))));
+        assert_eq!(say(MessageType::Close, None, None), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_named() {
+        for (ty, data) in [
+            (MessageType::Text, &[0xff][..]),
+            (MessageType::Ping, &[0; 126]),
+            (MessageType::Connect, &[]),
+            (MessageType::Other("x".into()), &[]),
+        ] {
+            outgoing(message(ty, Some(data), None)).expect_err("it cannot be sent");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_our_own_ping_is_not_for_the_actor() {
+        assert_eq!(incoming(Message::Pong(STILL_THERE.into())), Ok(None));
+        let theirs = incoming(Message::Pong(b"theirs".as_slice().into())).expect("open").expect("for the actor");
+        assert_eq!(theirs, message(MessageType::Pong, Some(b"theirs"), None));
+    }
+}

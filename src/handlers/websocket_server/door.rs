@@ -1,0 +1,230 @@
+//! The listener's own thread: lets clients in while there are places, turns others away, and closes.
+//!
+//! A thread for each client, and never more of them than there are places.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::connection::Connection;
+use crate::base::thread::{self, JoinHandle};
+use crate::handlers::ActorRef;
+use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
+
+/// How long to leave the system alone that gives no more sockets or threads.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// For a client that is turned away to have sent its request: closing before that would lose it the answer.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How long connections may take to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                      Content-Length: 30\r\nConnection: close\r\n\r\nall connections are taken now\n";
+
+/// A listener that serves. Dropped, it lets nobody in, tells its clients, and has joined every thread.
+pub(super) struct Serving {
+    pub(super) socket: SocketAddr,
+    closing: Arc<AtomicBool>,
+    bell: Arc<Bell>,
+    /// `None` only while being dropped.
+    thread: Option<JoinHandle>,
+}
+
+impl Serving {
+    pub(super) fn start(address: SocketAddr, actor: &ActorRef) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        rustix::net::listen(&listener, BACKLOG)?;
+        listener.set_nonblocking(true)?;
+        let socket = listener.local_addr()?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let (bell, rung) = Bell::new()?;
+        let name = format!("ws-{}", socket.port());
+        let door = Door::new(listener, &name, actor.clone(), Arc::clone(&closing), (Arc::clone(&bell), rung));
+        let thread = thread::spawn(&name, move || door.run())?;
+        Ok(Self { socket, closing, bell, thread: Some(thread) })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.bell.ring();
+        if let Some(thread) = self.thread.take() {
+            // Its panic was logged by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Door {
+    listener: TcpListener,
+    name: String,
+    actor: ActorRef,
+    closing: Arc<AtomicBool>,
+    places: Vec<Option<Place>>,
+    free: BTreeSet<usize>,
+    bell: Arc<Bell>,
+    rung: UnixStream,
+    leave: Sender<usize>,
+    left: Receiver<usize>,
+    exhausted: bool,
+}
+
+/// One connection, as the door knows it.
+struct Place {
+    socket: Arc<TcpStream>,
+    thread: JoinHandle,
+}
+
+impl Door {
+    fn new(
+        listener: TcpListener,
+        name: &str,
+        actor: ActorRef,
+        closing: Arc<AtomicBool>,
+        (bell, rung): (Arc<Bell>, UnixStream),
+    ) -> Self {
+        let connections = usize::try_from(actor.limits.websocket_connections).unwrap_or(usize::MAX).max(1);
+        let (leave, left) = bounded(connections);
+        Self {
+            listener,
+            name: name.to_owned(),
+            actor,
+            closing,
+            places: (0..connections).map(|_| None).collect(),
+            free: (0..connections).collect(),
+            bell,
+            rung,
+            leave,
+            left,
+            exhausted: false,
+        }
+    }
+
+    fn run(mut self) {
+        while !self.closing.load(Ordering::SeqCst) {
+            self.collect_left();
+            if self.wait(true, None) {
+                self.accept();
+            }
+        }
+        self.drain();
+    }
+
+    /// Waits until the bell rings, a client comes (if `for_clients`), or for `timeout`. True if a client came.
+    fn wait(&mut self, for_clients: bool, timeout: Option<Duration>) -> bool {
+        let for_clients = if for_clients { PollFlags::IN } else { PollFlags::empty() };
+        let mut sources = [PollFd::new(&self.rung, PollFlags::IN), PollFd::new(&self.listener, for_clients)];
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).expect("no wait is an age"));
+        if poll(&mut sources, timeout.as_ref()).is_err() {
+            return false;
+        }
+        let [rung, came] = sources.map(|source| !source.revents().is_empty());
+        if rung {
+            while matches!((&self.rung).read(&mut [0; 64]), Ok(1..)) {}
+        }
+        came
+    }
+
+    /// Frees the places of connections that have ended, and joins their threads.
+    fn collect_left(&mut self) {
+        while let Ok(place) = self.left.try_recv() {
+            if let Some(gone) = self.places[place].take() {
+                // A panic was logged by the thread itself, and is no concern of other connections.
+                let _ = gone.thread.join();
+            }
+            self.free.insert(place);
+        }
+    }
+
+    fn accept(&mut self) {
+        match self.listener.accept() {
+            Ok((socket, peer)) => {
+                self.exhausted = false;
+                match self.free.pop_first() {
+                    Some(place) => self.admit(place, socket, peer),
+                    None => turn_away(&socket),
+                }
+            }
+            // A client gone already, a signal, or nobody there: no trouble.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                ) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.exhausted, true) {
+                    log::warn!("{} cannot let clients in for now: {error}", self.name);
+                }
+                self.wait(false, Some(EXHAUSTED));
+            }
+        }
+    }
+
+    fn admit(&mut self, place: usize, socket: TcpStream, peer: SocketAddr) {
+        let socket = Arc::new(socket);
+        match self.start(place, &socket) {
+            Ok(thread) => self.places[place] = Some(Place { socket, thread }),
+            // The place comes back as those of other connections do: the thread's body was dropped unrun.
+            Err(error) => {
+                log::warn!("no thread for the connection of {peer}: {error}");
+                turn_away(&socket);
+            }
+        }
+    }
+
+    fn start(&self, place: usize, socket: &Arc<TcpStream>) -> io::Result<JoinHandle> {
+        let leaving = Leaving { place, leave: self.leave.clone(), bell: Arc::clone(&self.bell) };
+        socket.set_nonblocking(false)?;
+        socket.set_nodelay(true)?;
+        let (socket, actor, closing) = (Arc::clone(socket), self.actor.clone(), Arc::clone(&self.closing));
+        thread::spawn(&numbered(&self.name, place + 1), move || {
+            let _leaving = leaving;
+            if let Some(connection) = Connection::accept(&socket, actor, closing) {
+                connection.run();
+            }
+        })
+    }
+
+    /// Ends all connections: those that wait for their client at once, the others when they are through with what they
+    /// do, or by force. One that waits for the actor is waited for: there is no stopping it from here.
+    fn drain(mut self) {
+        self.shut_all(Shutdown::Read);
+        let deadline = Instant::now() + DRAIN;
+        self.collect_left();
+        while self.free.len() < self.places.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.shut_all(Shutdown::Both);
+            }
+            self.wait(false, Some(left.max(EXHAUSTED)));
+            self.collect_left();
+        }
+    }
+
+    fn shut_all(&self, how: Shutdown) {
+        // One that is gone already is as good.
+        self.places.iter().flatten().for_each(|place| _ = place.socket.shutdown(how));
+    }
+}
+
+/// Answers a client that never gets a thread.
+fn turn_away(mut socket: &TcpStream) {
+    let patience = Timespec::try_from(GLANCE).expect("no age");
+    let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&patience));
+    let answered = socket.set_nonblocking(true).and_then(|()| {
+        let _ = socket.read(&mut [0; 4096]);
+        socket.write_all(BUSY)
+    });
+    if answered.is_ok() {
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+}

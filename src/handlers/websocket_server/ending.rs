@@ -1,0 +1,105 @@
+//! Why a connection ends, and what its client is told of it.
+
+use tungstenite::Error;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::system::{Outcome, Refusal};
+
+/// Nothing of a guest's error text reaches the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client has closed, and was answered.
+    Closed,
+    /// The client is gone, or takes nothing any more.
+    Gone,
+    /// The client said nothing for too long, not even a pong; or began a message and did not end it.
+    Silent,
+    /// The actor closes.
+    ActorCloses,
+    Protocol,
+    NotText,
+    TooLarge,
+    NeverFits,
+    MailboxFull,
+    NotTaken,
+    Unanswered,
+    Refused,
+    Failed,
+    Unsendable,
+    /// The actor or the listener is ending.
+    ActorEnds,
+}
+
+impl Ending {
+    /// The close frame that the client gets; none where nobody is there to get one.
+    pub(super) fn frame(self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Self::Closed | Self::Gone => return None,
+            Self::Silent => (CloseCode::Policy, "nothing was heard for too long"),
+            Self::ActorCloses => (CloseCode::Normal, ""),
+            Self::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
+            Self::NotText => (CloseCode::Invalid, "a text message that is not UTF-8"),
+            Self::TooLarge => (CloseCode::Size, "the message is too large"),
+            Self::NeverFits => (CloseCode::Size, "the message is larger than the actor's whole mailbox"),
+            Self::MailboxFull => (CloseCode::Again, "the actor has no room for more messages"),
+            Self::NotTaken => (CloseCode::Again, "the actor did not come to it in time"),
+            Self::Unanswered => (CloseCode::Error, "the actor did not answer in time"),
+            Self::Refused => (CloseCode::Error, "the actor refused the message"),
+            Self::Failed => (CloseCode::Error, "the actor failed"),
+            Self::Unsendable => (CloseCode::Error, "the actor gave an answer that cannot be sent"),
+            Self::ActorEnds => (CloseCode::Away, "the actor is ending"),
+        };
+        Some(CloseFrame { code, reason: reason.into() })
+    }
+
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::MailboxFull,
+            Refusal::NeverFits { .. } => Self::NeverFits,
+            Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => Self::ActorEnds,
+            Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => Self::Failed,
+        }
+    }
+
+    /// Why `outcome` is no answer.
+    pub(super) fn of_outcome(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Returned(_) => Self::Unsendable,
+            Outcome::Refused(_) => Self::Refused,
+            Outcome::Failed(_) => Self::Failed,
+            Outcome::Stopped | Outcome::Dropped(_) => Self::ActorEnds,
+        }
+    }
+
+    /// What a broken conversation comes to. A wait that has ended in time is told apart before.
+    pub(super) fn of_error(error: &Error) -> Self {
+        match error {
+            Error::ConnectionClosed | Error::AlreadyClosed => Self::Closed,
+            Error::Capacity(_) => Self::TooLarge,
+            Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
+            Error::Protocol(_) => Self::Protocol,
+            Error::Utf8(_) => Self::NotText,
+            Error::Io(_) => Self::Gone,
+            Error::WriteBufferFull(_) | Error::AttackAttempt | Error::Tls(_) => Self::Gone,
+            Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => Self::Protocol,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_of_ending_has_the_code_that_says_what_a_client_may_do_about_it() {
+        let code = |ending: Ending| ending.frame().map(|frame| u16::from(frame.code));
+        assert_eq!(code(Ending::Closed), None);
+        assert_eq!(code(Ending::ActorCloses), Some(1000));
+        assert_eq!(code(Ending::ActorEnds), Some(1001));
+        assert_eq!(code(Ending::TooLarge), Some(1009));
+        assert_eq!(code(Ending::of_outcome(&Outcome::Refused("secret".into()))), Some(1011));
+        assert_eq!(code(Ending::of_outcome(&Outcome::Failed("secret".into()))), Some(1011));
+        assert_eq!(code(Ending::of_refusal(&Refusal::Full)), Some(1013));
+    }
+}

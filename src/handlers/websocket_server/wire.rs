@@ -1,0 +1,148 @@
+//! One client's socket; every wait on it ends by a deadline. It knows bytes, not frames.
+//!
+//! A client that sends one byte now and then is not idle, but neither is it done: from the first byte of a message on,
+//! it has [`MESSAGE_PATIENCE`] for the rest.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// For a message, from its first byte on.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(60);
+/// For a client to take what it is sent, in all.
+const TAKING_PATIENCE: Duration = Duration::from_secs(60);
+/// For a client to take anything of it.
+const STALL_PATIENCE: Duration = Duration::from_secs(10);
+/// What is written at once, so that a slow reader can be told from one that does not read.
+const WRITE_BYTES: usize = 64 * 1024;
+/// For a client to close after it was told why.
+const LINGER: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: Arc<TcpStream>,
+    read_until: Instant,
+    /// When the first byte came of what is not whole yet.
+    begun: Option<Instant>,
+    write_until: Instant,
+}
+
+impl Wire {
+    /// A wire on which the first thing has to be whole within `patience`.
+    pub(super) fn new(socket: Arc<TcpStream>, patience: Duration) -> Self {
+        let now = Instant::now();
+        Self { socket, read_until: now + patience, begun: None, write_until: now + TAKING_PATIENCE }
+    }
+
+    /// What was being read is whole; the next byte has `patience` to come.
+    pub(super) fn await_next(&mut self, patience: Duration) {
+        self.begun = None;
+        self.read_until = Instant::now() + patience;
+    }
+
+    /// Whether something has begun to come and is not whole.
+    pub(super) fn is_in_the_middle(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// What is written next is to be taken from now on.
+    pub(super) fn begin_writing(&mut self) {
+        self.write_until = Instant::now() + TAKING_PATIENCE;
+    }
+
+    /// Says that nothing more will be sent, and reads on until the client has closed too. Closing a socket that has
+    /// unread bytes resets the connection, and the client may lose what it was just sent.
+    pub(super) fn linger(&mut self) {
+        if self.socket.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        self.await_next(LINGER);
+        while matches!(self.read(&mut [0; 4096]), Ok(1..)) {}
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let until = self.begun.map_or(self.read_until, |begun| begun + MESSAGE_PATIENCE);
+        loop {
+            self.socket.set_read_timeout(Some(left(until)?))?;
+            match (&*self.socket).read(buffer) {
+                Ok(bytes) => {
+                    self.begun.get_or_insert_with(Instant::now);
+                    return Ok(bytes);
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let until = self.write_until.min(Instant::now() + STALL_PATIENCE);
+        loop {
+            self.socket.set_write_timeout(Some(left(until)?))?;
+            match (&*self.socket).write(&bytes[..bytes.len().min(WRITE_BYTES)]) {
+                Err(error) if is_transient(&error) => {}
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+    left.ok_or_else(|| ErrorKind::TimedOut.into())
+}
+
+/// A signal, or the timeout of the one call: the deadline says whether it was the end.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn wire(patience: Duration) -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (socket, _) = listener.accept().expect("a client");
+        (Wire::new(Arc::new(socket), patience), client)
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_is_waited_for_only_so_long() {
+        let (mut wire, _client) = wire(Duration::from_millis(20));
+        assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
+        assert!(!wire.is_in_the_middle());
+    }
+
+    #[test]
+    fn a_client_that_has_begun_is_waited_for_by_the_messages_patience() {
+        let (mut wire, mut client) = wire(Duration::from_secs(60));
+        client.write_all(b"x").expect("an open socket");
+        assert_eq!(wire.read(&mut [0; 8]).expect("a byte"), 1);
+        assert!(wire.is_in_the_middle());
+        wire.begun = wire.begun.map(|begun| begun - MESSAGE_PATIENCE);
+        assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
+        wire.await_next(Duration::from_secs(60));
+        assert!(!wire.is_in_the_middle());
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_written_to_only_so_long() {
+        let (mut wire, _client) = wire(Duration::from_secs(60));
+        wire.write_until = Instant::now() + Duration::from_millis(50);
+        let refused = std::iter::repeat_with(|| wire.write(&[0; WRITE_BYTES])).find_map(Result::err);
+        assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
+    }
+}

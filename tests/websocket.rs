@@ -1,0 +1,276 @@
+//! WebSocket as clients see it, and as the chain keeps it: every message is one transition, answered to who sent it.
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::{Value, json};
+use support::{PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Error, Message, WebSocket};
+
+const CALL: &str = "call ntwk:theater/websocket-server.handle-message";
+const WEBSOCKET: &str = "[[handlers]]\ntype = \"websocket-server\"\nconfig = { port = 0 }\n";
+
+fn parrot(limits: &str) -> (Stage, Theater) {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("parrot", "parrot", &format!("{limits}{WEBSOCKET}"))]);
+    (stage, running)
+}
+
+struct Client(WebSocket<TcpStream>);
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let config = WebSocketConfig::default();
+        let (socket, _) =
+            tungstenite::client::client_with_config(format!("ws://{address}/"), stream, Some(config)).expect("a hand");
+        Self(socket)
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.send(Message::text(text)).expect("sent");
+    }
+
+    fn hear(&mut self) -> Message {
+        self.0.read().expect("a message")
+    }
+
+    fn ask(&mut self, text: &str) -> String {
+        self.say(text);
+        self.hear().into_text().expect("text").as_str().to_owned()
+    }
+
+    /// The code of the close frame that comes next, and what it says.
+    fn hear_the_end(&mut self) -> (u16, String) {
+        loop {
+            match self.0.read() {
+                Ok(Message::Close(Some(frame))) => return (frame.code.into(), frame.reason.as_str().to_owned()),
+                Ok(_) => {}
+                Err(error) => panic!("it ended without a close frame: {error}"),
+            }
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        matches!(self.0.read(), Err(Error::ConnectionClosed | Error::AlreadyClosed))
+    }
+}
+
+/// The types of the messages that the actor has got, in order.
+fn types(running: &Theater) -> Vec<Value> {
+    let events = running.events("parrot");
+    data_of(&events, CALL).iter().map(|call| call["params"][0]["ty"].clone()).collect()
+}
+
+/// Sends these bytes on a connection of their own: all that comes back until the end.
+fn raw(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(request).expect("sent");
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn what_a_client_says_reaches_the_actor_and_the_answer_comes_back_to_that_client() {
+    let (stage, running) = parrot("");
+    let address = running.websocket("parrot");
+    let (mut one, mut two) = (Client::connect(address), Client::connect(address));
+    assert_eq!(one.ask("hello"), "hello");
+    assert_eq!(two.ask("grüße"), "grüße");
+    two.0.send(Message::binary(vec![0, 0xff])).expect("sent");
+    assert_eq!(two.hear(), Message::binary(vec![0, 0xff]));
+    two.0.send(Message::Ping(b"now".as_slice().into())).expect("sent");
+    assert_eq!(two.hear(), Message::Pong(b"now".as_slice().into()));
+    two.0.send(Message::Pong(b"unasked".as_slice().into())).expect("sent");
+    assert_eq!(two.ask("count"), "2 0 3 2");
+    one.0.close(None).expect("closed");
+    assert!(matches!(one.0.read(), Ok(Message::Close(_))));
+    assert!(one.is_over());
+    eventually("the actor hears of it", || two.ask("count").starts_with("2 1 ").then_some(()));
+    drop(two);
+    eventually("the actor hears of it", || types(&running).iter().filter(|ty| *ty == "close").nth(1).map(drop));
+    let seen = types(&running);
+    for ty in ["connect", "text", "binary", "ping", "pong", "close"] {
+        assert!(seen.contains(&json!(ty)), "{ty} in {seen:?}");
+    }
+    let events = running.events("parrot");
+    assert!(data_of(&events, CALL).iter().all(|call| call["caller"] == "websocket"));
+    let chain = running.export(&stage, "parrot");
+    running.shut_down();
+    verifies_and_replays(&chain);
+}
+
+#[test]
+fn many_clients_at_once_each_get_their_own_answers() {
+    let (_stage, running) = parrot("");
+    let address = running.websocket("parrot");
+    std::thread::scope(|scope| {
+        for client in 0..50 {
+            scope.spawn(move || {
+                let mut socket = Client::connect(address);
+                for message in 0..20 {
+                    let text = format!("{client}: {message}");
+                    assert_eq!(socket.ask(&text), text);
+                }
+            });
+        }
+    });
+    let names = running.thread_names();
+    assert!(names.contains(&format!("ws-{}", address.port())), "{names:?}");
+}
+
+#[test]
+fn each_way_to_end_is_told_by_its_code_and_nothing_of_the_actors_words() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_message_bytes = 1000\n");
+    let address = running.websocket("parrot");
+    let mut client = Client::connect(address);
+    assert_eq!(client.ask("bye"), "bye", "what was said before the close comes first");
+    assert_eq!(client.hear_the_end().0, 1000);
+    assert!(client.is_over());
+    for (said, code) in [("refuse", 1011), ("nonsense", 1011), (&*"x".repeat(1001), 1009)] {
+        let mut client = Client::connect(address);
+        client.say(said);
+        let (told, why) = client.hear_the_end();
+        assert_eq!(told, code, "{why}");
+        assert!(!why.contains("secret"), "{why}");
+    }
+    let mut client = Client::connect(address);
+    assert_eq!(client.ask(&"x".repeat(1000)).len(), 1000);
+    client.say("trap");
+    assert_eq!(client.hear_the_end(), (1011, "the actor failed".to_owned()));
+    running.until("parrot", "failed");
+}
+
+#[test]
+fn a_stopped_actor_tells_its_clients_and_the_runtime_too() {
+    let (_stage, running) = parrot("");
+    let mut client = Client::connect(running.websocket("parrot"));
+    assert_eq!(client.ask("hello"), "hello");
+    running.say(&["stop", "parrot"]);
+    assert_eq!(client.hear_the_end().0, u16::from(CloseCode::Away));
+    assert!(running.thread_names().iter().all(|name| !name.starts_with("ws-")), "all threads were joined");
+    let address = {
+        let (_stage, running) = parrot("");
+        let mut client = Client::connect(running.websocket("parrot"));
+        assert_eq!(client.ask("hello"), "hello");
+        let address = running.websocket("parrot");
+        running.shut_down();
+        assert_eq!(client.hear_the_end().0, u16::from(CloseCode::Away));
+        address
+    };
+    TcpStream::connect(address).expect_err("nobody listens");
+}
+
+#[test]
+fn what_is_no_handshake_is_refused_and_never_reaches_the_actor() {
+    let (_stage, running) = parrot("");
+    let address = running.websocket("parrot");
+    let upgrade = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "\u{0}\u{1}\r\n\r\n".to_owned(),
+        format!("POST / HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n"),
+        format!("GET / HTTP/1.0\r\n{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: 8\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n"),
+    ] {
+        let answer = raw(address, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?} gave {answer:?}");
+    }
+    let fat = format!("GET / HTTP/1.1\r\n{upgrade}{key}X: {}\r\n\r\n", "x".repeat(100_000));
+    let answer = raw(address, fat.as_bytes());
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer:?}");
+    assert!(types(&running).is_empty());
+    assert_eq!(Client::connect(address).ask("hello"), "hello");
+}
+
+/// A frame as a client must not send it: not masked.
+#[test]
+fn a_client_that_breaks_the_protocol_is_told_so_and_dropped() {
+    let (_stage, running) = parrot("");
+    let address = running.websocket("parrot");
+    for (frame, code) in
+        [(&b"\x81\x01a"[..], 1002), (&b"\x8f\x80\0\0\0\0"[..], 1002), (&b"\x81\x81\0\0\0\0\xff"[..], 1007)]
+    {
+        let mut client = Client::connect(address);
+        client.0.get_mut().write_all(frame).expect("sent");
+        assert_eq!(client.hear_the_end().0, code, "{frame:?}");
+    }
+    eventually("the actor hears of each end", || {
+        (Client::connect(address).ask("count").starts_with("4 3 ")).then_some(())
+    });
+}
+
+#[test]
+fn one_client_too_many_is_turned_away_and_let_in_when_there_is_room() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_connections = 2\n");
+    let address = running.websocket("parrot");
+    let (mut one, mut two) = (Client::connect(address), Client::connect(address));
+    assert_eq!((one.ask("a"), two.ask("b")), ("a".to_owned(), "b".to_owned()));
+    let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+    one.0.close(None).expect("closed");
+    while one.0.read().is_ok() {}
+    drop(one);
+    let answer = eventually("there is room", || {
+        let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        (!answer.starts_with("HTTP/1.1 503 ")).then_some(answer)
+    });
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
+}
+
+#[test]
+fn a_silent_client_is_asked_and_one_that_is_gone_without_a_word_is_dropped() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_idle_ms = 100\n");
+    let address = running.websocket("parrot");
+    let mut alive = Client::connect(address);
+    // Reading, it answers the pings; each is the runtime's own, and no matter of the actor's.
+    for _ in 0..3 {
+        assert!(matches!(alive.hear(), Message::Ping(_)));
+        alive.0.flush().expect("the pong is sent");
+    }
+    assert_eq!(types(&running), [json!("connect")]);
+    // Not reading, it answers nothing.
+    eventually("it is dropped", || types(&running).contains(&json!("close")).then_some(()));
+    assert_eq!(alive.hear_the_end().0, u16::from(CloseCode::Policy));
+}
+
+/// A client that takes nothing holds its own connection up, and nobody else's.
+#[test]
+fn a_slow_reader_keeps_nobody_else_waiting() {
+    let (_stage, running) = parrot("");
+    let address = running.websocket("parrot");
+    let mut slow = Client::connect(address);
+    slow.say("flood");
+    slow.say("flood");
+    let mut other = Client::connect(address);
+    assert_eq!(other.ask("hello"), "hello");
+    let floods = (0..14).map(|_| slow.hear().len()).collect::<Vec<_>>();
+    assert_eq!(floods, [1 << 20; 14], "all comes once it reads");
+}
+
+#[test]
+fn a_full_mailbox_closes_with_try_again_later() {
+    let (_stage, running) = parrot("[limits]\nmailbox_deliveries = 0\n");
+    let (code, why) = Client::connect(running.websocket("parrot")).hear_the_end();
+    assert_eq!(code, 1013, "{why}");
+}
+
+#[test]
+fn an_actor_that_exports_no_websocket_server_is_refused_by_name() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    let why = running.start(&stage.manifest("probe", "probe", WEBSOCKET)).expect_err("it does not export it");
+    assert!(why.contains("ntwk:theater/websocket-server.handle-message"), "{why}");
+}
