@@ -192,11 +192,16 @@ impl Player<'_> {
                     transitions += 1;
                     executor.guest().set_fresh(call.fresh);
                     let end = executor.transition(Job::recorded(function, call), &mut || None);
-                    if !go_on(executor, end)? {
+                    let closed = matches!(end, Transition::Closed { .. });
+                    let goes_on = go_on(executor, end)?;
+                    // The last transition of a chain ends at a boundary too, unless the chain was cut within it.
+                    if goes_on || closed {
+                        let state = executor.state();
+                        self.boundary(executor.recorder(), state.as_deref())?;
+                    }
+                    if !goes_on {
                         return Ok(transitions);
                     }
-                    let state = executor.state();
-                    self.boundary(executor.recorder(), state.as_deref())?;
                 }
                 Some(EventKind::Intent | EventKind::HostCall | EventKind::Return | EventKind::Refused) | None => {
                     return Err(out_of_place(&event));
