@@ -60,8 +60,12 @@ fn the_state_at_any_event_of_a_long_history_is_had_from_the_kept_state_before_it
         }
         let begun = Instant::now();
         let (code, lines) = replay(&["--journal", &dir(&stage), "--verify-snapshots"]);
-        println!("{} events replayed in {:?}, {lines:?}", events.len(), begun.elapsed());
+        let replayed = begun.elapsed().as_millis();
         assert_eq!((code, &lines[0]["events"]), (Some(0), &json!(events.len())));
+        let at = |event: &Value| event["timestamp"].as_u64().expect("milliseconds");
+        let lived = u128::from(at(&events[last]) - at(&events[0]));
+        println!("{} events, lived in {lived} ms, replayed in {replayed} ms", events.len());
+        assert!(replayed < lived, "slower than life: {replayed} ms instead of {lived} ms");
     }
 }
 
@@ -77,6 +81,19 @@ fn a_newest_state_that_was_altered_is_named() {
     let said = format!("{lines:?}");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("counter") && said.contains("77"), "{said}");
+}
+
+#[test]
+fn a_state_that_data_was_dropped_before_is_refused_and_not_another_shown_in_its_place() {
+    let stage = Stage::new();
+    let running = counted(&stage, 4, "");
+    running.json(&["prune", "counter", "--before", "1000000"]);
+    let chain = running.export(&stage, "counter");
+    running.shut_down();
+    for subject in [&[chain.to_str().expect("a path")][..], &["--journal", &dir(&stage), "counter"]] {
+        let (code, lines) = replay(&[subject, &["--until", "3"]].concat());
+        assert_eq!((code, lines), (Some(1), vec![]));
+    }
 }
 
 /// Compares the counter's history with another build: the changes, and the exit code.
