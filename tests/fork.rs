@@ -194,7 +194,7 @@ fn what_cannot_be_forked_is_refused_with_the_reason() {
     assert!(why.as_ref().is_err_and(|why| why.contains("the limit state_bytes is 5")), "{why:?}");
     running.json(&["prune", "counter", "--before", "1000000"]);
     let why = fork(&running, "counter", 2, "x", &[]).expect_err("its data was dropped");
-    assert!(why.contains("the state at event 2 cannot be had") && why.contains("fork at"), "{why}");
+    assert!(why.contains("the state at event 2 cannot be had") && why.contains("was dropped before event"), "{why}");
     assert_eq!(running.json(&["list"]).as_array().expect("actors").len(), 1, "none was left behind");
     fork(&running, "counter", last, "x", &[]).expect("what is kept can be forked");
 }

@@ -105,11 +105,6 @@ impl Origin {
     fn state(&self, engine: &crate::guest::GuestEngine) -> Result<Option<Vec<u8>>, String> {
         let ForkRequest { actor, at, .. } = self.request;
         let tape = Tape::of_journal(&self.dir, actor, Some(at), Some(at)).map_err(|error| error.to_string())?;
-        if let Some(kept) = tape.start.as_ref().map(|start| start.head.sequence).filter(|kept| *kept > at) {
-            return Err(format!(
-                "the state at event {at} cannot be had: data was dropped before event {kept}; fork at {kept} or later"
-            ));
-        }
         let replayed = actor::replay(engine, tape, None, &mut |_| Ok(())).map_err(|error| error.to_string())?;
         if replayed.events != at + 1 {
             return Err(format!(

@@ -55,6 +55,8 @@ pub enum ReplayError {
         "the data of event {sequence} was dropped, and no state is kept behind it: nothing from there on can be replayed"
     )]
     Dropped { sequence: u64 },
+    #[error("the state at event {until} cannot be had: data was dropped before event {kept}; from {kept} on it can")]
+    Gone { until: u64, kept: u64 },
     #[error("{0}")]
     Unreadable(String),
     #[error("{0}")]

@@ -85,6 +85,11 @@ impl Tape {
         let open = || journal::open_to_read(dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
         let (reader, paged, stored, blobs) = (open()?, open()?, open()?, open()?);
         let start = snapshot(&reader, actor, from)?;
+        if let (Some(start), Some(until)) = (&start, until)
+            && start.head.sequence > until
+        {
+            return Err(ReplayError::Gone { until, kept: start.head.sequence });
+        }
         let mut head = start.as_ref().map(|snapshot| snapshot.head);
         // Shared between threads by nobody; the lock only says so.
         let paged = parking_lot::Mutex::new(paged);
