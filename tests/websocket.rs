@@ -92,7 +92,7 @@ fn what_a_client_says_reaches_the_actor_and_the_answer_comes_back_to_that_client
     two.0.send(Message::Ping(b"now".as_slice().into())).expect("sent");
     assert_eq!(two.hear(), Message::Pong(b"now".as_slice().into()));
     two.0.send(Message::Pong(b"unasked".as_slice().into())).expect("sent");
-    assert_eq!(two.ask("count"), "2 0 3 2");
+    assert_eq!(two.ask("count"), "2 0 4 2");
     one.0.close(None).expect("closed");
     assert!(matches!(one.0.read(), Ok(Message::Close(_))));
     assert!(one.is_over());

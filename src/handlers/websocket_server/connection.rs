@@ -50,7 +50,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Shakes hands; a client that does it wrong is answered, and that was it.
     pub(super) fn accept(socket: &Arc<TcpStream>, actor: ActorRef, closing: Arc<AtomicBool>) -> Option<Self> {
-        let wire = Wire::new(Arc::clone(socket), HANDSHAKE_PATIENCE);
+        let wire = Wire::new(Arc::clone(socket), Arc::clone(&closing), HANDSHAKE_PATIENCE);
         match accept_with_config(wire, Some(config(&actor.limits))) {
             Ok(socket) => Some(Self { socket, actor, closing, connected: false, asked: false }),
             Err(HandshakeError::Failure(error)) => {
@@ -259,7 +259,7 @@ fn refuse(socket: &Arc<TcpStream>, error: &Error) {
         | Error::Http(_)
         | Error::HttpFormat(_) => ("400 Bad Request", "not a WebSocket handshake; a WebSocket is what is here"),
     };
-    let mut wire = Wire::new(Arc::clone(socket), Duration::ZERO);
+    let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Duration::ZERO);
     let length = why.len() + 1;
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\

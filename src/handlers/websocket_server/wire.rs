@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// For a message, from its first byte on.
@@ -22,6 +23,7 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: Arc<TcpStream>,
+    closing: Arc<AtomicBool>,
     read_until: Instant,
     /// When the first byte came of what is not whole yet.
     begun: Option<Instant>,
@@ -30,9 +32,9 @@ pub(super) struct Wire {
 
 impl Wire {
     /// A wire on which the first thing has to be whole within `patience`.
-    pub(super) fn new(socket: Arc<TcpStream>, patience: Duration) -> Self {
+    pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Duration) -> Self {
         let now = Instant::now();
-        Self { socket, read_until: now + patience, begun: None, write_until: now + TAKING_PATIENCE }
+        Self { socket, closing, read_until: now + patience, begun: None, write_until: now + TAKING_PATIENCE }
     }
 
     /// What was being read is whole; the next byte has `patience` to come.
@@ -68,6 +70,8 @@ impl Read for Wire {
         loop {
             self.socket.set_read_timeout(Some(left(until)?))?;
             match (&*self.socket).read(buffer) {
+                // The door has shut this side to wake us. It is not the client's end, who is still to be told.
+                Ok(0) if self.closing.load(Ordering::SeqCst) => return Err(ErrorKind::ConnectionAborted.into()),
                 Ok(bytes) => {
                     self.begun.get_or_insert_with(Instant::now);
                     return Ok(bytes);
@@ -116,7 +120,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (socket, _) = listener.accept().expect("a client");
-        (Wire::new(Arc::new(socket), patience), client)
+        (Wire::new(Arc::new(socket), Arc::default(), patience), client)
     }
 
     #[test]

@@ -18,7 +18,9 @@ impl More for Chance {
     fn obey(self) -> Result<Value, String> {
         Ok(match self {
             Chance::Now => json!(clock::now()),
-            Chance::Random { n } => json!(random::bytes(n).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Chance::Random { n } => {
+                json!(random::bytes(n).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            }
         })
     }
 }

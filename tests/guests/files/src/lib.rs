@@ -10,20 +10,40 @@ use theater_actor::filesystem;
 #[serde(tag = "op", rename_all = "kebab-case")]
 enum Files {
     /// With the text of the file.
-    ReadFile { path: String },
+    ReadFile {
+        path: String,
+    },
     /// With null, as all that change something.
-    WriteFile { path: String, content: String },
+    WriteFile {
+        path: String,
+        content: String,
+    },
     /// Writes so many bytes.
-    WriteBytes { path: String, n: usize },
+    WriteBytes {
+        path: String,
+        n: usize,
+    },
     /// With the names.
-    ListFiles { path: String },
-    DeleteFile { path: String },
-    CreateDir { path: String },
-    DeleteDir { path: String },
+    ListFiles {
+        path: String,
+    },
+    DeleteFile {
+        path: String,
+    },
+    CreateDir {
+        path: String,
+    },
+    DeleteDir {
+        path: String,
+    },
     /// With true or false.
-    PathExists { path: String },
+    PathExists {
+        path: String,
+    },
     /// Asks whether a path of so many bytes exists.
-    LongPathExists { n: usize },
+    LongPathExists {
+        n: usize,
+    },
 }
 
 impl More for Files {
