@@ -314,6 +314,7 @@ class Verifier:
         self.named: Dict[Tuple[bool, bytes], Optional[int]] = {}  # what started events name: blob or not, hash; its len
         self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
         self.lengths: List[int] = []  # of what is attached
+        self.dropped = 0
         self.states: Dict[int, Optional[bytes]] = {}  # version 2: attached states, by the event that led to each
 
     def line(self, line: bytes) -> None:
@@ -387,6 +388,7 @@ class Verifier:
     def read_event(self, line: bytes) -> None:
         if self.header["version"] == 2 and b',"data_length":' in line:
             event = read_line(line, DROPPED)
+            self.dropped += 1
             if event["event_type"] == "started":
                 raise Wrong("the data of a started event is dropped")
         else:
@@ -433,6 +435,8 @@ class Verifier:
             raise Wrong(f"attachments is {header['attachments']}, but {attached} follow")
         if self.states and max(self.states) >= self.events:
             raise Wrong(f"state {max(self.states)} is attached, but there is no such event")
+        if header["version"] == 2 and not self.dropped:
+            raise Wrong("version is 2, but all data is there")
         if header["events"] != self.events:
             raise Wrong(f"events is {header['events']}, but {self.events} follow")
         if header["head"] != self.head:

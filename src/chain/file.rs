@@ -252,6 +252,9 @@ impl UnverifiedChain {
             let (announced, found) = (self.header.head, head.hash);
             return Err(ChainFileError::WrongHead { sequence: head.sequence, announced, found });
         }
+        if self.header.version > 1 && self.events.iter().all(|event| event.dropped.is_none()) {
+            return Err(ChainFileError::Header { why: "it is of version 2, but all data is there".into() });
+        }
         self.verify_header_and_attachments()?;
         Ok(VerifiedChain { chain: self, head })
     }

@@ -71,6 +71,7 @@ pub(crate) struct Attached {
 }
 
 /// One item of the queue.
+#[allow(clippy::large_enum_variant, reason = "nearly all are events; a box would be an allocation for each")]
 pub(crate) enum Record {
     /// One event, and what belongs to it.
     Event(ActorKey, ChainEvent, Attached),

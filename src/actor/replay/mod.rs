@@ -155,7 +155,7 @@ impl Player<'_> {
         match &started.state {
             NamedState::None => Ok(None),
             NamedState::Inline(bytes) => Ok(Some(bytes.as_slice().into())),
-            NamedState::Digest { len, sha1 } => match (self.store.blob)(sha1).map_err(ReplayError::Unreadable)? {
+            NamedState::Digest { len, sha1 } => match (self.store.blob)(*sha1).map_err(ReplayError::Unreadable)? {
                 Some(bytes) => Ok(Some(bytes.into())),
                 None => Err(ReplayError::NoState { sequence, len: *len }),
             },

@@ -28,7 +28,7 @@ type Fetch<K> = Box<dyn Fn(K) -> Result<Option<Vec<u8>>, String>>;
 /// What a chain names and does not hold.
 pub(crate) struct Store {
     pub(crate) component: Fetch<ComponentDigest>,
-    pub(crate) blob: Box<dyn Fn(&[u8; 20]) -> Result<Option<Vec<u8>>, String>>,
+    pub(crate) blob: Fetch<[u8; 20]>,
 }
 
 /// A kept state: replay can begin behind its event.
@@ -69,7 +69,7 @@ impl Tape {
         };
         let store = Store {
             component: Box::new(move |digest| Ok(stored.components().get(&digest).cloned())),
-            blob: Box::new(move |sha1| Ok(blobs.blob(sha1).cloned())),
+            blob: Box::new(move |sha1| Ok(blobs.blob(&sha1).cloned())),
         };
         Ok(Self { actor: chain.actor(), start, pages: Box::new(pages), store })
     }
@@ -103,7 +103,7 @@ impl Tape {
         };
         let store = Store {
             component: Box::new(move |digest| stored.component(digest).map_err(|error| error.to_string())),
-            blob: Box::new(move |sha1| blobs.blob(sha1).map_err(|error| error.to_string())),
+            blob: Box::new(move |sha1| blobs.blob(&sha1).map_err(|error| error.to_string())),
         };
         Ok(Self { actor: actor.id, start, pages: Box::new(pages), store })
     }
