@@ -8,6 +8,7 @@ use theater_actor::filesystem;
 /// Commands for each function of `filesystem`. All answer with `{"ok": …}` or `{"err": text}`.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names, reason = "the operations have the names of the functions")]
 enum Files {
     /// With the text of the file.
     ReadFile {
