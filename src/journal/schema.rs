@@ -49,6 +49,10 @@ const TABLES: &str = "
         state BLOB,
         PRIMARY KEY (actor, slot)
     ) WITHOUT ROWID, STRICT;
+";
+
+/// Deliveries that are owed; since version 2.
+const PENDING: &str = "
     CREATE TABLE pending (
         cause_actor TEXT NOT NULL,
         cause_sequence INTEGER NOT NULL,
@@ -59,18 +63,10 @@ const TABLES: &str = "
     ) WITHOUT ROWID, STRICT;
 ";
 
-/// Makes a journal of version 1 one of version 2.
+/// Makes a journal of version 1 one of version 2, with [`PENDING`].
 const FROM_VERSION_1: &str = "
     ALTER TABLE actors ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE events ADD COLUMN dropped INTEGER;
-    CREATE TABLE pending (
-        cause_actor TEXT NOT NULL,
-        cause_sequence INTEGER NOT NULL,
-        receiver TEXT NOT NULL,
-        position INTEGER NOT NULL,
-        notice TEXT,
-        PRIMARY KEY (cause_actor, cause_sequence)
-    ) WITHOUT ROWID, STRICT;
 ";
 
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.
@@ -150,6 +146,7 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(PENDING)?;
     transaction.execute("INSERT INTO metadata VALUES ('digest', ?1)", [Tip::EMPTY.digest])?;
     transaction.commit()
 }
@@ -159,6 +156,7 @@ fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
     if version(connection)? == 1 {
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(FROM_VERSION_1)?;
+        transaction.execute_batch(PENDING)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }

@@ -159,6 +159,29 @@ fn a_journal_without_its_mark_or_a_mark_without_its_journal_is_refused() {
 }
 
 #[test]
+fn a_journal_of_version_1_is_read_as_it_is_and_brought_to_version_2_when_it_is_opened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    journal_of_ten(dir.path());
+    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    let older = "DROP TABLE pending;
+                 ALTER TABLE actors DROP COLUMN attempts;
+                 ALTER TABLE events DROP COLUMN dropped;
+                 PRAGMA user_version = 1;";
+    rows.execute_batch(older).expect("what version 1 was");
+    drop(rows);
+    let ten = |reader: &JournalReader| {
+        let actor = reader.actors().expect("actors")[0].actor;
+        assert_eq!(reader.events(actor, 0, 100, usize::MAX).expect("events").len(), 10);
+    };
+    ten(&open_to_read(dir.path()).expect("a reader"));
+    let journal = open(dir.path()).expect("a journal");
+    let reader = journal.handle().reader().expect("a reader");
+    ten(&reader);
+    assert_eq!(reader.pending().expect("a table"), []);
+    journal.close();
+}
+
+#[test]
 fn a_newer_format_and_a_foreign_file_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
     journal_of_ten(dir.path());
