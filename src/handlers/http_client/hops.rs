@@ -102,6 +102,10 @@ impl Exchange {
     /// Turns a request into the one that a redirect asks for.
     fn redirect(&self, outgoing: &mut Outgoing, status: u16, location: &str) -> Result<(), String> {
         let target = outgoing.target.join(location)?;
+        if outgoing.target.https && !target.https {
+            // A body, or a key in a header, would go out in the clear.
+            return Err("from https to http: what was asked in confidence is not asked in the open".to_owned());
+        }
         self.reach.check(&target)?;
         let becomes_get = match status {
             301 | 302 => outgoing.method == Method::POST,
