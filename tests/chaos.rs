@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::atomic::Ordering;
 
-use support::town::{Dice, Town};
+use support::town::{Dice, Town, from_env};
 
 /// Where a process is killed, beside anywhere.
 const POINTS: [&str; 11] = [
@@ -23,10 +23,6 @@ const POINTS: [&str; 11] = [
     "answered",
     "ended",
 ];
-
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
 
 #[test]
 fn a_runtime_killed_again_and_again_under_load_goes_on_as_if_it_had_not_been() {

@@ -8,7 +8,7 @@ use super::schema;
 use super::writer::NEWEST_SLOT;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
-use crate::chain::data::Started;
+use crate::chain::data::{NamedState, Return, Started, StateAfter};
 use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head};
 
 /// One actor as the journal knows it.
@@ -130,16 +130,30 @@ impl JournalReader {
     }
 
     /// The newest state kept for good before event `sequence`, and the event that led to it.
-    pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, Option<Vec<u8>>)>> {
+    pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, State)>> {
         self.rows()
             .prepare_cached(
                 "SELECT sequence, state FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3
                  ORDER BY slot DESC LIMIT 1",
             )?
-            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| {
-                Ok((unsigned(row, 0)?, row.get(1)?))
-            })
-            .optional()
+            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], state_row)
+            .optional()?
+            .map(|(sequence, state)| self.vouched_for(actor, sequence, state))
+            .transpose()
+    }
+
+    /// A state is what the event that led to it names, or the row is not what was written.
+    fn vouched_for(&self, actor: ActorKey, sequence: u64, state: State) -> Result<(u64, State)> {
+        let named = match self.events(actor, sequence, 1, usize::MAX)?.pop() {
+            Some(event) if event.sequence == sequence => names_state(&event),
+            _ => return Err(unfit(format!("the state behind event {sequence} is there, but that event is not"))),
+        };
+        match named {
+            Some(named) if named != NamedState::of(state.as_deref()) => {
+                Err(unfit(format!("the state behind event {sequence} is not the one that the event names")))
+            }
+            Some(_) | None => Ok((sequence, state)),
+        }
     }
 
     /// The events of an actor whose state is kept, in order.
@@ -292,11 +306,12 @@ impl JournalReader {
 
     /// The actor's newest state: `None` where it has none.
     pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>> {
-        self.rows()
-            .prepare_cached("SELECT state FROM states WHERE actor = ?1 AND slot = ?2")?
-            .query_row(params![actor.key, NEWEST_SLOT], |row| row.get(0))
-            .optional()
-            .map(Option::flatten)
+        let newest = self
+            .rows()
+            .prepare_cached("SELECT sequence, state FROM states WHERE actor = ?1 AND slot = ?2")?
+            .query_row(params![actor.key, NEWEST_SLOT], state_row)
+            .optional()?;
+        newest.map_or(Ok(None), |(sequence, state)| Ok(self.vouched_for(actor, sequence, state)?.1))
     }
 
     pub(crate) fn component(&self, digest: ComponentDigest) -> Result<Option<Vec<u8>>> {
@@ -312,6 +327,34 @@ impl JournalReader {
             .query_row([sha1], |row| row.get(0))
             .optional()
     }
+}
+
+type State = Option<Vec<u8>>;
+
+fn state_row(row: &Row<'_>) -> Result<(u64, State)> {
+    Ok((unsigned(row, 0)?, row.get(1)?))
+}
+
+/// What an event says the state is from here on; nothing where it does not say.
+fn names_state(event: &ChainEvent) -> Option<NamedState> {
+    match event.kind()? {
+        EventKind::Started => Started::from_cbor(&event.data).ok().map(|started| started.state),
+        EventKind::Return => match Return::from_cbor(&event.data).ok()?.state {
+            StateAfter::Now(named) => Some(named),
+            StateAfter::Unchanged => None,
+        },
+        EventKind::Call
+        | EventKind::Intent
+        | EventKind::HostCall
+        | EventKind::Refused
+        | EventKind::Failed
+        | EventKind::Stopped => None,
+    }
+}
+
+/// Rows that are not what was written.
+fn unfit(why: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, why.into())
 }
 
 fn resumes(data: &[u8]) -> bool {

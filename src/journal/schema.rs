@@ -118,11 +118,43 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
     if !file.exists() {
         return Err(JournalError::Absent { path: dir.to_owned() });
     }
-    let read = |error| JournalError::read(dir, error);
-    let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(read)?;
+    let connection = match Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Ok(connection) if version(&connection).is_ok() => connection,
+        first => open_unwritable(dir, &file, first)?,
+    };
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| JournalError::read(dir, error))?;
     check_version(dir, &connection)?;
     Ok(connection)
+}
+
+/// Even to read a database with a log SQLite wants to write: the log's index. Where it may not (a copy on a medium that
+/// cannot be written), a database that has no log is read as the plain file it then is.
+fn open_unwritable(dir: &Path, file: &Path, first: rusqlite::Result<Connection>) -> Result<Connection, JournalError> {
+    let has_log = file.with_extension("db-wal").metadata().is_ok_and(|log| log.len() > 0);
+    let is_unwritable = rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err();
+    match first {
+        _ if is_unwritable && has_log => Err(JournalError::Unwritable { path: dir.to_owned() }),
+        _ if is_unwritable => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(uri_of(file), flags).map_err(|error| JournalError::read(dir, error))
+        }
+        // Whatever is wrong with it is said when its version is read.
+        Ok(connection) => Ok(connection),
+        Err(error) => Err(JournalError::read(dir, error)),
+    }
+}
+
+fn uri_of(file: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = String::from("file:");
+    for byte in file.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => write!(uri, "%{other:02x}").expect("a string takes what is written"),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {

@@ -23,6 +23,10 @@ impl Dice {
     }
 }
 
+pub fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
 /// The bank and three counters, with what their customers know.
 pub struct Town {
     pub stage: Stage,
