@@ -11,7 +11,7 @@ use super::error::JournalError;
 use super::mark::{MarkFile, Marked, Tip};
 use super::{Durability, mark};
 
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// "THEA", in the header of every journal: tells it from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5448_4541;
 
@@ -29,7 +29,8 @@ const TABLES: &str = "
         manifest TEXT NOT NULL,
         manifest_path TEXT NOT NULL,
         alive INTEGER NOT NULL,
-        attempts INTEGER NOT NULL DEFAULT 0
+        attempts INTEGER NOT NULL DEFAULT 0,
+        started INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE events (
         position INTEGER PRIMARY KEY,
@@ -47,6 +48,7 @@ const TABLES: &str = "
         slot INTEGER NOT NULL,
         sequence INTEGER NOT NULL,
         state BLOB,
+        sha1 BLOB,
         PRIMARY KEY (actor, slot)
     ) WITHOUT ROWID, STRICT;
 ";
@@ -61,6 +63,25 @@ const PENDING: &str = "
         notice TEXT,
         PRIMARY KEY (cause_actor, cause_sequence)
     ) WITHOUT ROWID, STRICT;
+";
+
+/// Who needs a blob: the position of an event whose data holds it, that of the event behind which a kept state is it
+/// (negative), or 0: a `started` names it. Since version 3.
+const USES: &str = "
+    CREATE TABLE uses (
+        sha1 BLOB NOT NULL,
+        user INTEGER NOT NULL,
+        PRIMARY KEY (sha1, user)
+    ) WITHOUT ROWID, STRICT;
+";
+
+/// Makes a journal of version 2 one of version 3, with [`USES`].
+const FROM_VERSION_2: &str = "
+    ALTER TABLE actors ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
+    UPDATE actors SET started = (
+        SELECT ifnull(max(sequence), 0) FROM events WHERE events.actor = actors.actor AND event_type = 'started');
+    ALTER TABLE states ADD COLUMN sha1 BLOB;
+    INSERT INTO uses SELECT sha1, 0 FROM blobs;
 ";
 
 /// Makes a journal of version 1 one of version 2, with [`PENDING`].
@@ -179,20 +200,26 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.execute_batch(TABLES)?;
     transaction.execute_batch(PENDING)?;
+    transaction.execute_batch(USES)?;
     transaction.execute("INSERT INTO metadata VALUES ('digest', ?1)", [Tip::EMPTY.digest])?;
     transaction.commit()
 }
 
 /// What an older program wrote is brought to this version, in one commit.
 fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
-    if version(connection)? == 1 {
-        let transaction = connection.unchecked_transaction()?;
+    let found = version(connection)?;
+    if found == i64::from(VERSION) {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    if found == 1 {
         transaction.execute_batch(FROM_VERSION_1)?;
         transaction.execute_batch(PENDING)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()?;
     }
-    Ok(())
+    transaction.execute_batch(USES)?;
+    transaction.execute_batch(FROM_VERSION_2)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
 }
 
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -145,9 +145,11 @@ impl Past {
         let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
         let actor = row.actor;
         let open = if row.alive { reader.open_transition(actor).map_err(unreadable)? } else { Vec::new() };
-        for event in open.iter().chain([&last]) {
+        let started = reader.newest_started(actor).map_err(unreadable)?;
+        for event in open.iter().chain([&last]).chain(&started) {
             is_intact(event).map_err(|why| damaged(dir, &row, &why))?;
         }
+        is_row_of(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?
             || is_fork(reader, actor).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
@@ -330,6 +332,17 @@ fn damaged(dir: &Path, row: &ActorRow, what: &str) -> String {
 fn is_intact(event: &ChainEvent) -> Result<(), String> {
     let before = event.parent_hash.map(|hash| Head { sequence: event.sequence.saturating_sub(1), hash });
     check_link(before.as_ref(), event).map(|_| ()).map_err(|broken| broken.to_string())
+}
+
+/// The row says again what the chain says.
+fn is_row_of(row: &ActorRow, started: Option<&ChainEvent>, last: &ChainEvent) -> Result<(), String> {
+    let started = started.and_then(|event| Started::from_cbor(&event.data).ok());
+    let started = started.ok_or("its last start is not on its chain")?;
+    if let Some(what) = row.differs_from(&started) {
+        return Err(format!("its {what} in the table of actors is not what its last start says"));
+    }
+    let has_ended = matches!(last.kind(), Some(EventKind::Failed | EventKind::Stopped));
+    if row.alive || has_ended { Ok(()) } else { Err("it is said to have ended, but its chain does not end so".into()) }
 }
 
 /// What an actor ran is in the journal: manifest, component, and the state it first began with.
