@@ -42,7 +42,7 @@ fn a_runtime_killed_again_and_again_under_load_goes_on_as_if_it_had_not_been() {
         let named = point.clone();
         // One that is killed before it is ready was killed all the same.
         match town.start(&point.map(|point| ("THEATER_FAIL", point)).into_iter().collect::<Vec<_>>()) {
-            Ok(running) => town.live_until(running, moment),
+            Ok(running) => _ = town.live_until(running, moment),
             Err(why) => assert!(why.starts_with("signal: 9"), "round {round}, {named:?}: {why}"),
         }
         kills += 1;
