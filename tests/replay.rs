@@ -64,7 +64,7 @@ fn a_kept_state_that_was_altered_is_named() {
     assert!(rows.execute(altered, []).expect("updated") >= 1);
     drop(rows);
     let why = refused(&["replay", "--journal", &dir(&stage), "--verify-snapshots"]);
-    assert!(why.contains("actor probe") && why.contains("kept state at event"), "{why}");
+    assert!(why.contains("actor probe") && why.contains("is not the one that the event names"), "{why}");
     said(&["replay", "--journal", &dir(&stage), "--json"]);
 }
 

@@ -188,16 +188,14 @@ impl ActorRuntime {
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
             Reply::Nobody => {}
-            Reply::Actor { waiter, wait, to, .. } => {
+            Reply::Actor { waiter, wait, to } => {
                 // The wait goes before the answer: else the answered actor's next request could look like a circle.
                 self.theater.registry.end_wait(waiter, wait);
-                if to.send(answer).is_err() {
-                    log::info!("an answer of {} to {waiter} came after its deadline and is dropped", self.actor.id);
-                }
+                to.give(answer);
             }
-            Reply::Outside { to, .. } => {
+            Reply::Outside { to } => {
                 // Nobody may be left to hear it. A journal that is down drops the answer, as it must.
-                let _ = self.theater.journal.release(move || _ = to.send(answer));
+                let _ = self.theater.journal.release(move || to.give(answer));
             }
         }
     }
@@ -205,7 +203,7 @@ impl ActorRuntime {
     /// Answers something that leaves no trace: the runtime is being suspended.
     pub(super) fn answer_now(&self, reply: Reply, outcome: Outcome) {
         match reply {
-            Reply::Outside { to, .. } => _ = to.send(Answer { outcome, closing: None }),
+            Reply::Outside { to } => to.give(Answer { outcome, closing: None }),
             // An actor that waits is suspended itself; dropping its reply tells it.
             Reply::Actor { .. } | Reply::Nobody => {}
         }

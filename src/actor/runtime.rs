@@ -221,6 +221,8 @@ impl ActorRuntime {
 
     /// One incarnation, from `started` to its end, which is not recorded yet.
     fn incarnation(&mut self, mut beginning: Beginning) -> Ended {
+        self.stop.is_heard_here();
+        self.mailbox.is_served_here();
         let recorder = Recorder::live(beginning.chain.clone(), self.theater.journal.clone(), self.actor);
         let mut open = beginning.open.take();
         let awaited = open.as_mut().and_then(|open| open.awaited.take());

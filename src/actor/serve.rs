@@ -1,7 +1,8 @@
 //! An actor at work: it takes deliveries, one after the other, and first of all finishes what an earlier process left
 //! open.
 
-use crossbeam_channel::select_biased;
+use std::thread;
+use std::time::Duration;
 
 use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Down, Open};
@@ -11,7 +12,7 @@ use crate::chain::data::{Call, FailureReason};
 use crate::guest::{Interruption, Script};
 use crate::handlers::INIT;
 use crate::journal::Owed;
-use crate::system::{Answer, Delivery, MailboxOwner, OrderKind, Outcome, Reply};
+use crate::system::{Answer, Delivery, OrderKind, Outcome, Reply};
 
 impl Open {
     /// Whether it is the actor's `init` that was left open.
@@ -41,8 +42,10 @@ impl ActorRuntime {
                     OrderKind::Suspend => {}
                 }
             }
-            let Some(delivery) = self.next_delivery() else { continue };
-            self.mailbox.taken(&delivery);
+            let Some(delivery) = self.mailbox.next() else {
+                self.wait_for_something();
+                continue;
+            };
             if !delivery.reply.claim() {
                 continue;
             }
@@ -108,14 +111,12 @@ impl ActorRuntime {
         }
     }
 
-    /// The next notice, else the next delivery; nothing where an order came first.
-    fn next_delivery(&self) -> Option<Delivery> {
-        let MailboxOwner { notices, mail, .. } = &self.mailbox;
-        select_biased! {
-            recv(self.stop.woken()) -> _ => None,
-            recv(notices) -> delivery => delivery.ok(),
-            recv(mail) -> delivery => delivery.ok(),
-            default(std::time::Duration::from_millis(if self.stop.order().is_some() { 1 } else { 60_000 })) => None,
+    /// A delivery and an order unpark this thread. A place that is reserved and not filled does not, so one that is
+    /// being suspended looks again.
+    fn wait_for_something(&self) {
+        match self.stop.order() {
+            Some(_) => thread::park_timeout(Duration::from_millis(1)),
+            None => thread::park(),
         }
     }
 

@@ -5,9 +5,10 @@
 //! same way, so what is recorded is what can be called again.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::Store;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc};
 
 use super::state::HostState;
 use crate::base::limits::Limits;
@@ -79,6 +80,8 @@ impl<R: Lift + Cbor + 'static> AnswerShape for StateAnd<R> {
 pub(crate) struct Export<P, A> {
     function: &'static Function,
     result_limit: fn(&Limits) -> (&'static str, u64),
+    /// The component's export was found to have these types.
+    fits: AtomicBool,
     types: PhantomData<fn(P) -> A>,
 }
 
@@ -92,7 +95,34 @@ impl<P, A> Export<P, A> {
         function: &'static Function,
         result_limit: fn(&Limits) -> (&'static str, u64),
     ) -> Self {
-        Self { function, result_limit, types: PhantomData }
+        Self { function, result_limit, fits: AtomicBool::new(false), types: PhantomData }
+    }
+}
+
+/// The parameters of every export, and its answer.
+type Typed<'a, P, A> = TypedFunc<(Option<&'a [u8]>, P), (Result<<A as AnswerShape>::Wire, String>,)>;
+
+impl<P, A> Export<P, A>
+where
+    P: ComponentNamedList + Lower + 'static,
+    A: AnswerShape,
+{
+    /// The function in `instance`. Its types are the component's, and compared once: that takes longer than a call.
+    fn typed<'a>(
+        &self,
+        store: &mut Store<Box<HostState>>,
+        instance: &Instance,
+        index: &ComponentExportIndex,
+    ) -> wasmtime::Result<Typed<'a, P, A>> {
+        if self.fits.load(Ordering::Relaxed) {
+            let function = instance.get_func(&mut *store, index).expect("it was found before, in the same component");
+            // SAFETY: each program has exports of its own, and `get_typed_func` has found that this one, of the one
+            // component that the program instantiates, has these types.
+            return Ok(unsafe { TypedFunc::new_unchecked(function) });
+        }
+        let function = instance.get_typed_func(&mut *store, index)?;
+        self.fits.store(true, Ordering::Relaxed);
+        Ok(function)
     }
 }
 
@@ -118,7 +148,7 @@ where
         params: &[u8],
     ) -> wasmtime::Result<Result<Returned, String>> {
         let params = P::from_cbor(params).map_err(wasmtime::Error::new)?;
-        let export = instance.get_typed_func::<(Option<&[u8]>, P), (Result<A::Wire, String>,)>(&mut *store, index)?;
+        let export = self.typed(store, instance, index)?;
         let (answer,) = export.call(store, (state, params))?;
         Ok(answer.map(A::split))
     }

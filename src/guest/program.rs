@@ -1,6 +1,6 @@
 //! A component made ready to be instantiated: checked against what it was granted, linked once, its exports found.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::types::ComponentItem;
@@ -49,7 +49,8 @@ pub(crate) struct Program {
     linker: Linker<Box<HostState>>,
     pooled: InstancePre<Box<HostState>>,
     on_demand: OnceLock<InstancePre<Box<HostState>>>,
-    exports: HashMap<&'static str, (Box<dyn GuestExport>, ComponentExportIndex)>,
+    /// A handful: looking through them is quicker than hashing a name.
+    exports: Vec<(Box<dyn GuestExport>, ComponentExportIndex)>,
 }
 
 impl Program {
@@ -72,13 +73,13 @@ impl Program {
     ) -> Result<Self, ProgramError> {
         check_imports(engine.engine(), &compiled.component, granted, all)?;
         let mut linker = Linker::new(engine.engine());
-        let mut exports = HashMap::new();
+        let mut exports = Vec::new();
         for capability in granted {
             capability.link(&mut linker).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
             for export in capability.exports() {
                 let function = export.function();
                 match find(&compiled.component, function) {
-                    Some(index) => _ = exports.insert(function.full, (export, index)),
+                    Some(index) => exports.push((export, index)),
                     None if capability.exports_are_optional() => {}
                     None => {
                         return Err(ProgramError::MissingExport { handler: capability.name(), export: function.full });
@@ -102,16 +103,17 @@ impl Program {
 
     /// The names of the exports it can be called by.
     pub(crate) fn export_names(&self) -> HashSet<&'static str> {
-        self.exports.keys().copied().collect()
+        self.exports.iter().map(|(export, _)| export.function().full).collect()
     }
 
     /// The export called `name` that deliveries may go to.
     pub(crate) fn function(&self, name: &str) -> Option<&'static Function> {
-        self.exports.get(name).map(|(export, _)| export.function())
+        self.export(name).map(|(export, _)| export.function())
     }
 
     pub(super) fn export(&self, name: &str) -> Option<(&dyn GuestExport, &ComponentExportIndex)> {
-        self.exports.get(name).map(|(export, index)| (&**export, index))
+        let (export, index) = self.exports.iter().find(|(export, _)| export.function().full == name)?;
+        Some((&**export, index))
     }
 
     /// A new instance with its store: from the pool, or made on demand where the pool is full.
@@ -144,7 +146,7 @@ fn new_store(engine: &Engine, mut state: Box<HostState>) -> Store<Box<HostState>
     state.begin_instance();
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut **state);
-    store.epoch_deadline_callback(|store| store.data().tick().map_err(wasmtime::Error::new));
+    store.epoch_deadline_callback(|mut store| store.data_mut().tick().map_err(wasmtime::Error::new));
     store.set_epoch_deadline(1);
     store
 }

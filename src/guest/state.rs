@@ -56,7 +56,8 @@ pub(crate) struct HostState {
 #[derive(Default)]
 struct Meter {
     memory_bytes: u64,
-    cpu_until: Duration,
+    /// Set at the first tick of a call: most are over before it, and the thread's clock costs a system call.
+    cpu_until: Option<Duration>,
 }
 
 impl HostState {
@@ -74,20 +75,22 @@ impl HostState {
         self.meter.memory_bytes = 0;
     }
 
-    /// A call begins: its CPU time counts from here.
+    /// A call begins: its CPU time counts from the next tick.
     pub(super) fn begin_call(&mut self) {
-        self.meter.cpu_until = clock::thread_cpu().saturating_add(self.limits.cpu_per_call());
+        self.meter.cpu_until = None;
     }
 
     /// At an epoch tick: whether the guest may go on.
-    pub(super) fn tick(&self) -> Result<UpdateDeadline, Interruption> {
+    pub(super) fn tick(&mut self) -> Result<UpdateDeadline, Interruption> {
         if let Some(order) = self.live.as_ref().and_then(|live| live.stop.overdue()) {
             return Err(match order.kind {
                 OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
                 OrderKind::Suspend => Interruption::Suspending,
             });
         }
-        if clock::thread_cpu() >= self.meter.cpu_until {
+        let now = clock::thread_cpu();
+        let limit = self.limits.cpu_per_call();
+        if now >= *self.meter.cpu_until.get_or_insert_with(|| now.saturating_add(limit)) {
             return Err(Interruption::CpuTime(self.limits.cpu_ms_per_call));
         }
         Ok(UpdateDeadline::Continue(1))

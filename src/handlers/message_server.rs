@@ -3,10 +3,8 @@
 //! A send is recorded, then delivered. A request records an intent, delivers, and waits: for the answer, for the
 //! deadline, or for the order to end. A wait that would close a circle is refused before anything is recorded.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -23,7 +21,7 @@ use crate::guest::{
 use crate::journal::Owed;
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::{
-    Answer, Awaited, Claim, Delivery, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited, Withdrawn,
+    Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited,
 };
 
 pub(super) const NAME: &str = "message-server";
@@ -144,9 +142,7 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
 /// A request that was under way when an earlier process ended: recovery has put it back in its place.
 fn recovered<'a>(live: &'a Live, limits: &'a Limits) -> Effect<'a, Requested> {
     let act = move |_| match live.recovered.try_recv() {
-        Ok(Awaited::Answer { to, answer, claim, wait }) => {
-            Waiting { to, wait: WaitGuard { live, wait }, answer, claim }.wait(limits)
-        }
+        Ok(Awaited::Answer { to, answer, wait }) => Waiting { to, wait: WaitGuard { live, wait }, answer }.wait(limits),
         Ok(Awaited::Child { .. } | Awaited::Done(_)) | Err(_) => {
             unreachable!("recovery finds an answer for every open request")
         }
@@ -211,9 +207,9 @@ impl Drop for WaitGuard<'_> {
 impl Request<'_> {
     fn make(self, intent: Link, limits: &Limits) -> Result<Answered<Requested>, Interruption> {
         let Self { to, slot, wait, params } = self;
-        let (reply, answer, claim) = Reply::actor(wait.live.id, wait.wait);
+        let (reply, answer) = Reply::actor(wait.live.id, wait.wait);
         slot.fill(Delivery { function: HANDLE_REQUEST, params, caller: Caller::Actor, cause: Some(intent), reply });
-        Waiting { to, wait, answer, claim }.wait(limits)
+        Waiting { to, wait, answer }.wait(limits)
     }
 }
 
@@ -221,16 +217,15 @@ impl Request<'_> {
 struct Waiting<'a> {
     to: ActorId,
     wait: WaitGuard<'a>,
-    answer: Receiver<Answer>,
-    claim: Arc<Claim>,
+    answer: AwaitedReply,
 }
 
 impl Waiting<'_> {
     fn wait(self, limits: &Limits) -> Result<Answered<Requested>, Interruption> {
-        let Self { to, wait: WaitGuard { live, .. }, answer, claim } = &self;
+        let Self { to, wait: WaitGuard { live, .. }, answer } = &self;
         let deadline = Instant::now() + limits.request_deadline();
         let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
-        match live.stop.wait(answer, deadline) {
+        match live.stop.wait_for_reply(answer, deadline) {
             Waited::Came(answer) => Ok(understand(*to, answer)),
             // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is
             // left open for the next start. Otherwise the thread has panicked.
@@ -238,13 +233,15 @@ impl Waiting<'_> {
             Waited::Gone => unanswered(format!("outcome unknown: actor {to} has ended without an answer")),
             Waited::Deadline => {
                 let within = format!("within request_deadline_ms = {}", limits.request_deadline_ms);
-                unanswered(match claim.withdraw() {
-                    Withdrawn::NotDelivered => format!("not delivered: actor {to} did not come to it {within}"),
-                    Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer of actor {to} {within}"),
+                unanswered(match answer.withdraw() {
+                    NoAnswer::NotDelivered => format!("not delivered: actor {to} did not come to it {within}"),
+                    NoAnswer::OutcomeUnknown | NoAnswer::Gone => {
+                        format!("outcome unknown: no answer of actor {to} {within}")
+                    }
                 })
             }
             Waited::Overdue(order) => {
-                claim.withdraw();
+                answer.withdraw();
                 Err(match order {
                     OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
                     OrderKind::Suspend => Interruption::Suspending,

@@ -7,7 +7,7 @@
 //! Two slots are written in turn, each one line of text with its own checksum, so that a torn write leaves the other.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -50,8 +50,9 @@ pub(super) struct Marked {
 pub(super) struct MarkFile {
     file: File,
     next_slot: u64,
-    durability: Durability,
-    boot: String,
+    /// What stands behind the digest: durability and boot.
+    ending: String,
+    line: Vec<u8>,
 }
 
 impl MarkFile {
@@ -70,7 +71,8 @@ impl MarkFile {
     pub(super) fn begin(dir: &Path, tip: &Tip, durability: Durability) -> io::Result<Self> {
         let path = dir.join("journal.mark");
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        let mut mark = Self { file, next_slot: 0, durability, boot: boot_id() };
+        let ending = ending(durability, &boot_id());
+        let mut mark = Self { file, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES) };
         mark.write(tip)?;
         mark.write(tip)?;
         mark.file.sync_all()?;
@@ -80,8 +82,8 @@ impl MarkFile {
     }
 
     pub(super) fn write(&mut self, tip: &Tip) -> io::Result<()> {
-        let text = render(&Marked { tip: *tip, durability: self.durability, boot: self.boot.clone() });
-        self.file.write_all_at(&text, self.next_slot * SLOT_BYTES as u64)?;
+        render(&mut self.line, tip, &self.ending);
+        self.file.write_all_at(&self.line, self.next_slot * SLOT_BYTES as u64)?;
         self.next_slot ^= 1;
         Ok(())
     }
@@ -94,15 +96,28 @@ pub(super) fn boot_id() -> String {
     if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
-fn render(marked: &Marked) -> Vec<u8> {
-    let Marked { tip, durability, boot } = marked;
-    let (position, digest) = (tip.position, hex::encode(tip.digest));
-    let body = format!("theater-mark 1 {position} {digest} {} {boot}", durability.word());
-    let mut line = format!("{body} {}", checksum(&body)).into_bytes();
+fn ending(durability: Durability, boot: &str) -> String {
+    format!("{} {boot}", durability.word())
+}
+
+/// Once a commit, so into the same room each time.
+fn render(line: &mut Vec<u8>, tip: &Tip, ending: &str) {
+    let mut hex_digits = [0; 40];
+    let digest = hex_of(&tip.digest, &mut hex_digits);
+    line.clear();
+    write!(line, "theater-mark 1 {} {digest} {ending}", tip.position).expect(INFALLIBLE);
+    let sum = Sha1::digest(&line);
+    write!(line, " {}", hex_of(&sum.into(), &mut hex_digits)).expect(INFALLIBLE);
     debug_assert!(line.len() < SLOT_BYTES, "a mark fits its slot");
     line.resize(SLOT_BYTES - 1, b' ');
     line.push(b'\n');
-    line
+}
+
+const INFALLIBLE: &str = "writing to memory cannot fail";
+
+fn hex_of<'a>(bytes: &[u8; 20], digits: &'a mut [u8; 40]) -> &'a str {
+    hex::encode_to_slice(bytes, digits).expect("two digits a byte");
+    std::str::from_utf8(digits).expect("hexadecimal digits are text")
 }
 
 fn parse(slot: &[u8]) -> Option<Marked> {

@@ -20,6 +20,7 @@ mod parts;
 mod queue;
 mod reader;
 mod record;
+mod rows;
 mod schema;
 mod writer;
 
@@ -91,15 +92,14 @@ impl Journal {
     pub(crate) fn open(dir: DataDir, durability: Durability, listener: Listener) -> Result<Self, JournalError> {
         let (connection, mark, tip) = schema::open(&dir, durability)?;
         let next_key = reader::next_actor_key(&connection).map_err(|error| JournalError::read(dir.path(), error))?;
-        let (queue, records) = Queue::new();
-        let queue = Arc::new(queue);
+        let queue = Arc::new(Queue::default());
         let handle = JournalHandle {
             queue: Arc::clone(&queue),
             next_key: Arc::new(AtomicI64::new(next_key)),
             readers: ReaderPool::new(),
             dir: dir.path().into(),
         };
-        let writer = Writer::new(connection, mark, tip, queue, records, listener);
+        let writer = Writer { connection, mark, tip, queue, listener };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
         Ok(Self { handle, writer, dir })
     }

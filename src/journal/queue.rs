@@ -1,57 +1,91 @@
 //! The one FIFO queue into the writer, bounded in bytes.
 //!
-//! The channel keeps the order; the budget beside it makes a producer wait while the disk is behind. The budget's lock
-//! is held for an addition and a comparison, and for nothing else.
+//! One lock keeps the order and the bound. It is held to add a record and to take all there are: a producer does not
+//! wait for the writer's work, nor the writer for a producer's. While the disk is behind, producers wait for room.
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::collections::VecDeque;
+
 use parking_lot::{Condvar, Mutex};
 
 use super::error::JournalDown;
 use super::record::Record;
 use crate::base::limits::JOURNAL_QUEUE_BYTES;
 
+#[derive(Default)]
 pub(super) struct Queue {
-    records: Sender<Record>,
-    budget: Mutex<Budget>,
+    waiting: Mutex<Waiting>,
+    /// The writer waits for records.
+    filled: Condvar,
+    /// Producers wait for room.
     freed: Condvar,
 }
 
 #[derive(Default)]
-struct Budget {
+struct Waiting {
+    records: VecDeque<Record>,
+    /// Bytes of what was pushed and is not committed yet.
     used: usize,
     closed: bool,
+    writer_sleeps: bool,
+    producers_wait: bool,
 }
 
 impl Queue {
-    pub(super) fn new() -> (Self, Receiver<Record>) {
-        let (records, receiver) = unbounded();
-        (Self { records, budget: Mutex::default(), freed: Condvar::new() }, receiver)
-    }
-
     /// Appends a record, waiting for room. A record larger than the whole bound enters an empty queue.
     pub(super) fn push(&self, record: Record) -> Result<(), JournalDown> {
         let weight = record.weight();
-        let mut budget = self.budget.lock();
-        while !budget.closed && budget.used > 0 && budget.used + weight > JOURNAL_QUEUE_BYTES {
-            self.freed.wait(&mut budget);
+        let mut waiting = self.waiting.lock();
+        while !waiting.closed && waiting.used > 0 && waiting.used + weight > JOURNAL_QUEUE_BYTES {
+            waiting.producers_wait = true;
+            self.freed.wait(&mut waiting);
         }
-        if budget.closed {
+        if waiting.closed {
             return Err(JournalDown);
         }
-        budget.used += weight;
-        // An unbounded channel takes at once; sending under the lock keeps `close` from falling between.
-        self.records.send(record).map_err(|_| JournalDown)
+        waiting.used += weight;
+        waiting.records.push_back(record);
+        let wakes = std::mem::take(&mut waiting.writer_sleeps);
+        drop(waiting);
+        // Without the lock, or the writer would wake only to wait for it.
+        if wakes {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Moves everything that waits into `taken`, which is empty; waits until there is something.
+    pub(super) fn take_all(&self, taken: &mut VecDeque<Record>) {
+        let mut waiting = self.waiting.lock();
+        while waiting.records.is_empty() {
+            waiting.writer_sleeps = true;
+            self.filled.wait(&mut waiting);
+        }
+        std::mem::swap(&mut waiting.records, taken);
+    }
+
+    /// Like [`Queue::take_all`], without waiting.
+    pub(super) fn take_more(&self, taken: &mut VecDeque<Record>) {
+        std::mem::swap(&mut self.waiting.lock().records, taken);
     }
 
     /// The writer is through with `weight` bytes.
     pub(super) fn free(&self, weight: usize) {
-        self.budget.lock().used -= weight;
-        self.freed.notify_all();
+        let mut waiting = self.waiting.lock();
+        waiting.used -= weight;
+        if std::mem::take(&mut waiting.producers_wait) {
+            drop(waiting);
+            self.freed.notify_all();
+        }
     }
 
-    /// Refuses everything from here on, and wakes who waits.
+    /// Refuses everything from here on, wakes who waits, and drops what was not taken: whoever waits for a release
+    /// sees it dropped.
     pub(super) fn close(&self) {
-        self.budget.lock().closed = true;
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        let dropped = std::mem::take(&mut waiting.records);
+        drop(waiting);
         self.freed.notify_all();
+        drop(dropped);
     }
 }

@@ -4,7 +4,7 @@ use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::record::{ActorKey, Cause};
-use super::writer::NEWEST_SLOT;
+use super::rows::NEWEST_SLOT;
 use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
@@ -161,11 +161,11 @@ impl JournalReader {
 
     /// The newest state kept for good before event `sequence`, and the event that led to it.
     pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, State)>> {
-        self.rows()
+        let slot: Option<i64> = self
+            .rows()
             .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| row.get(0))
-            .map(Option::unwrap_or_default)
-            .and_then(|slot| self.state_in(actor, slot))
+            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| row.get(0))?;
+        slot.map_or(Ok(None), |slot| self.state_in(actor, slot))
     }
 
     /// A state is what the event that led to it names, or the row is not what was written.

@@ -24,7 +24,7 @@ use crate::chain::data::Caller;
 use crate::chain::{ComponentDigest, EventHash, Function};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
 use crate::journal::{ActorKey, prune, redact};
-use crate::system::{Outcome, Refusal, TheaterHandle, Waker, Withdrawn};
+use crate::system::{NoAnswer, Outcome, Refusal, TheaterHandle, Waker};
 
 /// Answers that wait for the writer.
 const OUTGOING: usize = 64;
@@ -275,20 +275,19 @@ fn deliver(theater: &TheaterHandle, id: &str, function: &'static Function, messa
     }
     let params = (message,).to_cbor();
     let delivered = theater.deliver(actor.id, function, params, Caller::Management);
-    let (answer, claim) = delivered.map_err(|refusal| refusal.to_string())?;
+    let answer = delivered.map_err(|refusal| refusal.to_string())?;
     let deadline = limits.request_deadline();
-    match answer.recv_timeout(deadline).map(|answer| answer.outcome) {
+    match answer.within(deadline).map(|answer| answer.outcome) {
         Ok(Outcome::Returned(result)) => Ok(result),
         Ok(Outcome::Refused(message)) => Err(format!("refused: {message}")),
         Ok(Outcome::Failed(why)) => Err(format!("failed: {why}")),
         Ok(Outcome::Stopped) => Err("outcome unknown: the actor was stopped while it worked on it".into()),
         Ok(Outcome::Dropped(why)) => Err(format!("not delivered: the actor {why}")),
-        Err(_) => Err(match claim.withdraw() {
-            Withdrawn::NotDelivered => {
-                format!("not delivered: the actor did not come to it within {} ms", deadline.as_millis())
-            }
-            Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer within {} ms", deadline.as_millis()),
-        }),
+        Err(NoAnswer::NotDelivered) => {
+            Err(format!("not delivered: the actor did not come to it within {} ms", deadline.as_millis()))
+        }
+        Err(NoAnswer::OutcomeUnknown) => Err(format!("outcome unknown: no answer within {} ms", deadline.as_millis())),
+        Err(NoAnswer::Gone) => Err("outcome unknown: the actor has ended without an answer".into()),
     }
 }
 

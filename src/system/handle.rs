@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
-use super::delivery::{Answer, Claim, Delivery, Reply};
+use super::delivery::Delivery;
 use super::registry::{ActorInfo, Refusal, Registry};
+use super::reply::{AwaitedReply, Reply};
 use super::subscribers::Subscribers;
 use super::waits::WaitId;
 use crate::base::id::ActorId;
@@ -101,7 +102,7 @@ pub(crate) struct Spawned {
 /// What recovery found of a host call that an earlier process left open.
 pub(crate) enum Awaited {
     /// A request: its answer is there, or will come.
-    Answer { to: ActorId, answer: Receiver<Answer>, claim: Arc<Claim>, wait: WaitId },
+    Answer { to: ActorId, answer: AwaitedReply, wait: WaitId },
     /// A spawn whose child is there, up or on its way.
     Child { spawned: Receiver<Result<Spawned, String>>, wait: WaitId },
     /// A stop or a restart that is done, and the event that says so.
@@ -181,10 +182,10 @@ impl TheaterHandle {
         function: &'static Function,
         params: Vec<u8>,
         caller: Caller,
-    ) -> Result<(Receiver<Answer>, Arc<Claim>), Refusal> {
+    ) -> Result<AwaitedReply, Refusal> {
         let slot = self.registry.reserve(to, function, params.len())?;
-        let (reply, answer, claim) = Reply::outside();
+        let (reply, answer) = Reply::outside();
         slot.fill(Delivery { function, params, caller, cause: None, reply });
-        Ok((answer, claim))
+        Ok(answer)
     }
 }

@@ -5,8 +5,9 @@
 //! no amount of mail can fill. Closing waits until every reserved place is filled or given back, so that each delivery
 //! is either worked on or named as dropped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -34,8 +35,8 @@ pub(crate) struct Mailbox {
 #[derive(Debug)]
 pub(crate) struct MailboxOwner {
     shared: Arc<Shared>,
-    pub(crate) notices: Receiver<Delivery>,
-    pub(crate) mail: Receiver<Delivery>,
+    notices: Receiver<Delivery>,
+    mail: Receiver<Delivery>,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,8 @@ struct Shared {
     max_deliveries: u64,
     max_bytes: u64,
     closed: AtomicBool,
+    /// The thread that serves it, once it does.
+    owner: OnceLock<Thread>,
 }
 
 /// A reserved place. Dropping it gives it back.
@@ -66,6 +69,7 @@ impl Mailbox {
             max_deliveries,
             max_bytes,
             closed: AtomicBool::new(false),
+            owner: OnceLock::new(),
         });
         let (notices, notices_owner) = unbounded();
         let (mail, mail_owner) = unbounded();
@@ -97,6 +101,7 @@ impl Mailbox {
         self.shared.bytes.fetch_add(delivery.params.len() as u64, Ordering::SeqCst);
         // The owner is kept by whoever starts the actor's thread.
         let _ = self.lane(lane).send(delivery);
+        self.shared.wake_owner();
     }
 
     fn lane(&self, lane: Lane) -> &Sender<Delivery> {
@@ -118,6 +123,7 @@ impl Slot {
         self.filled = true;
         // The owner closes before it goes, and closing waits for this place.
         let _ = self.mailbox.lane(self.lane).send(delivery);
+        self.mailbox.shared.wake_owner();
     }
 }
 
@@ -130,6 +136,13 @@ impl Drop for Slot {
 }
 
 impl Shared {
+    /// The owner names itself before it looks into the lanes: it has seen what was put there before, or is found here.
+    fn wake_owner(&self) {
+        if let Some(owner) = self.owner.get() {
+            owner.unpark();
+        }
+    }
+
     fn free(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::SeqCst);
         self.deliveries.fetch_sub(1, Ordering::SeqCst);
@@ -137,8 +150,20 @@ impl Shared {
 }
 
 impl MailboxOwner {
+    /// From here on the calling thread is unparked when something comes.
+    pub(crate) fn is_served_here(&self) {
+        self.shared.owner.get_or_init(thread::current);
+    }
+
+    /// The next notice, else the next delivery, if there is one; its place is free.
+    pub(crate) fn next(&self) -> Option<Delivery> {
+        let next = self.notices.try_recv().or_else(|_| self.mail.try_recv()).ok()?;
+        self.taken(&next);
+        Some(next)
+    }
+
     /// A delivery was taken out of a lane: its place is free.
-    pub(crate) fn taken(&self, delivery: &Delivery) {
+    fn taken(&self, delivery: &Delivery) {
         self.shared.free(delivery.params.len() as u64);
     }
 
@@ -176,7 +201,7 @@ mod tests {
     use super::*;
     use crate::chain::data::Caller;
     use crate::chain::function;
-    use crate::system::delivery::Reply;
+    use crate::system::Reply;
 
     fn delivery(bytes: usize) -> Delivery {
         Delivery {

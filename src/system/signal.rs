@@ -5,10 +5,13 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::delivery::Answer;
+use super::reply::AwaitedReply;
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 
@@ -53,8 +56,11 @@ pub(crate) struct StopSignal {
     /// Milliseconds after `made` at which the running transition is aborted.
     abort_after_ms: AtomicU64,
     made: Instant,
+    /// For who waits for a channel.
     wake: Sender<()>,
     woken: Receiver<()>,
+    /// For who parks.
+    thread: OnceLock<Thread>,
 }
 
 impl Default for StopSignal {
@@ -67,6 +73,7 @@ impl Default for StopSignal {
             made: Instant::now(),
             wake,
             woken,
+            thread: OnceLock::new(),
         }
     }
 }
@@ -80,6 +87,14 @@ impl StopSignal {
         let _ = self.order.set(order);
         self.given.store(true, Ordering::Release);
         let _ = self.wake.try_send(());
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// From here on an order unparks the calling thread, which is the actor's.
+    pub(crate) fn is_heard_here(&self) {
+        self.thread.get_or_init(thread::current);
     }
 
     /// The order, once there is one.
@@ -122,9 +137,25 @@ impl StopSignal {
         }
     }
 
-    /// Readable each time an order was given; for use in a `select`.
-    pub(crate) fn woken(&self) -> &Receiver<()> {
-        &self.woken
+    /// Like [`StopSignal::wait`] for an answer. On the thread that hears this signal.
+    pub(crate) fn wait_for_reply(&self, reply: &AwaitedReply, deadline: Instant) -> Waited<Answer> {
+        reply.is_awaited_here();
+        loop {
+            match reply.take() {
+                Some(Ok(answer)) => return Waited::Came(answer),
+                Some(Err(_)) => return Waited::Gone,
+                None => {}
+            }
+            if let Some(order) = self.overdue() {
+                return Waited::Overdue(order.kind);
+            }
+            let until = self.abort_at().map_or(deadline, |at| at.min(deadline));
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && Instant::now() >= deadline {
+                return Waited::Deadline;
+            }
+            thread::park_timeout(left);
+        }
     }
 }
 
@@ -141,7 +172,7 @@ mod tests {
         let signal = StopSignal::default();
         assert_eq!((signal.order(), signal.overdue()), (None, None));
         signal.give(order(OrderKind::Stop), Duration::ZERO);
-        assert!(signal.woken().try_recv().is_ok());
+        assert!(signal.woken.try_recv().is_ok());
         assert_eq!(signal.overdue().map(|order| order.kind), Some(OrderKind::Stop));
     }
 

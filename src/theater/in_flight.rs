@@ -117,17 +117,17 @@ impl Cast<'_> {
         let cause = Cause::from(&dangling.link);
         if !taken && !owed.contains(&cause) && (closed.is_some() || !self.alive.contains(&to)) {
             let lost = || Answer { outcome: Outcome::Dropped("has ended".into()), closing: None };
-            let (reply, answer, claim) = Reply::actor(from, WaitId::OVER);
-            found.awaited.insert(from, Awaited::Answer { to, answer, claim, wait: WaitId::OVER });
+            let (reply, answer) = Reply::actor(from, WaitId::OVER);
+            found.awaited.insert(from, Awaited::Answer { to, answer, wait: WaitId::OVER });
             answer_at_once(reply, closed.unwrap_or_else(lost));
             return Ok(());
         }
         let wait = self.registry.resume_wait(from, to);
-        let (reply, answer, claim) = Reply::actor(from, wait);
+        let (reply, answer) = Reply::actor(from, wait);
         if taken {
-            claim.take();
+            reply.claim();
         }
-        found.awaited.insert(from, Awaited::Answer { to, answer, claim, wait });
+        found.awaited.insert(from, Awaited::Answer { to, answer, wait });
         if taken {
             found.replies.insert(to, reply);
         } else if owed.contains(&cause) {
@@ -293,9 +293,9 @@ fn notice_of(child: ActorId, word: &str, event: &ChainEvent, cause: Link) -> Opt
 }
 
 fn answer_at_once(reply: Reply, answer: Answer) {
-    if let Reply::Actor { to, claim, .. } = reply {
-        claim.take();
-        to.send(answer).expect("there is room for one");
+    reply.claim();
+    if let Reply::Actor { to, .. } = reply {
+        to.give(answer);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Export, GuestExport, HostState, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Address, Outcome, Refusal};
+use crate::system::{Address, NoAnswer, Outcome, Refusal};
 use wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
 
 pub(super) const NAME: &str = "http-server";
@@ -114,15 +114,14 @@ fn wire_limits(limits: &Limits) -> WireLimits {
 fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
     let WireRequest { method, uri, headers, body, .. } = request;
     let params = (HttpRequest { method, uri, headers, body },).to_cbor();
-    let (answer, claim) = match actor.theater.deliver(actor.id, HANDLE_REQUEST, params, Caller::Http) {
+    let answer = match actor.theater.deliver(actor.id, HANDLE_REQUEST, params, Caller::Http) {
         Ok(delivered) => delivered,
         Err(refusal) => return refuse(&refusal),
     };
-    match answer.recv_timeout(actor.limits.request_deadline()) {
+    match answer.within(actor.limits.request_deadline()) {
         Ok(answer) => respond(actor, answer.outcome),
-        Err(_) => {
-            // Not taken yet, it never will be; taken, what comes of it is on the chain.
-            claim.withdraw();
+        // Not taken yet, it never will be; taken, what comes of it is on the chain.
+        Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown | NoAnswer::Gone) => {
             plain(504, "the actor did not answer in time", &[])
         }
     }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_with_config};
 
@@ -25,7 +24,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
-use crate::system::{Outcome, Refusal, Withdrawn};
+use crate::system::{AwaitedReply, NoAnswer, Outcome, Refusal};
 
 /// For the whole handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -78,18 +77,16 @@ impl Connection {
 
     /// Has the actor handle a message: its answer, once it is on disk.
     fn ask(&self, message: WebSocketMessage) -> Result<WebSocketResponse, Ending> {
-        let (answer, claim) = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
-        match answer.recv_timeout(self.actor.limits.request_deadline()) {
+        let answer = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
+        match answer.within(self.actor.limits.request_deadline()) {
             Ok(answer) => self.understand(&answer.outcome),
-            Err(RecvTimeoutError::Disconnected) => Err(Ending::ActorEnds),
-            Err(RecvTimeoutError::Timeout) => Err(match claim.withdraw() {
-                Withdrawn::NotDelivered => Ending::NotTaken,
-                Withdrawn::OutcomeUnknown => Ending::Unanswered,
-            }),
+            Err(NoAnswer::Gone) => Err(Ending::ActorEnds),
+            Err(NoAnswer::NotDelivered) => Err(Ending::NotTaken),
+            Err(NoAnswer::OutcomeUnknown) => Err(Ending::Unanswered),
         }
     }
 
-    fn deliver(&self, message: WebSocketMessage) -> Result<Delivered, Refusal> {
+    fn deliver(&self, message: WebSocketMessage) -> Result<AwaitedReply, Refusal> {
         let params = (message,).to_cbor();
         self.actor.theater.deliver(self.actor.id, HANDLE_MESSAGE, params, Caller::WebSocket)
     }
@@ -185,8 +182,6 @@ impl Connection {
         }
     }
 }
-
-type Delivered = (crossbeam_channel::Receiver<crate::system::Answer>, Arc<crate::system::Claim>);
 
 fn config(limits: &Limits) -> WebSocketConfig {
     let most = usize::try_from(limits.websocket_message_bytes).unwrap_or(usize::MAX);

@@ -1,0 +1,236 @@
+//! What the writer writes: rows, and the statements that write them.
+//!
+//! Every event passes three statements, which are prepared once; the others are rare, and come from SQLite's cache by
+//! their text.
+
+use rusqlite::{Connection, Statement, params};
+
+use super::parts::{self, Part};
+use super::reader::whole;
+use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use crate::base::limits::INLINE_STATE_BYTES;
+use crate::chain::{ChainEvent, ComponentDigest, sha1};
+
+/// Where the newest state of an actor stands; a kept one stands at its event's sequence and 1.
+pub(super) const NEWEST_SLOT: i64 = 0;
+
+/// Who needs a blob that a `started` names; no position is 0.
+const FOR_GOOD: i64 = 0;
+
+type Written = rusqlite::Result<()>;
+
+pub(super) struct Rows<'c> {
+    connection: &'c Connection,
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    event: Statement<'c>,
+    state: Statement<'c>,
+    digest: Statement<'c>,
+}
+
+impl<'c> Rows<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            event: connection.prepare(
+                "INSERT INTO events (position, actor, sequence, timestamp, event_type, hash, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?,
+            state: connection.prepare(
+                "INSERT OR REPLACE INTO states (actor, slot, sequence, state, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
+            digest: connection.prepare("UPDATE metadata SET value = ?1 WHERE key = 'digest'")?,
+        })
+    }
+
+    /// Everything up to [`Rows::commit`] is written at once or not at all.
+    pub(super) fn begin(&mut self) -> Written {
+        self.begin.raw_execute().map(drop)
+    }
+
+    pub(super) fn commit(&mut self) -> Written {
+        self.commit.raw_execute().map(drop)
+    }
+
+    /// After an end in order journal.db is whole by itself.
+    pub(super) fn fold_in_the_log(&self) -> Written {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    pub(super) fn digest(&mut self, digest: &[u8; 20]) -> Written {
+        self.digest.raw_bind_parameter(1, digest)?;
+        self.digest.raw_execute().map(drop)
+    }
+
+    pub(super) fn event(&mut self, position: u64, actor: ActorKey, event: &ChainEvent, parts: &[Part]) -> Written {
+        self.event.raw_bind_parameter(1, signed(position))?;
+        self.event.raw_bind_parameter(2, actor.key)?;
+        self.event.raw_bind_parameter(3, signed(event.sequence))?;
+        self.event.raw_bind_parameter(4, signed(event.timestamp))?;
+        self.event.raw_bind_parameter(5, &*event.event_type)?;
+        self.event.raw_bind_parameter(6, &event.hash.0[..])?;
+        self.event.raw_bind_parameter(7, &event.data[..])?;
+        self.event.raw_execute()?;
+        parts.iter().try_for_each(|(name, part)| self.blob(name, part, signed(position)))
+    }
+
+    /// The state that replaces the one before.
+    pub(super) fn newest_state(&mut self, actor: ActorKey, sequence: u64, state: Option<&[u8]>) -> Written {
+        self.write_state(actor, NEWEST_SLOT, sequence, (state, None))
+    }
+
+    /// A state that stays, behind the event at `position`.
+    pub(super) fn kept_state(
+        &mut self,
+        actor: ActorKey,
+        (sequence, position): (u64, u64),
+        state: Option<&[u8]>,
+    ) -> Written {
+        let slot = signed(sequence + 1);
+        match state {
+            // The same state is often kept again: at the start of each incarnation, or where an actor only reads.
+            Some(large) if large.len() > INLINE_STATE_BYTES => {
+                let name = sha1(large);
+                self.blob(&name, large, -signed(position))?;
+                self.write_state(actor, slot, sequence, (None, Some(name)))
+            }
+            state => self.write_state(actor, slot, sequence, (state, None)),
+        }
+    }
+
+    fn write_state(
+        &mut self,
+        actor: ActorKey,
+        slot: i64,
+        sequence: u64,
+        (state, name): (Option<&[u8]>, Option<[u8; 20]>),
+    ) -> Written {
+        self.state.raw_bind_parameter(1, actor.key)?;
+        self.state.raw_bind_parameter(2, slot)?;
+        self.state.raw_bind_parameter(3, signed(sequence))?;
+        self.state.raw_bind_parameter(4, state)?;
+        self.state.raw_bind_parameter(5, name.as_ref().map(|name| &name[..]))?;
+        self.state.raw_execute().map(drop)
+    }
+
+    /// The row of an actor whose incarnation begins with event `started`.
+    pub(super) fn actor(&self, actor: ActorKey, row: &ActorStarted, started: u64) -> Written {
+        self.rare(
+            "INSERT INTO actors
+                 (actor, id, name, parent, incarnation, component, manifest, manifest_path, alive, attempts, started)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10)
+             ON CONFLICT (actor) DO UPDATE SET
+                 incarnation = ?5, component = ?6, manifest = ?7, manifest_path = ?8, alive = 1, attempts = ?9,
+                 started = ?10",
+            params![
+                actor.key,
+                actor.id.to_string(),
+                row.name,
+                row.parent.map(|parent| parent.to_string()),
+                signed(row.incarnation.0),
+                row.component.0,
+                &*row.manifest,
+                row.manifest_path,
+                signed(row.attempts),
+                signed(started),
+            ],
+        )
+    }
+
+    pub(super) fn end(&self, actor: ActorKey) -> Written {
+        self.rare("UPDATE actors SET alive = 0 WHERE actor = ?1", [actor.key])
+    }
+
+    pub(super) fn survived(&self, actor: ActorKey) -> Written {
+        self.rare("UPDATE actors SET attempts = 0 WHERE actor = ?1", [actor.key])
+    }
+
+    /// The event at `position` has promised a delivery.
+    pub(super) fn owed(&self, cause: Cause, owed: Owed, position: u64) -> Written {
+        self.rare(
+            "INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                cause.actor.to_string(),
+                signed(cause.sequence),
+                owed.receiver.to_string(),
+                signed(position),
+                owed.notice
+            ],
+        )
+    }
+
+    pub(super) fn settled(&self, cause: Cause) -> Written {
+        self.rare(
+            "DELETE FROM pending WHERE cause_actor = ?1 AND cause_sequence = ?2",
+            params![cause.actor.to_string(), signed(cause.sequence)],
+        )
+    }
+
+    pub(super) fn component(&self, digest: ComponentDigest, bytes: &[u8]) -> Written {
+        self.rare("INSERT OR IGNORE INTO components VALUES (?1, ?2)", params![digest.0, bytes])
+    }
+
+    /// A blob that a `started` names.
+    pub(super) fn blob_for_good(&self, name: &[u8; 20], bytes: &[u8]) -> Written {
+        self.blob(name, bytes, FOR_GOOD)
+    }
+
+    /// A blob is written once, however many need it.
+    fn blob(&self, name: &[u8; 20], bytes: &[u8], user: i64) -> Written {
+        self.rare("INSERT OR IGNORE INTO blobs VALUES (?1, ?2)", params![name, bytes])?;
+        self.rare("INSERT OR IGNORE INTO uses VALUES (?1, ?2)", params![name, user])
+    }
+
+    /// One that needed a blob does not any more; when nobody does, it goes.
+    fn release_blob(&self, name: &[u8; 20], user: i64) -> Written {
+        self.rare("DELETE FROM uses WHERE sha1 = ?1 AND user = ?2", params![name, user])?;
+        self.rare("DELETE FROM blobs WHERE sha1 = ?1 AND NOT EXISTS (SELECT 1 FROM uses WHERE sha1 = ?1)", [name])
+    }
+
+    /// What is dropped leaves its length and its SHA-1. SQLite overwrites the freed room with zeros.
+    pub(super) fn drop_payloads(&self, actor: ActorKey, from: u64, upto: u64) -> Written {
+        self.connection.pragma_update(None, "secure_delete", "on")?;
+        let mut select = self.connection.prepare_cached(
+            "SELECT position, data FROM events
+             WHERE actor = ?1 AND sequence >= ?2 AND sequence < ?3 AND dropped IS NULL AND event_type <> 'started'",
+        )?;
+        let found: Vec<(i64, Vec<u8>)> = select
+            .query_map(params![actor.key, signed(from), signed(upto)], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (position, stored) in found {
+            let names = parts::names(&stored);
+            let data = whole(self.connection, stored)?;
+            self.rare(
+                "UPDATE events SET data = ?2, dropped = ?3 WHERE position = ?1",
+                params![position, sha1(&data), signed(data.len() as u64)],
+            )?;
+            names.iter().try_for_each(|name| self.release_blob(name, position))?;
+        }
+        self.drop_states(actor, signed(from).max(NEWEST_SLOT), signed(upto))?;
+        self.connection.pragma_update(None, "secure_delete", "fast")
+    }
+
+    /// Drops the states kept in the slots behind `from`, up to `upto`.
+    fn drop_states(&self, actor: ActorKey, from: i64, upto: i64) -> Written {
+        let mut select = self.connection.prepare_cached(
+            "SELECT states.sha1, position FROM states JOIN events USING (actor, sequence)
+             WHERE actor = ?1 AND slot > ?2 AND slot <= ?3 AND states.sha1 IS NOT NULL",
+        )?;
+        let named: Vec<([u8; 20], i64)> = select
+            .query_map(params![actor.key, from, upto], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        named.iter().try_for_each(|(name, position)| self.release_blob(name, -position))?;
+        self.rare("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3", params![actor.key, from, upto])
+    }
+
+    fn rare(&self, statement: &str, params: impl rusqlite::Params) -> Written {
+        self.connection.prepare_cached(statement)?.execute(params).map(drop)
+    }
+}
+
+/// SQLite's integers are signed; what we count does not reach 2^63.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).expect("positions, sequences and milliseconds stay below 2^63")
+}
