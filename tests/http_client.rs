@@ -1,84 +1,22 @@
 //! Actors that ask others over HTTP: what leaves, what comes back, whom they may reach, and what an interruption does.
 
+#[path = "support/outside.rs"]
+mod outside;
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use outside::{Server, say};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use support::{PATIENCE, Stage, Theater, data_of, eventually, theater, verifies_and_replays};
+use support::{Stage, Theater, data_of, eventually, theater, verifies_and_replays};
 
 const INTENT: &str = "intent ntwk:theater/http-client.send-http";
 const HOST_CALL: &str = "host-call ntwk:theater/http-client.send-http";
-
-/// A server that is not ours: it tells what it was sent, head and body as they came.
-struct Server {
-    address: SocketAddr,
-    seen: Receiver<String>,
-}
-
-impl Server {
-    /// Each connection brings one request, and is answered by `answer`, which is shown the request.
-    fn answering(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let address = listener.local_addr().expect("an address");
-        let (tell, seen) = mpsc::channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, tell, answer) = (stream.expect("a connection"), tell.clone(), answer.clone());
-                std::thread::spawn(move || {
-                    let request = read_request(&stream);
-                    // The test may be over.
-                    let _ = tell.send(request.clone());
-                    answer(&request, &mut stream);
-                });
-            }
-        });
-        Self { address, seen }
-    }
-
-    /// Answers all with these bytes.
-    fn saying(bytes: &'static str) -> Self {
-        Self::answering(move |_, stream| say(stream, bytes))
-    }
-
-    /// Answers nothing, and holds the connection.
-    fn silent() -> Self {
-        Self::answering(|_, stream| _ = stream.read(&mut [0]))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn saw(&self) -> String {
-        self.seen.recv_timeout(PATIENCE).expect("a request")
-    }
-}
-
-fn read_request(stream: &TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let mut request = String::new();
-    while !request.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut request).unwrap_or(0) == 0 {
-            return request;
-        }
-    }
-    let length = request.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).expect("the body");
-    request + &String::from_utf8(body).expect("text")
-}
-
-fn say(stream: &mut TcpStream, text: &str) {
-    // A client that has heard enough hangs up.
-    let _ = stream.write_all(text.as_bytes());
-}
 
 /// An actor with the handler, and nothing else of the world outside.
 struct Courier {

@@ -1,15 +1,17 @@
 //! WebSocket as clients see it, and as the chain keeps it: every message is one transition, answered to who sent it.
 
 mod support;
+#[path = "support/websocket.rs"]
+mod websocket;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 use support::{PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
-use tungstenite::protocol::WebSocketConfig;
+use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Error, Message, WebSocket};
+use websocket::Client;
 
 const CALL: &str = "call ntwk:theater/websocket-server.handle-message";
 const WEBSOCKET: &str = "[[handlers]]\ntype = \"websocket-server\"\nconfig = { port = 0 }\n";
@@ -18,47 +20,6 @@ fn parrot(limits: &str) -> (Stage, Theater) {
     let stage = Stage::new();
     let running = stage.run(&[&stage.manifest("parrot", "parrot", &format!("{limits}{WEBSOCKET}"))]);
     (stage, running)
-}
-
-struct Client(WebSocket<TcpStream>);
-
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let config = WebSocketConfig::default();
-        let (socket, _) =
-            tungstenite::client::client_with_config(format!("ws://{address}/"), stream, Some(config)).expect("a hand");
-        Self(socket)
-    }
-
-    fn say(&mut self, text: &str) {
-        self.0.send(Message::text(text)).expect("sent");
-    }
-
-    fn hear(&mut self) -> Message {
-        self.0.read().expect("a message")
-    }
-
-    fn ask(&mut self, text: &str) -> String {
-        self.say(text);
-        self.hear().into_text().expect("text").as_str().to_owned()
-    }
-
-    /// The code of the close frame that comes next, and what it says.
-    fn hear_the_end(&mut self) -> (u16, String) {
-        loop {
-            match self.0.read() {
-                Ok(Message::Close(Some(frame))) => return (frame.code.into(), frame.reason.as_str().to_owned()),
-                Ok(_) => {}
-                Err(error) => panic!("it ended without a close frame: {error}"),
-            }
-        }
-    }
-
-    fn is_over(&mut self) -> bool {
-        matches!(self.0.read(), Err(Error::ConnectionClosed | Error::AlreadyClosed))
-    }
 }
 
 /// The types of the messages that the actor has got, in order.
