@@ -71,6 +71,8 @@ limits! {
     http_head_bytes = 64 * KIB, at most MIB;
     /// Connections one listener holds at a time.
     http_connections = 256, at most 16_384;
+    /// HTTP exchanges of an actor that have not ended, those that it gave up included.
+    http_exchanges = 16, at most 1_024;
     /// One message of a WebSocket client.
     websocket_message_bytes = MIB, at most 64 * MIB;
     /// All that is said to a WebSocket client in answer to one message.
@@ -123,6 +125,24 @@ pub(crate) const FRAME_BYTES: usize = 8 * MIB as usize;
 pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
 /// HTTP exchanges that actors have begun, in the whole process; each is a thread.
 pub(crate) const HTTP_EXCHANGES: usize = 1_024;
+/// How long an actor's HTTP request may take to be connected, where its manifest does not say.
+pub(crate) const HTTP_CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// The same for the whole exchange.
+pub(crate) const HTTP_TIMEOUT_MS: u64 = 30_000;
+/// The most that a manifest may say of either.
+pub(crate) const HTTP_TIMEOUT_CEILING_MS: u64 = 3_600_000;
+/// Redirects that are followed, where the manifest does not say.
+pub(crate) const HTTP_REDIRECTS: u32 = 10;
+/// The most that a manifest may say.
+pub(crate) const HTTP_REDIRECTS_CEILING: u32 = 100;
+/// Headers of an actor's HTTP request.
+pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
+/// Headers of a response to an actor's request.
+pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
+/// A path that a guest names; no path of the system is longer.
+pub(crate) const PATH_BYTES: usize = 4_096;
+/// Directories inside each other below a granted one, in a path that is made or in a tree that is walked.
+pub(crate) const DIRECTORY_DEPTH: usize = 64;
 /// Management connections at a time.
 pub(crate) const MANAGEMENT_CONNECTIONS: usize = 1_024;
 /// Subscriptions of one management connection.

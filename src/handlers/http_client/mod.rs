@@ -26,7 +26,10 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use super::Handler;
-use crate::base::limits::{HTTP_EXCHANGES, Limits};
+use crate::base::limits::{
+    HTTP_CONNECT_TIMEOUT_MS, HTTP_EXCHANGES, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS,
+    HTTP_TIMEOUT_MS, Limits,
+};
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
@@ -45,12 +48,6 @@ const SEND_HTTP: &Function = function!("ntwk:theater/http-client", "send-http");
 
 const TIMED_OUT: &str = "timed out: no complete response within timeout_ms =";
 
-const CONNECT_TIMEOUT_MS: u64 = 10_000;
-const TIMEOUT_MS: u64 = 30_000;
-const TIMEOUT_CEILING_MS: u64 = 3_600_000;
-const REDIRECTS: u32 = 10;
-const REDIRECTS_CEILING: u32 = 100;
-
 /// A TLS handshake and the system's resolver need more than a listener does.
 const STACK_BYTES: usize = 1024 * 1024;
 
@@ -62,6 +59,8 @@ struct Client {
     connect: Duration,
     whole: Duration,
     redirects: u32,
+    /// Exchanges of this actor that have not ended, whichever incarnation began them.
+    under_way: Arc<AtomicUsize>,
 }
 
 /// The bounds of one exchange.
@@ -101,16 +100,17 @@ impl Client {
             Some(allow) => Reach::Only(allow.iter().map(|entry| Allowed::parse(entry)).collect::<Result<_, _>>()?),
             None => Reach::Public,
         };
-        let redirects = config.max_redirects.unwrap_or(REDIRECTS);
-        if redirects > REDIRECTS_CEILING {
-            return Err(format!("\"max_redirects\" is {redirects}; the most is {REDIRECTS_CEILING}"));
+        let redirects = config.max_redirects.unwrap_or(HTTP_REDIRECTS);
+        if redirects > HTTP_REDIRECTS_CEILING {
+            return Err(format!("\"max_redirects\" is {redirects}; the most is {HTTP_REDIRECTS_CEILING}"));
         }
         Ok(Self {
             reach: Arc::new(reach),
             roots,
-            connect: timeout("connect_timeout_ms", config.connect_timeout_ms, CONNECT_TIMEOUT_MS)?,
-            whole: timeout("timeout_ms", config.timeout_ms, TIMEOUT_MS)?,
+            connect: timeout("connect_timeout_ms", config.connect_timeout_ms, HTTP_CONNECT_TIMEOUT_MS)?,
+            whole: timeout("timeout_ms", config.timeout_ms, HTTP_TIMEOUT_MS)?,
             redirects,
+            under_way: Arc::default(),
         })
     }
 
@@ -127,8 +127,8 @@ impl Client {
 
 fn timeout(key: &str, given: Option<u64>, default: u64) -> Result<Duration, String> {
     match given.unwrap_or(default) {
-        ms @ 1..=TIMEOUT_CEILING_MS => Ok(Duration::from_millis(ms)),
-        ms => Err(format!("\"{key}\" is {ms}; it is from 1 to {TIMEOUT_CEILING_MS}")),
+        ms @ 1..=HTTP_TIMEOUT_CEILING_MS => Ok(Duration::from_millis(ms)),
+        ms => Err(format!("\"{key}\" is {ms}; it is from 1 to {HTTP_TIMEOUT_CEILING_MS}")),
     }
 }
 
@@ -193,7 +193,7 @@ fn send_http(
         Ok(Effect::outside(&attempt, || {
             refused.map_or(Ok(()), Err)?;
             let outgoing = Outgoing::new(&params.0, &client.reach)?;
-            let permit = Permit::take()?;
+            let permit = Permit::take(&client.under_way, limits.http_exchanges)?;
             let bounds = client.bounds(&limits);
             Ok(Box::new(move || exchange(live, client, bounds, outgoing, permit)))
         }))
@@ -247,22 +247,57 @@ fn exchange(
 static EXCHANGES: AtomicUsize = AtomicUsize::new(0);
 
 /// The right to one exchange, returned when it is dropped.
-struct Permit;
+#[derive(Debug)]
+struct Permit {
+    of_actor: Arc<AtomicUsize>,
+}
 
 impl Permit {
-    fn take() -> Result<Self, String> {
-        let more = |under_way| (under_way < HTTP_EXCHANGES).then_some(under_way + 1);
-        match EXCHANGES.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => Ok(Self),
-            Err(under_way) => {
-                Err(format!("too many exchanges: {under_way} are under way in this runtime; try again later"))
-            }
-        }
+    /// An actor waits for one exchange at a time; what it gave up may still be on its way to an end. Bounded for each
+    /// actor, so that one whose exchanges hang does not take them all.
+    fn take(of_actor: &Arc<AtomicUsize>, limit: u64) -> Result<Self, String> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        one_more(of_actor, limit).map_err(|under_way| {
+            format!(
+                "too many exchanges: {under_way} of this actor have not ended, given up ones included; the limit \
+                 http_exchanges is {limit}"
+            )
+        })?;
+        one_more(&EXCHANGES, HTTP_EXCHANGES).map_err(|under_way| {
+            of_actor.fetch_sub(1, Ordering::AcqRel);
+            format!("too many exchanges: {under_way} are under way in this runtime; try again later")
+        })?;
+        Ok(Self { of_actor: Arc::clone(of_actor) })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         EXCHANGES.fetch_sub(1, Ordering::AcqRel);
+        self.of_actor.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Counts up, unless there are `most` already: then how many there are.
+fn one_more(count: &AtomicUsize, most: usize) -> Result<(), usize> {
+    let more = |under_way| (under_way < most).then_some(under_way + 1);
+    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_has_only_so_many_exchanges_and_gets_each_back_when_it_has_ended() {
+        let (one, other) = (Arc::default(), Arc::default());
+        let held: Vec<_> = (0..2).map(|_| Permit::take(&one, 2).expect("room")).collect();
+        let refused = Permit::take(&one, 2).expect_err("two are under way");
+        let why =
+            "too many exchanges: 2 of this actor have not ended, given up ones included; the limit http_exchanges is 2";
+        assert_eq!(refused, why);
+        Permit::take(&other, 2).expect("another actor has its own");
+        drop(held);
+        Permit::take(&one, 2).expect("room again");
     }
 }
