@@ -345,10 +345,10 @@ fn nothing_is_spawned_from_where_the_actor_may_write() {
         running.request("nursery", &json!({ "op": "spawn", "manifest": manifest })).expect("an answer")
     };
     let refused = spawn("assets/child.toml", &least("../own.wasm"));
-    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where this actor may write")), "{refused}");
+    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where the actor nursery may write")), "{refused}");
     std::fs::copy(stage.path().join("own/own.wasm"), stage.path().join("own/assets/own.wasm")).expect("copied");
     let refused = spawn("child.toml", &least("assets/own.wasm"));
-    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where this actor may write")), "{refused}");
+    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where the actor nursery may write")), "{refused}");
     let spawned = spawn("child.toml", &least("own.wasm"));
     assert!(spawned["ok"].is_string(), "{spawned}");
 }

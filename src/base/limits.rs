@@ -77,6 +77,8 @@ limits! {
     websocket_message_bytes = MIB, at most 64 * MIB;
     /// All that is said to a WebSocket client in answer to one message.
     websocket_answer_bytes = 8 * MIB, at most 256 * MIB;
+    /// How long a WebSocket client may take nothing of what it is sent before it is dropped.
+    websocket_stall_ms = 10_000, at most 3_600_000;
     /// WebSocket connections one listener holds at a time.
     websocket_connections = 256, at most 16_384;
     /// Silence of a WebSocket client before it is asked whether it is there, and then before it is dropped.
@@ -141,8 +143,19 @@ pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
 pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
 /// A path that a guest names; no path of the system is longer.
 pub(crate) const PATH_BYTES: usize = 4_096;
-/// Directories inside each other below a granted one, in a path that is made or in a tree that is walked.
+/// Directories inside each other below a granted one, in a path that is made or in a tree that is walked. Each
+/// that is walked is open.
 pub(crate) const DIRECTORY_DEPTH: usize = 64;
+/// For a WebSocket client to shake hands.
+pub(crate) const WEBSOCKET_HANDSHAKE: Duration = Duration::from_secs(10);
+/// For a message of a WebSocket client, from its first byte on.
+pub(crate) const WEBSOCKET_MESSAGE: Duration = Duration::from_secs(60);
+/// For a WebSocket client to take all that it is sent in answer to one message.
+pub(crate) const WEBSOCKET_TAKING: Duration = Duration::from_secs(60);
+/// For a WebSocket client to close after it was told why.
+pub(crate) const WEBSOCKET_LINGER: Duration = Duration::from_secs(2);
+/// For all WebSocket connections to end when their listener does.
+pub(crate) const WEBSOCKET_DRAIN: Duration = Duration::from_secs(5);
 /// Management connections at a time.
 pub(crate) const MANAGEMENT_CONNECTIONS: usize = 1_024;
 /// Subscriptions of one management connection.

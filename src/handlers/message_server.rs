@@ -23,7 +23,7 @@ use crate::guest::{
 use crate::journal::Owed;
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::{
-    Answer, Awaited, Claim, Delivery, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited, Withdrawn,
+    Answer, Awaited, Claim, Delivery, Lane, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited, Withdrawn,
 };
 
 pub(super) const NAME: &str = "message-server";
@@ -93,7 +93,11 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
     let sent = state.recorder.host_call(SEND, &message, |_| {
         let live = live.as_ref().expect("effects run live");
         let addressed = refused.map_or_else(|| address(&message), Err).and_then(|(to, params)| {
-            live.theater.registry.reserve(to, HANDLE_SEND, params.len()).map(|slot| (slot, params)).map_err(Refused::By)
+            live.theater
+                .registry
+                .reserve(to, Lane::Mail, HANDLE_SEND, params.len())
+                .map(|slot| (slot, params))
+                .map_err(Refused::By)
         });
         match addressed {
             Ok((slot, params)) => {

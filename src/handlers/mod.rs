@@ -32,7 +32,7 @@ pub(crate) trait Handler: Capability + Send + Sync {
     /// Leaves what its host functions need of the configuration.
     fn install(&self, _extensions: &mut Extensions) {}
 
-    /// The directory that the guest may write to, if any.
+    /// The directory that the guest may write to, if any: nothing that lies there is ever spawned by an actor.
     fn writes_below(&self) -> Option<&Path> {
         None
     }
@@ -61,9 +61,6 @@ pub(crate) struct ActorRef {
     pub(crate) limits: Arc<Limits>,
     pub(crate) theater: TheaterHandle,
 }
-
-/// Where the guest may write, among an actor's extensions: nothing that lies there is ever spawned by it.
-struct WrittenByGuest(PathBuf);
 
 /// One row of [`HANDLERS`].
 struct Kind {

@@ -33,7 +33,7 @@ use crate::base::limits::{
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
-use crate::guest::{Capability, Effect, Extensions, GuestExport, HostState, Interruption, Live};
+use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::{OrderKind, Waited};
 use explain::timed_out;
@@ -166,14 +166,6 @@ impl Capability for Client {
 
     fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
         linker.instance(IMPORTS[0])?.func_wrap("send-http", send_http)
-    }
-
-    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        Vec::new()
-    }
-
-    fn exports_are_optional(&self) -> bool {
-        true
     }
 }
 

@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::connection::Connection;
+use super::connection::{Connection, Host};
+use super::origin::Origins;
+use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::ActorRef;
-use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
+use crate::handlers::net::{self, Bell, Leaving, numbered};
 
 /// How long to leave the system alone that gives no more sockets or threads.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// For a client that is turned away to have sent its request: closing before that would lose it the answer.
 const GLANCE: Duration = Duration::from_millis(50);
-/// How long connections may take to end.
-const DRAIN: Duration = Duration::from_secs(5);
 
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -39,15 +39,15 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    pub(super) fn start(address: SocketAddr, actor: &ActorRef) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        rustix::net::listen(&listener, BACKLOG)?;
+    pub(super) fn start(address: SocketAddr, actor: &ActorRef, origins: &Arc<Origins>) -> io::Result<Self> {
+        let listener = net::bind(address)?;
         listener.set_nonblocking(true)?;
         let socket = listener.local_addr()?;
         let closing = Arc::new(AtomicBool::new(false));
         let (bell, rung) = Bell::new()?;
         let name = format!("ws-{}", socket.port());
-        let door = Door::new(listener, &name, actor.clone(), Arc::clone(&closing), (Arc::clone(&bell), rung));
+        let host = Host { actor: actor.clone(), origins: Arc::clone(origins), closing: Arc::clone(&closing) };
+        let door = Door::new(listener, &name, host, (Arc::clone(&bell), rung));
         let thread = thread::spawn(&name, move || door.run())?;
         Ok(Self { socket, closing, bell, thread: Some(thread) })
     }
@@ -67,8 +67,7 @@ impl Drop for Serving {
 struct Door {
     listener: TcpListener,
     name: String,
-    actor: ActorRef,
-    closing: Arc<AtomicBool>,
+    host: Host,
     places: Vec<Option<Place>>,
     free: BTreeSet<usize>,
     bell: Arc<Bell>,
@@ -85,20 +84,13 @@ struct Place {
 }
 
 impl Door {
-    fn new(
-        listener: TcpListener,
-        name: &str,
-        actor: ActorRef,
-        closing: Arc<AtomicBool>,
-        (bell, rung): (Arc<Bell>, UnixStream),
-    ) -> Self {
-        let connections = usize::try_from(actor.limits.websocket_connections).unwrap_or(usize::MAX).max(1);
+    fn new(listener: TcpListener, name: &str, host: Host, (bell, rung): (Arc<Bell>, UnixStream)) -> Self {
+        let connections = usize::try_from(host.actor.limits.websocket_connections).unwrap_or(usize::MAX).max(1);
         let (leave, left) = bounded(connections);
         Self {
             listener,
             name: name.to_owned(),
-            actor,
-            closing,
+            host,
             places: (0..connections).map(|_| None).collect(),
             free: (0..connections).collect(),
             bell,
@@ -110,7 +102,7 @@ impl Door {
     }
 
     fn run(mut self) {
-        while !self.closing.load(Ordering::SeqCst) {
+        while !self.host.closing.load(Ordering::SeqCst) {
             self.collect_left();
             if self.wait(true, None) {
                 self.accept();
@@ -185,10 +177,10 @@ impl Door {
         let leaving = Leaving { place, leave: self.leave.clone(), bell: Arc::clone(&self.bell) };
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
-        let (socket, actor, closing) = (Arc::clone(socket), self.actor.clone(), Arc::clone(&self.closing));
+        let (socket, host) = (Arc::clone(socket), self.host.clone());
         thread::spawn(&numbered(&self.name, place + 1), move || {
             let _leaving = leaving;
-            if let Some(connection) = Connection::accept(&socket, actor, closing) {
+            if let Some(connection) = Connection::accept(&socket, host) {
                 connection.run();
             }
         })
@@ -198,7 +190,7 @@ impl Door {
     /// do, or by force. One that waits for the actor is waited for: there is no stopping it from here.
     fn drain(mut self) {
         self.shut_all(Shutdown::Read);
-        let deadline = Instant::now() + DRAIN;
+        let deadline = Instant::now() + WEBSOCKET_DRAIN;
         self.collect_left();
         while self.free.len() < self.places.len() {
             let left = deadline.saturating_duration_since(Instant::now());
