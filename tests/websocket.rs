@@ -221,6 +221,88 @@ fn a_slow_reader_keeps_nobody_else_waiting() {
     assert_eq!(floods, [1 << 20; 14], "all comes once it reads");
 }
 
+/// One that takes nothing is not waited for: it is dropped, and the actor hears of it.
+#[test]
+fn a_reader_that_takes_nothing_for_too_long_is_dropped() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_stall_ms = 100\n");
+    let address = running.websocket("parrot");
+    let mut stuck = Client::connect(address);
+    for _ in 0..8 {
+        // More than all buffers on the way hold.
+        stuck.say("flood");
+    }
+    eventually("it is dropped", || types(&running).contains(&json!("close")).then_some(()));
+    assert_eq!(Client::connect(address).ask("hello"), "hello");
+    let heard = std::iter::repeat_with(|| stuck.0.read()).take_while(Result::is_ok).count();
+    assert!(heard < 8 * 7, "not all of it came");
+}
+
+#[test]
+fn every_client_that_the_actor_has_met_is_said_goodbye_to_however_full_its_mailbox_is() {
+    let (_stage, running) = parrot("[limits]\nmailbox_deliveries = 1\n");
+    let address = running.websocket("parrot");
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                // Some find no room, and are told so by a close.
+                while client.0.send(Message::text("hello")).is_ok() && matches!(client.0.read(), Ok(Message::Text(_))) {
+                    if client.0.send(Message::text("bye")).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let count = |ty: &str| types(&running).iter().filter(|it| *it == ty).count();
+    eventually("as many leave as came", || (count("connect") == count("close")).then_some(()));
+    assert!(count("connect") > 0);
+}
+
+/// The first line of the answer to a handshake from a page of this origin.
+fn shaken_from(address: SocketAddr, origin: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{origin}\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut answer).expect("an answer");
+    answer.trim_end().to_owned()
+}
+
+#[test]
+fn a_page_from_elsewhere_is_kept_out_where_the_configuration_says_so() {
+    let stage = Stage::new();
+    let config = "config = { port = 0, origins = [\"https://chat.example\", \"http://localhost:8080\"] }";
+    let websocket = WEBSOCKET.replace("config = { port = 0 }", config);
+    let running = stage.run(&[&stage.manifest("parrot", "parrot", &websocket)]);
+    let address = running.websocket("parrot");
+    for origin in ["", "Origin: https://chat.example\r\n", "origin: HTTP://LOCALHOST:8080\r\n"] {
+        assert_eq!(shaken_from(address, origin), "HTTP/1.1 101 Switching Protocols", "{origin}");
+    }
+    for origin in [
+        "Origin: http://chat.example\r\n",
+        "Origin: https://chat.example.evil\r\n",
+        "Origin: null\r\n",
+        "Origin: https://chat.example\r\nOrigin: https://evil.example\r\n",
+    ] {
+        assert_eq!(shaken_from(address, origin), "HTTP/1.1 403 Forbidden", "{origin}");
+    }
+    let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://evil\r\n\r\n");
+    assert!(answer.ends_with("\r\n\r\npages of this origin may not connect\n"), "{answer}");
+    eventually("only three were met", || {
+        (types(&running).iter().filter(|ty| *ty == "connect").count() == 3).then_some(())
+    });
+    let (_stage, open) = parrot("");
+    assert_eq!(shaken_from(open.websocket("parrot"), "Origin: http://evil\r\n"), "HTTP/1.1 101 Switching Protocols");
+    let bad = stage.manifest("bad", "parrot", &WEBSOCKET.replace("port = 0", "port = 0, origins = [\"chat.example\"]"));
+    let why = running.start(&bad).expect_err("no origin");
+    assert!(why.contains("bad.toml:") && why.contains("\"chat.example\" in \"origins\" is no origin"), "{why}");
+}
+
 #[test]
 fn a_full_mailbox_closes_with_try_again_later() {
     let (_stage, running) = parrot("[limits]\nmailbox_deliveries = 0\n");
