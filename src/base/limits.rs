@@ -146,6 +146,28 @@ pub(crate) const PATH_BYTES: usize = 4_096;
 /// Directories inside each other below a granted one, in a path that is made or in a tree that is walked. Each
 /// that is walked is open.
 pub(crate) const DIRECTORY_DEPTH: usize = 64;
+/// From the first byte of an HTTP request to the end of its head; then 408.
+pub(crate) const HTTP_HEAD: Duration = Duration::from_secs(10);
+/// From the end of its head to the end of its body; then 408.
+pub(crate) const HTTP_BODY: Duration = Duration::from_secs(60);
+/// From an HTTP answer to the next request; then the connection is closed.
+pub(crate) const HTTP_IDLE: Duration = Duration::from_secs(60);
+/// For an HTTP client to take a whole answer; then the connection is closed.
+pub(crate) const HTTP_TAKING: Duration = Duration::from_secs(60);
+/// How long an HTTP client waits for a connection's place where all are taken; then 503.
+pub(crate) const HTTP_ADMISSION: Duration = Duration::from_secs(2);
+/// For HTTP requests under way to end when their listener does.
+pub(crate) const HTTP_DRAIN: Duration = Duration::from_secs(5);
+/// The bodies of all requests under way at one HTTP listener; beyond it 503.
+pub(crate) const HTTP_BODIES_BYTES: usize = 64 * MIB as usize;
+/// Header lines of an HTTP request; beyond it 431.
+pub(crate) const HTTP_REQUEST_LINES: usize = 256;
+/// Bytes of chunk extensions in one HTTP body; beyond it 400.
+pub(crate) const HTTP_EXTENSION_BYTES: usize = 4 * KIB as usize;
+/// Bytes of the trailers behind an HTTP body; beyond it 431.
+pub(crate) const HTTP_TRAILER_BYTES: usize = 8 * KIB as usize;
+/// Trailers behind an HTTP body; beyond it 400.
+pub(crate) const HTTP_TRAILERS: usize = 64;
 /// For a WebSocket client to shake hands.
 pub(crate) const WEBSOCKET_HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a message of a WebSocket client, from its first byte on.

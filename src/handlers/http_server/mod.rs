@@ -60,7 +60,7 @@ impl Capability for HttpServer {
 
 impl Handler for HttpServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let limits = wire_limits(&actor.limits);
+        let limits = WireLimits::of(&actor.limits);
         let actor = actor.clone();
         let service = Arc::new(move |request: WireRequest| answer(&actor, request));
         let listening = self.0.listen(|address| {
@@ -81,16 +81,6 @@ struct Listening {
 impl Source for Listening {
     fn address(&self) -> Address {
         Address { scheme: "http", socket: self.address }
-    }
-}
-
-fn wire_limits(limits: &Limits) -> WireLimits {
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    WireLimits {
-        head_bytes: size(limits.http_head_bytes),
-        body_bytes: size(limits.http_body_bytes),
-        connections: size(limits.http_connections),
-        ..WireLimits::default()
     }
 }
 

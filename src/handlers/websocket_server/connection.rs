@@ -14,15 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
-use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
-use tungstenite::http::StatusCode;
-use tungstenite::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_hdr_with_config};
 
 use super::HANDLE_MESSAGE;
 use super::ending::Ending;
-use super::origin::Origins;
+use super::origin::{Admission, Origins};
 use super::wire::Wire;
 use crate::base::limits::{Limits, WEBSOCKET_HANDSHAKE};
 use crate::chain::cbor::Cbor;
@@ -196,27 +193,6 @@ impl Connection {
 }
 
 type Delivered = (crossbeam_channel::Receiver<crate::system::Answer>, Arc<crate::system::Claim>);
-
-/// Lets in whom the configuration lets in.
-struct Admission(Arc<Origins>);
-
-impl Callback for Admission {
-    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
-        // Two are one too many to be believed.
-        let named: Vec<_> = request.headers().get_all(ORIGIN).iter().map(|named| named.as_bytes()).collect();
-        if named.len() <= 1 && self.0.admit(named.first().copied()) {
-            return Ok(response);
-        }
-        let why = "pages of this origin may not connect\n";
-        let mut refusal = ErrorResponse::new(Some(why.to_owned()));
-        *refusal.status_mut() = StatusCode::FORBIDDEN;
-        let length = why.len().to_string().parse().expect("a number");
-        let text = "text/plain; charset=utf-8".parse().expect("a type");
-        let close = "close".parse().expect("a word");
-        refusal.headers_mut().extend([(CONTENT_TYPE, text), (CONTENT_LENGTH, length), (CONNECTION, close)]);
-        Err(refusal)
-    }
-}
 
 fn config(limits: &Limits) -> WebSocketConfig {
     let most = usize::try_from(limits.websocket_message_bytes).unwrap_or(usize::MAX);

@@ -51,16 +51,12 @@ struct Config {
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
-    let config = match entry {
-        Some(entry) => entry.config(&["host", "port", "origins"])?,
-        None => Config { host: None, port: 0, origins: None },
+    let Some(entry) = entry else {
+        return Ok(Box::new(WebSocketServer { place: Place::new(NAME, None, 0), origins: Arc::new(Origins::Any) }));
     };
-    let origins = Origins::new(config.origins.as_deref()).map_err(|why| match entry {
-        Some(entry) => entry.error(why),
-        None => unreachable!("without an entry there are none"),
-    })?;
-    let place = Place::new(NAME, config.host, config.port);
-    Ok(Box::new(WebSocketServer { place, origins: Arc::new(origins) }))
+    let Config { host, port, origins } = entry.config(&["host", "port", "origins"])?;
+    let origins = Origins::new(origins.as_deref()).map_err(|why| entry.error(why))?;
+    Ok(Box::new(WebSocketServer { place: Place::new(NAME, host, port), origins: Arc::new(origins) }))
 }
 
 impl Capability for WebSocketServer {
