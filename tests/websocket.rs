@@ -191,6 +191,26 @@ fn one_client_too_many_is_turned_away_and_let_in_when_there_is_room() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
 }
 
+/// They would have ten seconds each; whoever comes with a whole handshake does not wait so long.
+#[test]
+fn clients_that_never_finish_their_handshakes_keep_nobody_out() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_connections = 4\n");
+    let address = running.websocket("parrot");
+    let mut slow = Vec::new();
+    for beginning in ["", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(address).expect("a connection");
+            stream.write_all(beginning.as_bytes()).expect("sent");
+            slow.push(stream);
+        }
+    }
+    let mut clients: Vec<_> = (0..4).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask("hello"), "hello"));
+    let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "those that are in stay: {answer:?}");
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask("still"), "still"));
+}
+
 #[test]
 fn a_silent_client_is_asked_and_one_that_is_gone_without_a_word_is_dropped() {
     let (_stage, running) = parrot("[limits]\nwebsocket_idle_ms = 100\n");

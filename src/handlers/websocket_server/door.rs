@@ -1,6 +1,7 @@
 //! The listener's own thread: lets clients in while there are places, turns others away, and closes.
 //!
-//! A thread for each client, and never more of them than there are places.
+//! A thread for each client, and never more of them than there are places. Where all are taken, one that has not shaken
+//! hands makes room for whoever comes; those that have are not disturbed.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
@@ -22,6 +23,8 @@ use crate::handlers::net::{self, Bell, Leaving, numbered};
 
 /// How long to leave the system alone that gives no more sockets or threads.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How long a client that has not shaken hands keeps a place that another wants.
+const HANDSHAKE_WANTED: Duration = Duration::from_millis(500);
 /// For a client that is turned away to have sent its request: closing before that would lose it the answer.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -81,6 +84,11 @@ struct Door {
 struct Place {
     socket: Arc<TcpStream>,
     thread: JoinHandle,
+    began: Instant,
+    /// Whether it has shaken hands; its thread says so.
+    shaken: Arc<AtomicBool>,
+    /// Whether it was made to leave for another.
+    dismissed: bool,
 }
 
 impl Door {
@@ -104,7 +112,13 @@ impl Door {
     fn run(mut self) {
         while !self.host.closing.load(Ordering::SeqCst) {
             self.collect_left();
-            if self.wait(true, None) {
+            if !self.wait(true, None) {
+                continue;
+            }
+            if self.free.is_empty() && self.makes_room() {
+                // Who comes waits in the listener's line meanwhile.
+                self.wait(false, Some(GLANCE));
+            } else {
                 self.accept();
             }
         }
@@ -137,6 +151,18 @@ impl Door {
         }
     }
 
+    /// Whether a place will soon be free: the client that has not shaken hands for the longest leaves its own.
+    fn makes_room(&mut self) -> bool {
+        let shaking = self.places.iter_mut().flatten().filter(|place| !place.shaken.load(Ordering::SeqCst));
+        let Some(slowest) = shaking.min_by_key(|place| (!place.dismissed, place.began)) else { return false };
+        if !slowest.dismissed && slowest.began.elapsed() >= HANDSHAKE_WANTED {
+            slowest.dismissed = true;
+            // One that is gone already is as good.
+            let _ = slowest.socket.shutdown(Shutdown::Both);
+        }
+        true
+    }
+
     fn accept(&mut self) {
         match self.listener.accept() {
             Ok((socket, peer)) => {
@@ -162,9 +188,12 @@ impl Door {
     }
 
     fn admit(&mut self, place: usize, socket: TcpStream, peer: SocketAddr) {
-        let socket = Arc::new(socket);
-        match self.start(place, &socket) {
-            Ok(thread) => self.places[place] = Some(Place { socket, thread }),
+        let (socket, shaken) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        match self.start(place, &socket, &shaken) {
+            Ok(thread) => {
+                let began = Instant::now();
+                self.places[place] = Some(Place { socket, thread, began, shaken, dismissed: false });
+            }
             // The place comes back as those of other connections do: the thread's body was dropped unrun.
             Err(error) => {
                 log::warn!("no thread for the connection of {peer}: {error}");
@@ -173,14 +202,15 @@ impl Door {
         }
     }
 
-    fn start(&self, place: usize, socket: &Arc<TcpStream>) -> io::Result<JoinHandle> {
+    fn start(&self, place: usize, socket: &Arc<TcpStream>, shaken: &Arc<AtomicBool>) -> io::Result<JoinHandle> {
         let leaving = Leaving { place, leave: self.leave.clone(), bell: Arc::clone(&self.bell) };
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
-        let (socket, host) = (Arc::clone(socket), self.host.clone());
+        let (socket, shaken, host) = (Arc::clone(socket), Arc::clone(shaken), self.host.clone());
         thread::spawn(&numbered(&self.name, place + 1), move || {
             let _leaving = leaving;
             if let Some(connection) = Connection::accept(&socket, host) {
+                shaken.store(true, Ordering::SeqCst);
                 connection.run();
             }
         })
