@@ -127,6 +127,27 @@ fn chunked_bodies_are_put_together_and_head_204_and_304_have_none() {
 }
 
 #[test]
+fn interim_responses_are_passed_over() {
+    let courier = Courier::local("");
+    for interim in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\n\r\n",
+    ] {
+        for times in 1..=2 {
+            let text = format!("{}HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nhi", interim.repeat(times));
+            let server = Server::answering(move |_, stream| say(stream, &text));
+            let answer = courier.send(&json!({ "method": "POST", "uri": server.url("/"), "body": "hello" }));
+            let headers = json!([["X", "y"], ["Content-Length", "2"]]);
+            assert_eq!(answer, json!({ "ok": { "status": 200, "headers": headers, "body": "hi" } }), "{interim}");
+        }
+    }
+    let switching = Server::saying("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nnot HTTP any more");
+    let refused = courier.refusal(&switching.url("/"));
+    assert!(refused.starts_with("not an HTTP response: "), "{refused}");
+}
+
+#[test]
 fn what_is_larger_than_a_limit_is_refused_by_the_name_of_the_limit() {
     let courier = Courier::local("[limits]\nhttp_body_bytes = 10\nhttp_head_bytes = 400");
     let announced = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n");

@@ -98,6 +98,13 @@ impl Exchange {
             None => self.send(request),
         };
         let response = response.map_err(|error| explain(error, &outgoing.target, &self.bounds))?;
+        if response.status().is_informational() {
+            // ureq passes the other interim responses over.
+            let place = outgoing.target.place();
+            return Err(format!(
+                "not an HTTP response: {place}: it switches to another protocol, which nobody asked for"
+            ));
+        }
         Ok((response, self.heads.try_recv().ok()))
     }
 
