@@ -345,10 +345,25 @@ fn nothing_is_spawned_from_where_the_actor_may_write() {
         running.request("nursery", &json!({ "op": "spawn", "manifest": manifest })).expect("an answer")
     };
     let refused = spawn("assets/child.toml", &least("../own.wasm"));
-    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where this actor may write")), "{refused}");
+    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where the actor nursery may write")), "{refused}");
     std::fs::copy(stage.path().join("own/own.wasm"), stage.path().join("own/assets/own.wasm")).expect("copied");
     let refused = spawn("child.toml", &least("assets/own.wasm"));
-    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where this actor may write")), "{refused}");
+    assert!(refused["err"].as_str().is_some_and(|why| why.contains("where the actor nursery may write")), "{refused}");
     let spawned = spawn("child.toml", &least("own.wasm"));
     assert!(spawned["ok"].is_string(), "{spawned}");
+}
+
+#[test]
+fn an_actor_that_may_write_over_its_own_manifest_is_started_and_its_operator_is_told() {
+    let stage = Stage::new();
+    std::fs::create_dir(stage.path().join("own")).expect("a directory");
+    let running = stage.run(&[]);
+    for (path, warned) in [("assets", false), (".", true), ("../own/assets/..", true)] {
+        let text = format!(
+            "name = \"files\"\ncomponent_path = {:?}\n[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = {path:?} }}\n",
+            support::component("files")
+        );
+        running.start(&stage.file("own/files.toml", text)).expect("it starts");
+        assert_eq!(stage.log().contains("it can grant itself anything for the next start"), warned, "{path}");
+    }
 }

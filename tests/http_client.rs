@@ -1,84 +1,22 @@
 //! Actors that ask others over HTTP: what leaves, what comes back, whom they may reach, and what an interruption does.
 
+#[path = "support/outside.rs"]
+mod outside;
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use outside::{Server, say};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use support::{PATIENCE, Stage, Theater, data_of, eventually, theater, verifies_and_replays};
+use support::{Stage, Theater, data_of, eventually, theater, verifies_and_replays};
 
 const INTENT: &str = "intent ntwk:theater/http-client.send-http";
 const HOST_CALL: &str = "host-call ntwk:theater/http-client.send-http";
-
-/// A server that is not ours: it tells what it was sent, head and body as they came.
-struct Server {
-    address: SocketAddr,
-    seen: Receiver<String>,
-}
-
-impl Server {
-    /// Each connection brings one request, and is answered by `answer`, which is shown the request.
-    fn answering(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let address = listener.local_addr().expect("an address");
-        let (tell, seen) = mpsc::channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, tell, answer) = (stream.expect("a connection"), tell.clone(), answer.clone());
-                std::thread::spawn(move || {
-                    let request = read_request(&stream);
-                    // The test may be over.
-                    let _ = tell.send(request.clone());
-                    answer(&request, &mut stream);
-                });
-            }
-        });
-        Self { address, seen }
-    }
-
-    /// Answers all with these bytes.
-    fn saying(bytes: &'static str) -> Self {
-        Self::answering(move |_, stream| say(stream, bytes))
-    }
-
-    /// Answers nothing, and holds the connection.
-    fn silent() -> Self {
-        Self::answering(|_, stream| _ = stream.read(&mut [0]))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn saw(&self) -> String {
-        self.seen.recv_timeout(PATIENCE).expect("a request")
-    }
-}
-
-fn read_request(stream: &TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let mut request = String::new();
-    while !request.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut request).unwrap_or(0) == 0 {
-            return request;
-        }
-    }
-    let length = request.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).expect("the body");
-    request + &String::from_utf8(body).expect("text")
-}
-
-fn say(stream: &mut TcpStream, text: &str) {
-    // A client that has heard enough hangs up.
-    let _ = stream.write_all(text.as_bytes());
-}
 
 /// An actor with the handler, and nothing else of the world outside.
 struct Courier {
@@ -139,7 +77,7 @@ fn any_method_goes_out_with_its_headers_and_body_and_any_status_comes_back() {
     });
     let courier = Courier::local("");
     for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
-        let headers = json!([["a", "1"], ["a", "2"], ["b", "3"], ["User-Agent", "me"]]);
+        let headers = json!([["A", "1"], ["X-b", "3"], ["a", "2"], ["User-Agent", "me"], ["X-B", "4"]]);
         let request = json!({ "method": method, "uri": server.url("/p?q=1"), "headers": headers, "body": "hello" });
         let answer = courier.send(&request);
         let headers = json!([["Set-Cookie", "a"], ["X", "y"], ["Set-Cookie", "b"], ["Content-Length", "2"]]);
@@ -147,7 +85,7 @@ fn any_method_goes_out_with_its_headers_and_body_and_any_status_comes_back() {
         assert_eq!(answer, json!({ "ok": { "status": status, "headers": headers, "body": "hi" } }), "{method}");
         let saw = server.saw();
         assert!(saw.starts_with(&format!("{method} /p?q=1 HTTP/1.1\r\n")), "{saw}");
-        assert!(saw.contains("\r\na: 1\r\na: 2\r\nb: 3\r\nuser-agent: me\r\n"), "{saw}");
+        assert!(saw.contains("\r\nA: 1\r\nX-b: 3\r\na: 2\r\nUser-Agent: me\r\nX-B: 4\r\n\r\n"), "{saw}");
         assert!(saw.contains("\r\ncontent-length: 5\r\n") && saw.ends_with("\r\n\r\nhello"), "{saw}");
     }
     drop(server);
@@ -186,6 +124,27 @@ fn chunked_bodies_are_put_together_and_head_204_and_304_have_none() {
         let answer = courier.get(&server.url("/"));
         assert_eq!(answer, json!({ "ok": { "status": status, "headers": [], "body": null } }));
     }
+}
+
+#[test]
+fn interim_responses_are_passed_over() {
+    let courier = Courier::local("");
+    for interim in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\n\r\n",
+    ] {
+        for times in 1..=2 {
+            let text = format!("{}HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nhi", interim.repeat(times));
+            let server = Server::answering(move |_, stream| say(stream, &text));
+            let answer = courier.send(&json!({ "method": "POST", "uri": server.url("/"), "body": "hello" }));
+            let headers = json!([["X", "y"], ["Content-Length", "2"]]);
+            assert_eq!(answer, json!({ "ok": { "status": 200, "headers": headers, "body": "hi" } }), "{interim}");
+        }
+    }
+    let switching = Server::saying("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nnot HTTP any more");
+    let refused = courier.refusal(&switching.url("/"));
+    assert!(refused.starts_with("not an HTTP response: "), "{refused}");
 }
 
 #[test]
@@ -237,12 +196,37 @@ fn without_an_allow_list_nothing_of_this_machine_or_its_network_is_reached() {
         ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1 is the IPv4-mapped form of a loopback address"),
         ("169.254.169.254", "169.254.169.254 is a metadata address"),
         ("0.0.0.0", "0.0.0.0 is the unspecified address"),
+        ("[::ffff:7f00:1]", "::ffff:127.0.0.1 is the IPv4-mapped form of a loopback address"),
+        ("[::ffff:169.254.169.254]", "::ffff:169.254.169.254 is the IPv4-mapped form of a metadata address"),
+        ("[64:ff9b::7f00:1]", "64:ff9b::7f00:1 is the NAT64 form of a loopback address"),
+        ("[2002:7f00:1::]", "2002:7f00:1:: is the 6to4 form of a loopback address"),
+        ("[fd00:ec2::254]", "fd00:ec2::254 is a metadata address"),
+        ("127.0.0.1.", "127.0.0.1 is a loopback address"),
     ] {
         assert_eq!(courier.refusal(&format!("http://{host}:{port}/")), format!("refused: {what}; {only}"));
     }
-    let named = courier.refusal(&format!("http://localhost:{port}/"));
-    assert!(named.starts_with("refused: localhost is ") && named.ends_with(only), "{named}");
-    for odd in ["2130706433", "0x7f000001", "127.1"] {
+    for name in ["localhost", "LOCALHOST.", "LocalHost"] {
+        let named = courier.refusal(&format!("http://{name}:{port}/"));
+        assert!(named.starts_with("refused: localhost is ") && named.ends_with(only), "{named}");
+    }
+    // Whether a resolver reads these forms as an address is its own affair: nothing of this machine is reached.
+    for name in ["[::1%25lo]", "127%2e0.0.1", "\u{ff11}27.0.0.1", "127.0.0.1\u{3002}"] {
+        courier.refusal(&format!("http://{name}:{port}/"));
+    }
+    for odd in [
+        "2130706433",
+        "0x7f000001",
+        "0X7F000001",
+        "017700000001",
+        "127.1",
+        "127.0.1",
+        "0177.0.0.1",
+        "0x7f.0.0.1",
+        "127.0.0.0x1",
+        "127.0.0.01",
+        "4294967297",
+        "0",
+    ] {
         let refused = courier.refusal(&format!("http://{odd}:{port}/"));
         assert!(refused.contains("an IPv4 address is written as four decimal numbers"), "{refused}");
     }
@@ -300,7 +284,7 @@ fn credentials_do_not_follow_to_another_origin() {
     let courier = Courier::local("");
     let (first, other) = (redirecting(302), redirecting(302));
     let headers = json!([["Authorization", "secret"], ["Cookie", "secret"], ["X", "kept"]]);
-    let carries = |saw: &str| (saw.contains("secret"), saw.contains("\r\nx: kept\r\n"));
+    let carries = |saw: &str| (saw.contains("secret"), saw.contains("\r\nX: kept\r\n"));
     courier.send(&json!({ "method": "GET", "uri": first.url("/to?/end"), "headers": headers }));
     assert_eq!([carries(&first.saw()), carries(&first.saw())], [(true, true); 2]);
     let away = first.url(&format!("/to?{}", other.url("/end")));
@@ -358,6 +342,74 @@ fn an_answer_that_does_not_come_in_time_is_given_up() {
     });
 }
 
+/// A listener at which nobody is let in: its line is full, and whoever comes after waits to be connected.
+struct Crowded {
+    address: SocketAddr,
+    _held: (TcpListener, Vec<TcpStream>),
+}
+
+fn crowded() -> Crowded {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    rustix::net::listen(&listener, 0).expect("a shorter line");
+    let address = listener.local_addr().expect("an address");
+    let connected = std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok());
+    let held = connected.take(1_000).collect();
+    Crowded { address, _held: (listener, held) }
+}
+
+#[test]
+fn a_host_that_does_not_let_one_in_is_given_up_by_the_connect_timeout() {
+    let crowded = crowded();
+    let courier = Courier::with(r#"{ allow = ["127.0.0.1"], connect_timeout_ms = 200, timeout_ms = 60000 }"#, "");
+    let why = format!("connect timed out: {} did not accept within connect_timeout_ms = 200", crowded.address);
+    assert_eq!(courier.refusal(&format!("http://{}/", crowded.address)), why);
+    courier.replays();
+}
+
+/// An exchange that was given up while it was being connected goes on until it is, or its time is over.
+#[test]
+fn exchanges_that_hang_are_counted_against_the_actor_that_began_them_and_nobody_else() {
+    let (crowded, server) = (crowded(), Server::saying("HTTP/1.1 200 OK\r\n\r\n"));
+    let config = r#"{ allow = ["127.0.0.1"], connect_timeout_ms = 3600000, timeout_ms = 3600000 }"#;
+    let courier = Courier::with(config, "[limits]\nstop_grace_ms = 0\nhttp_exchanges = 2");
+    for hanging in 1..=2 {
+        send_and_forget(&courier.running, &format!("http://{}/", crowded.address));
+        eventually("it is connecting", || {
+            let names = courier.running.thread_names();
+            (names.iter().filter(|name| *name == "c-courier").count() == hanging).then_some(())
+        });
+        courier.running.say(&["restart", "courier"]);
+    }
+    let why =
+        "too many exchanges: 2 of this actor have not ended, given up ones included; the limit http_exchanges is 2";
+    assert_eq!(courier.refusal(&server.url("/")), why);
+    let other = courier.stage.manifest("other", "courier", &handler(r#"{ allow = ["127.0.0.1"] }"#, ""));
+    courier.running.start(&other).expect("it starts");
+    let ask = with_op(&json!({ "method": "GET", "uri": server.url("/") }));
+    assert_eq!(courier.running.request("other", &ask).expect("an answer")["ok"]["status"], 200);
+    courier.replays();
+}
+
+#[test]
+fn a_runtime_that_ends_in_order_does_not_wait_for_an_answer_nor_ask_again() {
+    let server = Server::silent();
+    let config = r#"{ allow = ["127.0.0.1"], timeout_ms = 3600000 }"#;
+    let Courier { stage, mut running } = Courier::with(config, "[limits]\nstop_grace_ms = 0");
+    send_and_forget(&running, &server.url("/"));
+    server.saw();
+    support::signal(running.pid(), "TERM");
+    assert_eq!(running.wait().code(), Some(0));
+    let running = stage.run(&[&stage.path().join("courier.toml")]);
+    let courier = Courier { stage, running };
+    eventually("the transition is closed", || {
+        courier.running.event_types("courier").last()?.starts_with("return ").then_some(())
+    });
+    let events = courier.running.events("courier");
+    assert_eq!(data_of(&events, HOST_CALL)[0]["result"], json!({ "err": "interrupted: outcome unknown" }));
+    assert!(server.seen.try_recv().is_err(), "one request was sent");
+    courier.replays();
+}
+
 /// Has the courier send a request, from outside, and does not wait for what comes of it.
 fn send_and_forget(running: &Theater, url: &str) {
     let (server, command) = (running.management(), with_op(&json!({ "method": "POST", "uri": url })).to_string());
@@ -404,8 +456,8 @@ fn a_request_that_a_crash_cut_off_is_not_sent_again_and_its_outcome_is_unknown()
     courier.replays();
 }
 
-/// The port of a server called `localhost` by the authority in `tests/tls/roots.pem`, which answers `secret`.
-fn tls_server() -> u16 {
+/// The port of a server called `localhost` by the authority in `tests/tls/roots.pem`, which answers all with `answer`.
+fn tls_server(answer: String) -> u16 {
     let chain = CertificateDer::pem_slice_iter(include_bytes!("tls/server.pem")).map(|pem| pem.expect("a certificate"));
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
     let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain.collect(), key);
@@ -418,7 +470,7 @@ fn tls_server() -> u16 {
             let mut stream = rustls::StreamOwned::new(connection, stream.expect("a connection"));
             // A client that trusts nobody here goes away.
             let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret");
+            let _ = stream.write_all(answer.as_bytes());
             stream.conn.send_close_notify();
             let _ = stream.flush();
         }
@@ -426,9 +478,25 @@ fn tls_server() -> u16 {
     port
 }
 
+const SECRET: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";
+
+#[test]
+fn a_redirect_from_https_to_http_is_not_followed() {
+    let open = Server::saying("HTTP/1.1 200 OK\r\n\r\n");
+    let port = tls_server(format!("HTTP/1.1 307 X\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", open.url("/")));
+    let stage = Stage::new();
+    stage.file("roots.pem", include_bytes!("tls/roots.pem"));
+    let config = r#"{ allow = ["localhost", "127.0.0.1"], roots = "roots.pem" }"#;
+    let manifest = stage.manifest("courier", "courier", &handler(config, ""));
+    let courier = Courier { running: stage.run(&[&manifest]), stage };
+    let refused = courier.refusal(&format!("https://localhost:{port}/"));
+    assert!(refused.starts_with(&format!("redirected by localhost:{port}: from https to http: ")), "{refused}");
+    assert!(open.seen.try_recv().is_err(), "nothing came");
+}
+
 #[test]
 fn https_is_spoken_with_servers_whose_certificate_has_a_trusted_root_and_their_name() {
-    let port = tls_server();
+    let port = tls_server(SECRET.to_owned());
     let roots = include_bytes!("tls/roots.pem");
     let stage = Stage::new();
     stage.file("roots.pem", roots);

@@ -338,3 +338,36 @@ fn an_end_in_order_within_a_transition_is_no_attempt_that_failed() {
     assert_eq!(data_of(&events, "started").iter().filter(|started| started["resumes"] == true).count(), 5);
     verifies_and_replays(&running.export(&stage, "probe"));
 }
+
+/// What the outside looks like is not asked: it may have been changed since, by the actor or by someone else.
+#[test]
+fn a_change_of_a_file_that_a_kill_cut_off_anywhere_is_of_unknown_outcome_and_not_made_again() {
+    let write = json!({ "op": "write-file", "path": "note", "content": "new content" });
+    let delete = json!({ "op": "delete-file", "path": "note" });
+    for (command, point, left) in [
+        (&write, "outside-committed", Some("old")),
+        (&write, "file-half-written", Some("new c")),
+        (&write, "outside-done", Some("new content")),
+        (&delete, "outside-committed", Some("old")),
+        (&delete, "outside-done", None),
+    ] {
+        let stage = Stage::new();
+        let handler = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \"kept\" }\n";
+        let manifest = stage.manifest("files", "files", handler);
+        std::fs::create_dir(stage.path().join("kept")).expect("a directory");
+        let note = stage.path().join("kept/note");
+        std::fs::write(&note, "old").expect("a file");
+        stage.run(&[&manifest]).shut_down();
+        tell_and_be_killed(until(&stage, &manifest, point, 1), "files", command);
+        assert_eq!(std::fs::read_to_string(&note).ok().as_deref(), left, "{point}");
+        std::fs::write(&note, "by another hand").expect("a file");
+        let running = stage.run(&[&manifest]);
+        ends_with_a_return(&running, "files");
+        let result = running.last_event("files")["data"]["result"].clone();
+        assert_eq!(result, json!({ "err": "interrupted: outcome unknown" }), "{point}");
+        assert_eq!(std::fs::read_to_string(&note).expect("a file"), "by another hand", "{point}");
+        verifies_and_replays(&running.export(&stage, "files"));
+        running.shut_down();
+        assert_eq!(audit(&stage)["in_flight"], 0);
+    }
+}

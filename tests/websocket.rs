@@ -1,15 +1,17 @@
 //! WebSocket as clients see it, and as the chain keeps it: every message is one transition, answered to who sent it.
 
 mod support;
+#[path = "support/websocket.rs"]
+mod websocket;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 use support::{PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
-use tungstenite::protocol::WebSocketConfig;
+use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Error, Message, WebSocket};
+use websocket::Client;
 
 const CALL: &str = "call ntwk:theater/websocket-server.handle-message";
 const WEBSOCKET: &str = "[[handlers]]\ntype = \"websocket-server\"\nconfig = { port = 0 }\n";
@@ -18,47 +20,6 @@ fn parrot(limits: &str) -> (Stage, Theater) {
     let stage = Stage::new();
     let running = stage.run(&[&stage.manifest("parrot", "parrot", &format!("{limits}{WEBSOCKET}"))]);
     (stage, running)
-}
-
-struct Client(WebSocket<TcpStream>);
-
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let config = WebSocketConfig::default();
-        let (socket, _) =
-            tungstenite::client::client_with_config(format!("ws://{address}/"), stream, Some(config)).expect("a hand");
-        Self(socket)
-    }
-
-    fn say(&mut self, text: &str) {
-        self.0.send(Message::text(text)).expect("sent");
-    }
-
-    fn hear(&mut self) -> Message {
-        self.0.read().expect("a message")
-    }
-
-    fn ask(&mut self, text: &str) -> String {
-        self.say(text);
-        self.hear().into_text().expect("text").as_str().to_owned()
-    }
-
-    /// The code of the close frame that comes next, and what it says.
-    fn hear_the_end(&mut self) -> (u16, String) {
-        loop {
-            match self.0.read() {
-                Ok(Message::Close(Some(frame))) => return (frame.code.into(), frame.reason.as_str().to_owned()),
-                Ok(_) => {}
-                Err(error) => panic!("it ended without a close frame: {error}"),
-            }
-        }
-    }
-
-    fn is_over(&mut self) -> bool {
-        matches!(self.0.read(), Err(Error::ConnectionClosed | Error::AlreadyClosed))
-    }
 }
 
 /// The types of the messages that the actor has got, in order.
@@ -230,6 +191,26 @@ fn one_client_too_many_is_turned_away_and_let_in_when_there_is_room() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
 }
 
+/// They would have ten seconds each; whoever comes with a whole handshake does not wait so long.
+#[test]
+fn clients_that_never_finish_their_handshakes_keep_nobody_out() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_connections = 4\n");
+    let address = running.websocket("parrot");
+    let mut slow = Vec::new();
+    for beginning in ["", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(address).expect("a connection");
+            stream.write_all(beginning.as_bytes()).expect("sent");
+            slow.push(stream);
+        }
+    }
+    let mut clients: Vec<_> = (0..4).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask("hello"), "hello"));
+    let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "those that are in stay: {answer:?}");
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask("still"), "still"));
+}
+
 #[test]
 fn a_silent_client_is_asked_and_one_that_is_gone_without_a_word_is_dropped() {
     let (_stage, running) = parrot("[limits]\nwebsocket_idle_ms = 100\n");
@@ -258,6 +239,88 @@ fn a_slow_reader_keeps_nobody_else_waiting() {
     assert_eq!(other.ask("hello"), "hello");
     let floods = (0..14).map(|_| slow.hear().len()).collect::<Vec<_>>();
     assert_eq!(floods, [1 << 20; 14], "all comes once it reads");
+}
+
+/// One that takes nothing is not waited for: it is dropped, and the actor hears of it.
+#[test]
+fn a_reader_that_takes_nothing_for_too_long_is_dropped() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_stall_ms = 100\n");
+    let address = running.websocket("parrot");
+    let mut stuck = Client::connect(address);
+    for _ in 0..8 {
+        // More than all buffers on the way hold.
+        stuck.say("flood");
+    }
+    eventually("it is dropped", || types(&running).contains(&json!("close")).then_some(()));
+    assert_eq!(Client::connect(address).ask("hello"), "hello");
+    let heard = std::iter::repeat_with(|| stuck.0.read()).take_while(Result::is_ok).count();
+    assert!(heard < 8 * 7, "not all of it came");
+}
+
+#[test]
+fn every_client_that_the_actor_has_met_is_said_goodbye_to_however_full_its_mailbox_is() {
+    let (_stage, running) = parrot("[limits]\nmailbox_deliveries = 1\n");
+    let address = running.websocket("parrot");
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                // Some find no room, and are told so by a close.
+                while client.0.send(Message::text("hello")).is_ok() && matches!(client.0.read(), Ok(Message::Text(_))) {
+                    if client.0.send(Message::text("bye")).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let count = |ty: &str| types(&running).iter().filter(|it| *it == ty).count();
+    eventually("as many leave as came", || (count("connect") == count("close")).then_some(()));
+    assert!(count("connect") > 0);
+}
+
+/// The first line of the answer to a handshake from a page of this origin.
+fn shaken_from(address: SocketAddr, origin: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{origin}\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut answer).expect("an answer");
+    answer.trim_end().to_owned()
+}
+
+#[test]
+fn a_page_from_elsewhere_is_kept_out_where_the_configuration_says_so() {
+    let stage = Stage::new();
+    let config = "config = { port = 0, origins = [\"https://chat.example\", \"http://localhost:8080\"] }";
+    let websocket = WEBSOCKET.replace("config = { port = 0 }", config);
+    let running = stage.run(&[&stage.manifest("parrot", "parrot", &websocket)]);
+    let address = running.websocket("parrot");
+    for origin in ["", "Origin: https://chat.example\r\n", "origin: HTTP://LOCALHOST:8080\r\n"] {
+        assert_eq!(shaken_from(address, origin), "HTTP/1.1 101 Switching Protocols", "{origin}");
+    }
+    for origin in [
+        "Origin: http://chat.example\r\n",
+        "Origin: https://chat.example.evil\r\n",
+        "Origin: null\r\n",
+        "Origin: https://chat.example\r\nOrigin: https://evil.example\r\n",
+    ] {
+        assert_eq!(shaken_from(address, origin), "HTTP/1.1 403 Forbidden", "{origin}");
+    }
+    let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://evil\r\n\r\n");
+    assert!(answer.ends_with("\r\n\r\npages of this origin may not connect\n"), "{answer}");
+    eventually("only three were met", || {
+        (types(&running).iter().filter(|ty| *ty == "connect").count() == 3).then_some(())
+    });
+    let (_stage, open) = parrot("");
+    assert_eq!(shaken_from(open.websocket("parrot"), "Origin: http://evil\r\n"), "HTTP/1.1 101 Switching Protocols");
+    let bad = stage.manifest("bad", "parrot", &WEBSOCKET.replace("port = 0", "port = 0, origins = [\"chat.example\"]"));
+    let why = running.start(&bad).expect_err("no origin");
+    assert!(why.contains("bad.toml:") && why.contains("\"chat.example\" in \"origins\" is no origin"), "{why}");
 }
 
 #[test]

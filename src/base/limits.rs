@@ -71,10 +71,14 @@ limits! {
     http_head_bytes = 64 * KIB, at most MIB;
     /// Connections one listener holds at a time.
     http_connections = 256, at most 16_384;
+    /// HTTP exchanges of an actor that have not ended, those that it gave up included.
+    http_exchanges = 16, at most 1_024;
     /// One message of a WebSocket client.
     websocket_message_bytes = MIB, at most 64 * MIB;
     /// All that is said to a WebSocket client in answer to one message.
     websocket_answer_bytes = 8 * MIB, at most 256 * MIB;
+    /// How long a WebSocket client may take nothing of what it is sent before it is dropped.
+    websocket_stall_ms = 10_000, at most 3_600_000;
     /// WebSocket connections one listener holds at a time.
     websocket_connections = 256, at most 16_384;
     /// Silence of a WebSocket client before it is asked whether it is there, and then before it is dropped.
@@ -123,6 +127,57 @@ pub(crate) const FRAME_BYTES: usize = 8 * MIB as usize;
 pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
 /// HTTP exchanges that actors have begun, in the whole process; each is a thread.
 pub(crate) const HTTP_EXCHANGES: usize = 1_024;
+/// How long an actor's HTTP request may take to be connected, where its manifest does not say.
+pub(crate) const HTTP_CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// The same for the whole exchange.
+pub(crate) const HTTP_TIMEOUT_MS: u64 = 30_000;
+/// The most that a manifest may say of either.
+pub(crate) const HTTP_TIMEOUT_CEILING_MS: u64 = 3_600_000;
+/// Redirects that are followed, where the manifest does not say.
+pub(crate) const HTTP_REDIRECTS: u32 = 10;
+/// The most that a manifest may say.
+pub(crate) const HTTP_REDIRECTS_CEILING: u32 = 100;
+/// Headers of an actor's HTTP request.
+pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
+/// Headers of a response to an actor's request.
+pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
+/// A path that a guest names; no path of the system is longer.
+pub(crate) const PATH_BYTES: usize = 4_096;
+/// Directories inside each other below a granted one, in a path that is made or in a tree that is walked. Each
+/// that is walked is open.
+pub(crate) const DIRECTORY_DEPTH: usize = 64;
+/// From the first byte of an HTTP request to the end of its head; then 408.
+pub(crate) const HTTP_HEAD: Duration = Duration::from_secs(10);
+/// From the end of its head to the end of its body; then 408.
+pub(crate) const HTTP_BODY: Duration = Duration::from_secs(60);
+/// From an HTTP answer to the next request; then the connection is closed.
+pub(crate) const HTTP_IDLE: Duration = Duration::from_secs(60);
+/// For an HTTP client to take a whole answer; then the connection is closed.
+pub(crate) const HTTP_TAKING: Duration = Duration::from_secs(60);
+/// How long an HTTP client waits for a connection's place where all are taken; then 503.
+pub(crate) const HTTP_ADMISSION: Duration = Duration::from_secs(2);
+/// For HTTP requests under way to end when their listener does.
+pub(crate) const HTTP_DRAIN: Duration = Duration::from_secs(5);
+/// The bodies of all requests under way at one HTTP listener; beyond it 503.
+pub(crate) const HTTP_BODIES_BYTES: usize = 64 * MIB as usize;
+/// Header lines of an HTTP request; beyond it 431.
+pub(crate) const HTTP_REQUEST_LINES: usize = 256;
+/// Bytes of chunk extensions in one HTTP body; beyond it 400.
+pub(crate) const HTTP_EXTENSION_BYTES: usize = 4 * KIB as usize;
+/// Bytes of the trailers behind an HTTP body; beyond it 431.
+pub(crate) const HTTP_TRAILER_BYTES: usize = 8 * KIB as usize;
+/// Trailers behind an HTTP body; beyond it 400.
+pub(crate) const HTTP_TRAILERS: usize = 64;
+/// For a WebSocket client to shake hands.
+pub(crate) const WEBSOCKET_HANDSHAKE: Duration = Duration::from_secs(10);
+/// For a message of a WebSocket client, from its first byte on.
+pub(crate) const WEBSOCKET_MESSAGE: Duration = Duration::from_secs(60);
+/// For a WebSocket client to take all that it is sent in answer to one message.
+pub(crate) const WEBSOCKET_TAKING: Duration = Duration::from_secs(60);
+/// For a WebSocket client to close after it was told why.
+pub(crate) const WEBSOCKET_LINGER: Duration = Duration::from_secs(2);
+/// For all WebSocket connections to end when their listener does.
+pub(crate) const WEBSOCKET_DRAIN: Duration = Duration::from_secs(5);
 /// Management connections at a time.
 pub(crate) const MANAGEMENT_CONNECTIONS: usize = 1_024;
 /// Subscriptions of one management connection.

@@ -12,20 +12,29 @@ use super::export::{GuestExport, find};
 use super::state::HostState;
 use crate::chain::{ComponentDigest, Function};
 
-/// What a handler brings: host functions to import, exports it delivers to.
+/// What a handler brings: host functions to import, exports it delivers to. One that brings only the one or the other
+/// says nothing of the rest.
 pub(crate) trait Capability {
     /// The handler's name, as `type` in a manifest.
     fn name(&self) -> &'static str;
 
     /// The interfaces whose functions it links.
-    fn imports(&self) -> &'static [&'static str];
+    fn imports(&self) -> &'static [&'static str] {
+        &[]
+    }
 
-    fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()>;
+    fn link(&self, _linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
+        Ok(())
+    }
 
-    fn exports(&self) -> Vec<Box<dyn GuestExport>>;
+    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
+        Vec::new()
+    }
 
     /// Whether a component that lacks one of the exports can have this handler.
-    fn exports_are_optional(&self) -> bool;
+    fn exports_are_optional(&self) -> bool {
+        false
+    }
 }
 
 /// Why a component cannot run with what it was granted.

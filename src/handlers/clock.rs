@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 use super::Handler;
 use crate::base::clock;
 use crate::chain::{Function, function};
-use crate::guest::{Capability, Effect, GuestExport, HostState};
+use crate::guest::{Capability, Effect, HostState};
 use crate::manifest::{HandlerEntry, ManifestError};
 
 pub(super) const NAME: &str = "clock";
@@ -40,14 +40,6 @@ impl Capability for Clock {
 
     fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
         linker.instance(IMPORTS[0])?.func_wrap("now", |store, (): ()| now(store))
-    }
-
-    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        Vec::new()
-    }
-
-    fn exports_are_optional(&self) -> bool {
-        true
     }
 }
 

@@ -21,7 +21,7 @@ use crate::guest::{
 use crate::journal::Owed;
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::{
-    Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited,
+    Answer, Awaited, AwaitedReply, Delivery, Lane, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, WaitId, Waited,
 };
 
 pub(super) const NAME: &str = "message-server";
@@ -91,7 +91,11 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
     let sent = state.recorder.host_call(SEND, &message, |_| {
         let live = live.as_ref().expect("effects run live");
         let addressed = refused.map_or_else(|| address(&message), Err).and_then(|(to, params)| {
-            live.theater.registry.reserve(to, HANDLE_SEND, params.len()).map(|slot| (slot, params)).map_err(Refused::By)
+            live.theater
+                .registry
+                .reserve(to, Lane::Mail, HANDLE_SEND, params.len())
+                .map(|slot| (slot, params))
+                .map_err(Refused::By)
         });
         match addressed {
             Ok((slot, params)) => {

@@ -32,7 +32,7 @@ pub(crate) trait Handler: Capability + Send + Sync {
     /// Leaves what its host functions need of the configuration.
     fn install(&self, _extensions: &mut Extensions) {}
 
-    /// The directory that the guest may write to, if any.
+    /// The directory that the guest may write to, if any: nothing that lies there is ever spawned by an actor.
     fn writes_below(&self) -> Option<&Path> {
         None
     }
@@ -61,9 +61,6 @@ pub(crate) struct ActorRef {
     pub(crate) limits: Arc<Limits>,
     pub(crate) theater: TheaterHandle,
 }
-
-/// Where the guest may write, among an actor's extensions: nothing that lies there is ever spawned by it.
-struct WrittenByGuest(PathBuf);
 
 /// One row of [`HANDLERS`].
 struct Kind {
@@ -109,8 +106,11 @@ pub(crate) fn granted(manifest: &Manifest) -> Result<Vec<Box<dyn Handler>>, Mani
 /// A guest that could write where it may spawn from could write itself a manifest that grants anything. A directory that
 /// it writes to may lie below one that it spawns from: then it spawns nothing from there. It may not hold one.
 fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler>]) -> Result<(), ManifestError> {
-    let Some(allowed) = granted.iter().find_map(|handler| handler.spawns_from()) else { return Ok(()) };
     let own = manifest.path().parent().map(Path::to_owned);
+    let Some(allowed) = granted.iter().find_map(|handler| handler.spawns_from()) else {
+        warn_of_its_own_manifest(manifest, own.as_deref(), granted);
+        return Ok(());
+    };
     let sources: Vec<PathBuf> = own.iter().chain(allowed).map(|directory| real(directory)).collect();
     for handler in granted {
         let Some(written) = handler.writes_below().map(real) else { continue };
@@ -125,6 +125,21 @@ fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler
         }
     }
     Ok(())
+}
+
+/// One that spawns nothing may hold its own manifest, as some have it; its operator is told what that means.
+fn warn_of_its_own_manifest(manifest: &Manifest, own: Option<&Path>, granted: &[Box<dyn Handler>]) {
+    let Some(own) = own.map(real) else { return };
+    for written in granted.iter().filter_map(|handler| handler.writes_below()) {
+        if own.starts_with(real(written)) {
+            log::warn!(
+                "{}: the actor may write to {}, where this manifest lies: it can grant itself anything for the next \
+                 start; name a directory below it, or grant it with mode = \"read-only\"",
+                manifest.path().display(),
+                written.display()
+            );
+        }
+    }
 }
 
 /// A path with every link followed, as far as it exists.

@@ -1,7 +1,8 @@
-//! What listeners have in common: binding with a remedy, a bell for a thread that polls, numbered threads.
+//! What listeners have in common: where they listen, binding with a remedy, a bell for a thread that polls, numbered
+//! threads.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -12,19 +13,45 @@ use crate::base::thread::NAME_BYTES;
 /// Clients that the system lets wait to be accepted; what std asks for (128) is less than a burst.
 pub(super) const BACKLOG: i32 = 1_024;
 
-/// The first address of `host`.
-pub(super) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    let first = (host, port).to_socket_addrs()?.next();
-    first.ok_or_else(|| io::Error::other("the host has no address"))
+/// Where a handler listens: `host` and `port` of its configuration.
+pub(super) struct Place {
+    kind: &'static str,
+    host: String,
+    port: u16,
 }
 
-/// Why the handler `kind` does not listen, for the person who started the actor.
-pub(super) fn cannot_listen(kind: &str, host: &str, port: u16, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop what listens there, or give another port (0 takes any free one)",
-        _ => "",
-    };
-    format!("{kind} cannot listen on {host}:{port}: {error}{remedy}")
+impl Place {
+    /// Of the handler `kind`; without a host it is this machine alone that gets in.
+    pub(super) fn new(kind: &'static str, host: Option<String>, port: u16) -> Self {
+        Self { kind, host: host.unwrap_or_else(|| "127.0.0.1".to_owned()), port }
+    }
+
+    /// Has `serve` listen on the first address of the host. The error is for the person who started the actor.
+    pub(super) fn listen<T>(&self, serve: impl FnOnce(SocketAddr) -> io::Result<T>) -> Result<T, String> {
+        self.resolve().and_then(serve).map_err(|error| self.cannot(&error))
+    }
+
+    fn resolve(&self) -> io::Result<SocketAddr> {
+        let first = (self.host.as_str(), self.port).to_socket_addrs()?.next();
+        first.ok_or_else(|| io::Error::other("the host has no address"))
+    }
+
+    fn cannot(&self, error: &io::Error) -> String {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => "; stop what listens there, or give another port (0 takes any free one)",
+            _ => "",
+        };
+        let Self { kind, host, port } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!("{kind} cannot listen on {host}:{port}: {error}{remedy}")
+    }
+}
+
+/// Binds `address`; port 0 is any free one.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
 
 /// Wakes a thread that polls.
@@ -69,6 +96,18 @@ pub(super) fn numbered(name: &str, number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_that_is_taken_is_named_with_what_to_do() {
+        let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let port = taken.local_addr().expect("bound").port();
+        let why = Place::new("http-server", None, port).listen(bind).expect_err("it is taken");
+        assert!(why.starts_with(&format!("http-server cannot listen on 127.0.0.1:{port}: ")), "{why}");
+        assert!(why.contains("another port"), "{why}");
+        let place = Place::new("http-server", Some("::1".into()), 80);
+        let why = place.cannot(&io::ErrorKind::PermissionDenied.into());
+        assert!(why.starts_with("http-server cannot listen on [::1]:80: "), "{why}");
+    }
 
     #[test]
     fn the_number_of_a_connection_always_fits_its_threads_name() {

@@ -6,7 +6,7 @@ use wasmtime::component::Linker;
 
 use super::Handler;
 use crate::chain::{Function, function};
-use crate::guest::{Capability, Effect, GuestExport, HostState, Interruption};
+use crate::guest::{Capability, Effect, HostState, Interruption};
 use crate::manifest::{HandlerEntry, ManifestError};
 
 pub(super) const NAME: &str = "random";
@@ -39,14 +39,6 @@ impl Capability for Random {
 
     fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
         linker.instance(IMPORTS[0])?.func_wrap("bytes", bytes)
-    }
-
-    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        Vec::new()
-    }
-
-    fn exports_are_optional(&self) -> bool {
-        true
     }
 }
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{Handler, WrittenByGuest};
+use super::Handler;
 use crate::base::id::ActorId;
-use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS};
+use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS, PATH_BYTES};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::StoppedBy;
 use crate::chain::{Function, Link, function};
@@ -99,9 +99,7 @@ impl Capability for Supervisor {
 
 type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;
 
-/// No path is longer; what is, is cut before it is recorded, and is no path either way.
-const PATH_BYTES: usize = 4_096;
-
+/// What is longer than any path is cut before it is recorded, and is no path either way.
 fn cut((mut text,): (String,)) -> (String,) {
     text.truncate(text.floor_char_boundary(PATH_BYTES));
     (text,)
@@ -151,8 +149,7 @@ fn spawn_child(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Res
     };
     let allowed = live.extensions.get::<Allowed>().map_or(&[][..], |allowed| &allowed.0);
     let directories = [std::slice::from_ref(&live.manifest_dir), allowed].concat();
-    let except = live.extensions.get::<WrittenByGuest>().map(|written| written.0.clone());
-    let confinement = Confinement { directories, except };
+    let confinement = Confinement { directories };
     let parentage = Parentage { parent: live.id, child, cause: intent, wait, confinement };
     let request = SpawnRequest { manifest: live.manifest_dir.join(manifest), parentage: Some(parentage) };
     let spawned = wait_for(live, &live.theater.control.spawn(request));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use super::delivery::Delivery;
+use super::mailbox::Lane;
 use super::registry::{ActorInfo, Refusal, Registry};
 use super::reply::{AwaitedReply, Reply};
 use super::subscribers::Subscribers;
@@ -68,12 +69,11 @@ pub(crate) struct Parentage {
     pub(crate) confinement: Confinement,
 }
 
-/// From where an actor may spawn: the manifest and what it names must lie in or below one of these directories.
+/// From where an actor may spawn: the manifest and what it names must lie in or below one of these directories, and
+/// nowhere where any actor may write.
 #[derive(Clone, Debug)]
 pub(crate) struct Confinement {
     pub(crate) directories: Vec<PathBuf>,
-    /// Neither may lie in or below this one: the actor may write there.
-    pub(crate) except: Option<PathBuf>,
 }
 
 /// Where a listener is reached.
@@ -183,9 +183,23 @@ impl TheaterHandle {
         params: Vec<u8>,
         caller: Caller,
     ) -> Result<AwaitedReply, Refusal> {
-        let slot = self.registry.reserve(to, function, params.len())?;
+        let slot = self.registry.reserve(to, Lane::Mail, function, params.len())?;
         let (reply, answer) = Reply::outside();
         slot.fill(Delivery { function, params, caller, cause: None, reply });
         Ok(answer)
+    }
+
+    /// Has an export of `to` called, for something that it must hear of however full its mailbox is, and whose answer
+    /// goes nowhere. Whoever notifies sees to it that there are only so many.
+    pub(crate) fn notify(
+        &self,
+        to: ActorId,
+        function: &'static Function,
+        params: Vec<u8>,
+        caller: Caller,
+    ) -> Result<(), Refusal> {
+        let slot = self.registry.reserve(to, Lane::Notice, function, params.len())?;
+        slot.fill(Delivery { function, params, caller, cause: None, reply: Reply::Nobody });
+        Ok(())
     }
 }

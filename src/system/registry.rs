@@ -1,6 +1,7 @@
 //! The registry: every live and listed actor, the tree they form, and who waits for whom. One lock, no I/O under it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -34,6 +35,8 @@ pub(crate) struct Entry {
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
     pub(crate) limits: Arc<Limits>,
+    /// The directory it may write to.
+    pub(crate) writes_below: Option<PathBuf>,
 }
 
 /// What anyone may know of one actor.
@@ -137,6 +140,18 @@ impl Registry {
         inner.order.iter().filter_map(|id| inner.actors.get(id)).map(info).collect()
     }
 
+    /// The directories that actors may write to, or could before they ended, each with the name of one that may.
+    pub(crate) fn written(&self) -> BTreeMap<PathBuf, String> {
+        let inner = self.0.read();
+        let mut written = BTreeMap::new();
+        for entry in inner.order.iter().filter_map(|id| inner.actors.get(id)) {
+            if let Some(directory) = &entry.writes_below {
+                written.entry(directory.clone()).or_insert_with(|| entry.name.clone());
+            }
+        }
+        written
+    }
+
     pub(crate) fn children(&self, id: ActorId) -> Vec<ActorId> {
         self.entry(id, |entry| entry.children.clone()).unwrap_or_default()
     }
@@ -155,8 +170,14 @@ impl Registry {
     }
 
     /// Reserves a place in the mailbox of `to` for a delivery that nobody will wait for inside the runtime.
-    pub(crate) fn reserve(&self, to: ActorId, function: &'static Function, bytes: usize) -> Result<Slot, Refusal> {
-        self.0.read().reserve(to, function, bytes)
+    pub(crate) fn reserve(
+        &self,
+        to: ActorId,
+        lane: Lane,
+        function: &'static Function,
+        bytes: usize,
+    ) -> Result<Slot, Refusal> {
+        self.0.read().reserve(to, lane, function, bytes)
     }
 
     /// Reserves a place for a request of `from`, which will wait: refused where that would close a circle of waits.
@@ -168,7 +189,7 @@ impl Registry {
         bytes: usize,
     ) -> Result<(Slot, WaitId), Refusal> {
         let mut inner = self.0.write();
-        let slot = inner.reserve(to, function, bytes)?;
+        let slot = inner.reserve(to, Lane::Mail, function, bytes)?;
         match inner.waits.begin(from, to) {
             Ok(wait) => Ok((slot, wait)),
             Err(circle) => Err(Refusal::Deadlock(inner.spell(&circle))),
@@ -212,7 +233,7 @@ impl Registry {
 }
 
 impl Inner {
-    fn reserve(&self, to: ActorId, function: &'static Function, bytes: usize) -> Result<Slot, Refusal> {
+    fn reserve(&self, to: ActorId, lane: Lane, function: &'static Function, bytes: usize) -> Result<Slot, Refusal> {
         if self.suspending {
             return Err(Refusal::Suspending);
         }
@@ -227,7 +248,7 @@ impl Inner {
         if !entry.exports.contains(function.full) {
             return Err(Refusal::NotExported(to, function.full));
         }
-        entry.mailbox.reserve(to, Lane::Mail, bytes).map_err(|refusal| match refusal {
+        entry.mailbox.reserve(to, lane, bytes).map_err(|refusal| match refusal {
             Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
             other => other,
         })

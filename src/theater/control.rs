@@ -90,14 +90,11 @@ impl Control for Supervision {
 impl Supervision {
     fn load(&self, request: &SpawnRequest) -> Result<Spec, String> {
         let confinement = request.parentage.as_ref().map(|parentage| &parentage.confinement);
-        if let Some(confinement) = confinement {
-            confined(&request.manifest, confinement)?;
-        }
+        let confined = |path: &Path| confinement.map_or(Ok(()), |it| confined(path, it, &self.registry));
+        confined(&request.manifest)?;
         let manifest = Manifest::load(&request.manifest).map_err(|error| error.to_string())?;
-        if let Some(confinement) = confinement {
-            confined(&manifest.component_path, confinement)?;
-            manifest.init_state_path().map_or(Ok(()), |path| confined(path, confinement))?;
-        }
+        confined(&manifest.component_path)?;
+        manifest.init_state_path().map_or(Ok(()), confined)?;
         load_spec(&self.engine, manifest)
     }
 }
@@ -110,18 +107,20 @@ pub(super) fn load_spec(engine: &GuestEngine, manifest: Manifest) -> Result<Spec
     Spec::load(engine, manifest).map_err(|error| error.to_string())
 }
 
-/// Whether `path`, with every link followed, lies in or below one of the allowed directories.
-fn confined(path: &Path, confinement: &Confinement) -> Result<(), String> {
+/// Whether `path`, with every link followed, lies in or below one of the allowed directories, and nowhere where an actor
+/// could have put it: what actors write for each other to spawn would grant them anything.
+fn confined(path: &Path, confinement: &Confinement, registry: &Registry) -> Result<(), String> {
     let real = path.canonicalize().map_err(|error| format!("cannot find {}: {error}", path.display()))?;
     let allowed: Vec<PathBuf> =
         confinement.directories.iter().filter_map(|directory| directory.canonicalize().ok()).collect();
-    let written = confinement.except.as_ref().and_then(|directory| directory.canonicalize().ok());
-    if let Some(written) = written.filter(|written| real.starts_with(written)) {
-        return Err(format!(
-            "{} lies in {}, where this actor may write: it could have written it itself; spawn from elsewhere",
-            path.display(),
-            written.display()
-        ));
+    for (written, name) in registry.written() {
+        if written.canonicalize().is_ok_and(|written| real.starts_with(written)) {
+            return Err(format!(
+                "{} lies in {}, where the actor {name} may write: it could have written it itself; spawn from elsewhere",
+                path.display(),
+                written.display()
+            ));
+        }
     }
     if allowed.iter().any(|directory| real.starts_with(directory)) {
         return Ok(());

@@ -368,6 +368,11 @@ impl Supervisor {
             manifest_path: spec.manifest.path().display().to_string(),
             since_ms: clock::unix_ms(),
             limits: Arc::new(limits.clone()),
+            writes_below: spec
+                .handlers
+                .iter()
+                .find_map(|handler| handler.writes_below())
+                .map(std::path::Path::to_owned),
         });
         let supervised = Supervised {
             actor: *actor,

@@ -167,7 +167,7 @@ pub mod filesystem {
     }
 }
 
-/// The time. Needs no handler.
+/// The time. Needs the handler `clock`.
 pub mod clock {
     use crate::bindings::host::ntwk::theater::clock as wit;
 
@@ -177,7 +177,7 @@ pub mod clock {
     }
 }
 
-/// Randomness, which the chain records and so tells everyone who reads it. Needs no handler.
+/// Randomness, which the chain records and so tells everyone who reads it. Needs the handler `random`.
 pub mod random {
     use crate::bindings::host::ntwk::theater::random as wit;
 

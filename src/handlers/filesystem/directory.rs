@@ -12,8 +12,9 @@ use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::usage::{DEPTH, Usage, measure, too_deep};
-use crate::base::limits::Limits;
+use super::usage::{Usage, measure, too_deep};
+use crate::base::fail;
+use crate::base::limits::{DIRECTORY_DEPTH, Limits};
 
 /// A change that a guest asks for. Paths are as it gave them.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +93,7 @@ impl Directory {
     pub(super) fn make(&self, change: &Change<'_>) -> Result<(), String> {
         let made = match *change {
             Change::WriteFile(path, content) => self.write_file(path, content),
-            Change::DeleteFile(path) => self.root.remove_file(relative(path)),
+            Change::DeleteFile(path) => self.delete_file(path),
             Change::CreateDir(path) => self.create_dir(path),
             Change::DeleteDir(path) => self.delete_dir(path),
         };
@@ -117,28 +118,46 @@ impl Directory {
         self.root.metadata(path).ok().map(|metadata| metadata.len())
     }
 
-    /// On disk before it is acknowledged, as what the chain says of it.
+    /// On disk before it is acknowledged, name and content, as what the chain says of it.
     fn write_file(&self, path: &str, content: &[u8]) -> io::Result<()> {
         let before = self.length(relative(path));
         let mut file = self.open_regular(relative(path), OpenOptions::new().write(true).create(true))?;
         let bytes = (content.len() as u64).saturating_sub(before.unwrap_or(0));
         self.add(Usage { entries: u64::from(before.is_none()), bytes });
         file.set_len(0)?;
+        fail::point_after("file-half-written", || _ = file.write_all(&content[..content.len() / 2]));
         file.write_all(content)?;
-        file.sync_all()
+        file.sync_all()?;
+        if before.is_none() { self.keep_names(relative(path)) } else { Ok(()) }
+    }
+
+    fn delete_file(&self, path: &str) -> io::Result<()> {
+        self.root.remove_file(relative(path))?;
+        self.keep_names(relative(path))
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
         self.root.create_dir(relative(path))?;
         self.add(Usage { entries: 1, bytes: 0 });
-        Ok(())
+        self.keep_names(relative(path))
     }
 
     /// Emptied through the open directory, so that whatever becomes of its name, nothing else is emptied.
     fn delete_dir(&self, path: &str) -> io::Result<()> {
         let path = self.subdirectory(path)?;
-        empty(&self.root.open_dir(&path)?, DEPTH)?;
-        self.root.remove_dir(&path)
+        empty(&self.root.open_dir(&path)?, DIRECTORY_DEPTH)?;
+        self.root.remove_dir(&path)?;
+        self.keep_names(&path)
+    }
+
+    /// Has on disk which names there are beside `changed`: a file's own content says nothing of its name.
+    fn keep_names(&self, changed: &Path) -> io::Result<()> {
+        let parent = changed.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match self.root.open(parent.unwrap_or(Path::new(".")))?.sync_all() {
+            // This kind of file system has no such thing.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+            kept => kept,
+        }
     }
 
     fn check_tree(&self, path: &str, limits: &Limits) -> Result<(), String> {
@@ -202,7 +221,7 @@ fn relative(path: &str) -> &Path {
 
 /// A tree deeper than can be walked is not made.
 fn depth_of(path: &str) -> io::Result<()> {
-    if Path::new(path).components().count() > DEPTH { Err(too_deep()) } else { Ok(()) }
+    if Path::new(path).components().count() > DIRECTORY_DEPTH { Err(too_deep()) } else { Ok(()) }
 }
 
 fn empty(directory: &Dir, depth: usize) -> io::Result<()> {

@@ -13,11 +13,11 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{ActorRef, Handler, Source, WrittenByGuest};
-use crate::base::limits::Limits;
+use super::{ActorRef, Handler, Source};
+use crate::base::limits::{Limits, PATH_BYTES};
 use crate::chain::cbor::Cbor;
 use crate::chain::{Function, function};
-use crate::guest::{Capability, Effect, Extensions, GuestExport, HostState, Live};
+use crate::guest::{Capability, Effect, Extensions, HostState, Live};
 use crate::manifest::{HandlerEntry, ManifestError};
 use directory::{Change, Directory};
 
@@ -31,9 +31,6 @@ const DELETE_FILE: &Function = function!("ntwk:theater/filesystem", "delete-file
 const CREATE_DIR: &Function = function!("ntwk:theater/filesystem", "create-dir");
 const DELETE_DIR: &Function = function!("ntwk:theater/filesystem", "delete-dir");
 const PATH_EXISTS: &Function = function!("ntwk:theater/filesystem", "path-exists");
-
-/// No path of the system is longer. Of one that is, the first so many bytes are recorded, with the refusal.
-const PATH_BYTES: usize = 4_096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,9 +66,6 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, Man
 impl Handler for Filesystem {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(Granted { path: self.path.clone(), mode: self.mode, directory: OnceLock::new() });
-        if let Some(path) = self.writes_below() {
-            extensions.insert(WrittenByGuest(path.to_owned()));
-        }
     }
 
     fn writes_below(&self) -> Option<&Path> {
@@ -107,14 +101,6 @@ impl Capability for Filesystem {
         files.func_wrap("create-dir", |store, path| change(store, CREATE_DIR, path, create_dir))?;
         files.func_wrap("delete-dir", |store, path| change(store, DELETE_DIR, path, delete_dir))?;
         files.func_wrap("path-exists", |store, path| read(store, PATH_EXISTS, path, Directory::path_exists))
-    }
-
-    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        Vec::new()
-    }
-
-    fn exports_are_optional(&self) -> bool {
-        true
     }
 }
 

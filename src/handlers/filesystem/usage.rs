@@ -7,10 +7,7 @@ use std::io;
 
 use cap_std::fs::Dir;
 
-use crate::base::limits::Limits;
-
-/// Directories inside each other, in a path that is made or in a tree that is walked. Each that is walked is open.
-pub(super) const DEPTH: usize = 64;
+use crate::base::limits::{DIRECTORY_DEPTH, Limits};
 
 /// Files and directories, and the bytes of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +36,7 @@ impl Usage {
 /// Measures all that lies in `directory`; not much further than `most` entries.
 pub(super) fn measure(directory: &Dir, most: u64) -> io::Result<Usage> {
     let mut usage = Usage::default();
-    add(directory, most, DEPTH, &mut usage)?;
+    add(directory, most, DIRECTORY_DEPTH, &mut usage)?;
     Ok(usage)
 }
 
@@ -67,5 +64,5 @@ fn add(directory: &Dir, most: u64, depth: usize, usage: &mut Usage) -> io::Resul
 }
 
 pub(super) fn too_deep() -> io::Error {
-    io::Error::other(format!("more than {DEPTH} directories inside each other"))
+    io::Error::other(format!("more than {DIRECTORY_DEPTH} directories inside each other"))
 }

@@ -11,13 +11,14 @@ mod address;
 mod explain;
 mod hops;
 mod outgoing;
+mod permit;
 mod reach;
 mod tap;
 mod target;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -26,16 +27,19 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use super::Handler;
-use crate::base::limits::{HTTP_EXCHANGES, Limits};
+use crate::base::limits::{
+    HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
+};
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
-use crate::guest::{Capability, Effect, Extensions, GuestExport, HostState, Interruption, Live};
+use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::{OrderKind, Waited};
 use explain::timed_out;
 use hops::Exchange;
 use outgoing::{Outgoing, bounded};
+use permit::Permit;
 use reach::{Allowed, Reach};
 
 pub(super) const NAME: &str = "http-client";
@@ -44,12 +48,6 @@ pub(super) const IMPORTS: &[&str] = &["ntwk:theater/http-client"];
 const SEND_HTTP: &Function = function!("ntwk:theater/http-client", "send-http");
 
 const TIMED_OUT: &str = "timed out: no complete response within timeout_ms =";
-
-const CONNECT_TIMEOUT_MS: u64 = 10_000;
-const TIMEOUT_MS: u64 = 30_000;
-const TIMEOUT_CEILING_MS: u64 = 3_600_000;
-const REDIRECTS: u32 = 10;
-const REDIRECTS_CEILING: u32 = 100;
 
 /// A TLS handshake and the system's resolver need more than a listener does.
 const STACK_BYTES: usize = 1024 * 1024;
@@ -62,6 +60,8 @@ struct Client {
     connect: Duration,
     whole: Duration,
     redirects: u32,
+    /// Exchanges of this actor that have not ended, whichever incarnation began them.
+    under_way: Arc<AtomicUsize>,
 }
 
 /// The bounds of one exchange.
@@ -101,16 +101,17 @@ impl Client {
             Some(allow) => Reach::Only(allow.iter().map(|entry| Allowed::parse(entry)).collect::<Result<_, _>>()?),
             None => Reach::Public,
         };
-        let redirects = config.max_redirects.unwrap_or(REDIRECTS);
-        if redirects > REDIRECTS_CEILING {
-            return Err(format!("\"max_redirects\" is {redirects}; the most is {REDIRECTS_CEILING}"));
+        let redirects = config.max_redirects.unwrap_or(HTTP_REDIRECTS);
+        if redirects > HTTP_REDIRECTS_CEILING {
+            return Err(format!("\"max_redirects\" is {redirects}; the most is {HTTP_REDIRECTS_CEILING}"));
         }
         Ok(Self {
             reach: Arc::new(reach),
             roots,
-            connect: timeout("connect_timeout_ms", config.connect_timeout_ms, CONNECT_TIMEOUT_MS)?,
-            whole: timeout("timeout_ms", config.timeout_ms, TIMEOUT_MS)?,
+            connect: timeout("connect_timeout_ms", config.connect_timeout_ms, HTTP_CONNECT_TIMEOUT_MS)?,
+            whole: timeout("timeout_ms", config.timeout_ms, HTTP_TIMEOUT_MS)?,
             redirects,
+            under_way: Arc::default(),
         })
     }
 
@@ -127,8 +128,8 @@ impl Client {
 
 fn timeout(key: &str, given: Option<u64>, default: u64) -> Result<Duration, String> {
     match given.unwrap_or(default) {
-        ms @ 1..=TIMEOUT_CEILING_MS => Ok(Duration::from_millis(ms)),
-        ms => Err(format!("\"{key}\" is {ms}; it is from 1 to {TIMEOUT_CEILING_MS}")),
+        ms @ 1..=HTTP_TIMEOUT_CEILING_MS => Ok(Duration::from_millis(ms)),
+        ms => Err(format!("\"{key}\" is {ms}; it is from 1 to {HTTP_TIMEOUT_CEILING_MS}")),
     }
 }
 
@@ -167,14 +168,6 @@ impl Capability for Client {
     fn link(&self, linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
         linker.instance(IMPORTS[0])?.func_wrap("send-http", send_http)
     }
-
-    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        Vec::new()
-    }
-
-    fn exports_are_optional(&self) -> bool {
-        true
-    }
 }
 
 type Answered = Result<HttpResponse, String>;
@@ -193,7 +186,7 @@ fn send_http(
         Ok(Effect::outside(&attempt, || {
             refused.map_or(Ok(()), Err)?;
             let outgoing = Outgoing::new(&params.0, &client.reach)?;
-            let permit = Permit::take()?;
+            let permit = Permit::take(&client.under_way, limits.http_exchanges)?;
             let bounds = client.bounds(&limits);
             Ok(Box::new(move || exchange(live, client, bounds, outgoing, permit)))
         }))
@@ -241,28 +234,4 @@ fn exchange(
     // Its panic was logged, and is the answer already.
     let _ = thread.join();
     answered
-}
-
-/// Exchanges under way in this process, those that were given up included.
-static EXCHANGES: AtomicUsize = AtomicUsize::new(0);
-
-/// The right to one exchange, returned when it is dropped.
-struct Permit;
-
-impl Permit {
-    fn take() -> Result<Self, String> {
-        let more = |under_way| (under_way < HTTP_EXCHANGES).then_some(under_way + 1);
-        match EXCHANGES.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => Ok(Self),
-            Err(under_way) => {
-                Err(format!("too many exchanges: {under_way} are under way in this runtime; try again later"))
-            }
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        EXCHANGES.fetch_sub(1, Ordering::AcqRel);
-    }
 }

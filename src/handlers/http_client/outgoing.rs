@@ -4,16 +4,19 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::reach::Reach;
 use super::target::{Target, shortened};
-use crate::base::limits::Limits;
+use crate::base::limits::{HTTP_REQUEST_HEADERS, Limits};
 use crate::guest::wit::HttpRequest;
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) target: Target,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Given,
     pub(super) body: Option<Vec<u8>>,
 }
+
+/// The guest's headers, but those of the connection: in its order, names in its letters.
+pub(super) type Given = Vec<(String, HeaderValue)>;
 
 /// Headers of the connection, not of the request: this end writes them. `Host` is among them, since the URL says which
 /// host was allowed.
@@ -41,6 +44,19 @@ impl Outgoing {
         let body = request.body.clone().or_else(|| carries.then(Vec::new));
         Ok(Self { method, target, headers, body })
     }
+
+    /// The headers as ureq wants them.
+    pub(super) fn map(&self) -> HeaderMap {
+        let named = |(name, value): &(String, HeaderValue)| {
+            (HeaderName::from_bytes(name.as_bytes()).expect("it was checked"), value.clone())
+        };
+        self.headers.iter().map(named).collect()
+    }
+
+    /// Goes on without the headers of these names.
+    pub(super) fn drop_headers(&mut self, names: &[HeaderName]) {
+        self.headers.retain(|(given, _)| !names.iter().any(|name| given.eq_ignore_ascii_case(name.as_str())));
+    }
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -52,8 +68,11 @@ fn method(text: &str) -> Result<Method, String> {
     }
 }
 
-fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
+fn headers(given: &[(String, String)]) -> Result<Given, String> {
+    if given.len() > HTTP_REQUEST_HEADERS {
+        return Err(format!("{} headers: the most is {HTTP_REQUEST_HEADERS}", given.len()));
+    }
+    let mut headers = Given::new();
     for (name, value) in given {
         let bad = |what: &str| format!("bad header {:?}: its {what}", shortened(name));
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name is not a token"))?;
@@ -61,7 +80,7 @@ fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
             continue;
         }
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad("value contains a control character"))?;
-        headers.try_append(parsed, value).map_err(|_| "too many headers".to_owned())?;
+        headers.push((name.clone(), value));
     }
     Ok(headers)
 }
@@ -116,7 +135,7 @@ mod tests {
     fn headers_of_the_connection_are_left_to_this_end() {
         let sent = outgoing("GET", &[("Host", "evil"), ("content-length", "7"), ("a", "1"), ("A", "2")]).expect("fine");
         let sent: Vec<_> = sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        assert_eq!(sent, [("a", &b"1"[..]), ("a", b"2")]);
+        assert_eq!(sent, [("a", &b"1"[..]), ("A", b"2")]);
     }
 
     #[test]

@@ -1,24 +1,29 @@
-//! The head of a response as it came over the wire. ureq keeps headers in a map, which lower-cases their names and
-//! puts those of one name together; a guest is shown them as they were sent.
+//! The heads of an exchange as they go over the wire. ureq keeps headers in a map, which lower-cases their names and puts
+//! those of one name together; a guest's are sent as it gave them, and it is shown those of the response as they were
+//! sent.
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// As many headers as ureq takes.
-const MOST_HEADERS: usize = 128;
+use super::outgoing::Given;
+use crate::base::limits::HTTP_RESPONSE_HEADERS;
 
 pub(super) type Headers = Vec<(String, String)>;
 
 /// Stands at the end of the chain of connectors, behind TLS.
 #[derive(Debug)]
-pub(super) struct Tap(pub(super) Sender<Headers>);
+pub(super) struct Tap {
+    /// The guest's headers of the request that is to be sent next.
+    pub(super) given: Receiver<Given>,
+    pub(super) heads: Sender<Headers>,
+}
 
 impl<In: Transport> Connector<In> for Tap {
     type Out = Tapped<In>;
 
     fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Tapped<In>>, Error> {
-        Ok(chained.map(|inner| Tapped { inner, heads: Some(self.0.clone()) }))
+        Ok(chained.map(|inner| Tapped { inner, given: self.given.try_recv().ok(), heads: Some(self.heads.clone()) }))
     }
 }
 
@@ -26,6 +31,8 @@ impl<In: Transport> Connector<In> for Tap {
 #[derive(Debug)]
 pub(super) struct Tapped<In> {
     inner: In,
+    /// Taken with the first bytes that are sent: ureq's buffer has room for the whole head.
+    given: Option<Given>,
     /// Taken with the head it was for.
     heads: Option<Sender<Headers>>,
 }
@@ -36,6 +43,9 @@ impl<In: Transport> Transport for Tapped<In> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if let Some(given) = self.given.take() {
+            write_as_given(&mut self.inner.buffers().output()[..amount], &given);
+        }
         self.inner.transmit_output(amount, timeout)
     }
 
@@ -61,10 +71,32 @@ impl<In: Transport> Transport for Tapped<In> {
     }
 }
 
+/// Writes into a head the guest's headers as they were given: behind those that this end adds, in their order, each name
+/// in its own letters. They are the same bytes in another order, so that the head keeps its length.
+fn write_as_given(head: &mut [u8], given: &Given) {
+    let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return };
+    let is_given = |line: &[u8]| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        given.iter().any(|(given, _)| given.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let mut lines = head[..end + 2].split_inclusive(|byte| *byte == b'\n');
+    let mut again: Vec<u8> = lines.next().unwrap_or_default().to_vec();
+    lines.filter(|line| !is_given(line)).for_each(|line| again.extend_from_slice(line));
+    for (name, value) in given {
+        again.extend_from_slice(name.as_bytes());
+        again.extend_from_slice(b": ");
+        again.extend_from_slice(value.as_bytes());
+        again.extend_from_slice(b"\r\n");
+    }
+    if again.len() == end + 2 {
+        head[..end + 2].copy_from_slice(&again);
+    }
+}
+
 /// The headers of the first head that is not an interim one, once it is complete.
 fn final_head(mut input: &[u8]) -> Option<Headers> {
     loop {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut headers = [httparse::EMPTY_HEADER; HTTP_RESPONSE_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(input) {
             Ok(httparse::Status::Complete(length)) => length,
@@ -87,6 +119,19 @@ pub(super) fn value(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guests_headers_are_sent_as_it_gave_them_behind_what_this_end_adds() {
+        let given = [("X-B", "1"), ("Accept", "a"), ("x-b", "2"), ("ACCEPT", "b")];
+        let given: Given =
+            given.map(|(name, value)| (name.to_owned(), ureq::http::HeaderValue::from_static(value))).to_vec();
+        let mut head =
+            *b"GET / HTTP/1.1\r\nhost: h\r\nx-b: 1\r\nx-b: 2\r\naccept: a\r\naccept: b\r\nuser-agent: t\r\n\r\nX-B: body";
+        write_as_given(&mut head, &given);
+        let sent =
+            "GET / HTTP/1.1\r\nhost: h\r\nuser-agent: t\r\nX-B: 1\r\nAccept: a\r\nx-b: 2\r\nACCEPT: b\r\n\r\nX-B: body";
+        assert_eq!(std::str::from_utf8(&head), Ok(sent));
+    }
 
     #[test]
     fn headers_keep_their_order_their_duplicates_and_their_case() {

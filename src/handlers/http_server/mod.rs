@@ -9,16 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use wasmtime::component::Linker;
 
-use super::net::{cannot_listen, resolve};
+use super::net::Place;
 use super::{ActorRef, Handler, Source};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
-use crate::guest::{Capability, Export, GuestExport, HostState, StateAnd};
+use crate::guest::{Capability, Export, GuestExport, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::{Address, NoAnswer, Outcome, Refusal};
 use wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
@@ -30,10 +29,7 @@ const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-
 /// Seconds after which a client may try again where the actor had no room, or was ending.
 const RETRY_AFTER: &str = "1";
 
-struct HttpServer {
-    host: String,
-    port: u16,
-}
+struct HttpServer(Place);
 
 #[derive(Deserialize)]
 struct Config {
@@ -46,21 +42,12 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, Man
         Some(entry) => entry.config(&["host", "port"])?,
         None => Config { host: None, port: 0 },
     };
-    let host = config.host.unwrap_or_else(|| "127.0.0.1".to_owned());
-    Ok(Box::new(HttpServer { host, port: config.port }))
+    Ok(Box::new(HttpServer(Place::new(NAME, config.host, config.port))))
 }
 
 impl Capability for HttpServer {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn imports(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn link(&self, _linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
-        Ok(())
     }
 
     fn exports(&self) -> Vec<Box<dyn GuestExport>> {
@@ -69,23 +56,20 @@ impl Capability for HttpServer {
         let export = Export::<(HttpRequest,), StateAnd<HttpResponse>>::with_result_limit(HANDLE_REQUEST, limit);
         vec![Box::new(export)]
     }
-
-    fn exports_are_optional(&self) -> bool {
-        false
-    }
 }
 
 impl Handler for HttpServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let refused = |error: std::io::Error| cannot_listen(NAME, &self.host, self.port, &error);
-        let listener = resolve(&self.host, self.port).and_then(HttpListener::bind).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        let limits = wire_limits(&actor.limits);
+        let limits = WireLimits::of(&actor.limits);
         let actor = actor.clone();
         let service = Arc::new(move |request: WireRequest| answer(&actor, request));
-        let name = format!("http-{}", address.port());
-        let serving = listener.serve(&name, limits, service).map_err(refused)?;
-        Ok(Some(Box::new(Listening { address, _serving: serving })))
+        let listening = self.0.listen(|address| {
+            let listener = HttpListener::bind(address)?;
+            let address = listener.local_addr()?;
+            let serving = listener.serve(&format!("http-{}", address.port()), limits, service)?;
+            Ok(Listening { address, _serving: serving })
+        })?;
+        Ok(Some(Box::new(listening)))
     }
 }
 
@@ -97,16 +81,6 @@ struct Listening {
 impl Source for Listening {
     fn address(&self) -> Address {
         Address { scheme: "http", socket: self.address }
-    }
-}
-
-fn wire_limits(limits: &Limits) -> WireLimits {
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    WireLimits {
-        head_bytes: size(limits.http_head_bytes),
-        body_bytes: size(limits.http_body_bytes),
-        connections: size(limits.http_connections),
-        ..WireLimits::default()
     }
 }
 

@@ -11,35 +11,42 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_with_config};
+use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_hdr_with_config};
 
 use super::HANDLE_MESSAGE;
 use super::ending::Ending;
+use super::origin::{Admission, Origins};
 use super::wire::Wire;
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, WEBSOCKET_HANDSHAKE};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
 use crate::system::{AwaitedReply, NoAnswer, Outcome, Refusal};
 
-/// For the whole handshake.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Most that a ping or a pong may carry.
 const CONTROL_BYTES: usize = 125;
+/// For a client that is refused to take the answer.
+const REFUSED: Duration = Duration::from_secs(1);
 /// What our own pings carry: the pong to one is not the actor's concern.
 const STILL_THERE: &[u8] = b"theater: still there?";
-/// How often a full mailbox is tried again for a `close`.
-const RETRY: Duration = Duration::from_millis(20);
+
+/// What all connections of a listener share.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) actor: ActorRef,
+    pub(super) origins: Arc<Origins>,
+    /// The listener is ending.
+    pub(super) closing: Arc<AtomicBool>,
+}
 
 pub(super) struct Connection {
     socket: WebSocket<Wire>,
-    actor: ActorRef,
-    closing: Arc<AtomicBool>,
+    host: Host,
     /// Whether the actor knows of the client.
     connected: bool,
     /// Whether a ping of ours is unanswered.
@@ -48,10 +55,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Shakes hands; a client that does it wrong is answered, and that was it.
-    pub(super) fn accept(socket: &Arc<TcpStream>, actor: ActorRef, closing: Arc<AtomicBool>) -> Option<Self> {
-        let wire = Wire::new(Arc::clone(socket), Arc::clone(&closing), HANDSHAKE_PATIENCE);
-        match accept_with_config(wire, Some(config(&actor.limits))) {
-            Ok(socket) => Some(Self { socket, actor, closing, connected: false, asked: false }),
+    pub(super) fn accept(socket: &Arc<TcpStream>, host: Host) -> Option<Self> {
+        let stall = Duration::from_millis(host.actor.limits.websocket_stall_ms);
+        let wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), WEBSOCKET_HANDSHAKE, stall);
+        let (origins, config) = (Arc::clone(&host.origins), config(&host.actor.limits));
+        match accept_hdr_with_config(wire, Admission(origins), Some(config)) {
+            Ok(socket) => Some(Self { socket, host, connected: false, asked: false }),
             Err(HandshakeError::Failure(error)) => {
                 refuse(socket, &error);
                 None
@@ -78,7 +87,7 @@ impl Connection {
     /// Has the actor handle a message: its answer, once it is on disk.
     fn ask(&self, message: WebSocketMessage) -> Result<WebSocketResponse, Ending> {
         let answer = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
-        match answer.within(self.actor.limits.request_deadline()) {
+        match answer.within(self.host.actor.limits.request_deadline()) {
             Ok(answer) => self.understand(&answer.outcome),
             Err(NoAnswer::Gone) => Err(Ending::ActorEnds),
             Err(NoAnswer::NotDelivered) => Err(Ending::NotTaken),
@@ -87,8 +96,8 @@ impl Connection {
     }
 
     fn deliver(&self, message: WebSocketMessage) -> Result<AwaitedReply, Refusal> {
-        let params = (message,).to_cbor();
-        self.actor.theater.deliver(self.actor.id, HANDLE_MESSAGE, params, Caller::WebSocket)
+        let ActorRef { id, theater, .. } = &self.host.actor;
+        theater.deliver(*id, HANDLE_MESSAGE, (message,).to_cbor(), Caller::WebSocket)
     }
 
     fn understand(&self, outcome: &Outcome) -> Result<WebSocketResponse, Ending> {
@@ -109,7 +118,7 @@ impl Connection {
     }
 
     fn unsendable(&self, why: &str) -> Ending {
-        log::warn!("actor {} gave an answer that cannot be sent: {why}", self.actor.name);
+        log::warn!("actor {} gave an answer that cannot be sent: {why}", self.host.actor.name);
         Ending::Unsendable
     }
 
@@ -117,7 +126,7 @@ impl Connection {
     fn hear(&mut self) -> Result<WebSocketMessage, Ending> {
         self.await_next();
         loop {
-            if self.closing.load(Ordering::SeqCst) {
+            if self.host.closing.load(Ordering::SeqCst) {
                 return Err(Ending::ActorEnds);
             }
             self.socket.get_mut().begin_writing();
@@ -130,7 +139,7 @@ impl Connection {
                         return Ok(message);
                     }
                 }
-                Err(_) if self.closing.load(Ordering::SeqCst) => return Err(Ending::ActorEnds),
+                Err(_) if self.host.closing.load(Ordering::SeqCst) => return Err(Ending::ActorEnds),
                 Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => self.nothing_heard()?,
                 Err(error) => return Err(Ending::of_error(&error)),
             }
@@ -154,7 +163,7 @@ impl Connection {
     }
 
     fn await_next(&mut self) {
-        let patience = Duration::from_millis(self.actor.limits.websocket_idle_ms);
+        let patience = Duration::from_millis(self.host.actor.limits.websocket_idle_ms);
         self.socket.get_mut().await_next(patience);
     }
 
@@ -170,16 +179,13 @@ impl Connection {
         self.socket.get_mut().linger();
     }
 
-    /// The actor hears of the end of every connection it knows of. Its answer has nowhere to go.
+    /// The actor hears of the end of every connection it knows of, however full its mailbox is; there are never more of
+    /// these notices than connections. Its answer has nowhere to go.
     fn tell_of_the_end(&self) {
-        let deadline = Instant::now() + self.actor.limits.request_deadline();
+        let ActorRef { id, theater, .. } = &self.host.actor;
         let close = WebSocketMessage { ty: MessageType::Close, data: None, text: None };
-        while let Err(Refusal::Full) = self.deliver(close.clone())
-            && !self.closing.load(Ordering::SeqCst)
-            && Instant::now() < deadline
-        {
-            std::thread::sleep(RETRY);
-        }
+        // Refused, it is ending, and needs to hear of nobody.
+        let _ = theater.notify(*id, HANDLE_MESSAGE, (close,).to_cbor(), Caller::WebSocket);
     }
 }
 
@@ -244,6 +250,8 @@ fn refuse(socket: &Arc<TcpStream>, error: &Error) {
     let (status, why) = match error {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => ("408 Request Timeout", "too slow"),
         Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => return,
+        // Answered by [`Admission`].
+        Error::Http(_) => return Wire::new(Arc::clone(socket), Arc::default(), Duration::ZERO, REFUSED).linger(),
         Error::AttackAttempt => ("431 Request Header Fields Too Large", "the request is too large"),
         Error::Capacity(_)
         | Error::Protocol(_)
@@ -251,10 +259,9 @@ fn refuse(socket: &Arc<TcpStream>, error: &Error) {
         | Error::WriteBufferFull(_)
         | Error::Utf8(_)
         | Error::Url(_)
-        | Error::Http(_)
         | Error::HttpFormat(_) => ("400 Bad Request", "not a WebSocket handshake; a WebSocket is what is here"),
     };
-    let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Duration::ZERO);
+    let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Duration::ZERO, REFUSED);
     let length = why.len() + 1;
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\

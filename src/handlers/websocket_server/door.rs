@@ -1,6 +1,7 @@
 //! The listener's own thread: lets clients in while there are places, turns others away, and closes.
 //!
-//! A thread for each client, and never more of them than there are places.
+//! A thread for each client, and never more of them than there are places. Where all are taken, one that has not shaken
+//! hands makes room for whoever comes; those that have are not disturbed.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,17 +14,19 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::connection::Connection;
+use super::connection::{Connection, Host};
+use super::origin::Origins;
+use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::ActorRef;
-use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
+use crate::handlers::net::{self, Bell, Leaving, numbered};
 
 /// How long to leave the system alone that gives no more sockets or threads.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How long a client that has not shaken hands keeps a place that another wants.
+const HANDSHAKE_WANTED: Duration = Duration::from_millis(500);
 /// For a client that is turned away to have sent its request: closing before that would lose it the answer.
 const GLANCE: Duration = Duration::from_millis(50);
-/// How long connections may take to end.
-const DRAIN: Duration = Duration::from_secs(5);
 
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -39,15 +42,15 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    pub(super) fn start(address: SocketAddr, actor: &ActorRef) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        rustix::net::listen(&listener, BACKLOG)?;
+    pub(super) fn start(address: SocketAddr, actor: &ActorRef, origins: &Arc<Origins>) -> io::Result<Self> {
+        let listener = net::bind(address)?;
         listener.set_nonblocking(true)?;
         let socket = listener.local_addr()?;
         let closing = Arc::new(AtomicBool::new(false));
         let (bell, rung) = Bell::new()?;
         let name = format!("ws-{}", socket.port());
-        let door = Door::new(listener, &name, actor.clone(), Arc::clone(&closing), (Arc::clone(&bell), rung));
+        let host = Host { actor: actor.clone(), origins: Arc::clone(origins), closing: Arc::clone(&closing) };
+        let door = Door::new(listener, &name, host, (Arc::clone(&bell), rung));
         let thread = thread::spawn(&name, move || door.run())?;
         Ok(Self { socket, closing, bell, thread: Some(thread) })
     }
@@ -67,8 +70,7 @@ impl Drop for Serving {
 struct Door {
     listener: TcpListener,
     name: String,
-    actor: ActorRef,
-    closing: Arc<AtomicBool>,
+    host: Host,
     places: Vec<Option<Place>>,
     free: BTreeSet<usize>,
     bell: Arc<Bell>,
@@ -82,23 +84,21 @@ struct Door {
 struct Place {
     socket: Arc<TcpStream>,
     thread: JoinHandle,
+    began: Instant,
+    /// Whether it has shaken hands; its thread says so.
+    shaken: Arc<AtomicBool>,
+    /// Whether it was made to leave for another.
+    dismissed: bool,
 }
 
 impl Door {
-    fn new(
-        listener: TcpListener,
-        name: &str,
-        actor: ActorRef,
-        closing: Arc<AtomicBool>,
-        (bell, rung): (Arc<Bell>, UnixStream),
-    ) -> Self {
-        let connections = usize::try_from(actor.limits.websocket_connections).unwrap_or(usize::MAX).max(1);
+    fn new(listener: TcpListener, name: &str, host: Host, (bell, rung): (Arc<Bell>, UnixStream)) -> Self {
+        let connections = usize::try_from(host.actor.limits.websocket_connections).unwrap_or(usize::MAX).max(1);
         let (leave, left) = bounded(connections);
         Self {
             listener,
             name: name.to_owned(),
-            actor,
-            closing,
+            host,
             places: (0..connections).map(|_| None).collect(),
             free: (0..connections).collect(),
             bell,
@@ -110,9 +110,15 @@ impl Door {
     }
 
     fn run(mut self) {
-        while !self.closing.load(Ordering::SeqCst) {
+        while !self.host.closing.load(Ordering::SeqCst) {
             self.collect_left();
-            if self.wait(true, None) {
+            if !self.wait(true, None) {
+                continue;
+            }
+            if self.free.is_empty() && self.makes_room() {
+                // Who comes waits in the listener's line meanwhile.
+                self.wait(false, Some(GLANCE));
+            } else {
                 self.accept();
             }
         }
@@ -145,6 +151,18 @@ impl Door {
         }
     }
 
+    /// Whether a place will soon be free: the client that has not shaken hands for the longest leaves its own.
+    fn makes_room(&mut self) -> bool {
+        let shaking = self.places.iter_mut().flatten().filter(|place| !place.shaken.load(Ordering::SeqCst));
+        let Some(slowest) = shaking.min_by_key(|place| (!place.dismissed, place.began)) else { return false };
+        if !slowest.dismissed && slowest.began.elapsed() >= HANDSHAKE_WANTED {
+            slowest.dismissed = true;
+            // One that is gone already is as good.
+            let _ = slowest.socket.shutdown(Shutdown::Both);
+        }
+        true
+    }
+
     fn accept(&mut self) {
         match self.listener.accept() {
             Ok((socket, peer)) => {
@@ -170,9 +188,12 @@ impl Door {
     }
 
     fn admit(&mut self, place: usize, socket: TcpStream, peer: SocketAddr) {
-        let socket = Arc::new(socket);
-        match self.start(place, &socket) {
-            Ok(thread) => self.places[place] = Some(Place { socket, thread }),
+        let (socket, shaken) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        match self.start(place, &socket, &shaken) {
+            Ok(thread) => {
+                let began = Instant::now();
+                self.places[place] = Some(Place { socket, thread, began, shaken, dismissed: false });
+            }
             // The place comes back as those of other connections do: the thread's body was dropped unrun.
             Err(error) => {
                 log::warn!("no thread for the connection of {peer}: {error}");
@@ -181,14 +202,15 @@ impl Door {
         }
     }
 
-    fn start(&self, place: usize, socket: &Arc<TcpStream>) -> io::Result<JoinHandle> {
+    fn start(&self, place: usize, socket: &Arc<TcpStream>, shaken: &Arc<AtomicBool>) -> io::Result<JoinHandle> {
         let leaving = Leaving { place, leave: self.leave.clone(), bell: Arc::clone(&self.bell) };
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
-        let (socket, actor, closing) = (Arc::clone(socket), self.actor.clone(), Arc::clone(&self.closing));
+        let (socket, shaken, host) = (Arc::clone(socket), Arc::clone(shaken), self.host.clone());
         thread::spawn(&numbered(&self.name, place + 1), move || {
             let _leaving = leaving;
-            if let Some(connection) = Connection::accept(&socket, actor, closing) {
+            if let Some(connection) = Connection::accept(&socket, host) {
+                shaken.store(true, Ordering::SeqCst);
                 connection.run();
             }
         })
@@ -198,7 +220,7 @@ impl Door {
     /// do, or by force. One that waits for the actor is waited for: there is no stopping it from here.
     fn drain(mut self) {
         self.shut_all(Shutdown::Read);
-        let deadline = Instant::now() + DRAIN;
+        let deadline = Instant::now() + WEBSOCKET_DRAIN;
         self.collect_left();
         while self.free.len() < self.places.len() {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -8,6 +8,7 @@
 //! | `door` | the listener's thread: who is let in, closing |
 //! | `connection` | one client's thread: hear, ask the actor, say, and again |
 //! | `ending` | why a connection ends, and what its client is told |
+//! | `origin` | from which pages a browser may connect |
 //! | `wire` | a socket whose every wait ends in time |
 //!
 //! `tungstenite` does the handshake and the frames.
@@ -15,56 +16,52 @@
 mod connection;
 mod door;
 mod ending;
+mod origin;
 mod wire;
 
-use serde::Deserialize;
-use wasmtime::component::Linker;
+use std::sync::Arc;
 
-use super::net::{cannot_listen, resolve};
+use serde::Deserialize;
+
+use super::net::Place;
 use super::{ActorRef, Handler, Source};
 use crate::base::limits::Limits;
 use crate::chain::{Function, function};
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
-use crate::guest::{Capability, Export, GuestExport, HostState, StateAnd};
+use crate::guest::{Capability, Export, GuestExport, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::system::Address;
 use door::Serving;
+use origin::Origins;
 
 pub(super) const NAME: &str = "websocket-server";
 
 const HANDLE_MESSAGE: &Function = function!("ntwk:theater/websocket-server", "handle-message");
 
 struct WebSocketServer {
-    host: String,
-    port: u16,
+    place: Place,
+    origins: Arc<Origins>,
 }
 
 #[derive(Deserialize)]
 struct Config {
     host: Option<String>,
     port: u16,
+    origins: Option<Vec<String>>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
-    let config = match entry {
-        Some(entry) => entry.config(&["host", "port"])?,
-        None => Config { host: None, port: 0 },
+    let Some(entry) = entry else {
+        return Ok(Box::new(WebSocketServer { place: Place::new(NAME, None, 0), origins: Arc::new(Origins::Any) }));
     };
-    let host = config.host.unwrap_or_else(|| "127.0.0.1".to_owned());
-    Ok(Box::new(WebSocketServer { host, port: config.port }))
+    let Config { host, port, origins } = entry.config(&["host", "port", "origins"])?;
+    let origins = Origins::new(origins.as_deref()).map_err(|why| entry.error(why))?;
+    Ok(Box::new(WebSocketServer { place: Place::new(NAME, host, port), origins: Arc::new(origins) }))
 }
 
 impl Capability for WebSocketServer {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn imports(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn link(&self, _linker: &mut Linker<Box<HostState>>) -> wasmtime::Result<()> {
-        Ok(())
     }
 
     fn exports(&self) -> Vec<Box<dyn GuestExport>> {
@@ -73,16 +70,11 @@ impl Capability for WebSocketServer {
             Export::<(WebSocketMessage,), StateAnd<WebSocketResponse>>::with_result_limit(HANDLE_MESSAGE, limit);
         vec![Box::new(export)]
     }
-
-    fn exports_are_optional(&self) -> bool {
-        false
-    }
 }
 
 impl Handler for WebSocketServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let serving = resolve(&self.host, self.port).and_then(|address| Serving::start(address, actor));
-        let serving = serving.map_err(|error| cannot_listen(NAME, &self.host, self.port, &error))?;
+        let serving = self.place.listen(|address| Serving::start(address, actor, &self.origins))?;
         Ok(Some(Box::new(serving)))
     }
 }

@@ -1,7 +1,7 @@
 //! One client's socket; every wait on it ends by a deadline. It knows bytes, not frames.
 //!
 //! A client that sends one byte now and then is not idle, but neither is it done: from the first byte of a message on,
-//! it has [`MESSAGE_PATIENCE`] for the rest.
+//! it has [`WEBSOCKET_MESSAGE`] for the rest.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,16 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// For a message, from its first byte on.
-const MESSAGE_PATIENCE: Duration = Duration::from_secs(60);
-/// For a client to take what it is sent, in all.
-const TAKING_PATIENCE: Duration = Duration::from_secs(60);
-/// For a client to take anything of it.
-const STALL_PATIENCE: Duration = Duration::from_secs(10);
+use crate::base::limits::{WEBSOCKET_LINGER, WEBSOCKET_MESSAGE, WEBSOCKET_TAKING};
+
 /// What is written at once, so that a slow reader can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
-/// For a client to close after it was told why.
-const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -28,13 +22,15 @@ pub(super) struct Wire {
     /// When the first byte came of what is not whole yet.
     begun: Option<Instant>,
     write_until: Instant,
+    /// For a client to take anything of what it is sent.
+    stall: Duration,
 }
 
 impl Wire {
     /// A wire on which the first thing has to be whole within `patience`.
-    pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Duration) -> Self {
+    pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Duration, stall: Duration) -> Self {
         let now = Instant::now();
-        Self { socket, closing, read_until: now + patience, begun: None, write_until: now + TAKING_PATIENCE }
+        Self { socket, closing, read_until: now + patience, begun: None, write_until: now + WEBSOCKET_TAKING, stall }
     }
 
     /// What was being read is whole; the next byte has `patience` to come.
@@ -50,7 +46,7 @@ impl Wire {
 
     /// What is written next is to be taken from now on.
     pub(super) fn begin_writing(&mut self) {
-        self.write_until = Instant::now() + TAKING_PATIENCE;
+        self.write_until = Instant::now() + WEBSOCKET_TAKING;
     }
 
     /// Says that nothing more will be sent, and reads on until the client has closed too. Closing a socket that has
@@ -59,14 +55,14 @@ impl Wire {
         if self.socket.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        self.await_next(LINGER);
+        self.await_next(WEBSOCKET_LINGER);
         while matches!(self.read(&mut [0; 4096]), Ok(1..)) {}
     }
 }
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let until = self.begun.map_or(self.read_until, |begun| begun + MESSAGE_PATIENCE);
+        let until = self.begun.map_or(self.read_until, |begun| begun + WEBSOCKET_MESSAGE);
         loop {
             self.socket.set_read_timeout(Some(left(until)?))?;
             match (&*self.socket).read(buffer) {
@@ -85,7 +81,7 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let until = self.write_until.min(Instant::now() + STALL_PATIENCE);
+        let until = self.write_until.min(Instant::now() + self.stall);
         loop {
             self.socket.set_write_timeout(Some(left(until)?))?;
             match (&*self.socket).write(&bytes[..bytes.len().min(WRITE_BYTES)]) {
@@ -120,7 +116,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (socket, _) = listener.accept().expect("a client");
-        (Wire::new(Arc::new(socket), Arc::default(), patience), client)
+        (Wire::new(Arc::new(socket), Arc::default(), patience, Duration::from_secs(10)), client)
     }
 
     #[test]
@@ -136,7 +132,7 @@ mod tests {
         client.write_all(b"x").expect("an open socket");
         assert_eq!(wire.read(&mut [0; 8]).expect("a byte"), 1);
         assert!(wire.is_in_the_middle());
-        wire.begun = wire.begun.map(|begun| begun - MESSAGE_PATIENCE);
+        wire.begun = wire.begun.map(|begun| begun - WEBSOCKET_MESSAGE);
         assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
         wire.await_next(Duration::from_secs(60));
         assert!(!wire.is_in_the_middle());

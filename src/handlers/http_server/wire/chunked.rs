@@ -2,13 +2,10 @@
 //!
 //! Extensions and trailers are checked, bounded and dropped. No socket here, so that it can be cut anywhere in tests.
 
+use crate::base::limits::{HTTP_EXTENSION_BYTES, HTTP_TRAILER_BYTES, HTTP_TRAILERS};
+
 use super::refusal::Refusal;
 
-/// Bytes of chunk extensions in one body.
-const EXTENSION_BYTES: usize = 4 * 1024;
-/// Bytes of the trailer section, and its lines.
-const TRAILER_BYTES: usize = 8 * 1024;
-const TRAILERS: usize = 64;
 /// Hexadecimal digits of a size: as many as fit a `u64`.
 const SIZE_DIGITS: u32 = 16;
 
@@ -107,7 +104,7 @@ impl ChunkedDecoder {
     /// One more byte that carries nothing.
     fn extend(&mut self, next: State) -> Result<State, Refusal> {
         self.extension_bytes += 1;
-        if self.extension_bytes > EXTENSION_BYTES {
+        if self.extension_bytes > HTTP_EXTENSION_BYTES {
             return Err(malformed("there are too many chunk extensions"));
         }
         Ok(next)
@@ -124,14 +121,14 @@ impl ChunkedDecoder {
         }
         self.trailer.push(byte);
         if self.trailer == b"\r\n" || self.trailer.ends_with(b"\r\n\r\n") {
-            let mut lines = [httparse::EMPTY_HEADER; TRAILERS];
+            let mut lines = [httparse::EMPTY_HEADER; HTTP_TRAILERS];
             return match httparse::parse_headers(&self.trailer, &mut lines) {
                 Ok(_) => Ok(State::Done),
                 Err(error) => Err(malformed(&format!("the trailer is malformed: {error}"))),
             };
         }
-        if self.trailer.len() >= TRAILER_BYTES {
-            return Err(Refusal::new(431, format!("the trailer is larger than {TRAILER_BYTES} bytes")));
+        if self.trailer.len() >= HTTP_TRAILER_BYTES {
+            return Err(Refusal::new(431, format!("the trailer is larger than {HTTP_TRAILER_BYTES} bytes")));
         }
         Ok(State::Trailer)
     }
@@ -235,8 +232,8 @@ mod tests {
         for input in ["3;\r\n", "3; \r\n", "3;a\n", "3;a\0\r\n", "3;a\rb\r\n", "3 a\r\n"] {
             assert_eq!(status_of(input), 400, "{input:?}");
         }
-        assert_eq!(status_of(&format!("3;{}", "a".repeat(EXTENSION_BYTES + 1))), 400);
-        assert_eq!(status_of(&format!("1;{0}\r\na\r\n1;{0}", "a".repeat(EXTENSION_BYTES / 2 + 1))), 400);
+        assert_eq!(status_of(&format!("3;{}", "a".repeat(HTTP_EXTENSION_BYTES + 1))), 400);
+        assert_eq!(status_of(&format!("1;{0}\r\na\r\n1;{0}", "a".repeat(HTTP_EXTENSION_BYTES / 2 + 1))), 400);
     }
 
     #[test]
@@ -259,7 +256,7 @@ mod tests {
         for trailer in ["A\r\n\r\n", "A : b\r\n\r\n", "A: b\n\r\n", "A: b\r\n c\r\n\r\n", "A: \0\r\n\r\n", "\n"] {
             assert_eq!(status_of(&format!("0\r\n{trailer}")), 400, "{trailer:?}");
         }
-        assert_eq!(status_of(&format!("0\r\nA: {}\r\n\r\n", "b".repeat(TRAILER_BYTES))), 431);
-        assert_eq!(status_of(&format!("0\r\n{}\r\n", "A: b\r\n".repeat(TRAILERS + 1))), 400);
+        assert_eq!(status_of(&format!("0\r\nA: {}\r\n\r\n", "b".repeat(HTTP_TRAILER_BYTES))), 431);
+        assert_eq!(status_of(&format!("0\r\n{}\r\n", "A: b\r\n".repeat(HTTP_TRAILERS + 1))), 400);
     }
 }

@@ -5,11 +5,10 @@
 
 use std::mem::MaybeUninit;
 
+use crate::base::limits::HTTP_REQUEST_LINES;
+
 use super::refusal::Refusal;
 use super::response::is_token_byte;
-
-/// Header lines of one request; beyond it 431.
-const HEADERS: usize = 256;
 
 /// Where the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +79,7 @@ fn check_first_byte(received: &[u8]) -> Result<(), Refusal> {
 impl Head {
     /// Reads a whole head, as [`HeadScan`] found it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut lines = [const { MaybeUninit::uninit() }; HEADERS];
+        let mut lines = [const { MaybeUninit::uninit() }; HTTP_REQUEST_LINES];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(bytes, &mut lines).map_err(|error| refuse_head(error, bytes))?;
         if parsed != httparse::Status::Complete(bytes.len()) {
@@ -112,7 +111,9 @@ enum Version {
 
 fn refuse_head(error: httparse::Error, bytes: &[u8]) -> Refusal {
     match error {
-        httparse::Error::TooManyHeaders => Refusal::new(431, format!("there are more than {HEADERS} headers")),
+        httparse::Error::TooManyHeaders => {
+            Refusal::new(431, format!("there are more than {HTTP_REQUEST_LINES} headers"))
+        }
         httparse::Error::Version if names_another_version(bytes) => {
             Refusal::new(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         }
@@ -373,8 +374,8 @@ mod tests {
 
     #[test]
     fn too_many_headers_are_refused() {
-        assert_eq!(status_with(&"A: b\r\n".repeat(HEADERS - 1)), 200);
-        assert_eq!(status_with(&"A: b\r\n".repeat(HEADERS)), 431);
+        assert_eq!(status_with(&"A: b\r\n".repeat(HTTP_REQUEST_LINES - 1)), 200);
+        assert_eq!(status_with(&"A: b\r\n".repeat(HTTP_REQUEST_LINES)), 431);
     }
 
     #[test]

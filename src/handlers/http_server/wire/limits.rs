@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+use crate::base::limits::{
+    HTTP_ADMISSION, HTTP_BODIES_BYTES, HTTP_BODY, HTTP_DRAIN, HTTP_HEAD, HTTP_IDLE, HTTP_TAKING, Limits,
+};
 
 /// The bounds of one listener. A deadline is for the whole of what it names, however the bytes trickle in.
 #[derive(Clone, Debug)]
@@ -30,19 +31,27 @@ pub(crate) struct WireLimits {
     pub(crate) drain_timeout: Duration,
 }
 
+impl WireLimits {
+    /// What an actor's limits make of them.
+    pub(crate) fn of(limits: &Limits) -> Self {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            head_bytes: size(limits.http_head_bytes),
+            body_bytes: size(limits.http_body_bytes),
+            bodies_bytes: HTTP_BODIES_BYTES,
+            connections: size(limits.http_connections),
+            head_timeout: HTTP_HEAD,
+            body_timeout: HTTP_BODY,
+            idle_timeout: HTTP_IDLE,
+            write_timeout: HTTP_TAKING,
+            admission_timeout: HTTP_ADMISSION,
+            drain_timeout: HTTP_DRAIN,
+        }
+    }
+}
+
 impl Default for WireLimits {
     fn default() -> Self {
-        Self {
-            head_bytes: 64 * KIB,
-            body_bytes: 8 * MIB,
-            bodies_bytes: 64 * MIB,
-            connections: 256,
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
-            admission_timeout: Duration::from_secs(2),
-            drain_timeout: Duration::from_secs(5),
-        }
+        Self::of(&Limits::default())
     }
 }

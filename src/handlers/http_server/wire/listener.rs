@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crate::base::thread::{self, JoinHandle};
-use crate::handlers::net::{BACKLOG, Bell};
+use crate::handlers::net::{self, Bell};
 
 use super::door::Door;
 use super::limits::WireLimits;
@@ -18,9 +18,7 @@ pub(crate) struct HttpListener(TcpListener);
 impl HttpListener {
     /// Binds `address`; port 0 is any free one.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        rustix::net::listen(&listener, BACKLOG)?;
-        Ok(Self(listener))
+        net::bind(address).map(Self)
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {

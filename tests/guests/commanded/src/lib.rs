@@ -5,6 +5,7 @@
 //! notice about a child, `{"on_notice": command}`. `op.rs` lists the commands; an actor with more imports adds its own by
 //! [`More`].
 
+mod calls;
 mod http;
 mod misbehave;
 mod op;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theater_actor::{Actor, ChildEvent, ChildEventKind, ChildHandler, MessageHandler};
 
+pub use calls::{Chance, Fetch, Files};
 pub use op::{More, NoMore, outcome};
 
 /// The actor, `X` being the commands it knows beyond the common ones.

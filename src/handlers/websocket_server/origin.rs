@@ -1,0 +1,119 @@
+//! From which pages a browser may connect. A browser names the page's origin, and a page cannot make it name another; so
+//! a listener that only its own pages are to reach can tell them from all others. Programs can name any: it does not tell
+//! who someone is.
+
+use std::sync::Arc;
+
+use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
+use tungstenite::http::StatusCode;
+use tungstenite::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
+
+/// Origins that are let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Origins {
+    Any,
+    Only(Vec<String>),
+}
+
+impl Origins {
+    pub(super) fn new(given: Option<&[String]>) -> Result<Self, String> {
+        let Some(given) = given else { return Ok(Self::Any) };
+        given.iter().map(|text| parse(text)).collect::<Result<_, _>>().map(Self::Only)
+    }
+
+    /// Whether a client that names this origin is let in. One that names none is no page.
+    pub(super) fn admit(&self, named: Option<&[u8]>) -> bool {
+        match (self, named) {
+            (Self::Any, _) | (Self::Only(_), None) => true,
+            (Self::Only(origins), Some(named)) => {
+                let named = std::str::from_utf8(named).ok().and_then(|named| parse(named).ok());
+                named.is_some_and(|named| origins.contains(&named))
+            }
+        }
+    }
+}
+
+/// The one form of `scheme://host[:port]`: lower case, without the scheme's own port.
+fn parse(text: &str) -> Result<String, String> {
+    let bad = || {
+        format!(
+            "{text:?} in \"origins\" is no origin; expected one such as https://example.org or http://localhost:8080"
+        )
+    };
+    let origin = text.to_ascii_lowercase();
+    let (scheme, place) = origin.split_once("://").ok_or_else(bad)?;
+    let is_place = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*".contains(&byte));
+    let is_scheme =
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if !is_place || !is_scheme {
+        return Err(bad());
+    }
+    let own_port = match scheme {
+        "http" | "ws" => ":80",
+        "https" | "wss" => ":443",
+        _ => return Ok(origin),
+    };
+    Ok(origin.strip_suffix(own_port).map_or(origin.clone(), str::to_owned))
+}
+
+/// Lets in whom the configuration lets in.
+pub(super) struct Admission(pub(super) Arc<Origins>);
+
+impl Callback for Admission {
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        // Two are one too many to be believed.
+        let named: Vec<_> = request.headers().get_all(ORIGIN).iter().map(|named| named.as_bytes()).collect();
+        if named.len() <= 1 && self.0.admit(named.first().copied()) {
+            return Ok(response);
+        }
+        let why = "pages of this origin may not connect\n";
+        let mut refusal = ErrorResponse::new(Some(why.to_owned()));
+        *refusal.status_mut() = StatusCode::FORBIDDEN;
+        let length = why.len().to_string().parse().expect("a number");
+        let text = "text/plain; charset=utf-8".parse().expect("a type");
+        let close = "close".parse().expect("a word");
+        refusal.headers_mut().extend([(CONTENT_TYPE, text), (CONTENT_LENGTH, length), (CONNECTION, close)]);
+        Err(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(given: &[&str]) -> Origins {
+        let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
+        Origins::new(Some(&given)).expect("origins")
+    }
+
+    #[test]
+    fn without_a_list_any_page_is_let_in_and_with_one_those_of_it_alone() {
+        assert!(Origins::new(None).expect("none").admit(Some(b"https://evil.example")));
+        let origins = only(&["https://Chat.example:443", "http://localhost:8080"]);
+        for named in
+            ["https://chat.example", "HTTPS://CHAT.EXAMPLE", "https://chat.example:443", "http://localhost:8080"]
+        {
+            assert!(origins.admit(Some(named.as_bytes())), "{named}");
+        }
+        for named in [
+            "http://chat.example",
+            "https://chat.example:444",
+            "https://chat.example.evil",
+            "https://evil/chat.example",
+            "null",
+            "",
+        ] {
+            assert!(!origins.admit(Some(named.as_bytes())), "{named}");
+        }
+        assert!(!origins.admit(Some(b"\xff")) && origins.admit(None) && !only(&[]).admit(Some(b"http://a")));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_in_a_list() {
+        for text in ["", "*", "example.org", "https://", "https://example.org/", "https://*.example.org", "https://a b"]
+        {
+            let why = Origins::new(Some(&[text.to_owned()])).expect_err(text);
+            assert!(why.starts_with(&format!("{text:?} in \"origins\" is no origin")), "{why}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Commands for the world outside, a set for each handler. A component imports what the sets it is made of call, so that
+//! an actor can be granted that alone. All but those of [`Chance`] answer with `{"ok": …}` or `{"err": text}`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, random};
+
+use crate::{More, outcome};
+
+/// HTTP requests.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Fetch {
+    /// With `{"status", "headers", "body"}`.
+    Http {
+        method: String,
+        uri: String,
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+        /// A body of so many bytes instead.
+        body_bytes: Option<usize>,
+    },
+}
+
+#[derive(Serialize)]
+struct Response {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+impl More for Fetch {
+    fn obey(self) -> Result<Value, String> {
+        let Self::Http { method, uri, headers, body, body_bytes } = self;
+        let body = body_bytes.map(|bytes| vec![b'x'; bytes]).or(body.map(String::into_bytes));
+        Ok(outcome(http_client::send(&HttpRequest { method, uri, headers, body }).map(readable)))
+    }
+}
+
+fn readable(HttpResponse { status, headers, body }: HttpResponse) -> Response {
+    Response { status, headers, body: body.map(text) }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Each function of `filesystem`.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names, reason = "the operations have the names of the functions")]
+pub enum Files {
+    /// With the text of the file.
+    ReadFile {
+        path: String,
+    },
+    /// With null, as all that change something.
+    WriteFile {
+        path: String,
+        content: String,
+    },
+    /// Writes so many bytes.
+    WriteBytes {
+        path: String,
+        n: usize,
+    },
+    /// With the names.
+    ListFiles {
+        path: String,
+    },
+    DeleteFile {
+        path: String,
+    },
+    CreateDir {
+        path: String,
+    },
+    DeleteDir {
+        path: String,
+    },
+    /// With true or false.
+    PathExists {
+        path: String,
+    },
+    /// Asks whether a path of so many bytes exists.
+    LongPathExists {
+        n: usize,
+    },
+}
+
+impl More for Files {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::ReadFile { path } => outcome(filesystem::read_file(&path).map(text)),
+            Self::WriteFile { path, content } => outcome(filesystem::write_file(&path, &content)),
+            Self::WriteBytes { path, n } => outcome(filesystem::write_file(&path, &"x".repeat(n)).map(|()| json!(n))),
+            Self::ListFiles { path } => outcome(filesystem::list_files(&path)),
+            Self::DeleteFile { path } => outcome(filesystem::delete_file(&path)),
+            Self::CreateDir { path } => outcome(filesystem::create_dir(&path)),
+            Self::DeleteDir { path } => outcome(filesystem::delete_dir(&path)),
+            Self::PathExists { path } => outcome(filesystem::path_exists(&path)),
+            Self::LongPathExists { n } => outcome(filesystem::path_exists(&"x".repeat(n))),
+        })
+    }
+}
+
+/// The clock and randomness.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Chance {
+    /// The milliseconds.
+    Now,
+    /// The bytes, in hexadecimal.
+    Random { n: u32 },
+}
+
+impl More for Chance {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Now => json!(clock::now()),
+            Self::Random { n } => json!(random::bytes(n).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! HTTP under strain, through the binary: clients that mean harm or are slow, many that are neither, and every way in
+//! which a request can be malformed.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use support::{Http, PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
+
+const HANDLE: &str = "call ntwk:theater/http-server.handle-request";
+
+fn probe() -> (Stage, Theater) {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", "")]);
+    (stage, running)
+}
+
+/// Asks on connections of its own, so often: each is answered. Where it is told to come back it does.
+fn is_answered(address: SocketAddr, times: usize) {
+    for _ in 0..times {
+        eventually("an answer", || {
+            let mut http = Http::connect(address);
+            http.send_raw(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+            let answer = http.receive().expect("an answer");
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+            (answer.status == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn five_hundred_clients_that_never_finish_a_request_keep_nobody_waiting_for_good() {
+    let (stage, running) = probe();
+    let address = running.http("probe");
+    let done = AtomicBool::new(false);
+    let beginnings =
+        ["GET /echo HTTP/1.1\r\nHost: x\r\n", "POST /op HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n"];
+    std::thread::scope(|scope| {
+        for beginning in beginnings {
+            let done = &done;
+            scope.spawn(move || {
+                let begin = || {
+                    let mut slow = TcpStream::connect(address).ok()?;
+                    slow.set_nonblocking(true).ok()?;
+                    slow.write_all(beginning.as_bytes()).ok()?;
+                    Some(slow)
+                };
+                let mut all: Vec<_> = (0..250).map(|_| begin()).collect();
+                // One more byte now and then; whoever is thrown out begins anew.
+                while !done.load(Ordering::Relaxed) {
+                    for slow in &mut all {
+                        if slow.as_mut().is_none_or(|slow| slow.write_all(b"x").is_err()) {
+                            *slow = begin();
+                        }
+                    }
+                    std::thread::yield_now();
+                }
+            });
+        }
+        is_answered(address, 30);
+        done.store(true, Ordering::Relaxed);
+    });
+    is_answered(address, 30);
+    let events = running.events("probe");
+    assert_eq!(data_of(&events, HANDLE).len(), 60, "nothing half was delivered");
+    verifies_and_replays(&running.export(&stage, "probe"));
+}
+
+/// What a process holds: threads, open files, and memory in KiB.
+fn held(running: &Theater) -> (usize, usize, u64) {
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", running.pid())).expect("a process").count();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("a process");
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    (running.thread_names().len(), fds, rss.expect("a size"))
+}
+
+#[test]
+fn thousands_of_requests_on_many_connections_leave_nothing_behind() {
+    let (_stage, running) = probe();
+    let address = running.http("probe");
+    let before = held(&running);
+    let burst = || {
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| {
+                    let mut http = Http::connect(address);
+                    for _ in 0..40 {
+                        let answer = http.ask("POST", "/op", Some("{\"op\":\"echo\",\"value\":1}"));
+                        assert_eq!((answer.status, answer.body.as_str()), (200, "1"));
+                        if answer.head.to_lowercase().contains("\r\nconnection: close\r\n") {
+                            http = Http::connect(address);
+                        }
+                    }
+                });
+            }
+        });
+        eventually("threads and sockets are given back", || {
+            let (threads, fds, rss) = held(&running);
+            (threads <= before.0 && fds <= before.1 + 8).then_some(rss)
+        })
+    };
+    // The first ones fill caches and arenas.
+    let [.., warm] = [(); 3].map(|()| burst());
+    let [.., then] = [(); 6].map(|()| burst());
+    assert!(then < warm + 24 * 1024, "{warm} KiB after three bursts, {then} KiB after nine");
+}
+
+/// The statuses of all answers on a connection that is sent these bytes.
+fn statuses(address: SocketAddr, request: &[u8]) -> Vec<u16> {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    // It may be refused, and the connection closed, before all is sent.
+    let _ = stream.write_all(request).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    let heard = String::from_utf8_lossy(&heard).into_owned();
+    let lines = heard.split("HTTP/1.1 ").skip(1);
+    lines.filter_map(|line| line.get(..4)?.strip_suffix(' ')?.parse().ok()).collect()
+}
+
+/// Refused for good: with one answer, and nothing behind it is read as another request.
+const REFUSED: &[(&str, u16)] = &[
+    // Where the body ends could be understood in two ways.
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0x4\r\n\r\nabcd", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    // Chunks.
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\na\n0\n\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 413),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", 400),
+    // Lines and headers.
+    ("GET /echo HTTP/1.1\nHost: a\n\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX: b\r\n folded\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\n Host: a\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX\t: b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nX\u{e9}: b\r\n\r\n", 400),
+    // Whose request it is.
+    ("GET /echo HTTP/1.1\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a, b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    // The request line.
+    ("GET /echo\r\n", 400),
+    ("GET /echo\r\n\r\n", 400),
+    ("GET  /echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET /echo  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET /ec ho HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET /ec\u{e9}ho HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET /echo#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("CONNECT /echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("G@T /echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET /echo HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    ("GET /echo HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+    ("GET /echo http/1.1\r\nHost: a\r\n\r\n", 400),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    ("\u{16}\u{3}\u{1}\u{2}\0", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\na", 417),
+];
+
+#[test]
+fn every_malformed_request_is_refused_once_and_never_reaches_the_actor() {
+    let (_stage, running) = probe();
+    let address = running.http("probe");
+    let behind = "GET /echo HTTP/1.1\r\nHost: smuggled\r\n\r\n";
+    for (request, status) in REFUSED {
+        assert_eq!(statuses(address, request.as_bytes()), [*status], "{request:?}");
+        assert_eq!(statuses(address, format!("{request}{behind}").as_bytes()), [*status], "{request:?} and another");
+    }
+    let long = "x".repeat(70_000);
+    assert_eq!(statuses(address, format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()), [414]);
+    assert_eq!(statuses(address, format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()), [414]);
+    assert_eq!(statuses(address, format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n").as_bytes()), [431]);
+    let many = "X: y\r\n".repeat(300);
+    assert_eq!(statuses(address, format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes()), [431]);
+    let large = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n";
+    assert_eq!(statuses(address, large.as_bytes()), [413]);
+    assert_eq!(running.events("probe").len(), 3, "started, and init");
+    is_answered(address, 1);
+}
+
+#[test]
+fn every_well_formed_request_is_answered_however_unusual() {
+    let (_stage, running) = probe();
+    let address = running.http("probe");
+    for (request, expected) in [
+        ("GET http://elsewhere/echo HTTP/1.1\r\nHost: a\r\n\r\n", &[404][..]),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &[404]),
+        ("OPTIONS /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
+        ("HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
+        ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", &[404]),
+        ("M-SEARCH /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
+        ("GET /echo HTTP/1.1\r\nHost:\r\n\r\n", &[200]),
+        ("GET /echo HTTP/1.0\r\n\r\n", &[200]),
+        ("\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
+        ("GET /echo HTTP/1.1\r\nhOST:a\r\nX:\r\nY: \t\u{e9} \r\n\r\n", &[200]),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n1;x=\"y\"\r\na\r\n0\r\nT: u\r\n\r\n",
+            &[200],
+        ),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0000000001\r\n\r\na", &[200]),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na", &[200]),
+        (
+            "GET /echo HTTP/1.1\r\nHost: a\r\n\r\nHEAD /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n",
+            &[200, 200, 404],
+        ),
+        ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
+    ] {
+        let mut statuses = statuses(address, request.as_bytes());
+        // The body may have come before the client was told to send it.
+        statuses.retain(|status| *status != 100);
+        assert_eq!(statuses, expected, "{request:?}");
+    }
+}
+
+#[test]
+fn a_listener_on_ipv6_answers() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        println!("this machine has no IPv6");
+        return;
+    }
+    let stage = Stage::new();
+    let http = "[[handlers]]\ntype = \"http-server\"\nconfig = { host = \"::1\", port = 0 }\n";
+    let manifest: PathBuf = stage.manifest("probe", "probe", http);
+    let running = stage.run(&[&manifest]);
+    let address = running.http("probe");
+    assert!(address.is_ipv6());
+    assert_eq!(Http::connect(address).op(&json!("count")).json(), json!(1));
+    let taken = stage.manifest("second", "probe", &http.replace("port = 0", &format!("port = {}", address.port())));
+    let why = running.start(&taken).expect_err("the port is taken");
+    assert!(why.contains(&format!("http-server cannot listen on [::1]:{}: ", address.port())), "{why}");
+}
