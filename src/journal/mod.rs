@@ -16,6 +16,7 @@ mod dir;
 mod error;
 mod forget;
 mod mark;
+mod ordered;
 mod queue;
 mod reader;
 mod record;
@@ -33,10 +34,12 @@ pub(crate) use dir::DataDir;
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
 pub(crate) use forget::{ForgetError, Forgotten, prune, redact};
+pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::{ActorRow, JournalReader, Pending};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 
 use crate::base::id::ActorId;
+use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
 use queue::Queue;
 use writer::Writer;
@@ -97,8 +100,9 @@ impl Journal {
             next_key: Arc::new(AtomicI64::new(next_key)),
             readers: ReaderPool::new(),
             dir: dir.path().into(),
+            metrics: Arc::default(),
         };
-        let writer = Writer::new(connection, mark, tip, queue, records, listener);
+        let writer = Writer::new(connection, mark, tip, queue, records, listener).measured(Arc::clone(&handle.metrics));
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
         Ok(Self { handle, writer, dir })
     }
@@ -123,6 +127,8 @@ pub(crate) struct JournalHandle {
     next_key: Arc<AtomicI64>,
     readers: ReaderPool,
     dir: Arc<Path>,
+    /// What the writer counts.
+    pub(crate) metrics: Arc<JournalMetrics>,
 }
 
 impl JournalHandle {

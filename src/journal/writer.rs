@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use rusqlite::{Connection, params};
@@ -16,6 +17,7 @@ use super::queue::Queue;
 use super::record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::metrics::JournalMetrics;
 use crate::chain::{ChainEvent, ComponentDigest, sha1 as data_sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
@@ -33,6 +35,7 @@ pub(super) struct Writer {
     listener: Listener,
     /// Components that are in the journal already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
+    metrics: Arc<JournalMetrics>,
 }
 
 /// What one commit holds, beside the rows.
@@ -62,7 +65,14 @@ impl Writer {
         records: Receiver<Record>,
         listener: Listener,
     ) -> Self {
-        Self { connection, mark, tip, queue, records, listener, components: HashSet::new() }
+        let (components, metrics) = (HashSet::new(), Arc::default());
+        Self { connection, mark, tip, queue, records, listener, components, metrics }
+    }
+
+    /// Counts commits from here on.
+    pub(super) fn measured(mut self, metrics: Arc<JournalMetrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     pub(super) fn run(mut self) {
@@ -78,7 +88,13 @@ impl Writer {
 
     fn commit_until_closed(&mut self) -> Result<(), JournalError> {
         while let Ok(first) = self.records.recv() {
+            let (begun, before) = (Instant::now(), self.tip.position);
             let batch = self.commit(first)?;
+            if self.tip.position > before {
+                self.metrics.commits.observe_time(begun.elapsed());
+                self.metrics.commit_bytes.observe(batch.weight as u64);
+                self.metrics.events.add(self.tip.position - before);
+            }
             self.queue.free(batch.weight);
             if batch.drops {
                 self.fold_in_the_log();
@@ -158,6 +174,11 @@ fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) ->
             batch.drops = true;
             drop_payloads(rows, actor, from, upto)
         }
+        // Beside the tables, so that an earlier version, which would list it again, reads the journal all the same.
+        Record::Forgotten(actor) => rows
+            .prepare_cached("INSERT OR IGNORE INTO metadata VALUES (?1, x'')")?
+            .execute([forgotten_key(actor.id)])
+            .map(|_| ()),
         Record::Component(digest, bytes) => rows
             .prepare_cached("INSERT OR IGNORE INTO components VALUES (?1, ?2)")?
             .execute(params![digest.0, &*bytes])
@@ -175,6 +196,11 @@ fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) ->
             Ok(())
         }
     }
+}
+
+/// The row of `metadata` that says that an actor is listed no longer.
+pub(super) fn forgotten_key(id: ActorId) -> String {
+    format!("forgotten {id}")
 }
 
 fn write_attached(
