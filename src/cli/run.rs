@@ -74,7 +74,7 @@ fn announce(server: &TheaterServer, metrics: Option<&MetricsServer>, theater: &T
         let _ = writeln!(out, "management  {address}");
     }
     if let Some(path) = server.socket() {
-        let _ = writeln!(out, "management  unix:{}", path.display());
+        let _ = writeln!(out, "socket      {}", path.display());
     }
     if let Some(metrics) = metrics {
         let _ = writeln!(out, "metrics     http://{}/metrics", metrics.address());

@@ -171,7 +171,8 @@ impl Reader<'_> {
                 Err(broken) => (error_item(broken.to_string()), true),
             };
             if outgoing.send(item).is_err() {
-                return End::Gone;
+                // What it sent and nobody read would, at the end, have the system drop what it was told last.
+                return End::Broken;
             }
             if broken {
                 return End::Broken;

@@ -4,6 +4,7 @@
 //! so that what it is shown of several actors stands in the order in which it was committed.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::protocol::{EventView, PushedEvent, Response};
 use crate::base::id::{ActorId, SubscriptionId};
@@ -90,6 +91,29 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
+/// The pages of one turn. Subscriptions to one actor mostly stand at the same event: it is read once for all of them.
+pub(super) struct Pages<'a> {
+    reader: &'a JournalReader,
+    last: Option<(ActorId, u64, Rc<[ChainEvent]>)>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(reader: &'a JournalReader) -> Self {
+        Self { reader, last: None }
+    }
+
+    fn of_actor(&mut self, actor: ActorKey, from: u64) -> rusqlite::Result<Rc<[ChainEvent]>> {
+        match &self.last {
+            Some((id, at, events)) if (*id, *at) == (actor.id, from) => Ok(Rc::clone(events)),
+            _ => {
+                let events: Rc<[ChainEvent]> = self.reader.events(actor, from, PAGE_EVENTS, PAGE_BYTES)?.into();
+                self.last = Some((actor.id, from, Rc::clone(&events)));
+                Ok(events)
+            }
+        }
+    }
+}
+
 impl Cursor {
     /// A cursor at event `from` of one actor, or behind what is committed now.
     pub(super) fn on_actor(
@@ -132,15 +156,16 @@ impl Cursor {
     }
 
     /// The events that have come since, in order; none where there are none yet.
-    pub(super) fn advance(&mut self, reader: &JournalReader) -> rusqlite::Result<Page> {
+    pub(super) fn advance(&mut self, pages: &mut Pages<'_>) -> rusqlite::Result<Page> {
         let Self { id, kinds, place } = self;
+        let reader = pages.reader;
         match place {
             Place::Actor(actor, next) => {
-                let events = reader.events(*actor, *next, PAGE_EVENTS, PAGE_BYTES)?;
+                let events = pages.of_actor(*actor, *next)?;
                 let Some(last) = events.last() else { return Ok(Page::default()) };
                 *next = last.sequence + 1;
-                let wanted = events.into_iter().filter(|event| kinds.has(&event.event_type));
-                Ok(Page { frames: wanted.map(|event| of_actor(actor.id, event)).collect(), more: true })
+                let wanted = events.iter().filter(|event| kinds.has(&event.event_type));
+                Ok(Page { frames: wanted.map(|event| of_actor(actor.id, event.clone())).collect(), more: true })
             }
             Place::Journal(members, next) => {
                 let wanted =

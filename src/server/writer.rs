@@ -11,15 +11,15 @@ use crossbeam_channel::{Receiver, select};
 
 use super::frame;
 use super::protocol::Response;
-use super::subscription::{Cursor, Kinds};
+use super::subscription::{Cursor, Kinds, Pages};
 use super::transport::{Writing, is_late};
 use crate::base::id::ActorId;
 use crate::base::limits::{PARTING_GRACE, WIDE_SUBSCRIPTIONS};
 use crate::journal::ActorKey;
 use crate::system::{Following, ListenerId, TheaterHandle};
 
-/// Actors whose subscriptions are served before answers get their turn.
-const ACTORS_A_TURN: usize = 16;
+/// Subscriptions served before answers get their turn.
+const SERVED_A_TURN: usize = 64;
 /// Pushed frames are written together up to this.
 const TOGETHER_BYTES: usize = 64 * 1024;
 
@@ -60,10 +60,10 @@ pub(super) struct Writer {
     cursors: HashMap<String, Cursor>,
     by_actor: HashMap<ActorId, Vec<String>>,
     wide: Vec<String>,
-    /// Actors whose cursors have something to push, in turn.
-    due: VecDeque<ActorId>,
+    /// Subscriptions that may have something to push, in turn.
+    due: VecDeque<String>,
     /// The same, to find one.
-    is_due: HashSet<ActorId>,
+    is_due: HashSet<String>,
     together: usize,
 }
 
@@ -159,12 +159,12 @@ impl Writer {
         match wanted {
             Wanted::Actor(actor) => {
                 self.by_actor.entry(actor.id).or_default().push(subscription_id.clone());
-                self.theater.subscribers.mark(self.listener, Some(actor.id));
+                self.is_due_now(subscription_id.clone());
                 Ok(Response::Subscribed { id: actor.id.to_string(), subscription_id })
             }
             Wanted::Tree(_) | Wanted::All => {
                 self.wide.push(subscription_id.clone());
-                self.theater.subscribers.mark(self.listener, None);
+                self.is_due_now(subscription_id.clone());
                 Ok(Response::SubscribedFrom { subscription_id, from })
             }
         }
@@ -196,45 +196,47 @@ impl Writer {
         }
     }
 
-    /// Pushes a page for each wide subscription, and for those of the next few actors that are due; rings again where
-    /// there is more, so that answers come in between.
+    fn is_due_now(&mut self, id: String) {
+        if self.is_due.insert(id.clone()) {
+            self.due.push_back(id);
+        }
+        self.theater.subscribers.ring(self.listener);
+    }
+
+    /// Pushes a page for each of the next few subscriptions that are due; rings again where there is more, so that
+    /// answers come in between.
     fn push(&mut self) -> Result<(), Gone> {
-        for actor in self.theater.subscribers.take_due(self.listener) {
-            if self.is_due.insert(actor) {
-                self.due.push_back(actor);
+        let news = self.theater.subscribers.take_due(self.listener);
+        let of_actors = news.iter().filter_map(|actor| self.by_actor.get(actor)).flatten();
+        for id in of_actors.chain(&self.wide) {
+            if self.is_due.insert(id.clone()) {
+                self.due.push_back(id.clone());
             }
         }
-        let mut ids = self.wide.clone();
-        let mut more = Vec::new();
-        for actor in self.due.drain(..self.due.len().min(ACTORS_A_TURN)) {
-            self.is_due.remove(&actor);
-            ids.extend(self.by_actor.get(&actor).into_iter().flatten().cloned());
-        }
-        for id in ids {
-            let Some(mut cursor) = self.cursors.remove(&id) else { continue };
-            let page = self.theater.journal.reader().map_err(|error| error.to_string());
-            let page = page.and_then(|reader| cursor.advance(&reader).map_err(|error| error.to_string()));
-            let following = cursor.follows();
-            self.cursors.insert(id, cursor);
-            match page {
+        let reader = match self.theater.journal.reader() {
+            Ok(reader) => reader,
+            Err(error) => return self.send(&Response::Error { message: error.to_string() }),
+        };
+        let mut pages = Pages::new(&reader);
+        for _ in 0..self.due.len().min(SERVED_A_TURN) {
+            let Some(id) = self.due.pop_front() else { break };
+            self.is_due.remove(&id);
+            // It may have been ended meanwhile.
+            let Some(cursor) = self.cursors.get_mut(&id) else { continue };
+            match cursor.advance(&mut pages) {
                 Ok(page) => {
                     if page.more {
-                        more.push(following);
+                        self.is_due.insert(id.clone());
+                        self.due.push_back(id);
                     }
                     page.frames.iter().try_for_each(|frame| self.put(frame))?;
                 }
-                Err(message) => self.put(&Response::Error { message })?,
+                Err(error) => self.put(&Response::Error { message: error.to_string() })?,
             }
         }
         self.flush()?;
-        let waiting = !self.due.is_empty() || more.contains(&Following::Everybody);
-        for following in more {
-            if let Following::Actor(actor) = following {
-                self.theater.subscribers.mark(self.listener, Some(actor));
-            }
-        }
-        if waiting {
-            self.theater.subscribers.mark(self.listener, None);
+        if !self.due.is_empty() {
+            self.theater.subscribers.ring(self.listener);
         }
         Ok(())
     }

@@ -115,12 +115,9 @@ impl Subscribers {
         }
     }
 
-    /// Rings a reader's bell for an actor whether or not there is anything new.
-    pub(crate) fn mark(&self, id: ListenerId, actor: Option<ActorId>) {
-        if let Some(listener) = self.0.lock().listeners.get_mut(&id) {
-            listener.due.extend(actor);
-            listener.ring();
-        }
+    /// Rings a reader's bell whether or not there is anything new.
+    pub(crate) fn ring(&self, id: ListenerId) {
+        self.0.lock().listeners.get(&id).into_iter().for_each(Listener::ring);
     }
 
     /// The actors it follows that have new events since this was last asked.
