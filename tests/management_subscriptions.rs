@@ -114,8 +114,7 @@ fn a_tree_is_followed_with_whoever_comes_below_it_and_nobody_else() {
     let events = until(&mut follower, |event| event["id"] == json!(child) && event["event"]["sequence"] == last);
     let seen = are_in_order(&events, 0);
     assert!(seen.contains_key(&newcomer) && seen.contains_key(&parent) && !seen.contains_key(&counter), "{seen:?}");
-    let of_newcomer: Vec<&str> =
-        events.iter().filter(|event| event["id"] == json!(newcomer)).map(|event| event_type(event)).collect();
+    let of_newcomer: Vec<&str> = events.iter().filter(|event| event["id"] == json!(newcomer)).map(event_type).collect();
     assert_eq!(of_newcomer[0], "started", "from its first event on");
 }
 

@@ -163,10 +163,8 @@ impl Reader<'_> {
             let (item, broken) = match frame::receive_within(source, limit, begun) {
                 Ok(None) => return End::Gone,
                 Ok(Some(json)) => self.frame(&json),
-                Err(FrameError::Io(error)) if is_late(&error) => {
-                    let within = self.house.limits.authentication.as_secs_f32();
-                    (error_item(format!("not authenticated within {within} s")), true)
-                }
+                Err(FrameError::Io(error)) if is_late(&error) => self.too_late(),
+                Err(FrameError::TooSlow) if stranger => self.too_late(),
                 Err(FrameError::Io(_)) => return End::Gone,
                 Err(broken) => (error_item(broken.to_string()), true),
             };
@@ -178,6 +176,11 @@ impl Reader<'_> {
                 return End::Broken;
             }
         }
+    }
+
+    fn too_late(&self) -> (Outgoing, bool) {
+        let within = self.house.limits.authentication.as_secs_f32();
+        (error_item(format!("not authenticated within {within} s")), true)
     }
 
     /// One frame: what is to be said to it, and whether the connection ends with that.

@@ -68,7 +68,8 @@ pub(crate) struct ProcessView {
     pub(crate) memory_maps: u64,
 }
 
-/// Values by magnitude: `buckets[n]` counts those below 2^n that the bucket before has not; the last one has the rest.
+/// Values by magnitude: `buckets[n]` counts those below 2^n that the bucket before has not, the thirty-second the rest.
+/// Empty ones at the end are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DistributionView {
     pub(crate) count: u64,
@@ -82,7 +83,9 @@ pub(crate) struct DistributionView {
 impl From<&Distribution> for DistributionView {
     fn from(read: &Distribution) -> Self {
         let (p50, p99) = (read.quantile(50, 100), read.quantile(99, 100));
-        Self { count: read.count(), sum: read.sum, p50, p99, buckets: read.counts.clone() }
+        let mut buckets = read.counts.clone();
+        buckets.truncate(buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1));
+        Self { count: read.count(), sum: read.sum, p50, p99, buckets }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ fn text(metrics: &MetricsView) -> String {
     let name = "theater_actor_call_seconds";
     head(&mut out, name, "histogram", "How long transitions took; waiting for others is part of it.");
     for (actor, labels) in metrics.actors.iter().zip(&labels) {
-        histogram(&mut out, name, labels, &actor.latency_us, 1e-6);
+        histogram(&mut out, name, labels, &actor.latency_us, &SECONDS);
     }
     let (total, journal, process) = (&metrics.total, &metrics.journal, &metrics.process);
     head(&mut out, "theater_actors", "gauge", "Actors, by whether they have ended.");
@@ -95,12 +96,12 @@ fn text(metrics: &MetricsView) -> String {
         head(&mut out, name, kind, help);
         line(&mut out, name, value as f64);
     }
-    for (name, help, values, unit) in [
-        ("theater_journal_commit_seconds", "How long commits took.", &journal.commit_us, 1e-6),
-        ("theater_journal_commit_bytes", "Bytes of records in a commit.", &journal.commit_bytes, 1.0),
+    for (name, help, values, scale) in [
+        ("theater_journal_commit_seconds", "How long commits took.", &journal.commit_us, SECONDS),
+        ("theater_journal_commit_bytes", "Bytes of records in a commit.", &journal.commit_bytes, BYTES),
     ] {
         head(&mut out, name, "histogram", help);
-        histogram(&mut out, name, "", values, unit);
+        histogram(&mut out, name, "", values, &scale);
     }
     out
 }
@@ -119,17 +120,27 @@ fn labels(actor: &ActorMetricsView) -> String {
     format!("actor=\"{name}\",id=\"{}\"", actor.id)
 }
 
-fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionView, unit: f64) {
+/// Every other power of two: with thousands of actors each bound is a line for each of them.
+fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionView, scale: &Scale) {
     let comma = if labels.is_empty() { "" } else { "," };
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-    let mut below = 0;
-    // The last bucket has no bound.
-    for (bucket, count) in values.buckets.iter().enumerate().take(values.buckets.len().saturating_sub(1)) {
-        below += count;
-        let bound = Distribution::upper(bucket) as f64 * unit;
+    for bucket in scale.buckets.clone().step_by(2) {
+        let below: u64 = values.buckets.iter().take(bucket + 1).sum();
+        let bound = Distribution::upper(bucket) as f64 * scale.unit;
         line(out, &format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"), below as f64);
     }
     line(out, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), values.count as f64);
-    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * unit);
+    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * scale.unit);
     line(out, &format!("{name}_count{braced}"), values.count as f64);
 }
+
+/// Which bounds are shown, and in what unit.
+struct Scale {
+    buckets: RangeInclusive<usize>,
+    unit: f64,
+}
+
+/// From 63 microseconds to 16 seconds.
+const SECONDS: Scale = Scale { buckets: 6..=24, unit: 1e-6 };
+/// From 255 bytes to 64 MiB.
+const BYTES: Scale = Scale { buckets: 8..=26, unit: 1.0 };

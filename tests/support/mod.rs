@@ -477,8 +477,8 @@ impl Management {
     pub fn send(&mut self, command: &Value) {
         let json = command.to_string();
         let length = u32::try_from(json.len()).expect("a short command");
-        self.send_raw(&length.to_be_bytes());
-        self.send_raw(json.as_bytes());
+        // In one piece: of two small ones the second waits until the first is acknowledged.
+        self.send_raw(&[&length.to_be_bytes(), json.as_bytes()].concat());
     }
 
     /// The next frame; `None` where the connection ended.
