@@ -18,7 +18,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use error::ManifestError;
-use error::Source;
+pub(crate) use error::Source;
 pub(crate) use error::nearest;
 
 use crate::base::limits::{COMPONENT_BYTES, LimitRefused, Limits, MANIFEST_BYTES, REUSE_CEILING};
@@ -437,7 +437,7 @@ fn warnings(table: &DeTable<'_>) -> Vec<String> {
     present.map(|(key, instead)| format!("[{key}] has no effect here: {instead}")).collect()
 }
 
-fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {

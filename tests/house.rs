@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 11] =
-    ["base", "chain", "manifest", "journal", "system", "guest", "handlers", "actor", "theater", "server", "cli"];
+const LAYERS: [&str; 12] = [
+    "base", "chain", "manifest", "journal", "system", "guest", "handlers", "actor", "theater", "server", "config",
+    "cli",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

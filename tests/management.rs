@@ -392,6 +392,8 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
 #[test]
 fn a_connection_too_many_is_told_so_and_a_place_that_is_left_can_be_had() {
     let (_stage, running, mut management) = counter();
+    // One that has said nothing would have to go for others.
+    management.ask(&json!("ListActors"));
     let mut held = Vec::new();
     let refused = loop {
         let mut one = Management::connect(running.management());

@@ -80,6 +80,7 @@ impl ActorRuntime {
                 let ends = (!self.may_be_restarted() || (by_init && !self.was_up)) && !self.recovering;
                 let attached = attached(&dropped, notice.as_ref(), ends);
                 log::warn!("actor {} failed: {reason}: {detail}", self.spec.manifest.name);
+                self.theater.registry.metrics(self.actor.id).iter().for_each(|metrics| metrics.failures.add(1));
                 let Ok(closing) = recorder.record("failed", failed.to_cbor(), attached) else { return Settled::Over };
                 let status = ActorStatus::Failed { reason, detail: detail.clone() };
                 self.recorded_end = Some(status.clone());

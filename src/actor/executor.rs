@@ -4,8 +4,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::base::limits::KEPT_STATE_EVENTS;
+use crate::base::metrics::ActorMetrics;
 use crate::base::thread::panic_message;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refused, Return, StateAfter};
@@ -47,11 +49,19 @@ pub(crate) struct Executor {
     state: Option<Arc<[u8]>>,
     /// The event whose state was last kept for good.
     kept_at: u64,
+    /// Where calls are counted, if they are.
+    metrics: Option<Arc<ActorMetrics>>,
 }
 
 impl Executor {
     pub(crate) fn new(guest: Guest, state: Option<Arc<[u8]>>) -> Self {
-        Self { guest, state, kept_at: 0 }
+        Self { guest, state, kept_at: 0, metrics: None }
+    }
+
+    /// Counts calls from here on.
+    pub(crate) fn measured(mut self, metrics: Option<Arc<ActorMetrics>>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The state was kept for good at this event.
@@ -90,6 +100,18 @@ impl Executor {
 
     /// Makes a call. What its closing event promises is asked for when the export has returned, and not before.
     pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
+        let Some(metrics) = self.metrics.clone() else { return self.carry_out(job, promises) };
+        let begun = Instant::now();
+        let end = self.carry_out(job, promises);
+        metrics.calls.observe_time(begun.elapsed());
+        metrics.memory_bytes.set(self.guest.state().memory_bytes());
+        if let Transition::Closed { outcome: Outcome::Refused(_), .. } = &end {
+            metrics.refusals.add(1);
+        }
+        end
+    }
+
+    fn carry_out(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
         let Job { function, params, caller, cause } = job;
         let settles = cause.iter().map(Cause::from).collect();
         let fresh = self.guest.next_is_fresh();

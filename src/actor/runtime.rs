@@ -230,7 +230,11 @@ impl ActorRuntime {
         let live = Arc::new(self.live(awaited));
         let host = HostState::new(recorder, self.spec.manifest.limits.clone(), Some(live));
         let guest = Guest::new(Arc::clone(&self.spec.program), self.spec.manifest.reuse, host);
-        let mut executor = Executor::new(guest, beginning.state.clone());
+        let metrics = self.theater.registry.metrics(self.actor.id);
+        if beginning.reason == StartReason::Restart {
+            metrics.iter().for_each(|metrics| metrics.restarts.add(1));
+        }
+        let mut executor = Executor::new(guest, beginning.state.clone()).measured(metrics);
         let down = match self.begin(&mut executor, &mut beginning, open) {
             Ok(()) => self.serve(&mut executor),
             Err(down) => down,

@@ -178,12 +178,49 @@ pub(crate) const WEBSOCKET_TAKING: Duration = Duration::from_secs(60);
 pub(crate) const WEBSOCKET_LINGER: Duration = Duration::from_secs(2);
 /// For all WebSocket connections to end when their listener does.
 pub(crate) const WEBSOCKET_DRAIN: Duration = Duration::from_secs(5);
-/// Management connections at a time.
-pub(crate) const MANAGEMENT_CONNECTIONS: usize = 1_024;
-/// Subscriptions of one management connection.
-pub(crate) const SUBSCRIPTIONS_PER_CONNECTION: usize = 4_096;
-/// How long a subscriber may leave its socket full before it is dropped.
-pub(crate) const SUBSCRIBER_PATIENCE: Duration = Duration::from_secs(10);
+/// Subscriptions of one management connection that follow more than one actor: each of them reads the whole journal.
+pub(crate) const WIDE_SUBSCRIPTIONS: usize = 16;
+/// How long a subscriber that did not read may take for its last frame.
+pub(crate) const PARTING_GRACE: Duration = Duration::from_secs(5);
+/// A frame, once begun, has come within this time.
+pub(crate) const FRAME_TIME: Duration = Duration::from_secs(60);
+/// How long the answer to a wrong token takes.
+pub(crate) const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
+/// Wrong tokens on one connection.
+pub(crate) const WRONG_TOKENS: u32 = 3;
+/// A token, at least; it is to be drawn, not thought of.
+pub(crate) const TOKEN_BYTES: usize = 16;
+/// A file with a token, at most.
+pub(crate) const TOKEN_FILE_BYTES: u64 = 4 * KIB;
+/// A configuration file.
+pub(crate) const CONFIG_BYTES: u64 = MIB;
+/// One line of the log, in characters; the rest is cut. Guests' lines have a bound of their own, which is at most this.
+pub(crate) const LOG_LINE_CHARS: usize = 64 * 1024 + 256;
+
+/// The bounds of the management server, which `theater.toml` may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagementLimits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions: usize,
+    /// How long a client may leave its socket full before it is dropped.
+    pub patience: Duration,
+    /// How long a client that has to authenticate may take for it.
+    pub authentication: Duration,
+}
+
+impl Default for ManagementLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1_024,
+            subscriptions: 4_096,
+            patience: Duration::from_secs(10),
+            authentication: Duration::from_secs(10),
+        }
+    }
+}
+
 /// Newest events that a guest is shown of a chain.
 pub(crate) const GUEST_CHAIN_EVENTS: u64 = 1_024;
 /// Bytes of event data that a guest is shown of a chain.

@@ -4,4 +4,5 @@ pub mod clock;
 pub mod fail;
 pub mod id;
 pub mod limits;
+pub mod metrics;
 pub mod thread;

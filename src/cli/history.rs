@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 
+use super::actor::{Candidate, pick};
 use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
@@ -21,23 +22,6 @@ use crate::chain::{
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;
 use crate::server::protocol::{Request, Response};
-
-#[derive(Args)]
-pub(super) struct EventsArgs {
-    /// Its name, its id, or the beginning of its id
-    actor: String,
-    /// Go on showing events as they come
-    #[arg(long, short)]
-    follow: bool,
-    /// The first event to show
-    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
-    from: u64,
-    /// Read the data directory itself; no runtime needs to be running
-    #[arg(long, value_name = "DIR", conflicts_with = "follow")]
-    data_dir: Option<PathBuf>,
-    #[command(flatten)]
-    remote: Remote,
-}
 
 #[derive(Args)]
 pub(super) struct ExportArgs {
@@ -70,7 +54,7 @@ pub(super) struct VerifyArgs {
 }
 
 /// Where an actor's history is read from.
-enum Source {
+pub(super) enum Source {
     Running { client: Client, id: String },
     Journal { reader: JournalReader, row: ActorRow },
 }
@@ -78,20 +62,18 @@ enum Source {
 const PAGE: u64 = 1_000;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The actor of a data directory with this name, id, or beginning of an id.
+/// The actor of a data directory that `actor` names.
 pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Result<ActorRow, Failure> {
-    let rows = reader.actors().map_err(Failure::no)?;
-    let named = |row: &ActorRow| row.name == actor || row.actor.id.to_string().starts_with(actor);
-    let mut found: Vec<ActorRow> = rows.into_iter().filter(named).collect();
-    match (found.pop(), found.len()) {
-        (Some(row), 0) => Ok(row),
-        (Some(_), more) => Err(Failure::no(format!("{} actors are called \"{actor}\"; name one by its id", more + 1))),
-        (None, _) => Err(Failure::no(format!("no actor in {} is called \"{actor}\"", dir.display()))),
-    }
+    let mut rows = reader.actors().map_err(Failure::no)?;
+    let ids: Vec<String> = rows.iter().map(|row| row.actor.id.to_string()).collect();
+    let candidates: Vec<Candidate<'_>> =
+        rows.iter().zip(&ids).map(|(row, id)| Candidate { id, name: &row.name, alive: row.alive }).collect();
+    let at = pick(&candidates, actor).map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))?;
+    Ok(rows.swap_remove(at))
 }
 
 impl Source {
-    fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
+    pub(super) fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
         let Some(dir) = data_dir else {
             let mut client = connect(remote)?;
             let id = find(&mut client, actor)?.id;
@@ -120,7 +102,7 @@ impl Source {
         }
     }
 
-    fn each(&mut self, from: u64, mut take: impl FnMut(ChainEvent) -> Done) -> Result<u64, Failure> {
+    pub(super) fn each(&mut self, from: u64, mut take: impl FnMut(ChainEvent) -> Done) -> Result<u64, Failure> {
         let mut next = from;
         loop {
             let page = self.page(next)?;
@@ -199,25 +181,6 @@ fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<(u64,
         if ended || bytes.len() as u64 >= size {
             return Ok(Some((sequence, Some(bytes))));
         }
-    }
-}
-
-pub(super) fn events(args: &EventsArgs) -> Done {
-    let mut source = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?;
-    let show = |event: &ChainEvent| {
-        if args.remote.json { print_json(&show::event_json(event)) } else { show::event(event) }
-    };
-    if !args.follow {
-        let shown = source.each(args.from, |event| {
-            show(&event);
-            Ok(())
-        });
-        return shown.map(drop);
-    }
-    let Source::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
-    let mut events = client.subscribe(id, Some(args.from)).map_err(Failure::no)?;
-    loop {
-        show(&events.next().map_err(Failure::no)?.into_event().map_err(Failure::no)?);
     }
 }
 

@@ -3,23 +3,43 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer is no (a chain
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
+mod actor;
+mod config;
+mod doctor;
+mod events;
 mod forget;
 mod fork;
 mod history;
+mod logging;
 mod remote;
 mod replay;
 mod run;
 mod show;
+mod top;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::server::Endpoint;
+
+const GUIDE: &str = "\
+Where to look:
+  Who is there, and who failed, and why?     theater list, theater tree
+  Why did this actor fail?                   theater status ACTOR (the reason, and what led to it)
+  What has it done, step by step?            theater events ACTOR
+  What does it do now?                       theater events ACTOR --follow, theater top
+  Does it do the same again?                 theater export ACTOR -o FILE; theater replay FILE
+  Is this machine large enough?              theater doctor --actors N
+  What is configured, and where?             theater config
+
+ACTOR is a name, an id, or the beginning of either, as long as it is no other's.
+Exit status: 0 done; 1 no (the text says why); 2 the command line is wrong; 3 the runtime ended itself.";
 
 /// WebAssembly components as supervised actors, with a history that verifies and replays.
 #[derive(Parser)]
-#[command(name = "theater", version, about, max_term_width = 110)]
+#[command(name = "theater", version, about, max_term_width = 110, after_help = GUIDE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,8 +50,9 @@ enum Command {
     /// Run the runtime in the foreground, with the actors of these manifests
     ///
     /// Actors that an earlier run left in the data directory are resumed; a manifest whose actor is among them resumes
-    /// it rather than starting a second. Ctrl-C suspends all actors and ends; a second one ends at once.
-    Run(run::RunArgs),
+    /// it rather than starting a second. Ctrl-C suspends all actors and ends; a second one ends at once. What is not
+    /// said here is looked for in the environment, then in theater.toml: `theater config` shows what is in force.
+    Run(Box<run::RunArgs>),
     /// Start an actor from a manifest, and print its id
     Start {
         manifest: PathBuf,
@@ -42,23 +63,27 @@ enum Command {
     Stop(OneActor),
     /// Start an actor again: its chain goes on in a new incarnation
     Restart(OneActor),
+    /// List an actor that has ended, and all below it, no longer; its history stays in the journal
+    Forget(OneActor),
     /// Start a new actor from the state that another had at one of its events, and print its id
     ///
     /// It is a root of its own, with a chain of its own, which quotes that event. Its `init` is not run. It runs the
     /// component and the manifest that the other had there, unless it is given another manifest.
     Fork(fork::ForkArgs),
-    /// List actors: status, name, id, address
-    ///
-    /// A failed actor is listed with the reason; `theater events ACTOR` shows what led to it.
+    /// List actors: status, name, id, address; of a failed one why it failed
     List(AllActors),
-    /// Show the tree of actors
+    /// Show the tree of actors: who was started by whom
     Tree(AllActors),
-    /// Show one actor
+    /// Show one actor; of a failed one why it failed, and what led to it
     Status(OneActor),
+    /// Show the actors at work: calls, latency, mailbox, memory, restarts
+    ///
+    /// On a terminal it is shown anew every second, until Ctrl-C; elsewhere, and with --json, once.
+    Top(top::TopArgs),
     /// Show an actor's state
     State(OneActor),
-    /// Show an actor's events
-    Events(history::EventsArgs),
+    /// Show an actor's events, one a line: what it was asked, what it did, what came of it
+    Events(events::EventsArgs),
     /// Send an actor a message, and wait until it was worked on
     Send(MessageArgs),
     /// Request something of an actor, and print the answer
@@ -81,7 +106,20 @@ enum Command {
     /// where it does nothing otherwise, 1 where it does.
     Replay(replay::ReplayArgs),
     /// Check a manifest and its component, without starting anything
-    Check { manifest: PathBuf },
+    Check {
+        manifest: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check whether this machine is large enough for so many actors, and say what to change
+    Doctor(doctor::DoctorArgs),
+    /// Print what is configured, and where each value comes from
+    Config(Box<config::ConfigArgs>),
+    /// Print a completion script for a shell
+    ///
+    /// For instance: theater completions bash > /etc/bash_completion.d/theater
+    Completions { shell: clap_complete::Shell },
     /// End the running runtime: every actor is suspended
     Shutdown {
         #[command(flatten)]
@@ -92,17 +130,27 @@ enum Command {
 /// How to reach a running runtime.
 #[derive(Args, Clone)]
 struct Remote {
-    /// The management server of the running runtime
-    #[arg(long, value_name = "HOST:PORT", env = "THEATER_SERVER", default_value = "127.0.0.1:9000")]
-    server: SocketAddr,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// The management server: HOST:PORT, tls:HOST:PORT or unix:PATH [default: as theater.toml says, or
+    /// 127.0.0.1:9000]
+    #[arg(long, value_name = "ENDPOINT", env = "THEATER_SERVER", help_heading = "Connection")]
+    server: Option<Endpoint>,
+    /// The file of the token to authenticate with; or THEATER_TOKEN is the token itself
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    token_file: Option<String>,
+    /// Certificates (PEM) to trust instead of the well-known authorities
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    authorities: Option<String>,
+    /// The configuration file [default: theater.toml, where it is there]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", help_heading = "Connection")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Args)]
 struct OneActor {
-    /// Its name, its id, or the beginning of its id
+    /// Its name, its id, or the beginning of either
     actor: String,
     #[command(flatten)]
     remote: Remote,
@@ -116,7 +164,7 @@ struct AllActors {
 
 #[derive(Args)]
 struct MessageArgs {
-    /// Its name, its id, or the beginning of its id
+    /// Its name, its id, or the beginning of either
     actor: String,
     /// The message, usually JSON; `-` reads it from standard input
     message: String,
@@ -153,12 +201,14 @@ pub fn main() -> ExitCode {
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
         Command::Stop(one) => remote::stop(&one),
         Command::Restart(one) => remote::restart(&one),
+        Command::Forget(one) => remote::forget(&one),
         Command::Fork(args) => fork::fork(&args),
         Command::List(AllActors { remote }) => remote::list(&remote),
         Command::Tree(AllActors { remote }) => remote::tree(&remote),
         Command::Status(one) => remote::status(&one),
+        Command::Top(args) => top::top(&args),
         Command::State(one) => remote::state(&one),
-        Command::Events(args) => history::events(&args),
+        Command::Events(args) => events::events(&args),
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),
         Command::Export(args) => history::export(&args),
@@ -166,7 +216,13 @@ pub fn main() -> ExitCode {
         Command::Redact(args) => forget::redact(&args),
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
-        Command::Check { manifest } => run::check(&manifest),
+        Command::Check { manifest, json } => run::check(&manifest, json),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Config(args) => config::config(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "theater", &mut std::io::stdout());
+            Ok(())
+        }
         Command::Shutdown { remote } => remote::shutdown(&remote),
     };
     match done {

@@ -6,15 +6,22 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::history::fetch;
+use super::actor::{Candidate, pick};
+use super::history::{Source, fetch};
 use super::show::{self, print_json};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
+use crate::config::{Settings, Sources};
 use crate::server::Client;
 use crate::server::protocol::{ActorView, Request, Response};
 
 pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
-    Client::connect(remote.server).map_err(Failure::no)
+    let environment = |name: &str| std::env::var(name).ok();
+    let flags =
+        [("management.token_file", remote.token_file.clone()), ("management.authorities", remote.authorities.clone())];
+    let sources = Sources { file: remote.config.as_deref(), flags: &flags, environment: &environment };
+    let options = Settings::load(&sources).and_then(|settings| settings.client(remote.server.clone()));
+    Client::connect(&options.map_err(Failure::no)?).map_err(Failure::no)
 }
 
 pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {
@@ -36,31 +43,17 @@ pub(super) fn actors(client: &mut Client) -> Result<Vec<ActorView>, Failure> {
     Ok(answered!(ask(client, &Request::ActorTree), Response::ActorTree { actors } => actors))
 }
 
-/// The actor that `text` names: by name, id, or the beginning of an id.
+/// The actor that `text` names.
 pub(super) fn find(client: &mut Client, text: &str) -> Result<ActorView, Failure> {
-    let actors = actors(client)?;
-    pick(&actors, text).map_err(Failure::no)
-}
-
-/// An exact id first, then a name, then a beginning of an id; among several, the one that is alive.
-fn pick(actors: &[ActorView], text: &str) -> Result<ActorView, String> {
-    let by = |matches: &dyn Fn(&ActorView) -> bool| actors.iter().filter(|actor| matches(actor)).collect::<Vec<_>>();
-    let mut found = by(&|actor| actor.id == text);
-    if found.is_empty() {
-        found = by(&|actor| actor.name == text);
-    }
-    if found.is_empty() && text.len() >= 4 {
-        found = by(&|actor| actor.id.starts_with(text));
-    }
-    let alive: Vec<_> = found.iter().copied().filter(|actor| show::is_alive(actor)).collect();
-    match (&found[..], &alive[..]) {
-        ([one], _) | (_, [one]) => Ok((*one).clone()),
-        ([], _) => Err(format!("no actor is called \"{text}\"; `theater list` shows those there are")),
-        (several, _) => {
-            let ids: Vec<&str> = several.iter().take(5).map(|actor| actor.id.as_str()).collect();
-            Err(format!("{} actors are called \"{text}\"; name one by its id: {}", several.len(), ids.join(", ")))
-        }
-    }
+    let mut actors = actors(client)?;
+    let candidates: Vec<Candidate<'_>> = actors
+        .iter()
+        .map(|actor| Candidate { id: &actor.id, name: &actor.name, alive: show::is_alive(actor) })
+        .collect();
+    let hint =
+        |why: String| if why.starts_with("no actor") { why + "; `theater list` shows those there are" } else { why };
+    let at = pick(&candidates, text).map_err(|why| Failure::no(hint(why)))?;
+    Ok(actors.swap_remove(at))
 }
 
 pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
@@ -93,6 +86,14 @@ pub(super) fn restart(one: &OneActor) -> Done {
     Ok(())
 }
 
+pub(super) fn forget(one: &OneActor) -> Done {
+    let mut client = connect(&one.remote)?;
+    let id = find(&mut client, &one.actor)?.id;
+    let id = answered!(ask(&mut client, &Request::ForgetActor { id }), Response::ActorForgotten { id } => id);
+    say(&one.remote, "forgotten", &id);
+    Ok(())
+}
+
 fn say(remote: &Remote, done: &str, id: &str) {
     if remote.json {
         print_json(&serde_json::json!({ done: id }));
@@ -121,14 +122,34 @@ pub(super) fn tree(remote: &Remote) -> Done {
     Ok(())
 }
 
+/// Events shown of an actor that failed.
+const LED_TO_IT: u64 = 6;
+
 pub(super) fn status(one: &OneActor) -> Done {
-    let actor = find(&mut connect(&one.remote)?, &one.actor)?;
+    let mut client = connect(&one.remote)?;
+    let actor = find(&mut client, &one.actor)?;
     if one.remote.json {
         print_json(&actor);
-    } else {
-        show::status(&actor);
+        return Ok(());
+    }
+    show::status(&actor);
+    if actor.failure.is_some() {
+        let length = chain_length(&mut client, &actor.id)?;
+        show::line(&format!("\nwhat led to it (all of it: theater events {}):", actor.name));
+        let mut source = Source::Running { client, id: actor.id };
+        let shown = source.each(length.saturating_sub(LED_TO_IT), |event| {
+            show::event(&event, None);
+            Ok(())
+        });
+        shown?;
     }
     Ok(())
+}
+
+/// How many events an actor has on disk.
+pub(super) fn chain_length(client: &mut Client, id: &str) -> Result<u64, Failure> {
+    let metrics = answered!(ask(client, &Request::Metrics), Response::Metrics(metrics) => metrics);
+    Ok(metrics.actors.iter().find(|actor| actor.id == id).map_or(0, |actor| actor.chain_length))
 }
 
 pub(super) fn state(one: &OneActor) -> Done {

@@ -8,13 +8,14 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Done, Failure};
+use super::config::Flags;
+use super::show::print_json;
+use super::{Done, Failure, logging};
 use crate::actor::Spec;
 use crate::base::thread;
 use crate::guest::GuestEngine;
-use crate::journal::Durability;
 use crate::manifest::Manifest;
-use crate::server::TheaterServer;
+use crate::server::{MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
 use crate::theater::{Config, TheaterError, TheaterRuntime};
 
@@ -22,48 +23,62 @@ use crate::theater::{Config, TheaterError, TheaterRuntime};
 pub(super) struct RunArgs {
     /// Manifests of the actors to run
     manifests: Vec<PathBuf>,
-    /// Where the journal lies
-    #[arg(long, value_name = "DIR", env = "THEATER_DATA_DIR", default_value = "theater-data")]
-    data_dir: PathBuf,
     /// Keep everything in a temporary directory that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
-    /// What is promised when something is acknowledged: `commit` survives power loss, `relaxed` survives kill -9
-    #[arg(long, value_parser = ["commit", "relaxed"], default_value = "commit")]
-    durability: String,
-    /// Where the management server listens; port 0 takes any free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 pub(super) fn run(args: &RunArgs) -> Done {
-    start_logging();
+    let settings = args.flags.settings().map_err(Failure::no)?;
+    logging::start(&settings.log_filter());
+    // Looked at before anything is started: a token that cannot be read keeps no actor from being suspended.
+    let options = settings.server().map_err(Failure::no)?;
     allow_more_files();
     let config = Config {
-        data_dir: (!args.ephemeral).then(|| args.data_dir.clone()),
-        durability: Durability::parse(&args.durability).expect("clap has checked it"),
+        data_dir: (!args.ephemeral).then(|| settings.data_dir()),
+        durability: settings.durability(),
         manifests: args.manifests.clone(),
     };
     let theater = TheaterRuntime::start(config).map_err(Failure::no)?;
-    let server = TheaterServer::start(args.listen, theater.handle().clone()).map_err(Failure::no)?;
-    watch_signals(theater.handle().clone(), args.ephemeral)?;
-    announce(&server, theater.handle());
+    let handle = theater.handle();
+    let server = TheaterServer::start(options, handle.clone()).map_err(Failure::no)?;
+    let metrics = settings.metrics().map(|address| metrics(address, handle)).transpose()?;
+    watch_signals(handle.clone(), args.ephemeral)?;
+    announce(&server, metrics.as_ref(), handle);
     let ended = theater.wait();
     if let Err(error @ TheaterError::JournalFailed(_)) = &ended {
         // What is in memory can no longer be made to last: nothing is left to do in order.
         eprintln!("theater: {error}");
         std::process::exit(3);
     }
-    drop(server);
+    drop((server, metrics));
     theater.shutdown();
     ended.map_err(Failure::ended)
 }
 
+fn metrics(address: SocketAddr, theater: &TheaterHandle) -> Result<MetricsServer, Failure> {
+    if !address.ip().is_loopback() {
+        log::warn!("the metrics at {address} can be read by whoever reaches it");
+    }
+    MetricsServer::start(address, theater.clone())
+        .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}")))
+}
+
 /// What a person needs to go on, on standard output, each on a line of its own.
-fn announce(server: &TheaterServer, theater: &TheaterHandle) {
+fn announce(server: &TheaterServer, metrics: Option<&MetricsServer>, theater: &TheaterHandle) {
     let mut out = std::io::stdout().lock();
     // Standard output may be closed; the runtime runs all the same.
-    let _ = writeln!(out, "management  {}", server.address());
+    if let Some(address) = server.address() {
+        let _ = writeln!(out, "management  {address}");
+    }
+    if let Some(path) = server.socket() {
+        let _ = writeln!(out, "socket      {}", path.display());
+    }
+    if let Some(metrics) = metrics {
+        let _ = writeln!(out, "metrics     http://{}/metrics", metrics.address());
+    }
     for actor in theater.actors() {
         for address in &actor.addresses {
             let _ = writeln!(out, "actor       {:<12} {address}", actor.name);
@@ -108,32 +123,21 @@ fn allow_more_files() {
     }
 }
 
-fn start_logging() {
-    use std::io::Write as _;
-    let env = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(env)
-        .format(|to, record| {
-            let thread = std::thread::current();
-            let (time, name) = (to.timestamp_millis(), thread.name().unwrap_or("main").to_owned());
-            let style = to.default_level_style(record.level());
-            // One record is one line, whatever a guest puts into it.
-            let message = record.args().to_string().replace('\n', "\\n").replace('\r', "\\r");
-            let message: String = message.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-            writeln!(to, "{time} {style}{:<5}{style:#} {name:<15} {message}", record.level())
-        })
-        .init();
-}
-
-pub(super) fn check(path: &Path) -> Done {
+pub(super) fn check(path: &Path, json: bool) -> Done {
     let manifest = Manifest::load(path).map_err(Failure::no)?;
     for warning in &manifest.warnings {
         eprintln!("warning: {warning}");
     }
     let engine = GuestEngine::new(None).map_err(Failure::no)?;
     let spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
-    println!("{}: actor \"{}\", component {}", path.display(), spec.manifest.name, spec.digest());
     let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
     exports.sort_unstable();
+    if json {
+        let (name, component) = (&spec.manifest.name, spec.digest().to_string());
+        print_json(&serde_json::json!({ "name": name, "component": component, "exports": exports }));
+        return Ok(());
+    }
+    println!("{}: actor \"{}\", component {}", path.display(), spec.manifest.name, spec.digest());
     exports.iter().for_each(|export| println!("  export {export}"));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How things look on a terminal.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -48,7 +49,8 @@ pub(super) fn list(actors: &[ActorView]) {
     line(&format!("{:<10} {:<width$} {:<36} {}", "STATUS", "NAME", "ID", "ADDRESS"));
     for actor in actors {
         let more = actor.failure.clone().unwrap_or_else(|| actor.addresses.join(", "));
-        line(format!("{:<10} {:<width$} {:<36} {more}", actor.status, actor.name, actor.id).trim_end());
+        let (more, name) = (visible(&more), visible(&actor.name));
+        line(format!("{:<10} {name:<width$} {:<36} {more}", actor.status, actor.id).trim_end());
     }
 }
 
@@ -76,6 +78,7 @@ fn described(actor: &ActorView) -> String {
     let ActorView { name, status, incarnation, mailbox_depth, id, .. } = actor;
     let failure = actor.failure.as_ref().map(|failure| format!(" ({failure})")).unwrap_or_default();
     let age = age(actor.since_ms);
+    let (name, failure) = (visible(name), visible(&failure));
     format!(
         "{name}  {status}{failure}  incarnation {incarnation}  restarts {}  mailbox {mailbox_depth}  age {age}  {id}",
         incarnation - 1
@@ -105,41 +108,80 @@ pub(super) fn status(actor: &ActorView) {
     rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
     rows.extend(actor.urls.iter().map(|url| ("address", url.clone())));
     for (key, value) in rows {
-        line(&format!("{key:<12} {value}"));
+        line(&format!("{key:<12} {}", visible(&value)));
     }
 }
 
-/// An event on one line: sequence, time, kind, function, and its data as JSON.
-pub(super) fn event(event: &ChainEvent) {
-    let data = decoded(event);
-    let shown = match &data {
+/// An event on one line: its sequence, the time, whose it is where that is to be said, what happened, and its data as
+/// JSON. Nothing that a guest says can end the line or steer the terminal: JSON spells control characters out.
+pub(super) fn event(event: &ChainEvent, actor: Option<&str>) {
+    let shown = match event.dropped {
+        Some(dropped) => format!("(dropped: {} bytes)", dropped.length),
+        None => cut(&brief(event).to_string()),
+    };
+    let (colour, plain) = if in_colour() { (colour(event), "\x1b[0m") } else { ("", "") };
+    let whose = actor.map(|name| format!("{}  ", visible(name))).unwrap_or_default();
+    let (sequence, time, what) = (event.sequence, time(event.timestamp), &event.event_type);
+    line(format!("{sequence:>6}  {time}  {whose}{colour}{what}{plain}  {shown}").trim_end());
+}
+
+/// Of a beginning what changes; of all others everything.
+fn brief(event: &ChainEvent) -> Json {
+    match decoded(event) {
         Json::Object(map) if event.kind() == Some(EventKind::Started) => {
             let brief = ["reason", "incarnation", "state"].map(|key| (key.to_owned(), map[key].clone()));
             Json::Object(brief.into_iter().collect())
         }
-        other => other.clone(),
-    };
-    let text = shown.to_string();
-    let cut: String = text.chars().take(LINE_CHARS).collect();
-    let more = if cut.len() < text.len() { "…" } else { "" };
-    let (colour, plain) = if std::io::stdout().is_terminal() { (colour(event), "\x1b[0m") } else { ("", "") };
-    line(&format!(
-        "{:>6}  {}  {colour}{}{plain}  {cut}{more}",
-        event.sequence,
-        time(event.timestamp),
-        event.event_type
-    ));
+        other => other,
+    }
 }
 
-pub(super) fn event_json(event: &ChainEvent) -> Json {
-    serde_json::json!({
+fn cut(text: &str) -> String {
+    let cut: String = text.chars().take(LINE_CHARS).collect();
+    // JSON leaves some control characters beyond ASCII as they are.
+    let cut = visible(&cut);
+    if cut.len() < text.len() { cut + "…" } else { cut }
+}
+
+/// Text without what could steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+/// On a terminal that shows colours, unless NO_COLOR says no; CLICOLOR_FORCE says yes elsewhere.
+fn in_colour() -> bool {
+    static DECIDED: OnceLock<bool> = OnceLock::new();
+    *DECIDED.get_or_init(|| {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (std::io::stdout().is_terminal() && !dumb))
+    })
+}
+
+/// The name that a `started` says.
+pub(super) fn name_started(event: &ChainEvent) -> Option<String> {
+    match decoded(event) {
+        Json::Object(mut map) if event.kind() == Some(EventKind::Started) => match map.remove("name") {
+            Some(Json::String(name)) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+pub(super) fn event_json(event: &ChainEvent, actor: Option<&str>) -> Json {
+    let mut json = serde_json::json!({
         "sequence": event.sequence,
         "hash": event.hash.to_string(),
         "parent_hash": event.parent_hash.map(|hash| hash.to_string()),
         "event_type": event.event_type,
         "timestamp": event.timestamp,
         "data": decoded(event),
-    })
+    });
+    if let (Some(actor), Json::Object(map)) = (actor, &mut json) {
+        map.insert("actor".into(), actor.into());
+    }
+    json
 }
 
 fn decoded(event: &ChainEvent) -> Json {

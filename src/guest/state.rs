@@ -70,6 +70,11 @@ impl HostState {
         self.live.as_ref()
     }
 
+    /// Linear memory of the instance that ran last.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.meter.memory_bytes
+    }
+
     /// A new instance begins with no memory.
     pub(super) fn begin_instance(&mut self) {
         self.meter.memory_bytes = 0;

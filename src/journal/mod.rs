@@ -16,6 +16,7 @@ mod dir;
 mod error;
 mod forget;
 mod mark;
+mod ordered;
 mod parts;
 mod queue;
 mod reader;
@@ -35,10 +36,12 @@ pub(crate) use dir::DataDir;
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
 pub(crate) use forget::{ForgetError, Forgotten, prune, redact};
+pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::{ActorRow, JournalReader, Pending};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 
 use crate::base::id::ActorId;
+use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
 use queue::Queue;
 use writer::Writer;
@@ -98,8 +101,9 @@ impl Journal {
             next_key: Arc::new(AtomicI64::new(next_key)),
             readers: ReaderPool::new(),
             dir: dir.path().into(),
+            metrics: Arc::default(),
         };
-        let writer = Writer { connection, mark, tip, queue, listener };
+        let writer = Writer { connection, mark, tip, queue, listener, metrics: Arc::clone(&handle.metrics) };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
         Ok(Self { handle, writer, dir })
     }
@@ -124,6 +128,8 @@ pub(crate) struct JournalHandle {
     next_key: Arc<AtomicI64>,
     readers: ReaderPool,
     dir: Arc<Path>,
+    /// What the writer counts.
+    pub(crate) metrics: Arc<JournalMetrics>,
 }
 
 impl JournalHandle {

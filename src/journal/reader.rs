@@ -75,7 +75,7 @@ impl JournalReader {
         Self { version, connection: Some(connection), back }
     }
 
-    fn rows(&self) -> &Connection {
+    pub(super) fn rows(&self) -> &Connection {
         self.connection.as_ref().expect("taken only by drop")
     }
 
@@ -323,7 +323,7 @@ impl JournalReader {
             .exists(params![actor.key, event_type])
     }
 
-    fn hash(&self, actor: ActorKey, sequence: i64) -> Result<Option<EventHash>> {
+    pub(super) fn hash(&self, actor: ActorKey, sequence: i64) -> Result<Option<EventHash>> {
         self.rows()
             .prepare_cached("SELECT hash FROM events WHERE actor = ?1 AND sequence = ?2")?
             .query_row(params![actor.key, sequence], |row| row.get(0).map(EventHash))
@@ -432,13 +432,13 @@ fn actor_row(row: &Row<'_>) -> Result<ActorRow> {
     })
 }
 
-fn actor_id(text: &str, column: usize) -> Result<ActorId> {
+pub(super) fn actor_id(text: &str, column: usize) -> Result<ActorId> {
     text.parse().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
     })
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

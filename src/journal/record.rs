@@ -85,6 +85,8 @@ pub(crate) enum Record {
     /// The data of the events from one sequence to before another is dropped, `started` excepted, and so are the states
     /// kept there.
     Drop { actor: ActorKey, from: u64, upto: u64 },
+    /// The actor, which has ended, is listed no longer.
+    Forgotten(ActorKey),
     /// A component's bytes; stored once.
     Component(ComponentDigest, Arc<[u8]>),
     /// Bytes named by their SHA-1; stored once.
@@ -108,7 +110,12 @@ impl Record {
                     event.data.len() + parts + state.map_or(0, |bytes| bytes.len()) + manifest
                 }
                 Self::Component(_, bytes) | Self::Blob(_, bytes) => bytes.len(),
-                Self::Ended(_) | Self::Survived(_) | Self::Drop { .. } | Self::Release(_) | Self::Close => 0,
+                Self::Ended(_)
+                | Self::Survived(_)
+                | Self::Forgotten(_)
+                | Self::Drop { .. }
+                | Self::Release(_)
+                | Self::Close => 0,
             }
     }
 }

@@ -147,6 +147,11 @@ impl<'c> Rows<'c> {
         self.rare("UPDATE actors SET attempts = 0 WHERE actor = ?1", [actor.key])
     }
 
+    /// The actor is listed no longer.
+    pub(super) fn forgotten(&self, actor: ActorKey) -> Written {
+        self.rare("UPDATE actors SET listed = 0 WHERE actor = ?1", [actor.key])
+    }
+
     /// The event at `position` has promised a delivery.
     pub(super) fn owed(&self, cause: Cause, owed: Owed, position: u64) -> Written {
         self.rare(

@@ -30,7 +30,8 @@ const TABLES: &str = "
         manifest_path TEXT NOT NULL,
         alive INTEGER NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
-        started INTEGER NOT NULL DEFAULT 0
+        started INTEGER NOT NULL DEFAULT 0,
+        listed INTEGER NOT NULL DEFAULT 1
     ) STRICT;
     CREATE TABLE events (
         position INTEGER PRIMARY KEY,
@@ -80,6 +81,7 @@ const FROM_VERSION_2: &str = "
     ALTER TABLE actors ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
     UPDATE actors SET started = (
         SELECT ifnull(max(sequence), 0) FROM events WHERE events.actor = actors.actor AND event_type = 'started');
+    ALTER TABLE actors ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE states ADD COLUMN sha1 BLOB;
     INSERT INTO uses SELECT sha1, 0 FROM blobs;
 ";

@@ -169,6 +169,7 @@ fn older_journal(version: u32) {
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
     let version_2 = "DROP TABLE uses;
                      ALTER TABLE actors DROP COLUMN started;
+                     ALTER TABLE actors DROP COLUMN listed;
                      ALTER TABLE states DROP COLUMN sha1;
                      PRAGMA user_version = 2;";
     let version_1 = "DROP TABLE pending;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -16,6 +17,7 @@ use super::record::{ActorKey, Attached, Cause, Owed, Record};
 use super::rows::Rows;
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::metrics::JournalMetrics;
 use crate::chain::{ChainEvent, ComponentDigest};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
@@ -27,6 +29,7 @@ pub(super) struct Writer {
     pub(super) tip: Tip,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
+    pub(super) metrics: Arc<JournalMetrics>,
 }
 
 /// The writer at work.
@@ -39,6 +42,7 @@ struct Desk<'a> {
     taken: VecDeque<Record>,
     /// Components that are in the journal already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
+    metrics: Arc<JournalMetrics>,
 }
 
 /// What one commit holds, beside the rows.
@@ -61,12 +65,12 @@ struct Batch {
 
 impl Writer {
     pub(super) fn run(self) {
-        let Self { connection, mark, tip, queue, listener } = self;
+        let Self { connection, mark, tip, queue, listener, metrics } = self;
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
         let result = Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
             let (taken, components) = (VecDeque::new(), HashSet::new());
-            Desk { rows, mark, tip, queue: &queue, taken, components }.commit_until_closed(&listener)
+            Desk { rows, mark, tip, queue: &queue, taken, components, metrics }.commit_until_closed(&listener)
         });
         drop(closing);
         if let Err(error) = result {
@@ -90,7 +94,13 @@ impl Desk<'_> {
             if self.taken.is_empty() {
                 self.queue.take_all(&mut self.taken);
             }
+            let (begun, before) = (Instant::now(), self.tip.position);
             let batch = self.commit()?;
+            if self.tip.position > before {
+                self.metrics.commits.observe_time(begun.elapsed());
+                self.metrics.commit_bytes.observe(batch.weight as u64);
+                self.metrics.events.add(self.tip.position - before);
+            }
             self.queue.free(batch.weight);
             if batch.drops {
                 self.fold_in_the_log();
@@ -153,6 +163,7 @@ impl Desk<'_> {
             Record::Event(actor, event, attached) => self.event(batch, actor, &event, attached)?,
             Record::Ended(actor) => self.rows.end(actor)?,
             Record::Survived(actor) => self.rows.survived(actor)?,
+            Record::Forgotten(actor) => self.rows.forgotten(actor)?,
             Record::Drop { actor, from, upto } => {
                 batch.drops = true;
                 self.rows.drop_payloads(actor, from, upto)?;

@@ -5,41 +5,59 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 
 use super::protocol::Response;
-use crate::base::limits::FRAME_BYTES;
+use crate::base::limits::{FRAME_BYTES, FRAME_TIME};
 
 /// Why no frame was read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("the connection ended within a frame")]
     Truncated,
-    #[error("a frame of {0} bytes: the limit is {FRAME_BYTES}")]
-    TooLarge(usize),
+    #[error("a frame of {size} bytes: the limit is {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("a frame that was begun has not come within {} s", FRAME_TIME.as_secs())]
+    TooSlow,
     #[error(transparent)]
     Io(io::Error),
 }
 
 /// The next frame's JSON; `None` at the end of the connection.
-pub(crate) fn receive(mut source: impl Read) -> Result<Option<Vec<u8>>, FrameError> {
+pub(crate) fn receive(source: &mut impl Read) -> Result<Option<Vec<u8>>, FrameError> {
+    receive_within(source, FRAME_BYTES, |_| ())
+}
+
+/// Like [`receive`], of at most `limit` bytes; `begun` hears of the first byte, and may set a deadline for the rest.
+pub(crate) fn receive_within<S: Read>(
+    source: &mut S,
+    limit: usize,
+    begun: impl FnOnce(&mut S),
+) -> Result<Option<Vec<u8>>, FrameError> {
     let mut length = [0; 4];
-    match source.read(&mut length[..1]) {
-        Ok(0) => return Ok(None),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return receive(source),
-        Err(error) => return Err(FrameError::Io(error)),
+    loop {
+        match source.read(&mut length[..1]) {
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(FrameError::Io(error)),
+        }
     }
-    let truncated = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => FrameError::Truncated,
-        _ => FrameError::Io(error),
-    };
-    source.read_exact(&mut length[1..]).map_err(truncated)?;
+    begun(source);
+    source.read_exact(&mut length[1..]).map_err(cut_short)?;
     let length = u32::from_be_bytes(length) as usize;
-    if length > FRAME_BYTES {
-        return Err(FrameError::TooLarge(length));
+    if length > limit {
+        return Err(FrameError::TooLarge { size: length, limit });
     }
     // The length is a claim: the buffer grows with what really comes.
     let mut json = Vec::new();
-    source.take(length as u64).read_to_end(&mut json).map_err(truncated)?;
+    source.take(length as u64).read_to_end(&mut json).map_err(cut_short)?;
     if json.len() < length { Err(FrameError::Truncated) } else { Ok(Some(json)) }
+}
+
+fn cut_short(error: io::Error) -> FrameError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => FrameError::Truncated,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => FrameError::TooSlow,
+        _ => FrameError::Io(error),
+    }
 }
 
 /// A whole frame. What might not fit is cut or paged before it comes here; what is too long all the same becomes an
@@ -68,16 +86,16 @@ mod tests {
     #[test]
     fn a_frame_is_read_as_it_was_written() {
         let frame = encode(&"hello");
-        assert_eq!(receive(&frame[..]).expect("a frame"), Some(b"\"hello\"".to_vec()));
-        assert_eq!(receive(&[][..]).expect("the end"), None);
+        assert_eq!(receive(&mut &frame[..]).expect("a frame"), Some(b"\"hello\"".to_vec()));
+        assert_eq!(receive(&mut &[][..]).expect("the end"), None);
     }
 
     #[test]
     fn a_broken_frame_is_told_from_the_end() {
         let frame = encode(&"hello");
         for cut in 1..frame.len() {
-            assert!(matches!(receive(&frame[..cut]), Err(FrameError::Truncated)), "cut at {cut}");
+            assert!(matches!(receive(&mut &frame[..cut]), Err(FrameError::Truncated)), "cut at {cut}");
         }
-        assert!(matches!(receive(&[0xff; 8][..]), Err(FrameError::TooLarge(_))));
+        assert!(matches!(receive(&mut &[0xff; 8][..]), Err(FrameError::TooLarge { .. })));
     }
 }

@@ -1,31 +1,66 @@
-//! The management server: what a [`TheaterHandle`] can do, over TCP.
+//! The management server: what a [`TheaterHandle`] can do, over TCP, TLS or a Unix socket.
 //!
-//! Frames and commands are specified in `docs/management.md`. Each connection has two threads: one reads and carries
-//! out commands, one writes answers and pushes events. Nothing is done here that a handle cannot do.
+//! Frames and commands are specified in `docs/management.md`. Nothing is done here that a handle cannot do.
+//!
+//! | file | what |
+//! |---|---|
+//! | `door` | the listeners' thread: who is let in, who has to go for others |
+//! | `connection`, `writer` | the two threads of a connection: one reads and does, one answers and pushes |
+//! | `commands`, `subscription`, `auth` | what a command does; a cursor into the journal; who may do what |
+//! | `protocol`, `frame`, `transport` | the wire's types; frames; sockets with deadlines, plain and encrypted |
+//! | `metrics`, `prometheus` | what is measured, as wire types and as text |
+//! | `client` | the other side |
 
+mod auth;
 mod client;
+mod commands;
 mod connection;
+mod door;
 mod frame;
+mod metrics;
+mod prometheus;
 pub(crate) mod protocol;
 mod subscription;
+mod transport;
+mod writer;
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
+pub(crate) use auth::read_secret;
+pub use auth::{Token, TokenError};
 pub(crate) use client::unexpected;
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, ClientOptions, Endpoint};
+pub use door::TheaterServer;
+pub use prometheus::MetricsServer;
 
-use crate::base::limits::MANAGEMENT_CONNECTIONS;
-use crate::base::thread::{self, JoinHandle};
-use crate::system::TheaterHandle;
-use connection::Connection;
+use crate::base::limits::ManagementLimits;
 
-/// A listening management server. Dropping it closes every connection and joins every thread.
-pub struct TheaterServer {
-    address: SocketAddr,
-    listener: Arc<TcpListener>,
-    acceptor: Option<JoinHandle>,
+/// Where and for whom a management server listens.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    /// An address; off loopback it takes a token.
+    pub listen: Option<SocketAddr>,
+    /// A Unix socket, for the user who runs the runtime alone; no token is asked for there.
+    pub socket: Option<PathBuf>,
+    /// TLS for the address.
+    pub tls: Option<TlsFiles>,
+    /// Who gives it may do everything.
+    pub control_token: Option<Token>,
+    /// Who gives it may see everything and change nothing.
+    pub read_token: Option<Token>,
+    /// The bounds.
+    pub limits: ManagementLimits,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate, followed by those that vouch for it.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// Why the server could not be started.
@@ -41,87 +76,29 @@ pub enum ServerError {
         /// What the system said.
         error: io::Error,
     },
-    /// Anyone could steer the runtime.
+    /// The Unix socket cannot be listened on.
+    #[error("cannot listen on the Unix socket {}: {why}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What is in the way.
+        why: String,
+    },
+    /// Everyone could reach it.
     #[error(
-        "{0} can be reached from other machines, and the management server has no authentication yet: listen on 127.0.0.1 or [::1]"
+        "the management server will not listen on {0} without a token: whoever reaches it could start any actor. \
+         Give it one with --token-file, or use an address of this machine alone, such as 127.0.0.1"
     )]
-    NotLoopback(SocketAddr),
-    /// No thread to be had.
-    #[error("cannot start the management server: {0}")]
+    Exposed(SocketAddr),
+    /// The certificate or the key cannot be used.
+    #[error("TLS: {}: {why}", path.display())]
+    Tls {
+        /// The file concerned.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system has no thread left.
+    #[error("cannot start the management server's thread: {0}")]
     Thread(io::Error),
-}
-
-impl TheaterServer {
-    /// Listens on `address`; port 0 takes any free one.
-    pub fn start(address: SocketAddr, theater: TheaterHandle) -> Result<Self, ServerError> {
-        if !address.ip().is_loopback() {
-            return Err(ServerError::NotLoopback(address));
-        }
-        let listener = TcpListener::bind(address).map_err(|error| ServerError::Bind { address, error })?;
-        let address = listener.local_addr().map_err(|error| ServerError::Bind { address, error })?;
-        let listener = Arc::new(listener);
-        let accepting = Arc::clone(&listener);
-        let acceptor = thread::spawn("mgmt", move || accept(&accepting, &theater)).map_err(ServerError::Thread)?;
-        Ok(Self { address, listener, acceptor: Some(acceptor) })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for TheaterServer {
-    fn drop(&mut self) {
-        // Shutting a listening socket down wakes the thread that accepts on it.
-        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
-        if let Some(acceptor) = self.acceptor.take() {
-            // Its panic was logged.
-            let _ = acceptor.join();
-        }
-    }
-}
-
-/// Takes connections until the listener is shut down; then closes and joins those that are left.
-fn accept(listener: &TcpListener, theater: &TheaterHandle) {
-    let mut connections: Vec<Connection> = Vec::new();
-    let mut number = 0;
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                connections = reap(connections);
-                if connections.len() >= MANAGEMENT_CONNECTIONS {
-                    refuse(stream);
-                    continue;
-                }
-                number += 1;
-                match Connection::start(number, stream, theater.clone()) {
-                    Ok(connection) => connections.push(connection),
-                    Err(error) => log::warn!("cannot serve a management connection: {error}"),
-                }
-            }
-            // The listener was shut down.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
-            Err(error) => {
-                log::warn!("cannot accept a management connection: {error}");
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-        }
-    }
-    connections.into_iter().for_each(Connection::close);
-}
-
-/// Joins the connections that have ended.
-fn reap(connections: Vec<Connection>) -> Vec<Connection> {
-    let (ended, open): (Vec<_>, Vec<_>) = connections.into_iter().partition(Connection::has_ended);
-    ended.into_iter().for_each(Connection::close);
-    open
-}
-
-fn refuse(stream: TcpStream) {
-    let message = format!("too many connections: the limit is {MANAGEMENT_CONNECTIONS}");
-    let frame = frame::encode(&protocol::Response::Error { message });
-    // The client may be gone already.
-    let _ = frame::send(&stream, &frame);
-    let _ = stream.shutdown(Shutdown::Both);
 }

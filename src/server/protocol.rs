@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::metrics::{ActorMetricsView, DistributionView, MetricsView, ProcessView, Totals};
 use crate::base::limits::PUSHED_DATA_BYTES;
 use crate::chain::{ChainEvent, DroppedData};
 use crate::system::{ActorInfo, ActorStatus};
@@ -23,9 +24,27 @@ pub(crate) enum Request {
         id: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<u64>,
+        /// The kinds of events wanted; all where it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kinds: Option<Vec<String>>,
     },
     UnsubscribeFromActor {
         id: String,
+        subscription_id: String,
+    },
+
+    Authenticate {
+        token: String,
+    },
+    /// The events of several actors in the order of the journal, from position `from` on.
+    Subscribe {
+        scope: Scope,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kinds: Option<Vec<String>>,
+    },
+    Unsubscribe {
         subscription_id: String,
     },
 
@@ -97,8 +116,21 @@ pub(crate) enum Request {
         id: String,
         message: String,
     },
+    /// An actor that has ended is listed no longer; its history stays.
+    ForgetActor {
+        id: String,
+    },
+    Metrics,
     Status,
     Shutdown,
+}
+
+/// Whose events a [`Request::Subscribe`] is about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Scope {
+    All,
+    /// An actor, and all that are or come below it.
+    Tree(String),
 }
 
 /// What the server answers, and pushes.
@@ -128,6 +160,28 @@ pub(crate) enum Response {
         message: String,
     },
 
+    /// `role` is `read` or `control`.
+    Authenticated {
+        role: String,
+    },
+    /// The answer to `Subscribe`: `from` is the first position that will be looked at.
+    SubscribedFrom {
+        subscription_id: String,
+        from: u64,
+    },
+    /// An event of a `Subscribe`, with its place in the journal.
+    Event {
+        subscription_id: String,
+        position: u64,
+        id: String,
+        event: EventView,
+    },
+    UnsubscribedFrom {
+        subscription_id: String,
+    },
+    ActorForgotten {
+        id: String,
+    },
     ActorRestarted {
         id: String,
     },
@@ -188,7 +242,13 @@ pub(crate) enum Response {
         data_dir: String,
         actors: u64,
         alive: u64,
+        /// All actors together, and the process.
+        #[serde(default)]
+        total: Box<Totals>,
+        #[serde(default)]
+        process: ProcessView,
     },
+    Metrics(Box<MetricsView>),
     ShuttingDown,
 }
 

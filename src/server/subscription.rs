@@ -1,66 +1,193 @@
 //! One subscription: a cursor into the journal. History and live are one, without gap or double.
+//!
+//! One that follows an actor counts in that actor's sequence; one that follows more counts in the journal's own order,
+//! so that what it is shown of several actors stands in the order in which it was committed.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::protocol::{EventView, PushedEvent, Response};
 use crate::base::id::{ActorId, SubscriptionId};
-use crate::chain::ChainEvent;
-use crate::journal::ActorKey;
-use crate::system::{Subscribers, TheaterHandle, Waker};
+use crate::chain::{ChainEvent, EventKind, EventType};
+use crate::journal::{ActorKey, JournalReader, Placed, StretchBounds};
+use crate::system::Following;
 
 /// Events read at a time.
 const PAGE_EVENTS: u64 = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
+/// Events of the whole journal looked at at a time.
+const STRETCH: StretchBounds = StretchBounds { looked_at: 1_024, bytes: PAGE_BYTES };
 
 pub(super) struct Cursor {
     pub(super) id: SubscriptionId,
-    pub(super) actor: ActorKey,
-    next: u64,
+    kinds: Kinds,
+    place: Place,
+}
+
+/// Where it stands.
+enum Place {
+    /// At this sequence of one actor.
+    Actor(ActorKey, u64),
+    /// At this position of the journal.
+    Journal(Members, u64),
+}
+
+/// The kinds of events that are pushed; none named means all.
+#[derive(Clone, Debug)]
+pub(super) struct Kinds(Option<Vec<EventKind>>);
+
+impl Kinds {
+    pub(super) fn parse(words: Option<Vec<String>>) -> Result<Self, String> {
+        let Some(words) = words else { return Ok(Self(None)) };
+        let known = |word: &String| EventKind::ALL.into_iter().find(|kind| kind.word() == word.as_str());
+        let unknown = |word: &String| {
+            let kinds = EventKind::ALL.map(EventKind::word).join(", ");
+            format!("there is no kind of event called {word:?}: the kinds are {kinds}")
+        };
+        let kinds: Result<Vec<_>, _> = words.iter().map(|word| known(word).ok_or_else(|| unknown(word))).collect();
+        kinds.map(|kinds| Self(Some(kinds)))
+    }
+
+    fn has(&self, event_type: &str) -> bool {
+        let Some(kinds) = &self.0 else { return true };
+        EventType::parse(event_type).is_some_and(|event_type| kinds.contains(&event_type.kind))
+    }
+}
+
+/// Which actors a wide subscription follows. Parents never change, so what was found once stays so.
+struct Members {
+    below: Option<ActorId>,
+    known: HashMap<ActorId, bool>,
+}
+
+impl Members {
+    fn has(&mut self, actor: ActorId, reader: &JournalReader) -> rusqlite::Result<bool> {
+        let Some(top) = self.below else { return Ok(true) };
+        let mut path = Vec::new();
+        let mut at = Some(actor);
+        let found = loop {
+            match at {
+                None => break false,
+                Some(one) if one == top => break true,
+                Some(one) => match self.known.get(&one) {
+                    Some(known) => break *known,
+                    None => {
+                        path.push(one);
+                        at = reader.parent(one)?;
+                    }
+                },
+            }
+        };
+        self.known.extend(path.into_iter().map(|one| (one, found)));
+        Ok(found)
+    }
+}
+
+/// What a cursor comes upon.
+#[derive(Default)]
+pub(super) struct Page {
+    pub(super) frames: Vec<Response>,
+    /// There may be more behind it.
+    pub(super) more: bool,
+}
+
+/// The pages of one turn. Subscriptions to one actor mostly stand at the same event: it is read once for all of them.
+pub(super) struct Pages<'a> {
+    reader: &'a JournalReader,
+    last: Option<(ActorId, u64, Rc<[ChainEvent]>)>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(reader: &'a JournalReader) -> Self {
+        Self { reader, last: None }
+    }
+
+    fn of_actor(&mut self, actor: ActorKey, from: u64) -> rusqlite::Result<Rc<[ChainEvent]>> {
+        match &self.last {
+            Some((id, at, events)) if (*id, *at) == (actor.id, from) => Ok(Rc::clone(events)),
+            _ => {
+                let events: Rc<[ChainEvent]> = self.reader.events(actor, from, PAGE_EVENTS, PAGE_BYTES)?.into();
+                self.last = Some((actor.id, from, Rc::clone(&events)));
+                Ok(events)
+            }
+        }
+    }
 }
 
 impl Cursor {
-    /// A cursor at event `from`, or behind what is committed now; `waker` rings at each commit from before on.
-    pub(super) fn open(
-        theater: &TheaterHandle,
+    /// A cursor at event `from` of one actor, or behind what is committed now.
+    pub(super) fn on_actor(
+        reader: &JournalReader,
         actor: ActorKey,
         from: Option<u64>,
-        waker: Waker,
-    ) -> Result<Self, String> {
-        let id = SubscriptionId::random();
-        theater.subscribers.add(actor.id, id, waker);
+        kinds: Kinds,
+    ) -> rusqlite::Result<Self> {
         let next = match from {
-            Some(from) => Ok(from),
-            None => committed(theater, actor),
+            Some(from) => from,
+            None => reader.head(actor)?.map_or(0, |head| head.sequence + 1),
         };
-        match next {
-            Ok(next) => Ok(Self { id, actor, next }),
-            Err(error) => {
-                theater.subscribers.remove(actor.id, id);
-                Err(error)
+        Ok(Self { id: SubscriptionId::random(), kinds, place: Place::Actor(actor, next) })
+    }
+
+    /// A cursor at position `from` of the journal, or at its end.
+    pub(super) fn on_journal(
+        reader: &JournalReader,
+        below: Option<ActorId>,
+        from: Option<u64>,
+        kinds: Kinds,
+    ) -> rusqlite::Result<Self> {
+        let next = from.map_or_else(|| reader.end(), Ok)?;
+        let members = Members { below, known: HashMap::new() };
+        Ok(Self { id: SubscriptionId::random(), kinds, place: Place::Journal(members, next) })
+    }
+
+    pub(super) fn follows(&self) -> Following {
+        match &self.place {
+            Place::Actor(actor, _) => Following::Actor(actor.id),
+            Place::Journal(..) => Following::Everybody,
+        }
+    }
+
+    /// Where it stands: a sequence, or a position.
+    pub(super) fn next(&self) -> u64 {
+        match &self.place {
+            Place::Actor(_, next) | Place::Journal(_, next) => *next,
+        }
+    }
+
+    /// The events that have come since, in order; none where there are none yet.
+    pub(super) fn advance(&mut self, pages: &mut Pages<'_>) -> rusqlite::Result<Page> {
+        let Self { id, kinds, place } = self;
+        let reader = pages.reader;
+        match place {
+            Place::Actor(actor, next) => {
+                let events = pages.of_actor(*actor, *next)?;
+                let Some(last) = events.last() else { return Ok(Page::default()) };
+                *next = last.sequence + 1;
+                let wanted = events.iter().filter(|event| kinds.has(&event.event_type));
+                Ok(Page { frames: wanted.map(|event| of_actor(actor.id, event.clone())).collect(), more: true })
+            }
+            Place::Journal(members, next) => {
+                let wanted =
+                    |actor: ActorKey, event_type: &str| Ok(kinds.has(event_type) && members.has(actor.id, reader)?);
+                let stretch = reader.stretch(*next, &STRETCH, wanted)?;
+                *next = stretch.next;
+                let frames = stretch.events.into_iter().map(|placed| of_journal(*id, placed)).collect();
+                Ok(Page { frames, more: stretch.advanced })
             }
         }
     }
 
-    /// The events that have come since, in order; empty where there are none yet.
-    pub(super) fn advance(&mut self, theater: &TheaterHandle) -> Result<Vec<ChainEvent>, String> {
-        let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-        let events =
-            reader.events(self.actor, self.next, PAGE_EVENTS, PAGE_BYTES).map_err(|error| error.to_string())?;
-        if let Some(last) = events.last() {
-            self.next = last.sequence + 1;
-        }
-        Ok(events)
-    }
-
-    pub(super) fn close(&self, subscribers: &Subscribers) {
-        subscribers.remove(self.actor.id, self.id);
-    }
-
-    pub(super) fn is(&self, actor: ActorId, id: &str) -> bool {
-        self.actor.id == actor && self.id.to_string() == id
+    pub(super) fn is_of(&self, actor: ActorId) -> bool {
+        matches!(&self.place, Place::Actor(own, _) if own.id == actor)
     }
 }
 
-/// The sequence behind the last committed event.
-fn committed(theater: &TheaterHandle, actor: ActorKey) -> Result<u64, String> {
-    let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-    let head = reader.head(actor).map_err(|error| error.to_string())?;
-    Ok(head.map_or(0, |head| head.sequence + 1))
+fn of_actor(actor: ActorId, event: ChainEvent) -> Response {
+    Response::ActorEvent { id: actor.to_string(), event: PushedEvent::from(event) }
+}
+
+fn of_journal(subscription: SubscriptionId, Placed { position, actor, event }: Placed) -> Response {
+    let (subscription_id, id) = (subscription.to_string(), actor.to_string());
+    Response::Event { subscription_id, position, id, event: EventView::from(event) }
 }

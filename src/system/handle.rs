@@ -19,7 +19,7 @@ use super::waits::WaitId;
 use crate::base::id::ActorId;
 use crate::chain::data::{Caller, StoppedBy};
 use crate::chain::{Function, Link};
-use crate::journal::{ActorKey, JournalHandle};
+use crate::journal::{ActorKey, JournalHandle, Record};
 
 /// Lifecycle changes. None of these blocks beyond what the caller's own thread has to do (reading and compiling for a
 /// spawn); the answer comes through the channel.
@@ -35,6 +35,9 @@ pub(crate) trait Control: Send + Sync {
 
     /// Ends an actor if it runs, and starts it again.
     fn restart(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>>;
+
+    /// Lists an actor that has ended, and all below it, no longer. Answers with whom that concerned.
+    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, String>>;
 
     /// Suspends all actors and ends the runtime.
     fn shutdown(&self);
@@ -148,6 +151,15 @@ impl TheaterHandle {
     pub fn restart(&self, id: ActorId) -> Result<(), String> {
         let answer = self.control.restart(id, StoppedBy::Operator, None);
         self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
+    }
+
+    /// Lists an actor that has ended, and all below it, no longer, at later starts either. Their histories stay.
+    pub fn forget(&self, id: ActorId) -> Result<(), String> {
+        let answer = self.control.forget(id).recv().unwrap_or_else(|_| Err(ENDED.into()));
+        for actor in answer? {
+            self.journal.enqueue(Record::Forgotten(actor)).map_err(|error| error.to_string())?;
+        }
+        self.once_on_disk(Ok(()))
     }
 
     /// Every live and listed actor, in the order in which they came.

@@ -22,5 +22,5 @@ pub(crate) use registry::{Entry, Refusal, Registry};
 pub(crate) use reply::{AwaitedReply, NoAnswer, Reply};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;
-pub(crate) use subscribers::{Subscribers, Waker};
+pub(crate) use subscribers::{Following, ListenerId, Subscribers};
 pub(crate) use waits::WaitId;

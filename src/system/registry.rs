@@ -13,6 +13,7 @@ use super::status::ActorStatus;
 use super::waits::{WaitId, Waits};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
+use crate::base::metrics::ActorMetrics;
 use crate::chain::Function;
 use crate::journal::ActorKey;
 
@@ -37,6 +38,7 @@ pub(crate) struct Entry {
     pub(crate) limits: Arc<Limits>,
     /// The directory it may write to.
     pub(crate) writes_below: Option<PathBuf>,
+    pub(crate) metrics: Arc<ActorMetrics>,
 }
 
 /// What anyone may know of one actor.
@@ -128,6 +130,21 @@ impl Registry {
 
     pub(crate) fn entry<T>(&self, id: ActorId, look: impl FnOnce(&Entry) -> T) -> Option<T> {
         self.0.read().actors.get(&id).map(look)
+    }
+
+    /// Where an actor's work is counted.
+    pub(crate) fn metrics(&self, id: ActorId) -> Option<Arc<ActorMetrics>> {
+        self.entry(id, |entry| Arc::clone(&entry.metrics))
+    }
+
+    /// Lists an actor no longer.
+    pub(crate) fn remove(&self, id: ActorId) {
+        let mut inner = self.0.write();
+        let Some(entry) = inner.actors.remove(&id) else { return };
+        inner.order.retain(|other| *other != id);
+        if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
+            parent.children.retain(|child| *child != id);
+        }
     }
 
     pub(crate) fn info(&self, id: ActorId) -> Option<ActorInfo> {

@@ -1,59 +1,206 @@
-//! Who wants to be woken when an actor has new events on disk.
+//! Who wants to be woken when an actor, or anybody, has new events on disk.
 //!
-//! A subscription is a cursor into the journal, held by whoever reads; here is only its bell. A bell that rings before
-//! the last ring was heard is the same ring, so a slow reader costs no memory.
+//! A subscription is a cursor into the journal, held by whoever reads; here is only its bell, and which actors it rang
+//! for. A bell that rings before the last ring was heard is the same ring, so a slow reader costs no memory beyond one
+//! mark for each actor that it follows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use crate::base::id::{ActorId, SubscriptionId};
+use crate::base::id::ActorId;
 
-/// Rings a reader's bell.
-#[derive(Clone, Debug)]
-pub(crate) struct Waker(Sender<()>);
+/// One reader with a bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ListenerId(u64);
 
-impl Waker {
-    /// A bell, and where to hear it.
-    pub(crate) fn new() -> (Self, Receiver<()>) {
-        let (ring, heard) = bounded(1);
-        (Self(ring), heard)
-    }
+/// What a reader follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Following {
+    Actor(ActorId),
+    Everybody,
+}
 
-    pub(crate) fn wake(&self) {
+#[derive(Debug)]
+struct Listener {
+    ring: Sender<()>,
+    /// Actors it follows that have new events since it last looked.
+    due: HashSet<ActorId>,
+    /// How many of its subscriptions follow each actor.
+    actors: HashMap<ActorId, usize>,
+    /// How many of its subscriptions follow everybody.
+    everybody: usize,
+}
+
+impl Listener {
+    fn ring(&self) {
         // Full: it rings already. Disconnected: nobody listens any more.
-        let _ = self.0.try_send(());
+        let _ = self.ring.try_send(());
     }
 }
 
 /// All bells, by the actor they are for.
 #[derive(Debug, Default)]
-pub(crate) struct Subscribers(Mutex<HashMap<ActorId, Vec<(SubscriptionId, Waker)>>>);
+pub(crate) struct Subscribers(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    listeners: HashMap<ListenerId, Listener>,
+    by_actor: HashMap<ActorId, Vec<ListenerId>>,
+    everybody: Vec<ListenerId>,
+}
 
 impl Subscribers {
-    pub(crate) fn add(&self, actor: ActorId, subscription: SubscriptionId, waker: Waker) {
-        self.0.lock().entry(actor).or_default().push((subscription, waker));
+    /// A new reader, and where it hears its bell.
+    pub(crate) fn listen(&self) -> (ListenerId, Receiver<()>) {
+        let (ring, heard) = bounded(1);
+        let mut inner = self.0.lock();
+        inner.next += 1;
+        let id = ListenerId(inner.next);
+        let listener = Listener { ring, due: HashSet::new(), actors: HashMap::new(), everybody: 0 };
+        inner.listeners.insert(id, listener);
+        (id, heard)
     }
 
-    pub(crate) fn remove(&self, actor: ActorId, subscription: SubscriptionId) {
-        let mut subscribers = self.0.lock();
-        if let Some(wakers) = subscribers.get_mut(&actor) {
-            wakers.retain(|(other, _)| *other != subscription);
-            if wakers.is_empty() {
-                subscribers.remove(&actor);
+    /// The reader is gone, with all it followed.
+    pub(crate) fn leave(&self, id: ListenerId) {
+        let mut inner = self.0.lock();
+        let Some(listener) = inner.listeners.remove(&id) else { return };
+        for actor in listener.actors.keys() {
+            inner.forget(id, *actor);
+        }
+        inner.everybody.retain(|other| *other != id);
+    }
+
+    /// From here on the bell rings for these, too. It may follow the same more than once.
+    pub(crate) fn follow(&self, id: ListenerId, following: Following) {
+        let mut inner = self.0.lock();
+        let Inner { listeners, by_actor, everybody, .. } = &mut *inner;
+        let Some(listener) = listeners.get_mut(&id) else { return };
+        let count = match following {
+            Following::Actor(actor) => listener.actors.entry(actor).or_default(),
+            Following::Everybody => &mut listener.everybody,
+        };
+        *count += 1;
+        if *count == 1 {
+            match following {
+                Following::Actor(actor) => by_actor.entry(actor).or_default().push(id),
+                Following::Everybody => everybody.push(id),
             }
         }
     }
 
-    /// Wakes whoever listens to one of `actors`. Never blocks.
+    /// Takes one [`Subscribers::follow`] back.
+    pub(crate) fn unfollow(&self, id: ListenerId, following: Following) {
+        let mut inner = self.0.lock();
+        let Some(listener) = inner.listeners.get_mut(&id) else { return };
+        match following {
+            Following::Actor(actor) => {
+                let Some(count) = listener.actors.get_mut(&actor) else { return };
+                *count -= 1;
+                if *count == 0 {
+                    listener.actors.remove(&actor);
+                    listener.due.remove(&actor);
+                    inner.forget(id, actor);
+                }
+            }
+            Following::Everybody => {
+                listener.everybody = listener.everybody.saturating_sub(1);
+                if listener.everybody == 0 {
+                    inner.everybody.retain(|other| *other != id);
+                }
+            }
+        }
+    }
+
+    /// Rings a reader's bell whether or not there is anything new.
+    pub(crate) fn ring(&self, id: ListenerId) {
+        self.0.lock().listeners.get(&id).into_iter().for_each(Listener::ring);
+    }
+
+    /// The actors it follows that have new events since this was last asked.
+    pub(crate) fn take_due(&self, id: ListenerId) -> HashSet<ActorId> {
+        self.0.lock().listeners.get_mut(&id).map(|listener| std::mem::take(&mut listener.due)).unwrap_or_default()
+    }
+
+    /// Wakes whoever follows one of `actors`. Never blocks.
     pub(crate) fn wake(&self, actors: &[ActorId]) {
-        let subscribers = self.0.lock();
-        if subscribers.is_empty() {
+        let mut inner = self.0.lock();
+        let Inner { listeners, by_actor, everybody, .. } = &mut *inner;
+        if listeners.is_empty() || actors.is_empty() {
             return;
         }
-        for (_, waker) in actors.iter().filter_map(|actor| subscribers.get(actor)).flatten() {
-            waker.wake();
+        for id in everybody.iter() {
+            listeners.get(id).into_iter().for_each(Listener::ring);
         }
+        for actor in actors {
+            for id in by_actor.get(actor).into_iter().flatten() {
+                if let Some(listener) = listeners.get_mut(id) {
+                    listener.due.insert(*actor);
+                    listener.ring();
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, id: ListenerId, actor: ActorId) {
+        if let Some(followers) = self.by_actor.get_mut(&actor) {
+            followers.retain(|other| *other != id);
+            if followers.is_empty() {
+                self.by_actor.remove(&actor);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_learns_who_has_news_and_rings_once() {
+        let subscribers = Subscribers::default();
+        let (reader, bell) = subscribers.listen();
+        let [a, b, c] = [ActorId::random(), ActorId::random(), ActorId::random()];
+        subscribers.follow(reader, Following::Actor(a));
+        subscribers.follow(reader, Following::Actor(b));
+        subscribers.wake(&[a, c]);
+        subscribers.wake(&[a, b]);
+        assert_eq!(bell.try_iter().count(), 1);
+        assert_eq!(subscribers.take_due(reader), HashSet::from([a, b]));
+        subscribers.wake(&[c]);
+        assert_eq!((bell.try_iter().count(), subscribers.take_due(reader).len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_followed_twice_is_followed_until_it_was_left_twice() {
+        let subscribers = Subscribers::default();
+        let (reader, bell) = subscribers.listen();
+        let actor = ActorId::random();
+        for following in [Following::Actor(actor), Following::Everybody] {
+            subscribers.follow(reader, following);
+            subscribers.follow(reader, following);
+            subscribers.unfollow(reader, following);
+            subscribers.wake(&[actor]);
+            assert_eq!(bell.try_iter().count(), 1, "{following:?}");
+            subscribers.unfollow(reader, following);
+            subscribers.wake(&[actor]);
+            assert_eq!(bell.try_iter().count(), 0, "{following:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_reader_that_went() {
+        let subscribers = Subscribers::default();
+        let (reader, _bell) = subscribers.listen();
+        subscribers.follow(reader, Following::Actor(ActorId::random()));
+        subscribers.follow(reader, Following::Everybody);
+        subscribers.leave(reader);
+        let inner = subscribers.0.lock();
+        assert!(inner.listeners.is_empty() && inner.by_actor.is_empty() && inner.everybody.is_empty());
     }
 }

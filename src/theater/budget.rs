@@ -47,15 +47,8 @@ impl Cost {
 impl Budget {
     /// What this machine gives this process.
     pub(super) fn of_this_machine() -> Self {
-        let maps = number("/proc/sys/vm/max_map_count").unwrap_or(65_530);
-        let threads = [
-            (number("/proc/sys/kernel/threads-max"), "kernel.threads-max"),
-            (number("/sys/fs/cgroup/pids.max"), "the cgroup's pids.max"),
-            (getrlimit(Resource::Nproc).current, "ulimit -u"),
-        ];
-        let tightest = threads.into_iter().filter_map(|(limit, setting)| Some((limit?, setting))).min();
-        let (limit, setting) = tightest.unwrap_or((u64::MAX, "the number of threads"));
-        Self::new(maps, (limit, setting))
+        let tightest = thread_bounds().into_iter().min();
+        Self::new(max_map_count(), tightest.unwrap_or((u64::MAX, "the number of threads")))
     }
 
     fn new(maps: u64, (threads, setting): (u64, &'static str)) -> Self {
@@ -82,6 +75,41 @@ impl Budget {
         self.maps.spent -= cost.maps;
         self.threads.spent -= 1;
     }
+}
+
+/// One bound of this machine on the number of actors.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    /// What sets it, and is to be raised.
+    pub(crate) setting: &'static str,
+    pub(crate) value: u64,
+    /// Kept for everything else.
+    pub(crate) reserved: u64,
+    /// What one actor takes whose instances serve one transition each.
+    pub(crate) each: u64,
+}
+
+/// Every bound that actors are admitted by.
+pub(crate) fn bounds() -> Vec<Bound> {
+    let maps =
+        Bound { setting: "vm.max_map_count", value: max_map_count(), reserved: RESERVED_MAPS, each: Cost::of(1).maps };
+    let threads = thread_bounds().into_iter();
+    let threads = threads.map(|(value, setting)| Bound { setting, value, reserved: RESERVED_THREADS, each: 1 });
+    std::iter::once(maps).chain(threads).collect()
+}
+
+fn max_map_count() -> u64 {
+    number("/proc/sys/vm/max_map_count").unwrap_or(65_530)
+}
+
+fn thread_bounds() -> Vec<(u64, &'static str)> {
+    let bounds = [
+        (number("/proc/sys/kernel/threads-max"), "kernel.threads-max"),
+        (number("/proc/sys/kernel/pid_max"), "kernel.pid_max"),
+        (number("/sys/fs/cgroup/pids.max"), "the cgroup's pids.max"),
+        (getrlimit(Resource::Nproc).current, "ulimit -u"),
+    ];
+    bounds.into_iter().filter_map(|(limit, setting)| Some((limit?, setting))).collect()
 }
 
 fn number(path: &str) -> Option<u64> {

@@ -13,7 +13,7 @@ use crate::base::id::ActorId;
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
-use crate::journal::JournalHandle;
+use crate::journal::{ActorKey, JournalHandle};
 use crate::manifest::Manifest;
 use crate::system::{Confinement, Control, ForkRequest, Registry, SpawnRequest, Spawned};
 
@@ -79,6 +79,12 @@ impl Control for Supervision {
     fn restart(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>> {
         let (reply, answer) = bounded(1);
         let _ = self.commands.send(Command::Restart { id, by, cause, reply });
+        answer
+    }
+
+    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, String>> {
+        let (reply, answer) = bounded(1);
+        let _ = self.commands.send(Command::Forget { id, reply });
         answer
     }
 

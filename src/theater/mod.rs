@@ -15,4 +15,5 @@ mod runtime;
 mod supervisor;
 mod tree;
 
+pub(crate) use budget::bounds;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

@@ -69,6 +69,9 @@ pub(super) fn recover(
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     let mut pasts = Vec::new();
     for row in reader.actors().map_err(unreadable)? {
+        if reader.is_forgotten(row.actor).map_err(unreadable)? {
+            continue;
+        }
         // A row without events was never acknowledged, and nobody knows of it.
         let Some(last) = reader.last_event(row.actor).map_err(unreadable)? else { continue };
         let asked_for = if row.parent.is_none() { wanted.take(&row.name) } else { None };

@@ -45,6 +45,11 @@ pub(super) enum Command {
         cause: Option<Link>,
         reply: ChangeReply,
     },
+    /// An actor that has ended, with all below it, is listed no longer.
+    Forget {
+        id: ActorId,
+        reply: Sender<Result<Vec<ActorKey>, String>>,
+    },
     Report(Report),
     Shutdown,
 }
@@ -170,9 +175,20 @@ impl Supervisor {
                 }
                 None => _ = reply.send(Err(format!("no such actor: {id}"))),
             },
+            Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
             Command::Report(Report { id, kind }) => self.heard(id, kind),
             Command::Shutdown => self.suspend(),
         }
+    }
+
+    fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, String> {
+        let gone = self.tree.forget(id).map_err(|living| {
+            let name = self.theater.registry.info(living).map_or_else(String::new, |info| info.name);
+            format!("actor {name} ({living}) has not ended: only what has ended is forgotten; stop it first")
+        })?;
+        let forgotten = gone.iter().filter_map(|id| self.actors.remove(id)).map(|actor| actor.actor).collect();
+        gone.into_iter().for_each(|id| self.theater.registry.remove(id));
+        Ok(forgotten)
     }
 
     fn heard(&mut self, id: ActorId, kind: ReportKind) {
@@ -373,6 +389,7 @@ impl Supervisor {
                 .iter()
                 .find_map(|handler| handler.writes_below())
                 .map(std::path::Path::to_owned),
+            metrics: Arc::default(),
         });
         let supervised = Supervised {
             actor: *actor,

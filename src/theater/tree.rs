@@ -173,6 +173,24 @@ impl Tree {
         })
     }
 
+    /// Takes `id` and all below it out, if all have ended; otherwise one that has not.
+    pub(super) fn forget(&mut self, id: ActorId) -> Result<Vec<ActorId>, ActorId> {
+        let mut all = vec![id];
+        let mut at = 0;
+        while let Some(one) = all.get(at).copied() {
+            if self.phase(one) != Phase::Dead {
+                return Err(one);
+            }
+            all.extend(self.children(one));
+            at += 1;
+        }
+        if let Some(parent) = self.nodes.get(&id).and_then(|node| node.parent) {
+            self.nodes.get_mut(&parent).expect("a parent outlives its children").children.retain(|child| *child != id);
+        }
+        all.iter().for_each(|one| _ = self.nodes.remove(one));
+        Ok(all)
+    }
+
     fn add(&mut self, id: ActorId, parent: Option<ActorId>, supervision: Supervision, (phase, was_up): (Phase, bool)) {
         let node = Node {
             parent,

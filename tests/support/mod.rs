@@ -145,7 +145,7 @@ impl Launch {
     pub fn launch(mut self, stage: &Stage) -> Result<Theater, String> {
         let child = self.0.spawn().expect("the binary");
         drop(self);
-        let mut theater = Theater { child, management: None, http: Vec::new(), websocket: Vec::new() };
+        let mut theater = Theater { child, management: None, metrics: None, http: Vec::new(), websocket: Vec::new() };
         let (to, lines) = mpsc::channel();
         let stdout = BufReader::new(theater.child.stdout.take().expect("piped"));
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
@@ -170,6 +170,7 @@ impl Launch {
 pub struct Theater {
     child: Child,
     management: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     http: Vec<(String, SocketAddr)>,
     websocket: Vec<(String, SocketAddr)>,
 }
@@ -180,6 +181,10 @@ impl Theater {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
                 ["management", address] => self.management = Some(address.parse().expect("an address")),
+                ["metrics", url] => {
+                    let address = url.trim_start_matches("http://").trim_end_matches("/metrics");
+                    self.metrics = Some(address.parse().expect("an address"));
+                }
                 ["actor", name, url] => {
                     let Some((scheme, address)) = url.split_once("://") else { continue };
                     let address = address.trim_end_matches('/').parse().expect("an address");
@@ -197,6 +202,11 @@ impl Theater {
     /// Where the management server listens.
     pub fn management(&self) -> SocketAddr {
         self.management.expect("the management address")
+    }
+
+    /// Where its metrics are to be had.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("the metrics' address")
     }
 
     /// Where the first actor called `name` listens.
@@ -470,8 +480,8 @@ impl Management {
     pub fn send(&mut self, command: &Value) {
         let json = command.to_string();
         let length = u32::try_from(json.len()).expect("a short command");
-        self.send_raw(&length.to_be_bytes());
-        self.send_raw(json.as_bytes());
+        // In one piece: of two small ones the second waits until the first is acknowledged.
+        self.send_raw(&[&length.to_be_bytes(), json.as_bytes()].concat());
     }
 
     /// The next frame; `None` where the connection ended.

@@ -3,7 +3,7 @@
 //! A request becomes a delivery like any other; its answer leaves once the events it depends on are on disk. What goes
 //! wrong has a status of its own, and nothing of a guest's error text reaches the client.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

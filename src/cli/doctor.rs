@@ -1,0 +1,136 @@
+//! `theater doctor`: how many actors this machine holds, and what is in the way of more.
+
+use clap::Args;
+use rustix::process::{Resource, getrlimit};
+
+use super::show::{line, print_json};
+use super::{Done, Failure};
+use crate::base::limits::ManagementLimits;
+use crate::theater::bounds;
+
+#[derive(Args)]
+pub(super) struct DoctorArgs {
+    /// How many actors are wanted
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    actors: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Files for the journal, the binary, the standard streams and the like.
+const RESERVED_FILES: u64 = 64;
+/// An actor with a listener: the listener, and a connection or two.
+const FILES_EACH: u64 = 3;
+/// Resident memory of an idle actor, measured: its thread, its registry entry, its mailbox.
+const RESIDENT_EACH: u64 = 64 * 1024;
+/// Resident memory of a runtime without actors.
+const RESIDENT_RESERVED: u64 = 128 * 1024 * 1024;
+
+/// One thing that was looked at.
+#[derive(serde::Serialize)]
+struct Check {
+    setting: String,
+    value: u64,
+    needed: u64,
+    /// How many actors it lets in.
+    holds: u64,
+    enough: bool,
+    /// What to do where it is not enough.
+    remedy: Option<String>,
+}
+
+impl Check {
+    fn new(
+        setting: &str,
+        value: u64,
+        (reserved, each): (u64, u64),
+        wanted: u64,
+        remedy: &dyn Fn(u64) -> String,
+    ) -> Self {
+        let needed = wanted.saturating_mul(each).saturating_add(reserved);
+        let enough = value >= needed;
+        let remedy = (!enough).then(|| remedy(needed));
+        Self { setting: setting.into(), value, needed, holds: value.saturating_sub(reserved) / each, enough, remedy }
+    }
+}
+
+pub(super) fn doctor(args: &DoctorArgs) -> Done {
+    let checks = checks(args.actors);
+    let holds = checks.iter().map(|check| check.holds).min().unwrap_or(0);
+    let lacking: Vec<&Check> = checks.iter().filter(|check| !check.enough).collect();
+    if args.json {
+        let (wanted, enough) = (args.actors, lacking.is_empty());
+        print_json(&serde_json::json!({ "wanted": wanted, "holds": holds, "enough": enough, "checks": checks }));
+    } else {
+        line(&format!("{:<24} {:>16} {:>16} {:>14}", "SETTING", "VALUE", "NEEDED", "ACTORS"));
+        for Check { setting, value, needed, holds, enough, .. } in &checks {
+            let (value, holds) = (or_unlimited(*value), or_unlimited(*holds));
+            let lacks = if *enough { "" } else { "  too low" };
+            line(&format!("{setting:<24} {value:>16} {needed:>16} {holds:>14}{lacks}"));
+        }
+        line(&format!("\nthis machine holds {} actors; {} are wanted", or_unlimited(holds), args.actors));
+        lacking.iter().filter_map(|check| check.remedy.as_ref()).for_each(|remedy| line(&format!("  {remedy}")));
+    }
+    if lacking.is_empty() { Ok(()) } else { Err(Failure::no(format!("too small for {} actors", args.actors))) }
+}
+
+fn or_unlimited(value: u64) -> String {
+    if value > u64::MAX / 4 { "unlimited".into() } else { value.to_string() }
+}
+
+fn checks(wanted: u64) -> Vec<Check> {
+    let mut checks: Vec<Check> = bounds()
+        .into_iter()
+        .map(|bound| {
+            let remedy = |needed| remedy(bound.setting, needed);
+            Check::new(bound.setting, bound.value, (bound.reserved, bound.each), wanted, &remedy)
+        })
+        .collect();
+    let connections = ManagementLimits::default().connections as u64;
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let remedy_of_files = |needed| {
+        format!("ulimit -n {needed}, as root, or LimitNOFILE={needed} in the service's unit (with a listener each)")
+    };
+    let reserved = RESERVED_FILES + connections;
+    checks.push(Check::new("ulimit -H -n (files)", files, (reserved, FILES_EACH), wanted, &remedy_of_files));
+    if let Some(memory) = available_memory() {
+        let remedy = |needed: u64| format!("have {} MiB of memory free", needed.div_ceil(1024 * 1024));
+        let costs = (RESIDENT_RESERVED, RESIDENT_EACH);
+        checks.push(Check::new("available memory (bytes)", memory, costs, wanted, &remedy));
+    }
+    checks
+}
+
+fn remedy(setting: &str, needed: u64) -> String {
+    match setting {
+        "ulimit -u" => format!("ulimit -u {needed}, as root, or LimitNPROC={needed} in the service's unit"),
+        "the cgroup's pids.max" => {
+            format!(
+                "TasksMax={needed} in the service's unit, or the container's limit of processes (--pids-limit {needed})"
+            )
+        }
+        sysctl => format!("sysctl -w {sysctl}={needed}, and the same line in /etc/sysctl.d to keep it"),
+    }
+}
+
+/// What could be had without swapping.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_low_is_named_with_what_to_do() {
+        let remedy = |needed| remedy("vm.max_map_count", needed);
+        let check = Check::new("vm.max_map_count", 65_530, (12_000, 6), 10_000, &remedy);
+        assert_eq!((check.needed, check.holds, check.enough), (72_000, 8_921, false));
+        assert!(check.remedy.expect("it is too low").starts_with("sysctl -w vm.max_map_count=72000"));
+        assert!(Check::new("vm.max_map_count", 65_530, (12_000, 6), 8_921, &remedy).enough);
+    }
+}

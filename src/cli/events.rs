@@ -1,0 +1,119 @@
+//! `theater events`: what an actor did, one event a line; history, and what comes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::history::Source;
+use super::remote::{chain_length, connect, find};
+use super::show::{self, print_json};
+use super::{Done, Failure, Remote};
+use crate::chain::{ChainEvent, EventKind};
+use crate::server::protocol::{Response, Scope};
+
+#[derive(Args)]
+pub(super) struct EventsArgs {
+    /// Its name, its id, or the beginning of either
+    #[arg(required_unless_present = "all")]
+    actor: Option<String>,
+    /// Go on showing events as they come
+    #[arg(long, short)]
+    follow: bool,
+    /// The first event to show; with --below or --all the first position in the journal [default: the beginning; with
+    /// --below or --all from now on]
+    #[arg(long, value_name = "SEQUENCE")]
+    from: Option<u64>,
+    /// Show the last so many only
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "below", "all"])]
+    last: Option<u64>,
+    /// Show this kind only; may be given several times
+    #[arg(long, value_name = "KIND", value_parser = EventKind::ALL.map(EventKind::word))]
+    kind: Vec<String>,
+    /// Follow the actor and all below it, in the order in which it happens
+    #[arg(long, conflicts_with = "data_dir")]
+    below: bool,
+    /// Follow every actor
+    #[arg(long, conflicts_with_all = ["actor", "data_dir"])]
+    all: bool,
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR", conflicts_with = "follow")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl EventsArgs {
+    fn wants(&self, event: &ChainEvent) -> bool {
+        self.kind.is_empty() || event.kind().is_some_and(|kind| self.kind.iter().any(|word| word == kind.word()))
+    }
+
+    fn show(&self, event: &ChainEvent, actor: Option<&str>) {
+        if !self.wants(event) {
+            return;
+        }
+        if self.remote.json { print_json(&show::event_json(event, actor)) } else { show::event(event, actor) }
+    }
+}
+
+pub(super) fn events(args: &EventsArgs) -> Done {
+    match &args.actor {
+        Some(actor) if !args.below => of_one(args, actor),
+        actor => of_many(args, actor.as_deref()),
+    }
+}
+
+fn of_one(args: &EventsArgs, actor: &str) -> Done {
+    let mut source = Source::open(actor, args.data_dir.as_deref(), &args.remote)?;
+    let mut from = args.from.unwrap_or(0);
+    if let Some(last) = args.last {
+        let length = match &mut source {
+            Source::Running { client, id } => chain_length(client, id)?,
+            Source::Journal { reader, row } => {
+                reader.head(row.actor).map_err(Failure::no)?.map_or(0, |head| head.sequence + 1)
+            }
+        };
+        from = length.saturating_sub(last);
+    }
+    if !args.follow {
+        let shown = source.each(from, |event| {
+            args.show(&event, None);
+            Ok(())
+        });
+        return shown.map(drop);
+    }
+    let Source::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
+    let mut events = client.subscribe(id, Some(from)).map_err(Failure::no)?;
+    loop {
+        match events.next().map_err(Failure::no)? {
+            Response::ActorEvent { event, .. } => args.show(&event.into_event().map_err(Failure::no)?, None),
+            other => return Err(Failure::no(crate::server::unexpected(&other))),
+        }
+    }
+}
+
+/// A tree or everybody, as it happens.
+fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
+    let mut client = connect(&args.remote)?;
+    let scope = match actor {
+        Some(actor) => Scope::Tree(find(&mut client, actor)?.id),
+        None => Scope::All,
+    };
+    let mut names: std::collections::HashMap<String, String> = std::collections::HashMap::new();
+    let kinds = (!args.kind.is_empty()).then(|| args.kind.clone());
+    let mut events = client.subscribe_to(scope, args.from, kinds).map_err(Failure::no)?;
+    loop {
+        let Response::Event { id, event, .. } = events.next().map_err(Failure::no)? else {
+            return Err(Failure::no("the runtime sent something else than events"));
+        };
+        // Data that does not fit a frame is shown as if it were not there: `events ACTOR` shows it.
+        let event = event.into_event(|_| Ok(Vec::new())).map_err(Failure::no)?;
+        if let Some(name) = show::name_started(&event) {
+            names.insert(id.clone(), name);
+        }
+        if !names.contains_key(&id) {
+            let known = super::remote::actors(&mut connect(&args.remote)?)?;
+            names.extend(known.into_iter().map(|actor| (actor.id, actor.name)));
+        }
+        args.show(&event, Some(names.get(&id).unwrap_or(&id)));
+    }
+}

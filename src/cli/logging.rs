@@ -1,0 +1,51 @@
+//! The log of `theater run`, on standard error: one record is one line, whatever a guest puts into it.
+
+use std::io::Write;
+
+use crate::base::limits::LOG_LINE_CHARS;
+
+/// Logs what `filter` lets through: time, level, thread, where it comes from if that is an actor, message.
+pub(super) fn start(filter: &str) {
+    env_logger::Builder::new()
+        .parse_filters(filter)
+        .format(|to, record| {
+            let thread = std::thread::current();
+            let (time, name) = (to.timestamp_millis(), thread.name().unwrap_or("main").to_owned());
+            let style = to.default_level_style(record.level());
+            let from = if record.target() == "actor" { "actor " } else { "" };
+            let message = one_line(&record.args().to_string());
+            writeln!(to, "{time} {style}{:<5}{style:#} {name:<15} {from}{message}", record.level())
+        })
+        .init();
+}
+
+/// Line ends are spelled out, other control characters replaced, and what is too long is cut.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for (count, character) in message.chars().enumerate() {
+        if count == LOG_LINE_CHARS {
+            line.push('…');
+            break;
+        }
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            other if other.is_control() => line.push('\u{fffd}'),
+            other => line.push(other),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("a\nb\rc\x1b[31md\te"), "a\\nb\\rc\u{fffd}[31md\u{fffd}e");
+        let cut = one_line(&"ä".repeat(LOG_LINE_CHARS + 1));
+        assert_eq!(cut.chars().count(), LOG_LINE_CHARS + 1);
+        assert!(cut.ends_with('…'));
+    }
+}

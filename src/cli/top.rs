@@ -1,0 +1,144 @@
+//! `theater top`: the actors at work.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::remote::{answered, ask, connect};
+use super::show::{self, print_json};
+use super::{Done, Failure, Remote};
+use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response};
+
+#[derive(Args)]
+pub(super) struct TopArgs {
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    interval: f64,
+    /// Actors shown on a terminal, the busiest first
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    rows: usize,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn top(args: &TopArgs) -> Done {
+    if !(args.interval.is_finite() && (0.1..=3600.0).contains(&args.interval)) {
+        return Err(Failure { message: "--interval is from 0.1 to 3600 seconds".into(), code: 2 });
+    }
+    let mut client = connect(&args.remote)?;
+    let mut look = || Ok(answered!(ask(&mut client, &Request::Metrics), Response::Metrics(metrics) => metrics));
+    let first = look()?;
+    if args.remote.json {
+        print_json(&first);
+        return Ok(());
+    }
+    if !std::io::stdout().is_terminal() {
+        table(&first, None, usize::MAX).iter().for_each(|line| show::line(line));
+        return Ok(());
+    }
+    let (mut before, mut at) = (first, Instant::now());
+    loop {
+        std::thread::sleep(Duration::from_secs_f64(args.interval));
+        let (now, then) = (look()?, Instant::now());
+        let lines = table(&now, Some((&before, then - at)), args.rows);
+        // From the upper left, each line cleared to its end, then the rest of the screen: no flicker.
+        let screen: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+        let mut out = std::io::stdout().lock();
+        if write!(out, "\x1b[H{screen}\x1b[J").and_then(|()| out.flush()).is_err() {
+            return Ok(());
+        }
+        (before, at) = (now, then);
+    }
+}
+
+/// What is shown; rates where there is an earlier look to compare with.
+fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows: usize) -> Vec<String> {
+    let before: HashMap<&str, &ActorMetricsView> = match earlier {
+        Some((view, _)) => view.actors.iter().map(|actor| (actor.id.as_str(), actor)).collect(),
+        None => HashMap::new(),
+    };
+    let rate = |actor: &ActorMetricsView| {
+        let (_, time) = earlier?;
+        let calls = actor.calls.saturating_sub(before.get(actor.id.as_str()).map_or(0, |before| before.calls));
+        Some(calls as f64 / time.as_secs_f64())
+    };
+    let mut actors: Vec<(Option<f64>, &ActorMetricsView)> =
+        metrics.actors.iter().map(|actor| (rate(actor), actor)).collect();
+    actors.sort_by(|(a, one), (b, other)| {
+        let by_rate = b.unwrap_or(0.0).total_cmp(&a.unwrap_or(0.0));
+        by_rate.then(other.calls.cmp(&one.calls))
+    });
+    let total = &metrics.total;
+    let calls: f64 = actors.iter().filter_map(|(rate, _)| *rate).sum();
+    let mut lines = vec![
+        format!(
+            "actors {} ({} alive)   calls {}{}   failures {}   restarts {}   mailboxes {}",
+            total.actors,
+            total.alive,
+            total.calls,
+            earlier.map(|_| format!(" ({calls:.0}/s)")).unwrap_or_default(),
+            total.failures,
+            total.restarts,
+            total.mailbox_depth
+        ),
+        format!(
+            "journal {} events, commit {}   process {} resident, {} threads, {} files, {} maps",
+            metrics.journal.events,
+            latency(&metrics.journal.commit_us),
+            bytes(metrics.process.resident_bytes),
+            metrics.process.threads,
+            metrics.process.open_files,
+            metrics.process.memory_maps
+        ),
+        String::new(),
+        format!(
+            "{:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>6} {:>8} {:>9}",
+            "NAME", "STATUS", "MAILBOX", "CALLS", "CALLS/S", "P50, P99", "MEMORY", "FAILED", "RESTARTS", "EVENTS"
+        ),
+    ];
+    for (rate, actor) in actors.iter().take(rows) {
+        let name: String = actor.name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(20).collect();
+        lines.push(format!(
+            "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>6} {:>8} {:>9}",
+            actor.status,
+            actor.mailbox_depth,
+            actor.calls,
+            rate.map_or_else(|| "-".into(), |rate| format!("{rate:.1}")),
+            latency(&actor.latency_us),
+            bytes(actor.memory_bytes),
+            actor.failures,
+            actor.restarts,
+            actor.chain_length
+        ));
+    }
+    if actors.len() > rows {
+        lines.push(format!("… and {} more: --rows COUNT shows them", actors.len() - rows));
+    }
+    lines
+}
+
+fn latency(values: &DistributionView) -> String {
+    match (values.p50, values.p99) {
+        (Some(p50), Some(p99)) => format!("{}, {}", time(p50), time(p99)),
+        _ => "-".into(),
+    }
+}
+
+fn time(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros}us"),
+        1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
+        _ => format!("{:.1}s", micros as f64 / 1e6),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_024 => format!("{count}B"),
+        1_024..1_048_576 => format!("{}K", count / 1_024),
+        1_048_576..1_073_741_824 => format!("{}M", count / 1_048_576),
+        _ => format!("{:.1}G", count as f64 / 1_073_741_824.0),
+    }
+}

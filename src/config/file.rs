@@ -1,0 +1,111 @@
+//! `theater.toml`, read: each value with its line, mistakes named with theirs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::setting::{Kind, SETTINGS, Setting};
+use crate::base::limits::CONFIG_BYTES;
+use crate::manifest::{ManifestError, Source, read_bounded};
+
+/// A file's values by key, each with its line.
+pub(super) struct Read {
+    pub(super) path: PathBuf,
+    pub(super) values: HashMap<&'static str, (String, usize)>,
+}
+
+pub(super) fn read(path: &Path) -> Result<Read, ManifestError> {
+    let refused = |why: String| ManifestError::new(path, None, why);
+    let text = read_bounded(path, CONFIG_BYTES).map_err(|why| refused(format!("cannot read it: {why}")))?;
+    let text = String::from_utf8(text).map_err(|error| refused(format!("it is not UTF-8 text: {error}")))?;
+    let source = Source { path: path.to_owned(), text: text.into() };
+    let table = DeTable::parse(&source.text).map_err(|error| source.toml_error(&error))?;
+    let mut values = HashMap::new();
+    section(&source, table.get_ref(), "", &mut values)?;
+    for (key, value) in table.get_ref() {
+        let name: &str = key.get_ref();
+        if sections().any(|section| section == name) {
+            let DeValue::Table(inner) = value.get_ref() else {
+                return Err(source.error(Some(value.span().start), format!("\"{name}\" is a section: [{name}]")));
+            };
+            section(&source, inner, name, &mut values)?;
+        }
+    }
+    Ok(Read { path: path.to_owned(), values })
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section))
+}
+
+/// The settings of a section, by their name in it.
+fn settings_of(section: &str) -> impl Iterator<Item = (&'static str, &'static Setting)> {
+    SETTINGS.iter().filter_map(move |setting| match setting.key.split_once('.') {
+        Some((own, name)) => (own == section).then_some((name, setting)),
+        None => section.is_empty().then_some((setting.key, setting)),
+    })
+}
+
+fn section(
+    source: &Source,
+    table: &DeTable<'_>,
+    name: &str,
+    values: &mut HashMap<&'static str, (String, usize)>,
+) -> Result<(), ManifestError> {
+    let mut known: Vec<&str> = settings_of(name).map(|(key, _)| key).collect();
+    if name.is_empty() {
+        known.extend(sections());
+        known.dedup();
+    }
+    let of = if name.is_empty() { String::new() } else { format!(" of [{name}]") };
+    for key in table.keys() {
+        if let Some((section, _)) = elsewhere(key.get_ref(), name).filter(|_| !known.contains(&&**key.get_ref())) {
+            let (key, at) = (key.get_ref(), key.span().start);
+            let belongs = if section.is_empty() {
+                "stands before all sections".into()
+            } else {
+                format!("belongs under [{section}]")
+            };
+            return Err(source.error(Some(at), format!("\"{key}\" {belongs}")));
+        }
+    }
+    source.check_keys(table, &known, &of)?;
+    for (key, setting) in settings_of(name) {
+        let Some(value) = table.get(key) else { continue };
+        let line = source.line_of(value.span().start);
+        values.insert(setting.key, (text_of(source, setting, value)?, line));
+    }
+    Ok(())
+}
+
+/// The section in which a key stands that is not known in `here`.
+fn elsewhere(key: &str, here: &str) -> Option<(&'static str, &'static str)> {
+    let place = |setting: &Setting| setting.key.split_once('.').unwrap_or(("", setting.key));
+    SETTINGS.iter().map(place).find(|(section, name)| *name == key && *section != here)
+}
+
+fn text_of(source: &Source, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, ManifestError> {
+    let at = Some(value.span().start);
+    let wrong = |why: String| Err(source.error(at, why));
+    let key = setting.key;
+    let text = match (setting.kind, value.get_ref()) {
+        (Kind::Secret, _) => {
+            return wrong(format!(
+                "\"{key}\" does not belong in a file that many read: name a file with \"{key}_file\""
+            ));
+        }
+        (Kind::Number { .. }, DeValue::Integer(number)) => u64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
+        (Kind::Number { least, most }, _) => {
+            return wrong(format!("\"{key}\" is a whole number from {least} to {most}"));
+        }
+        (_, DeValue::String(text)) => text.to_string(),
+        (_, other) => return wrong(format!("\"{key}\" is text, in quotes; it is a {}", other.type_str())),
+    };
+    if !(text.is_empty() || (setting.can_be_off && text == "off")) {
+        setting.check(&text).map_err(|why| source.error(at, why))?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,248 @@
+//! How a runtime is configured: flags over environment over `theater.toml` over defaults, and where each value came
+//! from. Every key is described in `docs/configuration.md`.
+//!
+//! Here values are read, checked and turned into what the layers below take; nothing is started.
+
+mod file;
+mod setting;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) use setting::{Kind, SETTINGS, Setting};
+
+use crate::base::limits::ManagementLimits;
+use crate::journal::Durability;
+use crate::manifest::ManifestError;
+use crate::server::{ClientOptions, Endpoint, ServerOptions, TlsFiles, Token, TokenError, read_secret};
+
+/// The file that is read where it is there and none was named.
+pub(crate) const FILE_NAME: &str = "theater.toml";
+
+/// The tokens, each by itself and in a file; the first that is there is a client's.
+const TOKENS: [(&str, &str); 2] =
+    [("management.token", "management.token_file"), ("management.read_token", "management.read_token_file")];
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file is wrong; its error has the line.
+    #[error(transparent)]
+    File(#[from] ManifestError),
+    /// A value from elsewhere is wrong.
+    #[error("{origin}: {why}")]
+    Value { origin: Origin, why: String },
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// One setting needs another.
+    #[error("{0}")]
+    Together(String),
+}
+
+/// Where a value came from, the weakest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    Default,
+    File { path: PathBuf, line: usize },
+    Environment(&'static str),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// A setting in force.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    pub(crate) setting: &'static Setting,
+    /// None where it is off.
+    pub(crate) value: Option<String>,
+    pub(crate) origin: Origin,
+}
+
+/// Every setting, as it is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings(Vec<InForce>);
+
+/// Where settings are looked for.
+pub(crate) struct Sources<'a> {
+    /// The file named; none for the one of this directory, if it has one.
+    pub(crate) file: Option<&'a Path>,
+    /// By key; those that were given.
+    pub(crate) flags: &'a [(&'static str, Option<String>)],
+    pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Settings {
+    pub(crate) fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
+        let file = match sources.file {
+            Some(path) => Some(file::read(path)?),
+            None if Path::new(FILE_NAME).exists() => Some(file::read(Path::new(FILE_NAME))?),
+            None => None,
+        };
+        let mut in_force = Vec::new();
+        for setting in SETTINGS {
+            let (value, origin) = given(setting, sources, file.as_ref());
+            let value = value.filter(|value| !(value.is_empty() || (setting.can_be_off && value == "off")));
+            if let Some(value) = &value {
+                setting.check(value).map_err(|why| ConfigError::Value { origin: origin.clone(), why })?;
+            }
+            in_force.push(InForce { setting, value, origin });
+        }
+        Ok(Self(in_force))
+    }
+
+    /// All of them, in the order of the documentation.
+    pub(crate) fn all(&self) -> &[InForce] {
+        &self.0
+    }
+
+    fn get(&self, key: &str) -> &InForce {
+        self.0.iter().find(|in_force| in_force.setting.key == key).expect("a key of the table")
+    }
+
+    fn value<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
+        self.get(key).value.as_ref().map(|value| value.parse().ok().expect("it was checked"))
+    }
+
+    /// A path that a file names is meant from where the file lies.
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        let InForce { value, origin, .. } = self.get(key);
+        let path = PathBuf::from(value.as_ref()?);
+        match origin {
+            Origin::File { path: file, .. } => Some(file.parent().unwrap_or(Path::new("")).join(path)),
+            Origin::Default | Origin::Environment(_) | Origin::Flag(_) => Some(path),
+        }
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.path("data_dir").expect("it has a default")
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        let word: String = self.value("durability").expect("it has a default");
+        Durability::parse(&word).expect("it was checked")
+    }
+
+    pub(crate) fn log_filter(&self) -> String {
+        self.value("logging.filter").unwrap_or_else(|| "off".into())
+    }
+
+    /// Where the metrics are to be had, if they are.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.value("metrics.listen")
+    }
+
+    /// The management server.
+    pub(crate) fn server(&self) -> Result<ServerOptions, ConfigError> {
+        let tls = match (self.path("management.tls_certificate"), self.path("management.tls_key")) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => {
+                let why = "management.tls_certificate and management.tls_key belong together: give both, or neither";
+                return Err(ConfigError::Together(why.into()));
+            }
+        };
+        let millis = |key| Duration::from_millis(self.value(key).expect("it has a default"));
+        Ok(ServerOptions {
+            listen: self.value("management.listen"),
+            socket: self.path("management.socket"),
+            tls,
+            control_token: self.token("management.token", "management.token_file")?,
+            read_token: self.token("management.read_token", "management.read_token_file")?,
+            limits: ManagementLimits {
+                connections: self.value("limits.management_connections").expect("it has a default"),
+                subscriptions: self.value("limits.management_subscriptions").expect("it has a default"),
+                patience: millis("limits.management_patience_ms"),
+                authentication: millis("limits.management_authentication_ms"),
+            },
+        })
+    }
+
+    fn token(&self, text: &str, file: &str) -> Result<Option<Token>, ConfigError> {
+        match self.secret(text, file) {
+            Some(secret) => {
+                let origin = self.get(text).origin.clone();
+                let named = |error: TokenError| ConfigError::Value { origin, why: error.to_string() };
+                Token::new(&secret).map(Some).map_err(named)
+            }
+            None => Ok(self.path(file).map(|path| Token::read(&path)).transpose()?),
+        }
+    }
+
+    /// The token that stands in the environment, unless a flag names a file.
+    fn secret(&self, text: &str, file: &str) -> Option<String> {
+        let named_by_flag = matches!(self.get(file).origin, Origin::Flag(_));
+        self.get(text).value.clone().filter(|_| !named_by_flag)
+    }
+
+    /// How to reach `server`, or the runtime that these settings are of. What stands in the file is about the latter:
+    /// its token is not sent to another.
+    pub(crate) fn client(&self, server: Option<Endpoint>) -> Result<ClientOptions, ConfigError> {
+        let is_own = server.is_none();
+        let path = |key| self.path(key).filter(|_| is_own || !matches!(self.get(key).origin, Origin::File { .. }));
+        let certificate = path("management.tls_certificate");
+        let authorities = path("management.authorities").or_else(|| certificate.clone());
+        let endpoint = server.unwrap_or_else(|| self.endpoint(certificate.is_some()));
+        let mut token = None;
+        for (text, file) in TOKENS {
+            if token.is_none() {
+                token = self.secret(text, file);
+            }
+            if token.is_none() {
+                token = path(file).map(|path| read_secret(&path)).transpose()?;
+            }
+        }
+        Ok(ClientOptions { endpoint, token, authorities })
+    }
+
+    fn endpoint(&self, tls: bool) -> Endpoint {
+        let listen: Option<SocketAddr> = self.value("management.listen");
+        match (self.path("management.socket"), listen) {
+            (Some(path), _) => Endpoint::Unix(path),
+            (None, Some(mut address)) => {
+                if address.ip().is_unspecified() {
+                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+                }
+                // Certificates are made out to names; this one is this machine's.
+                if tls {
+                    Endpoint::Tls(format!("localhost:{}", address.port()))
+                } else {
+                    Endpoint::Tcp(address.to_string())
+                }
+            }
+            (None, None) => Endpoint::Tcp(setting::LISTEN.into()),
+        }
+    }
+}
+
+fn given(setting: &'static Setting, sources: &Sources<'_>, file: Option<&file::Read>) -> (Option<String>, Origin) {
+    if let (Some(flag), Some((_, Some(value)))) =
+        (setting.flag, sources.flags.iter().find(|(key, _)| *key == setting.key))
+    {
+        return (Some(value.clone()), Origin::Flag(flag));
+    }
+    for name in setting.environment {
+        if let Some(value) = (sources.environment)(name) {
+            return (Some(value), Origin::Environment(name));
+        }
+    }
+    if let Some((value, line)) = file.and_then(|file| file.values.get(setting.key)) {
+        let path = file.map(|file| file.path.clone()).unwrap_or_default();
+        return (Some(value.clone()), Origin::File { path, line: *line });
+    }
+    (setting.default.map(str::to_owned), Origin::Default)
+}
+
+#[cfg(test)]
+mod tests;

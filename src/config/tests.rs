@@ -1,0 +1,113 @@
+//! Precedence, origins, and what a wrong file is told.
+
+use super::*;
+
+fn load(
+    text: &str,
+    flags: &[(&'static str, Option<String>)],
+    environment: &[(&str, &str)],
+) -> Result<Settings, String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(FILE_NAME);
+    std::fs::write(&path, text).expect("a file");
+    let environment =
+        |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let sources = Sources { file: Some(&path), flags, environment: &environment };
+    Settings::load(&sources).map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+}
+
+fn origin(settings: &Settings, key: &str) -> String {
+    let origin = settings.get(key).origin.to_string();
+    origin.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn flags_go_over_the_environment_over_the_file_over_defaults() {
+    let text = "durability = \"relaxed\"\ndata_dir = \"a\"\n[management]\nlisten = \"127.0.0.1:1\"\n";
+    let flags = [("management.listen", Some("127.0.0.1:3".to_owned())), ("data_dir", None)];
+    let environment = [("THEATER_LISTEN", "127.0.0.1:2"), ("THEATER_DATA_DIR", "b")];
+    let settings = load(text, &flags, &environment).expect("settings");
+    assert_eq!(settings.server().expect("a server").listen, "127.0.0.1:3".parse().ok());
+    assert_eq!((settings.data_dir(), settings.durability()), ("b".into(), Durability::Relaxed));
+    let origins = ["management.listen", "data_dir", "durability", "logging.filter"].map(|key| origin(&settings, key));
+    assert_eq!(origins, ["flag --listen", "environment variable THEATER_DATA_DIR", "theater.toml:1", "default"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_named_by_its_line() {
+    for (text, expected) in [
+        ("durabilty = \"commit\"", "theater.toml:1: unknown key \"durabilty\"; did you mean \"durability\"?"),
+        ("[managment]\n", "theater.toml:1: unknown key \"managment\"; did you mean \"management\"?"),
+        ("[management]\nlisten = 9000", "theater.toml:2: \"management.listen\" is text, in quotes; it is a integer"),
+        (
+            "\n[management]\n\nlistn = \"x\"",
+            "theater.toml:4: unknown key \"listn\" of [management]; did you mean \"listen\"?",
+        ),
+        ("listen = \"x\"", "theater.toml:1: \"listen\" belongs under [management]"),
+        ("[management]\ndata_dir = \"x\"", "theater.toml:2: \"data_dir\" stands before all sections"),
+        ("management = 1", "theater.toml:1: \"management\" is a section: [management]"),
+        (
+            "[limits]\nmanagement_connections = 0",
+            "theater.toml:2: \"limits.management_connections\" is a whole number from 1",
+        ),
+        (
+            "[limits]\nmanagement_connections = \"x\"",
+            "theater.toml:2: \"limits.management_connections\" is a whole number",
+        ),
+        ("durability = \"maybe\"", "theater.toml:1: \"durability\" is \"commit\" or \"relaxed\"; it is \"maybe\""),
+        ("[management]\nlisten = \"here\"", "theater.toml:2: \"management.listen\" is an address with a port"),
+        (
+            "[management]\ntoken = \"0123456789abcdef\"",
+            "theater.toml:2: \"management.token\" does not belong in a file",
+        ),
+        ("a = 1\na = 2", "theater.toml:2: the key \"a\" stands there twice"),
+    ] {
+        let why = load(text, &[], &[]).expect_err(text);
+        assert!(why.starts_with(expected), "{text}: {why}");
+    }
+}
+
+#[test]
+fn what_is_wrong_elsewhere_is_named_by_where_it_came_from() {
+    let why = load("", &[], &[("THEATER_LISTEN", "nowhere")]).expect_err("no address");
+    assert!(why.starts_with("environment variable THEATER_LISTEN: \"management.listen\" is an address"), "{why}");
+    let why = load("", &[("durability", Some("x".into()))], &[]).expect_err("no word for it");
+    assert!(why.starts_with("flag --durability: "), "{why}");
+}
+
+#[test]
+fn a_path_of_the_file_is_meant_from_where_the_file_lies() {
+    let settings = load("data_dir = \"data\"\n[management]\nsocket = \"/run/x\"", &[], &[]).expect("settings");
+    assert!(settings.data_dir().is_absolute() && settings.data_dir().ends_with("data"), "{:?}", settings.data_dir());
+    assert_eq!(settings.server().expect("a server").socket, Some("/run/x".into()));
+}
+
+#[test]
+fn a_token_of_the_environment_goes_over_one_of_the_file_and_below_one_of_a_flag() {
+    let secret = "0123456789abcdef";
+    let environment = [("THEATER_TOKEN", secret)];
+    let text = "[management]\ntoken_file = \"nowhere\"";
+    let settings = load(text, &[], &environment).expect("settings");
+    assert!(settings.server().expect("a server").control_token == Token::new(secret).ok());
+    assert_eq!(settings.client(None).expect("a client").token.as_deref(), Some(secret));
+    let flags = [("management.token_file", Some("nowhere".to_owned()))];
+    let why = load("", &flags, &environment).expect("settings").server().expect_err("no such file").to_string();
+    assert!(why.contains("nowhere") && !why.contains(secret), "{why}");
+    let why = load("", &[], &[("THEATER_TOKEN", "short")]).expect("settings").server().expect_err("it is short");
+    assert!(why.to_string().contains("THEATER_TOKEN") && !why.to_string().contains("short\""), "{why}");
+}
+
+#[test]
+fn a_client_finds_the_runtime_of_its_configuration() {
+    for (text, expected) in [
+        ("", "127.0.0.1:9000"),
+        ("[management]\nlisten = \"0.0.0.0:9001\"", "127.0.0.1:9001"),
+        ("[management]\nlisten = \"off\"\nsocket = \"/run/x\"", "unix:/run/x"),
+        ("[management]\ntls_certificate = \"/c\"\ntls_key = \"/k\"", "tls:localhost:9000"),
+    ] {
+        let settings = load(text, &[], &[]).expect("settings");
+        assert_eq!(settings.client(None).expect("a client").endpoint.to_string(), expected, "{text}");
+        let given: Endpoint = "tls:elsewhere:1".parse().expect("an endpoint");
+        assert_eq!(settings.client(Some(given.clone())).expect("a client").endpoint, given);
+    }
+}

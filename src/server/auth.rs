@@ -1,0 +1,187 @@
+//! Who may do what: tokens, roles, and what each command takes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::protocol::Request;
+use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES};
+
+/// What a client may do. Each role may do what the one before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// It has not said who it is.
+    Nobody,
+    /// See everything, change nothing.
+    Read,
+    /// Everything.
+    Control,
+}
+
+impl Role {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Read => "read",
+            Self::Control => "control",
+        }
+    }
+}
+
+/// A secret. It is kept as its digest, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; 32]);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Why a text is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It could be guessed.
+    #[error("a token has at least {TOKEN_BYTES} bytes; draw one with: head -c 32 /dev/urandom | base64")]
+    TooShort,
+    /// Its file cannot be read.
+    #[error("cannot read the token in {path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Token {
+    /// The token `text`; white space around it does not count.
+    pub fn new(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim();
+        if text.len() < TOKEN_BYTES { Err(TokenError::TooShort) } else { Ok(Self::of(text)) }
+    }
+
+    /// The token in a file.
+    pub fn read(path: &Path) -> Result<Self, TokenError> {
+        let text = read_secret(path)?;
+        Self::new(&text).map_err(|error| TokenError::File { path: path.to_owned(), why: error.to_string() })
+    }
+
+    fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Takes the same time whatever was given: digests of one length are compared, to the end.
+    fn is(&self, given: &Self) -> bool {
+        self.0.ct_eq(&given.0).into()
+    }
+}
+
+/// The text of a token's file, for a client to send.
+pub(crate) fn read_secret(path: &Path) -> Result<String, TokenError> {
+    use std::io::Read;
+    let refused = |why: String| TokenError::File { path: path.to_owned(), why };
+    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
+    let mut text = String::new();
+    file.take(TOKEN_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(error.to_string()))?;
+    if text.len() as u64 > TOKEN_FILE_BYTES {
+        return Err(refused(format!("it is longer than {TOKEN_FILE_BYTES} bytes")));
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// The tokens in force.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guard {
+    pub(super) control: Option<Token>,
+    pub(super) read: Option<Token>,
+}
+
+impl Guard {
+    /// What someone may do who has not said who they are.
+    pub(super) fn unasked(&self) -> Role {
+        if self.control.is_none() && self.read.is_none() { Role::Control } else { Role::Nobody }
+    }
+
+    /// What someone may do who gives `text`. Both tokens are looked at, whichever it is.
+    pub(super) fn role_of(&self, text: &str) -> Option<Role> {
+        let given = Token::of(text.trim());
+        let is = |token: &Option<Token>| token.as_ref().is_some_and(|token| token.is(&given));
+        let (control, read) = (is(&self.control), is(&self.read));
+        if control {
+            Some(Role::Control)
+        } else if read {
+            Some(Role::Read)
+        } else {
+            None
+        }
+    }
+}
+
+impl Request {
+    /// Who may ask this.
+    pub(super) fn takes(&self) -> Role {
+        match self {
+            Self::Authenticate { .. } => Role::Nobody,
+            Self::ListActors
+            | Self::SubscribeToActor { .. }
+            | Self::UnsubscribeFromActor { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::ActorTree
+            | Self::ActorStatus { .. }
+            | Self::GetActorState { .. }
+            | Self::GetActorEvents { .. }
+            | Self::GetComponent { .. }
+            | Self::GetBlob { .. }
+            | Self::GetStateBytes { .. }
+            | Self::GetEventData { .. }
+            | Self::GetKeptState { .. }
+            | Self::Metrics
+            | Self::Status => Role::Read,
+            Self::StartActor { .. }
+            | Self::StopActor { .. }
+            | Self::RestartActor { .. }
+            | Self::ForkActor { .. }
+            | Self::ForgetActor { .. }
+            | Self::PruneActor { .. }
+            | Self::RedactEvent { .. }
+            | Self::SendMessage { .. }
+            | Self::RequestMessage { .. }
+            | Self::Shutdown => Role::Control,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: &str = "0123456789abcdef";
+
+    #[test]
+    fn a_token_gives_its_role_and_nothing_else_does() {
+        let guard = Guard { control: Token::new(LONG).ok(), read: Token::new("fedcba9876543210").ok() };
+        assert_eq!(guard.unasked(), Role::Nobody);
+        assert_eq!(guard.role_of(LONG), Some(Role::Control));
+        assert_eq!(guard.role_of(" fedcba9876543210\n"), Some(Role::Read));
+        for wrong in ["", "0123456789abcde", "0123456789abcdeg", "0123456789ABCDEF"] {
+            assert_eq!(guard.role_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_nobody_is_asked() {
+        let guard = Guard::default();
+        assert_eq!((guard.unasked(), guard.role_of("")), (Role::Control, None));
+    }
+
+    #[test]
+    fn a_token_is_long_and_is_never_shown() {
+        assert!(matches!(Token::new("  short  "), Err(TokenError::TooShort)));
+        let shown = format!("{:?}", Token::new(LONG).expect("long enough"));
+        assert_eq!(shown, "Token(…)");
+    }
+}

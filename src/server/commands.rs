@@ -1,0 +1,198 @@
+//! What each command does: a [`TheaterHandle`] is asked, or the journal is read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::metrics::{self, MetricsView};
+use super::protocol::{ActorView, EventView, Request, Response};
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::chain::{ComponentDigest, EventHash, Function};
+use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
+use crate::journal::{ActorKey, prune, redact};
+use crate::system::{NoAnswer, Outcome, Refusal, TheaterHandle};
+
+/// Events in one page, and bytes of their data before base64.
+const PAGE_EVENTS: u64 = 1_000;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// One command, carried out. What concerns the connection itself (subscriptions, roles, its end) is the caller's.
+pub(super) fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String> {
+    match request {
+        Request::StartActor { manifest } => {
+            theater.start(PathBuf::from(manifest)).map(|id| Response::ActorStarted { id: id.to_string() })
+        }
+        Request::StopActor { id } => theater.stop(known(theater, &id)?.id).map(|()| Response::ActorStopped { id }),
+        Request::RestartActor { id } => {
+            theater.restart(known(theater, &id)?.id).map(|()| Response::ActorRestarted { id })
+        }
+        Request::ForgetActor { id } => {
+            theater.forget(known(theater, &id)?.id).map(|()| Response::ActorForgotten { id })
+        }
+        Request::ForkActor { id, at, name, manifest } => {
+            let forked = theater.fork(known(theater, &id)?.id, at, &name, manifest.map(PathBuf::from));
+            forked.map(|id| Response::ActorForked { id: id.to_string() })
+        }
+        Request::ListActors => {
+            let alive = theater.actors().into_iter().filter(|actor| actor.status.is_alive());
+            Ok(Response::ActorList { actors: alive.map(|actor| actor.id.to_string()).collect() })
+        }
+        Request::ActorTree => {
+            Ok(Response::ActorTree { actors: theater.actors().into_iter().map(ActorView::from).collect() })
+        }
+        Request::ActorStatus { id } => {
+            let info = theater.actor(known(theater, &id)?.id).ok_or_else(|| format!("no such actor: {id}"))?;
+            Ok(Response::ActorStatus { actor: info.into() })
+        }
+        Request::GetActorState { id } => {
+            let state = read_journal(theater, known(theater, &id)?, |reader, actor| reader.newest_state(actor))?;
+            let length = state.as_ref().map(|state| state.len() as u64);
+            let state = state.filter(|state| state.len() <= PAGE_BYTES).map(|state| BASE64.encode(state));
+            Ok(Response::ActorState { id, state, length })
+        }
+        Request::GetStateBytes { id, offset } => {
+            let actor = known(theater, &id)?;
+            stretch(theater, id, offset, |reader| reader.newest_state(actor))
+        }
+        Request::GetEventData { id, sequence, offset } => {
+            let actor = known(theater, &id)?;
+            let data = |reader: &crate::journal::JournalReader| {
+                let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
+                Ok(event.filter(|event| event.sequence == sequence).map(|event| event.data))
+            };
+            stretch(theater, id, offset, data)
+        }
+        Request::GetActorEvents { id, from, limit } => events(theater, id, from, limit),
+        Request::GetComponent { digest, offset } => {
+            let wanted = ComponentDigest::parse(&digest).ok_or("not a SHA-256 in hex")?;
+            stretch(theater, digest, offset, |reader| reader.component(wanted))
+        }
+        Request::GetBlob { digest, offset } => {
+            let wanted = EventHash::parse(&digest).ok_or("not a SHA-1 in hex")?;
+            stretch(theater, digest, offset, |reader| reader.blob(&wanted.0))
+        }
+        Request::GetKeptState { id, behind, offset } => kept_state(theater, id, behind, offset),
+        Request::PruneActor { id, before } => {
+            let actor = known(theater, &id)?;
+            let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+            let pruned = prune(&theater.journal, &reader, actor, before).map_err(|error| error.to_string())?;
+            Ok(Response::Forgotten { id, events: pruned.events, replays_from: pruned.replays_from })
+        }
+        Request::RedactEvent { id, sequence } => {
+            let actor = known(theater, &id)?;
+            let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+            let redacted = redact(&theater.journal, &reader, actor, sequence).map_err(|error| error.to_string())?;
+            Ok(Response::Forgotten { id, events: redacted.events, replays_from: redacted.replays_from })
+        }
+        Request::SendMessage { id, message } => {
+            deliver(theater, &id, HANDLE_SEND, &message)?;
+            Ok(Response::Sent { id })
+        }
+        Request::RequestMessage { id, message } => {
+            let result = deliver(theater, &id, HANDLE_REQUEST, &message)?;
+            let reply = Vec::from_cbor(&result).map_err(|error| error.to_string())?;
+            Ok(Response::Answer { id, message: BASE64.encode(reply) })
+        }
+        Request::Status => {
+            let MetricsView { total, process, .. } = metrics::gather(theater);
+            Ok(Response::Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                data_dir: theater.journal.dir().display().to_string(),
+                actors: total.actors,
+                alive: total.alive,
+                total: Box::new(total),
+                process,
+            })
+        }
+        Request::Metrics => Ok(Response::Metrics(Box::new(metrics::gather(theater)))),
+        Request::SubscribeToActor { .. }
+        | Request::UnsubscribeFromActor { .. }
+        | Request::Subscribe { .. }
+        | Request::Unsubscribe { .. }
+        | Request::Authenticate { .. }
+        | Request::Shutdown => unreachable!("the caller has taken these"),
+    }
+}
+
+pub(super) fn known(theater: &TheaterHandle, id: &str) -> Result<ActorKey, String> {
+    let id: ActorId = id.parse().map_err(|error| format!("{error}"))?;
+    theater.key(id).ok_or_else(|| format!("no such actor: {id}"))
+}
+
+fn read_journal<T>(
+    theater: &TheaterHandle,
+    actor: ActorKey,
+    read: impl FnOnce(&crate::journal::JournalReader, ActorKey) -> rusqlite::Result<T>,
+) -> Result<T, String> {
+    let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+    read(&reader, actor).map_err(|error| error.to_string())
+}
+
+fn events(theater: &TheaterHandle, id: String, from: u64, limit: u64) -> Result<Response, String> {
+    let actor = known(theater, &id)?;
+    let limit = limit.min(PAGE_EVENTS);
+    let events = read_journal(theater, actor, |reader, actor| reader.events(actor, from, limit, PAGE_BYTES))?;
+    let next = events.last().map(|event| event.sequence + 1);
+    Ok(Response::ActorEvents { id, events: events.into_iter().map(EventView::from).collect(), next })
+}
+
+fn stretch(
+    theater: &TheaterHandle,
+    digest: String,
+    offset: u64,
+    read: impl FnOnce(&crate::journal::JournalReader) -> rusqlite::Result<Option<Vec<u8>>>,
+) -> Result<Response, String> {
+    let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+    let bytes =
+        read(&reader).map_err(|error| error.to_string())?.ok_or_else(|| format!("nothing is kept as {digest}"))?;
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let to = bytes.len().min(from + PAGE_BYTES);
+    Ok(Response::Bytes { digest, size: bytes.len() as u64, offset, data: BASE64.encode(&bytes[from..to]) })
+}
+
+fn kept_state(theater: &TheaterHandle, id: String, behind: u64, offset: u64) -> Result<Response, String> {
+    let actor = known(theater, &id)?;
+    let kept = read_journal(theater, actor, |reader, actor| match reader.first_kept_behind(actor, behind)? {
+        Some(sequence) => reader.kept_state(actor, sequence + 1),
+        None => Ok(None),
+    })?;
+    let (sequence, state) = kept.unzip();
+    let state = state.flatten();
+    let bytes = state.as_deref().unwrap_or_default();
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let to = bytes.len().min(from + PAGE_BYTES);
+    let data = BASE64.encode(&bytes[from..to]);
+    Ok(Response::KeptState { id, sequence, size: state.as_ref().map(|state| state.len() as u64), offset, data })
+}
+
+/// Has an export called with a message, and waits for the transition to be on disk.
+fn deliver(theater: &TheaterHandle, id: &str, function: &'static Function, message: &str) -> Result<Vec<u8>, String> {
+    let actor = known(theater, id)?;
+    let message = BASE64.decode(message).map_err(|error| format!("the message is not base64: {error}"))?;
+    let limits = theater.registry.entry(actor.id, |entry| Arc::clone(&entry.limits));
+    let limits = limits.ok_or_else(|| format!("no such actor: {id}"))?;
+    if message.len() as u64 > limits.message_bytes {
+        let limit = limits.message_bytes;
+        return Err(Refusal::TooLarge { size: message.len(), limit }.to_string());
+    }
+    let params = (message,).to_cbor();
+    let delivered = theater.deliver(actor.id, function, params, Caller::Management);
+    let answer = delivered.map_err(|refusal| refusal.to_string())?;
+    let deadline = limits.request_deadline();
+    match answer.within(deadline).map(|answer| answer.outcome) {
+        Ok(Outcome::Returned(result)) => Ok(result),
+        Ok(Outcome::Refused(message)) => Err(format!("refused: {message}")),
+        Ok(Outcome::Failed(why)) => Err(format!("failed: {why}")),
+        Ok(Outcome::Stopped) => Err("outcome unknown: the actor was stopped while it worked on it".into()),
+        Ok(Outcome::Dropped(why)) => Err(format!("not delivered: the actor {why}")),
+        Err(NoAnswer::NotDelivered) => {
+            Err(format!("not delivered: the actor did not come to it within {} ms", deadline.as_millis()))
+        }
+        Err(NoAnswer::OutcomeUnknown) => Err(format!("outcome unknown: no answer within {} ms", deadline.as_millis())),
+        Err(NoAnswer::Gone) => Err("outcome unknown: the actor has ended without an answer".into()),
+    }
+}

@@ -1,0 +1,151 @@
+//! What is measured, gathered for whoever asks: of each actor, and in all.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::metrics::Distribution;
+use crate::system::TheaterHandle;
+
+/// Everything that is measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MetricsView {
+    /// In the order in which the actors came.
+    pub(crate) actors: Vec<ActorMetricsView>,
+    pub(crate) total: Totals,
+    pub(crate) journal: JournalMetricsView,
+    pub(crate) process: ProcessView,
+}
+
+/// One actor, over all its incarnations since the runtime was started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ActorMetricsView {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) status: String,
+    pub(crate) calls: u64,
+    pub(crate) refusals: u64,
+    pub(crate) failures: u64,
+    pub(crate) restarts: u64,
+    pub(crate) mailbox_depth: u64,
+    /// Events on disk.
+    pub(crate) chain_length: u64,
+    /// Linear memory that the last call ended with.
+    pub(crate) memory_bytes: u64,
+    pub(crate) latency_us: DistributionView,
+}
+
+/// All actors together, those that were forgotten excepted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) actors: u64,
+    pub(crate) alive: u64,
+    pub(crate) calls: u64,
+    pub(crate) refusals: u64,
+    pub(crate) failures: u64,
+    pub(crate) restarts: u64,
+    pub(crate) mailbox_depth: u64,
+    pub(crate) chain_length: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) latency_us: DistributionView,
+}
+
+/// The journal since the runtime was started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JournalMetricsView {
+    pub(crate) events: u64,
+    pub(crate) commit_us: DistributionView,
+    pub(crate) commit_bytes: DistributionView,
+}
+
+/// The process as the system sees it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ProcessView {
+    pub(crate) resident_bytes: u64,
+    pub(crate) threads: u64,
+    pub(crate) open_files: u64,
+    pub(crate) memory_maps: u64,
+}
+
+/// Values by magnitude: `buckets[n]` counts those below 2^n that the bucket before has not, the thirty-second the rest.
+/// Empty ones at the end are left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct DistributionView {
+    pub(crate) count: u64,
+    pub(crate) sum: u64,
+    /// What half of them do not exceed, to the power of two; null where there are none.
+    pub(crate) p50: Option<u64>,
+    pub(crate) p99: Option<u64>,
+    pub(crate) buckets: Vec<u64>,
+}
+
+impl From<&Distribution> for DistributionView {
+    fn from(read: &Distribution) -> Self {
+        let (p50, p99) = (read.quantile(50, 100), read.quantile(99, 100));
+        let mut buckets = read.counts.clone();
+        buckets.truncate(buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1));
+        Self { count: read.count(), sum: read.sum, p50, p99, buckets }
+    }
+}
+
+/// Reads every counter. Not one moment: they go on counting meanwhile.
+pub(super) fn gather(theater: &TheaterHandle) -> MetricsView {
+    let reader = theater.journal.reader().ok();
+    let mut total = Totals::default();
+    let mut latency = Distribution::default();
+    let mut actors = Vec::new();
+    for info in theater.actors() {
+        let Some((key, metrics)) = theater.key(info.id).zip(theater.registry.metrics(info.id)) else { continue };
+        let head = reader.as_ref().and_then(|reader| reader.head_sequence(key).ok().flatten());
+        let calls = metrics.calls.read();
+        latency.add(&calls);
+        let view = ActorMetricsView {
+            id: info.id.to_string(),
+            name: info.name,
+            parent: info.parent.map(|parent| parent.to_string()),
+            status: info.status.word().to_owned(),
+            calls: calls.count(),
+            refusals: metrics.refusals.read(),
+            failures: metrics.failures.read(),
+            restarts: metrics.restarts.read(),
+            mailbox_depth: info.mailbox_depth,
+            chain_length: head.map_or(0, |last| last + 1),
+            memory_bytes: metrics.memory_bytes.read(),
+            latency_us: (&calls).into(),
+        };
+        total.actors += 1;
+        total.alive += u64::from(info.status.is_alive());
+        total.calls += view.calls;
+        total.refusals += view.refusals;
+        total.failures += view.failures;
+        total.restarts += view.restarts;
+        total.mailbox_depth += view.mailbox_depth;
+        total.chain_length += view.chain_length;
+        total.memory_bytes += view.memory_bytes;
+        actors.push(view);
+    }
+    total.latency_us = (&latency).into();
+    let journal = &theater.journal.metrics;
+    let journal = JournalMetricsView {
+        events: journal.events.read(),
+        commit_us: (&journal.commits.read()).into(),
+        commit_bytes: (&journal.commit_bytes.read()).into(),
+    };
+    MetricsView { actors, total, journal, process: process() }
+}
+
+/// What cannot be read reads 0.
+pub(super) fn process() -> ProcessView {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    ProcessView {
+        resident_bytes: field("VmRSS:") * 1024,
+        threads: field("Threads:"),
+        open_files: fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64),
+        memory_maps: fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count() as u64),
+    }
+}

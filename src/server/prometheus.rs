@@ -1,0 +1,146 @@
+//! The metrics as text for Prometheus, over HTTP: off unless asked for.
+
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::metrics::{ActorMetricsView, DistributionView, MetricsView, gather};
+use crate::base::metrics::Distribution;
+use crate::handlers::wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
+use crate::system::TheaterHandle;
+
+/// A listening metrics endpoint. Dropping it ends it.
+pub struct MetricsServer {
+    address: SocketAddr,
+    _serving: Serving,
+}
+
+impl MetricsServer {
+    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
+    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+        let listener = HttpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        let limits = WireLimits {
+            body_bytes: 0,
+            head_bytes: 8 * 1024,
+            connections: 16,
+            idle_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            ..WireLimits::default()
+        };
+        let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
+        Ok(Self { address, _serving: listener.serve("metrics", limits, service)? })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn answer(theater: &TheaterHandle, request: &WireRequest) -> WireResponse {
+    let path = request.uri.split('?').next().unwrap_or_default();
+    match (request.method.as_str(), path) {
+        ("GET" | "HEAD", "/metrics") => say(200, "text/plain; version=0.0.4; charset=utf-8", text(&gather(theater))),
+        ("GET" | "HEAD", _) => say(404, "text/plain", "the metrics are at /metrics\n".into()),
+        _ => say(405, "text/plain", "only GET\n".into()),
+    }
+}
+
+fn say(status: u16, content_type: &str, body: String) -> WireResponse {
+    let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
+    WireResponse::new(status, headers, Some(body.into_bytes())).expect("the parts are valid")
+}
+
+/// A number of one actor.
+type OfActor = fn(&ActorMetricsView) -> u64;
+
+const OF_ACTORS: [(&str, &str, &str, OfActor); 7] = [
+    ("theater_actor_calls_total", "counter", "Transitions since the runtime was started.", |actor| actor.calls),
+    ("theater_actor_refusals_total", "counter", "Transitions that the guest refused.", |actor| actor.refusals),
+    ("theater_actor_failures_total", "counter", "Incarnations that ended themselves.", |actor| actor.failures),
+    ("theater_actor_restarts_total", "counter", "Incarnations that followed another.", |actor| actor.restarts),
+    ("theater_actor_mailbox_depth", "gauge", "Deliveries that wait.", |actor| actor.mailbox_depth),
+    ("theater_actor_chain_events", "gauge", "Events on the actor's chain.", |actor| actor.chain_length),
+    ("theater_actor_memory_bytes", "gauge", "Linear memory that the last call ended with.", |actor| actor.memory_bytes),
+];
+
+fn text(metrics: &MetricsView) -> String {
+    let mut out = String::new();
+    let labels: Vec<String> = metrics.actors.iter().map(labels).collect();
+    for (name, kind, help, value) in OF_ACTORS {
+        head(&mut out, name, kind, help);
+        for (actor, labels) in metrics.actors.iter().zip(&labels) {
+            line(&mut out, &format!("{name}{{{labels}}}"), value(actor) as f64);
+        }
+    }
+    let name = "theater_actor_call_seconds";
+    head(&mut out, name, "histogram", "How long transitions took; waiting for others is part of it.");
+    for (actor, labels) in metrics.actors.iter().zip(&labels) {
+        histogram(&mut out, name, labels, &actor.latency_us, &SECONDS);
+    }
+    let (total, journal, process) = (&metrics.total, &metrics.journal, &metrics.process);
+    head(&mut out, "theater_actors", "gauge", "Actors, by whether they have ended.");
+    line(&mut out, "theater_actors{alive=\"true\"}", total.alive as f64);
+    line(&mut out, "theater_actors{alive=\"false\"}", (total.actors - total.alive) as f64);
+    for (name, kind, help, value) in [
+        ("theater_journal_events_total", "counter", "Events written to the journal.", journal.events),
+        ("theater_resident_bytes", "gauge", "Resident memory of the process.", process.resident_bytes),
+        ("theater_threads", "gauge", "Threads of the process.", process.threads),
+        ("theater_open_files", "gauge", "Files and sockets open.", process.open_files),
+        ("theater_memory_maps", "gauge", "Memory maps of the process.", process.memory_maps),
+    ] {
+        head(&mut out, name, kind, help);
+        line(&mut out, name, value as f64);
+    }
+    for (name, help, values, scale) in [
+        ("theater_journal_commit_seconds", "How long commits took.", &journal.commit_us, SECONDS),
+        ("theater_journal_commit_bytes", "Bytes of records in a commit.", &journal.commit_bytes, BYTES),
+    ] {
+        head(&mut out, name, "histogram", help);
+        histogram(&mut out, name, "", values, &scale);
+    }
+    out
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, value: f64) {
+    let _ = writeln!(out, "{name} {value}");
+}
+
+fn labels(actor: &ActorMetricsView) -> String {
+    // An actor's name is text of any kind.
+    let name = actor.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("actor=\"{name}\",id=\"{}\"", actor.id)
+}
+
+/// Every other power of two: with thousands of actors each bound is a line for each of them.
+fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionView, scale: &Scale) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+    for bucket in scale.buckets.clone().step_by(2) {
+        let below: u64 = values.buckets.iter().take(bucket + 1).sum();
+        let bound = Distribution::upper(bucket) as f64 * scale.unit;
+        line(out, &format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"), below as f64);
+    }
+    line(out, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), values.count as f64);
+    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * scale.unit);
+    line(out, &format!("{name}_count{braced}"), values.count as f64);
+}
+
+/// Which bounds are shown, and in what unit.
+struct Scale {
+    buckets: RangeInclusive<usize>,
+    unit: f64,
+}
+
+/// From 63 microseconds to 16 seconds.
+const SECONDS: Scale = Scale { buckets: 6..=24, unit: 1e-6 };
+/// From 255 bytes to 64 MiB.
+const BYTES: Scale = Scale { buckets: 8..=26, unit: 1.0 };

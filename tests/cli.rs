@@ -1,0 +1,374 @@
+//! The command line: what it prints for people and for programs, its exit codes, and how an actor is named.
+
+mod support;
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use support::{HTTP, Management, Stage, THEATER, Theater, text, theater};
+
+fn counter() -> (Stage, Theater) {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("counter", "counter", "")]);
+    (stage, running)
+}
+
+/// `theater ARGS…` with these variables, and no others of ours.
+fn with(args: &[&str], environment: &[(&str, &str)], stage: &Stage) -> Output {
+    let mut command = Command::new(THEATER);
+    for name in ["THEATER_SERVER", "THEATER_DATA_DIR", "NO_COLOR", "CLICOLOR_FORCE", "RUST_LOG", "THEATER_LOG"] {
+        command.env_remove(name);
+    }
+    command.args(args).envs(environment.iter().copied()).current_dir(stage.path()).output().expect("the binary")
+}
+
+fn without_runtime(args: &[&str], stage: &Stage) -> Output {
+    with(args, &[("THEATER_SERVER", "127.0.0.1:1")], stage)
+}
+
+#[test]
+fn the_exit_code_says_how_it_went() {
+    let (stage, running) = counter();
+    let status = |args: &[&str]| running.cli(args).status.code();
+    for args in [&["list"][..], &["--help"], &["help", "events"], &["--version"], &["completions", "bash"], &["config"]]
+    {
+        assert_eq!(status(args), Some(0), "{args:?}");
+    }
+    for args in [
+        &["status", "nobody"][..],
+        &["start", "nowhere.toml"],
+        &["check", "nowhere.toml"],
+        &["verify", "nowhere.chain"],
+        &["request", "counter", "nonsense"],
+        &["forget", "counter"],
+        &["doctor", "--actors", "1000000000000"],
+        &["config", "--durability", "perhaps"],
+    ] {
+        assert_eq!(status(args), Some(1), "{args:?}");
+    }
+    for args in [
+        &[][..],
+        &["dance"],
+        &["list", "--dance"],
+        &["events"],
+        &["status"],
+        &["list", "--server", "nowhere"],
+        &["events", "counter", "--kind", "began"],
+        &["top", "--interval", "0"],
+        &["completions", "dosshell"],
+    ] {
+        assert_eq!(status(args), Some(2), "{args:?}");
+    }
+    assert_eq!(without_runtime(&["list"], &stage).status.code(), Some(1));
+}
+
+#[test]
+fn the_help_alone_leads_to_why_an_actor_failed() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    let help = running.say(&["--help"]);
+    let line = help.lines().find(|line| line.contains("Why did this actor fail?")).expect("it is asked there");
+    assert!(line.contains("theater status ACTOR"), "{line}");
+    running.request("probe", &json!({ "op": "trap" })).expect_err("it fails");
+    running.until("probe", "failed");
+    let list = running.say(&["list"]);
+    assert!(list.contains("trap: UnreachableCodeReached"), "{list}");
+    let status = running.say(&["status", "probe"]);
+    for expected in [
+        "failure      trap: UnreachableCodeReached",
+        "call ntwk:theater/message-server-client.handle-request",
+        "\"op\":\"trap\"",
+        "theater events probe",
+    ] {
+        assert!(status.contains(expected), "{expected} in {status}");
+    }
+    for command in ["run", "start", "events", "top", "doctor", "config", "completions", "forget"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}");
+        assert!(running.say(&[command, "--help"]).contains("Usage: theater"), "{command}");
+    }
+}
+
+#[test]
+fn every_shell_gets_a_completion_script_with_every_command() {
+    let stage = Stage::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = text(&with(&["completions", shell], &[], &stage).stdout);
+        for command in ["events", "doctor", "forget", "--follow"] {
+            assert!(script.contains(command.trim_start_matches("--")), "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
+fn whatever_prints_data_prints_it_as_json_too() {
+    let (stage, running) = counter();
+    let id = running.id("counter");
+    let chain = running.export(&stage, "counter");
+    let (chain, manifest) = (chain.to_str().expect("a path"), stage.path().join("counter.toml"));
+    let manifest = manifest.to_str().expect("a path");
+    for args in [
+        &["list"][..],
+        &["tree"],
+        &["status", "counter"],
+        &["state", "counter"],
+        &["request", "counter", "{\"add\":1}"],
+        &["send", "counter", "{\"add\":1}"],
+        &["top"],
+        &["doctor"],
+        &["config"],
+        &["check", manifest],
+        &["verify", chain],
+        &["replay", chain],
+        &["restart", "counter"],
+        &["fork", "counter", "--at", "2", "--name", "other"],
+        &["start", manifest],
+        &["stop", &id],
+        &["forget", &id],
+        &["shutdown"],
+    ] {
+        let printed = running.say(&[args, &["--json"]].concat());
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines.len(), 1, "{args:?}: {printed}");
+        serde_json::from_str::<Value>(lines[0]).unwrap_or_else(|error| panic!("{args:?}: {error}: {printed}"));
+    }
+}
+
+#[test]
+fn an_actor_is_named_by_any_beginning_that_is_its_own() {
+    let stage = Stage::new();
+    let names = ["counter", "courier", "probe"];
+    let manifests = names.map(|name| stage.manifest(name, "counter", ""));
+    let running = stage.run(&manifests.each_ref().map(|manifest| &**manifest));
+    let id = running.id("courier");
+    for text in ["courier", "cour", &id, &id[..13], &id[..35]] {
+        for args in [&["status"][..], &["state"], &["events"], &["restart"]] {
+            assert!(running.cli(&[args, &[text]].concat()).status.success(), "{args:?} {text}");
+        }
+    }
+    assert_eq!(running.id("p"), running.id("probe"));
+    let why = running.refused(&["stop", "cou"]);
+    assert!(names[..2].iter().all(|name| why.contains(&format!("{name} ({})", running.id(name)))), "{why}");
+    let none = running.refused(&["stop", "nobody"]);
+    assert!(none.contains("theater list"), "{none}");
+    let data = stage.data_dir();
+    let data = data.to_str().expect("a path");
+    assert!(running.refused(&["events", "cou", "--data-dir", data]).contains("courier ("));
+    assert!(!running.say(&["events", "cour", "--data-dir", data]).is_empty());
+}
+
+#[test]
+fn an_event_is_one_line_that_shows_json_as_json() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    running.request("probe", &json!({ "op": "echo", "value": "a\nb\u{1b}[31m\u{9b}" })).expect("an answer");
+    let printed = running.say(&["events", "probe"]);
+    assert_eq!(printed.lines().count(), 5, "{printed}");
+    let call = printed.lines().nth(3).expect("a call");
+    assert!(
+        call.starts_with("     3  ") && call.contains("call ntwk:theater/message-server-client.handle-request"),
+        "{call}"
+    );
+    assert!(call.contains("{\"op\":\"echo\",\"value\":\"a\\nb\\u001b[31m"), "{call}");
+    assert!(!printed.chars().any(|character| character.is_control() && character != '\n'), "{printed:?}");
+    assert_eq!(running.say(&["events", "probe", "--last", "2"]).lines().count(), 2);
+    let calls = running.say(&["events", "probe", "--kind", "call", "--kind", "failed"]);
+    assert_eq!(calls.lines().count(), 2, "{calls}");
+    assert!(running.say(&["events", "probe", "--from", "4"]).starts_with("     4  "));
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_whoever_insists_unless_they_are_not_wanted() {
+    let (stage, running) = counter();
+    let server = running.management().to_string();
+    let print = |environment: &[(&str, &str)]| {
+        let environment = [&[("THEATER_SERVER", server.as_str())], environment].concat();
+        text(&with(&["events", "counter"], &environment, &stage).stdout)
+    };
+    assert!(!print(&[]).contains('\x1b'), "this is no terminal");
+    assert!(print(&[("CLICOLOR_FORCE", "1")]).contains("\x1b[32mstarted\x1b[0m"));
+    assert!(!print(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\x1b'));
+}
+
+#[test]
+fn a_tree_is_drawn_as_one() {
+    let stage = Stage::new();
+    ["probe", "nursery"].iter().for_each(|name| _ = stage.copy_component(name, name));
+    let supervisor = "[[handlers]]\ntype = \"supervisor\"\n";
+    let parent = stage.manifest_at("parent", "nursery.wasm".as_ref(), supervisor);
+    ["first", "second"].iter().for_each(|name| _ = stage.manifest_at(name, "probe.wasm".as_ref(), ""));
+    let running = stage.run(&[&parent]);
+    for name in ["first", "second"] {
+        running.request("parent", &json!({ "op": "spawn", "manifest": format!("{name}.toml") })).expect("an answer");
+    }
+    let tree = running.say(&["tree"]);
+    let begins: Vec<&str> = tree.lines().filter_map(|line| line.split("  ").next()).collect();
+    assert_eq!(begins, ["parent", "├── first", "└── second"], "{tree}");
+}
+
+#[test]
+fn what_has_ended_can_be_forgotten_and_stays_so() {
+    let stage = Stage::new();
+    let manifests = [stage.manifest("old", "counter", ""), stage.manifest("new", "counter", "")];
+    let running = stage.run(&[&manifests[0], &manifests[1]]);
+    let id = running.id("old");
+    assert!(running.refused(&["forget", "old"]).contains("has not ended"));
+    running.say(&["stop", "old"]);
+    assert_eq!(running.say(&["forget", "old"]), format!("forgotten {id}"));
+    assert!(running.refused(&["status", "old"]).contains("no actor is called"));
+    assert!(!running.say(&["tree"]).contains(&id));
+    running.shut_down();
+
+    let running = stage.run(&[]);
+    assert_eq!(running.json(&["list"]).as_array().map(Vec::len), Some(1), "nor is it listed at later starts");
+    let data = stage.data_dir();
+    let events = running.say(&["events", &id, "--data-dir", data.to_str().expect("a path")]);
+    assert_eq!(events.lines().count(), 4, "its history stays: {events}");
+    running.shut_down();
+    // One of its name is another.
+    let running = stage.run(&[&manifests[0]]);
+    assert_ne!(running.id("old"), id);
+    let verified = theater(&["verify", "--journal", data.to_str().expect("a path")], None);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+}
+
+#[test]
+fn what_is_measured_is_what_happened() {
+    let stage = Stage::new();
+    let restarts = "restart = \"permanent\"\nrestart_backoff_ms = 1\n";
+    let running = stage.run_with(
+        &[&stage.manifest("probe", "probe", restarts), &stage.manifest("idle", "counter", "")],
+        &["--metrics-listen", "127.0.0.1:0"],
+    );
+    let running = running.expect("it starts");
+    (0..5).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+    (0..2).for_each(|_| _ = running.request("probe", &json!({ "op": "refuse" })).expect_err("it refuses"));
+    running.request("probe", &json!({ "op": "trap" })).expect_err("it fails");
+    running.until("probe", "running");
+    let top = running.json(&["top"]);
+    let probe = &top["actors"][0];
+    let expected = json!({ "calls": 9, "refusals": 2, "failures": 1, "restarts": 1, "mailbox_depth": 0 });
+    for (key, value) in expected.as_object().expect("an object") {
+        assert_eq!(&probe[key], value, "{key}: {probe}");
+    }
+    assert_eq!(probe["chain_length"], running.events("probe").len());
+    assert_eq!(probe["latency_us"]["count"], 9);
+    assert!(probe["memory_bytes"].as_u64().is_some_and(|bytes| bytes >= 65_536), "{probe}");
+    assert_eq!((&top["total"]["calls"], &top["total"]["alive"]), (&json!(10), &json!(2)));
+    assert!(top["journal"]["events"].as_u64().is_some_and(|events| events > 20), "{top}");
+    assert!(top["process"]["threads"].as_u64().is_some_and(|threads| threads > 4), "{top}");
+    let plain = running.say(&["top"]);
+    assert!(plain.contains("NAME") && plain.contains("probe") && !plain.contains('\x1b'), "{plain}");
+    let status = Management::connect(running.management()).ask(&json!("Status"));
+    assert_eq!((&status["Status"]["alive"], &status["Status"]["total"]["failures"]), (&json!(2), &json!(1)));
+
+    let scraped = support::Http::connect(running.metrics()).ask("GET", "/metrics", None);
+    assert_eq!(scraped.status, 200);
+    let id = running.id("probe");
+    for line in [
+        format!("theater_actor_calls_total{{actor=\"probe\",id=\"{id}\"}} 9"),
+        format!("theater_actor_refusals_total{{actor=\"probe\",id=\"{id}\"}} 2"),
+        format!("theater_actor_failures_total{{actor=\"probe\",id=\"{id}\"}} 1"),
+        format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"+Inf\"}} 9"),
+        "theater_actors{alive=\"true\"} 2".to_owned(),
+    ] {
+        assert!(scraped.body.lines().any(|other| other == line), "{line} in\n{}", scraped.body);
+    }
+    for line in scraped.body.lines().filter(|line| !line.starts_with('#')) {
+        let (_, value) = line.rsplit_once(' ').expect("a name and a value");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+    assert_eq!(support::Http::connect(running.metrics()).ask("GET", "/", None).status, 404);
+}
+
+#[test]
+fn the_log_names_thread_and_actor_and_holds_nothing_of_a_payload() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", HTTP), &stage.manifest("other", "probe", "")]);
+    let secret = "hunter2-very-secret";
+    running.request("probe", &json!({ "op": "echo", "value": secret })).expect("an answer");
+    running.request("probe", &json!({ "op": "refuse", "message": secret })).expect_err("refused");
+    support::Http::connect(running.http("probe")).op(&json!({ "op": "echo", "value": secret }));
+    running.request("probe", &json!({ "op": "log", "text": "first\nsecond \u{1b}[31m" })).expect("an answer");
+    running.request("probe", &json!({ "op": "raw-state", "text": secret })).expect("an answer");
+    running.request("other", &json!({ "op": "trap" })).expect_err("it fails");
+    running.until("other", "failed");
+    let log = stage.log();
+    assert!(!log.contains(secret), "{log}");
+    let line = log.lines().find(|line| line.contains("first")).expect("the actor's line");
+    assert!(line.contains("INFO  a-probe") && line.contains("actor [probe] first\\nsecond"), "{line}");
+    assert!(!line.contains('\x1b'), "{line:?}");
+    let failed = log.lines().find(|line| line.contains("failed")).expect("a failure is logged");
+    assert!(failed.contains("WARN  a-other"), "{failed}");
+}
+
+#[test]
+fn the_doctor_says_what_is_too_small_and_what_to_do() {
+    let stage = Stage::new();
+    let few = with(&["doctor", "--actors", "10", "--json"], &[], &stage);
+    assert!(few.status.success(), "{}", text(&few.stderr));
+    let few: Value = serde_json::from_slice(&few.stdout).expect("JSON");
+    assert_eq!((&few["wanted"], &few["enough"]), (&json!(10), &json!(true)));
+    let many = with(&["doctor", "--actors", "1000000000"], &[], &stage);
+    assert_eq!(many.status.code(), Some(1));
+    let said = text(&many.stdout);
+    assert!(said.contains("vm.max_map_count") && said.contains("sysctl -w vm.max_map_count="), "{said}");
+}
+
+#[test]
+fn the_configuration_in_force_is_shown_with_where_it_comes_from() {
+    let stage = Stage::new();
+    stage.file("theater.toml", "durability = \"relaxed\"\n\n[management]\nlisten = \"127.0.0.1:9123\"\n");
+    let environment = [("THEATER_DATA_DIR", "elsewhere"), ("THEATER_TOKEN", "0123456789abcdef")];
+    let printed = with(&["config", "--log", "warn"], &environment, &stage);
+    let said = text(&printed.stdout);
+    for (key, value, origin) in [
+        ("data_dir", "elsewhere", "environment variable THEATER_DATA_DIR"),
+        ("durability", "relaxed", "theater.toml:1"),
+        ("management.listen", "127.0.0.1:9123", "theater.toml:4"),
+        ("management.token", "(set)", "environment variable THEATER_TOKEN"),
+        ("metrics.listen", "off", "default"),
+        ("logging.filter", "warn", "flag --log"),
+    ] {
+        let line = said.lines().find(|line| line.split_whitespace().next() == Some(key)).expect(key);
+        assert!(line.contains(value) && line.ends_with(origin), "{line}");
+    }
+    assert!(!said.contains("0123456789abcdef"));
+    // Clients ask the runtime that is configured here.
+    let list = with(&["list"], &[], &stage);
+    assert!(text(&list.stderr).contains("127.0.0.1:9123"), "{}", text(&list.stderr));
+
+    stage.file("theater.toml", "\n[management]\nlistn = \"127.0.0.1:1\"\n");
+    for args in [&["config"][..], &["run"], &["list"]] {
+        let refused = with(args, &[], &stage);
+        assert_eq!(refused.status.code(), Some(1));
+        let why = text(&refused.stderr);
+        assert!(
+            why.contains("theater.toml:3: unknown key \"listn\" of [management]; did you mean \"listen\"?"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_runtime_is_what_its_configuration_says() {
+    let stage = Stage::new();
+    let token = "0123456789abcdef";
+    stage.file("token", token);
+    stage.file("theater.toml", "data_dir = \"data\"\n[management]\ntoken_file = \"token\"\nsocket = \"sock\"\n[limits]\nmanagement_subscriptions = 1\n");
+    let launch = stage.command(&[&stage.manifest("counter", "counter", "")], &[]);
+    let running = launch.launch(&stage).expect("it starts");
+    assert!(stage.data_dir().join("journal.db").exists());
+    let mut management = Management::connect(running.management());
+    assert!(management.error(&json!("ListActors")).starts_with("not authenticated"));
+    assert!(management.ask(&json!({ "Authenticate": { "token": token } }))["Authenticated"].is_object());
+    let id = management.ask(&json!("ListActors"))["ActorList"]["actors"][0].clone();
+    let subscribe = json!({ "SubscribeToActor": { "id": id } });
+    assert!(management.ask(&subscribe)["Subscribed"].is_object());
+    assert!(management.error(&subscribe).contains("management_subscriptions is 1"));
+    // In its directory no flag is needed.
+    let list = with(&["list"], &[], &stage);
+    assert!(list.status.success() && text(&list.stdout).contains("counter"), "{}", text(&list.stderr));
+    // A token of the file is for this runtime, not for whatever other is named.
+    let elsewhere = with(&["list", "--server", &running.management().to_string()], &[], &stage);
+    assert!(text(&elsewhere.stderr).contains("not authenticated"), "{}", text(&elsewhere.stderr));
+}

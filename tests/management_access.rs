@@ -1,0 +1,343 @@
+//! Who gets into the management server, and that those who say nothing keep nobody out: tokens, roles, TLS, the Unix
+//! socket, silence.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Management, Stage, THEATER, Theater, eventually, text};
+
+const CONTROL: &str = "control-0123456789abcdef";
+const READ: &str = "read-0123456789abcdef";
+
+fn tls(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
+}
+
+/// A runtime with a counter, both tokens, and more arguments.
+fn guarded(more: &[&str]) -> (Stage, Theater) {
+    let stage = Stage::new();
+    let (control, read) = (stage.file("control.token", format!("{CONTROL}\n")), stage.file("read.token", READ));
+    let paths = [control.to_str().expect("a path"), read.to_str().expect("a path")];
+    let tokens = ["--token-file", paths[0], "--read-token-file", paths[1]];
+    let manifest = stage.manifest("counter", "counter", "");
+    let running = stage.run_with(&[&manifest], &[&tokens, more].concat()).expect("it starts");
+    (stage, running)
+}
+
+fn authenticate(token: &str) -> Value {
+    json!({ "Authenticate": { "token": token } })
+}
+
+/// `theater ARGS…` with these variables.
+fn cli(args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = std::process::Command::new(THEATER);
+    command.args(args).env_remove("THEATER_SERVER").env_remove("THEATER_TOKEN").envs(environment.iter().copied());
+    command.output().expect("the binary")
+}
+
+#[test]
+fn without_a_token_nothing_but_its_lack_is_answered() {
+    let (stage, running) = guarded(&[]);
+    let mut client = Management::connect(running.management());
+    for command in [json!("ListActors"), json!("Shutdown"), json!({ "Dance": 1 }), json!(null), json!("Metrics")] {
+        assert!(client.error(&command).starts_with("not authenticated"), "{command}");
+    }
+    assert_eq!(client.ask(&authenticate(CONTROL)), json!({ "Authenticated": { "role": "control" } }));
+    assert!(client.ask(&json!("ListActors"))["ActorList"].is_object());
+    assert!(!stage.log().contains(CONTROL) && !stage.log().contains(READ));
+}
+
+#[test]
+fn a_wrong_token_is_answered_late_logged_without_it_and_not_for_ever() {
+    let (stage, running) = guarded(&[]);
+    let mut client = Management::connect(running.management());
+    let wrong = "wrong-0123456789abcdef";
+    for _ in 0..3 {
+        let begun = Instant::now();
+        assert!(client.error(&authenticate(wrong)).contains("the token is wrong"));
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+    }
+    assert!(client.receive().is_none(), "the third was the last");
+    assert_eq!(stage.log().matches("gave a wrong token").count(), 3);
+    assert!(stage.log().contains("(3 of 3)") && !stage.log().contains(wrong), "{}", stage.log());
+    let mut other = Management::connect(running.management());
+    assert!(other.ask(&authenticate(CONTROL))["Authenticated"].is_object(), "others get in");
+}
+
+#[test]
+fn a_read_token_shows_everything_and_changes_nothing() {
+    let (_stage, running) = guarded(&[]);
+    let mut client = Management::connect(running.management());
+    assert_eq!(client.ask(&authenticate(READ)), json!({ "Authenticated": { "role": "read" } }));
+    let list = client.ask(&json!("ListActors"));
+    let id = list["ActorList"]["actors"][0].clone();
+    for command in [
+        json!("ActorTree"),
+        json!("Status"),
+        json!("Metrics"),
+        json!({ "ActorStatus": { "id": id } }),
+        json!({ "GetActorState": { "id": id } }),
+        json!({ "GetActorEvents": { "id": id, "from": 0, "limit": 1 } }),
+    ] {
+        assert!(client.ask(&command).get("Error").is_none(), "{command}");
+    }
+    for command in [
+        json!("Shutdown"),
+        json!({ "StartActor": { "manifest": "x" } }),
+        json!({ "StopActor": { "id": id } }),
+        json!({ "RestartActor": { "id": id } }),
+        json!({ "ForgetActor": { "id": id } }),
+        json!({ "ForkActor": { "id": id, "at": 0, "name": "x" } }),
+        json!({ "PruneActor": { "id": id, "before": 1 } }),
+        json!({ "RedactEvent": { "id": id, "sequence": 1 } }),
+        json!({ "SendMessage": { "id": id, "message": "" } }),
+        json!({ "RequestMessage": { "id": id, "message": "" } }),
+    ] {
+        let why = client.error(&command);
+        assert!(why.contains("takes the role control"), "{command}: {why}");
+    }
+    assert!(client.ask(&authenticate(CONTROL))["Authenticated"].is_object(), "it may become more");
+    let mut other = Management::connect(running.management());
+    other.ask(&authenticate(READ));
+    assert!(other.ask(&json!({ "SubscribeToActor": { "id": id, "from": 0 } }))["Subscribed"].is_object());
+    assert_eq!(other.event()["event_type"], "started");
+}
+
+#[test]
+fn whoever_neither_speaks_nor_authenticates_is_told_and_hung_up_on() {
+    let stage = Stage::new();
+    let token = stage.file("token", CONTROL);
+    let launch = stage.command(&[], &["--token-file", token.to_str().expect("a path"), "--data-dir"]);
+    let launch = launch.arg(stage.data_dir()).env("THEATER_MANAGEMENT_AUTHENTICATION_MS", "300");
+    let running = launch.launch(&stage).expect("it starts");
+    let mut silent = Management::connect(running.management());
+    let mut half = Management::connect(running.management());
+    half.send_raw(&[0, 0, 0, 40, b'{']);
+    let mut busy = Management::connect(running.management());
+    for client in [&mut silent, &mut half] {
+        let last = client.receive().expect("a last frame");
+        assert!(last["Error"].is_object(), "{last}");
+        assert!(client.receive().is_none());
+    }
+    while busy.0.write_all(b"\0\0\0\x0c\"ListActors\"").is_ok() {
+        if busy.receive().is_none() {
+            break;
+        }
+    }
+    let mut known = Management::connect(running.management());
+    assert!(known.ask(&authenticate(CONTROL))["Authenticated"].is_object());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(known.ask(&json!("ListActors"))["ActorList"].is_object(), "who has authenticated may be silent");
+}
+
+#[test]
+fn a_stranger_cannot_make_the_server_hold_a_large_frame() {
+    let (_stage, running) = guarded(&[]);
+    let mut client = Management::connect(running.management());
+    client.send_raw(&(1024 * 1024_u32).to_be_bytes());
+    let last = client.receive().expect("a last frame");
+    assert!(last["Error"]["message"].as_str().is_some_and(|why| why.contains("the limit is 8192")), "{last}");
+    assert!(client.receive().is_none());
+}
+
+#[test]
+fn the_command_line_authenticates_by_a_file_or_the_environment() {
+    let (stage, running) = guarded(&[]);
+    let server = running.management().to_string();
+    let list = ["list", "--server", &server];
+    let refused = cli(&list, &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("not authenticated"), "{}", text(&refused.stderr));
+    assert!(cli(&list, &[("THEATER_TOKEN", CONTROL)]).status.success());
+    let file = stage.path().join("control.token");
+    let by_file = [&list[..], &["--token-file", file.to_str().expect("a path")]].concat();
+    assert!(cli(&by_file, &[]).status.success());
+    assert!(cli(&list, &[("THEATER_READ_TOKEN", READ)]).status.success());
+    let stop = cli(&["stop", "counter", "--server", &server], &[("THEATER_READ_TOKEN", READ)]);
+    assert!(text(&stop.stderr).contains("takes the role control"), "{}", text(&stop.stderr));
+}
+
+#[test]
+fn beyond_this_machine_it_takes_a_token_and_a_token_takes_length() {
+    let stage = Stage::new();
+    let data = stage.data_dir();
+    let run = |more: &[&str], token: Option<&str>| {
+        let mut args = vec!["run", "--data-dir", data.to_str().expect("a path")];
+        args.extend(more);
+        cli(&args, &token.map(|token| ("THEATER_TOKEN", token)).into_iter().collect::<Vec<_>>())
+    };
+    let open = run(&["--listen", "0.0.0.0:0"], None);
+    assert_eq!(open.status.code(), Some(1));
+    assert!(text(&open.stderr).contains("without a token"), "{}", text(&open.stderr));
+    let short = run(&["--listen", "127.0.0.1:0"], Some("hunter2"));
+    assert_eq!(short.status.code(), Some(1));
+    let why = text(&short.stderr);
+    assert!(why.contains("THEATER_TOKEN") && why.contains("at least 16 bytes") && !why.contains("hunter2"), "{why}");
+    let none = run(&["--listen", "127.0.0.1:0", "--token-file", "/nowhere/token"], None);
+    assert!(text(&none.stderr).contains("/nowhere/token"), "{}", text(&none.stderr));
+}
+
+#[test]
+fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
+    let (certificate, key, roots) = (tls("server.pem"), tls("server.key"), tls("roots.pem"));
+    let paths = [&certificate, &key, &roots].map(|path| path.to_str().expect("a path"));
+    let (stage, running) = guarded(&["--tls-certificate", paths[0], "--tls-key", paths[1]]);
+    let server = format!("tls:localhost:{}", running.management().port());
+    let token = [("THEATER_TOKEN", CONTROL)];
+    let ask = |args: &[&str]| cli(&[args, &["--server", &server, "--authorities", paths[2]]].concat(), &token);
+
+    let listed = ask(&["list", "--json"]);
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    let answer = ask(&["request", "counter", "{\"add\":2}"]);
+    assert_eq!(text(&answer.stdout), "{\"count\":2}\n", "{}", text(&answer.stderr));
+    // Larger than any record and any buffer on the way.
+    let big = format!("\"{}\"", "x".repeat(900_000));
+    let file = stage.file("big", &big);
+    let mut command = std::process::Command::new(THEATER);
+    command.args(["request", "counter", "-", "--server", &server, "--authorities", paths[2]]).envs(token);
+    let refused = command.stdin(std::fs::File::open(file).expect("a file")).output().expect("the binary");
+    assert!(text(&refused.stderr).contains("refused"), "{}", text(&refused.stderr));
+    let events = ask(&["events", "counter", "--json"]);
+    assert!(text(&events.stdout).lines().count() > 6 && events.stdout.len() > 900_000);
+
+    let stranger = cli(&["list", "--server", &server], &token);
+    assert_eq!(stranger.status.code(), Some(1), "nobody known vouches for it");
+    let other_name = format!("tls:127.0.0.1:{}", running.management().port());
+    let misnamed = cli(&["list", "--server", &other_name, "--authorities", paths[2]], &token);
+    assert_eq!(misnamed.status.code(), Some(1), "it is made out to another name");
+
+    let mut plain = Management::connect(running.management());
+    let _ = plain.0.write_all(b"\0\0\0\x0c\"ListActors\"");
+    let mut rest = Vec::new();
+    let _ = plain.0.read_to_end(&mut rest);
+    assert!(!text(&rest).contains("ActorList"), "nothing is said in the clear");
+    assert!(ask(&["list"]).status.success());
+}
+
+#[test]
+fn a_subscription_over_tls_goes_on_while_commands_are_answered() {
+    let (certificate, key) = (tls("server.pem"), tls("server.key"));
+    let paths = [&certificate, &key].map(|path| path.to_str().expect("a path"));
+    let (_stage, running) = guarded(&["--tls-certificate", paths[0], "--tls-key", paths[1]]);
+    let mut client = Tls::connect(&running);
+    assert!(client.ask(&authenticate(CONTROL))["Authenticated"].is_object());
+    let id = client.ask(&json!("ListActors"))["ActorList"]["actors"][0].clone();
+    client.ask(&json!({ "SubscribeToActor": { "id": id, "from": 0 } }));
+    for _ in 0..100 {
+        client.send(&json!({ "RequestMessage": { "id": id, "message": "eyJhZGQiOjF9" } }));
+    }
+    let (mut answers, mut events) = (0, 0);
+    while answers < 100 || events < 203 {
+        let frame = client.receive();
+        if frame.get("Answer").is_some() {
+            answers += 1;
+        } else {
+            assert_eq!(frame["ActorEvent"]["event"]["sequence"], events, "{frame}");
+            events += 1;
+        }
+    }
+}
+
+/// A management client over TLS that is not ours.
+struct Tls(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
+
+impl Tls {
+    fn connect(running: &Theater) -> Self {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        let mut roots = rustls::RootCertStore::empty();
+        for root in CertificateDer::pem_file_iter(tls("roots.pem")).expect("certificates") {
+            roots.add(root.expect("a certificate")).expect("an authority");
+        }
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().expect("a name");
+        let session = rustls::ClientConnection::new(config.into(), name).expect("a session");
+        Self(rustls::StreamOwned::new(session, TcpStream::connect(running.management()).expect("a connection")))
+    }
+
+    fn send(&mut self, command: &Value) {
+        let json = command.to_string();
+        self.0.write_all(&u32::try_from(json.len()).expect("short").to_be_bytes()).expect("sent");
+        self.0.write_all(json.as_bytes()).expect("sent");
+    }
+
+    fn receive(&mut self) -> Value {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).expect("a frame");
+        let mut json = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut json).expect("a frame");
+        serde_json::from_slice(&json).expect("JSON")
+    }
+
+    fn ask(&mut self, command: &Value) -> Value {
+        self.send(command);
+        self.receive()
+    }
+}
+
+#[test]
+fn the_unix_socket_is_for_its_user_alone_and_asks_for_no_token() {
+    let stage = Stage::new();
+    let (socket, token) = (stage.path().join("theater.sock"), stage.file("token", CONTROL));
+    let (path, token) = (socket.to_str().expect("a path"), token.to_str().expect("a path"));
+    let manifest = stage.manifest("counter", "counter", "");
+    // What a runtime that was killed leaves there is in nobody's way.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let running = stage.run_with(&[&manifest], &["--socket", path, "--token-file", token]).expect("it starts");
+    let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let server = format!("unix:{path}");
+    assert!(cli(&["request", "counter", "{\"add\":1}", "--server", &server], &[]).status.success());
+
+    let other = Stage::new();
+    let refused = other.run_with(&[], &["--socket", path]).err().expect("it is taken");
+    assert!(refused.contains(path) && refused.contains("another runtime listens on it"), "{refused}");
+    let file = other.file("file", "precious");
+    let refused = other.run_with(&[], &["--socket", file.to_str().expect("a path")]).err().expect("it is a file");
+    assert!(refused.contains("something else"), "{refused}");
+    assert_eq!(std::fs::read_to_string(file).expect("a file"), "precious");
+
+    running.shut_down();
+    assert!(!socket.exists(), "it is removed at the end");
+}
+
+#[test]
+fn connections_that_say_nothing_make_room_for_others() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("counter", "counter", "");
+    let launch = stage.command(&[&manifest], &["--data-dir"]).arg(stage.data_dir());
+    let running = launch.env("THEATER_MANAGEMENT_CONNECTIONS", "8").launch(&stage).expect("it starts");
+    let mut heard = Management::connect(running.management());
+    assert!(heard.ask(&json!("ListActors"))["ActorList"].is_object());
+    let silent: Vec<Management> = (0..50)
+        .map(|at| {
+            let mut client = Management::connect(running.management());
+            if at % 2 == 0 {
+                // The server may have chosen it to go by now.
+                let _ = client.0.write_all(&[0, 0, 1, 0, b'"']);
+            }
+            client
+        })
+        .collect();
+    for _ in 0..20 {
+        let mut other = Management::connect(running.management());
+        assert!(other.ask(&json!("ListActors"))["ActorList"].is_object(), "it is let in");
+    }
+    assert!(heard.ask(&json!("ListActors"))["ActorList"].is_object(), "whoever was heard stays");
+    drop(silent);
+    eventually("their threads end", || {
+        (running.thread_names().iter().filter(|name| name.starts_with("mgmt-")).count() <= 4).then_some(())
+    });
+}
