@@ -6,7 +6,6 @@
 use std::io::BufReader;
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -19,12 +18,9 @@ use super::subscription::Cursor;
 use crate::base::id::ActorId;
 use crate::base::limits::{SUBSCRIBER_PATIENCE, SUBSCRIPTIONS_PER_CONNECTION};
 use crate::base::thread::{self, JoinHandle};
-use crate::chain::cbor::Cbor;
-use crate::chain::data::Caller;
-use crate::chain::{ComponentDigest, EventHash, Function};
-use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
+use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{ActorKey, prune, redact};
-use crate::system::{Outcome, Refusal, TheaterHandle, Waker, Withdrawn};
+use crate::system::{TheaterHandle, Waker};
 
 /// Answers that wait for the writer.
 const OUTGOING: usize = 64;
@@ -189,12 +185,11 @@ fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String>
             Ok(Response::Forgotten { id, events: redacted.events, replays_from: redacted.replays_from })
         }
         Request::SendMessage { id, message } => {
-            deliver(theater, &id, HANDLE_SEND, &message)?;
+            theater.send(known(theater, &id)?.id, decode(&message)?)?;
             Ok(Response::Sent { id })
         }
         Request::RequestMessage { id, message } => {
-            let result = deliver(theater, &id, HANDLE_REQUEST, &message)?;
-            let reply = Vec::from_cbor(&result).map_err(|error| error.to_string())?;
+            let reply = theater.request(known(theater, &id)?.id, decode(&message)?)?;
             Ok(Response::Answer { id, message: BASE64.encode(reply) })
         }
         Request::Status => {
@@ -263,33 +258,8 @@ fn kept_state(theater: &TheaterHandle, id: String, behind: u64, offset: u64) -> 
     Ok(Response::KeptState { id, sequence, size: state.as_ref().map(|state| state.len() as u64), offset, data })
 }
 
-/// Has an export called with a message, and waits for the transition to be on disk.
-fn deliver(theater: &TheaterHandle, id: &str, function: &'static Function, message: &str) -> Result<Vec<u8>, String> {
-    let actor = known(theater, id)?;
-    let message = BASE64.decode(message).map_err(|error| format!("the message is not base64: {error}"))?;
-    let limits = theater.registry.entry(actor.id, |entry| Arc::clone(&entry.limits));
-    let limits = limits.ok_or_else(|| format!("no such actor: {id}"))?;
-    if message.len() as u64 > limits.message_bytes {
-        let limit = limits.message_bytes;
-        return Err(Refusal::TooLarge { size: message.len(), limit }.to_string());
-    }
-    let params = (message,).to_cbor();
-    let delivered = theater.deliver(actor.id, function, params, Caller::Management);
-    let (answer, claim) = delivered.map_err(|refusal| refusal.to_string())?;
-    let deadline = limits.request_deadline();
-    match answer.recv_timeout(deadline).map(|answer| answer.outcome) {
-        Ok(Outcome::Returned(result)) => Ok(result),
-        Ok(Outcome::Refused(message)) => Err(format!("refused: {message}")),
-        Ok(Outcome::Failed(why)) => Err(format!("failed: {why}")),
-        Ok(Outcome::Stopped) => Err("outcome unknown: the actor was stopped while it worked on it".into()),
-        Ok(Outcome::Dropped(why)) => Err(format!("not delivered: the actor {why}")),
-        Err(_) => Err(match claim.withdraw() {
-            Withdrawn::NotDelivered => {
-                format!("not delivered: the actor did not come to it within {} ms", deadline.as_millis())
-            }
-            Withdrawn::OutcomeUnknown => format!("outcome unknown: no answer within {} ms", deadline.as_millis()),
-        }),
-    }
+fn decode(message: &str) -> Result<Vec<u8>, String> {
+    BASE64.decode(message).map_err(|error| format!("the message is not base64: {error}"))
 }
 
 /// The writing side, with the subscriptions.
