@@ -6,11 +6,9 @@
 
 mod base;
 mod client;
+mod handlers;
 mod probes;
 mod servers;
-#[path = "../../../src/handlers/http_server/wire/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "only what the probes need of the engine is used here")]
-mod wire;
 
 use std::io;
 

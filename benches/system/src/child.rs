@@ -15,7 +15,7 @@ use theater::{Config, Durability, TheaterRuntime};
 use crate::load::Effort;
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::rows::{Actors, MESSAGE};
-use crate::wire::{HttpListener, WireLimits, WireRequest, WireResponse};
+use crate::handlers::wire::{HttpListener, WireLimits, WireRequest, WireResponse};
 
 #[derive(Subcommand)]
 pub enum Role {

@@ -202,13 +202,16 @@ fn unheard_of(component: &[u8]) -> Vec<u8> {
     [component, &[0, 17, 16], name.as_bytes()].concat()
 }
 
+fn actor(component: &[u8]) -> Actor<'_> {
+    Actor { name: "counter", component, state_bytes: None, reuse: 1, more: "" }
+}
+
 /// From the order to start an actor until it has answered its first message.
 pub fn spawn(report: &mut Report, effort: &Effort) {
     let Some(counter) = product::example("counter") else {
         return report.note("No spawns: `make actors` has not been run.");
     };
     let stage = Stage::new();
-    let actor = |component| Actor { name: "counter", component, state_bytes: None, reuse: 1, more: "" };
     let first_answer = |theater: &TheaterRuntime, manifest: &Path| {
         let begun = Instant::now();
         let id = start(theater.handle(), manifest, 1)[0];
@@ -228,7 +231,10 @@ pub fn spawn(report: &mut Report, effort: &Effort) {
     };
     let mut theater = stage.runtime(Durability::Commit);
     let (product, floor) = effort.alternate(
-        || first_answer(&theater, &stage.manifest(&actor(&unheard_of(&counter)))),
+        || {
+            let component = unheard_of(&counter);
+            first_answer(&theater, &stage.manifest(&actor(&component)))
+        },
         || {
             let begun = Instant::now();
             rest(&Component::from_binary(engine(), &unheard_of(&counter)).expect("a component"));

@@ -6,15 +6,13 @@
 mod base;
 mod child;
 mod floor;
+mod handlers;
 mod history;
 mod load;
 mod process;
 mod product;
 mod report;
 mod rows;
-#[path = "../../../src/handlers/http_server/wire/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "only what a constant answer needs of the engine is used here")]
-mod wire;
 
 use std::path::PathBuf;
 
