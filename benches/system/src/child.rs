@@ -12,10 +12,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use theater::{Config, Durability, TheaterRuntime};
 
+use crate::handlers::wire::{HttpListener, WireLimits, WireRequest, WireResponse};
 use crate::load::Effort;
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::rows::{Actors, MESSAGE};
-use crate::handlers::wire::{HttpListener, WireLimits, WireRequest, WireResponse};
 
 #[derive(Subcommand)]
 pub enum Role {

@@ -44,7 +44,8 @@ fn live(actors: usize, each: usize, state_bytes: usize, reuse: u32) -> Life {
 /// Seconds that `theater ARGS…` takes; it must succeed.
 fn cli(args: &[&str]) -> f64 {
     let begun = Instant::now();
-    let status = Command::new(theater()).args(args).stdout(Stdio::null()).env("RUST_LOG", "warn").status();
+    let status =
+        Command::new(theater()).args(args).stdout(Stdio::null()).stderr(Stdio::null()).env("RUST_LOG", "warn").status();
     assert!(status.expect("the binary is built beside this one").success(), "theater {args:?}");
     begun.elapsed().as_secs_f64()
 }

@@ -29,6 +29,16 @@ impl Effort {
         (median(products), median(floors))
     }
 
+    /// One sample instead of several.
+    pub fn once(&self) -> Self {
+        Self { samples: 1, ..*self }
+    }
+
+    /// By how much the one is more than the other, taken in pairs.
+    pub fn difference(&self, mut more: impl FnMut() -> f64, mut less: impl FnMut() -> f64) -> f64 {
+        self.median(|| more() - less())
+    }
+
     pub fn median(&self, mut sample: impl FnMut() -> f64) -> f64 {
         median((0..self.samples).map(|_| sample()).collect())
     }

@@ -95,8 +95,8 @@ impl Row {
 
     fn target(&self) -> Option<String> {
         Some(match self.target? {
-            Target::Ratio(ratio) if self.unit.more_is_better() => format!("≥ {ratio}"),
-            Target::Ratio(ratio) => format!("≤ {ratio}"),
+            Target::Ratio(ratio) if self.unit.more_is_better() => format!("≥ {ratio:.2}"),
+            Target::Ratio(ratio) => format!("≤ {ratio:.2}"),
             Target::Most(most) => format!("≤ {}", self.unit.render(most)),
         })
     }
@@ -147,11 +147,6 @@ impl Report {
         self.notes.push(note);
     }
 
-    /// A figure that an earlier row of this run gave.
-    pub fn product(&self, name: &str) -> Option<f64> {
-        self.rows.iter().find(|row| row.name == name).map(|row| row.product)
-    }
-
     pub fn write(&self, path: &Path, quick: bool) -> std::io::Result<()> {
         let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
         let json = json!({ "machine": machine(), "quick": quick, "rows": rows, "notes": self.notes });
@@ -165,7 +160,9 @@ pub fn machine() -> Value {
     let field = |key: &str| cpuinfo.lines().find(|line| line.starts_with(key)).and_then(|line| line.split(": ").nth(1));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     json!({
+        "load_before": load.split(' ').next(), "place": std::env::var(crate::product::PLACE).ok(),
         "processor": field("model name"), "cores": cores, "kernel": kernel.trim(),
         "rustc": said("rustc", &["--version"]), "commit": said("git", &["describe", "--always", "--dirty"]),
         "sqlite": rusqlite::version(),

@@ -317,16 +317,17 @@ fn send_samples(effort: &Effort, senders: usize, receivers: usize) -> (f64, f64)
 pub fn instances(report: &mut Report, effort: &Effort) {
     let component = product::guest();
     let actors = REUSES.map(|reuse| Actors::start(1, 64, reuse, Durability::Relaxed));
-    let time = |which: usize| effort.median(|| effort.time(|| _ = actors[which].request(0, &echo(MESSAGE))));
-    let product = time(0) - time(1);
+    let time = |which: usize| effort.time(|| _ = actors[which].request(0, &echo(MESSAGE)));
+    let product = effort.difference(|| time(0), || time(1));
     let guest = FloorGuest::compile(&component);
-    let floor = |reuse| parts::guest_call(effort, &guest, 64, &echo(MESSAGE), reuse);
+    let floor = |reuse| parts::guest_call(&effort.once(), &guest, 64, &echo(MESSAGE), reuse);
+    let floor = effort.difference(|| floor(false), || floor(true));
     report.push(Row {
         group: "instances",
         name: "fresh instance adds, bare guest".into(),
         unit: Unit::Time,
         product,
-        floor: Some(floor(false) - floor(true)),
+        floor: Some(floor),
         note: "InstancePre::instantiate, new store".into(),
         target: Some(Target::Ratio(1.2)),
     });
@@ -343,17 +344,18 @@ pub fn instances(report: &mut Report, effort: &Effort) {
         (theater, id, stage)
     });
     let time = |(theater, id, _): &(TheaterRuntime, theater::ActorId, Stage)| {
-        effort.median(|| effort.time(|| _ = theater.handle().request(*id, message.to_vec()).expect("an answer")))
+        effort.time(|| _ = theater.handle().request(*id, message.to_vec()).expect("an answer"))
     };
-    let product = time(&stages[0]) - time(&stages[1]);
+    let product = effort.difference(|| time(&stages[0]), || time(&stages[1]));
     let guest = FloorGuest::compile(&counter);
-    let floor = |reuse| parts::call_with(effort, &guest, br#"{"count":1}"#, message, reuse);
+    let floor = |reuse| parts::call_with(&effort.once(), &guest, br#"{"count":1}"#, message, reuse);
+    let floor = effort.difference(|| floor(false), || floor(true));
     report.push(Row {
         group: "instances",
         name: "fresh instance adds, Rust guest with serde_json".into(),
         unit: Unit::Time,
         product,
-        floor: Some(floor(false) - floor(true)),
+        floor: Some(floor),
         note: "InstancePre::instantiate, new store".into(),
         target: Some(Target::Ratio(1.2)),
     });
