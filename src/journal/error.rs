@@ -31,6 +31,11 @@ pub enum JournalError {
     Mark { path: PathBuf, why: String },
     #[error("cannot read the journal in {}: {error}", path.display())]
     Read { path: PathBuf, error: rusqlite::Error },
+    #[error(
+        "the journal in {} has a log, journal.db-wal, that cannot be read where nothing may be written: copy the directory to where you may write, and read the copy",
+        path.display()
+    )]
+    Unwritable { path: PathBuf },
     #[error("the journal in {} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
     #[error("cannot write the journal: {0}; nothing more is acknowledged")]

@@ -74,6 +74,8 @@ impl MarkFile {
         mark.write(tip)?;
         mark.write(tip)?;
         mark.file.sync_all()?;
+        // Its name, too, has to outlive a power loss: a journal without its mark is refused.
+        File::open(dir)?.sync_all()?;
         Ok(mark)
     }
 

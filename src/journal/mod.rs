@@ -16,6 +16,7 @@ mod dir;
 mod error;
 mod forget;
 mod mark;
+mod parts;
 mod queue;
 mod reader;
 mod record;
@@ -133,7 +134,11 @@ impl JournalHandle {
 
     /// Puts a record behind all those enqueued before. Blocks while the disk is behind; once it has returned, the
     /// record cannot be overtaken.
-    pub(crate) fn enqueue(&self, record: Record) -> Result<(), JournalDown> {
+    pub(crate) fn enqueue(&self, mut record: Record) -> Result<(), JournalDown> {
+        // On the thread that has something to say: the writer is everybody's.
+        if let Record::Event(_, event, attached) = &mut record {
+            attached.parts = parts::take_out(&mut event.data);
+        }
         self.queue.push(record)
     }
 

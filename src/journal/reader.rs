@@ -4,11 +4,11 @@ use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::record::{ActorKey, Cause};
-use super::schema;
 use super::writer::NEWEST_SLOT;
+use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
-use crate::chain::data::Started;
+use crate::chain::data::{NamedState, Return, Started, StateAfter};
 use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head};
 
 /// One actor as the journal knows it.
@@ -25,6 +25,21 @@ pub(crate) struct ActorRow {
     pub(crate) alive: bool,
 }
 
+impl ActorRow {
+    /// What of it is not what the actor's last start says, on a chain that nobody can alter unseen.
+    pub(crate) fn differs_from(&self, started: &Started) -> Option<&'static str> {
+        let same = [
+            (started.id == self.actor.id, "id"),
+            (started.name == self.name, "name"),
+            (started.parent == self.parent, "parent"),
+            (started.incarnation == self.incarnation, "incarnation"),
+            (started.manifest == self.manifest, "manifest"),
+            (started.component == self.component, "component"),
+        ];
+        same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
+    }
+}
+
 /// A delivery that was promised and is not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
@@ -36,8 +51,9 @@ pub(crate) struct Pending {
 
 /// A connection for reading; dropping it puts it back where it came from.
 pub(crate) struct JournalReader {
-    /// The journal is of version 1, which could not drop anything.
-    drops_nothing: bool,
+    /// The format: version 1 could not drop anything, and only since version 3 a kept state may be a blob. A runtime
+    /// brings its journal to the newest; others read it as it is.
+    version: i64,
     connection: Option<Connection>,
     back: Option<Sender<Connection>>,
 }
@@ -55,12 +71,17 @@ type Result<T> = rusqlite::Result<T>;
 
 impl JournalReader {
     pub(super) fn new(connection: Connection, back: Option<Sender<Connection>>) -> Self {
-        let drops_nothing = schema::version(&connection).is_ok_and(|version| version == 1);
-        Self { drops_nothing, connection: Some(connection), back }
+        let version = schema::version(&connection).unwrap_or_else(|_| schema::VERSION.into());
+        Self { version, connection: Some(connection), back }
     }
 
     fn rows(&self) -> &Connection {
         self.connection.as_ref().expect("taken only by drop")
+    }
+
+    /// What is read from here on is what is there now, whatever is written meanwhile.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.rows().execute_batch("BEGIN")
     }
 
     /// Every actor, in the order in which they were first started.
@@ -77,6 +98,15 @@ impl JournalReader {
         self.rows()
             .prepare_cached("SELECT attempts FROM actors WHERE actor = ?1")?
             .query_row([actor.key], |row| unsigned(row, 0))
+    }
+
+    /// The `started` of the actor's newest incarnation. Only of a journal that a runtime has opened.
+    pub(crate) fn newest_started(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+        let started = self
+            .rows()
+            .prepare_cached("SELECT started FROM actors WHERE actor = ?1")?
+            .query_row([actor.key], |row| unsigned(row, 0))?;
+        Ok(self.events(actor, started, 1, usize::MAX)?.pop().filter(|event| event.kind() == Some(EventKind::Started)))
     }
 
     /// The transition that the chain ends within: its `call` and what follows; nothing where none is open.
@@ -130,16 +160,26 @@ impl JournalReader {
     }
 
     /// The newest state kept for good before event `sequence`, and the event that led to it.
-    pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, Option<Vec<u8>>)>> {
+    pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, State)>> {
         self.rows()
-            .prepare_cached(
-                "SELECT sequence, state FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3
-                 ORDER BY slot DESC LIMIT 1",
-            )?
-            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| {
-                Ok((unsigned(row, 0)?, row.get(1)?))
-            })
-            .optional()
+            .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
+            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| row.get(0))
+            .map(Option::unwrap_or_default)
+            .and_then(|slot| self.state_in(actor, slot))
+    }
+
+    /// A state is what the event that led to it names, or the row is not what was written.
+    fn vouched_for(&self, actor: ActorKey, sequence: u64, state: State) -> Result<(u64, State)> {
+        let named = match self.events(actor, sequence, 1, usize::MAX)?.pop() {
+            Some(event) if event.sequence == sequence => names_state(&event),
+            _ => return Err(unfit(format!("the state behind event {sequence} is there, but that event is not"))),
+        };
+        match named {
+            Some(named) if named != NamedState::of(state.as_deref()) => {
+                Err(unfit(format!("the state behind event {sequence} is not the one that the event names")))
+            }
+            Some(_) | None => Ok((sequence, state)),
+        }
     }
 
     /// The events of an actor whose state is kept, in order.
@@ -161,7 +201,7 @@ impl JournalReader {
 
     /// The last event whose data was dropped.
     pub(crate) fn last_dropped(&self, actor: ActorKey) -> Result<Option<u64>> {
-        if self.drops_nothing {
+        if self.version == 1 {
             return Ok(None);
         }
         self.rows()
@@ -242,7 +282,7 @@ impl JournalReader {
             0 => None,
             _ => self.hash(actor, from - 1)?,
         };
-        let mut select = self.rows().prepare_cached(if self.drops_nothing {
+        let mut select = self.rows().prepare_cached(if self.version == 1 {
             "SELECT sequence, timestamp, event_type, hash, data, NULL FROM events
              WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3"
         } else {
@@ -263,7 +303,7 @@ impl JournalReader {
                 event_type: row.get::<_, String>(2)?.into(),
                 parent_hash: parent,
                 hash: EventHash(row.get(3)?),
-                data: if dropped.is_some() { Vec::new() } else { row.get(4)? },
+                data: if dropped.is_some() { Vec::new() } else { whole(self.rows(), row.get(4)?)? },
                 dropped,
             };
             bytes = bytes.saturating_add(event.data.len());
@@ -290,13 +330,37 @@ impl JournalReader {
             .optional()
     }
 
+    /// The event that led to the newest state.
+    pub(crate) fn newest_state_at(&self, actor: ActorKey) -> Result<Option<u64>> {
+        self.rows()
+            .prepare_cached("SELECT sequence FROM states WHERE actor = ?1 AND slot = ?2")?
+            .query_row(params![actor.key, NEWEST_SLOT], |row| unsigned(row, 0))
+            .optional()
+    }
+
     /// The actor's newest state: `None` where it has none.
     pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>> {
-        self.rows()
-            .prepare_cached("SELECT state FROM states WHERE actor = ?1 AND slot = ?2")?
-            .query_row(params![actor.key, NEWEST_SLOT], |row| row.get(0))
-            .optional()
-            .map(Option::flatten)
+        Ok(self.state_in(actor, NEWEST_SLOT)?.and_then(|(_, state)| state))
+    }
+
+    fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(u64, State)>> {
+        let found = self
+            .rows()
+            .prepare_cached(if self.version < 3 {
+                "SELECT sequence, state, NULL FROM states WHERE actor = ?1 AND slot = ?2"
+            } else {
+                "SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2"
+            })?
+            .query_row(params![actor.key, slot], |row| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        match found {
+            None => Ok(None),
+            Some((sequence, state, None)) => self.vouched_for(actor, sequence, state).map(Some),
+            Some((sequence, _, Some(name))) => match self.blob(&name)? {
+                Some(state) => self.vouched_for(actor, sequence, Some(state)).map(Some),
+                None => Err(unfit(format!("the state behind event {sequence} is not there"))),
+            },
+        }
     }
 
     pub(crate) fn component(&self, digest: ComponentDigest) -> Result<Option<Vec<u8>>> {
@@ -307,11 +371,42 @@ impl JournalReader {
     }
 
     pub(crate) fn blob(&self, sha1: &[u8; 20]) -> Result<Option<Vec<u8>>> {
-        self.rows()
-            .prepare_cached("SELECT bytes FROM blobs WHERE sha1 = ?1")?
-            .query_row([sha1], |row| row.get(0))
-            .optional()
+        blob(self.rows(), sha1)
     }
+}
+
+type State = Option<Vec<u8>>;
+
+/// The data of an event, with the parts that are kept apart.
+pub(super) fn whole(rows: &Connection, stored: Vec<u8>) -> Result<Vec<u8>> {
+    let whole = parts::put_back(stored, |name| blob(rows, name))?;
+    whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
+}
+
+fn blob(rows: &Connection, name: &[u8; 20]) -> Result<Option<Vec<u8>>> {
+    rows.prepare_cached("SELECT bytes FROM blobs WHERE sha1 = ?1")?.query_row([name], |row| row.get(0)).optional()
+}
+
+/// What an event says the state is from here on; nothing where it does not say.
+fn names_state(event: &ChainEvent) -> Option<NamedState> {
+    match event.kind()? {
+        EventKind::Started => Started::from_cbor(&event.data).ok().map(|started| started.state),
+        EventKind::Return => match Return::from_cbor(&event.data).ok()?.state {
+            StateAfter::Now(named) => Some(named),
+            StateAfter::Unchanged => None,
+        },
+        EventKind::Call
+        | EventKind::Intent
+        | EventKind::HostCall
+        | EventKind::Refused
+        | EventKind::Failed
+        | EventKind::Stopped => None,
+    }
+}
+
+/// Rows that are not what was written. Of the database's own errors this is the one that says `why` and nothing else.
+fn unfit(why: String) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(why.into())
 }
 
 fn resumes(data: &[u8]) -> bool {

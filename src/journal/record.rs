@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::parts::Part;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::{ChainEvent, ComponentDigest, Link};
 
@@ -68,6 +69,8 @@ pub(crate) struct Attached {
     pub(crate) settles: Vec<Cause>,
     /// The actor has ended with it, and is not to be resumed.
     pub(crate) ends: bool,
+    /// Taken out of its data when it is enqueued.
+    pub(crate) parts: Vec<Part>,
 }
 
 /// One item of the queue.
@@ -101,7 +104,8 @@ impl Record {
                 Self::Event(_, event, attached) => {
                     let state = attached.state.as_ref().and_then(|write| write.state.as_ref());
                     let manifest = attached.begins.as_ref().map_or(0, |row| row.manifest.len());
-                    event.data.len() + state.map_or(0, |bytes| bytes.len()) + manifest
+                    let parts: usize = attached.parts.iter().map(|(_, part)| part.len()).sum();
+                    event.data.len() + parts + state.map_or(0, |bytes| bytes.len()) + manifest
                 }
                 Self::Component(_, bytes) | Self::Blob(_, bytes) => bytes.len(),
                 Self::Ended(_) | Self::Survived(_) | Self::Drop { .. } | Self::Release(_) | Self::Close => 0,

@@ -11,7 +11,7 @@ use super::error::JournalError;
 use super::mark::{MarkFile, Marked, Tip};
 use super::{Durability, mark};
 
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// "THEA", in the header of every journal: tells it from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5448_4541;
 
@@ -29,7 +29,8 @@ const TABLES: &str = "
         manifest TEXT NOT NULL,
         manifest_path TEXT NOT NULL,
         alive INTEGER NOT NULL,
-        attempts INTEGER NOT NULL DEFAULT 0
+        attempts INTEGER NOT NULL DEFAULT 0,
+        started INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE events (
         position INTEGER PRIMARY KEY,
@@ -47,6 +48,7 @@ const TABLES: &str = "
         slot INTEGER NOT NULL,
         sequence INTEGER NOT NULL,
         state BLOB,
+        sha1 BLOB,
         PRIMARY KEY (actor, slot)
     ) WITHOUT ROWID, STRICT;
 ";
@@ -61,6 +63,25 @@ const PENDING: &str = "
         notice TEXT,
         PRIMARY KEY (cause_actor, cause_sequence)
     ) WITHOUT ROWID, STRICT;
+";
+
+/// Who needs a blob: the position of an event whose data holds it, that of the event behind which a kept state is it
+/// (negative), or 0: a `started` names it. Since version 3.
+const USES: &str = "
+    CREATE TABLE uses (
+        sha1 BLOB NOT NULL,
+        user INTEGER NOT NULL,
+        PRIMARY KEY (sha1, user)
+    ) WITHOUT ROWID, STRICT;
+";
+
+/// Makes a journal of version 2 one of version 3, with [`USES`].
+const FROM_VERSION_2: &str = "
+    ALTER TABLE actors ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
+    UPDATE actors SET started = (
+        SELECT ifnull(max(sequence), 0) FROM events WHERE events.actor = actors.actor AND event_type = 'started');
+    ALTER TABLE states ADD COLUMN sha1 BLOB;
+    INSERT INTO uses SELECT sha1, 0 FROM blobs;
 ";
 
 /// Makes a journal of version 1 one of version 2, with [`PENDING`].
@@ -118,11 +139,43 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
     if !file.exists() {
         return Err(JournalError::Absent { path: dir.to_owned() });
     }
-    let read = |error| JournalError::read(dir, error);
-    let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(read)?;
+    let connection = match Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Ok(connection) if version(&connection).is_ok() => connection,
+        first => open_unwritable(dir, &file, first)?,
+    };
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| JournalError::read(dir, error))?;
     check_version(dir, &connection)?;
     Ok(connection)
+}
+
+/// Even to read a database with a log SQLite wants to write: the log's index. Where it may not (a copy on a medium that
+/// cannot be written), a database that has no log is read as the plain file it then is.
+fn open_unwritable(dir: &Path, file: &Path, first: rusqlite::Result<Connection>) -> Result<Connection, JournalError> {
+    let has_log = file.with_extension("db-wal").metadata().is_ok_and(|log| log.len() > 0);
+    let is_unwritable = rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err();
+    match first {
+        _ if is_unwritable && has_log => Err(JournalError::Unwritable { path: dir.to_owned() }),
+        _ if is_unwritable => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(uri_of(file), flags).map_err(|error| JournalError::read(dir, error))
+        }
+        // Whatever is wrong with it is said when its version is read.
+        Ok(connection) => Ok(connection),
+        Err(error) => Err(JournalError::read(dir, error)),
+    }
+}
+
+fn uri_of(file: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = String::from("file:");
+    for byte in file.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => write!(uri, "%{other:02x}").expect("a string takes what is written"),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
@@ -147,20 +200,26 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.execute_batch(TABLES)?;
     transaction.execute_batch(PENDING)?;
+    transaction.execute_batch(USES)?;
     transaction.execute("INSERT INTO metadata VALUES ('digest', ?1)", [Tip::EMPTY.digest])?;
     transaction.commit()
 }
 
 /// What an older program wrote is brought to this version, in one commit.
 fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
-    if version(connection)? == 1 {
-        let transaction = connection.unchecked_transaction()?;
+    let found = version(connection)?;
+    if found == i64::from(VERSION) {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    if found == 1 {
         transaction.execute_batch(FROM_VERSION_1)?;
         transaction.execute_batch(PENDING)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()?;
     }
-    Ok(())
+    transaction.execute_batch(USES)?;
+    transaction.execute_batch(FROM_VERSION_2)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
 }
 
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

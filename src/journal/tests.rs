@@ -159,15 +159,26 @@ fn a_journal_without_its_mark_or_a_mark_without_its_journal_is_refused() {
 }
 
 #[test]
-fn a_journal_of_version_1_is_read_as_it_is_and_brought_to_version_2_when_it_is_opened() {
+fn an_older_journal_is_read_as_it_is_and_brought_to_this_version_when_it_is_opened() {
+    [1, 2].into_iter().for_each(older_journal);
+}
+
+fn older_journal(version: u32) {
     let dir = tempfile::tempdir().expect("a directory");
     journal_of_ten(dir.path());
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
-    let older = "DROP TABLE pending;
-                 ALTER TABLE actors DROP COLUMN attempts;
-                 ALTER TABLE events DROP COLUMN dropped;
-                 PRAGMA user_version = 1;";
-    rows.execute_batch(older).expect("what version 1 was");
+    let version_2 = "DROP TABLE uses;
+                     ALTER TABLE actors DROP COLUMN started;
+                     ALTER TABLE states DROP COLUMN sha1;
+                     PRAGMA user_version = 2;";
+    let version_1 = "DROP TABLE pending;
+                     ALTER TABLE actors DROP COLUMN attempts;
+                     ALTER TABLE events DROP COLUMN dropped;
+                     PRAGMA user_version = 1;";
+    rows.execute_batch(version_2).expect("what version 2 was");
+    if version == 1 {
+        rows.execute_batch(version_1).expect("what version 1 was");
+    }
     drop(rows);
     let ten = |reader: &JournalReader| {
         let actor = reader.actors().expect("actors")[0].actor;
@@ -186,8 +197,8 @@ fn a_newer_format_and_a_foreign_file_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
     journal_of_ten(dir.path());
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
-    rows.pragma_update(None, "user_version", 3).expect("updated");
-    assert!(refusal(dir.path()).contains("has format version 3; this program knows version 2"));
+    rows.pragma_update(None, "user_version", 4).expect("updated");
+    assert!(refusal(dir.path()).contains("has format version 4; this program knows version 3"));
     rows.pragma_update(None, "application_id", 1).expect("updated");
     drop(rows);
     assert!(refusal(dir.path()).contains("is not a journal of Theater"));

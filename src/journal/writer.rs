@@ -12,10 +12,13 @@ use rusqlite::{Connection, params};
 use super::Listener;
 use super::error::JournalError;
 use super::mark::{MarkFile, Tip};
+use super::parts::{self, Part};
 use super::queue::Queue;
+use super::reader::whole;
 use super::record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::limits::INLINE_STATE_BYTES;
 use crate::chain::{ChainEvent, ComponentDigest, sha1 as data_sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
@@ -23,6 +26,9 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where the newest state of an actor stands; a kept one stands at its event's sequence and 1.
 pub(super) const NEWEST_SLOT: i64 = 0;
+
+/// Who needs a blob that a `started` names; no position is 0.
+const FOR_GOOD: i64 = 0;
 
 pub(super) struct Writer {
     connection: Connection,
@@ -148,6 +154,7 @@ fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) ->
             }
             tip.push(&event.hash.0);
             write_event(rows, tip.position, actor, &event)?;
+            write_parts(rows, &attached.parts, signed(tip.position))?;
             write_attached(rows, batch, actor, (event.sequence, tip.position), attached)
         }
         Record::Ended(actor) => write_end(rows, actor),
@@ -162,10 +169,7 @@ fn apply(rows: &Connection, tip: &mut Tip, batch: &mut Batch, record: Record) ->
             .prepare_cached("INSERT OR IGNORE INTO components VALUES (?1, ?2)")?
             .execute(params![digest.0, &*bytes])
             .map(|_| ()),
-        Record::Blob(sha1, bytes) => rows
-            .prepare_cached("INSERT OR IGNORE INTO blobs VALUES (?1, ?2)")?
-            .execute(params![sha1, &*bytes])
-            .map(|_| ()),
+        Record::Blob(sha1, bytes) => write_blob(rows, &sha1, &bytes, FOR_GOOD),
         Record::Release(release) => {
             batch.releases.push(release);
             Ok(())
@@ -184,12 +188,12 @@ fn write_attached(
     (sequence, position): (u64, u64),
     attached: Attached,
 ) -> rusqlite::Result<()> {
-    let Attached { begins, state, owes, settles, ends } = attached;
+    let Attached { begins, state, owes, settles, ends, parts: _ } = attached;
     if let Some(row) = begins {
-        write_actor(rows, actor, &row)?;
+        write_actor(rows, actor, &row, sequence)?;
     }
     if let Some(write) = state {
-        note_state(rows, batch, actor, sequence, write)?;
+        note_state(rows, batch, actor, (sequence, position), write)?;
     }
     for cause in settles {
         if batch.owed.remove(&cause).is_none() {
@@ -205,7 +209,7 @@ fn write_attached(
 /// What is written once a batch, not once a record.
 fn write_rest(rows: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {
     for (actor, sequence, state) in batch.states.drain(..) {
-        write_state(rows, actor, NEWEST_SLOT, sequence, state.as_deref())?;
+        write_state(rows, actor, NEWEST_SLOT, sequence, (state.as_deref(), None))?;
     }
     for Cause { actor, sequence } in batch.settled.drain(..) {
         rows.prepare_cached("DELETE FROM pending WHERE cause_actor = ?1 AND cause_sequence = ?2")?
@@ -230,22 +234,36 @@ fn drop_payloads(rows: &Connection, actor: ActorKey, from: u64, upto: u64) -> ru
         "SELECT position, data FROM events
          WHERE actor = ?1 AND sequence >= ?2 AND sequence < ?3 AND dropped IS NULL AND event_type <> 'started'",
     )?;
-    let found: Vec<(i64, [u8; 20], i64)> = select
-        .query_map(params![actor.key, signed(from), signed(upto)], |row| {
-            let data: Vec<u8> = row.get(1)?;
-            Ok((row.get(0)?, data_sha1(&data), signed(data.len() as u64)))
-        })?
+    let found: Vec<(i64, Vec<u8>)> = select
+        .query_map(params![actor.key, signed(from), signed(upto)], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    for (position, sha1, length) in found {
-        rows.prepare_cached("UPDATE events SET data = ?2, dropped = ?3 WHERE position = ?1")?
-            .execute(params![position, sha1, length])?;
+    for (position, stored) in found {
+        let names = parts::names(&stored);
+        let data = whole(rows, stored)?;
+        rows.prepare_cached("UPDATE events SET data = ?2, dropped = ?3 WHERE position = ?1")?.execute(params![
+            position,
+            data_sha1(&data),
+            signed(data.len() as u64)
+        ])?;
+        names.iter().try_for_each(|name| release_blob(rows, name, position))?;
     }
-    rows.prepare_cached("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?.execute(params![
-        actor.key,
-        signed(from).max(NEWEST_SLOT),
-        signed(upto)
-    ])?;
+    drop_states(rows, actor, signed(from).max(NEWEST_SLOT), signed(upto))?;
     rows.pragma_update(None, "secure_delete", "fast")
+}
+
+/// Drops the states kept in the slots behind `from`, up to `upto`.
+fn drop_states(rows: &Connection, actor: ActorKey, from: i64, upto: i64) -> rusqlite::Result<()> {
+    let mut select = rows.prepare_cached(
+        "SELECT states.sha1, position FROM states JOIN events USING (actor, sequence)
+         WHERE actor = ?1 AND slot > ?2 AND slot <= ?3 AND states.sha1 IS NOT NULL",
+    )?;
+    let named: Vec<([u8; 20], i64)> = select
+        .query_map(params![actor.key, from, upto], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    named.iter().try_for_each(|(name, position)| release_blob(rows, name, -position))?;
+    rows.prepare_cached("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
+        .execute(params![actor.key, from, upto])
+        .map(|_| ())
 }
 
 fn write_end(rows: &Connection, actor: ActorKey) -> rusqlite::Result<()> {
@@ -256,12 +274,20 @@ fn note_state(
     rows: &Connection,
     batch: &mut Batch,
     actor: ActorKey,
-    sequence: u64,
+    (sequence, position): (u64, u64),
     write: StateWrite,
 ) -> rusqlite::Result<()> {
     if write.keep {
         let slot = signed(sequence + 1);
-        write_state(rows, actor, slot, sequence, write.state.as_deref())?;
+        match write.state.as_deref() {
+            // The same state is often kept again: at the start of each incarnation, or where an actor only reads.
+            Some(large) if large.len() > INLINE_STATE_BYTES => {
+                let name = data_sha1(large);
+                write_blob(rows, &name, large, -signed(position))?;
+                write_state(rows, actor, slot, sequence, (None, Some(name)))?;
+            }
+            state => write_state(rows, actor, slot, sequence, (state, None))?,
+        }
     }
     match batch.states.iter_mut().find(|(other, ..)| *other == actor) {
         Some(newest) => (newest.1, newest.2) = (sequence, write.state),
@@ -270,12 +296,13 @@ fn note_state(
     Ok(())
 }
 
-fn write_actor(rows: &Connection, actor: ActorKey, row: &ActorStarted) -> rusqlite::Result<()> {
+fn write_actor(rows: &Connection, actor: ActorKey, row: &ActorStarted, started: u64) -> rusqlite::Result<()> {
     rows.prepare_cached(
-        "INSERT INTO actors (actor, id, name, parent, incarnation, component, manifest, manifest_path, alive, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9)
-         ON CONFLICT (actor) DO UPDATE
-         SET incarnation = ?5, component = ?6, manifest = ?7, manifest_path = ?8, alive = 1, attempts = ?9",
+        "INSERT INTO actors
+             (actor, id, name, parent, incarnation, component, manifest, manifest_path, alive, attempts, started)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10)
+         ON CONFLICT (actor) DO UPDATE SET
+             incarnation = ?5, component = ?6, manifest = ?7, manifest_path = ?8, alive = 1, attempts = ?9, started = ?10",
     )?
     .execute(params![
         actor.key,
@@ -287,6 +314,7 @@ fn write_actor(rows: &Connection, actor: ActorKey, row: &ActorStarted) -> rusqli
         &*row.manifest,
         row.manifest_path,
         signed(row.attempts),
+        signed(started),
     ])
     .map(|_| ())
 }
@@ -313,10 +341,30 @@ fn write_state(
     actor: ActorKey,
     slot: i64,
     sequence: u64,
-    state: Option<&[u8]>,
+    (state, name): (Option<&[u8]>, Option<[u8; 20]>),
 ) -> rusqlite::Result<()> {
-    rows.prepare_cached("INSERT OR REPLACE INTO states (actor, slot, sequence, state) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![actor.key, slot, signed(sequence), state])
+    rows.prepare_cached(
+        "INSERT OR REPLACE INTO states (actor, slot, sequence, state, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![actor.key, slot, signed(sequence), state, name])
+    .map(|_| ())
+}
+
+fn write_parts(rows: &Connection, parts: &[Part], position: i64) -> rusqlite::Result<()> {
+    parts.iter().try_for_each(|(name, part)| write_blob(rows, name, part, position))
+}
+
+/// A blob is written once, however many need it.
+fn write_blob(rows: &Connection, name: &[u8; 20], bytes: &[u8], user: i64) -> rusqlite::Result<()> {
+    rows.prepare_cached("INSERT OR IGNORE INTO blobs VALUES (?1, ?2)")?.execute(params![name, bytes])?;
+    rows.prepare_cached("INSERT OR IGNORE INTO uses VALUES (?1, ?2)")?.execute(params![name, user]).map(|_| ())
+}
+
+/// One that needed a blob does not any more; when nobody does, it goes.
+fn release_blob(rows: &Connection, name: &[u8; 20], user: i64) -> rusqlite::Result<()> {
+    rows.prepare_cached("DELETE FROM uses WHERE sha1 = ?1 AND user = ?2")?.execute(params![name, user])?;
+    rows.prepare_cached("DELETE FROM blobs WHERE sha1 = ?1 AND NOT EXISTS (SELECT 1 FROM uses WHERE sha1 = ?1)")?
+        .execute([name])
         .map(|_| ())
 }
 

@@ -22,7 +22,7 @@ use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, Refused, StartReason, Started, Stopped, StoppedBy};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, StateChain};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, StateChain, check_link};
 use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
@@ -145,6 +145,11 @@ impl Past {
         let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
         let actor = row.actor;
         let open = if row.alive { reader.open_transition(actor).map_err(unreadable)? } else { Vec::new() };
+        let started = reader.newest_started(actor).map_err(unreadable)?;
+        for event in open.iter().chain([&last]).chain(&started) {
+            is_intact(event).map_err(|why| damaged(dir, &row, &why))?;
+        }
+        is_row_of(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?
             || is_fork(reader, actor).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
@@ -318,12 +323,31 @@ fn cast<'a>(reader: &'a JournalReader, theater: &'a TheaterHandle, pasts: &[Past
     }
 }
 
+fn damaged(dir: &Path, row: &ActorRow, what: &str) -> String {
+    let why = format!("actor {} ({}): {what}", row.name, row.actor.id);
+    JournalError::Damaged { path: dir.to_owned(), why }.to_string()
+}
+
+/// What a start builds upon is what was written: its hash says so.
+fn is_intact(event: &ChainEvent) -> Result<(), String> {
+    let before = event.parent_hash.map(|hash| Head { sequence: event.sequence.saturating_sub(1), hash });
+    check_link(before.as_ref(), event).map(|_| ()).map_err(|broken| broken.to_string())
+}
+
+/// The row says again what the chain says.
+fn is_row_of(row: &ActorRow, started: Option<&ChainEvent>, last: &ChainEvent) -> Result<(), String> {
+    let started = started.and_then(|event| Started::from_cbor(&event.data).ok());
+    let started = started.ok_or("its last start is not on its chain")?;
+    if let Some(what) = row.differs_from(&started) {
+        return Err(format!("its {what} in the table of actors is not what its last start says"));
+    }
+    let has_ended = matches!(last.kind(), Some(EventKind::Failed | EventKind::Stopped));
+    if row.alive || has_ended { Ok(()) } else { Err("it is said to have ended, but its chain does not end so".into()) }
+}
+
 /// What an actor ran is in the journal: manifest, component, and the state it first began with.
 fn stored_spec(engine: &GuestEngine, reader: &JournalReader, dir: &Path, row: &ActorRow) -> Result<Spec, String> {
-    let missing = |what: &str| {
-        let why = format!("actor {} ({}): {what}", row.name, row.actor.id);
-        JournalError::Damaged { path: dir.to_owned(), why }.to_string()
-    };
+    let missing = |what: &str| damaged(dir, row, what);
     let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
     let manifest = Manifest::parse(Path::new(&row.manifest_path), row.manifest.as_str().into())
         .map_err(|error| missing(&format!("its stored manifest is not understood: {error}")))?;

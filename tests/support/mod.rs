@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod disk;
+pub mod town;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

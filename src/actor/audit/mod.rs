@@ -3,14 +3,16 @@
 //! A `call` quotes the event that caused it, a `host-call` the event that answered it, the `started` of a fork the event
 //! that was forked. Each quote is looked up in the
 //! other chain: it must be there, with that hash, and say the same. And each message that a chain says it sent must
-//! have arrived: taken, named as dropped, or still on its way at the end.
+//! have arrived: taken, named as dropped, or owed at the end.
+
+mod holdings;
 
 use std::collections::{HashMap, HashSet};
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{Call, Failed, HostCall, Intent, Return, Started, Stopped};
-use crate::chain::{ChainEvent, EventKind, Head, Link, check_link};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, Link, check_link};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 use crate::journal::{ActorKey, ActorRow, JournalReader};
 
@@ -34,11 +36,21 @@ pub(crate) struct Audit {
 
 type Read<T> = rusqlite::Result<T>;
 
-/// Audits everything `reader` has. The error is the database's own.
+/// Audits everything `reader` has, as it is at one moment. The error is the database's own.
 pub(crate) fn audit(reader: &JournalReader) -> Read<Audit> {
+    reader.freeze()?;
     let rows = reader.actors()?;
     let keys = rows.iter().map(|row| (row.actor.id, row.actor)).collect();
-    let mut auditor = Auditor { reader, keys, audit: Audit::default(), sent: Vec::new(), arrived: Arrived::default() };
+    let owed = reader.pending()?.into_iter().map(|pending| (pending.cause.actor, pending.cause.sequence)).collect();
+    let mut auditor = Auditor {
+        reader,
+        keys,
+        audit: Audit::default(),
+        sent: Vec::new(),
+        arrived: Arrived::default(),
+        owed,
+        components: HashSet::new(),
+    };
     for row in &rows {
         // What cannot be read of one chain does not hide what is wrong with another.
         if let Err(error) = auditor.chain(row) {
@@ -55,6 +67,10 @@ struct Auditor<'a> {
     audit: Audit,
     sent: Vec<Sent>,
     arrived: Arrived,
+    /// Messages that the journal has still to deliver, by sender and sequence.
+    owed: HashSet<(ActorId, u64)>,
+    /// Those that were looked at.
+    components: HashSet<ComponentDigest>,
 }
 
 /// A send as its sender recorded it.
@@ -80,9 +96,11 @@ impl Auditor<'_> {
         self.audit.actors += 1;
         let mut head: Option<Head> = None;
         let mut next = 0;
+        let mut holdings = self.holdings_of(row)?;
         loop {
             let page = self.reader.events(row.actor, next, PAGE, PAGE_BYTES)?;
             if page.is_empty() {
+                self.holds_no_more(row, holdings);
                 return Ok(());
             }
             for event in page {
@@ -97,6 +115,7 @@ impl Auditor<'_> {
                     }
                 }
                 self.links(row, &event)?;
+                self.holds(row, &mut holdings, &event)?;
             }
         }
     }
@@ -236,13 +255,15 @@ impl Auditor<'_> {
         }
     }
 
-    /// A send that is neither taken nor dropped is on its way, unless a later one has overtaken it.
+    /// A send that is neither taken nor dropped is on its way: it is owed, and no later one has overtaken it.
     fn missing_messages(&mut self) {
         for Sent { name, from, sequence, to } in std::mem::take(&mut self.sent) {
             if self.arrived.settled.contains(&(from, sequence)) || self.arrived.forgetful.contains(&to) {
                 continue;
             }
-            if self.arrived.latest.get(&(from, to)).is_some_and(|latest| *latest > sequence) {
+            if !self.owed.contains(&(from, sequence)) && self.keys.contains_key(&to)
+                || self.arrived.latest.get(&(from, to)).is_some_and(|latest| *latest > sequence)
+            {
                 let why = format!("actor {name} ({from}): event {sequence}: actor {to} lacks the message it sent");
                 self.audit.findings.push(why);
             } else {

@@ -1,0 +1,116 @@
+//! The disk loses what was not synced, fills up, fails, or cannot be written: nothing acknowledged is lost, and who runs
+//! the runtime is told.
+
+mod support;
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use sha1::{Digest, Sha1};
+use support::disk::{Disk, Loss};
+use support::town::{Dice, Town};
+use support::{Http, Stage, verifies_and_replays};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
+
+#[test]
+fn what_was_acknowledged_survives_the_loss_of_everything_that_was_not_synced() {
+    let town = Town::new();
+    town.open_accounts();
+    let disk = Disk::below(&town.stage);
+    let mut dice = Dice(0x10ad);
+    for round in 1..=8 {
+        let running = town.start(&disk.that_may_lose_power()).unwrap_or_else(|why| panic!("round {round}: {why}"));
+        town.live_until(running, 40 + dice.roll(200));
+        disk.lose_power(if round % 2 == 0 { Loss::Any(&mut dice) } else { Loss::All });
+        if round % 4 == 0 {
+            town.holds(round);
+        }
+    }
+    town.replays();
+}
+
+#[test]
+fn a_new_journal_is_whole_or_new_when_the_power_fails_at_its_beginning() {
+    for moment in [0, 1, 5] {
+        let town = Town::new();
+        let disk = Disk::below(&town.stage);
+        let running = town.start(&disk.that_may_lose_power()).expect("it starts");
+        town.live_until(running, moment);
+        disk.lose_power(Loss::All);
+        town.start(&[]).unwrap_or_else(|why| panic!("after {moment} answers: {why}")).shut_down();
+    }
+}
+
+/// Says in the mark that it was written before the machine was started again.
+fn reboot(mark: &Path) {
+    let text = std::fs::read_to_string(mark).expect("the mark");
+    let line = text.lines().max_by_key(|line| line.split(' ').nth(2)?.parse::<u64>().ok()).expect("a line");
+    let mut words: Vec<_> = line.trim_end().split(' ').collect();
+    (_, words[5]) = (words.pop(), "another-boot");
+    let body = words.join(" ");
+    let mark_line = format!("{body} {}", hex::encode(Sha1::digest(body.as_bytes())));
+    std::fs::write(mark, format!("{mark_line:<255}\n")).expect("written");
+}
+
+#[test]
+fn under_relaxed_a_power_loss_leaves_a_consistent_cut_and_only_a_new_boot_excuses_it() {
+    let stage = Stage::new();
+    let manifest = stage.http_manifest("counter", "counter", "");
+    let disk = Disk::below(&stage);
+    let launch = stage.command(&[&manifest], &["--durability", "relaxed"]).arg("--data-dir").arg(stage.data_dir());
+    let launch = disk.that_may_lose_power().iter().fold(launch, |launch, (key, value)| launch.env(key, value));
+    let running = launch.launch(&stage).expect("it starts");
+    let mut http = Http::connect(running.http("counter"));
+    (0..100).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
+    running.kill();
+    disk.lose_power(Loss::AllBut("journal.mark"));
+
+    let why =
+        stage.run_with(&[], &[]).err().expect("the machine was not started again: a disk that loses is no excuse");
+    assert!(why.starts_with("exit status: 1") && why.contains("events are lost"), "{why}");
+    reboot(&stage.data_dir().join("journal.mark"));
+    let running = stage.run(&[&manifest]);
+    assert!(stage.log().contains("before the last that was acknowledged"), "{}", stage.log());
+    assert!(running.json(&["state", "counter"])["state"]["count"].as_u64().unwrap_or(0) < 100, "something was lost");
+    verifies_and_replays(&running.export(&stage, "counter"));
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_runtime_with_a_reason_and_loses_nothing_acknowledged() {
+    let town = Town::new();
+    town.open_accounts();
+    let disk = Disk::below(&town.stage);
+    let mut dice = Dice(0xbad);
+    let failures = [("write", ENOSPC, "full"), ("write", EIO, "disk I/O error"), ("sync", EIO, "disk I/O error")];
+    for round in 1..=9 {
+        let (call, errno, word) = failures[round as usize % failures.len()];
+        let nth = 1 + dice.roll(if call == "sync" { 60 } else { 300 });
+        match town.start(&disk.that_fails(call, nth, errno)) {
+            Ok(running) => {
+                let status = town.live_until(running, u64::MAX);
+                let log = town.stage.log();
+                assert_eq!(status.code(), Some(3), "{call} {nth}: {log}");
+                let said = log.lines().rev().find(|line| line.contains("cannot write the journal"));
+                assert!(said.is_some_and(|said| said.contains(word)), "{call} {nth}: {said:?} {log}");
+            }
+            Err(why) => assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}"),
+        }
+        town.holds(round);
+    }
+    town.replays();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_and_its_history_can_be_read() {
+    let town = Town::new();
+    town.open_accounts();
+    let before = town.counted.load(Ordering::SeqCst);
+    let disk = Disk::below(&town.stage);
+    let why = town.start(&disk.that_fails("open", 1, EROFS)).err().expect("it is read-only");
+    assert!(why.starts_with("exit status: 1") && why.contains("data directory") && why.contains("Read-only"), "{why}");
+    assert_eq!(before, town.counted.load(Ordering::SeqCst));
+    town.holds(1);
+}

@@ -1,0 +1,108 @@
+//! What a journal grows by: large bodies and states are stored once, and what is dropped gives its room back.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Http, Stage, Theater, text, theater, verifies_and_replays};
+
+const LARGE: usize = 200_000;
+
+fn rows(stage: &Stage, query: &str) -> i64 {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let journal = rusqlite::Connection::open_with_flags(stage.data_dir().join("journal.db"), flags).expect("a journal");
+    journal.query_row(query, [], |row| row.get(0)).expect("a number")
+}
+
+fn stored_bytes(stage: &Stage) -> i64 {
+    let events = rows(stage, "SELECT sum(length(data)) FROM events");
+    let states = rows(stage, "SELECT ifnull(sum(length(state)), 0) FROM states");
+    events + states + rows(stage, "SELECT ifnull(sum(length(bytes)), 0) FROM blobs")
+}
+
+fn pair(stage: &Stage) -> Theater {
+    let manifests = [stage.http_manifest("asker", "probe", ""), stage.manifest("asked", "probe", "")];
+    stage.run(&manifests.each_ref().map(|path| Path::new(path)))
+}
+
+/// The same large text to another actor and back, through HTTP, `times`.
+fn pass_on(running: &Theater, times: usize) {
+    let echo = json!({ "op": "echo", "value": "x".repeat(LARGE) });
+    let request = json!({ "op": "request", "to": running.id("asked"), "msg": echo });
+    let mut http = Http::connect(running.http("asker"));
+    for _ in 0..times {
+        assert_eq!(http.op(&request).status, 200);
+    }
+}
+
+#[test]
+fn a_large_body_is_stored_once_however_often_it_crosses_a_boundary() {
+    let stage = Stage::new();
+    let running = pair(&stage);
+    pass_on(&running, 1);
+    let once = stored_bytes(&stage);
+    // Each time it is in six events: call, intent, call, return, host-call, return.
+    pass_on(&running, 20);
+    let grown = stored_bytes(&stage) - once;
+    assert!(grown < 20 * 10_000, "{grown} bytes more for what is there");
+    for actor in ["asker", "asked"] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.kill();
+    let running = pair(&stage);
+    pass_on(&running, 1);
+    running.shut_down();
+    let directory = stage.data_dir();
+    let audit = theater(&["verify", "--journal", directory.to_str().expect("a path")], None);
+    assert!(audit.status.success(), "{}", text(&audit.stdout));
+}
+
+#[test]
+fn a_large_state_that_stays_is_kept_once() {
+    let stage = Stage::new();
+    let running = pair(&stage);
+    let mut http = Http::connect(running.http("asker"));
+    assert_eq!(http.op(&json!({ "op": "state-bytes", "n": LARGE })).status, 200);
+    running.shut_down();
+    for _ in 0..5 {
+        pair(&stage).shut_down();
+    }
+    assert_eq!(rows(&stage, "SELECT count(*) FROM states WHERE slot > 0 AND sha1 IS NOT NULL"), 5);
+    let size = i64::try_from(LARGE).expect("small");
+    let stored = rows(&stage, &format!("SELECT sum(length(bytes)) FROM blobs WHERE length(bytes) = {size}"));
+    assert_eq!(stored, size, "each start kept it, and it is there once");
+    let running = pair(&stage);
+    let state = running.json(&["state", "asker"]);
+    assert!(state.to_string().len() > LARGE / 2, "{state}");
+    verifies_and_replays(&running.export(&stage, "asker"));
+}
+
+#[test]
+fn what_nobody_needs_any_more_is_gone_and_what_somebody_needs_stays() {
+    let stage = Stage::new();
+    let running = pair(&stage);
+    pass_on(&running, 3);
+    running.shut_down();
+    pair(&stage).shut_down();
+    let large = format!("SELECT count(*) FROM blobs WHERE length(bytes) > {LARGE}");
+    let before = rows(&stage, &large);
+    assert!(before > 0);
+    let directory = stage.data_dir();
+    let directory = directory.to_str().expect("a path");
+    let prune = |actor: &str| {
+        let output = theater(&["prune", actor, "--before", "1000000", "--data-dir", directory, "--json"], None);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let pruned: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(pruned["events"].as_u64().expect("a number") > 0, "{pruned}");
+    };
+    prune("asker");
+    assert!(rows(&stage, &large) > 0, "the other's chain has it still");
+    prune("asked");
+    assert_eq!(rows(&stage, &large), 0);
+    assert_eq!(rows(&stage, "SELECT count(*) FROM uses WHERE user <> 0"), 0);
+    let audit = theater(&["verify", "--journal", directory], None);
+    assert!(audit.status.success(), "{}", text(&audit.stdout));
+    let found = std::fs::read(stage.data_dir().join("journal.db")).expect("a journal");
+    assert!(!found.windows(64).any(|window| window == [b'x'; 64]), "nothing of it is left in the file");
+}

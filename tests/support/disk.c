@@ -1,0 +1,192 @@
+/* A disk that keeps only what was synced, and one that fails when told to: loaded before libc into the process under test
+ * (LD_PRELOAD), it watches the files directly in THEATER_DISK_DIR.
+ *
+ * THEATER_DISK_SYNCED=DIR: DIR/data-INODE holds each file as it was when it was last synced, DIR/entries the directory
+ * as it was when that was: lines of inode and name. What a power loss leaves is made of these.
+ *
+ * THEATER_DISK_FAIL=CALL:N:ERRNO: the Nth CALL (open, write or sync) on those files fails, and each one after it; "open"
+ * counts those that could write. A write that fails for want of room (ENOSPC) has written half. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+struct range { ino_t inode; off_t offset; size_t length; };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct range *unsynced;
+static size_t count, room;
+static const char *watched, *synced, *failing;
+static long fail_from, fail_errno, seen;
+
+__attribute__((constructor)) static void begin(void)
+{
+    watched = getenv("THEATER_DISK_DIR");
+    synced = getenv("THEATER_DISK_SYNCED");
+    char *fail = getenv("THEATER_DISK_FAIL");
+    if (fail) {
+        fail = strdup(fail);
+        failing = strtok(fail, ":");
+        fail_from = atol(strtok(NULL, ":"));
+        fail_errno = atol(strtok(NULL, ":"));
+    }
+}
+
+/* Whether fd is a file directly in the watched directory (1), that directory (2), or neither. */
+static int is_watched(int fd)
+{
+    char link[64], path[PATH_MAX];
+    if (!watched) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    size_t prefix = strlen(watched);
+    if (length < (ssize_t)prefix) return 0;
+    path[length] = 0;
+    if (strncmp(path, watched, prefix)) return 0;
+    if (!path[prefix]) return 2;
+    /* The log's index is made anew after every end. */
+    if (length > 4 && !strcmp(path + length - 4, "-shm")) return 0;
+    return path[prefix] == '/' && !strchr(path + prefix + 1, '/');
+}
+
+/* Counts a call; whether it is to fail. */
+static int is_to_fail(const char *call)
+{
+    if (!failing || strcmp(call, failing)) return 0;
+    return __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST) >= fail_from;
+}
+
+static int must(int outcome, const char *what)
+{
+    if (outcome < 0) { perror(what); abort(); }
+    return outcome;
+}
+
+static void note(int fd, off_t offset, ssize_t length)
+{
+    struct stat file;
+    if (!synced || length <= 0 || is_watched(fd) != 1) return;
+    must(fstat(fd, &file), "fstat");
+    pthread_mutex_lock(&lock);
+    if (count == room) unsynced = realloc(unsynced, (room = room ? 2 * room : 1024) * sizeof *unsynced);
+    unsynced[count++] = (struct range){ file.st_ino, offset, (size_t)length };
+    pthread_mutex_unlock(&lock);
+}
+
+static void keep_file(int fd)
+{
+    char path[PATH_MAX], own[64], buffer[65536];
+    struct stat file;
+    must(fstat(fd, &file), "fstat");
+    snprintf(path, sizeof path, "%s/data-%lu", synced, (unsigned long)file.st_ino);
+    snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+    pthread_mutex_lock(&lock);
+    int to = must(REAL(open)(path, O_WRONLY | O_CREAT, 0600), path), from = must(REAL(open)(own, O_RDONLY), own);
+    size_t kept = 0;
+    for (size_t at = 0; at < count; at++) {
+        struct range range = unsynced[at];
+        if (range.inode != file.st_ino) { unsynced[kept++] = range; continue; }
+        while (range.length) {
+            size_t wanted = range.length < sizeof buffer ? range.length : sizeof buffer;
+            ssize_t got = must(pread(from, buffer, wanted, range.offset), "pread");
+            if (!got) break;
+            must(REAL(pwrite)(to, buffer, got, range.offset), "pwrite");
+            range.offset += got, range.length -= got;
+        }
+    }
+    count = kept;
+    must(REAL(ftruncate)(to, file.st_size), "ftruncate");
+    close(to), close(from);
+    pthread_mutex_unlock(&lock);
+}
+
+static void keep_entries(void)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/entries", synced);
+    pthread_mutex_lock(&lock);
+    FILE *to = fopen(path, "w");
+    DIR *from = opendir(watched);
+    if (!to || !from) { perror(path); abort(); }
+    for (struct dirent *entry; (entry = readdir(from));)
+        if (entry->d_type == DT_REG) fprintf(to, "%lu %s\n", (unsigned long)entry->d_ino, entry->d_name);
+    closedir(from), fclose(to);
+    pthread_mutex_unlock(&lock);
+}
+
+static int sync_by(int fd, int (*real)(int))
+{
+    int what = is_watched(fd);
+    if (what == 1 && is_to_fail("sync")) return errno = fail_errno, -1;
+    int outcome = real(fd);
+    if (outcome == 0 && synced && what == 1) keep_file(fd);
+    if (outcome == 0 && synced && what == 2) keep_entries();
+    return outcome;
+}
+
+int fsync(int fd) { return sync_by(fd, REAL(fsync)); }
+int fdatasync(int fd) { return sync_by(fd, REAL(fdatasync)); }
+
+static ssize_t write_at(int fd, const void *bytes, size_t length, off_t offset)
+{
+    if (is_watched(fd) == 1 && is_to_fail("write")) {
+        if (fail_errno != ENOSPC || length < 2 || seen > fail_from) return errno = fail_errno, -1;
+        length /= 2;
+    }
+    ssize_t written = REAL(pwrite64)(fd, bytes, length, offset);
+    note(fd, offset, written);
+    return written;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) { return write_at(fd, bytes, length, offset); }
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) { return write_at(fd, bytes, length, offset); }
+
+ssize_t write(int fd, const void *bytes, size_t length)
+{
+    if (is_watched(fd) == 1 && is_to_fail("write")) return errno = fail_errno, -1;
+    ssize_t written = REAL(write)(fd, bytes, length);
+    if (written > 0 && synced) {
+        int saved = errno;
+        note(fd, lseek(fd, 0, SEEK_CUR) - written, written);
+        errno = saved;
+    }
+    return written;
+}
+
+static int is_refused(const char *path, int flags)
+{
+    char whole[PATH_MAX];
+    if (!failing || !watched || ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT))) return 0;
+    if (path[0] != '/') return 0;
+    snprintf(whole, sizeof whole, "%s/", watched);
+    return !strncmp(path, whole, strlen(whole)) && is_to_fail("open");
+}
+
+#define MODE(flags, mode) \
+    mode_t mode = 0; \
+    if (flags & (O_CREAT | __O_TMPFILE)) { va_list rest; va_start(rest, flags); mode = va_arg(rest, mode_t); va_end(rest); }
+
+int open(const char *path, int flags, ...)
+{
+    MODE(flags, mode)
+    if (is_refused(path, flags)) return errno = fail_errno, -1;
+    return REAL(open64)(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    MODE(flags, mode)
+    if (is_refused(path, flags)) return errno = fail_errno, -1;
+    return REAL(open64)(path, flags, mode);
+}
