@@ -144,12 +144,12 @@ fn again(peer: Peer, work: Work, time: Duration) -> Option<f64> {
 
 fn otp(work: Work, time: Duration) -> Option<f64> {
     let place = place();
-    let compiled = Command::new("erlc").arg("-o").arg(place.path()).arg(Path::new(HERE).join("otp/peer.erl")).status();
+    let compiled = Command::new("erlc").arg("-o").arg(place.path()).arg(Path::new(HERE).join("otp/chained.erl")).status();
     if !compiled.is_ok_and(|status| status.success()) {
         return None;
     }
     let mut command = Command::new("erl");
-    command.args(["-noshell", "-pa"]).arg(place.path()).args(["-run", "peer", "main"]);
+    command.args(["-noshell", "-pa"]).arg(place.path()).args(["-run", "chained", "main"]);
     command.args([&work.actors.to_string(), mode(work), &time.as_millis().to_string(), &work.state_bytes.to_string()]);
     let said = said(command.arg(place.path().join("chain.log")))?;
     let (done, micros) = said.trim().split_once(' ')?;

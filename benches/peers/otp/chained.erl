@@ -1,8 +1,8 @@
 %% The work of the comparison as an OTP programmer would write it: a gen_server for each actor, a chain of
 %% crypto:hash(sha, ...), and a logger process that writes what waits to a disk_log, syncs once, then lets the answers go.
 %%
-%% erl -noshell -run peer main ACTORS memory|durable MILLISECONDS STATE_BYTES LOG_FILE
--module(peer).
+%% erl -noshell -run chained main ACTORS memory|durable MILLISECONDS STATE_BYTES LOG_FILE
+-module(chained).
 -behaviour(gen_server).
 -export([main/1, init/1, handle_call/3, handle_cast/2]).
 
