@@ -3,7 +3,7 @@
 THEATER := target/debug/theater
 GUESTS  := actors tests/guests
 
-.PHONY: help run actors test-guests build test chaos lint bench clean
+.PHONY: help run actors test-guests build test chaos lint guard bench bench-peers bench-http clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -11,7 +11,10 @@ help:
 	@echo "make test    build everything and run all tests"
 	@echo "make chaos   kill a runtime under load, again and again, and see that nothing is lost"
 	@echo "make lint    rustfmt and clippy, warnings denied"
-	@echo "make bench   the benchmarks"
+	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
+	@echo "make bench   measure Theater against the bare parts it is made of"
+	@echo "make bench-peers  the same work done by OTP, ractor and kameo"
+	@echo "make bench-http   the HTTP servers that were compared"
 	@echo "make clean   remove everything that was built"
 
 build:
@@ -44,7 +47,20 @@ lint:
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done
 
-bench:
+# RECORD=1 makes the counts of now the baseline.
+guard:
+	cargo run --quiet --locked --example guard -- $(if $(RECORD),--record)
+
+# QUICK=1 takes about 3 minutes; ONLY=name measures one group.
+bench: actors
+	cd benches/system && cargo build --release --locked && \
+	  target/release/system $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+bench-peers:
+	cd benches/system && cargo build --release --locked
+	cd benches/peers && cargo run --release --locked -- $(if $(QUICK),--quick)
+
+bench-http:
 	cd benches/http-servers && cargo run --release --locked
 
 clean:

@@ -68,8 +68,12 @@ impl GuestEngine {
     pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
         name_compiler_threads();
-        let pool = Engine::new(config().allocation_strategy(pooling())).map_err(setup)?;
         let on_demand = Engine::new(&config()).map_err(setup)?;
+        // The pool reserves terabytes of addresses, which not every system grants (`ulimit -v`, valgrind).
+        let pool = Engine::new(config().allocation_strategy(pooling())).unwrap_or_else(|error| {
+            log::warn!("no pool for instances, each is made on demand, which takes longer: {error:#}");
+            on_demand.clone()
+        });
         let cache = cache_dir.and_then(|dir| {
             let opened = CodeCache::open(dir, &pool);
             opened.inspect_err(|error| log::warn!("no code cache in {}: {error}", dir.display())).ok()

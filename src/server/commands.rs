@@ -1,7 +1,6 @@
 //! What each command does: a [`TheaterHandle`] is asked, or the journal is read.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,12 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::metrics::{self, MetricsView};
 use super::protocol::{ActorView, EventView, Request, Response};
 use crate::base::id::ActorId;
-use crate::chain::cbor::Cbor;
-use crate::chain::data::Caller;
-use crate::chain::{ComponentDigest, EventHash, Function};
-use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
+use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{ActorKey, prune, redact};
-use crate::system::{NoAnswer, Outcome, Refusal, TheaterHandle};
+use crate::system::TheaterHandle;
 
 /// Events in one page, and bytes of their data before base64.
 const PAGE_EVENTS: u64 = 1_000;
@@ -89,12 +85,11 @@ pub(super) fn answer(theater: &TheaterHandle, request: Request) -> Result<Respon
             Ok(Response::Forgotten { id, events: redacted.events, replays_from: redacted.replays_from })
         }
         Request::SendMessage { id, message } => {
-            deliver(theater, &id, HANDLE_SEND, &message)?;
+            theater.send(known(theater, &id)?.id, decode(&message)?)?;
             Ok(Response::Sent { id })
         }
         Request::RequestMessage { id, message } => {
-            let result = deliver(theater, &id, HANDLE_REQUEST, &message)?;
-            let reply = Vec::from_cbor(&result).map_err(|error| error.to_string())?;
+            let reply = theater.request(known(theater, &id)?.id, decode(&message)?)?;
             Ok(Response::Answer { id, message: BASE64.encode(reply) })
         }
         Request::Status => {
@@ -169,30 +164,6 @@ fn kept_state(theater: &TheaterHandle, id: String, behind: u64, offset: u64) -> 
     Ok(Response::KeptState { id, sequence, size: state.as_ref().map(|state| state.len() as u64), offset, data })
 }
 
-/// Has an export called with a message, and waits for the transition to be on disk.
-fn deliver(theater: &TheaterHandle, id: &str, function: &'static Function, message: &str) -> Result<Vec<u8>, String> {
-    let actor = known(theater, id)?;
-    let message = BASE64.decode(message).map_err(|error| format!("the message is not base64: {error}"))?;
-    let limits = theater.registry.entry(actor.id, |entry| Arc::clone(&entry.limits));
-    let limits = limits.ok_or_else(|| format!("no such actor: {id}"))?;
-    if message.len() as u64 > limits.message_bytes {
-        let limit = limits.message_bytes;
-        return Err(Refusal::TooLarge { size: message.len(), limit }.to_string());
-    }
-    let params = (message,).to_cbor();
-    let delivered = theater.deliver(actor.id, function, params, Caller::Management);
-    let answer = delivered.map_err(|refusal| refusal.to_string())?;
-    let deadline = limits.request_deadline();
-    match answer.within(deadline).map(|answer| answer.outcome) {
-        Ok(Outcome::Returned(result)) => Ok(result),
-        Ok(Outcome::Refused(message)) => Err(format!("refused: {message}")),
-        Ok(Outcome::Failed(why)) => Err(format!("failed: {why}")),
-        Ok(Outcome::Stopped) => Err("outcome unknown: the actor was stopped while it worked on it".into()),
-        Ok(Outcome::Dropped(why)) => Err(format!("not delivered: the actor {why}")),
-        Err(NoAnswer::NotDelivered) => {
-            Err(format!("not delivered: the actor did not come to it within {} ms", deadline.as_millis()))
-        }
-        Err(NoAnswer::OutcomeUnknown) => Err(format!("outcome unknown: no answer within {} ms", deadline.as_millis())),
-        Err(NoAnswer::Gone) => Err("outcome unknown: the actor has ended without an answer".into()),
-    }
+fn decode(message: &str) -> Result<Vec<u8>, String> {
+    BASE64.decode(message).map_err(|error| format!("the message is not base64: {error}"))
 }

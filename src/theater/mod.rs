@@ -10,6 +10,7 @@ mod budget;
 mod control;
 mod fork;
 mod in_flight;
+mod messages;
 mod recovery;
 mod runtime;
 mod supervisor;
