@@ -23,7 +23,7 @@ fn stored_bytes(stage: &Stage) -> i64 {
 
 fn pair(stage: &Stage) -> Theater {
     let manifests = [stage.http_manifest("asker", "probe", ""), stage.manifest("asked", "probe", "")];
-    stage.run(&manifests.each_ref().map(|path| Path::new(path)))
+    stage.run(&manifests.each_ref().map(Path::new))
 }
 
 /// The same large text to another actor and back, through HTTP, `times`.

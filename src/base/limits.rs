@@ -19,6 +19,12 @@ macro_rules! limits {
             /// The names a manifest may set.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
+            /// Every limit with the most that a manifest may say.
+            #[cfg(test)]
+            fn ceilings() -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), $ceiling)),*]
+            }
+
             /// Every limit with its value, in the order of declaration.
             pub(crate) fn entries(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name)),*]
@@ -250,6 +256,26 @@ mod tests {
     fn every_default_lies_within_its_ceiling() {
         for (name, value) in Limits::default().entries() {
             assert_eq!(Limits::default().set(name, value), Ok(()), "{name}");
+        }
+    }
+
+    /// As a person writes it: `64 MiB`, `1,024`.
+    fn spell(name: &str, value: u64) -> String {
+        let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
+        let unit = units.into_iter().find(|(unit, _)| name.ends_with("_bytes") && value.is_multiple_of(*unit));
+        let (value, unit) = unit.map_or((value, String::new()), |(unit, name)| (value / unit, format!(" {name}")));
+        let digits = value.to_string();
+        let grouped: Vec<&str> =
+            digits.as_bytes().rchunks(3).rev().map(|it| std::str::from_utf8(it).expect("digits")).collect();
+        grouped.join(",") + &unit
+    }
+
+    #[test]
+    fn the_document_has_every_limit_with_its_default_and_its_ceiling() {
+        let document = include_str!("../../docs/limits.md");
+        for ((name, default), (_, ceiling)) in Limits::default().entries().into_iter().zip(Limits::ceilings()) {
+            let row = format!("| `{name}` | {} | {} |", spell(name, default), spell(name, ceiling));
+            assert!(document.contains(&row), "docs/limits.md lacks {row}");
         }
     }
 }
