@@ -3,13 +3,14 @@
 THEATER := target/debug/theater
 GUESTS  := actors tests/guests
 
-.PHONY: help run actors test-guests build test chaos lint guard bench bench-peers bench-http clean
+.PHONY: help run actors test-guests build test chaos fuzz lint guard bench bench-peers bench-http clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
 	@echo "make actors  build the example actors"
 	@echo "make test    build everything and run all tests"
 	@echo "make chaos   kill a runtime under load, again and again, and see that nothing is lost"
+	@echo "make fuzz    look for input that breaks what understands it, a minute a target"
 	@echo "make lint    rustfmt and clippy, warnings denied"
 	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
 	@echo "make bench   measure Theater against the bare parts it is made of"
@@ -39,6 +40,16 @@ test: test-guests
 chaos: test-guests
 	THEATER_CHAOS_ROUNDS=$(or $(ROUNDS),300) THEATER_CHAOS_SEED=$(or $(SEED),24301) \
 	  cargo test --locked --features fail-points --test chaos -- --nocapture
+
+# Needs a nightly compiler and a C++ compiler; cargo-fuzz is built here if it is not installed. SECONDS=n a target.
+fuzz:
+	@command -v cargo-fuzz >/dev/null || PATH="$(CURDIR)/fuzz/target/tools/bin:$$PATH" command -v cargo-fuzz >/dev/null || \
+	  cargo install --locked --root fuzz/target/tools cargo-fuzz
+	@for target in frames manifest chain-file cbor parts http-head guest-texts; do \
+	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target && \
+	  PATH="$(CURDIR)/fuzz/target/tools/bin:$$PATH" cargo +nightly fuzz run --sanitizer none $$target \
+	    fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(or $(SECONDS),60) -timeout=10 || exit 1; \
+	done
 
 lint:
 	cargo fmt --check

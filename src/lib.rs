@@ -18,6 +18,8 @@ mod theater;
 mod server;
 mod config;
 pub mod cli;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use actor::{ReplayError, Replayed};
 pub use base::id::{ActorId, Incarnation, NotAnActorId};

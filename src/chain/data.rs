@@ -372,7 +372,9 @@ impl Cbor for HostCall {
     fn read(value: Value) -> Result<Self, CborError> {
         let mut fields = value.into_fields()?;
         let params = fields.take_if_there("params").map(Encoded::read).transpose()?;
-        Ok(Self { answer: fields.read("answer")?, params, result: fields.read("result")? })
+        let host_call = Self { answer: fields.read("answer")?, params, result: fields.read("result")? };
+        fields.end()?;
+        Ok(host_call)
     }
 }
 

@@ -185,6 +185,21 @@ pub(crate) fn examine(dir: &Path) -> Result<Vec<String>, JournalError> {
     schema::examine(dir)
 }
 
+/// Data as an event might have it, and as a damaged row might hold it.
+pub(crate) fn hostile_parts(bytes: &[u8]) {
+    let mut stored = bytes.to_vec();
+    let parts = parts::take_out(&mut stored);
+    let find = |name: &[u8; 20]| {
+        let found = parts.iter().find(|(other, _)| other == name).map(|(_, part)| part.clone());
+        Ok::<_, std::convert::Infallible>(found)
+    };
+    let back = parts::put_back(stored, find).expect("infallible");
+    if !parts.is_empty() && crate::chain::cbor::Value::parse(bytes).is_ok() {
+        assert_eq!(back.as_deref(), Ok(bytes), "what is put back is what was taken out");
+    }
+    parts::names(bytes);
+}
+
 /// Connections that wait to be used again: opening one costs more than most reads.
 #[derive(Clone)]
 struct ReaderPool {

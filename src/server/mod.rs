@@ -102,3 +102,9 @@ pub enum ServerError {
     #[error("cannot start the management server's thread: {0}")]
     Thread(io::Error),
 }
+/// Frames as they might come, and the commands in them.
+pub(crate) fn hostile_frames(mut bytes: &[u8]) {
+    while let Ok(Some(json)) = frame::receive(&mut bytes) {
+        let _ = serde_json::from_slice::<protocol::Request>(&json);
+    }
+}

@@ -235,3 +235,15 @@ fn exchange(
     let _ = thread.join();
     answered
 }
+
+/// What a guest might call a URL, a `Location`, or a host.
+pub(crate) fn hostile_texts(text: &str) {
+    let base = target::Target::parse("http://example.org/a/b?c").expect("a URL");
+    for target in [target::Target::parse(text), base.join(text)].into_iter().flatten() {
+        assert!(!target.host.is_empty() && target.port > 0, "{target:?}");
+        let again = target::Target::parse(&target.uri.to_string());
+        assert_eq!(again.map(|again| (again.host, again.port)), Ok((target.host.clone(), target.port)));
+        let _ = reach::Reach::Public.check(&target);
+    }
+    let _ = reach::Allowed::parse(text);
+}

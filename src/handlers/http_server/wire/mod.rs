@@ -52,3 +52,17 @@ pub(crate) struct WireRequest {
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) peer: SocketAddr,
 }
+
+/// A request as a client might send it: its head, and a chunked body behind it.
+pub(crate) fn hostile_http(bytes: &[u8]) {
+    const LIMIT: usize = 64 * 1024;
+    if let Ok(Some(end)) = head::HeadScan::default().end(bytes, LIMIT) {
+        assert!(end <= bytes.len(), "a head ends where it was received");
+        let _ = head::Head::parse(&bytes[..end]);
+    }
+    let (mut decoder, mut body, mut rest) = (chunked::ChunkedDecoder::new(LIMIT), Vec::new(), bytes);
+    while let Ok(taken @ 1..) = decoder.decode(rest, &mut body, LIMIT) {
+        rest = &rest[taken..];
+        assert!(body.len() <= LIMIT, "a body keeps to its limit");
+    }
+}

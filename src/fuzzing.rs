@@ -1,0 +1,59 @@
+//! Every place where bytes from outside are understood, as a function of these bytes alone: for the fuzzers in `fuzz/`
+//! and for `tests/hostile.rs`. A target that returns has done its part; what it must never do is panic, run on without
+//! end, or accept what it would say differently.
+
+use std::path::Path;
+
+use crate::chain::UnverifiedChain;
+use crate::chain::cbor::Value;
+use crate::chain::data::{Call, Failed, HostCall, Intent, Refused, Return, Started, Stopped};
+use crate::manifest::Manifest;
+use crate::{handlers, journal, server};
+
+/// A target's name, and what it does with the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 7] = [
+    ("frames", server::hostile_frames),
+    ("manifest", manifest),
+    ("chain-file", chain_file),
+    ("cbor", cbor),
+    ("parts", journal::hostile_parts),
+    ("http-head", handlers::hostile_http),
+    ("guest-texts", guest_texts),
+];
+
+fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(manifest) = Manifest::parse(Path::new("/nowhere/fuzz.toml"), text.into()) {
+        // What handlers make of their configuration; nothing is opened before an actor starts.
+        let _ = handlers::granted(&manifest);
+    }
+}
+
+fn chain_file(bytes: &[u8]) {
+    if let Ok(chain) = UnverifiedChain::read(bytes) {
+        let _ = chain.verify();
+    }
+}
+
+fn cbor(bytes: &[u8]) {
+    let Ok(value) = Value::parse(bytes) else { return };
+    assert_eq!(value.to_bytes(), bytes, "one value has one encoding");
+    value.to_json();
+    macro_rules! read_and_write_again {
+        ($($data:ty)*) => {$(
+            if let Ok(data) = <$data as crate::chain::cbor::Cbor>::from_cbor(bytes) {
+                assert_eq!(crate::chain::cbor::Cbor::to_cbor(&data), bytes, "what is read is written again");
+            }
+        )*};
+    }
+    read_and_write_again!(Started Call Intent HostCall Return Refused Failed Stopped);
+}
+
+fn guest_texts(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = text.parse::<crate::ActorId>();
+    handlers::hostile_texts(&text);
+}
