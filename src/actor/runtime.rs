@@ -193,9 +193,17 @@ impl ActorRuntime {
         let mut closing = None;
         while let Some(beginning) = next.take() {
             let incarnation = beginning.incarnation;
-            let Ended { mut recorder, state, down, reply } = self.incarnation(beginning);
+            let Ended { mut recorder, state, down, mut reply } = self.incarnation(beginning);
             fail::point("ended");
-            closing = match self.settle(&mut recorder, down) {
+            let why = down.for_whoever_spawned();
+            let settled = self.settle(&mut recorder, down);
+            // How it ended is on the chain before anyone hears of it.
+            if !matches!(settled, Settled::Succeeded(_))
+                && let Some(reply) = reply.take()
+            {
+                reply.answer(&self.theater.registry, Err(why));
+            }
+            closing = match settled {
                 Settled::Succeeded(spec) => {
                     self.spec = spec;
                     let chain = recorder.chain().clone();
@@ -239,11 +247,6 @@ impl ActorRuntime {
             Ok(()) => self.serve(&mut executor),
             Err(down) => down,
         };
-        if !matches!(down, Down::Succeeded(_))
-            && let Some(reply) = beginning.reply.take()
-        {
-            reply.answer(&self.theater.registry, Err(down.for_whoever_spawned()));
-        }
         self.close_mailbox_unless_it_is_kept(&down);
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
