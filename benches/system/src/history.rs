@@ -15,7 +15,7 @@ use crate::floor::parts::{self, Commits, checked_sha1};
 use crate::floor::system::{Layers, System};
 use crate::load::Effort;
 use crate::process::theater;
-use crate::product::{self, Actor, Stage, echo, start};
+use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::report::{Report, Row, Target, Unit, median};
 use crate::rows::{Actors, MESSAGE};
 
@@ -194,6 +194,26 @@ pub fn room(report: &mut Report, effort: &Effort) {
             target: None,
         });
     }
+}
+
+/// What a request from actor to actor leaves: two events of each.
+pub fn room_of_requests(report: &mut Report, effort: &Effort) {
+    const REQUESTS: u32 = 100;
+    let rounds = if effort.quick { 50 } else { 200 };
+    let running = Actors::start(2, 64, 1_000, Durability::Relaxed);
+    let ask = command(b'f', REQUESTS, running.ids[1], &echo(MESSAGE));
+    (0..rounds).for_each(|_| _ = running.request(0, &ask));
+    let Actors { theater, stage, .. } = running;
+    theater.shutdown();
+    report.push(Row {
+        group: "journal",
+        name: "bytes a request from actor to actor (4 events), state 64 B".into(),
+        unit: Unit::Bytes,
+        product: size_of(&stage.data_dir()) / f64::from(rounds * REQUESTS),
+        floor: None,
+        note: String::new(),
+        target: None,
+    });
 }
 
 /// A component that nobody has compiled before: the same, with another custom section.
