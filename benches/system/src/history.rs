@@ -13,9 +13,9 @@ use wasmtime::component::Component;
 use crate::floor::guest::{FloorGuest, engine};
 use crate::floor::parts::{self, Commits, checked_sha1};
 use crate::floor::system::{Layers, System};
-use crate::load::Effort;
+use crate::load::{Effort, Pair};
 use crate::process::theater;
-use crate::product::{self, Actor, Stage, echo, start};
+use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::report::{Report, Row, Target, Unit, median};
 use crate::rows::{Actors, MESSAGE};
 
@@ -129,6 +129,7 @@ fn push_verify(report: &mut Report, name: String, (events, bytes): (usize, usize
             unit,
             product: count as f64 / product,
             floor: Some(count as f64 / floor),
+            busy: None,
             note: "collision-checked SHA-1 of the same bytes, all cores".into(),
             target,
         });
@@ -154,6 +155,7 @@ pub fn replay(report: &mut Report, effort: &Effort) {
                 unit: Unit::Rate,
                 product: events / took,
                 floor: Some(floor),
+                busy: None,
                 note: if target { "how fast it was lived, durable" } else { "one core: call, 2 hashes" }.into(),
                 target: target.then_some(Target::Ratio(3.0)),
             });
@@ -190,10 +192,32 @@ pub fn room(report: &mut Report, effort: &Effort) {
             unit: Unit::Bytes,
             product,
             floor: Some(size_of(&stage.data_dir()) / each as f64),
+            busy: None,
             note: "the same rows with the least data; no kept states".into(),
             target: None,
         });
     }
+}
+
+/// What a request from actor to actor leaves: two events of each.
+pub fn room_of_requests(report: &mut Report, effort: &Effort) {
+    const REQUESTS: u32 = 100;
+    let rounds = if effort.quick { 50 } else { 200 };
+    let running = Actors::start(2, 64, 1_000, Durability::Relaxed);
+    let ask = command(b'f', REQUESTS, running.ids[1], &echo(MESSAGE));
+    (0..rounds).for_each(|_| _ = running.request(0, &ask));
+    let Actors { theater, stage, .. } = running;
+    theater.shutdown();
+    report.push(Row {
+        group: "journal",
+        name: "bytes a request from actor to actor (4 events), state 64 B".into(),
+        unit: Unit::Bytes,
+        product: size_of(&stage.data_dir()) / f64::from(rounds * REQUESTS),
+        floor: None,
+        busy: None,
+        note: String::new(),
+        target: None,
+    });
 }
 
 /// A component that nobody has compiled before: the same, with another custom section.
@@ -231,7 +255,7 @@ pub fn spawn(report: &mut Report, effort: &Effort) {
         (0..2).for_each(|_| commits.borrow_mut().commit(1, &[7; 128], &[7; 16]));
     };
     let mut theater = stage.runtime(Durability::Commit);
-    let (product, floor) = effort.alternate(
+    let Pair { product, floor, .. } = effort.alternate(
         || {
             let component = unheard_of(&counter);
             first_answer(&theater, &stage.manifest(&actor(&component)))
@@ -267,7 +291,7 @@ pub fn spawn(report: &mut Report, effort: &Effort) {
 
     let component = Component::from_binary(engine(), &counter).expect("a component");
     let once = |theater: &TheaterRuntime| median((0..20).map(|_| first_answer(theater, &manifest)).collect());
-    let (product, floor) = effort.alternate(
+    let Pair { product, floor, .. } = effort.alternate(
         || once(&theater),
         || {
             let begun = Instant::now();
@@ -285,6 +309,7 @@ fn push_spawn(report: &mut Report, what: &str, product: f64, floor: f64, note: &
         unit: Unit::Time,
         product,
         floor: Some(floor),
+        busy: None,
         note: note.into(),
         target: None,
     });

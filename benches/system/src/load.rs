@@ -15,18 +15,40 @@ pub struct Effort {
     pub quick: bool,
 }
 
+/// A figure of the product and of its floor, and how many cores this process kept busy for each.
+pub struct Pair {
+    pub product: f64,
+    pub floor: f64,
+    pub busy: (f64, f64),
+}
+
+/// What `sample` says, and how many cores it kept busy: what a thing takes of the CPU does not depend on how long the disk
+/// or others let it wait.
+fn busy(sample: &mut impl FnMut() -> f64) -> (f64, f64) {
+    let cpu = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let (begun, before) = (Instant::now(), cpu());
+    let said = sample();
+    (said, (cpu() - before) / begun.elapsed().as_secs_f64())
+}
+
 impl Effort {
     pub const QUICK: Self = Self { samples: 3, sample: Duration::from_millis(150), quick: true };
     pub const FULL: Self = Self { samples: 7, sample: Duration::from_millis(500), quick: false };
 
     /// Takes a sample of each in turn, so that what the machine does meanwhile meets both; their medians.
-    pub fn alternate(&self, mut product: impl FnMut() -> f64, mut floor: impl FnMut() -> f64) -> (f64, f64) {
-        let (mut products, mut floors) = (Vec::new(), Vec::new());
+    pub fn alternate(&self, mut product: impl FnMut() -> f64, mut floor: impl FnMut() -> f64) -> Pair {
+        let mut samples = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..self.samples {
-            products.push(product());
-            floors.push(floor());
+            let (product, product_busy) = busy(&mut product);
+            let (floor, floor_busy) = busy(&mut floor);
+            let taken = [product, floor, product_busy, floor_busy];
+            samples.iter_mut().zip(taken).for_each(|(samples, taken)| samples.push(taken));
         }
-        (median(products), median(floors))
+        let [product, floor, product_busy, floor_busy] = samples.map(median);
+        Pair { product, floor, busy: (product_busy, floor_busy) }
     }
 
     /// One sample instead of several.

@@ -61,6 +61,7 @@ const GROUPS: &[Group] = &[
     ("verify", history::verify),
     ("replay", history::replay),
     ("room", history::room),
+    ("room", history::room_of_requests),
     ("http", process::http),
 ];
 

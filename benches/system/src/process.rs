@@ -76,6 +76,7 @@ pub fn idle(report: &mut Report, effort: &Effort) {
                 unit,
                 product: actors[key].as_f64().expect("a number"),
                 floor: threads[key].as_f64(),
+                busy: None,
                 note: "a parked thread".into(),
                 target,
             });
@@ -112,6 +113,7 @@ pub fn recovery(report: &mut Report, effort: &Effort) {
             unit: Unit::Time,
             product,
             floor: Some(none),
+            busy: None,
             note: "a start with nothing to recover".into(),
             target: (*actors == 1_000).then_some(Target::Most(2e9)),
         });
@@ -142,6 +144,7 @@ pub fn warm_start(report: &mut Report, effort: &Effort) {
         unit: Unit::Time,
         product,
         floor: None,
+        busy: None,
         note: String::new(),
         target: Some(Target::Most(150e6)),
     });
@@ -205,6 +208,7 @@ fn push_http(report: &mut Report, (reuse, durability, connections): (u32, &str, 
             unit,
             product,
             floor: Some(floor),
+            busy: None,
             note: "the same server answering a constant".into(),
             target,
         });

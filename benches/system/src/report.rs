@@ -75,6 +75,8 @@ pub struct Row {
     pub unit: Unit,
     pub product: f64,
     pub floor: Option<f64>,
+    /// Cores kept busy for each, where both were done by this process.
+    pub busy: Option<(f64, f64)>,
     /// What the floor consists of, or what else there is to know.
     pub note: String,
     pub target: Option<Target>,
@@ -101,20 +103,36 @@ impl Row {
         })
     }
 
+    /// Nanoseconds of CPU that one takes, of the product and of the floor.
+    fn cpu(&self) -> Option<(f64, f64)> {
+        let ((product, floor), (product_busy, floor_busy)) = ((self.product, self.floor?), self.busy?);
+        match self.unit {
+            Unit::Time => Some((product_busy * product, floor_busy * floor)),
+            Unit::Rate => Some((1e9 * product_busy / product, 1e9 * floor_busy / floor)),
+            Unit::Bytes | Unit::Flow | Unit::Count => None,
+        }
+    }
+
     fn line(&self) -> String {
         let floor = self.floor.map_or("".into(), |floor| self.unit.render(floor));
         let ratio = self.ratio().map_or("".into(), |ratio| format!("{ratio:.2}"));
         let reached = if self.reached() == Some(true) { "reached" } else { "not reached" };
         let target = self.target().map_or("".into(), |target| format!("{target}: {reached}"));
         let product = self.unit.render(self.product);
-        format!("| {:<52} | {product:>10} | {floor:>10} | {ratio:>6} | {target:<18} | {} |", self.name, self.note)
+        let cpu = self.cpu().map_or("".into(), |(product, floor)| {
+            format!("{} / {} = {:.2}", Unit::Time.render(product), Unit::Time.render(floor), product / floor)
+        });
+        format!(
+            "| {:<52} | {product:>10} | {floor:>10} | {ratio:>6} | {target:<18} | {cpu:<26} | {} |",
+            self.name, self.note
+        )
     }
 
     fn json(&self) -> Value {
         json!({
             "group": self.group, "name": self.name, "unit": self.unit.word(), "product": self.product,
             "floor": self.floor, "ratio": self.ratio(), "target": self.target(), "reached": self.reached(),
-            "note": self.note,
+            "note": self.note, "cpu_ns": self.cpu(),
         })
     }
 }
@@ -131,10 +149,10 @@ impl Report {
         if self.rows.last().is_none_or(|last| last.group != row.group) {
             println!("\n### {}\n", row.group);
             println!(
-                "| {:<52} | {:>10} | {:>10} | {:>6} | {:<18} | floor |",
-                "what", "product", "floor", "ratio", "target"
+                "| {:<52} | {:>10} | {:>10} | {:>6} | {:<18} | {:<26} | floor |",
+                "what", "product", "floor", "ratio", "target", "CPU of one"
             );
-            println!("|---|--:|--:|--:|---|---|");
+            println!("|---|--:|--:|--:|---|---|---|");
         }
         println!("{}", row.line());
         self.rows.push(row);

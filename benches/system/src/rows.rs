@@ -9,7 +9,7 @@ use theater::{Durability, TheaterRuntime};
 use crate::floor::guest::FloorGuest;
 use crate::floor::parts::{self, Commits};
 use crate::floor::system::{Answer, Layers, System};
-use crate::load::Effort;
+use crate::load::{Effort, Pair};
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::report::{Report, Row, Target, Unit};
 
@@ -81,6 +81,7 @@ pub fn parts(report: &mut Report, effort: &Effort) {
             unit,
             product,
             floor: None,
+            busy: None,
             note: "(no product)".into(),
             target: None,
         });
@@ -125,7 +126,7 @@ pub fn one_actor(report: &mut Report, effort: &Effort) {
     let stage = Stage::new();
     let commits = RefCell::new(Commits::open(&stage.data_dir(), Durability::Commit));
     let actors = Actors::start(1, 64, 1_000, Durability::Commit);
-    let (product, floor) = effort.alternate(
+    let Pair { product, floor, busy } = effort.alternate(
         || effort.time(|| _ = actors.request(0, &echo(MESSAGE))),
         || effort.time(|| commits.borrow_mut().commit(1, &[7; 128], &[7; 64])),
     );
@@ -135,6 +136,7 @@ pub fn one_actor(report: &mut Report, effort: &Effort) {
         unit: Unit::Time,
         product,
         floor: Some(floor),
+        busy: Some(busy),
         note: "one thread: two events, one state, one commit".into(),
         target: Some(Target::Ratio(2.0)),
     });
@@ -153,7 +155,7 @@ pub fn states(report: &mut Report, effort: &Effort) {
 fn one(report: &mut Report, effort: &Effort, durability: Durability, reuse: u32, state: usize) {
     let actors = Actors::start(1, state, reuse, durability);
     let floor = Floor::start(1, 1, state, layers(reuse, durability));
-    let (product, floor) = effort.alternate(
+    let Pair { product, floor, busy } = effort.alternate(
         || effort.time(|| _ = actors.request(0, &echo(MESSAGE))),
         || effort.time(|| _ = floor.request(0, 0, &echo(MESSAGE))),
     );
@@ -163,6 +165,7 @@ fn one(report: &mut Report, effort: &Effort, durability: Durability, reuse: u32,
         unit: Unit::Time,
         product,
         floor: Some(floor),
+        busy: Some(busy),
         note: "hand-off, call, 2 hashes, rows, commit, hand-off".into(),
         target: None,
     });
@@ -179,7 +182,7 @@ pub fn many_actors(report: &mut Report, effort: &Effort) {
                 }
                 let running = Actors::start(actors, 1024, reuse, durability);
                 let floor = Floor::start(actors, clients, 1024, layers(reuse, durability));
-                let (product, floor) = effort.alternate(
+                let Pair { product, floor, busy } = effort.alternate(
                     || effort.rate(clients, |client| _ = running.request(client % actors, &echo(MESSAGE))),
                     || effort.rate(clients, |client| _ = floor.request(client % actors, client, &echo(MESSAGE))),
                 );
@@ -189,6 +192,7 @@ pub fn many_actors(report: &mut Report, effort: &Effort) {
                     unit: Unit::Rate,
                     product,
                     floor: Some(floor),
+                    busy: Some(busy),
                     note: "threads, queues, calls, hashes, rows, group commit".into(),
                     target: target(durability, reuse).filter(|_| actors > 1),
                 });
@@ -213,6 +217,7 @@ pub fn actor_to_actor(report: &mut Report, effort: &Effort) {
             unit: Unit::Time,
             product,
             floor: Some(floor),
+            busy: None,
             note: "sum: hand-off and back, call, 4 hashes (rows are another thread's)".into(),
             target: Some(Target::Ratio(2.0)),
         });
@@ -225,6 +230,7 @@ pub fn actor_to_actor(report: &mut Report, effort: &Effort) {
             unit: Unit::Time,
             product,
             floor: Some(floor + 2.0 * rows),
+            busy: None,
             note: "the same and 4 rows in large commits".into(),
             target: None,
         });
@@ -250,6 +256,7 @@ fn pairs(report: &mut Report, effort: &Effort) {
         unit: Unit::Rate,
         product,
         floor: None,
+        busy: None,
         note: String::new(),
         target: None,
     });
@@ -259,20 +266,21 @@ fn pairs(report: &mut Report, effort: &Effort) {
 pub fn sends(report: &mut Report, effort: &Effort) {
     const MANY: usize = 16;
     for (senders, receivers) in [(1, 1), (MANY, 1), (1, MANY)] {
-        let (product, floor) = send_samples(effort, senders, receivers);
+        let Pair { product, floor, busy } = send_samples(effort, senders, receivers);
         report.push(Row {
             group: "sends",
             name: format!("{senders} to {receivers}, commit, reuse 1000"),
             unit: Unit::Rate,
             product,
             floor: Some(floor),
+            busy: Some(busy),
             note: "3 hashes, 3 rows, a queue, a call".into(),
             target: None,
         });
     }
 }
 
-fn send_samples(effort: &Effort, senders: usize, receivers: usize) -> (f64, f64) {
+fn send_samples(effort: &Effort, senders: usize, receivers: usize) -> Pair {
     let total: usize = if effort.quick { 8_000 } else { 40_000 };
     let channels = senders.max(receivers);
     let each = total / channels;
@@ -328,6 +336,7 @@ pub fn instances(report: &mut Report, effort: &Effort) {
         unit: Unit::Time,
         product,
         floor: Some(floor),
+        busy: None,
         note: "InstancePre::instantiate, new store".into(),
         target: Some(Target::Ratio(1.2)),
     });
@@ -356,6 +365,7 @@ pub fn instances(report: &mut Report, effort: &Effort) {
         unit: Unit::Time,
         product,
         floor: Some(floor),
+        busy: None,
         note: "InstancePre::instantiate, new store".into(),
         target: Some(Target::Ratio(1.2)),
     });
