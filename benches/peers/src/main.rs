@@ -144,7 +144,8 @@ fn again(peer: Peer, work: Work, time: Duration) -> Option<f64> {
 
 fn otp(work: Work, time: Duration) -> Option<f64> {
     let place = place();
-    let compiled = Command::new("erlc").arg("-o").arg(place.path()).arg(Path::new(HERE).join("otp/chained.erl")).status();
+    let compiled =
+        Command::new("erlc").arg("-o").arg(place.path()).arg(Path::new(HERE).join("otp/chained.erl")).status();
     if !compiled.is_ok_and(|status| status.success()) {
         return None;
     }
