@@ -2,17 +2,21 @@
 //! open.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Down, Open};
 use crate::base::fail;
+use crate::base::stack::Stack;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, FailureReason};
-use crate::guest::{Interruption, Script};
+use crate::guest::{Interruption, Script, THREAD_STACK_BYTES};
 use crate::handlers::INIT;
 use crate::journal::Owed;
 use crate::system::{Answer, Delivery, OrderKind, Outcome, Reply};
+
+/// An actor that has had nothing to do for so long gives its stack back.
+const IDLE: Duration = Duration::from_secs(1);
 
 impl Open {
     /// Whether it is the actor's `init` that was left open.
@@ -28,6 +32,7 @@ impl Open {
 impl ActorRuntime {
     /// Takes deliveries, one after the other, until something ends the incarnation.
     pub(super) fn serve(&mut self, executor: &mut Executor) -> Down {
+        let stack = Stack::of_this_thread(THREAD_STACK_BYTES);
         loop {
             if let Some(order) = self.stop.order() {
                 match order.kind {
@@ -43,7 +48,7 @@ impl ActorRuntime {
                 }
             }
             let Some(delivery) = self.mailbox.next() else {
-                self.wait_for_something();
+                self.wait_for_something(&stack);
                 continue;
             };
             if !delivery.reply.claim() {
@@ -113,10 +118,16 @@ impl ActorRuntime {
 
     /// A delivery and an order unpark this thread. A place that is reserved and not filled does not, so one that is
     /// being suspended looks again.
-    fn wait_for_something(&self) {
-        match self.stop.order() {
-            Some(_) => thread::park_timeout(Duration::from_millis(1)),
-            None => thread::park(),
+    fn wait_for_something(&self, stack: &Stack) {
+        if self.stop.order().is_some() {
+            return thread::park_timeout(Duration::from_millis(1));
+        }
+        let begun = Instant::now();
+        thread::park_timeout(IDLE);
+        if begun.elapsed() >= IDLE && self.mailbox.is_empty() && self.stop.order().is_none() {
+            stack.give_back();
+            // What has come since has left its mark: this returns at once.
+            thread::park();
         }
     }
 

@@ -5,4 +5,5 @@ pub mod fail;
 pub mod id;
 pub mod limits;
 pub mod metrics;
+pub mod stack;
 pub mod thread;
