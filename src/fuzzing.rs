@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::base::id::ActorId;
 use crate::chain::UnverifiedChain;
 use crate::chain::cbor::Value;
 use crate::chain::data::{Call, Failed, HostCall, Intent, Refused, Return, Started, Stopped};
@@ -54,6 +55,6 @@ fn cbor(bytes: &[u8]) {
 
 fn guest_texts(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = text.parse::<crate::ActorId>();
+    let _ = text.parse::<ActorId>();
     handlers::hostile_texts(&text);
 }
