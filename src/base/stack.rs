@@ -5,7 +5,7 @@ use rustix::mm::{Advice, madvise};
 
 const PAGE: usize = 4096;
 /// Below the caller's frame, for what is called from here.
-const KEPT_BYTES: usize = 2 * PAGE;
+const KEPT_BYTES: usize = PAGE / 2;
 /// The thread's first frame lies below the true end of its stack by what the system keeps there; as far above the other
 /// end nothing is given back.
 const MARGIN_BYTES: usize = 128 * 1024;

@@ -95,6 +95,8 @@ fn idle(count: usize, reuse: u32) {
     start(theater.handle(), &manifest, 1);
     let before = usage();
     let started = start_as_many(&theater, &manifest, count);
+    // An actor is idle when it has had nothing to do for a second; then it gives its stack back.
+    std::thread::sleep(Duration::from_secs(3));
     say_difference(before, started, started);
     theater.shutdown();
 }
