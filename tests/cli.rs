@@ -372,3 +372,33 @@ fn a_runtime_is_what_its_configuration_says() {
     let elsewhere = with(&["list", "--server", &running.management().to_string()], &[], &stage);
     assert!(text(&elsewhere.stderr).contains("not authenticated"), "{}", text(&elsewhere.stderr));
 }
+
+#[test]
+fn all_actors_are_followed_in_the_order_in_which_it_happens() {
+    use std::io::{BufRead, BufReader};
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("first", "counter", ""), &stage.manifest("second", "counter", "")]);
+    for name in ["first", "second", "first"] {
+        running.request(name, &json!({ "add": 1 })).expect("an answer");
+    }
+    let mut command = Command::new(THEATER);
+    command.args(["events", "--all", "--from", "0", "--kind", "call", "--server", &running.management().to_string()]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut seen: Vec<String> = Vec::new();
+    for line in lines {
+        let line = line.expect("text");
+        assert!(line.contains("  call ntwk:theater/"), "{line}");
+        if line.contains("handle-request") {
+            seen.push(line.split_whitespace().nth(2).expect("a name").to_owned());
+        }
+        if seen.len() == 3 {
+            running.request("second", &json!({ "add": 1 })).expect("an answer");
+        }
+        if seen.len() == 4 {
+            break;
+        }
+    }
+    child.kill().and_then(|()| child.wait()).expect("ended");
+    assert_eq!(seen, ["first", "second", "first", "second"]);
+}
