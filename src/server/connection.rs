@@ -48,7 +48,7 @@ pub(super) struct House {
 
 /// A connection as the door knows it.
 pub(super) struct Connection {
-    control: Arc<Socket>,
+    control: Socket,
     heard: Arc<AtomicBool>,
     reader: JoinHandle,
 }
@@ -75,7 +75,7 @@ impl Connection {
     /// Serves `socket`. Over TCP the house's rules hold; who may open the Unix socket may do everything.
     pub(super) fn start(number: u64, socket: Socket, house: Arc<House>, to: Farewell) -> std::io::Result<Self> {
         socket.prepare()?;
-        let control = Arc::new(socket.duplicate()?);
+        let control = socket.duplicate()?;
         let heard = Arc::new(AtomicBool::new(false));
         let leaving = Leaving { number, to };
         let marked = Arc::clone(&heard);
