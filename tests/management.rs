@@ -454,6 +454,7 @@ fn a_management_port_that_is_taken_is_named_with_a_remedy() {
     assert_eq!(run.status.code(), Some(1));
     let why = support::text(&run.stderr);
     assert!(why.contains(&listen) && why.contains("--listen"), "{why}");
+    assert!(!other.data_dir().join("journal.db").exists(), "and nothing was begun");
 }
 
 #[test]
