@@ -29,7 +29,7 @@ pub use chain::{UnverifiedChain, VerifiedChain};
 pub use guest::Divergence;
 pub use journal::{Durability, JournalError};
 pub use manifest::ManifestError;
-pub use server::{Client, ClientError, ClientOptions, Endpoint};
+pub use server::{BoundServer, Client, ClientError, ClientOptions, Endpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
 pub use system::{ActorInfo, ActorStatus, Address, TheaterHandle};
 pub use theater::{Config, TheaterError, TheaterRuntime};

@@ -250,7 +250,10 @@ fn what_is_measured_is_what_happened() {
     for (key, value) in expected.as_object().expect("an object") {
         assert_eq!(&probe[key], value, "{key}: {probe}");
     }
-    assert_eq!(probe["chain_length"], running.events("probe").len());
+    support::eventually("all its events are on disk and counted", || {
+        let counted = running.json(&["top"])["actors"][0]["chain_length"].clone();
+        (counted == running.events("probe").len()).then_some(())
+    });
     assert_eq!(probe["latency_us"]["count"], 9);
     assert!(probe["memory_bytes"].as_u64().is_some_and(|bytes| bytes >= 65_536), "{probe}");
     assert_eq!((&top["total"]["calls"], &top["total"]["alive"]), (&json!(10), &json!(2)));
@@ -371,4 +374,34 @@ fn a_runtime_is_what_its_configuration_says() {
     // A token of the file is for this runtime, not for whatever other is named.
     let elsewhere = with(&["list", "--server", &running.management().to_string()], &[], &stage);
     assert!(text(&elsewhere.stderr).contains("not authenticated"), "{}", text(&elsewhere.stderr));
+}
+
+#[test]
+fn all_actors_are_followed_in_the_order_in_which_it_happens() {
+    use std::io::{BufRead, BufReader};
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("first", "counter", ""), &stage.manifest("second", "counter", "")]);
+    for name in ["first", "second", "first"] {
+        running.request(name, &json!({ "add": 1 })).expect("an answer");
+    }
+    let mut command = Command::new(THEATER);
+    command.args(["events", "--all", "--from", "0", "--kind", "call", "--server", &running.management().to_string()]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut seen: Vec<String> = Vec::new();
+    for line in lines {
+        let line = line.expect("text");
+        assert!(line.contains("  call ntwk:theater/"), "{line}");
+        if line.contains("handle-request") {
+            seen.push(line.split_whitespace().nth(2).expect("a name").to_owned());
+        }
+        if seen.len() == 3 {
+            running.request("second", &json!({ "add": 1 })).expect("an answer");
+        }
+        if seen.len() == 4 {
+            break;
+        }
+    }
+    child.kill().and_then(|()| child.wait()).expect("ended");
+    assert_eq!(seen, ["first", "second", "first", "second"]);
 }

@@ -165,6 +165,13 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
         let answer = management.receive().expect("an answer");
         assert!(answer["Error"]["message"].as_str().is_some_and(|why| why.starts_with("not a command")), "{answer}");
     }
+    let long = json!("x".repeat(8 * 1024 * 1024 - 2));
+    let why = management.error(&long);
+    assert!(why.starts_with("not a command: unknown variant `xxx") && why.len() < 2_000, "{}", why.len());
+    let nested = format!("{}{}", "{\"Subscribe\":".repeat(50_000), "}".repeat(50_000));
+    management.send_raw(&u32::try_from(nested.len()).expect("short").to_be_bytes());
+    management.send_raw(nested.as_bytes());
+    assert!(management.receive().expect("an answer")["Error"].is_object(), "deep");
     management.send_raw(&[0, 0, 0, 2, 0xff, 0xfe]);
     assert!(management.receive().expect("an answer")["Error"].is_object(), "not UTF-8");
     assert_eq!(management.ask(&json!("ListActors")), json!({ "ActorList": { "actors": [id] } }));
@@ -447,6 +454,7 @@ fn a_management_port_that_is_taken_is_named_with_a_remedy() {
     assert_eq!(run.status.code(), Some(1));
     let why = support::text(&run.stderr);
     assert!(why.contains(&listen) && why.contains("--listen"), "{why}");
+    assert!(!other.data_dir().join("journal.db").exists(), "and nothing was begun");
 }
 
 #[test]

@@ -341,3 +341,40 @@ fn connections_that_say_nothing_make_room_for_others() {
         (running.thread_names().iter().filter(|name| name.starts_with("mgmt-")).count() <= 4).then_some(())
     });
 }
+
+#[test]
+fn the_library_has_what_the_command_line_has() {
+    let stage = Stage::new();
+    let config = theater::Config { data_dir: Some(stage.data_dir()), ..theater::Config::default() };
+    let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
+    let token = theater::Token::new(CONTROL).expect("a token");
+    let options = theater::ServerOptions {
+        listen: "127.0.0.1:0".parse().ok(),
+        control_token: Some(token),
+        ..theater::ServerOptions::default()
+    };
+    let server = theater::TheaterServer::start(options, runtime.handle().clone()).expect("a server");
+    let endpoint = theater::Endpoint::Tcp(server.address().expect("an address").to_string());
+    let options = |token: Option<&str>| theater::ClientOptions {
+        endpoint: endpoint.clone(),
+        token: token.map(str::to_owned),
+        authorities: None,
+    };
+    assert!(!format!("{:?}", options(Some(CONTROL))).contains(CONTROL), "it is not shown by accident");
+    assert!(theater::Client::connect(&options(Some("wrong-0123456789abcdef"))).is_err());
+    let mut stranger = theater::Client::connect(&options(None)).expect("a connection");
+    assert!(matches!(stranger.actors(), Err(theater::ClientError::Refused(why)) if why.contains("not authenticated")));
+
+    let mut client = theater::Client::connect(&options(Some(CONTROL))).expect("a connection");
+    let id = client.start(&stage.manifest("counter", "counter", "")).expect("it starts");
+    assert_eq!(client.actors().expect("a list"), [id]);
+    let request = json!({ "RequestMessage": { "id": id.to_string(), "message": "eyJhZGQiOjJ9" } });
+    assert_eq!(client.command(&request).expect("an answer")["Answer"]["message"], "eyJjb3VudCI6Mn0=");
+    client.restart(id).expect("it restarts");
+    client.stop(id).expect("it stops");
+    assert_eq!(client.actors().expect("a list"), []);
+    runtime.handle().forget(id).expect("it has ended");
+    assert!(runtime.handle().actor(id).is_none());
+    drop((client, server));
+    runtime.shutdown();
+}

@@ -100,13 +100,14 @@ impl Executor {
 
     /// Makes a call. What its closing event promises is asked for when the export has returned, and not before.
     pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
-        let Some(metrics) = self.metrics.clone() else { return self.carry_out(job, promises) };
         let begun = Instant::now();
         let end = self.carry_out(job, promises);
-        metrics.calls.observe_time(begun.elapsed());
-        metrics.memory_bytes.set(self.guest.state().memory_bytes());
-        if let Transition::Closed { outcome: Outcome::Refused(_), .. } = &end {
-            metrics.refusals.add(1);
+        if let Some(metrics) = &self.metrics {
+            metrics.calls.observe_time(begun.elapsed());
+            metrics.memory_bytes.set(self.guest.state().memory_bytes());
+            if let Transition::Closed { outcome: Outcome::Refused(_), .. } = &end {
+                metrics.refusals.add(1);
+            }
         }
         end
     }

@@ -15,7 +15,7 @@ use crate::actor::Spec;
 use crate::base::thread;
 use crate::guest::GuestEngine;
 use crate::manifest::Manifest;
-use crate::server::{MetricsServer, TheaterServer};
+use crate::server::{BoundServer, MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
 use crate::theater::{Config, TheaterError, TheaterRuntime};
 
@@ -33,17 +33,17 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = args.flags.settings().map_err(Failure::no)?;
     logging::start(&settings.log_filter());
-    // Looked at before anything is started: a token that cannot be read keeps no actor from being suspended.
-    let options = settings.server().map_err(Failure::no)?;
     allow_more_files();
     let config = Config {
         data_dir: (!args.ephemeral).then(|| settings.data_dir()),
         durability: settings.durability(),
         manifests: args.manifests.clone(),
     };
+    // Before any actor begins: who cannot be steered is not started.
+    let bound = BoundServer::bind(settings.server().map_err(Failure::no)?).map_err(Failure::no)?;
     let theater = TheaterRuntime::start(config).map_err(Failure::no)?;
     let handle = theater.handle();
-    let server = TheaterServer::start(options, handle.clone()).map_err(Failure::no)?;
+    let server = bound.serve(handle.clone()).map_err(Failure::no)?;
     let metrics = settings.metrics().map(|address| metrics(address, handle)).transpose()?;
     watch_signals(handle.clone(), args.ephemeral)?;
     announce(&server, metrics.as_ref(), handle);

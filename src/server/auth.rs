@@ -1,6 +1,7 @@
 //! Who may do what: tokens, roles, and what each command takes.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -66,6 +67,10 @@ impl Token {
     /// The token in a file.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let text = read_secret(path)?;
+        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+        if mode & 0o077 != 0 {
+            log::warn!("the token in {} can be read by others than its owner: chmod 600 it", path.display());
+        }
         Self::new(&text).map_err(|error| TokenError::File { path: path.to_owned(), why: error.to_string() })
     }
 

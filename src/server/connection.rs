@@ -35,6 +35,8 @@ const STRANGERS_FRAME_BYTES: usize = 8 * 1024;
 /// What is read and thrown away of someone whose framing broke, so that they get to read why.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 * 1024 * 1024;
+/// What is said of a command that is none.
+const QUOTED_CHARS: usize = 1_000;
 
 /// What all connections of one server share.
 pub(super) struct House {
@@ -46,7 +48,7 @@ pub(super) struct House {
 
 /// A connection as the door knows it.
 pub(super) struct Connection {
-    control: Arc<Socket>,
+    control: Socket,
     heard: Arc<AtomicBool>,
     reader: JoinHandle,
 }
@@ -73,7 +75,7 @@ impl Connection {
     /// Serves `socket`. Over TCP the house's rules hold; who may open the Unix socket may do everything.
     pub(super) fn start(number: u64, socket: Socket, house: Arc<House>, to: Farewell) -> std::io::Result<Self> {
         socket.prepare()?;
-        let control = Arc::new(socket.duplicate()?);
+        let control = socket.duplicate()?;
         let heard = Arc::new(AtomicBool::new(false));
         let leaving = Leaving { number, to };
         let marked = Arc::clone(&heard);
@@ -189,7 +191,11 @@ impl Reader<'_> {
             Ok(request) => request,
             // Who has not authenticated learns nothing but that.
             Err(_) if self.role == Role::Nobody => return (error_item(NOT_YET.into()), false),
-            Err(error) => return (error_item(format!("not a command: {error}")), false),
+            Err(error) => {
+                // It quotes what was sent, however long that was.
+                let why: String = error.to_string().chars().take(QUOTED_CHARS).collect();
+                return (error_item(format!("not a command: {why}")), false);
+            }
         };
         if let Request::Authenticate { token } = &request {
             return self.authenticate(token);

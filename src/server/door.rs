@@ -24,6 +24,7 @@ use super::frame;
 use super::protocol::Response;
 use super::transport::Socket;
 use super::{ServerError, ServerOptions, TlsFiles};
+use crate::base::limits::ManagementLimits;
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
 
@@ -40,9 +41,18 @@ pub struct TheaterServer {
     door: Option<JoinHandle>,
 }
 
-impl TheaterServer {
-    /// Listens where `options` say; port 0 takes any free one.
-    pub fn start(options: ServerOptions, theater: TheaterHandle) -> Result<Self, ServerError> {
+/// A server that has its address, its socket and its certificate, and takes nobody in yet.
+pub struct BoundServer {
+    tcp: Option<TcpListener>,
+    unix: Option<(UnixListener, SocketFile)>,
+    guard: Guard,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    limits: ManagementLimits,
+}
+
+impl BoundServer {
+    /// Takes what `options` say, or says what is in the way. Port 0 takes any free one.
+    pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         let ServerOptions { listen, socket, tls, control_token: control, read_token: read, limits } = options;
         let guard = Guard { control, read };
         let tls = tls.as_ref().map(server_config).transpose()?;
@@ -57,11 +67,15 @@ impl TheaterServer {
             tcp(address).map_err(|error| ServerError::Bind { address, error })
         };
         let tcp = listen.map(bind).transpose()?;
+        let unix = socket.as_deref().map(unix).transpose()?;
+        Ok(Self { tcp, unix, guard, tls, limits })
+    }
+
+    /// Takes in clients of `theater` from now on; those who came meanwhile have waited.
+    pub fn serve(self, theater: TheaterHandle) -> Result<TheaterServer, ServerError> {
+        let Self { tcp, unix, guard, tls, limits } = self;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-        let (unix, socket) = match socket.as_deref().map(unix).transpose()? {
-            Some((listener, file)) => (Some(listener), Some(file)),
-            None => (None, None),
-        };
+        let (unix, socket) = unix.unzip();
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| ServerError::Thread(error.into()))?);
         let (leave, left) = unbounded();
         let rooms = [tcp.map(Listener::Tcp), unix.map(Listener::Unix)];
@@ -76,7 +90,14 @@ impl TheaterServer {
             left,
         };
         let door = thread::spawn("mgmt", move || door.run()).map_err(ServerError::Thread)?;
-        Ok(Self { address, socket, bell, door: Some(door) })
+        Ok(TheaterServer { address, socket, bell, door: Some(door) })
+    }
+}
+
+impl TheaterServer {
+    /// Binds and serves at once.
+    pub fn start(options: ServerOptions, theater: TheaterHandle) -> Result<Self, ServerError> {
+        BoundServer::bind(options)?.serve(theater)
     }
 
     /// Where it listens over TCP, if it does.

@@ -81,7 +81,30 @@ pub(crate) fn send(mut sink: impl Write, frame: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::server::protocol::Request;
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_a_frame_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut source = &bytes[..];
+            while let Ok(Some(json)) = receive(&mut source) {
+                // What is no command is an error as well, and nothing else.
+                let _ = serde_json::from_slice::<Request>(&json);
+            }
+        }
+
+        #[test]
+        fn whatever_resembles_a_command_is_one_or_an_error(text in "\\PC{0,40}", number in any::<i64>(), at in 0..8usize) {
+            let names =
+                ["StartActor", "SubscribeToActor", "Subscribe", "GetActorEvents", "ForkActor", "Authenticate", "Status", "x"];
+            let command = serde_json::json!({ names[at]: { "id": text, "from": number, "scope": { "Tree": number },
+                "kinds": [text], "token": text, "limit": text } });
+            let _ = serde_json::from_value::<Request>(command);
+        }
+    }
 
     #[test]
     fn a_frame_is_read_as_it_was_written() {

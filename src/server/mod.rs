@@ -32,7 +32,7 @@ pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
 pub(crate) use client::unexpected;
 pub use client::{Client, ClientError, ClientOptions, Endpoint};
-pub use door::TheaterServer;
+pub use door::{BoundServer, TheaterServer};
 pub use prometheus::MetricsServer;
 
 use crate::base::limits::ManagementLimits;
