@@ -23,7 +23,7 @@ fn maps(pid: u32) -> usize {
 
 fn is_telling(name: &str) -> bool {
     let fixed = ["theater", "journal", "tick", "mgmt", "signals"];
-    fixed.contains(&name) || ["a-", "mgmt-", "http-", "compile-"].iter().any(|prefix| name.starts_with(prefix))
+    fixed.contains(&name) || ["a-", "mgmt-", "http-", "core-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[test]

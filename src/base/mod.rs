@@ -5,5 +5,6 @@ pub mod fail;
 pub mod id;
 pub mod limits;
 pub mod metrics;
+pub mod pool;
 pub mod stack;
 pub mod thread;

@@ -2,9 +2,12 @@
 //!
 //! In memory a chain is its head; the events behind it are in the journal.
 
+use rayon::prelude::*;
+
 use super::event::{ChainEvent, EventType};
 use super::hash::EventHash;
 use crate::base::id::ActorId;
+use crate::base::pool;
 
 /// Names one event of one actor, across chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +130,19 @@ pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<He
         Some(hash) if hash != event.hash => Err(ChainBroken::WrongHash { sequence, found: event.hash, expected: hash }),
         Some(hash) => Ok(Head { sequence, hash }),
     }
+}
+
+/// [`check_link`] for a stretch of a chain, on all cores: hashing is most of the work, and each hash covers only what its
+/// event says and the hash before it as it was read. The first that is wrong, and its place in the stretch.
+pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Option<(usize, ChainBroken)> {
+    /// Less is not worth handing over.
+    const SHARE: usize = 64;
+    pool::make_ready();
+    (0..events.len()).into_par_iter().with_min_len(SHARE).find_map_first(|at| {
+        let preceding = at.checked_sub(1).map(|at| &events[at]).map(|it| Head { sequence: it.sequence, hash: it.hash });
+        let before = if at == 0 { before } else { preceding.as_ref() };
+        check_link(before, &events[at]).err().map(|broken| (at, broken))
+    })
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ impl GuestEngine {
     /// An engine that keeps compiled code in `cache_dir`, where one is given.
     pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
-        name_compiler_threads();
+        // wasmtime compiles on it.
+        crate::base::pool::make_ready();
         let on_demand = Engine::new(&config()).map_err(setup)?;
         // The pool reserves terabytes of addresses, which not every system grants (`ulimit -v`, valgrind).
         let pool = Engine::new(config().allocation_strategy(pooling())).unwrap_or_else(|error| {
@@ -178,19 +179,6 @@ impl Drop for GuestEngine {
             let _ = ticker.join();
         }
     }
-}
-
-/// wasmtime compiles on rayon's global pool, which is made on first use: here first, so that its threads have names.
-fn name_compiler_threads() {
-    /// Cranelift recurses.
-    const STACK_BYTES: usize = 4 * 1024 * 1024;
-    let pool = rayon::ThreadPoolBuilder::new().spawn_handler(|worker| {
-        let name = format!("compile-{}", worker.index());
-        // They live as long as the process.
-        thread::spawn_sized(&name, STACK_BYTES, || worker.run()).map(drop)
-    });
-    // It is made already where there was an engine before.
-    let _ = pool.build_global();
 }
 
 /// What decides how guest code behaves is set here and nowhere else, and the same for both engines.

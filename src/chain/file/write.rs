@@ -1,0 +1,81 @@
+//! Writing a chain file.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+
+use super::lines::{BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, StateLine};
+use super::{Component, FORMAT, Header, States};
+use crate::chain::event::{ChainEvent, DroppedData};
+use crate::chain::hash::ComponentDigest;
+
+/// Writes a chain file, event by event, so that a long chain is never in memory.
+pub(crate) struct ChainFileWriter<W: Write>(W);
+
+impl<W: Write> ChainFileWriter<W> {
+    /// Writes the header and the attachments; the caller has taken care that `header` tells what will follow.
+    pub(crate) fn begin(
+        sink: W,
+        header: &Header,
+        components: &BTreeMap<ComponentDigest, Component>,
+        blobs: &BTreeMap<[u8; 20], Vec<u8>>,
+        states: &States,
+    ) -> io::Result<Self> {
+        let mut writer = Self(sink);
+        writer.line(&HeaderLine {
+            format: FORMAT.into(),
+            version: header.version,
+            actor: header.actor.to_string(),
+            component: header.component.to_string(),
+            attachments: header.attachments,
+            events: header.events,
+            head: header.head.to_string(),
+        })?;
+        for (digest, bytes) in components {
+            writer.line(&ComponentLine { component: digest.to_string(), data: BASE64.encode(bytes) })?;
+        }
+        for (digest, bytes) in blobs {
+            writer.line(&BlobLine { blob: hex::encode(digest), data: BASE64.encode(bytes) })?;
+        }
+        for (sequence, state) in states {
+            let data = state.as_ref().map(|bytes| BASE64.encode(bytes));
+            writer.line(&StateLine { state: *sequence, data })?;
+        }
+        Ok(writer)
+    }
+
+    pub(crate) fn event(&mut self, event: &ChainEvent) -> io::Result<()> {
+        if let Some(DroppedData { length, sha1 }) = event.dropped {
+            return self.line(&DroppedLine {
+                sequence: event.sequence,
+                hash: event.hash.to_string(),
+                parent_hash: event.parent_hash.map(|hash| hash.to_string()),
+                event_type: event.event_type.to_string(),
+                data_length: length,
+                data_sha1: hex::encode(sha1),
+                timestamp: event.timestamp,
+            });
+        }
+        self.line(&EventLine {
+            sequence: event.sequence,
+            hash: event.hash.to_string(),
+            parent_hash: event.parent_hash.map(|hash| hash.to_string()),
+            event_type: event.event_type.to_string(),
+            data: BASE64.encode(&event.data),
+            timestamp: event.timestamp,
+        })
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.0.flush()?;
+        Ok(self.0)
+    }
+
+    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, line)?;
+        self.0.write_all(b"\n")
+    }
+}
