@@ -15,6 +15,7 @@
 mod dir;
 mod error;
 mod forget;
+mod integrity;
 mod mark;
 mod ordered;
 mod parts;
@@ -23,6 +24,7 @@ mod reader;
 mod record;
 mod rows;
 mod schema;
+mod states;
 mod writer;
 
 use std::path::Path;
@@ -182,7 +184,7 @@ pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
 /// What is wrong with the journal in `dir` as a whole: whether it is complete, and holds what its mark and its own
 /// digest say. Chains and the links between them are the audit's.
 pub(crate) fn examine(dir: &Path) -> Result<Vec<String>, JournalError> {
-    schema::examine(dir)
+    integrity::examine(dir)
 }
 
 /// Data as an event might have it, and as a damaged row might hold it.
