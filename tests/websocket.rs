@@ -113,6 +113,21 @@ fn each_way_to_end_is_told_by_its_code_and_nothing_of_the_actors_words() {
 }
 
 #[test]
+fn an_answer_beyond_its_limit_fails_the_actor_by_the_limits_name() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_answer_bytes = 1_000_000\n");
+    let mut client = Client::connect(running.websocket("parrot"));
+    assert_eq!(client.ask("hello"), "hello");
+    client.say("flood");
+    assert_eq!(client.hear_the_end().0, 1011);
+    running.until("parrot", "failed");
+    let failure = running.json(&["status", "parrot"])["failure"].clone();
+    assert!(
+        failure.as_str().is_some_and(|why| why.contains("the limit websocket_answer_bytes is 1000000")),
+        "{failure}"
+    );
+}
+
+#[test]
 fn a_stopped_actor_tells_its_clients_and_the_runtime_too() {
     let (_stage, running) = parrot("");
     let mut client = Client::connect(running.websocket("parrot"));

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
+use super::said::Said;
 use super::{Auditor, Read};
-use crate::chain::cbor::Cbor;
-use crate::chain::data::{NamedState, Return, Started, StateAfter};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, sha1};
+use crate::chain::data::{NamedState, Started, StateAfter};
+use crate::chain::{ChainEvent, ComponentDigest, sha1};
 use crate::journal::ActorRow;
 
 /// One actor's holdings, compared while its chain is walked.
@@ -34,19 +34,27 @@ impl Auditor<'_> {
     }
 
     /// One more event, in order.
-    pub(super) fn holds(&mut self, row: &ActorRow, holdings: &mut Holdings, event: &ChainEvent) -> Read<()> {
-        if event.dropped.is_some() {
-            holdings.named = None;
-        } else if let Some(EventKind::Started) = event.kind()
-            && let Ok(started) = Started::from_cbor(&event.data)
-        {
-            self.component_of(row, event, &started)?;
-            holdings.names(event, started.state.clone());
-            holdings.started = Some(started);
-        } else if let Some(EventKind::Return) = event.kind()
-            && let Ok(Return { state: StateAfter::Now(named), .. }) = Return::from_cbor(&event.data)
-        {
-            holdings.names(event, named);
+    pub(super) fn holds(
+        &mut self,
+        row: &ActorRow,
+        holdings: &mut Holdings,
+        event: &ChainEvent,
+        said: Said,
+    ) -> Read<()> {
+        match said {
+            Said::Gone => holdings.named = None,
+            Said::Started(started) => {
+                self.component_of(row, event, &started)?;
+                holdings.names(event, started.state.clone());
+                holdings.started = Some(*started);
+            }
+            Said::State(StateAfter::Now(named)) => holdings.names(event, named),
+            Said::State(StateAfter::Unchanged)
+            | Said::Call(_)
+            | Said::HostCall(_)
+            | Said::DroppedDeliveries(_)
+            | Said::Nothing
+            | Said::Unreadable(_) => {}
         }
         for is_newest in holdings.stored.remove(&event.sequence).unwrap_or_default() {
             self.state_of(row, event, is_newest, holdings.named.as_ref())?;

@@ -6,15 +6,17 @@
 //! have arrived: taken, named as dropped, or owed at the end.
 
 mod holdings;
+mod said;
 
 use std::collections::{HashMap, HashSet};
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::{Cbor, Value};
-use crate::chain::data::{Call, Failed, HostCall, Intent, Return, Started, Stopped};
+use crate::chain::data::{Call, HostCall, Intent, Return};
 use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, Link, first_broken};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 use crate::journal::{ActorKey, ActorRow, JournalReader};
+use said::Said;
 
 const PAGE: u64 = 2_000;
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -105,10 +107,10 @@ impl Auditor<'_> {
             }
             let broken = first_broken(head.as_ref(), &page);
             let whole = broken.as_ref().map_or(page.len(), |(at, _)| *at);
-            for event in &page[..whole] {
+            for (event, said) in page[..whole].iter().zip(Said::by(&page[..whole])) {
                 self.audit.events += 1;
-                self.links(row, event)?;
-                self.holds(row, &mut holdings, event)?;
+                self.links(row, event, &said)?;
+                self.holds(row, &mut holdings, event, said)?;
             }
             if let Some((_, broken)) = broken {
                 self.finding(row, &broken.to_string());
@@ -124,36 +126,22 @@ impl Auditor<'_> {
         self.audit.findings.push(format!("actor {} ({}): {what}", row.name, row.actor.id));
     }
 
-    fn links(&mut self, row: &ActorRow, event: &ChainEvent) -> Read<()> {
-        if event.dropped.is_some() {
-            self.audit.dropped += 1;
-            self.arrived.forgetful.insert(row.actor.id);
-            return Ok(());
-        }
-        let unreadable = |error: &dyn std::fmt::Display| format!("event {}: {error}", event.sequence);
-        match event.kind() {
-            Some(EventKind::Call) => match Call::from_cbor(&event.data) {
-                Ok(call) => self.caused(row, event, &call)?,
-                Err(error) => self.finding(row, &unreadable(&error)),
-            },
-            Some(EventKind::HostCall) => match HostCall::from_cbor(&event.data) {
-                Ok(host_call) => self.answered(row, event, &host_call)?,
-                Err(error) => self.finding(row, &unreadable(&error)),
-            },
-            Some(EventKind::Failed) => {
-                let dropped = Failed::from_cbor(&event.data).map(|failed| failed.dropped).unwrap_or_default();
-                self.dropped(&dropped);
+    fn links(&mut self, row: &ActorRow, event: &ChainEvent, said: &Said) -> Read<()> {
+        match said {
+            Said::Call(call) => self.caused(row, event, call)?,
+            Said::HostCall(host_call) => self.answered(row, event, host_call)?,
+            Said::DroppedDeliveries(causes) => self.dropped(causes),
+            Said::Started(started) => {
+                if let Some(origin) = &started.fork {
+                    self.quoted(row, event, "its origin", origin)?;
+                }
             }
-            Some(EventKind::Stopped) => {
-                let dropped = Stopped::from_cbor(&event.data).map(|stopped| stopped.dropped).unwrap_or_default();
-                self.dropped(&dropped);
+            Said::State(_) | Said::Nothing => {}
+            Said::Gone => {
+                self.audit.dropped += 1;
+                self.arrived.forgetful.insert(row.actor.id);
             }
-            Some(EventKind::Started) => match Started::from_cbor(&event.data) {
-                Ok(Started { fork: Some(origin), .. }) => _ = self.quoted(row, event, "its origin", &origin)?,
-                Ok(_) => {}
-                Err(error) => self.finding(row, &unreadable(&error)),
-            },
-            Some(EventKind::Intent | EventKind::Return | EventKind::Refused) | None => {}
+            Said::Unreadable(error) => self.finding(row, &format!("event {}: {error}", event.sequence)),
         }
         Ok(())
     }
