@@ -88,10 +88,11 @@ static void keep_file(int fd)
 {
     char path[PATH_MAX], own[64], buffer[65536];
     struct stat file;
+    snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+    /* Two threads may sync one file: what the one has kept, the other must not cut to the length it saw before. */
+    pthread_mutex_lock(&lock);
     must(fstat(fd, &file), "fstat");
     snprintf(path, sizeof path, "%s/data-%lu", synced, (unsigned long)file.st_ino);
-    snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
-    pthread_mutex_lock(&lock);
     int to = must(REAL(open)(path, O_WRONLY | O_CREAT, 0600), path), from = must(REAL(open)(own, O_RDONLY), own);
     size_t kept = 0;
     for (size_t at = 0; at < count; at++) {
