@@ -3,13 +3,14 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::process::{Command, Output};
 
 use sha1::{Digest, Sha1};
 use support::disk::{Disk, Loss};
 use support::town::{Dice, Town};
-use support::{Http, Stage, verifies_and_replays};
+use support::{Http, Stage, THEATER, text, verifies_and_replays};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -106,13 +107,64 @@ fn a_disk_that_fails_ends_the_runtime_with_a_reason_and_loses_nothing_acknowledg
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_refused_and_its_history_can_be_read() {
+fn a_directory_that_cannot_be_written_is_refused_and_nothing_is_lost_by_it() {
     let town = Town::new();
     town.open_accounts();
-    let before = town.counted.load(Ordering::SeqCst);
     let disk = Disk::below(&town.stage);
     let why = town.start(&disk.that_fails("open", 1, EROFS)).err().expect("it is read-only");
     assert!(why.starts_with("exit status: 1") && why.contains("data directory") && why.contains("Read-only"), "{why}");
-    assert_eq!(before, town.counted.load(Ordering::SeqCst));
     town.holds(1);
+}
+
+/// `theater ARGS…` as somebody who may read what all may read, and write nowhere.
+fn as_a_stranger(stage: &Stage, args: &[&str]) -> Output {
+    use std::os::unix::fs::PermissionsExt;
+    let binary = stage.path().join("theater");
+    if !binary.exists() {
+        std::fs::copy(THEATER, &binary).expect("a copy where a stranger may come");
+        std::fs::set_permissions(stage.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    }
+    let am_root = std::fs::metadata("/proc/self").expect("proc").uid() == 0;
+    let mut command = if am_root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
+        command
+    } else {
+        Command::new(binary)
+    };
+    command.args(args).env_remove("THEATER_DATA_DIR").output().expect("setpriv, where the tests are run by root")
+}
+
+#[test]
+fn a_copy_that_cannot_be_written_can_be_read_or_says_why_not() {
+    use std::os::unix::fs::PermissionsExt;
+    for is_killed in [false, true] {
+        let stage = Stage::new();
+        let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+        assert_eq!(Http::connect(running.http("counter")).ask("POST", "/increment", None).status, 200);
+        if is_killed {
+            running.kill()
+        } else {
+            running.shut_down()
+        }
+        let copy = stage.path().join("copy");
+        std::fs::create_dir(&copy).expect("a directory");
+        // As a backup might be: without the log's index, and without a log that is empty.
+        for name in ["journal.db", "journal.mark", "journal.db-wal"] {
+            let bytes = std::fs::read(stage.data_dir().join(name)).unwrap_or_default();
+            if !bytes.is_empty() {
+                std::fs::write(copy.join(name), bytes).expect("a copy");
+            }
+        }
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o555)).expect("set");
+        let copy = copy.to_str().expect("a path");
+        let verified = as_a_stranger(&stage, &["verify", "--journal", copy]);
+        let said = text(&verified.stdout) + &text(&verified.stderr);
+        if is_killed {
+            assert!(said.contains("copy the directory to where you may write"), "{said}");
+        } else {
+            assert!(verified.status.success() && said.contains("verified: 1 actors"), "{said}");
+        }
+        std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o755)).expect("to be removed");
+    }
 }

@@ -58,17 +58,12 @@ impl Family {
     /// What the parent heard of a child, once it is so much.
     fn heard(&mut self, child: &str, expected: &Value) {
         let expected = expected.as_array().expect("a list").clone();
-        let mut got = Vec::new();
-        for _ in 0..2_000 {
+        eventually(&format!("it has heard {expected:?} of {child}, and nothing else"), || {
             let state = self.state();
-            let notices = state["notices"].as_array().expect("a list");
-            got = notices.iter().filter(|it| it["child"] == child).map(|it| it["kind"].clone()).collect();
-            if got == expected {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        panic!("it heard {got:?} of {child}, not {expected:?}");
+            let notices = state["notices"].as_array().expect("a list").iter();
+            let got: Vec<_> = notices.filter(|it| it["child"] == child).map(|it| it["kind"].clone()).collect();
+            (got == expected).then_some(())
+        });
     }
 
     fn view(&self, actor: &str) -> Value {

@@ -149,7 +149,7 @@ pub(super) fn status(one: &OneActor) -> Done {
 /// How many events an actor has on disk.
 pub(super) fn chain_length(client: &mut Client, id: &str) -> Result<u64, Failure> {
     let metrics = answered!(ask(client, &Request::Metrics), Response::Metrics(metrics) => metrics);
-    Ok(metrics.actors.iter().find(|actor| actor.id == id).map_or(0, |actor| actor.chain_length))
+    Ok(metrics.actors.iter().find(|actor| actor.id == id).map_or(0, |actor| actor.counts.chain_length))
 }
 
 pub(super) fn state(one: &OneActor) -> Done {

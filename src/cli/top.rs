@@ -61,14 +61,15 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
     };
     let rate = |actor: &ActorMetricsView| {
         let (_, time) = earlier?;
-        let calls = actor.calls.saturating_sub(before.get(actor.id.as_str()).map_or(0, |before| before.calls));
+        let calls =
+            actor.counts.calls.saturating_sub(before.get(actor.id.as_str()).map_or(0, |before| before.counts.calls));
         Some(calls as f64 / time.as_secs_f64())
     };
     let mut actors: Vec<(Option<f64>, &ActorMetricsView)> =
         metrics.actors.iter().map(|actor| (rate(actor), actor)).collect();
     actors.sort_by(|(a, one), (b, other)| {
         let by_rate = b.unwrap_or(0.0).total_cmp(&a.unwrap_or(0.0));
-        by_rate.then(other.calls.cmp(&one.calls))
+        by_rate.then(other.counts.calls.cmp(&one.counts.calls))
     });
     let total = &metrics.total;
     let calls: f64 = actors.iter().filter_map(|(rate, _)| *rate).sum();
@@ -77,11 +78,11 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
             "actors {} ({} alive)   calls {}{}   failures {}   restarts {}   mailboxes {}",
             total.actors,
             total.alive,
-            total.calls,
+            total.counts.calls,
             earlier.map(|_| format!(" ({calls:.0}/s)")).unwrap_or_default(),
-            total.failures,
-            total.restarts,
-            total.mailbox_depth
+            total.counts.failures,
+            total.counts.restarts,
+            total.counts.mailbox_depth
         ),
         format!(
             "journal {} events, commit {}   process {} resident, {} threads, {} files, {} maps",
@@ -103,14 +104,14 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         lines.push(format!(
             "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>6} {:>8} {:>9}",
             actor.status,
-            actor.mailbox_depth,
-            actor.calls,
+            actor.counts.mailbox_depth,
+            actor.counts.calls,
             rate.map_or_else(|| "-".into(), |rate| format!("{rate:.1}")),
-            latency(&actor.latency_us),
-            bytes(actor.memory_bytes),
-            actor.failures,
-            actor.restarts,
-            actor.chain_length
+            latency(&actor.counts.latency_us),
+            bytes(actor.counts.memory_bytes),
+            actor.counts.failures,
+            actor.counts.restarts,
+            actor.counts.chain_length
         ));
     }
     if actors.len() > rows {

@@ -24,6 +24,22 @@ pub(crate) struct ActorMetricsView {
     pub(crate) name: String,
     pub(crate) parent: Option<String>,
     pub(crate) status: String,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+}
+
+/// All actors together, those that were forgotten excepted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) actors: u64,
+    pub(crate) alive: u64,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+}
+
+/// What is counted, of one actor or of several.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Counts {
     pub(crate) calls: u64,
     pub(crate) refusals: u64,
     pub(crate) failures: u64,
@@ -36,19 +52,17 @@ pub(crate) struct ActorMetricsView {
     pub(crate) latency_us: DistributionView,
 }
 
-/// All actors together, those that were forgotten excepted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Totals {
-    pub(crate) actors: u64,
-    pub(crate) alive: u64,
-    pub(crate) calls: u64,
-    pub(crate) refusals: u64,
-    pub(crate) failures: u64,
-    pub(crate) restarts: u64,
-    pub(crate) mailbox_depth: u64,
-    pub(crate) chain_length: u64,
-    pub(crate) memory_bytes: u64,
-    pub(crate) latency_us: DistributionView,
+impl Counts {
+    /// Counts of another beside these. Latencies do not add up like this: their distributions do.
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.refusals += other.refusals;
+        self.failures += other.failures;
+        self.restarts += other.restarts;
+        self.mailbox_depth += other.mailbox_depth;
+        self.chain_length += other.chain_length;
+        self.memory_bytes += other.memory_bytes;
+    }
 }
 
 /// The journal since the runtime was started.
@@ -105,27 +119,23 @@ pub(super) fn gather(theater: &TheaterHandle) -> MetricsView {
             name: info.name,
             parent: info.parent.map(|parent| parent.to_string()),
             status: info.status.word().to_owned(),
-            calls: calls.count(),
-            refusals: metrics.refusals.read(),
-            failures: metrics.failures.read(),
-            restarts: metrics.restarts.read(),
-            mailbox_depth: info.mailbox_depth,
-            chain_length: head.map_or(0, |last| last + 1),
-            memory_bytes: metrics.memory_bytes.read(),
-            latency_us: (&calls).into(),
+            counts: Counts {
+                calls: calls.count(),
+                refusals: metrics.refusals.read(),
+                failures: metrics.failures.read(),
+                restarts: metrics.restarts.read(),
+                mailbox_depth: info.mailbox_depth,
+                chain_length: head.map_or(0, |last| last + 1),
+                memory_bytes: metrics.memory_bytes.read(),
+                latency_us: (&calls).into(),
+            },
         };
         total.actors += 1;
         total.alive += u64::from(info.status.is_alive());
-        total.calls += view.calls;
-        total.refusals += view.refusals;
-        total.failures += view.failures;
-        total.restarts += view.restarts;
-        total.mailbox_depth += view.mailbox_depth;
-        total.chain_length += view.chain_length;
-        total.memory_bytes += view.memory_bytes;
+        total.counts.add(&view.counts);
         actors.push(view);
     }
-    total.latency_us = (&latency).into();
+    total.counts.latency_us = (&latency).into();
     let journal = &theater.journal.metrics;
     let journal = JournalMetricsView {
         events: journal.events.read(),

@@ -59,13 +59,15 @@ fn say(status: u16, content_type: &str, body: String) -> WireResponse {
 type OfActor = fn(&ActorMetricsView) -> u64;
 
 const OF_ACTORS: [(&str, &str, &str, OfActor); 7] = [
-    ("theater_actor_calls_total", "counter", "Transitions since the runtime was started.", |actor| actor.calls),
-    ("theater_actor_refusals_total", "counter", "Transitions that the guest refused.", |actor| actor.refusals),
-    ("theater_actor_failures_total", "counter", "Incarnations that ended themselves.", |actor| actor.failures),
-    ("theater_actor_restarts_total", "counter", "Incarnations that followed another.", |actor| actor.restarts),
-    ("theater_actor_mailbox_depth", "gauge", "Deliveries that wait.", |actor| actor.mailbox_depth),
-    ("theater_actor_chain_events", "gauge", "Events on the actor's chain.", |actor| actor.chain_length),
-    ("theater_actor_memory_bytes", "gauge", "Linear memory that the last call ended with.", |actor| actor.memory_bytes),
+    ("theater_actor_calls_total", "counter", "Transitions since the runtime was started.", |actor| actor.counts.calls),
+    ("theater_actor_refusals_total", "counter", "Transitions that the guest refused.", |actor| actor.counts.refusals),
+    ("theater_actor_failures_total", "counter", "Incarnations that ended themselves.", |actor| actor.counts.failures),
+    ("theater_actor_restarts_total", "counter", "Incarnations that followed another.", |actor| actor.counts.restarts),
+    ("theater_actor_mailbox_depth", "gauge", "Deliveries that wait.", |actor| actor.counts.mailbox_depth),
+    ("theater_actor_chain_events", "gauge", "Events on the actor's chain.", |actor| actor.counts.chain_length),
+    ("theater_actor_memory_bytes", "gauge", "Linear memory that the last call ended with.", |actor| {
+        actor.counts.memory_bytes
+    }),
 ];
 
 fn text(metrics: &MetricsView) -> String {
@@ -80,7 +82,7 @@ fn text(metrics: &MetricsView) -> String {
     let name = "theater_actor_call_seconds";
     head(&mut out, name, "histogram", "How long transitions took; waiting for others is part of it.");
     for (actor, labels) in metrics.actors.iter().zip(&labels) {
-        histogram(&mut out, name, labels, &actor.latency_us, &SECONDS);
+        histogram(&mut out, name, labels, &actor.counts.latency_us, &SECONDS);
     }
     let (total, journal, process) = (&metrics.total, &metrics.journal, &metrics.process);
     head(&mut out, "theater_actors", "gauge", "Actors, by whether they have ended.");

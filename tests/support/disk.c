@@ -114,15 +114,18 @@ static void keep_file(int fd)
 
 static void keep_entries(void)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], next[PATH_MAX];
     snprintf(path, sizeof path, "%s/entries", synced);
+    snprintf(next, sizeof next, "%s/entries.next", synced);
     pthread_mutex_lock(&lock);
-    FILE *to = fopen(path, "w");
+    /* Killed in the middle of this, the process leaves the directory as it was kept before. */
+    FILE *to = fopen(next, "w");
     DIR *from = opendir(watched);
     if (!to || !from) { perror(path); abort(); }
     for (struct dirent *entry; (entry = readdir(from));)
         if (entry->d_type == DT_REG) fprintf(to, "%lu %s\n", (unsigned long)entry->d_ino, entry->d_name);
     closedir(from), fclose(to);
+    must(rename(next, path), path);
     pthread_mutex_unlock(&lock);
 }
 
