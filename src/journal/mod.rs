@@ -12,6 +12,7 @@
 //! returned. One queue feeds one writer, so every prefix of the journal is a consistent cut. The schema is described
 //! in `docs/journal.md`. Nothing here knows of wasm.
 
+mod checkpoint;
 mod dir;
 mod error;
 mod forget;
@@ -85,6 +86,7 @@ pub(crate) struct Listener {
 pub(crate) struct Journal {
     handle: JournalHandle,
     writer: JoinHandle,
+    checkpoint: JoinHandle,
     /// Held until the journal is closed, whoever still has a handle.
     dir: DataDir,
 }
@@ -105,9 +107,11 @@ impl Journal {
             dir: dir.path().into(),
             metrics: Arc::default(),
         };
-        let writer = Writer { connection, mark, tip, queue, listener, metrics: Arc::clone(&handle.metrics) };
+        let (bell, checkpoint) = checkpoint::start(dir.path())?;
+        let metrics = Arc::clone(&handle.metrics);
+        let writer = Writer { connection, mark, tip, queue, listener, bell, metrics };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
-        Ok(Self { handle, writer, dir })
+        Ok(Self { handle, writer, checkpoint, dir })
     }
 
     pub(crate) fn handle(&self) -> &JournalHandle {
@@ -119,6 +123,7 @@ impl Journal {
         // A writer that failed is gone already and has said why.
         let _ = self.handle.queue.push(Record::Close);
         let _ = self.writer.join();
+        let _ = self.checkpoint.join();
         drop(self.dir);
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Durability;
+use super::checkpoint::LOG_PAGES;
 use super::dir::DataDir;
 use super::error::JournalError;
 use super::integrity::check_against_mark;
@@ -181,6 +182,14 @@ fn uri_of(file: &Path) -> String {
     uri + "?immutable=1"
 }
 
+/// A connection that carries the log over into the database, and does nothing else.
+pub(super) fn open_to_carry_over(dir: &Path) -> Result<Connection, JournalError> {
+    let connection = Connection::open(dir.join("journal.db")).map_err(|error| JournalError::read(dir, error))?;
+    // A carrying over syncs what it carries, whatever a commit does.
+    connection.pragma_update(None, "synchronous", "full").map_err(|error| JournalError::read(dir, error))?;
+    Ok(connection)
+}
+
 fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
@@ -189,6 +198,7 @@ fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<
         Durability::Relaxed => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::Listener;
+use super::checkpoint::Bell;
 use super::error::JournalError;
 use super::mark::{MarkFile, Tip};
 use super::queue::Queue;
@@ -29,6 +30,7 @@ pub(super) struct Writer {
     pub(super) tip: Tip,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
+    pub(super) bell: Bell,
     pub(super) metrics: Arc<JournalMetrics>,
 }
 
@@ -42,6 +44,7 @@ struct Desk<'a> {
     taken: VecDeque<Record>,
     /// Components that are in the journal already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
+    bell: Bell,
     metrics: Arc<JournalMetrics>,
 }
 
@@ -65,12 +68,12 @@ struct Batch {
 
 impl Writer {
     pub(super) fn run(self) {
-        let Self { connection, mark, tip, queue, listener, metrics } = self;
+        let Self { connection, mark, tip, queue, listener, bell, metrics } = self;
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
         let result = Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
             let (taken, components) = (VecDeque::new(), HashSet::new());
-            Desk { rows, mark, tip, queue: &queue, taken, components, metrics }.commit_until_closed(&listener)
+            Desk { rows, mark, tip, queue: &queue, taken, components, bell, metrics }.commit_until_closed(&listener)
         });
         drop(closing);
         if let Err(error) = result {
@@ -102,6 +105,7 @@ impl Desk<'_> {
                 self.metrics.events.add(self.tip.position - before);
             }
             self.queue.free(batch.weight);
+            self.bell.written(batch.weight);
             if batch.drops {
                 self.fold_in_the_log();
             }
