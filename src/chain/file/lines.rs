@@ -1,73 +1,132 @@
-//! The lines of a chain file, as they are spelled.
+//! The lines of a chain file, as they are spelled. Texts are borrowed from the line where it has them without escapes.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// A text of a line; borrowed unless it has escapes. (A bare `Cow` within an `Option` would be copied.)
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HeaderLine {
-    pub(super) format: String,
+pub(super) struct HeaderLine<'a> {
+    #[serde(borrow)]
+    pub(super) format: Text<'a>,
     pub(super) version: u32,
-    pub(super) actor: String,
-    pub(super) component: String,
+    #[serde(borrow)]
+    pub(super) actor: Text<'a>,
+    #[serde(borrow)]
+    pub(super) component: Text<'a>,
     pub(super) attachments: u64,
     pub(super) events: u64,
-    pub(super) head: String,
+    #[serde(borrow)]
+    pub(super) head: Text<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ComponentLine {
-    pub(super) component: String,
-    pub(super) data: String,
+pub(super) struct ComponentLine<'a> {
+    #[serde(borrow)]
+    pub(super) component: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Text<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BlobLine {
-    pub(super) blob: String,
-    pub(super) data: String,
+pub(super) struct BlobLine<'a> {
+    #[serde(borrow)]
+    pub(super) blob: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Text<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EventLine {
+pub(super) struct EventLine<'a> {
     pub(super) sequence: u64,
-    pub(super) hash: String,
-    pub(super) parent_hash: Option<String>,
-    pub(super) event_type: String,
-    pub(super) data: String,
+    #[serde(borrow)]
+    pub(super) hash: Text<'a>,
+    #[serde(borrow)]
+    pub(super) parent_hash: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) event_type: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Text<'a>,
     pub(super) timestamp: u64,
 }
 
 /// An event whose data was dropped. Version 2 only.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DroppedLine {
+pub(super) struct DroppedLine<'a> {
     pub(super) sequence: u64,
-    pub(super) hash: String,
-    pub(super) parent_hash: Option<String>,
-    pub(super) event_type: String,
+    #[serde(borrow)]
+    pub(super) hash: Text<'a>,
+    #[serde(borrow)]
+    pub(super) parent_hash: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) event_type: Text<'a>,
     pub(super) data_length: u64,
-    pub(super) data_sha1: String,
+    #[serde(borrow)]
+    pub(super) data_sha1: Text<'a>,
     pub(super) timestamp: u64,
 }
 
 /// A state that replay can begin with. Version 2 only.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StateLine {
+pub(super) struct StateLine<'a> {
     pub(super) state: u64,
-    pub(super) data: Option<String>,
+    #[serde(borrow)]
+    pub(super) data: Option<Text<'a>>,
 }
 
 /// Parses a line and insists that it is spelled exactly as it would be written.
-pub(super) fn parse_line<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn parse_line<'a, T: Serialize + Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     let line: T = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let again = serde_json::to_string(&line).map_err(|error| error.to_string())?;
-    if again == text { Ok(line) } else { Err("not in canonical form".into()) }
+    let mut rest = Expected(text.as_bytes());
+    let same = serde_json::to_writer(&mut rest, &line).is_ok() && rest.0.is_empty();
+    if same { Ok(line) } else { Err("not in canonical form".into()) }
+}
+
+/// What is still to be written; anything else is refused.
+struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(super) fn decode(data: &str) -> Result<Vec<u8>, String> {

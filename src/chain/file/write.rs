@@ -28,20 +28,20 @@ impl<W: Write> ChainFileWriter<W> {
         writer.line(&HeaderLine {
             format: FORMAT.into(),
             version: header.version,
-            actor: header.actor.to_string(),
-            component: header.component.to_string(),
+            actor: header.actor.to_string().into(),
+            component: header.component.to_string().into(),
             attachments: header.attachments,
             events: header.events,
-            head: header.head.to_string(),
+            head: header.head.to_string().into(),
         })?;
         for (digest, bytes) in components {
-            writer.line(&ComponentLine { component: digest.to_string(), data: BASE64.encode(bytes) })?;
+            writer.line(&ComponentLine { component: digest.to_string().into(), data: BASE64.encode(bytes).into() })?;
         }
         for (digest, bytes) in blobs {
-            writer.line(&BlobLine { blob: hex::encode(digest), data: BASE64.encode(bytes) })?;
+            writer.line(&BlobLine { blob: hex::encode(digest).into(), data: BASE64.encode(bytes).into() })?;
         }
         for (sequence, state) in states {
-            let data = state.as_ref().map(|bytes| BASE64.encode(bytes));
+            let data = state.as_ref().map(|bytes| BASE64.encode(bytes).into());
             writer.line(&StateLine { state: *sequence, data })?;
         }
         Ok(writer)
@@ -51,20 +51,20 @@ impl<W: Write> ChainFileWriter<W> {
         if let Some(DroppedData { length, sha1 }) = event.dropped {
             return self.line(&DroppedLine {
                 sequence: event.sequence,
-                hash: event.hash.to_string(),
-                parent_hash: event.parent_hash.map(|hash| hash.to_string()),
-                event_type: event.event_type.to_string(),
+                hash: event.hash.to_string().into(),
+                parent_hash: event.parent_hash.map(|hash| hash.to_string().into()),
+                event_type: (&*event.event_type).into(),
                 data_length: length,
-                data_sha1: hex::encode(sha1),
+                data_sha1: hex::encode(sha1).into(),
                 timestamp: event.timestamp,
             });
         }
         self.line(&EventLine {
             sequence: event.sequence,
-            hash: event.hash.to_string(),
-            parent_hash: event.parent_hash.map(|hash| hash.to_string()),
-            event_type: event.event_type.to_string(),
-            data: BASE64.encode(&event.data),
+            hash: event.hash.to_string().into(),
+            parent_hash: event.parent_hash.map(|hash| hash.to_string().into()),
+            event_type: (&*event.event_type).into(),
+            data: BASE64.encode(&event.data).into(),
             timestamp: event.timestamp,
         })
     }
