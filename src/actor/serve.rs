@@ -126,6 +126,7 @@ impl ActorRuntime {
         thread::park_timeout(IDLE);
         if begun.elapsed() >= IDLE && self.mailbox.is_empty() && self.stop.order().is_none() {
             stack.give_back();
+            self.mailbox.shrink();
             // What has come since has left its mark: this returns at once.
             thread::park();
         }

@@ -226,10 +226,11 @@ impl Registry {
 
     /// Puts back a delivery that was promised before the runtime was started; `false` where nobody takes it.
     pub(crate) fn restore(&self, to: ActorId, lane: Lane, delivery: Delivery) -> bool {
-        let inner = self.0.read();
-        let entry = inner.actors.get(&to).filter(|entry| entry.status.is_alive());
-        let Some(entry) = entry.filter(|entry| entry.exports.contains(delivery.function.full)) else { return false };
-        entry.mailbox.restore(lane, delivery);
+        let function = delivery.function.full;
+        let takes = |entry: &Entry| entry.status.is_alive() && entry.exports.contains(function);
+        let mailbox = self.entry(to, |entry| takes(entry).then(|| entry.mailbox.clone()));
+        let Some(mailbox) = mailbox.flatten() else { return false };
+        mailbox.restore(lane, delivery);
         true
     }
 
