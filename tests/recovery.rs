@@ -292,6 +292,35 @@ fn a_notice_and_a_restart_that_were_due_happen() {
 }
 
 #[test]
+fn a_crash_does_not_make_the_supervisor_forget_how_often_it_has_restarted() {
+    let (stage, parent) = nursery("max_restarts = 2\nwithin_ms = 600000\n");
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "sturdy.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    let fail = |running: &Theater, incarnation: u64| {
+        assert!(running.request(&child, &json!("trap")).is_err());
+        eventually("it is up again", || {
+            (running.event_types(&child).iter().filter(|it| *it == "started").count() as u64 == incarnation)
+                .then_some(())
+        });
+        running.until(&child, "running");
+    };
+    fail(&running, 2);
+    running.kill();
+    let running = stage.run(&[&parent]);
+    running.until(&child, "running");
+    fail(&running, 4);
+    running.kill();
+    let running = stage.run(&[&parent]);
+    running.until(&child, "running");
+    assert!(running.request(&child, &json!("trap")).is_err());
+    running.until("parent", "failed");
+    let last = running.events("parent").pop().expect("an event");
+    assert!(last["data"]["detail"].as_str().is_some_and(|why| why.contains("max_restarts = 2")), "{last}");
+    verifies_and_replays(&running.export(&stage, &child));
+}
+
+#[test]
 fn a_changed_component_takes_over_once_the_open_transition_is_over() {
     let stage = Stage::new();
     let asked = stage.manifest("asked", "probe", "");

@@ -13,6 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::control::load_spec;
 use super::in_flight::{Cast, InFlight, is_init};
@@ -27,7 +28,7 @@ use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
 use crate::journal::{ActorKey, ActorRow, Attached, JournalError, JournalReader, Record};
-use crate::manifest::{Manifest, RestartState};
+use crate::manifest::{Manifest, RestartPolicy, RestartState};
 use crate::system::{ActorStatus, Delivery, Lane, Reply, TheaterHandle};
 
 /// What is to be started.
@@ -90,12 +91,15 @@ pub(super) fn recover(
     }
     let asked_for = pasts.iter().filter(|past| past.asked_for).map(|past| past.row.actor.id).collect();
     let InFlight { mut awaited, mut replies, mut spawns, owed } = in_flight;
+    let windows: HashMap<_, _> =
+        pasts.iter().map(|past| (past.row.actor.id, past.manifest().supervision.within)).collect();
     let mut before = Vec::new();
     for past in pasts {
         let id = past.row.actor.id;
+        let window = windows.get(&past.row.parent.unwrap_or(id)).copied().unwrap_or_default();
         let (reply, cause) = spawns.remove(&id).unzip();
         let open = Opening { awaited: awaited.remove(&id), reply: replies.remove(&id).unwrap_or(Reply::Nobody) };
-        let (mut newborn, how) = past.back(&reader, open).map_err(unreadable)?;
+        let (mut newborn, how) = past.back(&reader, open, window).map_err(unreadable)?;
         (newborn.reply, newborn.cause) = (reply, cause);
         before.push((newborn, how));
     }
@@ -226,14 +230,40 @@ impl Past {
         Ok(false)
     }
 
-    fn back(self, reader: &JournalReader, opening: Opening) -> rusqlite::Result<(Newborn, Return)> {
+    fn back(self, reader: &JournalReader, opening: Opening, window: Duration) -> rusqlite::Result<(Newborn, Return)> {
+        let failures = self.failures_within(reader, window)?;
         let (reason, from, notice) = self.course(reader)?;
         let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
         let how = if runs { Return::Runs } else { Return::Listed(status_after(&self.last)) };
         let incarnation = if runs { self.row.incarnation.next() } else { self.row.incarnation };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
-        let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, open });
+        let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, failures, open });
         Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, how))
+    }
+
+    /// When it failed and was restarted for it, or is to be now, within the time in which its supervisor counts that.
+    /// Looks from the newest start backwards, no farther than that time.
+    fn failures_within(&self, reader: &JournalReader, window: Duration) -> rusqlite::Result<Vec<u64>> {
+        if self.manifest().supervision.restart == RestartPolicy::Temporary {
+            return Ok(Vec::new());
+        }
+        let since = clock::unix_ms().saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
+        let counts = |event: &ChainEvent| event.kind() == Some(EventKind::Failed) && event.timestamp >= since;
+        let mut failures: Vec<u64> =
+            Some(&self.last).filter(|last| counts(last)).map(|it| it.timestamp).into_iter().collect();
+        let mut start = reader.newest_started(self.row.actor)?;
+        while let Some(started) = start.take().filter(|started| started.timestamp >= since && started.sequence > 0) {
+            let before = started.sequence - 1;
+            let Some(ended) = reader.events(self.row.actor, before, 1, usize::MAX)?.pop() else { break };
+            if counts(&ended) {
+                failures.push(ended.timestamp);
+            }
+            if ended.timestamp >= since {
+                start = reader.started_before(self.row.actor, before)?;
+            }
+        }
+        failures.reverse();
+        Ok(failures)
     }
 
     /// The transition that is to be resumed, from the last call that began on a new instance.

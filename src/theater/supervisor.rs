@@ -77,6 +77,8 @@ pub(super) struct Before {
     pub(super) was_up: bool,
     /// What its parent is told once it is up.
     pub(super) notice: Option<ChildEventKind>,
+    /// When it failed lately and was restarted for it, in milliseconds since the Unix epoch.
+    pub(super) failures: Vec<u64>,
     pub(super) open: Option<Box<Open>>,
 }
 
@@ -122,6 +124,8 @@ pub(super) struct Supervisor {
     budget: Budget,
     actors: HashMap<ActorId, Supervised>,
     timers: BinaryHeap<Reverse<(Instant, ActorId)>>,
+    /// The tree's clock: milliseconds since the Unix epoch when the runtime was started, steady from there on.
+    began_ms: u64,
     started: Instant,
     suspending: bool,
 }
@@ -136,6 +140,7 @@ impl Supervisor {
             budget: Budget::of_this_machine(),
             actors: HashMap::new(),
             timers: BinaryHeap::new(),
+            began_ms: clock::unix_ms(),
             started: Instant::now(),
             suspending: false,
         }
@@ -216,7 +221,8 @@ impl Supervisor {
     }
 
     fn decide(&mut self, input: Input) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.began_ms.saturating_add(elapsed);
         let actions = self.tree.apply(now, input);
         if self.suspending {
             // Every thread was told to suspend; nothing else is to be done with any.
@@ -335,7 +341,8 @@ impl Supervisor {
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
-                let Before { reason, from, incarnation, notice, open, .. } = before;
+                let Before { reason, from, incarnation, notice, open, failures, was_up: _ } = before;
+                self.decide(Input::Remembered { id, failures });
                 First::Again(Again { reason, from, incarnation, reply, notice, cause, open })
             }
             None => First::Born(Beginning {
@@ -362,8 +369,9 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         drop(self.register(&newborn, status));
-        let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
+        let (was_up, failures) = newborn.again.map(|before| (before.was_up, before.failures)).unwrap_or_default();
         self.decide(Input::Listed { id, parent, supervision, was_up });
+        self.decide(Input::Remembered { id, failures });
     }
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {

@@ -40,6 +40,11 @@ pub(super) enum Input {
         supervision: Supervision,
         was_up: bool,
     },
+    /// When an actor from before failed and was restarted by policy, oldest first.
+    Remembered {
+        id: ActorId,
+        failures: Vec<u64>,
+    },
     Stop {
         id: ActorId,
         by: StoppedBy,
@@ -132,7 +137,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Takes in what happened at `now` (milliseconds, of any steady clock).
+    /// Takes in what happened at `now` (milliseconds, of any one clock that is steady while the tree lives).
     pub(super) fn apply(&mut self, now: u64, input: Input) -> Vec<Action> {
         match input {
             Input::Spawned { id, parent, supervision, was_up } => {
@@ -141,6 +146,7 @@ impl Tree {
             Input::Listed { id, parent, supervision, was_up } => {
                 self.add(id, parent, supervision, (Phase::Dead, was_up));
             }
+            Input::Remembered { id, failures } => self.remember(id, &failures),
             Input::Stop { id, by, cause } => self.stop(id, by, cause),
             Input::Restart { id, by, cause } => self.restart(id, by, cause),
             Input::Up(id) => self.up(id),
@@ -208,6 +214,19 @@ impl Tree {
         if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(&parent)) {
             parent.children.push(id);
         }
+    }
+
+    /// A runtime that ends forgets nothing by it: an actor that fails again and again uses up its restarts all the same.
+    /// Parents come before their children.
+    fn remember(&mut self, id: ActorId, failures: &[u64]) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.own_restarts = failures.iter().copied().collect();
+        let parent = node.parent;
+        let Some(supervisor) = self.nodes.get_mut(&parent.unwrap_or(id)) else { return };
+        // What led to a failure of the parent itself is done with.
+        let since = if parent.is_some() { supervisor.own_restarts.back().copied() } else { None };
+        supervisor.restarts.extend(failures.iter().filter(|at| since.is_none_or(|since| **at > since)));
+        supervisor.restarts.make_contiguous().sort_unstable();
     }
 
     fn stop(&mut self, id: ActorId, by: StoppedBy, cause: Option<Link>) {

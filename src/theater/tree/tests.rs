@@ -118,6 +118,33 @@ fn restarts_further_apart_than_the_window_are_not_too_many() {
 }
 
 #[test]
+fn failures_before_a_new_start_of_the_runtime_count_as_if_it_had_gone_on() {
+    let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
+    let [a, b, _] = family.children[..] else { panic!("three children") };
+    family.apply(4_000, Input::Remembered { id: a, failures: vec![1_000] });
+    let actions = family.fail(7_000, b);
+    assert_eq!(family.short(&actions), ["timer 1 100"], "out of the window");
+    family.apply(7_100, Input::Timer(b));
+    family.apply(7_101, Input::Up(b));
+    family.apply(7_200, Input::Remembered { id: a, failures: vec![7_150] });
+    let actions = family.fail(7_300, a);
+    assert_eq!(family.short(&actions), ["end 0", "fail 9"]);
+}
+
+#[test]
+fn what_led_to_a_failure_of_the_parent_is_not_remembered_against_it() {
+    let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
+    let (parent, child) = (family.children[0], ActorId::random());
+    let supervision = supervision(Permanent);
+    family.apply(0, Input::Spawned { id: child, parent: Some(parent), supervision, was_up: true });
+    family.apply(0, Input::Remembered { id: parent, failures: vec![2_000] });
+    family.apply(0, Input::Remembered { id: child, failures: vec![1_000, 1_900] });
+    family.children.push(child);
+    let actions = family.fail(2_100, child);
+    assert_eq!(family.short(&actions), ["timer 3 400"], "but the child waits longer each time");
+}
+
+#[test]
 fn one_for_all_ends_the_others_newest_first_and_starts_all_oldest_first() {
     let mut family = Family::new(Strategy::OneForAll, [Permanent, Transient, Permanent]);
     let [a, b, c] = family.children[..] else { panic!("three children") };
