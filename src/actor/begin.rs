@@ -50,12 +50,9 @@ impl ActorRuntime {
     /// Records the beginning, and does what is due before the actor takes deliveries.
     ///
     /// A transition left open that no start survives is closed here, as `failed`, in place of a beginning.
-    pub(super) fn begin(
-        &mut self,
-        executor: &mut Executor,
-        beginning: &mut Beginning,
-        mut open: Option<Box<Open>>,
-    ) -> Result<(), Down> {
+    #[inline(never)]
+    pub(super) fn begin(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
+        let mut open = beginning.open.take();
         if let Some(given_up) = open.take_if(|open| open.attempts >= ATTEMPTS) {
             self.give_up(executor, *given_up)?;
         }

@@ -12,6 +12,9 @@
 //! The thread outlives a failure until the supervisor has said what is to become of the actor, so that its mailbox, and
 //! what waits in it, survives a restart. An order to stop is answered the same way: the end is recorded once the
 //! supervisor says that everything below is gone.
+//!
+//! An idle actor costs little more than the frames in which it waits, so what is large is made and taken apart in functions
+//! that have returned by then, and is boxed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -164,15 +167,19 @@ impl From<JournalDown> for Down {
 impl ActorRuntime {
     /// The thread's body for an actor that has lived before: what it needs is read from the journal, here, so that the
     /// supervisor need not wait for the disk.
-    pub(crate) fn run_again(self, again: Again) {
+    pub(crate) fn run_again(self: Box<Self>, again: Again) {
+        if let Some(beginning) = self.read_on(again) {
+            self.run(beginning);
+        }
+    }
+
+    #[inline(never)]
+    fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
         match self.read_journal(&again) {
-            Ok(beginning) => self.run(Beginning {
-                reply: again.reply,
-                notice: again.notice,
-                cause: again.cause,
-                open: again.open,
-                ..beginning
-            }),
+            Ok(beginning) => {
+                let Again { reply, notice, cause, open, .. } = again;
+                Some(Box::new(Beginning { reply, notice, cause, open, ..beginning }))
+            }
             Err(why) => {
                 log::error!("actor {} cannot go on: {why}", self.spec.manifest.name);
                 self.mailbox.close();
@@ -183,44 +190,56 @@ impl ActorRuntime {
                 }
                 self.refuse(self.mailbox.drain(), "failed", None);
                 self.report(ReportKind::Ended { closing: None });
+                None
             }
         }
     }
 
     /// The thread's body.
-    pub(crate) fn run(mut self, beginning: Beginning) {
-        let mut next = Some(beginning);
-        let mut closing = None;
-        while let Some(beginning) = next.take() {
-            let incarnation = beginning.incarnation;
-            let Ended { mut recorder, state, down, mut reply } = self.incarnation(beginning);
-            fail::point("ended");
-            let why = down.for_whoever_spawned();
-            let settled = self.settle(&mut recorder, down);
-            // How it ended is on the chain before anyone hears of it.
-            if !matches!(settled, Settled::Succeeded(_))
-                && let Some(reply) = reply.take()
-            {
-                reply.answer(&self.theater.registry, Err(why));
+    pub(crate) fn run(mut self: Box<Self>, mut beginning: Box<Beginning>) {
+        let closing = loop {
+            let ended = self.incarnation(beginning);
+            match self.after(*ended) {
+                Next::Begin(next) => beginning = next,
+                Next::End { closing } => break closing,
             }
-            closing = match settled {
-                Settled::Succeeded(spec) => {
-                    self.spec = spec;
-                    let chain = recorder.chain().clone();
-                    let again = self.again(chain, incarnation, state, RestartState::Last, reply);
-                    next = Some(Beginning { reason: StartReason::Recovery, notice: None, ..again });
-                    None
-                }
-                Settled::Await => match self.await_verdict(&mut recorder) {
-                    Ok((from, reply)) => {
-                        next = Some(self.again(recorder.chain().clone(), incarnation, state, from, reply));
-                        None
-                    }
-                    Err(closing) => closing,
-                },
-                Settled::Over => None,
-            };
+        };
+        self.say_that_it_ends(closing);
+    }
+
+    /// Records how an incarnation ended, and hears what is to become of the actor.
+    #[inline(never)]
+    fn after(&mut self, ended: Ended) -> Next {
+        let Ended { incarnation, mut recorder, state, down, mut reply } = ended;
+        fail::point("ended");
+        let why = down.for_whoever_spawned();
+        let settled = self.settle(&mut recorder, down);
+        // How it ended is on the chain before anyone hears of it.
+        if !matches!(settled, Settled::Succeeded(_))
+            && let Some(reply) = reply.take()
+        {
+            reply.answer(&self.theater.registry, Err(why));
         }
+        let chain = recorder.chain().clone();
+        match settled {
+            Settled::Succeeded(spec) => {
+                self.spec = spec;
+                let again = self.again(chain, incarnation, state, RestartState::Last, reply);
+                Next::Begin(Box::new(Beginning { reason: StartReason::Recovery, notice: None, ..again }))
+            }
+            Settled::Await => match self.await_verdict(&mut recorder) {
+                Ok((from, reply)) => {
+                    let chain = recorder.chain().clone();
+                    Next::Begin(Box::new(self.again(chain, incarnation, state, from, reply)))
+                }
+                Err(closing) => Next::End { closing },
+            },
+            Settled::Over => Next::End { closing: None },
+        }
+    }
+
+    #[inline(never)]
+    fn say_that_it_ends(&mut self, closing: Option<Link>) {
         // What they have accepted was answered above; closing them waits until the answers have left.
         self.sources.clear();
         self.theater.registry.update(self.actor.id, |entry| entry.addresses.clear());
@@ -228,12 +247,23 @@ impl ActorRuntime {
     }
 
     /// One incarnation, from `started` to its end, which is not recorded yet.
-    fn incarnation(&mut self, mut beginning: Beginning) -> Ended {
+    #[inline(never)]
+    fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<Ended> {
+        let mut executor = self.executor(&mut beginning);
+        let begun = self.begin(&mut executor, &mut beginning);
+        let down = match begun {
+            Ok(()) => self.serve(&mut executor),
+            Err(down) => down,
+        };
+        self.taken_apart(*executor, *beginning, down)
+    }
+
+    #[inline(never)]
+    fn executor(&mut self, beginning: &mut Beginning) -> Box<Executor> {
         self.stop.is_heard_here();
         self.mailbox.is_served_here();
         let recorder = Recorder::live(beginning.chain.clone(), self.theater.journal.clone(), self.actor);
-        let mut open = beginning.open.take();
-        let awaited = open.as_mut().and_then(|open| open.awaited.take());
+        let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
         self.recovering = beginning.reason == StartReason::Recovery;
         let live = Arc::new(self.live(awaited));
         let host = HostState::new(recorder, self.spec.manifest.limits.clone(), Some(live));
@@ -242,16 +272,17 @@ impl ActorRuntime {
         if beginning.reason == StartReason::Restart {
             metrics.iter().for_each(|metrics| metrics.restarts.add(1));
         }
-        let mut executor = Executor::new(guest, beginning.state.clone()).measured(metrics);
-        let down = match self.begin(&mut executor, &mut beginning, open) {
-            Ok(()) => self.serve(&mut executor),
-            Err(down) => down,
-        };
+        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics))
+    }
+
+    #[inline(never)]
+    fn taken_apart(&self, executor: Executor, beginning: Beginning, down: Down) -> Box<Ended> {
         self.close_mailbox_unless_it_is_kept(&down);
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
         recorder.go_live();
-        Ended { recorder, state, down, reply: beginning.reply }
+        let Beginning { incarnation, reply, .. } = beginning;
+        Box::new(Ended { incarnation, recorder, state, down, reply })
     }
 
     fn live(&self, awaited: Option<Awaited>) -> Live {
@@ -304,11 +335,18 @@ impl ActorRuntime {
 
 /// What an incarnation leaves.
 struct Ended {
+    incarnation: Incarnation,
     recorder: Recorder,
     state: Option<Arc<[u8]>>,
     down: Down,
     /// Whoever waits for the actor, where nothing could be said yet.
     reply: Option<SpawnReply>,
+}
+
+/// How it goes on behind an incarnation.
+enum Next {
+    Begin(Box<Beginning>),
+    End { closing: Option<Link> },
 }
 
 impl Down {

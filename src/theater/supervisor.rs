@@ -343,9 +343,9 @@ impl Supervisor {
             Some(before) => {
                 let Before { reason, from, incarnation, notice, open, failures, was_up: _ } = before;
                 self.decide(Input::Remembered { id, failures });
-                First::Again(Again { reason, from, incarnation, reply, notice, cause, open })
+                First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
             }
-            None => First::Born(Beginning {
+            None => First::Born(Box::new(Beginning {
                 reason: if is_fork { StartReason::Fork } else { StartReason::Spawn },
                 chain: StateChain::new(id),
                 incarnation: Incarnation::FIRST,
@@ -356,7 +356,7 @@ impl Supervisor {
                 notice: Some(ChildEventKind::Started),
                 interrupted: false,
                 open: None,
-            }),
+            })),
         };
         Some(Registered { id, mailbox, first, was_up })
     }
@@ -435,14 +435,14 @@ impl Supervisor {
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
-        self.start_thread(id, owner, First::Again(again), true);
+        self.start_thread(id, owner, First::Again(Box::new(again)), true);
     }
 
     fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
         let actor = self.actors.get_mut(&id).expect("the caller has registered it");
         let (verdicts, heard) = unbounded();
         let reports = self.to_self.clone();
-        let runtime = ActorRuntime {
+        let runtime = Box::new(ActorRuntime {
             actor: actor.actor,
             parent: actor.parent,
             spec: Arc::clone(&actor.spec),
@@ -456,14 +456,14 @@ impl Supervisor {
             recorded_end: None,
             was_up,
             attempts: 0,
-        };
+        });
         let name = format!("a-{}", actor.spec.manifest.name);
         let (last_words, registry) = (self.to_self.clone(), Arc::clone(&self.theater.registry));
         let body = move || {
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
             let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
                 First::Born(beginning) => runtime.run(beginning),
-                First::Again(again) => runtime.run_again(again),
+                First::Again(again) => runtime.run_again(*again),
             }));
             if let Err(panic) = said {
                 let detail = thread::panic_message(&*panic);
@@ -516,6 +516,6 @@ impl Supervisor {
 }
 
 enum First {
-    Born(Beginning),
-    Again(Again),
+    Born(Box<Beginning>),
+    Again(Box<Again>),
 }
