@@ -19,4 +19,4 @@ pub(crate) use function::{Function, function};
 pub use hash::EventHash;
 pub(crate) use hash::{ComponentDigest, sha1};
 pub use state_chain::{ChainBroken, Link};
-pub(crate) use state_chain::{Head, StateChain, check_link, first_broken};
+pub(crate) use state_chain::{Head, StateChain, check_link};

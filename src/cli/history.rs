@@ -266,10 +266,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
 }
 
 fn verify_journal(dir: &Path, json: bool) -> Done {
-    let reader = journal::open_to_read(dir).map_err(Failure::no)?;
-    let damage = journal::examine(dir).map_err(Failure::no)?;
-    let Audit { actors, events, links, in_flight, dropped, mut findings } = audit(&reader).map_err(Failure::no)?;
-    findings.splice(0..0, damage);
+    let Audit { actors, events, links, in_flight, dropped, findings } = audit(dir).map_err(Failure::no)?;
     if json {
         print_json(&serde_json::json!({
             "actors": actors, "events": events, "links": links, "in_flight": in_flight, "dropped": dropped,

@@ -26,6 +26,7 @@ mod record;
 mod rows;
 mod schema;
 mod states;
+mod survey;
 mod writer;
 
 use std::path::Path;
@@ -39,9 +40,11 @@ pub(crate) use dir::DataDir;
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
 pub(crate) use forget::{ForgetError, Forgotten, prune, redact};
+pub(crate) use integrity::quick_check;
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::{ActorRow, JournalReader, Pending};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
+pub(crate) use survey::{Survey, Surveyed};
 
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
@@ -184,12 +187,6 @@ impl JournalHandle {
 /// Opens the journal in `dir` for reading alone, with or without a runtime at work on it.
 pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
     Ok(JournalReader::new(schema::open_to_read(dir)?, None))
-}
-
-/// What is wrong with the journal in `dir` as a whole: whether it is complete, and holds what its mark and its own
-/// digest say. Chains and the links between them are the audit's.
-pub(crate) fn examine(dir: &Path) -> Result<Vec<String>, JournalError> {
-    integrity::examine(dir)
 }
 
 /// Data as an event might have it, and as a damaged row might hold it.

@@ -252,19 +252,7 @@ impl JournalReader {
         let mut page = Vec::new();
         let mut bytes = 0usize;
         while let Some(row) = rows.next()? {
-            let dropped = match row.get::<_, Option<i64>>(5)? {
-                Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(4)? }),
-                None => None,
-            };
-            let event = ChainEvent {
-                sequence: unsigned(row, 0)?,
-                timestamp: unsigned(row, 1)?,
-                event_type: row.get::<_, String>(2)?.into(),
-                parent_hash: parent,
-                hash: EventHash(row.get(3)?),
-                data: if dropped.is_some() { Vec::new() } else { whole(self.rows(), row.get(4)?)? },
-                dropped,
-            };
+            let event = self.event(row, parent)?;
             bytes = bytes.saturating_add(event.data.len());
             if bytes > max_bytes && !page.is_empty() {
                 break;
@@ -273,6 +261,23 @@ impl JournalReader {
             page.push(event);
         }
         Ok(page)
+    }
+
+    /// An event from a row of sequence, timestamp, type, hash, data, and what was dropped.
+    pub(super) fn event(&self, row: &Row<'_>, parent_hash: Option<EventHash>) -> Result<ChainEvent> {
+        let dropped = match row.get::<_, Option<i64>>(5)? {
+            Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(4)? }),
+            None => None,
+        };
+        Ok(ChainEvent {
+            sequence: unsigned(row, 0)?,
+            timestamp: unsigned(row, 1)?,
+            event_type: row.get::<_, String>(2)?.into(),
+            parent_hash,
+            hash: EventHash(row.get(3)?),
+            data: if dropped.is_some() { Vec::new() } else { whole(self.rows(), row.get(4)?)? },
+            dropped,
+        })
     }
 
     /// Whether the chain has an event of this type. Looks from the beginning on.

@@ -7,7 +7,7 @@ use super::said::Said;
 use super::{Auditor, Read};
 use crate::chain::data::{NamedState, Started, StateAfter};
 use crate::chain::{ChainEvent, ComponentDigest, sha1};
-use crate::journal::ActorRow;
+use crate::journal::{ActorRow, JournalReader};
 
 /// One actor's holdings, compared while its chain is walked.
 pub(super) struct Holdings {
@@ -21,32 +21,16 @@ pub(super) struct Holdings {
 }
 
 impl Auditor<'_> {
-    pub(super) fn holdings_of(&self, row: &ActorRow) -> Read<Holdings> {
-        let mut stored: HashMap<u64, Vec<bool>> = HashMap::new();
-        for sequence in self.reader.kept_sequences(row.actor)? {
-            stored.entry(sequence).or_default().push(false);
-        }
-        let newest_at = self.reader.newest_state_at(row.actor)?;
-        if let Some(at) = newest_at {
-            stored.entry(at).or_default().push(true);
-        }
-        Ok(Holdings { stored, named: Some(NamedState::None), newest_at, last_named_at: 0, started: None })
-    }
-
     /// One more event, in order.
-    pub(super) fn holds(
-        &mut self,
-        row: &ActorRow,
-        holdings: &mut Holdings,
-        event: &ChainEvent,
-        said: Said,
-    ) -> Read<()> {
+    pub(super) fn holds(&mut self, reader: &JournalReader, course: usize, event: &ChainEvent, said: Said) -> Read<()> {
+        let row = &self.rows[course];
+        let holdings = &mut self.courses[course].holdings;
         match said {
             Said::Gone => holdings.named = None,
             Said::Started(started) => {
-                self.component_of(row, event, &started)?;
                 holdings.names(event, started.state.clone());
-                holdings.started = Some(*started);
+                holdings.started = Some(*started.clone());
+                self.component_of(reader, row, event, &started)?;
             }
             Said::State(StateAfter::Now(named)) => holdings.names(event, named),
             Said::State(StateAfter::Unchanged)
@@ -56,8 +40,10 @@ impl Auditor<'_> {
             | Said::Nothing
             | Said::Unreadable(_) => {}
         }
-        for is_newest in holdings.stored.remove(&event.sequence).unwrap_or_default() {
-            self.state_of(row, event, is_newest, holdings.named.as_ref())?;
+        let holdings = &mut self.courses[course].holdings;
+        if let Some(stored) = holdings.stored.remove(&event.sequence) {
+            let named = holdings.named.clone();
+            stored.into_iter().for_each(|is_newest| self.state_of(reader, row, event, is_newest, named.as_ref()));
         }
         Ok(())
     }
@@ -78,15 +64,16 @@ impl Auditor<'_> {
 
     fn state_of(
         &mut self,
+        reader: &JournalReader,
         row: &ActorRow,
         event: &ChainEvent,
         is_newest: bool,
         named: Option<&NamedState>,
-    ) -> Read<()> {
+    ) {
         let stored = if is_newest {
-            self.reader.newest_state(row.actor)
+            reader.newest_state(row.actor)
         } else {
-            self.reader.kept_state(row.actor, event.sequence + 1).map(|kept| kept.and_then(|(_, state)| state))
+            reader.kept_state(row.actor, event.sequence + 1).map(|kept| kept.and_then(|(_, state)| state))
         };
         match stored {
             Ok(state) if named.is_none_or(|named| *named == NamedState::of(state.as_deref())) => {}
@@ -96,13 +83,18 @@ impl Auditor<'_> {
             }
             Err(error) => self.finding(row, &error.to_string()),
         }
-        Ok(())
     }
 
     /// What a start names beside the chain is there: its component, and its state where that is large.
-    fn component_of(&mut self, row: &ActorRow, event: &ChainEvent, started: &Started) -> Read<()> {
+    fn component_of(
+        &mut self,
+        reader: &JournalReader,
+        row: &ActorRow,
+        event: &ChainEvent,
+        started: &Started,
+    ) -> Read<()> {
         if self.components.insert(started.component) {
-            let found = self.reader.component(started.component)?.map(|bytes| ComponentDigest::of(&bytes));
+            let found = reader.component(started.component)?.map(|bytes| ComponentDigest::of(&bytes));
             if found != Some(started.component) {
                 let what = if found.is_none() { "is not in the journal" } else { "was altered" };
                 let why = format!("event {}: the component {} {what}", event.sequence, started.component);
@@ -110,7 +102,7 @@ impl Auditor<'_> {
             }
         }
         if let NamedState::Digest { sha1: name, .. } = &started.state
-            && self.reader.blob(name)?.map(|bytes| sha1(&bytes)) != Some(*name)
+            && reader.blob(name)?.map(|bytes| sha1(&bytes)) != Some(*name)
         {
             self.finding(row, &format!("event {}: the state it begins with is not in the journal", event.sequence));
         }
@@ -119,6 +111,18 @@ impl Auditor<'_> {
 }
 
 impl Holdings {
+    pub(super) fn of(reader: &JournalReader, row: &ActorRow) -> Read<Self> {
+        let mut stored: HashMap<u64, Vec<bool>> = HashMap::new();
+        for sequence in reader.kept_sequences(row.actor)? {
+            stored.entry(sequence).or_default().push(false);
+        }
+        let newest_at = reader.newest_state_at(row.actor)?;
+        if let Some(at) = newest_at {
+            stored.entry(at).or_default().push(true);
+        }
+        Ok(Self { stored, named: Some(NamedState::None), newest_at, last_named_at: 0, started: None })
+    }
+
     fn names(&mut self, event: &ChainEvent, state: NamedState) {
         // A start names the state again that is there; only another one has to be stored anew.
         if self.named.as_ref() != Some(&state) {

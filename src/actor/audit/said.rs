@@ -1,7 +1,4 @@
-//! What an event says that the audit looks at. To read it is much of an audit's work, and needs nothing but the event:
-//! a page is read on all cores.
-
-use rayon::prelude::*;
+//! What an event says that the audit looks at.
 
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, HostCall, Return, Started, StateAfter, Stopped};
@@ -23,11 +20,8 @@ pub(super) enum Said {
 }
 
 impl Said {
-    /// What each event of a page says.
-    pub(super) fn by(page: &[ChainEvent]) -> Vec<Self> {
-        /// Less is not worth handing over.
-        const SHARE: usize = 64;
-        page.par_iter().with_min_len(SHARE).map(|event| Self::read(event).unwrap_or_else(Self::Unreadable)).collect()
+    pub(super) fn by(event: &ChainEvent) -> Self {
+        Self::read(event).unwrap_or_else(Self::Unreadable)
     }
 
     fn read(event: &ChainEvent) -> Result<Self, CborError> {

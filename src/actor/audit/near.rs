@@ -1,0 +1,32 @@
+//! The events that a quote is looked up among: those that are at hand, else the journal's. What is quoted was committed
+//! before, most often just before.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::{Read, Step};
+use crate::chain::ChainEvent;
+use crate::journal::{ActorKey, JournalReader};
+
+pub(super) struct Near<'a> {
+    reader: &'a JournalReader,
+    /// By actor and sequence.
+    at_hand: HashMap<(usize, u64), &'a ChainEvent>,
+}
+
+impl<'a> Near<'a> {
+    pub(super) fn new(reader: &'a JournalReader, pages: [&'a [Step]; 2], actors: usize) -> Self {
+        // One that is alone quotes nobody.
+        let pages = if actors > 1 { &pages[..] } else { &[] };
+        let steps = pages.iter().copied().flatten();
+        Self { reader, at_hand: steps.map(|step| ((step.course, step.event.sequence), &step.event)).collect() }
+    }
+
+    pub(super) fn event(&self, (course, actor): (usize, ActorKey), sequence: u64) -> Read<Option<Cow<'a, ChainEvent>>> {
+        if let Some(event) = self.at_hand.get(&(course, sequence)) {
+            return Ok(Some(Cow::Borrowed(event)));
+        }
+        let event = self.reader.events(actor, sequence, 1, usize::MAX)?.pop();
+        Ok(event.filter(|event| event.sequence == sequence).map(Cow::Owned))
+    }
+}
