@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::show::{self, print_json};
 use super::{Done, Failure};
-use crate::config::{ConfigError, InForce, Kind, Settings, Sources};
+use crate::config::{ConfigError, InForce, Kind, Settings};
 
 /// What may be set on the command line of `run`; `config` takes the same, and shows what comes of it.
 #[derive(Args)]
@@ -61,8 +61,7 @@ impl Flags {
             ("metrics.listen", self.metrics_listen.clone()),
             ("logging.filter", self.log.clone()),
         ];
-        let environment = |name: &str| std::env::var(name).ok();
-        Settings::load(&Sources { file: self.config.as_deref(), flags: &flags, environment: &environment })
+        Settings::of_environment(self.config.as_deref(), &flags)
     }
 }
 

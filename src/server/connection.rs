@@ -24,7 +24,7 @@ use super::protocol::{Request, Response, Scope};
 use super::subscription::Kinds;
 use super::transport::{Reading, Socket, halves, is_late};
 use super::writer::{Outgoing, Wanted, Writer};
-use crate::base::limits::{FRAME_BYTES, FRAME_TIME, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
+use crate::base::limits::{ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
 
@@ -113,9 +113,9 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
         Err(error) => return log::debug!("no TLS handshake with {peer}: {error}"),
     };
     let (outgoing, to_write) = bounded(OUTGOING);
-    let (theater, patience, subscriptions) = (house.theater.clone(), house.limits.patience, house.limits.subscriptions);
+    let (theater, limits) = (house.theater.clone(), house.limits.clone());
     let writer = thread::spawn(&format!("mgmt-{number}w"), move || {
-        Writer::new(writing, theater, patience, subscriptions).run(&to_write);
+        Writer::new(writing, theater, limits).run(&to_write);
     });
     let writer = match writer {
         Ok(writer) => writer,
@@ -156,9 +156,10 @@ impl Reader<'_> {
         loop {
             let stranger = self.role == Role::Nobody;
             source.get_mut().deadline = stranger.then(|| self.began + self.house.limits.authentication);
-            let limit = if stranger { STRANGERS_FRAME_BYTES } else { FRAME_BYTES };
+            let ManagementLimits { frame_bytes, frame_time, .. } = self.house.limits;
+            let limit = if stranger { STRANGERS_FRAME_BYTES.min(frame_bytes) } else { frame_bytes };
             let begun = |source: &mut BufReader<Reading>| {
-                let deadline = Instant::now() + FRAME_TIME;
+                let deadline = Instant::now() + frame_time;
                 let reading = source.get_mut();
                 reading.deadline = Some(reading.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
             };
@@ -167,7 +168,14 @@ impl Reader<'_> {
                 Ok(Some(json)) => self.frame(&json),
                 Err(FrameError::Io(error)) if is_late(&error) => self.too_late(),
                 Err(FrameError::TooSlow) if stranger => self.too_late(),
+                Err(slow @ FrameError::TooSlow) => {
+                    let limit = frame_time.as_millis();
+                    (error_item(format!("{slow}: the limit management_frame_ms is {limit}")), true)
+                }
                 Err(FrameError::Io(_)) => return End::Gone,
+                Err(FrameError::TooLarge { size, limit }) if !stranger => {
+                    (error_item(format!("a frame of {size} bytes: the limit management_frame_bytes is {limit}")), true)
+                }
                 Err(broken) => (error_item(broken.to_string()), true),
             };
             if outgoing.send(item).is_err() {

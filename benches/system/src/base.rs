@@ -1,6 +1,6 @@
 //! What the HTTP engine uses of Theater.
 
-#[path = "../../../src/base/limits.rs"]
+#[path = "../../../src/base/limits/mod.rs"]
 #[allow(dead_code, reason = "only the bounds of listeners are used here")]
 pub(crate) mod limits;
 #[path = "../../../src/base/thread.rs"]
