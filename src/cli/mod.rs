@@ -180,6 +180,11 @@ impl Failure {
         Self { message: message.to_string(), code: 1 }
     }
 
+    /// The command line is wrong.
+    fn usage(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+
     /// The runtime ended itself.
     fn ended(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 3 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::actor::{Candidate, pick};
+use super::config::refused;
 use super::history::{Source, fetch};
 use super::show::{self, print_json};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
@@ -20,7 +21,7 @@ pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
         [("management.token_file", remote.token_file.clone()), ("management.authorities", remote.authorities.clone())];
     let settings = Settings::of_environment(remote.config.as_deref(), &flags);
     let options = settings.and_then(|settings| settings.client(remote.server.clone()));
-    Client::connect(&options.map_err(Failure::no)?).map_err(Failure::no)
+    Client::connect(&options.map_err(refused)?).map_err(Failure::no)
 }
 
 pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {

@@ -8,7 +8,7 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::config::Flags;
+use super::config::{Flags, refused};
 use super::show::print_json;
 use super::{Done, Failure, logging};
 use crate::actor::Spec;
@@ -32,7 +32,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Done {
-    let settings = args.flags.settings().map_err(Failure::no)?;
+    let settings = args.flags.settings().map_err(refused)?;
     logging::start(&settings.log_filter());
     allow_more_files();
     let config = Config {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
         manifests: args.manifests.clone(),
     };
     // Before any actor begins: who cannot be steered is not started.
-    let bound = BoundServer::bind(settings.server().map_err(Failure::no)?).map_err(Failure::no)?;
+    let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let theater = TheaterRuntime::start(config).map_err(Failure::no)?;
     let handle = theater.handle();
     let server = bound.serve(handle.clone()).map_err(Failure::no)?;
@@ -138,7 +138,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Done {
-    let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(Failure::no)?;
+    let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
     let path = &*args.manifest;
     let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
     for warning in &manifest.warnings {

@@ -249,17 +249,20 @@ impl Settings {
 }
 
 fn given(setting: &'static Setting, sources: &Sources<'_>, file: Option<&file::Read>) -> (Option<String>, Origin) {
+    let counts = |value: &str| !(value.is_empty() && setting.is_needed());
     if let (Some(flag), Some((_, Some(value)))) =
         (setting.flag, sources.flags.iter().find(|(key, _)| *key == setting.key))
+        && counts(value)
     {
         return (Some(value.clone()), Origin::Flag(flag));
     }
     for name in setting.environment {
-        if let Some(value) = (sources.environment)(name) {
+        if let Some(value) = (sources.environment)(name).filter(|value| counts(value)) {
             return (Some(value), Origin::Environment(name));
         }
     }
-    if let Some((value, line)) = file.and_then(|file| file.values.get(setting.key)) {
+    let of_file = file.and_then(|file| file.values.get(setting.key));
+    if let Some((value, line)) = of_file.filter(|(value, _)| counts(value)) {
         let path = file.map(|file| file.path.clone()).unwrap_or_default();
         return (Some(value.clone()), Origin::File { path, line: *line });
     }

@@ -60,6 +60,14 @@ impl Setting {
         Self { key, environment: &[], flag: None, default, kind: Kind::Number { least, most }, can_be_off: false }
     }
 
+    /// Whether there is always a value, so that an empty one is as good as not given.
+    pub(super) fn is_needed(&self) -> bool {
+        match self.kind {
+            Kind::Path | Kind::Number { .. } | Kind::Durability => self.default.is_some(),
+            Kind::Text | Kind::Address | Kind::Secret => false,
+        }
+    }
+
     /// What is wrong with a value.
     pub(super) fn check(&self, value: &str) -> Result<(), String> {
         let key = self.key;

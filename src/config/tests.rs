@@ -76,6 +76,17 @@ fn what_is_wrong_elsewhere_is_named_by_where_it_came_from() {
 }
 
 #[test]
+fn an_empty_value_is_none_or_where_there_must_be_one_not_given() {
+    let names = SETTINGS.iter().flat_map(|setting| setting.environment.iter().map(|name| (*name, "")));
+    let environment: Vec<_> = names.collect();
+    let settings = load("data_dir = \"\"\ndurability = \"relaxed\"\n", &[], &environment).expect("settings");
+    assert_eq!((settings.data_dir(), settings.durability()), ("theater-data".into(), Durability::Relaxed));
+    let (server, defaults) = (settings.server().expect("a server"), ManagementLimits::default());
+    assert_eq!((server.listen, server.limits, settings.runtime()), (None, defaults, RuntimeLimits::default()));
+    assert_eq!((settings.log_filter(), settings.metrics()), ("off".to_owned(), None));
+}
+
+#[test]
 fn a_path_of_the_file_is_meant_from_where_the_file_lies() {
     let settings = load("data_dir = \"data\"\n[management]\nsocket = \"/run/x\"", &[], &[]).expect("settings");
     assert!(settings.data_dir().is_absolute() && settings.data_dir().ends_with("data"), "{:?}", settings.data_dir());

@@ -189,8 +189,8 @@ impl Reader<'_> {
     }
 
     fn too_late(&self) -> (Outgoing, bool) {
-        let within = self.house.limits.authentication.as_secs_f32();
-        (error_item(format!("not authenticated within {within} s")), true)
+        let limit = self.house.limits.authentication.as_millis();
+        (error_item(format!("not authenticated in time: the limit management_authentication_ms is {limit}")), true)
     }
 
     /// One frame: what is to be said to it, and whether the connection ends with that.

@@ -267,10 +267,12 @@ impl Writer {
 
     /// The last frame. There is room for it behind what the client has not read, or there will be if it reads now.
     fn part(&mut self) {
-        let seconds = self.limits.patience.as_secs_f32();
+        let limit = self.limits.patience.as_millis();
         log::warn!("a management client does not read; its connection is closed");
-        let message =
-            format!("dropped: nothing was read for {seconds} s; subscribe again from the last event received");
+        let message = format!(
+            "dropped: what was sent was not read in time: the limit management_patience_ms is {limit}; subscribe again \
+             from the last event received"
+        );
         self.stream.make_room();
         let last = frame::encode(&Response::Error { message });
         // One that reads nothing of this either has been told as far as it can be.
