@@ -4,5 +4,5 @@
 #[allow(dead_code)]
 pub(crate) mod thread;
 #[path = "../../../src/base/limits/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 pub(crate) mod limits;
