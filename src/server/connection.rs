@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::auth::{Guard, Role};
+use super::auth::{Guard, Role, WrongTokens};
 use super::commands::{answer, known};
 use super::door::{LEFT, ring};
 use super::frame::{self, FrameError};
@@ -24,6 +24,7 @@ use super::protocol::{Request, Response, Scope};
 use super::subscription::Kinds;
 use super::transport::{Reading, Socket, halves, is_late};
 use super::writer::{Outgoing, Wanted, Writer};
+use crate::base::clock;
 use crate::base::limits::{ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
@@ -42,6 +43,7 @@ const QUOTED_CHARS: usize = 1_000;
 pub(super) struct House {
     pub(super) theater: TheaterHandle,
     pub(super) guard: Guard,
+    pub(super) wrong_tokens: WrongTokens,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) limits: ManagementLimits,
 }
@@ -236,7 +238,14 @@ impl Reader<'_> {
             return (Outgoing::Answer(Response::Authenticated { role: role.word().to_owned() }), false);
         }
         self.wrong_tokens += 1;
-        log::warn!("a management client at {} gave a wrong token ({} of {WRONG_TOKENS})", self.peer, self.wrong_tokens);
+        let (is_logged, unsaid) = self.house.wrong_tokens.came(clock::unix_ms() / 1_000);
+        if unsaid > 0 {
+            log::warn!("{unsaid} more wrong tokens were given by management clients");
+        }
+        if is_logged {
+            let (peer, count) = (&self.peer, self.wrong_tokens);
+            log::warn!("a management client at {peer} gave a wrong token ({count} of {WRONG_TOKENS})");
+        }
         std::thread::sleep(WRONG_TOKEN_DELAY);
         (error_item("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
     }

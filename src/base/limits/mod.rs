@@ -62,6 +62,8 @@ pub(crate) const PARTING_GRACE: Duration = Duration::from_secs(5);
 pub(crate) const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 /// Wrong tokens on one connection.
 pub(crate) const WRONG_TOKENS: u32 = 3;
+/// Lines about wrong tokens within a second; further ones are counted and not logged.
+pub(crate) const WRONG_TOKEN_LINES_PER_SECOND: u64 = 10;
 /// A token, at least; it is to be drawn, not thought of.
 pub(crate) const TOKEN_BYTES: usize = 16;
 /// A file with a token, at most.
