@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::base::id::ActorId;
+use crate::base::limits::ActorLimits;
 use crate::chain::UnverifiedChain;
 use crate::chain::cbor::Value;
 use crate::chain::data::{Call, Failed, HostCall, Intent, Refused, Return, Started, Stopped};
@@ -27,7 +28,7 @@ pub const TARGETS: [Target; 7] = [
 
 fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(manifest) = Manifest::parse(Path::new("/nowhere/fuzz.toml"), text.into()) {
+    if let Ok(manifest) = Manifest::parse(Path::new("/nowhere/fuzz.toml"), text.into(), &ActorLimits::default()) {
         // What handlers make of their configuration; nothing is opened before an actor starts.
         let _ = handlers::granted(&manifest);
     }

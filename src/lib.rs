@@ -23,7 +23,7 @@ pub mod fuzzing;
 
 pub use actor::{ReplayError, Replayed};
 pub use base::id::{ActorId, Incarnation, NotAnActorId};
-pub use base::limits::ManagementLimits;
+pub use base::limits::{ActorLimits, LimitRefused, Limits, LimitsError, ManagementLimits, RuntimeLimits};
 pub use chain::{ChainBroken, ChainEvent, ChainFileError, DroppedData, EventHash, EventKind, EventType, Link};
 pub use chain::{UnverifiedChain, VerifiedChain};
 pub use guest::Divergence;

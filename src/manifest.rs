@@ -21,7 +21,7 @@ pub use error::ManifestError;
 pub(crate) use error::Source;
 pub(crate) use error::nearest;
 
-use crate::base::limits::{COMPONENT_BYTES, LimitRefused, Limits, MANIFEST_BYTES, REUSE_CEILING};
+use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES, REUSE_CEILING};
 
 const NAME_BYTES: usize = 128;
 
@@ -141,23 +141,33 @@ struct Keys {
 }
 
 impl Manifest {
-    /// Reads and checks the manifest at `path`. The component is not read yet.
-    pub(crate) fn load(path: &Path) -> Result<Self, ManifestError> {
+    /// Reads and checks the manifest at `path`, of an actor of a runtime that allows `allowed`. The component is not read
+    /// yet.
+    pub(crate) fn load(path: &Path, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         let text = read_bounded(path, MANIFEST_BYTES)
             .map_err(|why| ManifestError::new(path, None, format!("cannot read the manifest: {why}")))?;
         let text = String::from_utf8(text)
             .map_err(|error| ManifestError::new(path, None, format!("the manifest is not UTF-8 text: {error}")))?;
-        Self::parse(path, text.into())
+        Self::parse(path, text.into(), allowed)
     }
 
     /// Checks a manifest's text; `path` is where it lies, for relative paths and for errors.
-    pub(crate) fn parse(path: &Path, text: Arc<str>) -> Result<Self, ManifestError> {
+    pub(crate) fn parse(path: &Path, text: Arc<str>, allowed: &ActorLimits) -> Result<Self, ManifestError> {
+        Self::understand(path, text, &|source, table| read_limits(source, table, allowed))
+    }
+
+    /// The manifest of an actor that was started before, under `limits`: they hold whatever is allowed by now.
+    pub(crate) fn recorded(path: &Path, text: Arc<str>, limits: &Limits) -> Result<Self, ManifestError> {
+        Self::understand(path, text, &|_, _| Ok(limits.clone()))
+    }
+
+    fn understand(path: &Path, text: Arc<str>, limits: &ReadLimits<'_>) -> Result<Self, ManifestError> {
         let source = Source { path: path.to_owned(), text: Arc::clone(&text) };
         let table = DeTable::parse(&text).map_err(|error| source.toml_error(&error))?;
         check_top_level(&source, table.get_ref())?;
         let handlers = read_handlers(&source, table.get_ref())?;
         let warnings = warnings(table.get_ref());
-        let limits = read_limits(&source, table.get_ref())?;
+        let limits = limits(&source, table.get_ref())?;
         let keys =
             Keys::deserialize(toml::Deserializer::from(table)).map_err(|error| source.value_error("", &error))?;
         Ok(Self {
@@ -186,7 +196,7 @@ impl Manifest {
         let value = table.get_ref().get("name").ok_or_else(|| self.error("it has no \"name\""))?;
         let mut text = self.text().to_string();
         text.replace_range(value.span(), &toml::Value::from(name).to_string());
-        Self::parse(&self.source.path, text.into())
+        Self::recorded(&self.source.path, text.into(), &self.limits)
     }
 
     /// The text as it was read.
@@ -365,8 +375,10 @@ fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<HandlerEntr
     Ok(read)
 }
 
-fn read_limits(source: &Source, table: &DeTable<'_>) -> Result<Limits, ManifestError> {
-    let mut limits = Limits::default();
+type ReadLimits<'a> = dyn Fn(&Source, &DeTable<'_>) -> Result<Limits, ManifestError> + 'a;
+
+fn read_limits(source: &Source, table: &DeTable<'_>, allowed: &ActorLimits) -> Result<Limits, ManifestError> {
+    let mut limits = allowed.defaults().clone();
     let Some(section) = table.get("limits") else { return Ok(limits) };
     let DeValue::Table(section) = section.get_ref() else {
         return Err(source.error(Some(section.span().start), "\"limits\" is a table: [limits]"));
@@ -378,14 +390,10 @@ fn read_limits(source: &Source, table: &DeTable<'_>) -> Result<Limits, ManifestE
         let Some(Ok(number)) = number else {
             return Err(source.error(at, format!("\"{name}\" of [limits] is a whole number, in the unit it ends in")));
         };
-        match limits.set(name, number) {
-            Ok(()) => {}
-            Err(LimitRefused::AboveCeiling { ceiling }) => {
-                let why = format!("\"{name}\" of [limits] is {number}; this runtime allows at most {ceiling}");
-                return Err(source.error(at, why));
-            }
-            Err(LimitRefused::Unknown) => unreachable!("the keys were checked against the same list"),
-        }
+        allowed
+            .check(name, number)
+            .map_err(|why| source.error(at, format!("\"{name}\" of [limits] is {number}; {why}")))?;
+        *limits.named(name).expect("the keys were checked against the same list") = number;
     }
     Ok(limits)
 }
@@ -456,7 +464,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Manifest, String> {
-        Manifest::parse(Path::new("dir/actor.toml"), text.into()).map_err(|error| error.to_string())
+        Manifest::parse(Path::new("dir/actor.toml"), text.into(), &ActorLimits::default())
+            .map_err(|error| error.to_string())
     }
 
     #[test]

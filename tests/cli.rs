@@ -42,12 +42,12 @@ fn the_exit_code_says_how_it_went() {
         &["request", "counter", "nonsense"],
         &["forget", "counter"],
         &["doctor", "--actors", "1000000000000"],
-        &["config", "--durability", "perhaps"],
     ] {
         assert_eq!(status(args), Some(1), "{args:?}");
     }
     for args in [
         &[][..],
+        &["config", "--durability", "perhaps"],
         &["dance"],
         &["list", "--dance"],
         &["events"],
@@ -350,6 +350,19 @@ fn the_configuration_in_force_is_shown_with_where_it_comes_from() {
             "{why}"
         );
     }
+}
+
+#[test]
+fn a_wrong_value_of_a_flag_is_a_wrong_command_line_and_one_from_elsewhere_is_not() {
+    let stage = Stage::new();
+    for args in [&["run", "--listen", "nowhere"][..], &["config", "--durability", "maybe"]] {
+        let refused = with(args, &[], &stage);
+        let why = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{why}");
+        assert!(why.contains(&format!("flag {}: ", args[1])), "{why}");
+    }
+    let refused = with(&["config"], &[("THEATER_LISTEN", "nowhere")], &stage);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
 }
 
 #[test]

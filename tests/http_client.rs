@@ -391,6 +391,28 @@ fn exchanges_that_hang_are_counted_against_the_actor_that_began_them_and_nobody_
 }
 
 #[test]
+fn exchanges_of_all_actors_together_are_bounded_by_the_runtime() {
+    let (hangs, answers) = (Server::silent(), Server::saying("HTTP/1.1 200 OK\r\n\r\n"));
+    let stage = Stage::new();
+    let config = handler(r#"{ allow = ["127.0.0.1"] }"#, "[limits]\nstop_grace_ms = 0\n");
+    let manifests = [stage.manifest("courier", "courier", &config), stage.manifest("other", "courier", &config)];
+    stage.file("theater.toml", "[limits]\nhttp_exchanges = 1\n");
+    let running = stage.run(&[&manifests[0], &manifests[1]]);
+    let ask = with_op(&json!({ "method": "GET", "uri": answers.url("/") }));
+    assert_eq!(running.request("other", &ask).expect("an answer")["ok"]["status"], 200);
+    send_and_forget(&running, &hangs.url("/"));
+    hangs.saw();
+    let refused = running.request("other", &ask).expect("an answer");
+    let why = "too many exchanges: 1 are under way in this runtime, whose limit http_exchanges is 1; try again later";
+    assert_eq!(refused, json!({ "err": why }));
+    running.say(&["stop", "courier"]);
+    eventually("there is room again", || {
+        let answer = running.request("other", &ask).expect("an answer");
+        (answer["ok"]["status"] == 200).then_some(())
+    });
+}
+
+#[test]
 fn a_runtime_that_ends_in_order_does_not_wait_for_an_answer_nor_ask_again() {
     let server = Server::silent();
     let config = r#"{ allow = ["127.0.0.1"], timeout_ms = 3600000 }"#;

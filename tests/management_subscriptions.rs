@@ -162,7 +162,7 @@ fn a_wide_subscription_ends_when_it_is_told_to_and_their_number_is_bounded() {
     other.request(&counter, &json!({ "add": 1 })).expect("an answer");
     (0..16).for_each(|_| _ = subscribe(&mut follower, &json!({ "scope": { "Tree": parent } })));
     let why = follower.error(&json!({ "Subscribe": { "scope": "All" } }));
-    assert!(why.contains("the limit is 16"), "{why}");
+    assert!(why.contains("the limit management_wide_subscriptions is 16"), "{why}");
 }
 
 #[test]

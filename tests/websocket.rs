@@ -273,6 +273,37 @@ fn a_reader_that_takes_nothing_for_too_long_is_dropped() {
 }
 
 #[test]
+fn a_client_has_as_long_as_the_limits_say_for_its_handshake_and_for_a_message() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_handshake_ms = 100\nwebsocket_message_ms = 100\n");
+    let address = running.websocket("parrot");
+    let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+    let mut client = Client::connect(address);
+    assert_eq!(client.ask("hello"), "hello");
+    // The head of a masked text of five bytes, and nothing behind it.
+    client.0.get_mut().write_all(&[0x81, 0x85]).expect("sent");
+    assert_eq!(client.hear_the_end().0, u16::from(CloseCode::Policy), "the rest did not come");
+    eventually("the actor hears of it", || types(&running).contains(&json!("close")).then_some(()));
+}
+
+/// It takes something now and then, so it is not stuck; but it is not done in time either.
+#[test]
+fn a_client_that_takes_its_answer_too_slowly_is_dropped() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_answer_ms = 300\n");
+    let address = running.websocket("parrot");
+    let mut slow = Client::connect(address);
+    for _ in 0..8 {
+        slow.say("flood");
+    }
+    eventually("it is dropped", || {
+        let taken = slow.0.get_mut().read(&mut [0; 16]).expect("bytes of the flood");
+        assert!(taken > 0, "it takes what it gets");
+        types(&running).contains(&json!("close")).then_some(())
+    });
+    assert_eq!(Client::connect(address).ask("hello"), "hello");
+}
+
+#[test]
 fn every_client_that_the_actor_has_met_is_said_goodbye_to_however_full_its_mailbox_is() {
     let (_stage, running) = parrot("[limits]\nmailbox_deliveries = 1\n");
     let address = running.websocket("parrot");

@@ -186,7 +186,7 @@ fn total(part: &Path) -> Option<u64> {
 fn work() {
     let place = tempfile::tempdir().expect("a directory");
     let config =
-        Config { data_dir: Some(place.path().join("data")), durability: Durability::Relaxed, manifests: Vec::new() };
+        Config { data_dir: Some(place.path().join("data")), durability: Durability::Relaxed, ..Config::default() };
     let theater = TheaterRuntime::start(config).expect("a runtime");
     let handle = theater.handle();
     let (reused, fresh) = (manifest(place.path(), 1_000), manifest(place.path(), 1));

@@ -5,6 +5,7 @@ pub mod fail;
 pub mod id;
 pub mod limits;
 pub mod metrics;
+pub mod places;
 pub mod pool;
 pub mod stack;
 pub mod thread;

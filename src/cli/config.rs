@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::show::{self, print_json};
 use super::{Done, Failure};
-use crate::config::{ConfigError, InForce, Kind, Settings, Sources};
+use crate::config::{ConfigError, InForce, Kind, Origin, Settings};
 
 /// What may be set on the command line of `run`; `config` takes the same, and shows what comes of it.
 #[derive(Args)]
@@ -61,8 +61,7 @@ impl Flags {
             ("metrics.listen", self.metrics_listen.clone()),
             ("logging.filter", self.log.clone()),
         ];
-        let environment = |name: &str| std::env::var(name).ok();
-        Settings::load(&Sources { file: self.config.as_deref(), flags: &flags, environment: &environment })
+        Settings::of_environment(self.config.as_deref(), &flags)
     }
 }
 
@@ -75,8 +74,19 @@ pub(super) struct ConfigArgs {
     json: bool,
 }
 
+/// A flag that is wrong is a command line that is wrong.
+pub(super) fn refused(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::Value { origin: Origin::Flag(_), .. } => Failure::usage(error),
+        ConfigError::Value { origin: Origin::Default | Origin::File { .. } | Origin::Environment(_), .. }
+        | ConfigError::File(_)
+        | ConfigError::Token(_)
+        | ConfigError::Together(_) => Failure::no(error),
+    }
+}
+
 pub(super) fn config(args: &ConfigArgs) -> Done {
-    let settings = args.flags.settings().map_err(Failure::no)?;
+    let settings = args.flags.settings().map_err(refused)?;
     if args.json {
         let all: Vec<_> = settings
             .all()
@@ -94,7 +104,7 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
         }
     }
     // What does not go together is said here, too, before a start says it.
-    settings.server().map(drop).map_err(Failure::no)
+    settings.server().map(drop).map_err(refused)
 }
 
 /// The value; of a secret only that it is there.

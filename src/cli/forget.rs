@@ -8,6 +8,7 @@ use clap::Args;
 use super::remote::{answered, ask, connect, find};
 use super::show::print_json;
 use super::{Done, Failure, Remote};
+use crate::base::limits::RuntimeLimits;
 use crate::journal::{self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener};
 use crate::server::protocol::{Request, Response};
 
@@ -84,7 +85,8 @@ fn in_directory(
     drop(journal::open_to_read(dir).map_err(Failure::no)?);
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
     let dir = DataDir::open(dir).map_err(Failure::no)?;
-    let journal = Journal::open(dir, Durability::Commit, listener).map_err(Failure::no)?;
+    let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
+    let journal = Journal::open(dir, Durability::Commit, queue_bytes, listener).map_err(Failure::no)?;
     let forgotten = journal.handle().reader().map_err(Failure::no).and_then(|reader| {
         let row = super::history::find_row(&reader, actor, journal.handle().dir())?;
         forget(journal.handle(), &reader, row.actor).map_err(Failure::no)

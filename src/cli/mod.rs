@@ -106,12 +106,7 @@ enum Command {
     /// where it does nothing otherwise, 1 where it does.
     Replay(replay::ReplayArgs),
     /// Check a manifest and its component, without starting anything
-    Check {
-        manifest: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Check(run::CheckArgs),
     /// Check whether this machine is large enough for so many actors, and say what to change
     Doctor(doctor::DoctorArgs),
     /// Print what is configured, and where each value comes from
@@ -185,6 +180,11 @@ impl Failure {
         Self { message: message.to_string(), code: 1 }
     }
 
+    /// The command line is wrong.
+    fn usage(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+
     /// The runtime ended itself.
     fn ended(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 3 }
@@ -216,7 +216,7 @@ pub fn main() -> ExitCode {
         Command::Redact(args) => forget::redact(&args),
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
-        Command::Check { manifest, json } => run::check(&manifest, json),
+        Command::Check(args) => run::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
         Command::Completions { shell } => {

@@ -7,21 +7,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::actor::{Candidate, pick};
+use super::config::refused;
 use super::history::{Source, fetch};
 use super::show::{self, print_json};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
-use crate::config::{Settings, Sources};
+use crate::config::Settings;
 use crate::server::Client;
 use crate::server::protocol::{ActorView, Request, Response};
 
 pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
-    let environment = |name: &str| std::env::var(name).ok();
     let flags =
         [("management.token_file", remote.token_file.clone()), ("management.authorities", remote.authorities.clone())];
-    let sources = Sources { file: remote.config.as_deref(), flags: &flags, environment: &environment };
-    let options = Settings::load(&sources).and_then(|settings| settings.client(remote.server.clone()));
-    Client::connect(&options.map_err(Failure::no)?).map_err(Failure::no)
+    let settings = Settings::of_environment(remote.config.as_deref(), &flags);
+    let options = settings.and_then(|settings| settings.client(remote.server.clone()));
+    Client::connect(&options.map_err(refused)?).map_err(Failure::no)
 }
 
 pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {

@@ -2,17 +2,18 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::config::Flags;
+use super::config::{Flags, refused};
 use super::show::print_json;
 use super::{Done, Failure, logging};
 use crate::actor::Spec;
 use crate::base::thread;
+use crate::config::Settings;
 use crate::guest::GuestEngine;
 use crate::manifest::Manifest;
 use crate::server::{BoundServer, MetricsServer, TheaterServer};
@@ -31,16 +32,18 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Done {
-    let settings = args.flags.settings().map_err(Failure::no)?;
+    let settings = args.flags.settings().map_err(refused)?;
     logging::start(&settings.log_filter());
     allow_more_files();
     let config = Config {
         data_dir: (!args.ephemeral).then(|| settings.data_dir()),
         durability: settings.durability(),
+        actor_limits: settings.actor_limits(),
+        limits: settings.runtime(),
         manifests: args.manifests.clone(),
     };
     // Before any actor begins: who cannot be steered is not started.
-    let bound = BoundServer::bind(settings.server().map_err(Failure::no)?).map_err(Failure::no)?;
+    let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let theater = TheaterRuntime::start(config).map_err(Failure::no)?;
     let handle = theater.handle();
     let server = bound.serve(handle.clone()).map_err(Failure::no)?;
@@ -123,8 +126,21 @@ fn allow_more_files() {
     }
 }
 
-pub(super) fn check(path: &Path, json: bool) -> Done {
-    let manifest = Manifest::load(path).map_err(Failure::no)?;
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    manifest: PathBuf,
+    /// The configuration file, whose limits hold [default: theater.toml, where it is there]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Done {
+    let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
+    let path = &*args.manifest;
+    let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
     for warning in &manifest.warnings {
         eprintln!("warning: {warning}");
     }
@@ -132,7 +148,7 @@ pub(super) fn check(path: &Path, json: bool) -> Done {
     let spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
     let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
     exports.sort_unstable();
-    if json {
+    if args.json {
         let (name, component) = (&spec.manifest.name, spec.digest().to_string());
         print_json(&serde_json::json!({ "name": name, "component": component, "exports": exports }));
         return Ok(());

@@ -3,6 +3,7 @@
 //!
 //! Here values are read, checked and turned into what the layers below take; nothing is started.
 
+mod actors;
 mod file;
 mod setting;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 
-use crate::base::limits::ManagementLimits;
+use crate::base::limits::{ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
 use crate::manifest::ManifestError;
 use crate::server::{ClientOptions, Endpoint, ServerOptions, TlsFiles, Token, TokenError, read_secret};
@@ -91,7 +92,7 @@ impl Settings {
             None => None,
         };
         let mut in_force = Vec::new();
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             let (value, origin) = given(setting, sources, file.as_ref());
             let value = value.filter(|value| !(value.is_empty() || (setting.can_be_off && value == "off")));
             if let Some(value) = &value {
@@ -99,7 +100,17 @@ impl Settings {
             }
             in_force.push(InForce { setting, value, origin });
         }
-        Ok(Self(in_force))
+        let mut settings = Self(in_force);
+        actors::settle(&mut settings)?;
+        Ok(settings)
+    }
+
+    /// Those of this process's environment.
+    pub(crate) fn of_environment(
+        file: Option<&Path>,
+        flags: &[(&'static str, Option<String>)],
+    ) -> Result<Self, ConfigError> {
+        Self::load(&Sources { file, flags, environment: &|name| std::env::var(name).ok() })
     }
 
     /// All of them, in the order of the documentation.
@@ -138,6 +149,14 @@ impl Settings {
         self.value("logging.filter").unwrap_or_else(|| "off".into())
     }
 
+    /// The bounds of the runtime as a whole.
+    pub(crate) fn runtime(&self) -> RuntimeLimits {
+        RuntimeLimits {
+            journal_queue_bytes: self.value("limits.journal_queue_bytes").expect("it has a default"),
+            http_exchanges: self.value("limits.http_exchanges").expect("it has a default"),
+        }
+    }
+
     /// Where the metrics are to be had, if they are.
     pub(crate) fn metrics(&self) -> Option<SocketAddr> {
         self.value("metrics.listen")
@@ -165,6 +184,9 @@ impl Settings {
                 subscriptions: self.value("limits.management_subscriptions").expect("it has a default"),
                 patience: millis("limits.management_patience_ms"),
                 authentication: millis("limits.management_authentication_ms"),
+                wide_subscriptions: self.value("limits.management_wide_subscriptions").expect("it has a default"),
+                frame_bytes: self.value("limits.management_frame_bytes").expect("it has a default"),
+                frame_time: millis("limits.management_frame_ms"),
             },
         })
     }
@@ -227,21 +249,24 @@ impl Settings {
 }
 
 fn given(setting: &'static Setting, sources: &Sources<'_>, file: Option<&file::Read>) -> (Option<String>, Origin) {
+    let counts = |value: &str| !(value.is_empty() && setting.is_needed());
     if let (Some(flag), Some((_, Some(value)))) =
         (setting.flag, sources.flags.iter().find(|(key, _)| *key == setting.key))
+        && counts(value)
     {
         return (Some(value.clone()), Origin::Flag(flag));
     }
     for name in setting.environment {
-        if let Some(value) = (sources.environment)(name) {
+        if let Some(value) = (sources.environment)(name).filter(|value| counts(value)) {
             return (Some(value), Origin::Environment(name));
         }
     }
-    if let Some((value, line)) = file.and_then(|file| file.values.get(setting.key)) {
+    let of_file = file.and_then(|file| file.values.get(setting.key));
+    if let Some((value, line)) = of_file.filter(|(value, _)| counts(value)) {
         let path = file.map(|file| file.path.clone()).unwrap_or_default();
         return (Some(value.clone()), Origin::File { path, line: *line });
     }
-    (setting.default.map(str::to_owned), Origin::Default)
+    (setting.default.as_deref().map(str::to_owned), Origin::Default)
 }
 
 #[cfg(test)]

@@ -1,7 +1,13 @@
 //! The table of settings: what each is called in the file, in the environment and on the command line.
+//!
+//! The limits of actors are two settings each, their default and their ceiling. They stand in the file alone: a hundred
+//! variables and flags would hide the others.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
+use crate::base::limits::{Declared, Limits};
 use crate::journal::Durability;
 
 /// Where the management server listens by default.
@@ -15,7 +21,7 @@ pub(crate) struct Setting {
     /// The first that is set counts.
     pub(crate) environment: &'static [&'static str],
     pub(crate) flag: Option<&'static str>,
-    pub(crate) default: Option<&'static str>,
+    pub(crate) default: Option<Cow<'static, str>>,
     pub(crate) kind: Kind,
     /// Whether `off` is a value.
     pub(crate) can_be_off: bool,
@@ -37,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 impl Setting {
-    const fn new(
+    fn new(
         key: &'static str,
         environment: &'static [&'static str],
         flag: Option<&'static str>,
@@ -45,7 +51,21 @@ impl Setting {
         kind: Kind,
     ) -> Self {
         let can_be_off = matches!(kind, Kind::Address);
-        Self { key, environment, flag, default, kind, can_be_off }
+        Self { key, environment, flag, default: default.map(Cow::Borrowed), kind, can_be_off }
+    }
+
+    /// A number that stands in the file alone.
+    fn of_file(key: &'static str, default: u64, (least, most): (u64, u64)) -> Self {
+        let default = Some(Cow::Owned(default.to_string()));
+        Self { key, environment: &[], flag: None, default, kind: Kind::Number { least, most }, can_be_off: false }
+    }
+
+    /// Whether there is always a value, so that an empty one is as good as not given.
+    pub(super) fn is_needed(&self) -> bool {
+        match self.kind {
+            Kind::Path | Kind::Number { .. } | Kind::Durability => self.default.is_some(),
+            Kind::Text | Kind::Address | Kind::Secret => false,
+        }
     }
 
     /// What is wrong with a value.
@@ -68,59 +88,66 @@ impl Setting {
     }
 }
 
-/// Every setting there is.
-pub(crate) const SETTINGS: &[Setting] = &[
-    Setting::new("data_dir", &["THEATER_DATA_DIR"], Some("--data-dir"), Some("theater-data"), Kind::Path),
-    Setting::new("durability", &["THEATER_DURABILITY"], Some("--durability"), Some("commit"), Kind::Durability),
-    Setting::new("management.listen", &["THEATER_LISTEN"], Some("--listen"), Some(LISTEN), Kind::Address),
-    Setting::new("management.socket", &["THEATER_SOCKET"], Some("--socket"), None, Kind::Path),
-    Setting::new("management.token", &["THEATER_TOKEN"], None, None, Kind::Secret),
-    Setting::new("management.token_file", &["THEATER_TOKEN_FILE"], Some("--token-file"), None, Kind::Path),
-    Setting::new("management.read_token", &["THEATER_READ_TOKEN"], None, None, Kind::Secret),
-    Setting::new(
-        "management.read_token_file",
-        &["THEATER_READ_TOKEN_FILE"],
-        Some("--read-token-file"),
-        None,
-        Kind::Path,
-    ),
-    Setting::new(
-        "management.tls_certificate",
-        &["THEATER_TLS_CERTIFICATE"],
-        Some("--tls-certificate"),
-        None,
-        Kind::Path,
-    ),
-    Setting::new("management.tls_key", &["THEATER_TLS_KEY"], Some("--tls-key"), None, Kind::Path),
-    Setting::new("management.authorities", &["THEATER_AUTHORITIES"], Some("--authorities"), None, Kind::Path),
-    Setting::new("metrics.listen", &["THEATER_METRICS_LISTEN"], Some("--metrics-listen"), Some("off"), Kind::Address),
-    Setting::new(
-        "limits.management_connections",
-        &["THEATER_MANAGEMENT_CONNECTIONS"],
-        None,
-        Some("1024"),
-        Kind::Number { least: 1, most: 16_384 },
-    ),
-    Setting::new(
-        "limits.management_subscriptions",
-        &["THEATER_MANAGEMENT_SUBSCRIPTIONS"],
-        None,
-        Some("4096"),
-        Kind::Number { least: 1, most: 65_536 },
-    ),
-    Setting::new(
-        "limits.management_patience_ms",
-        &["THEATER_MANAGEMENT_PATIENCE_MS"],
-        None,
-        Some("10000"),
-        Kind::Number { least: 100, most: 600_000 },
-    ),
-    Setting::new(
-        "limits.management_authentication_ms",
-        &["THEATER_MANAGEMENT_AUTHENTICATION_MS"],
-        None,
-        Some("10000"),
-        Kind::Number { least: 100, most: 600_000 },
-    ),
-    Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text),
-];
+/// Every setting there is, in the order in which they are shown.
+pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let range = |declared: &Declared| (*declared.range.start(), *declared.range.end());
+    let default = |declared: &Declared| Setting::of_file(declared.default_key, declared.default, range(declared));
+    let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
+    let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
+    runtime().into_iter().chain(actors).collect()
+});
+
+fn number(
+    key: &'static str,
+    environment: &'static [&'static str],
+    default: &'static str,
+    least: u64,
+    most: u64,
+) -> Setting {
+    Setting::new(key, environment, None, Some(default), Kind::Number { least, most })
+}
+
+fn runtime() -> Vec<Setting> {
+    vec![
+        Setting::new("data_dir", &["THEATER_DATA_DIR"], Some("--data-dir"), Some("theater-data"), Kind::Path),
+        Setting::new("durability", &["THEATER_DURABILITY"], Some("--durability"), Some("commit"), Kind::Durability),
+        Setting::new("management.listen", &["THEATER_LISTEN"], Some("--listen"), Some(LISTEN), Kind::Address),
+        Setting::new("management.socket", &["THEATER_SOCKET"], Some("--socket"), None, Kind::Path),
+        Setting::new("management.token", &["THEATER_TOKEN"], None, None, Kind::Secret),
+        Setting::new("management.token_file", &["THEATER_TOKEN_FILE"], Some("--token-file"), None, Kind::Path),
+        Setting::new("management.read_token", &["THEATER_READ_TOKEN"], None, None, Kind::Secret),
+        Setting::new(
+            "management.read_token_file",
+            &["THEATER_READ_TOKEN_FILE"],
+            Some("--read-token-file"),
+            None,
+            Kind::Path,
+        ),
+        Setting::new(
+            "management.tls_certificate",
+            &["THEATER_TLS_CERTIFICATE"],
+            Some("--tls-certificate"),
+            None,
+            Kind::Path,
+        ),
+        Setting::new("management.tls_key", &["THEATER_TLS_KEY"], Some("--tls-key"), None, Kind::Path),
+        Setting::new("management.authorities", &["THEATER_AUTHORITIES"], Some("--authorities"), None, Kind::Path),
+        Setting::new(
+            "metrics.listen",
+            &["THEATER_METRICS_LISTEN"],
+            Some("--metrics-listen"),
+            Some("off"),
+            Kind::Address,
+        ),
+        number("limits.management_connections", &["THEATER_MANAGEMENT_CONNECTIONS"], "1024", 1, 16_384),
+        number("limits.management_subscriptions", &["THEATER_MANAGEMENT_SUBSCRIPTIONS"], "4096", 1, 65_536),
+        number("limits.management_wide_subscriptions", &["THEATER_MANAGEMENT_WIDE_SUBSCRIPTIONS"], "16", 0, 1_024),
+        number("limits.management_patience_ms", &["THEATER_MANAGEMENT_PATIENCE_MS"], "10000", 100, 600_000),
+        number("limits.management_authentication_ms", &["THEATER_MANAGEMENT_AUTHENTICATION_MS"], "10000", 100, 600_000),
+        number("limits.management_frame_bytes", &["THEATER_MANAGEMENT_FRAME_BYTES"], "8388608", 1_024, 8_388_608),
+        number("limits.management_frame_ms", &["THEATER_MANAGEMENT_FRAME_MS"], "60000", 100, 600_000),
+        number("limits.journal_queue_bytes", &["THEATER_JOURNAL_QUEUE_BYTES"], "67108864", 65_536, 68_719_476_736),
+        number("limits.http_exchanges", &["THEATER_HTTP_EXCHANGES"], "1024", 0, 65_536),
+        Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text),
+    ]
+}

@@ -76,6 +76,17 @@ fn what_is_wrong_elsewhere_is_named_by_where_it_came_from() {
 }
 
 #[test]
+fn an_empty_value_is_none_or_where_there_must_be_one_not_given() {
+    let names = SETTINGS.iter().flat_map(|setting| setting.environment.iter().map(|name| (*name, "")));
+    let environment: Vec<_> = names.collect();
+    let settings = load("data_dir = \"\"\ndurability = \"relaxed\"\n", &[], &environment).expect("settings");
+    assert_eq!((settings.data_dir(), settings.durability()), ("theater-data".into(), Durability::Relaxed));
+    let (server, defaults) = (settings.server().expect("a server"), ManagementLimits::default());
+    assert_eq!((server.listen, server.limits, settings.runtime()), (None, defaults, RuntimeLimits::default()));
+    assert_eq!((settings.log_filter(), settings.metrics()), ("off".to_owned(), None));
+}
+
+#[test]
 fn a_path_of_the_file_is_meant_from_where_the_file_lies() {
     let settings = load("data_dir = \"data\"\n[management]\nsocket = \"/run/x\"", &[], &[]).expect("settings");
     assert!(settings.data_dir().is_absolute() && settings.data_dir().ends_with("data"), "{:?}", settings.data_dir());
@@ -109,5 +120,82 @@ fn a_client_finds_the_runtime_of_its_configuration() {
         assert_eq!(settings.client(None).expect("a client").endpoint.to_string(), expected, "{text}");
         let given: Endpoint = "tls:elsewhere:1".parse().expect("an endpoint");
         assert_eq!(settings.client(Some(given.clone())).expect("a client").endpoint, given);
+    }
+}
+
+#[test]
+fn a_default_of_actors_goes_over_the_built_in_one_and_follows_a_lowered_ceiling() {
+    let text = "[actor_limits]\nmessage_bytes = 1000\n[actor_ceilings]\nmemory_bytes = 65536\nchildren = 99999\n";
+    let settings = load(text, &[], &[]).expect("settings");
+    let limits = settings.actor_limits();
+    assert_eq!((limits.defaults().message_bytes, limits.defaults().memory_bytes), (1_000, 65_536));
+    assert!(limits.check("memory_bytes", 65_536).is_ok() && limits.check("memory_bytes", 65_537).is_err());
+    assert!(limits.check("children", 99_999).is_ok());
+    let keys = ["actor_limits.message_bytes", "actor_limits.memory_bytes", "actor_limits.children"];
+    assert_eq!(keys.map(|key| origin(&settings, key)), ["theater.toml:2", "theater.toml:4", "default"]);
+    let untouched = load("", &[], &[]).expect("settings").actor_limits();
+    assert_eq!(untouched, crate::base::limits::ActorLimits::default());
+}
+
+#[test]
+fn what_cannot_be_of_actors_limits_is_refused_by_its_line() {
+    for (text, expected) in [
+        (
+            "[actor_limits]\nmemory_bytes = 2147483648",
+            "theater.toml:2: \"actor_limits.memory_bytes\" is 2147483648, but no actor may have more than 1073741824: \
+             lower it, or raise \"memory_bytes\" of [actor_ceilings]",
+        ),
+        (
+            "[actor_limits]\nmessage_bytes = 20\n[actor_ceilings]\nmessage_bytes = 10",
+            "theater.toml:2: \"actor_limits.message_bytes\" is 20, but no actor may have more than 10",
+        ),
+        (
+            "[actor_ceilings]\nhttp_connections = 0",
+            "theater.toml:2: \"actor_ceilings.http_connections\" is a whole number from 1 to 1048576; it is \"0\"",
+        ),
+        (
+            "[actor_ceilings]\nstop_grace_ms = 9223372036854775807",
+            "theater.toml:2: \"actor_ceilings.stop_grace_ms\" is a whole number from 0 to 2592000000",
+        ),
+        (
+            "[actor_ceilings]\nmemory_byte = 1",
+            "theater.toml:2: unknown key \"memory_byte\" of [actor_ceilings]; did you mean \"memory_bytes\"?",
+        ),
+        ("[actor_limit]\n", "theater.toml:1: unknown key \"actor_limit\"; did you mean \"actor_limits\"?"),
+        ("[limits]\nmemory_bytes = 1", "theater.toml:2: \"memory_bytes\" belongs under [actor_limits]"),
+        ("memory_bytes = 1", "theater.toml:1: \"memory_bytes\" belongs under [actor_limits]"),
+    ] {
+        let why = load(text, &[], &[]).expect_err(text);
+        assert!(why.starts_with(expected), "{text}: {why}");
+    }
+}
+
+#[test]
+fn the_documentation_has_every_setting_with_its_variables_and_its_flag() {
+    let document = include_str!("../../docs/configuration.md");
+    for setting in SETTINGS.iter() {
+        let of_actors = setting.key.split_once('.').filter(|(section, _)| section.starts_with("actor_"));
+        let key = of_actors.map_or(setting.key.to_owned(), |(section, _)| format!("{section}.LIMIT"));
+        // What is a secret stands in the row of its variable.
+        let first = match (setting.kind, setting.environment) {
+            (Kind::Secret, [name, ..]) => format!("| | `{name}` |"),
+            (_, _) => format!("| `{key}` |"),
+        };
+        let row = document.lines().find(|line| line.starts_with(&first));
+        let row = row.unwrap_or_else(|| panic!("docs/configuration.md lacks {key}"));
+        for name in setting.environment.iter().copied().chain(setting.flag) {
+            assert!(row.contains(&format!("`{name}`")), "{key} lacks {name}: {row}");
+        }
+    }
+}
+
+#[test]
+fn the_documentation_has_the_default_and_the_bounds_of_every_number_of_the_runtime() {
+    let document = include_str!("../../docs/configuration.md").replace(',', "");
+    for setting in SETTINGS.iter().filter(|setting| setting.key.starts_with("limits.")) {
+        let Kind::Number { least, most } = setting.kind else { continue };
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", setting.key))).expect("a row");
+        let default = setting.default.as_deref().expect("a number has one");
+        assert!(row.contains(&format!("| {default} |")) && row.contains(&format!("{least} to {most} |")), "{row}");
     }
 }

@@ -15,6 +15,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllo
 
 use super::cache::CodeCache;
 use super::program::Program;
+use crate::base::limits::MEMORY_BYTES;
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::ComponentDigest;
 
@@ -28,8 +29,6 @@ pub(crate) const THREAD_STACK_BYTES: usize = 2 * WASM_STACK_BYTES;
 const POOL_CORE_INSTANCES: u32 = 4_000;
 /// Elements of one table; tables do not count into an instance's memory.
 const TABLE_ELEMENTS: usize = 100_000;
-/// The most any manifest may raise `memory_bytes` to.
-const MEMORY_CEILING_BYTES: usize = 1024 * 1024 * 1024;
 
 /// Compiles components and ticks the clock that running guests watch.
 pub(crate) struct GuestEngine {
@@ -208,7 +207,7 @@ fn pooling() -> InstanceAllocationStrategy {
         .max_tables_per_component(200)
         .max_core_instance_size(4 * 1024 * 1024)
         .max_component_instance_size(4 * 1024 * 1024)
-        .max_memory_size(MEMORY_CEILING_BYTES)
+        .max_memory_size(usize::try_from(MEMORY_BYTES).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS);
     InstanceAllocationStrategy::Pooling(pool)
 }

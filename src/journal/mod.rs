@@ -99,10 +99,15 @@ impl Journal {
     ///
     /// Refuses a directory that another runtime holds, a newer format, and a journal that lost what its mark says was
     /// acknowledged.
-    pub(crate) fn open(dir: DataDir, durability: Durability, listener: Listener) -> Result<Self, JournalError> {
+    pub(crate) fn open(
+        dir: DataDir,
+        durability: Durability,
+        queue_bytes: usize,
+        listener: Listener,
+    ) -> Result<Self, JournalError> {
         let (connection, mark, tip) = schema::open(&dir, durability)?;
         let next_key = reader::next_actor_key(&connection).map_err(|error| JournalError::read(dir.path(), error))?;
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(queue_bytes));
         let handle = JournalHandle {
             queue: Arc::clone(&queue),
             next_key: Arc::new(AtomicI64::new(next_key)),

@@ -9,10 +9,10 @@ use parking_lot::{Condvar, Mutex};
 
 use super::error::JournalDown;
 use super::record::Record;
-use crate::base::limits::JOURNAL_QUEUE_BYTES;
 
-#[derive(Default)]
 pub(super) struct Queue {
+    /// The most that may wait.
+    most: usize,
     waiting: Mutex<Waiting>,
     /// The writer waits for records.
     filled: Condvar,
@@ -31,11 +31,16 @@ struct Waiting {
 }
 
 impl Queue {
+    /// A queue in which at most so many bytes wait.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, waiting: Mutex::default(), filled: Condvar::new(), freed: Condvar::new() }
+    }
+
     /// Appends a record, waiting for room. A record larger than the whole bound enters an empty queue.
     pub(super) fn push(&self, record: Record) -> Result<(), JournalDown> {
         let weight = record.weight();
         let mut waiting = self.waiting.lock();
-        while !waiting.closed && waiting.used > 0 && waiting.used + weight > JOURNAL_QUEUE_BYTES {
+        while !waiting.closed && waiting.used > 0 && waiting.used + weight > self.most {
             waiting.producers_wait = true;
             self.freed.wait(&mut waiting);
         }
@@ -87,5 +92,46 @@ impl Queue {
         drop(waiting);
         self.freed.notify_all();
         drop(dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn record(bytes: usize) -> Record {
+        Record::Blob([0; 20], vec![0; bytes].into())
+    }
+
+    #[test]
+    fn who_records_more_than_may_wait_waits_until_it_is_on_disk() {
+        let queue = Arc::new(Queue::new(1_000));
+        queue.push(record(2_000)).expect("one alone enters, however large");
+        let recording = Arc::clone(&queue);
+        let producer = std::thread::spawn(move || recording.push(record(10)));
+        while !queue.waiting.lock().producers_wait {
+            std::thread::yield_now();
+        }
+        let mut taken = VecDeque::new();
+        queue.take_all(&mut taken);
+        assert_eq!((taken.len(), producer.is_finished()), (1, false), "what is taken is not on disk yet");
+        queue.free(taken[0].weight());
+        producer.join().expect("no panic").expect("there is room");
+        assert_eq!(queue.waiting.lock().records.len(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_room_is_refused_when_the_journal_ends() {
+        let queue = Arc::new(Queue::new(1_000));
+        queue.push(record(1_000)).expect("room");
+        let recording = Arc::clone(&queue);
+        let producer = std::thread::spawn(move || recording.push(record(10)));
+        while !queue.waiting.lock().producers_wait {
+            std::thread::yield_now();
+        }
+        queue.close();
+        assert!(producer.join().expect("no panic").is_err());
     }
 }

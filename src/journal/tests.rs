@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::*;
 use crate::chain::{ChainEvent, ComponentDigest, StateChain};
 
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
 fn silent() -> Listener {
     Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) }
 }
 
 fn open(dir: &Path) -> Result<Journal, JournalError> {
-    Journal::open(DataDir::open(dir)?, Durability::Commit, silent())
+    Journal::open(DataDir::open(dir)?, Durability::Commit, QUEUE_BYTES, silent())
 }
 
 fn refusal(dir: &Path) -> String {
@@ -209,7 +211,7 @@ fn a_newer_format_and_a_foreign_file_are_refused_by_name() {
 fn an_ephemeral_directory_is_gone_at_the_end() {
     let dir = DataDir::ephemeral().expect("a directory");
     let path = dir.path().to_owned();
-    let journal = Journal::open(dir, Durability::Relaxed, silent()).expect("a journal");
+    let journal = Journal::open(dir, Durability::Relaxed, QUEUE_BYTES, silent()).expect("a journal");
     assert!(path.join("journal.db").exists());
     journal.close();
     assert!(!path.exists());
@@ -223,8 +225,9 @@ fn a_journal_that_cannot_write_says_so_and_takes_nothing_more() {
         committed: Box::new(|_| ()),
         failed: Box::new(move |error| said.send(error.to_string()).expect("the test listens")),
     };
-    let journal = Journal::open(DataDir::open(dir.path()).expect("a directory"), Durability::Commit, listener)
-        .expect("a journal");
+    let journal =
+        Journal::open(DataDir::open(dir.path()).expect("a directory"), Durability::Commit, QUEUE_BYTES, listener)
+            .expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
     let event = scribe.write(None);
     let twice = Record::Event(scribe.actor, event, Attached::default());

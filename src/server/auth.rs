@@ -3,12 +3,13 @@
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::protocol::Request;
-use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES};
+use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES, WRONG_TOKEN_LINES_PER_SECOND};
 
 /// What a client may do. Each role may do what the one before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +126,27 @@ impl Guard {
     }
 }
 
+/// What is logged of wrong tokens: whoever guesses on a thousand connections must not fill the disk with it.
+#[derive(Default)]
+pub(super) struct WrongTokens {
+    /// The second in which they were counted last, and how many came in it.
+    second: AtomicU64,
+    count: AtomicU64,
+}
+
+impl WrongTokens {
+    /// One came in this second: whether it is to be logged, and how many before it were not. Of two that come at once
+    /// one may be counted for the second before or behind; that is a line more or less.
+    pub(super) fn came(&self, second: u64) -> (bool, u64) {
+        let unsaid = if self.second.swap(second, Ordering::Relaxed) == second {
+            0
+        } else {
+            self.count.swap(0, Ordering::Relaxed).saturating_sub(WRONG_TOKEN_LINES_PER_SECOND)
+        };
+        (self.count.fetch_add(1, Ordering::Relaxed) < WRONG_TOKEN_LINES_PER_SECOND, unsaid)
+    }
+}
+
 impl Request {
     /// Who may ask this.
     pub(super) fn takes(&self) -> Role {
@@ -181,6 +203,16 @@ mod tests {
     fn without_tokens_nobody_is_asked() {
         let guard = Guard::default();
         assert_eq!((guard.unasked(), guard.role_of("")), (Role::Control, None));
+    }
+
+    #[test]
+    fn only_so_many_wrong_tokens_are_logged_within_a_second_and_the_others_counted() {
+        let wrong = WrongTokens::default();
+        let logged = (0..50).filter(|_| wrong.came(7).0).count() as u64;
+        assert_eq!(logged, WRONG_TOKEN_LINES_PER_SECOND);
+        assert_eq!(wrong.came(8), (true, 50 - WRONG_TOKEN_LINES_PER_SECOND));
+        assert_eq!(wrong.came(8), (true, 0));
+        assert_eq!(wrong.came(9), (true, 0), "two are no reason to count");
     }
 
     #[test]

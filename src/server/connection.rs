@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::auth::{Guard, Role};
+use super::auth::{Guard, Role, WrongTokens};
 use super::commands::{answer, known};
 use super::door::{LEFT, ring};
 use super::frame::{self, FrameError};
@@ -24,7 +24,8 @@ use super::protocol::{Request, Response, Scope};
 use super::subscription::Kinds;
 use super::transport::{Reading, Socket, halves, is_late};
 use super::writer::{Outgoing, Wanted, Writer};
-use crate::base::limits::{FRAME_BYTES, FRAME_TIME, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
+use crate::base::clock;
+use crate::base::limits::{ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
 
@@ -42,6 +43,7 @@ const QUOTED_CHARS: usize = 1_000;
 pub(super) struct House {
     pub(super) theater: TheaterHandle,
     pub(super) guard: Guard,
+    pub(super) wrong_tokens: WrongTokens,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) limits: ManagementLimits,
 }
@@ -113,9 +115,9 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
         Err(error) => return log::debug!("no TLS handshake with {peer}: {error}"),
     };
     let (outgoing, to_write) = bounded(OUTGOING);
-    let (theater, patience, subscriptions) = (house.theater.clone(), house.limits.patience, house.limits.subscriptions);
+    let (theater, limits) = (house.theater.clone(), house.limits.clone());
     let writer = thread::spawn(&format!("mgmt-{number}w"), move || {
-        Writer::new(writing, theater, patience, subscriptions).run(&to_write);
+        Writer::new(writing, theater, limits).run(&to_write);
     });
     let writer = match writer {
         Ok(writer) => writer,
@@ -156,9 +158,10 @@ impl Reader<'_> {
         loop {
             let stranger = self.role == Role::Nobody;
             source.get_mut().deadline = stranger.then(|| self.began + self.house.limits.authentication);
-            let limit = if stranger { STRANGERS_FRAME_BYTES } else { FRAME_BYTES };
+            let ManagementLimits { frame_bytes, frame_time, .. } = self.house.limits;
+            let limit = if stranger { STRANGERS_FRAME_BYTES.min(frame_bytes) } else { frame_bytes };
             let begun = |source: &mut BufReader<Reading>| {
-                let deadline = Instant::now() + FRAME_TIME;
+                let deadline = Instant::now() + frame_time;
                 let reading = source.get_mut();
                 reading.deadline = Some(reading.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
             };
@@ -167,7 +170,14 @@ impl Reader<'_> {
                 Ok(Some(json)) => self.frame(&json),
                 Err(FrameError::Io(error)) if is_late(&error) => self.too_late(),
                 Err(FrameError::TooSlow) if stranger => self.too_late(),
+                Err(slow @ FrameError::TooSlow) => {
+                    let limit = frame_time.as_millis();
+                    (error_item(format!("{slow}: the limit management_frame_ms is {limit}")), true)
+                }
                 Err(FrameError::Io(_)) => return End::Gone,
+                Err(FrameError::TooLarge { size, limit }) if !stranger => {
+                    (error_item(format!("a frame of {size} bytes: the limit management_frame_bytes is {limit}")), true)
+                }
                 Err(broken) => (error_item(broken.to_string()), true),
             };
             if outgoing.send(item).is_err() {
@@ -181,8 +191,8 @@ impl Reader<'_> {
     }
 
     fn too_late(&self) -> (Outgoing, bool) {
-        let within = self.house.limits.authentication.as_secs_f32();
-        (error_item(format!("not authenticated within {within} s")), true)
+        let limit = self.house.limits.authentication.as_millis();
+        (error_item(format!("not authenticated in time: the limit management_authentication_ms is {limit}")), true)
     }
 
     /// One frame: what is to be said to it, and whether the connection ends with that.
@@ -228,7 +238,14 @@ impl Reader<'_> {
             return (Outgoing::Answer(Response::Authenticated { role: role.word().to_owned() }), false);
         }
         self.wrong_tokens += 1;
-        log::warn!("a management client at {} gave a wrong token ({} of {WRONG_TOKENS})", self.peer, self.wrong_tokens);
+        let (is_logged, unsaid) = self.house.wrong_tokens.came(clock::unix_ms() / 1_000);
+        if unsaid > 0 {
+            log::warn!("{unsaid} more wrong tokens were given by management clients");
+        }
+        if is_logged {
+            let (peer, count) = (&self.peer, self.wrong_tokens);
+            log::warn!("a management client at {peer} gave a wrong token ({count} of {WRONG_TOKENS})");
+        }
         std::thread::sleep(WRONG_TOKEN_DELAY);
         (error_item("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
     }

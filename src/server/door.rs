@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::auth::Guard;
+use super::auth::{Guard, WrongTokens};
 use super::connection::{Connection, House};
 use super::frame;
 use super::protocol::Response;
@@ -81,7 +81,7 @@ impl BoundServer {
         let rooms = [tcp.map(Listener::Tcp), unix.map(Listener::Unix)];
         let rooms = rooms.into_iter().flatten().map(|listener| Room { listener, connections: BTreeMap::new() });
         let door = Door {
-            house: Arc::new(House { theater, guard, tls, limits }),
+            house: Arc::new(House { theater, guard, wrong_tokens: WrongTokens::default(), tls, limits }),
             rooms: rooms.collect(),
             leaving: BTreeMap::new(),
             number: 0,

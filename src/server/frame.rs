@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 
 use super::protocol::Response;
-use crate::base::limits::{FRAME_BYTES, FRAME_TIME};
+use crate::base::limits::FRAME_BYTES;
 
 /// Why no frame was read.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub(crate) enum FrameError {
     Truncated,
     #[error("a frame of {size} bytes: the limit is {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("a frame that was begun has not come within {} s", FRAME_TIME.as_secs())]
+    #[error("a frame that was begun has not come in time")]
     TooSlow,
     #[error(transparent)]
     Io(io::Error),

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, select};
 
@@ -14,7 +14,7 @@ use super::protocol::Response;
 use super::subscription::{Cursor, Kinds, Pages};
 use super::transport::{Writing, is_late};
 use crate::base::id::ActorId;
-use crate::base::limits::{PARTING_GRACE, WIDE_SUBSCRIPTIONS};
+use crate::base::limits::{ManagementLimits, PARTING_GRACE};
 use crate::journal::ActorKey;
 use crate::system::{Following, ListenerId, TheaterHandle};
 
@@ -53,8 +53,7 @@ struct Gone;
 pub(super) struct Writer {
     stream: Writing,
     theater: TheaterHandle,
-    patience: Duration,
-    most: usize,
+    limits: ManagementLimits,
     listener: ListenerId,
     bell: Receiver<()>,
     cursors: HashMap<String, Cursor>,
@@ -68,13 +67,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(stream: Writing, theater: TheaterHandle, patience: Duration, most: usize) -> Self {
+    pub(super) fn new(stream: Writing, theater: TheaterHandle, limits: ManagementLimits) -> Self {
         let (listener, bell) = theater.subscribers.listen();
         Self {
             stream,
             theater,
-            patience,
-            most,
+            limits,
             listener,
             bell,
             cursors: HashMap::new(),
@@ -122,13 +120,13 @@ impl Writer {
     }
 
     fn subscribe(&mut self, wanted: Wanted, from: Option<u64>, kinds: Kinds) -> Result<Response, String> {
-        let most = self.most;
+        let (most, widest) = (self.limits.subscriptions, self.limits.wide_subscriptions);
         if self.cursors.len() >= most {
             return Err(format!("too many subscriptions: the limit management_subscriptions is {most} a connection"));
         }
-        if !matches!(wanted, Wanted::Actor(_)) && self.wide.len() >= WIDE_SUBSCRIPTIONS {
+        if !matches!(wanted, Wanted::Actor(_)) && self.wide.len() >= widest {
             return Err(format!(
-                "too many subscriptions to trees or all: the limit is {WIDE_SUBSCRIPTIONS} a connection"
+                "too many subscriptions to trees or all: the limit management_wide_subscriptions is {widest} a connection"
             ));
         }
         let following = match &wanted {
@@ -256,7 +254,7 @@ impl Writer {
     /// Writes what was put, within the client's patience.
     fn flush(&mut self) -> Result<(), Gone> {
         self.together = 0;
-        match self.stream.flush(Instant::now() + self.patience) {
+        match self.stream.flush(Instant::now() + self.limits.patience) {
             Ok(()) => Ok(()),
             Err(error) => {
                 if is_late(&error) {
@@ -269,10 +267,12 @@ impl Writer {
 
     /// The last frame. There is room for it behind what the client has not read, or there will be if it reads now.
     fn part(&mut self) {
-        let seconds = self.patience.as_secs_f32();
+        let limit = self.limits.patience.as_millis();
         log::warn!("a management client does not read; its connection is closed");
-        let message =
-            format!("dropped: nothing was read for {seconds} s; subscribe again from the last event received");
+        let message = format!(
+            "dropped: what was sent was not read in time: the limit management_patience_ms is {limit}; subscribe again \
+             from the last event received"
+        );
         self.stream.make_room();
         let last = frame::encode(&Response::Error { message });
         // One that reads nothing of this either has been told as far as it can be.

@@ -17,6 +17,8 @@ use super::reply::{AwaitedReply, Reply};
 use super::subscribers::Subscribers;
 use super::waits::WaitId;
 use crate::base::id::ActorId;
+use crate::base::limits::RuntimeLimits;
+use crate::base::places::Places;
 use crate::chain::data::{Caller, StoppedBy};
 use crate::chain::{Function, Link};
 use crate::journal::{ActorKey, JournalHandle, Record};
@@ -119,6 +121,9 @@ pub struct TheaterHandle {
     pub(crate) journal: JournalHandle,
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) control: Arc<dyn Control>,
+    pub(crate) limits: RuntimeLimits,
+    /// The HTTP exchanges that all actors have under way.
+    pub(crate) http_exchanges: Places,
 }
 
 /// Said where the supervisor is gone: the runtime has ended or is ending.

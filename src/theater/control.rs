@@ -10,6 +10,7 @@ use super::fork::fork;
 use super::supervisor::{Command, Newborn};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
+use crate::base::limits::ActorLimits;
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
@@ -22,6 +23,7 @@ pub(super) struct Supervision {
     pub(super) commands: Sender<Command>,
     pub(super) journal: JournalHandle,
     pub(super) registry: Arc<Registry>,
+    pub(super) actor_limits: ActorLimits,
 }
 
 impl Control for Supervision {
@@ -98,7 +100,7 @@ impl Supervision {
         let confinement = request.parentage.as_ref().map(|parentage| &parentage.confinement);
         let confined = |path: &Path| confinement.map_or(Ok(()), |it| confined(path, it, &self.registry));
         confined(&request.manifest)?;
-        let manifest = Manifest::load(&request.manifest).map_err(|error| error.to_string())?;
+        let manifest = Manifest::load(&request.manifest, &self.actor_limits).map_err(|error| error.to_string())?;
         confined(&manifest.component_path)?;
         manifest.init_state_path().map_or(Ok(()), confined)?;
         load_spec(&self.engine, manifest)

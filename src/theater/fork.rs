@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::control::Supervision;
 use crate::actor::{self, Spec, Tape};
+use crate::base::limits::ActorLimits;
 use crate::base::thread;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
@@ -39,6 +40,7 @@ struct Origin {
     manifest_path: String,
     reader: JournalReader,
     dir: std::path::PathBuf,
+    allowed: ActorLimits,
 }
 
 impl Origin {
@@ -62,7 +64,8 @@ impl Origin {
         let manifest_path = supervision.registry.entry(actor.id, |entry| entry.manifest_path.clone());
         let manifest_path = manifest_path.ok_or_else(|| format!("no such actor: {}", actor.id))?;
         let link = Link { actor: actor.id, sequence: at, hash: event.hash };
-        Ok(Self { request, link, started, manifest_path, reader, dir })
+        let allowed = supervision.actor_limits.clone();
+        Ok(Self { request, link, started, manifest_path, reader, dir, allowed })
     }
 
     fn spec(self, engine: &crate::guest::GuestEngine) -> Result<(Spec, Link), String> {
@@ -78,11 +81,12 @@ impl Origin {
         spec.map(|spec| (spec, self.link)).map_err(|error| error.to_string())
     }
 
-    /// The manifest that is given, and the component it names; else those of the incarnation that is forked.
+    /// The manifest that is given, and the component it names; else those of the incarnation that is forked, and its
+    /// limits.
     fn runs(&self) -> Result<(Manifest, Vec<u8>), String> {
         let name = &self.request.name;
         if let Some(path) = &self.request.manifest {
-            let manifest = Manifest::load(path).and_then(|manifest| manifest.renamed(name));
+            let manifest = Manifest::load(path, &self.allowed).and_then(|manifest| manifest.renamed(name));
             let manifest = manifest.map_err(|error| error.to_string())?;
             for warning in &manifest.warnings {
                 log::warn!("{}: {warning}", manifest.path().display());
@@ -91,7 +95,11 @@ impl Origin {
             return Ok((manifest, component));
         }
         let (path, digest) = (Path::new(&self.manifest_path), self.started.component);
-        let manifest = Manifest::parse(path, self.started.manifest.as_str().into());
+        let limits = actor::recorded_limits(&self.started);
+        let beyond =
+            |error| format!("{error}; the actor had more when it was started: give a manifest with --manifest FILE");
+        self.allowed.admit(&limits).map_err(beyond)?;
+        let manifest = Manifest::recorded(path, self.started.manifest.as_str().into(), &limits);
         let manifest = manifest.and_then(|manifest| manifest.renamed(name)).map_err(|error| error.to_string())?;
         let unreadable = |error| JournalError::Read { path: self.dir.clone(), error }.to_string();
         let component = self.reader.component(digest).map_err(unreadable)?;

@@ -18,9 +18,10 @@ use std::time::Duration;
 use super::control::load_spec;
 use super::in_flight::{Cast, InFlight, is_init};
 use super::supervisor::{Before, Newborn, Return};
-use crate::actor::{Open, Spec};
+use crate::actor::{Open, Spec, recorded_limits};
 use crate::base::clock;
 use crate::base::id::ActorId;
+use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, Refused, StartReason, Started, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, StateChain, check_link};
@@ -156,18 +157,19 @@ impl Past {
         for event in open.iter().chain([&last]).chain(&started) {
             is_intact(event).map_err(|why| damaged(dir, &row, &why))?;
         }
-        is_row_of(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
+        let started = is_row_of(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
+        let limits = recorded_limits(&started);
         let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?
             || is_fork(reader, actor).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, actor, spec)).transpose().map_err(unreadable)?;
         let (spec, successor) = match named {
-            // What is open is finished on what began it.
-            Some(named) if !open.is_empty() && !is_same(&named, &row) => {
-                (stored_spec(engine, reader, dir, &row)?, Some(Arc::new(named)))
+            // What is open is finished on what began it, and within the limits it began with.
+            Some(named) if !open.is_empty() && !is_same(&named, &row, &limits) => {
+                (stored_spec(engine, reader, dir, &row, &limits)?, Some(Arc::new(named)))
             }
             Some(named) => (named, None),
-            None => (stored_spec(engine, reader, dir, &row)?, None),
+            None => (stored_spec(engine, reader, dir, &row, &limits)?, None),
         };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;
@@ -295,8 +297,9 @@ impl Past {
     }
 }
 
-fn is_same(spec: &Spec, row: &ActorRow) -> bool {
-    spec.digest() == row.component && **spec.manifest.text() == *row.manifest
+fn is_same(spec: &Spec, row: &ActorRow, limits: &Limits) -> bool {
+    let text = spec.manifest.text();
+    spec.digest() == row.component && **text == *row.manifest && spec.manifest.limits == *limits
 }
 
 /// Rows come parents first.
@@ -367,22 +370,32 @@ fn is_intact(event: &ChainEvent) -> Result<(), String> {
     check_link(before.as_ref(), event).map(|_| ()).map_err(|broken| broken.to_string())
 }
 
-/// The row says again what the chain says.
-fn is_row_of(row: &ActorRow, started: Option<&ChainEvent>, last: &ChainEvent) -> Result<(), String> {
+/// The row says again what the chain says of the last start, which is that.
+fn is_row_of(row: &ActorRow, started: Option<&ChainEvent>, last: &ChainEvent) -> Result<Started, String> {
     let started = started.and_then(|event| Started::from_cbor(&event.data).ok());
     let started = started.ok_or("its last start is not on its chain")?;
     if let Some(what) = row.differs_from(&started) {
         return Err(format!("its {what} in the table of actors is not what its last start says"));
     }
     let has_ended = matches!(last.kind(), Some(EventKind::Failed | EventKind::Stopped));
-    if row.alive || has_ended { Ok(()) } else { Err("it is said to have ended, but its chain does not end so".into()) }
+    if row.alive || has_ended {
+        Ok(started)
+    } else {
+        Err("it is said to have ended, but its chain does not end so".into())
+    }
 }
 
-/// What an actor ran is in the journal: manifest, component, and the state it first began with.
-fn stored_spec(engine: &GuestEngine, reader: &JournalReader, dir: &Path, row: &ActorRow) -> Result<Spec, String> {
+/// What an actor ran is in the journal: manifest, limits, component, and the state it first began with.
+fn stored_spec(
+    engine: &GuestEngine,
+    reader: &JournalReader,
+    dir: &Path,
+    row: &ActorRow,
+    limits: &Limits,
+) -> Result<Spec, String> {
     let missing = |what: &str| damaged(dir, row, what);
     let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
-    let manifest = Manifest::parse(Path::new(&row.manifest_path), row.manifest.as_str().into())
+    let manifest = Manifest::recorded(Path::new(&row.manifest_path), row.manifest.as_str().into(), limits)
         .map_err(|error| missing(&format!("its stored manifest is not understood: {error}")))?;
     let component = reader.component(row.component).map_err(unreadable)?;
     let component = component.ok_or_else(|| missing("its component is not in the journal"))?;

@@ -11,6 +11,8 @@ use super::recovery::{Recovered, recover};
 use super::supervisor::{Command, Newborn, Return, Supervisor};
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
+use crate::base::limits::{ActorLimits, RuntimeLimits};
+use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
 use crate::guest::GuestEngine;
 use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
@@ -24,6 +26,10 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What is promised when something is acknowledged.
     pub durability: Durability,
+    /// What actors may use: the limits of those whose manifest is silent, and the most that one may say.
+    pub actor_limits: ActorLimits,
+    /// The bounds of the runtime as a whole.
+    pub limits: RuntimeLimits,
     /// Actors to run: each is resumed where the data directory has a root of its name, and started anew otherwise.
     pub manifests: Vec<PathBuf>,
 }
@@ -61,13 +67,14 @@ impl TheaterRuntime {
     /// Starts a theater: opens the journal, brings back who was there, starts who is new, and waits for their `init`.
     pub fn start(config: Config) -> Result<Self, TheaterError> {
         let manifests: Vec<Manifest> =
-            config.manifests.iter().map(|path| Manifest::load(path)).collect::<Result<_, _>>()?;
+            config.manifests.iter().map(|path| Manifest::load(path, &config.actor_limits)).collect::<Result<_, _>>()?;
         let dir = match &config.data_dir {
             Some(path) => DataDir::open(path)?,
             None => DataDir::ephemeral()?,
         };
         let cache = dir.path().join("compiled");
-        let (journal, subscribers, journal_failed) = open_journal(dir, config.durability)?;
+        let (journal, subscribers, journal_failed) =
+            open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
         let engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
         let (commands, received) = unbounded();
         let registry = Arc::new(Registry::default());
@@ -76,10 +83,17 @@ impl TheaterRuntime {
             commands: commands.clone(),
             journal: journal.handle().clone(),
             registry: Arc::clone(&registry),
+            actor_limits: config.actor_limits,
         };
         let engine = Arc::clone(&control.engine);
-        let handle =
-            TheaterHandle { registry, journal: journal.handle().clone(), subscribers, control: Arc::new(control) };
+        let handle = TheaterHandle {
+            registry,
+            journal: journal.handle().clone(),
+            subscribers,
+            control: Arc::new(control),
+            limits: config.limits,
+            http_exchanges: Places::default(),
+        };
         let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actor)?;
         let (over, ended) = bounded::<()>(0);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
@@ -181,7 +195,7 @@ impl Drop for TheaterRuntime {
 
 type OpenJournal = (Journal, Arc<Subscribers>, Receiver<String>);
 
-fn open_journal(dir: DataDir, durability: Durability) -> Result<OpenJournal, JournalError> {
+fn open_journal(dir: DataDir, durability: Durability, queue_bytes: usize) -> Result<OpenJournal, JournalError> {
     let subscribers = Arc::new(Subscribers::default());
     let (failed, journal_failed) = bounded(1);
     let woken = Arc::clone(&subscribers);
@@ -189,5 +203,5 @@ fn open_journal(dir: DataDir, durability: Durability) -> Result<OpenJournal, Jou
         committed: Box::new(move |actors| woken.wake(actors)),
         failed: Box::new(move |error| _ = failed.send(error.to_string())),
     };
-    Ok((Journal::open(dir, durability, listener)?, subscribers, journal_failed))
+    Ok((Journal::open(dir, durability, queue_bytes, listener)?, subscribers, journal_failed))
 }

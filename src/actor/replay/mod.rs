@@ -310,11 +310,12 @@ pub(super) fn read<T: Cbor>(event: &ChainEvent) -> Result<T, ReplayError> {
 }
 
 /// The limits that were in force. One this version does not know has no meaning here.
-pub(super) fn limits(started: &Started) -> Limits {
+pub(crate) fn limits(started: &Started) -> Limits {
     let mut limits = Limits::default();
     for (name, value) in &started.limits.0 {
-        if limits.set(name, *value).is_err() {
-            log::warn!("the limit {name} = {value} of the chain is not known here");
+        match limits.named(name) {
+            Some(limit) => *limit = *value,
+            None => log::warn!("the limit {name} = {value} of the chain is not known here"),
         }
     }
     limits

@@ -18,7 +18,6 @@ mod target;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -30,6 +29,7 @@ use super::Handler;
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
 };
+use crate::base::places::Places;
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
@@ -39,7 +39,7 @@ use crate::system::{OrderKind, Waited};
 use explain::timed_out;
 use hops::Exchange;
 use outgoing::{Outgoing, bounded};
-use permit::Permit;
+use permit::{Permit, Room};
 use reach::{Allowed, Reach};
 
 pub(super) const NAME: &str = "http-client";
@@ -61,7 +61,7 @@ struct Client {
     whole: Duration,
     redirects: u32,
     /// Exchanges of this actor that have not ended, whichever incarnation began them.
-    under_way: Arc<AtomicUsize>,
+    under_way: Places,
 }
 
 /// The bounds of one exchange.
@@ -111,7 +111,7 @@ impl Client {
             connect: timeout("connect_timeout_ms", config.connect_timeout_ms, HTTP_CONNECT_TIMEOUT_MS)?,
             whole: timeout("timeout_ms", config.timeout_ms, HTTP_TIMEOUT_MS)?,
             redirects,
-            under_way: Arc::default(),
+            under_way: Places::default(),
         })
     }
 
@@ -186,7 +186,10 @@ fn send_http(
         Ok(Effect::outside(&attempt, || {
             refused.map_or(Ok(()), Err)?;
             let outgoing = Outgoing::new(&params.0, &client.reach)?;
-            let permit = Permit::take(&client.under_way, limits.http_exchanges)?;
+            let most = usize::try_from(limits.http_exchanges).unwrap_or(usize::MAX);
+            let own = Room { places: &client.under_way, most };
+            let (places, most) = (&live.theater.http_exchanges, live.theater.limits.http_exchanges);
+            let permit = Permit::take(&own, &Room { places, most })?;
             let bounds = client.bounds(&limits);
             Ok(Box::new(move || exchange(live, client, bounds, outgoing, permit)))
         }))

@@ -1,49 +1,40 @@
-//! How many exchanges there may be: of one actor, and in the whole process.
+//! How many exchanges there may be: of one actor, and in the whole runtime.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::base::limits::HTTP_EXCHANGES;
-
-/// Exchanges under way in this process, those that were given up included.
-static EXCHANGES: AtomicUsize = AtomicUsize::new(0);
+use crate::base::places::{Place, Places};
 
 /// The right to one exchange, returned when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
-    of_actor: Arc<AtomicUsize>,
+    _of_actor: Place,
+    _of_runtime: Place,
+}
+
+/// Places for exchanges, and how many there are.
+pub(super) struct Room<'a> {
+    pub(super) places: &'a Places,
+    pub(super) most: usize,
 }
 
 impl Permit {
     /// An actor waits for one exchange at a time; what it gave up may still be on its way to an end. Bounded for each
     /// actor, so that one whose exchanges hang does not take them all.
-    pub(super) fn take(of_actor: &Arc<AtomicUsize>, limit: u64) -> Result<Self, String> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        one_more(of_actor, limit).map_err(|under_way| {
+    pub(super) fn take(of_actor: &Room<'_>, of_runtime: &Room<'_>) -> Result<Self, String> {
+        let own = of_actor.places.take(of_actor.most).map_err(|under_way| {
             format!(
                 "too many exchanges: {under_way} of this actor have not ended, given up ones included; the limit \
-                 http_exchanges is {limit}"
+                 http_exchanges is {}",
+                of_actor.most
             )
         })?;
-        one_more(&EXCHANGES, HTTP_EXCHANGES).map_err(|under_way| {
-            of_actor.fetch_sub(1, Ordering::AcqRel);
-            format!("too many exchanges: {under_way} are under way in this runtime; try again later")
+        let one = of_runtime.places.take(of_runtime.most).map_err(|under_way| {
+            format!(
+                "too many exchanges: {under_way} are under way in this runtime, whose limit http_exchanges is {}; try \
+                 again later",
+                of_runtime.most
+            )
         })?;
-        Ok(Self { of_actor: Arc::clone(of_actor) })
+        Ok(Self { _of_actor: own, _of_runtime: one })
     }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        EXCHANGES.fetch_sub(1, Ordering::AcqRel);
-        self.of_actor.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Counts up, unless there are `most` already: then how many there are.
-fn one_more(count: &AtomicUsize, most: usize) -> Result<(), usize> {
-    let more = |under_way| (under_way < most).then_some(under_way + 1);
-    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).map(drop)
 }
 
 #[cfg(test)]
@@ -52,14 +43,27 @@ mod tests {
 
     #[test]
     fn an_actor_has_only_so_many_exchanges_and_gets_each_back_when_it_has_ended() {
-        let (one, other) = (Arc::default(), Arc::default());
-        let held: Vec<_> = (0..2).map(|_| Permit::take(&one, 2).expect("room")).collect();
-        let refused = Permit::take(&one, 2).expect_err("two are under way");
+        let (one, other, all) = (Places::default(), Places::default(), Places::default());
+        let take = |own: &Places| Permit::take(&Room { places: own, most: 2 }, &Room { places: &all, most: 9 });
+        let held: Vec<_> = (0..2).map(|_| take(&one).expect("room")).collect();
+        let refused = take(&one).expect_err("two are under way");
         let why =
             "too many exchanges: 2 of this actor have not ended, given up ones included; the limit http_exchanges is 2";
         assert_eq!(refused, why);
-        Permit::take(&other, 2).expect("another actor has its own");
+        take(&other).expect("another actor has its own");
         drop(held);
-        Permit::take(&one, 2).expect("room again");
+        take(&one).expect("room again");
+    }
+
+    #[test]
+    fn all_actors_together_have_only_so_many_exchanges() {
+        let (one, other, all) = (Places::default(), Places::default(), Places::default());
+        let take = |own: &Places| Permit::take(&Room { places: own, most: 9 }, &Room { places: &all, most: 2 });
+        let held = (take(&one).expect("room"), take(&other).expect("room"));
+        let refused = take(&one).expect_err("two are under way");
+        assert!(refused.contains("2 are under way in this runtime, whose limit http_exchanges is 2"), "{refused}");
+        drop(held);
+        let held: Vec<_> = (0..2).map(|_| take(&one).expect("a refusal took no place of the actor")).collect();
+        drop(held);
     }
 }

@@ -19,8 +19,8 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_hdr_with_con
 use super::HANDLE_MESSAGE;
 use super::ending::Ending;
 use super::origin::{Admission, Origins};
-use super::wire::Wire;
-use crate::base::limits::{Limits, WEBSOCKET_HANDSHAKE};
+use super::wire::{Patience, Wire};
+use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
@@ -56,8 +56,8 @@ pub(super) struct Connection {
 impl Connection {
     /// Shakes hands; a client that does it wrong is answered, and that was it.
     pub(super) fn accept(socket: &Arc<TcpStream>, host: Host) -> Option<Self> {
-        let stall = Duration::from_millis(host.actor.limits.websocket_stall_ms);
-        let wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), WEBSOCKET_HANDSHAKE, stall);
+        let patience = Patience::of(&host.actor.limits);
+        let wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), patience);
         let (origins, config) = (Arc::clone(&host.origins), config(&host.actor.limits));
         match accept_hdr_with_config(wire, Admission(origins), Some(config)) {
             Ok(socket) => Some(Self { socket, host, connected: false, asked: false }),
@@ -251,7 +251,7 @@ fn refuse(socket: &Arc<TcpStream>, error: &Error) {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => ("408 Request Timeout", "too slow"),
         Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => return,
         // Answered by [`Admission`].
-        Error::Http(_) => return Wire::new(Arc::clone(socket), Arc::default(), Duration::ZERO, REFUSED).linger(),
+        Error::Http(_) => return Wire::new(Arc::clone(socket), Arc::default(), Patience::within(REFUSED)).linger(),
         Error::AttackAttempt => ("431 Request Header Fields Too Large", "the request is too large"),
         Error::Capacity(_)
         | Error::Protocol(_)
@@ -261,7 +261,7 @@ fn refuse(socket: &Arc<TcpStream>, error: &Error) {
         | Error::Url(_)
         | Error::HttpFormat(_) => ("400 Bad Request", "not a WebSocket handshake; a WebSocket is what is here"),
     };
-    let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Duration::ZERO, REFUSED);
+    let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Patience::within(REFUSED));
     let length = why.len() + 1;
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\

@@ -1,7 +1,7 @@
 //! One client's socket; every wait on it ends by a deadline. It knows bytes, not frames.
 //!
 //! A client that sends one byte now and then is not idle, but neither is it done: from the first byte of a message on,
-//! it has [`WEBSOCKET_MESSAGE`] for the rest.
+//! it has [`Patience::message`] for the rest.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::base::limits::{WEBSOCKET_LINGER, WEBSOCKET_MESSAGE, WEBSOCKET_TAKING};
+use crate::base::limits::{Limits, WEBSOCKET_LINGER};
 
 /// What is written at once, so that a slow reader can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -22,15 +22,44 @@ pub(super) struct Wire {
     /// When the first byte came of what is not whole yet.
     begun: Option<Instant>,
     write_until: Instant,
-    /// For a client to take anything of what it is sent.
-    stall: Duration,
+    patience: Patience,
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// To shake hands.
+    pub(super) handshake: Duration,
+    /// For the rest of a message, from its first byte on.
+    pub(super) message: Duration,
+    /// To take all that it is sent in answer to one message.
+    pub(super) answer: Duration,
+    /// To take anything of what it is sent.
+    pub(super) stall: Duration,
+}
+
+impl Patience {
+    /// The same for everything.
+    pub(super) fn within(time: Duration) -> Self {
+        Self { handshake: time, message: time, answer: time, stall: time }
+    }
+
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self {
+            handshake: Duration::from_millis(limits.websocket_handshake_ms),
+            message: Duration::from_millis(limits.websocket_message_ms),
+            answer: Duration::from_millis(limits.websocket_answer_ms),
+            stall: Duration::from_millis(limits.websocket_stall_ms),
+        }
+    }
 }
 
 impl Wire {
-    /// A wire on which the first thing has to be whole within `patience`.
-    pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Duration, stall: Duration) -> Self {
+    /// A wire on which the client is to shake hands first.
+    pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Patience) -> Self {
         let now = Instant::now();
-        Self { socket, closing, read_until: now + patience, begun: None, write_until: now + WEBSOCKET_TAKING, stall }
+        let (read_until, write_until) = (now + patience.handshake, now + patience.answer);
+        Self { socket, closing, read_until, begun: None, write_until, patience }
     }
 
     /// What was being read is whole; the next byte has `patience` to come.
@@ -46,7 +75,7 @@ impl Wire {
 
     /// What is written next is to be taken from now on.
     pub(super) fn begin_writing(&mut self) {
-        self.write_until = Instant::now() + WEBSOCKET_TAKING;
+        self.write_until = Instant::now() + self.patience.answer;
     }
 
     /// Says that nothing more will be sent, and reads on until the client has closed too. Closing a socket that has
@@ -62,7 +91,7 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let until = self.begun.map_or(self.read_until, |begun| begun + WEBSOCKET_MESSAGE);
+        let until = self.begun.map_or(self.read_until, |begun| begun + self.patience.message);
         loop {
             self.socket.set_read_timeout(Some(left(until)?))?;
             match (&*self.socket).read(buffer) {
@@ -81,7 +110,7 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let until = self.write_until.min(Instant::now() + self.stall);
+        let until = self.write_until.min(Instant::now() + self.patience.stall);
         loop {
             self.socket.set_write_timeout(Some(left(until)?))?;
             match (&*self.socket).write(&bytes[..bytes.len().min(WRITE_BYTES)]) {
@@ -112,11 +141,12 @@ mod tests {
 
     use super::*;
 
-    fn wire(patience: Duration) -> (Wire, TcpStream) {
+    fn wire(handshake: Duration) -> (Wire, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (socket, _) = listener.accept().expect("a client");
-        (Wire::new(Arc::new(socket), Arc::default(), patience, Duration::from_secs(10)), client)
+        let patience = Patience { handshake, ..Patience::of(&Limits::default()) };
+        (Wire::new(Arc::new(socket), Arc::default(), patience), client)
     }
 
     #[test]
@@ -132,7 +162,7 @@ mod tests {
         client.write_all(b"x").expect("an open socket");
         assert_eq!(wire.read(&mut [0; 8]).expect("a byte"), 1);
         assert!(wire.is_in_the_middle());
-        wire.begun = wire.begun.map(|begun| begun - WEBSOCKET_MESSAGE);
+        wire.patience.message = Duration::ZERO;
         assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
         wire.await_next(Duration::from_secs(60));
         assert!(!wire.is_in_the_middle());

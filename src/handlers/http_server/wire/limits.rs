@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::limits::{
-    HTTP_ADMISSION, HTTP_BODIES_BYTES, HTTP_BODY, HTTP_DRAIN, HTTP_HEAD, HTTP_IDLE, HTTP_TAKING, Limits,
-};
+use crate::base::limits::{HTTP_ADMISSION, HTTP_DRAIN, Limits};
 
 /// The bounds of one listener. A deadline is for the whole of what it names, however the bytes trickle in.
 #[derive(Clone, Debug)]
@@ -38,12 +36,12 @@ impl WireLimits {
         Self {
             head_bytes: size(limits.http_head_bytes),
             body_bytes: size(limits.http_body_bytes),
-            bodies_bytes: HTTP_BODIES_BYTES,
+            bodies_bytes: size(limits.http_bodies_bytes),
             connections: size(limits.http_connections),
-            head_timeout: HTTP_HEAD,
-            body_timeout: HTTP_BODY,
-            idle_timeout: HTTP_IDLE,
-            write_timeout: HTTP_TAKING,
+            head_timeout: Duration::from_millis(limits.http_head_ms),
+            body_timeout: Duration::from_millis(limits.http_body_ms),
+            idle_timeout: Duration::from_millis(limits.http_idle_ms),
+            write_timeout: Duration::from_millis(limits.http_answer_ms),
             admission_timeout: HTTP_ADMISSION,
             drain_timeout: HTTP_DRAIN,
         }
