@@ -7,22 +7,23 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use minicbor::data::Type;
+use minicbor::encode::{self, Write};
 use minicbor::{Decoder, Encoder};
 use serde_json::Value as Json;
 
 /// Deeper nesting is refused; events nest five deep.
 const DEPTH: usize = 32;
 
-/// A decoded item.
+/// A decoded item; its texts and bytes are those of the encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub(crate) enum Value<'a> {
     Null,
     Bool(bool),
     Uint(u64),
-    Text(String),
-    Bytes(Vec<u8>),
-    Array(Vec<Value>),
-    Map(Vec<(String, Value)>),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Array(Vec<Value<'a>>),
+    Map(Vec<(&'a str, Value<'a>)>),
 }
 
 /// The bytes are not what this file writes.
@@ -47,7 +48,7 @@ pub(crate) enum CborError {
 /// What events carry: anything with one encoding.
 pub(crate) trait Cbor: Sized {
     fn write(&self, to: &mut Writer);
-    fn read(value: Value) -> Result<Self, CborError>;
+    fn read(value: Value<'_>) -> Result<Self, CborError>;
 
     fn to_cbor(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -132,15 +133,15 @@ impl Writer {
     }
 }
 
-impl Value {
+impl<'a> Value<'a> {
     /// Reads exactly one item and nothing behind it, in the deterministic encoding only.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, CborError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, CborError> {
         let mut decoder = Decoder::new(bytes);
         let value = read_item(&mut decoder, 0)?;
-        // Re-encoding settles every question of shortest forms, key order and doubled keys at once.
-        let mut again = Encoder::new(Vec::with_capacity(bytes.len()));
-        write_item(&mut again, &value);
-        if again.into_writer() == bytes { Ok(value) } else { Err(CborError::NotDeterministic) }
+        // Encoding again settles every question of shortest forms, key order and doubled keys at once.
+        let mut again = Encoder::new(Expected(bytes));
+        let same = write_item(&mut again, &value).is_ok() && again.into_writer().0.is_empty();
+        if same { Ok(value) } else { Err(CborError::NotDeterministic) }
     }
 
     fn type_name(&self) -> &'static str {
@@ -160,14 +161,14 @@ impl Value {
     }
 
     /// The map's entries, to be taken out one by one.
-    pub(crate) fn into_fields(self) -> Result<Fields, CborError> {
+    pub(crate) fn into_fields(self) -> Result<Fields<'a>, CborError> {
         match self {
             Self::Map(entries) => Ok(Fields(entries)),
             other => Err(other.mismatch("a map")),
         }
     }
 
-    pub(crate) fn into_array(self) -> Result<Vec<Value>, CborError> {
+    pub(crate) fn into_array(self) -> Result<Vec<Self>, CborError> {
         match self {
             Self::Array(items) => Ok(items),
             other => Err(other.mismatch("an array")),
@@ -176,8 +177,8 @@ impl Value {
 
     /// Encodes the value again.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        write_item(&mut encoder, self);
+        let mut encoder = Encoder::new(Vec::with_capacity(64));
+        write_item(&mut encoder, self).expect(INFALLIBLE);
         encoder.into_writer()
     }
 
@@ -187,10 +188,10 @@ impl Value {
             Self::Null => Json::Null,
             Self::Bool(value) => (*value).into(),
             Self::Uint(value) => (*value).into(),
-            Self::Text(text) => text.as_str().into(),
+            Self::Text(text) => (*text).into(),
             Self::Bytes(bytes) => bytes_to_json(bytes),
             Self::Array(items) => items.iter().map(Self::to_json).collect(),
-            Self::Map(entries) => entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect(),
+            Self::Map(entries) => entries.iter().map(|(key, value)| ((*key).to_owned(), value.to_json())).collect(),
         }
     }
 }
@@ -207,15 +208,15 @@ pub(crate) fn bytes_to_json(bytes: &[u8]) -> Json {
 }
 
 /// The entries of a map, taken out by key.
-pub(crate) struct Fields(Vec<(String, Value)>);
+pub(crate) struct Fields<'a>(Vec<(&'a str, Value<'a>)>);
 
-impl Fields {
-    pub(crate) fn take(&mut self, key: &'static str) -> Result<Value, CborError> {
+impl<'a> Fields<'a> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Result<Value<'a>, CborError> {
         self.take_if_there(key).ok_or(CborError::MissingKey(key))
     }
 
-    pub(crate) fn take_if_there(&mut self, key: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(name, _)| name == key)?;
+    pub(crate) fn take_if_there(&mut self, key: &str) -> Option<Value<'a>> {
+        let at = self.0.iter().position(|(name, _)| *name == key)?;
         Some(self.0.swap_remove(at).1)
     }
 
@@ -225,11 +226,11 @@ impl Fields {
 
     /// Nothing is left over.
     pub(crate) fn end(self) -> Result<(), CborError> {
-        self.0.into_iter().next().map_or(Ok(()), |(key, _)| Err(CborError::UnknownKey(key)))
+        self.0.into_iter().next().map_or(Ok(()), |(key, _)| Err(CborError::UnknownKey(key.to_owned())))
     }
 }
 
-fn read_item(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CborError> {
+fn read_item<'a>(decoder: &mut Decoder<'a>, depth: usize) -> Result<Value<'a>, CborError> {
     if depth > DEPTH {
         return Err(CborError::TooDeep);
     }
@@ -241,8 +242,8 @@ fn read_item(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CborError
         }
         Type::Bool => Value::Bool(decoder.bool().map_err(malformed)?),
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => Value::Uint(decoder.u64().map_err(malformed)?),
-        Type::String => Value::Text(decoder.str().map_err(malformed)?.to_owned()),
-        Type::Bytes => Value::Bytes(decoder.bytes().map_err(malformed)?.to_vec()),
+        Type::String => Value::Text(decoder.str().map_err(malformed)?),
+        Type::Bytes => Value::Bytes(decoder.bytes().map_err(malformed)?),
         Type::Array => {
             let length = decoder.array().map_err(malformed)?.ok_or(CborError::NotDeterministic)?;
             // The length is a claim: what it announces is read item by item, never reserved.
@@ -260,14 +261,18 @@ fn read_item(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CborError
     })
 }
 
-fn read_entries(decoder: &mut Decoder<'_>, length: u64, depth: usize) -> Result<Vec<(String, Value)>, CborError> {
-    let mut entries: Vec<(String, Value)> = Vec::new();
+fn read_entries<'a>(
+    decoder: &mut Decoder<'a>,
+    length: u64,
+    depth: usize,
+) -> Result<Vec<(&'a str, Value<'a>)>, CborError> {
+    let mut entries: Vec<(&'a str, Value<'a>)> = Vec::new();
     for _ in 0..length {
         let key = match read_item(decoder, depth + 1)? {
             Value::Text(key) => key,
             other => return Err(other.mismatch("a text key")),
         };
-        if entries.last().is_some_and(|(last, _)| key_order(last) >= key_order(&key)) {
+        if entries.last().is_some_and(|(last, _)| key_order(last) >= key_order(key)) {
             return Err(CborError::NotDeterministic);
         }
         entries.push((key, read_item(decoder, depth + 1)?));
@@ -280,24 +285,41 @@ fn key_order(key: &str) -> (usize, &str) {
     (key.len(), key)
 }
 
-fn write_item(to: &mut Encoder<Vec<u8>>, value: &Value) {
-    let written = match value {
-        Value::Null => to.null().map(|_| ()),
-        Value::Bool(value) => to.bool(*value).map(|_| ()),
-        Value::Uint(value) => to.u64(*value).map(|_| ()),
-        Value::Text(text) => to.str(text).map(|_| ()),
-        Value::Bytes(bytes) => to.bytes(bytes).map(|_| ()),
+fn write_item<W: Write>(to: &mut Encoder<W>, value: &Value<'_>) -> Result<(), encode::Error<W::Error>> {
+    match value {
+        Value::Null => to.null()?,
+        Value::Bool(value) => to.bool(*value)?,
+        Value::Uint(value) => to.u64(*value)?,
+        Value::Text(text) => to.str(text)?,
+        Value::Bytes(bytes) => to.bytes(bytes)?,
         Value::Array(items) => {
-            to.array(items.len() as u64).map(|to| items.iter().for_each(|item| write_item(to, item)))
+            to.array(items.len() as u64)?;
+            return items.iter().try_for_each(|item| write_item(to, item));
         }
-        Value::Map(entries) => to.map(entries.len() as u64).map(|to| {
-            for (key, value) in entries {
-                to.str(key).expect(INFALLIBLE);
-                write_item(to, value);
-            }
-        }),
+        Value::Map(entries) => {
+            to.map(entries.len() as u64)?;
+            return entries.iter().try_for_each(|(key, value)| {
+                to.str(key)?;
+                write_item(to, value)
+            });
+        }
     };
-    written.expect(INFALLIBLE);
+    Ok(())
+}
+
+/// What is still to be written; anything else is refused.
+struct Expected<'a>(&'a [u8]);
+
+/// Something else was written.
+struct Differs;
+
+impl Write for Expected<'_> {
+    type Error = Differs;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Differs> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(Differs)?;
+        Ok(())
+    }
 }
 
 macro_rules! scalar {
@@ -308,9 +330,9 @@ macro_rules! scalar {
                 $write;
             }
 
-            fn read(value: Value) -> Result<Self, CborError> {
+            fn read(value: Value<'_>) -> Result<Self, CborError> {
                 match value {
-                    Value::$variant(value) => Ok(value),
+                    Value::$variant(value) => Ok(value.into()),
                     other => Err(other.mismatch($expected)),
                 }
             }
@@ -330,7 +352,7 @@ macro_rules! small_uint {
                 to.uint(u64::from(*self));
             }
 
-            fn read(value: Value) -> Result<Self, CborError> {
+            fn read(value: Value<'_>) -> Result<Self, CborError> {
                 let number = u64::read(value)?;
                 <$type>::try_from(number).map_err(|_| CborError::Mismatch("a larger number", stringify!($type)))
             }
@@ -345,7 +367,7 @@ impl Cbor for () {
         to.null();
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         match value {
             Value::Null => Ok(()),
             other => Err(other.mismatch("null")),
@@ -361,7 +383,7 @@ impl<T: Cbor> Cbor for Option<T> {
         };
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         match value {
             Value::Null => Ok(None),
             value => T::read(value).map(Some),
@@ -378,7 +400,7 @@ impl<T: Cbor> Cbor for Result<T, String> {
         };
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         let mut fields = value.into_fields()?;
         match fields.take_if_there("err") {
             Some(message) => Ok(Err(String::read(message)?)),
@@ -396,7 +418,7 @@ macro_rules! list {
                 self.iter().for_each(|item| $crate::chain::cbor::Cbor::write(item, to));
             }
 
-            fn read(value: $crate::chain::cbor::Value) -> Result<Self, $crate::chain::cbor::CborError> {
+            fn read(value: $crate::chain::cbor::Value<'_>) -> Result<Self, $crate::chain::cbor::CborError> {
                 value.into_array()?.into_iter().map($crate::chain::cbor::Cbor::read).collect()
             }
         }
@@ -413,8 +435,8 @@ macro_rules! tuple {
                 to.array($count)$(.item(&self.$at))+;
             }
 
-            fn read(value: Value) -> Result<Self, CborError> {
-                let items = <[Value; $count]>::try_from(value.into_array()?);
+            fn read(value: Value<'_>) -> Result<Self, CborError> {
+                let items = <[Value<'_>; $count]>::try_from(value.into_array()?);
                 let mut items = items.map_err(|_| CborError::Mismatch("an array", concat!($count, " items")))?.into_iter();
                 Ok(($($type::read(items.next().expect("the array has as many items as the tuple"))?,)+))
             }
@@ -433,7 +455,7 @@ macro_rules! record {
                 to.map([$($key),+].len())$(.key($key).item(&self.$field))+;
             }
 
-            fn read(value: $crate::chain::cbor::Value) -> Result<Self, $crate::chain::cbor::CborError> {
+            fn read(value: $crate::chain::cbor::Value<'_>) -> Result<Self, $crate::chain::cbor::CborError> {
                 let mut fields = value.into_fields()?;
                 let record = Self { $($field: fields.read($key)?),+ };
                 fields.end()?;

@@ -20,7 +20,7 @@ impl Cbor for Encoded {
         to.encoded(&self.0);
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         Ok(Self(value.to_bytes()))
     }
 }
@@ -52,10 +52,10 @@ impl Cbor for NamedState {
         };
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         match value {
             Value::Null => Ok(Self::None),
-            Value::Bytes(bytes) if bytes.len() <= INLINE_STATE_BYTES => Ok(Self::Inline(bytes)),
+            Value::Bytes(bytes) if bytes.len() <= INLINE_STATE_BYTES => Ok(Self::Inline(bytes.to_vec())),
             Value::Bytes(_) => Err(CborError::Mismatch("bytes beyond 4096", "a state named by its digest")),
             value => {
                 let mut fields = value.into_fields()?;
@@ -87,9 +87,9 @@ impl Cbor for StateAfter {
         }
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         match value {
-            Value::Text(word) if word == "unchanged" => Ok(Self::Unchanged),
+            Value::Text("unchanged") => Ok(Self::Unchanged),
             value => NamedState::read(value).map(Self::Now),
         }
     }
@@ -125,7 +125,7 @@ macro_rules! words {
                 to.text(self.word());
             }
 
-            fn read(value: Value) -> Result<Self, CborError> {
+            fn read(value: Value<'_>) -> Result<Self, CborError> {
                 let word = String::read(value)?;
                 Self::parse(&word).ok_or(CborError::Mismatch("another word", concat!("one of ", $($word, " "),+)))
             }
@@ -203,7 +203,7 @@ impl Cbor for EventHash {
         to.bytes(&self.0);
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         fixed(Vec::read(value)?).map(Self)
     }
 }
@@ -213,7 +213,7 @@ impl Cbor for ComponentDigest {
         to.bytes(&self.0);
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         fixed(Vec::read(value)?).map(Self)
     }
 }
@@ -223,7 +223,7 @@ impl Cbor for ActorId {
         to.text(&self.to_string());
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         String::read(value)?.parse().map_err(|_| CborError::Mismatch("other text", "an actor id"))
     }
 }
@@ -233,7 +233,7 @@ impl Cbor for Incarnation {
         to.uint(self.0);
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         u64::read(value).map(Self)
     }
 }
@@ -262,11 +262,11 @@ impl Cbor for NamedLimits {
         }
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         match value {
             Value::Map(entries) => entries
                 .into_iter()
-                .map(|(name, value)| Ok((name, u64::read(value)?)))
+                .map(|(name, value)| Ok((name.to_owned(), u64::read(value)?)))
                 .collect::<Result<_, _>>()
                 .map(Self),
             other => Err(other.mismatch("a map")),
@@ -310,7 +310,7 @@ impl Cbor for Started {
         to.key("incarnation").item(&self.incarnation);
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         let mut fields = value.into_fields()?;
         let reason = fields.read("reason")?;
         let started = Self {
@@ -369,7 +369,7 @@ impl Cbor for HostCall {
         to.key("result").item(&self.result);
     }
 
-    fn read(value: Value) -> Result<Self, CborError> {
+    fn read(value: Value<'_>) -> Result<Self, CborError> {
         let mut fields = value.into_fields()?;
         let params = fields.take_if_there("params").map(Encoded::read).transpose()?;
         let host_call = Self { answer: fields.read("answer")?, params, result: fields.read("result")? };

@@ -86,10 +86,10 @@ impl Cbor for MessageType {
         };
     }
 
-    fn read(value: crate::chain::cbor::Value) -> Result<Self, crate::chain::cbor::CborError> {
+    fn read(value: crate::chain::cbor::Value<'_>) -> Result<Self, crate::chain::cbor::CborError> {
         use crate::chain::cbor::{CborError, Value};
         match value {
-            Value::Text(word) => match word.as_str() {
+            Value::Text(word) => match word {
                 "text" => Ok(Self::Text),
                 "binary" => Ok(Self::Binary),
                 "connect" => Ok(Self::Connect),
@@ -182,10 +182,10 @@ impl Cbor for ChildEventKind {
         };
     }
 
-    fn read(value: crate::chain::cbor::Value) -> Result<Self, crate::chain::cbor::CborError> {
+    fn read(value: crate::chain::cbor::Value<'_>) -> Result<Self, crate::chain::cbor::CborError> {
         use crate::chain::cbor::{CborError, Value};
         match value {
-            Value::Text(word) => match word.as_str() {
+            Value::Text(word) => match word {
                 "started" => Ok(Self::Started),
                 "stopped" => Ok(Self::Stopped),
                 "restarted" => Ok(Self::Restarted),

@@ -149,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chain::cbor::Value;
+    use crate::chain::cbor::{Cbor, Writer};
 
     fn kept(data: &[u8]) -> (Vec<u8>, HashMap<Sha1, Vec<u8>>) {
         let mut stored = data.to_vec();
@@ -161,27 +161,39 @@ mod tests {
         put_back(stored, |name| Ok::<_, Infallible>(parts.get(name).cloned())).expect("infallible")
     }
 
-    fn item() -> impl Strategy<Value = Value> {
+    /// One encoded item.
+    fn item() -> impl Strategy<Value = Vec<u8>> {
         let large = (4000..9000_usize, any::<u8>());
         let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<u64>().prop_map(Value::Uint),
-            large.clone().prop_map(|(length, byte)| Value::Bytes(vec![byte; length])),
-            large.prop_map(|(length, byte)| Value::Text(char::from(byte % 128).to_string().repeat(length))),
+            Just(().to_cbor()),
+            any::<u64>().prop_map(|number| number.to_cbor()),
+            large.clone().prop_map(|(length, byte)| vec![byte; length].to_cbor()),
+            large.prop_map(|(length, byte)| char::from(byte % 128).to_string().repeat(length).to_cbor()),
         ];
         leaf.prop_recursive(3, 12, 4, |inner| {
             let entries = prop::collection::btree_map("[a-z]{1}", inner.clone(), 0..4);
             prop_oneof![
-                prop::collection::vec(inner, 0..4).prop_map(Value::Array),
-                entries.prop_map(|entries| Value::Map(entries.into_iter().collect())),
+                prop::collection::vec(inner, 0..4).prop_map(|items| array(&items)),
+                entries.prop_map(|entries| {
+                    let mut to = Writer::default();
+                    to.map(entries.len());
+                    entries.iter().for_each(|(key, item)| _ = to.key(key).encoded(item));
+                    to.finish()
+                }),
             ]
         })
     }
 
+    fn array(items: &[Vec<u8>]) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.array(items.len());
+        items.iter().for_each(|item| _ = to.encoded(item));
+        to.finish()
+    }
+
     proptest! {
         #[test]
-        fn what_is_put_back_is_what_was_taken_out(value in item()) {
-            let data = value.to_bytes();
+        fn what_is_put_back_is_what_was_taken_out(data in item()) {
             let (stored, parts) = kept(&data);
             prop_assert!(stored.len() <= LARGE_BYTES * 13, "the large parts are gone");
             prop_assert_eq!(names(&stored).len() >= parts.len(), true);
@@ -201,8 +213,8 @@ mod tests {
 
     #[test]
     fn the_same_part_twice_has_one_name_and_a_missing_one_is_named() {
-        let body = Value::Bytes(vec![7; 5000]);
-        let data = Value::Array(vec![body.clone(), Value::Text("x".into()), body]).to_bytes();
+        let body = vec![7_u8; 5000].to_cbor();
+        let data = array(&[body.clone(), "x".to_owned().to_cbor(), body]);
         let (stored, parts) = kept(&data);
         assert_eq!((parts.len(), names(&stored).len(), stored.len() < 200), (1, 2, true));
         assert_eq!(back(stored, &HashMap::new()), Err(sha1(&[7; 5000])));

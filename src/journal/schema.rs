@@ -14,6 +14,8 @@ use super::integrity::check_against_mark;
 use super::mark::{MarkFile, Marked, Tip};
 
 pub(super) const VERSION: u32 = 3;
+/// No lock of SQLite's own: a connection is one thread's at a time.
+const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 /// "THEA", in the header of every journal: tells it from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5448_4541;
 
@@ -126,7 +128,7 @@ fn look(path: &Path, file: &Path, marked: Option<Result<Marked, String>>) -> Res
     if !file.exists() {
         return Ok(None);
     }
-    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
+    let connection = Connection::open_with_flags(file, READ_ONLY).map_err(read)?;
     if is_empty(&connection).map_err(read)? {
         return match marked {
             None => Ok(None),
@@ -143,7 +145,7 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
     if !file.exists() {
         return Err(JournalError::Absent { path: dir.to_owned() });
     }
-    let connection = match Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+    let connection = match Connection::open_with_flags(&file, READ_ONLY) {
         Ok(connection) if version(&connection).is_ok() => connection,
         first => open_unwritable(dir, &file, first)?,
     };
@@ -159,10 +161,8 @@ fn open_unwritable(dir: &Path, file: &Path, first: rusqlite::Result<Connection>)
     let is_unwritable = rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err();
     match first {
         _ if is_unwritable && has_log => Err(JournalError::Unwritable { path: dir.to_owned() }),
-        _ if is_unwritable => {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-            Connection::open_with_flags(uri_of(file), flags).map_err(|error| JournalError::read(dir, error))
-        }
+        _ if is_unwritable => Connection::open_with_flags(uri_of(file), READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+            .map_err(|error| JournalError::read(dir, error)),
         // Whatever is wrong with it is said when its version is read.
         Ok(connection) => Ok(connection),
         Err(error) => Err(JournalError::read(dir, error)),

@@ -185,7 +185,7 @@ fn addressed(params: &[u8]) -> Option<(String, Option<Vec<u8>>)> {
 /// The message in the parameters of the export that takes it.
 fn message_of(params: &[u8]) -> Option<Vec<u8>> {
     match Value::parse(params).ok()?.into_array().ok()?.pop()? {
-        Value::Bytes(message) => Some(message),
+        Value::Bytes(message) => Some(message.to_vec()),
         _ => None,
     }
 }
