@@ -82,9 +82,20 @@ impl fmt::Debug for ComponentDigest {
 
 /// Lower-case hex only: a digest has one spelling.
 fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).ok()?;
-    (hex::encode(bytes) == text).then_some(bytes)
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
 }
 
 pub(crate) fn sha1(bytes: &[u8]) -> [u8; 20] {
@@ -123,6 +134,17 @@ fn sha1_checked(feed: impl FnOnce(&mut sha1_checked::Sha1)) -> Option<[u8; 20]> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        let hash = EventHash(std::array::from_fn(|at| u8::try_from(at * 13 % 256).expect("a byte")));
+        let text = hash.to_string();
+        assert_eq!(EventHash::parse(&text), Some(hash));
+        for wrong in [&text[1..], &text[2..], &format!("{text}0"), &format!("{text}00"), &text.to_uppercase(), ""] {
+            assert_eq!(EventHash::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(EventHash::parse(&text.replace('0', "g")), None);
+    }
 
     #[test]
     fn the_checked_hash_is_the_plain_hash_of_honest_input() {
