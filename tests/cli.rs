@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use support::{HTTP, Management, Stage, THEATER, Theater, text, theater};
@@ -318,6 +318,41 @@ fn the_doctor_says_what_is_too_small_and_what_to_do() {
 }
 
 #[test]
+fn the_doctor_counts_the_connections_that_are_configured() {
+    let stage = Stage::new();
+    let files = || {
+        let found = with(&["doctor", "--actors", "1", "--json"], &[], &stage);
+        let found: Value = serde_json::from_slice(&found.stdout).expect("JSON");
+        let checks = found["checks"].as_array().expect("a list").clone();
+        let files = checks.into_iter().find(|check| check["setting"].to_string().contains("files"));
+        files.expect("it looks at files")["needed"].as_u64().expect("a number")
+    };
+    let few = files();
+    stage.file("theater.toml", "[limits]\nmanagement_connections = 4096\n");
+    assert_eq!(files(), few - 1_024 + 4_096);
+}
+
+#[test]
+fn what_cannot_be_printed_is_an_error_unless_the_reader_has_gone() {
+    let stage = Stage::new();
+    let print = |args: &[&str], to: Stdio| {
+        let output =
+            Command::new(THEATER).args(args).current_dir(stage.path()).stdout(to).stderr(Stdio::piped()).spawn();
+        let output = output.and_then(|child| child.wait_with_output()).expect("the binary");
+        (output.status.code(), text(&output.stderr))
+    };
+    for args in [&["config"][..], &["completions", "bash"], &["doctor", "--actors", "1"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device that is full");
+        let (code, said) = print(args, full.into());
+        assert_eq!(code, Some(1), "{args:?}");
+        assert!(said.starts_with("theater: cannot write to standard output: "), "{said}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(print(args, writer.into()), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
 fn the_configuration_in_force_is_shown_with_where_it_comes_from() {
     let stage = Stage::new();
     stage.file("theater.toml", "durability = \"relaxed\"\n\n[management]\nlisten = \"127.0.0.1:9123\"\n");
@@ -399,7 +434,7 @@ fn all_actors_are_followed_in_the_order_in_which_it_happens() {
     }
     let mut command = Command::new(THEATER);
     command.args(["events", "--all", "--from", "0", "--kind", "call", "--server", &running.management().to_string()]);
-    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary");
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut seen: Vec<String> = Vec::new();
     for line in lines {

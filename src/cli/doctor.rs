@@ -3,9 +3,10 @@
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
 
+use super::config::refused;
 use super::show::{line, print_json};
 use super::{Done, Failure};
-use crate::base::limits::ManagementLimits;
+use crate::config::Settings;
 use crate::theater::bounds;
 
 #[derive(Args)]
@@ -56,7 +57,8 @@ impl Check {
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Done {
-    let checks = checks(args.actors);
+    let settings = Settings::of_environment(None, &[]).map_err(refused)?;
+    let checks = checks(args.actors, settings.management_limits().connections as u64);
     let holds = checks.iter().map(|check| check.holds).min().unwrap_or(0);
     let lacking: Vec<&Check> = checks.iter().filter(|check| !check.enough).collect();
     if args.json {
@@ -79,7 +81,8 @@ fn or_unlimited(value: u64) -> String {
     if value > u64::MAX / 4 { "unlimited".into() } else { value.to_string() }
 }
 
-fn checks(wanted: u64) -> Vec<Check> {
+/// For so many actors, and as many connections of the management server as are configured.
+fn checks(wanted: u64, connections: u64) -> Vec<Check> {
     let mut checks: Vec<Check> = bounds()
         .into_iter()
         .map(|bound| {
@@ -87,7 +90,6 @@ fn checks(wanted: u64) -> Vec<Check> {
             Check::new(bound.setting, bound.value, (bound.reserved, bound.each), wanted, &remedy)
         })
         .collect();
-    let connections = ManagementLimits::default().connections as u64;
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let remedy_of_files = |needed| {
         format!("ulimit -n {needed}, as root, or LimitNOFILE={needed} in the service's unit (with a listener each)")

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::remote::{answered, ask, connect, find};
-use super::show::print_json;
+use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;
 use crate::journal::{self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener};
@@ -100,12 +100,12 @@ fn report(Forgotten { events, replays_from }: Forgotten, json: bool) -> Done {
         print_json(&serde_json::json!({ "events": events, "replays_from": replays_from }));
         return Ok(());
     }
-    println!("dropped the data of {events} events; all hashes are kept");
+    say!("dropped the data of {events} events; all hashes are kept");
     match replays_from {
-        Some(kept) => println!(
-            "what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot"
-        ),
-        None => println!("no state is kept behind it: nothing from there on can be replayed until one is"),
+        Some(kept) => {
+            say!("what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot")
+        }
+        None => say!("no state is kept behind it: nothing from there on can be replayed until one is"),
     }
     Ok(())
 }

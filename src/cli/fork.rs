@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::remote::{answered, ask, connect, find};
-use super::show::print_json;
+use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::server::protocol::{Request, Response};
 
@@ -37,7 +37,7 @@ pub(super) fn fork(args: &ForkArgs) -> Done {
     if args.remote.json {
         print_json(&serde_json::json!({ "id": id }));
     } else {
-        println!("{id}");
+        say!("{id}");
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::actor::{Candidate, pick};
 use super::remote::{answered, ask, connect, find};
-use super::show::{self, print_json};
+use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};
 use crate::chain::cbor::Cbor;
@@ -260,7 +260,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
             &serde_json::json!({ "actor": actor, "events": events, "incarnations": incarnations, "head": head }),
         );
     } else {
-        println!("verified: {events} events, {incarnations} incarnations, head {head}");
+        say!("verified: {events} events, {incarnations} incarnations, head {head}");
     }
     Ok(())
 }
@@ -279,11 +279,11 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         return Err(Failure::no(format!("{}: {} found wrong", dir.display(), findings.len())));
     }
     if !json {
-        println!(
+        say!(
             "verified: {actors} actors, {events} events, {links} links between them, {in_flight} messages on their way"
         );
         if dropped > 0 {
-            println!("the data of {dropped} events was dropped: their hashes are verified, what they said is not");
+            say!("the data of {dropped} events was dropped: their hashes are verified, what they said is not");
         }
     }
     Ok(())

@@ -220,7 +220,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "theater", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "theater", &mut script);
+            show::line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
         Command::Shutdown { remote } => remote::shutdown(&remote),

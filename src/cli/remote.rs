@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::actor::{Candidate, pick};
 use super::config::refused;
 use super::history::{Source, fetch};
-use super::show::{self, print_json};
+use super::show::{self, print_json, say};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
 use crate::config::Settings;
@@ -65,7 +65,7 @@ pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
     if remote.json {
         print_json(&serde_json::json!({ "id": id }));
     } else {
-        println!("{id}");
+        say!("{id}");
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ fn say(remote: &Remote, done: &str, id: &str) {
     if remote.json {
         print_json(&serde_json::json!({ done: id }));
     } else {
-        println!("{done} {id}");
+        say!("{done} {id}");
     }
 }
 
@@ -207,7 +207,7 @@ pub(super) fn shutdown(remote: &Remote) -> Done {
     if remote.json {
         print_json(&serde_json::json!({ "shutting_down": true }));
     } else {
-        println!("shutting down");
+        say!("shutting down");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::history::{find_row, read_verified};
-use super::show::{self, print_json};
+use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, Boundary, Change, ReplayError, Replayed, Tape};
 use crate::base::thread;
@@ -121,9 +121,9 @@ fn report(args: &ReplayArgs, replayed: &Replayed) {
         show::bytes(state.as_deref());
     } else {
         let head = head.unwrap_or_default();
-        println!("replayed: {events} events, {transitions} transitions, head {head}");
+        say!("replayed: {events} events, {transitions} transitions, head {head}");
         if *from > 0 {
-            println!("the data before event {from} was dropped: replay began with the state kept there");
+            say!("the data before event {from} was dropped: replay began with the state kept there");
         }
     }
 }
@@ -150,7 +150,7 @@ fn compare(args: &ReplayArgs, engine: &GuestEngine, tape: Tape, again: Tape, com
     if args.json {
         print_json(&serde_json::json!({ "transitions": transitions, "changes": 0 }));
     } else {
-        println!("none of {transitions} transitions changes");
+        say!("none of {transitions} transitions changes");
     }
     Ok(())
 }
@@ -322,7 +322,7 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
             "actors": count, "events": total, "transitions": transitions, "seconds": seconds,
         }));
     } else {
-        println!("replayed: {count} actors, {total} events, {transitions} transitions, in {seconds:.1} s");
+        say!("replayed: {count} actors, {total} events, {transitions} transitions, in {seconds:.1} s");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::config::{Flags, refused};
-use super::show::print_json;
+use super::show::{print_json, say};
 use super::{Done, Failure, logging};
 use crate::actor::Spec;
 use crate::base::thread;
@@ -153,7 +153,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
         print_json(&serde_json::json!({ "name": name, "component": component, "exports": exports }));
         return Ok(());
     }
-    println!("{}: actor \"{}\", component {}", path.display(), spec.manifest.name, spec.digest());
-    exports.iter().for_each(|export| println!("  export {export}"));
+    say!("{}: actor \"{}\", component {}", path.display(), spec.manifest.name, spec.digest());
+    exports.iter().for_each(|export| say!("  export {export}"));
     Ok(())
 }

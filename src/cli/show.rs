@@ -18,12 +18,23 @@ pub(super) fn print_json(item: &impl Serialize) {
     line(&text);
 }
 
-/// A line on standard output; a reader that has gone (`| head`) ends the program quietly.
+/// A line on standard output. A reader that has gone (`| head`) ends the program quietly; a full disk does not.
 pub(super) fn line(text: &str) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("theater: cannot write to standard output: {error}");
+            std::process::exit(1);
+        }
     }
 }
+
+/// [`line`] with what `format!` takes.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::show::line(&format!($($text)*)) };
+}
+pub(super) use say;
 
 /// Guest bytes: as text where they are text.
 pub(super) fn bytes(bytes: Option<&[u8]>) {

@@ -172,23 +172,28 @@ impl Settings {
                 return Err(ConfigError::Together(why.into()));
             }
         };
-        let millis = |key| Duration::from_millis(self.value(key).expect("it has a default"));
         Ok(ServerOptions {
             listen: self.value("management.listen"),
             socket: self.path("management.socket"),
             tls,
             control_token: self.token("management.token", "management.token_file")?,
             read_token: self.token("management.read_token", "management.read_token_file")?,
-            limits: ManagementLimits {
-                connections: self.value("limits.management_connections").expect("it has a default"),
-                subscriptions: self.value("limits.management_subscriptions").expect("it has a default"),
-                patience: millis("limits.management_patience_ms"),
-                authentication: millis("limits.management_authentication_ms"),
-                wide_subscriptions: self.value("limits.management_wide_subscriptions").expect("it has a default"),
-                frame_bytes: self.value("limits.management_frame_bytes").expect("it has a default"),
-                frame_time: millis("limits.management_frame_ms"),
-            },
+            limits: self.management_limits(),
         })
+    }
+
+    pub(crate) fn management_limits(&self) -> ManagementLimits {
+        let count = |key| self.value(key).expect("it has a default");
+        let millis = |key| Duration::from_millis(self.value(key).expect("it has a default"));
+        ManagementLimits {
+            connections: count("limits.management_connections"),
+            subscriptions: count("limits.management_subscriptions"),
+            patience: millis("limits.management_patience_ms"),
+            authentication: millis("limits.management_authentication_ms"),
+            wide_subscriptions: count("limits.management_wide_subscriptions"),
+            frame_bytes: count("limits.management_frame_bytes"),
+            frame_time: millis("limits.management_frame_ms"),
+        }
     }
 
     fn token(&self, text: &str, file: &str) -> Result<Option<Token>, ConfigError> {
