@@ -29,11 +29,12 @@ pub(crate) const THREAD_STACK_BYTES: usize = 2 * WASM_STACK_BYTES;
 const POOL_CORE_INSTANCES: u32 = 4_000;
 /// Of a memory that an instance is done with, so much is put back as it was by copying what was written, where the kernel
 /// tells what that is (`PAGEMAP_SCAN`, Linux 6.7). To give the pages back instead interrupts every core that runs a
-/// thread of the process, and the next instance faults them in again.
-const KEPT_MEMORY_BYTES: usize = 512 * 1024;
+/// thread of the process, and the next instance faults them in again. It is kept for each instance that has ever stood
+/// beside others, so a crowd that was at work at once leaves so much for each, at most 256 MiB.
+const KEPT_MEMORY_BYTES: usize = 128 * 1024;
 /// The same of a table.
-const KEPT_TABLE_BYTES: usize = 64 * 1024;
-/// Places in the pool that keep such memory while nobody uses them: for the next instance of the same component.
+const KEPT_TABLE_BYTES: usize = 16 * 1024;
+/// Places of the pool that are left to the component they last served, rather than given to another.
 const WARM_SLOTS: u32 = 32;
 /// Elements of one table; tables do not count into an instance's memory.
 const TABLE_ELEMENTS: usize = 100_000;
