@@ -8,12 +8,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
-use support::{PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
+use support::{PATIENCE, Stage, Theater, data_of, eventually, text, theater, verifies_and_replays};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 use websocket::Client;
 
 const CALL: &str = "call ntwk:theater/websocket-server.handle-message";
+const RETURN: &str = "return ntwk:theater/websocket-server.handle-message";
 const WEBSOCKET: &str = "[[handlers]]\ntype = \"websocket-server\"\nconfig = { port = 0 }\n";
 
 fn parrot(limits: &str) -> (Stage, Theater) {
@@ -326,6 +327,58 @@ fn every_client_that_the_actor_has_met_is_said_goodbye_to_however_full_its_mailb
 }
 
 /// The first line of the answer to a handshake from a page of this origin.
+/// How many clients the actor knows to have gone.
+fn gone(running: &Theater) -> usize {
+    types(running).iter().filter(|ty| *ty == "close").count()
+}
+
+#[test]
+fn who_was_connected_when_the_runtime_ended_is_known_to_be_gone_after_the_next_start() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("parrot", "parrot", WEBSOCKET);
+    let mut running = stage.run(&[&manifest]);
+    for (before, killed) in [(0, true), (3, false)] {
+        let address = running.websocket("parrot");
+        let clients: Vec<Client> = (0..3).map(|_| Client::connect(address)).collect();
+        let met = clients.into_iter().map(|mut client| (client.ask("hello"), client)).collect::<Vec<_>>();
+        if killed {
+            running.kill();
+        } else {
+            running.shut_down();
+        }
+        drop(met);
+        running = stage.run(&[&manifest]);
+        eventually("the actor hears of all", || (gone(&running) == before + 3).then_some(()));
+    }
+    let events = running.events("parrot");
+    let answered: Vec<&Value> =
+        events.iter().filter(|it| it["event_type"] == RETURN).map(|it| &it["sequence"]).collect();
+    let calls = data_of(&events, CALL);
+    let closes: Vec<&Value> =
+        calls.iter().filter(|it| it["params"][0]["ty"] == "close").map(|it| &it["cause"]).collect();
+    assert!(closes.iter().all(|cause| answered.contains(&&cause["sequence"])), "{closes:?}");
+    let chain = running.export(&stage, "parrot");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    let running = stage.run(&[&manifest]);
+    assert_eq!(Client::connect(running.websocket("parrot")).ask("count"), "7 6 7 0", "each is gone once");
+    let audit = theater(&["verify", "--journal", stage.data_dir().to_str().expect("a path")], None);
+    assert!(audit.status.success(), "{}", text(&audit.stdout));
+}
+
+#[test]
+fn an_actor_that_was_stopped_is_owed_no_goodbyes() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("parrot", "parrot", WEBSOCKET);
+    let running = stage.run(&[&manifest]);
+    let mut client = Client::connect(running.websocket("parrot"));
+    assert_eq!(client.ask("hello"), "hello");
+    running.say(&["stop", "parrot"]);
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    assert_eq!(Client::connect(running.websocket("parrot")).ask("count"), "2 0 2 0");
+}
+
 fn shaken_from(address: SocketAddr, origin: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

@@ -10,8 +10,9 @@ use crate::base::fail;
 use crate::base::stack::Stack;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, FailureReason};
+use crate::chain::{ChainEvent, EventKind};
 use crate::guest::{Interruption, Script, THREAD_STACK_BYTES};
-use crate::handlers::INIT;
+use crate::handlers::{self, INIT};
 use crate::journal::Owed;
 use crate::system::{Answer, Delivery, OrderKind, Outcome, Reply};
 
@@ -21,11 +22,20 @@ const IDLE: Duration = Duration::from_secs(1);
 impl Open {
     /// Whether it is the actor's `init` that was left open.
     pub(super) fn is_init(&self) -> bool {
-        self.script
-            .iter()
-            .rev()
-            .find(|event| event.kind() == Some(crate::chain::EventKind::Call))
-            .is_some_and(|call| call.function() == INIT.full)
+        self.call().is_some_and(|call| call.function() == INIT.full)
+    }
+
+    /// Whether it is the `connect` of a WebSocket client that was left open.
+    fn is_a_connect(&self) -> bool {
+        let opens = |call: &ChainEvent| {
+            Call::from_cbor(&call.data).is_ok_and(|it| handlers::opens(call.function(), &it.params.0))
+        };
+        self.call().is_some_and(opens)
+    }
+
+    /// The call that was left open.
+    fn call(&self) -> Option<&ChainEvent> {
+        self.script.iter().rev().find(|event| event.kind() == Some(EventKind::Call))
     }
 }
 
@@ -55,7 +65,8 @@ impl ActorRuntime {
                 continue;
             }
             let Delivery { function, params, caller, cause, reply } = delivery;
-            let end = executor.transition(Job { function, params, caller, cause }, &mut || None);
+            let owed = handlers::opens(function.full, &params).then(|| self.owed_close());
+            let end = executor.transition(Job { function, params, caller, cause }, &mut || owed);
             if let Err(down) = self.close(end, reply) {
                 return down;
             }
@@ -65,8 +76,20 @@ impl ActorRuntime {
     /// Goes on with a transition that an earlier process left open.
     pub(super) fn resume(&mut self, executor: &mut Executor, mut open: Open) -> Result<(), Down> {
         let reply = std::mem::replace(&mut open.reply, Reply::Nobody);
-        let end = self.run_again_from(executor, open, &mut || None);
+        let owed = open.is_a_connect().then(|| self.owed_close());
+        let end = self.run_again_from(executor, open, &mut || owed);
+        if let Transition::Closed { outcome: Outcome::Returned(_), closing } = &end
+            && owed.is_some()
+        {
+            // The client has gone with the process that it talked with.
+            let _ = self.theater.notify(self.actor.id, handlers::close(closing.clone()));
+        }
         self.close(end, reply)
+    }
+
+    /// What the answer to a `connect` promises.
+    fn owed_close(&self) -> Owed {
+        Owed { receiver: self.actor.id, notice: Some(handlers::CLOSE) }
     }
 
     /// Executes again what is on the chain since the last new instance, and goes on live where that ends.
@@ -116,8 +139,7 @@ impl ActorRuntime {
         }
     }
 
-    /// A delivery and an order unpark this thread. A place that is reserved and not filled does not, so one that is
-    /// being suspended looks again.
+    /// A delivery and an order unpark this thread. One that is being suspended looks again, for its grace to be over.
     fn wait_for_something(&self, stack: &Stack) {
         if self.stop.order().is_some() {
             return thread::park_timeout(Duration::from_millis(1));

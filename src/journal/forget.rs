@@ -6,7 +6,7 @@
 //! owed, and, as the answer to someone who still waits may be among them, whatever is newer than the oldest open
 //! transition.
 
-use super::reader::JournalReader;
+use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
 use super::{JournalDown, JournalHandle};
 use crate::chain::EventKind;
@@ -106,7 +106,9 @@ fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64
     {
         needed = needed.min(event.sequence);
     }
-    for pending in reader.pending()?.into_iter().filter(|pending| pending.cause.actor == actor.id) {
+    // Of what an actor owes itself only the hash is needed.
+    let needs_data = |pending: &Pending| pending.cause.actor == actor.id && pending.receiver != actor.id;
+    for pending in reader.pending()?.into_iter().filter(needs_data) {
         needed = needed.min(pending.cause.sequence);
     }
     // Where an instance serves several calls, a resumed transition begins at the last kept state.

@@ -31,7 +31,7 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice; none for a message, which the event itself holds.
+    /// The word of a lifecycle notice, or of the end of a connection; none for a message, which the event itself holds.
     pub(crate) notice: Option<&'static str>,
 }
 

@@ -140,7 +140,8 @@ impl<'c> Rows<'c> {
     }
 
     pub(super) fn end(&self, actor: ActorKey) -> Written {
-        self.rare("UPDATE actors SET alive = 0 WHERE actor = ?1", [actor.key])
+        self.rare("UPDATE actors SET alive = 0 WHERE actor = ?1", [actor.key])?;
+        self.rare("DELETE FROM pending WHERE cause_actor = ?1 AND receiver = ?1", [actor.id.to_string()])
     }
 
     pub(super) fn survived(&self, actor: ActorKey) -> Written {

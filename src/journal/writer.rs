@@ -165,7 +165,7 @@ impl Desk<'_> {
     fn apply(&mut self, batch: &mut Batch, record: Record) -> rusqlite::Result<()> {
         match record {
             Record::Event(actor, event, attached) => self.event(batch, actor, &event, attached)?,
-            Record::Ended(actor) => self.rows.end(actor)?,
+            Record::Ended(actor) => self.end(batch, actor)?,
             Record::Survived(actor) => self.rows.survived(actor)?,
             Record::Forgotten(actor) => self.rows.forgotten(actor)?,
             Record::Drop { actor, from, upto } => {
@@ -215,7 +215,13 @@ impl Desk<'_> {
         if let Some(owed) = owes {
             batch.owed.insert(Cause { actor: actor.id, sequence }, (owed, position));
         }
-        if ends { self.rows.end(actor) } else { Ok(()) }
+        if ends { self.end(batch, actor) } else { Ok(()) }
+    }
+
+    /// The actor is not to be resumed, and what it owes itself ends with it.
+    fn end(&self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
+        batch.owed.retain(|cause, (owed, _)| cause.actor != actor.id || owed.receiver != actor.id);
+        self.rows.end(actor)
     }
 
     /// What is written once a batch, not once a record.

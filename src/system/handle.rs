@@ -208,15 +208,9 @@ impl TheaterHandle {
 
     /// Has an export of `to` called, for something that it must hear of however full its mailbox is, and whose answer
     /// goes nowhere. Whoever notifies sees to it that there are only so many.
-    pub(crate) fn notify(
-        &self,
-        to: ActorId,
-        function: &'static Function,
-        params: Vec<u8>,
-        caller: Caller,
-    ) -> Result<(), Refusal> {
-        let slot = self.registry.reserve(to, Lane::Notice, function, params.len())?;
-        slot.fill(Delivery { function, params, caller, cause: None, reply: Reply::Nobody });
+    pub(crate) fn notify(&self, to: ActorId, notice: Delivery) -> Result<(), Refusal> {
+        let slot = self.registry.reserve(to, Lane::Notice, notice.function, notice.params.len())?;
+        slot.fill(notice);
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use crate::chain::data::{Call, Caller, Failed, FailureReason, HostCall, Intent, 
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::guest::wit::{ChildEvent, ChildEventKind};
 use crate::handlers::{
-    HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, INIT, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD,
+    CLOSE, HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, INIT, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD, close,
 };
 use crate::journal::{ActorKey, Cause, JournalReader, Pending};
 use crate::system::{Answer, Awaited, Delivery, Lane, Outcome, Registry, Reply, Spawned, WaitId};
@@ -226,6 +226,9 @@ impl Cast<'_> {
         let event = self.reader.events(*key, cause.sequence, 1, usize::MAX)?.pop();
         let Some(event) = event.filter(|event| event.sequence == cause.sequence) else { return Ok(None) };
         let cause_link = link(cause.actor, &event);
+        if notice.as_deref() == Some(CLOSE) {
+            return Ok(Some((*receiver, Lane::Notice, close(cause_link))));
+        }
         if let Some(word) = notice {
             let delivery = notice_of(cause.actor, word, &event, cause_link);
             return Ok(delivery.map(|delivery| (*receiver, Lane::Notice, delivery)));

@@ -16,16 +16,17 @@ use std::time::Duration;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_hdr_with_config};
 
-use super::HANDLE_MESSAGE;
 use super::ending::Ending;
 use super::origin::{Admission, Origins};
 use super::wire::{Patience, Wire};
+use super::{HANDLE_MESSAGE, bare, close};
 use crate::base::limits::Limits;
+use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
-use crate::system::{AwaitedReply, NoAnswer, Outcome, Refusal};
+use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
 
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Most that a ping or a pong may carry.
@@ -47,8 +48,8 @@ pub(super) struct Host {
 pub(super) struct Connection {
     socket: WebSocket<Wire>,
     host: Host,
-    /// Whether the actor knows of the client.
-    connected: bool,
+    /// The event that answered the `connect`, once the actor knows of the client.
+    connected: Option<Link>,
     /// Whether a ping of ours is unanswered.
     asked: bool,
 }
@@ -60,7 +61,7 @@ impl Connection {
         let wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), patience);
         let (origins, config) = (Arc::clone(&host.origins), config(&host.actor.limits));
         match accept_hdr_with_config(wire, Admission(origins), Some(config)) {
-            Ok(socket) => Some(Self { socket, host, connected: false, asked: false }),
+            Ok(socket) => Some(Self { socket, host, connected: None, asked: false }),
             Err(HandshakeError::Failure(error)) => {
                 refuse(socket, &error);
                 None
@@ -75,20 +76,24 @@ impl Connection {
     }
 
     fn converse(&mut self) -> Result<Infallible, Ending> {
-        let mut heard = WebSocketMessage { ty: MessageType::Connect, data: None, text: None };
+        let mut heard = bare(MessageType::Connect);
         loop {
             let answer = self.ask(heard)?;
-            self.connected = true;
             self.say(answer)?;
             heard = self.hear()?;
         }
     }
 
     /// Has the actor handle a message: its answer, once it is on disk.
-    fn ask(&self, message: WebSocketMessage) -> Result<WebSocketResponse, Ending> {
+    fn ask(&mut self, message: WebSocketMessage) -> Result<WebSocketResponse, Ending> {
         let answer = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
         match answer.within(self.host.actor.limits.request_deadline()) {
-            Ok(answer) => self.understand(&answer.outcome),
+            Ok(Answer { outcome, closing }) => {
+                if let Outcome::Returned(_) = outcome {
+                    self.connected = self.connected.take().or(closing);
+                }
+                self.understand(&outcome)
+            }
             Err(NoAnswer::Gone) => Err(Ending::ActorEnds),
             Err(NoAnswer::NotDelivered) => Err(Ending::NotTaken),
             Err(NoAnswer::OutcomeUnknown) => Err(Ending::Unanswered),
@@ -173,19 +178,12 @@ impl Connection {
             // It may be gone, or not take it.
             let _ = self.socket.close(Some(frame)).and_then(|()| self.socket.flush());
         }
-        if self.connected {
-            self.tell_of_the_end();
+        if let Some(answered) = self.connected.take() {
+            let ActorRef { id, theater, .. } = &self.host.actor;
+            // Refused, the actor is ending and needs to hear of nobody, or hears of it at the next start.
+            let _ = theater.notify(*id, close(answered));
         }
         self.socket.get_mut().linger();
-    }
-
-    /// The actor hears of the end of every connection it knows of, however full its mailbox is; there are never more of
-    /// these notices than connections. Its answer has nowhere to go.
-    fn tell_of_the_end(&self) {
-        let ActorRef { id, theater, .. } = &self.host.actor;
-        let close = WebSocketMessage { ty: MessageType::Close, data: None, text: None };
-        // Refused, it is ending, and needs to hear of nobody.
-        let _ = theater.notify(*id, HANDLE_MESSAGE, (close,).to_cbor(), Caller::WebSocket);
     }
 }
 
