@@ -27,6 +27,9 @@ pub(super) fn check_against_mark(
     if tip.position < marked.tip.position {
         return behind(path, tip, &marked);
     }
+    if first_position(connection).map_err(|error| JournalError::read(path, error))? != (tip.position > 0).then_some(1) {
+        return Err(JournalError::Altered { path: path.to_owned(), position: 1 });
+    }
     let behind_mark = digest_from(connection, marked.tip).map_err(|error| JournalError::read(path, error))?;
     if behind_mark != tip {
         return Err(JournalError::Altered { path: path.to_owned(), position: marked.tip.position });
@@ -58,6 +61,11 @@ fn behind(path: &Path, tip: Tip, marked: &Marked) -> Result<Tip, JournalError> {
         return Ok(tip);
     }
     Err(JournalError::Behind { path: path.to_owned(), found, promised })
+}
+
+/// Where the first row stands: 1, if there is any and none was put before it or taken away.
+fn first_position(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection.query_row("SELECT min(position) FROM events", [], |row| row.get(0))
 }
 
 pub(super) fn stored_tip(connection: &Connection) -> rusqlite::Result<Tip> {

@@ -1,8 +1,10 @@
 //! Every event of the journal, once, in the order in which they were committed: how a whole journal is checked.
 //!
 //! To read the rows as they lie costs a fraction of reading chain by chain, each row through an index. And rolled over
-//! them in this order, the digest comes to what the database and the mark hold, or they are not what was written.
+//! them in this order, the digest comes to what the database and the mark hold, or they are not what was written. Everyone
+//! else reads through the index, so that is read once too, and must say of each event what the table says.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use rusqlite::params;
@@ -10,7 +12,7 @@ use rusqlite::params;
 use super::error::JournalError;
 use super::integrity::stored_tip;
 use super::mark::{MarkFile, Marked, Tip};
-use super::reader::{JournalReader, unsigned};
+use super::reader::JournalReader;
 use crate::chain::ChainEvent;
 
 const PAGE: i64 = 4_096;
@@ -53,7 +55,9 @@ impl Survey {
         let reader = super::open_to_read(dir)?;
         let stored = reader.freeze().and_then(|()| stored_tip(reader.rows()));
         let stored = stored.map_err(|error| JournalError::read(dir, error))?;
-        Ok(Self { reader, after: 0, stored, order: Order { marked, tip: Tip::EMPTY, has_gap: false, found } })
+        let order = Order { marked, tip: Tip::EMPTY, has_gap: false, places: Places::default(), found };
+        // A row may stand before the first that was ever written.
+        Ok(Self { reader, after: i64::MIN, stored, order })
     }
 
     /// Sees what the walk sees.
@@ -78,9 +82,11 @@ impl Survey {
         {
             let event = self.reader.event(row, None)?;
             bytes = bytes.saturating_add(event.data.len());
-            self.after = row.get(6)?;
-            self.order.roll(unsigned(row, 6)?, &event.hash.0);
-            page.push(Surveyed { actor: row.get(7)?, event });
+            let (position, actor) = (row.get(6)?, row.get(7)?);
+            self.order.places.add((actor, row.get(0)?, position));
+            self.order.roll(position, &event.hash.0);
+            self.after = position;
+            page.push(Surveyed { actor, event });
         }
         Ok(page)
     }
@@ -91,16 +97,52 @@ impl Survey {
             self.order.found.push(format!("the table of events cannot be read: {error}"));
             return self.order.found;
         }
+        let places = std::mem::take(&mut self.order.places);
+        match indexed(&self.reader, &places) {
+            Ok(indexed) if indexed.sum == places.sum => {}
+            Ok(_) => self.order.found.push("the index events_by_actor is not that of the table of events".into()),
+            Err(error) => self.order.found.push(format!("the index events_by_actor cannot be read: {error}")),
+        }
         self.order.findings(&self.stored)
     }
 }
 
+/// What the index says, without a look at the table.
+fn indexed(reader: &JournalReader, like: &Places) -> rusqlite::Result<Places> {
+    let mut indexed = Places { sum: 0, key: like.key.clone() };
+    let mut select = reader
+        .rows()
+        .prepare("SELECT actor, sequence, position FROM events INDEXED BY events_by_actor ORDER BY actor, sequence")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        indexed.add((row.get(0)?, row.get(1)?, row.get(2)?));
+    }
+    Ok(indexed)
+}
+
+/// Which events stand where, in whatever order they are told: a sum that nobody who does not know its key can make come
+/// out right.
+#[derive(Default)]
+struct Places {
+    sum: u64,
+    key: RandomState,
+}
+
+impl Places {
+    fn add(&mut self, event: (i64, i64, i64)) {
+        self.sum = self.sum.wrapping_add(self.key.hash_one(event));
+    }
+}
+
 fn roll_on(reader: &JournalReader, after: i64, order: &mut Order) -> rusqlite::Result<()> {
-    let mut select =
-        reader.rows().prepare("SELECT position, hash FROM events WHERE position > ?1 ORDER BY position")?;
+    let mut select = reader
+        .rows()
+        .prepare("SELECT position, hash, actor, sequence FROM events WHERE position > ?1 ORDER BY position")?;
     let mut rows = select.query([after])?;
     while let Some(row) = rows.next()? {
-        order.roll(unsigned(row, 0)?, &row.get(1)?);
+        let position = row.get(0)?;
+        order.places.add((row.get(2)?, row.get(3)?, position));
+        order.roll(position, &row.get(1)?);
     }
     Ok(())
 }
@@ -111,21 +153,22 @@ struct Order {
     tip: Tip,
     /// Found once; behind it nothing can be said.
     has_gap: bool,
+    places: Places,
     found: Vec<String>,
 }
 
 impl Order {
-    fn roll(&mut self, position: u64, hash: &[u8; 20]) {
+    fn roll(&mut self, position: i64, hash: &[u8; 20]) {
         let expected = self.tip.position + 1;
         if self.has_gap {
             return;
         }
-        if position != expected {
+        if u64::try_from(position) != Ok(expected) {
             self.has_gap = true;
             return self.found.push(format!("the event at position {expected} is missing"));
         }
         self.tip.push(hash);
-        if self.marked.as_ref().is_some_and(|it| it.tip.position == position && it.tip != self.tip) {
+        if self.marked.as_ref().is_some_and(|it| it.tip.position == expected && it.tip != self.tip) {
             let what = "are not those that journal.mark vouches for";
             self.found.push(format!("the events up to position {position} {what}"));
         }
@@ -133,7 +176,7 @@ impl Order {
 
     /// Behind the last row.
     fn findings(self, stored: &Tip) -> Vec<String> {
-        let Self { marked, tip, has_gap, mut found } = self;
+        let Self { marked, tip, has_gap, mut found, .. } = self;
         if has_gap {
             return found;
         }

@@ -239,3 +239,56 @@ fn a_journal_that_cannot_write_says_so_and_takes_nothing_more() {
     assert_eq!(journal.handle().flush(), Err(JournalDown));
     journal.close();
 }
+
+/// What a walk over the whole journal finds.
+fn surveyed(dir: &Path) -> (usize, Vec<String>) {
+    let mut survey = Survey::begin(dir).expect("a journal");
+    let mut events = 0;
+    loop {
+        match survey.page() {
+            Ok(page) if page.is_empty() => return (events, survey.findings()),
+            Ok(page) => events += page.len(),
+            Err(_) => return (events, survey.findings()),
+        }
+    }
+}
+
+#[test]
+fn a_row_before_the_first_is_found_and_not_started_upon() {
+    let dir = tempfile::tempdir().expect("a directory");
+    journal_of_ten(dir.path());
+    assert_eq!(surveyed(dir.path()), (10, Vec::new()));
+    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    let forged = "INSERT INTO events SELECT ?1, actor, 10, timestamp, event_type, hash, data, NULL FROM events LIMIT 1";
+    for position in [0, -5] {
+        rows.execute(forged, [position]).expect("a row");
+        let (events, found) = surveyed(dir.path());
+        assert_eq!(events, 11, "whoever looks at chains sees it");
+        assert!(found.contains(&"the event at position 1 is missing".to_owned()), "{found:?}");
+        assert!(refusal(dir.path()).contains("altered"));
+        rows.execute("DELETE FROM events WHERE position < 1", []).expect("gone");
+    }
+    open(dir.path()).expect("as it was").close();
+}
+
+#[test]
+fn an_index_that_says_something_else_than_the_table_is_found() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    journal_of_ten(dir.path());
+    let file = dir.path().join("journal.db");
+    let rows = rusqlite::Connection::open(&file).expect("a database");
+    let root: i64 = rows
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_actor'", [], |row| row.get(0))
+        .expect("the index");
+    drop(rows);
+    // Ten entries fit the root; the last is of event 9, at position 10.
+    let page = 4096 * usize::try_from(root - 1).expect("pages count from 1");
+    let bytes = std::fs::read(&file).expect("the database");
+    let at = bytes[page..page + 4096].windows(2).position(|pair| pair == [9, 10]).expect("the entry");
+    let database = std::fs::File::options().write(true).open(&file).expect("the database");
+    database.write_all_at(&[105], (page + at) as u64).expect("written");
+    assert_eq!(quick_check(dir.path()).expect("a journal"), None, "SQLite does not look");
+    let (events, found) = surveyed(dir.path());
+    assert_eq!((events, found), (10, vec!["the index events_by_actor is not that of the table of events".to_owned()]));
+}

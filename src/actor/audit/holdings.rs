@@ -10,6 +10,7 @@ use crate::chain::{ChainEvent, ComponentDigest, sha1};
 use crate::journal::{ActorRow, JournalReader};
 
 /// One actor's holdings, compared while its chain is walked.
+#[derive(Default)]
 pub(super) struct Holdings {
     /// What each state that is stored is to be compared with once its event is reached: `true` for the newest.
     stored: HashMap<u64, Vec<bool>>,
@@ -17,7 +18,8 @@ pub(super) struct Holdings {
     named: Option<NamedState>,
     newest_at: Option<u64>,
     last_named_at: u64,
-    started: Option<Started>,
+    /// What of the actor's row is not what its last start says.
+    differs: Option<&'static str>,
 }
 
 impl Auditor<'_> {
@@ -29,7 +31,7 @@ impl Auditor<'_> {
             Said::Gone => holdings.named = None,
             Said::Started(started) => {
                 holdings.names(event, started.state.clone());
-                holdings.started = Some(*started.clone());
+                holdings.differs = row.differs_from(&started);
                 self.component_of(reader, row, event, &started)?;
             }
             Said::State(StateAfter::Now(named)) => holdings.names(event, named),
@@ -57,7 +59,7 @@ impl Auditor<'_> {
             let why = format!("event {} led to a state that is not stored", holdings.last_named_at);
             self.finding(row, &why);
         }
-        if let Some(what) = holdings.started.as_ref().and_then(|started| row.differs_from(started)) {
+        if let Some(what) = holdings.differs {
             self.finding(row, &format!("its {what} in the table of actors is not what its last start says"));
         }
     }
@@ -120,7 +122,7 @@ impl Holdings {
         if let Some(at) = newest_at {
             stored.entry(at).or_default().push(true);
         }
-        Ok(Self { stored, named: Some(NamedState::None), newest_at, last_named_at: 0, started: None })
+        Ok(Self { stored, named: Some(NamedState::None), newest_at, last_named_at: 0, differs: None })
     }
 
     fn names(&mut self, event: &ChainEvent, state: NamedState) {

@@ -55,7 +55,8 @@ pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
     pool::make_ready();
     let mut survey = Survey::begin(dir)?;
     let (audited, structure) = rayon::join(|| audit_survey(&mut survey), || quick_check(dir));
-    let mut audit = audited.map_err(|error| JournalError::Read { path: dir.to_owned(), error })?;
+    let unreadable = |error| Audit { findings: vec![format!("cannot be read: {error}")], ..Audit::default() };
+    let mut audit = audited.unwrap_or_else(unreadable);
     let of_the_whole = survey.findings().into_iter().chain(structure?).collect::<Vec<_>>();
     audit.findings.splice(0..0, of_the_whole);
     Ok(audit)
@@ -85,6 +86,9 @@ fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> Read<Audit> {
 fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> Read<Audit> {
     let mut auditor = Auditor::new(reader, rows)?;
     for (at, row) in rows.iter().enumerate() {
+        if auditor.courses[at].is_over {
+            continue;
+        }
         if let Err(error) = auditor.chain(reader, row) {
             auditor.courses[at].is_over = true;
             auditor.finding(row, &format!("cannot be read: {error}"));
@@ -135,11 +139,10 @@ struct Course {
 
 impl<'a> Auditor<'a> {
     fn new(reader: &JournalReader, rows: &'a [ActorRow]) -> Read<Self> {
-        let course = |row| Ok(Course { head: None, holdings: Holdings::of(reader, row)?, is_over: false });
         let owed = reader.pending()?.into_iter().map(|pending| (pending.cause.actor, pending.cause.sequence));
-        Ok(Self {
+        let mut auditor = Self {
             rows,
-            courses: rows.iter().map(course).collect::<Read<_>>()?,
+            courses: Vec::with_capacity(rows.len()),
             by_key: rows.iter().enumerate().map(|(at, row)| (row.actor.key, at)).collect(),
             by_id: rows.iter().enumerate().map(|(at, row)| (row.actor.id, at)).collect(),
             audit: Audit { actors: rows.len() as u64, ..Audit::default() },
@@ -147,7 +150,16 @@ impl<'a> Auditor<'a> {
             arrived: Arrived::default(),
             owed: owed.collect(),
             components: HashSet::new(),
-        })
+        };
+        for row in rows {
+            let holdings = Holdings::of(reader, row);
+            if let Err(error) = &holdings {
+                auditor.finding(row, &format!("cannot be read: {error}"));
+            }
+            let is_over = holdings.is_err();
+            auditor.courses.push(Course { head: None, holdings: holdings.unwrap_or_default(), is_over });
+        }
+        Ok(auditor)
     }
 
     fn finding(&mut self, row: &ActorRow, what: &str) {
