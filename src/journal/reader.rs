@@ -1,5 +1,7 @@
 //! Reads what is committed. Readers do not hold up the writer, nor each other.
 
+use std::ops::RangeInclusive;
+
 use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -182,6 +184,27 @@ impl JournalReader {
             .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX)], |row| row.get(0))
             .optional()?;
         started.map_or(Ok(None), |at| Ok(self.events(actor, at.unsigned_abs(), 1, usize::MAX)?.pop()))
+    }
+
+    /// The actor's failures at these times (milliseconds since the Unix epoch), oldest first. Looks from the end of the chain
+    /// backwards, no farther than the earliest.
+    pub(crate) fn failures(&self, actor: ActorKey, times: RangeInclusive<u64>) -> Result<Vec<ChainEvent>> {
+        let mut backwards = self.rows().prepare_cached(
+            "SELECT sequence, timestamp, event_type FROM events WHERE actor = ?1 ORDER BY sequence DESC",
+        )?;
+        let mut rows = backwards.query([actor.key])?;
+        let mut failed = Vec::new();
+        while let Some(row) = rows.next()? {
+            let time = unsigned(row, 1)?;
+            if time < *times.start() {
+                break;
+            }
+            if times.contains(&time) && row.get_ref(2)?.as_str().is_ok_and(|it| it == EventKind::Failed.word()) {
+                failed.extend(self.events(actor, unsigned(row, 0)?, 1, usize::MAX)?);
+            }
+        }
+        failed.reverse();
+        Ok(failed)
     }
 
     /// How many events before `upto` still have data that can be dropped.

@@ -97,7 +97,7 @@ impl Origin {
         let (path, digest) = (Path::new(&self.manifest_path), self.started.component);
         let limits = actor::recorded_limits(&self.started);
         let beyond =
-            |error| format!("{error}; the actor had more when it was started: give a manifest with --manifest FILE");
+            |error| format!("{error}; this is what the actor was started with: give a manifest with --manifest FILE");
         self.allowed.admit(&limits).map_err(beyond)?;
         let manifest = Manifest::recorded(path, self.started.manifest.as_str().into(), &limits);
         let manifest = manifest.and_then(|manifest| manifest.renamed(name)).map_err(|error| error.to_string())?;

@@ -18,9 +18,10 @@ use std::time::Duration;
 use super::control::load_spec;
 use super::in_flight::{Cast, InFlight, is_init};
 use super::supervisor::{Before, Newborn, Return};
+use super::tree::Lately;
 use crate::actor::{Open, Spec, recorded_limits};
 use crate::base::clock;
-use crate::base::id::ActorId;
+use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, Refused, StartReason, Started, Stopped, StoppedBy};
@@ -29,7 +30,7 @@ use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
 use crate::journal::{ActorKey, ActorRow, Attached, JournalError, JournalReader, Record};
-use crate::manifest::{Manifest, RestartPolicy, RestartState};
+use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
 use crate::system::{ActorStatus, Delivery, Lane, Reply, TheaterHandle};
 
 /// What is to be started.
@@ -233,39 +234,34 @@ impl Past {
     }
 
     fn back(self, reader: &JournalReader, opening: Opening, window: Duration) -> rusqlite::Result<(Newborn, Return)> {
-        let failures = self.failures_within(reader, window)?;
+        let lately = self.lately(reader, window)?;
         let (reason, from, notice) = self.course(reader)?;
         let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
         let how = if runs { Return::Runs } else { Return::Listed(status_after(&self.last)) };
         let incarnation = if runs { self.row.incarnation.next() } else { self.row.incarnation };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
-        let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, failures, open });
+        let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, lately, open });
         Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, how))
     }
 
-    /// When it failed and was restarted for it, or is to be now, within the time in which its supervisor counts that.
-    /// Looks from the newest start backwards, no farther than that time.
-    fn failures_within(&self, reader: &JournalReader, window: Duration) -> rusqlite::Result<Vec<u64>> {
-        if self.manifest().supervision.restart == RestartPolicy::Temporary {
-            return Ok(Vec::new());
+    /// How it has failed within the time in which its supervisor, or it for its children, counts that.
+    fn lately(&self, reader: &JournalReader, window: Duration) -> rusqlite::Result<Lately> {
+        let Supervision { within, restart, .. } = self.manifest().supervision;
+        if self.row.incarnation == Incarnation::FIRST && self.last.kind() != Some(EventKind::Failed) {
+            return Ok(Lately::default());
         }
-        let since = clock::unix_ms().saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-        let counts = |event: &ChainEvent| event.kind() == Some(EventKind::Failed) && event.timestamp >= since;
-        let mut failures: Vec<u64> =
-            Some(&self.last).filter(|last| counts(last)).map(|it| it.timestamp).into_iter().collect();
-        let mut start = reader.newest_started(self.row.actor)?;
-        while let Some(started) = start.take().filter(|started| started.timestamp >= since && started.sequence > 0) {
-            let before = started.sequence - 1;
-            let Some(ended) = reader.events(self.row.actor, before, 1, usize::MAX)?.pop() else { break };
-            if counts(&ended) {
-                failures.push(ended.timestamp);
-            }
-            if ended.timestamp >= since {
-                start = reader.started_before(self.row.actor, before)?;
-            }
-        }
-        failures.reverse();
-        Ok(failures)
+        let now = clock::unix_ms();
+        let before = |time: Duration| now.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let failed = reader.failures(self.row.actor, before(window.max(within))..=now)?;
+        let by_children = |event: &&ChainEvent| {
+            Failed::from_cbor(&event.data).is_ok_and(|failed| failed.reason == FailureReason::Restarts)
+        };
+        let by_children_at = failed.iter().rev().find(by_children).map(|event| event.timestamp);
+        // What never was up, or is left to its parent, was not restarted by policy; and the last is, if it is to go on.
+        let by_policy = self.was_up && restart != RestartPolicy::Temporary;
+        let is_restarted = |event: &&ChainEvent| event.sequence < self.last.sequence || self.row.alive;
+        let counted = failed.iter().filter(|event| by_policy && event.timestamp >= before(window)).filter(is_restarted);
+        Ok(Lately { failures: counted.map(|event| event.timestamp).collect(), by_children_at })
     }
 
     /// The transition that is to be resumed, from the last call that began on a new instance.

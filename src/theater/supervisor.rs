@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::budget::{Budget, Cost};
-use super::tree::{Action, Input, Tree};
+use super::tree::{Action, Input, Lately, Tree};
 use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Spec, Verdict};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
@@ -77,8 +77,7 @@ pub(super) struct Before {
     pub(super) was_up: bool,
     /// What its parent is told once it is up.
     pub(super) notice: Option<ChildEventKind>,
-    /// When it failed lately and was restarted for it, in milliseconds since the Unix epoch.
-    pub(super) failures: Vec<u64>,
+    pub(super) lately: Lately,
     pub(super) open: Option<Box<Open>>,
 }
 
@@ -341,8 +340,8 @@ impl Supervisor {
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
-                let Before { reason, from, incarnation, notice, open, failures, was_up: _ } = before;
-                self.decide(Input::Remembered { id, failures });
+                let Before { reason, from, incarnation, notice, open, lately, was_up: _ } = before;
+                self.decide(Input::Remembered { id, lately });
                 First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
             }
             None => First::Born(Box::new(Beginning {
@@ -369,9 +368,9 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         drop(self.register(&newborn, status));
-        let (was_up, failures) = newborn.again.map(|before| (before.was_up, before.failures)).unwrap_or_default();
+        let (was_up, lately) = newborn.again.map(|before| (before.was_up, before.lately)).unwrap_or_default();
         self.decide(Input::Listed { id, parent, supervision, was_up });
-        self.decide(Input::Remembered { id, failures });
+        self.decide(Input::Remembered { id, lately });
     }
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {

@@ -40,10 +40,10 @@ pub(super) enum Input {
         supervision: Supervision,
         was_up: bool,
     },
-    /// When an actor from before failed and was restarted by policy, oldest first.
+    /// How an actor from before has failed lately.
     Remembered {
         id: ActorId,
-        failures: Vec<u64>,
+        lately: Lately,
     },
     Stop {
         id: ActorId,
@@ -63,6 +63,15 @@ pub(super) enum Input {
     Down(ActorId),
     Ended(ActorId),
     Timer(ActorId),
+}
+
+/// How an actor has failed before the runtime was started.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lately {
+    /// When it was restarted for that by policy, oldest first.
+    pub(super) failures: Vec<u64>,
+    /// When it failed because of its children: what led to that is done with.
+    pub(super) by_children_at: Option<u64>,
 }
 
 /// What is to be done.
@@ -114,6 +123,8 @@ struct Node {
     restarts: VecDeque<u64>,
     /// When it was itself restarted by policy, within its parent's window: what its backoff doubles with.
     own_restarts: VecDeque<u64>,
+    /// When it last failed because of its children, before the runtime was started.
+    failed_by_children_at: Option<u64>,
     /// The backoff before its restart has not passed.
     backing_off: bool,
     /// It was told to fail because of its children, and has not said so yet: nothing below it starts meanwhile.
@@ -146,7 +157,7 @@ impl Tree {
             Input::Listed { id, parent, supervision, was_up } => {
                 self.add(id, parent, supervision, (Phase::Dead, was_up));
             }
-            Input::Remembered { id, failures } => self.remember(id, &failures),
+            Input::Remembered { id, lately } => self.remember(id, &lately),
             Input::Stop { id, by, cause } => self.stop(id, by, cause),
             Input::Restart { id, by, cause } => self.restart(id, by, cause),
             Input::Up(id) => self.up(id),
@@ -207,6 +218,7 @@ impl Tree {
             was_up,
             restarts: VecDeque::new(),
             own_restarts: VecDeque::new(),
+            failed_by_children_at: None,
             backing_off: false,
             failing: false,
         };
@@ -218,13 +230,13 @@ impl Tree {
 
     /// A runtime that ends forgets nothing by it: an actor that fails again and again uses up its restarts all the same.
     /// Parents come before their children.
-    fn remember(&mut self, id: ActorId, failures: &[u64]) {
+    fn remember(&mut self, id: ActorId, Lately { failures, by_children_at }: &Lately) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.own_restarts = failures.iter().copied().collect();
+        node.failed_by_children_at = *by_children_at;
         let parent = node.parent;
         let Some(supervisor) = self.nodes.get_mut(&parent.unwrap_or(id)) else { return };
-        // What led to a failure of the parent itself is done with.
-        let since = if parent.is_some() { supervisor.own_restarts.back().copied() } else { None };
+        let since = supervisor.failed_by_children_at.filter(|_| parent.is_some());
         supervisor.restarts.extend(failures.iter().filter(|at| since.is_none_or(|since| **at > since)));
         supervisor.restarts.make_contiguous().sort_unstable();
     }

@@ -44,6 +44,12 @@ impl Family {
         self.apply(now, Input::Failed { id, by_init: false })
     }
 
+    /// It failed at these times before the runtime was started.
+    fn remember(&mut self, id: ActorId, failures: &[u64]) {
+        let lately = Lately { failures: failures.to_vec(), by_children_at: None };
+        assert_eq!(self.apply(0, Input::Remembered { id, lately }), []);
+    }
+
     fn index(&self, id: ActorId) -> usize {
         self.children.iter().position(|child| *child == id).unwrap_or(9)
     }
@@ -121,12 +127,12 @@ fn restarts_further_apart_than_the_window_are_not_too_many() {
 fn failures_before_a_new_start_of_the_runtime_count_as_if_it_had_gone_on() {
     let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
     let [a, b, _] = family.children[..] else { panic!("three children") };
-    family.apply(4_000, Input::Remembered { id: a, failures: vec![1_000] });
+    family.remember(a, &[1_000]);
     let actions = family.fail(7_000, b);
     assert_eq!(family.short(&actions), ["timer 1 100"], "out of the window");
     family.apply(7_100, Input::Timer(b));
     family.apply(7_101, Input::Up(b));
-    family.apply(7_200, Input::Remembered { id: a, failures: vec![7_150] });
+    family.remember(a, &[7_150]);
     let actions = family.fail(7_300, a);
     assert_eq!(family.short(&actions), ["end 0", "fail 9"]);
 }
@@ -137,8 +143,9 @@ fn what_led_to_a_failure_of_the_parent_is_not_remembered_against_it() {
     let (parent, child) = (family.children[0], ActorId::random());
     let supervision = supervision(Permanent);
     family.apply(0, Input::Spawned { id: child, parent: Some(parent), supervision, was_up: true });
-    family.apply(0, Input::Remembered { id: parent, failures: vec![2_000] });
-    family.apply(0, Input::Remembered { id: child, failures: vec![1_000, 1_900] });
+    let by_children = Lately { failures: Vec::new(), by_children_at: Some(2_000) };
+    family.apply(0, Input::Remembered { id: parent, lately: by_children });
+    family.remember(child, &[1_000, 1_900]);
     family.children.push(child);
     let actions = family.fail(2_100, child);
     assert_eq!(family.short(&actions), ["timer 3 400"], "but the child waits longer each time");
