@@ -220,10 +220,10 @@ impl ActorRuntime {
         {
             reply.answer(&self.theater.registry, Err(why));
         }
-        let chain = recorder.chain().clone();
         match settled {
             Settled::Succeeded(spec) => {
                 self.spec = spec;
+                let chain = recorder.chain().clone();
                 let again = self.again(chain, incarnation, state, RestartState::Last, reply);
                 Next::Begin(Box::new(Beginning { reason: StartReason::Recovery, notice: None, ..again }))
             }

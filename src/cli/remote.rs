@@ -74,7 +74,7 @@ pub(super) fn stop(one: &OneActor) -> Done {
     let mut client = connect(&one.remote)?;
     let id = find(&mut client, &one.actor)?.id;
     let id = answered!(ask(&mut client, &Request::StopActor { id }), Response::ActorStopped { id } => id);
-    say(&one.remote, "stopped", &id);
+    confirm(&one.remote, "stopped", &id);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ pub(super) fn restart(one: &OneActor) -> Done {
     let mut client = connect(&one.remote)?;
     let id = find(&mut client, &one.actor)?.id;
     let id = answered!(ask(&mut client, &Request::RestartActor { id }), Response::ActorRestarted { id } => id);
-    say(&one.remote, "restarted", &id);
+    confirm(&one.remote, "restarted", &id);
     Ok(())
 }
 
@@ -90,11 +90,11 @@ pub(super) fn forget(one: &OneActor) -> Done {
     let mut client = connect(&one.remote)?;
     let id = find(&mut client, &one.actor)?.id;
     let id = answered!(ask(&mut client, &Request::ForgetActor { id }), Response::ActorForgotten { id } => id);
-    say(&one.remote, "forgotten", &id);
+    confirm(&one.remote, "forgotten", &id);
     Ok(())
 }
 
-fn say(remote: &Remote, done: &str, id: &str) {
+fn confirm(remote: &Remote, done: &str, id: &str) {
     if remote.json {
         print_json(&serde_json::json!({ done: id }));
     } else {
@@ -174,7 +174,7 @@ pub(super) fn send(args: &MessageArgs) -> Done {
     let id = find(&mut client, &args.actor)?.id;
     let request = Request::SendMessage { id, message: BASE64.encode(message(args)?) };
     let id = answered!(ask(&mut client, &request), Response::Sent { id } => id);
-    say(&args.remote, "sent", &id);
+    confirm(&args.remote, "sent", &id);
     Ok(())
 }
 

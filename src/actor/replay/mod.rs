@@ -309,12 +309,13 @@ pub(super) fn read<T: Cbor>(event: &ChainEvent) -> Result<T, ReplayError> {
         .map_err(|error: CborError| ReplayError::Data { sequence: event.sequence, why: error.to_string() })
 }
 
-/// The limits that were in force. One this version does not know has no meaning here.
+/// The limits that were in force. One this version does not know has no meaning here, and what none can be is a
+/// stranger's word.
 pub(crate) fn limits(started: &Started) -> Limits {
     let mut limits = Limits::default();
     for (name, value) in &started.limits.0 {
-        match limits.named(name) {
-            Some(limit) => *limit = *value,
+        match limits.named(name).zip(Limits::possible(name)) {
+            Some((limit, possible)) => *limit = (*value).clamp(*possible.start(), *possible.end()),
             None => log::warn!("the limit {name} = {value} of the chain is not known here"),
         }
     }

@@ -45,6 +45,11 @@ macro_rules! limits {
                 range: $range,
             }),*];
 
+            /// What the limit called `name` can be at all.
+            pub(crate) fn possible(name: &str) -> Option<RangeInclusive<u64>> {
+                Self::ALL.iter().find(|declared| declared.name == name).map(|declared| declared.range.clone())
+            }
+
             /// The most that a manifest may say, where the runtime is not told otherwise.
             pub fn ceilings() -> Self { Self { $($name: $ceiling,)* } }
 
