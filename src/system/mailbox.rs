@@ -148,7 +148,10 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if !self.filled {
             self.mailbox.0.held(self.lane).free(self.bytes);
-            self.mailbox.0.wake_owner();
+            // Only who drains a closed mailbox waits for places to come back.
+            if self.mailbox.0.closed.load(Ordering::SeqCst) {
+                self.mailbox.0.wake_owner();
+            }
         }
     }
 }
