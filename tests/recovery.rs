@@ -2,6 +2,8 @@
 //! once, and what actors owe each other happens.
 
 mod support;
+#[path = "support/websocket.rs"]
+mod websocket;
 
 use std::path::PathBuf;
 
@@ -318,6 +320,45 @@ fn a_crash_does_not_make_the_supervisor_forget_how_often_it_has_restarted() {
     let last = running.events("parent").pop().expect("an event");
     assert!(last["data"]["detail"].as_str().is_some_and(|why| why.contains("max_restarts = 2")), "{last}");
     verifies_and_replays(&running.export(&stage, &child));
+}
+
+#[test]
+fn a_websocket_connect_that_a_kill_cut_off_is_answered_and_followed_by_its_close() {
+    let stage = Stage::new();
+    for name in ["chatroom", "chatstore"] {
+        stage.copy_component(name, name);
+    }
+    stage.manifest_at("store", "chatstore.wasm".as_ref(), "");
+    let listener = |ty: &str| format!("[[handlers]]\ntype = \"{ty}\"\nconfig = {{ port = 0 }}\n");
+    let handlers = format!(
+        "init_state = '{{\"store\": \"store.toml\", \"oracle\": \"http://127.0.0.1:1/\"}}'\n{}{}{SUPERVISOR}\
+         [[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = \"assets\" }}\n[[handlers]]\ntype = \"http-client\"\n",
+        listener("http-server"),
+        listener("websocket-server")
+    );
+    std::fs::create_dir(stage.path().join("assets")).expect("a directory");
+    let front = stage.manifest_at("chat", "chatroom.wasm".as_ref(), &handlers);
+    stage.run(&[&front]).shut_down();
+    // The room asks its store what there was to hear.
+    let mut running = until(&stage, &front, "intent-committed", 1);
+    let client = websocket::Client::connect(running.websocket("chat"));
+    running.wait();
+    drop(client);
+    let running = stage.run(&[&front]);
+    let seen = |event_type: &str| {
+        let events = running.events("chat");
+        let of_type = events.into_iter().filter(|event| event["event_type"] == event_type);
+        of_type.collect::<Vec<_>>()
+    };
+    let call = "call ntwk:theater/websocket-server.handle-message";
+    eventually("it hears of the end", || (seen(call).len() == 2).then_some(()));
+    let answered = &seen("return ntwk:theater/websocket-server.handle-message")[0];
+    let close = &seen(call)[1]["data"];
+    assert_eq!((&close["params"][0]["ty"], &close["cause"]["sequence"]), (&json!("close"), &answered["sequence"]));
+    assert_eq!(running.request("chat", &json!("summary")).expect("an answer")["connected"], 0);
+    verifies_and_replays(&running.export(&stage, "chat"));
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //!   stop,     an event of the child names the intent ──▶ done            none ──▶ done now
 //!   restart
 //! ```
+//!
+//! What else is owed (sends, notices, the `close` of a WebSocket connection) is put back from its row of `pending` alone.
 
 use std::collections::{HashMap, HashSet};
 
