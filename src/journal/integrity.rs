@@ -24,11 +24,11 @@ pub(super) fn check_against_mark(
         None => return Err(JournalError::Mark { path: path.to_owned(), why: "the file is missing".into() }),
         Some(Err(why)) => return Err(JournalError::Mark { path: path.to_owned(), why }),
     };
-    if tip.position < marked.tip.position {
-        return behind(path, tip, &marked);
-    }
     if first_position(connection).map_err(|error| JournalError::read(path, error))? != (tip.position > 0).then_some(1) {
         return Err(JournalError::Altered { path: path.to_owned(), position: 1 });
+    }
+    if tip.position < marked.tip.position {
+        return behind(path, tip, &marked);
     }
     let behind_mark = digest_from(connection, marked.tip).map_err(|error| JournalError::read(path, error))?;
     if behind_mark != tip {

@@ -55,7 +55,7 @@ impl Survey {
         let reader = super::open_to_read(dir)?;
         let stored = reader.freeze().and_then(|()| stored_tip(reader.rows()));
         let stored = stored.map_err(|error| JournalError::read(dir, error))?;
-        let order = Order { marked, tip: Tip::EMPTY, has_gap: false, places: Places::default(), found };
+        let order = Order { marked, tip: Tip::EMPTY, has_gap: false, places: KeyedSum::default(), found };
         // A row may stand before the first that was ever written.
         Ok(Self { reader, after: i64::MIN, stored, order })
     }
@@ -108,8 +108,8 @@ impl Survey {
 }
 
 /// What the index says, without a look at the table.
-fn indexed(reader: &JournalReader, like: &Places) -> rusqlite::Result<Places> {
-    let mut indexed = Places { sum: 0, key: like.key.clone() };
+fn indexed(reader: &JournalReader, like: &KeyedSum) -> rusqlite::Result<KeyedSum> {
+    let mut indexed = KeyedSum { sum: 0, key: like.key.clone() };
     let mut select = reader
         .rows()
         .prepare("SELECT actor, sequence, position FROM events INDEXED BY events_by_actor ORDER BY actor, sequence")?;
@@ -123,12 +123,12 @@ fn indexed(reader: &JournalReader, like: &Places) -> rusqlite::Result<Places> {
 /// Which events stand where, in whatever order they are told: a sum that nobody who does not know its key can make come
 /// out right.
 #[derive(Default)]
-struct Places {
+struct KeyedSum {
     sum: u64,
     key: RandomState,
 }
 
-impl Places {
+impl KeyedSum {
     fn add(&mut self, event: (i64, i64, i64)) {
         self.sum = self.sum.wrapping_add(self.key.hash_one(event));
     }
@@ -153,7 +153,7 @@ struct Order {
     tip: Tip,
     /// Found once; behind it nothing can be said.
     has_gap: bool,
-    places: Places,
+    places: KeyedSum,
     found: Vec<String>,
 }
 
