@@ -61,6 +61,36 @@ fn the_golden_chains_hold_every_kind_of_event_and_little_else() {
     assert!(all.contains("\"blob\":"), "none has a state that is named by its digest");
 }
 
+/// A journal of format version 3: a counter over two incarnations, one event redacted, then pruned.
+#[test]
+fn a_golden_journal_is_read_as_it_is_and_goes_on_when_it_is_opened() {
+    let stage = Stage::new();
+    let data_dir = stage.data_dir();
+    std::fs::create_dir_all(&data_dir).expect("a directory");
+    for file in ["journal.db", "journal.mark"] {
+        std::fs::copy(dir().join("journal-3").join(file), data_dir.join(file)).expect("copied");
+    }
+    let journal = data_dir.to_str().expect("a path");
+    let verified = || {
+        let audit = support::theater(&["verify", "--journal", journal], None);
+        assert!(audit.status.success(), "{}", text(&audit.stdout));
+        text(&audit.stdout)
+    };
+    assert!(verified().starts_with("verified: 1 actors, 106 events"), "{}", verified());
+    let counted = support::theater(&["events", "counter", "--data-dir", journal, "--json"], None);
+    assert_eq!(text(&counted.stdout).lines().count(), 106);
+
+    let manifest = write_manifest(&stage, "counter", "counter", support::HTTP);
+    let running = stage.run(&[&manifest]);
+    assert_eq!(running.id("counter"), "67ebbe52-3a5d-4e80-9db3-e056d22b250e");
+    let mut http = support::Http::connect(running.http("counter"));
+    assert_eq!(http.ask("GET", "/", None).json(), json!({ "count": 50 }));
+    assert_eq!(http.ask("POST", "/increment", None).json(), json!({ "count": 51 }));
+    assert_eq!(running.events("counter").len(), 106 + 1 + 4);
+    running.shut_down();
+    assert!(verified().starts_with("verified: 1 actors, 111 events"), "{}", verified());
+}
+
 #[test]
 #[ignore = "writes the golden chains that are missing"]
 fn write_the_golden_chains_that_are_missing() {

@@ -59,6 +59,21 @@ fn a_large_body_is_stored_once_however_often_it_crosses_a_boundary() {
 }
 
 #[test]
+fn who_follows_everybody_is_told_a_large_body_whole() {
+    let stage = Stage::new();
+    let running = pair(&stage);
+    pass_on(&running, 1);
+    let mut management = support::Management::connect(running.management());
+    management.ask(&json!({ "Subscribe": { "scope": "All", "from": 1 } }));
+    let mut large = 0;
+    while large < 6 {
+        let pushed = management.receive().expect("an event");
+        let data = pushed["Event"]["event"]["data"].as_str().expect("data");
+        large += usize::from(data.len() > LARGE);
+    }
+}
+
+#[test]
 fn a_large_state_that_stays_is_kept_once() {
     let stage = Stage::new();
     let running = pair(&stage);

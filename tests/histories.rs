@@ -73,13 +73,34 @@ fn a_newest_state_that_was_altered_is_named() {
     let stage = Stage::new();
     counted(&stage, 4, "").shut_down();
     let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
-    let altered = "UPDATE states SET state = CAST('{\"count\":77}' AS BLOB) WHERE slot = 0";
-    assert_eq!(rows.execute(altered, []).expect("updated"), 1);
+    // It stands in the event that led to it.
+    let newest = "position = (SELECT max(position) FROM events WHERE event_type LIKE 'return %')";
+    let mut data: Vec<u8> = rows
+        .query_row(&format!("SELECT data FROM events WHERE {newest}"), [], |row| row.get(0))
+        .expect("the last return");
+    let at = data.windows(9).position(|part| part == b"\"count\":4").expect("the state");
+    data[at + 8] = b'7';
+    assert_eq!(rows.execute(&format!("UPDATE events SET data = ?1 WHERE {newest}"), [data]).expect("updated"), 1);
     drop(rows);
     let (code, lines) = replay(&["--journal", &dir(&stage), "--verify-snapshots"]);
     let said = format!("{lines:?}");
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("counter") && said.contains("is not the one that the event names"), "{said}");
+    assert!(said.contains("counter") && said.contains("but its contents hash to"), "{said}");
+}
+
+#[test]
+fn a_large_newest_state_that_was_altered_is_named() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("holder", "probe", "")]);
+    running.request("holder", &json!({ "op": "state-bytes", "n": 6000 })).expect("an answer");
+    running.shut_down();
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
+    assert_eq!(rows.execute("UPDATE states SET state = zeroblob(6000) WHERE slot = 0", []).expect("updated"), 1);
+    drop(rows);
+    let (code, lines) = replay(&["--journal", &dir(&stage), "--verify-snapshots"]);
+    let said = format!("{lines:?}");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("holder") && said.contains("is not the one that the event names"), "{said}");
 }
 
 #[test]

@@ -219,7 +219,7 @@ impl ActorRuntime {
             begins: Some(Box::new(row)),
             // The newest state is this one: a restart from `initial` must not find a later one after a crash. Within a
             // transition it is that already, and no replay can begin there.
-            state: (!resumes).then(|| StateWrite { state: beginning.state.clone(), keep: true }),
+            state: (!resumes).then(|| StateWrite { state: beginning.state.clone(), named: true, keep: true }),
             owes: notice.map(Notice::owed),
             ..Attached::default()
         };

@@ -151,7 +151,7 @@ impl Executor {
         let state = if unchanged { self.state.clone() } else { state.map(Arc::from) };
         let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
         let keep = self.is_to_be_kept();
-        let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), keep });
+        let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let attached = Attached { state: write, owes, ..Attached::default() };
         let returned = Return { state: named, result: Encoded(result) };
         match self.guest.recorder().record(function.returned, returned.to_cbor(), attached) {
@@ -177,7 +177,7 @@ impl Executor {
     fn refuse(&mut self, function: &'static Function, message: String) -> Transition {
         let refused = Refused { message };
         let keep = self.is_to_be_kept();
-        let state = keep.then(|| StateWrite { state: self.state.clone(), keep });
+        let state = keep.then(|| StateWrite { state: self.state.clone(), named: false, keep });
         let attached = Attached { state, ..Attached::default() };
         match self.guest.recorder().record(function.refused, refused.to_cbor(), attached) {
             Ok(closing) => Transition::Closed { outcome: Outcome::Refused(refused.message), closing },

@@ -14,7 +14,7 @@ use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};
-use crate::chain::cbor::Cbor;
+use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{
     ChainEvent, ChainFileWriter, ComponentDigest, EventKind, Header, States, UnverifiedChain, VerifiedChain,
@@ -33,6 +33,17 @@ pub(super) struct ExportArgs {
     /// Leave the component out; replay then needs it given
     #[arg(long)]
     no_component: bool,
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+pub(super) struct StateArgs {
+    /// Its name, its id, or the beginning of either
+    actor: String,
     /// Read the data directory itself; no runtime needs to be running
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -126,6 +137,19 @@ impl Source {
         }
     }
 
+    fn newest_state(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let (client, id) = match self {
+            Self::Journal { reader, row } => return reader.newest_state(row.actor).map_err(Failure::no),
+            Self::Running { client, id } => (client, id),
+        };
+        let answer = ask(client, &Request::GetActorState { id: id.clone() });
+        Ok(match answered!(answer, Response::ActorState { state, length, .. } => (state, length)) {
+            (Some(state), _) => Some(BASE64.decode(state).map_err(Failure::no)?),
+            (None, Some(_)) => Some(fetch(client, |offset| Request::GetStateBytes { id: id.clone(), offset })?),
+            (None, None) => None,
+        })
+    }
+
     /// The first kept state behind an event.
     fn kept_behind(&mut self, behind: u64) -> Result<States, Failure> {
         let kept = match self {
@@ -182,6 +206,16 @@ fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<(u64,
             return Ok(Some((sequence, Some(bytes))));
         }
     }
+}
+
+pub(super) fn state(args: &StateArgs) -> Done {
+    let state = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?.newest_state()?;
+    if args.remote.json {
+        print_json(&serde_json::json!({ "state": state.as_deref().map(bytes_to_json) }));
+    } else {
+        show::bytes(state.as_deref());
+    }
+    Ok(())
 }
 
 pub(super) fn export(args: &ExportArgs) -> Done {

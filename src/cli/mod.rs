@@ -81,7 +81,7 @@ enum Command {
     /// On a terminal it is shown anew every second, until Ctrl-C; elsewhere, and with --json, once.
     Top(top::TopArgs),
     /// Show an actor's state
-    State(OneActor),
+    State(history::StateArgs),
     /// Show an actor's events, one a line: what it was asked, what it did, what came of it
     Events(events::EventsArgs),
     /// Send an actor a message, and wait until it was worked on
@@ -207,7 +207,7 @@ pub fn main() -> ExitCode {
         Command::Tree(AllActors { remote }) => remote::tree(&remote),
         Command::Status(one) => remote::status(&one),
         Command::Top(args) => top::top(&args),
-        Command::State(one) => remote::state(&one),
+        Command::State(args) => history::state(&args),
         Command::Events(args) => events::events(&args),
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::actor::{Candidate, pick};
 use super::config::refused;
-use super::history::{Source, fetch};
+use super::history::Source;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
@@ -150,23 +150,6 @@ pub(super) fn status(one: &OneActor) -> Done {
 pub(super) fn chain_length(client: &mut Client, id: &str) -> Result<u64, Failure> {
     let metrics = answered!(ask(client, &Request::Metrics), Response::Metrics(metrics) => metrics);
     Ok(metrics.actors.iter().find(|actor| actor.id == id).map_or(0, |actor| actor.counts.chain_length))
-}
-
-pub(super) fn state(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let id = find(&mut client, &one.actor)?.id;
-    let answer = ask(&mut client, &Request::GetActorState { id: id.clone() });
-    let state = match answered!(answer, Response::ActorState { state, length, .. } => (state, length)) {
-        (Some(state), _) => Some(BASE64.decode(state).map_err(Failure::no)?),
-        (None, Some(_)) => Some(fetch(&mut client, |offset| Request::GetStateBytes { id: id.clone(), offset })?),
-        (None, None) => None,
-    };
-    if one.remote.json {
-        print_json(&serde_json::json!({ "state": state.as_deref().map(bytes_to_json) }));
-    } else {
-        show::bytes(state.as_deref());
-    }
-    Ok(())
 }
 
 pub(super) fn send(args: &MessageArgs) -> Done {

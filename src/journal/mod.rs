@@ -12,12 +12,15 @@
 //! returned. One queue feeds one writer, so every prefix of the journal is a consistent cut. The schema is described
 //! in `docs/journal.md`. Nothing here knows of wasm.
 
+mod chains;
 mod checkpoint;
 mod dir;
+mod ends;
 mod error;
 mod forget;
 mod integrity;
 mod mark;
+mod older;
 mod ordered;
 mod parts;
 mod queue;
@@ -42,7 +45,7 @@ pub use error::JournalError;
 pub(crate) use forget::{ForgetError, Forgotten, prune, redact};
 pub(crate) use integrity::quick_check;
 pub(crate) use ordered::{Placed, StretchBounds};
-pub(crate) use reader::{ActorRow, JournalReader, Pending};
+pub(crate) use reader::{ActorRow, JournalReader, Pending, is_unfit};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 pub(crate) use survey::{Survey, Surveyed};
 

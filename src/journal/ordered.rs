@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::reader::{JournalReader, actor_id, unsigned};
 use super::record::ActorKey;
 use crate::base::id::ActorId;
-use crate::chain::{ChainEvent, DroppedData, EventHash};
+use crate::chain::ChainEvent;
 
 /// An event and its place among those of all actors.
 #[derive(Clone, Debug)]
@@ -50,29 +50,17 @@ impl JournalReader {
         let mut found = Stretch { next: position, ..Stretch::default() };
         let Ok(from) = i64::try_from(position) else { return Ok(found) };
         let mut select = self.rows().prepare_cached(
-            "SELECT position, events.actor, id, sequence, timestamp, event_type, hash, data, dropped
+            "SELECT sequence, timestamp, event_type, hash, data, dropped, previous, position, events.actor, id
              FROM events JOIN actors ON actors.actor = events.actor WHERE position >= ?1 ORDER BY position LIMIT ?2",
         )?;
         let mut rows = select.query(params![from, i64::try_from(bounds.looked_at).unwrap_or(i64::MAX)])?;
         let mut bytes = 0usize;
         while let Some(row) = rows.next()? {
-            let actor = ActorKey { key: row.get(1)?, id: actor_id(&row.get::<_, String>(2)?, 2)? };
-            let (position, event_type): (u64, String) = (unsigned(row, 0)?, row.get(5)?);
-            if wanted(actor, &event_type)? {
-                let dropped = match row.get::<_, Option<i64>>(8)? {
-                    Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(7)? }),
-                    None => None,
-                };
-                let sequence = unsigned(row, 3)?;
-                let event = ChainEvent {
-                    sequence,
-                    timestamp: unsigned(row, 4)?,
-                    event_type: event_type.into(),
-                    parent_hash: self.hash_before(actor, sequence)?,
-                    hash: EventHash(row.get(6)?),
-                    data: if dropped.is_some() { Vec::new() } else { row.get(7)? },
-                    dropped,
-                };
+            let actor = ActorKey { key: row.get(8)?, id: actor_id(&row.get::<_, String>(9)?, 9)? };
+            let position = unsigned(row, 7)?;
+            if wanted(actor, row.get_ref(2)?.as_str()?)? {
+                let parent = self.hash_at(row.get(6)?)?;
+                let event = self.event(row, parent)?;
                 bytes = bytes.saturating_add(event.data.len());
                 if bytes > bounds.bytes && !found.events.is_empty() {
                     break;
@@ -84,20 +72,9 @@ impl JournalReader {
         Ok(found)
     }
 
-    fn hash_before(&self, actor: ActorKey, sequence: u64) -> rusqlite::Result<Option<EventHash>> {
-        match sequence {
-            0 => Ok(None),
-            _ => self.hash(actor, i64::try_from(sequence - 1).unwrap_or(i64::MAX)),
-        }
-    }
-
     /// The sequence of the last event of a chain.
     pub(crate) fn head_sequence(&self, actor: ActorKey) -> rusqlite::Result<Option<u64>> {
-        let last: Option<i64> = self
-            .rows()
-            .prepare_cached("SELECT max(sequence) FROM events WHERE actor = ?1")?
-            .query_row([actor.key], |row| row.get(0))?;
-        Ok(last.map(i64::unsigned_abs))
+        Ok(self.chain_end(actor)?.map(|end| end.last.sequence))
     }
 
     /// Whether an actor is listed no longer.

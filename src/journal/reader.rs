@@ -1,10 +1,12 @@
 //! Reads what is committed. Readers do not hold up the writer, nor each other.
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::ops::RangeInclusive;
 
 use crossbeam_channel::Sender;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::chains::capped;
 use super::record::{ActorKey, Cause};
 use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
@@ -52,8 +54,7 @@ pub(crate) struct Pending {
 
 /// A connection for reading; dropping it puts it back where it came from.
 pub(crate) struct JournalReader {
-    /// The format: version 1 could not drop anything, and only since version 3 a kept state may be a blob. A runtime
-    /// brings its journal to the newest; others read it as it is.
+    /// The format. A runtime brings its journal to the newest; for others an older one looks like that.
     pub(super) version: i64,
     connection: Option<Connection>,
     back: Option<Sender<Connection>>,
@@ -112,16 +113,16 @@ impl JournalReader {
 
     /// The transition that the chain ends within: its `call` and what follows; nothing where none is open.
     pub(crate) fn open_transition(&self, actor: ActorKey) -> Result<Vec<ChainEvent>> {
-        let mut backwards = self
-            .rows()
-            .prepare_cached("SELECT sequence, event_type, data FROM events WHERE actor = ?1 ORDER BY sequence DESC")?;
-        let mut rows = backwards.query([actor.key])?;
-        while let Some(row) = rows.next()? {
-            match EventType::parse(&row.get::<_, String>(1)?).map(|event_type| event_type.kind) {
-                Some(EventKind::Call) => return self.events(actor, unsigned(row, 0)?, u64::MAX, usize::MAX),
-                Some(EventKind::Intent | EventKind::HostCall) => {}
+        let mut call = None;
+        self.walk_from_the_end(actor, |place, row| {
+            Ok(match kind(row)? {
+                Some(EventKind::Call) => {
+                    call = Some(place.sequence);
+                    Break(())
+                }
+                Some(EventKind::Intent | EventKind::HostCall) => Continue(()),
                 // It was resumed before.
-                Some(EventKind::Started) if resumes(&row.get::<_, Vec<u8>>(2)?) => {}
+                Some(EventKind::Started) if resumes(&row.get::<_, Vec<u8>>(6)?) => Continue(()),
                 Some(
                     EventKind::Started
                     | EventKind::Return
@@ -129,42 +130,33 @@ impl JournalReader {
                     | EventKind::Failed
                     | EventKind::Stopped,
                 )
-                | None => return Ok(Vec::new()),
-            }
-        }
-        Ok(Vec::new())
+                | None => Break(()),
+            })
+        })?;
+        call.map_or(Ok(Vec::new()), |call| self.events(actor, call, u64::MAX, usize::MAX))
     }
 
     /// Where an event stands in the order of all.
     pub(crate) fn position(&self, actor: ActorKey, sequence: u64) -> Result<Option<u64>> {
-        self.rows()
-            .prepare_cached("SELECT position FROM events WHERE actor = ?1 AND sequence = ?2")?
-            .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX)], |row| unsigned(row, 0))
-            .optional()
+        Ok(self.place(actor, sequence)?.map(|place| place.position))
     }
 
     /// The actor's events behind a position in the order of all. Looks from the end of the chain backwards, so that it
     /// takes as long as what it finds, however long the chain is.
     pub(crate) fn events_behind(&self, actor: ActorKey, position: u64) -> Result<Vec<ChainEvent>> {
-        let mut backwards = self
-            .rows()
-            .prepare_cached("SELECT sequence, position FROM events WHERE actor = ?1 ORDER BY sequence DESC")?;
-        let mut rows = backwards.query([actor.key])?;
         let mut from = None;
-        while let Some(row) = rows.next()? {
-            if unsigned(row, 1)? <= position {
-                break;
+        self.walk_from_the_end(actor, |place, _| {
+            if place.position <= position {
+                return Ok(Break(()));
             }
-            from = Some(unsigned(row, 0)?);
-        }
+            from = Some(place.sequence);
+            Ok(Continue(()))
+        })?;
         from.map_or(Ok(Vec::new()), |from| self.events(actor, from, u64::MAX, usize::MAX))
     }
 
     /// The last event whose data was dropped.
     pub(crate) fn last_dropped(&self, actor: ActorKey) -> Result<Option<u64>> {
-        if self.version == 1 {
-            return Ok(None);
-        }
         self.rows()
             .prepare_cached(
                 "SELECT sequence FROM events WHERE actor = ?1 AND dropped IS NOT NULL ORDER BY sequence DESC LIMIT 1",
@@ -173,60 +165,58 @@ impl JournalReader {
             .optional()
     }
 
+    /// The last event up to `sequence` that is `wanted`.
+    fn last_of_kind(&self, actor: ActorKey, sequence: u64, wanted: EventKind) -> Result<Option<ChainEvent>> {
+        let mut found = None;
+        self.walk_from(actor, sequence, |place, row| {
+            if kind(row)? != Some(wanted) {
+                return Ok(Continue(()));
+            }
+            found = Some(place.sequence);
+            Ok(Break(()))
+        })?;
+        found.map_or(Ok(None), |found| Ok(self.events(actor, found, 1, usize::MAX)?.pop()))
+    }
+
     /// The `started` of the incarnation that event `sequence` lies in.
     pub(crate) fn started_before(&self, actor: ActorKey, sequence: u64) -> Result<Option<ChainEvent>> {
-        let started: Option<i64> = self
-            .rows()
-            .prepare_cached(
-                "SELECT sequence FROM events WHERE actor = ?1 AND sequence <= ?2 AND event_type = 'started'
-                 ORDER BY sequence DESC LIMIT 1",
-            )?
-            .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX)], |row| row.get(0))
-            .optional()?;
-        started.map_or(Ok(None), |at| Ok(self.events(actor, at.unsigned_abs(), 1, usize::MAX)?.pop()))
+        self.last_of_kind(actor, sequence, EventKind::Started)
+    }
+
+    /// The newest call of a chain.
+    pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+        self.last_of_kind(actor, u64::MAX, EventKind::Call)
     }
 
     /// The actor's failures at these times (milliseconds since the Unix epoch), oldest first. Looks from the end of the chain
     /// backwards, no farther than the earliest.
     pub(crate) fn failures(&self, actor: ActorKey, times: RangeInclusive<u64>) -> Result<Vec<ChainEvent>> {
-        let mut backwards = self.rows().prepare_cached(
-            "SELECT sequence, timestamp, event_type FROM events WHERE actor = ?1 ORDER BY sequence DESC",
-        )?;
-        let mut rows = backwards.query([actor.key])?;
         let mut failed = Vec::new();
-        while let Some(row) = rows.next()? {
-            let time = unsigned(row, 1)?;
+        self.walk_from_the_end(actor, |place, row| {
+            let time = unsigned(row, 3)?;
             if time < *times.start() {
-                break;
+                return Ok(Break(()));
             }
-            if times.contains(&time) && row.get_ref(2)?.as_str().is_ok_and(|it| it == EventKind::Failed.word()) {
-                failed.extend(self.events(actor, unsigned(row, 0)?, 1, usize::MAX)?);
+            if times.contains(&time) && kind(row)? == Some(EventKind::Failed) {
+                failed.extend(self.events(actor, place.sequence, 1, usize::MAX)?);
             }
-        }
+            Ok(Continue(()))
+        })?;
         failed.reverse();
         Ok(failed)
     }
 
     /// How many events before `upto` still have data that can be dropped.
     pub(crate) fn undropped(&self, actor: ActorKey, upto: u64) -> Result<u64> {
-        self.rows()
-            .prepare_cached(
-                "SELECT count(*) FROM events
-                 WHERE actor = ?1 AND sequence < ?2 AND dropped IS NULL AND event_type <> 'started'",
-            )?
-            .query_row(params![actor.key, i64::try_from(upto).unwrap_or(i64::MAX)], |row| unsigned(row, 0))
-    }
-
-    /// The newest call of a chain.
-    pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
-        let last: Option<i64> = self
-            .rows()
-            .prepare_cached(
-                "SELECT sequence FROM events WHERE actor = ?1 AND event_type LIKE 'call %' ORDER BY sequence DESC LIMIT 1",
-            )?
-            .query_row([actor.key], |row| row.get(0))
-            .optional()?;
-        last.map_or(Ok(None), |last| Ok(self.events(actor, last.unsigned_abs(), 1, usize::MAX)?.pop()))
+        let Some(last) = upto.checked_sub(1) else { return Ok(0) };
+        let mut undropped = 0;
+        self.walk_from(actor, last, |_, row| {
+            let has_data = row.get::<_, Option<i64>>(5)?.is_none();
+            let can_go = kind(row)? != Some(EventKind::Started);
+            undropped += u64::from(has_data && can_go);
+            Ok(Continue(()))
+        })?;
+        Ok(undropped)
     }
 
     /// Every delivery that is owed, in the order in which they were promised.
@@ -241,49 +231,54 @@ impl JournalReader {
         pending.collect()
     }
 
-    /// The last event of a chain.
+    /// The last event of a chain, as it is linked to.
     pub(crate) fn head(&self, actor: ActorKey) -> Result<Option<Head>> {
-        self.last_event(actor).map(|event| event.map(|event| Head { sequence: event.sequence, hash: event.hash }))
+        Ok(self.chain_end(actor)?.map(|end| Head { sequence: end.last.sequence, hash: end.hash }))
     }
 
     pub(crate) fn last_event(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
-        let last: Option<i64> = self
-            .rows()
-            .prepare_cached("SELECT max(sequence) FROM events WHERE actor = ?1")?
-            .query_row([actor.key], |row| row.get(0))?;
-        match last {
+        match self.head(actor)? {
             None => Ok(None),
-            Some(last) => Ok(self.events(actor, last.unsigned_abs(), 1, usize::MAX)?.pop()),
+            Some(head) => Ok(self.events(actor, head.sequence, 1, usize::MAX)?.pop()),
         }
     }
 
     /// Events from sequence `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
     pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<Vec<ChainEvent>> {
-        let Ok(from) = i64::try_from(from) else { return Ok(Vec::new()) };
-        let mut parent = match from {
-            0 => None,
-            _ => self.hash(actor, from - 1)?,
-        };
-        let mut select = self.rows().prepare_cached(if self.version == 1 {
-            "SELECT sequence, timestamp, event_type, hash, data, NULL FROM events
-             WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3"
-        } else {
-            "SELECT sequence, timestamp, event_type, hash, data, dropped FROM events
-             WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3"
-        })?;
-        let mut rows = select.query(params![actor.key, from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-        let mut page = Vec::new();
-        let mut bytes = 0usize;
-        while let Some(row) = rows.next()? {
-            let event = self.event(row, parent)?;
-            bytes = bytes.saturating_add(event.data.len());
-            if bytes > max_bytes && !page.is_empty() {
-                break;
+        let _moment = self.at_one_moment()?;
+        let mut select = self.rows().prepare_cached(
+            "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events WHERE position = ?1",
+        )?;
+        let mut page: Vec<ChainEvent> = Vec::new();
+        let (mut next, mut bytes, mut run) = (from, 0usize, Vec::new());
+        loop {
+            run.clear();
+            let found = self.walk_run(actor, next, |place, _| {
+                run.push(place);
+                Ok(())
+            })?;
+            match found {
+                Some(behind) => next = behind,
+                None => return Ok(page),
             }
-            parent = Some(event.hash);
-            page.push(event);
+            for place in run.iter().rev() {
+                if page.len() as u64 >= limit {
+                    return Ok(page);
+                }
+                let event = select.query_row([capped(place.position)], |row| {
+                    let parent = match page.last() {
+                        Some(before) => Some(before.hash),
+                        None => self.hash_at(row.get(6)?)?,
+                    };
+                    self.event(row, parent)
+                })?;
+                bytes = bytes.saturating_add(event.data.len());
+                if bytes > max_bytes && !page.is_empty() {
+                    return Ok(page);
+                }
+                page.push(event);
+            }
         }
-        Ok(page)
     }
 
     /// An event from a row of sequence, timestamp, type, hash, data, and what was dropped.
@@ -305,15 +300,22 @@ impl JournalReader {
 
     /// Whether the chain has an event of this type. Looks from the beginning on.
     pub(crate) fn has_event(&self, actor: ActorKey, event_type: &str) -> Result<bool> {
-        self.rows()
-            .prepare_cached("SELECT 1 FROM events WHERE actor = ?1 AND event_type = ?2 ORDER BY sequence LIMIT 1")?
-            .exists(params![actor.key, event_type])
+        let _moment = self.at_one_moment()?;
+        let (mut next, mut found) = (Some(0), false);
+        while let Some(from) = next.filter(|_| !found) {
+            next = self.walk_run(actor, from, |_, row| {
+                found |= row.get_ref(4)?.as_str()? == event_type;
+                Ok(())
+            })?;
+        }
+        Ok(found)
     }
 
-    pub(super) fn hash(&self, actor: ActorKey, sequence: i64) -> Result<Option<EventHash>> {
+    /// The hash of the event at a position, if there is one.
+    pub(super) fn hash_at(&self, position: Option<i64>) -> Result<Option<EventHash>> {
         self.rows()
-            .prepare_cached("SELECT hash FROM events WHERE actor = ?1 AND sequence = ?2")?
-            .query_row(params![actor.key, sequence], |row| row.get(0).map(EventHash))
+            .prepare_cached("SELECT hash FROM events WHERE position = ?1")?
+            .query_row([position], |row| row.get(0).map(EventHash))
             .optional()
     }
 
@@ -342,6 +344,16 @@ fn blob(rows: &Connection, name: &[u8; 20]) -> Result<Option<Vec<u8>>> {
 /// Rows that are not what was written. Of the database's own errors this is the one that says `why` and nothing else.
 pub(super) fn unfit(why: String) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(why.into())
+}
+
+/// The kind of an event that a walk has come to; none where it is of no kind.
+fn kind(row: &Row<'_>) -> Result<Option<EventKind>> {
+    Ok(EventType::parse(row.get_ref(4)?.as_str()?).map(|event_type| event_type.kind))
+}
+
+/// Whether the rows are not what was written; else they could not be read.
+pub(crate) fn is_unfit(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::ToSqlConversionFailure(_))
 }
 
 fn resumes(data: &[u8]) -> bool {

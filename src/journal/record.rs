@@ -52,7 +52,9 @@ pub(crate) struct ActorStarted {
 #[derive(Clone, Debug)]
 pub(crate) struct StateWrite {
     pub(crate) state: Option<Arc<[u8]>>,
-    /// Whether this state is kept for good, beside being the newest.
+    /// Whether the event names it, and so leads to it; else it is the one that an earlier event led to.
+    pub(crate) named: bool,
+    /// Whether it is kept for good, beside being the newest.
     pub(crate) keep: bool,
 }
 

@@ -1,15 +1,20 @@
 //! What the writer writes: rows, and the statements that write them.
 //!
-//! Every event passes three statements, which are prepared once; the others are rare, and come from SQLite's cache by
-//! their text.
+//! Every event passes a statement that is prepared once, and so does the end of each chain in a commit; the others are
+//! rare, and come from SQLite's cache by their text.
 
-use rusqlite::{Connection, Statement, params};
+use std::ops::ControlFlow::{Break, Continue};
 
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::chains::{ChainEnd, Place, chain_end, seal, walk_from};
 use super::parts::{self, Part};
-use super::reader::whole;
+use super::reader::{unfit, whole};
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use super::states::names_state;
 use crate::base::limits::INLINE_STATE_BYTES;
-use crate::chain::{ChainEvent, ComponentDigest, sha1};
+use crate::chain::data::NamedState;
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, EventType, sha1};
 
 /// Where the newest state of an actor stands; a kept one stands at its event's sequence and 1.
 pub(super) const NEWEST_SLOT: i64 = 0;
@@ -24,6 +29,7 @@ pub(super) struct Rows<'c> {
     begin: Statement<'c>,
     commit: Statement<'c>,
     event: Statement<'c>,
+    head: Statement<'c>,
     state: Statement<'c>,
     digest: Statement<'c>,
 }
@@ -35,9 +41,11 @@ impl<'c> Rows<'c> {
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             event: connection.prepare(
-                "INSERT INTO events (position, actor, sequence, timestamp, event_type, hash, data)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO events (position, actor, sequence, previous, timestamp, event_type, hash, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
+            head: connection
+                .prepare("INSERT OR REPLACE INTO heads (actor, position, state, seal) VALUES (?1, ?2, ?3, ?4)")?,
             state: connection.prepare(
                 "INSERT OR REPLACE INTO states (actor, slot, sequence, state, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?,
@@ -64,30 +72,73 @@ impl<'c> Rows<'c> {
         self.digest.raw_execute().map(drop)
     }
 
-    pub(super) fn event(&mut self, position: u64, actor: ActorKey, event: &ChainEvent, parts: &[Part]) -> Written {
+    /// An event, behind the one at `previous` on its chain.
+    pub(super) fn event(
+        &mut self,
+        position: u64,
+        previous: Option<u64>,
+        actor: ActorKey,
+        event: &ChainEvent,
+        parts: &[Part],
+    ) -> Written {
         self.event.raw_bind_parameter(1, signed(position))?;
         self.event.raw_bind_parameter(2, actor.key)?;
         self.event.raw_bind_parameter(3, signed(event.sequence))?;
-        self.event.raw_bind_parameter(4, signed(event.timestamp))?;
-        self.event.raw_bind_parameter(5, &*event.event_type)?;
-        self.event.raw_bind_parameter(6, &event.hash.0[..])?;
-        self.event.raw_bind_parameter(7, &event.data[..])?;
+        self.event.raw_bind_parameter(4, previous.map(signed))?;
+        self.event.raw_bind_parameter(5, signed(event.timestamp))?;
+        self.event.raw_bind_parameter(6, &*event.event_type)?;
+        self.event.raw_bind_parameter(7, &event.hash.0[..])?;
+        self.event.raw_bind_parameter(8, &event.data[..])?;
         self.event.raw_execute()?;
         parts.iter().try_for_each(|(name, part)| self.blob(name, part, signed(position)))
     }
 
-    /// The state that replaces the one before.
-    pub(super) fn newest_state(&mut self, actor: ActorKey, sequence: u64, state: Option<&[u8]>) -> Written {
+    /// Where a chain ends now.
+    pub(super) fn head(&mut self, actor: i64, end: &ChainEnd) -> Written {
+        let (position, state) = (signed(end.last.position), end.state.map(signed));
+        self.head.raw_bind_parameter(1, actor)?;
+        self.head.raw_bind_parameter(2, position)?;
+        self.head.raw_bind_parameter(3, state)?;
+        self.head.raw_bind_parameter(4, seal(actor, position, state, &end.hash))?;
+        self.head.raw_execute().map(drop)
+    }
+
+    /// Where a chain ended before this batch, and whether its newest state is kept apart.
+    pub(super) fn chain_end(&self, actor: i64) -> rusqlite::Result<Option<(ChainEnd, bool)>> {
+        let Some(end) = chain_end(self.connection, actor)? else { return Ok(None) };
+        let mut select = self.connection.prepare_cached("SELECT 1 FROM states WHERE actor = ?1 AND slot = ?2")?;
+        Ok(Some((end, select.exists(params![actor, NEWEST_SLOT])?)))
+    }
+
+    /// The newest state, where its event does not hold it; replaces the one before.
+    pub(super) fn newest_state(&mut self, actor: i64, sequence: u64, state: Option<&[u8]>) -> Written {
         self.write_state(actor, NEWEST_SLOT, sequence, (state, None))
     }
 
-    /// A state that stays, behind the event at `position`.
-    pub(super) fn kept_state(
-        &mut self,
-        actor: ActorKey,
-        (sequence, position): (u64, u64),
-        state: Option<&[u8]>,
-    ) -> Written {
+    /// The newest state stands in its event.
+    pub(super) fn no_newest_state(&self, actor: i64) -> Written {
+        self.rare("DELETE FROM states WHERE actor = ?1 AND slot = ?2", params![actor, NEWEST_SLOT])
+    }
+
+    /// The newest state, as its event names it in full.
+    pub(super) fn state_in_event(&self, actor: i64, sequence: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut named = None;
+        walk_from(self.connection, actor, sequence, |place, row| {
+            let kind = EventType::parse(row.get_ref(4)?.as_str()?).map(|event_type| event_type.kind);
+            let data = whole(self.connection, row.get(6)?)?;
+            named = kind.filter(|_| place.sequence == sequence).and_then(|kind| names_state(kind, &data));
+            Ok(Break(()))
+        })?;
+        match named {
+            Some(NamedState::None) => Ok(None),
+            Some(NamedState::Inline(state)) => Ok(Some(state)),
+            Some(NamedState::Digest { .. }) | None => Err(unfit(format!("event {sequence} does not hold its state"))),
+        }
+    }
+
+    /// A state that stays, behind the event at `place`.
+    pub(super) fn kept_state(&mut self, actor: i64, place: Place, state: Option<&[u8]>) -> Written {
+        let Place { sequence, position } = place;
         let slot = signed(sequence + 1);
         match state {
             // The same state is often kept again: at the start of each incarnation, or where an actor only reads.
@@ -102,12 +153,12 @@ impl<'c> Rows<'c> {
 
     fn write_state(
         &mut self,
-        actor: ActorKey,
+        actor: i64,
         slot: i64,
         sequence: u64,
         (state, name): (Option<&[u8]>, Option<[u8; 20]>),
     ) -> Written {
-        self.state.raw_bind_parameter(1, actor.key)?;
+        self.state.raw_bind_parameter(1, actor)?;
         self.state.raw_bind_parameter(2, slot)?;
         self.state.raw_bind_parameter(3, signed(sequence))?;
         self.state.raw_bind_parameter(4, state)?;
@@ -196,15 +247,20 @@ impl<'c> Rows<'c> {
     }
 
     /// What is dropped leaves its length and its SHA-1. SQLite overwrites the freed room with zeros.
-    pub(super) fn drop_payloads(&self, actor: ActorKey, from: u64, upto: u64) -> Written {
+    pub(super) fn drop_payloads(&self, actor: ActorKey, (from, upto): (u64, u64)) -> Written {
         self.connection.pragma_update(None, "secure_delete", "on")?;
-        let mut select = self.connection.prepare_cached(
-            "SELECT position, data FROM events
-             WHERE actor = ?1 AND sequence >= ?2 AND sequence < ?3 AND dropped IS NULL AND event_type <> 'started'",
-        )?;
-        let found: Vec<(i64, Vec<u8>)> = select
-            .query_map(params![actor.key, signed(from), signed(upto)], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
+        let mut found: Vec<(i64, Vec<u8>)> = Vec::new();
+        let mut kept = Vec::new();
+        walk_from(self.connection, actor.key, upto.saturating_sub(1), |place, row| {
+            if place.sequence < from {
+                return Ok(Break(()));
+            }
+            kept.push(place);
+            if row.get::<_, Option<i64>>(5)?.is_none() && row.get_ref(4)?.as_str()? != EventKind::Started.word() {
+                found.push((signed(place.position), row.get(6)?));
+            }
+            Ok(Continue(()))
+        })?;
         for (position, stored) in found {
             let names = parts::names(&stored);
             let data = whole(self.connection, stored)?;
@@ -214,21 +270,23 @@ impl<'c> Rows<'c> {
             )?;
             names.iter().try_for_each(|name| self.release_blob(name, position))?;
         }
-        self.drop_states(actor, signed(from).max(NEWEST_SLOT), signed(upto))?;
+        kept.into_iter().try_for_each(|place| self.drop_kept_state(actor, place))?;
         self.connection.pragma_update(None, "secure_delete", "fast")
     }
 
-    /// Drops the states kept in the slots behind `from`, up to `upto`.
-    fn drop_states(&self, actor: ActorKey, from: i64, upto: i64) -> Written {
-        let mut select = self.connection.prepare_cached(
-            "SELECT states.sha1, position FROM states JOIN events USING (actor, sequence)
-             WHERE actor = ?1 AND slot > ?2 AND slot <= ?3 AND states.sha1 IS NOT NULL",
-        )?;
-        let named: Vec<([u8; 20], i64)> = select
-            .query_map(params![actor.key, from, upto], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        named.iter().try_for_each(|(name, position)| self.release_blob(name, -position))?;
-        self.rare("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3", params![actor.key, from, upto])
+    /// Drops the state that was kept behind an event, if one was.
+    fn drop_kept_state(&self, actor: ActorKey, behind: Place) -> Written {
+        let slot = signed(behind.sequence + 1);
+        let name: Option<Option<[u8; 20]>> = self
+            .connection
+            .prepare_cached("SELECT sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
+            .query_row(params![actor.key, slot], |row| row.get(0))
+            .optional()?;
+        let Some(name) = name else { return Ok(()) };
+        if let Some(name) = name {
+            self.release_blob(&name, -signed(behind.position))?;
+        }
+        self.rare("DELETE FROM states WHERE actor = ?1 AND slot = ?2", params![actor.key, slot])
     }
 
     fn rare(&self, statement: &str, params: impl rusqlite::Params) -> Written {

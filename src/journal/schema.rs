@@ -12,8 +12,9 @@ use super::dir::DataDir;
 use super::error::JournalError;
 use super::integrity::check_against_mark;
 use super::mark::{MarkFile, Marked, Tip};
+use super::older;
 
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// No lock of SQLite's own: a connection is one thread's at a time.
 const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 /// "THEA", in the header of every journal: tells it from any other SQLite file.
@@ -41,13 +42,13 @@ const TABLES: &str = "
         position INTEGER PRIMARY KEY,
         actor INTEGER NOT NULL,
         sequence INTEGER NOT NULL,
+        previous INTEGER,
         timestamp INTEGER NOT NULL,
         event_type TEXT NOT NULL,
         hash BLOB NOT NULL,
         data BLOB NOT NULL,
         dropped INTEGER
     ) STRICT;
-    CREATE UNIQUE INDEX events_by_actor ON events (actor, sequence);
     CREATE TABLE states (
         actor INTEGER NOT NULL,
         slot INTEGER NOT NULL,
@@ -59,7 +60,7 @@ const TABLES: &str = "
 ";
 
 /// Deliveries that are owed; since version 2.
-const PENDING: &str = "
+pub(super) const PENDING: &str = "
     CREATE TABLE pending (
         cause_actor TEXT NOT NULL,
         cause_sequence INTEGER NOT NULL,
@@ -72,7 +73,7 @@ const PENDING: &str = "
 
 /// Who needs a blob: the position of an event whose data holds it, that of the event behind which a kept state is it
 /// (negative), or 0: a `started` names it. Since version 3.
-const USES: &str = "
+pub(super) const USES: &str = "
     CREATE TABLE uses (
         sha1 BLOB NOT NULL,
         user INTEGER NOT NULL,
@@ -80,20 +81,16 @@ const USES: &str = "
     ) WITHOUT ROWID, STRICT;
 ";
 
-/// Makes a journal of version 2 one of version 3, with [`USES`].
-const FROM_VERSION_2: &str = "
-    ALTER TABLE actors ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
-    UPDATE actors SET started = (
-        SELECT ifnull(max(sequence), 0) FROM events WHERE events.actor = actors.actor AND event_type = 'started');
-    ALTER TABLE actors ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
-    ALTER TABLE states ADD COLUMN sha1 BLOB;
-    INSERT INTO uses SELECT sha1, 0 FROM blobs;
-";
-
-/// Makes a journal of version 1 one of version 2, with [`PENDING`].
-const FROM_VERSION_1: &str = "
-    ALTER TABLE actors ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE events ADD COLUMN dropped INTEGER;
+/// Where chains end, and what leads into their middle: see `chains.rs`. Since version 4.
+pub(super) const CHAINS: &str = "
+    CREATE TABLE heads (
+        actor INTEGER PRIMARY KEY,
+        position INTEGER NOT NULL,
+        state INTEGER,
+        seal INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE sequence % 64 = 63;
+    CREATE INDEX dropped_events ON events (actor, sequence) WHERE dropped IS NOT NULL;
 ";
 
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.
@@ -116,7 +113,7 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
     };
     let connection = Connection::open(&file).map_err(read)?;
     prepare(&connection, durability).map_err(read)?;
-    upgrade(&connection).map_err(read)?;
+    older::upgrade(&connection).map_err(read)?;
     let mark = MarkFile::begin(path, &tip, durability).map_err(|error| JournalError::directory(path, error))?;
     Ok((connection, mark, tip))
 }
@@ -151,6 +148,7 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
     };
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| JournalError::read(dir, error))?;
     check_version(dir, &connection)?;
+    older::read_as_new(&connection).map_err(|error| JournalError::read(dir, error))?;
     Ok(connection)
 }
 
@@ -214,24 +212,8 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     transaction.execute_batch(TABLES)?;
     transaction.execute_batch(PENDING)?;
     transaction.execute_batch(USES)?;
+    transaction.execute_batch(CHAINS)?;
     transaction.execute("INSERT INTO metadata VALUES ('digest', ?1)", [Tip::EMPTY.digest])?;
-    transaction.commit()
-}
-
-/// What an older program wrote is brought to this version, in one commit.
-fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
-    let found = version(connection)?;
-    if found == i64::from(VERSION) {
-        return Ok(());
-    }
-    let transaction = connection.unchecked_transaction()?;
-    if found == 1 {
-        transaction.execute_batch(FROM_VERSION_1)?;
-        transaction.execute_batch(PENDING)?;
-    }
-    transaction.execute_batch(USES)?;
-    transaction.execute_batch(FROM_VERSION_2)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 

@@ -2,12 +2,13 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::chains::capped;
 use super::reader::{JournalReader, unfit, unsigned};
 use super::record::ActorKey;
 use super::rows::NEWEST_SLOT;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Return, Started, StateAfter};
-use crate::chain::{ChainEvent, EventKind};
+use crate::chain::{EventHash, EventKind};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -17,25 +18,35 @@ type State = Option<Vec<u8>>;
 impl JournalReader {
     /// The event that led to the newest state.
     pub(crate) fn newest_state_at(&self, actor: ActorKey) -> Result<Option<u64>> {
-        self.rows()
-            .prepare_cached("SELECT sequence FROM states WHERE actor = ?1 AND slot = ?2")?
-            .query_row(params![actor.key, NEWEST_SLOT], |row| unsigned(row, 0))
-            .optional()
+        Ok(self.chain_end(actor)?.and_then(|end| end.state))
     }
 
-    /// The actor's newest state: `None` where it has none.
-    pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>> {
-        Ok(self.state_in(actor, NEWEST_SLOT)?.and_then(|(_, state)| state))
+    /// The actor's newest state: `None` where it has none. It stands in the event that led to it, or apart where it is large
+    /// or that event's data was dropped.
+    pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<State> {
+        let _moment = self.at_one_moment()?;
+        let Some(sequence) = self.newest_state_at(actor)? else { return Ok(None) };
+        let apart: Option<State> = self
+            .rows()
+            .prepare_cached("SELECT state FROM states WHERE actor = ?1 AND slot = ?2 AND sequence = ?3")?
+            .query_row(params![actor.key, NEWEST_SLOT, capped(sequence)], |row| row.get(0))
+            .optional()?;
+        if let Some(state) = apart {
+            return self.vouched_for(actor, sequence, state).map(|(_, state)| state);
+        }
+        match self.named_at(actor, sequence)? {
+            Some(NamedState::None) => Ok(None),
+            Some(NamedState::Inline(state)) => Ok(Some(state)),
+            Some(NamedState::Digest { .. }) | None => {
+                Err(unfit(format!("the state that event {sequence} led to is not there")))
+            }
+        }
     }
 
     fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(u64, State)>> {
         let found = self
             .rows()
-            .prepare_cached(if self.version < 3 {
-                "SELECT sequence, state, NULL FROM states WHERE actor = ?1 AND slot = ?2"
-            } else {
-                "SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2"
-            })?
+            .prepare_cached("SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
             .query_row(params![actor.key, slot], |row| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         match found {
@@ -53,21 +64,29 @@ impl JournalReader {
         let slot: Option<i64> = self
             .rows()
             .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, i64::try_from(before).unwrap_or(i64::MAX)], |row| row.get(0))?;
+            .query_row(params![actor.key, NEWEST_SLOT, capped(before)], |row| row.get(0))?;
         slot.map_or(Ok(None), |slot| self.state_in(actor, slot))
     }
 
     /// A state is what the event that led to it names, or the row is not what was written.
     fn vouched_for(&self, actor: ActorKey, sequence: u64, state: State) -> Result<(u64, State)> {
-        let named = match self.events(actor, sequence, 1, usize::MAX)?.pop() {
-            Some(event) if event.sequence == sequence => names_state(&event),
-            _ => return Err(unfit(format!("the state behind event {sequence} is there, but that event is not"))),
-        };
-        match named {
+        match self.named_at(actor, sequence)? {
             Some(named) if named != NamedState::of(state.as_deref()) => {
                 Err(unfit(format!("the state behind event {sequence} is not the one that the event names")))
             }
             Some(_) | None => Ok((sequence, state)),
+        }
+    }
+
+    /// What an event says the state is from there on.
+    fn named_at(&self, actor: ActorKey, sequence: u64) -> Result<Option<NamedState>> {
+        let event = self.events(actor, sequence, 1, usize::MAX)?.pop();
+        match event.filter(|event| event.sequence == sequence) {
+            Some(event) if EventHash::of(&event) != event.hash => {
+                Err(unfit(format!("event {sequence}, which led to the state, is not what was written")))
+            }
+            Some(event) => Ok(event.kind().and_then(|kind| names_state(kind, &event.data))),
+            None => Err(unfit(format!("a state is there that event {sequence} led to, but that event is not"))),
         }
     }
 
@@ -83,17 +102,17 @@ impl JournalReader {
     pub(crate) fn first_kept_behind(&self, actor: ActorKey, sequence: u64) -> Result<Option<u64>> {
         self.rows()
             .prepare_cached("SELECT min(sequence) FROM states WHERE actor = ?1 AND slot > ?2 + 1")?
-            .query_row(params![actor.key, i64::try_from(sequence).unwrap_or(i64::MAX - 1)], |row| {
+            .query_row(params![actor.key, capped(sequence).min(i64::MAX - 1)], |row| {
                 Ok(row.get::<_, Option<i64>>(0)?.map(i64::unsigned_abs))
             })
     }
 }
 
 /// What an event says the state is from here on; nothing where it does not say.
-fn names_state(event: &ChainEvent) -> Option<NamedState> {
-    match event.kind()? {
-        EventKind::Started => Started::from_cbor(&event.data).ok().map(|started| started.state),
-        EventKind::Return => match Return::from_cbor(&event.data).ok()?.state {
+pub(super) fn names_state(kind: EventKind, data: &[u8]) -> Option<NamedState> {
+    match kind {
+        EventKind::Started => Started::from_cbor(data).ok().map(|started| started.state),
+        EventKind::Return => match Return::from_cbor(data).ok()?.state {
             StateAfter::Now(named) => Some(named),
             StateAfter::Unchanged => None,
         },

@@ -1,14 +1,16 @@
 //! Every event of the journal, once, in the order in which they were committed: how a whole journal is checked.
 //!
-//! To read the rows as they lie costs a fraction of reading chain by chain, each row through an index. And rolled over
-//! them in this order, the digest comes to what the database and the mark hold, or they are not what was written. Everyone
-//! else reads through the index, so that is read once too, and must say of each event what the table says.
+//! To read the rows as they lie costs a fraction of reading chain by chain, each row by itself. And rolled over them in
+//! this order, the digest comes to what the database and the mark hold, or they are not what was written. Everyone else
+//! goes by where rows and `heads` say that a chain's events stand, and by an index, so those are checked too.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use rusqlite::params;
 
+use super::chains::chain_end;
 use super::error::JournalError;
 use super::integrity::stored_tip;
 use super::mark::{MarkFile, Marked, Tip};
@@ -55,7 +57,7 @@ impl Survey {
         let reader = super::open_to_read(dir)?;
         let stored = reader.freeze().and_then(|()| stored_tip(reader.rows()));
         let stored = stored.map_err(|error| JournalError::read(dir, error))?;
-        let order = Order { marked, tip: Tip::EMPTY, has_gap: false, places: KeyedSum::default(), found };
+        let order = Order { marked, tip: Tip::EMPTY, has_gap: false, chains: Chains::default(), found };
         // A row may stand before the first that was ever written.
         Ok(Self { reader, after: i64::MIN, stored, order })
     }
@@ -67,13 +69,10 @@ impl Survey {
 
     /// The next events; none where the journal ends.
     pub(crate) fn page(&mut self) -> rusqlite::Result<Vec<Surveyed>> {
-        let mut select = self.reader.rows().prepare_cached(if self.reader.version == 1 {
-            "SELECT sequence, timestamp, event_type, hash, data, NULL, position, actor FROM events
-             WHERE position > ?1 ORDER BY position LIMIT ?2"
-        } else {
-            "SELECT sequence, timestamp, event_type, hash, data, dropped, position, actor FROM events
-             WHERE position > ?1 ORDER BY position LIMIT ?2"
-        })?;
+        let mut select = self.reader.rows().prepare_cached(
+            "SELECT sequence, timestamp, event_type, hash, data, dropped, position, actor, previous FROM events
+             WHERE position > ?1 ORDER BY position LIMIT ?2",
+        )?;
         let mut rows = select.query(params![self.after, PAGE])?;
         let mut page = Vec::new();
         let mut bytes = 0usize;
@@ -83,7 +82,7 @@ impl Survey {
             let event = self.reader.event(row, None)?;
             bytes = bytes.saturating_add(event.data.len());
             let (position, actor) = (row.get(6)?, row.get(7)?);
-            self.order.places.add((actor, row.get(0)?, position));
+            self.order.chains.event(Listed { actor, sequence: row.get(0)?, position, previous: row.get(8)? });
             self.order.roll(position, &event.hash.0);
             self.after = position;
             page.push(Surveyed { actor, event });
@@ -97,27 +96,100 @@ impl Survey {
             self.order.found.push(format!("the table of events cannot be read: {error}"));
             return self.order.found;
         }
-        let places = std::mem::take(&mut self.order.places);
-        match indexed(&self.reader, &places) {
-            Ok(indexed) if indexed.sum == places.sum => {}
-            Ok(_) => self.order.found.push("the index events_by_actor is not that of the table of events".into()),
-            Err(error) => self.order.found.push(format!("the index events_by_actor cannot be read: {error}")),
+        let chains = std::mem::take(&mut self.order.chains);
+        match chains.findings(&self.reader) {
+            Ok(found) => self.order.found.extend(found),
+            Err(error) => self.order.found.push(format!("where chains end and lead cannot be read: {error}")),
         }
         self.order.findings(&self.stored)
     }
 }
 
-/// What the index says, without a look at the table.
-fn indexed(reader: &JournalReader, like: &KeyedSum) -> rusqlite::Result<KeyedSum> {
+fn roll_on(reader: &JournalReader, after: i64, order: &mut Order) -> rusqlite::Result<()> {
+    let mut select = reader.rows().prepare(
+        "SELECT position, hash, actor, sequence, previous FROM events WHERE position > ?1 ORDER BY position",
+    )?;
+    let mut rows = select.query([after])?;
+    while let Some(row) = rows.next()? {
+        let position = row.get(0)?;
+        let (actor, sequence, previous) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        order.chains.event(Listed { actor, sequence, position, previous });
+        order.roll(position, &row.get(1)?);
+    }
+    Ok(())
+}
+
+/// What a row says of its place.
+struct Listed {
+    actor: i64,
+    sequence: i64,
+    position: i64,
+    previous: Option<i64>,
+}
+
+/// Where the rows say that the events of each chain stand.
+#[derive(Default)]
+struct Chains {
+    /// The position of the last event of each.
+    ends: HashMap<i64, i64>,
+    /// Rows of which the one before on the chain is another than they say, by their positions.
+    astray: Vec<i64>,
+    milestones: KeyedSum,
+}
+
+impl Chains {
+    fn event(&mut self, Listed { actor, sequence, position, previous }: Listed) {
+        if self.ends.insert(actor, position) != previous {
+            self.astray.push(position);
+        }
+        if is_milestone(sequence) {
+            self.milestones.add((actor, sequence, position));
+        }
+    }
+
+    fn findings(self, reader: &JournalReader) -> rusqlite::Result<Vec<String>> {
+        let mut found = Vec::new();
+        if let Some(first) = self.astray.first() {
+            found.push(format!(
+                "the event at position {first} does not say where the one before it on its chain stands"
+            ));
+        }
+        let (index, indexed) = indexed(reader, &self.milestones)?;
+        if indexed.sum != self.milestones.sum {
+            found.push(format!("the index {index} is not that of the table of events"));
+        }
+        let mut select = reader.rows().prepare("SELECT actor, position FROM heads WHERE position IS NOT NULL")?;
+        let heads: HashMap<i64, i64> =
+            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        if heads != self.ends {
+            found.push("the table of heads does not say where the chains end".to_owned());
+        }
+        for actor in heads.keys() {
+            if let Err(error) = chain_end(reader.rows(), *actor) {
+                found.push(format!("key {actor}: {error}"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn is_milestone(sequence: i64) -> bool {
+    sequence % 64 == 63
+}
+
+/// What the index says that leads into chains, and its name, without a look at the table.
+fn indexed(reader: &JournalReader, like: &KeyedSum) -> rusqlite::Result<(&'static str, KeyedSum)> {
     let mut indexed = KeyedSum { sum: 0, key: like.key.clone() };
-    let mut select = reader
-        .rows()
-        .prepare("SELECT actor, sequence, position FROM events INDEXED BY events_by_actor ORDER BY actor, sequence")?;
+    let index = if reader.version < 4 { "events_by_actor" } else { "milestones" };
+    let mut select = reader.rows().prepare(&format!(
+        "SELECT actor, sequence, position FROM main.events INDEXED BY {index}
+         WHERE sequence % 64 = 63 ORDER BY actor, sequence"
+    ))?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         indexed.add((row.get(0)?, row.get(1)?, row.get(2)?));
     }
-    Ok(indexed)
+    Ok((index, indexed))
 }
 
 /// Which events stand where, in whatever order they are told: a sum that nobody who does not know its key can make come
@@ -134,26 +206,13 @@ impl KeyedSum {
     }
 }
 
-fn roll_on(reader: &JournalReader, after: i64, order: &mut Order) -> rusqlite::Result<()> {
-    let mut select = reader
-        .rows()
-        .prepare("SELECT position, hash, actor, sequence FROM events WHERE position > ?1 ORDER BY position")?;
-    let mut rows = select.query([after])?;
-    while let Some(row) = rows.next()? {
-        let position = row.get(0)?;
-        order.places.add((row.get(2)?, row.get(3)?, position));
-        order.roll(position, &row.get(1)?);
-    }
-    Ok(())
-}
-
 /// What the rows come to, one after the other.
 struct Order {
     marked: Option<Marked>,
     tip: Tip,
     /// Found once; behind it nothing can be said.
     has_gap: bool,
-    places: KeyedSum,
+    chains: Chains,
     found: Vec<String>,
 }
 

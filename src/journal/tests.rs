@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::base::limits::INLINE_STATE_BYTES;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Encoded, NamedState, Return, StateAfter};
 use crate::chain::{ChainEvent, ComponentDigest, StateChain};
 
+const RETURNED: &str = "return ntwk:theater/actor.init";
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 fn silent() -> Listener {
@@ -44,8 +48,19 @@ impl Scribe {
         Self { actor, chain: StateChain::new(actor.id), journal: journal.clone(), begins }
     }
 
-    fn write(&mut self, state: Option<StateWrite>) -> ChainEvent {
-        let event = self.chain.append("started", vec![0xa0], 7);
+    fn write(&mut self) -> ChainEvent {
+        self.append("started", vec![0xa0], None)
+    }
+
+    /// An event that leads to a state.
+    fn write_state(&mut self, state: Option<&[u8]>, keep: bool) -> ChainEvent {
+        let returned = Return { state: StateAfter::Now(NamedState::of(state)), result: Encoded(vec![0xf6]) };
+        let state = StateWrite { state: state.map(Arc::from), named: true, keep };
+        self.append(RETURNED, returned.to_cbor(), Some(state))
+    }
+
+    fn append(&mut self, event_type: &'static str, data: Vec<u8>, state: Option<StateWrite>) -> ChainEvent {
+        let event = self.chain.append(event_type, data, 7);
         let attached = Attached { state, begins: self.begins.take(), ..Attached::default() };
         self.journal.enqueue(Record::Event(self.actor, event.clone(), attached)).expect("an open journal");
         event
@@ -57,7 +72,7 @@ fn journal_of_ten(dir: &Path) {
     let journal = open(dir).expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
     for _ in 0..10 {
-        scribe.write(None);
+        scribe.write();
         journal.handle().flush().expect("committed");
     }
     journal.close();
@@ -68,7 +83,7 @@ fn what_was_enqueued_is_read_back_with_its_parents() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = open(dir.path()).expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
-    let written: Vec<_> = (0..5).map(|_| scribe.write(None)).collect();
+    let written: Vec<_> = (0..5).map(|_| scribe.write()).collect();
     journal.handle().flush().expect("committed");
     let reader = journal.handle().reader().expect("a reader");
     assert_eq!(reader.events(scribe.actor, 0, 100, usize::MAX).expect("events"), written);
@@ -78,20 +93,154 @@ fn what_was_enqueued_is_read_back_with_its_parents() {
 }
 
 #[test]
-fn the_newest_state_is_read_and_every_kept_one_stays() {
+fn the_newest_state_is_read_wherever_it_stands() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = open(dir.path()).expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
-    for (state, keep) in [("a", false), ("b", true), ("c", false)] {
-        scribe.write(Some(StateWrite { state: Some(Arc::from(state.as_bytes())), keep }));
+    let large = vec![b'L'; INLINE_STATE_BYTES + 1];
+    let states: [Option<&[u8]>; 6] = [Some(b"a"), Some(&large), Some(b"c"), None, Some(&large), Some(&large[1..])];
+    for state in states {
+        scribe.write_state(state, false);
+        scribe.write();
+        journal.handle().flush().expect("committed");
+        let reader = journal.handle().reader().expect("a reader");
+        assert_eq!(reader.newest_state(scribe.actor).expect("a state").as_deref(), state);
     }
+    // All in one commit.
+    states.iter().for_each(|state| _ = scribe.write_state(*state, true));
     journal.handle().flush().expect("committed");
     let reader = journal.handle().reader().expect("a reader");
-    assert_eq!(reader.newest_state(scribe.actor).expect("a state"), Some(b"c".to_vec()));
-    scribe.write(Some(StateWrite { state: None, keep: false }));
-    journal.handle().flush().expect("committed");
-    assert_eq!(reader.newest_state(scribe.actor).expect("no state"), None);
+    assert_eq!(reader.newest_state(scribe.actor).expect("a state").as_deref(), states[5]);
+    for (kept, state) in (12..).zip(states) {
+        let found = reader.kept_state(scribe.actor, kept + 1).expect("a state");
+        assert_eq!(found, Some((kept, state.map(<[u8]>::to_vec))), "every kept one stays");
+    }
+    drop(reader);
     journal.close();
+    assert_eq!(surveyed(dir.path()).1, Vec::<String>::new());
+}
+
+#[test]
+fn the_newest_state_outlives_the_data_of_its_event() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    let mut scribe = Scribe::new(journal.handle());
+    scribe.write_state(Some(b"before"), true);
+    let named = scribe.write_state(Some(b"newest"), false).sequence;
+    for _ in 0..100 {
+        scribe.write();
+    }
+    journal.handle().flush().expect("committed");
+    let drop_it = |from, upto| journal.handle().enqueue(Record::Drop { actor: scribe.actor, from, upto });
+    for range in [(named, named + 1), (0, 90)] {
+        drop_it(range.0, range.1).expect("an open journal");
+        journal.handle().flush().expect("committed");
+        let reader = journal.handle().reader().expect("a reader");
+        assert_eq!(reader.newest_state(scribe.actor).expect("a state"), Some(b"newest".to_vec()));
+        assert_eq!(reader.last_dropped(scribe.actor).expect("a number"), Some(named));
+        assert_eq!(reader.undropped(scribe.actor, 90).expect("a number"), u64::from(range.0 > 0));
+    }
+    let reader = journal.handle().reader().expect("a reader");
+    assert_eq!(reader.kept_sequences(scribe.actor).expect("numbers").len(), 0, "what was kept there went");
+    drop(reader);
+    scribe.write_state(Some(b"another"), false);
+    journal.handle().flush().expect("committed");
+    let reader = journal.handle().reader().expect("a reader");
+    assert_eq!(reader.newest_state(scribe.actor).expect("a state"), Some(b"another".to_vec()));
+    drop(reader);
+    journal.close();
+}
+
+/// Three chains, their events in turn.
+fn interleaved(journal: &Journal, events: u64) -> Vec<(ActorKey, Vec<ChainEvent>)> {
+    let mut scribes: Vec<_> = (0..3).map(|_| (Scribe::new(journal.handle()), Vec::new())).collect();
+    for round in 0..events {
+        for (at, (scribe, written)) in scribes.iter_mut().enumerate() {
+            // Not the same number each, nor in the same rhythm.
+            if round % (at as u64 + 1) == 0 {
+                written.push(scribe.write());
+            }
+        }
+    }
+    journal.handle().flush().expect("committed");
+    scribes.into_iter().map(|(scribe, written)| (scribe.actor, written)).collect()
+}
+
+#[test]
+fn any_stretch_of_a_chain_is_found_among_the_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    let chains = interleaved(&journal, 300);
+    let reader = journal.handle().reader().expect("a reader");
+    for (actor, written) in &chains {
+        for from in [0, 1, 62, 63, 64, 65, 99, 126, 127, 128, 149, 150, 299, 300, u64::MAX] {
+            for limit in [0, 1, 2, 63, 64, 65, 200, u64::MAX] {
+                let found = reader.events(*actor, from, limit, usize::MAX).expect("events");
+                let expected: Vec<_> = written
+                    .iter()
+                    .filter(|event| event.sequence >= from && event.sequence - from < limit)
+                    .cloned()
+                    .collect();
+                assert_eq!(found, expected, "{limit} from {from}");
+            }
+        }
+        for event in written {
+            let position = reader.position(*actor, event.sequence).expect("a number").expect("it is there");
+            let behind = reader.events_behind(*actor, position - 1).expect("events");
+            assert_eq!(behind.first(), Some(event));
+        }
+        assert_eq!(reader.position(*actor, written.len() as u64).expect("nothing"), None);
+    }
+    drop(reader);
+    journal.close();
+    let journal = open(dir.path()).expect("the journal again");
+    let (actor, written) = &chains[1];
+    let mut scribe = Scribe::new(journal.handle());
+    scribe.actor = *actor;
+    scribe.chain = StateChain::behind(actor.id, crate::chain::Head { sequence: 149, hash: written[149].hash });
+    scribe.begins = None;
+    let next = scribe.write();
+    journal.handle().flush().expect("committed");
+    let reader = journal.handle().reader().expect("a reader");
+    assert_eq!(reader.events(*actor, 149, 9, usize::MAX).expect("events"), [written[149].clone(), next]);
+    drop(reader);
+    journal.close();
+    assert_eq!(surveyed(dir.path()), (300 + 150 + 100 + 1, Vec::new()));
+}
+
+/// What a statement of somebody else's does to a journal of three chains: what a walk over all finds, and what reading the
+/// first chain comes to.
+fn damaged_by(statement: &str) -> (Vec<String>, rusqlite::Result<usize>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    let chains = interleaved(&journal, 100);
+    journal.close();
+    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    assert!(rows.execute(statement, []).expect("done") > 0);
+    drop(rows);
+    let reader = open_to_read(dir.path()).expect("a reader");
+    let read = reader.events(chains[0].0, 0, u64::MAX, usize::MAX).map(|events| events.len());
+    (surveyed(dir.path()).1, read)
+}
+
+#[test]
+fn where_a_chain_is_said_to_end_or_to_lead_elsewhere_is_found_and_not_followed() {
+    let damages = [
+        ("UPDATE heads SET position = position - 3", "heads"),
+        ("UPDATE heads SET state = 1 WHERE actor = 1", "the end of the chain is not what its row in `heads` says"),
+        ("UPDATE heads SET seal = seal + 1 WHERE actor = 1", "the end of the chain is not what"),
+        ("UPDATE events SET previous = previous - 1 WHERE position = 30", "the event at position 30 does not say"),
+        ("UPDATE events SET previous = NULL WHERE sequence = 80 AND actor = 1", "does not say"),
+        ("UPDATE events SET previous = position WHERE sequence = 80 AND actor = 1", "does not say"),
+    ];
+    for (statement, finding) in damages {
+        let (found, read) = damaged_by(statement);
+        assert!(found.iter().any(|found| found.contains(finding)), "{statement}: {found:?}");
+        let is_of_another = statement.contains("position = 30");
+        assert_eq!(read.is_err(), !is_of_another, "{statement}: {read:?}");
+    }
+    let (found, _) = damaged_by("DELETE FROM heads WHERE actor = 1");
+    assert!(found.contains(&"the table of heads does not say where the chains end".to_owned()), "{found:?}");
 }
 
 #[test]
@@ -101,7 +250,7 @@ fn a_release_runs_only_after_the_events_before_it_are_on_disk() {
     let mut scribe = Scribe::new(journal.handle());
     let (seen, on_disk) = bounded(1);
     for _ in 0..100 {
-        let event = scribe.write(None);
+        let event = scribe.write();
         let (path, actor, seen) = (dir.path().to_owned(), scribe.actor, seen.clone());
         let release = move || {
             let reader = open_to_read(&path).expect("a reader");
@@ -162,13 +311,19 @@ fn a_journal_without_its_mark_or_a_mark_without_its_journal_is_refused() {
 
 #[test]
 fn an_older_journal_is_read_as_it_is_and_brought_to_this_version_when_it_is_opened() {
-    [1, 2].into_iter().for_each(older_journal);
+    [1, 2, 3].into_iter().for_each(older_journal);
 }
 
 fn older_journal(version: u32) {
     let dir = tempfile::tempdir().expect("a directory");
     journal_of_ten(dir.path());
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    let version_3 = "DROP TABLE heads;
+                     DROP INDEX milestones;
+                     DROP INDEX dropped_events;
+                     ALTER TABLE events DROP COLUMN previous;
+                     CREATE UNIQUE INDEX events_by_actor ON events (actor, sequence);
+                     PRAGMA user_version = 3;";
     let version_2 = "DROP TABLE uses;
                      ALTER TABLE actors DROP COLUMN started;
                      ALTER TABLE actors DROP COLUMN listed;
@@ -178,8 +333,11 @@ fn older_journal(version: u32) {
                      ALTER TABLE actors DROP COLUMN attempts;
                      ALTER TABLE events DROP COLUMN dropped;
                      PRAGMA user_version = 1;";
-    rows.execute_batch(version_2).expect("what version 2 was");
-    if version == 1 {
+    rows.execute_batch(version_3).expect("what version 3 was");
+    if version < 3 {
+        rows.execute_batch(version_2).expect("what version 2 was");
+    }
+    if version < 2 {
         rows.execute_batch(version_1).expect("what version 1 was");
     }
     drop(rows);
@@ -188,11 +346,14 @@ fn older_journal(version: u32) {
         assert_eq!(reader.events(actor, 0, 100, usize::MAX).expect("events").len(), 10);
     };
     ten(&open_to_read(dir.path()).expect("a reader"));
+    assert_eq!(surveyed(dir.path()), (10, Vec::new()));
     let journal = open(dir.path()).expect("a journal");
     let reader = journal.handle().reader().expect("a reader");
     ten(&reader);
     assert_eq!(reader.pending().expect("a table"), []);
+    drop(reader);
     journal.close();
+    assert_eq!(surveyed(dir.path()), (10, Vec::new()));
 }
 
 #[test]
@@ -200,8 +361,8 @@ fn a_newer_format_and_a_foreign_file_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
     journal_of_ten(dir.path());
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
-    rows.pragma_update(None, "user_version", 4).expect("updated");
-    assert!(refusal(dir.path()).contains("has format version 4; this program knows version 3"));
+    rows.pragma_update(None, "user_version", 5).expect("updated");
+    assert!(refusal(dir.path()).contains("has format version 5; this program knows version 4"));
     rows.pragma_update(None, "application_id", 1).expect("updated");
     drop(rows);
     assert!(refusal(dir.path()).contains("is not a journal of Theater"));
@@ -229,10 +390,10 @@ fn a_journal_that_cannot_write_says_so_and_takes_nothing_more() {
         Journal::open(DataDir::open(dir.path()).expect("a directory"), Durability::Commit, QUEUE_BYTES, listener)
             .expect("a journal");
     let mut scribe = Scribe::new(journal.handle());
-    let event = scribe.write(None);
+    let event = scribe.write();
     let twice = Record::Event(scribe.actor, event, Attached::default());
     journal.handle().enqueue(twice).expect("an open journal");
-    assert!(heard.recv().expect("a failure").contains("UNIQUE constraint failed"));
+    assert!(heard.recv().expect("a failure").contains("event 0 of actor"));
     while journal.handle().enqueue(Record::Ended(scribe.actor)).is_ok() {
         std::thread::yield_now();
     }
@@ -259,7 +420,8 @@ fn a_row_before_the_first_is_found_and_not_started_upon() {
     journal_of_ten(dir.path());
     assert_eq!(surveyed(dir.path()), (10, Vec::new()));
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
-    let forged = "INSERT INTO events SELECT ?1, actor, 10, timestamp, event_type, hash, data, NULL FROM events LIMIT 1";
+    let forged =
+        "INSERT INTO events SELECT ?1, actor, 10, NULL, timestamp, event_type, hash, data, NULL FROM events LIMIT 1";
     for position in [0, -5] {
         rows.execute(forged, [position]).expect("a row");
         let (events, found) = surveyed(dir.path());
@@ -275,20 +437,23 @@ fn a_row_before_the_first_is_found_and_not_started_upon() {
 fn an_index_that_says_something_else_than_the_table_is_found() {
     use std::os::unix::fs::FileExt;
     let dir = tempfile::tempdir().expect("a directory");
-    journal_of_ten(dir.path());
+    let journal = open(dir.path()).expect("a journal");
+    let mut scribe = Scribe::new(journal.handle());
+    (0..70).for_each(|_| _ = scribe.write());
+    journal.close();
     let file = dir.path().join("journal.db");
     let rows = rusqlite::Connection::open(&file).expect("a database");
     let root: i64 = rows
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_actor'", [], |row| row.get(0))
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'milestones'", [], |row| row.get(0))
         .expect("the index");
     drop(rows);
-    // Ten entries fit the root; the last is of event 9, at position 10.
+    // One entry: event 63, at position 64.
     let page = 4096 * usize::try_from(root - 1).expect("pages count from 1");
     let bytes = std::fs::read(&file).expect("the database");
-    let at = bytes[page..page + 4096].windows(2).position(|pair| pair == [9, 10]).expect("the entry");
+    let at = bytes[page..page + 4096].windows(2).position(|pair| pair == [63, 64]).expect("the entry");
     let database = std::fs::File::options().write(true).open(&file).expect("the database");
-    database.write_all_at(&[105], (page + at) as u64).expect("written");
+    database.write_all_at(&[65], (page + at + 1) as u64).expect("written");
     assert_eq!(quick_check(dir.path()).expect("a journal"), None, "SQLite does not look");
     let (events, found) = surveyed(dir.path());
-    assert_eq!((events, found), (10, vec!["the index events_by_actor is not that of the table of events".to_owned()]));
+    assert_eq!((events, found), (70, vec!["the index milestones is not that of the table of events".to_owned()]));
 }

@@ -3,21 +3,25 @@
 //! It waits for nobody but the disk. What it cannot write ends it: appends fail from then on, nothing that waited is
 //! released, and the layer above is told why.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use super::Listener;
+use super::chains::Place;
 use super::checkpoint::Bell;
+use super::ends::Ends;
 use super::error::JournalError;
 use super::mark::{MarkFile, Tip};
 use super::queue::Queue;
-use super::record::{ActorKey, Attached, Cause, Owed, Record};
+use super::record::{ActorKey, Attached, Cause, Owed, Record, StateWrite};
 use super::rows::Rows;
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::limits::INLINE_STATE_BYTES;
 use crate::base::metrics::JournalMetrics;
 use crate::chain::{ChainEvent, ComponentDigest};
 
@@ -42,6 +46,7 @@ struct Desk<'a> {
     queue: &'a Queue,
     /// What was taken from the queue and is not written yet.
     taken: VecDeque<Record>,
+    ends: Ends,
     /// Components that are in the journal already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
     bell: Bell,
@@ -54,8 +59,10 @@ struct Batch {
     weight: usize,
     releases: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<ActorId>,
-    /// The newest state of each actor in the batch: the ones before it need not be written.
-    states: BTreeMap<i64, (ActorKey, u64, Option<Arc<[u8]>>)>,
+    /// The chains that it goes on with; where they end is written once.
+    chains: BTreeSet<i64>,
+    /// The newest state of each actor in the batch whose events do not hold theirs; `None` where it did not and does now.
+    states: BTreeMap<i64, Option<(u64, Arc<[u8]>)>>,
     /// Deliveries promised and not settled within the batch, with the position of their cause. Most are settled in the
     /// batch that promised them, and cost nothing.
     owed: HashMap<Cause, (Owed, u64)>,
@@ -72,8 +79,9 @@ impl Writer {
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
         let result = Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
-            let (taken, components) = (VecDeque::new(), HashSet::new());
-            Desk { rows, mark, tip, queue: &queue, taken, components, bell, metrics }.commit_until_closed(&listener)
+            let (taken, ends, components) = (VecDeque::new(), Ends::default(), HashSet::new());
+            Desk { rows, mark, tip, queue: &queue, taken, ends, components, bell, metrics }
+                .commit_until_closed(&listener)
         });
         drop(closing);
         if let Err(error) = result {
@@ -170,7 +178,8 @@ impl Desk<'_> {
             Record::Forgotten(actor) => self.rows.forgotten(actor)?,
             Record::Drop { actor, from, upto } => {
                 batch.drops = true;
-                self.rows.drop_payloads(actor, from, upto)?;
+                self.keep_state_apart(batch, actor.key, &(from..upto))?;
+                self.rows.drop_payloads(actor, (from, upto))?;
             }
             Record::Component(digest, bytes) => {
                 if self.components.insert(digest) {
@@ -197,15 +206,14 @@ impl Desk<'_> {
         }
         self.tip.push(&event.hash.0);
         let (sequence, position) = (event.sequence, self.tip.position);
-        self.rows.event(position, actor, event, &parts)?;
+        let previous = self.ends.go_on(&self.rows, actor, event, position)?;
+        self.rows.event(position, previous, actor, event, &parts)?;
+        batch.chains.insert(actor.key);
         if let Some(row) = begins {
             self.rows.actor(actor, &row, sequence)?;
         }
         if let Some(write) = state {
-            if write.keep {
-                self.rows.kept_state(actor, (sequence, position), write.state.as_deref())?;
-            }
-            batch.states.insert(actor.key, (actor, sequence, write.state));
+            self.state(batch, actor.key, Place { sequence, position }, write)?;
         }
         for cause in settles {
             if batch.owed.remove(&cause).is_none() {
@@ -218,6 +226,32 @@ impl Desk<'_> {
         if ends { self.end(batch, actor) } else { Ok(()) }
     }
 
+    /// The state that the event at `place` led to, or is to be kept behind.
+    fn state(&mut self, batch: &mut Batch, actor: i64, place: Place, write: StateWrite) -> rusqlite::Result<()> {
+        let StateWrite { state, named, keep } = write;
+        if keep {
+            self.rows.kept_state(actor, place, state.as_deref())?;
+        }
+        if named {
+            let apart = state.filter(|state| state.len() > INLINE_STATE_BYTES);
+            let was_apart = self.ends.leads_to_state(actor, apart.is_some());
+            if was_apart || apart.is_some() {
+                batch.states.insert(actor, apart.map(|state| (place.sequence, state)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest state outlives the data of the event that holds it.
+    fn keep_state_apart(&mut self, batch: &mut Batch, actor: i64, dropped: &Range<u64>) -> rusqlite::Result<()> {
+        if let Some(sequence) = self.ends.take_state_apart(&self.rows, actor, dropped)? {
+            let state = self.rows.state_in_event(actor, sequence)?;
+            self.rows.newest_state(actor, sequence, state.as_deref())?;
+            batch.states.remove(&actor);
+        }
+        Ok(())
+    }
+
     /// The actor is not to be resumed, and what it owes itself ends with it.
     fn end(&self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
         batch.owed.retain(|cause, (owed, _)| cause.actor != actor.id || owed.receiver != actor.id);
@@ -226,10 +260,18 @@ impl Desk<'_> {
 
     /// What is written once a batch, not once a record.
     fn write_rest(&mut self, batch: &mut Batch) -> rusqlite::Result<()> {
-        for (actor, sequence, state) in std::mem::take(&mut batch.states).into_values() {
-            self.rows.newest_state(actor, sequence, state.as_deref())?;
+        for actor in std::mem::take(&mut batch.chains) {
+            self.rows.head(actor, self.ends.of(actor))?;
+        }
+        for (actor, apart) in std::mem::take(&mut batch.states) {
+            match apart {
+                Some((sequence, state)) => self.rows.newest_state(actor, sequence, Some(&state))?,
+                None => self.rows.no_newest_state(actor)?,
+            }
         }
         batch.settled.drain(..).try_for_each(|cause| self.rows.settled(cause))?;
-        batch.owed.drain().try_for_each(|(cause, (owed, position))| self.rows.owed(cause, owed, position))
+        batch.owed.drain().try_for_each(|(cause, (owed, position))| self.rows.owed(cause, owed, position))?;
+        self.ends.are_written();
+        Ok(())
     }
 }

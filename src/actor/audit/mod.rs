@@ -153,12 +153,12 @@ impl<'a> Auditor<'a> {
             components: HashSet::new(),
         };
         for row in rows {
-            let holdings = Holdings::of(reader, row);
-            if let Err(error) = &holdings {
+            // Its chain is walked all the same.
+            let holdings = Holdings::of(reader, row).unwrap_or_else(|error| {
                 auditor.finding(row, &format!("cannot be read: {error}"));
-            }
-            let is_over = holdings.is_err();
-            auditor.courses.push(Course { head: None, holdings: holdings.unwrap_or_default(), is_over });
+                Holdings::default()
+            });
+            auditor.courses.push(Course { head: None, holdings, is_over: false });
         }
         Ok(auditor)
     }

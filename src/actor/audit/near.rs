@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::{Read, Step};
 use crate::chain::ChainEvent;
-use crate::journal::{ActorKey, JournalReader};
+use crate::journal::{ActorKey, JournalReader, is_unfit};
 
 pub(super) struct Near<'a> {
     reader: &'a JournalReader,
@@ -26,7 +26,11 @@ impl<'a> Near<'a> {
         if let Some(event) = self.at_hand.get(&(course, sequence)) {
             return Ok(Some(Cow::Borrowed(event)));
         }
-        let event = self.reader.events(actor, sequence, 1, usize::MAX)?.pop();
-        Ok(event.filter(|event| event.sequence == sequence).map(Cow::Owned))
+        let found = match self.reader.events(actor, sequence, 1, usize::MAX) {
+            // A chain that does not lead there lacks it; that it does not is a finding of its own.
+            Err(error) if is_unfit(&error) => Vec::new(),
+            found => found?,
+        };
+        Ok(found.into_iter().find(|event| event.sequence == sequence).map(Cow::Owned))
     }
 }

@@ -8,7 +8,7 @@ use theater::Durability;
 
 use super::guest::FloorGuest;
 use super::queue::{Queue, Slot};
-use super::store::{Event, Hash, Rows, event_hash, write_event, write_state};
+use super::store::{Event, Hash, Rows, event_hash};
 use super::system::{CALL, RETURN};
 use crate::load::Effort;
 
@@ -80,18 +80,17 @@ impl Commits {
 
     /// `transitions` in one commit.
     pub fn commit(&mut self, transitions: usize, data: &[u8], state: &[u8]) {
-        let sequence = &mut self.sequence;
-        self.rows.commit(|rows, position| {
+        let (sequence, state): (_, Arc<[u8]>) = (&mut self.sequence, state.into());
+        self.rows.commit(|rows| {
             for _ in 0..transitions {
-                for event_type in [CALL, RETURN] {
+                for (event_type, state) in [(CALL, None), (RETURN, Some(Arc::clone(&state)))] {
                     let hash = [3; 20];
                     let event =
                         Event { actor: 1, sequence: *sequence, timestamp: 1, event_type, hash, data: data.to_vec() };
                     *sequence += 1;
-                    write_event(rows, position, &event);
+                    rows.event(&event, state);
                 }
             }
-            write_state(rows, 1, *sequence, state);
         });
     }
 }

@@ -1,7 +1,9 @@
 //! SQLite alone, with the journal's own tables (made by the product, so that they cannot differ) and the rows that it
 //! writes for a transition.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use sha1::{Digest, Sha1};
@@ -22,7 +24,15 @@ pub struct Event {
 pub struct Rows {
     connection: Connection,
     position: i64,
+    /// By actor: where its last event stands, and which event led to its state.
+    heads: HashMap<i64, (i64, Option<i64>)>,
+    /// Of the open commit.
+    touched: BTreeSet<i64>,
+    states: HashMap<i64, (i64, Arc<[u8]>)>,
 }
+
+/// A state up to this size stands in the event alone.
+pub const INLINE_STATE: usize = 4096;
 
 /// An empty journal in `dir`, made and closed by the product.
 pub fn make_journal(dir: &Path) {
@@ -41,39 +51,49 @@ impl Rows {
         };
         connection.pragma_update(None, "synchronous", synchronous).expect("a setting");
         connection.set_prepared_statement_cache_capacity(32);
-        Self { connection, position: 0 }
+        let (heads, touched, states) = (HashMap::new(), BTreeSet::new(), HashMap::new());
+        Self { connection, position: 0, heads, touched, states }
     }
 
     /// One commit of what `write` writes.
-    pub fn commit(&mut self, write: impl FnOnce(&Connection, &mut i64)) {
-        let transaction = self.connection.unchecked_transaction().expect("a transaction");
-        write(&transaction, &mut self.position);
+    pub fn commit(&mut self, write: impl FnOnce(&mut Self)) {
+        self.run("BEGIN IMMEDIATE", ());
+        write(self);
+        for actor in std::mem::take(&mut self.touched) {
+            let (position, state) = self.heads[&actor];
+            self.run("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4)", params![actor, position, state, i64::MAX]);
+        }
+        for (actor, (sequence, state)) in std::mem::take(&mut self.states) {
+            let replace = "INSERT OR REPLACE INTO states (actor, slot, sequence, state) VALUES (?1, 0, ?2, ?3)";
+            self.run(replace, params![actor, sequence, state]);
+        }
         let digest: Hash = [1; 20];
-        let mut update =
-            transaction.prepare_cached("UPDATE metadata SET value = ?1 WHERE key = 'digest'").expect("a statement");
-        update.execute([digest]).expect("a row");
-        drop(update);
-        transaction.commit().expect("committed");
+        self.run("UPDATE metadata SET value = ?1 WHERE key = 'digest'", [digest]);
+        self.run("COMMIT", ());
     }
-}
 
-pub fn write_event(rows: &Connection, position: &mut i64, event: &Event) {
-    *position += 1;
-    rows.prepare_cached(
-        "INSERT INTO events (position, actor, sequence, timestamp, event_type, hash, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )
-    .and_then(|mut insert| {
+    /// An event, and the state it led to, if it did.
+    pub fn event(&mut self, event: &Event, state: Option<Arc<[u8]>>) {
+        self.position += 1;
         let Event { actor, sequence, timestamp, event_type, hash, data } = event;
-        insert.execute(params![*position, actor, sequence, timestamp, event_type, hash, data])
-    })
-    .expect("a row");
-}
+        let before = self.heads.get(actor).copied();
+        self.run(
+            "INSERT INTO events (position, actor, sequence, previous, timestamp, event_type, hash, data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![self.position, actor, sequence, before.map(|it| it.0), timestamp, event_type, hash, data],
+        );
+        let led = state.as_ref().map(|_| *sequence).or(before.and_then(|it| it.1));
+        self.heads.insert(*actor, (self.position, led));
+        self.touched.insert(*actor);
+        if let Some(state) = state.filter(|state| state.len() > INLINE_STATE) {
+            self.states.insert(*actor, (*sequence, state));
+        }
+    }
 
-pub fn write_state(rows: &Connection, actor: i64, sequence: i64, state: &[u8]) {
-    rows.prepare_cached("INSERT OR REPLACE INTO states (actor, slot, sequence, state) VALUES (?1, 0, ?2, ?3)")
-        .and_then(|mut insert| insert.execute(params![actor, sequence, state]))
-        .expect("a row");
+    fn run(&self, statement: &str, params: impl rusqlite::Params) {
+        let ran = self.connection.prepare_cached(statement).and_then(|mut statement| statement.execute(params));
+        ran.expect("a row");
+    }
 }
 
 /// The chain's hash as `docs/chain-format.md` has it, of an event behind `parent`.

@@ -1,7 +1,7 @@
 //! Actors made of the bare parts: a thread and a queue each, the same guest, the same hashes, the same rows, one commit
 //! for all that waited, answers behind the commit.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,15 +12,13 @@ use theater::Durability;
 
 use super::guest::{FloorGuest, Standing};
 use super::queue::{Queue, Slot};
-use super::store::{Event, Hash, Rows, event_hash, write_event, write_state};
+use super::store::{Event, Hash, INLINE_STATE, Rows, event_hash};
 
 pub const CALL: &str = "call ntwk:theater/message-server-client.handle-request";
 pub const RETURN: &str = "return ntwk:theater/message-server-client.handle-request";
 /// What the recorded parameters and results have around them.
 const CALL_FRAMING: usize = 56;
 const RETURN_FRAMING: usize = 40;
-/// A state up to this size stands in the event.
-const INLINE_STATE: usize = 4096;
 
 /// What the actors are to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -177,25 +175,18 @@ fn now() -> i64 {
 
 fn write(mut rows: Rows, records: &Queue<Record>) {
     let mut batch = VecDeque::new();
-    let mut states: HashMap<i64, (i64, Arc<[u8]>)> = HashMap::new();
     let mut releases = Vec::new();
     let mut open = true;
     while open {
         records.take(&mut batch);
-        rows.commit(|rows, position| {
+        rows.commit(|rows| {
             for record in batch.drain(..) {
                 match record {
-                    Record::Event(event, state) => {
-                        write_event(rows, position, &event);
-                        if let Some(state) = state {
-                            states.insert(event.actor, (event.sequence, state));
-                        }
-                    }
+                    Record::Event(event, state) => rows.event(&event, state),
                     Record::Release(answer, reply) => releases.push((answer, reply)),
                     Record::Close => open = false,
                 }
             }
-            states.drain().for_each(|(actor, (sequence, state))| write_state(rows, actor, sequence, &state));
         });
         releases.drain(..).for_each(|(answer, reply)| answer.put(reply));
     }
