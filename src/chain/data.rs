@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::cbor::{Cbor, CborError, Value, Writer, list, record};
+use super::cbor::{Cbor, CborError, Reader, Type, Writer, list, record};
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::Link;
 use crate::base::id::{ActorId, Incarnation};
@@ -20,8 +20,8 @@ impl Cbor for Encoded {
         to.encoded(&self.0);
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        Ok(Self(value.to_bytes()))
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        from.item().map(|item| Self(item.to_vec()))
     }
 }
 
@@ -52,20 +52,19 @@ impl Cbor for NamedState {
         };
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        match value {
-            Value::Null => Ok(Self::None),
-            Value::Bytes(bytes) if bytes.len() <= INLINE_STATE_BYTES => Ok(Self::Inline(bytes.to_vec())),
-            Value::Bytes(_) => Err(CborError::Mismatch("bytes beyond 4096", "a state named by its digest")),
-            value => {
-                let mut fields = value.into_fields()?;
-                let (len, sha1) = (fields.read("len")?, fixed(fields.read("sha1")?)?);
-                fields.end()?;
-                if len <= INLINE_STATE_BYTES as u64 {
-                    return Err(CborError::Mismatch("the digest of a small state", "the state itself"));
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        match from.next()? {
+            Type::Null => <()>::read(from).map(|()| Self::None),
+            Type::Bytes => match from.bytes()? {
+                bytes if bytes.len() <= INLINE_STATE_BYTES => Ok(Self::Inline(bytes.to_vec())),
+                _ => Err(CborError::Mismatch("bytes beyond 4096", "a state named by its digest")),
+            },
+            _ => from.map(|entries| match (entries.read("len")?, entries.read("sha1")?) {
+                (len, _) if len <= INLINE_STATE_BYTES as u64 => {
+                    Err(CborError::Mismatch("the digest of a small state", "the state itself"))
                 }
-                Ok(Self::Digest { len, sha1 })
-            }
+                (len, Fixed(sha1)) => Ok(Self::Digest { len, sha1 }),
+            }),
         }
     }
 }
@@ -87,10 +86,11 @@ impl Cbor for StateAfter {
         }
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        match value {
-            Value::Text("unchanged") => Ok(Self::Unchanged),
-            value => NamedState::read(value).map(Self::Now),
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        match from.next()? {
+            Type::Text if from.text()? == "unchanged" => Ok(Self::Unchanged),
+            Type::Text => Err(CborError::Mismatch("another word", "a state")),
+            _ => NamedState::read(from).map(Self::Now),
         }
     }
 }
@@ -125,9 +125,8 @@ macro_rules! words {
                 to.text(self.word());
             }
 
-            fn read(value: Value<'_>) -> Result<Self, CborError> {
-                let word = String::read(value)?;
-                Self::parse(&word).ok_or(CborError::Mismatch("another word", concat!("one of ", $($word, " "),+)))
+            fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+                Self::parse(from.text()?).ok_or(CborError::Mismatch("another word", concat!("one of ", $($word, " "),+)))
             }
         }
     };
@@ -203,8 +202,8 @@ impl Cbor for EventHash {
         to.bytes(&self.0);
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        fixed(Vec::read(value)?).map(Self)
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        Fixed::read(from).map(|Fixed(bytes)| Self(bytes))
     }
 }
 
@@ -213,8 +212,8 @@ impl Cbor for ComponentDigest {
         to.bytes(&self.0);
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        fixed(Vec::read(value)?).map(Self)
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        Fixed::read(from).map(|Fixed(bytes)| Self(bytes))
     }
 }
 
@@ -223,8 +222,8 @@ impl Cbor for ActorId {
         to.text(&self.to_string());
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        String::read(value)?.parse().map_err(|_| CborError::Mismatch("other text", "an actor id"))
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        from.text()?.parse().map_err(|_| CborError::Mismatch("other text", "an actor id"))
     }
 }
 
@@ -233,13 +232,23 @@ impl Cbor for Incarnation {
         to.uint(self.0);
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        u64::read(value).map(Self)
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        from.uint().map(Self)
     }
 }
 
-fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], CborError> {
-    bytes.try_into().map_err(|_| CborError::Mismatch("bytes of another length", "a digest"))
+/// A digest.
+struct Fixed<const N: usize>([u8; N]);
+
+impl<const N: usize> Cbor for Fixed<N> {
+    fn write(&self, to: &mut Writer) {
+        to.bytes(&self.0);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        let bytes = from.bytes()?.try_into();
+        bytes.map(Self).map_err(|_| CborError::Mismatch("bytes of another length", "a digest"))
+    }
 }
 
 /// The limits in force, by name, in the map's canonical order.
@@ -262,15 +271,14 @@ impl Cbor for NamedLimits {
         }
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        match value {
-            Value::Map(entries) => entries
-                .into_iter()
-                .map(|(name, value)| Ok((name.to_owned(), u64::read(value)?)))
-                .collect::<Result<_, _>>()
-                .map(Self),
-            other => Err(other.mismatch("a map")),
-        }
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        from.map(|entries| {
+            let mut limits = Vec::new();
+            while let Some(name) = entries.key() {
+                limits.push((name.to_owned(), entries.value(Reader::uint)?));
+            }
+            Ok(Self(limits))
+        })
     }
 }
 
@@ -310,24 +318,27 @@ impl Cbor for Started {
         to.key("incarnation").item(&self.incarnation);
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        let mut fields = value.into_fields()?;
-        let reason = fields.read("reason")?;
-        let started = Self {
-            id: fields.read("id")?,
-            fork: if reason == StartReason::Fork { Some(fields.read("fork")?) } else { None },
-            name: fields.read("name")?,
-            state: fields.read("state")?,
-            limits: fields.read("limits")?,
-            parent: fields.read("parent")?,
-            reason,
-            resumes: fields.read("resumes")?,
-            manifest: fields.read("manifest")?,
-            component: fields.read("component")?,
-            incarnation: fields.read("incarnation")?,
-        };
-        fields.end()?;
-        Ok(started)
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        let started = from.map(|entries| {
+            Ok(Self {
+                id: entries.read("id")?,
+                fork: entries.read_if_there("fork")?,
+                name: entries.read("name")?,
+                state: entries.read("state")?,
+                limits: entries.read("limits")?,
+                parent: entries.read("parent")?,
+                reason: entries.read("reason")?,
+                resumes: entries.read("resumes")?,
+                manifest: entries.read("manifest")?,
+                component: entries.read("component")?,
+                incarnation: entries.read("incarnation")?,
+            })
+        })?;
+        match (started.reason == StartReason::Fork, &started.fork) {
+            (true, None) => Err(CborError::MissingKey("fork")),
+            (false, Some(_)) => Err(CborError::UnknownKey("fork".into())),
+            (true, Some(_)) | (false, None) => Ok(started),
+        }
     }
 }
 
@@ -369,12 +380,14 @@ impl Cbor for HostCall {
         to.key("result").item(&self.result);
     }
 
-    fn read(value: Value<'_>) -> Result<Self, CborError> {
-        let mut fields = value.into_fields()?;
-        let params = fields.take_if_there("params").map(Encoded::read).transpose()?;
-        let host_call = Self { answer: fields.read("answer")?, params, result: fields.read("result")? };
-        fields.end()?;
-        Ok(host_call)
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        from.map(|entries| {
+            Ok(Self {
+                answer: entries.read("answer")?,
+                params: entries.read_if_there("params")?,
+                result: entries.read("result")?,
+            })
+        })
     }
 }
 

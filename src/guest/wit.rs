@@ -3,7 +3,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::chain::cbor::{Cbor, list, record};
+use crate::chain::cbor::{Cbor, CborError, Reader, Type, Writer, list, record};
 
 /// `http-types.http-request`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -74,7 +74,7 @@ pub(crate) enum MessageType {
 }
 
 impl Cbor for MessageType {
-    fn write(&self, to: &mut crate::chain::cbor::Writer) {
+    fn write(&self, to: &mut Writer) {
         match self {
             Self::Text => to.text("text"),
             Self::Binary => to.text("binary"),
@@ -86,10 +86,9 @@ impl Cbor for MessageType {
         };
     }
 
-    fn read(value: crate::chain::cbor::Value<'_>) -> Result<Self, crate::chain::cbor::CborError> {
-        use crate::chain::cbor::{CborError, Value};
-        match value {
-            Value::Text(word) => match word {
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        match from.next()? {
+            Type::Text => match from.text()? {
                 "text" => Ok(Self::Text),
                 "binary" => Ok(Self::Binary),
                 "connect" => Ok(Self::Connect),
@@ -98,7 +97,7 @@ impl Cbor for MessageType {
                 "pong" => Ok(Self::Pong),
                 _ => Err(CborError::Mismatch("another word", "a type of message")),
             },
-            value => Ok(Self::Other(value.into_fields()?.read("other")?)),
+            _ => from.map(|entries| entries.read("other").map(Self::Other)),
         }
     }
 }
@@ -173,7 +172,7 @@ impl ChildEventKind {
 }
 
 impl Cbor for ChildEventKind {
-    fn write(&self, to: &mut crate::chain::cbor::Writer) {
+    fn write(&self, to: &mut Writer) {
         match self {
             Self::Started => to.text("started"),
             Self::Stopped => to.text("stopped"),
@@ -182,16 +181,15 @@ impl Cbor for ChildEventKind {
         };
     }
 
-    fn read(value: crate::chain::cbor::Value<'_>) -> Result<Self, crate::chain::cbor::CborError> {
-        use crate::chain::cbor::{CborError, Value};
-        match value {
-            Value::Text(word) => match word {
+    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+        match from.next()? {
+            Type::Text => match from.text()? {
                 "started" => Ok(Self::Started),
                 "stopped" => Ok(Self::Stopped),
                 "restarted" => Ok(Self::Restarted),
                 _ => Err(CborError::Mismatch("another word", "a lifecycle event")),
             },
-            value => Ok(Self::Failed(value.into_fields()?.read("failed")?)),
+            _ => from.map(|entries| entries.read("failed").map(Self::Failed)),
         }
     }
 }

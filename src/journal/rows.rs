@@ -8,6 +8,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::chains::{ChainEnd, Place, chain_end, seal, walk_from};
+use super::checkpoint::carry_over_once;
 use super::parts::{self, Part};
 use super::reader::{unfit, whole};
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
@@ -60,6 +61,10 @@ impl<'c> Rows<'c> {
 
     pub(super) fn commit(&mut self) -> Written {
         self.commit.raw_execute().map(drop)
+    }
+
+    pub(super) fn carry_over_the_rest(&self) {
+        carry_over_once(self.connection);
     }
 
     /// After an end in order journal.db is whole by itself.

@@ -123,6 +123,9 @@ impl Desk<'_> {
             if !batch.touched.is_empty() {
                 (listener.committed)(&batch.touched);
             }
+            if self.bell.is_rest_due() {
+                self.rows.carry_over_the_rest();
+            }
             if batch.close {
                 self.fold_in_the_log();
                 return Ok(());

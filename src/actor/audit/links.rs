@@ -10,7 +10,7 @@ use super::near::Near;
 use super::said::Said;
 use super::{Auditor, Read};
 use crate::base::id::ActorId;
-use crate::chain::cbor::{Cbor, Value};
+use crate::chain::cbor::{Cbor, Reader};
 use crate::chain::data::{Call, HostCall, Intent, Return};
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
@@ -184,8 +184,9 @@ fn addressed(params: &[u8]) -> Option<(String, Option<Vec<u8>>)> {
 
 /// The message in the parameters of the export that takes it.
 fn message_of(params: &[u8]) -> Option<Vec<u8>> {
-    match Value::parse(params).ok()?.into_array().ok()?.pop()? {
-        Value::Bytes(message) => Some(message.to_vec()),
-        _ => None,
-    }
+    let last = |from: &mut Reader<'_>, length| {
+        (1..length).try_for_each(|_| from.item().map(drop))?;
+        from.bytes().map(<[u8]>::to_vec)
+    };
+    Reader::only(params, |from| from.array(last)).ok()
 }

@@ -1,0 +1,77 @@
+//! Writes one item after the other.
+
+use minicbor::Encoder;
+
+use super::Cbor;
+
+/// Map keys are the caller's to order; tests check.
+pub(crate) struct Writer(Encoder<Vec<u8>>);
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self(Encoder::new(Vec::with_capacity(128)))
+    }
+}
+
+const INFALLIBLE: &str = "writing to memory cannot fail";
+
+impl Writer {
+    /// Begins a map of `entries` entries; each is a [`Writer::key`] and an item.
+    pub(crate) fn map(&mut self, entries: usize) -> &mut Self {
+        self.0.map(entries as u64).expect(INFALLIBLE);
+        self
+    }
+
+    pub(crate) fn array(&mut self, items: usize) -> &mut Self {
+        self.0.array(items as u64).expect(INFALLIBLE);
+        self
+    }
+
+    pub(crate) fn key(&mut self, key: &str) -> &mut Self {
+        self.text(key)
+    }
+
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+        self.0.str(text).expect(INFALLIBLE);
+        self
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.bytes(bytes).expect(INFALLIBLE);
+        self
+    }
+
+    pub(crate) fn uint(&mut self, value: u64) -> &mut Self {
+        self.0.u64(value).expect(INFALLIBLE);
+        self
+    }
+
+    pub(crate) fn bool(&mut self, value: bool) -> &mut Self {
+        self.0.bool(value).expect(INFALLIBLE);
+        self
+    }
+
+    pub(crate) fn null(&mut self) -> &mut Self {
+        self.0.null().expect(INFALLIBLE);
+        self
+    }
+
+    /// An item that was encoded before.
+    pub(crate) fn encoded(&mut self, item: &[u8]) -> &mut Self {
+        self.0.writer_mut().extend_from_slice(item);
+        self
+    }
+
+    pub(crate) fn item(&mut self, item: &impl Cbor) -> &mut Self {
+        item.write(self);
+        self
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let bytes = self.0.into_writer();
+        if cfg!(test) {
+            assert!(super::Value::parse(&bytes).is_ok(), "not deterministic CBOR: {}", hex::encode(&bytes));
+        }
+        bytes
+    }
+}
