@@ -188,20 +188,23 @@ impl JournalReader {
         self.last_of_kind(actor, u64::MAX, EventKind::Call)
     }
 
-    /// The actor's failures at these times (milliseconds since the Unix epoch), oldest first. Looks from the end of the chain
-    /// backwards, no farther than the earliest.
+    /// The actor's failures at these times (milliseconds since the Unix epoch), oldest first.
     pub(crate) fn failures(&self, actor: ActorKey, times: RangeInclusive<u64>) -> Result<Vec<ChainEvent>> {
+        let _moment = self.at_one_moment()?;
+        let mut select = self.rows().prepare_cached(
+            "SELECT sequence, timestamp FROM events WHERE actor = ?1 AND event_type = 'failed' ORDER BY sequence DESC",
+        )?;
+        let mut rows = select.query([actor.key])?;
         let mut failed = Vec::new();
-        self.walk_from_the_end(actor, |place, row| {
-            let time = unsigned(row, 3)?;
+        while let Some(row) = rows.next()? {
+            let time = unsigned(row, 1)?;
             if time < *times.start() {
-                return Ok(Break(()));
+                break;
             }
-            if times.contains(&time) && kind(row)? == Some(EventKind::Failed) {
-                failed.extend(self.events(actor, place.sequence, 1, usize::MAX)?);
+            if times.contains(&time) {
+                failed.extend(self.events(actor, unsigned(row, 0)?, 1, usize::MAX)?);
             }
-            Ok(Continue(()))
-        })?;
+        }
         failed.reverse();
         Ok(failed)
     }

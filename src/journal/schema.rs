@@ -90,6 +90,7 @@ pub(super) const CHAINS: &str = "
         seal INTEGER NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE sequence % 64 = 63;
+    CREATE INDEX failures ON events (actor, sequence) WHERE event_type = 'failed';
     CREATE INDEX dropped_events ON events (actor, sequence) WHERE dropped IS NOT NULL;
 ";
 

@@ -320,6 +320,7 @@ fn older_journal(version: u32) {
     let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
     let version_3 = "DROP TABLE heads;
                      DROP INDEX milestones;
+                     DROP INDEX failures;
                      DROP INDEX dropped_events;
                      ALTER TABLE events DROP COLUMN previous;
                      CREATE UNIQUE INDEX events_by_actor ON events (actor, sequence);
