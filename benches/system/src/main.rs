@@ -48,6 +48,7 @@ type Group = (&'static str, fn(&mut Report, &Effort));
 
 const GROUPS: &[Group] = &[
     ("parts", rows::parts),
+    ("layers", rows::layers_of_the_floor),
     ("one-actor", rows::one_actor),
     ("states", rows::states),
     ("many-actors", rows::many_actors),

@@ -116,6 +116,29 @@ pub fn parts(report: &mut Report, effort: &Effort) {
     }
 }
 
+/// The floor put together part by part: what actors on threads of their own can come to at most.
+pub fn layers_of_the_floor(report: &mut Report, effort: &Effort) {
+    let [bare, hashed, relaxed, durable] = [(false, None), (true, None), (true, Some(BOTH[1])), (true, Some(BOTH[0]))]
+        .map(|(chain, log)| Layers { reuse: true, chain, log });
+    let all = [("threads, queues, calls", bare), ("and hashes", hashed), ("and rows", relaxed), ("and syncs", durable)];
+    for actors in [64, 1_000] {
+        for (name, layers) in all {
+            let floor = Floor::start(actors, actors, 1024, layers);
+            let product = effort.median(|| effort.rate(actors, |at| _ = floor.request(at, at, &echo(MESSAGE))));
+            report.push(Row {
+                group: "the floor, part by part, state 1 KiB",
+                name: format!("{actors} clients, {actors} actors: {name}"),
+                unit: Unit::Rate,
+                product,
+                floor: None,
+                busy: None,
+                note: "(no product)".into(),
+                target: None,
+            });
+        }
+    }
+}
+
 /// One client, one actor: how long until the answer is there.
 pub fn one_actor(report: &mut Report, effort: &Effort) {
     for durability in BOTH {

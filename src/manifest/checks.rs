@@ -1,0 +1,115 @@
+//! What is checked of a manifest beside its types: which keys there are, and what their values may be.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{ManifestError, Source};
+use crate::base::limits::{ActorLimits, Limits, REUSE_CEILING};
+
+const NAME_BYTES: usize = 128;
+
+const KEYS: &[&str] = &[
+    "name",
+    "version",
+    "description",
+    "component_path",
+    "init_state",
+    "init_data",
+    "interface",
+    "handlers",
+    "logging",
+    "event_server",
+    "limits",
+    "reuse",
+    "restart",
+    "restart_state",
+    "restart_backoff_ms",
+    "strategy",
+    "max_restarts",
+    "within_ms",
+];
+
+pub(super) fn check_top_level(source: &Source, table: &DeTable<'_>) -> Result<(), ManifestError> {
+    for (key, _) in table {
+        if Limits::NAMES.contains(&&**key.get_ref()) {
+            let why = format!("\"{}\" is a limit: it belongs under [limits]", key.get_ref());
+            return Err(source.error(Some(key.span().start), why));
+        }
+    }
+    source.check_keys(table, KEYS, "")?;
+    for (required, what) in [("name", "the actor's name"), ("component_path", "the file of the component it runs")] {
+        if !table.contains_key(required) {
+            return Err(source.error(None, format!("the key \"{required}\" is missing: {what}")));
+        }
+    }
+    if let Some(DeValue::Table(interface)) = table.get("interface").map(Spanned::get_ref) {
+        source.check_keys(interface, &["implements", "requires"], " of [interface]")?;
+    }
+    Ok(())
+}
+
+pub(super) fn check_name(source: &Source, name: &Spanned<String>) -> Result<String, ManifestError> {
+    let text = name.get_ref();
+    let why = if text.trim().is_empty() {
+        "\"name\" is empty: give the actor a name".to_owned()
+    } else if text.len() > NAME_BYTES {
+        format!("\"name\" has {} bytes; the most is {NAME_BYTES}", text.len())
+    } else if text.chars().any(char::is_control) {
+        "\"name\" contains a control character".to_owned()
+    } else {
+        return Ok(text.clone());
+    };
+    Err(source.error(Some(name.span().start), why))
+}
+
+pub(super) fn check_reuse(source: &Source, reuse: Option<&Spanned<u32>>) -> Result<u32, ManifestError> {
+    match reuse {
+        None => Ok(1),
+        Some(reuse) if (1..=REUSE_CEILING).contains(reuse.get_ref()) => Ok(*reuse.get_ref()),
+        Some(reuse) => {
+            let why = format!(
+                "\"reuse\" is {}; it counts transitions of one instance, from 1 to {REUSE_CEILING}",
+                reuse.get_ref()
+            );
+            Err(source.error(Some(reuse.span().start), why))
+        }
+    }
+}
+
+/// Where an actor's limits come from.
+pub(super) type ReadLimits<'a> = dyn Fn(&Source, &DeTable<'_>) -> Result<Limits, ManifestError> + 'a;
+
+pub(super) fn read_limits(
+    source: &Source,
+    table: &DeTable<'_>,
+    allowed: &ActorLimits,
+) -> Result<Limits, ManifestError> {
+    let mut limits = allowed.defaults().clone();
+    let Some(section) = table.get("limits") else { return Ok(limits) };
+    let DeValue::Table(section) = section.get_ref() else {
+        return Err(source.error(Some(section.span().start), "\"limits\" is a table: [limits]"));
+    };
+    source.check_keys(section, Limits::NAMES, " of [limits]")?;
+    for (key, value) in section {
+        let (name, at) = (key.get_ref(), Some(value.span().start));
+        let number = value.get_ref().as_integer().map(|number| u64::from_str_radix(number.as_str(), number.radix()));
+        let Some(Ok(number)) = number else {
+            return Err(source.error(at, format!("\"{name}\" of [limits] is a whole number, in the unit it ends in")));
+        };
+        allowed
+            .check(name, number)
+            .map_err(|why| source.error(at, format!("\"{name}\" of [limits] is {number}; {why}")))?;
+        *limits.named(name).expect("the keys were checked against the same list") = number;
+    }
+    Ok(limits)
+}
+
+/// What was accepted and has no effect.
+pub(super) fn warnings(table: &DeTable<'_>) -> Vec<String> {
+    let no_effect = [
+        ("logging", "the runtime's own logging decides (RUST_LOG)"),
+        ("event_server", "events are read through the management server"),
+    ];
+    let present = no_effect.into_iter().filter(|(key, _)| table.contains_key(*key));
+    present.map(|(key, instead)| format!("[{key}] has no effect here: {instead}")).collect()
+}

@@ -1,0 +1,77 @@
+//! The `[[handlers]]` of a manifest. What stands under `config` is the handler's own to read.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{ManifestError, Source, beside};
+
+/// One `[[handlers]]` entry.
+#[derive(Clone, Debug)]
+pub(crate) struct HandlerEntry {
+    source: Source,
+    index: usize,
+    at: usize,
+    pub(crate) kind: String,
+}
+
+pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<HandlerEntry>, ManifestError> {
+    let Some(handlers) = table.get("handlers") else { return Ok(Vec::new()) };
+    let refused = |at: usize, why: &str| Err(source.error(Some(at), why));
+    let DeValue::Array(entries) = handlers.get_ref() else {
+        return refused(handlers.span().start, "\"handlers\" is written as [[handlers]], once for each handler");
+    };
+    let mut read = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let at = entry.span().start;
+        let DeValue::Table(keys) = entry.get_ref() else {
+            return refused(at, "a handler is a table with \"type\" and \"config\"");
+        };
+        source.check_keys(keys, &["type", "config"], " of [[handlers]]")?;
+        let Some(kind) = keys.get("type").and_then(|kind| kind.get_ref().as_str()) else {
+            return refused(at, "[[handlers]] needs a \"type\", as text");
+        };
+        read.push(HandlerEntry { source: source.clone(), index, at, kind: kind.to_owned() });
+    }
+    Ok(read)
+}
+
+impl HandlerEntry {
+    /// Reads the entry's `config` as the handler's own type, refusing keys it does not know. An absent `config` is
+    /// like an empty one.
+    pub(crate) fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
+        let section = format!(" of handler \"{}\"", self.kind);
+        let mut table = DeTable::parse(&self.source.text).map_err(|error| self.source.toml_error(&error))?.into_inner();
+        let config = take_config(&mut table, self.index)
+            .unwrap_or_else(|| Spanned::new(self.at..self.at, DeValue::Table(DeTable::default())));
+        let at = config.span();
+        match config.get_ref() {
+            DeValue::Table(table) => self.source.check_keys(table, known, &section)?,
+            other => {
+                let why = format!("\"config\"{section} is a {}, not a table", other.type_str());
+                return Err(self.source.error(Some(at.start), why));
+            }
+        }
+        T::deserialize(toml::de::ValueDeserializer::from(config))
+            .map_err(|error| self.source.value_error(&section, &error))
+    }
+
+    /// A mistake in this entry.
+    pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
+        self.source.error(Some(self.at), message)
+    }
+
+    /// A path of the entry's config, as it is meant: relative to the manifest.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        beside(&self.source.path, path)
+    }
+}
+
+fn take_config<'a>(table: &mut DeTable<'a>, index: usize) -> Option<Spanned<DeValue<'a>>> {
+    let handlers = table.remove("handlers")?;
+    let DeValue::Array(entries) = handlers.into_inner() else { return None };
+    let DeValue::Table(mut entry) = entries.into_iter().nth(index)?.into_inner() else { return None };
+    entry.remove("config")
+}

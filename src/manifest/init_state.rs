@@ -1,0 +1,43 @@
+//! What a new actor begins with: `init_state`, or `init_data`, its older name.
+
+use std::path::PathBuf;
+
+use super::{Keys, ManifestError, Source, beside};
+
+/// What a new actor begins with, as the manifest gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum InitState {
+    None,
+    /// JSON as text, or a TOML value that stands for it.
+    Json(Vec<u8>),
+    /// The path of a file that holds it.
+    File {
+        path: PathBuf,
+        key: &'static str,
+        at: usize,
+    },
+}
+
+impl InitState {
+    pub(super) fn of(source: &Source, keys: &Keys) -> Result<Self, ManifestError> {
+        let (key, value) = match (&keys.init_state, &keys.init_data) {
+            (None, None) => return Ok(Self::None),
+            (Some(value), None) => ("init_state", value),
+            (None, Some(value)) => ("init_data", value),
+            (Some(_), Some(data)) => {
+                let why = "\"init_data\" is the older name of \"init_state\": give one of them";
+                return Err(source.error(Some(data.span().start), why));
+            }
+        };
+        let at = value.span().start;
+        match value.get_ref() {
+            toml::Value::String(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
+                Ok(Self::Json(text.clone().into_bytes()))
+            }
+            toml::Value::String(text) => Ok(Self::File { path: beside(&source.path, text), key, at }),
+            other => serde_json::to_vec(other)
+                .map(Self::Json)
+                .map_err(|error| source.error(Some(at), format!("\"{key}\" cannot be written as JSON: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A manifest: the TOML file that says which component an actor runs, what it may do, and within which bounds.
+//!
+//! Here it is read and checked as far as it can be without knowing any handler: what stands under a handler's `config`
+//! stays raw until the handler itself reads it, by [`HandlerEntry::config`]. Every key is described in
+//! `docs/manifest.md`.
+
+mod checks;
+mod error;
+mod handler;
+mod init_state;
+mod supervision;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
+
+pub use error::ManifestError;
+pub(crate) use error::Source;
+pub(crate) use error::nearest;
+pub(crate) use handler::HandlerEntry;
+pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision};
+
+use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
+use checks::{ReadLimits, check_name, check_reuse, check_top_level, read_limits, warnings};
+use handler::read_handlers;
+use init_state::InitState;
+
+/// A checked manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    source: Source,
+    pub(crate) name: String,
+    pub(crate) component_path: PathBuf,
+    init_state: InitState,
+    pub(crate) handlers: Vec<HandlerEntry>,
+    pub(crate) limits: Limits,
+    /// Transitions one instance serves.
+    pub(crate) reuse: u32,
+    pub(crate) supervision: Supervision,
+    /// What was accepted and has no effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    name: Spanned<String>,
+    component_path: Spanned<String>,
+    init_state: Option<Spanned<toml::Value>>,
+    init_data: Option<Spanned<toml::Value>>,
+    reuse: Option<Spanned<u32>>,
+    #[serde(default)]
+    restart: RestartPolicy,
+    #[serde(default)]
+    restart_state: RestartState,
+    restart_backoff_ms: Option<u32>,
+    #[serde(default)]
+    strategy: Strategy,
+    max_restarts: Option<u32>,
+    within_ms: Option<Spanned<u32>>,
+    #[serde(default, rename = "version")]
+    _version: Option<String>,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+}
+
+impl Manifest {
+    /// Reads and checks the manifest at `path`, of an actor of a runtime that allows `allowed`. The component is not read
+    /// yet.
+    pub(crate) fn load(path: &Path, allowed: &ActorLimits) -> Result<Self, ManifestError> {
+        let text = read_bounded(path, MANIFEST_BYTES)
+            .map_err(|why| ManifestError::new(path, None, format!("cannot read the manifest: {why}")))?;
+        let text = String::from_utf8(text)
+            .map_err(|error| ManifestError::new(path, None, format!("the manifest is not UTF-8 text: {error}")))?;
+        Self::parse(path, text.into(), allowed)
+    }
+
+    /// Checks a manifest's text; `path` is where it lies, for relative paths and for errors.
+    pub(crate) fn parse(path: &Path, text: Arc<str>, allowed: &ActorLimits) -> Result<Self, ManifestError> {
+        Self::understand(path, text, &|source, table| read_limits(source, table, allowed))
+    }
+
+    /// The manifest of an actor that was started before, under `limits`: they hold whatever is allowed by now.
+    pub(crate) fn recorded(path: &Path, text: Arc<str>, limits: &Limits) -> Result<Self, ManifestError> {
+        Self::understand(path, text, &|_, _| Ok(limits.clone()))
+    }
+
+    fn understand(path: &Path, text: Arc<str>, limits: &ReadLimits<'_>) -> Result<Self, ManifestError> {
+        let source = Source { path: path.to_owned(), text: Arc::clone(&text) };
+        let table = DeTable::parse(&text).map_err(|error| source.toml_error(&error))?;
+        check_top_level(&source, table.get_ref())?;
+        let handlers = read_handlers(&source, table.get_ref())?;
+        let warnings = warnings(table.get_ref());
+        let limits = limits(&source, table.get_ref())?;
+        let keys =
+            Keys::deserialize(toml::Deserializer::from(table)).map_err(|error| source.value_error("", &error))?;
+        Ok(Self {
+            name: check_name(&source, &keys.name)?,
+            component_path: beside(path, keys.component_path.get_ref()),
+            init_state: InitState::of(&source, &keys)?,
+            handlers,
+            reuse: check_reuse(&source, keys.reuse.as_ref())?,
+            supervision: Supervision {
+                restart: keys.restart,
+                restart_state: keys.restart_state,
+                backoff: Duration::from_millis(keys.restart_backoff_ms.unwrap_or(100).into()),
+                strategy: keys.strategy,
+                max_restarts: keys.max_restarts.unwrap_or(1),
+                within: Duration::from_millis(keys.within_ms.map_or(5_000, |within| *within.get_ref()).into()),
+            },
+            limits,
+            warnings,
+            source,
+        })
+    }
+
+    /// The same manifest for an actor of another name: in its text, too, which is what is read again at the next start.
+    pub(crate) fn renamed(&self, name: &str) -> Result<Self, ManifestError> {
+        let table = DeTable::parse(self.text()).map_err(|error| self.source.toml_error(&error))?;
+        let value = table.get_ref().get("name").ok_or_else(|| self.error("it has no \"name\""))?;
+        let mut text = self.text().to_string();
+        text.replace_range(value.span(), &toml::Value::from(name).to_string());
+        Self::recorded(&self.source.path, text.into(), &self.limits)
+    }
+
+    /// The text as it was read.
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.source.text
+    }
+
+    /// Where it lies, as an absolute path.
+    pub(crate) fn path(&self) -> PathBuf {
+        absolute(&self.source.path)
+    }
+
+    /// The state a new actor begins with, read from its file where it stands in one.
+    pub(crate) fn read_init_state(&self) -> Result<Option<Vec<u8>>, ManifestError> {
+        let limit = self.limits.state_bytes;
+        let bytes = match &self.init_state {
+            InitState::None => return Ok(None),
+            InitState::Json(bytes) => bytes.clone(),
+            InitState::File { path, key, at } => read_bounded(path, limit).map_err(|why| {
+                let path = path.display();
+                let why = format!("\"{key}\": neither JSON nor the path of a file that can be read ({path}: {why})");
+                self.source.error(Some(*at), why)
+            })?,
+        };
+        if bytes.len() as u64 > limit {
+            return Err(
+                self.error(format!("\"init_state\" has {} bytes; the limit state_bytes is {limit}", bytes.len()))
+            );
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The file `init_state` names, where it names one.
+    pub(crate) fn init_state_path(&self) -> Option<&Path> {
+        match &self.init_state {
+            InitState::File { path, .. } => Some(path),
+            InitState::None | InitState::Json(_) => None,
+        }
+    }
+
+    /// Reads the component's bytes.
+    pub(crate) fn read_component(&self) -> Result<Vec<u8>, ManifestError> {
+        read_bounded(&self.component_path, COMPONENT_BYTES).map_err(|why| {
+            let path = self.component_path.display();
+            self.error(format!("\"component_path\": cannot read {path}: {why}; is the component built?"))
+        })
+    }
+
+    /// A mistake in what the manifest says of the handler `kind`.
+    pub(crate) fn handler_error(&self, kind: &str, message: String) -> ManifestError {
+        match self.handlers.iter().find(|entry| entry.kind == kind) {
+            Some(entry) => entry.error(message),
+            None => self.error(message),
+        }
+    }
+
+    /// A mistake that shows only later, such as a component that cannot do what the manifest asks.
+    pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
+        self.source.error(None, message)
+    }
+}
+
+/// What a manifest's path means: relative to the manifest, and the same from wherever the runtime is started next.
+fn beside(manifest: &Path, path: &str) -> PathBuf {
+    absolute(manifest).parent().unwrap_or(Path::new("/")).join(path)
+}
+
+/// Without following links; an unreadable working directory leaves the path as it is.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("not a regular file".into());
+    }
+    let mut bytes = Vec::new();
+    file.take(at_most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > at_most {
+        return Err(format!("larger than {at_most} bytes"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
