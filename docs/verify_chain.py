@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 MAX_UINT = 2**64 - 1
 MAX_INLINE_STATE = 4096  # §4
-MAX_DEPTH = 16  # a `started` map needs 2; the bound only protects this program's stack
+MAX_DEPTH = 33  # §4: 32 levels, and what is in the last
 
 WORD_KINDS = {"started", "failed", "stopped"}  # §3
 FUNCTION = re.compile(r"[!#-\[\]-~]+")  # §3: printable ASCII without the quote and the backslash

@@ -120,6 +120,35 @@ fn a_request_that_a_kill_cut_off_anywhere_is_completed_exactly_once_on_both_side
 }
 
 #[test]
+fn a_transition_that_two_kills_cut_off_goes_on_whatever_the_manifest_takes() {
+    // Beyond 4,096 bytes it is kept apart from the `started` that says whether the transition goes on.
+    let pair = Pair::new(&format!("description = \"{}\"\n", "long ".repeat(1_000)));
+    let running = pair.again();
+    let ask = json!({ "op": "request", "to": running.id("asked"), "msg": "spin" });
+    let mut management = Management::connect(running.management());
+    management.send_request(&running.id("asker"), &ask);
+    eventually("both are at work", || {
+        running.last_event("asked")["event_type"].as_str()?.strip_prefix("call ").map(drop)
+    });
+    let resumed = |running: &Theater, times: usize| {
+        eventually("it goes on", || {
+            let events = running.events("asker");
+            let resumed = events.iter().filter(|event| event["data"]["resumes"] == json!(true)).count();
+            (resumed == times).then_some(())
+        });
+    };
+    running.kill();
+    let running = pair.again();
+    resumed(&running, 1);
+    running.kill();
+    let running = pair.again();
+    resumed(&running, 2);
+    ends_with_a_return(&running, "asker");
+    running.shut_down();
+    assert_eq!(pair.audit()["in_flight"], 0);
+}
+
+#[test]
 fn a_send_that_was_not_taken_is_delivered_once_and_in_order() {
     let pair = Pair::new("");
     let running = pair.again();

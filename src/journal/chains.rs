@@ -10,7 +10,8 @@
 //! a milestone: it stands in an index, and whatever is sought is at most 63 steps from one, or from the last. An index
 //! of all events would be a page of the log for each actor in a commit, which was half of what commits consisted of.
 //!
-//! Whoever walks checks each step, so that a damaged row is an error, and never another history.
+//! Whoever walks checks each step, so that a damaged row is an error, and never another history. What a start looks for is
+//! found without a walk: beginnings and failures by the index of landmarks, the newest state by `heads`.
 
 use std::ops::ControlFlow;
 
@@ -19,6 +20,7 @@ use sha1::{Digest, Sha1};
 
 use super::reader::{JournalReader, unfit, unsigned};
 use super::record::ActorKey;
+use super::schema::LANDMARKS;
 use crate::chain::EventHash;
 
 type Result<T> = rusqlite::Result<T>;
@@ -36,43 +38,64 @@ pub(super) struct ChainEnd {
     pub(super) last: Place,
     pub(super) hash: EventHash,
     /// The event that led to the newest state; none where no state was named yet.
-    pub(super) state: Option<u64>,
+    pub(super) state: Option<Place>,
+    /// The last event whose data was dropped.
+    pub(super) dropped: Option<u64>,
 }
 
-/// Ties a row of `heads` to the event it names: the first 8 bytes of SHA-1 over the row and the event's hash.
-pub(super) fn seal(actor: i64, position: i64, state: Option<i64>, hash: &EventHash) -> i64 {
-    let mut hasher = Sha1::new();
-    hasher.update(actor.to_be_bytes());
-    hasher.update(position.to_be_bytes());
-    hasher.update(state.unwrap_or(-1).to_be_bytes());
-    hasher.update(hash.0);
-    let digest: [u8; 20] = hasher.finalize().into();
-    i64::from_be_bytes(*digest.first_chunk().expect("20 bytes begin with 8"))
+impl ChainEnd {
+    /// Ties the row of `heads` to the event it names: the first 8 bytes of SHA-1 over the row and the event's hash.
+    pub(super) fn seal(&self, actor: i64) -> i64 {
+        let mut hasher = Sha1::new();
+        let (state, dropped) = (self.state.map(|state| state.position), self.dropped);
+        hasher.update(actor.to_be_bytes());
+        for number in [Some(self.last.position), state, dropped] {
+            hasher.update(number.unwrap_or(u64::MAX).to_be_bytes());
+        }
+        hasher.update(self.hash.0);
+        let digest: [u8; 20] = hasher.finalize().into();
+        i64::from_be_bytes(*digest.first_chunk().expect("20 bytes begin with 8"))
+    }
 }
 
-/// Where the chain ends; none where there is no event of this actor.
+/// Where the chain ends; none where there is no such actor.
 pub(super) fn chain_end(rows: &Connection, actor: i64) -> Result<Option<ChainEnd>> {
     let mut select = rows.prepare_cached(
-        "SELECT heads.position, heads.state, heads.seal, events.sequence, events.hash
-         FROM heads LEFT JOIN events ON events.position = heads.position AND events.actor = heads.actor
+        "SELECT heads.position, heads.state, heads.dropped, heads.seal, last.sequence, last.hash, led.sequence
+         FROM heads LEFT JOIN events AS last ON last.position = heads.position AND last.actor = heads.actor
+         LEFT JOIN events AS led ON led.position = heads.state AND led.actor = heads.actor
          WHERE heads.actor = ?1 AND heads.position IS NOT NULL",
     )?;
     let end = select.query_row([actor], |row| {
-        let (position, state, sealed): (i64, Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let not_the_last = || unfit(format!("the end of the chain is not what its row in `heads` says: {position}"));
-        let hash = EventHash(row.get::<_, Option<_>>(4)?.ok_or_else(not_the_last)?);
-        // Older versions had no such table.
-        if sealed.is_some_and(|sealed| sealed != seal(actor, position, state, &hash)) {
-            return Err(not_the_last());
+        let position = unsigned(row, 0)?;
+        let not_the_last = || unfit(format!("where the chain ends is not what its row in `heads` says: {position}"));
+        let state = match (row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(6)?) {
+            (None, _) => None,
+            (Some(_), Some(_)) => Some(Place { sequence: unsigned(row, 6)?, position: unsigned(row, 1)? }),
+            (Some(_), None) => return Err(not_the_last()),
+        };
+        let end = ChainEnd {
+            last: Place { sequence: row.get::<_, Option<i64>>(4)?.ok_or_else(not_the_last)?.unsigned_abs(), position },
+            hash: EventHash(row.get(5)?),
+            state,
+            dropped: row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs),
+        };
+        // What an older version is read as has no seals.
+        match row.get::<_, Option<i64>>(3)? {
+            Some(seal) if seal != end.seal(actor) => Err(not_the_last()),
+            Some(_) | None => Ok(end),
         }
-        let last = Place { sequence: unsigned(row, 3)?, position: unsigned(row, 0)? };
-        Ok(ChainEnd { last, hash, state: state.map(i64::unsigned_abs) })
     });
-    end.optional()
+    let end = end.optional()?;
+    // The row is written with the actor's first event.
+    if end.is_none() && rows.prepare_cached("SELECT 1 FROM actors WHERE actor = ?1")?.exists([actor])? {
+        return Err(unfit("where the chain ends is not in the table of heads".into()));
+    }
+    Ok(end)
 }
 
 /// Goes back along a chain, from the event that stands at `from`. The row has sequence, previous, actor, timestamp, type,
-/// what was dropped, and data.
+/// and what was dropped.
 pub(super) fn walk_back(
     rows: &Connection,
     actor: i64,
@@ -80,7 +103,7 @@ pub(super) fn walk_back(
     mut visit: impl FnMut(Place, &Row<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut select = rows.prepare_cached(
-        "SELECT sequence, previous, actor, timestamp, event_type, dropped, data FROM events WHERE position = ?1",
+        "SELECT sequence, previous, actor, timestamp, event_type, dropped FROM events WHERE position = ?1",
     )?;
     let mut next = Some(from);
     while let Some(place) = next {
@@ -116,6 +139,11 @@ pub(super) fn walk_from(
     })
 }
 
+/// The data of an event, as it is stored.
+pub(super) fn stored_data(rows: &Connection, position: u64) -> Result<Vec<u8>> {
+    rows.prepare_cached("SELECT data FROM events WHERE position = ?1")?.query_row([capped(position)], |row| row.get(0))
+}
+
 /// The first milestone from event `sequence` on; the last event where there is none.
 fn milestone_or_end(rows: &Connection, actor: i64, sequence: u64) -> Result<Option<Place>> {
     let milestone = rows
@@ -141,6 +169,19 @@ impl JournalReader {
 
     pub(super) fn chain_end(&self, actor: ActorKey) -> Result<Option<ChainEnd>> {
         chain_end(self.rows(), actor.key)
+    }
+
+    /// The place of the last event of this kind up to `sequence`, of those in the index of landmarks.
+    pub(super) fn landmark(&self, actor: ActorKey, event_type: &str, sequence: u64) -> Result<Option<Place>> {
+        self.rows()
+            .prepare_cached(&format!(
+                "SELECT sequence, position FROM events
+                 WHERE actor = ?1 AND event_type = ?2 AND sequence <= ?3 AND {LANDMARKS} ORDER BY sequence DESC LIMIT 1"
+            ))?
+            .query_row(params![actor.key, event_type, capped(sequence)], |row| {
+                Ok(Place { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
+            })
+            .optional()
     }
 
     /// Goes back along the whole chain, from its end.

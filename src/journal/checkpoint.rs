@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::error::JournalError;
@@ -34,7 +34,7 @@ pub(super) const LOG_PAGES: u32 = 4_096;
 pub(super) struct Bell {
     ring: Sender<()>,
     since: usize,
-    /// All is carried over but what was written since the last ring.
+    /// All of the log is carried over but what was written since the last ring.
     carried: Arc<AtomicBool>,
 }
 
@@ -44,12 +44,19 @@ pub(super) fn start(dir: &Path) -> Result<(Bell, JoinHandle), JournalError> {
     let connection = schema::open_to_carry_over(dir)?;
     let carried = Arc::<AtomicBool>::default();
     let done = Arc::clone(&carried);
-    let thread = thread::spawn("checkpoint", move || carry_over(&connection, &rung, &done));
+    let thread = thread::spawn("checkpoint", move || {
+        while rung.recv().is_ok() {
+            if carry_over(&connection) && rung.is_empty() {
+                done.store(true, Ordering::Relaxed);
+            }
+        }
+    });
     Ok((Bell { ring, since: 0, carried }, thread.map_err(JournalError::Thread)?))
 }
 
 impl Bell {
-    /// Whether the writer is to carry over the rest. It writes the log from its beginning again once all of it is.
+    /// Whether the writer is to carry over the rest: less than is written from one ring to the next. It writes the log
+    /// from its beginning again once all of it is.
     pub(super) fn is_rest_due(&self) -> bool {
         self.carried.swap(false, Ordering::Relaxed)
     }
@@ -67,17 +74,16 @@ impl Bell {
     }
 }
 
-fn carry_over(connection: &Connection, rung: &Receiver<()>, done: &AtomicBool) {
-    while rung.recv().is_ok() {
-        carry_over_once(connection);
-        done.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Carries over what is there and nobody still reads as it was before. What the disk refuses here the next commit meets
-/// as well, and says.
-pub(super) fn carry_over_once(connection: &Connection) {
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        log::debug!("the journal's log was not carried over: {error}");
+/// Carries over what is there, unless somebody still reads as it was before. Whether that was all. What the disk refuses
+/// here the next commit meets as well, and says.
+pub(super) fn carry_over(connection: &Connection) -> bool {
+    let carried: rusqlite::Result<(i64, i64)> =
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)));
+    match carried {
+        Ok((pages, carried)) => pages == carried,
+        Err(error) => {
+            log::debug!("the journal's log was not carried over: {error}");
+            false
+        }
     }
 }

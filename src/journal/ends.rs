@@ -44,7 +44,7 @@ impl Ends {
                 Ok(Some(previous))
             }
             None if sequence == 0 => {
-                let end = ChainEnd { last, hash, state: None };
+                let end = ChainEnd { last, hash, state: None, dropped: None };
                 self.known.insert(actor.key, Known { end, state_apart: false });
                 Ok(None)
             }
@@ -57,16 +57,29 @@ impl Ends {
     /// The chain's last event has led to a state. Whether the one before it stood apart.
     pub(super) fn leads_to_state(&mut self, actor: i64, apart: bool) -> bool {
         let known = self.known.get_mut(&actor).expect("the event was written just before");
-        known.end.state = Some(known.end.last.sequence);
+        known.end.state = Some(known.end.last);
         std::mem::replace(&mut known.state_apart, apart)
     }
 
     /// The event that holds the newest state, if it is one of these; from here on the state stands apart.
-    pub(super) fn take_state_apart(&mut self, rows: &Rows<'_>, actor: i64, events: &Range<u64>) -> Result<Option<u64>> {
+    pub(super) fn take_state_apart(
+        &mut self,
+        rows: &Rows<'_>,
+        actor: i64,
+        events: &Range<u64>,
+    ) -> Result<Option<Place>> {
         let Some(known) = self.known(rows, actor)?.filter(|known| !known.state_apart) else { return Ok(None) };
-        let holds = known.end.state.filter(|state| events.contains(state));
+        let holds = known.end.state.filter(|state| events.contains(&state.sequence));
         known.state_apart = holds.is_some();
         Ok(holds)
+    }
+
+    /// The data of events up to this one was dropped.
+    pub(super) fn dropped(&mut self, rows: &Rows<'_>, actor: i64, last: u64) -> Result<()> {
+        if let Some(known) = self.known(rows, actor)? {
+            known.end.dropped = known.end.dropped.max(Some(last));
+        }
+        Ok(())
     }
 
     /// The end of a chain that was gone on with.
@@ -74,7 +87,7 @@ impl Ends {
         &self.known[&actor].end
     }
 
-    /// What was remembered is on disk, and can be looked up again.
+    /// What is remembered is written, and can be looked up again: in the same commit, without which nothing comes after.
     pub(super) fn are_written(&mut self) {
         if self.known.len() > REMEMBERED {
             self.known.clear();

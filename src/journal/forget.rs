@@ -55,6 +55,8 @@ pub(crate) fn prune(
     let kept = reader.kept_state(actor, before.min(needed))?.map(|(sequence, _)| sequence);
     let Some(kept) = kept.filter(|kept| *kept > 0) else { return Err(ForgetError::NoKeptState { before }) };
     let events = reader.undropped(actor, kept)?;
+    // It outlives the event that holds it. One that cannot be read is said here: what the writer cannot do ends the runtime.
+    reader.newest_state(actor)?;
     let mut from = 0;
     while from < kept {
         let upto = kept.min(from + EVENTS_PER_COMMIT);
@@ -84,6 +86,8 @@ pub(crate) fn redact(
     if sequence >= first_needed(reader, actor)? {
         return Err(ForgetError::Needed { sequence });
     }
+    // As in `prune`.
+    reader.newest_state(actor)?;
     journal.enqueue(Record::Drop { actor, from: sequence, upto: sequence + 1 })?;
     journal.flush()?;
     let replays_from = reader.first_kept_behind(actor, sequence)?;

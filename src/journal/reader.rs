@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::chains::capped;
+use super::chains::{Place, capped, stored_data};
 use super::record::{ActorKey, Cause};
 use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
@@ -48,6 +48,8 @@ impl ActorRow {
 pub(crate) struct Pending {
     pub(crate) cause: Cause,
     pub(crate) receiver: ActorId,
+    /// Where the event stands that promised it.
+    pub(crate) position: u64,
     /// The word of a lifecycle notice; none for a message.
     pub(crate) notice: Option<String>,
 }
@@ -102,13 +104,14 @@ impl JournalReader {
             .query_row([actor.key], |row| unsigned(row, 0))
     }
 
-    /// The `started` of the actor's newest incarnation. Only of a journal that a runtime has opened.
+    /// The `started` of the actor's newest incarnation.
     pub(crate) fn newest_started(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
-        let started = self
-            .rows()
-            .prepare_cached("SELECT started FROM actors WHERE actor = ?1")?
-            .query_row([actor.key], |row| unsigned(row, 0))?;
-        Ok(self.events(actor, started, 1, usize::MAX)?.pop().filter(|event| event.kind() == Some(EventKind::Started)))
+        self.started_before(actor, u64::MAX)
+    }
+
+    /// The `started` of the actor's first incarnation, which is its first event.
+    pub(crate) fn first_started(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+        self.started_before(actor, 0)
     }
 
     /// The transition that the chain ends within: its `call` and what follows; nothing where none is open.
@@ -122,7 +125,7 @@ impl JournalReader {
                 }
                 Some(EventKind::Intent | EventKind::HostCall) => Continue(()),
                 // It was resumed before.
-                Some(EventKind::Started) if resumes(&row.get::<_, Vec<u8>>(6)?) => Continue(()),
+                Some(EventKind::Started) if self.resumes(place)? => Continue(()),
                 Some(
                     EventKind::Started
                     | EventKind::Return
@@ -134,6 +137,12 @@ impl JournalReader {
             })
         })?;
         call.map_or(Ok(Vec::new()), |call| self.events(actor, call, u64::MAX, usize::MAX))
+    }
+
+    /// Whether the `started` there goes on with the transition before it.
+    fn resumes(&self, place: Place) -> Result<bool> {
+        let data = whole(self.rows(), stored_data(self.rows(), place.position)?)?;
+        Ok(Started::from_cbor(&data).is_ok_and(|started| started.resumes))
     }
 
     /// Where an event stands in the order of all.
@@ -157,6 +166,9 @@ impl JournalReader {
 
     /// The last event whose data was dropped.
     pub(crate) fn last_dropped(&self, actor: ActorKey) -> Result<Option<u64>> {
+        if self.version >= 4 {
+            return Ok(self.chain_end(actor)?.and_then(|end| end.dropped));
+        }
         self.rows()
             .prepare_cached(
                 "SELECT sequence FROM events WHERE actor = ?1 AND dropped IS NOT NULL ORDER BY sequence DESC LIMIT 1",
@@ -165,45 +177,44 @@ impl JournalReader {
             .optional()
     }
 
-    /// The last event up to `sequence` that is `wanted`.
-    fn last_of_kind(&self, actor: ActorKey, sequence: u64, wanted: EventKind) -> Result<Option<ChainEvent>> {
-        let mut found = None;
-        self.walk_from(actor, sequence, |place, row| {
-            if kind(row)? != Some(wanted) {
-                return Ok(Continue(()));
-            }
-            found = Some(place.sequence);
-            Ok(Break(()))
-        })?;
-        found.map_or(Ok(None), |found| Ok(self.events(actor, found, 1, usize::MAX)?.pop()))
-    }
-
     /// The `started` of the incarnation that event `sequence` lies in.
     pub(crate) fn started_before(&self, actor: ActorKey, sequence: u64) -> Result<Option<ChainEvent>> {
-        self.last_of_kind(actor, sequence, EventKind::Started)
+        let started = self.landmark(actor, EventKind::Started.word(), sequence)?;
+        started.map(|place| self.event_at(actor, place)).transpose()
+    }
+
+    /// Whether `init` has returned, in whichever incarnation.
+    pub(crate) fn has_begun(&self, actor: ActorKey, returned: &str) -> Result<bool> {
+        Ok(self.landmark(actor, returned, u64::MAX)?.is_some())
     }
 
     /// The newest call of a chain.
     pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
-        self.last_of_kind(actor, u64::MAX, EventKind::Call)
+        let mut call = None;
+        self.walk_from_the_end(actor, |place, row| {
+            if kind(row)? != Some(EventKind::Call) {
+                return Ok(Continue(()));
+            }
+            call = Some(self.event_at(actor, place)?);
+            Ok(Break(()))
+        })?;
+        Ok(call)
     }
 
     /// The actor's failures at these times (milliseconds since the Unix epoch), oldest first.
     pub(crate) fn failures(&self, actor: ActorKey, times: RangeInclusive<u64>) -> Result<Vec<ChainEvent>> {
-        let _moment = self.at_one_moment()?;
-        let mut select = self.rows().prepare_cached(
-            "SELECT sequence, timestamp FROM events WHERE actor = ?1 AND event_type = 'failed' ORDER BY sequence DESC",
-        )?;
-        let mut rows = select.query([actor.key])?;
         let mut failed = Vec::new();
-        while let Some(row) = rows.next()? {
-            let time = unsigned(row, 1)?;
-            if time < *times.start() {
+        let mut before = u64::MAX;
+        while let Some(place) = self.landmark(actor, EventKind::Failed.word(), before)? {
+            let event = self.event_at(actor, place)?;
+            if event.timestamp < *times.start() {
                 break;
             }
-            if times.contains(&time) {
-                failed.extend(self.events(actor, unsigned(row, 0)?, 1, usize::MAX)?);
+            if times.contains(&event.timestamp) {
+                failed.push(event);
             }
+            let Some(earlier) = place.sequence.checked_sub(1) else { break };
+            before = earlier;
         }
         failed.reverse();
         Ok(failed)
@@ -224,12 +235,13 @@ impl JournalReader {
 
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
-        let mut select = self
-            .rows()
-            .prepare_cached("SELECT cause_actor, cause_sequence, receiver, notice FROM pending ORDER BY position")?;
+        let mut select = self.rows().prepare_cached(
+            "SELECT cause_actor, cause_sequence, receiver, notice, position FROM pending ORDER BY position",
+        )?;
         let pending = select.query_map([], |row| {
             let cause = Cause { actor: actor_id(&row.get::<_, String>(0)?, 0)?, sequence: unsigned(row, 1)? };
-            Ok(Pending { cause, receiver: actor_id(&row.get::<_, String>(2)?, 2)?, notice: row.get(3)? })
+            let receiver = actor_id(&row.get::<_, String>(2)?, 2)?;
+            Ok(Pending { cause, receiver, position: unsigned(row, 4)?, notice: row.get(3)? })
         })?;
         pending.collect()
     }
@@ -249,9 +261,6 @@ impl JournalReader {
     /// Events from sequence `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
     pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<Vec<ChainEvent>> {
         let _moment = self.at_one_moment()?;
-        let mut select = self.rows().prepare_cached(
-            "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events WHERE position = ?1",
-        )?;
         let mut page: Vec<ChainEvent> = Vec::new();
         let (mut next, mut bytes, mut run) = (from, 0usize, Vec::new());
         loop {
@@ -268,13 +277,7 @@ impl JournalReader {
                 if page.len() as u64 >= limit {
                     return Ok(page);
                 }
-                let event = select.query_row([capped(place.position)], |row| {
-                    let parent = match page.last() {
-                        Some(before) => Some(before.hash),
-                        None => self.hash_at(row.get(6)?)?,
-                    };
-                    self.event(row, parent)
-                })?;
+                let event = self.event_behind(actor, *place, page.last().map(|before| before.hash))?;
                 bytes = bytes.saturating_add(event.data.len());
                 if bytes > max_bytes && !page.is_empty() {
                     return Ok(page);
@@ -282,6 +285,32 @@ impl JournalReader {
                 page.push(event);
             }
         }
+    }
+
+    /// The event of which it is known where it stands.
+    pub(super) fn event_at(&self, actor: ActorKey, place: Place) -> Result<ChainEvent> {
+        self.event_behind(actor, place, None)
+    }
+
+    /// The same, where the hash of the one before it may be known too.
+    fn event_behind(&self, actor: ActorKey, place: Place, parent: Option<EventHash>) -> Result<ChainEvent> {
+        let mut select = self.rows().prepare_cached(
+            "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events
+             WHERE position = ?1 AND actor = ?2 AND sequence = ?3",
+        )?;
+        let event = select.query_row([capped(place.position), actor.key, capped(place.sequence)], |row| {
+            let parent = match parent {
+                Some(parent) => Some(parent),
+                None => self.hash_at(row.get(6)?)?,
+            };
+            self.event(row, parent)
+        });
+        event.optional()?.ok_or_else(|| unfit(format!("event {} does not stand where it should", place.sequence)))
+    }
+
+    /// The event that promised a delivery.
+    pub(crate) fn promise(&self, actor: ActorKey, pending: &Pending) -> Result<ChainEvent> {
+        self.event_at(actor, Place { sequence: pending.cause.sequence, position: pending.position })
     }
 
     /// An event from a row of sequence, timestamp, type, hash, data, and what was dropped.
@@ -301,21 +330,9 @@ impl JournalReader {
         })
     }
 
-    /// Whether the chain has an event of this type. Looks from the beginning on.
-    pub(crate) fn has_event(&self, actor: ActorKey, event_type: &str) -> Result<bool> {
-        let _moment = self.at_one_moment()?;
-        let (mut next, mut found) = (Some(0), false);
-        while let Some(from) = next.filter(|_| !found) {
-            next = self.walk_run(actor, from, |_, row| {
-                found |= row.get_ref(4)?.as_str()? == event_type;
-                Ok(())
-            })?;
-        }
-        Ok(found)
-    }
-
     /// The hash of the event at a position, if there is one.
     pub(super) fn hash_at(&self, position: Option<i64>) -> Result<Option<EventHash>> {
+        let Some(position) = position else { return Ok(None) };
         self.rows()
             .prepare_cached("SELECT hash FROM events WHERE position = ?1")?
             .query_row([position], |row| row.get(0).map(EventHash))
@@ -357,10 +374,6 @@ fn kind(row: &Row<'_>) -> Result<Option<EventKind>> {
 /// Whether the rows are not what was written; else they could not be read.
 pub(crate) fn is_unfit(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::ToSqlConversionFailure(_))
-}
-
-fn resumes(data: &[u8]) -> bool {
-    Started::from_cbor(data).is_ok_and(|started| started.resumes)
 }
 
 /// The key after the last.

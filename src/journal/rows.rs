@@ -4,11 +4,12 @@
 //! rare, and come from SQLite's cache by their text.
 
 use std::ops::ControlFlow::{Break, Continue};
+use std::ops::Range;
 
-use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rusqlite::{Connection, Statement, params};
 
-use super::chains::{ChainEnd, Place, chain_end, seal, walk_from};
-use super::checkpoint::carry_over_once;
+use super::chains::{ChainEnd, Place, chain_end, stored_data, walk_from};
+use super::checkpoint::carry_over;
 use super::parts::{self, Part};
 use super::reader::{unfit, whole};
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
@@ -45,8 +46,9 @@ impl<'c> Rows<'c> {
                 "INSERT INTO events (position, actor, sequence, previous, timestamp, event_type, hash, data)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
-            head: connection
-                .prepare("INSERT OR REPLACE INTO heads (actor, position, state, seal) VALUES (?1, ?2, ?3, ?4)")?,
+            head: connection.prepare(
+                "INSERT OR REPLACE INTO heads (actor, position, state, dropped, seal) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
             state: connection.prepare(
                 "INSERT OR REPLACE INTO states (actor, slot, sequence, state, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?,
@@ -63,8 +65,9 @@ impl<'c> Rows<'c> {
         self.commit.raw_execute().map(drop)
     }
 
+    /// What is left of the log: see `checkpoint.rs`.
     pub(super) fn carry_over_the_rest(&self) {
-        carry_over_once(self.connection);
+        carry_over(self.connection);
     }
 
     /// After an end in order journal.db is whole by itself.
@@ -100,19 +103,21 @@ impl<'c> Rows<'c> {
 
     /// Where a chain ends now.
     pub(super) fn head(&mut self, actor: i64, end: &ChainEnd) -> Written {
-        let (position, state) = (signed(end.last.position), end.state.map(signed));
         self.head.raw_bind_parameter(1, actor)?;
-        self.head.raw_bind_parameter(2, position)?;
-        self.head.raw_bind_parameter(3, state)?;
-        self.head.raw_bind_parameter(4, seal(actor, position, state, &end.hash))?;
+        self.head.raw_bind_parameter(2, signed(end.last.position))?;
+        self.head.raw_bind_parameter(3, end.state.map(|state| signed(state.position)))?;
+        self.head.raw_bind_parameter(4, end.dropped.map(signed))?;
+        self.head.raw_bind_parameter(5, end.seal(actor))?;
         self.head.raw_execute().map(drop)
     }
 
     /// Where a chain ended before this batch, and whether its newest state is kept apart.
     pub(super) fn chain_end(&self, actor: i64) -> rusqlite::Result<Option<(ChainEnd, bool)>> {
         let Some(end) = chain_end(self.connection, actor)? else { return Ok(None) };
-        let mut select = self.connection.prepare_cached("SELECT 1 FROM states WHERE actor = ?1 AND slot = ?2")?;
-        Ok(Some((end, select.exists(params![actor, NEWEST_SLOT])?)))
+        let mut select =
+            self.connection.prepare_cached("SELECT 1 FROM states WHERE actor = ?1 AND slot = ?2 AND sequence = ?3")?;
+        let led = end.state.map(|state| signed(state.sequence));
+        Ok(Some((end, select.exists(params![actor, NEWEST_SLOT, led])?)))
     }
 
     /// The newest state, where its event does not hold it; replaces the one before.
@@ -126,18 +131,19 @@ impl<'c> Rows<'c> {
     }
 
     /// The newest state, as its event names it in full.
-    pub(super) fn state_in_event(&self, actor: i64, sequence: u64) -> rusqlite::Result<Option<Vec<u8>>> {
-        let mut named = None;
-        walk_from(self.connection, actor, sequence, |place, row| {
-            let kind = EventType::parse(row.get_ref(4)?.as_str()?).map(|event_type| event_type.kind);
-            let data = whole(self.connection, row.get(6)?)?;
-            named = kind.filter(|_| place.sequence == sequence).and_then(|kind| names_state(kind, &data));
-            Ok(Break(()))
+    pub(super) fn state_in_event(&self, place: Place) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut select = self.connection.prepare_cached("SELECT event_type, data FROM events WHERE position = ?1")?;
+        let named = select.query_row([signed(place.position)], |row| {
+            let kind = EventType::parse(row.get_ref(0)?.as_str()?).map(|event_type| event_type.kind);
+            let data = whole(self.connection, row.get(1)?)?;
+            Ok(kind.and_then(|kind| names_state(kind, &data)))
         })?;
         match named {
             Some(NamedState::None) => Ok(None),
             Some(NamedState::Inline(state)) => Ok(Some(state)),
-            Some(NamedState::Digest { .. }) | None => Err(unfit(format!("event {sequence} does not hold its state"))),
+            Some(NamedState::Digest { .. }) | None => {
+                Err(unfit(format!("event {} does not hold the state that it led to", place.sequence)))
+            }
         }
     }
 
@@ -251,47 +257,52 @@ impl<'c> Rows<'c> {
         self.rare("DELETE FROM blobs WHERE sha1 = ?1 AND NOT EXISTS (SELECT 1 FROM uses WHERE sha1 = ?1)", [name])
     }
 
-    /// What is dropped leaves its length and its SHA-1. SQLite overwrites the freed room with zeros.
-    pub(super) fn drop_payloads(&self, actor: ActorKey, (from, upto): (u64, u64)) -> Written {
+    /// What is dropped leaves its length and its SHA-1. SQLite overwrites the freed room with zeros. The last event of which
+    /// anything was dropped.
+    pub(super) fn drop_payloads(&self, actor: ActorKey, events: Range<u64>) -> rusqlite::Result<Option<u64>> {
+        let Some(last) = events.end.checked_sub(1) else { return Ok(None) };
         self.connection.pragma_update(None, "secure_delete", "on")?;
-        let mut found: Vec<(i64, Vec<u8>)> = Vec::new();
-        let mut kept = Vec::new();
-        walk_from(self.connection, actor.key, upto.saturating_sub(1), |place, row| {
-            if place.sequence < from {
-                return Ok(Break(()));
+        let (mut places, mut found) = (Vec::new(), Vec::new());
+        walk_from(self.connection, actor.key, last, |place, row| {
+            if place.sequence >= events.start {
+                places.push(place);
+                if row.get::<_, Option<i64>>(5)?.is_none() && row.get_ref(4)?.as_str()? != EventKind::Started.word() {
+                    found.push(place);
+                }
             }
-            kept.push(place);
-            if row.get::<_, Option<i64>>(5)?.is_none() && row.get_ref(4)?.as_str()? != EventKind::Started.word() {
-                found.push((signed(place.position), row.get(6)?));
-            }
-            Ok(Continue(()))
+            Ok(if place.sequence > events.start { Continue(()) } else { Break(()) })
         })?;
-        for (position, stored) in found {
+        for place in &found {
+            let stored = stored_data(self.connection, place.position)?;
             let names = parts::names(&stored);
             let data = whole(self.connection, stored)?;
             self.rare(
                 "UPDATE events SET data = ?2, dropped = ?3 WHERE position = ?1",
-                params![position, sha1(&data), signed(data.len() as u64)],
+                params![signed(place.position), sha1(&data), signed(data.len() as u64)],
             )?;
-            names.iter().try_for_each(|name| self.release_blob(name, position))?;
+            names.iter().try_for_each(|name| self.release_blob(name, signed(place.position)))?;
         }
-        kept.into_iter().try_for_each(|place| self.drop_kept_state(actor, place))?;
-        self.connection.pragma_update(None, "secure_delete", "fast")
+        self.drop_kept_states(actor, &events, &places)?;
+        self.connection.pragma_update(None, "secure_delete", "fast")?;
+        // The walk began with the last.
+        Ok(found.first().map(|place| place.sequence))
     }
 
-    /// Drops the state that was kept behind an event, if one was.
-    fn drop_kept_state(&self, actor: ActorKey, behind: Place) -> Written {
-        let slot = signed(behind.sequence + 1);
-        let name: Option<Option<[u8; 20]>> = self
-            .connection
-            .prepare_cached("SELECT sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
-            .query_row(params![actor.key, slot], |row| row.get(0))
-            .optional()?;
-        let Some(name) = name else { return Ok(()) };
-        if let Some(name) = name {
-            self.release_blob(&name, -signed(behind.position))?;
+    /// Drops the states that were kept behind these events, which stand at `places`.
+    fn drop_kept_states(&self, actor: ActorKey, events: &Range<u64>, places: &[Place]) -> Written {
+        let slots = params![actor.key, signed(events.start), signed(events.end)];
+        let mut select = self.connection.prepare_cached(
+            "SELECT sequence, sha1 FROM states
+             WHERE actor = ?1 AND slot > ?2 AND slot <= ?3 AND slot > 0 AND sha1 IS NOT NULL",
+        )?;
+        let named: Vec<(i64, [u8; 20])> =
+            select.query_map(slots, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        for (sequence, name) in named {
+            if let Some(place) = places.iter().find(|place| signed(place.sequence) == sequence) {
+                self.release_blob(&name, -signed(place.position))?;
+            }
         }
-        self.rare("DELETE FROM states WHERE actor = ?1 AND slot = ?2", params![actor.key, slot])
+        self.rare("DELETE FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3 AND slot > 0", slots)
     }
 
     fn rare(&self, statement: &str, params: impl rusqlite::Params) -> Written {

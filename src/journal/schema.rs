@@ -81,17 +81,24 @@ pub(super) const USES: &str = "
     ) WITHOUT ROWID, STRICT;
 ";
 
-/// Where chains end, and what leads into their middle: see `chains.rs`. Since version 4.
+/// Which events a start looks for, on chains of any length.
+pub(super) const LANDMARKS: &str = "event_type IN ('started', 'failed', 'return ntwk:theater/actor.init')";
+
+pub(super) const LANDMARK_TYPES: [&str; 3] = ["started", "failed", "return ntwk:theater/actor.init"];
+
+/// Where chains end, and what leads into their middle: see `chains.rs`. Since version 4. The index of landmarks is over
+/// [`LANDMARKS`].
 pub(super) const CHAINS: &str = "
     CREATE TABLE heads (
         actor INTEGER PRIMARY KEY,
         position INTEGER NOT NULL,
         state INTEGER,
+        dropped INTEGER,
         seal INTEGER NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE sequence % 64 = 63;
-    CREATE INDEX failures ON events (actor, sequence) WHERE event_type = 'failed';
-    CREATE INDEX dropped_events ON events (actor, sequence) WHERE dropped IS NOT NULL;
+    CREATE INDEX landmarks ON events (actor, event_type, sequence)
+        WHERE event_type IN ('started', 'failed', 'return ntwk:theater/actor.init');
 ";
 
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.

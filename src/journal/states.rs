@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::chains::capped;
+use super::chains::{Place, capped};
 use super::reader::{JournalReader, unfit, unsigned};
 use super::record::ActorKey;
 use super::rows::NEWEST_SLOT;
@@ -18,27 +18,27 @@ type State = Option<Vec<u8>>;
 impl JournalReader {
     /// The event that led to the newest state.
     pub(crate) fn newest_state_at(&self, actor: ActorKey) -> Result<Option<u64>> {
-        Ok(self.chain_end(actor)?.and_then(|end| end.state))
+        Ok(self.chain_end(actor)?.and_then(|end| end.state).map(|led| led.sequence))
     }
 
     /// The actor's newest state: `None` where it has none. It stands in the event that led to it, or apart where it is large
     /// or that event's data was dropped.
     pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<State> {
         let _moment = self.at_one_moment()?;
-        let Some(sequence) = self.newest_state_at(actor)? else { return Ok(None) };
+        let Some(led) = self.chain_end(actor)?.and_then(|end| end.state) else { return Ok(None) };
         let apart: Option<State> = self
             .rows()
             .prepare_cached("SELECT state FROM states WHERE actor = ?1 AND slot = ?2 AND sequence = ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, capped(sequence)], |row| row.get(0))
+            .query_row(params![actor.key, NEWEST_SLOT, capped(led.sequence)], |row| row.get(0))
             .optional()?;
         if let Some(state) = apart {
-            return self.vouched_for(actor, sequence, state).map(|(_, state)| state);
+            return self.vouched_for(actor, led, state);
         }
-        match self.named_at(actor, sequence)? {
+        match self.named_at(actor, led)? {
             Some(NamedState::None) => Ok(None),
             Some(NamedState::Inline(state)) => Ok(Some(state)),
             Some(NamedState::Digest { .. }) | None => {
-                Err(unfit(format!("the state that event {sequence} led to is not there")))
+                Err(unfit(format!("the state that event {} led to is not there", led.sequence)))
             }
         }
     }
@@ -49,14 +49,18 @@ impl JournalReader {
             .prepare_cached("SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
             .query_row(params![actor.key, slot], |row| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        match found {
-            None => Ok(None),
-            Some((sequence, state, None)) => self.vouched_for(actor, sequence, state).map(Some),
-            Some((sequence, _, Some(name))) => match self.blob(&name)? {
-                Some(state) => self.vouched_for(actor, sequence, Some(state)).map(Some),
-                None => Err(unfit(format!("the state behind event {sequence} is not there"))),
+        let Some((sequence, state, name)) = found else { return Ok(None) };
+        let state = match name {
+            None => state,
+            Some(name) => match self.blob(&name)? {
+                Some(state) => Some(state),
+                None => return Err(unfit(format!("the state behind event {sequence} is not there"))),
             },
-        }
+        };
+        let Some(led) = self.place(actor, sequence)? else {
+            return Err(unfit(format!("a state is there that event {sequence} led to, but that event is not")));
+        };
+        Ok(Some((sequence, self.vouched_for(actor, led, state)?)))
     }
 
     /// The newest state kept for good before event `sequence`, and the event that led to it.
@@ -69,25 +73,22 @@ impl JournalReader {
     }
 
     /// A state is what the event that led to it names, or the row is not what was written.
-    fn vouched_for(&self, actor: ActorKey, sequence: u64, state: State) -> Result<(u64, State)> {
-        match self.named_at(actor, sequence)? {
+    fn vouched_for(&self, actor: ActorKey, led: Place, state: State) -> Result<State> {
+        match self.named_at(actor, led)? {
             Some(named) if named != NamedState::of(state.as_deref()) => {
-                Err(unfit(format!("the state behind event {sequence} is not the one that the event names")))
+                Err(unfit(format!("the state behind event {} is not the one that the event names", led.sequence)))
             }
-            Some(_) | None => Ok((sequence, state)),
+            Some(_) | None => Ok(state),
         }
     }
 
     /// What an event says the state is from there on.
-    fn named_at(&self, actor: ActorKey, sequence: u64) -> Result<Option<NamedState>> {
-        let event = self.events(actor, sequence, 1, usize::MAX)?.pop();
-        match event.filter(|event| event.sequence == sequence) {
-            Some(event) if EventHash::of(&event) != event.hash => {
-                Err(unfit(format!("event {sequence}, which led to the state, is not what was written")))
-            }
-            Some(event) => Ok(event.kind().and_then(|kind| names_state(kind, &event.data))),
-            None => Err(unfit(format!("a state is there that event {sequence} led to, but that event is not"))),
+    fn named_at(&self, actor: ActorKey, place: Place) -> Result<Option<NamedState>> {
+        let event = self.event_at(actor, place)?;
+        if EventHash::of(&event) != event.hash {
+            return Err(unfit(format!("event {}, which led to the state, is not what was written", place.sequence)));
         }
+        Ok(event.kind().and_then(|kind| names_state(kind, &event.data)))
     }
 
     /// The events of an actor whose state is kept, in order.

@@ -4,17 +4,17 @@
 //! this order, the digest comes to what the database and the mark hold, or they are not what was written. Everyone else
 //! goes by where rows and `heads` say that a chain's events stand, and by an index, so those are checked too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use rusqlite::params;
 
-use super::chains::chain_end;
 use super::error::JournalError;
 use super::integrity::stored_tip;
 use super::mark::{MarkFile, Marked, Tip};
 use super::reader::JournalReader;
+use super::schema::{LANDMARK_TYPES, LANDMARKS};
 use crate::chain::ChainEvent;
 
 const PAGE: i64 = 4_096;
@@ -82,7 +82,8 @@ impl Survey {
             let event = self.reader.event(row, None)?;
             bytes = bytes.saturating_add(event.data.len());
             let (position, actor) = (row.get(6)?, row.get(7)?);
-            self.order.chains.event(Listed { actor, sequence: row.get(0)?, position, previous: row.get(8)? });
+            let listed = Listed { actor, sequence: row.get(0)?, position, previous: row.get(8)? };
+            self.order.chains.event(&listed, &event.event_type, event.dropped.is_some());
             self.order.roll(position, &event.hash.0);
             self.after = position;
             page.push(Surveyed { actor, event });
@@ -107,13 +108,15 @@ impl Survey {
 
 fn roll_on(reader: &JournalReader, after: i64, order: &mut Order) -> rusqlite::Result<()> {
     let mut select = reader.rows().prepare(
-        "SELECT position, hash, actor, sequence, previous FROM events WHERE position > ?1 ORDER BY position",
+        "SELECT position, hash, actor, sequence, previous, event_type, dropped FROM events
+         WHERE position > ?1 ORDER BY position",
     )?;
     let mut rows = select.query([after])?;
     while let Some(row) = rows.next()? {
         let position = row.get(0)?;
         let (actor, sequence, previous) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        order.chains.event(Listed { actor, sequence, position, previous });
+        let listed = Listed { actor, sequence, position, previous };
+        order.chains.event(&listed, row.get_ref(5)?.as_str()?, row.get::<_, Option<i64>>(6)?.is_some());
         order.roll(position, &row.get(1)?);
     }
     Ok(())
@@ -130,66 +133,90 @@ struct Listed {
 /// Where the rows say that the events of each chain stand.
 #[derive(Default)]
 struct Chains {
-    /// The position of the last event of each.
-    ends: HashMap<i64, i64>,
-    /// Rows of which the one before on the chain is another than they say, by their positions.
-    astray: Vec<i64>,
+    ends: HashMap<i64, End>,
+    /// By actor: the first row of which the one before on the chain is another than it says.
+    astray: BTreeMap<i64, i64>,
     milestones: KeyedSum,
+    landmarks: KeyedSum,
+}
+
+/// Of one chain: the position of the last event, and the last of which data was dropped.
+#[derive(Default, PartialEq, Eq)]
+struct End {
+    last: Option<i64>,
+    dropped: Option<i64>,
 }
 
 impl Chains {
-    fn event(&mut self, Listed { actor, sequence, position, previous }: Listed) {
-        if self.ends.insert(actor, position) != previous {
-            self.astray.push(position);
+    fn event(&mut self, listed: &Listed, event_type: &str, dropped: bool) {
+        let Listed { actor, sequence, position, previous } = *listed;
+        let end = self.ends.entry(actor).or_default();
+        if end.last.replace(position) != previous {
+            self.astray.entry(actor).or_insert(position);
         }
-        if is_milestone(sequence) {
+        if dropped {
+            end.dropped = Some(sequence);
+        }
+        if sequence % 64 == 63 {
             self.milestones.add((actor, sequence, position));
+        }
+        if LANDMARK_TYPES.contains(&event_type) {
+            self.landmarks.add((actor, sequence, position));
         }
     }
 
     fn findings(self, reader: &JournalReader) -> rusqlite::Result<Vec<String>> {
         let mut found = Vec::new();
-        if let Some(first) = self.astray.first() {
-            found.push(format!(
-                "the event at position {first} does not say where the one before it on its chain stands"
-            ));
+        for position in self.astray.values() {
+            let what = "does not say where the one before it on its chain stands";
+            found.push(format!("the event at position {position} {what}"));
         }
-        let (index, indexed) = indexed(reader, &self.milestones)?;
-        if indexed.sum != self.milestones.sum {
-            found.push(format!("the index {index} is not that of the table of events"));
+        for (index, sum) in indexes(reader.version, &self.milestones, &self.landmarks) {
+            if !sum.is_of(reader, index)? {
+                found.push(format!("the index {} is not that of the table of events", index.name));
+            }
         }
-        let mut select = reader.rows().prepare("SELECT actor, position FROM heads WHERE position IS NOT NULL")?;
-        let heads: HashMap<i64, i64> =
-            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-        if heads != self.ends {
+        let mut select =
+            reader.rows().prepare("SELECT actor, position, dropped FROM heads WHERE position IS NOT NULL")?;
+        let heads = select.query_map([], |row| Ok((row.get(0)?, End { last: row.get(1)?, dropped: row.get(2)? })))?;
+        let heads: HashMap<i64, End> = heads.collect::<rusqlite::Result<_>>()?;
+        // An older version does not say there what was dropped.
+        let is_same = |actor, end: &End| {
+            self.ends.get(actor).is_some_and(|it| it == end || (reader.version < 4 && it.last == end.last))
+        };
+        if heads.len() != self.ends.len() || !heads.iter().all(|(actor, end)| is_same(actor, end)) {
             found.push("the table of heads does not say where the chains end".to_owned());
         }
-        for actor in heads.keys() {
-            if let Err(error) = chain_end(reader.rows(), *actor) {
-                found.push(format!("key {actor}: {error}"));
-            }
+        let stale: i64 = reader.rows().query_row(STALE_STATES, [], |row| row.get(0))?;
+        if stale > 0 {
+            found.push("the table of states has a newest state that is not its actor's".to_owned());
         }
         Ok(found)
     }
 }
 
-fn is_milestone(sequence: i64) -> bool {
-    sequence % 64 == 63
+/// Newest states of which `heads` says that another event led to them.
+const STALE_STATES: &str = "
+    SELECT count(*) FROM states LEFT JOIN heads USING (actor)
+    LEFT JOIN events AS led ON led.position = heads.state AND led.actor = heads.actor
+    WHERE slot = 0 AND states.sequence IS NOT led.sequence";
+
+/// An index that others go by.
+#[derive(Clone, Copy)]
+struct Index {
+    name: &'static str,
+    of: &'static str,
 }
 
-/// What the index says that leads into chains, and its name, without a look at the table.
-fn indexed(reader: &JournalReader, like: &KeyedSum) -> rusqlite::Result<(&'static str, KeyedSum)> {
-    let mut indexed = KeyedSum { sum: 0, key: like.key.clone() };
-    let index = if reader.version < 4 { "events_by_actor" } else { "milestones" };
-    let mut select = reader.rows().prepare(&format!(
-        "SELECT actor, sequence, position FROM main.events INDEXED BY {index}
-         WHERE sequence % 64 = 63 ORDER BY actor, sequence"
-    ))?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        indexed.add((row.get(0)?, row.get(1)?, row.get(2)?));
+fn indexes<'s>(version: i64, milestones: &'s KeyedSum, landmarks: &'s KeyedSum) -> Vec<(Index, &'s KeyedSum)> {
+    const MILESTONES: &str = "sequence % 64 = 63";
+    match version {
+        ..4 => vec![(Index { name: "events_by_actor", of: MILESTONES }, milestones)],
+        _ => vec![
+            (Index { name: "milestones", of: MILESTONES }, milestones),
+            (Index { name: "landmarks", of: LANDMARKS }, landmarks),
+        ],
     }
-    Ok((index, indexed))
 }
 
 /// Which events stand where, in whatever order they are told: a sum that nobody who does not know its key can make come
@@ -201,6 +228,20 @@ struct KeyedSum {
 }
 
 impl KeyedSum {
+    /// Whether the index says the same, without a look at the table.
+    fn is_of(&self, reader: &JournalReader, index: Index) -> rusqlite::Result<bool> {
+        let mut indexed = Self { sum: 0, key: self.key.clone() };
+        let Index { name, of } = index;
+        let mut select = reader
+            .rows()
+            .prepare(&format!("SELECT actor, sequence, position FROM main.events INDEXED BY {name} WHERE {of}"))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            indexed.add((row.get(0)?, row.get(1)?, row.get(2)?));
+        }
+        Ok(indexed.sum == self.sum)
+    }
+
     fn add(&mut self, event: (i64, i64, i64)) {
         self.sum = self.sum.wrapping_add(self.key.hash_one(event));
     }

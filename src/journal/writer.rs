@@ -164,7 +164,7 @@ impl Desk<'_> {
     }
 
     fn next(&mut self, batch: &Batch) -> Option<Record> {
-        if batch.weight >= BATCH_BYTES || batch.close {
+        if batch.weight >= BATCH_BYTES || batch.close || batch.drops {
             return None;
         }
         if self.taken.is_empty() {
@@ -182,7 +182,10 @@ impl Desk<'_> {
             Record::Drop { actor, from, upto } => {
                 batch.drops = true;
                 self.keep_state_apart(batch, actor.key, &(from..upto))?;
-                self.rows.drop_payloads(actor, (from, upto))?;
+                if let Some(last) = self.rows.drop_payloads(actor, from..upto)? {
+                    self.ends.dropped(&self.rows, actor.key, last)?;
+                    batch.chains.insert(actor.key);
+                }
             }
             Record::Component(digest, bytes) => {
                 if self.components.insert(digest) {
@@ -247,9 +250,9 @@ impl Desk<'_> {
 
     /// The newest state outlives the data of the event that holds it.
     fn keep_state_apart(&mut self, batch: &mut Batch, actor: i64, dropped: &Range<u64>) -> rusqlite::Result<()> {
-        if let Some(sequence) = self.ends.take_state_apart(&self.rows, actor, dropped)? {
-            let state = self.rows.state_in_event(actor, sequence)?;
-            self.rows.newest_state(actor, sequence, state.as_deref())?;
+        if let Some(place) = self.ends.take_state_apart(&self.rows, actor, dropped)? {
+            let state = self.rows.state_in_event(place)?;
+            self.rows.newest_state(actor, place.sequence, state.as_deref())?;
             batch.states.remove(&actor);
         }
         Ok(())

@@ -223,10 +223,9 @@ impl Cast<'_> {
         pending: &Pending,
         waiting: &mut HashMap<Cause, Reply>,
     ) -> Read<Option<(ActorId, Lane, Delivery)>> {
-        let Pending { cause, receiver, notice } = pending;
+        let Pending { cause, receiver, notice, .. } = pending;
         let Some(key) = self.keys.get(&cause.actor) else { return Ok(None) };
-        let event = self.reader.events(*key, cause.sequence, 1, usize::MAX)?.pop();
-        let Some(event) = event.filter(|event| event.sequence == cause.sequence) else { return Ok(None) };
+        let event = self.reader.promise(*key, pending)?;
         let cause_link = link(cause.actor, &event);
         if notice.as_deref() == Some(CLOSE) {
             return Ok(Some((*receiver, Lane::Notice, close(cause_link))));

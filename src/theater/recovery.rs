@@ -75,8 +75,9 @@ pub(super) fn recover(
         if reader.is_forgotten(row.actor).map_err(unreadable)? {
             continue;
         }
-        // A row without events was never acknowledged, and nobody knows of it.
-        let Some(last) = reader.last_event(row.actor).map_err(unreadable)? else { continue };
+        let last =
+            reader.last_event(row.actor).map_err(|error| damaged(theater.journal.dir(), &row, &error.to_string()))?;
+        let Some(last) = last else { return Err(damaged(theater.journal.dir(), &row, "it has no events")) };
         let asked_for = if row.parent.is_none() { wanted.take(&row.name) } else { None };
         pasts.push(Past::read(engine, &reader, theater.journal.dir(), row, last, asked_for)?);
     }
@@ -160,8 +161,8 @@ impl Past {
         }
         let started = is_row_of(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let limits = recorded_limits(&started);
-        let was_up = reader.has_event(actor, INIT.returned).map_err(unreadable)?
-            || is_fork(reader, actor).map_err(unreadable)?;
+        let was_up = is_fork(reader, actor).map_err(unreadable)?
+            || reader.has_begun(actor, INIT.returned).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, actor, spec)).transpose().map_err(unreadable)?;
         let (spec, successor) = match named {
@@ -409,7 +410,7 @@ fn keep_initial_state(reader: &JournalReader, actor: ActorKey, mut spec: Spec) -
 }
 
 fn first_started(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Started>> {
-    let first = reader.events(actor, 0, 1, usize::MAX)?.pop();
+    let first = reader.first_started(actor)?;
     Ok(first.and_then(|event| Started::from_cbor(&event.data).ok()))
 }
 

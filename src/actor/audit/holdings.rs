@@ -113,6 +113,11 @@ impl Auditor<'_> {
 }
 
 impl Holdings {
+    /// Nothing to compare with: what is stored could not be told.
+    pub(super) fn unknown() -> Self {
+        Self { newest_at: Some(u64::MAX), ..Self::default() }
+    }
+
     pub(super) fn of(reader: &JournalReader, row: &ActorRow) -> Read<Self> {
         let mut stored: HashMap<u64, Vec<bool>> = HashMap::new();
         for sequence in reader.kept_sequences(row.actor)? {

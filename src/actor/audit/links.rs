@@ -10,7 +10,7 @@ use super::near::Near;
 use super::said::Said;
 use super::{Auditor, Read};
 use crate::base::id::ActorId;
-use crate::chain::cbor::{Cbor, Reader};
+use crate::chain::cbor::{Cbor, CborError, Reader};
 use crate::chain::data::{Call, HostCall, Intent, Return};
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
@@ -184,7 +184,10 @@ fn addressed(params: &[u8]) -> Option<(String, Option<Vec<u8>>)> {
 
 /// The message in the parameters of the export that takes it.
 fn message_of(params: &[u8]) -> Option<Vec<u8>> {
-    let last = |from: &mut Reader<'_>, length| {
+    let last = |from: &mut Reader<'_>, length: u64| {
+        if length == 0 {
+            return Err(CborError::Mismatch("no parameters", "a message"));
+        }
         (1..length).try_for_each(|_| from.item().map(drop))?;
         from.bytes().map(<[u8]>::to_vec)
     };

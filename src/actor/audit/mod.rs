@@ -155,8 +155,8 @@ impl<'a> Auditor<'a> {
         for row in rows {
             // Its chain is walked all the same.
             let holdings = Holdings::of(reader, row).unwrap_or_else(|error| {
-                auditor.finding(row, &format!("cannot be read: {error}"));
-                Holdings::default()
+                auditor.finding(row, &error.to_string());
+                Holdings::unknown()
             });
             auditor.courses.push(Course { head: None, holdings, is_over: false });
         }
