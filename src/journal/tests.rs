@@ -314,15 +314,13 @@ fn a_journal_without_its_mark_or_a_mark_without_its_journal_is_refused() {
     assert!(refusal(dir.path()).contains("journal.db itself is missing"));
 }
 
-#[test]
-fn an_older_journal_is_read_as_it_is_and_brought_to_this_version_when_it_is_opened() {
-    [1, 2, 3].into_iter().for_each(older_journal);
-}
-
-fn older_journal(version: u32) {
-    let dir = tempfile::tempdir().expect("a directory");
-    journal_of_ten(dir.path());
-    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+/// Makes a journal what an older program would have written: in version 3 each newest state stood apart.
+fn make_older(dir: &Path, version: u32, newest: &[(ActorKey, u64, Option<Vec<u8>>)]) {
+    let rows = rusqlite::Connection::open(dir.join("journal.db")).expect("a database");
+    for (actor, sequence, state) in newest {
+        let insert = "INSERT OR REPLACE INTO states (actor, slot, sequence, state) VALUES (?1, 0, ?2, ?3)";
+        rows.execute(insert, rusqlite::params![actor.key, sequence.cast_signed(), state]).expect("a state");
+    }
     let version_3 = "DROP TABLE heads;
                      DROP INDEX milestones;
                      DROP INDEX landmarks;
@@ -338,27 +336,79 @@ fn older_journal(version: u32) {
                      ALTER TABLE actors DROP COLUMN attempts;
                      ALTER TABLE events DROP COLUMN dropped;
                      PRAGMA user_version = 1;";
-    rows.execute_batch(version_3).expect("what version 3 was");
-    if version < 3 {
-        rows.execute_batch(version_2).expect("what version 2 was");
+    for (made, statements) in [(3, version_3), (2, version_2), (1, version_1)] {
+        if version <= made {
+            rows.execute_batch(statements).expect("what that version was");
+        }
     }
-    if version < 2 {
-        rows.execute_batch(version_1).expect("what version 1 was");
-    }
-    drop(rows);
-    let ten = |reader: &JournalReader| {
-        let actor = reader.actors().expect("actors")[0].actor;
-        assert_eq!(reader.events(actor, 0, 100, usize::MAX).expect("events").len(), 10);
-    };
-    ten(&open_to_read(dir.path()).expect("a reader"));
-    assert_eq!(surveyed(dir.path()), (10, Vec::new()));
+}
+
+#[test]
+fn an_older_journal_is_read_as_it_is_and_brought_to_this_version_when_it_is_opened() {
+    [1, 2, 3].into_iter().for_each(older_journal);
+}
+
+fn older_journal(version: u32) {
+    let dir = tempfile::tempdir().expect("a directory");
     let journal = open(dir.path()).expect("a journal");
+    let mut scribes: Vec<_> = (0..4).map(|_| Scribe::new(journal.handle())).collect();
+    for _ in 0..70 {
+        scribes.iter_mut().for_each(|scribe| _ = scribe.write());
+    }
+    let states = [Some(vec![7; 9]), Some(vec![7; INLINE_STATE_BYTES + 1]), None, Some(b"kept".to_vec())];
+    let mut newest = Vec::new();
+    for (scribe, state) in scribes.iter_mut().zip(&states) {
+        newest.push((scribe.actor, scribe.write_state(state.as_deref(), false).sequence, state.clone()));
+    }
+    // Version 3 took the event behind which a state was kept for the one that led to it.
+    newest[3].1 = scribes[3].write().sequence;
+    journal.close();
+    make_older(dir.path(), version, &newest);
+
+    let is_as_it_was = |reader: &JournalReader| {
+        for (scribe, (actor, sequence, state)) in scribes.iter().zip(&newest) {
+            let events = reader.events(*actor, 0, u64::MAX, usize::MAX).expect("events");
+            assert_eq!(events.last().map(|event| event.hash), scribe.chain.head().map(|head| head.hash));
+            assert_eq!(events.len() as u64, scribe.chain.next_sequence());
+            assert_eq!(&reader.newest_state(*actor).expect("a state"), state, "version {version}");
+            assert_eq!(reader.newest_state_at(*actor).expect("a number"), Some(*sequence));
+            assert_eq!(reader.pending().expect("a table"), []);
+            assert_eq!(reader.last_dropped(*actor).expect("none"), None);
+        }
+    };
+    is_as_it_was(&open_to_read(dir.path()).expect("a reader"));
+    assert_eq!(surveyed(dir.path()), (4 * 71 + 1, Vec::new()), "version {version}");
+    let journal = open(dir.path()).expect("a journal");
+    is_as_it_was(&journal.handle().reader().expect("a reader"));
+    for scribe in &mut scribes {
+        scribe.journal = journal.handle().clone();
+        scribe.write_state(Some(b"new"), false);
+    }
+    journal.handle().flush().expect("committed");
     let reader = journal.handle().reader().expect("a reader");
-    ten(&reader);
-    assert_eq!(reader.pending().expect("a table"), []);
+    scribes.iter().for_each(|scribe| {
+        assert_eq!(reader.newest_state(scribe.actor).expect("a state"), Some(b"new".to_vec()));
+    });
     drop(reader);
     journal.close();
-    assert_eq!(surveyed(dir.path()), (10, Vec::new()));
+    assert_eq!(surveyed(dir.path()), (4 * 72 + 1, Vec::new()), "version {version}");
+}
+
+#[test]
+fn an_older_journal_of_which_an_event_is_gone_is_not_brought_to_this_version() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    let chains = interleaved(&journal, 100);
+    journal.close();
+    make_older(dir.path(), 3, &[]);
+    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    let moved = "UPDATE events SET sequence = 1000 WHERE sequence = 50 AND actor = ?1";
+    assert_eq!(rows.execute(moved, [chains[0].0.key]).expect("moved"), 1);
+    drop(rows);
+    assert!(refusal(dir.path()).contains("does not follow the one before it on its chain"));
+    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    let version: i64 = rows.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
+    assert_eq!(version, 3, "it stays as it was");
 }
 
 #[test]
