@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::ops::RangeInclusive;
 
 use crossbeam_channel::Sender;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
 use super::chains::{Place, capped, stored_data};
 use super::record::{ActorKey, Cause};
@@ -13,6 +13,10 @@ use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head};
+
+/// One event; no other than the one that should stand there.
+const EVENT_AT: &str = "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events
+                        WHERE position = ?1 AND actor = ?2 AND sequence = ?3";
 
 /// One actor as the journal knows it.
 #[derive(Clone, Debug)]
@@ -261,6 +265,7 @@ impl JournalReader {
     /// Events from sequence `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
     pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<Vec<ChainEvent>> {
         let _moment = self.at_one_moment()?;
+        let mut select = self.rows().prepare_cached(EVENT_AT)?;
         let mut page: Vec<ChainEvent> = Vec::new();
         let (mut next, mut bytes, mut run) = (from, 0usize, Vec::new());
         loop {
@@ -277,7 +282,8 @@ impl JournalReader {
                 if page.len() as u64 >= limit {
                     return Ok(page);
                 }
-                let event = self.event_behind(actor, *place, page.last().map(|before| before.hash))?;
+                let parent = page.last().map(|before| before.hash);
+                let event = self.event_behind(&mut select, actor, *place, parent)?;
                 bytes = bytes.saturating_add(event.data.len());
                 if bytes > max_bytes && !page.is_empty() {
                     return Ok(page);
@@ -289,15 +295,18 @@ impl JournalReader {
 
     /// The event of which it is known where it stands.
     pub(super) fn event_at(&self, actor: ActorKey, place: Place) -> Result<ChainEvent> {
-        self.event_behind(actor, place, None)
+        let mut select = self.rows().prepare_cached(EVENT_AT)?;
+        self.event_behind(&mut select, actor, place, None)
     }
 
-    /// The same, where the hash of the one before it may be known too.
-    fn event_behind(&self, actor: ActorKey, place: Place, parent: Option<EventHash>) -> Result<ChainEvent> {
-        let mut select = self.rows().prepare_cached(
-            "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events
-             WHERE position = ?1 AND actor = ?2 AND sequence = ?3",
-        )?;
+    /// The same by [`EVENT_AT`], where the hash of the event before it may be known too.
+    fn event_behind(
+        &self,
+        select: &mut Statement<'_>,
+        actor: ActorKey,
+        place: Place,
+        parent: Option<EventHash>,
+    ) -> Result<ChainEvent> {
         let event = select.query_row([capped(place.position), actor.key, capped(place.sequence)], |row| {
             let parent = match parent {
                 Some(parent) => Some(parent),

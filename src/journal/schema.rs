@@ -81,8 +81,9 @@ pub(super) const USES: &str = "
     ) WITHOUT ROWID, STRICT;
 ";
 
-/// Which events a start looks for, on chains of any length.
-pub(super) const LANDMARKS: &str = "event_type IN ('started', 'failed', 'return ntwk:theater/actor.init')";
+/// Which events a start looks for, on chains of any length. (For `IN` SQLite would make a table, once for each event.)
+pub(super) const LANDMARKS: &str =
+    "(event_type = 'started' OR event_type = 'failed' OR event_type = 'return ntwk:theater/actor.init')";
 
 pub(super) const LANDMARK_TYPES: [&str; 3] = ["started", "failed", "return ntwk:theater/actor.init"];
 
@@ -98,7 +99,7 @@ pub(super) const CHAINS: &str = "
     ) STRICT;
     CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE sequence % 64 = 63;
     CREATE INDEX landmarks ON events (actor, event_type, sequence)
-        WHERE event_type IN ('started', 'failed', 'return ntwk:theater/actor.init');
+        WHERE (event_type = 'started' OR event_type = 'failed' OR event_type = 'return ntwk:theater/actor.init');
 ";
 
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.

@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 
 use crate::floor::guest::{FloorGuest, engine};
 use crate::floor::parts::{self, Commits, checked_sha1};
-use crate::floor::system::{Layers, System};
+use crate::floor::system::{Layers, Log, System};
 use crate::load::{Effort, Pair};
 use crate::process::theater;
 use crate::product::{self, Actor, Stage, command, echo, start};
@@ -140,8 +140,9 @@ fn push_verify(report: &mut Report, name: String, (events, bytes): (usize, usize
 
 /// A journal executed again, against how fast it was lived, and against its parts.
 pub fn replay(report: &mut Report, effort: &Effort) {
-    let each = if effort.quick { 10_000 } else { 50_000 };
-    for (actors, reuse) in [(1, 1), (1, 1_000), (64, 1_000)] {
+    // Lived for some seconds each: a replay begins by compiling the component.
+    let (one, many) = if effort.quick { (10_000, 100_000) } else { (50_000, 200_000) };
+    for (actors, reuse, each) in [(1, 1, one), (1, 1_000, one), (64, 1_000, many)] {
         let Life { stage, transitions, seconds } = live(actors, each / actors, 64, reuse);
         let took = effort.median(|| cli(&["replay", "--journal", text(&stage.data_dir())]));
         let events = (2 * transitions) as f64;
@@ -181,7 +182,7 @@ pub fn room(report: &mut Report, effort: &Effort) {
         let product = size_of(&life.stage.data_dir()) / life.transitions as f64;
         let stage = Stage::new();
         let guest = Arc::new(FloorGuest::compile(&product::guest()));
-        let layers = Layers { reuse: true, chain: true, log: Some(Durability::Relaxed) };
+        let layers = Layers { reuse: true, chain: true, log: Some(Log::Tables(Durability::Relaxed)) };
         let system = System::start(&stage.data_dir(), &guest, 1, state, layers);
         let answer = Default::default();
         (0..each).for_each(|_| _ = system.request(0, &answer, &echo(MESSAGE)));

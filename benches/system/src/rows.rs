@@ -8,7 +8,7 @@ use theater::{Durability, TheaterRuntime};
 
 use crate::floor::guest::FloorGuest;
 use crate::floor::parts::{self, Commits};
-use crate::floor::system::{Answer, Layers, System};
+use crate::floor::system::{Answer, Layers, Log, System};
 use crate::load::{Effort, Pair};
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::report::{Report, Row, Target, Unit};
@@ -61,7 +61,7 @@ impl Floor {
 }
 
 fn layers(reuse: u32, durability: Durability) -> Layers {
-    Layers { reuse: reuse > 1, chain: true, log: Some(durability) }
+    Layers { reuse: reuse > 1, chain: true, log: Some(Log::Tables(durability)) }
 }
 
 pub fn size(bytes: usize) -> String {
@@ -118,11 +118,16 @@ pub fn parts(report: &mut Report, effort: &Effort) {
 
 /// The floor put together part by part: what actors on threads of their own can come to at most.
 pub fn layers_of_the_floor(report: &mut Report, effort: &Effort) {
-    let [bare, hashed, relaxed, durable] = [(false, None), (true, None), (true, Some(BOTH[1])), (true, Some(BOTH[0]))]
-        .map(|(chain, log)| Layers { reuse: true, chain, log });
-    let all = [("threads, queues, calls", bare), ("and hashes", hashed), ("and rows", relaxed), ("and syncs", durable)];
+    let all = [
+        ("threads, queues, calls", false, None),
+        ("and hashes", true, None),
+        ("and rows", true, Some(Log::Tables(Durability::Relaxed))),
+        ("and syncs", true, Some(Log::Tables(Durability::Commit))),
+        ("a synced plain file in place of tables", true, Some(Log::File)),
+    ];
     for actors in [64, 1_000] {
-        for (name, layers) in all {
+        for (name, chain, log) in all {
+            let layers = Layers { reuse: true, chain, log };
             let floor = Floor::start(actors, actors, 1024, layers);
             let product = effort.median(|| effort.rate(actors, |at| _ = floor.request(at, at, &echo(MESSAGE))));
             report.push(Row {

@@ -61,7 +61,10 @@ impl Rows {
         write(self);
         for actor in std::mem::take(&mut self.touched) {
             let (position, state) = self.heads[&actor];
-            self.run("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4)", params![actor, position, state, i64::MAX]);
+            self.run(
+                "INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, NULL, ?4)",
+                params![actor, position, state, i64::MAX],
+            );
         }
         for (actor, (sequence, state)) in std::mem::take(&mut self.states) {
             let replace = "INSERT OR REPLACE INTO states (actor, slot, sequence, state) VALUES (?1, 0, ?2, ?3)";

@@ -2,6 +2,8 @@
 //! for all that waited, answers behind the commit.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,7 +28,16 @@ pub struct Layers {
     /// One instance serves all calls; else each call gets its own.
     pub reuse: bool,
     pub chain: bool,
-    pub log: Option<Durability>,
+    pub log: Option<Log>,
+}
+
+/// Where events go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// The journal's tables.
+    Tables(Durability),
+    /// A file that they are appended to, synced: what a log could cost that no tool can query.
+    File,
 }
 
 pub type Answer = Arc<Slot<Vec<u8>>>;
@@ -49,10 +60,13 @@ pub struct System {
 
 impl System {
     pub fn start(dir: &Path, guest: &Arc<FloorGuest>, actors: usize, state_bytes: usize, layers: Layers) -> Self {
-        let log = layers.log.map(|durability| {
+        let log = layers.log.map(|log| {
             let queue = Arc::new(Queue::default());
-            let (rows, records) = (Rows::open(dir, durability), Arc::clone(&queue));
-            let writer = Builder::new().name("floor-log".into()).spawn(move || write(rows, &records));
+            let (dir, records) = (dir.to_owned(), Arc::clone(&queue));
+            let writer = Builder::new().name("floor-log".into()).spawn(move || match log {
+                Log::Tables(durability) => write(Rows::open(&dir, durability), &records),
+                Log::File => append(&dir, &records),
+            });
             (queue, writer.expect("a thread"))
         });
         let mut queues = Vec::new();
@@ -188,6 +202,30 @@ fn write(mut rows: Rows, records: &Queue<Record>) {
                 }
             }
         });
+        releases.drain(..).for_each(|(answer, reply)| answer.put(reply));
+    }
+}
+
+fn append(dir: &Path, records: &Queue<Record>) {
+    std::fs::create_dir_all(dir).expect("a directory");
+    let mut file = File::create(dir.join("floor.log")).expect("a file");
+    let (mut batch, mut bytes, mut releases) = (VecDeque::new(), Vec::new(), Vec::new());
+    let mut open = true;
+    while open {
+        records.take(&mut batch);
+        for record in batch.drain(..) {
+            match record {
+                Record::Event(event, _) => {
+                    let Event { actor, sequence, timestamp, event_type, hash, data } = event;
+                    bytes.extend([actor, sequence, timestamp, data.len() as i64].map(i64::to_be_bytes).as_flattened());
+                    bytes.extend([&hash[..], event_type.as_bytes(), &data].concat());
+                }
+                Record::Release(answer, reply) => releases.push((answer, reply)),
+                Record::Close => open = false,
+            }
+        }
+        file.write_all(&bytes).and_then(|()| file.sync_data()).expect("written");
+        bytes.clear();
         releases.drain(..).for_each(|(answer, reply)| answer.put(reply));
     }
 }
