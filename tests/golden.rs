@@ -79,6 +79,8 @@ fn a_golden_journal_is_read_as_it_is_and_goes_on_when_it_is_opened() {
     assert!(verified().starts_with("verified: 1 actors, 106 events"), "{}", verified());
     let counted = support::theater(&["events", "counter", "--data-dir", journal, "--json"], None);
     assert_eq!(text(&counted.stdout).lines().count(), 106);
+    let state = support::theater(&["state", "counter", "--data-dir", journal], None);
+    assert_eq!(text(&state.stdout).trim(), "{\"count\":50}");
 
     let manifest = write_manifest(&stage, "counter", "counter", support::HTTP);
     let running = stage.run(&[&manifest]);

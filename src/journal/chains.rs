@@ -20,7 +20,7 @@ use sha1::{Digest, Sha1};
 
 use super::reader::{JournalReader, unfit, unsigned};
 use super::record::ActorKey;
-use super::schema::LANDMARKS;
+use super::schema::{LANDMARKS, MILESTONES};
 use crate::chain::EventHash;
 
 type Result<T> = rusqlite::Result<T>;
@@ -147,10 +147,10 @@ pub(super) fn stored_data(rows: &Connection, position: u64) -> Result<Vec<u8>> {
 /// The first milestone from event `sequence` on; the last event where there is none.
 fn milestone_or_end(rows: &Connection, actor: i64, sequence: u64) -> Result<Option<Place>> {
     let milestone = rows
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT sequence, position FROM events
-             WHERE actor = ?1 AND sequence >= ?2 AND sequence % 64 = 63 ORDER BY sequence LIMIT 1",
-        )?
+             WHERE actor = ?1 AND sequence >= ?2 AND {MILESTONES} ORDER BY sequence LIMIT 1"
+        ))?
         .query_row(params![actor, capped(sequence)], |row| {
             Ok(Place { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
         })

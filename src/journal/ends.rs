@@ -12,8 +12,8 @@ use crate::chain::ChainEvent;
 
 type Result<T> = rusqlite::Result<T>;
 
-/// Chains that are remembered, about 100 bytes each.
-const REMEMBERED: usize = 100_000;
+/// Chains that are remembered, about 100 bytes each; in the unit tests so few that all are looked up now and then.
+const REMEMBERED: usize = if cfg!(test) { 2 } else { 100_000 };
 
 #[derive(Default)]
 pub(super) struct Ends {

@@ -81,26 +81,40 @@ pub(super) const USES: &str = "
     ) WITHOUT ROWID, STRICT;
 ";
 
+/// An index over some events serves only who asks for them in these very words, so there is one place for them.
+macro_rules! milestones {
+    () => {
+        "sequence % 64 = 63"
+    };
+}
+
+macro_rules! landmarks {
+    () => {
+        "(event_type = 'started' OR event_type = 'failed' OR event_type = 'return ntwk:theater/actor.init')"
+    };
+}
+
+/// Which events lead into the middle of a chain.
+pub(super) const MILESTONES: &str = milestones!();
 /// Which events a start looks for, on chains of any length. (For `IN` SQLite would make a table, once for each event.)
-pub(super) const LANDMARKS: &str =
-    "(event_type = 'started' OR event_type = 'failed' OR event_type = 'return ntwk:theater/actor.init')";
+pub(super) const LANDMARKS: &str = landmarks!();
 
-pub(super) const LANDMARK_TYPES: [&str; 3] = ["started", "failed", "return ntwk:theater/actor.init"];
-
-/// Where chains end, and what leads into their middle: see `chains.rs`. Since version 4. The index of landmarks is over
-/// [`LANDMARKS`].
-pub(super) const CHAINS: &str = "
-    CREATE TABLE heads (
+/// Where chains end, and what leads into their middle: see `chains.rs`. Since version 4.
+pub(super) const CHAINS: &str = concat!(
+    "CREATE TABLE heads (
         actor INTEGER PRIMARY KEY,
         position INTEGER NOT NULL,
         state INTEGER,
         dropped INTEGER,
         seal INTEGER NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE sequence % 64 = 63;
-    CREATE INDEX landmarks ON events (actor, event_type, sequence)
-        WHERE (event_type = 'started' OR event_type = 'failed' OR event_type = 'return ntwk:theater/actor.init');
-";
+    CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE ",
+    milestones!(),
+    ";
+    CREATE INDEX landmarks ON events (actor, event_type, sequence) WHERE ",
+    landmarks!(),
+    ";"
+);
 
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.
 pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection, MarkFile, Tip), JournalError> {

@@ -14,7 +14,7 @@ use super::error::JournalError;
 use super::integrity::stored_tip;
 use super::mark::{MarkFile, Marked, Tip};
 use super::reader::JournalReader;
-use super::schema::{LANDMARK_TYPES, LANDMARKS};
+use super::schema::{LANDMARKS, MILESTONES};
 use crate::chain::ChainEvent;
 
 const PAGE: i64 = 4_096;
@@ -69,10 +69,10 @@ impl Survey {
 
     /// The next events; none where the journal ends.
     pub(crate) fn page(&mut self) -> rusqlite::Result<Vec<Surveyed>> {
-        let mut select = self.reader.rows().prepare_cached(
-            "SELECT sequence, timestamp, event_type, hash, data, dropped, position, actor, previous FROM events
-             WHERE position > ?1 ORDER BY position LIMIT ?2",
-        )?;
+        let mut select = self.reader.rows().prepare_cached(&format!(
+            "SELECT sequence, timestamp, event_type, hash, data, dropped, position, actor, previous,
+                 {MILESTONES}, {LANDMARKS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
+        ))?;
         let mut rows = select.query(params![self.after, PAGE])?;
         let mut page = Vec::new();
         let mut bytes = 0usize;
@@ -82,8 +82,15 @@ impl Survey {
             let event = self.reader.event(row, None)?;
             bytes = bytes.saturating_add(event.data.len());
             let (position, actor) = (row.get(6)?, row.get(7)?);
-            let listed = Listed { actor, sequence: row.get(0)?, position, previous: row.get(8)? };
-            self.order.chains.event(&listed, &event.event_type, event.dropped.is_some());
+            self.order.chains.event(&Listed {
+                actor,
+                sequence: row.get(0)?,
+                position,
+                previous: row.get(8)?,
+                is_dropped: event.dropped.is_some(),
+                is_milestone: row.get(9)?,
+                is_landmark: row.get(10)?,
+            });
             self.order.roll(position, &event.hash.0);
             self.after = position;
             page.push(Surveyed { actor, event });
@@ -107,16 +114,22 @@ impl Survey {
 }
 
 fn roll_on(reader: &JournalReader, after: i64, order: &mut Order) -> rusqlite::Result<()> {
-    let mut select = reader.rows().prepare(
-        "SELECT position, hash, actor, sequence, previous, event_type, dropped FROM events
-         WHERE position > ?1 ORDER BY position",
-    )?;
+    let mut select = reader.rows().prepare(&format!(
+        "SELECT position, hash, actor, sequence, previous, dropped IS NOT NULL, {MILESTONES}, {LANDMARKS} FROM events
+         WHERE position > ?1 ORDER BY position"
+    ))?;
     let mut rows = select.query([after])?;
     while let Some(row) = rows.next()? {
         let position = row.get(0)?;
-        let (actor, sequence, previous) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        let listed = Listed { actor, sequence, position, previous };
-        order.chains.event(&listed, row.get_ref(5)?.as_str()?, row.get::<_, Option<i64>>(6)?.is_some());
+        order.chains.event(&Listed {
+            actor: row.get(2)?,
+            sequence: row.get(3)?,
+            position,
+            previous: row.get(4)?,
+            is_dropped: row.get(5)?,
+            is_milestone: row.get(6)?,
+            is_landmark: row.get(7)?,
+        });
         order.roll(position, &row.get(1)?);
     }
     Ok(())
@@ -128,6 +141,9 @@ struct Listed {
     sequence: i64,
     position: i64,
     previous: Option<i64>,
+    is_dropped: bool,
+    is_milestone: bool,
+    is_landmark: bool,
 }
 
 /// Where the rows say that the events of each chain stand.
@@ -148,19 +164,19 @@ struct End {
 }
 
 impl Chains {
-    fn event(&mut self, listed: &Listed, event_type: &str, dropped: bool) {
-        let Listed { actor, sequence, position, previous } = *listed;
+    fn event(&mut self, listed: &Listed) {
+        let Listed { actor, sequence, position, previous, .. } = *listed;
         let end = self.ends.entry(actor).or_default();
         if end.last.replace(position) != previous {
             self.astray.entry(actor).or_insert(position);
         }
-        if dropped {
+        if listed.is_dropped {
             end.dropped = Some(sequence);
         }
-        if sequence % 64 == 63 {
+        if listed.is_milestone {
             self.milestones.add((actor, sequence, position));
         }
-        if LANDMARK_TYPES.contains(&event_type) {
+        if listed.is_landmark {
             self.landmarks.add((actor, sequence, position));
         }
     }
@@ -209,7 +225,6 @@ struct Index {
 }
 
 fn indexes<'s>(version: i64, milestones: &'s KeyedSum, landmarks: &'s KeyedSum) -> Vec<(Index, &'s KeyedSum)> {
-    const MILESTONES: &str = "sequence % 64 = 63";
     match version {
         ..4 => vec![(Index { name: "events_by_actor", of: MILESTONES }, milestones)],
         _ => vec![
