@@ -10,6 +10,7 @@ use crate::base::clock;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
 use crate::chain::{EventKind, Head, Link, StateChain};
+use crate::guest::Interruption;
 use crate::handlers::{ActorRef, INIT};
 use crate::journal::{ActorStarted, Attached, Record, StateWrite};
 use crate::manifest::RestartState;
@@ -146,6 +147,9 @@ impl ActorRuntime {
             }
             Transition::Closed { closing, .. } => Ok(closing),
             Transition::Failed { reason, detail } => Err(failed_to_start(reason, detail)),
+            Transition::Interrupted(shortage @ Interruption::Shortage(_)) => {
+                Err(failed_to_start(FailureReason::Interrupted, shortage.to_string()))
+            }
             Transition::Interrupted(interruption) => Err(self.interrupted(interruption, Reply::Nobody)),
         }
     }

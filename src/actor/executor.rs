@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::refusals::Refusals;
 use crate::base::limits::KEPT_STATE_EVENTS;
 use crate::base::metrics::ActorMetrics;
 use crate::base::thread::panic_message;
@@ -13,6 +14,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refused, Return, StateAfter};
 use crate::chain::{Function, Link};
 use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
+use crate::handlers::INIT;
 use crate::journal::{Attached, Cause, Owed, StateWrite};
 use crate::system::Outcome;
 
@@ -49,18 +51,18 @@ pub(crate) struct Executor {
     state: Option<Arc<[u8]>>,
     /// The event whose state was last kept for good.
     kept_at: u64,
-    /// Where calls are counted, if they are.
-    metrics: Option<Arc<ActorMetrics>>,
+    /// Where calls are counted, and refusals told, if they are.
+    measured: Option<(Arc<ActorMetrics>, Refusals)>,
 }
 
 impl Executor {
     pub(crate) fn new(guest: Guest, state: Option<Arc<[u8]>>) -> Self {
-        Self { guest, state, kept_at: 0, metrics: None }
+        Self { guest, state, kept_at: 0, measured: None }
     }
 
-    /// Counts calls from here on.
-    pub(crate) fn measured(mut self, metrics: Option<Arc<ActorMetrics>>) -> Self {
-        self.metrics = metrics;
+    /// Counts calls from here on, and tells the log of refusals of the actor called `name`.
+    pub(crate) fn measured(mut self, metrics: Option<Arc<ActorMetrics>>, name: &str) -> Self {
+        self.measured = metrics.map(|metrics| (metrics, Refusals::of(name)));
         self
     }
 
@@ -100,13 +102,16 @@ impl Executor {
 
     /// Makes a call. What its closing event promises is asked for when the export has returned, and not before.
     pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
-        let begun = Instant::now();
+        let (begun, function) = (Instant::now(), job.function);
         let end = self.carry_out(job, promises);
-        if let Some(metrics) = &self.metrics {
+        if let Some((metrics, refusals)) = &mut self.measured {
             metrics.calls.observe_time(begun.elapsed());
             metrics.memory_bytes.set(self.guest.state().memory_bytes());
-            if let Transition::Closed { outcome: Outcome::Refused(_), .. } = &end {
+            if let Transition::Closed { outcome: Outcome::Refused(message), .. } = &end {
                 metrics.refusals.add(1);
+                // A refused `init` fails, and that is told.
+                let told = refusals.told(function, message).filter(|_| function.full != INIT.full);
+                told.iter().for_each(|told| log::warn!("{told}"));
             }
         }
         end

@@ -6,6 +6,7 @@ mod audit;
 mod begin;
 mod ending;
 mod executor;
+mod refusals;
 mod replay;
 mod runtime;
 mod serve;

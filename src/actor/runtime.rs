@@ -272,7 +272,7 @@ impl ActorRuntime {
         if beginning.reason == StartReason::Restart {
             metrics.iter().for_each(|metrics| metrics.restarts.add(1));
         }
-        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics))
+        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics, &self.spec.manifest.name))
     }
 
     #[inline(never)]
@@ -290,6 +290,7 @@ impl ActorRuntime {
         awaited.into_iter().for_each(|awaited| found.send(awaited).expect("there is room for one"));
         let mut extensions = Extensions::default();
         self.spec.handlers.iter().for_each(|handler| handler.install(&mut extensions));
+        extensions.insert(Arc::clone(&self.spec.vouched));
         Live {
             id: self.actor.id,
             name: self.spec.manifest.name.clone(),

@@ -168,6 +168,10 @@ impl ActorRuntime {
                 Down::Suspended
             }
             Interruption::JournalDown => Down::Unrecorded,
+            Interruption::Shortage(_) => {
+                let (reason, detail) = (FailureReason::Interrupted, interruption.to_string());
+                Down::Failed { reason, detail, by_init: false, reply }
+            }
             Interruption::CpuTime(_)
             | Interruption::Memory(_)
             | Interruption::TooLarge(_)

@@ -1,11 +1,14 @@
 //! What an actor runs: its manifest, the program, and the handlers it is granted, all checked before it exists.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::limits::Limits;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Handler};
 use crate::manifest::{Manifest, ManifestError};
+use crate::system::{Contents, StartedFrom, Vouched};
 
 /// Everything that does not change while an actor runs.
 pub(crate) struct Spec {
@@ -14,14 +17,75 @@ pub(crate) struct Spec {
     pub(crate) handlers: Vec<Box<dyn Handler>>,
     /// What a new actor of it begins with.
     pub(crate) init_state: Option<Arc<[u8]>>,
+    /// The manifests that this one names for its actor to spawn.
+    pub(crate) vouched: Arc<[Vouched]>,
 }
 
 impl Spec {
-    /// Reads what the manifest names, and compiles and links it.
+    /// Reads what the manifest names, compiles and links it, and sees that all that is to be called can be.
     pub(crate) fn load(engine: &GuestEngine, manifest: Manifest) -> Result<Self, ManifestError> {
         let component = manifest.read_component()?;
         let init_state = manifest.read_init_state()?.map(Arc::from);
-        Self::assemble(engine, manifest, component, init_state)
+        let spec = Self::assemble(engine, manifest, component, init_state)?;
+        spec.check_exports()?;
+        Ok(spec)
+    }
+
+    /// Whether the types of the component's exports are those that calls are made with. What was started by an earlier
+    /// version, which did not look, runs on all the same.
+    pub(crate) fn check_exports(&self) -> Result<(), ManifestError> {
+        let path = self.manifest.component_path.display();
+        self.program.check_exports().map_err(|error| self.manifest.error(format!("{path}: {error}")))
+    }
+
+    /// What is accepted and will hardly do what is meant.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let unheard = handlers::unheard(&self.program, &self.handlers);
+        self.manifest.warnings.iter().cloned().chain(unheard).collect()
+    }
+
+    /// Holds the manifests that this one names as `children` to what they are now, where `is_trusted` says of every file
+    /// of theirs that nobody else could have written it; `Err` of it says who could.
+    pub(crate) fn vouch(&mut self, is_trusted: &dyn Fn(&Path) -> Result<(), String>) -> Result<(), ManifestError> {
+        let children = self.handlers.iter().flat_map(|handler| handler.children());
+        let vouched = children.map(|path| self.vouch_for(path, is_trusted));
+        self.vouched = vouched.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn vouch_for(
+        &self,
+        path: &Path,
+        is_trusted: &dyn Fn(&Path) -> Result<(), String>,
+    ) -> Result<Vouched, ManifestError> {
+        let wrong = |why: String| self.manifest.handler_error("supervisor", format!("\"children\": {why}"));
+        let found = path.canonicalize().map_err(|error| wrong(format!("cannot find {}: {error}", path.display())))?;
+        let read = || {
+            let child = Manifest::load_within(path, &Limits::default())?;
+            let component = ComponentDigest::of(&child.read_component()?);
+            let init_state = child.read_init_state()?.map(Arc::from);
+            let files = [Some(found.as_path()), Some(&child.component_path), child.init_state_path()];
+            let trusted = files.into_iter().flatten().try_for_each(is_trusted);
+            Ok(trusted.map(|()| Contents { text: Arc::clone(child.text()), component, init_state }))
+        };
+        let was = read().map_err(|error: ManifestError| wrong(error.to_string()))?;
+        Ok(Vouched { manifest: found.clone(), was })
+    }
+
+    /// All of it that a manifest brings.
+    pub(crate) fn contents(&self) -> Contents {
+        let (text, init_state) = (Arc::clone(self.manifest.text()), self.init_state.clone());
+        Contents { text, component: self.digest(), init_state }
+    }
+
+    /// What it was read from.
+    pub(crate) fn started_from(&self) -> StartedFrom {
+        let manifest = &self.manifest;
+        StartedFrom {
+            manifest: (manifest.path(), Arc::clone(manifest.text())),
+            component: (manifest.component_path.clone(), self.digest()),
+            init_state: manifest.init_state_path().map(|path| (path.to_owned(), self.init_state.clone())),
+        }
     }
 
     /// Like [`Spec::load`], from what the journal kept.
@@ -37,7 +101,11 @@ impl Spec {
         let granted: Vec<&dyn Capability> = handlers.iter().map(|handler| &**handler as &dyn Capability).collect();
         let program = Program::new(engine, compiled, &granted, &handlers::catalogue())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
-        Ok(Self { program, handlers, init_state, manifest })
+        let unread = "this runtime was started without the actor's manifest; name it there";
+        let named = handlers.iter().flat_map(|handler| handler.children());
+        let named = named.filter_map(|path| path.canonicalize().ok());
+        let vouched = named.map(|manifest| Vouched { manifest, was: Err(unread.to_owned()) }).collect();
+        Ok(Self { program, handlers, init_state, vouched, manifest })
     }
 
     pub(crate) fn digest(&self) -> ComponentDigest {

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod fail;
 pub mod id;
 pub mod limits;
+pub mod machine;
 pub mod metrics;
 pub mod places;
 pub mod pool;

@@ -1,4 +1,5 @@
-//! `theater doctor`: how many actors this machine holds, and what is in the way of more.
+//! `theater doctor`: how many actors this machine holds, and what is in the way of more: kernel settings, `ulimit`s,
+//! control groups, memory.
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
@@ -6,6 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use super::config::refused;
 use super::show::{line, print_json};
 use super::{Done, Failure};
+use crate::base::machine::{self, Granted};
 use crate::config::Settings;
 use crate::theater::bounds;
 
@@ -65,11 +67,12 @@ pub(super) fn doctor(args: &DoctorArgs) -> Done {
         let (wanted, enough) = (args.actors, lacking.is_empty());
         print_json(&serde_json::json!({ "wanted": wanted, "holds": holds, "enough": enough, "checks": checks }));
     } else {
-        line(&format!("{:<24} {:>16} {:>16} {:>14}", "SETTING", "VALUE", "NEEDED", "ACTORS"));
+        let width = checks.iter().map(|check| check.setting.len()).max().unwrap_or(0).max(24);
+        line(&format!("{:<width$} {:>16} {:>16} {:>14}", "SETTING", "VALUE", "NEEDED", "ACTORS"));
         for Check { setting, value, needed, holds, enough, .. } in &checks {
             let (value, holds) = (or_unlimited(*value), or_unlimited(*holds));
             let lacks = if *enough { "" } else { "  too low" };
-            line(&format!("{setting:<24} {value:>16} {needed:>16} {holds:>14}{lacks}"));
+            line(&format!("{setting:<width$} {value:>16} {needed:>16} {holds:>14}{lacks}"));
         }
         line(&format!("\nthis machine holds {} actors; {} are wanted", or_unlimited(holds), args.actors));
         lacking.iter().filter_map(|check| check.remedy.as_ref()).for_each(|remedy| line(&format!("  {remedy}")));
@@ -86,8 +89,8 @@ fn checks(wanted: u64, connections: u64) -> Vec<Check> {
     let mut checks: Vec<Check> = bounds()
         .into_iter()
         .map(|bound| {
-            let remedy = |needed| remedy(bound.setting, needed);
-            Check::new(bound.setting, bound.value, (bound.reserved, bound.each), wanted, &remedy)
+            let remedy = |needed| remedy(&bound.setting, needed);
+            Check::new(&bound.setting, bound.value, (bound.reserved, bound.each), wanted, &remedy)
         })
         .collect();
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
@@ -96,10 +99,19 @@ fn checks(wanted: u64, connections: u64) -> Vec<Check> {
     };
     let reserved = RESERVED_FILES + connections;
     checks.push(Check::new("ulimit -H -n (files)", files, (reserved, FILES_EACH), wanted, &remedy_of_files));
+    let costs = (RESIDENT_RESERVED, RESIDENT_EACH);
     if let Some(memory) = available_memory() {
         let remedy = |needed: u64| format!("have {} MiB of memory free", needed.div_ceil(1024 * 1024));
-        let costs = (RESIDENT_RESERVED, RESIDENT_EACH);
         checks.push(Check::new("available memory (bytes)", memory, costs, wanted, &remedy));
+    }
+    for Granted { file, limit, used } in machine::memory_granted() {
+        let costs = (costs.0.saturating_add(used), costs.1);
+        let setting = file.display().to_string();
+        let remedy = |needed: u64| {
+            let mib = needed.div_ceil(1024 * 1024);
+            format!("MemoryMax={mib}M in the service's unit, or the container's limit of memory (--memory {mib}m)")
+        };
+        checks.push(Check::new(&setting, limit, costs, wanted, &remedy));
     }
     checks
 }
@@ -107,9 +119,13 @@ fn checks(wanted: u64, connections: u64) -> Vec<Check> {
 fn remedy(setting: &str, needed: u64) -> String {
     match setting {
         "ulimit -u" => format!("ulimit -u {needed}, as root, or LimitNPROC={needed} in the service's unit"),
-        "the cgroup's pids.max" => {
+        "ulimit -v" => {
+            let kib = needed.div_ceil(1024);
+            format!("ulimit -v {kib}, as root, or LimitAS={kib}K in the service's unit (with all at work at once)")
+        }
+        group if group.starts_with('/') => {
             format!(
-                "TasksMax={needed} in the service's unit, or the container's limit of processes (--pids-limit {needed})"
+                "TasksMax={needed} in the service's unit, or the container's limit of processes (--pids-limit {needed}): {group}"
             )
         }
         sysctl => format!("sysctl -w {sysctl}={needed}, and the same line in /etc/sysctl.d to keep it"),

@@ -4,6 +4,7 @@
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
 mod actor;
+mod check;
 mod config;
 mod doctor;
 mod events;
@@ -106,7 +107,7 @@ enum Command {
     /// where it does nothing otherwise, 1 where it does.
     Replay(replay::ReplayArgs),
     /// Check a manifest and its component, without starting anything
-    Check(run::CheckArgs),
+    Check(check::CheckArgs),
     /// Check whether this machine is large enough for so many actors, and say what to change
     Doctor(doctor::DoctorArgs),
     /// Print what is configured, and where each value comes from
@@ -216,7 +217,7 @@ pub fn main() -> ExitCode {
         Command::Redact(args) => forget::redact(&args),
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
-        Command::Check(args) => run::check(&args),
+        Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
         Command::Completions { shell } => {

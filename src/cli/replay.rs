@@ -110,7 +110,8 @@ fn diverged(args: &ReplayArgs, error: ReplayError) -> Failure {
 }
 
 fn report(args: &ReplayArgs, replayed: &Replayed) {
-    let Replayed { events, from, transitions, head, state } = replayed;
+    let Replayed { events, from, transitions, head, state, notes } = replayed;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     let head = head.map(|head| head.to_string());
     if args.json {
         let state = args.until.map(|_| state.as_deref().map(bytes_to_json));

@@ -1,4 +1,4 @@
-//! `theater run` and `theater check`: the runtime in the foreground, and a look at a manifest.
+//! `theater run`: the runtime in the foreground.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,13 +9,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::config::{Flags, refused};
-use super::show::{print_json, say};
 use super::{Done, Failure, logging};
-use crate::actor::Spec;
 use crate::base::thread;
-use crate::config::Settings;
-use crate::guest::GuestEngine;
-use crate::manifest::Manifest;
 use crate::server::{BoundServer, MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
 use crate::theater::{Config, TheaterError, TheaterRuntime};
@@ -124,36 +119,4 @@ fn allow_more_files() {
     {
         log::warn!("cannot raise the number of open files from {current:?} to {maximum:?}: {error}");
     }
-}
-
-#[derive(Args)]
-pub(super) struct CheckArgs {
-    manifest: PathBuf,
-    /// The configuration file, whose limits hold [default: theater.toml, where it is there]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
-    config: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn check(args: &CheckArgs) -> Done {
-    let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
-    let path = &*args.manifest;
-    let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
-    for warning in &manifest.warnings {
-        eprintln!("warning: {warning}");
-    }
-    let engine = GuestEngine::new(None).map_err(Failure::no)?;
-    let spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
-    let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
-    exports.sort_unstable();
-    if args.json {
-        let (name, component) = (&spec.manifest.name, spec.digest().to_string());
-        print_json(&serde_json::json!({ "name": name, "component": component, "exports": exports }));
-        return Ok(());
-    }
-    say!("{}: actor \"{}\", component {}", path.display(), spec.manifest.name, spec.digest());
-    exports.iter().for_each(|export| say!("  export {export}"));
-    Ok(())
 }

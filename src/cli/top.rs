@@ -59,12 +59,13 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         Some((view, _)) => view.actors.iter().map(|actor| (actor.id.as_str(), actor)).collect(),
         None => HashMap::new(),
     };
-    let rate = |actor: &ActorMetricsView| {
+    let rate_of = |actor: &ActorMetricsView, count: fn(&ActorMetricsView) -> u64| {
         let (_, time) = earlier?;
-        let calls =
-            actor.counts.calls.saturating_sub(before.get(actor.id.as_str()).map_or(0, |before| before.counts.calls));
-        Some(calls as f64 / time.as_secs_f64())
+        let more = count(actor).saturating_sub(before.get(actor.id.as_str()).map_or(0, |before| count(before)));
+        Some(more as f64 / time.as_secs_f64())
     };
+    let rate = |actor: &ActorMetricsView| rate_of(actor, |actor| actor.counts.calls);
+    let refusal_rate = |actor: &ActorMetricsView| rate_of(actor, |actor| actor.counts.refusals);
     let mut actors: Vec<(Option<f64>, &ActorMetricsView)> =
         metrics.actors.iter().map(|actor| (rate(actor), actor)).collect();
     actors.sort_by(|(a, one), (b, other)| {
@@ -73,13 +74,16 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
     });
     let total = &metrics.total;
     let calls: f64 = actors.iter().filter_map(|(rate, _)| *rate).sum();
+    let refused: f64 = metrics.actors.iter().filter_map(refusal_rate).sum();
     let mut lines = vec![
         format!(
-            "actors {} ({} alive)   calls {}{}   failures {}   restarts {}   mailboxes {}",
+            "actors {} ({} alive)   calls {}{}   refused {}{}   failures {}   restarts {}   mailboxes {}",
             total.actors,
             total.alive,
             total.counts.calls,
             earlier.map(|_| format!(" ({calls:.0}/s)")).unwrap_or_default(),
+            total.counts.refusals,
+            earlier.map(|_| format!(" ({refused:.0}/s)")).unwrap_or_default(),
             total.counts.failures,
             total.counts.restarts,
             total.counts.mailbox_depth
@@ -95,20 +99,33 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         ),
         String::new(),
         format!(
-            "{:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>6} {:>8} {:>9}",
-            "NAME", "STATUS", "MAILBOX", "CALLS", "CALLS/S", "P50, P99", "MEMORY", "FAILED", "RESTARTS", "EVENTS"
+            "{:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>8} {:>9} {:>6} {:>8} {:>9}",
+            "NAME",
+            "STATUS",
+            "MAILBOX",
+            "CALLS",
+            "CALLS/S",
+            "P50, P99",
+            "MEMORY",
+            "REFUSED",
+            "REFUSED/S",
+            "FAILED",
+            "RESTARTS",
+            "EVENTS"
         ),
     ];
     for (rate, actor) in actors.iter().take(rows) {
         let name: String = actor.name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(20).collect();
         lines.push(format!(
-            "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>6} {:>8} {:>9}",
+            "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>8} {:>9} {:>6} {:>8} {:>9}",
             actor.status,
             actor.counts.mailbox_depth,
             actor.counts.calls,
-            rate.map_or_else(|| "-".into(), |rate| format!("{rate:.1}")),
+            per_second(*rate),
             latency(&actor.counts.latency_us),
             bytes(actor.counts.memory_bytes),
+            actor.counts.refusals,
+            per_second(refusal_rate(actor)),
             actor.counts.failures,
             actor.counts.restarts,
             actor.counts.chain_length
@@ -118,6 +135,11 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         lines.push(format!("… and {} more: --rows COUNT shows them", actors.len() - rows));
     }
     lines
+}
+
+/// A rate; there is none at the first look.
+fn per_second(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".into(), |rate| format!("{rate:.1}"))
 }
 
 fn latency(values: &DistributionView) -> String {

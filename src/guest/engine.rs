@@ -15,7 +15,9 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 
 use super::cache::CodeCache;
 use super::program::Program;
+use super::shortage::refused_by_the_system;
 use crate::base::limits::MEMORY_BYTES;
+use crate::base::machine;
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::ComponentDigest;
 
@@ -36,8 +38,17 @@ const KEPT_MEMORY_BYTES: usize = 128 * 1024;
 const KEPT_TABLE_BYTES: usize = 16 * 1024;
 /// Places of the pool that are left to the component they last served, rather than given to another.
 const WARM_SLOTS: u32 = 32;
+/// So much of addresses the pool is made of, with room for all else.
+const AMPLE_ADDRESSES: u64 = 1 << 44;
+/// What a memory reserves where addresses are short: the `memory_bytes` of an actor whose manifest is silent. One that
+/// grows beyond it is moved.
+pub(crate) const SHORT_RESERVATION_BYTES: u64 = 64 * 1024 * 1024;
+/// What one that was moved may grow by before it is moved again.
+const SHORT_GROWTH_BYTES: u64 = 16 * 1024 * 1024;
+/// Behind a memory, where addresses are short.
+const SHORT_GUARD_BYTES: u64 = 64 * 1024;
 /// Elements of one table; tables do not count into an instance's memory.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
 /// Compiles components and ticks the clock that running guests watch.
 pub(crate) struct GuestEngine {
@@ -67,6 +78,9 @@ pub(crate) struct Compiled {
 pub(crate) enum EngineError {
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(String),
+    /// The operating system refused something: what the component is has nothing to do with it.
+    #[error("the component could not be compiled here, for what the machine did not give: {0}")]
+    Shortage(String),
     #[error("cannot start the sandbox: {0}")]
     Setup(String),
 }
@@ -77,12 +91,19 @@ impl GuestEngine {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
         // wasmtime compiles on it.
         crate::base::pool::make_ready();
-        let on_demand = Engine::new(&config()).map_err(setup)?;
-        // The pool reserves terabytes of addresses, which not every system grants (`ulimit -v`, valgrind).
-        let pool = Engine::new(config().allocation_strategy(pooling())).unwrap_or_else(|error| {
-            log::warn!("no pool for instances, each is made on demand, which takes longer: {error:#}");
-            on_demand.clone()
-        });
+        let addresses = Addresses::of_this_process();
+        let on_demand = Engine::new(&config(addresses)).map_err(setup)?;
+        let pool = match addresses {
+            Addresses::Ample => pool(&on_demand),
+            Addresses::Short { limit } => {
+                log::warn!(
+                    "ulimit -v is {} KiB: instances reserve {SHORT_RESERVATION_BYTES} bytes of addresses each and are \
+                     made on demand, which takes longer; ulimit -v unlimited gives them a pool",
+                    limit / 1024
+                );
+                on_demand.clone()
+            }
+        };
         let cache = cache_dir.and_then(|dir| {
             let opened = CodeCache::open(dir, &pool);
             opened.inspect_err(|error| log::warn!("no code cache in {}: {error}", dir.display())).ok()
@@ -153,8 +174,7 @@ impl GuestEngine {
         if !bytes.starts_with(b"\0asm") {
             return Err(EngineError::NotAComponent("it does not begin like a wasm file".into()));
         }
-        let component = Component::from_binary(&self.pool, bytes)
-            .map_err(|error| EngineError::NotAComponent(format!("{error:#}").replace('\n', "; ")))?;
+        let component = Component::from_binary(&self.pool, bytes).map_err(|error| not_compiled(&error))?;
         if let Some(cache) = &self.cache {
             cache.store(digest, &component);
         }
@@ -189,9 +209,45 @@ impl Drop for GuestEngine {
     }
 }
 
-/// What decides how guest code behaves is set here and nowhere else, and the same for both engines.
-fn config() -> Config {
+fn not_compiled(error: &wasmtime::Error) -> EngineError {
+    match refused_by_the_system(error) {
+        Some(_) => EngineError::Shortage(format!("{error:#}").replace('\n', "; ")),
+        None => EngineError::NotAComponent(format!("{error:#}").replace('\n', "; ")),
+    }
+}
+
+/// How much of the address space there is to reserve. Where it is ample a memory reserves all that 32 bits can address,
+/// and its code needs no bounds checks; where it is short (`ulimit -v`), eight instances would take all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Addresses {
+    Ample,
+    Short { limit: u64 },
+}
+
+impl Addresses {
+    fn of_this_process() -> Self {
+        Self::within(machine::address_limit())
+    }
+
+    fn within(limit: Option<u64>) -> Self {
+        match limit {
+            Some(limit) if limit < AMPLE_ADDRESSES => Self::Short { limit },
+            Some(_) | None => Self::Ample,
+        }
+    }
+}
+
+/// What decides how guest code behaves is set here and nowhere else, and the same for both engines. A guest sees no
+/// difference between ample and short addresses: it traps at the same accesses.
+fn config(addresses: Addresses) -> Config {
     let mut config = Config::new();
+    if let Addresses::Short { .. } = addresses {
+        config
+            .memory_reservation(SHORT_RESERVATION_BYTES)
+            .memory_reservation_for_growth(SHORT_GROWTH_BYTES)
+            .memory_guard_size(SHORT_GUARD_BYTES)
+            .guard_before_linear_memory(false);
+    }
     config
         .wasm_component_model(true)
         .concurrency_support(false)
@@ -203,6 +259,14 @@ fn config() -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true);
     config
+}
+
+/// The pool reserves terabytes of addresses, which not every system grants (valgrind).
+fn pool(on_demand: &Engine) -> Engine {
+    Engine::new(config(Addresses::Ample).allocation_strategy(pooling())).unwrap_or_else(|error| {
+        log::warn!("no pool for instances, each is made on demand, which takes longer: {error:#}");
+        on_demand.clone()
+    })
 }
 
 fn pooling() -> InstanceAllocationStrategy {
@@ -225,4 +289,27 @@ fn pooling() -> InstanceAllocationStrategy {
             .max_unused_warm_slots(WARM_SLOTS);
     }
     InstanceAllocationStrategy::Pooling(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::Limits;
+
+    #[test]
+    fn an_instance_reserves_memory_bytes_where_addresses_are_short() {
+        assert_eq!(Addresses::within(None), Addresses::Ample);
+        assert_eq!(Addresses::within(Some(1 << 50)), Addresses::Ample);
+        let limit = 20_000_000 * 1024;
+        assert_eq!(Addresses::within(Some(limit)), Addresses::Short { limit });
+        assert_eq!(SHORT_RESERVATION_BYTES, Limits::default().memory_bytes);
+    }
+
+    #[test]
+    fn what_the_system_refused_is_not_blamed_on_the_component() {
+        let denied = wasmtime::Error::new(rustix::io::Errno::ACCESS).context("making code executable");
+        assert!(not_compiled(&denied).to_string().contains("the machine did not give"));
+        let nonsense = wasmtime::Error::msg("unexpected end");
+        assert_eq!(not_compiled(&nonsense).to_string(), "not a WebAssembly component: unexpected end");
+    }
 }

@@ -7,10 +7,13 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmtime::Store;
+use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc};
+use wasmtime::{Engine, Store};
 
+use super::interfaces::signature;
 use super::state::HostState;
+use super::types::{Mismatch, mismatch};
 use crate::base::limits::Limits;
 use crate::chain::Function;
 use crate::chain::cbor::Cbor;
@@ -31,6 +34,9 @@ pub(crate) trait GuestExport: Send + Sync {
     /// Bytes its result may have, and the name of the limit that says so.
     fn result_limit(&self, limits: &Limits) -> (&'static str, u64);
 
+    /// Where `found`, which is of `component`, is not of the type that calls take it for; none where it is.
+    fn mismatch(&self, found: &ComponentItem, component: &types::Component) -> Option<Mismatch>;
+
     /// Calls it. The outer error is a trap or an interruption, the inner one the guest's own.
     fn call(
         &self,
@@ -46,6 +52,14 @@ pub(crate) trait GuestExport: Send + Sync {
 pub(crate) fn find(component: &Component, function: &Function) -> Option<ComponentExportIndex> {
     let interface = component.get_export_index(None, function.interface)?;
     component.get_export_index(Some(&interface), function.name)
+}
+
+/// What a component exports under the name of a function.
+pub(super) fn exported(engine: &Engine, component: &types::Component, function: &Function) -> Option<ComponentItem> {
+    match component.get_export(engine, function.interface)?.ty {
+        ComponentItem::ComponentInstance(interface) => Some(interface.get_export(engine, function.name)?.ty),
+        _ => None,
+    }
 }
 
 /// The shape of an export's answer.
@@ -100,7 +114,9 @@ impl<P, A> Export<P, A> {
 }
 
 /// The parameters of every export, and its answer.
-type Typed<'a, P, A> = TypedFunc<(Option<&'a [u8]>, P), (Result<<A as AnswerShape>::Wire, String>,)>;
+type Params<'a, P> = (Option<&'a [u8]>, P);
+type Answer<A> = (Result<<A as AnswerShape>::Wire, String>,);
+type Typed<'a, P, A> = TypedFunc<Params<'a, P>, Answer<A>>;
 
 impl<P, A> Export<P, A>
 where
@@ -137,6 +153,22 @@ where
 
     fn result_limit(&self, limits: &Limits) -> (&'static str, u64) {
         (self.result_limit)(limits)
+    }
+
+    /// Whether it fits is for wasmtime to say, of the very types that a call is made with; where it does not, is looked
+    /// for in `wit/`.
+    fn mismatch(&self, found: &ComponentItem, component: &types::Component) -> Option<Mismatch> {
+        let ComponentItem::ComponentFunc(function) = found else {
+            return Some(Mismatch::new("a function", "something else"));
+        };
+        let fits = function.typecheck::<Params<'_, P>, Answer<A>>(&component.instance_type());
+        let why = fits.err().map(|error| format!("{error:#}"));
+        if why.is_none() && !function.async_() {
+            return None;
+        }
+        let ours = signature(self.function.interface, self.function.name);
+        let place = ours.and_then(|ours| mismatch(&ours, function));
+        place.or_else(|| why.map(|why| Mismatch::new("the type in wit/", format!("another ({why})"))))
     }
 
     fn call(

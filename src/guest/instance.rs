@@ -18,6 +18,7 @@ use super::export::{GuestExport, Returned};
 use super::interruption::Interruption;
 use super::program::Program;
 use super::recorder::Recorder;
+use super::shortage::refused_by_the_system;
 use super::state::HostState;
 use crate::base::limits::Limits;
 use crate::chain::Function;
@@ -178,7 +179,7 @@ fn refusal_within_limits(message: String, limits: &Limits) -> wasmtime::Result<S
     Err(wasmtime::Error::new(Interruption::TooLarge(why)))
 }
 
-/// Tells an interruption, a trap and an answer that makes no sense apart. Traps go by their code: their words may
+/// Tells an interruption, a shortage of the machine, a trap and an answer that makes no sense apart. Traps go by their code: their words may
 /// change with wasmtime, and replay compares them.
 fn classify(error: wasmtime::Error) -> CallEnd {
     if error.is::<Interruption>() {
@@ -191,9 +192,14 @@ fn classify(error: wasmtime::Error) -> CallEnd {
             Interruption::Ordered
             | Interruption::Suspending
             | Interruption::JournalDown
+            | Interruption::Shortage(_)
             | Interruption::RecordedEnd
             | Interruption::Diverged(_) => CallEnd::Interrupted(interruption),
         };
+    }
+    if let Some(what) = refused_by_the_system(&error) {
+        log::warn!("the machine could not run a guest: {error:#}");
+        return CallEnd::Interrupted(Interruption::Shortage(what));
     }
     log::info!("guest trapped: {error:?}");
     match error.downcast_ref::<Trap>() {

@@ -17,6 +17,10 @@ pub(crate) enum Interruption {
     Memory(u64),
     #[error("{0}")]
     TooLarge(String),
+    /// The operating system refused what a running guest needs: not the guest's doing, and elsewhere it would have gone
+    /// on. The text is what was refused.
+    #[error("the machine could not give what it needs to run: {0}")]
+    Shortage(String),
     #[error("the journal takes no more records")]
     JournalDown,
     /// Replay has come to where the incarnation was ended from outside.

@@ -8,8 +8,9 @@ use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
 use super::engine::{Compiled, GuestEngine};
-use super::export::{GuestExport, find};
+use super::export::{GuestExport, exported, find};
 use super::state::HostState;
+use super::types::Mismatch;
 use crate::chain::{ComponentDigest, Function};
 
 /// What a handler brings: host functions to import, exports it delivers to. One that brings only the one or the other
@@ -46,10 +47,27 @@ pub(crate) enum ProgramError {
     NotGranted { interface: String, handler: &'static str },
     #[error("the component imports \"{interface}\", which no handler of this runtime provides")]
     UnknownImport { interface: String },
+    #[error("the component imports \"{interface}\": this runtime offers no WASI; {}", WITHOUT_WASI)]
+    Wasi { interface: String },
+    #[error("the component imports \"{interface}\", which an actor does not call but may export")]
+    ImportsAnExport { interface: String },
     #[error("the handler \"{handler}\" delivers to \"{export}\", which the component does not export")]
     MissingExport { handler: &'static str, export: &'static str },
+    #[error("{}; build the component against the wit/ of this runtime", told(.0))]
+    ExportTypes(Vec<(&'static str, Mismatch)>),
     #[error("the component does not fit: {0}")]
     Link(String),
+}
+
+/// What whoever meets WASI's absence can do.
+const WITHOUT_WASI: &str = "build it for wasm32-unknown-unknown, print with runtime.log, and take the time, randomness \
+                            and files from the handlers clock, random and filesystem";
+
+fn told(mismatches: &[(&'static str, Mismatch)]) -> String {
+    let told = mismatches.iter().map(|(export, mismatch)| {
+        format!("the export \"{export}\" is not of the type that this runtime calls: {mismatch}")
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// A runnable component.
@@ -99,6 +117,32 @@ impl Program {
         let pooled =
             linker.instantiate_pre(&compiled.component).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
         Ok(Self { compiled, linker, pooled, on_demand: OnceLock::new(), exports })
+    }
+
+    /// Whether every export that deliveries may go to can be called: `Err` names those that can not, each with the place
+    /// in its type. A program that does not fit runs all the same, and traps at such a call: chains recorded so replay.
+    pub(crate) fn check_exports(&self) -> Result<(), ProgramError> {
+        let engine = self.pooled.engine();
+        let component = self.compiled.component.component_type();
+        let exports = self.exports.iter().map(|(export, _)| export);
+        let mismatches = exports.filter_map(|export| {
+            let found = exported(engine, &component, export.function())?;
+            let mismatch = export.mismatch(&found, &component)?;
+            Some((export.function().full, mismatch))
+        });
+        let mismatches: Vec<_> = mismatches.collect();
+        if mismatches.is_empty() { Ok(()) } else { Err(ProgramError::ExportTypes(mismatches)) }
+    }
+
+    /// Whether the component exports a function, called or not.
+    pub(crate) fn has(&self, function: &Function) -> bool {
+        find(&self.compiled.component, function).is_some()
+    }
+
+    /// The interfaces that the component exports, called or not.
+    pub(crate) fn exported_interfaces(&self) -> Vec<String> {
+        let component = self.compiled.component.component_type();
+        component.exports(self.pooled.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
     pub(crate) fn digest(&self) -> ComponentDigest {
@@ -167,6 +211,7 @@ fn check_imports(
     granted: &[&dyn Capability],
     all: &[(&'static str, &'static [&'static str])],
 ) -> Result<(), ProgramError> {
+    let exports: Vec<_> = granted.iter().flat_map(|capability| capability.exports()).collect();
     for (interface, import) in component.component_type().imports(engine) {
         let brings_only_types = match &import.ty {
             ComponentItem::ComponentInstance(instance) => {
@@ -182,6 +227,10 @@ fn check_imports(
         let provider = all.iter().find(|(_, imports)| imports.contains(&interface.as_str()));
         return Err(match provider {
             Some((handler, _)) => ProgramError::NotGranted { interface, handler },
+            None if interface.starts_with("wasi:") => ProgramError::Wasi { interface },
+            None if exports.iter().any(|export| export.function().interface == interface) => {
+                ProgramError::ImportsAnExport { interface }
+            }
             None => ProgramError::UnknownImport { interface },
         });
     }

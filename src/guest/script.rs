@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use super::shortage::was_recorded_as_a_trap;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::{Cbor, Value, bytes_to_json};
 use crate::chain::data::{Failed, FailureReason, Started};
@@ -109,16 +110,15 @@ impl Script {
         match event.kind() {
             Some(EventKind::Stopped | EventKind::Started) => true,
             Some(EventKind::Failed) => {
-                let reason = Failed::from_cbor(&event.data).map(|failed| failed.reason);
-                match reason {
-                    Ok(FailureReason::Trap | FailureReason::Init) | Err(_) => false,
-                    Ok(
-                        FailureReason::Limit
-                        | FailureReason::Deadline
-                        | FailureReason::Panic
-                        | FailureReason::Interrupted
-                        | FailureReason::Restarts,
-                    ) => true,
+                let Ok(failed) = Failed::from_cbor(&event.data) else { return false };
+                match failed.reason {
+                    FailureReason::Trap => was_recorded_as_a_trap(&failed.detail),
+                    FailureReason::Init => false,
+                    FailureReason::Limit
+                    | FailureReason::Deadline
+                    | FailureReason::Panic
+                    | FailureReason::Interrupted
+                    | FailureReason::Restarts => true,
                 }
             }
             Some(

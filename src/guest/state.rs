@@ -10,8 +10,10 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::engine::TABLE_ELEMENTS;
 use super::interruption::Interruption;
 use super::recorder::Recorder;
+use super::shortage::refused_by_the_system;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -118,16 +120,18 @@ impl ResourceLimiter for HostState {
         Ok(allowed)
     }
 
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(wasmtime::Error::new(Interruption::Memory(self.limits.memory_bytes)))
+    /// A guest is never answered -1 for what the machine lacks: what it did then could be replayed nowhere else.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(not_grown(&error, Interruption::Memory(self.limits.memory_bytes)))
     }
 
-    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(true)
+    /// The same bound wherever the instance stands: the pool's places end there, and those on demand would not.
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS { Err(wasmtime::Error::new(table_too_large())) } else { Ok(true) }
     }
 
-    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(wasmtime::Error::new(Interruption::TooLarge("wanted a larger table than there is room for".into())))
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(not_grown(&error, table_too_large()))
     }
 
     fn instances(&self) -> usize {
@@ -141,6 +145,15 @@ impl ResourceLimiter for HostState {
     fn memories(&self) -> usize {
         1_000
     }
+}
+
+/// Why something did not grow: the machine lacked it, or else `limit` was met.
+fn not_grown(error: &wasmtime::Error, limit: Interruption) -> wasmtime::Error {
+    wasmtime::Error::new(refused_by_the_system(error).map_or(limit, Interruption::Shortage))
+}
+
+fn table_too_large() -> Interruption {
+    Interruption::TooLarge("wanted a larger table than there is room for".into())
 }
 
 /// How many lines a guest has logged within this second.
@@ -189,6 +202,15 @@ impl LogBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_does_not_grow_is_the_machines_doing_only_where_the_system_refused_it() {
+        let why = |error: wasmtime::Error| not_grown(&error, Interruption::Memory(1)).to_string();
+        let no_memory = wasmtime::Error::new(rustix::io::Errno::NOMEM).context("growing");
+        assert!(why(no_memory).starts_with("the machine could not give what it needs to run: Cannot allocate memory"));
+        let by_its_type = wasmtime::Error::msg("memory growth exceeds memory type's limits");
+        assert_eq!(why(by_its_type), "wanted more memory: the limit memory_bytes is 1");
+    }
 
     #[test]
     fn a_flood_of_log_lines_is_cut_and_counted() {

@@ -12,6 +12,7 @@ mod net;
 mod random;
 mod runtime;
 mod supervisor;
+mod unheard;
 mod websocket_server;
 
 use std::path::{Component, Path, PathBuf};
@@ -23,6 +24,7 @@ pub(crate) use http_server::wire::hostile_http;
 pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 pub(crate) use runtime::INIT;
 pub(crate) use supervisor::{HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD};
+pub(crate) use unheard::unheard;
 pub(crate) use websocket_server::{CLOSE, close, opens};
 
 use crate::base::id::ActorId;
@@ -44,6 +46,11 @@ pub(crate) trait Handler: Capability + Send + Sync {
     /// The directories from which the guest may spawn, beside its manifest's own; `None` where it may not spawn.
     fn spawns_from(&self) -> Option<&[PathBuf]> {
         None
+    }
+
+    /// The manifests that the operator's own manifest names for it to spawn, wherever they lie.
+    fn children(&self) -> &[PathBuf] {
+        &[]
     }
 
     /// Starts its listener, if it has one. The error is for the person who started the actor.
@@ -115,13 +122,19 @@ fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler
         warn_of_its_own_manifest(manifest, own.as_deref(), granted);
         return Ok(());
     };
+    if granted.iter().any(|handler| !handler.children().is_empty()) {
+        // What it may write to is spawned only where it is named there, and as it was when that was read.
+        warn_of_its_own_manifest(manifest, own.as_deref(), granted);
+        return Ok(());
+    }
     let sources: Vec<PathBuf> = own.iter().chain(allowed).map(|directory| real(directory)).collect();
     for handler in granted {
         let Some(written) = handler.writes_below().map(real) else { continue };
         if let Some(source) = sources.iter().find(|source| source.starts_with(&written)) {
             let why = format!(
                 "{} cannot be written to by an actor that may spawn from {}: it could write itself a manifest; name a \
-                 directory below it, or grant it with mode = \"read-only\"",
+                 directory below it, grant it with mode = \"read-only\", or name what it spawns: config = {{ children \
+                 = [\"child.toml\"] }} of the handler supervisor",
                 written.display(),
                 source.display()
             );
@@ -176,4 +189,33 @@ fn unknown(name: &str) -> String {
     let known: Vec<&str> = HANDLERS.iter().map(|kind| kind.name).collect();
     let hint = nearest(name, &known).map(|nearest| format!("did you mean \"{nearest}\"? "));
     format!("unknown handler \"{name}\"; {}the handlers are: {}", hint.unwrap_or_default(), known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::Engine;
+    use wasmtime::component::Component;
+
+    use super::*;
+    use crate::guest::of_wit;
+
+    /// What a handler calls an export with is what `wit/` tells authors of actors.
+    #[test]
+    fn every_export_that_is_called_has_the_type_that_wit_gives_it() {
+        let engine = Engine::default();
+        let mut seen = 0;
+        for handler in every() {
+            for export in handler.exports() {
+                let function = export.function();
+                let text = of_wit::component(function.interface, function.name);
+                let component = Component::new(&engine, wat::parse_str(text).expect("text")).expect("a component");
+                let component = component.component_type();
+                let found = of_wit::imported(&engine, &component, function.interface, function.name);
+                let mismatch = export.mismatch(&found, &component);
+                assert_eq!(mismatch.map(|it| it.to_string()), None, "{}", function.full);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 6);
+    }
 }

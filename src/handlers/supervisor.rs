@@ -4,6 +4,7 @@
 //! from the journal, never through the child's mailbox.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -22,7 +23,7 @@ use crate::guest::{
     Answered, Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
 };
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Awaited, Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Waited};
+use crate::system::{Awaited, Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Vouched, Waited};
 
 pub(super) const NAME: &str = "supervisor";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor"];
@@ -38,8 +39,10 @@ const GET_CHILD_EVENTS: &Function = function!("ntwk:theater/supervisor", "get-ch
 /// A child's `init` and end are bounded by their own limits; this only keeps a defect from holding a parent for ever.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
+#[derive(Default)]
 struct Supervisor {
     allow: Vec<PathBuf>,
+    children: Vec<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -47,13 +50,17 @@ struct Config {
     /// Directories from which children may be spawned, beside the manifest's own.
     #[serde(default)]
     allow: Vec<String>,
+    /// Manifests that may be spawned wherever they lie, as they were when this one was read.
+    #[serde(default)]
+    children: Vec<String>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
-    let Some(entry) = entry else { return Ok(Box::new(Supervisor { allow: Vec::new() })) };
-    let config: Config = entry.config(&["allow"])?;
+    let Some(entry) = entry else { return Ok(Box::new(Supervisor::default())) };
+    let config: Config = entry.config(&["allow", "children"])?;
     let allow = config.allow.iter().map(|directory| entry.beside(directory)).collect();
-    Ok(Box::new(Supervisor { allow }))
+    let children = config.children.iter().map(|manifest| entry.beside(manifest)).collect();
+    Ok(Box::new(Supervisor { allow, children }))
 }
 
 /// From where children may be spawned, beside the manifest's own directory.
@@ -66,6 +73,10 @@ impl Handler for Supervisor {
 
     fn spawns_from(&self) -> Option<&[PathBuf]> {
         Some(&self.allow)
+    }
+
+    fn children(&self) -> &[PathBuf] {
+        &self.children
     }
 }
 
@@ -149,7 +160,8 @@ fn spawn_child(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Res
     };
     let allowed = live.extensions.get::<Allowed>().map_or(&[][..], |allowed| &allowed.0);
     let directories = [std::slice::from_ref(&live.manifest_dir), allowed].concat();
-    let confinement = Confinement { directories };
+    let vouched = live.extensions.get::<Arc<[Vouched]>>().cloned().unwrap_or_default();
+    let confinement = Confinement { directories, vouched };
     let parentage = Parentage { parent: live.id, child, cause: intent, wait, confinement };
     let request = SpawnRequest { manifest: live.manifest_dir.join(manifest), parentage: Some(parentage) };
     let spawned = wait_for(live, &live.theater.control.spawn(request));

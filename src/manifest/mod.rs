@@ -73,11 +73,12 @@ impl Manifest {
     /// Reads and checks the manifest at `path`, of an actor of a runtime that allows `allowed`. The component is not read
     /// yet.
     pub(crate) fn load(path: &Path, allowed: &ActorLimits) -> Result<Self, ManifestError> {
-        let text = read_bounded(path, MANIFEST_BYTES)
-            .map_err(|why| ManifestError::new(path, None, format!("cannot read the manifest: {why}")))?;
-        let text = String::from_utf8(text)
-            .map_err(|error| ManifestError::new(path, None, format!("the manifest is not UTF-8 text: {error}")))?;
-        Self::parse(path, text.into(), allowed)
+        Self::parse(path, read_text(path)?, allowed)
+    }
+
+    /// Reads the manifest at `path` to know what it names, not to run it: its own limits do not count.
+    pub(crate) fn load_within(path: &Path, limits: &Limits) -> Result<Self, ManifestError> {
+        Self::recorded(path, read_text(path)?, limits)
     }
 
     /// Checks a manifest's text; `path` is where it lies, for relative paths and for errors.
@@ -186,6 +187,14 @@ impl Manifest {
     pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(None, message)
     }
+}
+
+fn read_text(path: &Path) -> Result<Arc<str>, ManifestError> {
+    let text = read_bounded(path, MANIFEST_BYTES)
+        .map_err(|why| ManifestError::new(path, None, format!("cannot read the manifest: {why}")))?;
+    let text = String::from_utf8(text)
+        .map_err(|error| ManifestError::new(path, None, format!("the manifest is not UTF-8 text: {error}")))?;
+    Ok(text.into())
 }
 
 /// What a manifest's path means: relative to the manifest, and the same from wherever the runtime is started next.

@@ -15,6 +15,7 @@ use super::mailbox::Lane;
 use super::registry::{ActorInfo, Refusal, Registry};
 use super::reply::{AwaitedReply, Reply};
 use super::subscribers::Subscribers;
+use super::vouched::Vouched;
 use super::waits::WaitId;
 use crate::base::id::ActorId;
 use crate::base::limits::RuntimeLimits;
@@ -75,10 +76,11 @@ pub(crate) struct Parentage {
 }
 
 /// From where an actor may spawn: the manifest and what it names must lie in or below one of these directories, and
-/// nowhere where any actor may write.
+/// nowhere where any actor may write; or the operator vouches for them.
 #[derive(Clone, Debug)]
 pub(crate) struct Confinement {
     pub(crate) directories: Vec<PathBuf>,
+    pub(crate) vouched: Arc<[Vouched]>,
 }
 
 /// Where a listener is reached.

@@ -6,21 +6,25 @@
 mod delivery;
 mod handle;
 mod mailbox;
+mod on_disk;
 mod registry;
 mod reply;
 mod signal;
 mod status;
 mod subscribers;
+mod vouched;
 mod waits;
 
 pub(crate) use delivery::{Answer, Delivery, Outcome};
 pub use handle::{Address, TheaterHandle};
 pub(crate) use handle::{Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
+pub(crate) use on_disk::StartedFrom;
 pub use registry::ActorInfo;
 pub(crate) use registry::{Entry, Refusal, Registry};
 pub(crate) use reply::{AwaitedReply, NoAnswer, Reply};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;
 pub(crate) use subscribers::{Following, ListenerId, Subscribers};
+pub(crate) use vouched::{Contents, Vouched, vouched_for};
 pub(crate) use waits::WaitId;

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use super::delivery::Delivery;
 use super::handle::Address;
 use super::mailbox::{Lane, Mailbox, Slot};
+use super::on_disk::StartedFrom;
 use super::status::ActorStatus;
 use super::waits::{WaitId, Waits};
 use crate::base::id::{ActorId, Incarnation};
@@ -38,6 +39,7 @@ pub(crate) struct Entry {
     pub(crate) limits: Arc<Limits>,
     /// The directory it may write to.
     pub(crate) writes_below: Option<PathBuf>,
+    pub(crate) started_from: Arc<StartedFrom>,
     pub(crate) metrics: Arc<ActorMetrics>,
 }
 

@@ -7,14 +7,19 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::base::machine;
+use crate::guest::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
+
 /// Maps of one actor's thread: its stack and its signal stacks, each with a guard.
 const MAPS_PER_THREAD: u64 = 6;
 /// Maps of an instance that stands between calls.
 const MAPS_PER_INSTANCE: u64 = 6;
 /// Maps for everything else: the pool's instances, connections, the journal, code.
 const RESERVED_MAPS: u64 = 12_000;
-/// Threads for everything else.
+/// Threads for everything else, or half of what there is, where that is less.
 const RESERVED_THREADS: u64 = 1_000;
+/// Addresses for everything else: code, the journal, and what the allocator keeps for each core.
+const RESERVED_ADDRESSES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// What is left to spend, in maps and threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +33,7 @@ struct Account {
     limit: u64,
     spent: u64,
     /// The setting that sets the limit.
-    setting: &'static str,
+    setting: String,
 }
 
 /// What one actor takes.
@@ -47,21 +52,25 @@ impl Cost {
 impl Budget {
     /// What this machine gives this process.
     pub(super) fn of_this_machine() -> Self {
-        let tightest = thread_bounds().into_iter().min();
-        Self::new(max_map_count(), tightest.unwrap_or((u64::MAX, "the number of threads")))
+        let tightest = thread_bounds().into_iter().min_by_key(Bound::left);
+        Self::new(max_map_count(), tightest.as_ref())
     }
 
-    fn new(maps: u64, (threads, setting): (u64, &'static str)) -> Self {
-        Self {
-            maps: Account { limit: maps.saturating_sub(RESERVED_MAPS), spent: 0, setting: "vm.max_map_count" },
-            threads: Account { limit: threads.saturating_sub(RESERVED_THREADS), spent: 0, setting },
-        }
+    fn new(maps: u64, threads: Option<&Bound>) -> Self {
+        let maps =
+            Account { limit: maps.saturating_sub(RESERVED_MAPS), spent: 0, setting: "vm.max_map_count".to_owned() };
+        let threads = Account {
+            limit: threads.map_or(u64::MAX, Bound::left),
+            spent: 0,
+            setting: threads.map_or_else(|| "the number of threads".to_owned(), |bound| bound.setting.clone()),
+        };
+        Self { maps, threads }
     }
 
     /// Takes what an actor costs, or says which setting is in the way.
     pub(super) fn spend(&mut self, cost: Cost) -> Result<(), String> {
         for (account, wanted) in [(&self.maps, cost.maps), (&self.threads, 1)] {
-            if account.spent + wanted > account.limit {
+            if account.spent.saturating_add(wanted) > account.limit {
                 return Err(format!("this machine holds no more actors: raise {}", account.setting));
             }
         }
@@ -81,35 +90,57 @@ impl Budget {
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     /// What sets it, and is to be raised.
-    pub(crate) setting: &'static str,
+    pub(crate) setting: String,
     pub(crate) value: u64,
-    /// Kept for everything else.
+    /// Kept for everything else, or used by others already.
     pub(crate) reserved: u64,
     /// What one actor takes whose instances serve one transition each.
     pub(crate) each: u64,
 }
 
-/// Every bound that actors are admitted by.
+impl Bound {
+    /// A bound on threads, of which others use so many.
+    fn of_threads(setting: impl Into<String>, value: u64, used: u64) -> Self {
+        let reserved = RESERVED_THREADS.min(value.saturating_sub(used) / 2) + used;
+        Self { setting: setting.into(), value, reserved, each: 1 }
+    }
+
+    /// What actors may have of it.
+    fn left(&self) -> u64 {
+        self.value.saturating_sub(self.reserved)
+    }
+}
+
+/// Every bound on the number of actors: those that they are admitted by, then the addresses of instances that are all at
+/// work at once.
 pub(crate) fn bounds() -> Vec<Bound> {
-    let maps =
-        Bound { setting: "vm.max_map_count", value: max_map_count(), reserved: RESERVED_MAPS, each: Cost::of(1).maps };
-    let threads = thread_bounds().into_iter();
-    let threads = threads.map(|(value, setting)| Bound { setting, value, reserved: RESERVED_THREADS, each: 1 });
-    std::iter::once(maps).chain(threads).collect()
+    let setting = "vm.max_map_count".to_owned();
+    let maps = Bound { setting, value: max_map_count(), reserved: RESERVED_MAPS, each: Cost::of(1).maps };
+    let addresses = Bound {
+        setting: "ulimit -v".to_owned(),
+        value: machine::address_limit().unwrap_or(u64::MAX),
+        reserved: RESERVED_ADDRESSES,
+        each: SHORT_RESERVATION_BYTES + THREAD_STACK_BYTES as u64,
+    };
+    std::iter::once(maps).chain(thread_bounds()).chain([addresses]).collect()
 }
 
 fn max_map_count() -> u64 {
     number("/proc/sys/vm/max_map_count").unwrap_or(65_530)
 }
 
-fn thread_bounds() -> Vec<(u64, &'static str)> {
-    let bounds = [
-        (number("/proc/sys/kernel/threads-max"), "kernel.threads-max"),
-        (number("/proc/sys/kernel/pid_max"), "kernel.pid_max"),
-        (number("/sys/fs/cgroup/pids.max"), "the cgroup's pids.max"),
-        (getrlimit(Resource::Nproc).current, "ulimit -u"),
+/// What the machine, the user and every control group of this process allow. Others use a part of each: the kernel's
+/// threads, the user's other processes, what else runs in the same service.
+fn thread_bounds() -> Vec<Bound> {
+    let all = machine::threads_of_all();
+    let limits = [
+        (number("/proc/sys/kernel/threads-max"), "kernel.threads-max", all),
+        (number("/proc/sys/kernel/pid_max"), "kernel.pid_max", all),
+        (getrlimit(Resource::Nproc).current, "ulimit -u", machine::threads_of_the_user()),
     ];
-    bounds.into_iter().filter_map(|(limit, setting)| Some((limit?, setting))).collect()
+    let limits = limits.into_iter().filter_map(|(limit, setting, used)| Some(Bound::of_threads(setting, limit?, used)));
+    let groups = machine::tasks_granted().into_iter();
+    limits.chain(groups.map(|it| Bound::of_threads(it.file.display().to_string(), it.limit, it.used))).collect()
 }
 
 fn number(path: &str) -> Option<u64> {
@@ -122,7 +153,7 @@ mod tests {
 
     #[test]
     fn one_actor_too_many_is_refused_by_the_setting_in_the_way() {
-        let mut budget = Budget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, (u64::MAX, "ulimit -u"));
+        let mut budget = Budget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None);
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         let refused = budget.spend(Cost::of(1)).expect_err("no maps left");
@@ -131,7 +162,14 @@ mod tests {
         assert!(budget.spend(Cost::of(2)).is_err(), "a standing instance costs more");
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
 
-        let mut budget = Budget::new(u64::MAX, (RESERVED_THREADS, "ulimit -u"));
+        let mut budget = Budget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)));
         assert!(budget.spend(Cost::of(1)).expect_err("no threads left").contains("ulimit -u"));
+    }
+
+    #[test]
+    fn what_others_use_is_not_ours_and_a_small_bound_keeps_half_for_everything_else() {
+        assert_eq!(Bound::of_threads("ulimit -u", 10_000, 300).left(), 10_000 - 300 - RESERVED_THREADS);
+        assert_eq!(Bound::of_threads("/sys/fs/cgroup/pids.max", 512, 12).left(), 250);
+        assert_eq!(Bound::of_threads("ulimit -u", 100, 900).left(), 0);
     }
 }

@@ -1,11 +1,12 @@
 //! Lifecycle changes as others ask for them: what takes time (reading, compiling) is done here, on the asker's thread;
 //! what is to be decided goes to the supervisor's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::confinement::{Confined, kept_from_actors};
 use super::fork::fork;
 use super::supervisor::{Command, Newborn};
 use crate::actor::{SpawnReply, Spec};
@@ -16,7 +17,7 @@ use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle};
 use crate::manifest::Manifest;
-use crate::system::{Confinement, Control, ForkRequest, Registry, SpawnRequest, Spawned};
+use crate::system::{Control, ForkRequest, Registry, SpawnRequest, Spawned};
 
 pub(super) struct Supervision {
     pub(super) engine: Arc<GuestEngine>,
@@ -46,7 +47,10 @@ impl Control for Supervision {
                 // Where the supervisor is gone the reply goes with the command, and whoever waits sees it.
                 let _ = self.commands.send(Command::Spawn(Box::new(newborn)));
             }
-            Err(why) => reply.answer(&self.registry, Err(why)),
+            Err(why) => {
+                self.warn_of_refused(&request, &why);
+                reply.answer(&self.registry, Err(why));
+            }
         }
         answer
     }
@@ -80,6 +84,9 @@ impl Control for Supervision {
 
     fn restart(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>> {
         let (reply, answer) = bounded(1);
+        if by == StoppedBy::Operator {
+            self.warn_of_changes(id);
+        }
         let _ = self.commands.send(Command::Restart { id, by, cause, reply });
         answer
     }
@@ -97,44 +104,50 @@ impl Control for Supervision {
 
 impl Supervision {
     fn load(&self, request: &SpawnRequest) -> Result<Spec, String> {
-        let confinement = request.parentage.as_ref().map(|parentage| &parentage.confinement);
-        let confined = |path: &Path| confinement.map_or(Ok(()), |it| confined(path, it, &self.registry));
-        confined(&request.manifest)?;
-        let manifest = Manifest::load(&request.manifest, &self.actor_limits).map_err(|error| error.to_string())?;
-        confined(&manifest.component_path)?;
-        manifest.init_state_path().map_or(Ok(()), confined)?;
-        load_spec(&self.engine, manifest)
+        let load = || Manifest::load(&request.manifest, &self.actor_limits).map_err(|error| error.to_string());
+        let Some(parentage) = &request.parentage else { return load_spec(&self.engine, load()?, &|_| Ok(())) };
+        let written = self.registry.written();
+        let mut confined = Confined::new(&parentage.confinement, &written, &request.manifest);
+        confined.admit(&request.manifest)?;
+        let manifest = load()?;
+        confined.admit(&manifest.component_path)?;
+        manifest.init_state_path().map_or(Ok(()), |path| confined.admit(path))?;
+        let spec = load_spec(&self.engine, manifest, &|path| kept_from_actors(path, &written))?;
+        confined.is_what_was_vouched_for(&spec)?;
+        Ok(spec)
     }
-}
 
-/// Reads, compiles and links what a manifest names; says what of it has no effect.
-pub(super) fn load_spec(engine: &GuestEngine, manifest: Manifest) -> Result<Spec, String> {
-    for warning in &manifest.warnings {
-        log::warn!("{}: {warning}", manifest.path().display());
+    /// A guest may keep to itself that it was refused a child; whoever runs it hears of it here.
+    fn warn_of_refused(&self, request: &SpawnRequest, why: &str) {
+        let Some(parentage) = &request.parentage else { return };
+        let name = self.registry.info(parentage.parent).map_or_else(|| parentage.parent.to_string(), |info| info.name);
+        log::warn!("actor {name} was refused the child {}: {why}", request.manifest.display());
     }
-    Spec::load(engine, manifest).map_err(|error| error.to_string())
-}
 
-/// Whether `path`, with every link followed, lies in or below one of the allowed directories, and nowhere where an actor
-/// could have put it: what actors write for each other to spawn would grant them anything.
-fn confined(path: &Path, confinement: &Confinement, registry: &Registry) -> Result<(), String> {
-    let real = path.canonicalize().map_err(|error| format!("cannot find {}: {error}", path.display()))?;
-    let allowed: Vec<PathBuf> =
-        confinement.directories.iter().filter_map(|directory| directory.canonicalize().ok()).collect();
-    for (written, name) in registry.written() {
-        if written.canonicalize().is_ok_and(|written| real.starts_with(written)) {
-            return Err(format!(
-                "{} lies in {}, where the actor {name} may write: it could have written it itself; spawn from elsewhere",
-                path.display(),
-                written.display()
-            ));
+    /// What a restart goes on with is what the actor was started from, whatever lies there now.
+    fn warn_of_changes(&self, id: ActorId) {
+        let found = self.registry.entry(id, |entry| (entry.name.clone(), Arc::clone(&entry.started_from)));
+        let Some((name, started_from)) = found else { return };
+        for changed in started_from.changed() {
+            log::warn!(
+                "actor {name} is restarted as it was started: {changed} since then, which a restart does not take up; \
+                 \"theater run\" with its manifest does, at the next start of the runtime"
+            );
         }
     }
-    if allowed.iter().any(|directory| real.starts_with(directory)) {
-        return Ok(());
+}
+
+/// Reads, compiles and links what a manifest names, and holds its `children` to what they are now, as far as
+/// `is_trusted` says; says what of it has no effect.
+pub(super) fn load_spec(
+    engine: &GuestEngine,
+    manifest: Manifest,
+    is_trusted: &dyn Fn(&Path) -> Result<(), String>,
+) -> Result<Spec, String> {
+    let mut spec = Spec::load(engine, manifest).map_err(|error| error.to_string())?;
+    spec.vouch(is_trusted).map_err(|error| error.to_string())?;
+    for warning in spec.warnings() {
+        log::warn!("{}: {warning}", spec.manifest.path().display());
     }
-    Err(format!(
-        "{} lies outside the directories this actor may spawn from; the supervisor handler's config = {{ allow = [\"dir\"] }} widens them",
-        path.display()
-    ))
+    Ok(spec)
 }

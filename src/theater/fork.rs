@@ -78,7 +78,11 @@ impl Origin {
             return Err(manifest.error(why).to_string());
         }
         let spec = Spec::assemble(engine, manifest, component, state.map(Into::into));
-        spec.map(|spec| (spec, self.link)).map_err(|error| error.to_string())
+        let mut spec = spec.map_err(|error| error.to_string())?;
+        if self.request.manifest.is_some() {
+            spec.check_exports().and_then(|()| spec.vouch(&|_| Ok(()))).map_err(|error| error.to_string())?;
+        }
+        Ok((spec, self.link))
     }
 
     /// The manifest that is given, and the component it names; else those of the incarnation that is forked, and its

@@ -7,7 +7,9 @@
 //! ```
 
 mod budget;
+mod confinement;
 mod control;
+mod foresee;
 mod fork;
 mod in_flight;
 mod messages;
@@ -17,4 +19,5 @@ mod supervisor;
 mod tree;
 
 pub(crate) use budget::bounds;
+pub(crate) use foresee::foreseen_refusals;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

@@ -121,7 +121,7 @@ impl Wanted {
         for manifest in manifests {
             let name = manifest.name.clone();
             wanted.order.push(name.clone());
-            if wanted.specs.insert(name.clone(), load_spec(engine, manifest)?).is_some() {
+            if wanted.specs.insert(name.clone(), load_spec(engine, manifest, &|_| Ok(()))?).is_some() {
                 return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own"));
             }
         }
@@ -164,7 +164,7 @@ impl Past {
         let was_up = is_fork(reader, actor).map_err(unreadable)?
             || reader.has_begun(actor, INIT.returned).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
-        let named = asked_for.map(|spec| keep_initial_state(reader, actor, spec)).transpose().map_err(unreadable)?;
+        let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
         let (spec, successor) = match named {
             // What is open is finished on what began it, and within the limits it began with.
             Some(named) if !open.is_empty() && !is_same(&named, &row, &limits) => {
@@ -400,12 +400,30 @@ fn stored_spec(
         return Err(missing("its component was altered"));
     }
     let init_state = first_state(reader, row.actor).map_err(unreadable)?;
-    Spec::assemble(engine, manifest, component, init_state).map_err(|error| error.to_string())
+    let spec = Spec::assemble(engine, manifest, component, init_state).map_err(|error| error.to_string())?;
+    if let Err(error) = spec.check_exports() {
+        // An earlier version has started it, and it may never be called so.
+        log::warn!("actor {} goes on, and fails when it is called so: {error}", row.name);
+    }
+    Ok(spec)
 }
 
-/// A changed manifest does not change what the actor began with.
-fn keep_initial_state(reader: &JournalReader, actor: ActorKey, mut spec: Spec) -> rusqlite::Result<Spec> {
-    spec.init_state = first_state(reader, actor)?;
+/// A changed manifest does not change what the actor began with; what has changed is said.
+fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spec: Spec) -> rusqlite::Result<Spec> {
+    let first = first_state(reader, row.actor)?;
+    let path = spec.manifest.path();
+    let path = path.display();
+    if spec.init_state != first && !is_fork(reader, row.actor)? {
+        log::warn!(
+            "{path}: \"init_state\" has changed since the actor {} first began, and it keeps its state: only an actor that \
+             is not there yet begins with it (\"theater stop\" and \"theater forget\" this one, or give another name)",
+            row.name
+        );
+    }
+    if spec.digest() != row.component {
+        log::info!("{path}: the actor {} goes on with another component, {}", row.name, spec.digest());
+    }
+    spec.init_state = first;
     Ok(spec)
 }
 

@@ -396,6 +396,7 @@ impl Supervisor {
                 .iter()
                 .find_map(|handler| handler.writes_below())
                 .map(std::path::Path::to_owned),
+            started_from: Arc::new(spec.started_from()),
             metrics: Arc::default(),
         });
         let supervised = Supervised {

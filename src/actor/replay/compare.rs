@@ -112,6 +112,9 @@ impl Beside<'_> {
                 let what = divergence.field.trim_start_matches("data.").to_owned();
                 change(&what, divergence.recorded, divergence.actual)
             }
+            Transition::Interrupted(Interruption::Shortage(what)) => {
+                return Err(ReplayError::NotExecuted { sequence, what });
+            }
             Transition::Interrupted(other) => return Err(ReplayError::Sandbox(other.to_string())),
             Transition::Failed { reason, detail } => {
                 let failed = closing.as_ref().filter(|event| event.kind() == Some(EventKind::Failed));

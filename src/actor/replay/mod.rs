@@ -19,6 +19,7 @@ use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, S
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain};
 use crate::guest::{
     Capability, Divergence, Guest, GuestEngine, GuestExport, HostState, Interruption, Program, Recorder, Script,
+    was_recorded_as_a_trap,
 };
 use crate::handlers::{self, Handler};
 
@@ -35,6 +36,8 @@ pub struct Replayed {
     pub head: Option<EventHash>,
     /// The state at the end.
     pub state: Option<Vec<u8>>,
+    /// What a reader of the chain should know beside it.
+    pub notes: Vec<String>,
 }
 
 /// Why a replay did not come to its end.
@@ -57,6 +60,10 @@ pub enum ReplayError {
     Dropped { sequence: u64 },
     #[error("the state at event {until} cannot be had: data was dropped before event {kept}; from {kept} on it can")]
     Gone { until: u64, kept: u64 },
+    #[error(
+        "event {sequence} cannot be executed here, so nothing from there on was compared: the machine gave no more: {what}; see \"theater doctor\""
+    )]
+    NotExecuted { sequence: u64, what: String },
     #[error("{0}")]
     Unreadable(String),
     #[error("{0}")]
@@ -72,7 +79,7 @@ pub(crate) fn replay(
     passed: &mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
 ) -> Result<Replayed, ReplayError> {
     let Tape { actor, start, pages, store } = tape;
-    let player = Player { stage: Stage::new(engine), store, component, passed };
+    let player = Player { stage: Stage::new(engine), store, component, passed, notes: Vec::new() };
     let (chain, past) = match &start {
         Some(snapshot) => (StateChain::behind(actor, snapshot.head), snapshot.past.clone()),
         None => (StateChain::new(actor), Vec::new()),
@@ -92,6 +99,7 @@ struct Player<'a> {
     store: Store,
     component: Option<&'a [u8]>,
     passed: &'a mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
+    notes: Vec<String>,
 }
 
 impl Player<'_> {
@@ -134,6 +142,7 @@ impl Player<'_> {
             transitions,
             head: recorder.chain().head().map(|head| head.hash),
             state: state.map(|state| state.to_vec()),
+            notes: self.notes,
         })
     }
 
@@ -183,7 +192,10 @@ impl Player<'_> {
             let Some(event) = executor.recorder().upcoming().cloned() else { return Ok(transitions) };
             match event.kind() {
                 Some(EventKind::Started) => return Ok(transitions),
-                Some(EventKind::Failed | EventKind::Stopped) => _ = executor.recorder().copy(),
+                Some(EventKind::Failed | EventKind::Stopped) => {
+                    self.notes.extend(recorded_shortage(&event));
+                    executor.recorder().copy();
+                }
                 Some(EventKind::Call) => {
                     let call = read::<Call>(&event)?;
                     let function = executor.guest().program().function(event.function());
@@ -262,6 +274,10 @@ impl Capability for Optional<'_> {
 /// Whether the chain goes on behind this transition. A chain may end within one: it was cut there, or exported while
 /// the actor was at work.
 fn go_on(executor: &mut Executor, end: Transition) -> Result<bool, ReplayError> {
+    if let Transition::Interrupted(Interruption::Shortage(what)) = end {
+        let sequence = executor.recorder().chain().next_sequence();
+        return Err(ReplayError::NotExecuted { sequence, what });
+    }
     let Some(upcoming) = executor.recorder().upcoming().cloned() else {
         return match end {
             Transition::Interrupted(Interruption::Diverged(divergence)) if divergence.recorded.is_null() => Ok(false),
@@ -279,6 +295,18 @@ fn go_on(executor: &mut Executor, end: Transition) -> Result<bool, ReplayError> 
         Transition::Interrupted(Interruption::Diverged(divergence)) => Err(ReplayError::Diverged(divergence)),
         Transition::Interrupted(other) => Err(ReplayError::Sandbox(other.to_string())),
     }
+}
+
+/// What is said of a `failed` that blames the guest for what the machine could not give, as earlier versions did.
+fn recorded_shortage(event: &ChainEvent) -> Option<String> {
+    let failed = Failed::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
+    let is_one = failed.reason == FailureReason::Trap && was_recorded_as_a_trap(&failed.detail);
+    is_one.then(|| {
+        format!(
+            "event {}: \"trap: {}\" was the machine's doing and not the guest's: it is taken as an end from outside",
+            event.sequence, failed.detail
+        )
+    })
 }
 
 /// The guest failed in replay: so it must have in the chain, for the same reason. What it dropped is an input.

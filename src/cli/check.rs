@@ -1,0 +1,49 @@
+//! `theater check`: a look at a manifest and its component, without starting anything; what is wrong, and what is accepted
+//! and will hardly do what is meant.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::config::refused;
+use super::show::{print_json, say};
+use super::{Done, Failure};
+use crate::actor::Spec;
+use crate::config::Settings;
+use crate::guest::GuestEngine;
+use crate::manifest::Manifest;
+use crate::theater::foreseen_refusals;
+
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    manifest: PathBuf,
+    /// The configuration file, whose limits hold [default: theater.toml, where it is there]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Done {
+    let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
+    let path = &*args.manifest;
+    let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
+    let engine = GuestEngine::new(None).map_err(Failure::no)?;
+    let mut spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
+    spec.vouch(&|_| Ok(())).map_err(Failure::no)?;
+    let warnings = [spec.warnings(), foreseen_refusals(&spec)].concat();
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
+    exports.sort_unstable();
+    if args.json {
+        let (name, component) = (&spec.manifest.name, spec.digest().to_string());
+        print_json(&serde_json::json!({
+            "name": name, "component": component, "exports": exports, "warnings": warnings,
+        }));
+        return Ok(());
+    }
+    say!("{}: actor \"{}\", component {}", path.display(), spec.manifest.name, spec.digest());
+    exports.iter().for_each(|export| say!("  export {export}"));
+    Ok(())
+}

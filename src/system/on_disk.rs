@@ -1,0 +1,67 @@
+//! Changed files of a running actor: its manifest, component or `init_state` file on disk is another than the one that it
+//! was started from. A restart goes on with what was read then, and says so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::chain::ComponentDigest;
+
+/// What an actor was started from, and where that lay.
+#[derive(Debug)]
+pub(crate) struct StartedFrom {
+    pub(crate) manifest: (PathBuf, Arc<str>),
+    pub(crate) component: (PathBuf, ComponentDigest),
+    /// The file that `init_state` names, and the state that the actor first began with.
+    pub(crate) init_state: Option<(PathBuf, Option<Arc<[u8]>>)>,
+}
+
+impl StartedFrom {
+    /// What is another by now; a file that is gone or cannot be read has not changed to anything.
+    pub(crate) fn changed(&self) -> Vec<String> {
+        let (manifest, text) = &self.manifest;
+        let (component, digest) = &self.component;
+        let mut changed = Vec::new();
+        let mut look = |path: &PathBuf, what: &str, is_same: &dyn Fn(&[u8]) -> bool| {
+            if let Ok(bytes) = std::fs::read(path)
+                && !is_same(&bytes)
+            {
+                changed.push(format!("its {what} {} has changed", path.display()));
+            }
+        };
+        look(manifest, "manifest", &|bytes| bytes == text.as_bytes());
+        look(component, "component", &|bytes| ComponentDigest::of(bytes) == *digest);
+        if let Some((path, state)) = &self.init_state {
+            look(path, "init_state", &|bytes| state.as_deref() == Some(bytes));
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_that_has_changed_since_the_start_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        };
+        let started_from = StartedFrom {
+            manifest: (file("a.toml", "name"), "name".into()),
+            component: (file("a.wasm", "wasm"), ComponentDigest::of(b"wasm")),
+            init_state: Some((file("a.json", "{}"), Some(Arc::from(b"{}".as_slice())))),
+        };
+        assert!(started_from.changed().is_empty());
+        file("a.wasm", "another");
+        file("a.json", "[]");
+        let changed = started_from.changed();
+        assert!(changed[0].starts_with("its component ") && changed[1].starts_with("its init_state "), "{changed:?}");
+        file("a.toml", "names");
+        assert_eq!(started_from.changed().len(), 3);
+        std::fs::remove_file(dir.path().join("a.wasm")).expect("it was there");
+        assert_eq!(started_from.changed().len(), 2);
+    }
+}

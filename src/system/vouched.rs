@@ -1,0 +1,74 @@
+//! Vouched manifests: what an operator's manifest names for its actor to spawn (`children`), held to the bytes it had when
+//! that manifest was read. An actor that may write there can change the files, but not what is spawned from them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::chain::ComponentDigest;
+
+/// A manifest that another one names, and what it was.
+#[derive(Clone, Debug)]
+pub(crate) struct Vouched {
+    /// With every link followed.
+    pub(crate) manifest: PathBuf,
+    /// What it was; or why it cannot be held to that.
+    pub(crate) was: Result<Contents, String>,
+}
+
+/// All that a manifest brings: its text and the bytes it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) text: Arc<str>,
+    pub(crate) component: ComponentDigest,
+    pub(crate) init_state: Option<Arc<[u8]>>,
+}
+
+impl Vouched {
+    /// Whether `now`, which lies where an actor may write, is what was vouched for.
+    pub(crate) fn check(&self, now: &Contents) -> Result<(), String> {
+        let was = self.was.as_ref().map_err(Clone::clone)?;
+        let changed = if was.text != now.text {
+            "the manifest"
+        } else if was.component != now.component {
+            "its component"
+        } else if was.init_state != now.init_state {
+            "its init_state"
+        } else {
+            return Ok(());
+        };
+        Err(format!("{changed} has changed since \"children\" was read: name the actor's manifest in a new start"))
+    }
+}
+
+/// The entry for the manifest at `path`, if it is named.
+pub(crate) fn vouched_for<'a>(all: &'a [Vouched], path: &Path) -> Option<&'a Vouched> {
+    let real = path.canonicalize().ok()?;
+    all.iter().find(|vouched| vouched.manifest == real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_vouched_for_is_spawned_only_as_it_was() {
+        let contents = |text: &str, component: &[u8], state: Option<&[u8]>| Contents {
+            text: text.into(),
+            component: ComponentDigest::of(component),
+            init_state: state.map(Arc::from),
+        };
+        let was = contents("name", b"wasm", Some(b"1"));
+        let vouched = Vouched { manifest: PathBuf::from("/a.toml"), was: Ok(was.clone()) };
+        assert_eq!(vouched.check(&was), Ok(()));
+        for (now, what) in [
+            (contents("nome", b"wasm", Some(b"1")), "the manifest"),
+            (contents("name", b"mine", Some(b"1")), "its component"),
+            (contents("name", b"wasm", Some(b"2")), "its init_state"),
+            (contents("name", b"wasm", None), "its init_state"),
+        ] {
+            assert!(vouched.check(&now).expect_err("it has changed").starts_with(what));
+        }
+        let unknown = Vouched { was: Err("not read".into()), ..vouched };
+        assert_eq!(unknown.check(&was), Err("not read".into()));
+    }
+}
