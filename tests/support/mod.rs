@@ -113,8 +113,16 @@ impl Stage {
 
     /// `theater run MANIFESTS… --listen 127.0.0.1:0 MORE…`, to be launched.
     pub fn command(&self, manifests: &[&Path], more: &[&str]) -> Launch {
+        self.command_of(Command::new(THEATER), manifests, more)
+    }
+
+    /// Like [`Stage::command`] in a process that may have so many KiB of addresses.
+    pub fn command_within(&self, address_kib: u64, manifests: &[&Path], more: &[&str]) -> Launch {
+        self.command_of(within(address_kib), manifests, more)
+    }
+
+    fn command_of(&self, mut command: Command, manifests: &[&Path], more: &[&str]) -> Launch {
         let log = std::fs::File::options().create(true).append(true).open(self.path().join("log")).expect("a log");
-        let mut command = Command::new(THEATER);
         command.arg("run").args(manifests).args(["--listen", "127.0.0.1:0"]).args(more);
         command.current_dir(self.path()).env_remove("THEATER_DATA_DIR").env_remove("RUST_LOG");
         command.stdout(Stdio::piped()).stderr(log);
@@ -125,6 +133,13 @@ impl Stage {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
+}
+
+/// `theater`, in a process that may have so many KiB of addresses: `ulimit -v`.
+pub fn within(address_kib: u64) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &address_kib.to_string(), THEATER]);
+    shell
 }
 
 /// A runtime about to be started.

@@ -1,0 +1,217 @@
+//! What the machine could not give is not the guest's fault: a shortage of memory or addresses (`ulimit -v`) ends a
+//! transition from outside, the actor's policy restarts it, and its history replays wherever there is enough.
+
+mod support;
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
+use support::{HTTP, Http, Stage, Theater, data_of, eventually, replay, text, verifies_and_replays, verify, within};
+
+/// `ulimit -v` of a runtime that has room for itself, and for a few hundred MiB.
+const TIGHT_KIB: u64 = 1_500_000;
+/// Of one that has no room for the memory that a guest of the tests wants.
+const TOO_TIGHT_KIB: u64 = 900_000;
+
+const LASTING: &str =
+    "restart = \"permanent\"\nmax_restarts = 10\n[limits]\nmemory_bytes = 1073741824\ncpu_ms_per_call = 60000\n";
+
+fn grow(mib: u64) -> Value {
+    json!({ "op": "grow", "mib": mib })
+}
+
+/// The newest `failed` of an actor: that it was ended from outside, by a shortage.
+fn was_ended_by_a_shortage(running: &Theater, actor: &str) {
+    let events = running.events(actor);
+    let failed = data_of(&events, "failed").pop().cloned().expect("it failed");
+    assert_eq!(failed["reason"], "interrupted", "{failed}");
+    let detail = failed["detail"].as_str().expect("text");
+    assert!(detail.starts_with("the machine could not give what it needs to run: Cannot allocate memory"), "{detail}");
+}
+
+#[test]
+fn memory_that_the_machine_refuses_ends_the_guest_from_outside_and_its_policy_restarts_it() {
+    let stage = Stage::new();
+    let probe = stage.manifest("probe", "probe", LASTING);
+    let running = stage.command_within(TIGHT_KIB, &[&probe], &["--data-dir", "data"]).launch(&stage).expect("it runs");
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    let why = running.request("probe", &grow(900)).expect_err("there is no room for that");
+    assert!(why.contains("interrupted") && why.contains("the machine could not give"), "{why}");
+    running.until("probe", "running");
+    was_ended_by_a_shortage(&running, "probe");
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(2)), "it goes on with its state");
+    assert_eq!(running.request("probe", &grow(100)), Ok(json!(100)), "what there is, it gets");
+    verifies_and_replays(&running.export(&stage, "probe"));
+    assert!(stage.log().contains("ulimit -v is 1500000 KiB"), "{}", stage.log());
+}
+
+/// Restarts of the machine's making are not held against the next start either.
+#[test]
+fn an_instance_that_the_machine_has_no_addresses_for_is_no_trap_of_the_guest() {
+    let stage = Stage::new();
+    let probe = stage.manifest("probe", "probe", &format!("restart_backoff_ms = 1\n{LASTING}{HTTP}"));
+    let running = stage.command_within(4_000_000, &[&probe], &["--data-dir", "data"]).launch(&stage).expect("it runs");
+    let mut http = Http::connect(running.http("probe"));
+    assert_eq!(http.op(&json!("count")).json(), json!(1));
+    let pid = Pid::from_raw(running.pid().cast_signed());
+    let before = Rlimit { current: Some(4_000_000 * 1024), maximum: Some(4_000_000 * 1024) };
+    let status = std::fs::read_to_string(format!("/proc/{}/statm", running.pid())).expect("a process");
+    let pages: u64 = status.split(' ').next().expect("a size").parse().expect("a number");
+    // Room for what the runtime itself needs, and for no instance.
+    let tight = Rlimit { current: Some(pages * 4096 + (16 << 20)), maximum: before.maximum };
+    prlimit(pid, Resource::As, tight).expect("set");
+    assert_eq!(http.op(&json!("count")).status, 500);
+    prlimit(pid, Resource::As, before).expect("set back");
+    eventually("it runs again", || (running.status("probe") == "running").then_some(()));
+    was_ended_by_a_shortage(&running, "probe");
+    assert_eq!(http.op(&json!("count")).json(), json!(2));
+    verifies_and_replays(&running.export(&stage, "probe"));
+}
+
+#[test]
+fn eight_busy_actors_have_room_under_an_address_limit_of_20_gigabytes() {
+    let stage = Stage::new();
+    let names: Vec<String> = (0..8).map(|at| format!("probe-{at}")).collect();
+    let manifests: Vec<_> = names.iter().map(|name| stage.http_manifest(name, "probe", "")).collect();
+    let manifests: Vec<&Path> = manifests.iter().map(|path| path.as_path()).collect();
+    let launch = stage.command_within(20_000_000, &manifests, &["--data-dir", "data"]);
+    let running = launch.launch(&stage).expect("it runs");
+    std::thread::scope(|scope| {
+        for name in &names {
+            let mut http = Http::connect(running.http(name));
+            scope.spawn(move || {
+                for expected in 1..=20 {
+                    // Long enough that all eight stand at once.
+                    let both = json!({ "op": "many", "ops": [{ "op": "work", "rounds": 200_000 }, "count"] });
+                    assert_eq!(http.op(&both).json()[1], json!(expected));
+                }
+            });
+        }
+    });
+    for name in &names {
+        assert_eq!(running.status(name), "running");
+    }
+}
+
+/// A chain whose replay needs more than a few hundred MiB.
+fn large(stage: &Stage) -> std::path::PathBuf {
+    let running = stage.run(&[&stage.manifest("probe", "probe", LASTING)]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    assert_eq!(running.request("probe", &grow(600)), Ok(json!(600)));
+    running.export(stage, "probe")
+}
+
+#[test]
+fn a_replay_that_cannot_be_executed_here_says_that_and_not_that_it_diverged() {
+    let stage = Stage::new();
+    let chain = large(&stage);
+    let output = within(TOO_TIGHT_KIB).arg("replay").arg(&chain).output().expect("theater");
+    let why = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}{why}", text(&output.stdout));
+    assert!(why.contains("cannot be executed here") && why.contains("Cannot allocate memory"), "{why}");
+    assert!(!why.contains("was recorded as"), "{why}");
+    verifies_and_replays(&chain);
+}
+
+/// Earlier versions recorded what the operating system said as the guest's trap.
+#[test]
+fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_note() {
+    let stage = Stage::new();
+    let probe = stage.manifest("probe", "probe", LASTING);
+    let running = stage.run(&[&probe]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    running.request("probe", &json!("trap")).expect_err("it traps");
+    running.until("probe", "running");
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(2)));
+    let chain = running.export(&stage, "probe");
+    drop(running);
+    let altered = Altered::read(&chain);
+    let other_trap = altered.with_failure(&stage, "IntegerDivisionByZero");
+    assert!(replay(&other_trap, &[]).expect_err("it traps otherwise").contains("was recorded as"));
+    let shortage = altered.with_failure(&stage, "Cannot allocate memory (os error 12)");
+    verify(&shortage).expect("it verifies");
+    // The guest would trap here; that it did not come so far is what was recorded.
+    let replayed = verifies_and_replays(&shortage);
+    assert_eq!(replayed["transitions"], 4);
+    let said = support::theater(&["replay", shortage.to_str().expect("a path")], None);
+    let note = text(&said.stderr);
+    assert!(note.contains("was the machine's doing and not the guest's"), "{note}");
+}
+
+/// A chain file whose `failed` says something else, every hash from there on made anew.
+struct Altered(Vec<Value>);
+
+impl Altered {
+    fn read(chain: &Path) -> Self {
+        let text = std::fs::read_to_string(chain).expect("a chain");
+        Self(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+    }
+
+    fn with_failure(&self, stage: &Stage, detail: &str) -> std::path::PathBuf {
+        let mut lines = self.0.clone();
+        let mut parent: Option<String> = None;
+        for line in lines.iter_mut().filter(|line| line.get("event_type").is_some()) {
+            if line["event_type"] == "failed" {
+                line["data"] = json!(BASE64.encode(failed(detail)));
+            }
+            line["parent_hash"] = json!(parent);
+            let hash = hash(line, parent.as_deref());
+            line["hash"] = json!(hash);
+            parent = Some(hash);
+        }
+        lines[0]["head"] = json!(parent);
+        stage.file("altered.chain", lines.iter().map(spelled).collect::<String>())
+    }
+}
+
+/// `{detail, reason: "trap", dropped: []}` in deterministic CBOR.
+fn failed(detail: &str) -> Vec<u8> {
+    let mut data = b"\xa3\x66detail\x78".to_vec();
+    assert!((24..256).contains(&detail.len()) || detail.len() < 24);
+    if detail.len() < 24 {
+        *data.last_mut().expect("a head") = 0x60 + u8::try_from(detail.len()).expect("short");
+    } else {
+        data.push(u8::try_from(detail.len()).expect("short"));
+    }
+    [&data, detail.as_bytes(), b"\x66reason\x64trap\x67dropped\x80"].concat()
+}
+
+/// As `docs/chain-format.md` has it.
+fn hash(line: &Value, parent: Option<&str>) -> String {
+    let data = BASE64.decode(line["data"].as_str().expect("data")).expect("base64");
+    let event_type = line["event_type"].as_str().expect("a type");
+    let mut hasher = Sha1::new();
+    hasher.update(b"theater-chain-event-v1\0");
+    hasher.update(line["sequence"].as_u64().expect("a number").to_be_bytes());
+    match parent {
+        None => hasher.update([0]),
+        Some(parent) => {
+            hasher.update([1]);
+            hasher.update(hex::decode(parent).expect("hex"));
+        }
+    }
+    hasher.update(line["timestamp"].as_u64().expect("a number").to_be_bytes());
+    hasher.update(u32::try_from(event_type.len()).expect("short").to_be_bytes());
+    hasher.update(event_type);
+    hasher.update((data.len() as u64).to_be_bytes());
+    hasher.update(Sha1::digest(&data));
+    hex::encode(hasher.finalize())
+}
+
+/// Each line has exactly one spelling, its keys in the order of the document.
+fn spelled(line: &Value) -> String {
+    let orders: [&[&str]; 5] = [
+        &["format", "version", "actor", "component", "attachments", "events", "head"],
+        &["sequence", "hash", "parent_hash", "event_type", "data", "timestamp"],
+        &["component", "data"],
+        &["blob", "data"],
+        &["state", "data"],
+    ];
+    let keys = orders.into_iter().find(|keys| line.get(keys[0]).is_some()).expect("a line of a chain file");
+    let entries: Vec<String> = keys.iter().map(|key| format!("\"{key}\":{}", line[*key])).collect();
+    format!("{{{}}}\n", entries.join(","))
+}
