@@ -202,3 +202,122 @@ fn every_handler_has_a_section_and_a_row() {
     listed.sort_unstable();
     assert_eq!(known, listed, "the tests here try each handler");
 }
+
+/// A parent whose child keeps its files where all manifests lie, as applications from elsewhere have it. `config` is the
+/// parent's.
+fn chat(config: &str, more: &str) -> Family {
+    let family = Family::new();
+    let parent = format!(
+        "name = \"parent\"\ncomponent_path = \"nursery.wasm\"\n[[handlers]]\ntype = \"supervisor\"\nconfig = {{ {config} \
+         }}\n{more}"
+    );
+    family.stage.file("own/parent.toml", parent);
+    let scribe = "name = \"scribe\"\ncomponent_path = \"files.wasm\"\n[[handlers]]\ntype = \"filesystem\"\n\
+                  config = { path = \".\" }\n";
+    family.stage.file("own/scribe.toml", scribe);
+    for name in ["room", "other"] {
+        family.stage.file(&format!("own/{name}.toml"), format!("name = \"{name}\"\ncomponent_path = \"probe.wasm\"\n"));
+    }
+    family
+}
+
+fn write(running: &Theater, path: &str, content: &str) {
+    let command = json!({ "op": "write-file", "path": path, "content": content });
+    assert_eq!(running.request("scribe", &command), Ok(json!({ "ok": null })));
+}
+
+/// The operator's word about a manifest holds for its bytes: two actors that work together get no more by it.
+#[test]
+fn what_the_parents_own_manifest_names_is_spawned_where_a_child_may_write_but_only_as_it_was() {
+    let family = chat("children = [\"scribe.toml\", \"room.toml\"]", "");
+    let running = family.stage.run(&[&family.parent]);
+    for child in ["scribe.toml", "room.toml", "room.toml"] {
+        spawn(&running, child).unwrap_or_else(|why| panic!("{child}: {why}"));
+    }
+    refused(&running, "other.toml", "where the actor scribe may write: it could have written it itself");
+    refused(&running, "other.toml", "mode = \"read-only\"");
+    refused(&running, "other.toml", "children = [\"child.toml\"]");
+    let log = family.stage.log();
+    assert!(log.contains("actor parent was refused the child") && log.contains("other.toml"), "{log}");
+    let (room, scribe) = ("name = \"room\"\ncomponent_path = \"probe.wasm\"\n", "name = \"room\"\ncomponent_path = ");
+    for (path, wrong, what) in [
+        ("room.toml", format!("{scribe}\"files.wasm\"\n"), "the manifest"),
+        (
+            "room.toml",
+            format!("{room}[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = \"/\" }}\n"),
+            "the manifest",
+        ),
+        ("room.toml", format!("{room}init_state = \"1\"\n"), "the manifest"),
+    ] {
+        write(&running, path, &wrong);
+        refused(&running, "room.toml", &format!("and {what} has changed since \"children\" was read"));
+        write(&running, path, room);
+        spawn(&running, "room.toml").expect("it is what it was");
+    }
+    // Nor does a fresh component by the old manifest pass.
+    let before = std::fs::read(family.stage.path().join("own/probe.wasm")).expect("a component");
+    std::fs::copy(support::component("variant"), family.stage.path().join("own/probe.wasm")).expect("copied");
+    refused(&running, "room.toml", "and its component has changed since");
+    std::fs::write(family.stage.path().join("own/probe.wasm"), before).expect("written");
+    running.kill();
+    // Who starts the runtime without the parent's manifest vouches for nothing; who names it, for what lies there then.
+    let running = family.stage.run(&[]);
+    refused(&running, "room.toml", "this runtime was started without the actor's manifest");
+    running.kill();
+    let running = family.stage.run(&[&family.parent]);
+    spawn(&running, "room.toml").expect("it is named again");
+    spawn(&running, "scribe.toml").expect("so is the one that writes");
+}
+
+#[test]
+fn a_manifest_that_is_named_may_lie_anywhere_and_is_read_when_its_parent_is() {
+    let family = chat("children = [\"../elsewhere/far.toml\"]", "");
+    family.stage.file("elsewhere/far.toml", "name = \"far\"\ncomponent_path = \"probe.wasm\"\n");
+    family.stage.file("elsewhere/near.toml", "name = \"near\"\ncomponent_path = \"probe.wasm\"\n");
+    let running = family.stage.run(&[&family.parent]);
+    spawn(&running, "../elsewhere/far.toml").expect("it is named");
+    refused(&running, "../elsewhere/near.toml", OUTSIDE);
+    running.kill();
+    std::fs::remove_file(family.stage.path().join("elsewhere/far.toml")).expect("it was there");
+    let why = family.stage.run_with(&[&family.parent], &[]).err().expect("it names what is not there");
+    assert!(why.contains("parent.toml:3: \"children\": cannot find") && why.contains("far.toml"), "{why}");
+}
+
+/// An application whose front keeps files beside its manifests: one key makes it start.
+#[test]
+fn a_front_that_writes_where_its_manifests_lie_starts_with_one_added_key() {
+    let files = |more: &str| format!("[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = \".\"{more} }}\n");
+    let why = chat("", &files("")).stage;
+    let why = why.run_with(&[&why.path().join("own/parent.toml")], &[]).err().expect("it could write a manifest");
+    assert!(why.contains("mode = \"read-only\"") && why.contains("children = [\"child.toml\"]"), "{why}");
+    for (config, more) in [("", files(", mode = \"read-only\"")), ("children = [\"room.toml\"]", files(""))] {
+        let family = chat(config, &more);
+        let running = family.stage.run(&[&family.parent]);
+        spawn(&running, "room.toml").expect("it starts");
+    }
+}
+
+#[test]
+fn check_foresees_the_spawns_that_will_be_refused() {
+    let checked = |family: &Family| {
+        let output = support::theater(&["check", family.parent.to_str().expect("a path")], None);
+        assert!(output.status.success(), "{}", support::text(&output.stderr));
+        support::text(&output.stderr)
+    };
+    let family = chat("", "");
+    family.stage.file("own/far.toml", "name = \"far\"\ncomponent_path = \"../elsewhere/probe.wasm\"\n");
+    let warned = checked(&family);
+    for expected in [
+        "once scribe runs, a spawn of",
+        "where the actor scribe may write",
+        "mode = \"read-only\"",
+        "far.toml will be refused",
+        OUTSIDE,
+    ] {
+        assert!(warned.contains(expected), "{expected}: {warned}");
+    }
+    let named = ["far", "other", "room", "scribe"].map(|name| format!("\"{name}.toml\"")).join(", ");
+    let family = chat(&format!("children = [{named}]"), "");
+    family.stage.file("own/far.toml", "name = \"far\"\ncomponent_path = \"../elsewhere/probe.wasm\"\n");
+    assert!(!checked(&family).contains("refused"), "all of them are named");
+}

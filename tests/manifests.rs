@@ -185,3 +185,138 @@ fn paths_are_relative_to_the_manifest_and_not_to_the_working_directory() {
     let running = stage.run(&[Path::new("sub/c.toml")]);
     assert_eq!(running.request("c", &json!("count")), Ok(json!(8)));
 }
+
+/// A component that answers nothing: `init` of the type `init`, and `handle-request` over HTTP with a response whose
+/// status is of the type `status`.
+fn of_types(stage: &Stage, name: &str, init: &str, init_core: &str, status: &str) -> std::path::PathBuf {
+    let state = "(option (list u8))";
+    stage.wat(
+        name,
+        &format!(
+            r#"(component
+              (import "ntwk:theater/http-types" (instance $types
+                (type $request-is (record (field "method" string) (field "uri" string)
+                  (field "headers" (list (tuple string string))) (field "body" {state})))
+                (export "http-request" (type (eq $request-is)))
+                (type $response-is (record (field "status" {status})
+                  (field "headers" (list (tuple string string))) (field "body" {state})))
+                (export "http-response" (type (eq $response-is)))))
+              (alias export $types "http-request" (type $request))
+              (alias export $types "http-response" (type $response))
+              (core module $code
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+                ;; Both answer ok, with no state.
+                (func (export "init") (param i32 i32 i32 {init_core}) (result i32) (i32.const 64))
+                (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+                  (i32.const 64)))
+              (core instance $code (instantiate $code))
+              (func $init {init}
+                (canon lift (core func $code "init") (memory (core memory $code "memory")) (realloc (core func $code "realloc"))))
+              (func $handle (param "state" {state}) (param "params" (tuple $request))
+                (result (result (tuple {state} (tuple $response)) (error string)))
+                (canon lift (core func $code "handle") (memory (core memory $code "memory")) (realloc (core func $code "realloc"))))
+              (instance $actor (export "init" (func $init)))
+              (instance $http (export "handle-request" (func $handle)))
+              (export "ntwk:theater/actor" (instance $actor))
+              (export "ntwk:theater/http-server" (instance $http)))"#
+        ),
+    )
+}
+
+const INIT: &str = "(param \"before\" (option (list u8))) (param \"params\" (tuple string)) \
+                    (result (result (tuple (option (list u8))) (error string)))";
+
+#[test]
+fn an_export_of_another_type_is_refused_at_check_and_at_start_by_its_place_with_expected_and_found() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    let mut management = Management::connect(running.management());
+    let http = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n";
+    let other_init = INIT.replace("(tuple string)", "string").replace("(error string)", "");
+    let cases = [
+        (
+            of_types(&stage, "status", INIT, "i32 i32", "u32"),
+            http,
+            "the export \"ntwk:theater/http-server.handle-request\" is not of the type that this runtime calls: result > \
+             ok > element 2 of the tuple > element 1 of the tuple > record http-response > field \"status\": expected \
+             u16, found u32; build the component against the wit/ of this runtime",
+        ),
+        (
+            of_types(&stage, "init", &other_init, "i32 i32", "u16"),
+            "",
+            "the export \"ntwk:theater/actor.init\" is not of the type that this runtime calls: parameter \"params\": \
+             expected tuple<string>, found string",
+        ),
+    ];
+    for (component, more, expected) in cases {
+        let name = component.file_stem().expect("a name").to_str().expect("text").to_owned();
+        let why = refusal(&stage, &mut management, &stage.manifest_at(&name, &component, more));
+        assert!(why.contains(expected), "{why}");
+    }
+    // What parameters are called is the author's business; and what nobody calls may have any type.
+    let fits = of_types(&stage, "fits", INIT, "i32 i32", "u16");
+    running.start(&stage.manifest_at("fits", &fits, http)).expect("it starts");
+    let uncalled = of_types(&stage, "uncalled", INIT, "i32 i32", "u32");
+    running.start(&stage.manifest_at("uncalled", &uncalled, "")).expect("it starts");
+}
+
+#[test]
+fn a_component_that_exports_what_its_manifest_does_not_grant_is_told_of() {
+    let stage = Stage::new();
+    let forgotten = stage.manifest("forgotten", "counter", "");
+    let what = "the component exports \"ntwk:theater/http-server.handle-request\", and nothing will call it: the \
+                manifest does not grant the handler \"http-server\"";
+    let checked = theater(&["check", forgotten.to_str().expect("a path"), "--json"], None);
+    assert!(checked.status.success() && text(&checked.stderr).contains(what), "{}", text(&checked.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    assert!(json["warnings"].to_string().contains("nothing will call it"), "{json}");
+    let granted = stage.http_manifest("granted", "counter", "");
+    let checked = theater(&["check", granted.to_str().expect("a path")], None);
+    assert_eq!(text(&checked.stderr), "", "there is nothing to say");
+    stage.run(&[&forgotten]);
+    assert!(stage.log().contains(what), "{}", stage.log());
+}
+
+#[test]
+fn a_component_that_is_built_for_wasi_is_told_what_to_do_about_printing() {
+    let stage = Stage::new();
+    let wasi = stage.wat(
+        "wasi",
+        r#"(component (import "wasi:cli/stdout@0.2.0" (instance (export "get-stdout" (func (result u32))))))"#,
+    );
+    let checked = theater(&["check", stage.manifest_at("wasi", &wasi, "").to_str().expect("a path")], None);
+    let why = text(&checked.stderr);
+    assert!(why.contains("\"wasi:cli/stdout@0.2.0\": this runtime offers no WASI"), "{why}");
+    assert!(why.contains("wasm32-unknown-unknown") && why.contains("runtime.log"), "{why}");
+}
+
+#[test]
+fn a_changed_init_state_or_component_is_told_of_where_it_does_not_reach_the_actor() {
+    let stage = Stage::new();
+    let component = stage.copy_component("probe", "own");
+    let with = |state: &str| stage.manifest_at("probe", &component, &format!("init_state = '{state}'\n"));
+    let running = stage.run(&[&with("{\"count\": 1}")]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(2)));
+    running.say(&["restart", "probe"]);
+    assert!(!stage.log().contains("has changed"), "{}", stage.log());
+    let manifest = with("{\"count\": 10}");
+    stage.copy_component("variant", "own");
+    running.say(&["restart", "probe"]);
+    let log = stage.log();
+    for what in ["its manifest", "its component"] {
+        let line =
+            log.lines().find(|line| line.contains("actor probe is restarted as it was started") && line.contains(what));
+        assert!(line.is_some_and(|line| line.contains("which a restart does not take up")), "{what}: {log}");
+    }
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(3)));
+    running.shut_down();
+    let running = stage.run(&[&manifest]);
+    let log = stage.log();
+    assert!(
+        log.contains("\"init_state\" has changed since the actor probe first began, and it keeps its state"),
+        "{log}"
+    );
+    assert!(log.contains("the actor probe goes on with another component"), "{log}");
+    assert_eq!(running.json(&["state", "probe"])["state"]["count"], json!(3));
+}
