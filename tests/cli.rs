@@ -289,7 +289,7 @@ fn the_log_names_thread_and_actor_and_holds_nothing_of_a_payload() {
     let running = stage.run(&[&stage.manifest("probe", "probe", HTTP), &stage.manifest("other", "probe", "")]);
     let secret = "hunter2-very-secret";
     running.request("probe", &json!({ "op": "echo", "value": secret })).expect("an answer");
-    running.request("probe", &json!({ "op": "refuse", "message": secret })).expect_err("refused");
+    running.request("probe", &json!({ "op": "refuse", "message": "its own words" })).expect_err("refused");
     support::Http::connect(running.http("probe")).op(&json!({ "op": "echo", "value": secret }));
     running.request("probe", &json!({ "op": "log", "text": "first\nsecond \u{1b}[31m" })).expect("an answer");
     running.request("probe", &json!({ "op": "raw-state", "text": secret })).expect("an answer");
@@ -315,6 +315,39 @@ fn the_doctor_says_what_is_too_small_and_what_to_do() {
     assert_eq!(many.status.code(), Some(1));
     let said = text(&many.stdout);
     assert!(said.contains("vm.max_map_count") && said.contains("sysctl -w vm.max_map_count="), "{said}");
+}
+
+#[test]
+fn the_doctor_looks_at_the_addresses_the_control_groups_and_the_threads_of_its_user() {
+    let found = |command: &mut Command| {
+        let output = command.args(["doctor", "--actors", "10", "--json"]).output().expect("the binary");
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        found["checks"].as_array().expect("a list").clone()
+    };
+    let of = |checks: &[Value], setting: &str| {
+        let check = checks.iter().find(|check| check["setting"] == setting);
+        check.unwrap_or_else(|| panic!("{setting} is not looked at")).clone()
+    };
+    let tight = found(&mut support::within(2_500_000));
+    let addresses = of(&tight, "ulimit -v");
+    assert_eq!((&addresses["value"], &addresses["enough"]), (&json!(2_500_000_u64 * 1024), &json!(false)));
+    assert!(addresses["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("ulimit -v ")), "{addresses}");
+    let checks = found(&mut Command::new(THEATER));
+    assert_eq!(of(&checks, "ulimit -v")["enough"], json!(true));
+    // What others use of it is needed, too.
+    let threads = of(&checks, "kernel.threads-max");
+    assert!(threads["needed"].as_u64().expect("a number") > 1_010, "{threads}");
+    // Whatever limits this process's control groups is looked at, at each level.
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(|path| path.trim_start_matches('/'));
+    for path in paths.filter(|path| !path.is_empty() && !path.contains("..")) {
+        for at in ["", "pids/", "unified/"] {
+            let file = format!("/sys/fs/cgroup/{at}{path}/pids.max");
+            if std::fs::read_to_string(&file).is_ok_and(|limit| limit.trim().parse::<u64>().is_ok()) {
+                of(&checks, &file);
+            }
+        }
+    }
 }
 
 #[test]

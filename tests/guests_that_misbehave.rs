@@ -619,3 +619,32 @@ fn a_chain_that_ends_in_a_failure_is_told_from_one_that_was_altered() {
     assert!(why.contains("truncated"), "{why}");
     replay(&cut, &[]).expect_err("what does not verify does not replay");
 }
+
+/// An actor that refuses whatever it is asked, since a new build does not read the old state, say, runs and never fails.
+#[test]
+fn the_first_refusals_of_an_export_are_in_the_log_with_their_text_and_all_are_counted() {
+    let stage = Stage::new();
+    let probe = stage.http_manifest("probe", "probe", "");
+    let running = stage.run_with(&[&probe], &["--metrics-listen", "127.0.0.1:0"]).expect("it starts");
+    let mut http = Http::connect(running.http("probe"));
+    let refuse = json!({ "op": "refuse", "message": "the state is not of type New: missing field\n`x`" });
+    for _ in 0..20 {
+        assert_eq!(http.op(&refuse).status, 500);
+    }
+    running.request("probe", &refuse).expect_err("it refuses");
+    let told = |export: &str| {
+        let line = format!("actor probe refused ntwk:theater/{export}: the state is not of type New");
+        stage.log().lines().filter(|logged| logged.contains(&line)).count()
+    };
+    assert_eq!(told("http-server.handle-request"), 3, "{}", stage.log());
+    assert_eq!(told("message-server-client.handle-request"), 1, "another export is told of for itself");
+    assert!(stage.log().contains("its further refusals are only counted"));
+    running.say(&["restart", "probe"]);
+    assert_eq!(http.op(&refuse).status, 500);
+    assert_eq!(told("http-server.handle-request"), 4, "a new incarnation is told of anew");
+    let top = running.say(&["top"]);
+    assert!(top.contains("refused 22") && top.contains("REFUSED/S"), "{top}");
+    let metrics = Http::connect(running.metrics()).ask("GET", "/metrics", None).body;
+    let line = metrics.lines().find(|line| line.starts_with("theater_actor_refusals_total{actor=\"probe\""));
+    assert!(line.is_some_and(|line| line.ends_with(" 22")), "{line:?}");
+}

@@ -239,19 +239,12 @@ fn what_the_parents_own_manifest_names_is_spawned_where_a_child_may_write_but_on
     refused(&running, "other.toml", "children = [\"child.toml\"]");
     let log = family.stage.log();
     assert!(log.contains("actor parent was refused the child") && log.contains("other.toml"), "{log}");
-    let (room, scribe) = ("name = \"room\"\ncomponent_path = \"probe.wasm\"\n", "name = \"room\"\ncomponent_path = ");
-    for (path, wrong, what) in [
-        ("room.toml", format!("{scribe}\"files.wasm\"\n"), "the manifest"),
-        (
-            "room.toml",
-            format!("{room}[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = \"/\" }}\n"),
-            "the manifest",
-        ),
-        ("room.toml", format!("{room}init_state = \"1\"\n"), "the manifest"),
-    ] {
-        write(&running, path, &wrong);
-        refused(&running, "room.toml", &format!("and {what} has changed since \"children\" was read"));
-        write(&running, path, room);
+    let room = "name = \"room\"\ncomponent_path = \"probe.wasm\"\n";
+    let grants = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \"/srv\" }\n";
+    for wrong in ["reuse = 2\n", "init_state = \"1\"\n", grants] {
+        write(&running, "room.toml", &format!("{room}{wrong}"));
+        refused(&running, "room.toml", "and the manifest has changed since \"children\" was read");
+        write(&running, "room.toml", room);
         spawn(&running, "room.toml").expect("it is what it was");
     }
     // Nor does a fresh component by the old manifest pass.
