@@ -320,3 +320,23 @@ fn a_changed_init_state_or_component_is_told_of_where_it_does_not_reach_the_acto
     assert!(log.contains("the actor probe goes on with another component"), "{log}");
     assert_eq!(running.json(&["state", "probe"])["state"]["count"], json!(3));
 }
+
+#[test]
+fn an_export_that_is_async_is_refused_in_words_that_say_so() {
+    let stage = Stage::new();
+    let component = stage.wat(
+        "async",
+        r#"(component
+  (core module $m (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (func (export "init") (param i32 i32 i32 i32 i32) (result i32) (i32.const 64)))
+  (core instance $c (instantiate $m))
+  (type $f (func async (param "state" (option (list u8))) (param "params" (tuple string)) (result (result (tuple (option (list u8))) (error string)))))
+  (func $init (type $f) (canon lift (core func $c "init") (memory (core memory $c "memory")) (realloc (core func $c "realloc"))))
+  (instance $actor (export "init" (func $init)))
+  (export "ntwk:theater/actor" (instance $actor)))"#,
+    );
+    let checked = theater(&["check", stage.manifest_at("async", &component, "").to_str().expect("a path")], None);
+    let why = text(&checked.stderr);
+    assert!(why.contains("async functions, streams or futures, which this runtime does not run"), "{why}");
+}

@@ -78,6 +78,10 @@ pub(crate) struct Compiled {
 pub(crate) enum EngineError {
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(String),
+    #[error(
+        "the component imports or exports async functions, streams or futures, which this runtime does not run: {0}"
+    )]
+    Async(String),
     /// The operating system refused something: what the component is has nothing to do with it.
     #[error("the component could not be compiled here, for what the machine did not give: {0}")]
     Shortage(String),
@@ -210,9 +214,12 @@ impl Drop for GuestEngine {
 }
 
 fn not_compiled(error: &wasmtime::Error) -> EngineError {
+    let why = format!("{error:#}").replace('\n', "; ");
     match refused_by_the_system(error) {
-        Some(_) => EngineError::Shortage(format!("{error:#}").replace('\n', "; ")),
-        None => EngineError::NotAComponent(format!("{error:#}").replace('\n', "; ")),
+        Some(_) => EngineError::Shortage(why),
+        // wasmtime's validator has no type for it.
+        None if why.contains("component model async feature") => EngineError::Async(why),
+        None => EngineError::NotAComponent(why),
     }
 }
 

@@ -13,6 +13,17 @@ pub mod runtime {
         wit::log(line);
     }
 
+    /// What [`log!`](crate::log!), [`println!`](crate::println!) and [`eprintln!`](crate::eprintln!) call. Outside a
+    /// component, in a test, it prints.
+    #[doc(hidden)]
+    pub fn print(line: std::fmt::Arguments<'_>) {
+        if cfg!(target_family = "wasm") {
+            log(&line.to_string());
+        } else {
+            std::println!("{line}");
+        }
+    }
+
     /// The actor's own history up to this call: its newest events, oldest first.
     pub fn chain() -> Chain {
         wit::get_chain()

@@ -70,6 +70,27 @@ pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
 };
 pub use host::{clock, filesystem, http_client, messages, random, runtime, supervisor};
 
+/// Writes a line to the runtime's log, formatted as by `format!`. Where the standard library has nowhere to print to, as
+/// in a component, its own `println!` says nothing and fails at nothing; these are heard.
+#[macro_export]
+macro_rules! log {
+    ($($arg:tt)*) => { $crate::runtime::print(::core::format_args!($($arg)*)) };
+}
+
+/// [`log!`] by the name that code may use already: `use theater_actor::println;`.
+#[macro_export]
+macro_rules! println {
+    () => { $crate::runtime::print(::core::format_args!("")) };
+    ($($arg:tt)*) => { $crate::runtime::print(::core::format_args!($($arg)*)) };
+}
+
+/// [`log!`] by the name that code may use already: `use theater_actor::eprintln;`.
+#[macro_export]
+macro_rules! eprintln {
+    () => { $crate::runtime::print(::core::format_args!("")) };
+    ($($arg:tt)*) => { $crate::runtime::print(::core::format_args!($($arg)*)) };
+}
+
 /// Makes a crate the component of one actor, with the interfaces by which it can be reached.
 ///
 /// | name | trait | exports |

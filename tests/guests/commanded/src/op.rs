@@ -133,7 +133,7 @@ impl<X: More> Commanded<X> {
             Op::RawState { text } => Ok(self.save_as(SavedAs::Raw(text))),
 
             Op::Log { text, times } => {
-                (0..times).for_each(|_| runtime::log(&text));
+                (0..times).for_each(|_| theater_actor::println!("{text}"));
                 Ok(Value::Null)
             }
             Op::Send { to, msg } => Ok(outcome(messages::send(&to, &msg))),
