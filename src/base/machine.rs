@@ -85,8 +85,9 @@ fn directories(membership: &str, mounts: &str, controller: &str) -> Vec<PathBuf>
         if !is_unified && !controllers.split(',').any(|one| one == controller) {
             continue;
         }
-        let mounted = mounts.lines().filter_map(mount_of_groups);
-        let mount = mounted.filter(|mount| mount.serves(is_unified, controller)).last();
+        let mut mounted = mounts.lines().filter_map(mount_of_groups);
+        // What was mounted last is what is seen.
+        let mount = mounted.rfind(|mount| mount.serves(is_unified, controller));
         found.extend(mount.iter().flat_map(|mount| mount.path_from(path)));
     }
     found

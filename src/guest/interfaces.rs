@@ -103,7 +103,8 @@ fn words(text: &str) -> Vec<String> {
 /// What stands behind the first place where these words follow each other.
 fn behind(text: &[String], start: &[&str]) -> Option<Words> {
     let at = text.windows(start.len()).position(|words| words.iter().eq(start))?;
-    Some(text[at + start.len()..].to_vec().into_iter().peekable())
+    let rest: Vec<String> = text[at + start.len()..].to_vec();
+    Some(rest.into_iter().peekable())
 }
 
 /// Reads a type; `text` is the interface that names in it are looked for in.

@@ -138,6 +138,8 @@ impl Stage {
 /// `theater`, in a process that may have so many KiB of addresses: `ulimit -v`.
 pub fn within(address_kib: u64) -> Command {
     let mut shell = Command::new("sh");
+    // What is reserved for each core would else be most of it on a large machine.
+    shell.env("MALLOC_ARENA_MAX", "1").env("RAYON_NUM_THREADS", "2");
     shell.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &address_kib.to_string(), THEATER]);
     shell
 }
