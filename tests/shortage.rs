@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use support::{HTTP, Http, Stage, Theater, data_of, eventually, replay, text, verifies_and_replays, verify, within};
 
-/// `ulimit -v` of a runtime that has room for itself, and for a few hundred MiB.
-const TIGHT_KIB: u64 = 1_500_000;
-/// Of one that has no room for the memory that a guest of the tests wants.
-const TOO_TIGHT_KIB: u64 = 900_000;
+/// `ulimit -v` of a process that has room for itself and for some hundred MiB.
+const TIGHT_KIB: u64 = 1_000_000;
+/// What has no room there, whatever else does, and is within `memory_bytes`.
+const TOO_MUCH_MIB: u64 = 1_000;
 
 const LASTING: &str =
     "restart = \"permanent\"\nmax_restarts = 10\n[limits]\nmemory_bytes = 1073741824\ncpu_ms_per_call = 60000\n";
@@ -39,14 +39,14 @@ fn memory_that_the_machine_refuses_ends_the_guest_from_outside_and_its_policy_re
     let probe = stage.manifest("probe", "probe", LASTING);
     let running = stage.command_within(TIGHT_KIB, &[&probe], &["--data-dir", "data"]).launch(&stage).expect("it runs");
     assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
-    let why = running.request("probe", &grow(900)).expect_err("there is no room for that");
+    let why = running.request("probe", &grow(TOO_MUCH_MIB)).expect_err("there is no room for that");
     assert!(why.contains("interrupted") && why.contains("the machine could not give"), "{why}");
     running.until("probe", "running");
     was_ended_by_a_shortage(&running, "probe");
     assert_eq!(running.request("probe", &json!("count")), Ok(json!(2)), "it goes on with its state");
     assert_eq!(running.request("probe", &grow(100)), Ok(json!(100)), "what there is, it gets");
     verifies_and_replays(&running.export(&stage, "probe"));
-    assert!(stage.log().contains("ulimit -v is 1500000 KiB"), "{}", stage.log());
+    assert!(stage.log().contains("ulimit -v is 1000000 KiB"), "{}", stage.log());
 }
 
 /// Restarts of the machine's making are not held against the next start either.
@@ -97,11 +97,11 @@ fn eight_busy_actors_have_room_under_an_address_limit_of_20_gigabytes() {
     }
 }
 
-/// A chain whose replay needs more than a few hundred MiB.
+/// A chain whose replay needs more than there is within that.
 fn large(stage: &Stage) -> std::path::PathBuf {
     let running = stage.run(&[&stage.manifest("probe", "probe", LASTING)]);
     assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
-    assert_eq!(running.request("probe", &grow(600)), Ok(json!(600)));
+    assert_eq!(running.request("probe", &grow(TOO_MUCH_MIB)), Ok(json!(TOO_MUCH_MIB)));
     running.export(stage, "probe")
 }
 
@@ -109,7 +109,7 @@ fn large(stage: &Stage) -> std::path::PathBuf {
 fn a_replay_that_cannot_be_executed_here_says_that_and_not_that_it_diverged() {
     let stage = Stage::new();
     let chain = large(&stage);
-    let output = within(TOO_TIGHT_KIB).arg("replay").arg(&chain).output().expect("theater");
+    let output = within(TIGHT_KIB).arg("replay").arg(&chain).output().expect("theater");
     let why = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{}{why}", text(&output.stdout));
     assert!(why.contains("cannot be executed here") && why.contains("Cannot allocate memory"), "{why}");
