@@ -12,6 +12,7 @@ mod manifest;
 mod journal;
 mod system;
 mod guest;
+mod promise;
 mod handlers;
 mod actor;
 mod theater;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::ending::Notice;
 use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Again, Beginning, Down, Open, ReportKind, down_by};
 use crate::base::clock;
@@ -14,6 +13,7 @@ use crate::guest::Interruption;
 use crate::handlers::{ActorRef, INIT};
 use crate::journal::{ActorStarted, Attached, Record, StateWrite};
 use crate::manifest::RestartState;
+use crate::promise::Notice;
 use crate::system::{ActorStatus, Answer, Outcome, Reply, Spawned};
 
 /// Starts that may resume a transition and get no further with it. It is over then: a message that kills the process
@@ -54,6 +54,7 @@ impl ActorRuntime {
     #[inline(never)]
     pub(super) fn begin(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
         let mut open = beginning.open.take();
+        executor.recorder().hold(open.as_mut().and_then(|open| open.wait.take()));
         if let Some(given_up) = open.take_if(|open| open.attempts >= ATTEMPTS) {
             self.give_up(executor, *given_up)?;
         }

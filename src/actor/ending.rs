@@ -6,13 +6,13 @@ use super::runtime::{ActorRuntime, Down, ReportKind, SpawnReply, Verdict};
 use super::spec::Spec;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Caller, Failed, Stopped, StoppedBy};
+use crate::chain::data::{Failed, Stopped, StoppedBy};
 use crate::guest::Recorder;
-use crate::guest::wit::{ChildEvent, ChildEventKind};
-use crate::handlers::HANDLE_CHILD_EVENT;
-use crate::journal::{Attached, Cause, Owed, Record};
+use crate::guest::wit::ChildEventKind;
+use crate::journal::{Attached, Cause, Record};
 use crate::manifest::{RestartPolicy, RestartState};
-use crate::system::{ActorStatus, Answer, Delivery, OrderKind, Outcome, Reply, Slot};
+use crate::promise::Notice;
+use crate::system::{ActorStatus, Answer, Delivery, OrderKind, Outcome, Reply};
 
 /// What remains to be done after an incarnation's end was settled.
 pub(super) enum Settled {
@@ -21,25 +21,6 @@ pub(super) enum Settled {
     Over,
     /// Another incarnation follows at once.
     Succeeded(Arc<Spec>),
-}
-
-/// A notice that has its place with the parent, and no cause yet.
-pub(super) struct Notice {
-    slot: Slot,
-    word: &'static str,
-    params: Vec<u8>,
-}
-
-impl Notice {
-    /// What the event promises that is to be its cause.
-    pub(super) fn owed(&self) -> Owed {
-        Owed { receiver: self.slot.receiver, notice: Some(self.word) }
-    }
-
-    pub(super) fn fill(self, cause: Link) {
-        let (function, caller, cause) = (HANDLE_CHILD_EVENT, Caller::Runtime, Some(cause));
-        self.slot.fill(Delivery { function, params: self.params, caller, cause, reply: Reply::Nobody });
-    }
 }
 
 impl ActorRuntime {
@@ -172,10 +153,7 @@ impl ActorRuntime {
 
     /// A place in the parent's lane for notices, where the parent wants to know.
     pub(super) fn reserve_notice(&self, kind: ChildEventKind) -> Option<Notice> {
-        let word = kind.word();
-        let params = (ChildEvent { child_id: self.actor.id.to_string(), kind },).to_cbor();
-        let slot = self.theater.registry.reserve_notice(self.actor.id, HANDLE_CHILD_EVENT, params.len())?;
-        Some(Notice { slot, word, params })
+        Notice::reserve(&self.theater.registry, self.actor.id, kind)
     }
 
     pub(super) fn refuse(&self, dropped: Vec<Delivery>, why: &str, closing: Option<&Link>) {
@@ -189,11 +167,7 @@ impl ActorRuntime {
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
             Reply::Nobody => {}
-            Reply::Actor { waiter, wait, to } => {
-                // The wait goes before the answer: else the answered actor's next request could look like a circle.
-                self.theater.registry.end_wait(waiter, wait);
-                to.give(answer);
-            }
+            Reply::Actor { wait, to } => to.give_to_actor(&self.theater.registry, wait, answer),
             Reply::Outside { to } => {
                 // Nobody may be left to hear it. A journal that is down drops the answer, as it must.
                 let _ = self.theater.journal.release(move || to.give(answer));

@@ -34,7 +34,7 @@ use crate::handlers::Source;
 use crate::journal::{ActorKey, JournalDown};
 use crate::manifest::RestartState;
 use crate::system::{
-    ActorStatus, Awaited, MailboxOwner, Order, Registry, Reply, Spawned, StopSignal, TheaterHandle, WaitId,
+    ActorStatus, Awaited, MailboxOwner, Order, Registry, Reply, Spawned, StopSignal, TheaterHandle, Wait, WaitId,
 };
 
 /// What the supervisor hears of an actor.
@@ -63,10 +63,12 @@ pub(crate) enum Verdict {
 }
 
 /// Who waits for an actor to be up.
+///
+/// Dropped without an answer, it says so: nobody is left waiting for an actor that has no thread, or whose thread died.
 pub(crate) struct SpawnReply {
-    to: Box<dyn FnOnce(Result<Spawned, String>) + Send>,
-    /// The wait of the parent that spawns; taken back before it is answered.
-    wait: Option<(ActorId, WaitId)>,
+    to: Option<Box<dyn FnOnce(Result<Spawned, String>) + Send>>,
+    /// The wait of the parent that spawns; ended before it is answered.
+    wait: Option<WaitId>,
 }
 
 /// How the thread's first incarnation begins.
@@ -97,6 +99,8 @@ pub(crate) struct Open {
     pub(crate) reply: Reply,
     /// What recovery found of the host call it ends with.
     pub(crate) awaited: Option<Awaited>,
+    /// The actor's wait for the answer of that.
+    pub(crate) wait: Option<Wait>,
     /// How many starts in a row have resumed it and got no further.
     pub(crate) attempts: u64,
     /// The actor was asked for by name: where the transition cannot go on, the actor does.
@@ -363,21 +367,29 @@ impl Down {
 }
 
 impl SpawnReply {
-    pub(crate) fn new(to: Sender<Result<Spawned, String>>, wait: Option<(ActorId, WaitId)>) -> Self {
+    pub(crate) fn new(to: Sender<Result<Spawned, String>>, wait: Option<WaitId>) -> Self {
         // Whoever asked may have stopped waiting.
-        Self { to: Box::new(move |answer| _ = to.send(answer)), wait }
+        Self { to: Some(Box::new(move |answer| _ = to.send(answer))), wait }
     }
 
     pub(crate) fn calling(to: impl FnOnce(Result<Spawned, String>) + Send + 'static) -> Self {
-        Self { to: Box::new(to), wait: None }
+        Self { to: Some(Box::new(to)), wait: None }
     }
 
-    /// Answers whoever waits; a parent's wait is taken back first, so that the child's next request to it is no circle.
-    pub(crate) fn answer(self, registry: &Registry, answer: Result<Spawned, String>) {
-        if let Some((parent, wait)) = self.wait {
-            registry.end_wait(parent, wait);
+    /// Answers whoever waits; a parent's wait is ended first, so that the child's next request to it is no circle.
+    pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, String>) {
+        self.wait.into_iter().for_each(|wait| registry.end_wait(wait));
+        if let Some(to) = self.to.take() {
+            to(answer);
         }
-        (self.to)(answer);
+    }
+}
+
+impl Drop for SpawnReply {
+    fn drop(&mut self) {
+        if let Some(to) = self.to.take() {
+            to(Err("outcome unknown: its thread has ended without an answer".into()));
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, FailureReason};
 use crate::chain::{ChainEvent, EventKind};
 use crate::guest::{Interruption, Script, THREAD_STACK_BYTES};
-use crate::handlers::{self, INIT};
+use crate::handlers::INIT;
 use crate::journal::Owed;
+use crate::promise::Promise;
 use crate::system::{Answer, Delivery, OrderKind, Outcome, Reply};
 
 /// An actor that has had nothing to do for so long gives its stack back.
@@ -25,12 +26,10 @@ impl Open {
         self.call().is_some_and(|call| call.function() == INIT.full)
     }
 
-    /// Whether it is the `connect` of a WebSocket client that was left open.
-    fn is_a_connect(&self) -> bool {
-        let opens = |call: &ChainEvent| {
-            Call::from_cbor(&call.data).is_ok_and(|it| handlers::opens(call.function(), &it.params.0))
-        };
-        self.call().is_some_and(opens)
+    /// What the `return` of the call that was left open promises to the actor itself.
+    fn promise(&self) -> Option<Promise> {
+        let call = self.call()?;
+        Promise::of_call(call.function(), &Call::from_cbor(&call.data).ok()?.params.0)
     }
 
     /// The call that was left open.
@@ -65,7 +64,8 @@ impl ActorRuntime {
                 continue;
             }
             let Delivery { function, params, caller, cause, reply } = delivery;
-            let owed = handlers::opens(function.full, &params).then(|| self.owed_close());
+            let promised = Promise::of_call(function.full, &params);
+            let owed = promised.and_then(|promised| promised.owed(self.actor.id));
             let end = executor.transition(Job { function, params, caller, cause }, &mut || owed);
             if let Err(down) = self.close(end, reply) {
                 return down;
@@ -76,20 +76,16 @@ impl ActorRuntime {
     /// Goes on with a transition that an earlier process left open.
     pub(super) fn resume(&mut self, executor: &mut Executor, mut open: Open) -> Result<(), Down> {
         let reply = std::mem::replace(&mut open.reply, Reply::Nobody);
-        let owed = open.is_a_connect().then(|| self.owed_close());
+        let promised = open.promise();
+        let owed = promised.as_ref().and_then(|promised| promised.owed(self.actor.id));
         let end = self.run_again_from(executor, open, &mut || owed);
         if let Transition::Closed { outcome: Outcome::Returned(_), closing } = &end
-            && owed.is_some()
+            && let Some(due) = promised.and_then(|promised| promised.due_after_a_crash(closing.clone()))
         {
-            // The client has gone with the process that it talked with.
-            let _ = self.theater.notify(self.actor.id, handlers::close(closing.clone()));
+            // A mailbox that is closing names it as dropped.
+            let _ = self.theater.notify(self.actor.id, due);
         }
         self.close(end, reply)
-    }
-
-    /// What the answer to a `connect` promises.
-    fn owed_close(&self) -> Owed {
-        Owed { receiver: self.actor.id, notice: Some(handlers::CLOSE) }
     }
 
     /// Executes again what is on the chain since the last new instance, and goes on live where that ends.

@@ -1,7 +1,8 @@
 //! Places where a test can have the process killed, to see that the next start goes on as if it had not been.
 //!
 //! Compiled in with the feature `fail-points` alone. `THEATER_FAIL=NAME:N` kills the process, as `kill -9` does, when it
-//! comes to the point NAME for the Nth time.
+//! comes to the point NAME for the Nth time. `THEATER_REFUSE=NAME:N-M` has the machine refuse the thread NAME when it is
+//! wanted for the Nth up to the Mth time.
 
 /// The process ends here where a test has asked for it.
 #[inline]
@@ -38,4 +39,31 @@ pub(crate) fn point_after(name: &'static str, prepare: impl FnOnce()) {
             std::thread::park();
         }
     }
+}
+
+/// Whether a test wants this thread to be refused.
+#[cfg(not(feature = "fail-points"))]
+#[inline]
+pub(crate) fn is_refused(_thread: &str) -> bool {
+    false
+}
+
+/// Whether a test wants this thread to be refused.
+#[cfg(feature = "fail-points")]
+pub(crate) fn is_refused(thread: &str) -> bool {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ASKED: OnceLock<Option<(String, u64, u64)>> = OnceLock::new();
+    static WANTED: AtomicU64 = AtomicU64::new(0);
+
+    let asked = ASKED.get_or_init(|| {
+        let text = std::env::var("THEATER_REFUSE").ok()?;
+        let (name, times) = text.rsplit_once(':').expect("THEATER_REFUSE is NAME:N-M");
+        let (from, to) = times.split_once('-').expect("THEATER_REFUSE is NAME:N-M");
+        let number = |text: &str| text.parse().expect("THEATER_REFUSE is NAME:N-M");
+        Some((name.to_owned(), number(from), number(to)))
+    });
+    let Some((name, from, to)) = asked else { return false };
+    name == thread && (*from..=*to).contains(&(WANTED.fetch_add(1, Ordering::SeqCst) + 1))
 }

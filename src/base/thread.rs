@@ -7,6 +7,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle as StdJoinHandle};
 
+use super::fail;
+
 /// Linux keeps 15 bytes of a thread's name.
 pub(crate) const NAME_BYTES: usize = 15;
 
@@ -45,6 +47,9 @@ pub(crate) fn spawn_sized(
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle> {
     let name = short(name);
+    if fail::is_refused(&name) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
     let thread = Builder::new().name(name.clone()).stack_size(stack_bytes);
     let body = move || {
         catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {

@@ -21,6 +21,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Encoded, HostCall, Intent};
 use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalHandle, Owed, Record};
+use crate::system::Wait;
 
 /// What a host function does, as far as others can see it. Decided live, after the arguments were looked at.
 pub(crate) enum Effect<'a, R> {
@@ -30,12 +31,24 @@ pub(crate) enum Effect<'a, R> {
     Announce { result: R, owes: Option<Owed>, act: Box<dyn FnOnce(Link) + 'a> },
     /// Another actor sees it, and it has an answer: an intent is recorded, then it is done, then the answer recorded
     /// with the event it came from.
+    /// Made by [`Effect::act`].
     Act { owes: Option<Owed>, act: Box<Act<'a, R>> },
     /// The world outside sees it: it is done once the intent is on disk. Made by [`Effect::outside`].
     Outside(Box<dyn FnOnce() -> Result<R, Interruption> + 'a>),
 }
 
-type Act<'a, R> = dyn FnOnce(Link) -> Result<Answered<R>, Interruption> + 'a;
+type Act<'a, R> = dyn FnOnce(Link, &mut Option<Wait>) -> Result<Answered<R>, Interruption> + 'a;
+
+impl<'a, R> Effect<'a, R> {
+    /// An effect on another actor, which `act` has once the intent is recorded. Where it waits for that actor, it leaves
+    /// its wait with the recorder, which lets go of it when the event that settles it is enqueued, and not before.
+    pub(crate) fn act(
+        owes: Option<Owed>,
+        act: impl FnOnce(Link, &mut Option<Wait>) -> Result<Answered<R>, Interruption> + 'a,
+    ) -> Self {
+        Self::Act { owes, act: Box::new(act) }
+    }
+}
 
 /// A result, and the event of another actor that it came from.
 pub(crate) struct Answered<R> {
@@ -75,6 +88,8 @@ pub(crate) struct Recorder {
     mode: Mode,
     /// The delivery that the open intent promised: an end of the incarnation settles it.
     promised: Option<Cause>,
+    /// The wait of the open intent. It ends when the answer, or the end of the incarnation, is enqueued; else with this.
+    wait: Option<Wait>,
 }
 
 /// ```text
@@ -105,11 +120,16 @@ enum Recalled<R> {
 
 impl Recorder {
     pub(crate) fn live(chain: StateChain, journal: JournalHandle, actor: ActorKey) -> Self {
-        Self { chain, mode: Mode::Live(Outlet { journal, actor }), promised: None }
+        Self { chain, mode: Mode::Live(Outlet { journal, actor }), promised: None, wait: None }
     }
 
     pub(crate) fn replaying(chain: StateChain, script: Script) -> Self {
-        Self { chain, mode: Mode::Replay(script), promised: None }
+        Self { chain, mode: Mode::Replay(script), promised: None, wait: None }
+    }
+
+    /// Takes over the wait of the open intent that an earlier process left.
+    pub(crate) fn hold(&mut self, wait: Option<Wait>) {
+        self.wait = wait;
     }
 
     /// From here on what happens is compared with `script`, which is on the chain already, and recorded once that is
@@ -144,13 +164,17 @@ impl Recorder {
         self.pass_resumptions();
         match &mut self.mode {
             Mode::Live(Outlet { journal, actor }) => {
-                if matches!(event_type, "failed" | "stopped") {
+                let ends = matches!(event_type, "failed" | "stopped");
+                if ends {
                     attached.settles.extend(self.promised.take());
                 }
                 let event = self.chain.append(event_type, data, clock::unix_ms());
                 journal
                     .enqueue(Record::Event(*actor, event, attached))
                     .map_err(|JournalDown| Interruption::JournalDown)?;
+                if ends {
+                    self.wait = None;
+                }
                 Ok(self.chain.head_link().expect("an event was appended"))
             }
             Mode::Resuming { script, outlet } => {
@@ -235,7 +259,7 @@ impl Recorder {
                 self.promised = owes.map(|_| Cause::from(&intent));
                 fail::point("intent-recorded");
                 fail::point_after("intent-committed", || _ = self.flush());
-                let answered = act(intent)?;
+                let answered = act(intent, &mut self.wait)?;
                 fail::point("effect-done");
                 fail::point_after("effect-committed", || _ = self.flush());
                 self.answered(function, answered)
@@ -261,9 +285,15 @@ impl Recorder {
         self.promised = Some(Cause::from(&intent));
         let answered = match effect {
             Effect::Read(result) => Answered { result, answer: None },
-            Effect::Act { act, .. } => act(intent)?,
+            Effect::Act { act, .. } => act(intent, &mut self.wait)?,
+            // No program of ours has recorded such an intent.
             Effect::Announce { .. } | Effect::Outside(_) => {
-                unreachable!("an announcement has no intent, and nothing outside is done again")
+                return Err(diverged(Divergence {
+                    sequence: intent.sequence,
+                    field: "event_type".into(),
+                    recorded: function.intent.into(),
+                    actual: "this host function records no intent that could be gone on with".into(),
+                }));
             }
         };
         self.answered(function, answered)
@@ -276,6 +306,7 @@ impl Recorder {
     ) -> Result<R, Interruption> {
         let attached = Attached { settles: self.promised.take().into_iter().collect(), ..Attached::default() };
         self.record_host_call(function, None, &result, answer, attached)?;
+        self.wait = None;
         Ok(result)
     }
 

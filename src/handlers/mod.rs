@@ -21,11 +21,8 @@ use std::sync::Arc;
 pub(crate) use http_client::hostile_texts;
 pub(crate) use http_server::wire;
 pub(crate) use http_server::wire::hostile_http;
-pub(crate) use message_server::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
 pub(crate) use runtime::INIT;
-pub(crate) use supervisor::{HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD};
 pub(crate) use unheard::unheard;
-pub(crate) use websocket_server::{CLOSE, close, opens};
 
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;

@@ -5,9 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -16,28 +14,21 @@ use super::Handler;
 use crate::base::id::ActorId;
 use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS, PATH_BYTES};
 use crate::chain::cbor::Cbor;
-use crate::chain::data::StoppedBy;
-use crate::chain::{Function, Link, function};
+use crate::chain::{Function, function};
 use crate::guest::wit::{ChildEvent, SupervisedEvent};
 use crate::guest::{
-    Answered, Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
+    Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
 };
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Awaited, Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Vouched, Waited};
+use crate::promise::{HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, spawn_child};
+use crate::system::{Confinement, Vouched};
 
 pub(super) const NAME: &str = "supervisor";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor"];
 
-pub(crate) const HANDLE_CHILD_EVENT: &Function = function!("ntwk:theater/supervisor-handlers", "handle-child-event");
-pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
 const LIST_CHILDREN: &Function = function!("ntwk:theater/supervisor", "list-children");
-pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
-pub(crate) const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor", "restart-child");
 const GET_CHILD_STATE: &Function = function!("ntwk:theater/supervisor", "get-child-state");
 const GET_CHILD_EVENTS: &Function = function!("ntwk:theater/supervisor", "get-child-events");
-
-/// A child's `init` and end are bounded by their own limits; this only keeps a defect from holding a parent for ever.
-const PATIENCE: Duration = Duration::from_secs(3_600);
 
 #[derive(Default)]
 struct Supervisor {
@@ -119,64 +110,24 @@ fn cut((mut text,): (String,)) -> (String,) {
 fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Result<String, String>,)> {
     let params = cut(params);
     let state = store.data_mut();
-    let (live, children) = (state.live().cloned(), state.limits.children);
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
     let spawned = state.recorder.host_call(SPAWN, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
-        if attempt != Attempt::First {
-            return Ok(Effect::Act { owes: None, act: Box::new(|intent| spawn_again(live, &params.0, intent)) });
+        let children = live.theater.registry.children(live.id).len() as u64;
+        if attempt == Attempt::First && children >= limits.children {
+            return Ok(Effect::Read(Err(format!("too many children: the limit children is {}", limits.children))));
         }
-        if live.theater.registry.children(live.id).len() as u64 >= children {
-            return Ok(Effect::Read(Err(format!("too many children: the limit children is {children}"))));
-        }
-        Ok(Effect::Act { owes: None, act: Box::new(|intent| spawn_child(live, &params.0, intent)) })
+        let wanted = (live.manifest_dir.join(&params.0), confinement(live));
+        Ok(Effect::act(None, |intent, held| spawn_child(live, &limits, wanted, intent, held)))
     })?;
     Ok((spawned,))
 }
 
-/// A spawn that was under way when an earlier process ended: the child's id tells whether it is there.
-fn spawn_again(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Result<String, String>>, Interruption> {
-    match live.recovered.try_recv() {
-        Ok(Awaited::Child { spawned, wait }) => {
-            let spawned = wait_for(live, &spawned);
-            live.theater.registry.end_wait(live.id, wait);
-            spawned.map(answered_by_child)
-        }
-        Ok(Awaited::Answer { .. } | Awaited::Done(_)) | Err(_) => spawn_child(live, manifest, intent),
-    }
-}
-
-fn answered_by_child(spawned: Result<Spawned, String>) -> Answered<Result<String, String>> {
-    match spawned {
-        Ok(Spawned { id, closing }) => Answered { result: Ok(id.to_string()), answer: closing },
-        Err(why) => Answered { result: Err(why), answer: None },
-    }
-}
-
-fn spawn_child(live: &Live, manifest: &str, intent: Link) -> Result<Answered<Result<String, String>>, Interruption> {
-    let child = ActorId::of_child(live.id, intent.sequence);
-    let wait = match live.theater.registry.begin_wait_for_init(live.id, child) {
-        Ok(wait) => wait,
-        Err(refusal) => return Ok(Answered { result: Err(refusal.to_string()), answer: None }),
-    };
+fn confinement(live: &Live) -> Confinement {
     let allowed = live.extensions.get::<Allowed>().map_or(&[][..], |allowed| &allowed.0);
     let directories = [std::slice::from_ref(&live.manifest_dir), allowed].concat();
     let vouched = live.extensions.get::<Arc<[Vouched]>>().cloned().unwrap_or_default();
-    let confinement = Confinement { directories, vouched };
-    let parentage = Parentage { parent: live.id, child, cause: intent, wait, confinement };
-    let request = SpawnRequest { manifest: live.manifest_dir.join(manifest), parentage: Some(parentage) };
-    let spawned = wait_for(live, &live.theater.control.spawn(request));
-    live.theater.registry.end_wait(live.id, wait);
-    spawned.map(answered_by_child)
-}
-
-/// Waits for the supervisor's answer, or for the order to end.
-fn wait_for<T>(live: &Live, answer: &Receiver<Result<T, String>>) -> Result<Result<T, String>, Interruption> {
-    match live.stop.wait(answer, Instant::now() + PATIENCE) {
-        Waited::Came(answer) => Ok(answer),
-        // The supervisor has ended: the runtime is shutting down.
-        Waited::Gone | Waited::Deadline | Waited::Overdue(OrderKind::Suspend) => Err(Interruption::Suspending),
-        Waited::Overdue(OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail) => Err(Interruption::Ordered),
-    }
+    Confinement { directories, vouched }
 }
 
 fn list_children(mut store: HostStore<'_>) -> wasmtime::Result<(Vec<String>,)> {
@@ -202,31 +153,19 @@ fn change(
 ) -> wasmtime::Result<(Result<(), String>,)> {
     let params = cut(params);
     let state = store.data_mut();
-    let live = state.live().cloned();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
     let changed = state.recorder.host_call(function, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
         if attempt != Attempt::First
-            && let Ok(Awaited::Done(event)) = live.recovered.try_recv()
+            && let Some(done) = change_again(live)
         {
-            let act = |_| Ok(Answered { result: Ok(()), answer: Some(event) });
-            return Ok(Effect::Act { owes: None, act: Box::new(act) });
+            return Ok(Effect::act(None, |_, _| Ok(done)));
         }
         let child = match descendant(live, &params.0) {
             Ok(child) => child,
             Err(why) => return Ok(Effect::Read(Err(why))),
         };
-        let act = move |intent| {
-            let control = &live.theater.control;
-            let answer = match function.name {
-                "stop-child" => control.stop(child, StoppedBy::Parent, Some(intent)),
-                _ => control.restart(child, StoppedBy::Parent, Some(intent)),
-            };
-            Ok(match wait_for(live, &answer)? {
-                Ok(answer) => Answered { result: Ok(()), answer },
-                Err(why) => Answered { result: Err(why), answer: None },
-            })
-        };
-        Ok(Effect::Act { owes: None, act: Box::new(act) })
+        Ok(Effect::act(None, move |intent, held| change_child(live, &limits, (function, child), intent, held)))
     })?;
     Ok((changed,))
 }

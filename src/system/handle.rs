@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
-use super::delivery::Delivery;
+use super::delivery::{Answer, Delivery};
 use super::mailbox::Lane;
 use super::registry::{ActorInfo, Refusal, Registry};
 use super::reply::{AwaitedReply, Reply};
@@ -34,16 +34,30 @@ pub(crate) trait Control: Send + Sync {
     fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, String>>;
 
     /// Ends an actor and everything below it. Answers when its chain says so.
-    fn stop(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>>;
+    fn stop(&self, id: ActorId, asked: Asked) -> Receiver<Result<Option<Link>, String>>;
 
     /// Ends an actor if it runs, and starts it again.
-    fn restart(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>>;
+    fn restart(&self, id: ActorId, asked: Asked) -> Receiver<Result<Option<Link>, String>>;
 
     /// Lists an actor that has ended, and all below it, no longer. Answers with whom that concerned.
     fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, String>>;
 
     /// Suspends all actors and ends the runtime.
     fn shutdown(&self);
+}
+
+/// Who asks for an end or a restart.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) by: StoppedBy,
+    /// The event of the ancestor that asks.
+    pub(crate) cause: Option<Link>,
+    /// The ancestor's wait, which is ended before it is answered.
+    pub(crate) wait: Option<WaitId>,
+}
+
+impl Asked {
+    const BY_OPERATOR: Self = Self { by: StoppedBy::Operator, cause: None, wait: None };
 }
 
 /// A new actor is wanted.
@@ -107,13 +121,20 @@ pub(crate) struct Spawned {
 }
 
 /// What recovery found of a host call that an earlier process left open.
+#[derive(Debug)]
 pub(crate) enum Awaited {
-    /// A request: its answer is there, or will come.
-    Answer { to: ActorId, answer: AwaitedReply, wait: WaitId },
-    /// A spawn whose child is there, up or on its way.
-    Child { spawned: Receiver<Result<Spawned, String>>, wait: WaitId },
+    /// A request that was answered.
+    Answer { to: ActorId, answer: Answer },
+    /// A request whose answer will come.
+    Reply { to: ActorId, reply: AwaitedReply },
+    /// A spawn whose child has said what came of it.
+    Spawned(Result<Spawned, String>),
+    /// A spawn whose child is on its way.
+    Child(Receiver<Result<Spawned, String>>),
     /// A stop or a restart that is done, and the event that says so.
     Done(Link),
+    /// Nobody can know what came of it; the text says so to the guest.
+    Unknown(String),
 }
 
 /// A running theater, to be asked. Cheap to clone; it does not keep the theater running.
@@ -150,20 +171,21 @@ impl TheaterHandle {
 
     /// Stops an actor and everything below it, and waits for the end.
     pub fn stop(&self, id: ActorId) -> Result<(), String> {
-        let answer = self.control.stop(id, StoppedBy::Operator, None);
+        let answer = self.control.stop(id, Asked::BY_OPERATOR);
         self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
     }
 
     /// Starts an actor again, stopping it first if it runs, and waits until it is there.
     pub fn restart(&self, id: ActorId) -> Result<(), String> {
-        let answer = self.control.restart(id, StoppedBy::Operator, None);
+        let answer = self.control.restart(id, Asked::BY_OPERATOR);
         self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
     }
 
     /// Lists an actor that has ended, and all below it, no longer, at later starts either. Their histories stay.
     pub fn forget(&self, id: ActorId) -> Result<(), String> {
         let answer = self.control.forget(id).recv().unwrap_or_else(|_| Err(ENDED.into()));
-        for actor in answer? {
+        // Those below first: whoever is listed after a crash has its parent.
+        for actor in answer?.into_iter().rev() {
             self.journal.enqueue(Record::Forgotten(actor)).map_err(|error| error.to_string())?;
         }
         self.once_on_disk(Ok(()))

@@ -5,7 +5,7 @@
 //! no amount of mail can fill. Closing waits until every reserved place is filled or given back, so that each delivery
 //! is either worked on or named as dropped.
 //!
-//! The counts are apart from the lanes, since places are reserved under the registry's lock, and no two are held at once.
+//! What is reserved is counted under the lock of the lanes, so two that race for the last place do not refuse each other.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,38 +37,26 @@ pub(crate) struct MailboxOwner(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     lanes: Mutex<Lanes>,
-    notices: Held,
-    mail: Held,
+    /// Deliveries that wait in both lanes, and places that are reserved; what is kept aside is not among them. Written
+    /// under the lock of the lanes.
+    depth: AtomicU64,
     max_deliveries: u64,
     max_bytes: u64,
+    /// Written under the lock of the lanes.
     closed: AtomicBool,
     /// The thread that serves it, once it does.
     owner: OnceLock<Thread>,
-}
-
-/// What of one lane is reserved or waiting.
-#[derive(Debug, Default)]
-struct Held {
-    deliveries: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Held {
-    /// Counts one more; how much it is then.
-    fn add(&self, bytes: u64) -> (u64, u64) {
-        (self.deliveries.fetch_add(1, Ordering::SeqCst) + 1, self.bytes.fetch_add(bytes, Ordering::SeqCst) + bytes)
-    }
-
-    fn free(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        self.deliveries.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 #[derive(Debug, Default)]
 struct Lanes {
     notices: VecDeque<Delivery>,
     mail: VecDeque<Delivery>,
+    /// What was promised before the runtime was started, and the actor has no export for.
+    aside: Vec<Delivery>,
+    /// What of the mail is reserved or waiting.
+    deliveries: u64,
+    bytes: u64,
     /// Nobody will take anything out any more.
     abandoned: bool,
 }
@@ -97,8 +85,7 @@ impl Mailbox {
     pub(crate) fn new(max_deliveries: u64, max_bytes: u64) -> (Self, MailboxOwner) {
         let shared = Arc::new(Shared {
             lanes: Mutex::default(),
-            notices: Held::default(),
-            mail: Held::default(),
+            depth: AtomicU64::new(0),
             max_deliveries,
             max_bytes,
             closed: AtomicBool::new(false),
@@ -108,31 +95,38 @@ impl Mailbox {
     }
 
     /// Reserves a place for a delivery of `bytes` bytes of parameters.
-    pub(crate) fn reserve(&self, receiver: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
-        let (size, limit) = (bytes as u64, self.0.max_bytes);
-        if lane == Lane::Mail && size > limit {
-            return Err(Refusal::NeverFits { size, limit });
+    pub(crate) fn reserve(self, receiver: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+        let (bytes, limit) = (bytes as u64, self.0.max_bytes);
+        if lane == Lane::Mail && bytes > limit {
+            return Err(Refusal::NeverFits { size: bytes, limit });
         }
-        let slot = Slot { mailbox: self.clone(), receiver, bytes: bytes as u64, lane, filled: false };
-        let (deliveries, bytes) = self.0.held(lane).add(slot.bytes);
-        // Counted first and looked at afterwards: whoever closes sees either the count or a refusal. Dropping the
-        // slot takes the count back.
-        if self.0.closed.load(Ordering::SeqCst) {
+        let mut lanes = self.0.lanes.lock();
+        if self.0.closed.load(Ordering::Relaxed) {
             return Err(Refusal::Closed);
         }
-        let full = deliveries > self.0.max_deliveries || bytes > self.0.max_bytes;
-        if lane == Lane::Mail && full { Err(Refusal::Full) } else { Ok(slot) }
+        let full = lanes.deliveries >= self.0.max_deliveries || lanes.bytes.saturating_add(bytes) > limit;
+        if lane == Lane::Mail && full {
+            return Err(Refusal::Full);
+        }
+        self.0.count(&mut lanes, lane, bytes);
+        drop(lanes);
+        Ok(Slot { mailbox: self, receiver, bytes, lane, filled: false })
     }
 
     /// Puts back what was promised before the runtime was started, whether or not there would be room for it now.
     pub(crate) fn restore(&self, lane: Lane, delivery: Delivery) {
-        self.0.held(lane).add(delivery.params.len() as u64);
+        self.0.count(&mut self.0.lanes.lock(), lane, delivery.params.len() as u64);
         self.0.put(lane, delivery);
+    }
+
+    /// Keeps what the actor has no export for until it ends, which names it as dropped.
+    pub(crate) fn keep_aside(&self, delivery: Delivery) {
+        self.0.lanes.lock().aside.push(delivery);
     }
 
     /// Deliveries that wait.
     pub(crate) fn depth(&self) -> u64 {
-        self.0.deliveries()
+        self.0.depth.load(Ordering::SeqCst)
     }
 }
 
@@ -147,10 +141,11 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.filled {
-            self.mailbox.0.held(self.lane).free(self.bytes);
+            let shared = &self.mailbox.0;
+            shared.free(&mut shared.lanes.lock(), self.lane, self.bytes);
             // Only who drains a closed mailbox waits for places to come back.
-            if self.mailbox.0.closed.load(Ordering::SeqCst) {
-                self.mailbox.0.wake_owner();
+            if shared.closed.load(Ordering::SeqCst) {
+                shared.wake_owner();
             }
         }
     }
@@ -169,22 +164,29 @@ impl Shared {
         self.wake_owner();
     }
 
-    /// The owner names itself before it looks into the lanes: it has seen what was put there before, or is found here.
+    fn count(&self, lanes: &mut Lanes, lane: Lane, bytes: u64) {
+        if lane == Lane::Mail {
+            lanes.deliveries += 1;
+            lanes.bytes += bytes;
+        }
+        // Under the lock nobody else writes it.
+        self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    fn free(&self, lanes: &mut Lanes, lane: Lane, bytes: u64) {
+        if lane == Lane::Mail {
+            lanes.deliveries -= 1;
+            lanes.bytes -= bytes;
+        }
+        self.depth.store(self.depth.load(Ordering::Relaxed) - 1, Ordering::Release);
+    }
+
+    /// No wakeup is lost: the owner publishes its thread before it looks into the lanes. Either it sees the delivery just
+    /// put there, or it is found here and unparked.
     fn wake_owner(&self) {
         if let Some(owner) = self.owner.get() {
             owner.unpark();
         }
-    }
-
-    fn held(&self, lane: Lane) -> &Held {
-        match lane {
-            Lane::Notice => &self.notices,
-            Lane::Mail => &self.mail,
-        }
-    }
-
-    fn deliveries(&self) -> u64 {
-        [&self.notices, &self.mail].map(|held| held.deliveries.load(Ordering::SeqCst)).iter().sum()
     }
 }
 
@@ -198,10 +200,8 @@ impl MailboxOwner {
     pub(crate) fn next(&self) -> Option<Delivery> {
         let mut lanes = self.0.lanes.lock();
         let notice = lanes.notices.pop_front().map(|notice| (Lane::Notice, notice));
-        let next = notice.or_else(|| lanes.mail.pop_front().map(|mail| (Lane::Mail, mail)));
-        drop(lanes);
-        let (lane, delivery) = next?;
-        self.0.held(lane).free(delivery.params.len() as u64);
+        let (lane, delivery) = notice.or_else(|| lanes.mail.pop_front().map(|mail| (Lane::Mail, mail)))?;
+        self.0.free(&mut lanes, lane, delivery.params.len() as u64);
         Some(delivery)
     }
 
@@ -213,25 +213,31 @@ impl MailboxOwner {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.deliveries() == 0
+        self.0.depth.load(Ordering::SeqCst) == 0
     }
 
     /// Takes no more deliveries from here on.
     pub(crate) fn close(&self) {
+        let _lanes = self.0.lanes.lock();
         self.0.closed.store(true, Ordering::SeqCst);
     }
 
-    /// What waits now, notices left alone; the mailbox stays open.
+    /// What waits now, and what is kept aside, notices left alone; the mailbox stays open.
     pub(crate) fn take_waiting(&self) -> Vec<Delivery> {
-        let waiting = std::mem::take(&mut self.0.lanes.lock().mail);
-        waiting.into_iter().inspect(|delivery| self.0.mail.free(delivery.params.len() as u64)).collect()
+        let mut lanes = self.0.lanes.lock();
+        let mut waiting: Vec<Delivery> = std::mem::take(&mut lanes.aside);
+        for delivery in std::mem::take(&mut lanes.mail) {
+            self.0.free(&mut lanes, Lane::Mail, delivery.params.len() as u64);
+            waiting.push(delivery);
+        }
+        waiting
     }
 
-    /// After [`MailboxOwner::close`]: what was still waiting, notices first, each in its order.
+    /// After [`MailboxOwner::close`]: what is kept aside, then what was still waiting, notices first, each in its order.
     pub(crate) fn drain(&self) -> Vec<Delivery> {
         /// To fill a place or to give it back wakes the owner; this is for one that drains on another thread.
         const LOOK_AGAIN: Duration = Duration::from_millis(1);
-        let mut drained = Vec::new();
+        let mut drained = std::mem::take(&mut self.0.lanes.lock().aside);
         loop {
             while let Some(delivery) = self.next() {
                 drained.push(delivery);
@@ -249,7 +255,11 @@ impl MailboxOwner {
 impl Drop for MailboxOwner {
     fn drop(&mut self) {
         self.close();
-        let left = std::mem::replace(&mut *self.0.lanes.lock(), Lanes { abandoned: true, ..Lanes::default() });
+        let left = {
+            let mut lanes = self.0.lanes.lock();
+            let Lanes { deliveries, bytes, .. } = *lanes;
+            std::mem::replace(&mut *lanes, Lanes { abandoned: true, deliveries, bytes, ..Lanes::default() })
+        };
         drop(left);
     }
 }
@@ -272,7 +282,7 @@ mod tests {
     }
 
     fn put(mailbox: &Mailbox, lane: Lane, bytes: usize) -> Result<(), Refusal> {
-        mailbox.reserve(ActorId::random(), lane, bytes).map(|slot| slot.fill(delivery(bytes)))
+        mailbox.clone().reserve(ActorId::random(), lane, bytes).map(|slot| slot.fill(delivery(bytes)))
     }
 
     #[test]
@@ -300,14 +310,14 @@ mod tests {
     #[test]
     fn a_place_that_is_not_used_is_given_back() {
         let (mailbox, _owner) = Mailbox::new(1, 100);
-        drop(mailbox.reserve(ActorId::random(), Lane::Mail, 50).expect("a place"));
+        drop(mailbox.clone().reserve(ActorId::random(), Lane::Mail, 50).expect("a place"));
         assert_eq!(put(&mailbox, Lane::Mail, 100), Ok(()));
     }
 
     #[test]
     fn what_waits_in_an_abandoned_mailbox_is_known_to_be_lost() {
         let (mailbox, owner) = Mailbox::new(10, 100);
-        let slot = mailbox.reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
+        let slot = mailbox.clone().reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
         let (reply, waiting) = Reply::outside();
         mailbox.restore(Lane::Mail, Delivery { reply, ..delivery(1) });
         drop(owner);
@@ -322,11 +332,42 @@ mod tests {
     #[test]
     fn closing_waits_for_every_reserved_place() {
         let (mailbox, owner) = Mailbox::new(10, 100);
-        let slot = mailbox.reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
+        let slot = mailbox.clone().reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
         owner.close();
         assert_eq!(put(&mailbox, Lane::Mail, 1), Err(Refusal::Closed));
         let sender = std::thread::spawn(move || slot.fill(delivery(1)));
         assert_eq!(owner.drain().len(), 1);
         sender.join().expect("the sender");
+    }
+
+    /// Both would see a place that the other one has counted and is about to give back.
+    #[test]
+    fn of_two_that_race_for_the_last_place_one_gets_it() {
+        for round in 0..2_000 {
+            // There is room for either by bytes, and for both by number; or the other way round.
+            let (mailbox, owner) = if round % 2 == 0 { Mailbox::new(2, 100) } else { Mailbox::new(1, 1_000) };
+            let race = std::sync::Barrier::new(2);
+            let taken = thread::scope(|scope| {
+                let racers = [0, 1].map(|_| {
+                    scope.spawn(|| {
+                        race.wait();
+                        put(&mailbox, Lane::Mail, 60).is_ok()
+                    })
+                });
+                racers.map(|racer| racer.join().expect("a racer")).into_iter().filter(|taken| *taken).count()
+            });
+            assert_eq!((taken, mailbox.depth()), (1, 1));
+            drop(owner);
+        }
+    }
+
+    #[test]
+    fn what_no_export_takes_is_kept_aside_until_the_end_and_counts_nowhere() {
+        let (mailbox, owner) = Mailbox::new(1, 100);
+        mailbox.keep_aside(delivery(90));
+        assert!(owner.is_empty() && owner.next().is_none());
+        assert_eq!(put(&mailbox, Lane::Mail, 100), Ok(()));
+        owner.close();
+        assert_eq!(owner.drain().iter().map(|it| it.params.len()).collect::<Vec<_>>(), [90, 100]);
     }
 }

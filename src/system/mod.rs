@@ -17,14 +17,16 @@ mod waits;
 
 pub(crate) use delivery::{Answer, Delivery, Outcome};
 pub use handle::{Address, TheaterHandle};
-pub(crate) use handle::{Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
+pub(crate) use handle::{Asked, Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
 pub use registry::ActorInfo;
-pub(crate) use registry::{Entry, Refusal, Registry};
+pub(crate) use registry::{Entry, Refusal, Registry, Restored};
 pub(crate) use reply::{AwaitedReply, NoAnswer, Reply};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;
 pub(crate) use subscribers::{Following, ListenerId, Subscribers};
 pub(crate) use vouched::{Contents, Vouched, vouched_for};
-pub(crate) use waits::WaitId;
+#[cfg(test)]
+pub(crate) use waits::Waits;
+pub(crate) use waits::{Wait, WaitId};

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::delivery::Delivery;
+use super::delivery::{Answer, Delivery, Outcome};
 use super::handle::Address;
 use super::mailbox::{Lane, Mailbox, Slot};
 use super::on_disk::StartedFrom;
+use super::reply::Reply;
 use super::status::ActorStatus;
-use super::waits::{WaitId, Waits};
+use super::waits::{Wait, WaitId, Waits};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::base::metrics::ActorMetrics;
@@ -196,49 +197,76 @@ impl Registry {
         function: &'static Function,
         bytes: usize,
     ) -> Result<Slot, Refusal> {
-        self.0.read().reserve(to, lane, function, bytes)
+        let mailbox = self.0.read().mailbox_for(to, function)?;
+        reserve(mailbox, to, lane, bytes)
     }
 
     /// Reserves a place for a request of `from`, which will wait: refused where that would close a circle of waits.
     pub(crate) fn begin_wait(
-        &self,
+        self: &Arc<Self>,
         from: ActorId,
         to: ActorId,
         function: &'static Function,
         bytes: usize,
-    ) -> Result<(Slot, WaitId), Refusal> {
+    ) -> Result<(Slot, Wait), Refusal> {
         let mut inner = self.0.write();
-        let slot = inner.reserve(to, Lane::Mail, function, bytes)?;
-        match inner.waits.begin(from, to) {
-            Ok(wait) => Ok((slot, wait)),
-            Err(circle) => Err(Refusal::Deadlock(inner.spell(&circle))),
-        }
+        let mailbox = inner.mailbox_for(to, function)?;
+        let begun = inner.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(inner.spell(&circle)));
+        drop(inner);
+        // Dropped again where there is no place.
+        let wait = Wait::new(self, begun?);
+        Ok((reserve(mailbox, to, Lane::Mail, bytes)?, wait))
     }
 
     /// `from` waits for the `init` of its new child `to`, which may not be registered yet.
-    pub(crate) fn begin_wait_for_init(&self, from: ActorId, to: ActorId) -> Result<WaitId, Refusal> {
+    pub(crate) fn begin_wait_for_init(self: &Arc<Self>, from: ActorId, to: ActorId) -> Result<Wait, Refusal> {
         let mut inner = self.0.write();
-        inner.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(inner.spell(&circle)))
+        let begun = inner.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(inner.spell(&circle)));
+        drop(inner);
+        Ok(Wait::new(self, begun?))
     }
 
-    /// A wait that was under way when an earlier process ended: no circle was closed then, and none is now.
-    pub(crate) fn resume_wait(&self, from: ActorId, to: ActorId) -> WaitId {
-        self.0.write().waits.begin(from, to).expect("a chain of open waits has an end")
+    /// `from` waits for an end or a restart of `to`, whatever `to` waits for: the order to end cuts that off.
+    pub(crate) fn begin_wait_for_change(self: &Arc<Self>, from: ActorId, to: ActorId) -> Wait {
+        let begun = self.0.write().waits.begin_anyway(from, to);
+        Wait::new(self, begun)
     }
 
-    /// Puts back a delivery that was promised before the runtime was started; `false` where nobody takes it.
-    pub(crate) fn restore(&self, to: ActorId, lane: Lane, delivery: Delivery) -> bool {
+    /// A wait that was under way when an earlier process ended. That none of them is in a circle was seen to before.
+    pub(crate) fn resume_wait(self: &Arc<Self>, from: ActorId, to: ActorId) -> Wait {
+        self.begin_wait_for_change(from, to)
+    }
+
+    /// Puts back a delivery that was promised before the runtime was started. One that its receiver has no export for is
+    /// kept aside, until the receiver ends and names it as dropped, or has the export at a later start.
+    pub(crate) fn restore(&self, to: ActorId, lane: Lane, delivery: Delivery) -> Restored {
         let function = delivery.function.full;
-        let takes = |entry: &Entry| entry.status.is_alive() && entry.exports.contains(function);
-        let mailbox = self.entry(to, |entry| takes(entry).then(|| entry.mailbox.clone()));
-        let Some(mailbox) = mailbox.flatten() else { return false };
-        mailbox.restore(lane, delivery);
-        true
+        let living = self.entry(to, |entry| {
+            entry.status.is_alive().then(|| (entry.mailbox.clone(), entry.exports.contains(function)))
+        });
+        match living.flatten() {
+            Some((mailbox, true)) => {
+                mailbox.restore(lane, delivery);
+                Restored::Settled
+            }
+            Some((mailbox, false)) => match delivery.reply {
+                Reply::Actor { wait, to: waiter } => {
+                    let outcome = Outcome::Dropped(format!("does not export {function}"));
+                    waiter.give_to_actor(self, wait, Answer { outcome, closing: None });
+                    Restored::Settled
+                }
+                Reply::Nobody | Reply::Outside { .. } => {
+                    mailbox.keep_aside(delivery);
+                    Restored::KeptAside
+                }
+            },
+            None => Restored::NobodyThere,
+        }
     }
 
-    /// The wait of `from` is over, if it is still this one.
-    pub(crate) fn end_wait(&self, from: ActorId, wait: WaitId) {
-        self.0.write().waits.end(from, wait);
+    /// The wait is over, if its waiter has not begun another since.
+    pub(crate) fn end_wait(&self, wait: WaitId) {
+        self.0.write().waits.end(wait);
     }
 
     /// A place for a lifecycle notice, where the parent of `child` is alive and exports `function`.
@@ -248,12 +276,15 @@ impl Registry {
         if !parent.status.is_alive() || !parent.exports.contains(function.full) {
             return None;
         }
-        parent.mailbox.reserve(parent.actor.id, Lane::Notice, bytes).ok()
+        let (parent, mailbox) = (parent.actor.id, parent.mailbox.clone());
+        drop(inner);
+        mailbox.reserve(parent, Lane::Notice, bytes).ok()
     }
 }
 
 impl Inner {
-    fn reserve(&self, to: ActorId, lane: Lane, function: &'static Function, bytes: usize) -> Result<Slot, Refusal> {
+    /// The mailbox of `to`, where it takes deliveries for `function`.
+    fn mailbox_for(&self, to: ActorId, function: &'static Function) -> Result<Mailbox, Refusal> {
         if self.suspending {
             return Err(Refusal::Suspending);
         }
@@ -268,10 +299,7 @@ impl Inner {
         if !entry.exports.contains(function.full) {
             return Err(Refusal::NotExported(to, function.full));
         }
-        entry.mailbox.reserve(to, lane, bytes).map_err(|refusal| match refusal {
-            Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
-            other => other,
-        })
+        Ok(entry.mailbox.clone())
     }
 
     /// The circle by names; an id beside a name that more than one of them has.
@@ -283,6 +311,24 @@ impl Inner {
         };
         circle.iter().map(spell).collect::<Vec<_>>().join(" -> ")
     }
+}
+
+/// What became of a delivery that was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// It waits in the mailbox, or was answered.
+    Settled,
+    /// Its receiver does not export the function.
+    KeptAside,
+    NobodyThere,
+}
+
+/// A place in a mailbox, taken outside the registry's lock.
+fn reserve(mailbox: Mailbox, to: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+    mailbox.reserve(to, lane, bytes).map_err(|refusal| match refusal {
+        Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
+        other => other,
+    })
 }
 
 fn info(entry: &Entry) -> ActorInfo {

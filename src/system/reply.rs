@@ -17,16 +17,16 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::delivery::Answer;
+use super::registry::Registry;
 use super::waits::WaitId;
-use crate::base::id::ActorId;
 
 /// Who hears what became of a delivery.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A send, a notice.
     Nobody,
-    /// An actor that waits: it is answered at once, after its wait was taken back.
-    Actor { waiter: ActorId, wait: WaitId, to: ReplyTo },
+    /// An actor that waits: it is answered at once, after its wait was ended.
+    Actor { wait: WaitId, to: ReplyTo },
     /// Someone outside the runtime: answered after the commit the answer depends on.
     Outside { to: ReplyTo },
 }
@@ -38,10 +38,10 @@ impl Reply {
         (Self::Outside { to }, awaited)
     }
 
-    /// A reply for the waiting actor `waiter`, and where it waits.
-    pub(crate) fn actor(waiter: ActorId, wait: WaitId) -> (Self, AwaitedReply) {
+    /// A reply for the actor whose wait this is, and where it waits.
+    pub(crate) fn actor(wait: WaitId) -> (Self, AwaitedReply) {
         let (to, awaited) = pair();
-        (Self::Actor { waiter, wait, to }, awaited)
+        (Self::Actor { wait, to }, awaited)
     }
 
     /// The receiver takes the delivery; `false` where its sender has given up on it.
@@ -97,6 +97,12 @@ fn pair() -> (ReplyTo, AwaitedReply) {
 }
 
 impl ReplyTo {
+    /// Answers an actor. Its wait is ended first: else its next request could look like a circle.
+    pub(crate) fn give_to_actor(self, registry: &Registry, wait: WaitId, answer: Answer) {
+        registry.end_wait(wait);
+        self.give(answer);
+    }
+
     pub(crate) fn give(self, answer: Answer) {
         *self.0.answer.lock() = Given::Answer(answer);
     }

@@ -17,7 +17,7 @@ use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle};
 use crate::manifest::Manifest;
-use crate::system::{Control, ForkRequest, Registry, SpawnRequest, Spawned};
+use crate::system::{Asked, Control, ForkRequest, Registry, SpawnRequest, Spawned, WaitId};
 
 pub(super) struct Supervision {
     pub(super) engine: Arc<GuestEngine>,
@@ -27,10 +27,27 @@ pub(super) struct Supervision {
     pub(super) actor_limits: ActorLimits,
 }
 
+/// Who waits for a stop or a restart.
+pub(super) struct ChangeReply {
+    to: Sender<Result<Option<Link>, String>>,
+    wait: Option<(WaitId, Arc<Registry>)>,
+}
+
+impl ChangeReply {
+    /// Answers. A parent's wait is ended first, so that the child's next request to it is no circle.
+    pub(super) fn give(self, answer: Result<Option<Link>, String>) {
+        if let Some((wait, registry)) = self.wait {
+            registry.end_wait(wait);
+        }
+        // Whoever asked may have stopped waiting.
+        let _ = self.to.send(answer);
+    }
+}
+
 impl Control for Supervision {
     fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, String>> {
         let (to, answer) = bounded(1);
-        let wait = request.parentage.as_ref().map(|parentage| (parentage.parent, parentage.wait));
+        let wait = request.parentage.as_ref().map(|parentage| parentage.wait);
         let reply = SpawnReply::new(to, wait);
         match self.load(&request) {
             Ok(spec) => {
@@ -76,14 +93,14 @@ impl Control for Supervision {
         answer
     }
 
-    fn stop(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>> {
-        let (reply, answer) = bounded(1);
+    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, String>> {
+        let (reply, answer) = self.change_reply(wait);
         let _ = self.commands.send(Command::Stop { id, by, cause, reply });
         answer
     }
 
-    fn restart(&self, id: ActorId, by: StoppedBy, cause: Option<Link>) -> Receiver<Result<Option<Link>, String>> {
-        let (reply, answer) = bounded(1);
+    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, String>> {
+        let (reply, answer) = self.change_reply(wait);
         if by == StoppedBy::Operator {
             self.warn_of_changes(id);
         }
@@ -103,6 +120,11 @@ impl Control for Supervision {
 }
 
 impl Supervision {
+    fn change_reply(&self, wait: Option<WaitId>) -> (ChangeReply, Receiver<Result<Option<Link>, String>>) {
+        let (to, answer) = bounded(1);
+        (ChangeReply { to, wait: wait.map(|wait| (wait, Arc::clone(&self.registry))) }, answer)
+    }
+
     fn load(&self, request: &SpawnRequest) -> Result<Spec, String> {
         let load = || Manifest::load(&request.manifest, &self.actor_limits).map_err(|error| error.to_string());
         let Some(parentage) = &request.parentage else { return load_spec(&self.engine, load()?, &|_| Ok(())) };

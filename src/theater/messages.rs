@@ -6,7 +6,7 @@ use crate::base::id::ActorId;
 use crate::chain::Function;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
-use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND};
+use crate::promise::{HANDLE_REQUEST, HANDLE_SEND};
 use crate::system::{NoAnswer, Outcome, Refusal, TheaterHandle};
 
 impl TheaterHandle {

@@ -13,6 +13,7 @@ mod foresee;
 mod fork;
 mod in_flight;
 mod messages;
+mod recorded_ends;
 mod recovery;
 mod runtime;
 mod supervisor;

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::load_spec;
-use super::in_flight::{Cast, InFlight, is_init};
+use super::in_flight::{Cast, InFlight};
+use super::recorded_ends::write_ends;
 use super::supervisor::{Before, Newborn, Return};
 use super::tree::Lately;
 use crate::actor::{Open, Spec, recorded_limits};
@@ -24,14 +25,15 @@ use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Call, Failed, FailureReason, NamedState, Refused, StartReason, Started, Stopped, StoppedBy};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, StateChain, check_link};
+use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, check_link};
 use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
-use crate::journal::{ActorKey, ActorRow, Attached, JournalError, JournalReader, Record};
+use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader};
 use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
-use crate::system::{ActorStatus, Delivery, Lane, Reply, TheaterHandle};
+use crate::promise::REQUEST;
+use crate::system::{ActorStatus, Awaited, Delivery, Lane, Reply, TheaterHandle, Wait};
 
 /// What is to be started.
 pub(super) struct Recovered {
@@ -46,19 +48,19 @@ pub(super) struct Recovered {
 }
 
 /// One actor from before, as its chain leaves it.
-struct Past {
-    row: ActorRow,
+pub(super) struct Past {
+    pub(super) row: ActorRow,
     /// What it runs; the component the chain's last incarnation ran, unless `successor` is it.
     spec: Arc<Spec>,
     /// What it is to run once its open transition is over.
     successor: Option<Arc<Spec>>,
     asked_for: bool,
-    last: ChainEvent,
-    open: Vec<ChainEvent>,
+    pub(super) last: ChainEvent,
+    pub(super) open: Vec<ChainEvent>,
     /// Whether its `init` has ever returned.
     was_up: bool,
     /// It has an end that is not on its chain yet.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 /// Reads who there was. A root that one of `manifests` names goes on with that manifest and the component it names now.
@@ -70,8 +72,9 @@ pub(super) fn recover(
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
     let mut wanted = Wanted::load(engine, manifests)?;
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-    let mut pasts = Vec::new();
+    let (mut pasts, mut keys) = (Vec::new(), HashMap::new());
     for row in reader.actors().map_err(unreadable)? {
+        keys.insert(row.actor.id, row.actor);
         if reader.is_forgotten(row.actor).map_err(unreadable)? {
             continue;
         }
@@ -82,10 +85,10 @@ pub(super) fn recover(
         pasts.push(Past::read(engine, &reader, theater.journal.dir(), row, last, asked_for)?);
     }
     end_whoever_has_no_parent(&mut pasts);
-    write_ends(theater, &reader, &mut pasts)?;
+    write_ends(theater, &reader, &mut pasts, &keys)?;
     drop(reader);
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-    let in_flight = cast(&reader, theater, &pasts).in_flight().map_err(unreadable)?;
+    let in_flight = cast(&reader, theater, &pasts, &keys).in_flight().map_err(unreadable)?;
     let resumed = pasts.iter().filter(|past| past.runs()).count();
     if resumed > 0 {
         let open = pasts.iter().filter(|past| past.runs() && !past.open.is_empty()).count();
@@ -101,7 +104,8 @@ pub(super) fn recover(
         let id = past.row.actor.id;
         let window = windows.get(&past.row.parent.unwrap_or(id)).copied().unwrap_or_default();
         let (reply, cause) = spawns.remove(&id).unzip();
-        let open = Opening { awaited: awaited.remove(&id), reply: replies.remove(&id).unwrap_or(Reply::Nobody) };
+        let (awaited, wait) = awaited.remove(&id).map_or((None, None), |(awaited, wait)| (Some(awaited), wait));
+        let open = Opening { awaited, wait, reply: replies.remove(&id).unwrap_or(Reply::Nobody) };
         let (mut newborn, how) = past.back(&reader, open, window).map_err(unreadable)?;
         (newborn.reply, newborn.cause) = (reply, cause);
         before.push((newborn, how));
@@ -139,7 +143,8 @@ impl Wanted {
 
 /// What the others have to say of an open transition.
 struct Opening {
-    awaited: Option<crate::system::Awaited>,
+    awaited: Option<Awaited>,
+    wait: Option<Wait>,
     reply: Reply,
 }
 
@@ -178,7 +183,7 @@ impl Past {
         Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, was_up, ends })
     }
 
-    fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         (self.row.alive && !self.ends) || self.asked_for
     }
 
@@ -266,7 +271,7 @@ impl Past {
     }
 
     /// The transition that is to be resumed, from the last call that began on a new instance.
-    fn opened(&self, reader: &JournalReader, Opening { awaited, reply }: Opening) -> rusqlite::Result<Open> {
+    fn opened(&self, reader: &JournalReader, Opening { awaited, wait, reply }: Opening) -> rusqlite::Result<Open> {
         let actor = self.row.actor;
         let fresh = self.open.first().is_some_and(|call| Call::from_cbor(&call.data).is_ok_and(|call| call.fresh));
         let (base, mut script) = if fresh {
@@ -280,13 +285,14 @@ impl Past {
         // A transition that got further since it was resumed last has survived that.
         let got_further = self.last.kind() != Some(EventKind::Started);
         // One that waits for another's answer is not what ended the process.
-        let waits = script.last().is_some_and(|event| event.event_type == crate::handlers::REQUEST.intent);
+        let waits = script.last().is_some_and(|event| event.event_type == REQUEST.intent);
         let attempts = if got_further || waits { 0 } else { reader.attempts(actor)? };
         Ok(Open {
             script,
             base: base.map(Arc::from),
             reply,
             awaited,
+            wait,
             attempts,
             asked_for: self.asked_for,
             successor: self.successor.clone(),
@@ -301,59 +307,39 @@ fn is_same(spec: &Spec, row: &ActorRow, limits: &Limits) -> bool {
 
 /// Rows come parents first.
 fn end_whoever_has_no_parent(pasts: &mut [Past]) {
-    let mut childless = HashSet::new();
+    let mut parents = HashSet::new();
     for past in pasts.iter_mut() {
-        if past.row.alive && past.row.parent.is_some_and(|parent| childless.contains(&parent)) {
+        if past.row.alive && past.row.parent.is_some_and(|parent| !parents.contains(&parent)) {
             past.ends = true;
         }
-        if !past.runs() || past.begins_anew() || past.ends {
-            childless.insert(past.row.actor.id);
+        if past.runs() && !past.begins_anew() && !past.ends {
+            parents.insert(past.row.actor.id);
         }
     }
 }
 
-/// Writes the ends that are due, children before their parents, and waits until they are on disk.
-fn write_ends(theater: &TheaterHandle, reader: &JournalReader, pasts: &mut [Past]) -> Result<(), String> {
-    if !pasts.iter().any(|past| past.ends) {
-        return Ok(());
-    }
-    let pending = reader.pending().map_err(|error| error.to_string())?;
-    for past in pasts.iter_mut().rev().filter(|past| past.ends) {
-        let actor = past.row.actor;
-        let mut chain = StateChain::behind(actor.id, Head { sequence: past.last.sequence, hash: past.last.hash });
-        let settles: Vec<_> =
-            pending.iter().filter(|pending| pending.receiver == actor.id).map(|pending| pending.cause).collect();
-        let dropped = vec![None; settles.len()];
-        let attached = Attached { settles, ends: true, ..Attached::default() };
-        let now = clock::unix_ms();
-        let event = if past.last.event_type == INIT.refused {
-            let detail = Refused::from_cbor(&past.last.data).map_or_else(|error| error.to_string(), |it| it.message);
-            chain.append("failed", Failed { detail, reason: FailureReason::Init, dropped }.to_cbor(), now)
-        } else {
-            let by = StoppedBy::Supervisor;
-            chain.append("stopped", Stopped { by, cause: None, dropped }.to_cbor(), now)
-        };
-        past.last = event.clone();
-        past.row.alive = false;
-        past.open.clear();
-        let record = Record::Event(actor, event, attached);
-        theater.journal.enqueue(record).map_err(|error| error.to_string())?;
-    }
-    theater.journal.flush().map_err(|error| error.to_string())
-}
-
-fn cast<'a>(reader: &'a JournalReader, theater: &'a TheaterHandle, pasts: &[Past]) -> Cast<'a> {
+fn cast<'a>(
+    reader: &'a JournalReader,
+    theater: &'a TheaterHandle,
+    pasts: &[Past],
+    keys: &'a HashMap<ActorId, ActorKey>,
+) -> Cast<'a> {
     let running = || pasts.iter().filter(|past| past.runs());
     Cast {
         reader,
         registry: &theater.registry,
-        keys: pasts.iter().map(|past| (past.row.actor.id, past.row.actor)).collect(),
+        keys,
         alive: running().map(|past| past.row.actor.id).collect(),
         open: running()
             .filter(|past| !past.open.is_empty())
             .map(|past| (past.row.actor.id, past.open.clone()))
             .collect(),
     }
+}
+
+/// Whether an open transition is an `init`.
+fn is_init(open: &[ChainEvent]) -> bool {
+    open.first().is_some_and(|call| call.function() == INIT.full)
 }
 
 fn damaged(dir: &Path, row: &ActorRow, what: &str) -> String {

@@ -8,9 +8,10 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::budget::{Budget, Cost};
+use super::control::ChangeReply;
 use super::tree::{Action, Input, Lately, Tree};
 use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Spec, Verdict};
 use crate::base::clock;
@@ -23,10 +24,9 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::RestartState;
 use crate::system::{
-    ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Spawned, StopSignal, TheaterHandle,
+    ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
+    TheaterHandle,
 };
-
-type ChangeReply = Sender<Result<Option<Link>, String>>;
 
 /// What the thread is asked to do, or told.
 pub(super) enum Command {
@@ -103,10 +103,18 @@ struct Supervised {
     parent: Option<ActorId>,
     stop: Arc<StopSignal>,
     thread: Option<Thread>,
+    /// What is to run once there is a thread for it.
+    unstarted: Option<Unstarted>,
     /// Who waits for its end.
     stoppers: Vec<ChangeReply>,
     /// Who waits for it to be up again.
     restarters: Vec<ChangeReply>,
+}
+
+/// An actor's thread that the system had no room for, as it was to begin.
+struct Unstarted {
+    runtime: Box<ActorRuntime>,
+    first: First,
 }
 
 struct Thread {
@@ -170,14 +178,14 @@ impl Supervisor {
                     actor.stoppers.push(reply);
                     self.decide(Input::Stop { id, by, cause });
                 }
-                None => _ = reply.send(Err(format!("no such actor: {id}"))),
+                None => reply.give(Err(format!("no such actor: {id}"))),
             },
             Command::Restart { id, by, cause, reply } => match self.actors.get_mut(&id) {
                 Some(actor) => {
                     actor.restarters.push(reply);
                     self.decide(Input::Restart { id, by, cause });
                 }
-                None => _ = reply.send(Err(format!("no such actor: {id}"))),
+                None => reply.give(Err(format!("no such actor: {id}"))),
             },
             Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
             Command::Report(Report { id, kind }) => self.heard(id, kind),
@@ -208,10 +216,10 @@ impl Supervisor {
                         self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
                     }
                     for stopper in actor.stoppers.drain(..) {
-                        let _ = stopper.send(Ok(closing.clone()));
+                        stopper.give(Ok(closing.clone()));
                     }
                     for restarter in actor.restarters.drain(..) {
-                        let _ = restarter.send(Err("it was stopped meanwhile".into()));
+                        restarter.give(Err("it was stopped meanwhile".into()));
                     }
                 }
                 self.decide(Input::Ended(id));
@@ -235,6 +243,8 @@ impl Supervisor {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
+            Action::Restart { id, from } if !self.has_thread(id) => self.start_again(id, from),
+            Action::End { id, .. } if !self.has_thread(id) => self.end_without_thread(id),
             Action::Restart { id, from } => {
                 let stop = self.new_signal(id);
                 let reply = self.restart_reply(id);
@@ -245,12 +255,12 @@ impl Supervisor {
             Action::Timer { id, after } => self.timers.push(Reverse((Instant::now() + after, id))),
             Action::AlreadyStopped(id) => {
                 for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
-                    let _ = stopper.send(Ok(None));
+                    stopper.give(Ok(None));
                 }
             }
             Action::NotRestarted { id, why } => {
                 for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.drain(..)) {
-                    let _ = restarter.send(Err(format!("actor {id} cannot be restarted: {why}")));
+                    restarter.give(Err(format!("actor {id} cannot be restarted: {why}")));
                 }
             }
         }
@@ -279,7 +289,7 @@ impl Supervisor {
         }
         Some(SpawnReply::calling(move |answer: Result<Spawned, String>| {
             for restarter in restarters {
-                let _ = restarter.send(answer.clone().map(|spawned| spawned.closing));
+                restarter.give(answer.clone().map(|spawned| spawned.closing));
             }
         }))
     }
@@ -303,8 +313,15 @@ impl Supervisor {
         }
         for (to, lane, delivery) in owed {
             let function = delivery.function.full;
-            if !self.theater.registry.restore(to, lane, delivery) {
-                log::warn!("a delivery to {to} waits in the journal: it does not take {function} now");
+            match self.theater.registry.restore(to, lane, delivery) {
+                Restored::Settled => {}
+                Restored::KeptAside => log::warn!(
+                    "actor {to} is owed a delivery to {function}, which it does not export now: it is kept until the \
+                     actor exports that at a later start, or ends"
+                ),
+                Restored::NobodyThere => {
+                    log::warn!("actor {to}, which could not be started, is owed a delivery: it waits in the journal");
+                }
             }
         }
         ready.into_iter().for_each(|registered| self.start(registered));
@@ -405,6 +422,7 @@ impl Supervisor {
             parent: *parent,
             stop,
             thread: None,
+            unstarted: None,
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
@@ -417,7 +435,7 @@ impl Supervisor {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
             for restarter in actor.restarters.drain(..) {
-                let _ = restarter.send(Err(why.clone()));
+                restarter.give(Err(why.clone()));
             }
             self.decide(Input::Ended(id));
             return;
@@ -439,8 +457,7 @@ impl Supervisor {
     }
 
     fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
-        let actor = self.actors.get_mut(&id).expect("the caller has registered it");
-        let (verdicts, heard) = unbounded();
+        let actor = self.actors.get(&id).expect("the caller has registered it");
         let reports = self.to_self.clone();
         let runtime = Box::new(ActorRuntime {
             actor: actor.actor,
@@ -449,7 +466,7 @@ impl Supervisor {
             theater: self.theater.clone(),
             mailbox,
             stop: Arc::clone(&actor.stop),
-            verdicts: heard,
+            verdicts: unbounded().1,
             report: Box::new(move |report| _ = reports.send(Command::Report(report))),
             recovering: false,
             sources: Vec::new(),
@@ -457,9 +474,21 @@ impl Supervisor {
             was_up,
             attempts: 0,
         });
-        let name = format!("a-{}", actor.spec.manifest.name);
+        self.run_on_a_thread(id, Unstarted { runtime, first });
+    }
+
+    fn run_on_a_thread(&mut self, id: ActorId, Unstarted { mut runtime, first }: Unstarted) {
+        let (verdicts, heard) = unbounded();
+        runtime.verdicts = heard;
+        let name = format!("a-{}", runtime.spec.manifest.name);
         let (last_words, registry) = (self.to_self.clone(), Arc::clone(&self.theater.registry));
+        // Handed over once there is a thread: else it would go with the thread that there is none for.
+        let (hand_over, handed_over) = bounded(1);
+        let taken = handed_over.clone();
+        let _ = hand_over.send(Unstarted { runtime, first });
         let body = move || {
+            let Ok(Unstarted { runtime, first }) = taken.recv() else { return };
+            drop(taken);
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
             let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
                 First::Born(beginning) => runtime.run(beginning),
@@ -475,21 +504,78 @@ impl Supervisor {
             }
         };
         match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
-            Ok(handle) => actor.thread = Some(Thread { handle, verdicts }),
-            Err(error) => self.could_not_start(id, &error.to_string()),
+            Ok(handle) => {
+                let actor = self.actors.get_mut(&id).expect("the caller has registered it");
+                actor.thread = Some(Thread { handle, verdicts });
+            }
+            Err(error) => {
+                let unstarted = handed_over.try_recv().expect("no thread has taken it");
+                self.budget.give_back(Cost::of(unstarted.runtime.spec.manifest.reuse));
+                self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
+            }
         }
     }
 
-    /// The system has no thread left. What was to run on it went with it, and whoever waits for it sees that.
-    fn could_not_start(&mut self, id: ActorId, why: &str) {
-        log::error!("cannot start a thread for actor {id}: {why}");
-        if let Some(actor) = self.actors.get(&id) {
-            self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
+    /// The system has no thread left. Whoever waits for the actor is told. One that has never begun is as if it had not
+    /// been asked for; of one from before its policy says whether it is tried again.
+    fn could_not_start(&mut self, id: ActorId, Unstarted { runtime, first }: Unstarted, detail: String) {
+        log::error!("actor {} ({id}) cannot be started: {detail}", runtime.spec.manifest.name);
+        let reply = match first {
+            First::Born(mut beginning) => {
+                let reply = beginning.reply.take();
+                drop(runtime);
+                self.decide(Input::Ended(id));
+                // Nothing is below it.
+                let _ = self.forget(id);
+                reply
+            }
+            First::Again(mut again) => {
+                let (reason, reply) = (FailureReason::Init, again.reply.take());
+                let status = ActorStatus::Failed { reason, detail: detail.clone() };
+                self.theater.registry.update(id, |entry| entry.status = status);
+                if let Some(actor) = self.actors.get_mut(&id) {
+                    actor.unstarted = Some(Unstarted { runtime, first: First::Again(again) });
+                }
+                self.decide(Input::Failed { id, by_init: true });
+                reply
+            }
+        };
+        if let Some(reply) = reply {
+            reply.answer(&self.theater.registry, Err(detail));
         }
-        let reason = FailureReason::Init;
-        let detail = format!("no thread for it: {why}");
-        self.theater.registry.update(id, |entry| entry.status = ActorStatus::Failed { reason, detail });
-        self.decide(Input::Failed { id, by_init: true });
+    }
+
+    fn has_thread(&self, id: ActorId) -> bool {
+        self.actors.get(&id).is_some_and(|actor| actor.thread.is_some())
+    }
+
+    /// Another attempt to get a thread, for what was to run on it.
+    fn start_again(&mut self, id: ActorId, from: RestartState) {
+        let unstarted = self.actors.get_mut(&id).and_then(|actor| actor.unstarted.take());
+        let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted else {
+            return self.begin_again(id, from);
+        };
+        if let Err(why) = self.budget.spend(Cost::of(runtime.spec.manifest.reuse)) {
+            return self.could_not_start(id, Unstarted { runtime, first: First::Again(again) }, why);
+        }
+        runtime.stop = self.new_signal(id);
+        again.reply = self.restart_reply(id);
+        self.theater.registry.update(id, |entry| entry.status = ActorStatus::Restarting);
+        self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
+    }
+
+    /// Nothing of it runs, and nobody is there to record that: as far as its chain goes it has not ended.
+    fn end_without_thread(&mut self, id: ActorId) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        drop(actor.unstarted.take());
+        for stopper in actor.stoppers.drain(..) {
+            let why = "it does not run, since the machine had no thread for it; its end could not be recorded, so the \
+                       next start of the runtime brings it back";
+            stopper.give(Err(format!("actor {id}: {why}")));
+        }
+        for restarter in actor.restarters.drain(..) {
+            restarter.give(Err(format!("actor {id} cannot be restarted: the machine has no thread for it")));
+        }
         self.decide(Input::Ended(id));
     }
 

@@ -4,42 +4,21 @@
 //! at the end.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 
 use super::near::Near;
 use super::said::Said;
 use super::{Auditor, Read};
-use crate::base::id::ActorId;
-use crate::chain::cbor::{Cbor, CborError, Reader};
-use crate::chain::data::{Call, HostCall, Intent, Return};
-use crate::chain::{ChainEvent, EventKind, Link};
-use crate::handlers::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND};
+use crate::chain::data::{Call, HostCall};
+use crate::chain::{ChainEvent, Link};
 use crate::journal::ActorRow;
-
-/// A send as its sender recorded it.
-pub(super) struct Sent {
-    name: String,
-    from: ActorId,
-    sequence: u64,
-    to: ActorId,
-}
-
-/// What became of sends, by sender and sequence.
-#[derive(Default)]
-pub(super) struct Arrived {
-    settled: HashSet<(ActorId, u64)>,
-    /// The latest event of each sender that each receiver has taken a send of.
-    latest: HashMap<(ActorId, ActorId), u64>,
-    /// Receivers that may have taken what nobody can see any more.
-    forgetful: HashSet<ActorId>,
-}
+use crate::promise::{HANDLE_SEND, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
 
 impl Auditor<'_> {
     pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> Read<()> {
         match said {
             Said::Call(call) => self.caused(near, row, event, call)?,
             Said::HostCall(host_call) => self.answered(near, row, event, host_call)?,
-            Said::DroppedDeliveries(causes) => self.dropped(causes),
+            Said::DroppedDeliveries(dropped) => self.arrivals.dropped(row.actor.id, self.now(), dropped),
             Said::Started(started) => {
                 if let Some(origin) = &started.fork {
                     self.quoted(near, row, event, "its origin", origin)?;
@@ -48,15 +27,16 @@ impl Auditor<'_> {
             Said::State(_) | Said::Nothing => {}
             Said::Gone => {
                 self.audit.dropped += 1;
-                self.arrived.forgetful.insert(row.actor.id);
+                self.arrivals.cannot_be_seen(row.actor.id);
             }
             Said::Unreadable(error) => self.finding(row, &format!("event {}: {error}", event.sequence)),
         }
         Ok(())
     }
 
-    fn dropped(&mut self, causes: &[Option<Link>]) {
-        self.arrived.settled.extend(causes.iter().flatten().map(|link| (link.actor, link.sequence)));
+    /// How many events were read so far; where chains are read one by one, that says nothing of their order.
+    fn now(&self) -> u64 {
+        if self.is_in_order { self.audit.events } else { 0 }
     }
 
     /// A call that an event of another actor caused: that event is there, and is this message to this actor.
@@ -64,29 +44,13 @@ impl Auditor<'_> {
         let Some(cause) = &call.cause else { return Ok(()) };
         let quoted = self.quoted(near, row, event, "its cause", cause)?;
         let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else {
-            self.arrived.settled.insert((cause.actor, cause.sequence));
+            self.arrivals.taken(cause);
             return Ok(());
         };
-        let message = match event.function() {
-            function if function == HANDLE_SEND.full => {
-                self.arrived.settled.insert((cause.actor, cause.sequence));
-                let latest = self.arrived.latest.entry((cause.actor, row.actor.id)).or_default();
-                *latest = cause.sequence.max(*latest);
-                HostCall::from_cbor(&quoted.data)
-                    .ok()
-                    .and_then(|sent| sent.params)
-                    .filter(|_| quoted.function() == SEND.full)
-            }
-            function if function == HANDLE_REQUEST.full => Intent::from_cbor(&quoted.data)
-                .ok()
-                .map(|intent| intent.params)
-                .filter(|_| quoted.function() == REQUEST.full),
-            // Of a notice or an `init` the quote alone says enough.
-            _ => return Ok(()),
-        };
-        let expected = (row.actor.id.to_string(), message_of(&call.params.0));
-        let said = message.and_then(|params| addressed(&params.0));
-        if said != Some(expected) {
+        if event.function() == HANDLE_SEND.full {
+            self.arrivals.send_taken(row.actor.id, cause);
+        }
+        if !is_what_was_sent(row.actor.id, event, call, &quoted) {
             let why = format!(
                 "event {}: it took a message that event {} of actor {} did not send it",
                 event.sequence, cause.sequence, cause.actor
@@ -98,22 +62,14 @@ impl Auditor<'_> {
 
     /// A host call that an event of another actor answered: that event is there, and gives this result.
     fn answered(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, host_call: &HostCall) -> Read<()> {
-        if event.function() == SEND.full && host_call.result.0 == Ok::<(), String>(()).to_cbor() {
-            let to = host_call.params.as_ref().and_then(|params| addressed(&params.0));
-            if let Some(to) = to.and_then(|(to, _)| to.parse().ok()) {
-                let (name, from, sequence) = (row.name.clone(), row.actor.id, event.sequence);
-                self.sent.push(Sent { name, from, sequence, to });
-            }
+        if let Some(to) = accepted_send(event, host_call) {
+            let (from, sequence, at) = (row.actor.id, event.sequence, self.now());
+            self.arrivals.sent(Sent { from, sequence, to, at });
         }
         let Some(answer) = &host_call.answer else { return Ok(()) };
         let quoted = self.quoted(near, row, event, "its answer", answer)?;
         let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else { return Ok(()) };
-        if event.function() != REQUEST.full || quoted.kind() != Some(EventKind::Return) {
-            return Ok(());
-        }
-        let given = Return::from_cbor(&quoted.data).ok().and_then(|given| Vec::<u8>::from_cbor(&given.result.0).ok());
-        let got = Result::<Vec<u8>, String>::from_cbor(&host_call.result.0).ok().and_then(Result::ok);
-        if given.is_none() || given != got {
+        if !is_what_was_answered(event, host_call, &quoted) {
             let why = format!(
                 "event {}: it got an answer that event {} of actor {} did not give",
                 event.sequence, answer.sequence, answer.actor
@@ -160,36 +116,14 @@ impl Auditor<'_> {
 
     /// A send that is neither taken nor dropped is on its way: it is owed, and no later one has overtaken it.
     pub(super) fn missing_messages(&mut self) {
-        for Sent { name, from, sequence, to } in std::mem::take(&mut self.sent) {
-            if self.arrived.settled.contains(&(from, sequence)) || self.arrived.forgetful.contains(&to) {
-                continue;
-            }
-            if !self.owed.contains(&(from, sequence)) && self.by_id.contains_key(&to)
-                || self.arrived.latest.get(&(from, to)).is_some_and(|latest| *latest > sequence)
-            {
-                let why = format!("actor {name} ({from}): event {sequence}: actor {to} lacks the message it sent");
-                self.audit.findings.push(why);
-            } else {
-                self.audit.in_flight += 1;
-            }
+        let arrivals = std::mem::take(&mut self.arrivals);
+        let (missing, on_their_way) =
+            arrivals.missing(|sent| self.owed.contains(sent), |receiver| self.by_id.contains_key(receiver));
+        self.audit.in_flight += on_their_way;
+        for Sent { from, sequence, to, .. } in missing {
+            let name = self.by_id.get(&from).map_or("", |course| &self.rows[*course].name);
+            let why = format!("actor {name} ({from}): event {sequence}: actor {to} lacks the message it sent");
+            self.audit.findings.push(why);
         }
     }
-}
-
-/// Receiver and message of the parameters of a send or request.
-fn addressed(params: &[u8]) -> Option<(String, Option<Vec<u8>>)> {
-    let (to, message) = <(String, Vec<u8>)>::from_cbor(params).ok()?;
-    Some((to, Some(message)))
-}
-
-/// The message in the parameters of the export that takes it.
-fn message_of(params: &[u8]) -> Option<Vec<u8>> {
-    let last = |from: &mut Reader<'_>, length: u64| {
-        if length == 0 {
-            return Err(CborError::Mismatch("no parameters", "a message"));
-        }
-        (1..length).try_for_each(|_| from.item().map(drop))?;
-        from.bytes().map(<[u8]>::to_vec)
-    };
-    Reader::only(params, |from| from.array(last)).ok()
 }

@@ -25,8 +25,8 @@ use crate::base::id::ActorId;
 use crate::base::pool;
 use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, check_link};
 use crate::journal::{ActorRow, JournalError, JournalReader, Survey, Surveyed, quick_check};
+use crate::promise::Arrivals;
 use holdings::Holdings;
-use links::{Arrived, Sent};
 use near::Near;
 use said::Said;
 
@@ -74,6 +74,7 @@ fn audit_survey(survey: &mut Survey) -> Read<Audit> {
 /// The next page is read while the one before is checked.
 fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> Read<Audit> {
     let mut auditor = Auditor::new(survey.reader(), rows)?;
+    auditor.is_in_order = true;
     let (mut page, mut last) = (survey.page()?, Vec::new());
     while !page.is_empty() {
         let steps = auditor.place(page);
@@ -122,8 +123,9 @@ struct Auditor<'a> {
     by_key: HashMap<i64, usize>,
     by_id: HashMap<ActorId, usize>,
     audit: Audit,
-    sent: Vec<Sent>,
-    arrived: Arrived,
+    arrivals: Arrivals,
+    /// Events are read in the order in which they were committed.
+    is_in_order: bool,
     /// Messages that the journal has still to deliver, by sender and sequence.
     owed: HashSet<(ActorId, u64)>,
     /// Those that were looked at.
@@ -147,8 +149,8 @@ impl<'a> Auditor<'a> {
             by_key: rows.iter().enumerate().map(|(at, row)| (row.actor.key, at)).collect(),
             by_id: rows.iter().enumerate().map(|(at, row)| (row.actor.id, at)).collect(),
             audit: Audit { actors: rows.len() as u64, ..Audit::default() },
-            sent: Vec::new(),
-            arrived: Arrived::default(),
+            arrivals: Arrivals::default(),
+            is_in_order: false,
             owed: owed.collect(),
             components: HashSet::new(),
         };

@@ -2,7 +2,8 @@
 
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, HostCall, Return, Started, StateAfter, Stopped};
-use crate::chain::{ChainEvent, EventKind, Link};
+use crate::chain::{ChainEvent, EventKind};
+use crate::promise::DroppedAtEnd;
 
 pub(super) enum Said {
     Started(Box<Started>),
@@ -11,7 +12,7 @@ pub(super) enum Said {
     /// Of a `return`: the state.
     State(StateAfter),
     /// Of an end: the deliveries that nobody will come to.
-    DroppedDeliveries(Vec<Option<Link>>),
+    DroppedDeliveries(DroppedAtEnd),
     /// Nothing that is looked at.
     Nothing,
     /// Its data was dropped.
@@ -34,8 +35,8 @@ impl Said {
             Some(EventKind::Call) => Self::Call(Call::from_cbor(data)?),
             Some(EventKind::HostCall) => Self::HostCall(HostCall::from_cbor(data)?),
             Some(EventKind::Return) => Self::State(Return::from_cbor(data)?.state),
-            Some(EventKind::Failed) => Self::DroppedDeliveries(Failed::from_cbor(data)?.dropped),
-            Some(EventKind::Stopped) => Self::DroppedDeliveries(Stopped::from_cbor(data)?.dropped),
+            Some(EventKind::Failed) => Self::DroppedDeliveries(Failed::from_cbor(data)?.into()),
+            Some(EventKind::Stopped) => Self::DroppedDeliveries(Stopped::from_cbor(data)?.into()),
             Some(EventKind::Intent | EventKind::Refused) | None => Self::Nothing,
         })
     }

@@ -19,13 +19,13 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_hdr_with_con
 use super::ending::Ending;
 use super::origin::{Admission, Origins};
 use super::wire::{Patience, Wire};
-use super::{HANDLE_MESSAGE, bare, close};
 use crate::base::limits::Limits;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
+use crate::promise::{HANDLE_MESSAGE, bare, close};
 use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
 
 const READ_BUFFER_BYTES: usize = 8 * 1024;

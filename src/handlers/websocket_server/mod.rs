@@ -26,40 +26,15 @@ use serde::Deserialize;
 use super::net::Place;
 use super::{ActorRef, Handler, Source};
 use crate::base::limits::Limits;
-use crate::chain::cbor::Cbor;
-use crate::chain::data::Caller;
-use crate::chain::{Function, Link, function};
-use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
+use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
 use crate::guest::{Capability, Export, GuestExport, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::system::{Address, Delivery, Reply};
+use crate::promise::HANDLE_MESSAGE;
+use crate::system::Address;
 use door::Serving;
 use origin::Origins;
 
 pub(super) const NAME: &str = "websocket-server";
-
-const HANDLE_MESSAGE: &Function = function!("ntwk:theater/websocket-server", "handle-message");
-
-/// The word under which the end of a connection is owed to an actor: from the event on that answers the `connect`, until
-/// the actor takes the `close`. So it hears of each end, also of those that a crash brings.
-pub(crate) const CLOSE: &str = "close";
-
-/// Whether a call is a client's `connect`, which owes the actor a `close`.
-pub(crate) fn opens(function: &str, params: &[u8]) -> bool {
-    function == HANDLE_MESSAGE.full && params == (bare(MessageType::Connect),).to_cbor()
-}
-
-/// The `close` of the connection whose `connect` the event `answered` has answered. There are never more of these than
-/// connections, so they go before the mail and find room however full the mailbox is. The answer has nowhere to go.
-pub(crate) fn close(answered: Link) -> Delivery {
-    let params = (bare(MessageType::Close),).to_cbor();
-    let (caller, cause, reply) = (Caller::WebSocket, Some(answered), Reply::Nobody);
-    Delivery { function: HANDLE_MESSAGE, params, caller, cause, reply }
-}
-
-fn bare(ty: MessageType) -> WebSocketMessage {
-    WebSocketMessage { ty, data: None, text: None }
-}
 
 struct WebSocketServer {
     place: Place,

@@ -1,0 +1,188 @@
+//! What each promise is after a crash: delivered again, awaited, answered, done (again), or of unknown outcome. A pure
+//! function of the chains and of what is owed (the rows of `pending`), so that a model can run it too.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::Promise;
+use super::circles::{Edge, newest_of_each_circle};
+use crate::base::id::ActorId;
+use crate::chain::{ChainEvent, EventKind, Link};
+use crate::journal::{Cause, Pending};
+use crate::system::{Awaited, Delivery, Lane};
+
+pub(crate) type Read<T> = rusqlite::Result<T>;
+
+/// The chains as a start finds them: in the journal, or in a model.
+pub(crate) trait Chains {
+    /// Whether there is a chain of this actor, listed or forgotten.
+    fn is_known(&self, actor: ActorId) -> bool;
+
+    /// Whether the actor goes on.
+    fn goes_on(&self, actor: ActorId) -> bool;
+
+    /// The transition that the actor is to resume, from its `call` on; empty where none is open.
+    fn open(&self, actor: ActorId) -> &[ChainEvent];
+
+    /// Where an event stands in the order of all.
+    fn position(&self, actor: ActorId, sequence: u64) -> Read<u64>;
+
+    /// The actor's events behind a position in the order of all.
+    fn events_behind(&self, actor: ActorId, position: u64) -> Read<Vec<ChainEvent>>;
+
+    /// Some of the actor's events, from a sequence on; none at the end of its chain.
+    fn page(&self, actor: ActorId, from: u64) -> Read<Vec<ChainEvent>>;
+
+    /// The event that promised what a row is owed for; nothing where its chain is not there.
+    fn promise(&self, row: &Pending) -> Read<Option<ChainEvent>>;
+}
+
+/// An intent that ends a chain.
+pub(crate) struct OpenIntent<'a> {
+    pub(super) link: Link,
+    pub(super) event: &'a ChainEvent,
+    pub(super) position: u64,
+}
+
+/// What became of an intent that ends a chain.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// Nothing, as far as the chains say, or nothing that they could say: the host function is asked again.
+    Again,
+    /// The chains say what came of it, or that nobody can know.
+    Answered(Awaited),
+    /// It is under way.
+    Await { on: ActorId, through: Through },
+}
+
+/// What an answer is awaited from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Through {
+    /// The open transition of the receiver, which has taken the message.
+    Transition,
+    /// A delivery that is owed to the receiver.
+    Delivery,
+    /// The `init` of the new child.
+    Init,
+}
+
+/// A delivery that is put back into a mailbox.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// Where the event stands that promised it.
+    pub(crate) position: u64,
+    pub(crate) to: ActorId,
+    pub(crate) lane: Lane,
+    pub(crate) delivery: Delivery,
+    /// Who waits for its answer.
+    pub(crate) awaited_by: Option<ActorId>,
+}
+
+/// What a start does about everything that was promised and not settled.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    /// Of each chain that ends with an intent: that event, and what became of it.
+    pub(crate) fates: BTreeMap<ActorId, (Link, Fate)>,
+    /// What is delivered again, in the order in which it was promised.
+    pub(crate) due: Vec<Due>,
+    /// Rows that say nothing which could be delivered, and why.
+    pub(crate) unreadable: Vec<String>,
+    /// Waits that were part of a circle, and are of unknown outcome.
+    pub(crate) given_up: Vec<ActorId>,
+}
+
+/// Decides over the open transitions of `actors`, and over what is owed.
+pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> Read<Decided> {
+    let mut decided = Decided::default();
+    let mut edges = BTreeMap::new();
+    let mut intents = BTreeMap::new();
+    for actor in actors {
+        let Some(intent) = open_intent(chains, *actor)? else { continue };
+        let Some(promise) = Promise::of_intent(intent.event) else { continue };
+        let fate = promise.fate(chains, &intent)?;
+        if let Fate::Await { on, .. } = &fate {
+            edges.insert(*actor, Edge { on: *on, position: intent.position });
+        }
+        decided.fates.insert(*actor, (intent.link.clone(), fate));
+        intents.insert(*actor, intent);
+    }
+    for waiter in newest_of_each_circle(&edges) {
+        if let Some((_, fate)) = decided.fates.get_mut(&waiter) {
+            let why = "outcome unknown: the actors waited for each other in a circle when the process ended";
+            *fate = Fate::Answered(Awaited::Unknown(why.to_owned()));
+            decided.given_up.push(waiter);
+        }
+    }
+    for row in rows {
+        decided.row(chains, row)?;
+    }
+    decided.owed_without_a_row(&intents, rows);
+    decided.due.sort_by_key(|due| due.position);
+    Ok(decided)
+}
+
+fn open_intent(chains: &dyn Chains, actor: ActorId) -> Read<Option<OpenIntent<'_>>> {
+    let last = chains.open(actor).iter().rfind(|event| event.kind() != Some(EventKind::Started));
+    let Some(event) = last.filter(|event| event.kind() == Some(EventKind::Intent)) else { return Ok(None) };
+    let position = chains.position(actor, event.sequence)?;
+    Ok(Some(OpenIntent { link: link(actor, event), event, position }))
+}
+
+pub(super) fn link(actor: ActorId, event: &ChainEvent) -> Link {
+    Link { actor, sequence: event.sequence, hash: event.hash }
+}
+
+impl Decided {
+    /// What is owed by a row is delivered, unless the receiver's chain says that it was taken.
+    fn row(&mut self, chains: &dyn Chains, row: &Pending) -> Read<()> {
+        let Pending { cause, receiver, position, .. } = row;
+        let nothing = |why: &str| {
+            let Cause { actor, sequence } = cause;
+            format!("what event {sequence} of actor {actor} owes actor {receiver} is not delivered: {why}")
+        };
+        if !chains.is_known(*receiver) {
+            self.unreadable.push(nothing("that receiver has no chain here"));
+            return Ok(());
+        }
+        let Some(event) = chains.promise(row)? else {
+            self.unreadable.push(nothing("that actor has no chain here"));
+            return Ok(());
+        };
+        let Some(promise) = Promise::of_row(row, &event) else {
+            self.unreadable.push(nothing("the event does not say what it promised"));
+            return Ok(());
+        };
+        let link = link(cause.actor, &event);
+        let mut awaited_by = None;
+        if promise == Promise::Request
+            && let Some((intent, fate)) = self.fates.get(&cause.actor)
+            && *intent == link
+        {
+            match fate {
+                Fate::Await { through: Through::Delivery, .. } => awaited_by = Some(cause.actor),
+                Fate::Answered(Awaited::Unknown(_)) | Fate::Again => {}
+                Fate::Await { .. } | Fate::Answered(_) => return Ok(()),
+            }
+        }
+        let lane = promise.lane();
+        match promise.delivery(&event, link) {
+            Some(delivery) => self.due.push(Due { position: *position, to: *receiver, lane, delivery, awaited_by }),
+            None => self.unreadable.push(nothing("the event does not say it")),
+        }
+        Ok(())
+    }
+
+    /// Requests of a journal that kept no account of what it owes.
+    fn owed_without_a_row(&mut self, intents: &BTreeMap<ActorId, OpenIntent<'_>>, rows: &[Pending]) {
+        let owed: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
+        for (actor, OpenIntent { link, event, position }) in intents {
+            let fate = self.fates.get(actor).map(|(_, fate)| fate);
+            if let Some(Fate::Await { on, through: Through::Delivery }) = fate
+                && !owed.contains(&Cause::from(link))
+                && let Some(delivery) = Promise::Request.delivery(event, link.clone())
+            {
+                let (position, to, lane) = (*position, *on, Promise::Request.lane());
+                self.due.push(Due { position, to, lane, delivery, awaited_by: Some(*actor) });
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Messages between actors: a send, and a request, whose sender waits for the answer.
+
+use std::time::Instant;
+
+use super::Promise;
+use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use crate::base::id::ActorId;
+use crate::base::limits::Limits;
+use crate::chain::cbor::{Cbor, CborError, Reader};
+use crate::chain::data::{Call, Caller, Failed, HostCall, Intent, Refused, Return, Stopped};
+use crate::chain::{ChainEvent, EventKind, Function, Link, function};
+use crate::guest::{Answered, Interruption, Live};
+use crate::journal::Owed;
+use crate::system::{
+    Answer, Awaited, AwaitedReply, Delivery, Lane, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait, Waited,
+};
+
+pub(crate) const HANDLE_SEND: &Function = function!("ntwk:theater/message-server-client", "handle-send");
+pub(crate) const HANDLE_REQUEST: &Function = function!("ntwk:theater/message-server-client", "handle-request");
+pub(crate) const SEND: &Function = function!("ntwk:theater/message-server-host", "send");
+pub(crate) const REQUEST: &Function = function!("ntwk:theater/message-server-host", "request");
+
+/// What the guest gets.
+type Requested = Result<Vec<u8>, String>;
+
+/// A send that has its place in the receiver's mailbox.
+pub(crate) struct Send {
+    slot: Slot,
+    params: Vec<u8>,
+}
+
+impl Send {
+    pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
+        let slot = live.theater.registry.reserve(to, Lane::Mail, HANDLE_SEND, params.len())?;
+        Ok(Self { slot, params })
+    }
+
+    pub(crate) fn owed(&self) -> Option<Owed> {
+        Promise::Send.owed(self.slot.receiver)
+    }
+
+    /// Delivers it; `event` is the one that promised it.
+    pub(crate) fn fill(self, event: Link) {
+        self.slot.fill(send_delivery(self.params, event));
+    }
+}
+
+pub(super) fn send_delivery(params: Vec<u8>, cause: Link) -> Delivery {
+    Delivery { function: HANDLE_SEND, params, caller: Caller::Actor, cause: Some(cause), reply: Reply::Nobody }
+}
+
+pub(super) fn request_delivery(params: Vec<u8>, cause: Link) -> Delivery {
+    Delivery { function: HANDLE_REQUEST, params, caller: Caller::Actor, cause: Some(cause), reply: Reply::Nobody }
+}
+
+/// A request that has its place in the receiver's mailbox, and whose sender's wait is noted.
+pub(crate) struct Request {
+    slot: Slot,
+    wait: Wait,
+    params: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
+        let (slot, wait) = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len())?;
+        Ok(Self { slot, wait, params })
+    }
+
+    pub(crate) fn owed(&self) -> Option<Owed> {
+        Promise::Request.owed(self.slot.receiver)
+    }
+
+    /// Delivers it, and waits for the answer. The recorder holds the wait, in `held`, until the answer is recorded.
+    pub(crate) fn make(
+        self,
+        live: &Live,
+        limits: &Limits,
+        intent: Link,
+        held: &mut Option<Wait>,
+    ) -> Result<Answered<Requested>, Interruption> {
+        let Self { slot, wait, params } = self;
+        let (to, (reply, answer)) = (slot.receiver, Reply::actor(wait.id()));
+        *held = Some(wait);
+        slot.fill(Delivery { reply, ..request_delivery(params, intent) });
+        wait_for_answer(live, limits, to, &answer, held)
+    }
+}
+
+/// A request that was under way when an earlier process ended, as recovery has found it.
+pub(crate) fn request_again(
+    live: &Live,
+    limits: &Limits,
+    held: &mut Option<Wait>,
+) -> Result<Answered<Requested>, Interruption> {
+    let unknown = |why: &str| Ok(Answered { result: Err(why.to_owned()), answer: None });
+    match live.recovered.try_recv() {
+        Ok(Awaited::Reply { to, reply }) => wait_for_answer(live, limits, to, &reply, held),
+        Ok(Awaited::Answer { to, answer }) => Ok(understand(to, answer)),
+        Ok(Awaited::Unknown(why)) => unknown(&why),
+        Ok(Awaited::Child(_) | Awaited::Spawned(_) | Awaited::Done(_)) | Err(_) => {
+            unknown("outcome unknown: interrupted, and nothing says what came of it")
+        }
+    }
+}
+
+fn wait_for_answer(
+    live: &Live,
+    limits: &Limits,
+    to: ActorId,
+    answer: &AwaitedReply,
+    held: &mut Option<Wait>,
+) -> Result<Answered<Requested>, Interruption> {
+    let deadline = Instant::now() + limits.request_deadline();
+    let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
+    match live.stop.wait_for_reply(answer, deadline) {
+        Waited::Came(answer) => {
+            // The receiver has ended it, behind its closing event.
+            held.take().into_iter().for_each(Wait::end_by_answer);
+            Ok(understand(to, answer))
+        }
+        // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is
+        // left open for the next start. Otherwise the thread has panicked.
+        Waited::Gone if live.theater.registry.is_suspending() => Err(Interruption::Suspending),
+        Waited::Gone => unanswered(format!("outcome unknown: actor {to} has ended without an answer")),
+        Waited::Deadline => {
+            let within = format!("within request_deadline_ms = {}", limits.request_deadline_ms);
+            unanswered(match answer.withdraw() {
+                NoAnswer::NotDelivered => format!("not delivered: actor {to} did not come to it {within}"),
+                NoAnswer::OutcomeUnknown | NoAnswer::Gone => {
+                    format!("outcome unknown: no answer of actor {to} {within}")
+                }
+            })
+        }
+        Waited::Overdue(order) => {
+            answer.withdraw();
+            Err(match order {
+                OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
+                OrderKind::Suspend => Interruption::Suspending,
+            })
+        }
+    }
+}
+
+/// What the guest is told of each outcome.
+fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requested> {
+    let result = match outcome {
+        Outcome::Returned(result) => Vec::from_cbor(&result).map_err(|error| error.to_string()),
+        Outcome::Refused(message) => Err(message),
+        Outcome::Failed(why) => Err(format!("actor {to} failed: {why}")),
+        Outcome::Stopped => Err(format!("outcome unknown: actor {to} was stopped while it worked on it")),
+        Outcome::Dropped(why) => Err(format!("not delivered: actor {to} {why}")),
+    };
+    Answered { result, answer: closing }
+}
+
+/// What a request is that ends its sender's chain.
+pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+    let unknown = |why: &str| Ok(Fate::Answered(Awaited::Unknown(format!("outcome unknown: {why}"))));
+    let Some((to, _)) = requested(&intent.event.data) else { return unknown("the request cannot be read any more") };
+    if chains.open(to).first().is_some_and(|call| is_caused_by(call, &intent.link)) {
+        return Ok(Fate::Await { on: to, through: Through::Transition });
+    }
+    match answer_to(&chains.events_behind(to, intent.position)?, to, &intent.link) {
+        Found::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
+        Found::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
+        Found::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
+        Found::Nothing => {
+            let why = if chains.is_known(to) { "has ended" } else { "is not in this journal" };
+            let answer = Answer { outcome: Outcome::Dropped(why.into()), closing: None };
+            Ok(Fate::Answered(Awaited::Answer { to, answer }))
+        }
+    }
+}
+
+/// What the receiver's chain says of a message.
+enum Found {
+    Nothing,
+    Answer(Answer),
+    /// It took it, and what follows cannot be read.
+    TakenAlone,
+}
+
+/// What the receiver's chain says of a message, among its events since it was sent.
+fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> Found {
+    let (mut taken, mut ever_taken) = (false, false);
+    for event in events {
+        let is_dropped = |causes: &[Option<Link>]| causes.iter().flatten().any(|dropped| dropped == cause);
+        let outcome = match event.kind() {
+            Some(EventKind::Call) => {
+                taken = is_caused_by(event, cause);
+                ever_taken |= taken;
+                None
+            }
+            Some(EventKind::Return) if taken => {
+                Return::from_cbor(&event.data).ok().map(|returned| Outcome::Returned(returned.result.0))
+            }
+            Some(EventKind::Refused) if taken => {
+                Refused::from_cbor(&event.data).ok().map(|refused| Outcome::Refused(refused.message))
+            }
+            Some(EventKind::Failed) => Failed::from_cbor(&event.data).ok().and_then(|failed| {
+                let detail = || format!("{}: {}", failed.reason, failed.detail);
+                let dropped = || is_dropped(&failed.dropped).then(|| Outcome::Dropped("failed".into()));
+                if taken { Some(Outcome::Failed(detail())) } else { dropped() }
+            }),
+            Some(EventKind::Stopped) if taken => Some(Outcome::Stopped),
+            Some(EventKind::Stopped) => Stopped::from_cbor(&event.data)
+                .ok()
+                .and_then(|stopped| is_dropped(&stopped.dropped).then(|| Outcome::Dropped("was stopped".into()))),
+            Some(
+                EventKind::Started | EventKind::Intent | EventKind::HostCall | EventKind::Return | EventKind::Refused,
+            )
+            | None => None,
+        };
+        if let Some(outcome) = outcome {
+            let closing = (outcome != Outcome::Stopped).then(|| link(receiver, event));
+            return Found::Answer(Answer { outcome, closing });
+        }
+    }
+    if ever_taken { Found::TakenAlone } else { Found::Nothing }
+}
+
+pub(super) fn is_caused_by(call: &ChainEvent, cause: &Link) -> bool {
+    Call::from_cbor(&call.data).is_ok_and(|call| call.cause.as_ref() == Some(cause))
+}
+
+/// Receiver of an intent to request, and the message as the receiver's parameters.
+pub(super) fn requested(intent: &[u8]) -> Option<(ActorId, Vec<u8>)> {
+    let (to, message) = addressed(&Intent::from_cbor(intent).ok()?.params.0)?;
+    Some((to.parse().ok()?, (message,).to_cbor()))
+}
+
+/// The message of a send, as the receiver's parameters.
+pub(super) fn sent(host_call: &[u8]) -> Option<Vec<u8>> {
+    let (_, message) = addressed(&HostCall::from_cbor(host_call).ok()?.params?.0)?;
+    Some((message,).to_cbor())
+}
+
+/// The receiver of a send that was accepted.
+pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<ActorId> {
+    let accepted = event.function() == SEND.full && host_call.result.0 == Ok::<(), String>(()).to_cbor();
+    let (to, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
+    to.parse().ok()
+}
+
+/// Whether `call` of `receiver` took what its cause, the event `promised` of another chain, had sent it.
+pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Call, promised: &ChainEvent) -> bool {
+    let message = match event.function() {
+        function if function == HANDLE_SEND.full => {
+            let sent = HostCall::from_cbor(&promised.data).ok().and_then(|sent| sent.params);
+            sent.filter(|_| promised.function() == SEND.full)
+        }
+        function if function == HANDLE_REQUEST.full => {
+            let intent = Intent::from_cbor(&promised.data).ok().map(|intent| intent.params);
+            intent.filter(|_| promised.function() == REQUEST.full)
+        }
+        // Of a notice or an `init` the quote alone says enough.
+        _ => return true,
+    };
+    let Some((to, message)) = message.and_then(|params| addressed(&params.0)) else { return false };
+    to == receiver.to_string() && message_of(&call.params.0).is_some_and(|taken| taken == message)
+}
+
+/// Whether a host call got what its answer, the event `closing` of another chain, gave. Only what a request returned is
+/// compared.
+pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, closing: &ChainEvent) -> bool {
+    if event.function() != REQUEST.full || closing.kind() != Some(EventKind::Return) {
+        return true;
+    }
+    let given = Return::from_cbor(&closing.data).ok().and_then(|given| Vec::<u8>::from_cbor(&given.result.0).ok());
+    let got = Result::<Vec<u8>, String>::from_cbor(&host_call.result.0).ok().and_then(Result::ok);
+    given.is_some() && given == got
+}
+
+/// Receiver and message of the parameters of a send or request.
+fn addressed(params: &[u8]) -> Option<(String, Vec<u8>)> {
+    <(String, Vec<u8>)>::from_cbor(params).ok()
+}
+
+/// The message in the parameters of the export that takes it.
+fn message_of(params: &[u8]) -> Option<Vec<u8>> {
+    let last = |from: &mut Reader<'_>, length: u64| {
+        if length == 0 {
+            return Err(CborError::Mismatch("no parameters", "a message"));
+        }
+        (1..length).try_for_each(|_| from.item().map(drop))?;
+        from.bytes().map(<[u8]>::to_vec)
+    };
+    Reader::only(params, |from| from.array(last)).ok()
+}

@@ -1,0 +1,61 @@
+//! A lifecycle notice: a parent hears that its child has started, restarted, stopped or failed.
+
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Caller, Failed};
+use crate::chain::{ChainEvent, EventKind, Function, Link, function};
+use crate::guest::wit::{ChildEvent, ChildEventKind};
+use crate::journal::Owed;
+use crate::system::{Delivery, Registry, Reply, Slot};
+
+pub(crate) const HANDLE_CHILD_EVENT: &Function = function!("ntwk:theater/supervisor-handlers", "handle-child-event");
+
+/// A notice that has its place with the parent, and no cause yet.
+pub(crate) struct Notice {
+    slot: Slot,
+    word: &'static str,
+    params: Vec<u8>,
+}
+
+impl Notice {
+    /// Reserves a place in the parent's lane for notices, where there is a parent that wants to know.
+    pub(crate) fn reserve(registry: &Registry, child: ActorId, kind: ChildEventKind) -> Option<Self> {
+        let word = kind.word();
+        let params = params(child, kind);
+        let slot = registry.reserve_notice(child, HANDLE_CHILD_EVENT, params.len())?;
+        Some(Self { slot, word, params })
+    }
+
+    /// What the event promises that is to be its cause.
+    pub(crate) fn owed(&self) -> Owed {
+        Owed { receiver: self.slot.receiver, notice: Some(self.word) }
+    }
+
+    pub(crate) fn fill(self, cause: Link) {
+        self.slot.fill(delivery(self.params, cause));
+    }
+}
+
+pub(super) fn params(child: ActorId, kind: ChildEventKind) -> Vec<u8> {
+    (ChildEvent { child_id: child.to_string(), kind },).to_cbor()
+}
+
+pub(super) fn delivery(params: Vec<u8>, cause: Link) -> Delivery {
+    let (function, caller, cause) = (HANDLE_CHILD_EVENT, Caller::Runtime, Some(cause));
+    Delivery { function, params, caller, cause, reply: Reply::Nobody }
+}
+
+/// The kind that a word of `pending` stands for; why a child failed is said by the event.
+pub(super) fn kind(word: &str, event: &ChainEvent) -> Option<ChildEventKind> {
+    let failed = || {
+        let failed = Failed::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
+        Some(ChildEventKind::Failed(format!("{}: {}", failed.reason, failed.detail)))
+    };
+    match word {
+        "started" => Some(ChildEventKind::Started),
+        "restarted" => Some(ChildEventKind::Restarted),
+        "stopped" => Some(ChildEventKind::Stopped),
+        "failed" => failed(),
+        _ => None,
+    }
+}
