@@ -229,6 +229,7 @@ impl ActorRuntime {
             ..Attached::default()
         };
         let link = recorder.record("started", started.to_cbor(), attached).map_err(down_by)?;
+        self.theater.registry.update(self.actor.id, |entry| entry.has_begun = true);
         if !resumes {
             executor.kept_at(link.sequence);
         }

@@ -88,6 +88,10 @@ impl ActorRuntime {
                     if let Some(notice) = notice {
                         notice.fill(closing);
                     }
+                    // Whoever waits is answered by this event; of a stop the event comes later.
+                    if let Reply::Actor { wait, .. } = &reply {
+                        self.theater.registry.end_wait(*wait);
+                    }
                 }
                 self.answer(reply, Answer { outcome: Outcome::Stopped, closing: None });
                 self.report(ReportKind::Down);

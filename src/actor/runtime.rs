@@ -67,7 +67,7 @@ pub(crate) enum Verdict {
 /// Dropped without an answer, it says so: nobody is left waiting for an actor that has no thread, or whose thread died.
 pub(crate) struct SpawnReply {
     to: Option<Box<dyn FnOnce(Result<Spawned, String>) + Send>>,
-    /// The wait of the parent that spawns; ended before it is answered.
+    /// The wait of the parent that spawns.
     wait: Option<WaitId>,
 }
 
@@ -376,9 +376,12 @@ impl SpawnReply {
         Self { to: Some(Box::new(to)), wait: None }
     }
 
-    /// Answers whoever waits; a parent's wait is ended first, so that the child's next request to it is no circle.
+    /// Answers whoever waits. Of a child that is up the parent's wait is ended first, so that the child's next request to
+    /// it is no circle; what went wrong is settled by the parent's own next event.
     pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, String>) {
-        self.wait.into_iter().for_each(|wait| registry.end_wait(wait));
+        if answer.is_ok() {
+            self.wait.into_iter().for_each(|wait| registry.end_wait(wait));
+        }
         if let Some(to) = self.to.take() {
             to(answer);
         }

@@ -12,7 +12,7 @@ use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
 use crate::journal::Owed;
 use crate::system::{
-    Answer, Awaited, AwaitedReply, Delivery, Lane, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait, Waited,
+    Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait, Waited,
 };
 
 pub(crate) const HANDLE_SEND: &Function = function!("ntwk:theater/message-server-client", "handle-send");
@@ -31,7 +31,7 @@ pub(crate) struct Send {
 
 impl Send {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
-        let slot = live.theater.registry.reserve(to, Lane::Mail, HANDLE_SEND, params.len())?;
+        let slot = live.theater.registry.reserve_for_actor(to, HANDLE_SEND, params.len())?;
         Ok(Self { slot, params })
     }
 
@@ -114,8 +114,10 @@ fn wait_for_answer(
     let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
     match live.stop.wait_for_reply(answer, deadline) {
         Waited::Came(answer) => {
-            // The receiver has ended it, behind its closing event.
-            held.take().into_iter().for_each(Wait::end_by_answer);
+            if answer.closing.is_some() {
+                // The receiver has ended it, behind that event.
+                held.take().into_iter().for_each(Wait::end_by_answer);
+            }
             Ok(understand(to, answer))
         }
         // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is

@@ -11,8 +11,9 @@
 //!
 //! Whoever waits has an edge in the graph of waits (`system/waits.rs`). The edge goes once the event that settles the
 //! wait **has been enqueued**. Of a request that was answered that is the receiver's closing event, and the receiver ends
-//! the wait after it has enqueued that and before it answers. Of a deadline, a refusal or an end it is the waiter's own
-//! event, so the waiter's recorder holds the [`Wait`](crate::system::Wait). Hence in no prefix of the journal two open
+//! the wait after it has enqueued that and before it answers. Of a deadline, a refusal, an end, or an answer that no event
+//! of the receiver gives (it was stopped, and its end comes later), it is the waiter's own event, so the waiter's recorder
+//! holds the [`Wait`](crate::system::Wait). Hence in no prefix of the journal two open
 //! intents lead to each other.
 //!
 //! After a crash [`decide`] says what each promise is, from the chains and the rows alone. It is total: whatever stands
@@ -27,6 +28,8 @@ mod child;
 mod circles;
 mod fates;
 mod message;
+#[cfg(test)]
+mod model;
 mod notice;
 mod websocket;
 

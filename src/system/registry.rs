@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) children: Vec<ActorId>,
     pub(crate) incarnation: Incarnation,
     pub(crate) status: ActorStatus,
+    /// Its chain says that it lives: it has the first event of this life. A restart within a life leaves that as it is.
+    pub(crate) has_begun: bool,
     /// The exports it can be called by.
     pub(crate) exports: Arc<HashSet<&'static str>>,
     pub(crate) mailbox: Mailbox,
@@ -201,6 +203,17 @@ impl Registry {
         reserve(mailbox, to, lane, bytes)
     }
 
+    /// Reserves a place for a message of another actor, whose chain is going to say that it was sent.
+    pub(crate) fn reserve_for_actor(
+        &self,
+        to: ActorId,
+        function: &'static Function,
+        bytes: usize,
+    ) -> Result<Slot, Refusal> {
+        let mailbox = self.0.read().mailbox_for_actors(to, function)?;
+        reserve(mailbox, to, Lane::Mail, bytes)
+    }
+
     /// Reserves a place for a request of `from`, which will wait: refused where that would close a circle of waits.
     pub(crate) fn begin_wait(
         self: &Arc<Self>,
@@ -210,7 +223,7 @@ impl Registry {
         bytes: usize,
     ) -> Result<(Slot, Wait), Refusal> {
         let mut inner = self.0.write();
-        let mailbox = inner.mailbox_for(to, function)?;
+        let mailbox = inner.mailbox_for_actors(to, function)?;
         let begun = inner.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(inner.spell(&circle)));
         drop(inner);
         // Dropped again where there is no place.
@@ -300,6 +313,15 @@ impl Inner {
             return Err(Refusal::NotExported(to, function.full));
         }
         Ok(entry.mailbox.clone())
+    }
+
+    /// The same for what another actor's chain promises it. Before the receiver's chain says that it lives, nobody can be
+    /// sure that it will be there after a crash.
+    fn mailbox_for_actors(&self, to: ActorId, function: &'static Function) -> Result<Mailbox, Refusal> {
+        match self.actors.get(&to) {
+            Some(entry) if !entry.has_begun => Err(Refusal::NotRunning(to, entry.status.word())),
+            Some(_) | None => self.mailbox_for(to, function),
+        }
     }
 
     /// The circle by names; an id beside a name that more than one of them has.

@@ -25,7 +25,7 @@ use super::waits::WaitId;
 pub(crate) enum Reply {
     /// A send, a notice.
     Nobody,
-    /// An actor that waits: it is answered at once, after its wait was ended.
+    /// An actor that waits: it is answered at once.
     Actor { wait: WaitId, to: ReplyTo },
     /// Someone outside the runtime: answered after the commit the answer depends on.
     Outside { to: ReplyTo },
@@ -97,9 +97,13 @@ fn pair() -> (ReplyTo, AwaitedReply) {
 }
 
 impl ReplyTo {
-    /// Answers an actor. Its wait is ended first: else its next request could look like a circle.
+    /// Answers an actor. Where an event that is enqueued already gives the answer, the wait is ended first: else the next
+    /// request of whoever answers could look like a circle. Where none does, the waiter's own next event settles it, and
+    /// its recorder ends the wait.
     pub(crate) fn give_to_actor(self, registry: &Registry, wait: WaitId, answer: Answer) {
-        registry.end_wait(wait);
+        if answer.closing.is_some() {
+            registry.end_wait(wait);
+        }
         self.give(answer);
     }
 

@@ -34,9 +34,10 @@ pub(super) struct ChangeReply {
 }
 
 impl ChangeReply {
-    /// Answers. A parent's wait is ended first, so that the child's next request to it is no circle.
+    /// Answers. Where it is done the parent's wait is ended first, so that the child's next request to it is no circle;
+    /// what went wrong is settled by the parent's own next event.
     pub(super) fn give(self, answer: Result<Option<Link>, String>) {
-        if let Some((wait, registry)) = self.wait {
+        if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
             registry.end_wait(wait);
         }
         // Whoever asked may have stopped waiting.

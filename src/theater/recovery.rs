@@ -246,7 +246,8 @@ impl Past {
         let how = if runs { Return::Runs } else { Return::Listed(status_after(&self.last)) };
         let incarnation = if runs { self.row.incarnation.next() } else { self.row.incarnation };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
-        let again = Some(Before { reason, from, incarnation, was_up: self.was_up, notice, lately, open });
+        let (was_up, was_alive) = (self.was_up, self.row.alive);
+        let again = Some(Before { reason, from, incarnation, was_up, was_alive, notice, lately, open });
         Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, how))
     }
 

@@ -75,6 +75,8 @@ pub(super) struct Before {
     pub(super) incarnation: Incarnation,
     /// Whether an incarnation of it has ever been up.
     pub(super) was_up: bool,
+    /// Its chain says that it lives.
+    pub(super) was_alive: bool,
     /// What its parent is told once it is up.
     pub(super) notice: Option<ChildEventKind>,
     pub(super) lately: Lately,
@@ -357,7 +359,7 @@ impl Supervisor {
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
-                let Before { reason, from, incarnation, notice, open, lately, was_up: _ } = before;
+                let Before { reason, from, incarnation, notice, open, lately, was_up: _, was_alive: _ } = before;
                 self.decide(Input::Remembered { id, lately });
                 First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
             }
@@ -402,6 +404,7 @@ impl Supervisor {
             children: Vec::new(),
             incarnation: again.as_ref().map_or(Incarnation::FIRST, |before| before.incarnation),
             status,
+            has_begun: again.as_ref().is_some_and(|before| before.was_alive),
             exports: Arc::new(spec.program.export_names()),
             mailbox,
             addresses: Vec::new(),
@@ -449,6 +452,7 @@ impl Supervisor {
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
             entry.status = ActorStatus::Restarting;
+            entry.has_begun = false;
             incarnation = entry.incarnation.next();
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));

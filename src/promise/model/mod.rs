@@ -1,0 +1,333 @@
+//! Random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures of two to five actors, with
+//! a crash at every prefix of the journal, and recovery, without a thread: does each promise have one fate?
+//!
+//! The actors are a model (`actors.rs`) that writes real events into real chains, in the order in which threads would
+//! enqueue them, under the real graph of waits; what a prefix of the journal holds is in `stored.rs`. What is tried is the
+//! real decision, [`decide`](super::decide), and the protocol by which waits end. `THEATER_INTERLEAVINGS=1000000` says how
+//! many runs there are, `THEATER_SEED` with which one they begin:
+//!
+//! ```text
+//! THEATER_INTERLEAVINGS=1000000 cargo test --locked --release --lib promise::model -- --nocapture
+//! ```
+
+mod actors;
+mod stored;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, HostCall, Intent};
+use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
+use crate::promise::{
+    Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD, Through,
+    is_what_was_answered, is_what_was_sent,
+};
+use crate::system::{Awaited, Lane, WaitId, Waits};
+use actors::{Actor, At, Given, INIT, Mail, Open, Runtime, Work, words};
+use stored::{Chain, Entry, Stored};
+
+/// SplitMix64.
+#[derive(Clone, Debug)]
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("small")
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+impl Runtime {
+    fn new(rng: Rng, roots: usize, ends_waits_early: bool) -> Self {
+        let mut runtime = Self::empty(rng, Vec::new(), ends_waits_early);
+        runtime.roots = roots;
+        runtime.begin_roots();
+        runtime
+    }
+
+    /// Those that a manifest names and that have no chain yet.
+    fn begin_roots(&mut self) {
+        for root in 0..self.roots {
+            let id = ActorId::of_child(ActorId::of_nobody(), root as u64);
+            if self.actors.iter().all(|actor| actor.id != id) {
+                let at = At::Begin { resumes: false, then: Box::new(At::InitDue) };
+                self.actors.push(actor(id, None, StateChain::new(id), at));
+            }
+        }
+    }
+
+    fn empty(rng: Rng, journal: Vec<Entry>, ends_waits_early: bool) -> Self {
+        let (actors, replies, waits) = (Vec::new(), Vec::new(), Waits::default());
+        Self { rng, actors, replies, waits, journal, ends_waits_early, budget: 0, roots: 0 }
+    }
+}
+
+fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Actor {
+    Actor {
+        id,
+        parent,
+        chain,
+        at,
+        work: None,
+        notices: VecDeque::new(),
+        mail: VecDeque::new(),
+        order: None,
+        starters: Vec::new(),
+        stoppers: Vec::new(),
+        spawned_by: None,
+        was_up: false,
+        has_begun: false,
+    }
+}
+
+/// The start after a crash: what `theater/recovery.rs` and `theater/in_flight.rs` do.
+struct Recovery {
+    runtime: Runtime,
+    stored: Stored,
+    by_id: BTreeMap<ActorId, usize>,
+    /// Whose answer comes with a delivery.
+    waiting: BTreeMap<ActorId, usize>,
+}
+
+impl Recovery {
+    fn run(crashed: Runtime, mut stored: Stored, early: bool) -> (Runtime, Stored) {
+        let Runtime { rng, mut journal, roots, .. } = crashed;
+        for end in stored.ends() {
+            stored.push(&end);
+            journal.push(end);
+        }
+        let Decided { mut fates, due, .. } = stored.decide(early);
+        let mut order: Vec<ActorId> = stored.chains.keys().copied().collect();
+        order.sort_by_key(|id| stored.chains[id].begun());
+        let runtime = Runtime::empty(rng, journal, early);
+        let by_id = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        let mut recovery = Self { runtime, stored, by_id, waiting: BTreeMap::new() };
+        order.iter().for_each(|id| recovery.bring_back(*id));
+        for id in &order {
+            if let Some((intent, fate)) = fates.remove(id) {
+                recovery.go_on(*id, intent, fate);
+            }
+        }
+        for due in due {
+            let reply = due.awaited_by.and_then(|waiter| recovery.waiting.remove(&waiter));
+            let cause = due.delivery.cause.expect("a cause");
+            let mail = Mail { function: due.delivery.function.full, params: due.delivery.params, cause, reply };
+            let to = &mut recovery.runtime.actors[recovery.by_id[&due.to]];
+            if due.lane == Lane::Notice { to.notices.push_back(mail) } else { to.mail.push_back(mail) }
+        }
+        assert!(recovery.waiting.is_empty(), "whoever awaits a delivery is given it");
+        recovery.runtime.roots = roots;
+        recovery.runtime.begin_roots();
+        (recovery.runtime, recovery.stored)
+    }
+
+    fn bring_back(&mut self, id: ActorId) {
+        let chain = &self.stored.chains[&id];
+        let parent = chain.parent.map(|parent| self.by_id[&parent]);
+        let behind = StateChain::behind(id, chain.head());
+        let mut actor = actor(id, parent, behind, At::Ended);
+        (actor.was_up, actor.has_begun) = (chain.was_up, true);
+        if chain.alive {
+            let open = chain.open();
+            let up = if chain.was_up { At::Idle } else { At::InitDue };
+            let then = if open.is_empty() { up } else { At::Working };
+            actor.work = open.first().map(|call| Work { function: function_of(call).full, reply: None });
+            actor.at = At::Begin { resumes: !open.is_empty(), then: Box::new(then) };
+        }
+        self.runtime.actors.push(actor);
+    }
+
+    fn go_on(&mut self, id: ActorId, intent: Link, fate: Fate) {
+        let at = self.by_id[&id];
+        let event = self.stored.chains[&id].open_intent().expect("an open intent").clone();
+        let function = function_of(&event);
+        let then = match fate {
+            Fate::Again => {
+                let child =
+                    Intent::from_cbor(&event.data).ok().and_then(|it| <(String,)>::from_cbor(&it.params.0).ok());
+                let child = child.and_then(|(child,)| child.parse().ok()).unwrap_or(id);
+                At::Again { function, intent, child }
+            }
+            Fate::Answered(awaited) => {
+                let (result, answer) = words(given(awaited));
+                // Nothing waits for it.
+                let reply = self.reply(id, id);
+                self.runtime.waits.end(self.wait_of(reply));
+                At::Decided { open: Open { function, intent, reply }, result, answer }
+            }
+            Fate::Await { on, through } => {
+                let reply = self.reply(id, on);
+                let other = &mut self.runtime.actors[self.by_id[&on]];
+                match through {
+                    Through::Init => {
+                        other.starters.push(reply);
+                        other.spawned_by = other.work.is_none().then(|| intent.clone());
+                    }
+                    Through::Transition => {
+                        other.work.as_mut().expect("an open transition").reply = Some(reply);
+                        self.runtime.replies[reply].claimed = true;
+                    }
+                    Through::Delivery => _ = self.waiting.insert(id, reply),
+                }
+                At::Awaiting(Open { function, intent, reply })
+            }
+        };
+        self.runtime.actors[at].at = At::Begin { resumes: true, then: Box::new(then) };
+    }
+
+    fn reply(&mut self, from: ActorId, on: ActorId) -> usize {
+        let wait = self.runtime.waits.begin_anyway(from, on);
+        self.runtime.new_reply(wait)
+    }
+
+    fn wait_of(&self, reply: usize) -> WaitId {
+        self.runtime.replies[reply].wait
+    }
+}
+
+fn given(awaited: Awaited) -> Given {
+    match awaited {
+        Awaited::Answer { answer, .. } => Given::Answer(answer),
+        Awaited::Spawned(over) => Given::Child(over),
+        Awaited::Done(event) => Given::Changed(Some(event)),
+        Awaited::Unknown(_) => Given::Unknown,
+        Awaited::Reply { .. } | Awaited::Child(_) => unreachable!("what is decided holds no channel"),
+    }
+}
+
+fn function_of(event: &ChainEvent) -> &'static Function {
+    let all = [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
+    all.into_iter().find(|function| function.full == event.function()).expect("one of these")
+}
+
+/// One run: three lives, each ended by a crash, and then all comes to rest. How many circles were broken on the way.
+fn interleaving(seed: u64, early: bool) -> usize {
+    let mut rng = Rng(seed);
+    let (roots, mut broken) = (2 + rng.below(2), 0);
+    let mut runtime = Runtime::new(rng, roots, early);
+    let mut stored = Stored::default();
+    for life in 0..3 {
+        let (begun, length) = (runtime.journal.len(), 20 + runtime.rng.below(100));
+        runtime.budget = 4 + runtime.rng.below(16);
+        // What recovery itself has written is in both.
+        let known = if life == 0 { 0 } else { begun };
+        for _ in 0..length {
+            runtime.step();
+        }
+        let crash = known + runtime.rng.below(runtime.journal.len() - known + 1);
+        let mut at_crash = (crash == known).then(|| stored.clone());
+        for (at, entry) in runtime.journal.iter().enumerate().skip(known) {
+            if std::env::var_os("THEATER_TRACE").is_some() {
+                eprintln!("{at} {}", entry.told());
+            }
+            stored.push(entry);
+            broken += start_at(&stored, early);
+            if at + 1 == crash {
+                at_crash = Some(stored.clone());
+            }
+        }
+        runtime.journal.truncate(crash);
+        let at_crash = at_crash.expect("the crash is at a prefix");
+        (runtime, stored) = Recovery::run(runtime, at_crash, early);
+    }
+    let known = runtime.journal.len();
+    runtime.budget = 0;
+    while runtime.step() {}
+    runtime.journal.iter().skip(known).for_each(|entry| stored.push(entry));
+    is_at_rest(&runtime, &stored);
+    quotes_are_right(&stored);
+    broken
+}
+
+/// What a start would decide on what is stored. How many circles it would break.
+fn start_at(stored: &Stored, early: bool) -> usize {
+    let ends = stored.ends();
+    if ends.is_empty() {
+        return stored.decide(early).given_up.len();
+    }
+    let mut ended = stored.clone();
+    ends.iter().for_each(|end| ended.push(end));
+    ended.decide(early).given_up.len()
+}
+
+fn is_at_rest(runtime: &Runtime, stored: &Stored) {
+    for actor in &runtime.actors {
+        assert!(matches!(actor.at, At::Idle | At::Ended), "{actor:?} does nothing any more");
+        assert!(actor.mail.is_empty() && actor.notices.is_empty(), "{actor:?} has mail");
+        assert!(actor.starters.is_empty() && actor.stoppers.is_empty(), "somebody waits for {actor:?}");
+    }
+    assert!(runtime.waits.is_empty(), "no wait is leaked: {:?}", runtime.waits);
+    assert_eq!(stored.rows(), [], "nothing is owed for ever");
+    assert_eq!(start_at(stored, false), 0);
+}
+
+/// Each quote says what the quoted event says.
+fn quotes_are_right(stored: &Stored) {
+    let quoted = |link: &Link| {
+        let event = &stored.chains[&link.actor].events[usize::try_from(link.sequence).expect("small")];
+        assert_eq!(event.hash, link.hash, "the quoted event is there");
+        event
+    };
+    for (actor, Chain { events, .. }) in &stored.chains {
+        for event in events {
+            match event.kind() {
+                Some(EventKind::Call) => {
+                    let call = Call::from_cbor(&event.data).expect("a call");
+                    let right = |cause| is_what_was_sent(*actor, event, &call, quoted(cause));
+                    assert!(call.cause.as_ref().is_none_or(right), "{event:?} took what was sent");
+                }
+                Some(EventKind::HostCall) => {
+                    let host_call = HostCall::from_cbor(&event.data).expect("a host call");
+                    let right = |answer| is_what_was_answered(event, &host_call, quoted(answer));
+                    assert!(host_call.answer.as_ref().is_none_or(right), "{event:?} got what was answered");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+/// Runs `runs` interleavings on all cores. How many circles were broken.
+fn run(runs: u64, early: bool) -> usize {
+    let first = number("THEATER_SEED", 1);
+    let broken = |seed: u64| {
+        let caught = std::panic::catch_unwind(|| interleaving(seed, early));
+        caught.unwrap_or_else(|_| panic!("interleaving {seed} goes wrong: THEATER_SEED={seed} THEATER_INTERLEAVINGS=1"))
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores)
+            .map(|core| {
+                scope.spawn(move || (core..runs).step_by(cores as usize).map(|run| broken(first + run)).sum::<usize>())
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("no interleaving goes wrong")).sum()
+    })
+}
+
+#[test]
+fn in_random_interleavings_with_a_crash_at_every_prefix_each_promise_has_one_fate_and_no_wait_is_in_a_circle() {
+    run(number("THEATER_INTERLEAVINGS", 1_000), false);
+}
+
+#[test]
+fn journals_of_versions_that_ended_waits_too_early_have_circles_and_every_start_breaks_them() {
+    let broken = run(number("THEATER_INTERLEAVINGS", 1_000), true);
+    assert!(broken > 0, "the model finds what earlier versions wrote");
+}

@@ -1,0 +1,302 @@
+//! What a prefix of the model's journal holds: chains, who is to be resumed, and what is owed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::actors::INIT;
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, StoppedBy};
+use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
+use crate::journal::{Cause, Owed, Pending};
+use crate::promise::fates::{Chains, Decided, Fate, Read, Through, decide};
+use crate::promise::message::{REQUEST, requested};
+use crate::system::{Awaited, Lane};
+
+/// One event of the journal, and what is written with it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) actor: ActorId,
+    pub(super) event: ChainEvent,
+    pub(super) owes: Option<Owed>,
+    pub(super) settles: Vec<Cause>,
+    pub(super) ends: bool,
+}
+
+impl Entry {
+    /// For a person who looks for what went wrong.
+    pub(super) fn told(&self) -> String {
+        let short = |id: &ActorId| id.to_string()[..4].to_owned();
+        let cause = Call::from_cbor(&self.event.data).ok().and_then(|call| call.cause);
+        let cause = cause.map_or(String::new(), |link| format!(" of {}/{}", short(&link.actor), link.sequence));
+        let owes = self.owes.map_or(String::new(), |owed| format!(" owes {}", short(&owed.receiver)));
+        let settles: Vec<String> =
+            self.settles.iter().map(|it| format!("{}/{}", short(&it.actor), it.sequence)).collect();
+        let settles = if settles.is_empty() { String::new() } else { format!(" settles {}", settles.join(" ")) };
+        let ends = if self.ends { " ends" } else { "" };
+        let function = self.event.event_type.rsplit('.').next().unwrap_or("");
+        let kind = self.event.kind().map_or("", EventKind::word);
+        format!("{}/{} {kind} {function}{cause}{owes}{settles}{ends}", short(&self.actor), self.event.sequence)
+    }
+}
+
+/// One actor's chain.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stored {
+    pub(super) chains: BTreeMap<ActorId, Chain>,
+    rows: Vec<Pending>,
+    position: u64,
+    /// Each send and notice that was promised, and to whom.
+    promised: Vec<(Cause, ActorId)>,
+    /// Calls by the event that caused them.
+    taken: HashSet<Cause>,
+    dropped: HashSet<Cause>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain {
+    pub(super) parent: Option<ActorId>,
+    pub(super) events: Vec<ChainEvent>,
+    positions: Vec<u64>,
+    pub(super) alive: bool,
+    pub(super) was_up: bool,
+}
+
+impl Chain {
+    /// Where its first event stands.
+    pub(super) fn begun(&self) -> u64 {
+        self.positions[0]
+    }
+
+    pub(super) fn last(&self) -> &ChainEvent {
+        self.events.last().expect("a chain begins with its first event")
+    }
+
+    pub(super) fn head(&self) -> Head {
+        Head { sequence: self.last().sequence, hash: self.last().hash }
+    }
+
+    /// The transition that it ends within.
+    pub(super) fn open(&self) -> &[ChainEvent] {
+        let resumes = |event: &ChainEvent| Started::from_cbor(&event.data).is_ok_and(|started| started.resumes);
+        for (at, event) in self.events.iter().enumerate().rev() {
+            match event.kind() {
+                Some(EventKind::Call) => return &self.events[at..],
+                Some(EventKind::Intent | EventKind::HostCall) => {}
+                Some(EventKind::Started) if resumes(event) => {}
+                _ => return &[],
+            }
+        }
+        &[]
+    }
+
+    /// The intent that it ends with.
+    pub(super) fn open_intent(&self) -> Option<&ChainEvent> {
+        let last = self.open().iter().rfind(|event| event.kind() != Some(EventKind::Started));
+        last.filter(|event| event.kind() == Some(EventKind::Intent))
+    }
+}
+
+impl Stored {
+    pub(super) fn push(&mut self, entry: &Entry) {
+        let Entry { actor, event, owes, settles, ends } = entry;
+        self.position += 1;
+        for cause in settles {
+            self.rows.retain(|row| row.cause != *cause);
+        }
+        let cause = Cause { actor: *actor, sequence: event.sequence };
+        if let Some(Owed { receiver, notice }) = *owes {
+            let notice = notice.map(str::to_owned);
+            if event.kind() != Some(EventKind::Intent) {
+                self.promised.push((cause, receiver));
+            }
+            self.rows.push(Pending { cause, receiver, position: self.position, notice });
+        }
+        self.note(event);
+        let chain = self.chains.entry(*actor).or_default();
+        if let Ok(started) = Started::from_cbor(&event.data) {
+            (chain.parent, chain.alive) = (started.parent, true);
+        }
+        chain.was_up |= event.event_type == INIT.returned;
+        chain.alive &= !ends;
+        chain.events.push(event.clone());
+        chain.positions.push(self.position);
+    }
+
+    fn note(&mut self, event: &ChainEvent) {
+        let dropped = match event.kind() {
+            Some(EventKind::Call) => {
+                let cause = Call::from_cbor(&event.data).expect("a call").cause;
+                let taken = cause.is_none_or(|cause| self.taken.insert(Cause::from(&cause)));
+                assert!(taken, "nothing is taken twice: {event:?}");
+                return;
+            }
+            Some(EventKind::Failed) => Failed::from_cbor(&event.data).expect("an end").dropped,
+            Some(EventKind::Stopped) => Stopped::from_cbor(&event.data).expect("an end").dropped,
+            _ => return,
+        };
+        self.dropped.extend(dropped.iter().flatten().map(Cause::from));
+    }
+
+    /// What a start does before it decides (`theater/recorded_ends.rs`): whoever has no parent ends, and an end names what
+    /// had waited.
+    pub(super) fn ends(&self) -> Vec<Entry> {
+        let mut ends = Vec::new();
+        let mut parents = HashSet::new();
+        let mut order: Vec<(&ActorId, &Chain)> = self.chains.iter().collect();
+        order.sort_by_key(|(_, chain)| chain.positions[0]);
+        for (actor, chain) in order {
+            let refused = chain.last().event_type == INIT.refused;
+            let orphan = chain.parent.is_some_and(|parent| !parents.contains(&parent));
+            // A delivery that its sender had withdrawn, which the journal was not told yet.
+            let is_owed = !chain.alive && self.rows.iter().any(|row| row.receiver == *actor);
+            if chain.alive && (refused || orphan) || is_owed {
+                ends.push(self.end(*actor, chain));
+            } else if chain.alive {
+                parents.insert(*actor);
+            }
+        }
+        ends.reverse();
+        ends
+    }
+
+    fn end(&self, actor: ActorId, chain: &Chain) -> Entry {
+        let rows: Vec<&Pending> = self.rows.iter().filter(|row| row.receiver == actor).collect();
+        let link = |row: &&Pending| {
+            let event = self.promise(row).expect("read").expect("it is there");
+            Link { actor: row.cause.actor, sequence: event.sequence, hash: event.hash }
+        };
+        let dropped = rows.iter().map(link).map(Some).collect();
+        let mut settles: Vec<Cause> = rows.iter().map(|row| row.cause).collect();
+        settles.extend(chain.open_intent().map(|intent| Cause { actor, sequence: intent.sequence }));
+        let failed = Failed::from_cbor(&chain.last().data).ok().filter(|_| !chain.alive);
+        let (event_type, data) = if let Some(failed) = failed {
+            ("failed", Failed { dropped, ..failed }.to_cbor())
+        } else if chain.last().event_type == INIT.refused {
+            ("failed", Failed { detail: "no".into(), reason: FailureReason::Init, dropped }.to_cbor())
+        } else {
+            ("stopped", Stopped { by: StoppedBy::Supervisor, cause: None, dropped }.to_cbor())
+        };
+        let event = StateChain::behind(actor, chain.head()).append(event_type, data, 0);
+        Entry { actor, event, owes: None, settles, ends: true }
+    }
+
+    /// Decides, and looks whether what was decided is right. `circles` says whether an earlier version wrote it.
+    pub(super) fn decide(&self, circles: bool) -> Decided {
+        let going_on = self.chains.iter().filter(|(_, chain)| chain.alive && !chain.open().is_empty());
+        let actors: Vec<ActorId> = going_on.map(|(actor, _)| *actor).collect();
+        let decided = decide(self, &actors, &self.rows).expect("nothing is read from a disk");
+        self.each_promise_has_one_fate(&decided, &actors);
+        assert!(circles || decided.given_up.is_empty(), "no wait is in a circle: {decided:?}");
+        no_circle_is_left(&decided);
+        decided
+    }
+
+    fn each_promise_has_one_fate(&self, decided: &Decided, actors: &[ActorId]) {
+        assert!(decided.unreadable.is_empty(), "{:?}", decided.unreadable);
+        let due: HashSet<Cause> =
+            decided.due.iter().map(|due| Cause::from(due.delivery.cause.as_ref().expect("a cause"))).collect();
+        assert_eq!(due.len(), decided.due.len(), "nothing is delivered twice");
+        assert!(decided.due.is_sorted_by_key(|due| due.position), "in the order in which it was promised");
+        for cause in &due {
+            assert!(!self.taken.contains(cause) && !self.dropped.contains(cause), "{cause:?} has arrived already");
+        }
+        for (cause, receiver) in &self.promised {
+            let fates = [self.taken.contains(cause), self.dropped.contains(cause), due.contains(cause)];
+            let one = fates.iter().filter(|it| **it).count() == 1;
+            assert!(one, "{cause:?} to {receiver} is taken, dropped, delivered again: {fates:?}");
+        }
+        for row in &self.rows {
+            let is_request = row.notice.is_none()
+                && self.promise(row).is_ok_and(|it| it.is_some_and(|event| event.kind() == Some(EventKind::Intent)));
+            let answered = matches!(decided.fates.get(&row.cause.actor), Some((_, Fate::Answered(_))));
+            assert!(due.contains(&row.cause) || (is_request && answered), "{row:?} is owed for ever");
+            assert!(self.goes_on(row.receiver), "{row:?} is owed to nobody");
+        }
+        for due in &decided.due {
+            assert_eq!(due.lane == Lane::Notice, due.delivery.function.name == "handle-child-event");
+        }
+        for actor in actors {
+            let Some(intent) = self.chains[actor].open_intent() else { continue };
+            let (link, fate) = decided.fates.get(actor).expect("an open intent has a fate");
+            assert_eq!(link.hash, intent.hash);
+            self.is_right(intent, link, fate, decided);
+        }
+    }
+
+    fn is_right(&self, intent: &ChainEvent, link: &Link, fate: &Fate, decided: &Decided) {
+        let is_delivered = decided.due.iter().any(|due| due.awaited_by == Some(link.actor));
+        assert_eq!(is_delivered, matches!(fate, Fate::Await { through: Through::Delivery, .. }));
+        match fate {
+            Fate::Again => assert_ne!(intent.function(), REQUEST.full, "a request is not made again"),
+            Fate::Answered(Awaited::Answer { to, answer }) => {
+                assert_eq!(requested(&intent.data).map(|(to, _)| to), Some(*to));
+                let closing = answer.closing.iter().all(|closing| {
+                    let event = &self.chains[&closing.actor].events[usize::try_from(closing.sequence).expect("small")];
+                    closing.actor == *to && event.hash == closing.hash
+                });
+                assert!(closing, "the answer stands in the receiver's chain");
+                let arrived = [&self.taken, &self.dropped].iter().any(|it| it.contains(&Cause::from(link)));
+                assert!(arrived, "it is answered by what the receiver did with it");
+            }
+            Fate::Await { on, through: Through::Transition } => {
+                let call = Call::from_cbor(&self.open(*on)[0].data).expect("a call");
+                assert_eq!(call.cause.as_ref(), Some(link));
+            }
+            Fate::Answered(_) => assert!(Intent::from_cbor(&intent.data).is_ok()),
+            Fate::Await { on, .. } => assert!(self.goes_on(*on)),
+        }
+    }
+
+    /// What is owed still.
+    pub(super) fn rows(&self) -> &[Pending] {
+        &self.rows
+    }
+}
+
+fn no_circle_is_left(decided: &Decided) {
+    let on = |actor: &ActorId| match decided.fates.get(actor) {
+        Some((_, Fate::Await { on, .. })) => Some(*on),
+        _ => None,
+    };
+    for start in decided.fates.keys() {
+        let (mut at, mut steps) = (*start, 0);
+        while let Some(next) = on(&at) {
+            (at, steps) = (next, steps + 1);
+            assert!(steps <= decided.fates.len(), "the waits of {start} lead in a circle");
+        }
+    }
+}
+
+impl Chains for Stored {
+    fn is_known(&self, actor: ActorId) -> bool {
+        self.chains.contains_key(&actor)
+    }
+
+    fn goes_on(&self, actor: ActorId) -> bool {
+        self.chains.get(&actor).is_some_and(|chain| chain.alive)
+    }
+
+    fn open(&self, actor: ActorId) -> &[ChainEvent] {
+        self.chains.get(&actor).filter(|chain| chain.alive).map_or(&[], Chain::open)
+    }
+
+    fn position(&self, actor: ActorId, sequence: u64) -> Read<u64> {
+        Ok(self.chains[&actor].positions[usize::try_from(sequence).expect("small")])
+    }
+
+    fn events_behind(&self, actor: ActorId, position: u64) -> Read<Vec<ChainEvent>> {
+        let Some(chain) = self.chains.get(&actor) else { return Ok(Vec::new()) };
+        let from = chain.positions.partition_point(|at| *at <= position);
+        Ok(chain.events[from..].to_vec())
+    }
+
+    fn page(&self, actor: ActorId, from: u64) -> Read<Vec<ChainEvent>> {
+        let from = usize::try_from(from).expect("small");
+        Ok(self.chains.get(&actor).map_or(Vec::new(), |chain| chain.events.get(from..).unwrap_or(&[]).to_vec()))
+    }
+
+    fn promise(&self, row: &Pending) -> Read<Option<ChainEvent>> {
+        let sequence = usize::try_from(row.cause.sequence).expect("small");
+        Ok(self.chains.get(&row.cause.actor).map(|chain| chain.events[sequence].clone()))
+    }
+}
