@@ -470,3 +470,141 @@ fn a_change_of_a_file_that_a_kill_cut_off_anywhere_is_of_unknown_outcome_and_not
         assert_eq!(audit(&stage)["in_flight"], 0);
     }
 }
+
+/// Two probes of which the second is busy with its first message for as long as a test wants, and owed the second.
+fn owed_while_busy(pair: &Pair) -> Theater {
+    let running = pair.again();
+    let asked = running.id("asked");
+    let send = |msg: &str| json!({ "op": "send", "to": asked, "msg": msg });
+    let sent = json!({ "op": "many", "ops": [send("spin"), send("count"), send("count")] });
+    running.request("asker", &sent).expect("both are sent");
+    eventually("it is busy", || running.event_types("asked").last()?.starts_with("call ").then_some(()));
+    running
+}
+
+const BUSY: &str = "[limits]\ncpu_ms_per_call = 1500\nstop_grace_ms = 0\n";
+
+#[test]
+fn what_is_owed_does_not_depend_on_whether_its_sender_is_still_listed() {
+    for in_order in [false, true] {
+        let pair = Pair::new(&format!("restart = \"permanent\"\n{BUSY}"));
+        let running = owed_while_busy(&pair);
+        running.say(&["stop", "asker"]);
+        running.say(&["forget", "asker"]);
+        if in_order {
+            running.shut_down()
+        } else {
+            running.kill()
+        }
+        let running = pair.stage.run(&[&pair.manifests[1]]);
+        settled(&running, "asked", 2);
+        running.shut_down();
+        assert_eq!(audit(&pair.stage)["in_flight"], 0);
+    }
+}
+
+#[test]
+fn the_notice_of_a_child_that_was_forgotten_reaches_its_parent_after_a_crash() {
+    let (stage, parent) = nursery(&format!("restart = \"permanent\"\n{BUSY}"));
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    let mut outside = Management::connect(running.management());
+    outside.send_request(&running.id("parent"), &json!("spin"));
+    eventually("it is busy", || running.event_types("parent").last()?.ends_with("handle-request").then_some(()));
+    running.say(&["stop", &child]);
+    running.say(&["forget", &child]);
+    running.kill();
+    let running = stage.run(&[&parent]);
+    let heard = || {
+        let notices = running.json(&["state", "parent"])["state"]["notices"].as_array()?.clone();
+        (notices.last()? == &json!({ "child": child, "kind": "stopped" })).then_some(())
+    };
+    eventually("the parent hears of it", heard);
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+#[test]
+fn a_child_whose_parent_failed_while_it_was_busy_names_what_had_waited_when_a_kill_cut_off_its_grace() {
+    let (stage, parent) = nursery("");
+    let slow = "[limits]\ncpu_ms_per_call = 600000\nstop_grace_ms = 600000\n";
+    stage.manifest_at("child", "probe.wasm".as_ref(), slow);
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    let send = |msg: &str| json!({ "op": "send", "to": child, "msg": msg });
+    let sent = json!({ "op": "many", "ops": [send("spin"), send("count"), send("count")] });
+    running.request("parent", &sent).expect("all are sent");
+    eventually("it is busy", || running.event_types(&child).last()?.starts_with("call ").then_some(()));
+    running.request("parent", &json!("trap")).expect_err("it fails");
+    eventually("its end is written", || (running.last_event("parent")["event_type"] == "failed").then_some(()));
+    running.kill();
+    let running = stage.run_with(&[], &[]).expect("it starts");
+    let last = running.last_event(&child);
+    let dropped = last["data"]["dropped"].as_array().expect("a list");
+    assert_eq!((&last["event_type"], dropped.len()), (&json!("stopped"), 2), "{last}");
+    assert!(dropped.iter().all(|link| link["actor"] == running.id("parent")), "each is named: {last}");
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+/// Starts it where the machine refuses the thread called `name` from the first up to the last of `times`.
+fn without_thread(stage: &Stage, manifests: &[&std::path::Path], times: &str) -> Result<Theater, String> {
+    let launch = stage.command(manifests, &[]).arg("--data-dir").arg(stage.data_dir());
+    launch.env("THEATER_REFUSE", times).launch(stage)
+}
+
+#[test]
+fn a_spawn_whose_child_gets_no_thread_is_refused_with_the_reason_and_the_parent_goes_on() {
+    let (stage, parent) = nursery("");
+    let running = without_thread(&stage, &[&parent], "a-child:1-1").expect("it starts");
+    let spawn = json!({ "op": "spawn", "manifest": "child.toml" });
+    let refused = running.request("parent", &spawn).expect("an answer");
+    let why = refused["err"].as_str().expect("refused");
+    assert!(why.starts_with("this machine has no thread left for it"), "{why}");
+    assert_eq!(running.json(&["list"]).as_array().map(Vec::len), Some(1), "it was never there");
+    assert_eq!(running.request("parent", &json!("list-children")), Ok(json!({ "ok": [] })));
+    let spawned = running.request("parent", &spawn).expect("an answer");
+    assert!(spawned["ok"].is_string(), "there is one now: {spawned}");
+    assert_eq!(running.status("parent"), "running");
+    verifies_and_replays(&running.export(&stage, "parent"));
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn an_actor_that_gets_no_thread_at_a_start_is_tried_again_as_its_policy_says() {
+    let (stage, parent) = nursery("");
+    let running = stage.run(&[&parent]);
+    running.request("parent", &json!({ "op": "spawn", "manifest": "sturdy.toml" })).expect("a child");
+    let child = running.id("sturdy");
+    running.request("sturdy", &json!("count")).expect("a count");
+    running.kill();
+    let running = without_thread(&stage, &[&parent], "a-sturdy:1-1").expect("it starts");
+    running.until(&child, "running");
+    assert_eq!(running.request("sturdy", &json!("count")), Ok(json!(2)));
+    verifies_and_replays(&running.export(&stage, "sturdy"));
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn a_stop_of_an_actor_without_a_thread_says_what_is_true_and_the_next_start_brings_it_back() {
+    let (stage, parent) = nursery("");
+    let running = stage.run(&[&parent]);
+    running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
+    let child = running.id("child");
+    running.request("child", &json!("count")).expect("a count");
+    running.kill();
+    let running = without_thread(&stage, &[&parent], "a-child:1-1000").expect("it starts");
+    running.until(&child, "failed");
+    let status = running.json(&["status", &child]).to_string();
+    assert!(status.contains("this machine has no thread left for it"), "{status}");
+    let why = running.refused(&["restart", &child]);
+    assert!(why.contains("this machine has no thread left for it"), "{why}");
+    running.shut_down();
+    audit(&stage);
+    let running = stage.run(&[&parent]);
+    assert_eq!(running.request("child", &json!("count")), Ok(json!(2)));
+}

@@ -533,3 +533,56 @@ fn a_stop_does_not_wait_behind_the_childs_work() {
     let parent = family.parent.clone();
     family.replays(&[&parent, &kid]);
 }
+
+#[test]
+fn a_restart_from_the_initial_state_whose_init_requests_the_parent_would_deadlock_and_does_not_stall() {
+    let mut family = Family::new("");
+    let parent = family.parent.clone();
+    let ask = json!({ "init": { "op": "request", "to": parent, "msg": "count" } });
+    family.child("kid", &format!("init_state = '{ask}'\nrestart_state = \"initial\"\n"));
+    let kid = family.spawn("kid");
+    assert_eq!(family.parent(&json!({ "op": "restart-child", "child": kid })), json!({ "ok": null }));
+    let answer = family.running.json(&["state", &kid])["state"]["init"].clone();
+    assert_eq!(answer, json!({ "err": "would deadlock: kid -> parent -> kid" }));
+    family.replays(&[&parent, &kid]);
+}
+
+#[test]
+fn a_child_that_waits_for_its_parent_can_be_stopped_and_restarted_by_it() {
+    let mut family = Family::new("[limits]\ncpu_ms_per_call = 60000\n");
+    let parent = family.parent.clone();
+    family.child("kid", "[limits]\nstop_grace_ms = 0\n");
+    for op in ["restart-child", "stop-child"] {
+        let kid = family.spawn("kid");
+        let mut outside = Management::connect(family.running.management());
+        // Its request waits behind what the parent is doing, which is to end it.
+        let ask = json!({ "op": "request", "to": parent, "msg": "count" });
+        let send = json!({ "op": "send", "to": kid, "msg": ask });
+        let work = json!({ "op": "work", "rounds": 30_000_000 });
+        let done = family.parent(&json!({ "op": "many", "ops": [send, work, { "op": op, "child": kid }] }));
+        assert_eq!(done[2], json!({ "ok": null }), "{op}: {done}");
+        outside.request(&parent, &json!("count")).expect("the parent goes on");
+        family.replays(&[&parent, &kid]);
+    }
+}
+
+#[test]
+fn a_spawn_whose_init_does_not_answer_within_the_request_deadline_is_of_unknown_outcome() {
+    let mut family = Family::new("[limits]\nrequest_deadline_ms = 200\n");
+    let state = json!({ "init": "spin" });
+    family.child("slow", &format!("init_state = '{state}'\n[limits]\ncpu_ms_per_call = 600000\nstop_grace_ms = 0\n"));
+    let (parent, spawn) = (family.parent.clone(), json!({ "op": "spawn", "manifest": "slow.toml" }));
+    // Whoever asks from outside has the same deadline, and may meet it first.
+    let _ = family.management.request(&parent, &spawn);
+    let told = eventually("the parent is told", || {
+        let events = family.running.events(&parent);
+        data_of(&events, "host-call ntwk:theater/supervisor.spawn").first().map(|call| call["result"].clone())
+    });
+    let slow = family.running.id("slow");
+    let expected =
+        format!("outcome unknown: the init of child {slow} has not answered within request_deadline_ms = 200");
+    assert_eq!(told, json!({ "err": expected }));
+    assert_eq!(family.view("slow")["status"], "starting", "it is not stopped for that");
+    family.running.say(&["stop", &slow]);
+    family.replays(&[&parent, &slow]);
+}

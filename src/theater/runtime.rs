@@ -137,7 +137,10 @@ impl TheaterRuntime {
             })
             .collect();
         let asked_for: HashSet<ActorId> = asked_for.into_iter().chain(new.iter().map(|one| one.actor.id)).collect();
-        let _ = commands.send(Command::Recover(before, owed));
+        let (listed, all_listed) = bounded::<()>(0);
+        let _ = commands.send(Command::Recover(before, owed, listed));
+        // Nothing is ever sent: it ends when the other side goes.
+        let _ = all_listed.recv();
         for newborn in new {
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
         }

@@ -31,8 +31,9 @@ use crate::system::{
 /// What the thread is asked to do, or told.
 pub(super) enum Command {
     Spawn(Box<Newborn>),
-    /// The actors from before, parents before their children, and what is owed to them.
-    Recover(Vec<(Newborn, Return)>, Vec<(ActorId, Lane, Delivery)>),
+    /// The actors from before, parents before their children, and what is owed to them. The sender goes once all are
+    /// listed.
+    Recover(Vec<(Newborn, Return)>, Vec<(ActorId, Lane, Delivery)>, Sender<()>),
     Stop {
         id: ActorId,
         by: StoppedBy,
@@ -174,7 +175,7 @@ impl Supervisor {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Spawn(newborn) => self.spawn(*newborn),
-            Command::Recover(newborns, owed) => self.recover(newborns, owed),
+            Command::Recover(newborns, owed, _listed) => self.recover(newborns, owed),
             Command::Stop { id, by, cause, reply } => match self.actors.get_mut(&id) {
                 Some(actor) => {
                     actor.stoppers.push(reply);
