@@ -99,7 +99,11 @@ impl ActorRuntime {
         let newest = executor.state();
         executor.resume(Script::new(script), base);
         loop {
-            let upcoming = executor.recorder().upcoming().cloned().expect("what is resumed begins with a call");
+            let Some(upcoming) = executor.recorder().upcoming().cloned() else {
+                let detail = "its last call cannot be found: it cannot be resumed".to_owned();
+                executor.set_state(newest);
+                return Transition::Failed { reason: FailureReason::Interrupted, detail };
+            };
             let call = Call::from_cbor(&upcoming.data).ok();
             let function = self.spec.program.function(upcoming.function());
             let (Some(call), Some(function)) = (call, function) else {

@@ -366,3 +366,63 @@ fn info(entry: &Entry) -> ActorInfo {
         since_ms: entry.since_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::chain::{EventHash, Link};
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn answer(closing: Option<Link>) -> Answer {
+        Answer { outcome: Outcome::Stopped, closing }
+    }
+
+    /// `THEATER_ROUNDS` says how often.
+    #[test]
+    fn who_answers_a_request_and_at_once_requests_who_asked_is_never_refused() {
+        let rounds = std::env::var("THEATER_ROUNDS").map_or(20_000, |text| text.parse().expect("a number"));
+        let registry = Arc::new(Registry::default());
+        let (a, b) = (ActorId::random(), ActorId::random());
+        let closing = Link { actor: b, sequence: 1, hash: EventHash([0; 20]) };
+        let ((send, requests), (done, over)) = (mpsc::channel::<Reply>(), mpsc::channel());
+        let asked = Arc::clone(&registry);
+        let other = std::thread::spawn(move || {
+            for reply in requests {
+                let Reply::Actor { wait, to } = reply else { unreachable!("an actor asks") };
+                to.give_to_actor(&asked, wait, answer(Some(closing.clone())));
+                drop(asked.begin_wait_for_init(b, a).expect("whoever was answered waits no more"));
+                done.send(()).expect("the other one is there");
+            }
+        });
+        for _ in 0..rounds {
+            let wait = registry.begin_wait_for_init(a, b).expect("nobody else waits");
+            let (reply, awaited) = Reply::actor(wait.id());
+            send.send(reply).expect("the other one is there");
+            awaited.within(LONG).expect("an answer");
+            wait.end_by_answer();
+            over.recv().expect("the other one is there");
+        }
+        drop(send);
+        other.join().expect("it was never refused");
+        assert!(registry.0.read().waits.is_empty(), "no wait is left");
+    }
+
+    /// Else a third could begin a wait that leads back, and a prefix of the journal would hold a circle.
+    #[test]
+    fn a_wait_that_no_event_of_the_receiver_settles_ends_when_its_waiter_lets_go_of_it() {
+        let registry = Arc::new(Registry::default());
+        let (a, b) = (ActorId::random(), ActorId::random());
+        let wait = registry.begin_wait_for_init(a, b).expect("no circle");
+        let (reply, awaited) = Reply::actor(wait.id());
+        let Reply::Actor { wait: id, to } = reply else { unreachable!("an actor asks") };
+        to.give_to_actor(&registry, id, answer(None));
+        assert_eq!(awaited.within(LONG), Ok(answer(None)));
+        assert!(registry.begin_wait_for_init(b, a).is_err(), "it waits still: its own event is not enqueued");
+        drop(wait);
+        assert!(registry.begin_wait_for_init(b, a).is_ok());
+    }
+}

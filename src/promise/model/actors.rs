@@ -220,6 +220,7 @@ impl Runtime {
                 }
                 self.actors[i].at = *then;
             }
+            At::Down if self.actors[i].order.is_some() => return self.ends_as_ordered(i),
             At::Down => self.actors[i].at = At::Begin { resumes: false, then: Box::new(self.after_start(i)) },
             At::Ending { by, cause, held, promised } => return self.end_for_good(i, (by, cause), held, promised),
             At::Ended => return false,
@@ -579,7 +580,8 @@ impl Runtime {
             self.end_children(i);
             At::Ended
         } else {
-            self.actors[i].order = None;
+            // A stop stands.
+            self.actors[i].order = self.actors[i].order.take().filter(|order| !order.cycle);
             self.not_up(i, "it failed");
             At::Down
         };
