@@ -119,7 +119,8 @@ impl Connection {
         self.presence.engage()?;
         let Head { method, target, headers, is_http10, keep_alive, .. } = head;
         let closes = !keep_alive || method == "CONNECT";
-        let exchange = Exchange { is_head: method == "HEAD", closes, is_http10 };
+        let (is_head, is_connect) = (method == "HEAD", method == "CONNECT");
+        let exchange = Exchange { is_head, is_connect, closes, is_http10 };
         let response = self.call(WireRequest { method, uri: target, headers, body, peer: self.peer })?;
         self.answer(&response, exchange)
     }

@@ -7,19 +7,23 @@
 //! | `connection` | one connection's thread: request, service, answer, again |
 //! | `presence`, `shared` | what door and connections know of each other |
 //! | `stream`, `deadline` | a socket whose every wait ends in time |
-//! | `head`, `body`, `chunked` | requests: pure functions of the bytes received |
+//! | `head`, `target`, `authority`, `fields` | the head of a request: pure functions of the bytes received |
+//! | `body`, `chunked`, `extension` | its body, the same |
 //! | `response`, `refusal`, `answer`, `date` | answers: the service's, the engine's own, and their bytes |
 //!
 //! `httparse` does the splitting of heads. Everything here is bounded by [`WireLimits`] or a constant beside its use,
 //! and a request that two readers might understand differently is refused, not guessed at.
 
 mod answer;
+mod authority;
 mod body;
 mod chunked;
 mod connection;
 mod date;
 mod deadline;
 mod door;
+mod extension;
+mod fields;
 mod head;
 mod limits;
 mod listener;
@@ -29,6 +33,7 @@ mod refusal;
 mod response;
 mod shared;
 mod stream;
+mod target;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +49,7 @@ pub(crate) use response::WireResponse;
 pub(crate) struct WireRequest {
     /// As sent: methods are case-sensitive, and any token is one.
     pub(crate) method: String,
-    /// The request target as sent.
+    /// The request target in origin form: path and query, or `*`. The authority of an absolute one stands in `Host`.
     pub(crate) uri: String,
     /// In order, duplicates kept, names as sent. Values that are not UTF-8 are taken for Latin-1.
     pub(crate) headers: Vec<(String, String)>,
