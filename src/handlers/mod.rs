@@ -3,6 +3,7 @@
 //! A handler is a [`Capability`] (host functions it links, exports it delivers to) with a configuration and, for some,
 //! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another.
 
+mod answers;
 mod clock;
 mod filesystem;
 mod http_client;

@@ -100,6 +100,8 @@ limits! {
     http_body_bytes = 8 * MIB, at most 256 * MIB, ever 0..=RECORDED_BYTES;
     /// The bodies of all requests under way at one HTTP listener.
     http_bodies_bytes = 64 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
+    /// The answers under way at one HTTP listener that their clients have not taken yet.
+    http_answers_bytes = 64 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
     /// The head of an HTTP request or response: its first line and its headers.
     http_head_bytes = 64 * KIB, at most MIB, ever 64..=16 * MIB;
     /// From the first byte of an HTTP request to the end of its head.

@@ -9,6 +9,7 @@
 //! | `stream`, `deadline` | a socket whose every wait ends in time |
 //! | `head`, `target`, `authority`, `fields` | the head of a request: pure functions of the bytes received |
 //! | `body`, `chunked`, `extension` | its body, the same |
+//! | `budget` | what all bodies may have together |
 //! | `response`, `refusal`, `answer`, `date` | answers: the service's, the engine's own, and their bytes |
 //!
 //! `httparse` does the splitting of heads. Everything here is bounded by [`WireLimits`] or a constant beside its use,
@@ -17,6 +18,7 @@
 mod answer;
 mod authority;
 mod body;
+mod budget;
 mod chunked;
 mod connection;
 mod date;
