@@ -40,7 +40,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// Clients let into the lobby between two looks round.
 const ACCEPTED_AT_ONCE: usize = 64;
 /// How many there is room for in the lobby, for each place.
-const LOBBY_PER_PLACE: usize = 2;
+const LOBBY_PER_PLACE: usize = 4;
 
 pub(crate) struct Door {
     listener: TcpListener,

@@ -16,7 +16,7 @@ pub(crate) struct WireLimits {
     /// The answers under way that their clients have not taken yet, and never less than one; beyond it the slowest clients
     /// are disconnected, else 503.
     pub(crate) answers_bytes: usize,
-    /// Connections with a thread. Twice as many may wait without one, with a socket each.
+    /// Connections with a thread. Four times as many may wait without one, with a socket each.
     pub(crate) connections: usize,
     /// From the first byte of a request to the end of its head; then 408. A new connection has as long for that byte.
     pub(crate) head_timeout: Duration,
