@@ -1,5 +1,6 @@
-//! Where frames begin in what a client sends, to refuse lengths that are not written in the fewest bytes: RFC 6455 §5.2
-//! forbids those, and tungstenite lets them through. Everything else of a frame is tungstenite's to judge.
+//! Where frames begin in what a client sends, to refuse lengths that RFC 6455 forbids: those that are not written in the
+//! fewest bytes (§5.2), which tungstenite lets through, and a control frame's beyond 125 (§5.5), which it refuses only when
+//! all of the frame has come. Everything else of a frame is tungstenite's to judge.
 
 /// The most bytes before a mask: two, and a length of eight.
 const HEAD_BYTES: usize = 10;
@@ -16,7 +17,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// How many of the bytes `received`, from the first on, are good: all, but for a head whose length is not minimal.
+    /// How many of the bytes `received`, from the first on, are good: all, but for a head whose length must not be.
     pub(super) fn good(&mut self, received: &[u8]) -> usize {
         let mut at = 0;
         while at < received.len() {
@@ -50,11 +51,14 @@ fn head_bytes(begun: &[u8]) -> usize {
     }
 }
 
-/// The length that a whole head says, if it says it in the fewest bytes. The highest bit of the longest form is 0.
+/// The length that a whole head says, if it says it in the fewest bytes and a frame of its kind may have it. The highest
+/// bit of the longest form is 0.
 fn payload_bytes(head: &[u8]) -> Option<u64> {
+    let is_control = head[0] & 0x08 != 0;
     let written = head[2..].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
     match head.len() {
         2 => Some(u64::from(head[1] & 0x7f)),
+        _ if is_control => None,
         4 => Some(written).filter(|length| *length > 125),
         _ => Some(written).filter(|length| *length > 0xffff && *length <= u64::MAX >> 1),
     }
@@ -101,5 +105,11 @@ mod tests {
             let good = Frames::default().good(&bytes);
             assert!(good >= before.len() && good < bytes.len() - 9, "{length:?}: what came before is good");
         }
+    }
+
+    #[test]
+    fn a_control_frame_has_at_most_125_bytes() {
+        assert_eq!(Frames::default().good(&[0x89, 0x80 | 125]), 2);
+        assert_eq!(Frames::default().good(&[0x89, 0xfe, 0, 126]), 3);
     }
 }
