@@ -13,7 +13,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Answers up to this size need no room: each connection has a buffer of that size anyway.
 const SMALL_BYTES: usize = 16 * 1024;
@@ -45,7 +45,7 @@ struct Taker {
     bytes: usize,
     /// When it last took a piece.
     moved: Instant,
-    is_disconnected: bool,
+    is_given_up: bool,
 }
 
 /// There is no room for an answer, and nobody who could give way.
@@ -70,8 +70,13 @@ impl AnswerBudget {
             }
             let until = Instant::now() + WAIT;
             while !state.fits(bytes, self.limit) && Instant::now() < until {
-                let again = state.disconnect_the_slowest(self.limit, bytes).unwrap_or(until).min(until);
-                self.freed.wait_until(&mut state, again);
+                let Slowest { sockets, next } = state.give_up_the_slowest(self.limit, bytes);
+                if sockets.is_empty() {
+                    self.freed.wait_until(&mut state, next.unwrap_or(until).min(until));
+                } else {
+                    // One that is gone already is as good.
+                    MutexGuard::unlocked(&mut state, || sockets.iter().for_each(|it| _ = it.shutdown(Shutdown::Both)));
+                }
             }
             state.is_waited_for = false;
             if !state.fits(bytes, self.limit) {
@@ -90,30 +95,34 @@ impl State {
     fn enter(&mut self, socket: &Arc<TcpStream>, bytes: usize) -> u64 {
         self.used += bytes;
         self.next += 1;
-        let taker = Taker { socket: Arc::clone(socket), bytes, moved: Instant::now(), is_disconnected: false };
+        let taker = Taker { socket: Arc::clone(socket), bytes, moved: Instant::now(), is_given_up: false };
         self.takers.insert(self.next, taker);
         self.next
     }
 
-    /// Disconnects those that have taken nothing for the longest, until so many more bytes fit when they are gone. When
-    /// the next may be disconnected, if that is not enough.
-    fn disconnect_the_slowest(&mut self, limit: usize, bytes: usize) -> Option<Instant> {
-        let leaving =
-            self.takers.values().filter(|taker| taker.is_disconnected).map(|taker| taker.bytes).sum::<usize>();
-        let mut staying = self.used - leaving;
+    /// Gives up those that have taken nothing for the longest, until so many more bytes fit when they are gone.
+    fn give_up_the_slowest(&mut self, limit: usize, bytes: usize) -> Slowest {
+        let leaving = self.takers.values().filter(|taker| taker.is_given_up).map(|taker| taker.bytes).sum::<usize>();
+        let (mut staying, mut sockets) = (self.used - leaving, Vec::new());
         while staying + bytes > limit {
-            let others = self.takers.values_mut().filter(|taker| !taker.is_disconnected);
-            let slowest = others.min_by_key(|taker| taker.moved)?;
+            let others = self.takers.values_mut().filter(|taker| !taker.is_given_up);
+            let Some(slowest) = others.min_by_key(|taker| taker.moved) else { break };
             if slowest.moved.elapsed() < PATIENCE {
-                return Some(slowest.moved + PATIENCE);
+                return Slowest { sockets, next: Some(slowest.moved + PATIENCE) };
             }
-            slowest.is_disconnected = true;
+            slowest.is_given_up = true;
             staying -= slowest.bytes;
-            // One that is gone already is as good.
-            let _ = slowest.socket.shutdown(Shutdown::Both);
+            sockets.push(Arc::clone(&slowest.socket));
         }
-        None
+        Slowest { sockets, next: None }
     }
+}
+
+/// Who is to be disconnected.
+struct Slowest {
+    sockets: Vec<Arc<TcpStream>>,
+    /// When the next may be, if they are not enough.
+    next: Option<Instant>,
 }
 
 /// An answer's room in the budget, free again when this is dropped.
