@@ -6,7 +6,6 @@ mod websocket;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{PATIENCE, Stage, Theater, data_of, eventually, text, theater, verifies_and_replays};
@@ -314,10 +313,13 @@ fn a_stall_is_over_when_the_limit_says_whatever_the_system_buffers() {
     for _ in 0..8 {
         stuck.say("flood");
     }
-    let seen = eventually("it is stuck", || Some(types(&running).len()).filter(|met| *met > 1));
-    let begun = Instant::now();
     eventually("it is dropped", || types(&running).contains(&json!("close")).then_some(()));
-    assert!(begun.elapsed() < Duration::from_millis(2_900), "{:?} after {seen} messages", begun.elapsed());
+    let events = running.events("parrot");
+    let closed = events.iter().rposition(|event| event["event_type"] == CALL).expect("the close");
+    let answered = events[..closed].iter().rfind(|event| event["event_type"] == RETURN).expect("the last answer");
+    let at = |event: &Value| event["timestamp"].as_u64().expect("milliseconds");
+    let waited = at(&events[closed]) - at(answered);
+    assert!(waited < 2_900, "it was dropped {waited} ms after the last answer to it");
 }
 
 #[test]

@@ -1,208 +1,23 @@
 //! Who has a socket and no thread: clients that have connected and got no place yet, and those that rest until more of a
 //! body has come.
 //!
-//! It tells those that have a whole request to make from those that say nothing, or only a part. It gives no places.
+//! It lets those that have a whole request to make go before those that say nothing, or only a part. It gives no places.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::{RecvFlags, recv};
-
 use super::budget::Budget;
-use super::connection::{Connection, PROGRESS_BYTES, Rest};
-use super::head::{Framing, Head, asks_for_a_head_alone};
+use super::connection::{Connection, Rest};
+use super::guest::{Guest, Overdue, Said, finds_room};
 
 /// How often to listen again to those that have said a part.
 pub(crate) const GLANCE: Duration = Duration::from_millis(20);
-/// How long a guest that makes no request keeps others out of a full lobby.
-const PATIENCE_SILENT: Duration = Duration::from_millis(500);
-/// The same for one that has sent a part: a head and a small body are a few packets back to back, and of a large body
-/// there is always some.
-const PATIENCE_PART: Duration = Duration::from_millis(100);
 /// How long a body that rests keeps its room in the budget when others need it.
 const PATIENCE_BUDGET: Duration = Duration::from_millis(100);
 /// After so long a guest that rests gets a place that nobody else wants, for whatever it has sent.
 const RESTS: Duration = Duration::from_secs(1);
-/// How far into a request to look for the end of its head.
-const HEARD_BYTES: usize = 4 * 1024;
-/// What a chunked body ends with, if nothing follows it.
-const LAST_BYTES: &[u8] = b"\r\n\r\n";
-
-pub(crate) struct Guest {
-    pub(crate) connection: Connection,
-    /// Since when it wants a place: a new one since it came, one that rests since it has said enough.
-    waiting_since: Option<Instant>,
-    entered: Instant,
-    said: Said,
-    /// How much of what it has sent was there when it was last heard.
-    heard: usize,
-    /// How much must be there for its request to be whole, once that is known.
-    whole: Option<usize>,
-}
-
-/// What of its request a guest has sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    Part,
-    /// So much of a large body that it is worth a thread.
-    Much,
-    /// All of it, or what can only be refused; or nothing more will come.
-    Whole,
-}
-
-/// Why a guest is told to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Overdue {
-    /// It found no place in time.
-    NoPlace,
-    /// Its body found no room in the budget in time.
-    NoRoom,
-}
-
-impl Guest {
-    fn new(connection: Connection) -> Self {
-        let entered = Instant::now();
-        let (said, waiting_since) = match connection.rest() {
-            Some(_) => (Said::Part, None),
-            None => (Said::Nothing, Some(entered)),
-        };
-        Self { connection, waiting_since, entered, said, heard: 0, whole: None }
-    }
-
-    /// Whether it has had a place, and comes back when more of a body has come.
-    pub(crate) fn rests(&self) -> bool {
-        self.connection.rest().is_some()
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.said, Said::Much | Said::Whole)
-    }
-
-    /// Looks at what is here without taking it.
-    fn hear(&mut self, bodies: &Budget) {
-        let socket = self.connection.socket();
-        let here = ioctl_fionread(&**socket).map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        self.said = match self.connection.rest() {
-            Some(rest) if rest.is_overdue => Said::Whole,
-            Some(rest) if rest.is_starving => hear_starving(rest, bodies),
-            _ if here == 0 => silence(socket),
-            _ if here == self.heard => self.said,
-            Some(rest) => hear_body(socket, here, rest.left),
-            None => self.hear_request(here),
-        };
-        self.heard = here;
-        if self.rests() {
-            self.waiting_since = self.is_ready().then(|| self.waiting_since.unwrap_or_else(Instant::now));
-        }
-    }
-
-    /// A request from its first byte on.
-    fn hear_request(&mut self, here: usize) -> Said {
-        if self.whole.is_none() {
-            let mut seen = [0; HEARD_BYTES];
-            let peeked = recv(&**self.connection.socket(), &mut seen, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-            let Ok((_, bytes)) = peeked else { return Said::Whole };
-            match heard_request(&seen[..bytes]) {
-                Heard::Part if bytes < HEARD_BYTES => return Said::Part,
-                Heard::Part | Heard::Whole => return Said::Whole,
-                Heard::Chunked => return hear_body(self.connection.socket(), here, None),
-                Heard::Length(whole) => self.whole = Some(whole),
-            }
-        }
-        hear_body(self.connection.socket(), here, self.whole)
-    }
-
-    /// Since when it has made no progress.
-    fn since(&self) -> Instant {
-        self.connection.rest().map_or(self.entered, |rest| rest.since)
-    }
-
-    /// Whether it may be told to go for others that want its place in the lobby.
-    fn is_in_the_way(&self) -> bool {
-        let patience = if self.said == Said::Nothing && !self.rests() { PATIENCE_SILENT } else { PATIENCE_PART };
-        !self.is_ready() && self.since().elapsed() >= patience
-    }
-
-    /// Why it has waited for too long, if it has.
-    fn overdue(&self, patience: Duration) -> Option<Overdue> {
-        let is_starving = self.connection.rest().is_some_and(|rest| rest.is_starving);
-        match self.waiting_since {
-            Some(since) if since.elapsed() >= patience => Some(Overdue::NoPlace),
-            None if is_starving && self.entered.elapsed() >= patience => Some(Overdue::NoRoom),
-            Some(_) | None => None,
-        }
-    }
-
-    /// Whether its refusal is to have no body.
-    pub(crate) fn asks_for_a_head_alone(&self) -> bool {
-        let mut seen = [0; HEARD_BYTES];
-        let is_new = self.connection.rest().is_none();
-        let peeked = recv(&**self.connection.socket(), &mut seen, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        match peeked {
-            Ok((_, bytes)) if is_new => asks_for_a_head_alone(&seen[..bytes]),
-            Ok(_) | Err(_) => self.connection.asks_for_a_head_alone(),
-        }
-    }
-}
-
-/// What the bytes that a request begins with say of the rest.
-enum Heard {
-    Part,
-    /// Its head is all, or has a fault, or its body is to be asked for.
-    Whole,
-    /// So many bytes, head and body.
-    Length(usize),
-    Chunked,
-}
-
-fn heard_request(seen: &[u8]) -> Heard {
-    let empty = seen.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let Some(end) = seen[empty..].windows(4).position(|end| end == b"\r\n\r\n").map(|at| empty + at + 4) else {
-        return Heard::Part;
-    };
-    match Head::parse(&seen[empty..end]) {
-        Ok(head) if head.expects_continue => Heard::Whole,
-        Ok(Head { framing: Framing::Length(length), .. }) => {
-            usize::try_from(length).map_or(Heard::Whole, |length| Heard::Length(end.saturating_add(length)))
-        }
-        Ok(Head { framing: Framing::Chunked, .. }) => Heard::Chunked,
-        Ok(Head { framing: Framing::Absent, .. }) | Err(_) => Heard::Whole,
-    }
-}
-
-/// A body that waits for the budget.
-fn hear_starving(rest: Rest, bodies: &Budget) -> Said {
-    let next = rest.left.unwrap_or(PROGRESS_BYTES).min(PROGRESS_BYTES);
-    if bodies.has_room(next) { Said::Much } else { Said::Part }
-}
-
-/// Whether what is here of a body, `here` bytes of `left`, is worth a thread.
-fn hear_body(socket: &TcpStream, here: usize, left: Option<usize>) -> Said {
-    match left {
-        Some(left) if here >= left => Said::Whole,
-        _ if here >= PROGRESS_BYTES => Said::Much,
-        Some(_) => Said::Part,
-        None => {
-            let mut seen = [0; PROGRESS_BYTES];
-            let peeked = recv(socket, &mut seen, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-            let ends = peeked.is_ok_and(|(_, bytes)| seen[..bytes].ends_with(LAST_BYTES));
-            if ends { Said::Whole } else { Said::Part }
-        }
-    }
-}
-
-/// Whether a client of whom nothing is here will say more.
-fn silence(socket: &TcpStream) -> Said {
-    match recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Err(Errno::AGAIN) => Said::Nothing,
-        // Its end, a failure, or what has come this very moment.
-        Ok(_) | Err(_) => Said::Whole,
-    }
-}
 
 pub(crate) struct Lobby {
     guests: VecDeque<Guest>,
@@ -272,7 +87,7 @@ impl Lobby {
     /// Where a body waits for room in the budget: the one that has some of it, and has made no progress for the longest.
     pub(crate) fn take_for_room(&mut self) -> Option<Guest> {
         let rests = || self.guests.iter().enumerate().filter_map(|(at, guest)| Some((at, guest.connection.rest()?)));
-        let starving = rests().filter(|(_, rest)| rest.is_starving && hear_starving(*rest, &self.bodies) == Said::Part);
+        let starving = rests().filter(|(_, rest)| rest.is_starving && !finds_room(*rest, &self.bodies));
         let alone = match starving.map(|(at, _)| at).collect::<Vec<_>>()[..] {
             [] => return None,
             [at] => Some(at),
@@ -316,6 +131,10 @@ mod tests {
     use std::io::Write;
     use std::net::{Shutdown, TcpListener};
 
+    use rustix::io::ioctl_fionread;
+
+    use super::super::connection::PROGRESS_BYTES;
+    use super::super::guest::{PATIENCE_PART, PATIENCE_SILENT};
     use super::super::limits::WireLimits;
     use super::super::response::WireResponse;
     use super::super::shared::Shared;

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `listener` | bind, serve, drop |
-//! | `door`, `lobby` | the listener's thread: who is let in, who waits, who is dismissed for others, closing |
+//! | `door`, `lobby`, `guest` | the listener's thread: who is let in, who waits, who is dismissed for others, closing |
 //! | `connection` | one connection's thread: request, service, answer, again |
 //! | `presence`, `shared` | what door and connections know of each other |
 //! | `stream`, `deadline` | a socket whose every wait ends in time |
@@ -26,6 +26,7 @@ mod deadline;
 mod door;
 mod extension;
 mod fields;
+mod guest;
 mod head;
 mod limits;
 mod listener;
