@@ -58,6 +58,38 @@ fn the_actor_sees_the_request_as_it_was_sent() {
     assert_eq!(seen["body"], "h\u{e9}lo");
 }
 
+/// As a proxy sends it, and `curl -x`.
+#[test]
+fn the_actor_sees_an_absolute_target_in_origin_form_and_its_authority_once() {
+    let (stage, running) = probe();
+    let ask = |request: &str| {
+        let (status, body) = status_of(running.http("probe"), request);
+        assert_eq!(status, 200, "{request:?}: {body}");
+        let seen: Value = serde_json::from_str(&body).expect("JSON");
+        (seen["uri"].clone(), seen["headers"].clone())
+    };
+    let (uri, headers) = ask("GET http://there:81/echo?a=b HTTP/1.1\r\nX: 1\r\nHost: here\r\n\r\n");
+    assert_eq!((uri, headers), (json!("/echo?a=b"), json!([["X", "1"], ["Host", "there:81"]])));
+    let (uri, headers) = ask("GET http://there/echo HTTP/1.0\r\nX: 1\r\n\r\n");
+    assert_eq!((uri, headers), (json!("/echo"), json!([["Host", "there"], ["X", "1"]])));
+    let events = running.events("probe");
+    let recorded: Vec<_> = data_of(&events, HANDLE).iter().map(|call| call["params"][0]["uri"].clone()).collect();
+    assert_eq!(recorded, ["/echo?a=b", "/echo"]);
+    verifies_and_replays(&running.export(&stage, "probe"));
+}
+
+#[test]
+fn headers_that_are_for_the_connection_alone_are_named_in_connection() {
+    let (_stage, running) = probe();
+    let mut http = Http::connect(running.http("probe"));
+    let headers =
+        json!([["Upgrade", "x"], ["TE", "trailers"], ["Trailer", "X"], ["X-Hop", "1"], ["Connection", "x-hop"]]);
+    let response = json!({ "status": 426, "headers": headers });
+    let head = http.ask("POST", "/respond", Some(&response.to_string())).head;
+    assert!(head.contains("\r\nUpgrade: x\r\n") && head.contains("\r\nConnection: Upgrade, x-hop\r\n"), "{head}");
+    assert!(!head.contains("\r\nTE: ") && !head.contains("\r\nTrailer: "), "{head}");
+}
+
 #[test]
 fn no_body_an_empty_one_and_a_chunked_one_are_told_apart() {
     let (_stage, running) = probe();

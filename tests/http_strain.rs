@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::{Http, PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
@@ -109,6 +110,106 @@ fn thousands_of_requests_on_many_connections_leave_nothing_behind() {
     assert!(then < warm + 24 * 1024, "{warm} KiB after three bursts, {then} KiB after nine");
 }
 
+/// Asks on connections of its own, so often: how long each answer took.
+fn times(address: SocketAddr, times: usize) -> Vec<Duration> {
+    let ask = || {
+        let begun = Instant::now();
+        is_answered(address, 1);
+        begun.elapsed()
+    };
+    let mut all: Vec<_> = std::iter::repeat_with(ask).take(times).collect();
+    all.sort_unstable();
+    all
+}
+
+/// Silent ones were never in the way; those with a head and no body held all places a second each, and whoever had a
+/// request waited two or three.
+#[test]
+fn clients_that_drip_their_bodies_hold_no_place_that_a_whole_request_needs() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", "[limits]\nhttp_connections = 32\n")]);
+    let address = running.http("probe");
+    let done = AtomicBool::new(false);
+    let beginnings = [
+        ("POST /op HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n".to_owned(), "x"),
+        ("POST /op HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "1\r\nx\r\n"),
+        (format!("POST /op HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n{}", "x".repeat(20_000)), "x"),
+    ];
+    std::thread::scope(|scope| {
+        for (beginning, drip) in &beginnings {
+            let done = &done;
+            scope.spawn(move || {
+                let begin = || {
+                    let mut slow = TcpStream::connect(address).ok()?;
+                    slow.set_nonblocking(true).ok()?;
+                    slow.write_all(beginning.as_bytes()).ok()?;
+                    Some(slow)
+                };
+                let mut all: Vec<_> = (0..60).map(|_| begin()).collect();
+                while !done.load(Ordering::Relaxed) {
+                    for slow in &mut all {
+                        if slow.as_mut().is_none_or(|slow| slow.write_all(drip.as_bytes()).is_err()) {
+                            *slow = begin();
+                        }
+                    }
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let all = times(address, 21);
+        done.store(true, Ordering::Relaxed);
+        assert!(all[10] < Duration::from_secs(1), "half took longer than {:?}", all[10]);
+    });
+    assert_eq!(data_of(&running.events("probe"), HANDLE).len(), 21, "nothing half was delivered");
+}
+
+/// Sends all of a body but its last byte.
+fn stall(address: SocketAddr, bytes: usize) -> TcpStream {
+    let mut stalled = TcpStream::connect(address).expect("a connection");
+    let head = format!("POST /op HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n");
+    stalled.write_all(head.as_bytes()).expect("sent");
+    stalled.write_all(&vec![b'x'; bytes - 1]).expect("sent");
+    stalled
+}
+
+#[test]
+fn eight_bodies_that_stall_a_byte_before_their_end_block_no_other() {
+    let (_stage, running) = probe();
+    let address = running.http("probe");
+    let _stalled: Vec<_> = (0..8).map(|_| stall(address, 8 << 20)).collect();
+    for _ in 0..20 {
+        let answer = Http::connect(address).ask("POST", "/op", Some("{\"op\":\"echo\",\"value\":1}"));
+        assert_eq!((answer.status, answer.body.as_str()), (200, "1"));
+    }
+}
+
+#[test]
+fn answers_that_nobody_reads_keep_to_their_budget_and_their_memory_is_given_back() {
+    const MIB: u64 = 1024;
+    let stage = Stage::new();
+    let limits = "[limits]\nhttp_answers_bytes = 16777216\n";
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", limits)]);
+    let address = running.http("probe");
+    let large = "{\"op\":\"reply-bytes\",\"n\":8000000}";
+    let whole = || Http::connect(address).ask("POST", "/op", Some(large));
+    assert_eq!(whole().body.len(), 8_000_000);
+    let (_, _, before) = held(&running);
+    let unread: Vec<_> = (0..30)
+        .map(|_| {
+            let mut http = Http::connect(address);
+            http.send("POST", "/op", Some(large));
+            http
+        })
+        .collect();
+    // They are worked on in their order, so the last is there when this is.
+    let answer = eventually("an answer among those that nobody reads", || Some(whole()).filter(|it| it.status == 200));
+    assert_eq!(answer.body.len(), 8_000_000);
+    let (_, _, during) = held(&running);
+    assert!(during < before + 100 * MIB, "{before} KiB before, {during} KiB while 30 clients read nothing");
+    drop(unread);
+    eventually("memory is given back", || (held(&running).2 < before + 30 * MIB).then_some(()));
+}
+
 /// The statuses of all answers on a connection that is sent these bytes.
 fn statuses(address: SocketAddr, request: &[u8]) -> Vec<u16> {
     let mut stream = TcpStream::connect(address).expect("a connection");
@@ -143,6 +244,12 @@ const REFUSED: &[(&str, u16)] = &[
     ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n", 400),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", 400),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\na\n0\n\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;\r\na\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;=x\r\na\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x=\r\na\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x=\"y\r\na\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x y\r\na\r\n0\r\n\r\n", 400),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x@\r\na\r\n0\r\n\r\n", 400),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 413),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", 400),
     // Lines and headers.
@@ -162,6 +269,21 @@ const REFUSED: &[(&str, u16)] = &[
     ("GET /echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
     ("GET /echo HTTP/1.1\r\nHost: a, b\r\n\r\n", 400),
     ("GET /echo HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a:80:80\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: :80\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n", 400),
+    ("GET /echo HTTP/1.1\r\nHost: ::1\r\n\r\n", 400),
+    ("GET http://u@a/echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http://a:80:80/echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http:///echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http://a/echo#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http://a/echo HTTP/1.1\r\n\r\n", 400),
+    ("GET https://a/echo HTTP/1.1\r\nHost: a\r\n\r\n", 421),
+    ("CONNECT a:0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     // The request line.
     ("GET /echo\r\n", 400),
     ("GET /echo\r\n\r\n", 400),
@@ -174,12 +296,13 @@ const REFUSED: &[(&str, u16)] = &[
     ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("CONNECT /echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("G@T /echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    ("GET /echo HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    ("GET /echo HTTP/2.1\r\nHost: a\r\n\r\n", 505),
     ("GET /echo HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     ("GET /echo http/1.1\r\nHost: a\r\n\r\n", 400),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     ("\u{16}\u{3}\u{1}\u{2}\0", 400),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\na", 417),
+    ("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\nContent-Length: 1\r\n\r\na", 417),
 ];
 
 #[test]
@@ -208,7 +331,13 @@ fn every_well_formed_request_is_answered_however_unusual() {
     let (_stage, running) = probe();
     let address = running.http("probe");
     for (request, expected) in [
-        ("GET http://elsewhere/echo HTTP/1.1\r\nHost: a\r\n\r\n", &[404][..]),
+        ("GET http://elsewhere/echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200][..]),
+        ("GET http://elsewhere HTTP/1.1\r\nHost: a\r\n\r\n", &[404]),
+        ("GET HTTP://elsewhere:8080/echo?x HTTP/1.0\r\n\r\n", &[200]),
+        ("GET /echo HTTP/1.2\r\nHost: a\r\n\r\n", &[200]),
+        ("GET /echo HTTP/1.1\r\nHost: [::1]:65535\r\n\r\n", &[200]),
+        ("GET /echo HTTP/1.1\r\nHost: a%41:\r\n\r\n", &[200]),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: , chunked,\r\n\r\n0\r\n\r\n", &[200]),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &[404]),
         ("OPTIONS /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
         ("HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),

@@ -5,6 +5,7 @@ pub mod fail;
 pub mod id;
 pub mod limits;
 pub mod machine;
+pub mod memory;
 pub mod metrics;
 pub mod places;
 pub mod pool;

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 
 use super::config::{Flags, refused};
 use super::{Done, Failure, logging};
-use crate::base::thread;
+use crate::base::{memory, thread};
 use crate::server::{BoundServer, MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
 use crate::theater::{Config, TheaterError, TheaterRuntime};
@@ -30,6 +30,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let settings = args.flags.settings().map_err(refused)?;
     logging::start(&settings.log_filter());
     allow_more_files();
+    memory::give_large_blocks_back();
     let config = Config {
         data_dir: (!args.ephemeral).then(|| settings.data_dir()),
         durability: settings.durability(),

@@ -1,8 +1,10 @@
 //! The handlers: what an actor can be granted, one file each, all of one pattern.
 //!
 //! A handler is a [`Capability`] (host functions it links, exports it delivers to) with a configuration and, for some,
-//! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another.
+//! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another, but
+//! that `websocket_server` reads its handshakes with `http_server`'s parser.
 
+mod answers;
 mod clock;
 mod filesystem;
 mod http_client;

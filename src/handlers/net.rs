@@ -2,7 +2,7 @@
 //! threads.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -53,6 +53,17 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
+
+/// How much of what was written to a socket its other end has not taken (acknowledged) yet; 0 where the system does not
+/// say.
+pub(super) fn untaken(socket: &TcpStream) -> u64 {
+    // SAFETY: SIOCOUTQ writes one `int`, and does nothing else.
+    let untaken = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) };
+    untaken.ok().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
+}
+
+/// Of Linux's `asm-generic/ioctls.h`, where it is called `TIOCOUTQ`.
+const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
 
 /// Wakes a thread that polls.
 pub(super) struct Bell(UnixStream);

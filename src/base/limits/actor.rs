@@ -100,6 +100,8 @@ limits! {
     http_body_bytes = 8 * MIB, at most 256 * MIB, ever 0..=RECORDED_BYTES;
     /// The bodies of all requests under way at one HTTP listener.
     http_bodies_bytes = 64 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
+    /// The answers under way at one HTTP listener that their clients have not taken yet.
+    http_answers_bytes = 64 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
     /// The head of an HTTP request or response: its first line and its headers.
     http_head_bytes = 64 * KIB, at most MIB, ever 64..=16 * MIB;
     /// From the first byte of an HTTP request to the end of its head.
@@ -122,6 +124,8 @@ limits! {
     websocket_message_ms = 60_000, at most 3_600_000, ever 1..=LONG_MS;
     /// All that is said to a WebSocket client in answer to one message.
     websocket_answer_bytes = 8 * MIB, at most 256 * MIB, ever 0..=RECORDED_BYTES;
+    /// The answers under way at one WebSocket listener that their clients have not taken yet.
+    websocket_answers_bytes = 64 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
     /// For a WebSocket client to take all that it is sent in answer to one message.
     websocket_answer_ms = 60_000, at most 3_600_000, ever 1..=LONG_MS;
     /// How long a WebSocket client may take nothing of what it is sent before it is dropped.

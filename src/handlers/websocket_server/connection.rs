@@ -13,18 +13,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error, HandshakeError, Message, WebSocket, accept_hdr_with_config};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
 
 use super::ending::Ending;
-use super::origin::{Admission, Origins};
+use super::handshake::{NoHandshake, shake_hands, write_refusal};
+use super::origin::Origins;
 use super::wire::{Patience, Wire};
 use crate::base::limits::Limits;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
-use crate::handlers::ActorRef;
+use crate::handlers::answers::{AnswerBudget, NoRoom};
+use crate::handlers::{self, ActorRef};
 use crate::promise::{HANDLE_MESSAGE, bare, close};
 use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
 
@@ -41,6 +43,7 @@ const STILL_THERE: &[u8] = b"theater: still there?";
 pub(super) struct Host {
     pub(super) actor: ActorRef,
     pub(super) origins: Arc<Origins>,
+    pub(super) answers: Arc<AnswerBudget>,
     /// The listener is ending.
     pub(super) closing: Arc<AtomicBool>,
 }
@@ -58,15 +61,19 @@ impl Connection {
     /// Shakes hands; a client that does it wrong is answered, and that was it.
     pub(super) fn accept(socket: &Arc<TcpStream>, host: Host) -> Option<Self> {
         let patience = Patience::of(&host.actor.limits);
-        let wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), patience);
-        let (origins, config) = (Arc::clone(&host.origins), config(&host.actor.limits));
-        match accept_hdr_with_config(wire, Admission(origins), Some(config)) {
-            Ok(socket) => Some(Self { socket, host, connected: None, asked: false }),
-            Err(HandshakeError::Failure(error)) => {
-                refuse(socket, &error);
+        let mut wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), patience);
+        match shake_hands(&mut wire, &host.origins) {
+            Ok(mut first) => {
+                first.truncate(wire.begin_frames(&first));
+                let config = Some(config(&host.actor.limits));
+                let socket = WebSocket::from_partially_read(wire, first, Role::Server, config);
+                Some(Self { socket, host, connected: None, asked: false })
+            }
+            Err(NoHandshake::Refused(refusal)) => {
+                refuse(socket, &refusal);
                 None
             }
-            Err(HandshakeError::Interrupted(_)) => unreachable!("a wire waits until its deadline, which is a failure"),
+            Err(NoHandshake::Gone) => None,
         }
     }
 
@@ -111,7 +118,9 @@ impl Connection {
     }
 
     fn say(&mut self, response: WebSocketResponse) -> Result<(), Ending> {
-        self.socket.get_mut().begin_writing();
+        let wire = self.socket.get_mut();
+        let under_way = self.host.answers.admit(wire.socket(), bytes_of(&response));
+        wire.begin_answer(under_way.map_err(|NoRoom| Ending::NoRoom)?);
         for message in response.messages {
             match outgoing(message) {
                 Ok(Some(message)) => self.socket.write(message).map_err(|error| Ending::of_error(&error))?,
@@ -119,7 +128,9 @@ impl Connection {
                 Err(why) => return Err(self.unsendable(&why)),
             }
         }
-        self.socket.flush().map_err(|error| Ending::of_error(&error))
+        let sent = self.socket.flush().map_err(|error| Ending::of_error(&error));
+        self.socket.get_mut().end_answer();
+        sent
     }
 
     fn unsendable(&self, why: &str) -> Ending {
@@ -243,30 +254,20 @@ fn control(data: Vec<u8>) -> Result<Vec<u8>, String> {
     Ok(data)
 }
 
-/// Answers a client that asked for something else than a WebSocket.
-fn refuse(socket: &Arc<TcpStream>, error: &Error) {
-    let (status, why) = match error {
-        Error::Io(error) if error.kind() == ErrorKind::TimedOut => ("408 Request Timeout", "too slow"),
-        Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => return,
-        // Answered by [`Admission`].
-        Error::Http(_) => return Wire::new(Arc::clone(socket), Arc::default(), Patience::within(REFUSED)).linger(),
-        Error::AttackAttempt => ("431 Request Header Fields Too Large", "the request is too large"),
-        Error::Capacity(_)
-        | Error::Protocol(_)
-        | Error::Tls(_)
-        | Error::WriteBufferFull(_)
-        | Error::Utf8(_)
-        | Error::Url(_)
-        | Error::HttpFormat(_) => ("400 Bad Request", "not a WebSocket handshake; a WebSocket is what is here"),
+fn bytes_of(response: &WebSocketResponse) -> usize {
+    let bytes = |message: &WebSocketMessage| {
+        message.data.as_ref().map_or(0, Vec::len) + message.text.as_ref().map_or(0, String::len)
     };
+    response.messages.iter().map(bytes).sum()
+}
+
+/// Answers a client that asked for something else than a WebSocket.
+fn refuse(socket: &Arc<TcpStream>, refusal: &handlers::wire::Refusal) {
     let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Patience::within(REFUSED));
-    let length = why.len() + 1;
-    let text = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n{why}\n"
-    );
+    let mut text = Vec::new();
+    write_refusal(&mut text, refusal);
     // It may be gone.
-    let _ = wire.write_all(text.as_bytes());
+    let _ = wire.write_all(&text);
     wire.linger();
 }
 

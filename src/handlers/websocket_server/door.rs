@@ -19,6 +19,7 @@ use super::origin::Origins;
 use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::ActorRef;
+use crate::handlers::answers::AnswerBudget;
 use crate::handlers::net::{self, Bell, Leaving, numbered};
 
 /// How long to leave the system alone that gives no more sockets or threads.
@@ -49,7 +50,14 @@ impl Serving {
         let closing = Arc::new(AtomicBool::new(false));
         let (bell, rung) = Bell::new()?;
         let name = format!("ws-{}", socket.port());
-        let host = Host { actor: actor.clone(), origins: Arc::clone(origins), closing: Arc::clone(&closing) };
+        let limits = &actor.limits;
+        let answers = limits.websocket_answers_bytes.max(limits.websocket_answer_bytes);
+        let host = Host {
+            actor: actor.clone(),
+            origins: Arc::clone(origins),
+            answers: AnswerBudget::new(usize::try_from(answers).unwrap_or(usize::MAX)),
+            closing: Arc::clone(&closing),
+        };
         let door = Door::new(listener, &name, host, (Arc::clone(&bell), rung));
         let thread = thread::spawn(&name, move || door.run())?;
         Ok(Self { socket, closing, bell, thread: Some(thread) })

@@ -23,6 +23,8 @@ pub(super) enum Ending {
     NeverFits,
     MailboxFull,
     NotTaken,
+    /// The answers under way leave no room for this one.
+    NoRoom,
     Unanswered,
     Refused,
     Failed,
@@ -44,6 +46,7 @@ impl Ending {
             Self::NeverFits => (CloseCode::Size, "the message is larger than the actor's whole mailbox"),
             Self::MailboxFull => (CloseCode::Again, "the actor has no room for more messages"),
             Self::NotTaken => (CloseCode::Again, "the actor did not come to it in time"),
+            Self::NoRoom => (CloseCode::Again, "too many answers are under way; the message was handled"),
             Self::Unanswered => (CloseCode::Error, "the actor did not answer in time"),
             Self::Refused => (CloseCode::Error, "the actor refused the message"),
             Self::Failed => (CloseCode::Error, "the actor failed"),
@@ -80,6 +83,8 @@ impl Ending {
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
             Error::Protocol(_) => Self::Protocol,
             Error::Utf8(_) => Self::NotText,
+            // The frame before which reading stopped.
+            Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Protocol,
             Error::Io(_) => Self::Gone,
             Error::WriteBufferFull(_) | Error::AttackAttempt | Error::Tls(_) => Self::Gone,
             Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => Self::Protocol,

@@ -9,13 +9,17 @@
 //! | `connection` | one client's thread: hear, ask the actor, say, and again |
 //! | `ending` | why a connection ends, and what its client is told |
 //! | `origin` | from which pages a browser may connect |
+//! | `handshake` | from an HTTP request to a WebSocket, or a refusal |
+//! | `frames` | where frames begin, and which length is none |
 //! | `wire` | a socket whose every wait ends in time |
 //!
-//! `tungstenite` does the handshake and the frames.
+//! `tungstenite` does the frames.
 
 mod connection;
 mod door;
 mod ending;
+mod frames;
+mod handshake;
 mod origin;
 mod wire;
 

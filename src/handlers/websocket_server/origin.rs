@@ -2,12 +2,6 @@
 //! a listener that only its own pages are to reach can tell them from all others. Programs can name any: it does not tell
 //! who someone is.
 
-use std::sync::Arc;
-
-use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
-use tungstenite::http::StatusCode;
-use tungstenite::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
-
 /// Origins that are let in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origins {
@@ -54,27 +48,6 @@ fn parse(text: &str) -> Result<String, String> {
         _ => return Ok(origin),
     };
     Ok(origin.strip_suffix(own_port).map_or(origin.clone(), str::to_owned))
-}
-
-/// Lets in whom the configuration lets in.
-pub(super) struct Admission(pub(super) Arc<Origins>);
-
-impl Callback for Admission {
-    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
-        // Two are one too many to be believed.
-        let named: Vec<_> = request.headers().get_all(ORIGIN).iter().map(|named| named.as_bytes()).collect();
-        if named.len() <= 1 && self.0.admit(named.first().copied()) {
-            return Ok(response);
-        }
-        let why = "pages of this origin may not connect\n";
-        let mut refusal = ErrorResponse::new(Some(why.to_owned()));
-        *refusal.status_mut() = StatusCode::FORBIDDEN;
-        let length = why.len().to_string().parse().expect("a number");
-        let text = "text/plain; charset=utf-8".parse().expect("a type");
-        let close = "close".parse().expect("a word");
-        refusal.headers_mut().extend([(CONTENT_TYPE, text), (CONTENT_LENGTH, length), (CONNECTION, close)]);
-        Err(refusal)
-    }
 }
 
 #[cfg(test)]

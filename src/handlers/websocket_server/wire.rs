@@ -9,10 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use super::frames::Frames;
 use crate::base::limits::{Limits, WEBSOCKET_LINGER};
+use crate::handlers::answers::UnderWay;
+use crate::handlers::net::untaken;
 
 /// What is written at once, so that a slow reader can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How often, within the time that a client may take nothing, it is looked at whether it did.
+const LOOKS: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -21,7 +30,18 @@ pub(super) struct Wire {
     read_until: Instant,
     /// When the first byte came of what is not whole yet.
     begun: Option<Instant>,
+    /// The frames that follow the handshake; `None` before.
+    frames: Option<Frames>,
+    /// What was received last begins with a frame that must not be.
+    is_broken: bool,
     write_until: Instant,
+    /// Bytes that the system has taken from us.
+    written: u64,
+    /// Bytes that the client has taken from the system, and when that was last seen to grow.
+    taken: u64,
+    moved: Instant,
+    /// The answer that is being sent.
+    under_way: Option<UnderWay>,
     patience: Patience,
 }
 
@@ -59,7 +79,36 @@ impl Wire {
     pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Patience) -> Self {
         let now = Instant::now();
         let (read_until, write_until) = (now + patience.handshake, now + patience.answer);
-        Self { socket, closing, read_until, begun: None, write_until, patience }
+        Self {
+            socket,
+            closing,
+            read_until,
+            begun: None,
+            frames: None,
+            is_broken: false,
+            write_until,
+            written: 0,
+            taken: 0,
+            moved: now,
+            under_way: None,
+            patience,
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// The handshake is over: frames follow, the first of them with these bytes. How many of them are good.
+    pub(super) fn begin_frames(&mut self, first: &[u8]) -> usize {
+        self.good_of(Frames::default(), first)
+    }
+
+    fn good_of(&mut self, mut frames: Frames, received: &[u8]) -> usize {
+        let good = frames.good(received);
+        self.frames = Some(frames);
+        self.is_broken = good < received.len();
+        good
     }
 
     /// What was being read is whole; the next byte has `patience` to come.
@@ -76,6 +125,46 @@ impl Wire {
     /// What is written next is to be taken from now on.
     pub(super) fn begin_writing(&mut self) {
         self.write_until = Instant::now() + self.patience.answer;
+        if self.look() == 0 {
+            self.moved = Instant::now();
+        }
+    }
+
+    /// The same, of an answer that has room in the listener's budget until it is sent.
+    pub(super) fn begin_answer(&mut self, under_way: UnderWay) {
+        self.under_way = Some(under_way);
+        self.begin_writing();
+    }
+
+    pub(super) fn end_answer(&mut self) {
+        self.under_way = None;
+    }
+
+    /// Looks how much the client has taken: how much it has not. That the system takes bytes from us says nothing of the
+    /// client: buffers grow while nobody reads.
+    fn look(&mut self) -> u64 {
+        let untaken = untaken(&self.socket).min(self.written);
+        let taken = self.written - untaken;
+        if taken > self.taken {
+            (self.taken, self.moved) = (taken, Instant::now());
+            self.under_way.iter().for_each(UnderWay::moved);
+        }
+        untaken
+    }
+
+    /// Waits until the system takes more, for as long as the client goes on taking.
+    fn wait_until_taken(&mut self) -> io::Result<()> {
+        loop {
+            self.look();
+            let left = left(self.write_until.min(self.moved + self.patience.stall))?;
+            let until_look = left.min(self.patience.stall / LOOKS);
+            let until_look = Timespec::try_from(until_look).map_err(|_| ErrorKind::InvalidInput)?;
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&until_look)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Says that nothing more will be sent, and reads on until the client has closed too. Closing a socket that has
@@ -85,12 +174,17 @@ impl Wire {
             return;
         }
         self.await_next(WEBSOCKET_LINGER);
+        // Whatever it is: it is not looked at any more.
+        (self.frames, self.is_broken) = (None, false);
         while matches!(self.read(&mut [0; 4096]), Ok(1..)) {}
     }
 }
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_broken {
+            return Err(ErrorKind::InvalidData.into());
+        }
         let until = self.begun.map_or(self.read_until, |begun| begun + self.patience.message);
         loop {
             self.socket.set_read_timeout(Some(left(until)?))?;
@@ -99,7 +193,11 @@ impl Read for Wire {
                 Ok(0) if self.closing.load(Ordering::SeqCst) => return Err(ErrorKind::ConnectionAborted.into()),
                 Ok(bytes) => {
                     self.begun.get_or_insert_with(Instant::now);
-                    return Ok(bytes);
+                    let Some(frames) = self.frames.take() else { return Ok(bytes) };
+                    return match self.good_of(frames, &buffer[..bytes]) {
+                        0 if bytes > 0 => Err(ErrorKind::InvalidData.into()),
+                        good => Ok(good),
+                    };
                 }
                 Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
@@ -110,12 +208,17 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let until = self.write_until.min(Instant::now() + self.patience.stall);
+        left(self.write_until)?;
         loop {
-            self.socket.set_write_timeout(Some(left(until)?))?;
-            match (&*self.socket).write(&bytes[..bytes.len().min(WRITE_BYTES)]) {
-                Err(error) if is_transient(&error) => {}
-                written => return written,
+            let piece = &bytes[..bytes.len().min(WRITE_BYTES)];
+            match send(&*self.socket, piece, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(written) => {
+                    self.written += written as u64;
+                    return Ok(written);
+                }
+                Err(Errno::AGAIN) => self.wait_until_taken()?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -174,5 +277,37 @@ mod tests {
         wire.write_until = Instant::now() + Duration::from_millis(50);
         let refused = std::iter::repeat_with(|| wire.write(&[0; WRITE_BYTES])).find_map(Result::err);
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn what_the_system_takes_is_no_sign_that_the_client_does() {
+        let (mut wire, mut client) = wire(Duration::from_secs(60));
+        wire.patience.stall = Duration::from_millis(300);
+        wire.begin_writing();
+        let begun = Instant::now();
+        let refused = std::iter::repeat_with(|| wire.write(&[0; WRITE_BYTES])).find_map(Result::err);
+        assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
+        assert!(begun.elapsed() < 2 * wire.patience.stall + Duration::from_secs(1), "{:?}", begun.elapsed());
+        // One that takes something is waited for again.
+        let took = std::thread::spawn(move || {
+            client.set_read_timeout(Some(Duration::from_secs(20))).expect("an open socket");
+            let mut taken = 0;
+            while taken < 8 << 20 {
+                taken += client.read(&mut vec![0; 1 << 20]).expect("more comes");
+            }
+        });
+        wire.begin_writing();
+        wire.moved = Instant::now();
+        while !took.is_finished() && wire.write(&[0; WRITE_BYTES]).is_ok() {}
+        took.join().expect("it took all");
+    }
+
+    #[test]
+    fn a_frame_that_must_not_be_is_found_behind_those_before_it() {
+        let (mut wire, mut client) = wire(Duration::from_secs(60));
+        assert_eq!(wire.begin_frames(b""), 0);
+        client.write_all(b"\x81\x81\0\0\0\0a\x81\xfe\0\x01\0\0\0\0b").expect("an open socket");
+        assert_eq!(wire.read(&mut [0; 64]).expect("the first"), 10);
+        assert_eq!(wire.read(&mut [0; 64]).expect_err("the second").kind(), ErrorKind::InvalidData);
     }
 }

@@ -13,14 +13,18 @@ use super::response::WireResponse;
 pub(crate) struct Exchange {
     /// The request was a HEAD: the headers of a GET's answer, and no body.
     pub(crate) is_head: bool,
+    /// The request was a CONNECT. What follows a 2xx is the tunnel (RFC 9110 §9.3.6), so that has neither length nor
+    /// body; there is no tunnel here, so the connection ends.
+    pub(crate) is_connect: bool,
     /// This answer is the connection's last.
     pub(crate) closes: bool,
     /// The client speaks HTTP/1.0, so it does not take a connection to be kept unless told.
     pub(crate) is_http10: bool,
 }
 
-/// Headers that describe a connection, not an answer.
-const HOP_HEADERS: [&str; 4] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding"];
+/// Headers that describe a connection, a framing, or a request: not the service's to give. There is no trailer to name.
+const ENGINE_HEADERS: [&str; 7] =
+    ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"];
 const CONTENT_LENGTH: &str = "content-length";
 const TAKES_ALL: &str = "a Vec takes everything";
 
@@ -42,12 +46,13 @@ pub(crate) fn write_response<'a>(
     if !dated {
         write_header(out, "Date", date.now());
     }
-    if let Some(length) = content_length(response, exchange.is_head) {
+    let opens_tunnel = exchange.is_connect && response.status() < 300;
+    if let Some(length) = content_length(response, exchange.is_head).filter(|_| !opens_tunnel) {
         write!(out, "Content-Length: {length}\r\n").expect(TAKES_ALL);
     }
-    end_head(out, exchange);
+    end_head(out, exchange, &connection_options(response));
     match response.body() {
-        Some(body) if !exchange.is_head && has_body(response.status()) => body,
+        Some(body) if !exchange.is_head && !opens_tunnel && has_body(response.status()) => body,
         Some(_) | None => &[],
     }
 }
@@ -63,7 +68,7 @@ pub(crate) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal, is_head: bool,
         write_header(out, "Retry-After", seconds);
     }
     write!(out, "Content-Length: {}\r\n", body.len()).expect(TAKES_ALL);
-    end_head(out, Exchange { is_head, closes: true, is_http10: false });
+    end_head(out, Exchange { is_head, is_connect: false, closes: true, is_http10: false }, &[]);
     if !is_head {
         out.extend_from_slice(body.as_bytes());
     }
@@ -71,12 +76,31 @@ pub(crate) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal, is_head: bool,
 
 /// Whether the service wants this answer to be the connection's last.
 pub(crate) fn asks_to_close(response: &WireResponse) -> bool {
-    let mut options = response.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
-    options.any(|(_, value)| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
+    options_of(response).any(|option| option.eq_ignore_ascii_case("close"))
+}
+
+/// What the service says in `Connection`.
+fn options_of(response: &WireResponse) -> impl Iterator<Item = &str> {
+    let lines = response.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
+    lines.flat_map(|(_, value)| value.split(',').map(str::trim))
+}
+
+/// The names of headers in `response` that are for this connection alone and must be named in `Connection`: `Upgrade`
+/// (RFC 9110 §7.8), and those that the service names there itself.
+fn connection_options(response: &WireResponse) -> Vec<&str> {
+    let names = || response.headers().iter().map(|(name, _)| name.as_str()).filter(|name| !is_of_the_engine(name));
+    let mut options: Vec<&str> = names().filter(|name| name.eq_ignore_ascii_case("upgrade")).take(1).collect();
+    for option in options_of(response) {
+        let is_new = !options.iter().any(|other| other.eq_ignore_ascii_case(option));
+        if is_new && names().any(|name| name.eq_ignore_ascii_case(option)) {
+            options.push(option);
+        }
+    }
+    options
 }
 
 fn is_of_the_engine(name: &str) -> bool {
-    name.eq_ignore_ascii_case(CONTENT_LENGTH) || HOP_HEADERS.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+    ENGINE_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 fn has_body(status: u16) -> bool {
@@ -101,11 +125,15 @@ fn claimed_length(response: &WireResponse) -> Option<u64> {
     lengths.next().and_then(|(_, value)| value.parse().ok())
 }
 
-fn end_head(out: &mut Vec<u8>, exchange: Exchange) {
-    if exchange.closes {
-        write_header(out, "Connection", "close");
-    } else if exchange.is_http10 {
-        write_header(out, "Connection", "keep-alive");
+fn end_head(out: &mut Vec<u8>, exchange: Exchange, options: &[&str]) {
+    let fate = match exchange {
+        Exchange { closes: true, .. } => Some("close"),
+        Exchange { is_http10: true, .. } => Some("keep-alive"),
+        Exchange { .. } => None,
+    };
+    let options: Vec<&str> = fate.into_iter().chain(options.iter().copied()).collect();
+    if !options.is_empty() {
+        write_header(out, "Connection", &options.join(", "));
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -177,7 +205,7 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    const PLAIN: Exchange = Exchange { is_head: false, closes: false, is_http10: false };
+    const PLAIN: Exchange = Exchange { is_head: false, is_connect: false, closes: false, is_http10: false };
     const HEAD: Exchange = Exchange { is_head: true, ..PLAIN };
 
     /// The whole answer, with a `Date` that does not change.
@@ -235,6 +263,37 @@ mod tests {
         assert!(written(200, &[], None, last).ends_with("Connection: close\r\n\r\n"));
         let kept = Exchange { is_http10: true, ..PLAIN };
         assert!(written(200, &[], None, kept).ends_with("Connection: keep-alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_header_for_the_connection_alone_is_named_in_connection() {
+        let upgrade = [("upgrade", "websocket")];
+        assert_eq!(
+            written(426, &upgrade, None, PLAIN),
+            "HTTP/1.1 426 Upgrade Required\r\nupgrade: websocket\r\nContent-Length: 0\r\nConnection: upgrade\r\n\r\n"
+        );
+        let last = Exchange { closes: true, ..PLAIN };
+        assert!(written(426, &upgrade, None, last).ends_with("Connection: close, upgrade\r\n\r\n"));
+        let own = [("X-Hop", "1"), ("Connection", "x-hop, Content-Length, absent, X-HOP"), ("Upgrade", "a")];
+        let said = written(200, &own, None, PLAIN);
+        assert!(said.contains("X-Hop: 1\r\n") && said.ends_with("Connection: Upgrade, x-hop\r\n\r\n"), "{said}");
+    }
+
+    #[test]
+    fn a_request_header_and_a_trailer_that_never_comes_are_not_sent() {
+        let headers =
+            [("TE", "trailers"), ("Trailer", "X-Sum"), ("Keep-Alive", "timeout=5"), ("Proxy-Connection", "close")];
+        assert_eq!(written(200, &headers, Some("hi"), PLAIN), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    }
+
+    #[test]
+    fn a_connect_that_is_granted_has_neither_length_nor_body() {
+        let connect = Exchange { is_connect: true, closes: true, ..PLAIN };
+        for status in [200, 204, 299] {
+            let said = written(status, &[("Content-Length", "2")], Some("hi"), connect);
+            assert!(said.ends_with("\r\nConnection: close\r\n\r\n") && !said.contains("Length"), "{said}");
+        }
+        assert!(written(405, &[], Some("hi"), connect).ends_with("Content-Length: 2\r\nConnection: close\r\n\r\nhi"));
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! The body of a request as its bytes arrive: framed by a length or in chunks, and paid for out of a common budget.
+//!
+//! Nothing is paid, and no memory taken, for what is merely announced.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
+use super::budget::{Budget, Share};
 use super::chunked::ChunkedDecoder;
 use super::head::Framing;
 use super::refusal::Refusal;
 
-/// A body is announced before it is sent, so room for it is made as it comes.
-const FIRST_ROOM_BYTES: usize = 64 * 1024;
-
 /// One body on its way in.
 #[derive(Debug)]
-pub(crate) struct IncomingBody<'a> {
+pub(crate) struct IncomingBody {
     coding: Coding,
     bytes: Vec<u8>,
     limit: usize,
-    share: BodyShare<'a>,
+    /// As large as `bytes` has capacity.
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -24,9 +25,18 @@ enum Coding {
     Chunked(ChunkedDecoder),
 }
 
-impl<'a> IncomingBody<'a> {
+/// What became of bytes that were offered to a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// So many belonged to it.
+    Bytes(usize),
+    /// Not one was taken: the budget has no room for them.
+    NoRoom,
+}
+
+impl IncomingBody {
     /// The body that `framing` announces, if it does; refused where it says that it will be larger than `limit`.
-    pub(crate) fn announced(framing: Framing, limit: usize, budget: &'a BodyBudget) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn announced(framing: Framing, limit: usize, budget: &Arc<Budget>) -> Result<Option<Self>, Refusal> {
         let coding = match framing {
             Framing::Absent => return Ok(None),
             Framing::Length(length) => {
@@ -35,27 +45,43 @@ impl<'a> IncomingBody<'a> {
             }
             Framing::Chunked => Coding::Chunked(ChunkedDecoder::new(limit)),
         };
-        let room = match coding {
-            Coding::Length { left } => left.min(FIRST_ROOM_BYTES),
-            Coding::Chunked(_) => 0,
-        };
-        Ok(Some(Self { coding, bytes: Vec::with_capacity(room), limit, share: BodyShare { budget, bytes: 0 } }))
+        Ok(Some(Self { coding, bytes: Vec::new(), limit, share: Share::of(budget) }))
     }
 
-    /// Takes what `received` has of the body, and returns how much that was.
-    pub(crate) fn take(&mut self, received: &[u8]) -> Result<usize, Refusal> {
-        let before = self.bytes.len();
+    /// Takes what `received` has of the body.
+    pub(crate) fn take(&mut self, received: &[u8]) -> Result<Taken, Refusal> {
+        let piece = match &self.coding {
+            Coding::Length { left } => &received[..received.len().min(*left)],
+            Coding::Chunked(_) => received,
+        };
+        if !self.make_room(piece.len()) {
+            return Ok(Taken::NoRoom);
+        }
         let used = match &mut self.coding {
             Coding::Length { left } => {
-                let piece = &received[..received.len().min(*left)];
                 self.bytes.extend_from_slice(piece);
                 *left -= piece.len();
                 piece.len()
             }
-            Coding::Chunked(decoder) => decoder.decode(received, &mut self.bytes, self.limit)?,
+            Coding::Chunked(decoder) => decoder.decode(piece, &mut self.bytes, self.limit)?,
         };
-        self.share.grow(self.bytes.len() - before)?;
-        Ok(used)
+        Ok(Taken::Bytes(used))
+    }
+
+    /// Room for `more` bytes, paid for; for twice of what there is, where that can be had, so that a body is not moved
+    /// each time some of it comes.
+    fn make_room(&mut self, more: usize) -> bool {
+        let most = match &self.coding {
+            Coding::Length { left } => self.bytes.len() + left,
+            Coding::Chunked(_) => self.limit,
+        };
+        let needed = (self.bytes.len() + more).min(most);
+        let generous = (2 * self.bytes.capacity()).clamp(needed, most.max(needed));
+        let has_room = needed <= self.share.bytes() || self.share.grow_to(generous) || self.share.grow_to(needed);
+        if has_room {
+            self.bytes.reserve_exact(self.share.bytes() - self.bytes.len());
+        }
+        has_room
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -65,48 +91,22 @@ impl<'a> IncomingBody<'a> {
         }
     }
 
-    /// The body, and its share of the budget, which is free again when that is dropped.
-    pub(crate) fn finish(self) -> (Vec<u8>, BodyShare<'a>) {
+    /// How many bytes are still to come, where that is known.
+    pub(crate) fn left(&self) -> Option<usize> {
+        match &self.coding {
+            Coding::Length { left } => Some(*left),
+            Coding::Chunked(_) => None,
+        }
+    }
+
+    /// What of the budget it has.
+    pub(crate) fn held(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// The body, and its share of the budget.
+    pub(crate) fn finish(self) -> (Vec<u8>, Share) {
         (self.bytes, self.share)
-    }
-}
-
-/// What all bodies of a listener may hold together.
-#[derive(Debug)]
-pub(crate) struct BodyBudget {
-    used: AtomicUsize,
-    limit: usize,
-}
-
-impl BodyBudget {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct BodyShare<'a> {
-    budget: &'a BodyBudget,
-    bytes: usize,
-}
-
-impl BodyShare<'_> {
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        match before + bytes <= self.budget.limit {
-            true => Ok(()),
-            false => Err(Refusal::busy("too many bodies are being received")),
-        }
-    }
-}
-
-impl Drop for BodyShare<'_> {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -116,45 +116,57 @@ mod tests {
 
     const LIMIT: usize = 10;
 
-    fn incoming(framing: Framing, budget: &BodyBudget) -> IncomingBody<'_> {
+    fn incoming(framing: Framing, budget: &Arc<Budget>) -> IncomingBody {
         IncomingBody::announced(framing, LIMIT, budget).expect("not too large").expect("announced")
+    }
+
+    fn budget(limit: usize) -> Arc<Budget> {
+        Arc::new(Budget::new(limit))
     }
 
     #[test]
     fn a_body_of_a_length_ends_there() {
-        let budget = BodyBudget::new(LIMIT);
-        let mut body = incoming(Framing::Length(5), &budget);
-        assert_eq!(body.take(b"abc"), Ok(3));
+        let mut body = incoming(Framing::Length(5), &budget(LIMIT));
+        assert_eq!(body.take(b"abc"), Ok(Taken::Bytes(3)));
         assert!(!body.is_done());
-        assert_eq!(body.take(b"deGET /"), Ok(2));
+        assert_eq!(body.left(), Some(2));
+        assert_eq!(body.take(b"deGET /"), Ok(Taken::Bytes(2)));
         assert!(body.is_done());
         assert_eq!(body.finish().0, b"abcde");
     }
 
     #[test]
     fn an_announced_empty_body_is_a_body() {
-        let budget = BodyBudget::new(LIMIT);
+        let budget = budget(LIMIT);
         assert!(incoming(Framing::Length(0), &budget).is_done());
         assert!(IncomingBody::announced(Framing::Absent, LIMIT, &budget).expect("fine").is_none());
     }
 
     #[test]
     fn a_body_announced_too_large_is_refused_unread() {
-        let budget = BodyBudget::new(LIMIT);
         for length in [LIMIT as u64 + 1, u64::MAX] {
-            let refused = IncomingBody::announced(Framing::Length(length), LIMIT, &budget).expect_err("too large");
+            let refused = IncomingBody::announced(Framing::Length(length), LIMIT, &budget(99)).expect_err("too large");
             assert_eq!(refused.status, 413);
         }
     }
 
     #[test]
-    fn bodies_beyond_the_common_budget_are_refused_until_others_are_gone() {
-        let budget = BodyBudget::new(12);
-        let mut first = incoming(Framing::Length(10), &budget);
-        assert_eq!(first.take(&[0; 10]), Ok(10));
-        let (_, share) = first.finish();
-        assert_eq!(incoming(Framing::Length(10), &budget).take(&[0; 3]).expect_err("no room").status, 503);
-        drop(share);
-        assert_eq!(incoming(Framing::Length(10), &budget).take(&[0; 3]), Ok(3));
+    fn a_body_pays_for_what_has_come_and_not_for_what_it_announces() {
+        let budget = budget(12);
+        let (mut first, mut second) = (incoming(Framing::Length(10), &budget), incoming(Framing::Length(10), &budget));
+        assert_eq!((first.held(), first.take(&[0; 2])), (0, Ok(Taken::Bytes(2))));
+        assert_eq!((first.held(), second.take(&[0; 10])), (2, Ok(Taken::Bytes(10))));
+        assert_eq!(first.take(&[0; 1]), Ok(Taken::NoRoom));
+        drop(second);
+        assert_eq!(first.take(&[0; 8]), Ok(Taken::Bytes(8)));
+        assert_eq!(first.held(), 10, "no more than it has in all");
+    }
+
+    #[test]
+    fn a_chunked_body_pays_for_no_more_than_a_body_may_have() {
+        let budget = budget(LIMIT);
+        let mut body = incoming(Framing::Chunked, &budget);
+        assert_eq!(body.take(b"3;x=aaaaaaaaaaaaaaaaaaa\r\nabc\r\n7\r\nabcdefg\r\n0\r\n\r\n"), Ok(Taken::Bytes(47)));
+        assert!(body.is_done() && body.held() == LIMIT);
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::base::limits::{HTTP_EXTENSION_BYTES, HTTP_TRAILER_BYTES, HTTP_TRAILERS};
 
+use super::extension::Extension;
 use super::refusal::Refusal;
 
 /// Hexadecimal digits of a size: as many as fit a `u64`.
@@ -20,24 +21,10 @@ pub(crate) struct ChunkedDecoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Size {
-        digits: u32,
-        size: u64,
-    },
-    /// White space before a `;`, the only thing that may follow it.
-    BeforeExtension {
-        size: u64,
-    },
-    Extension {
-        named: bool,
-        size: u64,
-    },
-    SizeEnd {
-        size: u64,
-    },
-    Data {
-        left: u64,
-    },
+    Size { digits: u32, size: u64 },
+    Extension { at: Extension, size: u64 },
+    SizeEnd { size: u64 },
+    Data { left: u64 },
     DataCarriageReturn,
     DataLineFeed,
     Trailer,
@@ -76,24 +63,18 @@ impl ChunkedDecoder {
         match (self.state, byte) {
             (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => add_digit(digits, size, byte),
             (State::Size { digits: 0, .. }, _) => Err(malformed("a chunk has no size")),
-            (State::Size { size, .. }, b' ' | b'\t') => Ok(State::BeforeExtension { size }),
-            (State::Size { size, .. } | State::BeforeExtension { size }, b';') => {
-                Ok(State::Extension { named: false, size })
+            (State::Size { size, .. }, b'\r') => Ok(State::SizeEnd { size }),
+            (State::Size { size, .. }, _) => {
+                self.extend(size, Extension::Gap { after_name: false }.next(byte), "the size of a chunk is malformed")
             }
-            (State::Size { size, .. } | State::Extension { named: true, size }, b'\r') => Ok(State::SizeEnd { size }),
-            (State::BeforeExtension { .. }, b' ' | b'\t') => self.extend(self.state),
-            (State::Extension { named, size }, b' '..=b'~' | b'\t' | 0x80..) => {
-                self.extend(State::Extension { named: named || !byte.is_ascii_whitespace(), size })
-            }
+            (State::Extension { at, size }, b'\r') if at.may_end() => Ok(State::SizeEnd { size }),
+            (State::Extension { at, size }, _) => self.extend(size, at.next(byte), "a chunk extension is malformed"),
             (State::SizeEnd { size: 0 }, b'\n') => Ok(State::Trailer),
             (State::SizeEnd { size }, b'\n') => self.begin_data(size, limit),
             (State::DataCarriageReturn, b'\r') => Ok(State::DataLineFeed),
             (State::DataLineFeed, b'\n') => Ok(State::START),
             (State::Trailer, _) => self.add_to_trailer(byte),
-            (State::Size { .. } | State::BeforeExtension { .. } | State::SizeEnd { .. }, _) => {
-                Err(malformed("the size of a chunk is malformed"))
-            }
-            (State::Extension { .. }, _) => Err(malformed("a chunk extension is malformed")),
+            (State::SizeEnd { .. }, _) => Err(malformed("the size of a chunk is malformed")),
             (State::DataCarriageReturn | State::DataLineFeed, _) => {
                 Err(malformed("a chunk does not end where its size says"))
             }
@@ -101,13 +82,13 @@ impl ChunkedDecoder {
         }
     }
 
-    /// One more byte that carries nothing.
-    fn extend(&mut self, next: State) -> Result<State, Refusal> {
+    /// One more byte of an extension, if it may stand there.
+    fn extend(&mut self, size: u64, at: Option<Extension>, otherwise: &str) -> Result<State, Refusal> {
         self.extension_bytes += 1;
         if self.extension_bytes > HTTP_EXTENSION_BYTES {
             return Err(malformed("there are too many chunk extensions"));
         }
-        Ok(next)
+        at.map(|at| State::Extension { at, size }).ok_or_else(|| malformed(otherwise))
     }
 
     fn begin_data(&mut self, size: u64, limit: usize) -> Result<State, Refusal> {
@@ -228,8 +209,63 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_is_bounded_and_has_no_line_end_in_it() {
-        for input in ["3;\r\n", "3; \r\n", "3;a\n", "3;a\0\r\n", "3;a\rb\r\n", "3 a\r\n"] {
+    fn an_extension_is_a_name_with_or_without_a_value_and_nothing_else() {
+        for extension in [
+            ";a",
+            " ; a",
+            ";a=b",
+            ";a = b",
+            ";a=\"b\"",
+            ";a=\"\"",
+            ";a=\"b ; c = d\"",
+            ";a=\"\\\"\\\\\"",
+            ";a;b=c\t; d=\"e\"",
+            ";a=\"\u{e4}\"",
+        ] {
+            assert_eq!(
+                decode(&format!("3{extension}\r\nabc\r\n0{extension}\r\n\r\n")),
+                Ok("abc".to_owned()),
+                "{extension:?}"
+            );
+        }
+        for extension in [
+            ";",
+            "; ",
+            ";a\0",
+            ";a\rb",
+            " a",
+            ";=b",
+            ";a=",
+            ";a= ",
+            ";a b",
+            ";a=b c",
+            ";a=b=c",
+            ";a;",
+            ";;a",
+            ";a ",
+            ";a=b ",
+            " ",
+            ";a=\"b",
+            ";a=\"b\"c",
+            ";a=\"b\" ",
+            ";a=\"\\",
+            ";a=\"\x7f\"",
+            ";a=\"\r\"",
+            ";a=\"\\\0\"",
+            ";a@",
+            ";\"a\"",
+            ";a='b' c",
+            ";\u{e4}",
+            ";a,b",
+            "=a",
+        ] {
+            assert_eq!(status_of(&format!("3{extension}\r\nabc\r\n")), 400, "{extension:?}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_bounded_and_end_with_their_line() {
+        for input in ["3;a\n", "3;a=\"\n\"\r\n", "3;a\r\r\n"] {
             assert_eq!(status_of(input), 400, "{input:?}");
         }
         assert_eq!(status_of(&format!("3;{}", "a".repeat(HTTP_EXTENSION_BYTES + 1))), 400);

@@ -14,6 +14,10 @@ impl Deadline {
         Self { whole, at: Instant::now() + whole, asked: false }
     }
 
+    pub(crate) fn has_passed(&self) -> bool {
+        self.at <= Instant::now()
+    }
+
     /// The time left, `None` when it has passed. Asked the first time it is the whole, to the nanosecond: so a
     /// connection that waits alike each time need not set its socket's timeout each time.
     pub(crate) fn left(&mut self) -> Option<Duration> {

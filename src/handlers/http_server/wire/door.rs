@@ -1,33 +1,36 @@
 //! The listener's own thread: lets clients in while there are places, and sees that there are.
 //!
 //! ```text
-//!     client ──> lobby ──┬─ a place is free ─────────> a thread for the connection
+//!     client ──> lobby ──┬─ a place is free ─────────> a thread for the connection ──> back, until more of a body comes
 //!                        ├─ none for too long ───────> 503
+//!                        ├─ no progress, others come ─> 503: for a place in the lobby, or for room for their bodies
 //!                        └─ its request is here: whoever has kept its connection waiting for too long is dismissed,
 //!                           and who is served is asked to leave after its answer, one for each that waits
 //!     closing: 503 for the lobby, the idle dismissed, the rest waited for
 //! ```
 //!
 //! A thread for each connection, and never more of them than there are places. When there are more clients, places are
-//! for those that have a request to make: one that says nothing, or only half of it, takes no place from another.
+//! for those that have a request to make: one that says nothing, or only half of it, takes no place from another. A body
+//! that does not come needs no place at all.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
 
 use super::answer::write_refusal;
-use super::connection::Connection;
+use super::connection::{Connection, no_room_for_bodies};
 use super::date::DateText;
-use super::lobby::{GLANCE, Guest, Lobby};
+use super::guest::{Guest, Overdue};
+use super::lobby::{GLANCE, Lobby};
 use super::presence::{Awaiting, Presence};
 use super::refusal::Refusal;
 use super::shared::Shared;
@@ -37,6 +40,8 @@ use super::stream::{Stream, discard_received};
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// Clients let into the lobby between two looks round.
 const ACCEPTED_AT_ONCE: usize = 64;
+/// How many there is room for in the lobby, for each place.
+const LOBBY_PER_PLACE: usize = 4;
 
 pub(crate) struct Door {
     listener: TcpListener,
@@ -48,7 +53,9 @@ pub(crate) struct Door {
     rung: UnixStream,
     leave: Sender<usize>,
     left: Receiver<usize>,
-    /// At most as many as there are places. Others wait in the system's backlog.
+    rest: Sender<Connection>,
+    resting: Receiver<Connection>,
+    /// Others wait in the system's backlog.
     lobby: Lobby,
     /// Connections that were dismissed and are not gone yet.
     departing: usize,
@@ -72,7 +79,8 @@ impl Door {
         listener.set_nonblocking(true)?;
         let connections = shared.limits.connections.max(1);
         let (leave, left) = bounded(connections);
-        let lobby = Lobby::new(shared.limits.admission_timeout);
+        let (rest, resting) = unbounded();
+        let lobby = Lobby::new(shared.limits.admission_timeout, Arc::clone(&shared.bodies));
         Ok(Self {
             listener,
             name: name.to_owned(),
@@ -83,6 +91,8 @@ impl Door {
             rung,
             leave,
             left,
+            rest,
+            resting,
             lobby,
             departing: 0,
             exhausted: false,
@@ -93,11 +103,12 @@ impl Door {
         while !self.shared.is_closing() {
             self.collect_left();
             self.lobby.glance();
+            self.give_way();
             self.admit_waiting();
             self.refuse_overdue();
             self.make_room();
             let until_glance = (!self.lobby.is_empty()).then_some(GLANCE);
-            let has_room = self.lobby.len() < self.places.len();
+            let has_room = self.has_room_in_lobby();
             if self.wait(has_room, until_glance) {
                 self.accept();
             }
@@ -135,15 +146,23 @@ impl Door {
             }
             self.free.insert(place);
         }
+        while let Ok(connection) = self.resting.try_recv() {
+            self.lobby.enter(connection);
+        }
+    }
+
+    fn has_room_in_lobby(&self) -> bool {
+        self.lobby.len() < self.places.len() * LOBBY_PER_PLACE
     }
 
     fn accept(&mut self) {
-        let room = self.places.len() - self.lobby.len();
+        let room = (self.places.len() * LOBBY_PER_PLACE).saturating_sub(self.lobby.len());
         for _ in 0..room.min(ACCEPTED_AT_ONCE) {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
                     self.exhausted = false;
-                    self.lobby.enter(socket, peer);
+                    let stream = Stream::new(Arc::new(socket));
+                    self.lobby.enter(Connection::new(stream, peer, Arc::clone(&self.shared)));
                 }
                 Err(error) if is_passing(&error) => return,
                 Err(error) => return self.back_off(&error),
@@ -159,38 +178,57 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, guest: Guest) {
+    fn admit(&mut self, Guest { connection, .. }: Guest) {
         let place = self.free.pop_first().expect("guests are let in only where there is a place");
-        let socket = Arc::new(guest.socket);
-        match self.start(place, &socket, guest.peer) {
+        let (socket, peer) = (Arc::clone(connection.socket()), connection.peer());
+        match self.start(place, connection) {
             Ok(taken) => self.places[place] = Some(taken),
             // The place comes back as those of other connections do: the thread's body was dropped unrun.
             Err(error) => {
-                log::warn!("no thread for the connection of {}: {error}", guest.peer);
-                refuse(&socket, &Refusal::busy("the server has no thread to spare"));
+                log::warn!("no thread for the connection of {peer}: {error}");
+                refuse(&socket, &Refusal::busy("the server has no thread to spare"), false);
             }
         }
     }
 
-    fn refuse_overdue(&mut self) {
-        let is_full = self.lobby.len() == self.places.len();
-        while let Some(guest) = self.lobby.take_overdue(is_full) {
-            refuse(&guest.socket, &Refusal::busy("all connections are taken"));
+    /// Bodies that do not come lose what they have of the budget where others need it.
+    fn give_way(&mut self) {
+        while let Some(guest) = self.lobby.take_for_room() {
+            dismiss_guest(&guest, &Refusal::busy("the body did not come, and its room was needed for others"));
+            drop(guest);
+            self.lobby.glance_now();
         }
     }
 
-    fn start(&self, place: usize, socket: &Arc<TcpStream>, peer: SocketAddr) -> io::Result<Place> {
+    fn refuse_overdue(&mut self) {
+        while let Some((guest, why)) = self.lobby.take_overdue() {
+            let refusal = match why {
+                Overdue::NoPlace => Refusal::busy("all connections are taken"),
+                Overdue::NoRoom => no_room_for_bodies(),
+            };
+            dismiss_guest(&guest, &refusal);
+        }
+        if !self.has_room_in_lobby() {
+            let in_the_way = std::iter::from_fn(|| self.lobby.take_in_the_way()).take(ACCEPTED_AT_ONCE);
+            in_the_way
+                .for_each(|guest| dismiss_guest(&guest, &Refusal::busy("the place of a waiting client was needed")));
+        }
+    }
+
+    fn start(&self, place: usize, connection: Connection) -> io::Result<Place> {
+        let (socket, presence) = (Arc::clone(connection.socket()), Arc::clone(connection.presence()));
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
-        let presence = Arc::new(Presence::new(self.shared.epoch));
-        let stream = Stream::new(Arc::clone(socket));
-        let connection = Connection::new(stream, peer, Arc::clone(&presence), Arc::clone(&self.shared));
         let leaving = Leaving { place, leave: self.leave.clone(), bell: Arc::clone(&self.bell) };
+        let rest = self.rest.clone();
         let thread = thread::spawn(&numbered(&self.name, place + 1), move || {
             let _leaving = leaving;
-            connection.run();
+            if let Some(resting) = connection.run() {
+                // The door has gone only if the listener has.
+                let _ = rest.send(resting);
+            }
         })?;
-        Ok(Place { socket: Arc::clone(socket), presence, thread })
+        Ok(Place { socket, presence, thread })
     }
 
     /// Sees to a place for each who waits with a request: those that were waited for too long go now, and if they are
@@ -237,9 +275,11 @@ impl Door {
 
     /// Refuses whoever has not got further than the lobby, or the backlog.
     fn refuse_all(&mut self, refusal: &Refusal) {
-        let waiting = std::iter::from_fn(|| self.lobby.take_next()).map(|guest| guest.socket);
+        while let Some(guest) = self.lobby.take_first(|guest| !guest.rests()) {
+            dismiss_guest(&guest, refusal);
+        }
         let arriving = (0..BACKLOG).map_while(|_| self.listener.accept().ok()).map(|(socket, _)| socket);
-        waiting.chain(arriving).for_each(|socket| refuse(&socket, refusal));
+        arriving.for_each(|socket| refuse(&socket, refusal, false));
     }
 
     /// Ends all connections: those that wait for a request at once, the others when they are through, or at the drain
@@ -249,12 +289,19 @@ impl Door {
         self.dismiss_all(&[Awaiting::Request]);
         let deadline = Instant::now() + self.shared.limits.drain_timeout;
         self.collect_left();
-        while self.free.len() < self.places.len() {
+        while self.free.len() < self.places.len() || !self.lobby.is_empty() {
+            // Whose body comes in time is answered.
+            self.lobby.glance();
+            self.admit_waiting();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 self.dismiss_all(&Awaiting::ANY);
+                while let Some(guest) = self.lobby.take_first(|_| true) {
+                    dismiss_guest(&guest, &Refusal::busy("the server is closing"));
+                }
             }
-            self.wait(false, Some(left.max(GLANCE)));
+            let until_glance = if self.lobby.is_empty() { left.max(GLANCE) } else { GLANCE };
+            self.wait(false, Some(until_glance));
             self.collect_left();
         }
     }
@@ -269,11 +316,16 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
 }
 
-/// Answers a client that never gets a thread. It has waited, so what it sent is here: taken, for a socket closed with
-/// unread bytes resets the connection, and the answer may be lost with it.
-fn refuse(mut socket: &TcpStream, refusal: &Refusal) {
+/// Answers a client that gets no thread any more.
+fn dismiss_guest(guest: &Guest, refusal: &Refusal) {
+    refuse(guest.connection.socket(), refusal, guest.asks_for_a_head_alone());
+}
+
+/// Answers a client that has no thread. It has waited, so what it sent is here: taken, for a socket closed with unread
+/// bytes resets the connection, and the answer may be lost with it.
+fn refuse(mut socket: &TcpStream, refusal: &Refusal, is_head: bool) {
     let mut text = Vec::new();
-    write_refusal(&mut text, refusal, false, &mut DateText::default());
+    write_refusal(&mut text, refusal, is_head, &mut DateText::default());
     discard_received(socket, &mut [0; 4096]);
     let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(&text));
     let _ = socket.shutdown(Shutdown::Write);

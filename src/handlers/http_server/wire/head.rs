@@ -3,12 +3,15 @@
 //! `httparse` splits it into parts; this file refuses what httparse lets through and RFC 9112 does not, above all
 //! whatever two readers of the same bytes could understand differently (request smuggling).
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use crate::base::limits::HTTP_REQUEST_LINES;
 
+use super::fields::Fields;
 use super::refusal::Refusal;
 use super::response::is_token_byte;
+use super::target::Target;
 
 /// Where the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +25,10 @@ pub(crate) enum Framing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) method: String,
-    /// As sent.
+    /// In origin form: the path with its query, `*`, or the authority of a CONNECT.
     pub(crate) target: String,
-    /// In order, duplicates kept, names as sent. A value that is not UTF-8 is taken for Latin-1.
+    /// In order, duplicates kept, names as sent. A value that is not UTF-8 is taken for Latin-1. The authority of an
+    /// absolute target stands in `Host`, in place of what the client had there.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) framing: Framing,
     pub(crate) is_http10: bool,
@@ -79,6 +83,7 @@ fn check_first_byte(received: &[u8]) -> Result<(), Refusal> {
 impl Head {
     /// Reads a whole head, as [`HeadScan`] found it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        let bytes = &with_a_known_version(bytes)[..];
         let mut lines = [const { MaybeUninit::uninit() }; HTTP_REQUEST_LINES];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(bytes, &mut lines).map_err(|error| refuse_head(error, bytes))?;
@@ -88,25 +93,56 @@ impl Head {
         let missing = || Refusal::malformed("the request line is incomplete");
         let (method, target) = (request.method.ok_or_else(missing)?, request.path.ok_or_else(missing)?);
         let version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        check_target(method, target)?;
+        let target = Target::parse(method, target)?;
         let fields = Fields::gather(request.headers)?;
         fields.check_host(version)?;
+        let mut headers = request.headers.iter().map(|line| (line.name.to_owned(), text(line.value))).collect();
+        if let Some(authority) = target.authority {
+            replace_host(&mut headers, authority);
+        }
         Ok(Self {
             method: method.to_owned(),
-            target: target.to_owned(),
+            target: target.uri,
             framing: fields.framing(version)?,
             is_http10: version == Version::Http10,
             keep_alive: fields.keep_alive(version),
             expects_continue: fields.expects_continue(version)?,
-            headers: request.headers.iter().map(|line| (line.name.to_owned(), text(line.value))).collect(),
+            headers,
         })
     }
 }
 
+/// RFC 9112 §3.2.2: an absolute target says whom the request is for, whatever `Host` says.
+fn replace_host(headers: &mut Vec<(String, String)>, authority: &str) {
+    match headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        Some((_, host)) => authority.clone_into(host),
+        None => headers.insert(0, ("Host".to_owned(), authority.to_owned())),
+    }
+}
+
+/// Whether what has come of a request is, or begins, one with the method HEAD: it wants no body, not even of a refusal.
+pub(crate) fn asks_for_a_head_alone(received: &[u8]) -> bool {
+    received.trim_ascii_start().starts_with(b"HEAD ")
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     Http10,
+    /// And every later 1.x, which RFC 9110 §2.5 has us read as the latest that we know.
     Http11,
+}
+
+/// The same head, where it is of a later minor version as one of HTTP/1.1, the latest that httparse knows.
+fn with_a_known_version(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    match line {
+        [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
+            let mut known = bytes.to_vec();
+            known[line.len() - 1] = b'1';
+            Cow::Owned(known)
+        }
+        _ => Cow::Borrowed(bytes),
+    }
 }
 
 fn refuse_head(error: httparse::Error, bytes: &[u8]) -> Refusal {
@@ -134,164 +170,12 @@ fn names_another_version(bytes: &[u8]) -> bool {
     other && words.next().is_none()
 }
 
-/// RFC 9112 §3.2: which form a target has depends on the method. Characters that every browser percent-encodes are
-/// refused; those that browsers send as they are (`|`, `{`, `^` and the like) are not.
-fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
-    if !target.is_ascii() || target.contains('#') {
-        return Err(Refusal::malformed("the request target has a character that must be percent-encoded"));
-    }
-    let fits = match method {
-        "CONNECT" => is_authority_with_port(target),
-        "OPTIONS" if target == "*" => true,
-        _ => target.starts_with('/') || is_absolute(target),
-    };
-    if fits { Ok(()) } else { Err(Refusal::malformed("the request target is not of a form that fits the method")) }
-}
-
-fn is_authority_with_port(target: &str) -> bool {
-    target.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && is_host(host) && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
-fn is_absolute(target: &str) -> bool {
-    target.split_once("://").is_some_and(|(scheme, rest)| {
-        !rest.is_empty()
-            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.bytes().all(is_scheme_byte)
-    })
-}
-
-fn is_scheme_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)
-}
-
-/// What a `Host` may be made of: a name or an address, and a port. A comma could stand in a name, but it means that
-/// two `Host` lines were folded into one.
-fn is_host(value: &str) -> bool {
-    value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte))
-}
-
 /// UTF-8 where it is, else Latin-1, which maps each byte to a character: no header is refused for its language.
 fn text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(value) => value.to_owned(),
         Err(_) => value.iter().map(|byte| char::from(*byte)).collect(),
     }
-}
-
-/// The lines that decide how the exchange goes on.
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    host: Option<&'a [u8]>,
-    content_length: Option<&'a [u8]>,
-    transfer_encoding: Option<&'a [u8]>,
-    expect: Option<&'a [u8]>,
-    says_close: bool,
-    says_keep_alive: bool,
-}
-
-impl<'a> Fields<'a> {
-    fn gather(headers: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
-        let mut fields = Self::default();
-        for header in headers {
-            let value = header.value;
-            match header.name {
-                name if name.eq_ignore_ascii_case("host") => set_once(&mut fields.host, value, "Host")?,
-                name if name.eq_ignore_ascii_case("content-length") => {
-                    set_once(&mut fields.content_length, value, "Content-Length")?;
-                }
-                name if name.eq_ignore_ascii_case("transfer-encoding") => {
-                    set_once(&mut fields.transfer_encoding, value, "Transfer-Encoding")?;
-                }
-                name if name.eq_ignore_ascii_case("expect") => set_once(&mut fields.expect, value, "Expect")?,
-                name if name.eq_ignore_ascii_case("connection") => fields.add_connection(value),
-                _ => {}
-            }
-        }
-        Ok(fields)
-    }
-
-    fn add_connection(&mut self, value: &[u8]) {
-        for option in items(value) {
-            self.says_close |= option.eq_ignore_ascii_case(b"close");
-            self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-
-    fn check_host(&self, version: Version) -> Result<(), Refusal> {
-        match self.host {
-            None if version == Version::Http11 => Err(Refusal::malformed("the Host header is missing")),
-            Some(host) if !std::str::from_utf8(host).is_ok_and(is_host) => {
-                Err(Refusal::malformed("the Host header is no host"))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// RFC 9112 §6.3. Where the end of the body is in any doubt, there is no telling what belongs to this request.
-    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
-        match (self.transfer_encoding, self.content_length) {
-            (None, None) => Ok(Framing::Absent),
-            (None, Some(length)) => content_length(length).map(Framing::Length),
-            (Some(_), Some(_)) => Err(Refusal::malformed("both Content-Length and Transfer-Encoding are given")),
-            (Some(_), None) if version == Version::Http10 => {
-                Err(Refusal::malformed("HTTP/1.0 has no Transfer-Encoding"))
-            }
-            (Some(coding), None) => chunked(coding),
-        }
-    }
-
-    fn keep_alive(&self, version: Version) -> bool {
-        !self.says_close && (version == Version::Http11 || self.says_keep_alive)
-    }
-
-    fn expects_continue(&self, version: Version) -> Result<bool, Refusal> {
-        match self.expect {
-            Some(expected) if version == Version::Http11 => match expected.eq_ignore_ascii_case(b"100-continue") {
-                true => Ok(true),
-                false => Err(Refusal::new(417, "the only expectation met here is 100-continue")),
-            },
-            Some(_) | None => Ok(false),
-        }
-    }
-}
-
-fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], name: &str) -> Result<(), Refusal> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Refusal::malformed(format!("there is more than one {name} header"))),
-    }
-}
-
-/// Digits and nothing else: no sign, no list. What no `u64` holds is larger than every limit.
-fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    match std::str::from_utf8(value) {
-        Ok(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok(digits.parse().unwrap_or(u64::MAX))
-        }
-        _ => Err(Refusal::malformed("the Content-Length is not a number")),
-    }
-}
-
-/// `chunked`, alone. Another coding before it is merely not known here (501); without it at the end, or twice, nobody
-/// can say where the body ends (400).
-fn chunked(value: &[u8]) -> Result<Framing, Refusal> {
-    if value.eq_ignore_ascii_case(b"chunked") {
-        return Ok(Framing::Chunked);
-    }
-    let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let ends_chunked = items(value).last().as_ref().is_some_and(is_chunked);
-    let well_formed = items(value).all(|coding| !coding.is_empty() && coding.iter().copied().all(is_token_byte));
-    if ends_chunked && well_formed && items(value).filter(is_chunked).count() == 1 {
-        return Err(Refusal::new(501, "the only transfer coding known here is chunked"));
-    }
-    Err(Refusal::malformed("the Transfer-Encoding is not chunked"))
-}
-
-/// The items of a comma-separated list, without the white space around them.
-fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]
@@ -401,32 +285,57 @@ mod tests {
     #[test]
     fn other_versions_are_told_that_they_are_not_spoken() {
         for line in
-            ["PRI * HTTP/2.0", "GET / HTTP/2", "GET / HTTP/3", "GET / HTTP/0.9", "GET / HTTP/1.2", "GET / HTTP/9.9"]
+            ["PRI * HTTP/2.0", "GET / HTTP/2", "GET / HTTP/3", "GET / HTTP/0.9", "GET / HTTP/2.1", "GET / HTTP/9.9"]
         {
             assert_eq!(status_of_line(line), 505, "{line:?}");
         }
     }
 
     #[test]
+    fn a_later_minor_version_is_read_as_the_latest_known_one() {
+        for version in ["1.2", "1.9"] {
+            let head = parse(&format!("GET / HTTP/{version}\r\nHost: h\r\nExpect: 100-continue\r\n\r\n"));
+            let head = head.expect("a good head");
+            assert!(!head.is_http10 && head.keep_alive && head.expects_continue, "{version}");
+            assert_eq!(status_of(&format!("GET / HTTP/{version}\r\n\r\n")), 400, "{version} needs a Host too");
+        }
+    }
+
+    #[test]
     fn the_target_must_fit_the_method() {
-        for line in [
-            "OPTIONS * HTTP/1.1",
-            "CONNECT h:443 HTTP/1.1",
-            "GET http://h/x HTTP/1.1",
-            "PURGE /a|b?{c}^ HTTP/1.1",
-            "CONNECT [::1]:1 HTTP/1.1",
-        ] {
+        for line in
+            ["OPTIONS * HTTP/1.1", "CONNECT h:443 HTTP/1.1", "GET http://h/x HTTP/1.1", "PURGE /a|b?{c}^ HTTP/1.1"]
+        {
             assert_eq!(status_of_line(line), 200, "{line:?}");
         }
-        for line in
-            ["GET * HTTP/1.1", "CONNECT / HTTP/1.1", "CONNECT h: HTTP/1.1", "CONNECT h HTTP/1.1", "GET x HTTP/1.1"]
-        {
+        for line in ["GET * HTTP/1.1", "CONNECT / HTTP/1.1", "GET /\0 HTTP/1.1", "GET /\x7f HTTP/1.1"] {
             assert_eq!(status_of_line(line), 400, "{line:?}");
         }
-        for line in
-            ["GET /a#b HTTP/1.1", "GET /ä HTTP/1.1", "GET /\0 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET :// HTTP/1.1"]
-        {
-            assert_eq!(status_of_line(line), 400, "{line:?}");
+    }
+
+    #[test]
+    fn the_authority_of_an_absolute_target_replaces_the_host() {
+        let seen = |head: &str| {
+            let head = parse(head).expect("a good head");
+            (head.target, head.headers)
+        };
+        let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let (target, headers) = seen("GET http://there:8080/x HTTP/1.1\r\nA: b\r\nhost: here\r\nC: d\r\n\r\n");
+        assert_eq!(target, "/x");
+        assert_eq!(headers, [line("A", "b"), line("host", "there:8080"), line("C", "d")]);
+        let (_, headers) = seen("GET http://there/x HTTP/1.0\r\nA: b\r\n\r\n");
+        assert_eq!(headers, [line("Host", "there"), line("A", "b")]);
+        assert_eq!(status_of("GET http://there/x HTTP/1.1\r\n\r\n"), 400, "the Host header must be there all the same");
+        assert_eq!(status_of("GET http://there/x HTTP/1.1\r\nHost: a/b\r\n\r\n"), 400);
+    }
+
+    #[test]
+    fn a_head_request_is_known_before_it_is_whole() {
+        for begun in ["HEAD ", "HEAD / HTTP/1.1\r\nHo", "\r\nHEAD /"] {
+            assert!(asks_for_a_head_alone(begun.as_bytes()), "{begun:?}");
+        }
+        for begun in ["", "HEAD", "GET /HEAD ", "HEADS ", "head "] {
+            assert!(!asks_for_a_head_alone(begun.as_bytes()), "{begun:?}");
         }
     }
 
@@ -438,7 +347,7 @@ mod tests {
         for host in ["", "h", "h:80", "[::1]:8080", "192.0.2.1", "a-b.example."] {
             assert_eq!(status_of(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), 200, "{host:?}");
         }
-        for host in ["a, b", "a/b", "user@h", "a b", "h?x", "ä"] {
+        for host in ["a, b", "a/b", "user@h", "a b", "h?x", "ä", "a:80:80", "[::1", "a%zz", ":80", "a:65536"] {
             assert_eq!(status_of(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), 400, "{host:?}");
         }
     }
@@ -480,14 +389,22 @@ mod tests {
     fn the_only_transfer_encoding_is_chunked() {
         assert_eq!(with("Transfer-Encoding: Chunked\r\n").expect("good").framing, Framing::Chunked);
         assert_eq!(status_with("Transfer-Encoding: gzip, chunked\r\n"), 501);
+        for coding in ["chunked,", ",chunked", " , chunked\t,,", ",CHUNKED"] {
+            assert_eq!(with(&format!("Transfer-Encoding: {coding}\r\n")).expect("good").framing, Framing::Chunked);
+        }
+        for coding in ["gzip,,chunked", ",gzip, chunked,"] {
+            assert_eq!(status_with(&format!("Transfer-Encoding: {coding}\r\n")), 501, "{coding:?}");
+        }
         for coding in [
             "",
+            ",",
             "identity",
             "xchunked",
             "chunked, gzip",
             "chunked, chunked",
-            ",chunked",
-            "chunked,",
+            "chunked,,chunked",
+            "\u{a0}chunked",
+            "chunked\x0c,",
             "\"chunked\"",
             "chunked;a",
             "\x0bchunked",
@@ -512,7 +429,10 @@ mod tests {
     #[test]
     fn the_only_expectation_is_to_be_told_to_continue() {
         assert!(with("Expect: 100-Continue\r\n").expect("good").expects_continue);
-        assert_eq!(status_with("Expect: 200-ok\r\n"), 417);
+        assert!(with("Expect: 100-continue, ,\r\nExpect: 100-continue\r\n").expect("good").expects_continue);
+        for expected in ["200-ok", "100-continue, 200-ok", "100-continue\r\nExpect: x", "100-continue;a=b"] {
+            assert_eq!(status_with(&format!("Expect: {expected}\r\n")), 417, "{expected:?}");
+        }
         assert!(!parse("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expect("good").expects_continue);
     }
 

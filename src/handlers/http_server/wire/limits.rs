@@ -13,7 +13,10 @@ pub(crate) struct WireLimits {
     pub(crate) body_bytes: usize,
     /// The bodies of all requests under way, and never less than one; beyond it 503.
     pub(crate) bodies_bytes: usize,
-    /// Connections with a thread. As many again may wait for a place, with a socket each.
+    /// The answers under way that their clients have not taken yet, and never less than one; beyond it the slowest clients
+    /// are disconnected, else 503.
+    pub(crate) answers_bytes: usize,
+    /// Connections with a thread. Four times as many may wait without one, with a socket each.
     pub(crate) connections: usize,
     /// From the first byte of a request to the end of its head; then 408. A new connection has as long for that byte.
     pub(crate) head_timeout: Duration,
@@ -37,6 +40,7 @@ impl WireLimits {
             head_bytes: size(limits.http_head_bytes),
             body_bytes: size(limits.http_body_bytes),
             bodies_bytes: size(limits.http_bodies_bytes),
+            answers_bytes: size(limits.http_answers_bytes),
             connections: size(limits.http_connections),
             head_timeout: Duration::from_millis(limits.http_head_ms),
             body_timeout: Duration::from_millis(limits.http_body_ms),

@@ -3,23 +3,30 @@
 //! | file | what |
 //! |---|---|
 //! | `listener` | bind, serve, drop |
-//! | `door`, `lobby` | the listener's thread: who is let in, who waits, who is dismissed for others, closing |
+//! | `door`, `lobby`, `guest` | the listener's thread: who is let in, who waits, who is dismissed for others, closing |
 //! | `connection` | one connection's thread: request, service, answer, again |
 //! | `presence`, `shared` | what door and connections know of each other |
 //! | `stream`, `deadline` | a socket whose every wait ends in time |
-//! | `head`, `body`, `chunked` | requests: pure functions of the bytes received |
+//! | `head`, `target`, `authority`, `fields` | the head of a request: pure functions of the bytes received |
+//! | `body`, `chunked`, `extension` | its body, the same |
+//! | `budget` | what all bodies may have together |
 //! | `response`, `refusal`, `answer`, `date` | answers: the service's, the engine's own, and their bytes |
 //!
 //! `httparse` does the splitting of heads. Everything here is bounded by [`WireLimits`] or a constant beside its use,
 //! and a request that two readers might understand differently is refused, not guessed at.
 
 mod answer;
+mod authority;
 mod body;
+mod budget;
 mod chunked;
 mod connection;
 mod date;
 mod deadline;
 mod door;
+mod extension;
+mod fields;
+mod guest;
 mod head;
 mod limits;
 mod listener;
@@ -29,14 +36,19 @@ mod refusal;
 mod response;
 mod shared;
 mod stream;
+mod target;
 
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 
+pub(crate) use answer::{Exchange, write_response};
+pub(crate) use date::DateText;
+pub(crate) use head::{Framing, Head, HeadScan};
 pub(crate) use limits::WireLimits;
 pub(crate) use listener::{HttpListener, Serving};
+pub(crate) use refusal::Refusal;
 pub(crate) use response::WireResponse;
 
 /// A request, whole.
@@ -44,7 +56,7 @@ pub(crate) use response::WireResponse;
 pub(crate) struct WireRequest {
     /// As sent: methods are case-sensitive, and any token is one.
     pub(crate) method: String,
-    /// The request target as sent.
+    /// The request target in origin form: path and query, or `*`. The authority of an absolute one stands in `Host`.
     pub(crate) uri: String,
     /// In order, duplicates kept, names as sent. Values that are not UTF-8 are taken for Latin-1.
     pub(crate) headers: Vec<(String, String)>,

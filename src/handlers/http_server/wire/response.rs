@@ -41,6 +41,12 @@ impl WireResponse {
         &self.headers
     }
 
+    /// About what it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        headers + self.body.as_ref().map_or(0, Vec::len)
+    }
+
     pub(crate) fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
     }

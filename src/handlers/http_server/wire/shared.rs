@@ -1,10 +1,13 @@
-//! What the door and the connections of one listener have in common. No lock: flags, a counter, and what never changes.
+//! What the door and the connections of one listener have in common. Flags, budgets, and what never
+//! changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::body::BodyBudget;
+use crate::handlers::answers::AnswerBudget;
+
+use super::budget::Budget;
 use super::limits::WireLimits;
 use super::{WireRequest, WireResponse};
 
@@ -15,7 +18,9 @@ pub(crate) type Service = Arc<dyn Fn(WireRequest) -> WireResponse + Send + Sync>
 pub(crate) struct Shared {
     pub(crate) limits: WireLimits,
     pub(crate) service: Service,
-    pub(crate) budget: BodyBudget,
+    /// Of the bodies that are received.
+    pub(crate) bodies: Arc<Budget>,
+    pub(crate) answers: Arc<AnswerBudget>,
     /// What presences count from.
     pub(crate) epoch: Instant,
     closing: AtomicBool,
@@ -25,7 +30,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(limits: WireLimits, service: Service) -> Self {
         Self {
-            budget: BodyBudget::new(limits.bodies_bytes.max(limits.body_bytes)),
+            bodies: Arc::new(Budget::new(limits.bodies_bytes.max(limits.body_bytes))),
+            answers: AnswerBudget::new(limits.answers_bytes.max(limits.body_bytes.saturating_add(limits.head_bytes))),
             limits,
             service,
             epoch: Instant::now(),

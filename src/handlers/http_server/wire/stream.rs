@@ -41,9 +41,20 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Has no buffer before it receives something.
     pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
-        let buffer = vec![0; BUFFER_BYTES];
-        Self { socket, buffer, unread: (0, 0), read_timeout: None, write_timeout: None }
+        Self { socket, buffer: Vec::new(), unread: (0, 0), read_timeout: None, write_timeout: None }
+    }
+
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// Gives the buffer back, if nothing is in it, until more is received.
+    pub(crate) fn rest(&mut self) {
+        if self.unread().is_empty() {
+            self.buffer = Vec::new();
+        }
     }
 
     /// Received and not used yet.
@@ -91,7 +102,7 @@ impl Stream {
             self.buffer.copy_within(start..end, 0);
             self.unread = (0, end - start);
         } else {
-            self.buffer.resize(2 * end, 0);
+            self.buffer.resize((2 * end).max(BUFFER_BYTES), 0);
         }
     }
 
@@ -154,6 +165,7 @@ impl Stream {
     /// Like [`linger`](Self::linger), for a client that was answered in full: takes what is there, waits for nothing.
     pub(crate) fn leave(&mut self) {
         if self.socket.shutdown(Shutdown::Write).is_ok() {
+            self.make_room();
             discard_received(&self.socket, &mut self.buffer);
         }
     }

@@ -311,14 +311,65 @@ fn a_head_request_is_answered_without_a_body() {
 fn methods_and_targets_of_every_kind_reach_the_service() {
     let site = echo_site();
     let mut client = Client::of(&site);
-    for line in ["OPTIONS *", "OPTIONS /", "TRACE /", "PROPFIND /x", "brew /pot", "GET http://h/y", "DELETE /"] {
+    for line in ["OPTIONS *", "OPTIONS /", "TRACE /", "PROPFIND /x", "brew /pot", "DELETE /"] {
         client.send(format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n"));
         assert_eq!(client.answer().body, format!("{line} None"));
     }
-    client.send("CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n");
-    let answer = client.answer();
-    assert!(answer.closes(), "there is no tunnel to be kept");
-    assert_eq!(answer.body, "CONNECT h:443 None");
+    client.send("GET http://h/y?z HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.answer().body, "GET /y?z None", "an absolute target arrives in origin form");
+    let said = said_to(&site, "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\nConnection: close\r\n\r\n"), "{said}");
+    assert!(!said.contains("Content-Length"), "there is no tunnel to be kept, and nothing goes through it: {said}");
+}
+
+#[test]
+fn an_absolute_target_says_whom_the_request_is_for() {
+    let site = site(WireLimits::default(), |request| text(format!("{} {:?}", request.uri, request.headers)));
+    let mut client = Client::of(&site);
+    client.send("GET http://there:80/a?b HTTP/1.1\r\nA: b\r\nHost: here\r\n\r\n");
+    assert_eq!(client.answer().body, r#"/a?b [("A", "b"), ("Host", "there:80")]"#);
+    client.send("GET http://there HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().body, r#"/ [("Host", "there")]"#);
+}
+
+#[test]
+fn a_refused_head_has_no_body_wherever_it_is_refused() {
+    let refusing = site(WireLimits { head_bytes: 100, head_timeout: SHORT, ..WireLimits::default() }, echo);
+    let too_large = format!("HEAD / HTTP/1.1\r\nA: {}", "x".repeat(200));
+    for (request, expected) in [
+        ("HEAD / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        ("HEAD / HTTP/1.1\r\nHost: h\nA: b", 400),
+        ("HEAD / HTTP/2.0\r\n\r\n", 505),
+        ("HEAD / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417),
+        ("HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n", 413),
+        (&too_large, 431),
+        ("HEAD / HTTP/1.1\r\nHo", 408),
+    ] {
+        let said = said_to(&refusing, request);
+        assert!(status(&said) == expected && said.ends_with("\r\n\r\n"), "{request:?} gave {said}");
+    }
+    let (service, has_come, go_on) = held();
+    let full = site(WireLimits { connections: 1, admission_timeout: SHORT, ..WireLimits::default() }, service);
+    let mut first = Client::of(&full);
+    first.get("/");
+    has_come.recv_timeout(WATCHDOG).expect("the first request comes");
+    let said = said_to(&full, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(status(&said) == 503 && said.ends_with("\r\n\r\n"), "by the door: {said}");
+    go_on.send(()).expect("the service waits");
+}
+
+#[test]
+fn a_refused_request_has_its_body_whatever_is_sent_behind_it() {
+    let said = said_to(&echo_site(), "GET / HTTP/1.1\r\nHost: a/b\r\n\r\nHEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(said.ends_with("the Host header is no host\n"), "{said}");
+}
+
+#[test]
+fn a_client_that_sends_nothing_but_empty_lines_is_refused() {
+    let site = echo_site();
+    let mut client = Client::of(&site);
+    let _ = client.0.write_all("\r\n".repeat(1_000).as_bytes());
+    assert_eq!(status(&client.rest()), 400);
 }
 
 #[test]
@@ -397,6 +448,97 @@ fn bodies_that_are_too_large_together_are_refused() {
     assert_eq!(status(&said_to(&site, &post)), 503);
     go_on.send(()).expect("the service waits");
     assert_eq!(first.answer().status(), 200);
+}
+
+/// Sends all but the last byte of a body of so many, and stops.
+fn stall(site: &Site, bytes: usize) -> Client {
+    let mut client = Client::of(site);
+    client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes - 1)));
+    client
+}
+
+#[test]
+fn bodies_that_stall_give_way_when_others_need_their_room() {
+    let limits = WireLimits { body_bytes: 100_000, bodies_bytes: 300_000, ..WireLimits::default() };
+    let site = site(limits, |request| text(request.body.map_or(0, |body| body.len()).to_string()));
+    let mut stalled: Vec<_> = (0..3).map(|_| stall(&site, 100_000)).collect();
+    for _ in 0..3 {
+        let mut client = Client::of(&site);
+        client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n{}", "x".repeat(90_000)));
+        assert_eq!(client.answer().body, "90000");
+    }
+    let mut statuses = BTreeSet::new();
+    for client in &mut stalled {
+        client.0.set_nonblocking(true).expect("an open socket");
+        let is_told_to_go = client.0.peek(&mut [0]).is_ok();
+        client.0.set_nonblocking(false).expect("an open socket");
+        if !is_told_to_go {
+            client.send("x");
+        }
+        let said = client.answer();
+        assert!(said.body == "100000" || said.body.contains("its room was needed"), "{said:?}");
+        statuses.insert(said.status());
+    }
+    assert_eq!(statuses, [200, 503].into(), "some had to go, and the others could still end");
+}
+
+#[test]
+fn a_body_has_given_its_room_back_before_its_answer_is_taken() {
+    let limits = WireLimits { body_bytes: 100_000, bodies_bytes: 100_000, ..WireLimits::default() };
+    let site = site(limits, |_| text("x".repeat(32 << 20)));
+    for _ in 0..2 {
+        let mut client = Client::of(&site);
+        client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000)));
+        assert_eq!(status(&client.head()), 200);
+        // It reads no further, and stays.
+        std::mem::forget(client);
+    }
+}
+
+#[test]
+fn answers_that_nobody_takes_give_way_when_others_need_their_room() {
+    let limits = WireLimits { body_bytes: 32 << 20, answers_bytes: 70 << 20, ..WireLimits::default() };
+    let site = site(limits, |_| text("x".repeat(32 << 20)));
+    let mut stalled: Vec<_> = (0..6).map(|_| Client::of(&site)).collect();
+    for client in &mut stalled {
+        client.get("/");
+        assert_eq!(status(&client.head()), 200);
+    }
+    let mut client = Client::of(&site);
+    client.get("/");
+    assert_eq!(client.answer().body.len(), 32 << 20);
+    let cut = stalled.iter_mut().filter_map(|client| client.0.read_to_end(&mut Vec::new()).ok());
+    assert!(cut.take(4).all(|bytes| bytes < 32 << 20), "four of six had to go");
+}
+
+#[test]
+fn an_answer_for_which_no_room_can_be_made_is_refused() {
+    let limits = WireLimits { body_bytes: 0, head_bytes: 1000, answers_bytes: 20_000, ..WireLimits::default() };
+    let site = site(limits, |request| text("x".repeat(request.uri.len() * 1000)));
+    let mut client = Client::of(&site);
+    client.get("/234567890123456789");
+    assert_eq!(client.answer().status(), 200);
+    client.get("/23456789012345678901");
+    let refused = client.answer();
+    assert!(refused.status() == 503 && refused.body.contains("the request was carried out"), "{refused:?}");
+}
+
+#[test]
+fn bodies_that_drip_hold_no_place_that_a_whole_request_needs() {
+    let limits = WireLimits { connections: 3, admission_timeout: WATCHDOG, ..WireLimits::default() };
+    let site = site(limits, |request| text(request.body.map_or(0, |body| body.len()).to_string()));
+    let mut dripping: Vec<_> = (0..4).map(|_| Client::of(&site)).collect();
+    dripping.iter_mut().for_each(|client| client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n"));
+    for _ in 0..19 {
+        dripping.iter_mut().for_each(|client| client.send("x"));
+        let mut client = Client::of(&site);
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx");
+        assert_eq!(client.answer().body, "1");
+    }
+    for client in &mut dripping {
+        client.send("x");
+        assert_eq!(client.answer().body, "20", "nobody was told to go");
+    }
 }
 
 // Slow clients.

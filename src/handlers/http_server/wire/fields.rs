@@ -1,0 +1,138 @@
+//! The header lines of a request that decide how the exchange goes on: where its body ends, whether the connection is
+//! kept, whether the client waits to be told to go on. Whatever two readers could understand differently is refused.
+
+use super::authority::Authority;
+use super::head::{Framing, Version};
+use super::refusal::Refusal;
+use super::response::is_token_byte;
+
+#[derive(Debug, Default)]
+pub(crate) struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    content_length: Option<&'a [u8]>,
+    transfer_encoding: Option<&'a [u8]>,
+    says_close: bool,
+    says_keep_alive: bool,
+    expects_continue: bool,
+    expects_more: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn gather(headers: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
+        let mut fields = Self::default();
+        for header in headers {
+            let value = header.value;
+            match header.name {
+                name if name.eq_ignore_ascii_case("host") => set_once(&mut fields.host, value, "Host")?,
+                name if name.eq_ignore_ascii_case("content-length") => {
+                    set_once(&mut fields.content_length, value, "Content-Length")?;
+                }
+                name if name.eq_ignore_ascii_case("transfer-encoding") => {
+                    set_once(&mut fields.transfer_encoding, value, "Transfer-Encoding")?;
+                }
+                name if name.eq_ignore_ascii_case("expect") => fields.add_expect(value),
+                name if name.eq_ignore_ascii_case("connection") => fields.add_connection(value),
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    fn add_connection(&mut self, value: &[u8]) {
+        for option in items(value) {
+            self.says_close |= option.eq_ignore_ascii_case(b"close");
+            self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn add_expect(&mut self, value: &[u8]) {
+        for expectation in items(value) {
+            let is_continue = expectation.eq_ignore_ascii_case(b"100-continue");
+            self.expects_continue |= is_continue;
+            self.expects_more |= !is_continue;
+        }
+    }
+
+    /// Exactly one, which an old client may leave out. An empty one is from a client whose target has no authority.
+    pub(crate) fn check_host(&self, version: Version) -> Result<(), Refusal> {
+        let is_host = |host: &[u8]| std::str::from_utf8(host).is_ok_and(|host| Authority::parse(host).is_some());
+        match self.host {
+            None if version == Version::Http11 => Err(Refusal::malformed("the Host header is missing")),
+            Some(host) if !host.is_empty() && !is_host(host) => Err(Refusal::malformed("the Host header is no host")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// RFC 9112 §6.3. Where the end of the body is in any doubt, there is no telling what belongs to this request.
+    pub(crate) fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+        match (self.transfer_encoding, self.content_length) {
+            (None, None) => Ok(Framing::Absent),
+            (None, Some(length)) => content_length(length).map(Framing::Length),
+            (Some(_), Some(_)) => Err(Refusal::malformed("both Content-Length and Transfer-Encoding are given")),
+            (Some(_), None) if version == Version::Http10 => {
+                Err(Refusal::malformed("HTTP/1.0 has no Transfer-Encoding"))
+            }
+            (Some(coding), None) => chunked(coding),
+        }
+    }
+
+    pub(crate) fn keep_alive(&self, version: Version) -> bool {
+        !self.says_close && (version == Version::Http11 || self.says_keep_alive)
+    }
+
+    pub(crate) fn expects_continue(&self, version: Version) -> Result<bool, Refusal> {
+        match version {
+            Version::Http11 if self.expects_more => {
+                Err(Refusal::new(417, "the only expectation met here is 100-continue"))
+            }
+            Version::Http11 => Ok(self.expects_continue),
+            Version::Http10 => Ok(false),
+        }
+    }
+}
+
+fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], name: &str) -> Result<(), Refusal> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::malformed(format!("there is more than one {name} header"))),
+    }
+}
+
+/// Digits and nothing else: no sign, no list. What no `u64` holds is larger than every limit.
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    match std::str::from_utf8(value) {
+        Ok(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(digits.parse().unwrap_or(u64::MAX))
+        }
+        _ => Err(Refusal::malformed("the Content-Length is not a number")),
+    }
+}
+
+/// `chunked`, alone. Another coding before it is merely not known here (501); without it at the end, or twice, nobody
+/// can say where the body ends (400).
+fn chunked(value: &[u8]) -> Result<Framing, Refusal> {
+    let codings: Vec<_> = items(value).collect();
+    let is_chunked = |coding: &&&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_token = |coding: &&[u8]| coding.iter().copied().all(is_token_byte);
+    let last_alone = codings.last().as_ref().is_some_and(is_chunked) && codings.iter().filter(is_chunked).count() == 1;
+    match codings[..] {
+        [_] if last_alone => Ok(Framing::Chunked),
+        _ if last_alone && codings.iter().all(is_token) => {
+            Err(Refusal::new(501, "the only transfer coding known here is chunked"))
+        }
+        _ => Err(Refusal::malformed("the Transfer-Encoding is not chunked")),
+    }
+}
+
+/// The members of a comma-separated list, without the white space around them. Empty ones say nothing: RFC 9110 §5.6.1.
+fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trimmed).filter(|item| !item.is_empty())
+}
+
+/// Without spaces and tabs: other control characters are white space to some readers and part of a word to others.
+fn trimmed(mut item: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = item {
+        item = rest;
+    }
+    item
+}
