@@ -462,24 +462,29 @@ fn bodies_that_stall_give_way_when_others_need_their_room() {
     let limits = WireLimits { body_bytes: 100_000, bodies_bytes: 300_000, ..WireLimits::default() };
     let site = site(limits, |request| text(request.body.map_or(0, |body| body.len()).to_string()));
     let mut stalled: Vec<_> = (0..3).map(|_| stall(&site, 100_000)).collect();
-    for _ in 0..3 {
+    let is_told_to_go = |client: &Client| {
+        client.0.set_nonblocking(true).expect("an open socket");
+        let is_told = client.0.peek(&mut [0]).is_ok();
+        client.0.set_nonblocking(false).expect("an open socket");
+        is_told
+    };
+    wait_until("one that stalls is told to go, when all of them have come", || {
         let mut client = Client::of(&site);
         client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n{}", "x".repeat(90_000)));
         assert_eq!(client.answer().body, "90000");
-    }
-    let mut statuses = BTreeSet::new();
+        stalled.iter().any(is_told_to_go)
+    });
+    let mut statuses = Vec::new();
     for client in &mut stalled {
-        client.0.set_nonblocking(true).expect("an open socket");
-        let is_told_to_go = client.0.peek(&mut [0]).is_ok();
-        client.0.set_nonblocking(false).expect("an open socket");
-        if !is_told_to_go {
+        if !is_told_to_go(client) {
             client.send("x");
         }
         let said = client.answer();
         assert!(said.body == "100000" || said.body.contains("its room was needed"), "{said:?}");
-        statuses.insert(said.status());
+        statuses.push(said.status());
     }
-    assert_eq!(statuses, [200, 503].into(), "some had to go, and the others could still end");
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 503], "one was enough, and the others could still end");
 }
 
 #[test]
