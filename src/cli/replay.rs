@@ -111,7 +111,7 @@ fn diverged(args: &ReplayArgs, error: ReplayError) -> Failure {
 
 fn report(args: &ReplayArgs, replayed: &Replayed) {
     let Replayed { events, from, transitions, head, state, notes } = replayed;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| super::stderr::tell(&format!("note: {note}")));
     let head = head.map(|head| head.to_string());
     if args.json {
         let state = args.until.map(|_| state.as_deref().map(bytes_to_json));
@@ -349,9 +349,9 @@ impl Progress {
 
     fn show(&self, text: &str) {
         if self.shown {
-            eprint!("\r\x1b[K{text}");
             // It is only progress.
-            let _ = std::io::stderr().flush();
+            let mut stderr = std::io::stderr();
+            let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
         }
     }
 

@@ -17,6 +17,7 @@ mod recovery;
 mod runtime;
 mod supervisor;
 mod tree;
+mod whereabouts;
 
 pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
