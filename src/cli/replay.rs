@@ -236,7 +236,7 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
             events: Arc::clone(&events),
         };
         let thread = thread::spawn_sized(&format!("replay-{at}"), THREAD_STACK_BYTES, move || worker.run());
-        threads.push(thread.map_err(Failure::no)?);
+        threads.push(thread.map_err(|error| Failure::no(format!("cannot start a thread to replay on: {error}")))?);
     }
     drop((found, tasks));
     let outcome = gather(args, &results, count, &events);

@@ -44,6 +44,7 @@ impl Place {
     }
 
     fn cannot(&self, error: &io::Error, neighbour: Option<String>) -> String {
+        let Self { kind, host, port } = self;
         let remedy = match (error.kind(), neighbour) {
             (io::ErrorKind::AddrInUse, Some(neighbour)) => {
                 format!("; {neighbour} listens there: stop it, or give another port (0 takes any free one)")
@@ -51,9 +52,9 @@ impl Place {
             (io::ErrorKind::AddrInUse, None) => {
                 "; stop what listens there, or give another port (0 takes any free one)".to_owned()
             }
+            (io::ErrorKind::PermissionDenied, _) => "; ports below 1024 take a privilege: give a higher one".to_owned(),
             _ => String::new(),
         };
-        let Self { kind, host, port } = self;
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         format!("{kind} cannot listen on {host}:{port}: {error}{remedy}")
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::error::JournalError;
+use super::error::{JournalError, named};
 
 /// What the name of a directory begins with that is removed at the end.
 const EPHEMERAL: &str = "theater-ephemeral-";
@@ -57,24 +57,25 @@ impl DataDir {
         let refused = |error| JournalError::directory(path, error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
         let path = path.canonicalize().map_err(refused)?;
+        let of = |file: &Path, error| JournalError::directory(&path, named(file)(error));
         if let Some(parent) = path.parent() {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(refused)?;
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| of(parent, error))?;
         }
-        let lock = path.join("lock");
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock).map_err(refused)?;
+        let file = path.join("lock");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
+        let mut lock = opened.map_err(|error| of(&file, error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                lock.read_to_string(&mut holder).map_err(refused)?;
+                lock.read_to_string(&mut holder).map_err(|error| of(&file, error))?;
                 return Err(JournalError::InUse { path, holder: holder.trim().to_owned() });
             }
-            Err(error) => return Err(JournalError::directory(&path, error.into())),
+            Err(error) => return Err(of(&file, error.into())),
         }
         let signed =
             lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        signed.map_err(refused)?;
+        signed.map_err(|error| of(&file, error))?;
         Ok(Self { path, ephemeral, _lock: lock })
     }
 }

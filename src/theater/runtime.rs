@@ -106,7 +106,8 @@ impl TheaterRuntime {
             supervisor.run();
             drop(over);
         });
-        let supervisor = Some(supervisor.map_err(|error| TheaterError::Setup(error.to_string()))?);
+        let no_thread = |error| TheaterError::Setup(format!("cannot start the supervisor's thread: {error}"));
+        let supervisor = Some(supervisor.map_err(no_thread)?);
         let journal = Some(journal);
         let mut runtime = Self { handle, supervisor, journal, journal_failed, ended, not_resumed: Vec::new() };
 
