@@ -76,9 +76,12 @@ fn announcement(server: &TheaterServer, metrics: Option<&MetricsServer>, theater
     for actor in theater.handle().actors() {
         let named = |what: &str| format!("actor       {:<12} {}", show::visible(&actor.name), show::visible(what));
         lines.extend(actor.addresses.iter().map(|address| named(&address.to_string())));
-        let is_down = theater.not_resumed().contains(&actor.id);
-        if is_down || (actor.addresses.is_empty() && actor.parent.is_none()) {
-            lines.push(named(&actor.status.to_string()));
+        match theater.why_not_resumed(actor.id) {
+            Some(why) => lines.push(named(&format!("did not come up: {why}"))),
+            None if actor.addresses.is_empty() && actor.parent.is_none() => {
+                lines.push(named(&actor.status.to_string()));
+            }
+            None => {}
         }
     }
     lines.push("ready\n".into());

@@ -60,7 +60,7 @@ pub struct TheaterRuntime {
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     ended: Receiver<()>,
-    not_resumed: Vec<ActorId>,
+    not_resumed: Vec<(ActorId, String)>,
 }
 
 impl TheaterRuntime {
@@ -137,7 +137,7 @@ impl TheaterRuntime {
             } else {
                 // Nobody asked for it by name: that it cannot go on does not keep the others from it.
                 log::error!("actor \"{name}\" was not resumed: {why}");
-                self.not_resumed.push(id);
+                self.not_resumed.push((id, why));
             }
         }
         refused.map_or(Ok(()), Err)?;
@@ -154,21 +154,34 @@ impl TheaterRuntime {
             answers.push((Expected::of(&mut newborn), note));
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
         }
-        let refused = answers.into_iter().filter_map(|(Expected { name, answer, .. }, note)| {
-            let Err(why) = answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) else {
-                note.inspect(|note| log::warn!("{note}"));
-                return None;
-            };
-            let note = note.map(|note| format!("; {note}")).unwrap_or_default();
-            Some(TheaterError::Actor(format!("actor \"{name}\": {why}{note}")))
-        });
-        // All are waited for, whichever was refused.
-        refused.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
+        // All are waited for, whichever is refused.
+        let mut refused = None;
+        for (Expected { id, name, answer }, note) in answers {
+            match answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) {
+                Ok(_) => _ = note.inspect(|note| log::warn!("{note}")),
+                Err(why) => {
+                    self.list_no_longer(id);
+                    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+                    refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}{note}"))));
+                }
+            }
+        }
+        refused.map_or(Ok(()), Err)
     }
 
-    /// Those that were to go on when it was started, were named by no manifest, and did not come up.
-    pub(crate) fn not_resumed(&self) -> &[ActorId] {
-        &self.not_resumed
+    /// A new actor that did not come up does not come back at the next start, which begins it anew.
+    fn list_no_longer(&self, id: ActorId) {
+        if self.handle.registry.is_suspending() || self.handle.registry.info(id).is_none() {
+            return;
+        }
+        if let Err(why) = self.handle.stop(id).and_then(|_| self.handle.forget(id)) {
+            log::warn!("actor {id} stays listed: {why}");
+        }
+    }
+
+    /// Why an actor did not come up that was to go on when the theater was started, and that no manifest named.
+    pub(crate) fn why_not_resumed(&self, id: ActorId) -> Option<&str> {
+        self.not_resumed.iter().find(|(other, _)| *other == id).map(|(_, why)| why.as_str())
     }
 
     /// For asking it.
