@@ -124,7 +124,9 @@ impl Reader {
 fn follow(document: &str, has_program: bool) {
     let terminal = match Terminal::open(has_program) {
         Ok(terminal) => terminal,
-        Err(why) => return support::skipped(document, &format!("no namespaces of its own to run it in: {why}")),
+        Err(why) => {
+            return support::skipped(document, &format!("no checkout and network of its own to run it in: {why}"));
+        }
     };
     Reader { document: root().join(document), terminal }.follow();
 }

@@ -50,11 +50,17 @@ impl Block {
     }
 }
 
+/// Keeps an indented block from being a part of the list before it, and says nothing.
+const SEPARATOR: &str = "<!-- -->";
+
 /// The comment on `line`, if it is one of ours and stands there alone.
 fn marker(line: &str) -> Option<Marker> {
     let comment = line.strip_prefix("<!--")?.strip_suffix("-->")?.trim();
     if comment == "fails" {
         return Some(Marker::Fails);
+    }
+    if line == SEPARATOR {
+        return None;
     }
     let (kind, said) = comment.split_once(": ").unwrap_or_else(|| panic!("a comment that says nothing: {line}"));
     let said = said.trim().to_owned();
@@ -89,7 +95,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
         } else {
             if let Some(marker) = marker(line) {
                 markers.push(marker);
-            } else if !line.is_empty() {
+            } else if !line.is_empty() && line != SEPARATOR {
                 assert!(markers.is_empty(), "line {}: {markers:?} stand before no block", at + 1);
                 paragraph = line;
             }

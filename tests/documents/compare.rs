@@ -36,7 +36,9 @@ pub fn plain(line: &str) -> String {
     let mut plain = String::new();
     let mut rest = line.trim_end();
     while let Some(first) = rest.chars().next() {
-        let end = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+        // What joins two parts of a word begins none.
+        let is_joint = !first.is_ascii_alphanumeric();
+        let end = if is_joint { 0 } else { rest.find(|c| !is_of_word(c)).unwrap_or(rest.len()) };
         let (word, after) = rest.split_at(end.max(first.len_utf8()));
         match kind(word) {
             Some(kind) => plain += kind,

@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const PREPARE: &str = "set -e
 mount -t tmpfs none \"$SCRATCH\"
 mkdir \"$SCRATCH/written\" \"$SCRATCH/work\" \"$SCRATCH/out\"
+# Without a terminal curl draws how far it is.
+printf 'silent\nshow-error\n' > \"$SCRATCH/out/.curlrc\"
+export CURL_HOME=\"$SCRATCH/out\"
 mount -t overlay overlay -o \"lowerdir=$CHECKOUT,upperdir=$SCRATCH/written,workdir=$SCRATCH/work\" \"$CHECKOUT\"
 python3 -c 'import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack(\"16sh14x\", b\"lo\", 0x41))'
@@ -25,8 +28,8 @@ rm -rf theater-data theater.toml
 const WAYS: [&[&str]; 2] = [&["--net", "--mount"], &["--map-root-user", "--net", "--mount"]];
 
 /// What a reader's environment does not have, and cargo gives to what it runs: cargo would compile anew for it.
-const FOREIGN: [&str; 6] =
-    ["THEATER_", "CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+const FOREIGN: [&str; 8] =
+    ["THEATER_", "CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "MAKE", "MFLAGS"];
 
 /// Behind what a command has printed, its exit status follows this.
 const END: char = '\x1e';
@@ -58,8 +61,19 @@ fn unshare(way: &[&str], scratch: &Path, shell: &str) -> Command {
     command
 }
 
+/// What the blocks, and the way here, are run by; Debian's packages are named in `scripts/test-tools.sh`.
+const TOOLS: [&str; 6] = ["bash", "curl", "python3", "setsid", "sqlite3", "unshare"];
+
+fn is_there(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+}
+
 /// The way that this machine lets us go, or why there is none.
 fn way() -> Result<&'static [&'static str], String> {
+    if let Some(tool) = TOOLS.iter().find(|tool| !is_there(tool)) {
+        return Err(format!("there is no {tool}"));
+    }
     let mut why = String::new();
     for way in WAYS {
         let scratch = tempfile::tempdir().expect("a directory");
