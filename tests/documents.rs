@@ -202,6 +202,49 @@ fn every_block_of_toml_can_be_read() {
     }
 }
 
+/// Paths that a document names for the reader to make, or that a run makes.
+const NOT_THERE: [&str; 5] =
+    ["NAME", "actors/tally/", "manifests/tally.toml", "benches/system/target", "fuzz/regressions/"];
+
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_and_every_path_in_the_documents_leads_somewhere() {
+    let mut all = documents();
+    all.push(root().join("ARCHITECTURE.md"));
+    for path in all {
+        let text = std::fs::read_to_string(&path).expect("a document");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().expect("a directory").join(file) };
+            assert!(target.exists(), "{}: no {link}", path.display());
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&target).expect("a document");
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let has_it = headings.map(|line| anchor(line.trim_start_matches('#'))).any(|it| it == heading);
+                assert!(has_it, "{}: {link}: there is no such heading", path.display());
+            }
+        }
+        let is_path = |word: &&str| {
+            let first = word.split('/').next().unwrap_or_default();
+            let is_ours = ["src", "tests", "docs", "wit", "actors", "benches", "fuzz", "scripts", "manifests"];
+            is_ours.contains(&first) && word.contains('/') && !word.contains([' ', '…', '*', '$'])
+        };
+        for word in text.split('`').skip(1).step_by(2).filter(is_path) {
+            let is_known = NOT_THERE.iter().any(|known| word.contains(known)) || root().join(word).exists();
+            assert!(is_known, "{}: there is no {word}", path.display());
+        }
+    }
+}
+
 #[test]
 fn what_differs_from_run_to_run_is_not_compared_and_all_else_is() {
     for (expected, line, is_so) in [

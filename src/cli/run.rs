@@ -11,7 +11,7 @@ use super::{Done, ENDED, Failure, logging, show, signals, stderr};
 use crate::base::thread;
 use crate::server::{BoundServer, MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
-use crate::theater::{Config, TheaterError, TheaterRuntime};
+use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 #[derive(Args)]
 pub(super) struct RunArgs {
@@ -73,16 +73,16 @@ fn announcement(server: &TheaterServer, metrics: Option<&MetricsServer>, theater
     lines.extend(server.address().map(|address| format!("management  {address}")));
     lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
     lines.extend(metrics.map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));
+    let named = |name: &str, what: &str| format!("actor       {:<12} {}", show::visible(name), show::visible(what));
     for actor in theater.handle().actors() {
-        let named = |what: &str| format!("actor       {:<12} {}", show::visible(&actor.name), show::visible(what));
-        lines.extend(actor.addresses.iter().map(|address| named(&address.to_string())));
-        match theater.why_not_resumed(actor.id) {
-            Some(why) => lines.push(named(&format!("did not come up: {why}"))),
-            None if actor.addresses.is_empty() && actor.parent.is_none() => {
-                lines.push(named(&actor.status.to_string()));
-            }
-            None => {}
+        lines.extend(actor.addresses.iter().map(|address| named(&actor.name, &address.to_string())));
+        let is_up = theater.not_resumed().iter().all(|other| other.id != actor.id);
+        if is_up && actor.addresses.is_empty() && actor.parent.is_none() {
+            lines.push(named(&actor.name, &actor.status.to_string()));
         }
+    }
+    for NotResumed { name, why, .. } in theater.not_resumed() {
+        lines.push(named(name, &format!("did not come up: {why}")));
     }
     lines.push("ready\n".into());
     lines.join("\n")

@@ -21,4 +21,5 @@ mod whereabouts;
 
 pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
+pub(crate) use runtime::NotResumed;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

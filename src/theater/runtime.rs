@@ -60,7 +60,7 @@ pub struct TheaterRuntime {
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     ended: Receiver<()>,
-    not_resumed: Vec<(ActorId, String)>,
+    not_resumed: Vec<NotResumed>,
 }
 
 impl TheaterRuntime {
@@ -137,7 +137,7 @@ impl TheaterRuntime {
             } else {
                 // Nobody asked for it by name: that it cannot go on does not keep the others from it.
                 log::error!("actor \"{name}\" was not resumed: {why}");
-                self.not_resumed.push((id, why));
+                self.not_resumed.push(NotResumed { id, name, why });
             }
         }
         refused.map_or(Ok(()), Err)?;
@@ -179,9 +179,9 @@ impl TheaterRuntime {
         }
     }
 
-    /// Why an actor did not come up that was to go on when the theater was started, and that no manifest named.
-    pub(crate) fn why_not_resumed(&self, id: ActorId) -> Option<&str> {
-        self.not_resumed.iter().find(|(other, _)| *other == id).map(|(_, why)| why.as_str())
+    /// Those that did not come up when the theater was started, and that no manifest named.
+    pub(crate) fn not_resumed(&self) -> &[NotResumed] {
+        &self.not_resumed
     }
 
     /// For asking it.
@@ -214,6 +214,13 @@ impl TheaterRuntime {
             journal.close();
         }
     }
+}
+
+/// An actor that was to go on when the theater was started, and did not come up.
+pub(crate) struct NotResumed {
+    pub(crate) id: ActorId,
+    pub(crate) name: String,
+    pub(crate) why: String,
 }
 
 /// An actor that is to come up, and by what one hears of it.
