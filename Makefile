@@ -30,11 +30,13 @@ test-guests: actors
 run: build actors
 	@scripts/demo.sh $(THEATER)
 
+# The guests' own tests come first: a test of the documents builds an actor beside them.
 test: test-guests
-	cargo test --locked
-	cargo test --locked --features fail-points --test recovery --test chaos
+	@scripts/test-tools.sh
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
+	cargo test --locked
+	cargo test --locked --features fail-points --test recovery --test chaos
 
 # ROUNDS=n and SEED=n choose how long and which way.
 chaos: test-guests

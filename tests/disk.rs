@@ -168,3 +168,53 @@ fn a_copy_that_cannot_be_written_can_be_read_or_says_why_not() {
         std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o755)).expect("to be removed");
     }
 }
+
+/// A copy of a data directory that belongs to the stranger, but for what nobody may read.
+fn copy_without_a_right_to(stage: &Stage, unreadable: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let am_root = std::fs::metadata("/proc/self").expect("proc").uid() == 0;
+    let copy = stage.path().join(format!("without-{unreadable}"));
+    std::fs::create_dir(&copy).expect("a directory");
+    for name in ["journal.db", "journal.db-wal", "journal.mark", "lock"] {
+        let file = copy.join(name);
+        std::fs::write(&file, std::fs::read(stage.data_dir().join(name)).unwrap_or_default()).expect("a copy");
+        if am_root && name != unreadable {
+            chown(&file, Some(65534), Some(65534)).expect("given away");
+        }
+        let mode = if name == unreadable { 0o000 } else { 0o600 };
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("set");
+    }
+    if am_root {
+        chown(&copy, Some(65534), Some(65534)).expect("given away");
+    }
+    copy
+}
+
+#[test]
+fn permission_denied_names_the_file_that_it_is_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new();
+    stage.run(&[&stage.manifest("hello", "hello", "")]).kill();
+    let says = |args: &[&str], file: &Path| {
+        let output = as_a_stranger(&stage, args);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        let named = format!("{}: Permission denied", file.display());
+        assert!(said.contains(&named), "{args:?}: not {named:?}: {said}");
+    };
+    for name in ["lock", "journal.db", "journal.db-wal", "journal.mark"] {
+        let copy = copy_without_a_right_to(&stage, name);
+        let dir = copy.to_str().expect("a path");
+        says(&["run", "--data-dir", dir, "--listen", "127.0.0.1:0"], &copy.join(name));
+        if name != "lock" && name != "journal.mark" {
+            says(&["events", "hello", "--data-dir", dir], &copy.join(name));
+        }
+    }
+    let closed = copy_without_a_right_to(&stage, "nothing");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).expect("set");
+    let dir = closed.to_str().expect("a path");
+    says(&["verify", "--journal", dir], &closed.join("journal.mark"));
+    says(&["events", "hello", "--data-dir", dir], &closed.join("journal.db"));
+    says(&["run", "--data-dir", dir, "--listen", "127.0.0.1:0"], &closed.join("lock"));
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).expect("to be removed");
+}

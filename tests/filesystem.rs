@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use support::{Stage, Theater, data_of, verifies_and_replays};
+use support::{Stage, Theater, data_of, eventually, verifies_and_replays};
 
 const READ: &str = "host-call ntwk:theater/filesystem.read-file";
 const WRITE: &str = "host-call ntwk:theater/filesystem.write-file";
@@ -366,4 +366,99 @@ fn an_actor_that_may_write_over_its_own_manifest_is_started_and_its_operator_is_
         running.start(&stage.file("own/files.toml", text)).expect("it starts");
         assert_eq!(stage.log().contains("it can grant itself anything for the next start"), warned, "{path}");
     }
+}
+
+const KEEPS: &str = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \"kept\" }\n";
+
+/// A stage whose directory `before` holds manifests.
+fn to_be_moved(manifests: &[(&str, &str, &str)]) -> Stage {
+    let stage = Stage::new();
+    std::fs::create_dir(stage.path().join("before")).expect("a directory");
+    for (name, component_name, more) in manifests {
+        let text = format!("name = {name:?}\ncomponent_path = \"{component_name}.wasm\"\n{more}");
+        stage.file(&format!("before/{name}.toml"), text);
+        std::fs::copy(support::component(component_name), stage.path().join(format!("before/{component_name}.wasm")))
+            .expect("a copy");
+    }
+    stage
+}
+
+fn moves(stage: &Stage) {
+    std::fs::rename(stage.path().join("before"), stage.path().join("after")).expect("moved");
+}
+
+fn write(running: &Theater, actor: &str, content: &str) {
+    let written = running.request(actor, &json!({ "op": "write-file", "path": "note", "content": content }));
+    assert_eq!(written, Ok(json!({ "ok": null })));
+}
+
+fn read(running: &Theater, actor: &str) -> Result<Value, String> {
+    running.request(actor, &json!({ "op": "read-file", "path": "note" }))
+}
+
+#[test]
+fn a_granted_directory_that_is_gone_is_not_made_anew_but_found_where_its_manifest_is_named_now() {
+    for more in ["", "restart = \"permanent\"\n"] {
+        let stage = to_be_moved(&[("files", "files", &format!("{more}{KEEPS}"))]);
+        let running = stage.run(&[&stage.path().join("before/files.toml")]);
+        write(&running, "files", "worth keeping");
+        running.kill();
+        moves(&stage);
+
+        let running = stage.run(&[]);
+        let failed = running.said().iter().find(|line| line.starts_with("actor       files        did not come up"));
+        let failed = failed.unwrap_or_else(|| panic!("ready, as if nothing were wrong: {:?}", running.said()));
+        assert!(failed.contains("the actor has lived before") && failed.contains("theater run MANIFEST"), "{failed}");
+        assert!(failed.contains(stage.path().join("before/kept").to_str().expect("a path")), "{failed}");
+        // Its own policy may be at it, too.
+        eventually("a restart is refused by the same words", || {
+            running.refused(&["restart", "files"]).contains("the actor has lived before").then_some(())
+        });
+        assert!(!stage.path().join("before").exists(), "nothing was made where it lay");
+        running.shut_down();
+
+        let running = stage.run(&[&stage.path().join("after/files.toml")]);
+        assert_eq!(read(&running, "files"), Ok(json!({ "ok": "worth keeping" })));
+        running.shut_down();
+        // From now on that is where it is, whoever names it.
+        let running = stage.run(&[]);
+        assert_eq!(read(&running, "files"), Ok(json!({ "ok": "worth keeping" })));
+        verifies_and_replays(&running.export(&stage, "files"));
+    }
+}
+
+#[test]
+fn a_child_moves_along_with_the_manifest_of_its_parent() {
+    let supervisor = "[[handlers]]\ntype = \"supervisor\"\n";
+    let stage = to_be_moved(&[("parent", "nursery", supervisor), ("files", "files", KEEPS)]);
+    let running = stage.run(&[&stage.path().join("before/parent.toml")]);
+    running.request("parent", &json!({ "op": "spawn", "manifest": "files.toml" })).expect("a child");
+    write(&running, "files", "of a child");
+    running.shut_down();
+    moves(&stage);
+    let running = stage.run(&[&stage.path().join("after/parent.toml")]);
+    assert_eq!(read(&running, "files"), Ok(json!({ "ok": "of a child" })));
+    assert!(!stage.path().join("before").exists(), "nothing was made where it lay");
+}
+
+#[test]
+fn neither_a_restart_nor_a_fork_makes_a_granted_directory_anew() {
+    let stage = to_be_moved(&[("files", "files", &format!("restart = \"transient\"\n{KEEPS}"))]);
+    let running = stage.run(&[&stage.path().join("before/files.toml")]);
+    write(&running, "files", "worth keeping");
+    let kept = stage.path().join("before/kept");
+    std::fs::remove_dir_all(&kept).expect("it was there");
+    let forked = running.refused(&["fork", "files", "--at", "5", "--name", "fork"]);
+    assert!(forked.contains("the actor has lived before"), "{forked}");
+    running.request("files", &json!("trap")).expect_err("it traps");
+    eventually("it fails for good, by the words that say why", || {
+        running.say(&["status", "files"]).contains("the actor has lived before").then_some(())
+    });
+    assert!(!kept.exists());
+    std::fs::create_dir(&kept).expect("as it is meant to be");
+    eventually("it is restarted, by its policy or by hand", || {
+        running.cli(&["restart", "files"]);
+        (running.status("files") == "running").then_some(())
+    });
+    write(&running, "files", "again");
 }

@@ -78,6 +78,21 @@ fn lib_and_main_stay_a_page() {
     }
 }
 
+/// `println!` and its like panic where nobody reads any more, on a thread that may have to act: `cli::show` and
+/// `cli::stderr` print.
+#[test]
+fn nothing_prints_by_a_macro_that_panics_where_nobody_reads() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a source");
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let found: Vec<&str> = code.filter(|line| line.contains("print!(") || line.contains("println!(")).collect();
+        assert!(found.is_empty(), "{}: {found:?}", file.display());
+        assert!(!text.contains("dbg!("), "{}", file.display());
+    }
+}
+
 /// What runs futures, or is there for something that does.
 const ASYNC_RUNTIMES: [&str; 13] = [
     "tokio",

@@ -2,10 +2,12 @@
 
 mod support;
 
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
-use support::{Management, Stage, component, text, theater};
+use support::{Http, Management, Stage, component, text, theater};
 
 /// What `check`, `run` and StartActor say of a manifest, which must be the same.
 fn refusal(stage: &Stage, management: &mut Management, manifest: &Path) -> String {
@@ -339,4 +341,103 @@ fn an_export_that_is_async_is_refused_in_words_that_say_so() {
     let checked = theater(&["check", stage.manifest_at("async", &component, "").to_str().expect("a path")], None);
     let why = text(&checked.stderr);
     assert!(why.contains("async functions, streams or futures, which this runtime does not run"), "{why}");
+}
+
+/// A manifest that listens at an address that nobody else uses: every address of 127.0.0.0/8 is this machine.
+fn at(stage: &Stage, file: &str, name: &str, address: SocketAddr) -> PathBuf {
+    let (host, port) = (address.ip(), address.port());
+    let counter = component("counter");
+    let text = format!(
+        "name = {name:?}\ncomponent_path = {counter:?}\n[[handlers]]\ntype = \"http-server\"\nconfig = {{ host = \
+         \"{host}\", port = {port} }}\n"
+    );
+    stage.file(file, text)
+}
+
+fn free_port(host: &str) -> SocketAddr {
+    TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr()).expect("a port")
+}
+
+#[test]
+fn after_a_rename_in_a_manifest_the_old_actor_keeps_its_port_and_the_start_says_what_is_in_the_way() {
+    let stage = Stage::new();
+    let address = free_port("127.83.7.1");
+    let running = stage.run(&[&at(&stage, "counter.toml", "counter", address)]);
+    assert_eq!(Http::connect(address).ask("POST", "/increment", None).status, 200);
+    running.shut_down();
+
+    let renamed = at(&stage, "counter.toml", "tally", address);
+    for _ in 0..5 {
+        let why = stage.run_with(&[&renamed], &[]).err().expect("both want one port");
+        assert!(why.starts_with("exit status: 1"), "{why}");
+        let why = why.lines().rfind(|line| line.starts_with("theater: ")).expect("a reason");
+        for part in
+            ["actor \"tally\"", "actor \"counter\" (", "listens there", "named \"counter\" before", "forget counter"]
+        {
+            assert!(why.contains(part), "{part}: {why}");
+        }
+        assert_eq!(running_alone(&stage), [("counter".to_owned(), "running".to_owned())], "nothing new is left listed");
+    }
+    // Where both can run, both do, and the log says so.
+    let elsewhere = at(&stage, "counter.toml", "tally", free_port("127.83.7.1"));
+    let running = stage.run(&[&elsewhere]);
+    assert!(stage.log().contains("names the actor \"tally\" now, and named \"counter\" before"), "{}", stage.log());
+    assert_eq!((running.status("counter"), running.status("tally")), ("running".into(), "running".into()));
+}
+
+fn running_alone(stage: &Stage) -> Vec<(String, String)> {
+    let running = stage.run(&[]);
+    let list = running.json(&["list"]);
+    let actors = list.as_array().expect("a list").iter();
+    let named = |actor: &serde_json::Value, key: &str| actor[key].as_str().expect("text").to_owned();
+    let found = actors.map(|actor| (named(actor, "name"), named(actor, "status"))).collect();
+    running.shut_down();
+    found
+}
+
+#[test]
+fn what_did_not_come_up_is_said_before_ready_and_a_manifest_that_did_not_is_refused() {
+    let stage = Stage::new();
+    let address = free_port("127.83.7.2");
+    let manifest = at(&stage, "counter.toml", "counter", address);
+    stage.run(&[&manifest, &stage.manifest("hello", "hello", "")]).shut_down();
+    let taken = TcpListener::bind(address).expect("a port");
+
+    let running = stage.run(&[]);
+    let said = running.said().join("\n");
+    let line = running.said().iter().find(|line| line.starts_with("actor       counter ")).expect(&said);
+    assert!(line.contains("did not come up: ") && line.contains("Address already in use"), "{line}");
+    assert!(stage.log().contains("actor \"counter\" was not resumed"), "{}", stage.log());
+    assert_eq!(running.status("hello"), "running", "the others go on");
+    running.shut_down();
+
+    let why = stage.run_with(&[&manifest], &[]).err().expect("it was asked for by name");
+    assert!(why.starts_with("exit status: 1") && why.contains("Address already in use"), "{why}");
+    drop(taken);
+    assert_eq!(stage.run(&[&manifest]).status("counter"), "running");
+}
+
+/// What a service manager, SELinux or a seccomp filter may deny. Python sets the kernel's own such bit and becomes the
+/// program.
+#[test]
+fn a_process_that_may_not_make_code_executable_says_that_and_not_that_the_component_is_none() {
+    let stage = Stage::new();
+    let script = stage.file(
+        "deny.py",
+        "import ctypes, os, sys\nPR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1\n\
+         if ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0): sys.exit(99)\n\
+         os.execv(sys.argv[1], sys.argv[1:])\n",
+    );
+    let manifest = stage.manifest("counter", "counter", "");
+    for args in [&["check"][..], &["run", "--ephemeral", "--listen", "127.0.0.1:0"]] {
+        let denied = Command::new("python3").arg(&script).arg(support::THEATER).args(args).arg(&manifest).output();
+        let Ok(denied) = denied else { return support::skipped("mprotect denied", "there is no python3") };
+        if denied.status.code() == Some(99) {
+            return support::skipped("mprotect denied", "this kernel is older than Linux 6.3");
+        }
+        let why = text(&denied.stderr);
+        assert_eq!(denied.status.code(), Some(1), "{why}");
+        assert!(why.contains("MemoryDenyWriteExecute") && why.contains("Permission denied"), "{why}");
+        assert!(!why.contains("not a WebAssembly component"), "{why}");
+    }
 }

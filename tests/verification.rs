@@ -19,7 +19,7 @@ fn python(script: &str, args: &[&Path]) -> Option<String> {
             Some(text(&output.stdout))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: there is no python3");
+            support::skipped("the verifier written from the document", "there is no python3");
             None
         }
         Err(error) => panic!("python3: {error}"),
@@ -295,7 +295,7 @@ fn a_consistently_forged_answer_shows_in_replay() {
     );
     match Command::new("python3").args([&script, &chain, &forged]).output() {
         Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
-        Err(_) => return println!("skipped: there is no python3"),
+        Err(_) => return support::skipped("the verifier written from the document", "there is no python3"),
     }
     verify(&forged).expect("its hashes are consistent");
     let at = diverged(&replay(&forged, &[]).expect_err("no counter says so"));

@@ -164,6 +164,7 @@ impl ActorRuntime {
             id: self.actor.id,
             name: self.spec.manifest.name.as_str().into(),
             limits: Arc::new(self.spec.manifest.limits.clone()),
+            has_lived: self.was_up,
             theater: self.theater.clone(),
         };
         for handler in &self.spec.handlers {

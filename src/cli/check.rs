@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::config::refused;
 use super::show::{print_json, say};
-use super::{Done, Failure};
+use super::{Done, Failure, stderr};
 use crate::actor::Spec;
 use crate::config::Settings;
 use crate::guest::GuestEngine;
@@ -33,7 +33,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     let mut spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
     spec.vouch(&|_| Ok(())).map_err(Failure::no)?;
     let warnings = [spec.warnings(), foreseen_refusals(&spec)].concat();
-    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    warnings.iter().for_each(|warning| stderr::tell(&format!("warning: {warning}")));
     let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
     exports.sort_unstable();
     if args.json {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect, find};
+use super::remote::{answered, ask, connect, find, from_anywhere};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::server::protocol::{Request, Response};
@@ -27,9 +27,7 @@ pub(super) struct ForkArgs {
 }
 
 pub(super) fn fork(args: &ForkArgs) -> Done {
-    // The runtime may have been started elsewhere.
-    let manifest = args.manifest.as_ref().map(std::path::absolute).transpose().map_err(Failure::no)?;
-    let manifest = manifest.map(|path| path.display().to_string());
+    let manifest = args.manifest.as_deref().map(from_anywhere).transpose()?;
     let mut client = connect(&args.remote)?;
     let id = find(&mut client, &args.actor)?.id;
     let request = Request::ForkActor { id, at: args.at, name: args.name.clone(), manifest };

@@ -270,7 +270,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
         }
     }
     file.finish().map_err(failed)?;
-    eprintln!("{} events, head {head}", header.events);
+    super::stderr::tell(&format!("{} events, head {head}", header.events));
     Ok(())
 }
 

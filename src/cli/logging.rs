@@ -1,13 +1,27 @@
 //! The log of `theater run`, on standard error: one record is one line, whatever a guest puts into it.
 
+use std::backtrace::BacktraceStatus;
 use std::io::Write;
 
+use env_logger::{Target, WriteStyle};
+
+use super::{show, stderr};
 use crate::base::limits::LOG_LINE_CHARS;
 
 /// Logs what `filter` lets through: time, level, thread, where it comes from if that is an actor, message.
 pub(super) fn start(filter: &str) {
+    let style = if show::shows_colours(&std::io::stderr()) { WriteStyle::Always } else { WriteStyle::Never };
+    // A thread that panics says so first, and may be one that has to act.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let (name, trace) = (thread.name().unwrap_or("main").to_owned(), std::backtrace::Backtrace::capture());
+        let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+        stderr::last_words(&format!("thread {name}: {panic}{trace}"));
+    }));
     env_logger::Builder::new()
         .parse_filters(filter)
+        .target(Target::Pipe(Box::new(stderr::Log::new())))
+        .write_style(style)
         .format(|to, record| {
             let thread = std::thread::current();
             let (time, name) = (to.timestamp_millis(), thread.name().unwrap_or("main").to_owned());

@@ -16,6 +16,8 @@ mod remote;
 mod replay;
 mod run;
 mod show;
+mod signals;
+mod stderr;
 mod top;
 
 use std::path::PathBuf;
@@ -168,6 +170,9 @@ struct MessageArgs {
     remote: Remote,
 }
 
+/// The exit code of a runtime that ended itself.
+const ENDED: u8 = 3;
+
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 struct Failure {
@@ -188,7 +193,7 @@ impl Failure {
 
     /// The runtime ended itself.
     fn ended(message: impl ToString) -> Self {
-        Self { message: message.to_string(), code: 3 }
+        Self { message: message.to_string(), code: ENDED }
     }
 }
 
@@ -231,7 +236,13 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
-            eprintln!("theater: {message}");
+            let said = format!("theater: {message}");
+            // A runtime that ends itself ends, whoever reads why.
+            if code == ENDED {
+                stderr::last_words(&said)
+            } else {
+                stderr::tell(&said)
+            }
             ExitCode::from(code)
         }
     }

@@ -57,10 +57,9 @@ pub(super) fn find(client: &mut Client, text: &str) -> Result<ActorView, Failure
 }
 
 pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
-    // The runtime may have been started elsewhere.
-    let absolute = std::path::absolute(manifest).map_err(Failure::no)?;
+    let manifest = from_anywhere(manifest)?;
     let mut client = connect(remote)?;
-    let request = Request::StartActor { manifest: absolute.display().to_string() };
+    let request = Request::StartActor { manifest };
     let id = answered!(ask(&mut client, &request), Response::ActorStarted { id } => id);
     if remote.json {
         print_json(&serde_json::json!({ "id": id }));
@@ -68,6 +67,13 @@ pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
         say!("{id}");
     }
     Ok(())
+}
+
+/// A path as it is meant here: the runtime may have been started elsewhere.
+pub(super) fn from_anywhere(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|error| Failure::no(format!("{}: the working directory: {error}", path.display())));
+    absolute.map(|absolute| absolute.display().to_string())
 }
 
 pub(super) fn stop(one: &OneActor) -> Done {
@@ -180,7 +186,8 @@ fn message(args: &MessageArgs) -> Result<Vec<u8>, Failure> {
         return Ok(args.message.clone().into_bytes());
     }
     let mut message = Vec::new();
-    std::io::stdin().read_to_end(&mut message).map_err(Failure::no)?;
+    let read = std::io::stdin().read_to_end(&mut message);
+    read.map_err(|error| Failure::no(format!("cannot read the message from standard input: {error}")))?;
     Ok(message)
 }
 

@@ -111,7 +111,7 @@ fn diverged(args: &ReplayArgs, error: ReplayError) -> Failure {
 
 fn report(args: &ReplayArgs, replayed: &Replayed) {
     let Replayed { events, from, transitions, head, state, notes } = replayed;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| super::stderr::tell(&format!("note: {note}")));
     let head = head.map(|head| head.to_string());
     if args.json {
         let state = args.until.map(|_| state.as_deref().map(bytes_to_json));
@@ -236,7 +236,7 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
             events: Arc::clone(&events),
         };
         let thread = thread::spawn_sized(&format!("replay-{at}"), THREAD_STACK_BYTES, move || worker.run());
-        threads.push(thread.map_err(Failure::no)?);
+        threads.push(thread.map_err(|error| Failure::no(format!("cannot start a thread to replay on: {error}")))?);
     }
     drop((found, tasks));
     let outcome = gather(args, &results, count, &events);
@@ -349,9 +349,9 @@ impl Progress {
 
     fn show(&self, text: &str) {
         if self.shown {
-            eprint!("\r\x1b[K{text}");
             // It is only progress.
-            let _ = std::io::stderr().flush();
+            let mut stderr = std::io::stderr();
+            let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
         }
     }
 

@@ -5,15 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::config::{Flags, refused};
-use super::{Done, Failure, logging};
+use super::{Done, ENDED, Failure, logging, show, signals, stderr};
 use crate::base::{memory, thread};
 use crate::server::{BoundServer, MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
-use crate::theater::{Config, TheaterError, TheaterRuntime};
+use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 #[derive(Args)]
 pub(super) struct RunArgs {
@@ -29,6 +27,7 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = args.flags.settings().map_err(refused)?;
     logging::start(&settings.log_filter());
+    let watch = signals::watch().map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))?;
     allow_more_files();
     memory::give_large_blocks_back();
     let config = Config {
@@ -40,17 +39,21 @@ pub(super) fn run(args: &RunArgs) -> Done {
     };
     // Before any actor begins: who cannot be steered is not started.
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
-    let theater = TheaterRuntime::start(config).map_err(Failure::no)?;
+    let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
+        Err(why) if watch.was_asked() => {
+            log::info!("it was ended while it was starting: {why}");
+            return Ok(());
+        }
+        started => started.map_err(Failure::no)?,
+    };
     let handle = theater.handle();
     let server = bound.serve(handle.clone()).map_err(Failure::no)?;
     let metrics = settings.metrics().map(|address| metrics(address, handle)).transpose()?;
-    watch_signals(handle.clone(), args.ephemeral)?;
-    announce(&server, metrics.as_ref(), handle);
+    announce(announcement(&server, metrics.as_ref(), &theater))?;
     let ended = theater.wait();
     if let Err(error @ TheaterError::JournalFailed(_)) = &ended {
         // What is in memory can no longer be made to last: nothing is left to do in order.
-        eprintln!("theater: {error}");
-        std::process::exit(3);
+        signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
     }
     drop((server, metrics));
     theater.shutdown();
@@ -65,50 +68,35 @@ fn metrics(address: SocketAddr, theater: &TheaterHandle) -> Result<MetricsServer
         .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}")))
 }
 
-/// What a person needs to go on, on standard output, each on a line of its own.
-fn announce(server: &TheaterServer, metrics: Option<&MetricsServer>, theater: &TheaterHandle) {
-    let mut out = std::io::stdout().lock();
-    // Standard output may be closed; the runtime runs all the same.
-    if let Some(address) = server.address() {
-        let _ = writeln!(out, "management  {address}");
-    }
-    if let Some(path) = server.socket() {
-        let _ = writeln!(out, "socket      {}", path.display());
-    }
-    if let Some(metrics) = metrics {
-        let _ = writeln!(out, "metrics     http://{}/metrics", metrics.address());
-    }
-    for actor in theater.actors() {
-        for address in &actor.addresses {
-            let _ = writeln!(out, "actor       {:<12} {address}", actor.name);
-        }
-        if actor.addresses.is_empty() && actor.parent.is_none() {
-            let _ = writeln!(out, "actor       {:<12} {}", actor.name, actor.status);
+/// What a person needs to go on, each on a line of its own; `ready` is the last.
+fn announcement(server: &TheaterServer, metrics: Option<&MetricsServer>, theater: &TheaterRuntime) -> String {
+    let mut lines = Vec::new();
+    lines.extend(server.address().map(|address| format!("management  {address}")));
+    lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
+    lines.extend(metrics.map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));
+    let named = |name: &str, what: &str| format!("actor       {:<12} {}", show::visible(name), show::visible(what));
+    for actor in theater.handle().actors() {
+        lines.extend(actor.addresses.iter().map(|address| named(&actor.name, &address.to_string())));
+        let is_up = theater.not_resumed().iter().all(|other| other.id != actor.id);
+        if is_up && actor.addresses.is_empty() && actor.parent.is_none() {
+            lines.push(named(&actor.name, &actor.status.to_string()));
         }
     }
-    let _ = writeln!(out, "ready");
-    let _ = out.flush();
+    for NotResumed { name, why, .. } in theater.not_resumed() {
+        lines.push(named(name, &format!("did not come up: {why}")));
+    }
+    lines.push("ready\n".into());
+    lines.join("\n")
 }
 
-/// The first SIGINT or SIGTERM ends in order, the second at once.
-fn watch_signals(theater: TheaterHandle, ephemeral: bool) -> Done {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::ended)?;
-    let watcher = thread::spawn("signals", move || {
-        for (count, signal) in signals.forever().enumerate() {
-            if count > 0 {
-                eprintln!("theater: second signal: ending at once; the next start recovers");
-                if ephemeral {
-                    // Nobody will recover from this one, and nothing else will remove it.
-                    let _ = std::fs::remove_dir_all(theater.journal.dir());
-                }
-                std::process::exit(128 + signal);
-            }
-            log::info!("shutting down: actors are suspended and go on at the next start; a second signal ends at once");
-            theater.shutdown();
-        }
+/// On standard output, from a thread of its own: a reader that does not read keeps nothing but this waiting, and the
+/// runtime runs also where standard output is closed.
+fn announce(text: String) -> Done {
+    let said = thread::spawn("announce", move || {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     });
-    // It watches until the process ends.
-    watcher.map(drop).map_err(Failure::ended)
+    said.map(drop).map_err(|error| Failure::ended(format!("no thread to say on that it is ready: {error}")))
 }
 
 /// Every connection is a file: takes what the system allows this user, rather than the shell's modest default.

@@ -24,7 +24,7 @@ pub(super) fn line(text: &str) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            eprintln!("theater: cannot write to standard output: {error}");
+            super::stderr::tell(&format!("theater: cannot write to standard output: {error}"));
             std::process::exit(1);
         }
     }
@@ -155,18 +155,21 @@ fn cut(text: &str) -> String {
 }
 
 /// Text without what could steer a terminal.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
-/// On a terminal that shows colours, unless NO_COLOR says no; CLICOLOR_FORCE says yes elsewhere.
+/// Whether standard output is to be coloured.
 fn in_colour() -> bool {
     static DECIDED: OnceLock<bool> = OnceLock::new();
-    *DECIDED.get_or_init(|| {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (std::io::stdout().is_terminal() && !dumb))
-    })
+    *DECIDED.get_or_init(|| shows_colours(&std::io::stdout()))
+}
+
+/// On a terminal that shows colours, unless NO_COLOR says no; CLICOLOR_FORCE says yes elsewhere.
+pub(super) fn shows_colours(out: &impl IsTerminal) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (out.is_terminal() && !dumb))
 }
 
 /// The name that a `started` says.

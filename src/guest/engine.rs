@@ -85,6 +85,13 @@ pub(crate) enum EngineError {
     /// The operating system refused something: what the component is has nothing to do with it.
     #[error("the component could not be compiled here, for what the machine did not give: {0}")]
     Shortage(String),
+    /// The same for every component: this process may not run any.
+    #[error(
+        "this process cannot make machine code executable ({0}), so that no component can run: something denies it \
+         mprotect with PROT_EXEC, such as MemoryDenyWriteExecute=yes in the service's unit, SELinux (execmem) or a \
+         seccomp filter; allow it"
+    )]
+    NotExecutable(String),
     #[error("cannot start the sandbox: {0}")]
     Setup(String),
 }
@@ -215,7 +222,10 @@ impl Drop for GuestEngine {
 
 fn not_compiled(error: &wasmtime::Error) -> EngineError {
     let why = format!("{error:#}").replace('\n', "; ");
+    let denied = [rustix::io::Errno::ACCESS, rustix::io::Errno::PERM];
+    let is_denied = error.chain().any(|cause| cause.downcast_ref().is_some_and(|errno| denied.contains(errno)));
     match refused_by_the_system(error) {
+        Some(_) if is_denied => EngineError::NotExecutable(why),
         Some(_) => EngineError::Shortage(why),
         // wasmtime's validator has no type for it.
         None if why.contains("component model async feature") => EngineError::Async(why),
@@ -314,8 +324,10 @@ mod tests {
 
     #[test]
     fn what_the_system_refused_is_not_blamed_on_the_component() {
+        let short = wasmtime::Error::new(rustix::io::Errno::NOMEM).context("making room for code");
+        assert!(not_compiled(&short).to_string().contains("the machine did not give"));
         let denied = wasmtime::Error::new(rustix::io::Errno::ACCESS).context("making code executable");
-        assert!(not_compiled(&denied).to_string().contains("the machine did not give"));
+        assert!(not_compiled(&denied).to_string().contains("MemoryDenyWriteExecute"));
         let nonsense = wasmtime::Error::msg("unexpected end");
         assert_eq!(not_compiled(&nonsense).to_string(), "not a WebAssembly component: unexpected end");
     }

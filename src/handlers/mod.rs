@@ -69,6 +69,8 @@ pub(crate) struct ActorRef {
     pub(crate) id: ActorId,
     pub(crate) name: Arc<str>,
     pub(crate) limits: Arc<Limits>,
+    /// It has been up before: what it was granted then is there, or is missing.
+    pub(crate) has_lived: bool,
     pub(crate) theater: TheaterHandle,
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::ActorRef;
 use crate::base::thread::NAME_BYTES;
+use crate::system::{ActorInfo, Registry};
 
 /// Clients that the system lets wait to be accepted; what std asks for (128) is less than a burst.
 pub(super) const BACKLOG: i32 = 1_024;
@@ -27,8 +29,13 @@ impl Place {
     }
 
     /// Has `serve` listen on the first address of the host. The error is for the person who started the actor.
-    pub(super) fn listen<T>(&self, serve: impl FnOnce(SocketAddr) -> io::Result<T>) -> Result<T, String> {
-        self.resolve().and_then(serve).map_err(|error| self.cannot(&error))
+    pub(super) fn listen<T>(
+        &self,
+        actor: &ActorRef,
+        serve: impl FnOnce(SocketAddr) -> io::Result<T>,
+    ) -> Result<T, String> {
+        let address = self.resolve().map_err(|error| self.cannot(&error, None))?;
+        serve(address).map_err(|error| self.cannot(&error, who_listens(&actor.theater.registry, address)))
     }
 
     fn resolve(&self) -> io::Result<SocketAddr> {
@@ -36,15 +43,31 @@ impl Place {
         first.ok_or_else(|| io::Error::other("the host has no address"))
     }
 
-    fn cannot(&self, error: &io::Error) -> String {
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "; stop what listens there, or give another port (0 takes any free one)",
-            _ => "",
-        };
+    fn cannot(&self, error: &io::Error, neighbour: Option<String>) -> String {
         let Self { kind, host, port } = self;
+        let remedy = match (error.kind(), neighbour) {
+            (io::ErrorKind::AddrInUse, Some(neighbour)) => {
+                format!("; {neighbour} listens there: stop it, or give another port (0 takes any free one)")
+            }
+            (io::ErrorKind::AddrInUse, None) => {
+                "; stop what listens there, or give another port (0 takes any free one)".to_owned()
+            }
+            (io::ErrorKind::PermissionDenied, _) => "; ports below 1024 take a privilege: give a higher one".to_owned(),
+            _ => String::new(),
+        };
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         format!("{kind} cannot listen on {host}:{port}: {error}{remedy}")
     }
+}
+
+/// The actor of this runtime that is in the way at `address`, if it is one.
+fn who_listens(registry: &Registry, address: SocketAddr) -> Option<String> {
+    let is_in_the_way = |other: SocketAddr| {
+        let (one, other_ip) = (address.ip(), other.ip());
+        other.port() == address.port() && (one == other_ip || one.is_unspecified() || other_ip.is_unspecified())
+    };
+    let listens = |actor: &ActorInfo| actor.addresses.iter().any(|address| is_in_the_way(address.socket));
+    registry.list().into_iter().find(listens).map(|actor| format!("actor \"{}\" ({})", actor.name, actor.id))
 }
 
 /// Binds `address`; port 0 is any free one.
@@ -112,11 +135,12 @@ mod tests {
     fn a_place_that_is_taken_is_named_with_what_to_do() {
         let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let port = taken.local_addr().expect("bound").port();
-        let why = Place::new("http-server", None, port).listen(bind).expect_err("it is taken");
+        let place = Place::new("http-server", None, port);
+        let why = place.resolve().and_then(bind).map_err(|error| place.cannot(&error, None)).expect_err("it is taken");
         assert!(why.starts_with(&format!("http-server cannot listen on 127.0.0.1:{port}: ")), "{why}");
         assert!(why.contains("another port"), "{why}");
         let place = Place::new("http-server", Some("::1".into()), 80);
-        let why = place.cannot(&io::ErrorKind::PermissionDenied.into());
+        let why = place.cannot(&io::ErrorKind::PermissionDenied.into(), None);
         assert!(why.starts_with("http-server cannot listen on [::1]:80: "), "{why}");
     }
 

@@ -1,13 +1,21 @@
 //! The data directory: one runtime at a time, by a lock that dies with its process.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::error::JournalError;
+use super::error::{JournalError, named};
+
+/// What the name of a directory begins with that is removed at the end.
+const EPHEMERAL: &str = "theater-ephemeral-";
+
+/// Those of this process that are there now; none is made any more once it is `None`.
+static EPHEMERAL_NOW: Mutex<Option<Vec<PathBuf>>> = Mutex::new(Some(Vec::new()));
 
 /// A directory this process holds. Dropping it lets go, and removes it where it was ephemeral.
 #[derive(Debug)]
@@ -23,9 +31,21 @@ impl DataDir {
         Self::take(path, false)
     }
 
-    /// Takes a new directory that is removed at the end.
+    /// Takes a new directory that is removed at the end. What processes that were killed have left is removed now.
     pub(crate) fn ephemeral() -> Result<Self, JournalError> {
-        Self::take(&std::env::temp_dir().join(format!("theater-{}", uuid::Uuid::new_v4())), true)
+        let beside = std::env::temp_dir();
+        sweep(&beside);
+        let path = beside.join(format!("{EPHEMERAL}{}", uuid::Uuid::new_v4()));
+        {
+            let mut now = EPHEMERAL_NOW.lock();
+            let Some(now) = now.as_mut() else {
+                let error = io::Error::other("the process is ending");
+                return Err(JournalError::directory(&path, error));
+            };
+            now.push(path.clone());
+        }
+        // However it goes on: what is there by then goes with the process.
+        Self::take(&path, true).inspect_err(|_| _ = remove(&path))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -37,24 +57,25 @@ impl DataDir {
         let refused = |error| JournalError::directory(path, error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
         let path = path.canonicalize().map_err(refused)?;
+        let of = |file: &Path, error| JournalError::directory(&path, named(file)(error));
         if let Some(parent) = path.parent() {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(refused)?;
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| of(parent, error))?;
         }
-        let lock = path.join("lock");
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock).map_err(refused)?;
+        let file = path.join("lock");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
+        let mut lock = opened.map_err(|error| of(&file, error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                lock.read_to_string(&mut holder).map_err(refused)?;
+                lock.read_to_string(&mut holder).map_err(|error| of(&file, error))?;
                 return Err(JournalError::InUse { path, holder: holder.trim().to_owned() });
             }
-            Err(error) => return Err(JournalError::directory(&path, error.into())),
+            Err(error) => return Err(of(&file, error.into())),
         }
         let signed =
             lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        signed.map_err(refused)?;
+        signed.map_err(|error| of(&file, error))?;
         Ok(Self { path, ephemeral, _lock: lock })
     }
 }
@@ -62,9 +83,54 @@ impl DataDir {
 impl Drop for DataDir {
     fn drop(&mut self) {
         if self.ephemeral
-            && let Err(error) = fs::remove_dir_all(&self.path)
+            && let Err(error) = remove(&self.path)
         {
             log::warn!("cannot remove the temporary directory {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// For a process that ends at once, whatever its threads are at: its temporary directories go, and no new one comes.
+pub(crate) fn remove_ephemeral() {
+    let now = EPHEMERAL_NOW.lock().take();
+    for path in now.unwrap_or_default() {
+        // There is nobody left to tell.
+        let _ = remove(&path);
+    }
+}
+
+/// Removes a directory in which another thread may still make a file.
+fn remove(path: &Path) -> io::Result<()> {
+    const TRIES: usize = 10;
+    if let Some(now) = EPHEMERAL_NOW.lock().as_mut() {
+        now.retain(|other| other != path);
+    }
+    let mut removed = Ok(());
+    for _ in 0..TRIES {
+        removed = fs::remove_dir_all(path);
+        if removed.is_ok() || !path.exists() {
+            return Ok(());
+        }
+    }
+    removed
+}
+
+/// Removes this user's temporary directories of processes that were killed: their lock was held once, and nobody holds
+/// it now.
+fn sweep(beside: &Path) {
+    let is_own = |entry: &fs::DirEntry| {
+        let metadata = entry.metadata();
+        metadata.is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw())
+    };
+    let entries = fs::read_dir(beside).into_iter().flatten().flatten();
+    let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(EPHEMERAL);
+    for path in entries.filter(|entry| named(entry) && is_own(entry)).map(|entry| entry.path()) {
+        let Ok(lock) = File::open(path.join("lock")) else { continue };
+        let was_held = lock.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        if was_held && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            log::info!("removing {}, which a runtime left that was killed", path.display());
+            // Another's, perhaps: then it stays.
+            let _ = remove(&path);
         }
     }
 }

@@ -47,13 +47,33 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Of a journal in `path`. SQLite does not say which of its files it may not open: that is looked up.
     pub(super) fn read(path: &Path, error: rusqlite::Error) -> Self {
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+            && let Some(error) = FILES.iter().find_map(|file| refusal(&path.join(file)))
+        {
+            return Self::directory(path, error);
+        }
         Self::Read { path: path.to_owned(), error }
     }
 
     pub(super) fn directory(path: &Path, error: io::Error) -> Self {
         Self::Directory { path: path.to_owned(), error }
     }
+}
+
+/// What SQLite opens.
+const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "journal.db-shm"];
+
+/// Why a file that is there cannot be read.
+fn refusal(file: &Path) -> Option<io::Error> {
+    let error = std::fs::File::open(file).err()?;
+    (error.kind() != io::ErrorKind::NotFound).then(|| named(file)(error))
+}
+
+/// The system's words do not name the file they are about.
+pub(super) fn named(file: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// The journal's writer has ended: it failed, or the runtime is shutting down. Nothing was enqueued.

@@ -9,12 +9,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 
 use super::Durability;
+use super::error::named;
 
+const FILE: &str = "journal.mark";
 const SLOT_BYTES: usize = 256;
 
 /// A place in the journal, and a digest over the hashes of all events up to it.
@@ -49,6 +51,7 @@ pub(super) struct Marked {
 /// The open mark file.
 pub(super) struct MarkFile {
     file: File,
+    path: PathBuf,
     next_slot: u64,
     /// What stands behind the digest: durability and boot.
     ending: String,
@@ -58,10 +61,11 @@ pub(super) struct MarkFile {
 impl MarkFile {
     /// Opens the mark in `dir`. `Ok(None)` where there is no file; an error text where there is one that says nothing.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Result<Marked, String>>> {
-        let bytes = match std::fs::read(dir.join("journal.mark")) {
+        let path = dir.join(FILE);
+        let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(named(&path)(error)),
         };
         let newest = bytes.chunks(SLOT_BYTES).filter_map(parse).max_by_key(|marked| marked.tip.position);
         Ok(Some(newest.ok_or_else(|| "neither of its two lines is intact".to_owned())))
@@ -69,21 +73,23 @@ impl MarkFile {
 
     /// Opens the mark in `dir` for writing and writes `tip` into both slots.
     pub(super) fn begin(dir: &Path, tip: &Tip, durability: Durability) -> io::Result<Self> {
-        let path = dir.join("journal.mark");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let path = dir.join(FILE);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(named(&path))?;
         let ending = ending(durability, &boot_id());
-        let mut mark = Self { file, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES) };
+        let mut mark = Self { file, path, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES) };
         mark.write(tip)?;
         mark.write(tip)?;
-        mark.file.sync_all()?;
+        mark.file.sync_all().map_err(named(&mark.path))?;
         // Its name, too, has to outlive a power loss: a journal without its mark is refused.
-        File::open(dir)?.sync_all()?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(named(dir))?;
         Ok(mark)
     }
 
     pub(super) fn write(&mut self, tip: &Tip) -> io::Result<()> {
         render(&mut self.line, tip, &self.ending);
-        self.file.write_all_at(&self.line, self.next_slot * SLOT_BYTES as u64)?;
+        let written = self.file.write_all_at(&self.line, self.next_slot * SLOT_BYTES as u64);
+        written.map_err(named(&self.path))?;
         self.next_slot ^= 1;
         Ok(())
     }

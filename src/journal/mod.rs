@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
-pub(crate) use dir::DataDir;
+pub(crate) use dir::{DataDir, remove_ephemeral};
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
 pub(crate) use forget::{ForgetError, Forgotten, prune, redact};

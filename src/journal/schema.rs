@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::Durability;
 use super::checkpoint::LOG_PAGES;
 use super::dir::DataDir;
-use super::error::JournalError;
+use super::error::{JournalError, named};
 use super::integrity::check_against_mark;
 use super::mark::{MarkFile, Marked, Tip};
 use super::older;
@@ -162,7 +162,7 @@ fn look(path: &Path, file: &Path, marked: Option<Result<Marked, String>>) -> Res
 /// Opens the journal in `dir` for reading what is committed.
 pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
     let file = dir.join("journal.db");
-    if !file.exists() {
+    if !file.try_exists().map_err(|error| JournalError::directory(dir, named(&file)(error)))? {
         return Err(JournalError::Absent { path: dir.to_owned() });
     }
     let connection = match Connection::open_with_flags(&file, READ_ONLY) {

@@ -85,8 +85,9 @@ impl Writer {
         });
         drop(closing);
         if let Err(error) = result {
-            log::error!("{error}");
+            // First what has to be done, then what is to be said: the log may be in nobody's hands any more.
             (listener.failed)(&error);
+            log::error!("{error}");
         }
     }
 }

@@ -78,13 +78,19 @@ impl fmt::Debug for ClientOptions {
     }
 }
 
+/// What to do where nobody answers.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "a runtime's socket is for the user who runs it: ask as that user",
+        _ => "start one with `theater run MANIFEST`, or name another with --server",
+    }
+}
+
 /// Why a client got no answer, or not the one it asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error(
-        "no runtime answers at {endpoint}: {error}; start one with `theater run MANIFEST`, or name another with --server"
-    )]
+    #[error("no runtime answers at {endpoint}: {error}; {}", remedy(error))]
     Connect {
         /// Where it was looked for.
         endpoint: Endpoint,

@@ -67,9 +67,7 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {error}; is another runtime running? Give this one another address with --listen"
-    )]
+    #[error("cannot listen on {address}: {error}; {}", remedy(error))]
     Bind {
         /// The address asked for.
         address: SocketAddr,
@@ -102,6 +100,16 @@ pub enum ServerError {
     #[error("cannot start the management server's thread: {0}")]
     Thread(io::Error),
 }
+
+/// What to do where an address cannot be listened on.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "is another runtime running? Give this one another address with --listen",
+        io::ErrorKind::PermissionDenied => "ports below 1024 take a privilege: give it another address with --listen",
+        _ => "give it another address with --listen",
+    }
+}
+
 /// Frames as they might come, and the commands in them.
 pub(crate) fn hostile_frames(mut bytes: &[u8]) {
     while let Ok(Some(json)) = frame::receive(&mut bytes) {

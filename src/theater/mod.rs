@@ -18,7 +18,9 @@ mod recovery;
 mod runtime;
 mod supervisor;
 mod tree;
+mod whereabouts;
 
 pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
+pub(crate) use runtime::NotResumed;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

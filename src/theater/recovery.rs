@@ -20,6 +20,7 @@ use super::in_flight::{Cast, InFlight};
 use super::recorded_ends::write_ends;
 use super::supervisor::{Before, Newborn, Return};
 use super::tree::Lately;
+use super::whereabouts::{Moves, renamed};
 use crate::actor::{Open, Spec, recorded_limits};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
@@ -43,8 +44,8 @@ pub(super) struct Recovered {
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
     /// Those of them that the manifests name.
     pub(super) asked_for: Vec<ActorId>,
-    /// Manifests to be run whose root is not there yet.
-    pub(super) new: Vec<Spec>,
+    /// Manifests to be run whose root is not there yet, each with what is to be said of it.
+    pub(super) new: Vec<(Spec, Option<String>)>,
 }
 
 /// One actor from before, as its chain leaves it.
@@ -71,9 +72,10 @@ pub(super) fn recover(
 ) -> Result<Recovered, String> {
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
     let mut wanted = Wanted::load(engine, manifests)?;
+    let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     let (mut pasts, mut keys) = (Vec::new(), HashMap::new());
-    for row in reader.actors().map_err(unreadable)? {
+    for mut row in reader.actors().map_err(unreadable)? {
         keys.insert(row.actor.id, row.actor);
         if reader.is_forgotten(row.actor).map_err(unreadable)? {
             continue;
@@ -82,6 +84,7 @@ pub(super) fn recover(
             reader.last_event(row.actor).map_err(|error| damaged(theater.journal.dir(), &row, &error.to_string()))?;
         let Some(last) = last else { return Err(damaged(theater.journal.dir(), &row, "it has no events")) };
         let asked_for = if row.parent.is_none() { wanted.take(&row.name) } else { None };
+        moves.follow(&mut row, asked_for.as_ref().map(|spec| &spec.manifest));
         pasts.push(Past::read(engine, &reader, theater.journal.dir(), row, last, asked_for)?);
     }
     end_whoever_has_no_parent(&mut pasts);
@@ -95,6 +98,12 @@ pub(super) fn recover(
         let owed = in_flight.owed.len();
         log::info!("resuming {resumed} actors, {open} of them within a transition; {owed} deliveries wait");
     }
+    let roots = || pasts.iter().filter(|past| past.runs() && past.row.parent.is_none()).map(|past| &past.row);
+    let new = wanted.rest().into_iter().map(|spec| {
+        let note = renamed(&spec.manifest, roots());
+        (spec, note)
+    });
+    let new = new.collect();
     let asked_for = pasts.iter().filter(|past| past.asked_for).map(|past| past.row.actor.id).collect();
     let InFlight { mut awaited, mut replies, mut spawns, owed } = in_flight;
     let windows: HashMap<_, _> =
@@ -110,7 +119,7 @@ pub(super) fn recover(
         (newborn.reply, newborn.cause) = (reply, cause);
         before.push((newborn, how));
     }
-    Ok(Recovered { before, owed, asked_for, new: wanted.rest() })
+    Ok(Recovered { before, owed, asked_for, new })
 }
 
 /// The manifests of the command line.

@@ -1,6 +1,5 @@
 //! A running theater, as an embedder holds it: started, asked through its handle, ended.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::control::Supervision;
 use super::recovery::{Recovered, recover};
 use super::supervisor::{Command, Newborn, Return, Supervisor};
-use crate::actor::SpawnReply;
+use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
 use crate::base::places::Places;
@@ -17,7 +16,7 @@ use crate::base::thread::{self, JoinHandle};
 use crate::guest::GuestEngine;
 use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
 use crate::manifest::{Manifest, ManifestError};
-use crate::system::{Registry, Subscribers, TheaterHandle};
+use crate::system::{Registry, Spawned, Subscribers, TheaterHandle};
 
 /// How a theater is to run.
 #[derive(Clone, Debug, Default)]
@@ -61,11 +60,17 @@ pub struct TheaterRuntime {
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     ended: Receiver<()>,
+    not_resumed: Vec<NotResumed>,
 }
 
 impl TheaterRuntime {
     /// Starts a theater: opens the journal, brings back who was there, starts who is new, and waits for their `init`.
     pub fn start(config: Config) -> Result<Self, TheaterError> {
+        Self::start_watched(config, |_| ())
+    }
+
+    /// Like [`TheaterRuntime::start`]; `begins` is called before any actor begins, with what can end the start.
+    pub(crate) fn start_watched(config: Config, begins: impl FnOnce(&TheaterHandle)) -> Result<Self, TheaterError> {
         let manifests: Vec<Manifest> =
             config.manifests.iter().map(|path| Manifest::load(path, &config.actor_limits)).collect::<Result<_, _>>()?;
         let dir = match &config.data_dir {
@@ -101,61 +106,85 @@ impl TheaterRuntime {
             supervisor.run();
             drop(over);
         });
-        let supervisor = Some(supervisor.map_err(|error| TheaterError::Setup(error.to_string()))?);
-        let runtime = Self { handle, supervisor, journal: Some(journal), journal_failed, ended };
+        let no_thread = |error| TheaterError::Setup(format!("cannot start the supervisor's thread: {error}"));
+        let supervisor = Some(supervisor.map_err(no_thread)?);
+        let journal = Some(journal);
+        let mut runtime = Self { handle, supervisor, journal, journal_failed, ended, not_resumed: Vec::new() };
 
+        begins(&runtime.handle);
         runtime.bring_back(&commands, recovered)?;
         // Whoever is told that it runs is told what is on disk. A journal that is down says so by `wait`.
         let _ = runtime.handle.journal.flush();
         Ok(runtime)
     }
 
-    /// Has who was there go on, and who is new begin, and waits until they are up.
-    fn bring_back(&self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
+    /// Has who was there go on and then who is new begin, each until it is up: a new one takes no port from an old one.
+    fn bring_back(&mut self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
         let Recovered { mut before, owed, asked_for, new } = recovered;
         let mut answers = Vec::new();
-        let mut expect = |newborn: &mut Newborn| {
-            let (to, answer) = bounded(1);
+        for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Return::Runs)) {
             // One whose parent waits for it answers the parent.
             if newborn.reply.is_none() {
-                newborn.reply = Some(SpawnReply::new(to, None));
-                answers.push((newborn.actor.id, newborn.spec.manifest.name.clone(), answer));
+                answers.push(Expected::of(newborn));
             }
-        };
-        for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Return::Runs)) {
-            expect(newborn);
         }
-        let new: Vec<Newborn> = new
-            .into_iter()
-            .map(|spec| {
-                let actor = self.handle.journal.new_actor(ActorId::random());
-                let spec = Arc::new(spec);
-                let mut newborn =
-                    Newborn { actor, spec, parent: None, cause: None, is_fork: false, again: None, reply: None };
-                expect(&mut newborn);
-                newborn
-            })
-            .collect();
-        let asked_for: HashSet<ActorId> = asked_for.into_iter().chain(new.iter().map(|one| one.actor.id)).collect();
         let (listed, all_listed) = bounded::<()>(0);
         let _ = commands.send(Command::Recover(before, owed, listed));
         // Nothing is ever sent: it ends when the other side goes.
         let _ = all_listed.recv();
-        for newborn in new {
-            let _ = commands.send(Command::Spawn(Box::new(newborn)));
-        }
         let mut refused = None;
-        for (id, name, answer) in answers {
-            let answer = answer.recv().unwrap_or_else(|_| Err("it could not be started".into()));
-            let Err(why) = answer else { continue };
+        for Expected { id, name, answer } in answers {
+            let Err(why) = answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
             if asked_for.contains(&id) {
                 refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}"))));
             } else {
                 // Nobody asked for it by name: that it cannot go on does not keep the others from it.
                 log::error!("actor \"{name}\" was not resumed: {why}");
+                self.not_resumed.push(NotResumed { id, name, why });
+            }
+        }
+        refused.map_or(Ok(()), Err)?;
+        self.begin_new(commands, new)
+    }
+
+    fn begin_new(&self, commands: &Sender<Command>, new: Vec<(Spec, Option<String>)>) -> Result<(), TheaterError> {
+        let mut answers = Vec::new();
+        for (spec, note) in new {
+            let actor = self.handle.journal.new_actor(ActorId::random());
+            let spec = Arc::new(spec);
+            let mut newborn =
+                Newborn { actor, spec, parent: None, cause: None, is_fork: false, again: None, reply: None };
+            answers.push((Expected::of(&mut newborn), note));
+            let _ = commands.send(Command::Spawn(Box::new(newborn)));
+        }
+        // All are waited for, whichever is refused.
+        let mut refused = None;
+        for (Expected { id, name, answer }, note) in answers {
+            match answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) {
+                Ok(_) => _ = note.inspect(|note| log::warn!("{note}")),
+                Err(why) => {
+                    self.list_no_longer(id);
+                    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+                    refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}{note}"))));
+                }
             }
         }
         refused.map_or(Ok(()), Err)
+    }
+
+    /// A new actor that did not come up does not come back at the next start, which begins it anew.
+    fn list_no_longer(&self, id: ActorId) {
+        if self.handle.registry.is_suspending() || self.handle.registry.info(id).is_none() {
+            return;
+        }
+        if let Err(why) = self.handle.stop(id).and_then(|_| self.handle.forget(id)) {
+            log::warn!("actor {id} stays listed: {why}");
+        }
+    }
+
+    /// Those that did not come up when the theater was started, and that no manifest named.
+    pub(crate) fn not_resumed(&self) -> &[NotResumed] {
+        &self.not_resumed
     }
 
     /// For asking it.
@@ -187,6 +216,28 @@ impl TheaterRuntime {
         if let Some(journal) = self.journal.take() {
             journal.close();
         }
+    }
+}
+
+/// An actor that was to go on when the theater was started, and did not come up.
+pub(crate) struct NotResumed {
+    pub(crate) id: ActorId,
+    pub(crate) name: String,
+    pub(crate) why: String,
+}
+
+/// An actor that is to come up, and by what one hears of it.
+struct Expected {
+    id: ActorId,
+    name: String,
+    answer: Receiver<Result<Spawned, String>>,
+}
+
+impl Expected {
+    fn of(newborn: &mut Newborn) -> Self {
+        let (to, answer) = bounded(1);
+        newborn.reply = Some(SpawnReply::new(to, None));
+        Self { id: newborn.actor.id, name: newborn.spec.manifest.name.clone(), answer }
     }
 }
 

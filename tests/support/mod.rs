@@ -30,6 +30,12 @@ pub fn component(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name}.wasm is not built: run `make test`, which builds it"))
 }
 
+/// Counts a test, or a part of one, that this machine cannot run. Past the capture of what tests print: `.ci/run` fails
+/// where it finds one.
+pub fn skipped(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "\nskipped: {what}: {why}");
+}
+
 /// The handler of an HTTP listener on any free port, for a manifest.
 pub const HTTP: &str = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n";
 
@@ -148,6 +154,34 @@ pub fn within(address_kib: u64) -> Command {
 pub struct Launch(Command);
 
 impl Launch {
+    /// What it says on standard error goes there, rather than into the stage's log.
+    pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.0.stderr(to);
+        self
+    }
+
+    /// Run by another program, which ends up as it: `prlimit OPTIONS… theater run …`.
+    pub fn through(self, program: &str, options: &[&str], stderr: impl Into<Stdio>) -> Self {
+        let mut command = Command::new(program);
+        command.args(options).arg(self.0.get_program()).args(self.0.get_args());
+        for (key, value) in self.0.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        if let Some(dir) = self.0.get_current_dir() {
+            command.current_dir(dir);
+        }
+        command.stdout(Stdio::piped()).stderr(stderr);
+        Self(command)
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn begin(mut self) -> Begun {
+        Begun(self.0.spawn().expect("the binary"))
+    }
+
     pub fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
         self.0.arg(arg);
         self
@@ -162,7 +196,14 @@ impl Launch {
     pub fn launch(mut self, stage: &Stage) -> Result<Theater, String> {
         let child = self.0.spawn().expect("the binary");
         drop(self);
-        let mut theater = Theater { child, management: None, metrics: None, http: Vec::new(), websocket: Vec::new() };
+        let mut theater = Theater {
+            child,
+            management: None,
+            metrics: None,
+            http: Vec::new(),
+            websocket: Vec::new(),
+            said: Vec::new(),
+        };
         let (to, lines) = mpsc::channel();
         let stdout = BufReader::new(theater.child.stdout.take().expect("piped"));
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
@@ -171,6 +212,7 @@ impl Launch {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) if line == "ready" => {
                     theater.understand(&said);
+                    theater.said = said;
                     return Ok(theater);
                 }
                 Ok(line) => said.push(line),
@@ -183,6 +225,39 @@ impl Launch {
     }
 }
 
+/// A runtime that may not be ready yet; killed when dropped.
+pub struct Begun(Child);
+
+impl Begun {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits for its end: its exit code, if it came to one.
+    pub fn code(&mut self) -> Option<i32> {
+        eventually("the runtime ends", || self.0.try_wait().expect("a child")).code()
+    }
+
+    /// Whether it has a thread of this name.
+    pub fn has_thread(&self, name: &str) -> bool {
+        thread_names(self.pid()).iter().any(|thread| thread == name)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn thread_names(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
+}
+
 /// A running runtime; killed when dropped.
 pub struct Theater {
     child: Child,
@@ -190,9 +265,15 @@ pub struct Theater {
     metrics: Option<SocketAddr>,
     http: Vec<(String, SocketAddr)>,
     websocket: Vec<(String, SocketAddr)>,
+    said: Vec<String>,
 }
 
 impl Theater {
+    /// What it said before it was ready, a line each.
+    pub fn said(&self) -> &[String] {
+        &self.said
+    }
+
     fn understand(&mut self, said: &[String]) {
         for line in said {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -323,9 +404,11 @@ impl Theater {
 
     /// What its threads are called.
     pub fn thread_names(&self) -> Vec<String> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a process");
-        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names.map(|name| name.trim_end().to_owned()).collect()
+        thread_names(self.pid())
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
     }
 
     /// SIGKILL: nothing in it gets to run any more.

@@ -75,9 +75,27 @@ impl Handler for Filesystem {
         }
     }
 
-    /// Nothing listens; but a directory that is not there shows before the actor begins.
+    /// Nothing listens; but a directory that is not there shows before the actor begins. It is made for a new actor
+    /// alone: for one that has lived before, another would be empty, and nobody would know.
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        open(&self.path, self.mode)?;
+        let Self { path, mode } = self;
+        if *mode == Mode::ReadWrite && !actor.has_lived {
+            std::fs::create_dir_all(path)
+                .map_err(|error| format!("filesystem cannot create the directory {}: {error}", path.display()))?;
+        }
+        let remedy = match (mode, actor.has_lived) {
+            (_, true) => {
+                "; the actor has lived before, so that it is not made anew: put it back; or, where the manifest lies \
+                 elsewhere now, name it (theater run MANIFEST), and the path is meant from there; or create it, if it \
+                 is to be empty"
+            }
+            (Mode::ReadOnly, false) => "; create it, or grant it with mode = \"read-write\"",
+            (Mode::ReadWrite, false) => "",
+        };
+        Directory::open(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => cannot_open(path, &error) + remedy,
+            _ => cannot_open(path, &error),
+        })?;
         keep_from_the_journal(&self.path, actor.theater.journal.dir())?;
         Ok(None)
     }
@@ -119,7 +137,8 @@ impl Granted {
     fn directory(&self) -> Result<&Directory, String> {
         if self.directory.get().is_none() {
             // The actor's thread is the only one here.
-            let _ = self.directory.set(open(&self.path, self.mode)?);
+            let directory = Directory::open(&self.path).map_err(|error| cannot_open(&self.path, &error))?;
+            let _ = self.directory.set(directory);
         }
         Ok(self.directory.get().expect("set just above"))
     }
@@ -136,19 +155,8 @@ impl Granted {
     }
 }
 
-/// A directory that is to be written to is made where there is none.
-fn open(path: &Path, mode: Mode) -> Result<Directory, String> {
-    if mode == Mode::ReadWrite {
-        std::fs::create_dir_all(path)
-            .map_err(|error| format!("filesystem cannot create the directory {}: {error}", path.display()))?;
-    }
-    Directory::open(path).map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::NotFound => "; create it, or grant it with mode = \"read-write\"",
-            _ => "",
-        };
-        format!("filesystem cannot open the directory {}: {error}{remedy}", path.display())
-    })
+fn cannot_open(path: &Path, error: &std::io::Error) -> String {
+    format!("filesystem cannot open the directory {}: {error}", path.display())
 }
 
 /// Who can reach the journal can read of every actor, and could rewrite what they did.

@@ -61,9 +61,9 @@ impl Capability for HttpServer {
 impl Handler for HttpServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let limits = WireLimits::of(&actor.limits);
-        let actor = actor.clone();
-        let service = Arc::new(move |request: WireRequest| answer(&actor, request));
-        let listening = self.0.listen(|address| {
+        let answering = actor.clone();
+        let service = Arc::new(move |request: WireRequest| answer(&answering, request));
+        let listening = self.0.listen(actor, |address| {
             let listener = HttpListener::bind(address)?;
             let address = listener.local_addr()?;
             let serving = listener.serve(&format!("http-{}", address.port()), limits, service)?;

@@ -76,7 +76,7 @@ impl Capability for WebSocketServer {
 
 impl Handler for WebSocketServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let serving = self.place.listen(|address| Serving::start(address, actor, &self.origins))?;
+        let serving = self.place.listen(actor, |address| Serving::start(address, actor, &self.origins))?;
         Ok(Some(Box::new(serving)))
     }
 }

@@ -1,0 +1,21 @@
+#!/bin/sh
+# test-tools.sh
+#
+# Sees to the programs that the tests run beside cargo and a C compiler. What is missing is installed where that can be
+# done: by root, on Debian. Elsewhere it is named, and the tests that need it say that they were skipped.
+set -eu
+
+missing=
+for tool in curl:curl python3:python3 sqlite3:sqlite3 unshare:util-linux setpriv:util-linux prlimit:util-linux \
+            setsid:util-linux kill:procps; do
+    command -v "${tool%%:*}" > /dev/null || missing="$missing ${tool##*:}"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    # shellcheck disable=SC2086 # several words
+    if DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing > /dev/null 2>&1 ||
+       { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; }; then
+        exit 0
+    fi
+fi
+echo "not installed:$missing (Debian's names); what needs them is skipped" >&2

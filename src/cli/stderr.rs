@@ -1,0 +1,130 @@
+//! Standard error, for a process that has to go on, or to end, whoever reads what it says: nothing here panics because
+//! it cannot write, and neither the log nor last words wait for long for a reader that has stopped reading.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// How long the log waits for a reader that does not read. From then on lines are dropped until it reads again.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What a pipe that has any room takes without waiting.
+const AT_ONCE_BYTES: usize = 4096;
+
+/// Says a line, as `eprintln!` does, which panics where the reader has gone.
+pub(super) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Says a line before the process ends, unless its reader keeps it waiting: the end does not depend on that. It takes no
+/// lock that a thread might hold which waits for the same reader.
+pub(super) fn last_words(text: &str) {
+    write_within(format!("{text}\n").as_bytes(), PATIENCE);
+}
+
+/// Like [`last_words`], and does not wait at all.
+pub(super) fn hasty_words(text: &str) {
+    write_within(format!("{text}\n").as_bytes(), Duration::ZERO);
+}
+
+/// Where the log goes: every write is one whole line, and succeeds whatever becomes of it.
+pub(super) struct Log {
+    write: fn(&[u8], Duration) -> usize,
+    /// Lines that nobody has read since one was written whole.
+    lost: u64,
+    /// The last that was written stands without its end.
+    torn: bool,
+}
+
+impl Log {
+    pub(super) fn new() -> Self {
+        Self { write: write_within, lost: 0, torn: false }
+    }
+
+    fn put(&mut self, line: &[u8], patience: Duration) -> bool {
+        let written = (self.write)(line, patience);
+        self.torn = if written == 0 { self.torn } else { written < line.len() };
+        written == line.len()
+    }
+
+    /// Once lines were lost, nobody waits again before their number could be said.
+    fn line(&mut self, line: &[u8]) {
+        if self.lost > 0 {
+            let end = if self.torn { "\n" } else { "" };
+            let said = format!("{end}{} lines of the log are missing here: they were not read in time\n", self.lost);
+            if !self.put(said.as_bytes(), Duration::ZERO) {
+                self.lost += 1;
+                return;
+            }
+            self.lost = 0;
+        }
+        if !self.put(line, PATIENCE) {
+            self.lost += 1;
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes what the reader of standard error takes within `patience`: how many bytes that was.
+fn write_within(bytes: &[u8], patience: Duration) -> usize {
+    let (stderr, deadline) = (io::stderr(), Instant::now() + patience);
+    let mut written = 0;
+    while let Some(piece) = bytes[written..].chunks(AT_ONCE_BYTES).next() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&left)) {
+            Ok(1..) => {}
+            Err(Errno::INTR) => continue,
+            Ok(0) | Err(_) => break,
+        }
+        match rustix::io::write(&stderr, piece) {
+            Ok(count) => written += count,
+            Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A reader that takes so many bytes more, and what it was given.
+    static READER: Mutex<(usize, Vec<u8>)> = Mutex::new((0, Vec::new()));
+
+    fn read(bytes: &[u8], _: Duration) -> usize {
+        let mut reader = READER.lock().expect("no panic");
+        let taken = bytes.len().min(reader.0);
+        reader.0 -= taken;
+        reader.1.extend(&bytes[..taken]);
+        taken
+    }
+
+    #[test]
+    fn lines_that_were_not_read_are_counted_and_said_once_the_reader_reads_again() {
+        let mut log = Log { write: read, ..Log::new() };
+        READER.lock().expect("no panic").0 = 8;
+        for line in ["one\n", "two of it\n", "three\n"] {
+            log.write_all(line.as_bytes()).expect("it never fails");
+        }
+        READER.lock().expect("no panic").0 = usize::MAX;
+        log.write_all(b"four\n").expect("it never fails");
+        log.write_all(b"five\n").expect("it never fails");
+        let said = "one\ntwo \n2 lines of the log are missing here: they were not read in time\nfour\nfive\n";
+        assert_eq!(String::from_utf8_lossy(&READER.lock().expect("no panic").1), said);
+    }
+}
