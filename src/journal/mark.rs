@@ -16,6 +16,8 @@ use sha1::{Digest, Sha1};
 use super::Durability;
 
 const SLOT_BYTES: usize = 256;
+/// The word that a program writes that seals rows. Others leave it out, and do not mind it.
+const SEALED: &str = "sealed";
 
 /// A place in the journal, and a digest over the hashes of all events up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,15 @@ pub(super) struct Marked {
     pub(super) durability: Durability,
     /// Names the boot of the machine under which it was written.
     pub(super) boot: String,
+    /// Whether it was written by a program that seals rows: see `seals.rs`.
+    pub(super) sealed: bool,
 }
 
 /// The open mark file.
 pub(super) struct MarkFile {
     file: File,
     next_slot: u64,
-    /// What stands behind the digest: durability and boot.
+    /// What stands behind the digest: durability, boot, and that rows are sealed.
     ending: String,
     line: Vec<u8>,
 }
@@ -97,7 +101,7 @@ pub(super) fn boot_id() -> String {
 }
 
 fn ending(durability: Durability, boot: &str) -> String {
-    format!("{} {boot}", durability.word())
+    format!("{} {boot} {SEALED}", durability.word())
 }
 
 /// Once a commit, so into the same room each time.
@@ -131,7 +135,8 @@ fn parse(slot: &[u8]) -> Option<Marked> {
     let mut digest = [0; 20];
     hex::decode_to_slice(words.next()?, &mut digest).ok()?;
     let durability = Durability::parse(words.next()?)?;
-    Some(Marked { tip: Tip { position, digest }, durability, boot: words.next()?.to_owned() })
+    let boot = words.next()?.to_owned();
+    Some(Marked { tip: Tip { position, digest }, durability, boot, sealed: words.next() == Some(SEALED) })
 }
 
 fn checksum(body: &str) -> String {

@@ -13,6 +13,7 @@ use super::checkpoint::carry_over;
 use super::parts::{self, Part};
 use super::reader::{unfit, whole};
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use super::seals::{OwedRow, OwedSum, seal_actor};
 use super::states::names_state;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::chain::data::NamedState;
@@ -34,12 +35,18 @@ pub(super) struct Rows<'c> {
     head: Statement<'c>,
     state: Statement<'c>,
     digest: Statement<'c>,
+    /// Over the rows of `pending`, and as it was written last.
+    owed: OwedSum,
+    owed_written: OwedSum,
 }
 
 impl<'c> Rows<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let owed = OwedSum::stored(connection)?;
         Ok(Self {
             connection,
+            owed,
+            owed_written: owed,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             event: connection.prepare(
@@ -198,42 +205,68 @@ impl<'c> Rows<'c> {
                 signed(row.attempts),
                 signed(started),
             ],
-        )
+        )?;
+        seal_actor(self.connection, actor.key)
     }
 
-    pub(super) fn end(&self, actor: ActorKey) -> Written {
+    pub(super) fn end(&mut self, actor: ActorKey) -> Written {
         self.rare("UPDATE actors SET alive = 0 WHERE actor = ?1", [actor.key])?;
-        self.rare("DELETE FROM pending WHERE cause_actor = ?1 AND receiver = ?1", [actor.id.to_string()])
+        seal_actor(self.connection, actor.key)?;
+        self.no_longer_owed("cause_actor = ?1 AND receiver = ?1", [actor.id.to_string()])
     }
 
     pub(super) fn survived(&self, actor: ActorKey) -> Written {
-        self.rare("UPDATE actors SET attempts = 0 WHERE actor = ?1", [actor.key])
+        self.rare("UPDATE actors SET attempts = 0 WHERE actor = ?1", [actor.key])?;
+        seal_actor(self.connection, actor.key)
     }
 
     /// The actor is listed no longer.
     pub(super) fn forgotten(&self, actor: ActorKey) -> Written {
-        self.rare("UPDATE actors SET listed = 0 WHERE actor = ?1", [actor.key])
+        self.rare("UPDATE actors SET listed = 0 WHERE actor = ?1", [actor.key])?;
+        seal_actor(self.connection, actor.key)
     }
 
     /// The event at `position` has promised a delivery.
-    pub(super) fn owed(&self, cause: Cause, owed: Owed, position: u64) -> Written {
+    pub(super) fn owed(&mut self, cause: Cause, owed: Owed, position: u64) -> Written {
+        let row = OwedRow {
+            cause_actor: cause.actor.to_string(),
+            cause_sequence: signed(cause.sequence),
+            receiver: owed.receiver.to_string(),
+            position: signed(position),
+            notice: owed.notice.map(str::to_owned),
+        };
+        let OwedRow { cause_actor, cause_sequence, receiver, position, notice } = &row;
         self.rare(
             "INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                cause.actor.to_string(),
-                signed(cause.sequence),
-                owed.receiver.to_string(),
-                signed(position),
-                owed.notice
-            ],
-        )
+            params![cause_actor, cause_sequence, receiver, position, notice],
+        )?;
+        self.owed.add(&row);
+        Ok(())
     }
 
-    pub(super) fn settled(&self, cause: Cause) -> Written {
-        self.rare(
-            "DELETE FROM pending WHERE cause_actor = ?1 AND cause_sequence = ?2",
-            params![cause.actor.to_string(), signed(cause.sequence)],
-        )
+    pub(super) fn settled(&mut self, cause: Cause) -> Written {
+        let cause = params![cause.actor.to_string(), signed(cause.sequence)];
+        self.no_longer_owed("cause_actor = ?1 AND cause_sequence = ?2", cause)
+    }
+
+    fn no_longer_owed(&mut self, which: &str, params: impl rusqlite::Params) -> Written {
+        let mut delete = self.connection.prepare_cached(&format!(
+            "DELETE FROM pending WHERE {which} RETURNING cause_actor, cause_sequence, receiver, position, notice"
+        ))?;
+        let mut gone = delete.query(params)?;
+        while let Some(row) = gone.next()? {
+            self.owed.take(&OwedRow::read(row)?);
+        }
+        Ok(())
+    }
+
+    /// What is owed is summed up once a commit, where it has changed.
+    pub(super) fn seal_what_is_owed(&mut self) -> Written {
+        if self.owed != self.owed_written {
+            self.owed.write(self.connection)?;
+            self.owed_written = self.owed;
+        }
+        Ok(())
     }
 
     pub(super) fn component(&self, digest: ComponentDigest, bytes: &[u8]) -> Written {

@@ -12,7 +12,7 @@ use super::dir::DataDir;
 use super::error::JournalError;
 use super::integrity::check_against_mark;
 use super::mark::{MarkFile, Marked, Tip};
-use super::older;
+use super::{older, seals};
 
 pub(super) const VERSION: u32 = 4;
 /// No lock of SQLite's own: a connection is one thread's at a time.
@@ -125,6 +125,7 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
         return Err(JournalError::Mark { path: path.to_owned(), why: "journal.db itself is missing".into() });
     }
     let read = |error| JournalError::read(path, error);
+    let mut is_sealed = matches!(&marked, Some(Ok(marked)) if marked.sealed);
     let tip = match look(path, &file, marked)? {
         Some(tip) => tip,
         None => {
@@ -136,7 +137,10 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
     };
     let connection = Connection::open(&file).map_err(read)?;
     prepare(&connection, durability).map_err(read)?;
-    older::upgrade(&connection).map_err(read)?;
+    is_sealed &= !older::upgrade(&connection).map_err(read)?;
+    if !is_sealed {
+        seals::seal_all(&connection).map_err(read)?;
+    }
     let mark = MarkFile::begin(path, &tip, durability).map_err(|error| JournalError::directory(path, error))?;
     Ok((connection, mark, tip))
 }

@@ -259,7 +259,7 @@ impl Desk<'_> {
     }
 
     /// The actor is not to be resumed, and what it owes itself ends with it.
-    fn end(&self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
+    fn end(&mut self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
         batch.owed.retain(|cause, (owed, _)| cause.actor != actor.id || owed.receiver != actor.id);
         self.rows.end(actor)
     }
@@ -277,6 +277,7 @@ impl Desk<'_> {
         }
         batch.settled.drain(..).try_for_each(|cause| self.rows.settled(cause))?;
         batch.owed.drain().try_for_each(|(cause, (owed, position))| self.rows.owed(cause, owed, position))?;
+        self.rows.seal_what_is_owed()?;
         self.ends.are_written();
         Ok(())
     }

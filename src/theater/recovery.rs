@@ -19,17 +19,17 @@ use super::control::load_spec;
 use super::in_flight::{Cast, InFlight, is_init};
 use super::supervisor::{Before, Newborn, Return};
 use super::tree::Lately;
-use crate::actor::{Open, Spec, recorded_limits};
+use crate::actor::{Open, Spec, grounds, recorded_limits};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, Refused, StartReason, Started, Stopped, StoppedBy};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, StateChain, check_link};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain, check_link};
 use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
-use crate::journal::{ActorKey, ActorRow, Attached, JournalError, JournalReader, Record};
+use crate::journal::{ActorKey, ActorRow, Attached, JournalError, JournalReader, Record, unfit};
 use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
 use crate::system::{ActorStatus, Delivery, Lane, Reply, TheaterHandle};
 
@@ -70,6 +70,7 @@ pub(super) fn recover(
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
     let mut wanted = Wanted::load(engine, manifests)?;
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+    are_sound(theater.journal.dir(), &grounds(&reader, true).map_err(unreadable)?)?;
     let mut pasts = Vec::new();
     for row in reader.actors().map_err(unreadable)? {
         if reader.is_forgotten(row.actor).map_err(unreadable)? {
@@ -273,6 +274,9 @@ impl Past {
             (reader.newest_state(actor)?, self.open.clone())
         } else {
             // Kept states lie where a new instance begins.
+            if let Some(why) = reader.wrong_kept_state(actor, self.open[0].sequence)? {
+                return Err(unfit(format!("actor {} ({}): {why}", self.row.name, actor.id)));
+            }
             let (kept, state) = reader.kept_state(actor, self.open[0].sequence)?.unwrap_or_default();
             (state, reader.events(actor, kept + 1, u64::MAX, usize::MAX)?)
         };
@@ -361,6 +365,16 @@ fn damaged(dir: &Path, row: &ActorRow, what: &str) -> String {
     JournalError::Damaged { path: dir.to_owned(), why }.to_string()
 }
 
+/// Nothing is wrong with what a start builds upon.
+fn are_sound(dir: &Path, findings: &[String]) -> Result<(), String> {
+    let Some(first) = findings.first() else { return Ok(()) };
+    let more = match findings.len() {
+        1 => String::new(),
+        all => format!(" (and {} more: `theater verify --journal` names them)", all - 1),
+    };
+    Err(JournalError::Damaged { path: dir.to_owned(), why: format!("{first}{more}") }.to_string())
+}
+
 /// What a start builds upon is what was written: its hash says so.
 fn is_intact(event: &ChainEvent) -> Result<(), String> {
     let before = event.parent_hash.map(|hash| Head { sequence: event.sequence.saturating_sub(1), hash });
@@ -429,6 +443,9 @@ fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spec: Spec) ->
 
 fn first_started(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Started>> {
     let first = reader.first_started(actor)?;
+    if first.as_ref().is_some_and(|event| EventHash::of(event) != event.hash) {
+        return Err(unfit("event 0 is not what was written".to_owned()));
+    }
     Ok(first.and_then(|event| Started::from_cbor(&event.data).ok()))
 }
 
@@ -441,7 +458,7 @@ fn first_state(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Opti
     Ok(match first_started(reader, actor)?.map(|started| started.state) {
         None | Some(NamedState::None) => None,
         Some(NamedState::Inline(bytes)) => Some(bytes.into()),
-        Some(NamedState::Digest { sha1, .. }) => reader.blob(&sha1)?.map(Arc::from),
+        Some(NamedState::Digest { sha1, .. }) => reader.sound_blob(&sha1)?.map(Arc::from),
     })
 }
 

@@ -177,7 +177,7 @@ impl Auditor<'_> {
 }
 
 /// Receiver and message of the parameters of a send or request.
-fn addressed(params: &[u8]) -> Option<(String, Option<Vec<u8>>)> {
+pub(super) fn addressed(params: &[u8]) -> Option<(String, Option<Vec<u8>>)> {
     let (to, message) = <(String, Vec<u8>)>::from_cbor(params).ok()?;
     Some((to, Some(message)))
 }
