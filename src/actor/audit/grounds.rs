@@ -12,9 +12,6 @@ use crate::journal::{ActorRow, JournalReader};
 /// Everything that is wrong, each with the row it stands in. `is_sealed` where the journal's rows have seals.
 pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> Read<Vec<String>> {
     let mut found = reader.misplaced_ends()?;
-    if is_sealed {
-        found.extend(reader.broken_seals()?);
-    }
     let rows = reader.actors()?;
     for row in &rows {
         if is_sealed && reader.is_forgotten(row.actor)? {
@@ -28,6 +25,9 @@ pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> Read<Vec<Strin
         }
     }
     found.extend(Owed::new(reader, &rows)?.findings()?);
+    if is_sealed {
+        found.extend(reader.broken_seals()?);
+    }
     Ok(found)
 }
 
