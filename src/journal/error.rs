@@ -42,6 +42,11 @@ pub enum JournalError {
     Write(#[source] rusqlite::Error),
     #[error("cannot write the journal's mark: {0}; nothing more is acknowledged")]
     WriteMark(#[source] io::Error),
+    #[error(
+        "cannot write the journal: its files in {} are not there any more (removed, replaced, or no longer mounted); nothing more is acknowledged",
+        path.display()
+    )]
+    Gone { path: PathBuf },
     #[error("cannot start the journal's thread: {0}")]
     Thread(#[source] io::Error),
 }

@@ -24,6 +24,7 @@ mod mark;
 mod older;
 mod ordered;
 mod parts;
+mod presence;
 mod queue;
 mod reader;
 mod record;
@@ -120,9 +121,10 @@ impl Journal {
             dir: dir.path().into(),
             metrics: Arc::default(),
         };
-        let (bell, checkpoint) = checkpoint::start(dir.path())?;
         let metrics = Arc::clone(&handle.metrics);
-        let writer = Writer { connection, mark, tip, queue, listener, bell, metrics };
+        let (bell, checkpoint) = checkpoint::start(dir.path(), Arc::clone(&queue), Arc::clone(&metrics))?;
+        let path = dir.path().to_owned();
+        let writer = Writer { path, connection, mark, tip, queue, listener, bell, metrics };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
         Ok(Self { handle, writer, checkpoint, dir })
     }

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::ops::Range;
+use std::time::Duration;
 
 use rusqlite::{Connection, Statement, params};
 
@@ -13,6 +14,7 @@ use super::checkpoint::carry_over;
 use super::parts::{self, Part};
 use super::reader::{unfit, whole};
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use super::schema;
 use super::seals::{OwedRow, OwedSum, seal_actor};
 use super::states::names_state;
 use crate::base::limits::INLINE_STATE_BYTES;
@@ -77,9 +79,18 @@ impl<'c> Rows<'c> {
         carry_over(self.connection);
     }
 
-    /// After an end in order journal.db is whole by itself.
-    pub(super) fn fold_in_the_log(&self) -> Written {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    /// Carries all of the log over and cuts it off, unless somebody reads what is in it for longer than that. Whether it was
+    /// done.
+    pub(super) fn cut_off_the_log(&self, patience: Duration) -> rusqlite::Result<bool> {
+        self.connection.busy_timeout(patience)?;
+        let busy: rusqlite::Result<i64> =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        self.connection.busy_timeout(schema::BUSY)?;
+        match busy {
+            Ok(busy) => Ok(busy == 0),
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn digest(&mut self, digest: &[u8; 20]) -> Written {
