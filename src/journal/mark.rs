@@ -57,6 +57,8 @@ pub(super) struct MarkFile {
     /// What stands behind the digest: durability, boot, and that rows are sealed.
     ending: String,
     line: Vec<u8>,
+    /// The mark that was found stays until [`MarkFile::let_go`].
+    held_back: bool,
 }
 
 impl MarkFile {
@@ -73,19 +75,36 @@ impl MarkFile {
 
     /// Opens the mark in `dir` for writing and writes `tip` into both slots.
     pub(super) fn begin(dir: &Path, tip: &Tip, durability: Durability) -> io::Result<Self> {
-        let path = dir.join("journal.mark");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        let ending = ending(durability, &boot_id());
-        let mut mark = Self { file, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES) };
-        mark.write(tip)?;
-        mark.write(tip)?;
-        mark.file.sync_all()?;
+        let mut mark = Self::held_back(dir, durability)?;
+        mark.let_go(tip)?;
         // Its name, too, has to outlive a power loss: a journal without its mark is refused.
         File::open(dir)?.sync_all()?;
         Ok(mark)
     }
 
+    /// Opens the mark in `dir` and writes nothing: what it says, or that it is missing, is to be met again by whoever opens
+    /// the journal, until [`MarkFile::let_go`].
+    pub(super) fn held_back(dir: &Path, durability: Durability) -> io::Result<Self> {
+        let path = dir.join("journal.mark");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let ending = ending(durability, &boot_id());
+        Ok(Self { file, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES), held_back: true })
+    }
+
+    /// Writes `tip` into both slots, if the mark was held back.
+    pub(super) fn let_go(&mut self, tip: &Tip) -> io::Result<()> {
+        if std::mem::take(&mut self.held_back) {
+            self.write(tip)?;
+            self.write(tip)?;
+            self.file.sync_all()?;
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&mut self, tip: &Tip) -> io::Result<()> {
+        if self.held_back {
+            return Ok(());
+        }
         render(&mut self.line, tip, &self.ending);
         self.file.write_all_at(&self.line, self.next_slot * SLOT_BYTES as u64)?;
         self.next_slot ^= 1;

@@ -11,7 +11,7 @@ use super::Durability;
 use super::checkpoint::LONG_LOG_BYTES;
 use super::dir::DataDir;
 use super::error::JournalError;
-use super::integrity::check_against_mark;
+use super::integrity::{check_against_mark, stored_tip};
 use super::mark::{MarkFile, Marked, Tip};
 use super::{older, seals};
 
@@ -118,6 +118,19 @@ pub(super) const CHAINS: &str = concat!(
     landmarks!(),
     ";"
 );
+
+/// Opens the journal in `dir` for writing, whatever its mark says. The mark stays as it is until the journal is closed.
+pub(super) fn open_despite_loss(dir: &DataDir) -> Result<(Connection, MarkFile, Tip), JournalError> {
+    let (path, durability) = (dir.path(), Durability::Commit);
+    let read = |error| JournalError::read(path, error);
+    let connection = Connection::open(path.join("journal.db")).map_err(read)?;
+    prepare(&connection, durability).map_err(read)?;
+    older::upgrade(&connection).map_err(read)?;
+    seals::seal_all(&connection).map_err(read)?;
+    let tip = stored_tip(&connection).map_err(read)?;
+    let mark = MarkFile::held_back(path, durability).map_err(|error| JournalError::directory(path, error))?;
+    Ok((connection, mark, tip))
+}
 
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.
 pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection, MarkFile, Tip), JournalError> {

@@ -141,6 +141,7 @@ impl Desk<'_> {
             }
             self.tend_the_log(is_behind);
             if batch.close {
+                self.mark.let_go(&self.tip).map_err(JournalError::WriteMark)?;
                 self.cut_off_the_log("at the end", AT_THE_END);
                 return Ok(());
             }

@@ -14,10 +14,12 @@ mod fork;
 mod in_flight;
 mod messages;
 mod recovery;
+mod repair;
 mod runtime;
 mod supervisor;
 mod tree;
 
 pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
+pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};
 pub use runtime::{Config, TheaterError, TheaterRuntime};
