@@ -207,6 +207,7 @@ fn busy_past() -> Past {
     let send = json!({ "op": "send", "to": running.id("asked"), "msg": "count" });
     tell("asker", &send);
     (0..3).for_each(|_| _ = tell("asked", &json!("count")));
+    (0..3).for_each(|_| _ = tell("reader", &json!("count")));
     (0..20).for_each(|_| _ = tell("reader", &json!({ "op": "many", "ops": [] })));
     running.say(&["stop", "stopped"]);
     running.say(&["stop", "forgotten"]);
@@ -261,6 +262,18 @@ fn forgeries() -> Vec<(String, &'static str)> {
         (format!("UPDATE heads SET state = {eighth} WHERE {OF_COUNTER}"), "actor counter led to its newest state"),
         (format!("UPDATE heads SET position = {eighth}, state = {fifth} WHERE {OF_COUNTER}"), "actor counter heads"),
         (end(OF_READER, "10"), "actor reader heads"),
+        (
+            format!("UPDATE heads SET state = (SELECT position FROM events WHERE {OF_READER} AND sequence = 4) WHERE {OF_READER}"),
+            "actor reader led to its newest state",
+        ),
+        (
+            format!(
+                "UPDATE heads SET state = position WHERE {OF_READER};
+                 INSERT INTO states SELECT actor, 0, sequence, x'7b7d', NULL FROM heads JOIN events USING (actor, position)
+                 WHERE {OF_READER}"
+            ),
+            "actor reader led to its newest state",
+        ),
         (format!("DELETE FROM heads WHERE {OF_COUNTER}"), "actor counter heads"),
         (format!("DELETE FROM heads WHERE {OF_COUNTER}; DELETE FROM actors WHERE {OF_COUNTER}"), "table of actors"),
         (format!("INSERT INTO pending VALUES ({taken})"), "actor asker pending took it"),

@@ -2,21 +2,46 @@
 //! goes on with. It looks at the newest events of each actor, so that it takes as long however long the chains are.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow::{Break, Continue};
 
-use super::chains::{Place, stored_data, walk_back};
-use super::reader::{JournalReader, whole};
+use rusqlite::params;
+
+use super::chains::{Place, capped};
+use super::reader::{JournalReader, unsigned};
 use super::record::ActorKey;
 use super::states::names_state;
-use crate::base::limits::KEPT_STATE_EVENTS;
 use crate::chain::data::NamedState;
-use crate::chain::{EventHash, EventKind, EventType};
+use crate::chain::{EventHash, EventKind};
 
 type Result<T> = rusqlite::Result<T>;
 
-/// Events behind which a kept state is believed though only its own row holds it. Before that, whoever wants another
-/// state to be believed has to alter events that are looked at.
-const LOOKED_AT: u64 = KEPT_STATE_EVENTS;
+/// Events of which each is compared with its hash, however far it is to the one that names the state.
+const LOOKED_AT: u64 = 8;
+/// A state that only its own row holds is believed where it is kept for so many events.
+const TRUSTED_BEHIND: u64 = 256;
+
+/// Whether an event is to be looked at: it may name a state, or is the one with sequence ?3. The number is how a `return` that
+/// names none begins; where large parts were taken out of it, a tag of three bytes comes before that.
+macro_rules! is_of_interest {
+    () => {
+        "(event_type = 'started' OR sequence = ?3 OR (event_type >= 'return ' AND event_type < 'return!'
+          AND (dropped IS NOT NULL OR (substr(data, 1, 17) <> x'a265737461746569756e6368616e676564'
+                                       AND substr(data, 4, 17) <> x'a265737461746569756e6368616e676564'))))"
+    };
+}
+
+/// The first such event from position ?1 on backwards along the chain of actor ?2.
+const OF_INTEREST: &str = concat!(
+    "WITH RECURSIVE back (steps, at, number, before, is_found) AS (
+         SELECT 0, position, sequence, previous, ",
+    is_of_interest!(),
+    " FROM events WHERE position = ?1 AND actor = ?2
+         UNION ALL
+         SELECT steps + 1, position, sequence, previous, ",
+    is_of_interest!(),
+    " FROM back JOIN events ON position = before
+         WHERE NOT is_found AND actor = ?2 AND sequence = number - 1)
+     SELECT max(steps), number, at FROM back"
+);
 
 impl JournalReader {
     /// The actors whose row in `heads` leads to another event than their last, with that.
@@ -110,45 +135,55 @@ impl JournalReader {
         })
     }
 
-    /// The newest event that names a state, from one event on backwards. Each event on the way is what its hash says.
-    /// `led` is the event that is said to have led to it: where that one's data was dropped, nobody can say otherwise.
+    /// The newest event that names a state, from one event on backwards. `led` is the event that is said to have led to it:
+    /// where that one's data was dropped, nobody can say otherwise.
     fn newest_named(&self, actor: ActorKey, from: Place, led: Option<Place>) -> Result<Newest> {
-        let mut newest = Newest::Unsaid;
-        let (mut looked_at, mut kept, mut behind_dropped) = (0, None, false);
-        walk_back(self.rows(), actor.key, from, |place, row| {
-            let Place { sequence, position } = place;
+        let trusted = self.kept_sequence(actor, from.sequence.saturating_sub(TRUSTED_BEHIND))?;
+        let (mut looked_at, mut behind_dropped) = (0, false);
+        let mut next = Some(from);
+        while let Some(mut place) = next {
             looked_at += 1;
-            let data = if looked_at <= LOOKED_AT {
-                let event = self.event_at(actor, place)?;
-                if EventHash::of(&event) != event.hash {
-                    newest = Newest::Wrong(format!("event {sequence} is not what was written"));
-                    return Ok(Break(()));
-                }
-                Some(event.data)
-            } else {
-                None
-            };
-            if looked_at == LOOKED_AT {
-                kept = self.kept_sequence(actor, sequence)?;
+            if looked_at > LOOKED_AT {
+                place = self.next_of_interest(actor, place, trusted)?;
             }
-            if kept == Some(sequence) {
-                let state = self.kept_state(actor, sequence + 1)?.and_then(|(_, state)| state);
-                newest = Newest::Named(Named { sequence, state: NamedState::of(state.as_deref()), behind_dropped });
-                return Ok(Break(()));
+            let event = self.event_at(actor, place)?;
+            let sequence = event.sequence;
+            if EventHash::of(&event) != event.hash {
+                return Ok(Newest::Wrong(format!("event {sequence} is not what was written")));
             }
-            let kind = EventType::parse(row.get_ref(4)?.as_str()?).map(|event_type| event_type.kind);
-            let Some(kind @ (EventKind::Started | EventKind::Return)) = kind else { return Ok(Continue(())) };
-            if row.get::<_, Option<i64>>(5)?.is_some() {
+            let names = event.kind().filter(|kind| matches!(kind, EventKind::Started | EventKind::Return));
+            if names.is_some() && event.dropped.is_some() {
                 behind_dropped = true;
-                return Ok(if led == Some(place) { Break(()) } else { Continue(()) });
+                if led == Some(place) {
+                    return Ok(Newest::Unsaid);
+                }
+            } else if let Some(state) = names.and_then(|kind| names_state(kind, &event.data)) {
+                return Ok(Newest::Named(Named { sequence, state, behind_dropped }));
             }
-            let data = data.map_or_else(|| whole(self.rows(), stored_data(self.rows(), position)?), Ok)?;
-            Ok(names_state(kind, &data).map_or(Continue(()), |state| {
-                newest = Newest::Named(Named { sequence, state, behind_dropped });
-                Break(())
-            }))
-        })?;
-        Ok(newest)
+            if trusted == Some(sequence) {
+                let state = self.kept_state(actor, sequence + 1)?.and_then(|(_, state)| state);
+                return Ok(Newest::Named(Named { sequence, state: NamedState::of(state.as_deref()), behind_dropped }));
+            }
+            next = self.before(place)?;
+        }
+        Ok(Newest::Unsaid)
+    }
+
+    fn before(&self, place: Place) -> Result<Option<Place>> {
+        let mut select = self.rows().prepare_cached("SELECT previous FROM events WHERE position = ?1")?;
+        let previous: Option<i64> = select.query_row([capped(place.position)], |row| row.get(0))?;
+        let before = previous.zip(place.sequence.checked_sub(1));
+        Ok(before.map(|(position, sequence)| Place { sequence, position: position.unsigned_abs() }))
+    }
+
+    /// The first event, from one on backwards, that may name a state, or behind which the trusted one is kept; else the first
+    /// of the chain. An actor that is mostly read from has many others, so that SQLite passes them by itself.
+    fn next_of_interest(&self, actor: ActorKey, from: Place, trusted: Option<u64>) -> Result<Place> {
+        let mut select = self.rows().prepare_cached(OF_INTEREST)?;
+        let trusted = trusted.map_or(-1, capped);
+        select.query_row(params![capped(from.position), actor.key, trusted], |row| {
+            Ok(Place { sequence: unsigned(row, 1)?, position: unsigned(row, 2)? })
+        })
     }
 }
 
@@ -166,4 +201,19 @@ struct Named {
     state: NamedState,
     /// Behind it is a `return` that was dropped, and may have named another.
     behind_dropped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::cbor::Cbor;
+    use crate::chain::data::{Encoded, Return, StateAfter};
+
+    #[test]
+    fn a_return_that_names_no_state_is_told_by_how_it_begins() {
+        let returned = |state| Return { state, result: Encoded(vec![0xf6]) }.to_cbor();
+        let begins = |state| hex::encode(&returned(state)[..17]);
+        assert!(OF_INTEREST.contains(&format!("x'{}'", begins(StateAfter::Unchanged))));
+        assert!(!OF_INTEREST.contains(&begins(StateAfter::Now(NamedState::Inline(b"unchanged".to_vec())))));
+    }
 }
