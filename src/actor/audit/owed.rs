@@ -65,7 +65,7 @@ impl<'a> Owed<'a> {
             return Ok(Err("that event is not what was written".to_owned()));
         }
         let promised = match pending.notice.as_deref() {
-            None => message_to(&event).map_or(Err("that event promises no message"), Ok),
+            None => message_to(&event).ok_or("that event promises no message"),
             Some(CLOSE) if event.kind() == Some(EventKind::Return) => Ok(row.actor.id),
             Some(word) if is_told_by(word, &event) => row.parent.ok_or("there is no parent to be told"),
             Some(_) => Err("that event promises no such notice"),
