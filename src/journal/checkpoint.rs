@@ -50,6 +50,8 @@ pub(super) struct Bell {
 
 #[derive(Default)]
 struct Shared {
+    /// Something was committed: before that, a journal that a start refuses stays as it is.
+    is_at_work: AtomicBool,
     /// All of the log is carried over but what was written since the last ring.
     carried: AtomicBool,
     /// The log is to be cut off as soon as nobody reads it any more.
@@ -99,6 +101,9 @@ impl Keeper {
         if !self.presence.is_there() {
             self.shared.is_gone.store(true, Ordering::Relaxed);
             return self.queue.wake_the_writer();
+        }
+        if !self.shared.is_at_work.load(Ordering::Relaxed) {
+            return;
         }
         let bytes = self.log.watch();
         if bytes > LONG_LOG_BYTES {
@@ -176,6 +181,7 @@ impl Bell {
     /// Records of so many bytes were committed. Whether the writer is to carry over by itself, since the log grows faster
     /// than it is carried over.
     pub(super) fn written(&mut self, bytes: usize) -> bool {
+        self.shared.is_at_work.store(true, Ordering::Relaxed);
         self.since += COMMIT_BYTES + bytes;
         if self.since < EVERY_BYTES {
             return false;
