@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
 use support::town::{Dice, from_env};
-use support::{Http, Stage, Theater, text, theater, verify};
+use support::{Http, Management, Stage, Theater, eventually, text, theater, verify};
 
 const PAGE: usize = 4096;
 
@@ -188,4 +189,136 @@ fn an_intact_chain_is_exported_from_a_journal_where_another_is_damaged() {
     let file = stage.path().join("counter.chain");
     assert_eq!(says(&["export", "counter", "--data-dir", directory, "-o", file.to_str().expect("a path")]).0, Some(0));
     assert_eq!(verify(&file).expect("it verifies")["head"], past.truth["counter"].1);
+}
+
+/// A directory that was killed while `asked` was busy, with sends and a request waiting for it, one actor stopped and one
+/// forgotten; copied for each forgery.
+fn busy_past() -> Past {
+    let stage = Stage::new();
+    let names = ["asker", "asked", "reader", "stopped", "forgotten"];
+    let manifests = names.map(|name| stage.manifest(name, "probe", ""));
+    let counter = stage.http_manifest("counter", "counter", "");
+    let mut all: Vec<&Path> = manifests.iter().map(PathBuf::as_path).collect();
+    all.push(&counter);
+    let running = stage.run(&all);
+    let mut http = Http::connect(running.http("counter"));
+    (0..30).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
+    let tell = |actor: &str, command: &Value| running.request(actor, command).expect("an answer");
+    let send = json!({ "op": "send", "to": running.id("asked"), "msg": "count" });
+    tell("asker", &send);
+    (0..3).for_each(|_| _ = tell("asked", &json!("count")));
+    (0..3).for_each(|_| _ = tell("reader", &json!("count")));
+    (0..20).for_each(|_| _ = tell("reader", &json!({ "op": "many", "ops": [] })));
+    running.say(&["stop", "stopped"]);
+    running.say(&["stop", "forgotten"]);
+    running.say(&["forget", "forgotten"]);
+    let mut management = Management::connect(running.management());
+    management.send_request(&running.id("asked"), &json!("spin"));
+    let busy = || running.event_types("asked").last()?.starts_with("call ").then_some(());
+    eventually("asked is busy", busy);
+    (0..3).for_each(|_| _ = tell("asker", &send));
+    let truth = ["counter", "reader"].map(|actor| (actor.to_owned(), stands(&running, &stage, actor)));
+    running.kill();
+    Past { stage, truth: truth.into_iter().collect() }
+}
+
+/// Seals a row of `heads` again: anyone can.
+fn reseal(rows: &rusqlite::Connection) {
+    let mut select = rows
+        .prepare("SELECT actor, heads.position, state, heads.dropped, hash FROM heads JOIN events USING (actor) WHERE events.position = heads.position")
+        .expect("rows");
+    let sealed = select.query_map([], |row| {
+        let (actor, position): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (state, dropped): (Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let mut bytes = actor.to_be_bytes().to_vec();
+        for number in [Some(position), state, dropped] {
+            bytes.extend(number.unwrap_or(-1).to_be_bytes());
+        }
+        bytes.extend(row.get::<_, [u8; 20]>(4)?);
+        let seal = Sha1::digest(&bytes)[..8].try_into().expect("8 bytes");
+        Ok((actor, i64::from_be_bytes(seal)))
+    });
+    for sealed in sealed.expect("rows").collect::<Vec<_>>() {
+        let (actor, seal) = sealed.expect("a row");
+        rows.execute("UPDATE heads SET seal = ?2 WHERE actor = ?1", (actor, seal)).expect("sealed");
+    }
+}
+
+const OF_COUNTER: &str = "actor = (SELECT actor FROM actors WHERE name = 'counter')";
+const OF_READER: &str = "actor = (SELECT actor FROM actors WHERE name = 'reader')";
+
+/// What is forged, and what a start that refuses it and `verify` say of it.
+fn forgeries() -> Vec<(String, &'static str)> {
+    let counter = |sequence: u32| format!("(SELECT position FROM events WHERE {OF_COUNTER} AND sequence = {sequence})");
+    let (fifth, eighth) = (counter(4), counter(8));
+    let end = |of: &str, sequence: &str| {
+        format!(
+            "UPDATE heads SET position = (SELECT position FROM events WHERE {of} AND sequence = {sequence}) WHERE {of}"
+        )
+    };
+    let taken = "(SELECT id FROM actors WHERE name = 'asker'), 4, (SELECT id FROM actors WHERE name = 'asked'),
+                 (SELECT position FROM events JOIN actors USING (actor) WHERE name = 'asker' AND sequence = 4), NULL";
+    vec![
+        (format!("UPDATE heads SET state = {eighth} WHERE {OF_COUNTER}"), "actor counter led to its newest state"),
+        (format!("UPDATE heads SET position = {eighth}, state = {fifth} WHERE {OF_COUNTER}"), "actor counter heads"),
+        (end(OF_READER, "10"), "actor reader heads"),
+        (
+            format!("UPDATE heads SET state = (SELECT position FROM events WHERE {OF_READER} AND sequence = 4) WHERE {OF_READER}"),
+            "actor reader led to its newest state",
+        ),
+        (
+            format!(
+                "UPDATE heads SET state = position WHERE {OF_READER};
+                 INSERT INTO states SELECT actor, 0, sequence, x'7b7d', NULL FROM heads JOIN events USING (actor, position)
+                 WHERE {OF_READER}"
+            ),
+            "actor reader led to its newest state",
+        ),
+        (format!("DELETE FROM heads WHERE {OF_COUNTER}"), "actor counter heads"),
+        (format!("DELETE FROM heads WHERE {OF_COUNTER}; DELETE FROM actors WHERE {OF_COUNTER}"), "table of actors"),
+        (format!("INSERT INTO pending VALUES ({taken})"), "actor asker pending took it"),
+        ("UPDATE pending SET receiver = (SELECT id FROM actors WHERE name = 'counter')".into(), "actor asker pending promises it to"),
+        ("UPDATE pending SET notice = 'failed'".into(), "actor asker pending"),
+        ("UPDATE pending SET position = position - 1".into(), "actor asker pending"),
+        ("UPDATE pending SET cause_sequence = cause_sequence + 1 WHERE position = (SELECT max(position) FROM pending)".into(), "actor asker pending"),
+        ("DELETE FROM pending WHERE position = (SELECT min(position) FROM pending)".into(), "pending taken away"),
+        ("UPDATE actors SET alive = 0 WHERE name = 'counter'".into(), "actor counter alive"),
+        ("UPDATE actors SET alive = 1 WHERE name = 'stopped'".into(), "actor stopped alive"),
+        ("UPDATE actors SET listed = 0 WHERE name = 'counter'".into(), "actor counter listed"),
+        ("UPDATE actors SET listed = 1 WHERE name = 'forgotten'".into(), "actor forgotten listed"),
+        ("UPDATE actors SET attempts = 2 WHERE name = 'asked'".into(), "actor asked attempts"),
+        ("UPDATE actors SET manifest_path = '/elsewhere/counter.toml' WHERE name = 'counter'".into(), "actor counter manifest_path"),
+        ("UPDATE actors SET incarnation = 7 WHERE name = 'counter'".into(), "actor counter incarnation"),
+        ("UPDATE actors SET name = 'other' WHERE name = 'counter'".into(), "actor other name"),
+        ("UPDATE actors SET parent = id WHERE name = 'counter'".into(), "actor counter parent"),
+        ("UPDATE metadata SET value = zeroblob(16) WHERE key = 'owed'".into(), "pending"),
+        ("DELETE FROM metadata WHERE key LIKE 'actor %'".into(), "seal"),
+        (format!("UPDATE events SET data = x'a0' WHERE {OF_COUNTER} AND sequence = 0"), "event 0"),
+    ]
+}
+
+#[test]
+fn a_forged_row_that_a_start_would_build_upon_is_refused_and_named_by_verify() {
+    let past = busy_past();
+    let stage = past.copy();
+    assert!(
+        is_called_whole(&past, &stage, "nothing was forged"),
+        "{}",
+        says(&["verify", "--journal", stage.data_dir().to_str().expect("a path")]).1
+    );
+    drop(stage.run(&[]));
+    for (forgery, expected) in forgeries() {
+        let stage = past.copy();
+        let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a database");
+        rows.execute_batch(&forgery).expect("forged");
+        assert!(rows.total_changes() > 0, "{forgery}");
+        reseal(&rows);
+        drop(rows);
+        let (code, said) = says(&["verify", "--journal", stage.data_dir().to_str().expect("a path")]);
+        assert_eq!(code, Some(1), "{forgery}: {said}");
+        let names = |said: &str| said.lines().any(|line| expected.split(' ').all(|word| line.contains(word)));
+        assert!(names(&said), "{forgery}: {said}");
+        let why = stage.run_with(&[], &[]).err().unwrap_or_else(|| panic!("{forgery}: it was built upon"));
+        assert!(why.starts_with("exit status: 1") && !why.contains("panicked") && names(&why), "{forgery}: {why}");
+    }
 }

@@ -6,11 +6,14 @@ mod support;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sha1::{Digest, Sha1};
 use support::disk::{Disk, Loss};
 use support::town::{Dice, Town};
-use support::{Http, Stage, THEATER, text, verifies_and_replays};
+use support::{Http, PATIENCE, Stage, THEATER, eventually, text, verifies_and_replays};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -217,4 +220,194 @@ fn permission_denied_names_the_file_that_it_is_about() {
     says(&["events", "hello", "--data-dir", dir], &closed.join("journal.db"));
     says(&["run", "--data-dir", dir, "--listen", "127.0.0.1:0"], &closed.join("lock"));
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).expect("to be removed");
+}
+
+/// Reads the journal as it is now, until it is dropped.
+fn reader_of(stage: &Stage) -> rusqlite::Connection {
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a database");
+    rows.execute_batch("BEGIN").expect("a transaction");
+    rows.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).expect("a number");
+    rows
+}
+
+/// The files of the data directory in which these bytes are found.
+fn files_with(stage: &Stage, wanted: &[u8]) -> Vec<String> {
+    let entries = std::fs::read_dir(stage.data_dir()).expect("a directory").map(|entry| entry.expect("an entry"));
+    let files = entries.filter(|entry| entry.file_type().expect("a type").is_file());
+    let holding = files.filter(|entry| {
+        let bytes = std::fs::read(entry.path()).expect("a file");
+        bytes.windows(wanted.len()).any(|window| window == wanted)
+    });
+    holding.map(|entry| entry.file_name().into_string().expect("text")).collect()
+}
+
+#[test]
+fn nobody_waits_for_a_reader_when_data_is_dropped_and_it_is_gone_once_the_reader_is_through() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", "")]);
+    let mut http = Http::connect(running.http("probe"));
+    let secret = "the word that nobody is to read";
+    let say = |http: &mut Http, word: &str| {
+        assert_eq!(http.op(&json!({ "op": "many", "ops": [], "word": word })).status, 200);
+    };
+    say(&mut http, secret);
+    let spoken = running.last_event("probe")["sequence"].as_u64().expect("a number") - 1;
+    (0..20).for_each(|_| say(&mut http, "count"));
+    let reader = reader_of(&stage);
+    let is_over = AtomicBool::new(false);
+    let (dropped, longest) = std::thread::scope(|threads| {
+        let others = threads.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !is_over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                say(&mut http, "count");
+                longest = longest.max(begun.elapsed());
+            }
+            longest
+        });
+        let dropped = running.json(&["redact", "probe", "--event", &spoken.to_string()]);
+        is_over.store(true, Ordering::Relaxed);
+        (dropped, others.join().expect("others"))
+    });
+    assert_eq!((&dropped["events"], &dropped["gone"]), (&json!(1), &json!(false)), "it says so");
+    assert!(longest < Duration::from_secs(5), "others waited {longest:?} for a reader");
+    assert_ne!(files_with(&stage, secret.as_bytes()), [""; 0], "the reader still sees it");
+    assert!(stage.log().contains("what was dropped is still in the journal's write-ahead log"), "{}", stage.log());
+    drop(reader);
+    eventually("what was dropped is gone", || files_with(&stage, secret.as_bytes()).is_empty().then_some(()));
+    eventually("that is said", || stage.log().contains("what was dropped is gone from the disk").then_some(()));
+
+    say(&mut http, secret);
+    let spoken = running.last_event("probe")["sequence"].as_u64().expect("a number") - 1;
+    say(&mut http, "count");
+    assert_eq!(running.json(&["redact", "probe", "--event", &spoken.to_string()])["gone"], true);
+    assert_eq!(files_with(&stage, secret.as_bytes()), [""; 0]);
+}
+
+#[test]
+fn nothing_of_a_thousand_pruned_events_is_left_in_any_file() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", ""), &stage.http_manifest("other", "probe", "")]);
+    let (mut http, mut other) = (Http::connect(running.http("probe")), Http::connect(running.http("other")));
+    for round in 0..1_300 {
+        let word = format!("word {round:06} {}", "x".repeat(round % 700));
+        assert_eq!(http.op(&json!({ "op": "many", "ops": ["count"], "word": word })).status, 200);
+        assert_eq!(other.op(&json!("count")).status, 200);
+    }
+    let dropped = running.json(&["prune", "probe", "--before", "2500"]);
+    assert_eq!(dropped["gone"], true, "{dropped}");
+    let kept = dropped["replays_from"].as_u64().expect("a state is kept");
+    let in_file = |name: &str| std::fs::read(stage.data_dir().join(name)).expect("a file");
+    let bytes = [in_file("journal.db"), in_file("journal.db-wal")].concat();
+    let is_pruned = |word: &&[u8]| {
+        let round = text(&word[5..]).parse::<u64>();
+        word.starts_with(b"word ") && round.is_ok_and(|round| 2 + 2 * round + 2 < kept)
+    };
+    let left: Vec<String> = bytes.windows(11).filter(is_pruned).map(text).collect();
+    assert_eq!(left, [""; 0]);
+    assert!(bytes.windows(11).any(|word| word == b"word 001299"), "what was not pruned is there");
+}
+
+#[test]
+fn what_a_killed_runtime_left_of_dropped_data_in_the_log_goes_at_the_next_start() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", "")]);
+    let mut http = Http::connect(running.http("probe"));
+    let secret = "another word that nobody is to read";
+    assert_eq!(http.op(&json!({ "op": "many", "ops": [], "word": secret })).status, 200);
+    let spoken = running.last_event("probe")["sequence"].as_u64().expect("a number") - 1;
+    assert_eq!(http.op(&json!("count")).status, 200);
+    let reader = reader_of(&stage);
+    assert_eq!(running.json(&["redact", "probe", "--event", &spoken.to_string()])["gone"], false);
+    running.kill();
+    drop(reader);
+    let _running = stage.run(&[]);
+    eventually("what was dropped is gone", || files_with(&stage, secret.as_bytes()).is_empty().then_some(()));
+}
+
+#[test]
+fn the_write_ahead_log_is_warned_of_while_a_reader_makes_it_grow_and_shrinks_when_the_reader_is_through() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("probe", "probe", "")]);
+    let mut http = Http::connect(running.http("probe"));
+    let log_bytes = || std::fs::metadata(stage.data_dir().join("journal.db-wal")).map_or(0, |log| log.len());
+    let reader = reader_of(&stage);
+    let mut round = 0;
+    while log_bytes() < 80 << 20 {
+        round += 1;
+        let padded = json!({ "op": "many", "ops": [], "word": format!("{round}{}", "x".repeat(2 << 20)) });
+        assert_eq!(http.op(&padded).status, 200);
+    }
+    eventually("it is warned of", || stage.log().contains("write-ahead log has grown to").then_some(()));
+    let counted = running.json(&["top"]);
+    assert!(counted["journal"]["log_bytes"].as_u64() >= Some(64 << 20), "{}", counted["journal"]);
+    drop(reader);
+    eventually("it shrinks, without a further commit", || (log_bytes() <= 16 << 20).then_some(()));
+    eventually("that is said", || stage.log().contains("write-ahead log has shrunk").then_some(()));
+    assert_eq!(http.op(&json!("count")).status, 200);
+}
+
+#[test]
+fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_is_acknowledged_after() {
+    let ways: [(&str, fn(&Path)); 4] = [
+        ("removed", |dir| std::fs::remove_dir_all(dir).expect("removed")),
+        ("renamed", |dir| std::fs::rename(dir, dir.with_file_name("elsewhere")).expect("renamed")),
+        ("without its log", |dir| std::fs::remove_file(dir.join("journal.db-wal")).expect("removed")),
+        ("replaced", |dir| {
+            std::fs::copy(dir.join("journal.db"), dir.join("copy")).expect("copied");
+            std::fs::rename(dir.join("copy"), dir.join("journal.db")).expect("renamed");
+        }),
+    ];
+    for (what, go_away) in ways {
+        for is_busy in [true, false] {
+            let stage = Stage::new();
+            let mut running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+            let mut http = Http::connect(running.http("counter"));
+            assert_eq!(http.ask("POST", "/increment", None).status, 200);
+            go_away(&stage.data_dir());
+            let since = Instant::now();
+            let mut last = Duration::ZERO;
+            while is_busy && since.elapsed() < PATIENCE {
+                if http.try_send("POST", "/increment").is_err()
+                    || http.receive().is_none_or(|answer| answer.status != 200)
+                {
+                    break;
+                }
+                last = since.elapsed();
+            }
+            assert_eq!(running.wait().code(), Some(3), "{what}: {}", stage.log());
+            // A second is the promise; the rest is for a loaded machine.
+            assert!(last < Duration::from_secs(4) && since.elapsed() < Duration::from_secs(10), "{what}: {last:?}");
+            assert!(stage.log().contains("are not there any more"), "{what}: {}", stage.log());
+        }
+    }
+}
+
+#[test]
+fn a_request_whose_answer_a_failing_journal_drops_is_told_503() {
+    let stage = Stage::new();
+    let manifest = stage.http_manifest("counter", "counter", "");
+    let config =
+        theater::Config { data_dir: Some(stage.data_dir()), manifests: vec![manifest], ..theater::Config::default() };
+    let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
+    let address = runtime.handle().actors()[0].addresses[0].socket;
+    let statuses = std::thread::scope(|threads| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                threads.spawn(|| {
+                    let mut http = Http::connect(address);
+                    let ask = |http: &mut Http| {
+                        http.try_send("POST", "/increment").ok()?;
+                        http.receive().map(|answer| answer.status)
+                    };
+                    std::iter::from_fn(|| ask(&mut http)).find(|status| *status != 200)
+                })
+            })
+            .collect();
+        std::fs::remove_dir_all(stage.data_dir()).expect("removed");
+        assert!(matches!(runtime.wait(), Err(theater::TheaterError::JournalFailed(_))));
+        clients.into_iter().map(|client| client.join().expect("a client")).collect::<Vec<_>>()
+    });
+    assert!(statuses.iter().flatten().all(|status| *status == 503), "{statuses:?}");
+    assert!(statuses.iter().any(Option::is_some), "somebody was told");
 }

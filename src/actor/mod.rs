@@ -12,7 +12,7 @@ mod runtime;
 mod serve;
 mod spec;
 
-pub(crate) use audit::{Audit, audit};
+pub(crate) use audit::{Audit, audit, grounds};
 pub(crate) use replay::{Boundary, Change, Tape, compare, limits as recorded_limits, replay};
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Verdict};

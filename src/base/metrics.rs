@@ -94,6 +94,8 @@ pub(crate) struct JournalMetrics {
     pub(crate) commit_bytes: Histogram,
     /// Events written.
     pub(crate) events: Counter,
+    /// Bytes of the file of the write-ahead log.
+    pub(crate) log_bytes: Gauge,
 }
 
 /// A number that grows.

@@ -71,7 +71,7 @@ fn through_a_runtime(
     let id = find(&mut client, actor)?.id;
     let forgotten = answered!(
         ask(&mut client, &request(id)),
-        Response::Forgotten { events, replays_from, .. } => Forgotten { events, replays_from }
+        Response::Forgotten { events, replays_from, gone, .. } => Forgotten { events, replays_from, is_gone: gone }
     );
     Ok(forgotten)
 }
@@ -95,12 +95,18 @@ fn in_directory(
     forgotten
 }
 
-fn report(Forgotten { events, replays_from }: Forgotten, json: bool) -> Done {
+fn report(Forgotten { events, replays_from, is_gone }: Forgotten, json: bool) -> Done {
     if json {
-        print_json(&serde_json::json!({ "events": events, "replays_from": replays_from }));
+        print_json(&serde_json::json!({ "events": events, "replays_from": replays_from, "gone": is_gone }));
         return Ok(());
     }
     say!("dropped the data of {events} events; all hashes are kept");
+    if !is_gone {
+        say!(
+            "it is still in the write-ahead log, since somebody reads the journal as it was before; it goes as soon as they \
+             are through, or at the next start"
+        );
+    }
     match replays_from {
         Some(kept) => {
             say!("what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot")

@@ -299,6 +299,10 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
     Ok(())
 }
 
+pub(super) fn things_are_wrong(count: usize) -> String {
+    if count == 1 { "1 thing is wrong".to_owned() } else { format!("{count} things are wrong") }
+}
+
 fn verify_journal(dir: &Path, json: bool) -> Done {
     let Audit { actors, events, links, in_flight, dropped, findings } = audit(dir).map_err(Failure::no)?;
     if json {
@@ -310,7 +314,7 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         findings.iter().for_each(|finding| show::line(finding));
     }
     if !findings.is_empty() {
-        return Err(Failure::no(format!("{}: {} found wrong", dir.display(), findings.len())));
+        return Err(Failure::no(format!("{}: {}", dir.display(), things_are_wrong(findings.len()))));
     }
     if !json {
         say!(

@@ -4,6 +4,7 @@
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
 mod actor;
+mod backup;
 mod check;
 mod config;
 mod doctor;
@@ -13,6 +14,7 @@ mod fork;
 mod history;
 mod logging;
 mod remote;
+mod repair;
 mod replay;
 mod run;
 mod show;
@@ -34,6 +36,7 @@ Where to look:
   What has it done, step by step?            theater events ACTOR
   What does it do now?                       theater events ACTOR --follow, theater top
   Does it do the same again?                 theater export ACTOR -o FILE; theater replay FILE
+  How is it backed up?                       theater backup DIR; theater restore DIR
   Is this machine large enough?              theater doctor --actors N
   What is configured, and where?             theater config
 
@@ -100,6 +103,15 @@ enum Command {
     Prune(forget::PruneArgs),
     /// Drop the data of one event; its hash stays, so that the history still verifies
     Redact(forget::RedactArgs),
+    /// Copy a journal while a runtime is at work on it, or a data directory that none holds, and verify the copy
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup, which is verified
+    Restore(backup::RestoreArgs),
+    /// Say what a journal has lost that every start refuses, and go on without it
+    ///
+    /// For a journal whose end or whose mark is lost, where there is no backup. With --accept-loss the loss is recorded on
+    /// each chain that it concerns, and the next start goes on from what is left.
+    Repair(repair::RepairArgs),
     /// Check every hash and link of a chain file
     Verify(history::VerifyArgs),
     /// Execute a history again and compare every event
@@ -220,6 +232,9 @@ pub fn main() -> ExitCode {
         Command::Export(args) => history::export(&args),
         Command::Prune(args) => forget::prune(&args),
         Command::Redact(args) => forget::redact(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Repair(args) => repair::repair(&args),
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Check(args) => check::check(&args),

@@ -20,6 +20,9 @@ pub(super) struct RunArgs {
     /// Keep everything in a temporary directory that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
+    /// Go on with a journal that has lost its end or its mark: as `theater repair --accept-loss`, before anything else
+    #[arg(long, conflicts_with = "ephemeral")]
+    accept_loss: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -37,6 +40,9 @@ pub(super) fn run(args: &RunArgs) -> Done {
         limits: settings.runtime(),
         manifests: args.manifests.clone(),
     };
+    if args.accept_loss {
+        super::repair::accept_what_is_lost(&settings.data_dir())?;
+    }
     // Before any actor begins: who cannot be steered is not started.
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {

@@ -21,14 +21,16 @@ pub enum JournalError {
     #[error("{} is not a journal of Theater", path.display())]
     NotAJournal { path: PathBuf },
     #[error(
-        "the journal in {} ends at position {found}, but {promised} was acknowledged before: {} events are lost. Restore the directory from a backup; nothing was changed",
+        "the journal in {} ends at position {found}, but {promised} was acknowledged before: {} events are lost. Restore the directory from a backup, or accept the loss with `theater repair`; nothing was changed",
         path.display(), promised - found
     )]
     Behind { path: PathBuf, found: u64, promised: u64 },
-    #[error("the journal in {} disagrees with its mark at position {position}: its events were altered. Restore the directory from a backup; nothing was changed", path.display())]
+    #[error("the journal in {} disagrees with its mark at position {position}: its events were altered. Restore the directory from a backup, or see what `theater repair` says; nothing was changed", path.display())]
     Altered { path: PathBuf, position: u64 },
-    #[error("the journal in {} has no readable mark ({why}), so that nobody can say whether it is complete. Restore {} from a backup; nothing was changed", path.display(), path.join("journal.mark").display())]
+    #[error("the journal in {} has no readable mark ({why}), so that nobody can say whether it is complete. Restore {} from a backup, or accept that with `theater repair`; nothing was changed", path.display(), path.join("journal.mark").display())]
     Mark { path: PathBuf, why: String },
+    #[error("cannot copy the journal into {}: {error}", path.display())]
+    Copy { path: PathBuf, error: rusqlite::Error },
     #[error("cannot read the journal in {}: {error}", path.display())]
     Read { path: PathBuf, error: rusqlite::Error },
     #[error(
@@ -42,6 +44,11 @@ pub enum JournalError {
     Write(#[source] rusqlite::Error),
     #[error("cannot write the journal's mark: {0}; nothing more is acknowledged")]
     WriteMark(#[source] io::Error),
+    #[error(
+        "cannot write the journal: its files in {} are not there any more (removed, replaced, or no longer mounted); nothing more is acknowledged",
+        path.display()
+    )]
+    Gone { path: PathBuf },
     #[error("cannot start the journal's thread: {0}")]
     Thread(#[source] io::Error),
 }

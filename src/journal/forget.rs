@@ -6,6 +6,10 @@
 //! owed, and, as the answer to someone who still waits may be among them, whatever is newer than the oldest open
 //! transition.
 
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+
 use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
 use super::{JournalDown, JournalHandle};
@@ -15,6 +19,8 @@ use crate::chain::data::Call;
 
 /// Events whose data is dropped in one commit: a commit holds up those who wait for theirs.
 const EVENTS_PER_COMMIT: u64 = 1_000;
+/// How long those who drop something wait for it to be gone.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,9 @@ pub(crate) struct Forgotten {
     pub(crate) events: u64,
     /// The kept state from which the chain can be replayed; none where only its beginning can.
     pub(crate) replays_from: Option<u64>,
+    /// Whether it is gone from the disk. Somebody who reads the journal as it was before holds it in the write-ahead log;
+    /// it goes as soon as they are through.
+    pub(crate) is_gone: bool,
 }
 
 /// Why nothing was dropped.
@@ -63,8 +72,7 @@ pub(crate) fn prune(
         journal.enqueue(Record::Drop { actor, from, upto })?;
         from = upto;
     }
-    journal.flush()?;
-    Ok(Forgotten { events, replays_from: Some(kept) })
+    Ok(Forgotten { events, replays_from: Some(kept), is_gone: is_gone_soon(journal)? })
 }
 
 /// Drops the data of event `sequence`.
@@ -89,9 +97,29 @@ pub(crate) fn redact(
     // As in `prune`.
     reader.newest_state(actor)?;
     journal.enqueue(Record::Drop { actor, from: sequence, upto: sequence + 1 })?;
-    journal.flush()?;
+    let is_gone = is_gone_soon(journal)?;
     let replays_from = reader.first_kept_behind(actor, sequence)?;
-    Ok(Forgotten { events: 1, replays_from })
+    Ok(Forgotten { events: 1, replays_from, is_gone })
+}
+
+/// Whether everything dropped so far is gone from the disk, the write-ahead log included; where that takes longer, it is
+/// said, and said again when it is.
+fn is_gone_soon(journal: &JournalHandle) -> Result<bool, JournalDown> {
+    let (tell, told) = bounded::<()>(1);
+    journal.enqueue(Record::WhenGone(Box::new(move || {
+        if tell.send(()).is_err() {
+            log::info!("what was dropped is gone from the disk");
+        }
+    })))?;
+    journal.flush()?;
+    let is_gone = told.recv_timeout(PATIENCE).is_ok();
+    if !is_gone {
+        log::warn!(
+            "what was dropped is still in the journal's write-ahead log, since somebody reads the journal as it was before; \
+             it goes as soon as they are through"
+        );
+    }
+    Ok(is_gone)
 }
 
 /// The first event of the chain that a start after a crash might read.

@@ -18,6 +18,8 @@ use super::error::named;
 
 const FILE: &str = "journal.mark";
 const SLOT_BYTES: usize = 256;
+/// The word that a program writes that seals rows. Others leave it out, and do not mind it.
+const SEALED: &str = "sealed";
 
 /// A place in the journal, and a digest over the hashes of all events up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct Marked {
     pub(super) durability: Durability,
     /// Names the boot of the machine under which it was written.
     pub(super) boot: String,
+    /// Whether it was written by a program that seals rows: see `seals.rs`.
+    pub(super) sealed: bool,
 }
 
 /// The open mark file.
@@ -53,9 +57,11 @@ pub(super) struct MarkFile {
     file: File,
     path: PathBuf,
     next_slot: u64,
-    /// What stands behind the digest: durability and boot.
+    /// What stands behind the digest: durability, boot, and that rows are sealed.
     ending: String,
     line: Vec<u8>,
+    /// The mark that was found stays until [`MarkFile::let_go`].
+    held_back: bool,
 }
 
 impl MarkFile {
@@ -73,20 +79,37 @@ impl MarkFile {
 
     /// Opens the mark in `dir` for writing and writes `tip` into both slots.
     pub(super) fn begin(dir: &Path, tip: &Tip, durability: Durability) -> io::Result<Self> {
-        let path = dir.join(FILE);
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(named(&path))?;
-        let ending = ending(durability, &boot_id());
-        let mut mark = Self { file, path, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES) };
-        mark.write(tip)?;
-        mark.write(tip)?;
-        mark.file.sync_all().map_err(named(&mark.path))?;
+        let mut mark = Self::held_back(dir, durability)?;
+        mark.let_go(tip)?;
         // Its name, too, has to outlive a power loss: a journal without its mark is refused.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(named(dir))?;
         Ok(mark)
     }
 
+    /// Opens the mark in `dir` and writes nothing: what it says, or that it is missing, is to be met again by whoever opens
+    /// the journal, until [`MarkFile::let_go`].
+    pub(super) fn held_back(dir: &Path, durability: Durability) -> io::Result<Self> {
+        let path = dir.join(FILE);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(named(&path))?;
+        let ending = ending(durability, &boot_id());
+        Ok(Self { file, path, next_slot: 0, ending, line: Vec::with_capacity(SLOT_BYTES), held_back: true })
+    }
+
+    /// Writes `tip` into both slots, if the mark was held back.
+    pub(super) fn let_go(&mut self, tip: &Tip) -> io::Result<()> {
+        if std::mem::take(&mut self.held_back) {
+            self.write(tip)?;
+            self.write(tip)?;
+            self.file.sync_all().map_err(named(&self.path))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&mut self, tip: &Tip) -> io::Result<()> {
+        if self.held_back {
+            return Ok(());
+        }
         render(&mut self.line, tip, &self.ending);
         let written = self.file.write_all_at(&self.line, self.next_slot * SLOT_BYTES as u64);
         written.map_err(named(&self.path))?;
@@ -103,7 +126,7 @@ pub(super) fn boot_id() -> String {
 }
 
 fn ending(durability: Durability, boot: &str) -> String {
-    format!("{} {boot}", durability.word())
+    format!("{} {boot} {SEALED}", durability.word())
 }
 
 /// Once a commit, so into the same room each time.
@@ -137,7 +160,8 @@ fn parse(slot: &[u8]) -> Option<Marked> {
     let mut digest = [0; 20];
     hex::decode_to_slice(words.next()?, &mut digest).ok()?;
     let durability = Durability::parse(words.next()?)?;
-    Some(Marked { tip: Tip { position, digest }, durability, boot: words.next()?.to_owned() })
+    let boot = words.next()?.to_owned();
+    Some(Marked { tip: Tip { position, digest }, durability, boot, sealed: words.next() == Some(SEALED) })
 }
 
 fn checksum(body: &str) -> String {

@@ -12,22 +12,27 @@
 //! returned. One queue feeds one writer, so every prefix of the journal is a consistent cut. The schema is described
 //! in `docs/journal.md`. Nothing here knows of wasm.
 
+mod backup;
 mod chains;
 mod checkpoint;
 mod dir;
 mod ends;
 mod error;
 mod forget;
+mod grounds;
 mod integrity;
+mod loss;
 mod mark;
 mod older;
 mod ordered;
 mod parts;
+mod presence;
 mod queue;
 mod reader;
 mod record;
 mod rows;
 mod schema;
+mod seals;
 mod states;
 mod survey;
 mod writer;
@@ -39,19 +44,22 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+pub(crate) use backup::{copy, has_journal};
 pub(crate) use dir::{DataDir, remove_ephemeral};
 pub(crate) use error::JournalDown;
 pub use error::JournalError;
 pub(crate) use forget::{ForgetError, Forgotten, prune, redact};
 pub(crate) use integrity::quick_check;
+pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
-pub(crate) use reader::{ActorRow, JournalReader, Pending, is_unfit};
+pub(crate) use reader::{ActorRow, JournalReader, Pending, is_unfit, unfit};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 pub(crate) use survey::{Survey, Surveyed};
 
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
+use mark::{MarkFile, Tip};
 use queue::Queue;
 use writer::Writer;
 
@@ -108,7 +116,26 @@ impl Journal {
         queue_bytes: usize,
         listener: Listener,
     ) -> Result<Self, JournalError> {
-        let (connection, mark, tip) = schema::open(&dir, durability)?;
+        let opened = schema::open(&dir, durability)?;
+        Self::begin(dir, opened, queue_bytes, listener)
+    }
+
+    /// Opens a journal that has lost something, to say so on its chains. Until it is closed in order, others still refuse it.
+    pub(crate) fn open_despite_loss(
+        dir: DataDir,
+        queue_bytes: usize,
+        listener: Listener,
+    ) -> Result<Self, JournalError> {
+        let opened = schema::open_despite_loss(&dir)?;
+        Self::begin(dir, opened, queue_bytes, listener)
+    }
+
+    fn begin(
+        dir: DataDir,
+        (connection, mark, tip): (Connection, MarkFile, Tip),
+        queue_bytes: usize,
+        listener: Listener,
+    ) -> Result<Self, JournalError> {
         let next_key = reader::next_actor_key(&connection).map_err(|error| JournalError::read(dir.path(), error))?;
         let queue = Arc::new(Queue::new(queue_bytes));
         let handle = JournalHandle {
@@ -118,9 +145,10 @@ impl Journal {
             dir: dir.path().into(),
             metrics: Arc::default(),
         };
-        let (bell, checkpoint) = checkpoint::start(dir.path())?;
         let metrics = Arc::clone(&handle.metrics);
-        let writer = Writer { connection, mark, tip, queue, listener, bell, metrics };
+        let (bell, checkpoint) = checkpoint::start(dir.path(), Arc::clone(&queue), Arc::clone(&metrics))?;
+        let path = dir.path().to_owned();
+        let writer = Writer { path, connection, mark, tip, queue, listener, bell, metrics };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
         Ok(Self { handle, writer, checkpoint, dir })
     }

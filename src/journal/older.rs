@@ -34,11 +34,11 @@ const FROM_VERSION_2: &str = "
     INSERT INTO uses SELECT sha1, 0 FROM blobs;
 ";
 
-/// What an older program wrote is brought to this version, in one commit.
-pub(super) fn upgrade(connection: &Connection) -> Result<()> {
+/// What an older program wrote is brought to this version, in one commit. Whether anything was.
+pub(super) fn upgrade(connection: &Connection) -> Result<bool> {
     let found = version(connection)?;
     if found == i64::from(VERSION) {
-        return Ok(());
+        return Ok(false);
     }
     log::info!("the journal has format version {found}, and is brought to version {VERSION}");
     let transaction = connection.unchecked_transaction()?;
@@ -61,7 +61,8 @@ pub(super) fn upgrade(connection: &Connection) -> Result<()> {
     }
     drop(insert);
     transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(true)
 }
 
 /// Has each event say where the one before it on its chain stands; where the chains end. It does not rely on the index, which

@@ -26,6 +26,8 @@ struct Waiting {
     /// Bytes of what was pushed and is not committed yet.
     used: usize,
     closed: bool,
+    /// The writer is to look up, whether or not there are records.
+    woken: bool,
     writer_sleeps: bool,
     producers_wait: bool,
 }
@@ -58,14 +60,26 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves everything that waits into `taken`, which is empty; waits until there is something.
+    /// Moves everything that waits into `taken`, which is empty; waits until there is something, or the writer is woken.
     pub(super) fn take_all(&self, taken: &mut VecDeque<Record>) {
         let mut waiting = self.waiting.lock();
-        while waiting.records.is_empty() {
+        while waiting.records.is_empty() && !waiting.woken {
             waiting.writer_sleeps = true;
             self.filled.wait(&mut waiting);
         }
+        waiting.woken = false;
         std::mem::swap(&mut waiting.records, taken);
+    }
+
+    /// Has the writer look up, whether or not there is anything to write.
+    pub(super) fn wake_the_writer(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.woken = true;
+        let wakes = std::mem::take(&mut waiting.writer_sleeps);
+        drop(waiting);
+        if wakes {
+            self.filled.notify_one();
+        }
     }
 
     /// Like [`Queue::take_all`], without waiting.

@@ -12,7 +12,7 @@ use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head};
+use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
 
 /// One event; no other than the one that should stand there.
 const EVENT_AT: &str = "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events
@@ -101,6 +101,14 @@ impl JournalReader {
         select.query_map([], actor_row)?.collect()
     }
 
+    /// The actor of a key, as a finding names it.
+    pub(super) fn who(&self, key: i64) -> Result<String> {
+        let mut select = self.rows().prepare_cached("SELECT name, id FROM actors WHERE actor = ?1")?;
+        let named = select
+            .query_row([key], |row| Ok(format!("actor {} ({})", row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        Ok(named.optional()?.unwrap_or_else(|| format!("the actor of key {key}, which is not in the table of actors,")))
+    }
+
     /// How many starts in a row have resumed the actor's open transition and got no further.
     pub(crate) fn attempts(&self, actor: ActorKey) -> Result<u64> {
         self.rows()
@@ -166,6 +174,24 @@ impl JournalReader {
             Ok(Continue(()))
         })?;
         from.map_or(Ok(Vec::new()), |from| self.events(actor, from, u64::MAX, usize::MAX))
+    }
+
+    /// Shows the actor's newest events behind a position in the order of all, the last first, and at most so many.
+    pub(crate) fn newest_events(
+        &self,
+        actor: ActorKey,
+        behind: u64,
+        mut most: u64,
+        mut show: impl FnMut(&ChainEvent),
+    ) -> Result<()> {
+        self.walk_from_the_end(actor, |place, _| {
+            if place.position <= behind || most == 0 {
+                return Ok(Break(()));
+            }
+            most -= 1;
+            show(&self.event_at(actor, place)?);
+            Ok(Continue(()))
+        })
     }
 
     /// The last event whose data was dropped.
@@ -358,6 +384,14 @@ impl JournalReader {
     pub(crate) fn blob(&self, sha1: &[u8; 20]) -> Result<Option<Vec<u8>>> {
         blob(self.rows(), sha1)
     }
+
+    /// A blob that somebody is to build upon: its name is what it hashes to.
+    pub(crate) fn sound_blob(&self, name: &[u8; 20]) -> Result<Option<Vec<u8>>> {
+        match blob(self.rows(), name)? {
+            Some(bytes) if sha1(&bytes) != *name => Err(unfit(format!("the blob {} was altered", hex::encode(name)))),
+            found => Ok(found),
+        }
+    }
 }
 
 /// The data of an event, with the parts that are kept apart.
@@ -371,7 +405,7 @@ fn blob(rows: &Connection, name: &[u8; 20]) -> Result<Option<Vec<u8>>> {
 }
 
 /// Rows that are not what was written. Of the database's own errors this is the one that says `why` and nothing else.
-pub(super) fn unfit(why: String) -> rusqlite::Error {
+pub(crate) fn unfit(why: String) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(why.into())
 }
 

@@ -95,6 +95,8 @@ pub(crate) enum Record {
     Blob([u8; 20], Arc<[u8]>),
     /// Run once everything before it is committed.
     Release(Box<dyn FnOnce() + Send>),
+    /// Run once what was dropped before it is gone from the disk, the log included.
+    WhenGone(Box<dyn FnOnce() + Send>),
     /// Nothing follows.
     Close,
 }
@@ -117,6 +119,7 @@ impl Record {
                 | Self::Forgotten(_)
                 | Self::Drop { .. }
                 | Self::Release(_)
+                | Self::WhenGone(_)
                 | Self::Close => 0,
             }
     }

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::ops::Range;
+use std::time::Duration;
 
 use rusqlite::{Connection, Statement, params};
 
@@ -13,6 +14,8 @@ use super::checkpoint::carry_over;
 use super::parts::{self, Part};
 use super::reader::{unfit, whole};
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use super::schema;
+use super::seals::{OwedRow, OwedSum, seal_actor};
 use super::states::names_state;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::chain::data::NamedState;
@@ -34,12 +37,18 @@ pub(super) struct Rows<'c> {
     head: Statement<'c>,
     state: Statement<'c>,
     digest: Statement<'c>,
+    /// Over the rows of `pending`, and as it was written last.
+    owed: OwedSum,
+    owed_written: OwedSum,
 }
 
 impl<'c> Rows<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let owed = OwedSum::stored(connection)?;
         Ok(Self {
             connection,
+            owed,
+            owed_written: owed,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             event: connection.prepare(
@@ -70,9 +79,18 @@ impl<'c> Rows<'c> {
         carry_over(self.connection);
     }
 
-    /// After an end in order journal.db is whole by itself.
-    pub(super) fn fold_in_the_log(&self) -> Written {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    /// Carries all of the log over and cuts it off, unless somebody reads what is in it for longer than that. Whether it was
+    /// done.
+    pub(super) fn cut_off_the_log(&self, patience: Duration) -> rusqlite::Result<bool> {
+        self.connection.busy_timeout(patience)?;
+        let busy: rusqlite::Result<i64> =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        self.connection.busy_timeout(schema::BUSY)?;
+        match busy {
+            Ok(busy) => Ok(busy == 0),
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn digest(&mut self, digest: &[u8; 20]) -> Written {
@@ -198,42 +216,68 @@ impl<'c> Rows<'c> {
                 signed(row.attempts),
                 signed(started),
             ],
-        )
+        )?;
+        seal_actor(self.connection, actor.key)
     }
 
-    pub(super) fn end(&self, actor: ActorKey) -> Written {
+    pub(super) fn end(&mut self, actor: ActorKey) -> Written {
         self.rare("UPDATE actors SET alive = 0 WHERE actor = ?1", [actor.key])?;
-        self.rare("DELETE FROM pending WHERE cause_actor = ?1 AND receiver = ?1", [actor.id.to_string()])
+        seal_actor(self.connection, actor.key)?;
+        self.no_longer_owed("cause_actor = ?1 AND receiver = ?1", [actor.id.to_string()])
     }
 
     pub(super) fn survived(&self, actor: ActorKey) -> Written {
-        self.rare("UPDATE actors SET attempts = 0 WHERE actor = ?1", [actor.key])
+        self.rare("UPDATE actors SET attempts = 0 WHERE actor = ?1", [actor.key])?;
+        seal_actor(self.connection, actor.key)
     }
 
     /// The actor is listed no longer.
     pub(super) fn forgotten(&self, actor: ActorKey) -> Written {
-        self.rare("UPDATE actors SET listed = 0 WHERE actor = ?1", [actor.key])
+        self.rare("UPDATE actors SET listed = 0 WHERE actor = ?1", [actor.key])?;
+        seal_actor(self.connection, actor.key)
     }
 
     /// The event at `position` has promised a delivery.
-    pub(super) fn owed(&self, cause: Cause, owed: Owed, position: u64) -> Written {
+    pub(super) fn owed(&mut self, cause: Cause, owed: Owed, position: u64) -> Written {
+        let row = OwedRow {
+            cause_actor: cause.actor.to_string(),
+            cause_sequence: signed(cause.sequence),
+            receiver: owed.receiver.to_string(),
+            position: signed(position),
+            notice: owed.notice.map(str::to_owned),
+        };
+        let OwedRow { cause_actor, cause_sequence, receiver, position, notice } = &row;
         self.rare(
             "INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                cause.actor.to_string(),
-                signed(cause.sequence),
-                owed.receiver.to_string(),
-                signed(position),
-                owed.notice
-            ],
-        )
+            params![cause_actor, cause_sequence, receiver, position, notice],
+        )?;
+        self.owed.add(&row);
+        Ok(())
     }
 
-    pub(super) fn settled(&self, cause: Cause) -> Written {
-        self.rare(
-            "DELETE FROM pending WHERE cause_actor = ?1 AND cause_sequence = ?2",
-            params![cause.actor.to_string(), signed(cause.sequence)],
-        )
+    pub(super) fn settled(&mut self, cause: Cause) -> Written {
+        let cause = params![cause.actor.to_string(), signed(cause.sequence)];
+        self.no_longer_owed("cause_actor = ?1 AND cause_sequence = ?2", cause)
+    }
+
+    fn no_longer_owed(&mut self, which: &str, params: impl rusqlite::Params) -> Written {
+        let mut delete = self.connection.prepare_cached(&format!(
+            "DELETE FROM pending WHERE {which} RETURNING cause_actor, cause_sequence, receiver, position, notice"
+        ))?;
+        let mut gone = delete.query(params)?;
+        while let Some(row) = gone.next()? {
+            self.owed.take(&OwedRow::read(row)?);
+        }
+        Ok(())
+    }
+
+    /// What is owed is summed up once a commit, where it has changed.
+    pub(super) fn seal_what_is_owed(&mut self) -> Written {
+        if self.owed != self.owed_written {
+            self.owed.write(self.connection)?;
+            self.owed_written = self.owed;
+        }
+        Ok(())
     }
 
     pub(super) fn component(&self, digest: ComponentDigest, bytes: &[u8]) -> Written {

@@ -3,18 +3,21 @@
 //! `docs/journal.md` describes the tables for people; a change here is a new format version.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::Durability;
-use super::checkpoint::LOG_PAGES;
+use super::checkpoint::LONG_LOG_BYTES;
 use super::dir::DataDir;
 use super::error::{JournalError, named};
-use super::integrity::check_against_mark;
+use super::integrity::{check_against_mark, stored_tip};
 use super::mark::{MarkFile, Marked, Tip};
-use super::older;
+use super::{older, seals};
 
 pub(super) const VERSION: u32 = 4;
+/// How long to wait for somebody else who writes; there is to be nobody.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// No lock of SQLite's own: a connection is one thread's at a time.
 const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 /// "THEA", in the header of every journal: tells it from any other SQLite file.
@@ -116,6 +119,19 @@ pub(super) const CHAINS: &str = concat!(
     ";"
 );
 
+/// Opens the journal in `dir` for writing, whatever its mark says. The mark stays as it is until the journal is closed.
+pub(super) fn open_despite_loss(dir: &DataDir) -> Result<(Connection, MarkFile, Tip), JournalError> {
+    let (path, durability) = (dir.path(), Durability::Commit);
+    let read = |error| JournalError::read(path, error);
+    let connection = Connection::open(path.join("journal.db")).map_err(read)?;
+    prepare(&connection, durability).map_err(read)?;
+    older::upgrade(&connection).map_err(read)?;
+    seals::seal_all(&connection).map_err(read)?;
+    let tip = stored_tip(&connection).map_err(read)?;
+    let mark = MarkFile::held_back(path, durability).map_err(|error| JournalError::directory(path, error))?;
+    Ok((connection, mark, tip))
+}
+
 /// Opens or makes the journal in `dir` for writing, and checks it against its mark.
 pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection, MarkFile, Tip), JournalError> {
     let path = dir.path();
@@ -125,6 +141,7 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
         return Err(JournalError::Mark { path: path.to_owned(), why: "journal.db itself is missing".into() });
     }
     let read = |error| JournalError::read(path, error);
+    let mut is_sealed = matches!(&marked, Some(Ok(marked)) if marked.sealed);
     let tip = match look(path, &file, marked)? {
         Some(tip) => tip,
         None => {
@@ -136,7 +153,10 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
     };
     let connection = Connection::open(&file).map_err(read)?;
     prepare(&connection, durability).map_err(read)?;
-    older::upgrade(&connection).map_err(read)?;
+    is_sealed &= !older::upgrade(&connection).map_err(read)?;
+    if !is_sealed {
+        seals::seal_all(&connection).map_err(read)?;
+    }
     let mark = MarkFile::begin(path, &tip, durability).map_err(|error| JournalError::directory(path, error))?;
     Ok((connection, mark, tip))
 }
@@ -169,7 +189,7 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
         Ok(connection) if version(&connection).is_ok() => connection,
         first => open_unwritable(dir, &file, first)?,
     };
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| JournalError::read(dir, error))?;
+    connection.busy_timeout(BUSY).map_err(|error| JournalError::read(dir, error))?;
     check_version(dir, &connection)?;
     older::read_as_new(&connection).map_err(|error| JournalError::read(dir, error))?;
     Ok(connection)
@@ -212,14 +232,18 @@ pub(super) fn open_to_carry_over(dir: &Path) -> Result<Connection, JournalError>
 }
 
 fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     let synchronous = match durability {
         Durability::Commit => "full",
         Durability::Relaxed => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    // The log is carried over elsewhere: see `checkpoint.rs`. Written from its beginning again, it is cut to this.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", LONG_LOG_BYTES.cast_signed())?;
+    // What is moved within the database leaves nothing of itself where it was.
+    connection.pragma_update_and_check(None, "secure_delete", "fast", |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

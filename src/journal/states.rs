@@ -52,7 +52,7 @@ impl JournalReader {
         let Some((sequence, state, name)) = found else { return Ok(None) };
         let state = match name {
             None => state,
-            Some(name) => match self.blob(&name)? {
+            Some(name) => match self.sound_blob(&name)? {
                 Some(state) => Some(state),
                 None => return Err(unfit(format!("the state behind event {sequence} is not there"))),
             },
@@ -65,11 +65,19 @@ impl JournalReader {
 
     /// The newest state kept for good before event `sequence`, and the event that led to it.
     pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, State)>> {
-        let slot: Option<i64> = self
-            .rows()
-            .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, capped(before)], |row| row.get(0))?;
+        let slot = self.kept_slot(actor, before)?;
         slot.map_or(Ok(None), |slot| self.state_in(actor, slot))
+    }
+
+    /// The event behind which that state is kept.
+    pub(super) fn kept_sequence(&self, actor: ActorKey, before: u64) -> Result<Option<u64>> {
+        Ok(self.kept_slot(actor, before)?.map(|slot| slot.unsigned_abs() - 1))
+    }
+
+    fn kept_slot(&self, actor: ActorKey, before: u64) -> Result<Option<i64>> {
+        self.rows()
+            .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
+            .query_row(params![actor.key, NEWEST_SLOT, capped(before)], |row| row.get(0))
     }
 
     /// A state is what the event that led to it names, or the row is not what was written.
@@ -83,7 +91,7 @@ impl JournalReader {
     }
 
     /// What an event says the state is from there on.
-    fn named_at(&self, actor: ActorKey, place: Place) -> Result<Option<NamedState>> {
+    pub(super) fn named_at(&self, actor: ActorKey, place: Place) -> Result<Option<NamedState>> {
         let event = self.event_at(actor, place)?;
         if EventHash::of(&event) != event.hash {
             return Err(unfit(format!("event {}, which led to the state, is not what was written", place.sequence)));

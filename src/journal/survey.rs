@@ -62,6 +62,11 @@ impl Survey {
         Ok(Self { reader, after: i64::MIN, stored, order })
     }
 
+    /// Whether the journal's rows have seals: the mark says so.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.order.marked.as_ref().is_some_and(|marked| marked.sealed)
+    }
+
     /// Sees what the walk sees.
     pub(crate) fn reader(&self) -> &JournalReader {
         &self.reader
@@ -200,12 +205,20 @@ impl Chains {
         let is_same = |actor, end: &End| {
             self.ends.get(actor).is_some_and(|it| it == end || (reader.version < 4 && it.last == end.last))
         };
-        if heads.len() != self.ends.len() || !heads.iter().all(|(actor, end)| is_same(actor, end)) {
-            found.push("the table of heads does not say where the chains end".to_owned());
+        let astray = heads.iter().filter(|(actor, end)| !is_same(actor, end)).map(|(actor, _)| *actor);
+        let missing = self.ends.keys().filter(|actor| !heads.contains_key(actor)).copied();
+        let mut astray: Vec<i64> = astray.chain(missing).collect();
+        astray.sort_unstable();
+        for actor in astray {
+            let who = reader.who(actor)?;
+            found.push(format!(
+                "{who}: its row in the table of heads does not say where its chain ends, or what of it was dropped"
+            ));
         }
-        let stale: i64 = reader.rows().query_row(STALE_STATES, [], |row| row.get(0))?;
-        if stale > 0 {
-            found.push("the table of states has a newest state that is not its actor's".to_owned());
+        let mut select = reader.rows().prepare(STALE_STATES)?;
+        let stale: Vec<i64> = select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        for actor in stale {
+            found.push(format!("{}: its newest state in the table of states is of another event", reader.who(actor)?));
         }
         Ok(found)
     }
@@ -213,7 +226,7 @@ impl Chains {
 
 /// Newest states of which `heads` says that another event led to them.
 const STALE_STATES: &str = "
-    SELECT count(*) FROM states LEFT JOIN heads USING (actor)
+    SELECT DISTINCT states.actor FROM states LEFT JOIN heads USING (actor)
     LEFT JOIN events AS led ON led.position = heads.state AND led.actor = heads.actor
     WHERE slot = 0 AND states.sequence IS NOT led.sequence";
 

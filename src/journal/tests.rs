@@ -512,3 +512,39 @@ fn an_index_that_says_something_else_than_the_table_is_found() {
     let (events, found) = surveyed(dir.path());
     assert_eq!((events, found), (70, vec!["the index milestones is not that of the table of events".to_owned()]));
 }
+
+#[test]
+fn what_a_program_without_seals_has_left_is_sealed_anew_and_then_no_row_may_change() {
+    let dir = tempfile::tempdir().expect("a directory");
+    journal_of_ten(dir.path());
+    let broken = || open_to_read(dir.path()).expect("a reader").broken_seals().expect("rows");
+    let write = |statement: &str| {
+        let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+        assert_eq!(rows.execute(statement, []).expect("written"), 1);
+    };
+    assert_eq!(broken(), [""; 0]);
+    // Such a program writes rows without their seals, and both lines of the mark without the word.
+    write("UPDATE actors SET alive = 0");
+    assert!(broken()[0].contains("its alive in the table of actors"), "{:?}", broken());
+    let mark = std::fs::read_to_string(dir.path().join("journal.mark")).expect("a mark");
+    let body = mark.lines().next().and_then(|line| line.split_once(" sealed ")).expect("the word").0;
+    let line = format!("{body} {}", hex::encode(crate::chain::sha1(body.as_bytes())));
+    std::fs::write(dir.path().join("journal.mark"), format!("{line:<255}\n{line:<255}\n")).expect("written");
+    open(dir.path()).expect("it is opened").close();
+    assert_eq!(broken(), [""; 0], "sealed as it was left");
+
+    for (statement, undo, expected) in [
+        ("UPDATE actors SET listed = 0", "UPDATE actors SET listed = 1", "its listed"),
+        ("UPDATE actors SET attempts = 1", "UPDATE actors SET attempts = 0", "its attempts"),
+        ("UPDATE actors SET manifest_path = '/x'", "UPDATE actors SET manifest_path = ''", "its manifest_path"),
+        ("INSERT INTO pending VALUES ('a', 1, 'b', 2, NULL)", "DELETE FROM pending", "the table of pending"),
+        ("DELETE FROM metadata WHERE key = 'actor 1'", "UPDATE actors SET listed = 1", "the seal of its row"),
+    ] {
+        write(statement);
+        let found = broken();
+        assert!(found.len() == 1 && found[0].contains(expected), "{statement}: {found:?}");
+        open(dir.path()).expect("it is opened: a start looks then").close();
+        assert_eq!(broken(), found, "nothing is sealed anew that has a seal");
+        write(undo);
+    }
+}

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -27,8 +28,11 @@ use crate::chain::{ChainEvent, ComponentDigest};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How long the end of a journal waits for those who read it, so that `journal.db` is whole by itself.
+const AT_THE_END: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
+    pub(super) path: PathBuf,
     pub(super) connection: Connection,
     pub(super) mark: MarkFile,
     pub(super) tip: Tip,
@@ -40,6 +44,7 @@ pub(super) struct Writer {
 
 /// The writer at work.
 struct Desk<'a> {
+    path: PathBuf,
     rows: Rows<'a>,
     mark: MarkFile,
     tip: Tip,
@@ -50,6 +55,8 @@ struct Desk<'a> {
     /// Components that are in the journal already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
     bell: Bell,
+    /// Told once what was dropped is gone from the log too.
+    when_gone: Vec<Box<dyn FnOnce() + Send>>,
     metrics: Arc<JournalMetrics>,
 }
 
@@ -58,6 +65,7 @@ struct Desk<'a> {
 struct Batch {
     weight: usize,
     releases: Vec<Box<dyn FnOnce() + Send>>,
+    when_gone: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<ActorId>,
     /// The chains that it goes on with; where they end is written once.
     chains: BTreeSet<i64>,
@@ -75,17 +83,17 @@ struct Batch {
 
 impl Writer {
     pub(super) fn run(self) {
-        let Self { connection, mark, tip, queue, listener, bell, metrics } = self;
+        let Self { path, connection, mark, tip, queue, listener, bell, metrics } = self;
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
         let result = Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
-            let (taken, ends, components) = (VecDeque::new(), Ends::default(), HashSet::new());
-            Desk { rows, mark, tip, queue: &queue, taken, ends, components, bell, metrics }
+            let (taken, ends, components, when_gone) = (VecDeque::new(), Ends::default(), HashSet::new(), Vec::new());
+            Desk { path, rows, mark, tip, queue: &queue, taken, ends, components, bell, when_gone, metrics }
                 .commit_until_closed(&listener)
         });
         drop(closing);
         if let Err(error) = result {
-            // First what has to be done, then what is to be said: the log may be in nobody's hands any more.
+            // Nobody may read what it prints any more: it acts first.
             (listener.failed)(&error);
             log::error!("{error}");
         }
@@ -106,6 +114,11 @@ impl Desk<'_> {
             if self.taken.is_empty() {
                 self.queue.take_all(&mut self.taken);
             }
+            if self.taken.is_empty() {
+                self.is_still_there()?;
+                self.tend_the_log(false);
+                continue;
+            }
             let (begun, before) = (Instant::now(), self.tip.position);
             let batch = self.commit()?;
             if self.tip.position > before {
@@ -113,31 +126,54 @@ impl Desk<'_> {
                 self.metrics.commit_bytes.observe(batch.weight as u64);
                 self.metrics.events.add(self.tip.position - before);
             }
+            self.is_still_there()?;
             self.queue.free(batch.weight);
-            self.bell.written(batch.weight);
-            if batch.drops {
-                self.fold_in_the_log();
+            let is_behind = self.bell.written(batch.weight);
+            if batch.drops || !batch.when_gone.is_empty() {
+                self.bell.have_it_cut();
             }
+            self.when_gone.extend(batch.when_gone);
             for release in batch.releases {
                 release();
             }
             if !batch.touched.is_empty() {
                 (listener.committed)(&batch.touched);
             }
-            if self.bell.is_rest_due() {
-                self.rows.carry_over_the_rest();
-            }
+            self.tend_the_log(is_behind);
             if batch.close {
-                self.fold_in_the_log();
+                self.mark.let_go(&self.tip).map_err(JournalError::WriteMark)?;
+                self.cut_off_the_log("at the end", AT_THE_END);
                 return Ok(());
             }
         }
     }
 
-    /// What fails here is done at the next start.
-    fn fold_in_the_log(&self) {
-        if let Err(error) = self.rows.fold_in_the_log() {
-            log::warn!("the journal's write-ahead log was not folded in: {error}");
+    /// Nothing is acknowledged that nobody will find.
+    fn is_still_there(&self) -> Result<(), JournalError> {
+        if self.bell.is_gone() { Err(JournalError::Gone { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    fn tend_the_log(&mut self, is_behind: bool) {
+        if !self.bell.is_rest_due() && !is_behind {
+            return;
+        }
+        if self.bell.is_to_be_cut() {
+            // Readers are not waited for.
+            self.cut_off_the_log("yet", Duration::ZERO);
+        } else {
+            self.rows.carry_over_the_rest();
+        }
+    }
+
+    /// What is not done here is tried again, at the next start too.
+    fn cut_off_the_log(&mut self, when: &str, patience: Duration) {
+        match self.rows.cut_off_the_log(patience) {
+            Ok(true) => {
+                self.bell.was_cut();
+                self.when_gone.drain(..).for_each(|tell| tell());
+            }
+            Ok(false) => log::debug!("the journal's write-ahead log is not cut off {when}: somebody reads it"),
+            Err(error) => log::warn!("the journal's write-ahead log is not cut off {when}: {error}"),
         }
     }
 
@@ -195,6 +231,7 @@ impl Desk<'_> {
             }
             Record::Blob(name, bytes) => self.rows.blob_for_good(&name, &bytes)?,
             Record::Release(release) => batch.releases.push(release),
+            Record::WhenGone(tell) => batch.when_gone.push(tell),
             Record::Close => batch.close = true,
         }
         Ok(())
@@ -260,7 +297,7 @@ impl Desk<'_> {
     }
 
     /// The actor is not to be resumed, and what it owes itself ends with it.
-    fn end(&self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
+    fn end(&mut self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
         batch.owed.retain(|cause, (owed, _)| cause.actor != actor.id || owed.receiver != actor.id);
         self.rows.end(actor)
     }
@@ -278,6 +315,7 @@ impl Desk<'_> {
         }
         batch.settled.drain(..).try_for_each(|cause| self.rows.settled(cause))?;
         batch.owed.drain().try_for_each(|(cause, (owed, position))| self.rows.owed(cause, owed, position))?;
+        self.rows.seal_what_is_owed()?;
         self.ends.are_written();
         Ok(())
     }

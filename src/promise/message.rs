@@ -237,6 +237,16 @@ pub(super) fn sent(host_call: &[u8]) -> Option<Vec<u8>> {
     Some((message,).to_cbor())
 }
 
+/// The receiver of the send that an event records, if it was accepted.
+pub(super) fn sent_to(event: &ChainEvent) -> Option<ActorId> {
+    accepted_send(event, &HostCall::from_cbor(&event.data).ok()?)
+}
+
+/// The receiver of the request that an intent is about to make.
+pub(super) fn requested_of(intent: &ChainEvent) -> Option<ActorId> {
+    requested(&intent.data).map(|(to, _)| to).filter(|_| intent.function() == REQUEST.full)
+}
+
 /// The receiver of a send that was accepted.
 pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<ActorId> {
     let accepted = event.function() == SEND.full && host_call.result.0 == Ok::<(), String>(()).to_cbor();

@@ -59,3 +59,14 @@ pub(super) fn kind(word: &str, event: &ChainEvent) -> Option<ChildEventKind> {
         _ => None,
     }
 }
+
+/// Whether a parent is told this of such an event of its child.
+pub(super) fn is_told_by(kind: &ChildEventKind, event: &ChainEvent) -> bool {
+    match kind {
+        ChildEventKind::Started | ChildEventKind::Restarted => {
+            matches!(event.kind(), Some(EventKind::Started | EventKind::Return))
+        }
+        ChildEventKind::Failed(_) => event.kind() == Some(EventKind::Failed),
+        ChildEventKind::Stopped => event.kind() == Some(EventKind::Stopped),
+    }
+}

@@ -76,13 +76,15 @@ pub(super) fn answer(theater: &TheaterHandle, request: Request) -> Result<Respon
             let actor = known(theater, &id)?;
             let reader = theater.journal.reader().map_err(|error| error.to_string())?;
             let pruned = prune(&theater.journal, &reader, actor, before).map_err(|error| error.to_string())?;
-            Ok(Response::Forgotten { id, events: pruned.events, replays_from: pruned.replays_from })
+            let (events, replays_from, gone) = (pruned.events, pruned.replays_from, pruned.is_gone);
+            Ok(Response::Forgotten { id, events, replays_from, gone })
         }
         Request::RedactEvent { id, sequence } => {
             let actor = known(theater, &id)?;
             let reader = theater.journal.reader().map_err(|error| error.to_string())?;
             let redacted = redact(&theater.journal, &reader, actor, sequence).map_err(|error| error.to_string())?;
-            Ok(Response::Forgotten { id, events: redacted.events, replays_from: redacted.replays_from })
+            let (events, replays_from, gone) = (redacted.events, redacted.replays_from, redacted.is_gone);
+            Ok(Response::Forgotten { id, events, replays_from, gone })
         }
         Request::SendMessage { id, message } => {
             theater.send(known(theater, &id)?.id, decode(&message)?)?;

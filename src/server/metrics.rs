@@ -71,6 +71,9 @@ pub(crate) struct JournalMetricsView {
     pub(crate) events: u64,
     pub(crate) commit_us: DistributionView,
     pub(crate) commit_bytes: DistributionView,
+    /// Bytes of the write-ahead log.
+    #[serde(default)]
+    pub(crate) log_bytes: u64,
 }
 
 /// The process as the system sees it.
@@ -141,6 +144,7 @@ pub(super) fn gather(theater: &TheaterHandle) -> MetricsView {
         events: journal.events.read(),
         commit_us: (&journal.commits.read()).into(),
         commit_bytes: (&journal.commit_bytes.read()).into(),
+        log_bytes: journal.log_bytes.read(),
     };
     MetricsView { actors, total, journal, process: process() }
 }

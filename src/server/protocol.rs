@@ -223,11 +223,14 @@ pub(crate) enum Response {
         offset: u64,
         data: String,
     },
-    /// `replays_from` is the event whose kept state a replay can begin with; null where there is none.
+    /// `replays_from` is the event whose kept state a replay can begin with; null where there is none. `gone` is false while
+    /// somebody who reads the journal holds what was dropped in its log.
     Forgotten {
         id: String,
         events: u64,
         replays_from: Option<u64>,
+        #[serde(default = "yes")]
+        gone: bool,
     },
     Sent {
         id: String,
@@ -298,6 +301,11 @@ impl PushedEvent {
             timestamp: self.timestamp,
         })
     }
+}
+
+/// What a server meant that did not say it.
+const fn yes() -> bool {
+    true
 }
 
 /// An event in a page: hashes in hex, data in base64.

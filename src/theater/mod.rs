@@ -15,6 +15,7 @@ mod in_flight;
 mod messages;
 mod recorded_ends;
 mod recovery;
+mod repair;
 mod runtime;
 mod supervisor;
 mod tree;
@@ -22,5 +23,6 @@ mod whereabouts;
 
 pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
+pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};
 pub(crate) use runtime::NotResumed;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

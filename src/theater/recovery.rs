@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::load_spec;
 use super::in_flight::{Cast, InFlight};
@@ -21,17 +21,17 @@ use super::recorded_ends::write_ends;
 use super::supervisor::{Before, Newborn, Return};
 use super::tree::Lately;
 use super::whereabouts::{Moves, renamed};
-use crate::actor::{Open, Spec, recorded_limits};
+use crate::actor::{Open, Spec, grounds, recorded_limits};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, check_link};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, check_link};
 use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
-use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader};
+use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, unfit};
 use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
 use crate::promise::REQUEST;
 use crate::system::{ActorStatus, Awaited, Delivery, Lane, Reply, TheaterHandle, Wait};
@@ -74,6 +74,9 @@ pub(super) fn recover(
     let mut wanted = Wanted::load(engine, manifests)?;
     let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    are_sound(theater.journal.dir(), &grounds(&reader, true).map_err(unreadable)?)?;
+    log::debug!("what the actors go on from was compared with their chains in {:?}", begun.elapsed());
     let (mut pasts, mut keys) = (Vec::new(), HashMap::new());
     for mut row in reader.actors().map_err(unreadable)? {
         keys.insert(row.actor.id, row.actor);
@@ -288,6 +291,9 @@ impl Past {
             (reader.newest_state(actor)?, self.open.clone())
         } else {
             // Kept states lie where a new instance begins.
+            if let Some(why) = reader.wrong_kept_state(actor, self.open[0].sequence)? {
+                return Err(unfit(format!("actor {} ({}): {why}", self.row.name, actor.id)));
+            }
             let (kept, state) = reader.kept_state(actor, self.open[0].sequence)?.unwrap_or_default();
             (state, reader.events(actor, kept + 1, u64::MAX, usize::MAX)?)
         };
@@ -355,6 +361,16 @@ fn is_init(open: &[ChainEvent]) -> bool {
 fn damaged(dir: &Path, row: &ActorRow, what: &str) -> String {
     let why = format!("actor {} ({}): {what}", row.name, row.actor.id);
     JournalError::Damaged { path: dir.to_owned(), why }.to_string()
+}
+
+/// Nothing is wrong with what a start builds upon.
+fn are_sound(dir: &Path, findings: &[String]) -> Result<(), String> {
+    let Some(first) = findings.first() else { return Ok(()) };
+    let more = match findings.len() {
+        1 => String::new(),
+        all => format!(" (and {} more: `theater verify --journal` names them)", all - 1),
+    };
+    Err(JournalError::Damaged { path: dir.to_owned(), why: format!("{first}{more}") }.to_string())
 }
 
 /// What a start builds upon is what was written: its hash says so.
@@ -425,6 +441,9 @@ fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spec: Spec) ->
 
 fn first_started(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Started>> {
     let first = reader.first_started(actor)?;
+    if first.as_ref().is_some_and(|event| EventHash::of(event) != event.hash) {
+        return Err(unfit("event 0 is not what was written".to_owned()));
+    }
     Ok(first.and_then(|event| Started::from_cbor(&event.data).ok()))
 }
 
@@ -437,7 +456,7 @@ fn first_state(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Opti
     Ok(match first_started(reader, actor)?.map(|started| started.state) {
         None | Some(NamedState::None) => None,
         Some(NamedState::Inline(bytes)) => Some(bytes.into()),
-        Some(NamedState::Digest { sha1, .. }) => reader.blob(&sha1)?.map(Arc::from),
+        Some(NamedState::Digest { sha1, .. }) => reader.sound_blob(&sha1)?.map(Arc::from),
     })
 }
 

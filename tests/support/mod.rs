@@ -519,6 +519,11 @@ impl Http {
         self.0.get_mut().write_all(request.as_bytes()).expect("sent");
     }
 
+    /// A request without a body, to a runtime that may have ended.
+    pub fn try_send(&mut self, method: &str, path: &str) -> std::io::Result<()> {
+        self.send_raw(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
+    }
+
     /// The next answer; `None` where the connection ended instead.
     pub fn receive(&mut self) -> Option<HttpAnswer> {
         let mut head = String::new();

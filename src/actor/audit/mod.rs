@@ -11,9 +11,11 @@
 //! Where the journal cannot be read in one go, each chain is read by itself: what cannot be read of one does not hide
 //! what is wrong with another.
 
+mod grounds;
 mod holdings;
 mod links;
 mod near;
+mod owed;
 mod said;
 
 use std::collections::{HashMap, HashSet};
@@ -26,6 +28,7 @@ use crate::base::pool;
 use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, check_link};
 use crate::journal::{ActorRow, JournalError, JournalReader, Survey, Surveyed, quick_check};
 use crate::promise::Arrivals;
+pub(crate) use grounds::grounds;
 use holdings::Holdings;
 use near::Near;
 use said::Said;
@@ -54,10 +57,15 @@ type Read<T> = rusqlite::Result<T>;
 pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
     pool::make_ready();
     let mut survey = Survey::begin(dir)?;
+    let (is_sealed, mut of_the_rows) = (survey.is_sealed(), Vec::new());
+    match grounds(survey.reader(), is_sealed) {
+        Ok(found) => of_the_rows = found,
+        Err(error) => of_the_rows.push(format!("what a start builds upon cannot be read: {error}")),
+    }
     let (audited, structure) = rayon::join(|| audit_survey(&mut survey), || quick_check(dir));
     let unreadable = |error| Audit { findings: vec![format!("cannot be read: {error}")], ..Audit::default() };
     let mut audit = audited.unwrap_or_else(unreadable);
-    let of_the_whole = survey.findings().into_iter().chain(structure?).collect::<Vec<_>>();
+    let of_the_whole = survey.findings().into_iter().chain(structure?).chain(of_the_rows).collect::<Vec<_>>();
     audit.findings.splice(0..0, of_the_whole);
     Ok(audit)
 }
@@ -115,6 +123,11 @@ fn check(steps: &[Step]) -> Vec<Result<Said, ChainBroken>> {
     steps.par_iter().with_min_len(SHARE).map(check).collect()
 }
 
+/// What is wrong, with the actor that it is wrong with.
+fn finding(row: &ActorRow, what: &str) -> String {
+    format!("actor {} ({}): {what}", row.name, row.actor.id)
+}
+
 struct Auditor<'a> {
     rows: &'a [ActorRow],
     /// One an actor, in the order of the rows.
@@ -166,7 +179,7 @@ impl<'a> Auditor<'a> {
     }
 
     fn finding(&mut self, row: &ActorRow, what: &str) {
-        self.audit.findings.push(format!("actor {} ({}): {what}", row.name, row.actor.id));
+        self.audit.findings.push(finding(row, what));
     }
 
     /// One chain by itself.

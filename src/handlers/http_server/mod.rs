@@ -95,9 +95,9 @@ fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
     match answer.within(actor.limits.request_deadline()) {
         Ok(answer) => respond(actor, answer.outcome),
         // Not taken yet, it never will be; taken, what comes of it is on the chain.
-        Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown | NoAnswer::Gone) => {
-            plain(504, "the actor did not answer in time", &[])
-        }
+        Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown) => plain(504, "the actor did not answer in time", &[]),
+        // The answer was dropped: the journal takes no more, or the actor's thread has ended without a word.
+        Err(NoAnswer::Gone) => ending(),
     }
 }
 
@@ -127,8 +127,12 @@ fn respond(actor: &ActorRef, outcome: Outcome) -> WireResponse {
         // Its words are on the chain, for those who may read it.
         Outcome::Refused(_) => plain(500, "the actor refused the request", &[]),
         Outcome::Failed(_) => plain(500, "the actor failed", &[]),
-        Outcome::Stopped | Outcome::Dropped(_) => plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)]),
+        Outcome::Stopped | Outcome::Dropped(_) => ending(),
     }
+}
+
+fn ending() -> WireResponse {
+    plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)])
 }
 
 fn plain(status: u16, why: &str, more: &[(&str, &str)]) -> WireResponse {

@@ -1,0 +1,125 @@
+//! The deliveries that are owed, each row of `pending` compared with the chains: the event it names promised this delivery
+//! to this receiver, and nothing has settled it since.
+
+use std::collections::HashMap;
+
+use super::{Read, finding};
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, Failed, Stopped};
+use crate::chain::{ChainEvent, EventHash, EventKind, Link};
+use crate::journal::{ActorRow, Cause, JournalReader, Pending};
+use crate::promise::promised_to;
+
+/// Events of one receiver that are looked at for what has settled a delivery. A row that waits for longer is none that
+/// a runtime leaves behind, unless by mistake; `links.rs` looks at all.
+const LOOKED_AT: u64 = 65_536;
+
+pub(super) struct Owed<'a> {
+    reader: &'a JournalReader,
+    rows: HashMap<ActorId, &'a ActorRow>,
+    pending: Vec<Pending>,
+}
+
+impl<'a> Owed<'a> {
+    pub(super) fn new(reader: &'a JournalReader, rows: &'a [ActorRow]) -> Read<Self> {
+        let rows = rows.iter().map(|row| (row.actor.id, row)).collect();
+        Ok(Self { reader, rows, pending: reader.pending()? })
+    }
+
+    /// The rows that are wrong.
+    pub(super) fn findings(&self) -> Read<Vec<String>> {
+        let mut found = Vec::new();
+        let mut open: HashMap<ActorId, HashMap<Cause, u64>> = HashMap::new();
+        for pending in &self.pending {
+            let Cause { actor, sequence } = pending.cause;
+            let Some(row) = self.rows.get(&actor) else {
+                found.push(format!(
+                    "the table of pending: it names event {sequence} of actor {actor}, which is not here"
+                ));
+                continue;
+            };
+            match self.promised(row, pending) {
+                Ok(Ok(())) => _ = open.entry(pending.receiver).or_default().insert(pending.cause, pending.position),
+                Ok(Err(why)) => found.push(finding(row, &in_row(sequence, &why))),
+                Err(error) => found.push(finding(row, &in_row(sequence, &error.to_string()))),
+            }
+        }
+        for (receiver, links) in open {
+            let Some(row) = self.rows.get(&receiver) else { continue };
+            match self.settled(row, links) {
+                Ok(settled) => found.extend(settled),
+                Err(error) => found.push(finding(row, &error.to_string())),
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Whether the event promised this delivery, and its sender still waits for it; or what it says instead.
+    fn promised(&self, row: &ActorRow, pending: &Pending) -> Read<Result<(), String>> {
+        let event = self.reader.promise(row.actor, pending)?;
+        if EventHash::of(&event) != event.hash {
+            return Ok(Err("that event is not what was written".to_owned()));
+        }
+        match promised_to(pending, &event, row.parent) {
+            // Its data was dropped.
+            _ if event.dropped.is_some() => Ok(Ok(())),
+            Err(why) => Ok(Err(why.to_owned())),
+            Ok(to) if to != pending.receiver => {
+                Ok(Err(format!("it is owed to actor {}, but the event promises it to {to}", pending.receiver)))
+            }
+            Ok(_) if self.is_answered(row, &event)? => Ok(Err("its sender has an answer to that request".to_owned())),
+            Ok(_) => Ok(Ok(())),
+        }
+    }
+
+    /// Whether a request is over for its own sender.
+    fn is_answered(&self, row: &ActorRow, intent: &ChainEvent) -> Read<bool> {
+        if intent.kind() != Some(EventKind::Intent) {
+            return Ok(false);
+        }
+        let mut next = intent.sequence + 1;
+        loop {
+            let Some(event) = self.reader.events(row.actor, next, 1, usize::MAX)?.pop() else { return Ok(false) };
+            match event.kind() {
+                // It was resumed meanwhile.
+                Some(EventKind::Started) => next = event.sequence + 1,
+                kind => return Ok(kind == Some(EventKind::HostCall)),
+            }
+        }
+    }
+
+    /// Those of the deliveries that an event of the receiver has settled.
+    fn settled(&self, row: &ActorRow, mut open: HashMap<Cause, u64>) -> Read<Vec<String>> {
+        let mut found = Vec::new();
+        let oldest = open.values().min().copied().unwrap_or(u64::MAX);
+        self.reader.newest_events(row.actor, oldest, LOOKED_AT, |event| {
+            let mut settles = |link: &Link, how: &str| {
+                if open.remove(&Cause::from(link)).is_some() {
+                    let why = format!("but actor {} ({}) {how} in event {}", row.name, row.actor.id, event.sequence);
+                    let sender = self.rows.get(&link.actor).expect("its row was looked at");
+                    found.push(finding(sender, &in_row(link.sequence, &why)));
+                }
+            };
+            match event.kind() {
+                Some(EventKind::Call) => {
+                    let call = Call::from_cbor(&event.data).ok();
+                    call.and_then(|call| call.cause).iter().for_each(|cause| settles(cause, "took it"));
+                }
+                Some(EventKind::Failed | EventKind::Stopped) => {
+                    let failed = Failed::from_cbor(&event.data).map(|failed| failed.dropped);
+                    let dropped = failed.or_else(|_| Stopped::from_cbor(&event.data).map(|stopped| stopped.dropped));
+                    let dropped = dropped.unwrap_or_default();
+                    dropped.iter().flatten().for_each(|cause| settles(cause, "dropped it"));
+                }
+                _ => {}
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+fn in_row(sequence: u64, why: &str) -> String {
+    format!("its row in the table of pending says that event {sequence} is owed: {why}")
+}

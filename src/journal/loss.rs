@@ -1,0 +1,51 @@
+//! What a journal has lost of what was acknowledged, as far as anyone can tell.
+
+use std::path::Path;
+
+use super::error::JournalError;
+use super::integrity::{check_against_mark, stored_tip};
+use super::mark::MarkFile;
+use super::schema::open_to_read;
+
+/// What is gone, or may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The events behind this position, up to that.
+    Events { found: u64, promised: u64 },
+    /// Nobody can say: there is no mark that is of this journal.
+    Unknown { found: u64 },
+}
+
+impl Loss {
+    /// What the journal in `dir` has lost by its mark; nothing where it has all that the mark vouches for.
+    pub(crate) fn of(dir: &Path) -> Result<Option<Self>, JournalError> {
+        let marked = MarkFile::read(dir).map_err(|error| JournalError::directory(dir, error))?;
+        let reader = open_to_read(dir)?;
+        let read = |error| JournalError::read(dir, error);
+        let found = stored_tip(&reader).map_err(read)?.position;
+        match check_against_mark(dir, &reader, marked) {
+            Ok(_) => Ok(None),
+            Err(JournalError::Behind { found, promised, .. }) => Ok(Some(Self::Events { found, promised })),
+            Err(JournalError::Altered { .. } | JournalError::Mark { .. }) => Ok(Some(Self::Unknown { found })),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// As it is said to people, and on the chains.
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Events { found, promised } => {
+                let count = promised - found;
+                let events = if count == 1 { "event" } else { "events" };
+                write!(f, "{count} {events} that had been acknowledged, behind position {found} of the journal")
+            }
+            Self::Unknown { found } => write!(
+                f,
+                "the journal's mark, so that nobody can say whether events that had been acknowledged were lost behind \
+                 position {found} of the journal"
+            ),
+        }
+    }
+}

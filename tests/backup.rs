@@ -1,0 +1,211 @@
+//! Backups of a running runtime, their restoration, and the way out where there is none: a loss that is accepted is said,
+//! recorded, and gone on from.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Http, Management, Stage, Theater, eventually, text, theater, verifies_and_replays};
+
+fn path_of(path: &Path) -> &str {
+    path.to_str().expect("a path")
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+}
+
+/// What `theater ARGS…` says, which is refused.
+fn refused(args: &[&str]) -> String {
+    let output = theater(args, None);
+    assert_eq!(output.status.code(), Some(1), "theater {args:?}: {}", text(&output.stdout));
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+fn is_whole(dir: &Path) -> Value {
+    let output = theater(&["verify", "--journal", path_of(dir), "--json"], None);
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    json_of(&output)
+}
+
+fn count(running: &Theater, actor: &str) -> u64 {
+    running.json(&["state", actor])["state"]["count"].as_u64().unwrap_or(0)
+}
+
+/// A runtime on another data directory of the stage.
+fn run_on(stage: &Stage, dir: &Path, more: &[&str]) -> Result<Theater, String> {
+    stage.command(&[], more).arg("--data-dir").arg(dir).launch(stage)
+}
+
+#[test]
+fn a_backup_under_load_ends_is_whole_and_holds_what_was_acknowledged_before_it() {
+    let stage = Stage::new();
+    let names = ["a", "b", "c", "d"];
+    let manifests = names.map(|name| stage.http_manifest(name, "counter", ""));
+    let running = stage.run(&manifests.each_ref().map(PathBuf::as_path));
+    let acknowledged = names.map(|_| AtomicU64::new(0));
+    let is_over = AtomicBool::new(false);
+    let backup = stage.path().join("backups").join("first");
+    std::thread::scope(|threads| {
+        for (name, acknowledged) in names.iter().zip(&acknowledged) {
+            let (running, is_over) = (&running, &is_over);
+            threads.spawn(move || {
+                let mut http = Http::connect(running.http(name));
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(http.ask("POST", "/increment", None).status, 200);
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        eventually("there is load", || acknowledged.iter().all(|it| it.load(Ordering::Relaxed) > 100).then_some(()));
+        let before = acknowledged.each_ref().map(|it| it.load(Ordering::Relaxed));
+        let begun = Instant::now();
+        let made = running.json(&["backup", path_of(&backup)]);
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(made["actors"], 4, "{made}");
+        is_whole(&backup);
+        let restored = stage.path().join("restored");
+        let output = theater(&["restore", path_of(&backup), "--data-dir", path_of(&restored), "--json"], None);
+        assert_eq!(json_of(&output)["events"], made["events"]);
+        let again = run_on(&stage, &restored, &[]).expect("it starts");
+        for (name, before) in names.iter().zip(before) {
+            assert!(count(&again, name) >= before, "{name} had counted to {before}");
+            verifies_and_replays(&again.export(&stage, name));
+        }
+    });
+}
+
+#[test]
+fn a_backup_or_a_restoration_that_cannot_be_whole_leaves_nothing_behind() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    let mut http = Http::connect(running.http("counter"));
+    (0..20).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
+    let (data, backup, other) = (stage.data_dir(), stage.path().join("backup"), stage.path().join("other"));
+    running.say(&["backup", path_of(&backup)]);
+    assert!(running.refused(&["backup", path_of(&backup)]).contains("is there already"), "no backup is overwritten");
+    assert!(refused(&["restore", path_of(&backup), "--data-dir", path_of(&data)]).contains("has a journal already"));
+    running.shut_down();
+    assert!(theater(&["backup", path_of(&other), "--data-dir", path_of(&data)], None).status.success(), "a dead one");
+    is_whole(&other);
+
+    for dir in [&data, &backup] {
+        let rows = rusqlite::Connection::open(dir.join("journal.db")).expect("a database");
+        assert_eq!(rows.execute("UPDATE events SET data = x'a0' WHERE sequence = 5", []).expect("altered"), 1);
+    }
+    let (again, third) = (stage.path().join("again"), stage.path().join("third"));
+    let said = refused(&["backup", path_of(&again), "--data-dir", path_of(&data)]);
+    assert!(said.contains("event 5") && said.contains("is wrong") && said.contains("no copy was kept"), "{said}");
+    assert!(refused(&["restore", path_of(&backup), "--data-dir", path_of(&third)]).contains("event 5"));
+    assert!(!again.exists() && !stage.path().join("again.partial").exists() && !third.join("journal.db").exists());
+    assert!(refused(&["backup", path_of(&again), "--data-dir", path_of(stage.path())]).contains("there is no journal"));
+}
+
+/// A directory whose last events are gone, though they were acknowledged; `asked` was within a transition, `asker` waited
+/// for it.
+fn that_lost_its_end() -> Stage {
+    let stage = Stage::new();
+    let manifests = ["asker", "asked"].map(|name| stage.manifest(name, "probe", ""));
+    let idle = stage.http_manifest("idle", "counter", "");
+    let running = stage.run(&[&manifests[0], &manifests[1], &idle]);
+    assert_eq!(Http::connect(running.http("idle")).ask("POST", "/increment", None).status, 200);
+    running.request("asker", &json!("count")).expect("an answer");
+    let mut management = Management::connect(running.management());
+    let request = json!({ "op": "request", "to": running.id("asked"), "msg": "spin" });
+    management.send_request(&running.id("asker"), &request);
+    let busy = || running.event_types("asked").last()?.starts_with("call ").then_some(());
+    eventually("asked is busy", busy);
+    let here = stage.path().join("here");
+    running.say(&["backup", path_of(&here)]);
+    assert_eq!(Http::connect(running.http("idle")).ask("POST", "/increment", None).status, 200);
+    running.kill();
+    // The mark is of now, and the database of then.
+    ["journal.db-wal", "journal.db-shm"].iter().for_each(|name| _ = std::fs::remove_file(stage.data_dir().join(name)));
+    std::fs::copy(here.join("journal.db"), stage.data_dir().join("journal.db")).expect("copied");
+    stage
+}
+
+#[test]
+fn an_accepted_loss_is_said_recorded_on_every_chain_it_concerns_and_gone_on_from() {
+    for is_by_run in [false, true] {
+        let stage = that_lost_its_end();
+        let data = stage.data_dir();
+        let why = stage.run_with(&[], &[]).err().expect("it is refused");
+        assert!(why.contains("events are lost") && why.contains("theater repair"), "{why}");
+        let said = refused(&["repair", "--data-dir", path_of(&data)]);
+        assert!(
+            said.contains("lost: 2 events that had been acknowledged") && said.contains("nothing was changed"),
+            "{said}"
+        );
+        for named in ["actor asker", "actor asked", "within a call of", "actor idle"] {
+            assert!(said.contains(named), "{said}");
+        }
+        stage.run_with(&[], &[]).err().expect("nothing was changed");
+
+        let running = if is_by_run {
+            let running = stage.run_with(&[], &["--accept-loss"]).expect("it starts");
+            assert!(stage.log().contains("lost: 2 events"), "{}", stage.log());
+            running
+        } else {
+            let output = theater(&["repair", "--accept-loss", "--data-dir", path_of(&data), "--json"], None);
+            let said = json_of(&output);
+            assert!(output.status.success() && said["accepted"] == true, "{said}");
+            assert_eq!(said["concerned"].as_array().map(Vec::len), Some(3), "{said}");
+            is_whole(&data);
+            let again = theater(&["repair", "--data-dir", path_of(&data)], None);
+            assert!(again.status.success() && text(&again.stdout).contains("nothing is lost"));
+            stage.run(&[])
+        };
+        for actor in ["asker", "asked", "idle"] {
+            let events = running.events(actor);
+            let failed = events.iter().find(|event| event["event_type"] == "failed").expect("it is on the chain");
+            assert_eq!(failed["data"]["reason"], "interrupted");
+            assert!(
+                failed["data"]["detail"].as_str().is_some_and(|it| it.contains("2 events that had been acknowledged"))
+            );
+            running.until(actor, "running");
+            verifies_and_replays(&running.export(&stage, actor));
+        }
+        assert_eq!((count(&running, "idle"), count(&running, "asker")), (1, 1), "from what is left");
+        running.request("asked", &json!("count")).expect("it goes on, and does not spin again");
+        running.shut_down();
+        is_whole(&data);
+    }
+}
+
+#[test]
+fn a_lost_mark_is_accepted_likewise_and_what_is_altered_is_not() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    assert_eq!(Http::connect(running.http("counter")).ask("POST", "/increment", None).status, 200);
+    running.shut_down();
+    let (data, mark) = (stage.data_dir(), stage.data_dir().join("journal.mark"));
+    for damage in [None, Some([b'x'; 512])] {
+        match damage {
+            None => std::fs::remove_file(&mark).expect("removed"),
+            Some(bytes) => std::fs::write(&mark, bytes).expect("written"),
+        }
+        assert!(stage.run_with(&[], &[]).err().expect("it is refused").contains("no readable mark"));
+        let said = refused(&["repair", "--data-dir", path_of(&data)]);
+        assert!(said.contains("nobody can say") && said.contains("actor counter"), "{said}");
+        assert!(theater(&["repair", "--accept-loss", "--data-dir", path_of(&data)], None).status.success());
+        let running = stage.run(&[]);
+        assert_eq!(count(&running, "counter"), 1);
+        running.shut_down();
+        is_whole(&data);
+    }
+    std::fs::remove_file(&mark).expect("removed");
+    let rows = rusqlite::Connection::open(data.join("journal.db")).expect("a database");
+    assert_eq!(rows.execute("UPDATE events SET data = x'a0' WHERE sequence = 2", []).expect("altered"), 1);
+    drop(rows);
+    let said = refused(&["repair", "--accept-loss", "--data-dir", path_of(&data)]);
+    assert!(said.contains("more than its end is lost") && said.contains("event 2"), "{said}");
+    assert!(!mark.exists(), "nothing was changed");
+    let said = refused(&["repair", "--data-dir", path_of(stage.path())]);
+    assert!(said.contains("there is no journal"), "{said}");
+}
