@@ -16,7 +16,7 @@ mount -t tmpfs none \"$SCRATCH\"
 mkdir \"$SCRATCH/written\" \"$SCRATCH/work\" \"$SCRATCH/out\"
 # Without a terminal curl draws how far it is.
 printf 'silent\nshow-error\n' > \"$SCRATCH/out/.curlrc\"
-export CURL_HOME=\"$SCRATCH/out\"
+export CURL_HOME=\"$SCRATCH/out\" TMPDIR=\"$SCRATCH/out\"
 mount -t overlay overlay -o \"lowerdir=$CHECKOUT,upperdir=$SCRATCH/written,workdir=$SCRATCH/work\" \"$CHECKOUT\"
 python3 -c 'import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack(\"16sh14x\", b\"lo\", 0x41))'
