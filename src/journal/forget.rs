@@ -4,14 +4,19 @@
 //! *Prune* drops what lies before a kept state, so that what follows can still be replayed. *Redact* drops one event's
 //! data. Neither touches what a start after a crash would need: the transitions that are open, the deliveries that are
 //! owed, and, as the answer to someone who still waits may be among them, whatever is newer than the oldest open
-//! transition.
+//! transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
+//! is asked for.
+
+use std::ops::Range;
 
 use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
 use super::{JournalDown, JournalHandle};
-use crate::chain::EventKind;
+use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Call;
+use crate::chain::shown::{shown as count_shown, shown_from};
+use crate::chain::{ChainEvent, EventKind, Vouched};
 
 /// Events whose data is dropped in one commit: a commit holds up those who wait for theirs.
 const EVENTS_PER_COMMIT: u64 = 1_000;
@@ -21,8 +26,24 @@ const EVENTS_PER_COMMIT: u64 = 1_000;
 pub(crate) struct Forgotten {
     /// Events whose data is gone now and was not before.
     pub(crate) events: u64,
-    /// The kept state from which the chain can be replayed; none where only its beginning can.
+    /// The state behind what was dropped from which the chain can be replayed; none where there is none yet.
     pub(crate) replays_from: Option<u64>,
+}
+
+/// What may be lost beside the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// What `get-chain` has shown the actor, and what replay needs to show it again, stays.
+    Stays,
+    /// It goes: a call of `get-chain` may come out otherwise in replay from then on.
+    Goes,
+}
+
+impl Shown {
+    /// Whether it may go.
+    pub(crate) fn goes_if(despite_get_chain: bool) -> Self {
+        if despite_get_chain { Self::Goes } else { Self::Stays }
+    }
 }
 
 /// Why nothing was dropped.
@@ -30,6 +51,17 @@ pub(crate) struct Forgotten {
 pub(crate) enum ForgetError {
     #[error("no kept state lies before event {before}: nothing can be dropped and the rest still be replayed")]
     NoKeptState { before: u64 },
+    #[error(
+        "the state kept behind event {kept} is the one that event {named} names: nothing before that is left to drop; \
+         once the actor was restarted, its `started` names the state anew"
+    )]
+    Unchanged { kept: u64, named: u64 },
+    #[error(
+        "event {call} is a get-chain that has shown the actor event {event}: without its data the call may come out \
+         otherwise in replay, and what follows it cannot be replayed or forked then. To drop it all the same: \
+         --despite-get-chain"
+    )]
+    Shown { call: u64, event: u64 },
     #[error("event {sequence} is not on the chain: its last is event {last}")]
     NoSuchEvent { sequence: u64, last: u64 },
     #[error("event {sequence} is a `started`, which verification reads; it cannot be dropped")]
@@ -44,27 +76,47 @@ pub(crate) enum ForgetError {
     Down(#[from] JournalDown),
 }
 
-/// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay.
+/// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay, and so
+/// does what names that state.
 pub(crate) fn prune(
     journal: &JournalHandle,
     reader: &JournalReader,
     actor: ActorKey,
     before: u64,
+    shown: Shown,
 ) -> Result<Forgotten, ForgetError> {
     let needed = first_needed(reader, actor)?;
-    let kept = reader.kept_state(actor, before.min(needed))?.map(|(sequence, _)| sequence);
-    let Some(kept) = kept.filter(|kept| *kept > 0) else { return Err(ForgetError::NoKeptState { before }) };
-    let events = reader.undropped(actor, kept)?;
+    let kept = last_named_before(reader, actor, before.min(needed))?;
+    let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else {
+        return Err(ForgetError::NoKeptState { before });
+    };
+    let events = reader.undropped(actor, upto)?;
+    if events == 0 && upto < kept {
+        return Err(ForgetError::Unchanged { kept, named: upto });
+    }
+    let replays_from = reader.next_start(actor, upto)?;
+    was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
     // It outlives the event that holds it. One that cannot be read is said here: what the writer cannot do ends the runtime.
     reader.newest_state(actor)?;
     let mut from = 0;
-    while from < kept {
-        let upto = kept.min(from + EVENTS_PER_COMMIT);
-        journal.enqueue(Record::Drop { actor, from, upto })?;
-        from = upto;
+    while from < upto {
+        let next = upto.min(from + EVENTS_PER_COMMIT);
+        journal.enqueue(Record::Drop { actor, from, upto: next })?;
+        from = next;
     }
     journal.flush()?;
-    Ok(Forgotten { events, replays_from: Some(kept) })
+    Ok(Forgotten { events, replays_from })
+}
+
+/// The last kept state before an event that an event names, and the event that does.
+fn last_named_before(reader: &JournalReader, actor: ActorKey, mut before: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+    while let Some(kept) = reader.last_kept_before(actor, before)? {
+        if let (named, Vouched::Named(_)) = reader.named_upto(actor, kept)? {
+            return Ok(Some((kept, named)));
+        }
+        before = kept;
+    }
+    Ok(None)
 }
 
 /// Drops the data of event `sequence`.
@@ -73,6 +125,7 @@ pub(crate) fn redact(
     reader: &JournalReader,
     actor: ActorKey,
     sequence: u64,
+    shown: Shown,
 ) -> Result<Forgotten, ForgetError> {
     let last = reader.head(actor)?.map_or(0, |head| head.sequence);
     let event = reader.events(actor, sequence, 1, usize::MAX)?.pop().filter(|event| event.sequence == sequence);
@@ -86,12 +139,54 @@ pub(crate) fn redact(
     if sequence >= first_needed(reader, actor)? {
         return Err(ForgetError::Needed { sequence });
     }
+    was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
     // As in `prune`.
     reader.newest_state(actor)?;
     journal.enqueue(Record::Drop { actor, from: sequence, upto: sequence + 1 })?;
     journal.flush()?;
-    let replays_from = reader.first_kept_behind(actor, sequence)?;
-    Ok(Forgotten { events: 1, replays_from })
+    // Asked again: where the event named the state, what is kept behind it may be named by none now.
+    Ok(Forgotten { events: 1, replays_from: reader.next_start(actor, sequence + 1)? })
+}
+
+/// Whether a `get-chain` behind `replays_from` has shown the actor one of these events. Of an open transition it must not,
+/// since a start after a crash shows it again.
+fn was_not_shown(
+    reader: &JournalReader,
+    actor: ActorKey,
+    dropped: Range<u64>,
+    replays_from: Option<u64>,
+    shown: Shown,
+) -> Result<(), ForgetError> {
+    let open = open_from(reader, actor)?;
+    let from = replays_from.into_iter().chain(open).min();
+    let Some(from) = from else { return Ok(()) };
+    for call in reader.calls_of_get_chain(actor, from, dropped.end.saturating_add(GUEST_CHAIN_EVENTS))? {
+        let first = shown_from(call);
+        let events = reader.events(actor, first, call - first, usize::MAX)?;
+        let hidden = events.len() - count_shown(events.iter());
+        let goes = |event: &&ChainEvent| {
+            dropped.contains(&event.sequence) && event.dropped.is_none() && event.kind() != Some(EventKind::Started)
+        };
+        let Some(event) = events[hidden..].iter().find(goes).map(|event| event.sequence) else { continue };
+        if open.is_some_and(|open| call >= open) {
+            return Err(ForgetError::Needed { sequence: event });
+        }
+        if shown == Shown::Stays {
+            return Err(ForgetError::Shown { call, event });
+        }
+    }
+    Ok(())
+}
+
+/// The first event of what a start after a crash would execute again: of the open transition, if there is one.
+fn open_from(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<u64>> {
+    let open = reader.open_transition(actor)?;
+    let Some(call) = open.first() else { return Ok(None) };
+    if Call::from_cbor(&call.data).is_ok_and(|call| call.fresh) {
+        return Ok(Some(call.sequence));
+    }
+    // Where an instance serves several calls, a resumed transition begins at the last kept state.
+    Ok(Some(reader.last_kept_before(actor, call.sequence)?.map_or(0, |kept| kept + 1)))
 }
 
 /// The first event of the chain that a start after a crash might read.
@@ -118,7 +213,7 @@ fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64
     // Where an instance serves several calls, a resumed transition begins at the last kept state.
     if let Some(call) = reader.last_call(actor)?
         && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
-        && let Some((kept, _)) = reader.kept_state(actor, call.sequence)?
+        && let Some(kept) = reader.last_kept_before(actor, call.sequence)?
     {
         needed = needed.min(kept + 1);
     }
