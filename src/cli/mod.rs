@@ -12,6 +12,7 @@ mod forget;
 mod fork;
 mod history;
 mod logging;
+mod output;
 mod remote;
 mod replay;
 mod run;
