@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Verify a portable Theater chain file, independently of the crate.
 
-Written from chain-format.md (version 1) alone; the section numbers below are that document's. Python 3.9 or later,
+Written from chain-format.md (versions 1 and 2) alone; the section numbers below are that document's. Python 3.9 or later,
 standard library only.
 
     python3 verify_chain.py FILE        ("-" reads standard input)
 
-Exit status 0: the chain verifies, one line on standard output says what it is. 1: it does not, one line on standard
+Exit status 0: the chain verifies, one line on standard output says what it is, and what of it was dropped. 1: it does not, one line on standard
 error says which line or event comes first and what is wrong with it. 2: wrong usage, or the file cannot be read.
 
 Integrity only: unlike the crate, this does not detect a prepared SHA-1 collision (§2).
@@ -300,6 +300,30 @@ def is_event_type(text: str) -> bool:
     return word in BOUNDARY_KINDS and FUNCTION.fullmatch(function) is not None
 
 
+LOST = object()  # the state where it is said nowhere: the data of the event that led to it was dropped
+
+
+def as_named(state: Optional[bytes]) -> Any:
+    """A state as an event names it (§4)."""
+    if state is not None and len(state) > MAX_INLINE_STATE:
+        return {"len": len(state), "sha1": sha1(state)}
+    return state
+
+
+def named_by_return(event: Dict[str, Any]) -> Any:
+    """What the state is behind a return: a state (§4), the text "unchanged", or LOST."""
+    if "data" not in event:
+        return LOST
+    try:
+        returned = Cbor.read(event["data"])
+    except Wrong:
+        return LOST
+    if not isinstance(returned, dict) or returned.keys() != {"state", "result"}:
+        return LOST
+    state = returned["state"]
+    return state if state == "unchanged" or is_state(state) else LOST
+
+
 class Verifier:
     """Takes the lines of one file in turn, then the end (§5.4)."""
 
@@ -315,7 +339,11 @@ class Verifier:
         self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
         self.lengths: List[int] = []  # of what is attached
         self.dropped = 0
-        self.states: Dict[int, Optional[bytes]] = {}  # version 2: attached states, by the event that led to each
+        self.stretches: List[List[int]] = []  # of events whose data was dropped: first and last of each
+        self.states: Dict[int, Any] = {}  # version 2: attached states as an event names them (§4), by their events
+        self.unvouched = 0  # attached states that no event names
+        self.initial: Any = None  # the state of the first started event
+        self.now: Any = None  # the state behind the events so far, as they name it (§4), or LOST
 
     def line(self, line: bytes) -> None:
         self.number += 1
@@ -370,25 +398,40 @@ class Verifier:
         fields = read_line(line, STATE)
         if self.states and fields["state"] <= max(self.states):
             raise Wrong(f"state {fields['state']} stands out of order or twice")
-        self.states[fields["state"]] = fields["data"]
+        self.states[fields["state"]] = as_named(fields["data"])
 
     def check_state(self, event: Dict[str, Any]) -> None:
-        """An attached state is the one its event names, where it names one."""
+        """§4.1 and §5.4, 8: an attached state is the one behind its event, where the events up to there name it."""
         sequence, kind = event["sequence"], event["event_type"].partition(" ")[0]
         if kind not in ("started", "return", "refused"):
             raise Wrong(f"state {sequence} is attached, but no incarnation begins and no transition ends there")
-        if kind == "refused" or "data" not in event:
-            return
-        named, state = Cbor.read(event["data"])["state"], self.states[sequence]
-        if state is not None and len(state) > 4096:
-            state = {"len": len(state), "sha1": sha1(state)}
-        if named != "unchanged" and named != state:
-            raise Wrong(f"state {sequence} is not the state that the event names")
+        if self.now is LOST:
+            self.unvouched += 1
+        elif self.states[sequence] != self.now:
+            raise Wrong(f"state {sequence} is not the state that the events up to it name")
+
+    def check_start(self, started: Dict[str, Any]) -> None:
+        """§4.1 and §5.4, 6: a start begins with what the chain has come to, or again with what it first began with."""
+        state, reason = started["state"], started["reason"]
+        if self.incarnation == 1:
+            if reason not in ("spawn", "fork"):
+                raise Wrong(f"it is the first start of its chain, but its reason is {reason}")
+            self.initial = state
+        elif reason not in ("restart", "recovery"):
+            raise Wrong(f"its reason is {reason}, but it is not the first start of its chain")
+        elif self.now is not LOST and state != self.now:
+            if reason != "restart" or started["resumes"] or state != self.initial:
+                raise Wrong("it begins with another state than the one that the chain has come to")
+        self.now = state
 
     def read_event(self, line: bytes) -> None:
         if self.header["version"] == 2 and b',"data_length":' in line:
             event = read_line(line, DROPPED)
             self.dropped += 1
+            if self.stretches and self.stretches[-1][1] + 1 == event["sequence"]:
+                self.stretches[-1][1] += 1
+            else:
+                self.stretches.append([event["sequence"], event["sequence"]])
             if event["event_type"] == "started":
                 raise Wrong("the data of a started event is dropped")
         else:
@@ -413,10 +456,15 @@ class Verifier:
             self.incarnation += 1
             if started["incarnation"] != self.incarnation:
                 raise Wrong(f"incarnation is {started['incarnation']}, but {self.incarnation} is the next")
+            self.check_start(started)
             self.component = started["component"]
             self.named[(False, started["component"])] = None
             if isinstance(started["state"], dict):
                 self.named[(True, started["state"]["sha1"])] = started["state"]["len"]
+        elif event["event_type"].startswith("return "):
+            named = named_by_return(event)
+            if named != "unchanged":
+                self.now = named
         if event["sequence"] in self.states:
             self.check_state(event)
         self.head = actual
@@ -451,7 +499,15 @@ class Verifier:
             if is_blob and self.named[(is_blob, name)] != self.lengths[number - 2]:
                 self.number, self.part = number, "attachment"
                 raise Wrong(f"blob {name.hex()} has {self.lengths[number - 2]} bytes, not the len named with it")
-        return f"ok: {self.events} events, head {self.head.hex()}, actor {header['actor']}"
+        said = f"ok: {self.events} events, head {self.head.hex()}, actor {header['actor']}"
+        if self.dropped:
+            which = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in self.stretches[:8])
+            which += ", ..." if len(self.stretches) > 8 else ""
+            said += (f"; the data of {self.dropped} of {self.events} events ({which}) was dropped: their hashes are"
+                     " verified, what they said is not")
+        if self.unvouched:
+            said += f"; {self.unvouched} attached states are named by no event: nothing can be built upon them"
+        return said
 
 
 def verify(lines: Iterable[bytes]) -> str:

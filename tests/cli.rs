@@ -486,3 +486,33 @@ fn all_actors_are_followed_in_the_order_in_which_it_happens() {
     child.kill().and_then(|()| child.wait()).expect("ended");
     assert_eq!(seen, ["first", "second", "first", "second"]);
 }
+
+#[test]
+fn a_file_that_a_command_writes_is_whole_or_as_it_was_before() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("counter", "counter", "")]);
+    let file = running.export(&stage, "counter");
+    let before = std::fs::read(&file).expect("a chain");
+    running.request("counter", &json!({ "add": 1 })).expect("an answer");
+    running.shut_down();
+    let (data_dir, path) = (stage.data_dir(), file.to_str().expect("a path").to_owned());
+    let export = |to: &str| format!("{} export counter --data-dir {} -o {to}", support::THEATER, data_dir.display());
+    let sh = |script: &str| Command::new("sh").args(["-c", script]).output().expect("sh");
+    // Half a file is all that may be written: the program ends within it.
+    let half = sh(&format!("ulimit -f {}; exec {}", before.len() / 2 / 512, export(&path)));
+    assert!(!half.status.success(), "{}", text(&half.stderr));
+    assert_eq!(std::fs::read(&file).expect("a chain"), before, "as it was before");
+    // An error is not the end of the file either.
+    let full = sh(&format!("trap '' XFSZ; ulimit -f {}; exec {}", before.len() / 2 / 512, export(&path)));
+    assert_eq!(full.status.code(), Some(1), "{}", text(&full.stderr));
+    assert!(text(&full.stderr).contains(&path), "{}", text(&full.stderr));
+    assert_eq!(std::fs::read(&file).expect("a chain"), before, "as it was before");
+    // What is no file is written to, and a link stays one.
+    let link = stage.path().join("link.chain");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    assert!(sh(&export(link.to_str().expect("a path"))).status.success());
+    let after = std::fs::read(&file).expect("a chain");
+    assert!(after.len() > before.len() && link.symlink_metadata().expect("a link").is_symlink());
+    let piped = sh(&export("/dev/stdout"));
+    assert!(piped.status.success() && piped.stdout == after, "{}", text(&piped.stderr));
+}

@@ -322,3 +322,66 @@ fn a_forged_row_that_a_start_would_build_upon_is_refused_and_named_by_verify() {
         assert!(why.starts_with("exit status: 1") && !why.contains("panicked") && names(&why), "{forgery}: {why}");
     }
 }
+
+#[test]
+fn no_reader_panics_on_an_event_whose_data_is_damaged() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    for _ in 0..2 {
+        let running = stage.run(&[&manifest]);
+        let other = running.id("probe");
+        for command in [
+            json!("count"),
+            json!("chain"),
+            json!({ "op": "log", "text": "a line" }),
+            json!({ "op": "request", "to": other, "msg": "count" }),
+            json!({ "op": "state-bytes", "n": 5000 }),
+        ] {
+            running.request("probe", &command).expect("an answer");
+        }
+        let _ = running.request("probe", &json!({ "op": "refuse", "message": "no" }));
+        let _ = running.request("probe", &json!("trap"));
+        running.kill();
+    }
+    let directory = stage.data_dir();
+    let directory = directory.to_str().expect("a path");
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a database");
+    let events: Vec<(i64, Vec<u8>)> = rows
+        .prepare("SELECT position, data FROM events ORDER BY position")
+        .expect("a query")
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("rows")
+        .collect::<Result<_, _>>()
+        .expect("rows");
+    let file = stage.path().join("damaged.chain");
+    let file = file.to_str().expect("a path");
+    let mut dice = Dice(from_env("THEATER_DAMAGE_SEED", 0xda7a));
+    for (position, data) in &events {
+        // Nothing, a map with no keys, a word, half of it, another byte somewhere.
+        let mut flipped = data.clone();
+        flipped[dice.roll(data.len() as u64) as usize] ^= 1 << dice.roll(8);
+        let damaged = [Vec::new(), vec![0xa0], vec![0x61, b'x'], data[..data.len() / 2].to_vec(), flipped];
+        let damaged = &damaged[dice.roll(5) as usize];
+        let write = |data: &[u8]| {
+            rows.execute("UPDATE events SET data = ?2 WHERE position = ?1", rusqlite::params![position, data])
+        };
+        write(damaged).expect("damaged");
+        let what = format!("event {} as {damaged:?}", position - 1);
+        let (code, said) = says(&["verify", "--journal", directory]);
+        assert_eq!(code, Some(1), "{what}: {said}");
+        for args in [
+            &["events", "probe", "--data-dir", directory][..],
+            &["events", "probe", "--data-dir", directory, "--json"],
+            &["state", "probe", "--data-dir", directory],
+            &["export", "probe", "--data-dir", directory, "-o", file],
+            &["verify", file],
+            &["replay", file],
+            &["replay", "--journal", directory, "--verify-snapshots"],
+            &["replay", "--journal", directory, "probe", "--until", "9"],
+        ] {
+            let (code, said) = says(args);
+            assert!(matches!(code, Some(0 | 1)) && !said.contains("panicked"), "{what}: {args:?}: {said}");
+        }
+        write(data).expect("mended");
+    }
+}

@@ -200,3 +200,225 @@ fn a_divergence_is_named_by_event_and_field_whichever_way_the_chain_is_read() {
     assert!(why.contains("event ") && why.contains("was recorded as") && why.contains("replay gives"), "{why}");
     assert!(!data_of(&events, "started").is_empty());
 }
+
+/// Commands that bring an actor's chain to many events, or to much data.
+fn fill(running: &Theater, events: u64, bytes: usize) {
+    let log = json!({ "op": "log", "text": "x", "times": events });
+    running.request("probe", &log).expect("logged");
+    if bytes > 0 {
+        let long = json!({ "op": "reply-bytes", "n": bytes });
+        (0..4).for_each(|_| _ = running.request("probe", &long).expect("an answer"));
+    }
+}
+
+#[test]
+fn get_chain_shows_in_replay_what_it_showed_live_whatever_the_length_of_the_chain() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    let mut shown = Vec::new();
+    // Up to the bound on their number, one less, one more, far beyond; then up to the bound on their bytes.
+    for (events, bytes) in [(1012, 0), (0, 0), (0, 0), (0, 0), (900, 0), (0, 100_000), (0, 100_000), (0, 170_000)] {
+        fill(&running, events, bytes);
+        let many = json!({ "op": "many", "ops": ["chain", "chain-data"] });
+        let answer = running.request("probe", &many).expect("an answer");
+        shown.push(answer[0]["types"].as_array().expect("types").len());
+    }
+    assert!(shown.contains(&1024) && shown.iter().any(|shown| *shown < 1000), "{shown:?}");
+    let last = running.last_event("probe")["sequence"].as_u64().expect("a number");
+    running.json(&["fork", "probe", "--at", &last.to_string(), "--name", "fork"]);
+    let chain = running.export(&stage, "probe");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    let chain = chain.to_str().expect("a path");
+    for until in [last / 2, last] {
+        said(&["replay", chain, "--until", &until.to_string(), "--json"]);
+        said(&["replay", "--journal", &dir(&stage), "probe", "--until", &until.to_string(), "--json"]);
+    }
+    said(&["replay", "--journal", &dir(&stage), "--verify-snapshots", "--json"]);
+    let same = component("probe");
+    let compared = said(&["replay", chain, "--component", same.to_str().expect("a path"), "--compare", "--json"]);
+    assert_eq!(compared["changes"], 0);
+}
+
+#[test]
+fn what_get_chain_has_shown_is_dropped_only_where_that_is_asked_for_and_replay_says_why_it_differs() {
+    for (op, differs) in [("chain", false), ("chain-data", true)] {
+        let stage = Stage::new();
+        let manifest = stage.manifest("probe", "probe", "");
+        let running = stage.run(&[&manifest]);
+        running.request("probe", &json!("count")).expect("an answer");
+        running.kill();
+        let running = stage.run(&[&manifest]);
+        running.request("probe", &json!("count")).expect("an answer");
+        running.request("probe", &json!(op)).expect("an answer");
+        for args in [&["prune", "probe", "--before", "999"][..], &["redact", "probe", "--event", "3"]] {
+            let why = running.refused(args);
+            assert!(why.contains("is a get-chain that has shown the actor event"), "{why}");
+            assert!(why.contains("--despite-get-chain"), "{why}");
+        }
+        running.json(&["prune", "probe", "--before", "999", "--despite-get-chain"]);
+        // From here on the actor is shown no more than a replay can show it.
+        running.request("probe", &json!(op)).expect("an answer");
+        running.kill();
+        let running = stage.run(&[&manifest]);
+        running.request("probe", &json!(op)).expect("an answer");
+        running.shut_down();
+        let output = theater(&["replay", "--journal", &dir(&stage), "probe"], None);
+        let why = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(i32::from(differs)), "{op}: {why}");
+        assert!(!differs || why.contains("a get-chain, is shown event 1 without its data, which was dropped"), "{why}");
+    }
+}
+
+#[test]
+fn a_get_chain_of_an_open_transition_keeps_what_a_start_would_show_it_again() {
+    let stage = Stage::new();
+    let (manifest, other) = (stage.manifest("probe", "probe", ""), stage.manifest("other", "probe", ""));
+    let running = stage.run(&[&manifest]);
+    running.request("probe", &json!("count")).expect("an answer");
+    running.kill();
+    let running = stage.run(&[&manifest, &other]);
+    let spin = json!({ "op": "request", "to": running.id("other"), "msg": "spin" });
+    running.say(&["send", "other", "\"count\""]);
+    let address = running.management();
+    let asks = json!({ "op": "many", "ops": ["chain-data", spin] }).to_string();
+    let waiter = std::thread::spawn(move || theater(&["request", "probe", &asks], Some(address)));
+    support::eventually("it waits", || {
+        let types = running.event_types("probe");
+        types.last().is_some_and(|last| last.starts_with("intent ")).then_some(())
+    });
+    let why = running.refused(&["prune", "probe", "--before", "999", "--despite-get-chain"]);
+    assert!(why.contains("is needed by a transition"), "{why}");
+    running.kill();
+    waiter.join().expect("the client ended");
+}
+
+/// What both the journal and the chain file exported from it say of the state at each event.
+fn states_by_both(stage: &Stage, running: Theater) -> Vec<Result<Value, String>> {
+    let chain = running.export(stage, "probe");
+    let count = running.events("probe").len();
+    running.shut_down();
+    let journal = dir(stage);
+    let one = |source: &[&str], until: usize| {
+        let output = theater(&[&["replay"], source, &["--until", &until.to_string(), "--json"]].concat(), None);
+        if output.status.success() {
+            let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            Ok(printed["state"]["count"].clone())
+        } else {
+            Err(text(&output.stderr))
+        }
+    };
+    let states = (0..count).map(|until| {
+        let by_journal = one(&["--journal", &journal, "probe"], until);
+        assert_eq!(by_journal, one(&[chain.to_str().expect("a path")], until), "event {until}");
+        by_journal
+    });
+    states.collect()
+}
+
+#[test]
+fn one_redaction_takes_away_no_time_travel_before_it_nor_between_it_and_a_prune() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    for _ in 0..3 {
+        let running = stage.run(&[&manifest]);
+        (0..2).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+        running.kill();
+    }
+    let running = stage.run(&[&manifest]);
+    let events = running.events("probe");
+    let starts: Vec<usize> = (0..events.len()).filter(|at| events[*at]["event_type"] == "started").collect();
+    // A prune before the second start, a redaction in the incarnation that begins with the third.
+    let pruned = running.json(&["prune", "probe", "--before", &(starts[1] + 1).to_string()]);
+    assert_eq!(pruned["replays_from"], starts[1]);
+    let redacted = starts[2] + 3;
+    let said_of_it = running.json(&["redact", "probe", "--event", &redacted.to_string()]);
+    assert_eq!(said_of_it["replays_from"], starts[3]);
+    let states = states_by_both(&stage, running);
+    for (at, state) in states.iter().enumerate() {
+        let lost = (1..starts[1]).contains(&at) || (redacted..starts[3]).contains(&at);
+        assert_eq!(state.is_err(), lost, "event {at}: {state:?}");
+        if let Err(why) = state {
+            let next = if at < starts[1] { starts[1] } else { starts[3] };
+            assert!(why.contains(&format!("before event {next}, behind which the next state is kept")), "{why}");
+        }
+    }
+    assert_eq!(states[redacted - 1], Ok(json!(5)));
+    let replayed = said(&["replay", "--journal", &dir(&stage), "probe", "--json"]);
+    assert_eq!(replayed["skipped"], json!([[1, starts[1]], [redacted, starts[3]]]));
+}
+
+#[test]
+fn a_redaction_with_no_state_behind_it_says_from_where_on_nothing_can_be_replayed() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    (0..3).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+    let said_of_it = running.say(&["redact", "probe", "--event", "5"]);
+    assert!(
+        said_of_it.contains("no state is kept behind event 5: from there on nothing can be replayed"),
+        "{said_of_it}"
+    );
+    let states = states_by_both(&stage, running);
+    assert!(states[..5].iter().all(Result::is_ok) && states[5..].iter().all(Result::is_err), "{states:?}");
+    let why = refused(&["replay", "--journal", &dir(&stage), "probe"]);
+    assert!(why.contains("the data of event 5 was dropped") && why.contains("came out as it was recorded"), "{why}");
+}
+
+#[test]
+fn what_was_dropped_is_said_and_a_replay_that_executed_nothing_is_no_success() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    (0..3).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    let before = running.export(&stage, "probe");
+    assert_eq!(verify(&before).expect("it verifies")["dropped"], 0);
+    let last = running.last_event("probe")["sequence"].as_u64().expect("a number");
+    running.json(&["prune", "probe", "--before", "1000"]);
+    let chain = running.export(&stage, "probe");
+    running.shut_down();
+    let dropped = last - 1;
+    let verified = verify(&chain).expect("it verifies");
+    assert_eq!((&verified["dropped"], &verified["dropped_events"]), (&json!(dropped), &json!([[1, dropped]])));
+    let path = chain.to_str().expect("a path");
+    let said_of_it = text(&theater(&["verify", path], None).stdout);
+    let words = format!("the data of {dropped} of {} events (1 to {dropped}) was dropped", last + 1);
+    assert!(said_of_it.contains(&words), "{said_of_it}");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
+    if let Ok(output) = std::process::Command::new("python3").arg(script).arg(&chain).output() {
+        assert!(text(&output.stdout).contains(&words), "{}", text(&output.stdout));
+    }
+    for args in [&["replay", path][..], &["replay", "--journal", &dir(&stage), "probe"]] {
+        let why = refused(args);
+        assert!(why.contains("nothing was replayed: the data of") && why.contains("(1 to"), "{why}");
+    }
+    let why = refused(&["replay", "--journal", &dir(&stage)]);
+    assert!(why.contains("nothing was executed"), "{why}");
+    // The state there is named all the same.
+    let state = said(&["replay", path, "--until", &last.to_string(), "--json"]);
+    assert_eq!(state["state"]["count"], 3);
+}
+
+#[test]
+fn what_names_the_kept_state_is_not_pruned_away() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    running.request("probe", &json!("count")).expect("an answer");
+    let named = running.last_event("probe")["sequence"].as_u64().expect("a number");
+    // So many events that a state is kept, behind a transition that has changed nothing.
+    running.request("probe", &json!({ "op": "log", "text": "x", "times": 1_000 })).expect("logged");
+    let kept = running.last_event("probe")["sequence"].as_u64().expect("a number");
+    running.request("probe", &json!("get")).expect("an answer");
+    let pruned = running.json(&["prune", "probe", "--before", "100000"]);
+    assert_eq!((&pruned["events"], &pruned["replays_from"]), (&json!(named - 1), &json!(kept)));
+    let why = running.refused(&["prune", "probe", "--before", "100000"]);
+    assert!(why.contains(&format!("the one that event {named} names")) && why.contains("restarted"), "{why}");
+    let chain = running.export(&stage, "probe");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    let audit = said(&["verify", "--journal", &dir(&stage), "--json"]);
+    assert_eq!((&audit["findings"], &audit["unvouched_states"]), (&json!([]), &json!(0)));
+}

@@ -301,3 +301,41 @@ fn a_consistently_forged_answer_shows_in_replay() {
     let at = diverged(&replay(&forged, &[]).expect_err("no counter says so"));
     assert_eq!(at["sequence"], 6, "{at}");
 }
+
+/// The most memory that `theater ARGS…` had at a time, in KiB, and what it printed; none where there is no Python.
+fn measured(args: &[&str]) -> Option<(u64, String)> {
+    let script = "import resource, subprocess, sys\n\
+                  done = subprocess.run(sys.argv[1:], capture_output=True, text=True)\n\
+                  sys.stderr.write(done.stderr)\n\
+                  print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode, done.stdout)";
+    let output = Command::new("python3").args(["-c", script, support::THEATER]).args(args).output().ok()?;
+    let said = text(&output.stdout);
+    let mut words = said.splitn(3, ' ');
+    let peak = words.next().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{}", text(&output.stderr)));
+    assert_eq!(words.next(), Some("0"), "{}", text(&output.stderr));
+    Some((peak, words.next().unwrap_or_default().to_owned()))
+}
+
+#[test]
+fn a_long_chain_is_verified_and_replayed_in_the_memory_that_a_short_one_takes() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    let long = json!({ "op": "reply-bytes", "n": 1_000_000 });
+    running.request("probe", &long).expect("an answer");
+    let short = running.export(&stage, "probe");
+    let short = {
+        let to = stage.path().join("short.chain");
+        std::fs::rename(&short, &to).expect("renamed");
+        to
+    };
+    (0..40).for_each(|_| _ = running.request("probe", &long).expect("an answer"));
+    let long = running.export(&stage, "probe");
+    running.shut_down();
+    assert!(std::fs::metadata(&long).expect("a file").len() > 50_000_000);
+    for command in ["verify", "replay"] {
+        let Some((least, _)) = measured(&[command, short.to_str().expect("a path")]) else { return };
+        let Some((peak, said)) = measured(&[command, long.to_str().expect("a path")]) else { return };
+        println!("{command}: {least} KiB, {peak} KiB");
+        assert!(peak < least + 32 * 1024, "{command}: {peak} KiB, where a short chain takes {least}: {said}");
+    }
+}

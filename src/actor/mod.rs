@@ -13,7 +13,7 @@ mod serve;
 mod spec;
 
 pub(crate) use audit::{Audit, audit, grounds};
-pub(crate) use replay::{Boundary, Change, Tape, compare, limits as recorded_limits, replay};
+pub(crate) use replay::{Boundary, Change, Recording, compare, limits as recorded_limits, replay, replay_until};
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Verdict};
 pub(crate) use spec::Spec;

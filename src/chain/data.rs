@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::cbor::{Cbor, CborError, Reader, Type, Writer, list, record};
+use super::cbor::{Cbor, CborError, Reader, Type, Writer, bytes_to_json, list, record};
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::Link;
 use crate::base::id::{ActorId, Incarnation};
@@ -39,6 +39,21 @@ impl NamedState {
             None => Self::None,
             Some(bytes) if bytes.len() <= INLINE_STATE_BYTES => Self::Inline(bytes.to_vec()),
             Some(bytes) => Self::Digest { len: bytes.len() as u64, sha1: sha1(bytes) },
+        }
+    }
+}
+
+impl fmt::Display for NamedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 200;
+        match self {
+            Self::None => f.write_str("no state"),
+            Self::Inline(bytes) => {
+                let text = bytes_to_json(bytes).to_string();
+                let cut = &text[..text.floor_char_boundary(SHOWN)];
+                write!(f, "the state {cut}{}", if cut.len() < text.len() { "…" } else { "" })
+            }
+            Self::Digest { len, sha1 } => write!(f, "the state of {len} bytes with SHA-1 {}", hex::encode(sha1)),
         }
     }
 }

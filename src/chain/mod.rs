@@ -3,18 +3,23 @@
 //! The formats are specified in `docs/chain-format.md`. Nothing here knows of wasm, threads or SQL.
 
 pub(crate) mod cbor;
+mod course;
 pub(crate) mod data;
+pub(crate) mod dropped;
 mod event;
 mod file;
 mod function;
 mod hash;
+pub(crate) mod shown;
 mod state_chain;
 #[cfg(test)]
 mod vectors;
 
+pub(crate) use course::{StateCourse, Vouched, named_by_return, vouched_after};
+pub(crate) use dropped::DroppedEvents;
 pub use event::{ChainEvent, DroppedData, EventKind, EventType};
+pub(crate) use file::{ChainFile, ChainFileWriter, Contents, Header, States};
 pub use file::{ChainFileError, UnverifiedChain, VerifiedChain};
-pub(crate) use file::{ChainFileWriter, Header, States};
 pub(crate) use function::{Function, function};
 pub use hash::EventHash;
 pub(crate) use hash::{ComponentDigest, sha1};

@@ -59,6 +59,11 @@ impl StateChain {
         self.head.map(|Head { sequence, hash }| Link { actor: self.actor, sequence, hash })
     }
 
+    /// The chain goes on behind `head`: an event was taken over whose hash was verified.
+    pub(crate) fn take(&mut self, head: Head) {
+        self.head = Some(head);
+    }
+
     /// Adds an event behind the head.
     pub(crate) fn append(
         &mut self,

@@ -9,7 +9,9 @@ use super::remote::{answered, ask, connect, find};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;
-use crate::journal::{self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener};
+use crate::journal::{
+    self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener, Shown,
+};
 use crate::server::protocol::{Request, Response};
 
 #[derive(Args)]
@@ -19,6 +21,9 @@ pub(super) struct PruneArgs {
     /// Drop what lies before the last kept state before this event
     #[arg(long, value_name = "SEQUENCE")]
     before: u64,
+    /// Drop it also where a get-chain has shown it to the actor: that call may then come out otherwise in replay
+    #[arg(long)]
+    despite_get_chain: bool,
     /// Work on the data directory itself; no runtime may be running on it
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -33,6 +38,9 @@ pub(super) struct RedactArgs {
     /// The event whose data is dropped
     #[arg(long, value_name = "SEQUENCE")]
     event: u64,
+    /// Drop it also where a get-chain has shown it to the actor: that call may then come out otherwise in replay
+    #[arg(long)]
+    despite_get_chain: bool,
     /// Work on the data directory itself; no runtime may be running on it
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -41,25 +49,35 @@ pub(super) struct RedactArgs {
 }
 
 pub(super) fn prune(args: &PruneArgs) -> Done {
-    let PruneArgs { actor, before, data_dir, remote } = args;
+    let PruneArgs { actor, before, despite_get_chain, data_dir, remote } = args;
+    let shown = Shown::goes_if(*despite_get_chain);
     let forgotten = match data_dir {
         Some(dir) => {
-            in_directory(dir, actor, |journal, reader, actor| journal::prune(journal, reader, actor, *before))?
+            in_directory(dir, actor, |journal, reader, actor| journal::prune(journal, reader, actor, *before, shown))?
         }
-        None => through_a_runtime(remote, actor, |id| Request::PruneActor { id, before: *before })?,
+        None => through_a_runtime(remote, actor, |id| Request::PruneActor {
+            id,
+            before: *before,
+            despite_get_chain: *despite_get_chain,
+        })?,
     };
-    report(forgotten, remote.json)
+    report(forgotten, None, remote.json)
 }
 
 pub(super) fn redact(args: &RedactArgs) -> Done {
-    let RedactArgs { actor, event, data_dir, remote } = args;
+    let RedactArgs { actor, event, despite_get_chain, data_dir, remote } = args;
+    let shown = Shown::goes_if(*despite_get_chain);
     let forgotten = match data_dir {
         Some(dir) => {
-            in_directory(dir, actor, |journal, reader, actor| journal::redact(journal, reader, actor, *event))?
+            in_directory(dir, actor, |journal, reader, actor| journal::redact(journal, reader, actor, *event, shown))?
         }
-        None => through_a_runtime(remote, actor, |id| Request::RedactEvent { id, sequence: *event })?,
+        None => through_a_runtime(remote, actor, |id| Request::RedactEvent {
+            id,
+            sequence: *event,
+            despite_get_chain: *despite_get_chain,
+        })?,
     };
-    report(forgotten, remote.json)
+    report(forgotten, Some(*event), remote.json)
 }
 
 fn through_a_runtime(
@@ -95,7 +113,8 @@ fn in_directory(
     forgotten
 }
 
-fn report(Forgotten { events, replays_from, is_gone }: Forgotten, json: bool) -> Done {
+/// What can be replayed from now on; `redacted` is the one event that is concerned, where it is one.
+fn report(Forgotten { events, replays_from, is_gone }: Forgotten, redacted: Option<u64>, json: bool) -> Done {
     if json {
         print_json(&serde_json::json!({ "events": events, "replays_from": replays_from, "gone": is_gone }));
         return Ok(());
@@ -107,11 +126,21 @@ fn report(Forgotten { events, replays_from, is_gone }: Forgotten, json: bool) ->
              are through, or at the next start"
         );
     }
-    match replays_from {
-        Some(kept) => {
-            say!("what lies behind event {kept} can be replayed, from the state kept there; what lies before cannot")
+    match (replays_from, redacted) {
+        (Some(from), None) => {
+            say!("what lies behind event {from} can be replayed, from the state there; what was dropped cannot");
         }
-        None => say!("no state is kept behind it: nothing from there on can be replayed until one is"),
+        (Some(from), Some(event)) => {
+            say!(
+                "what lies behind event {from} can be replayed, from the state there; from event {event} up to it nothing can"
+            );
+        }
+        (None, event) => {
+            let event = event.map_or_else(|| "what was dropped".to_owned(), |event| format!("event {event}"));
+            say!(
+                "no state is kept behind {event}: from there on nothing can be replayed until the actor is started again"
+            );
+        }
     }
     Ok(())
 }

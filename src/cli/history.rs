@@ -1,8 +1,6 @@
 //! Commands about an actor's history: from a running runtime, from a data directory, or from a chain file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -10,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 
 use super::actor::{Candidate, pick};
+use super::output::Output;
 use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
@@ -17,7 +16,8 @@ use crate::actor::{Audit, audit};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{
-    ChainEvent, ChainFileWriter, ComponentDigest, EventKind, Header, States, UnverifiedChain, VerifiedChain,
+    ChainEvent, ChainFile, ChainFileWriter, ComponentDigest, Contents, DroppedEvents, EventHash, EventKind, Header,
+    States, Vouched, vouched_after,
 };
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;
@@ -137,29 +137,35 @@ impl Source {
         }
     }
 
-    fn newest_state(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    /// The newest state, and the event that led to it where that names it no more.
+    fn newest_state(&mut self) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
         let (client, id) = match self {
-            Self::Journal { reader, row } => return reader.newest_state(row.actor).map_err(Failure::no),
+            Self::Journal { reader, row } => {
+                let state = reader.newest_state(row.actor).map_err(Failure::no)?;
+                return Ok((state, reader.newest_state_is_lost_at(row.actor).map_err(Failure::no)?));
+            }
             Self::Running { client, id } => (client, id),
         };
         let answer = ask(client, &Request::GetActorState { id: id.clone() });
-        Ok(match answered!(answer, Response::ActorState { state, length, .. } => (state, length)) {
-            (Some(state), _) => Some(BASE64.decode(state).map_err(Failure::no)?),
-            (None, Some(_)) => Some(fetch(client, |offset| Request::GetStateBytes { id: id.clone(), offset })?),
-            (None, None) => None,
+        let answer = answered!(answer, Response::ActorState { state, length, lost, .. } => (state, length, lost));
+        Ok(match answer {
+            (Some(state), _, lost) => (Some(BASE64.decode(state).map_err(Failure::no)?), lost),
+            (None, Some(_), lost) => {
+                (Some(fetch(client, |offset| Request::GetStateBytes { id: id.clone(), offset })?), lost)
+            }
+            (None, None, lost) => (None, lost),
         })
     }
 
     /// The first kept state behind an event.
-    fn kept_behind(&mut self, behind: u64) -> Result<States, Failure> {
-        let kept = match self {
+    fn kept_behind(&mut self, behind: u64) -> Result<Option<(u64, Option<Vec<u8>>)>, Failure> {
+        match self {
             Self::Journal { reader, row } => {
                 let first = reader.first_kept_behind(row.actor, behind).map_err(Failure::no)?;
-                first.map_or(Ok(None), |first| reader.kept_state(row.actor, first + 1)).map_err(Failure::no)?
+                first.map_or(Ok(None), |first| reader.kept_state(row.actor, first + 1)).map_err(Failure::no)
             }
-            Self::Running { client, id } => fetch_kept(client, id, behind)?,
-        };
-        Ok(kept.into_iter().collect())
+            Self::Running { client, id } => fetch_kept(client, id, behind),
+        }
     }
 
     fn blob(&mut self, sha1: &[u8; 20]) -> Result<Vec<u8>, Failure> {
@@ -209,7 +215,12 @@ fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<(u64,
 }
 
 pub(super) fn state(args: &StateArgs) -> Done {
-    let state = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?.newest_state()?;
+    let (state, lost) = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?.newest_state()?;
+    if let Some(event) = lost {
+        super::stderr::tell(&format!(
+            "theater: no event names this state: the data of event {event}, which led to it, was dropped"
+        ));
+    }
     if args.remote.json {
         print_json(&serde_json::json!({ "state": state.as_deref().map(bytes_to_json) }));
     } else {
@@ -218,66 +229,116 @@ pub(super) fn state(args: &StateArgs) -> Done {
     Ok(())
 }
 
+/// What a first pass finds of a chain: the header and the attachments tell it. The chain may grow meanwhile, the export
+/// does not.
+struct Survey {
+    starts: Vec<Started>,
+    last: Option<(u64, EventHash)>,
+    dropped: DroppedEvents,
+    now: Vouched,
+    /// What the events say of the state behind each stretch whose data was dropped.
+    behind: Vec<(u64, Vouched)>,
+}
+
+impl Survey {
+    fn take(&mut self, event: &ChainEvent) -> Done {
+        self.last = Some((event.sequence, event.hash));
+        if event.kind() == Some(EventKind::Started) {
+            let started = Started::from_cbor(&event.data);
+            let wrong = |error| Failure::no(format!("event {}: {error}", event.sequence));
+            self.starts.push(started.map_err(wrong)?);
+        }
+        self.now = vouched_after(self.now.clone(), event);
+        if event.dropped.is_some() {
+            self.dropped.add(event.sequence);
+            self.behind.pop_if(|(before, _)| before.checked_add(1) == Some(event.sequence));
+            self.behind.push((event.sequence, self.now.clone()));
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn export(args: &ExportArgs) -> Done {
     let mut source = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?;
-    // A first pass finds what the header tells; the chain may grow meanwhile, the export does not.
-    let mut starts = Vec::new();
-    let mut last = None;
-    let mut dropped = None;
-    source.each(0, |event| {
-        if event.kind() == Some(EventKind::Started) {
-            starts.push(Started::from_cbor(&event.data).map_err(Failure::no)?);
-        }
-        if event.dropped.is_some() {
-            dropped = Some(event.sequence);
-        }
-        last = Some((event.sequence, event.hash));
-        Ok(())
-    })?;
-    let (Some((last, head)), Some(newest)) = (last, starts.last()) else {
+    let (starts, dropped, behind) = (Vec::new(), DroppedEvents::default(), Vec::new());
+    let mut survey = Survey { starts, last: None, dropped, now: Vouched::Lost(0), behind };
+    source.each(0, |event| survey.take(&event))?;
+    let (Some((last, head)), Some(newest)) = (survey.last, survey.starts.last()) else {
         return Err(Failure::no("the actor has no history yet"));
     };
     let mut components = BTreeMap::new();
     let mut blobs = BTreeMap::new();
     if !args.no_component {
-        for digest in starts.iter().map(|started| started.component).collect::<BTreeSet<_>>() {
+        for digest in survey.starts.iter().map(|started| started.component).collect::<BTreeSet<_>>() {
             components.insert(digest, source.component(digest)?);
         }
     }
-    for started in &starts {
+    for started in &survey.starts {
         if let NamedState::Digest { sha1, .. } = &started.state {
             blobs.insert(*sha1, source.blob(sha1)?);
         }
     }
-    // Where data was dropped, a replay begins with the state kept behind that.
-    let states = dropped.map_or(Ok(States::new()), |dropped| source.kept_behind(dropped))?;
+    let states = states(&mut source, &survey, last)?;
     let attachments = (components.len() + blobs.len() + states.len()) as u64;
-    let version = if dropped.is_some() { 2 } else { 1 };
+    let version = if survey.dropped.is_empty() { 1 } else { 2 };
     let (actor, component) = (newest.id, newest.component);
     let header = Header { actor, component, attachments, events: last + 1, head, version };
     let failed = |error: std::io::Error| Failure::no(format!("cannot write {}: {error}", args.output.display()));
-    let sink: Box<dyn Write> = match args.output.as_os_str().to_str() {
-        Some("-") => Box::new(std::io::stdout()),
-        _ => Box::new(File::create(&args.output).map_err(failed)?),
-    };
-    let mut file =
-        ChainFileWriter::begin(BufWriter::new(sink), &header, &components, &blobs, &states).map_err(failed)?;
+    let sink = Output::to(&args.output).map_err(failed)?;
+    let mut file = ChainFileWriter::begin(sink, &header, &components, &blobs, &states).map_err(failed)?;
     let mut next = 0;
     while next <= last {
-        for event in source.page(next)?.into_iter().take_while(|event| event.sequence <= last) {
+        let page = source.page(next)?;
+        if page.is_empty() {
+            return Err(Failure::no(format!("event {next} is not there any more")));
+        }
+        for event in page.into_iter().take_while(|event| event.sequence <= last) {
             next = event.sequence + 1;
             file.event(&event).map_err(failed)?;
         }
     }
-    file.finish().map_err(failed)?;
+    file.finish().and_then(Output::finish).map_err(failed)?;
     super::stderr::tell(&format!("{} events, head {head}", header.events));
     Ok(())
 }
 
-pub(super) fn read_verified(path: &Path) -> Result<VerifiedChain, Failure> {
-    let named = |why: &dyn std::fmt::Display| Failure::no(format!("{}: {why}", path.display()));
-    let file = File::open(path).map_err(|error| named(&error))?;
-    UnverifiedChain::read(BufReader::new(file)).and_then(UnverifiedChain::verify).map_err(|error| named(&error))
+/// Behind each stretch whose data was dropped, the first kept state that an event names: a replay begins with it.
+fn states(source: &mut Source, survey: &Survey, last: u64) -> Result<States, Failure> {
+    let mut states = States::new();
+    for (gap, behind) in &survey.behind {
+        let (mut at, mut now) = (*gap, behind.clone());
+        while let Some((sequence, state)) = source.kept_behind(at)?.filter(|(sequence, _)| *sequence <= last) {
+            now = named_behind(source, now, at + 1, sequence)?;
+            if let Vouched::Named(named) = &now {
+                if *named != NamedState::of(state.as_deref()) {
+                    let why = format!("the state kept behind event {sequence} is not the one that the chain names");
+                    return Err(Failure::no(why));
+                }
+                states.insert(sequence, state);
+                break;
+            }
+            at = sequence;
+        }
+    }
+    Ok(states)
+}
+
+/// What a chain says of the state behind event `last`, where it says `now` before event `from`.
+fn named_behind(source: &mut Source, mut now: Vouched, from: u64, last: u64) -> Result<Vouched, Failure> {
+    let mut next = from;
+    while next <= last {
+        let page = source.page(next)?;
+        let Some(newest) = page.last() else { break };
+        next = newest.sequence + 1;
+        for event in page.iter().filter(|event| event.sequence <= last) {
+            now = vouched_after(now, event);
+        }
+    }
+    Ok(now)
+}
+
+pub(super) fn read_verified(path: &Path) -> Result<ChainFile, Failure> {
+    ChainFile::verify(path).map_err(|error| Failure::no(format!("{}: {error}", path.display())))
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {
@@ -286,15 +347,26 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
         (Some(chain), None) => chain,
         (None, None) => unreachable!("clap asks for one of them"),
     };
-    let chain = read_verified(path)?;
-    let (events, head, incarnations) = (chain.events().len(), chain.head(), chain.incarnations());
+    let contents = ChainFile::check(path).map_err(|error| Failure::no(format!("{}: {error}", path.display())))?;
+    let Contents { header, incarnations, dropped, unvouched, .. } = &contents;
+    let (events, head) = (header.events, header.head);
     if args.json {
-        let (actor, head) = (chain.actor().to_string(), head.to_string());
-        print_json(
-            &serde_json::json!({ "actor": actor, "events": events, "incarnations": incarnations, "head": head }),
+        let stretches: Vec<_> = dropped.stretches().iter().map(|stretch| [stretch.start(), stretch.end()]).collect();
+        print_json(&serde_json::json!({
+            "actor": header.actor.to_string(), "events": events, "incarnations": incarnations, "head": head.to_string(),
+            "dropped": dropped.count(), "dropped_events": stretches, "unvouched_states": unvouched,
+        }));
+        return Ok(());
+    }
+    say!("verified: {events} events, {incarnations} incarnations, head {head}");
+    if !dropped.is_empty() {
+        let dropped = dropped.described(events);
+        say!("the data of {dropped} was dropped: their hashes are verified, what they said is not");
+    }
+    for sequence in unvouched {
+        say!(
+            "the state attached behind event {sequence} is named by no event, since data was dropped: replay does not use it"
         );
-    } else {
-        say!("verified: {events} events, {incarnations} incarnations, head {head}");
     }
     Ok(())
 }
@@ -304,11 +376,11 @@ pub(super) fn things_are_wrong(count: usize) -> String {
 }
 
 fn verify_journal(dir: &Path, json: bool) -> Done {
-    let Audit { actors, events, links, in_flight, dropped, findings } = audit(dir).map_err(Failure::no)?;
+    let Audit { actors, events, links, in_flight, dropped, unvouched, findings } = audit(dir).map_err(Failure::no)?;
     if json {
         print_json(&serde_json::json!({
             "actors": actors, "events": events, "links": links, "in_flight": in_flight, "dropped": dropped,
-            "findings": findings,
+            "unvouched_states": unvouched, "findings": findings,
         }));
     } else {
         findings.iter().for_each(|finding| show::line(finding));
@@ -322,6 +394,11 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         );
         if dropped > 0 {
             say!("the data of {dropped} events was dropped: their hashes are verified, what they said is not");
+        }
+        if unvouched > 0 {
+            say!(
+                "{unvouched} stored states are named by no event, since data was dropped: whether they are what was written cannot be told"
+            );
         }
     }
     Ok(())

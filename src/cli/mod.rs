@@ -13,6 +13,7 @@ mod forget;
 mod fork;
 mod history;
 mod logging;
+mod output;
 mod remote;
 mod repair;
 mod replay;

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::history::{find_row, read_verified};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
-use crate::actor::{self, Boundary, Change, ReplayError, Replayed, Tape};
+use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};
 use crate::base::thread;
 use crate::chain::cbor::bytes_to_json;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
@@ -54,13 +54,13 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
         (Some(dir), Some(subject)) => {
             let reader = journal::open_to_read(dir).map_err(Failure::no)?;
             let row = find_row(&reader, subject, dir)?;
-            let tape = || Tape::of_journal(dir, row.actor, args.until, args.until).map_err(Failure::no);
+            let recording = Recording::of_journal(dir, row.actor).map_err(Failure::no)?;
             let snapshots = args.verify_snapshots.then(|| Snapshots::of(reader, &row)).transpose()?;
-            one_chain(args, &tape, component.as_deref(), snapshots)
+            one_chain(args, &recording, component.as_deref(), snapshots)
         }
         (None, Some(path)) => {
-            let chain = Arc::new(read_verified(Path::new(path))?);
-            one_chain(args, &|| Tape::of_file(&chain, args.until).map_err(Failure::no), component.as_deref(), None)
+            let recording = Recording::of_file(read_verified(Path::new(path))?);
+            one_chain(args, &recording, component.as_deref(), None)
         }
         (None, None) => unreachable!("clap asks for one of them"),
     }
@@ -74,20 +74,23 @@ fn engine(dir: Option<&Path>) -> Result<GuestEngine, Failure> {
 
 fn one_chain(
     args: &ReplayArgs,
-    tape: &dyn Fn() -> Result<Tape, Failure>,
+    recording: &Recording,
     component: Option<&[u8]>,
     mut snapshots: Option<Snapshots>,
 ) -> Done {
     let engine = engine(args.journal.as_deref())?;
     if let Some(component) = component.filter(|_| args.compare) {
-        return compare(args, &engine, tape()?, tape()?, component);
+        return compare(args, &engine, recording, component);
     }
     let progress = Progress::begin();
     let mut passed = |boundary: Boundary<'_>| {
         progress.at(boundary.head.sequence);
         snapshots.as_mut().map_or(Ok(()), |snapshots| snapshots.check(&boundary))
     };
-    let replayed = actor::replay(&engine, tape()?, component, &mut passed);
+    let replayed = match args.until {
+        Some(until) => actor::replay_until(&engine, recording, until, component, &mut passed),
+        None => actor::replay(&engine, recording, component, &mut passed),
+    };
     progress.end();
     let replayed = replayed.map_err(|error| diverged(args, error))?;
     if let Some(snapshots) = snapshots {
@@ -99,7 +102,7 @@ fn one_chain(
 
 fn diverged(args: &ReplayArgs, error: ReplayError) -> Failure {
     if args.json
-        && let ReplayError::Diverged(at) = &error
+        && let ReplayError::Diverged(at) | ReplayError::Unseen { diverged: at, .. } = &error
     {
         let at = serde_json::json!({
             "sequence": at.sequence, "field": at.field, "recorded": at.recorded, "actual": at.actual,
@@ -110,26 +113,33 @@ fn diverged(args: &ReplayArgs, error: ReplayError) -> Failure {
 }
 
 fn report(args: &ReplayArgs, replayed: &Replayed) {
-    let Replayed { events, from, transitions, head, state, notes } = replayed;
+    let Replayed { events, from, transitions, head, state, notes, skipped } = replayed;
     notes.iter().for_each(|note| super::stderr::tell(&format!("note: {note}")));
     let head = head.map(|head| head.to_string());
     if args.json {
         let state = args.until.map(|_| state.as_deref().map(bytes_to_json));
+        let skipped: Vec<_> = skipped.iter().map(|skipped| [skipped.start(), skipped.end()]).collect();
         print_json(&serde_json::json!({
-            "events": events, "from": from, "transitions": transitions, "head": head, "state": state,
+            "events": events, "from": from, "transitions": transitions, "head": head, "state": state, "skipped": skipped,
         }));
     } else if args.until.is_some() {
         show::bytes(state.as_deref());
     } else {
         let head = head.unwrap_or_default();
-        say!("replayed: {events} events, {transitions} transitions, head {head}");
-        if *from > 0 {
-            say!("the data before event {from} was dropped: replay began with the state kept there");
+        say!("replayed: {} events, {transitions} transitions, head {head}", replayed.compared());
+        for skipped in skipped {
+            let (first, last) = (skipped.start(), skipped.end());
+            say!(
+                "not replayed: events {first} to {last}; data of them was dropped, and replay went on with the state behind {last}"
+            );
+        }
+        if *transitions == 0 {
+            say!("nothing was executed: the actor was never called");
         }
     }
 }
 
-fn compare(args: &ReplayArgs, engine: &GuestEngine, tape: Tape, again: Tape, component: &[u8]) -> Done {
+fn compare(args: &ReplayArgs, engine: &GuestEngine, recording: &Recording, component: &[u8]) -> Done {
     let mut changes = 0_u64;
     let mut changed = |change: Change| {
         changes += 1;
@@ -142,9 +152,8 @@ fn compare(args: &ReplayArgs, engine: &GuestEngine, tape: Tape, again: Tape, com
             show::line(&format!("event {sequence} {export}: {what}: {recorded} -> {actual}"));
         }
     };
-    let replayed = actor::compare(engine, tape, again.pages, component, &mut changed);
-    let replayed = replayed.map_err(|error| diverged(args, error))?;
-    let transitions = replayed.transitions;
+    let transitions = actor::compare(engine, recording, component, &mut changed);
+    let transitions = transitions.map_err(|error| diverged(args, error))?;
     if changes > 0 {
         return Err(Failure::no(format!("{changes} of {transitions} transitions change")));
     }
@@ -174,9 +183,8 @@ impl Snapshots {
         let at = boundary.head.sequence;
         while let Some(sequence) = self.ahead.front().copied().filter(|sequence| *sequence <= at) {
             self.ahead.pop_front();
-            let kept = self.reader.kept_state(self.row.actor, sequence + 1);
-            let kept = kept.map_err(|error| ReplayError::Unreadable(error.to_string()))?;
-            let kept = kept.filter(|(kept, _)| *kept == sequence).and_then(|(_, state)| state);
+            let kept = self.reader.kept_state_at(self.row.actor, sequence);
+            let kept = kept.map_err(|error| ReplayError::Unreadable(error.to_string()))?.flatten();
             if sequence == at && kept.as_deref() != boundary.state {
                 let what = format!("{} was kept, and replay gives {}", shown(kept.as_deref()), shown(boundary.state));
                 return Err(ReplayError::Snapshot { sequence, what });
@@ -270,15 +278,15 @@ impl Worker {
         let open = || journal::open_to_read(&self.dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
         let snapshots = if self.snapshots { Some(Snapshots::of(open()?, row)) } else { None };
         let mut snapshots = snapshots.transpose().map_err(|failure| ReplayError::Unreadable(failure.message))?;
-        let tape = Tape::of_journal(&self.dir, row.actor, None, None)?;
-        let mut before = tape.start.as_ref().map_or(0, |snapshot| snapshot.head.sequence);
+        let recording = Recording::of_journal(&self.dir, row.actor)?;
+        let mut before = 0;
         let mut passed = |boundary: Boundary<'_>| {
             let at = boundary.head.sequence;
-            self.events.fetch_add(at - before, Ordering::Relaxed);
+            self.events.fetch_add(at.saturating_sub(before), Ordering::Relaxed);
             before = at;
             snapshots.as_mut().map_or(Ok(()), |snapshots| snapshots.check(&boundary))
         };
-        let replayed = actor::replay(&self.engine, tape, self.component.as_deref(), &mut passed)?;
+        let replayed = actor::replay(&self.engine, &recording, self.component.as_deref(), &mut passed)?;
         snapshots.map_or(Ok(()), |snapshots| snapshots.check_newest(&replayed))?;
         Ok(replayed)
     }
@@ -287,7 +295,8 @@ impl Worker {
 fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &AtomicU64) -> Done {
     let begun = Instant::now();
     let progress = Progress::begin();
-    let (mut done, mut total, mut transitions, mut wrong) = (0_usize, 0_u64, 0_u64, 0_usize);
+    let (mut done, mut total, mut transitions, mut wrong, mut idle) = (0_usize, 0_u64, 0_u64, 0_usize, 0_usize);
+    let (mut skipped, mut skipping) = (0_u64, 0_usize);
     while done < count {
         let Ok((row, replayed)) = results.recv_timeout(Duration::from_millis(200)) else {
             progress.show(&format!("{done} of {count} actors, {} events", events.load(Ordering::Relaxed)));
@@ -296,20 +305,16 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
         done += 1;
         match replayed {
             Ok(replayed) => {
-                total += replayed.events - replayed.from;
+                total += replayed.compared();
                 transitions += replayed.transitions;
+                skipped += replayed.events - replayed.compared();
+                skipping += usize::from(!replayed.skipped.is_empty());
             }
             Err(error) => {
-                wrong += 1;
+                let is_idle = matches!(error, ReplayError::NothingExecuted { .. });
+                *(if is_idle { &mut idle } else { &mut wrong }) += 1;
                 progress.end();
-                let (name, id) = (&row.name, row.actor.id);
-                if args.json {
-                    print_json(
-                        &serde_json::json!({ "actor": id.to_string(), "name": name, "error": error.to_string() }),
-                    );
-                } else {
-                    show::line(&format!("actor {name} ({id}): {error}"));
-                }
+                say_of(args, &row, &error);
             }
         }
     }
@@ -317,15 +322,36 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
     if wrong > 0 {
         return Err(Failure::no(format!("{wrong} of {count} actors do not replay")));
     }
+    if transitions == 0 && idle > 0 {
+        return Err(Failure::no("nothing was executed: what was dropped is needed for all calls that there are"));
+    }
     let seconds = begun.elapsed().as_secs_f64();
     if args.json {
         print_json(&serde_json::json!({
-            "actors": count, "events": total, "transitions": transitions, "seconds": seconds,
+            "actors": count, "events": total, "transitions": transitions, "skipped": skipped, "idle": idle,
+            "seconds": seconds,
         }));
-    } else {
-        say!("replayed: {count} actors, {total} events, {transitions} transitions, in {seconds:.1} s");
+        return Ok(());
+    }
+    say!("replayed: {count} actors, {total} events, {transitions} transitions, in {seconds:.1} s");
+    if skipped > 0 {
+        say!(
+            "not replayed: {skipped} events of {skipping} actors, since data was dropped; `theater replay --journal DIR ACTOR` says which"
+        );
+    }
+    if transitions == 0 {
+        say!("nothing was executed: no actor was ever called");
     }
     Ok(())
+}
+
+fn say_of(args: &ReplayArgs, row: &ActorRow, error: &ReplayError) {
+    let (name, id) = (&row.name, row.actor.id);
+    if args.json {
+        print_json(&serde_json::json!({ "actor": id.to_string(), "name": name, "error": error.to_string() }));
+    } else {
+        show::line(&format!("actor {name} ({id}): {error}"));
+    }
 }
 
 /// A line on a terminal that tells how far it is; nothing anywhere else.

@@ -92,7 +92,7 @@ fn described(actor: &ActorView) -> String {
     let (name, failure) = (visible(name), visible(&failure));
     format!(
         "{name}  {status}{failure}  incarnation {incarnation}  restarts {}  mailbox {mailbox_depth}  age {age}  {id}",
-        incarnation - 1
+        incarnation.saturating_sub(1)
     )
 }
 
@@ -140,8 +140,14 @@ pub(super) fn event(event: &ChainEvent, actor: Option<&str>) {
 fn brief(event: &ChainEvent) -> Json {
     match decoded(event) {
         Json::Object(map) if event.kind() == Some(EventKind::Started) => {
-            let brief = ["reason", "incarnation", "state"].map(|key| (key.to_owned(), map[key].clone()));
-            Json::Object(brief.into_iter().collect())
+            let brief = ["reason", "incarnation", "state"].map(|key| map.get_key_value(key));
+            // What is damaged may lack any of them: it is shown as it is.
+            match brief.into_iter().collect::<Option<Vec<_>>>() {
+                Some(brief) => {
+                    Json::Object(brief.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+                }
+                None => Json::Object(map),
+            }
         }
         other => other,
     }

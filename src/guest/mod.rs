@@ -15,6 +15,7 @@ mod export;
 mod instance;
 mod interfaces;
 mod interruption;
+mod past;
 mod program;
 mod recorder;
 mod script;
@@ -27,8 +28,9 @@ pub(crate) use engine::{GuestEngine, SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES
 pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};
 pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;
+pub(crate) use past::Past;
 pub(crate) use program::{Capability, Program};
-pub(crate) use recorder::{Answered, Attempt, Effect, Recorder};
+pub(crate) use recorder::{Answered, Attempt, Effect, Recorder, Unseen};
 pub use script::Divergence;
 pub(crate) use script::{Pages, Script};
 pub(crate) use shortage::was_recorded_as_a_trap;

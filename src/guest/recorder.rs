@@ -11,15 +11,13 @@
 //! A transition that a crash left open is resumed: replayed as far as the chain goes, and live from there. A handler
 //! that uses the recorder has recording, replay and recovery for nothing.
 
-use std::borrow::Cow;
-
 use super::interruption::Interruption;
 use super::script::{Divergence, Script, compare};
-use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS};
 use crate::base::{clock, fail};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Encoded, HostCall, Intent};
-use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
+use crate::chain::shown::{shown, shown_from};
+use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalHandle, Owed, Record};
 use crate::system::Wait;
 
@@ -90,6 +88,19 @@ pub(crate) struct Recorder {
     promised: Option<Cause>,
     /// The wait of the open intent. It ends when the answer, or the end of the incarnation, is enqueued; else with this.
     wait: Option<Wait>,
+    /// Replaying: what the guest is not shown.
+    unseen: Option<Unseen>,
+    /// Replaying: starts that went on with the open transition.
+    resumed: Vec<ChainEvent>,
+}
+
+/// A call of `get-chain` shows an event whose data was dropped, perhaps since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unseen {
+    /// The call's event.
+    pub(crate) call: u64,
+    /// The event it shows.
+    pub(crate) event: u64,
 }
 
 /// ```text
@@ -120,11 +131,15 @@ enum Recalled<R> {
 
 impl Recorder {
     pub(crate) fn live(chain: StateChain, journal: JournalHandle, actor: ActorKey) -> Self {
-        Self { chain, mode: Mode::Live(Outlet { journal, actor }), promised: None, wait: None }
+        Self::of(chain, Mode::Live(Outlet { journal, actor }))
     }
 
     pub(crate) fn replaying(chain: StateChain, script: Script) -> Self {
-        Self { chain, mode: Mode::Replay(script), promised: None, wait: None }
+        Self::of(chain, Mode::Replay(script))
+    }
+
+    fn of(chain: StateChain, mode: Mode) -> Self {
+        Self { chain, mode, promised: None, wait: None, unseen: None, resumed: Vec::new() }
     }
 
     /// Takes over the wait of the open intent that an earlier process left.
@@ -209,7 +224,8 @@ impl Recorder {
         while let Mode::Replay(script) = &self.mode
             && script.at_a_resumption()
         {
-            self.copy();
+            let started = self.copy();
+            self.resumed.extend(started);
         }
     }
 
@@ -370,44 +386,54 @@ impl Recorder {
         }
     }
 
-    /// The newest events before the one with sequence `upto`, within what a guest is shown.
-    pub(crate) fn past(&self, upto: u64) -> Result<Vec<ChainEvent>, Interruption> {
-        let from = upto.saturating_sub(GUEST_CHAIN_EVENTS);
-        let mut events = match &self.mode {
+    /// The sequence that the next event has: the one that is to be recorded, or is on the chain already.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.pass_resumptions();
+        let recorded = self.upcoming().map(|event| event.sequence);
+        recorded.unwrap_or_else(|| self.chain.next_sequence())
+    }
+
+    /// What a guest is shown of its chain by a host call that is event `upto`: the newest events before that.
+    pub(crate) fn past(&mut self, upto: u64) -> Result<Vec<ChainEvent>, Interruption> {
+        match &self.mode {
             Mode::Live(Outlet { journal, actor }) | Mode::Resuming { outlet: Outlet { journal, actor }, .. } => {
                 self.flush()?;
+                let from = shown_from(upto);
                 let read = journal.reader().and_then(|reader| {
                     reader
                         .events(*actor, from, upto - from, usize::MAX)
                         .map_err(|error| crate::journal::JournalError::Read { path: journal.dir().to_owned(), error })
                 });
-                read.map_err(|error| {
+                let mut events = read.map_err(|error| {
                     log::error!("{error}");
                     Interruption::JournalDown
-                })?
+                })?;
+                let hidden = events.len() - shown(events.iter());
+                events.drain(..hidden);
+                Ok(events)
             }
             Mode::Replay(script) => {
-                let past: Vec<ChainEvent> =
-                    script.past().filter(|event| (from..upto).contains(&event.sequence)).cloned().collect();
-                if let Some(dropped) = past.iter().find(|event| event.dropped.is_some()) {
-                    return Err(diverged(Divergence {
-                        sequence: self.chain.next_sequence(),
-                        field: "get-chain".into(),
-                        recorded: format!("the data of event {}", dropped.sequence).into(),
-                        actual: "it was dropped: this call cannot be replayed".into(),
-                    }));
-                }
-                past
+                let events = script.past().shown(upto);
+                let hidden = events.iter().find(|event| event.dropped.is_some());
+                self.unseen = hidden.map(|event| Unseen { call: upto, event: event.sequence }).or(self.unseen);
+                Ok(events)
             }
-        };
-        let mut bytes = 0;
-        let shown = events.iter().rev().take_while(|event| {
-            bytes += event.data.len();
-            bytes <= GUEST_CHAIN_BYTES
-        });
-        let hidden = events.len() - shown.count();
-        events.drain(..hidden);
-        Ok(events)
+        }
+    }
+
+    /// Replaying: what the guest was perhaps shown when it lived, and is not shown now.
+    pub(crate) fn unseen(&self) -> Option<Unseen> {
+        self.unseen
+    }
+
+    /// Replaying: a guest on a new instance remembers nothing of what it was shown.
+    pub(crate) fn nothing_is_remembered(&mut self) {
+        self.unseen = None;
+    }
+
+    /// Replaying: the starts that went on with the open transition since this was asked last.
+    pub(crate) fn take_resumed(&mut self) -> Vec<ChainEvent> {
+        std::mem::take(&mut self.resumed)
     }
 
     /// Live: waits until everything recorded so far is on disk.
@@ -445,14 +471,12 @@ impl Recorder {
         }
     }
 
-    /// Replaying: takes the next event as it was recorded, because it is an input.
+    /// Replaying: takes the next event as it was recorded, because it is an input. Its hash was verified.
     pub(crate) fn copy(&mut self) -> Option<ChainEvent> {
         let Mode::Replay(script) = &mut self.mode else { return None };
         let recorded = script.peek()?.clone();
         script.advance();
-        let event_type: Cow<'static, str> = recorded.event_type.clone();
-        let again = self.chain.append(event_type, recorded.data.clone(), recorded.timestamp);
-        assert_eq!(again.hash, recorded.hash, "a verified chain copies hash for hash");
+        self.chain.take(Head { sequence: recorded.sequence, hash: recorded.hash });
         Some(recorded)
     }
 }

@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use super::past::{Past, resumes};
 use super::shortage::was_recorded_as_a_trap;
-use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::{Cbor, Value, bytes_to_json};
-use crate::chain::data::{Failed, FailureReason, Started};
+use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind};
 
 /// The first difference between a recorded chain and its replay.
@@ -39,20 +39,25 @@ pub(crate) type Pages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + 
 /// guest may be shown of its past.
 pub(crate) struct Script {
     upcoming: VecDeque<ChainEvent>,
-    past: VecDeque<ChainEvent>,
+    past: Past,
     more: Option<Pages>,
     broken: Option<String>,
 }
 
 impl Script {
     pub(crate) fn new(events: Vec<ChainEvent>) -> Self {
-        Self { upcoming: events.into(), past: VecDeque::new(), more: None, broken: None }
+        Self::behind(Past::default(), events)
+    }
+
+    /// `events`, and what a guest may be shown of what was before them.
+    pub(crate) fn behind(past: Past, events: Vec<ChainEvent>) -> Self {
+        Self { upcoming: events.into(), past, more: None, broken: None }
     }
 
     /// The events that `pages` gives behind `past`.
-    pub(crate) fn of_pages(past: Vec<ChainEvent>, pages: Pages) -> Self {
-        let next = past.last().map_or(0, |event| event.sequence + 1);
-        let mut script = Self { upcoming: VecDeque::new(), past: past.into(), more: Some(pages), broken: None };
+    pub(crate) fn of_pages(past: Past, pages: Pages) -> Self {
+        let next = past.last().map_or(0, |last| last + 1);
+        let mut script = Self { upcoming: VecDeque::new(), past, more: Some(pages), broken: None };
         script.turn(next);
         script
     }
@@ -70,10 +75,7 @@ impl Script {
     pub(crate) fn advance(&mut self) {
         let Some(event) = self.upcoming.pop_front() else { return };
         let next = event.sequence + 1;
-        self.past.push_back(event);
-        if self.past.len() as u64 > GUEST_CHAIN_EVENTS {
-            self.past.pop_front();
-        }
+        self.past.push(event);
         if self.upcoming.is_empty() {
             self.turn(next);
         }
@@ -93,14 +95,13 @@ impl Script {
     }
 
     /// The newest of what was replayed so far, which is what was recorded.
-    pub(crate) fn past(&self) -> impl Iterator<Item = &ChainEvent> {
-        self.past.iter()
+    pub(crate) fn past(&self) -> &Past {
+        &self.past
     }
 
     /// Whether the next event says that the open transition goes on after it.
     pub(crate) fn at_a_resumption(&self) -> bool {
-        let started = self.peek().filter(|event| event.kind() == Some(EventKind::Started));
-        started.is_some_and(|event| Started::from_cbor(&event.data).is_ok_and(|started| started.resumes))
+        self.peek().is_some_and(resumes)
     }
 
     /// Whether the next event ended the transition from outside: such an end is an input, which replay applies. Where

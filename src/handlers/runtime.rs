@@ -6,9 +6,10 @@ use wasmtime::component::Linker;
 use super::Handler;
 use crate::base::clock;
 use crate::chain::cbor::{Value, bytes_to_json};
+use crate::chain::shown::GET_CHAIN;
 use crate::chain::{ChainEvent, Function, function};
 use crate::guest::wit::{Chain, Event, MetaEvent};
-use crate::guest::{Capability, Effect, Export, GuestExport, HostState, StateOnly};
+use crate::guest::{Capability, Divergence, Effect, Export, GuestExport, HostState, Interruption, StateOnly};
 use crate::manifest::{HandlerEntry, ManifestError};
 
 pub(super) const NAME: &str = "runtime";
@@ -17,7 +18,6 @@ pub(super) const IMPORTS: &[&str] = &["ntwk:theater/runtime"];
 /// The one export every actor has.
 pub(crate) const INIT: &Function = function!("ntwk:theater/actor", "init");
 const LOG: &Function = function!("ntwk:theater/runtime", "log");
-const GET_CHAIN: &Function = function!("ntwk:theater/runtime", "get-chain");
 
 struct Runtime;
 
@@ -73,11 +73,16 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     })
 }
 
-/// Only how far was read is recorded: the events themselves are in the chain already.
+/// Only the place of the call is recorded: the events before it are in the chain already.
 fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(Chain,)> {
     let recorder = &mut store.data_mut().recorder;
-    let next = recorder.chain().next_sequence();
+    let next = recorder.next_sequence();
     let upto: u64 = recorder.host_call(GET_CHAIN, &(), |_| Ok(Effect::Read(next)))?;
+    if upto != next {
+        let (field, recorded, actual) = ("data.result".into(), upto.into(), next.into());
+        let divergence = Divergence { sequence: next, field, recorded, actual };
+        return Err(wasmtime::Error::new(Interruption::Diverged(Box::new(divergence))));
+    }
     let events = recorder.past(upto).map_err(wasmtime::Error::new)?;
     Ok((Chain { events: events.into_iter().map(meta_event).collect() },))
 }

@@ -12,8 +12,9 @@ use wasmtime::component::Linker;
 
 use super::Handler;
 use crate::base::id::ActorId;
-use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS, PATH_BYTES};
+use crate::base::limits::PATH_BYTES;
 use crate::chain::cbor::Cbor;
+use crate::chain::shown::{shown, shown_from};
 use crate::chain::{Function, function};
 use crate::guest::wit::{ChildEvent, SupervisedEvent};
 use crate::guest::{
@@ -200,14 +201,9 @@ fn child_events(live: &Live, child: ActorId) -> Result<Vec<SupervisedEvent>, Str
     let key = live.theater.key(child).ok_or("it is gone")?;
     let reader = live.theater.journal.reader().map_err(|error| error.to_string())?;
     let head = reader.head(key).map_err(|error| error.to_string())?.map_or(0, |head| head.sequence + 1);
-    let from = head.saturating_sub(GUEST_CHAIN_EVENTS);
-    let mut events = reader.events(key, from, GUEST_CHAIN_EVENTS, usize::MAX).map_err(|error| error.to_string())?;
-    let mut bytes = 0;
-    let shown = events.iter().rev().take_while(|event| {
-        bytes += event.data.len();
-        bytes <= GUEST_CHAIN_BYTES
-    });
-    let hidden = events.len() - shown.count();
+    let from = shown_from(head);
+    let mut events = reader.events(key, from, head - from, usize::MAX).map_err(|error| error.to_string())?;
+    let hidden = events.len() - shown(events.iter());
     let shown = events.drain(hidden..).map(|event| SupervisedEvent {
         hash: event.hash.0.to_vec(),
         parent_hash: event.parent_hash.map(|hash| hash.0.to_vec()),

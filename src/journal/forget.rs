@@ -4,7 +4,10 @@
 //! *Prune* drops what lies before a kept state, so that what follows can still be replayed. *Redact* drops one event's
 //! data. Neither touches what a start after a crash would need: the transitions that are open, the deliveries that are
 //! owed, and, as the answer to someone who still waits may be among them, whatever is newer than the oldest open
-//! transition.
+//! transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
+//! is asked for.
+
+use std::ops::Range;
 
 use std::time::Duration;
 
@@ -13,9 +16,11 @@ use crossbeam_channel::bounded;
 use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
 use super::{JournalDown, JournalHandle};
-use crate::chain::EventKind;
+use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Call;
+use crate::chain::shown::{shown as count_shown, shown_from};
+use crate::chain::{ChainEvent, EventKind, Vouched};
 
 /// Events whose data is dropped in one commit: a commit holds up those who wait for theirs.
 const EVENTS_PER_COMMIT: u64 = 1_000;
@@ -27,11 +32,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Forgotten {
     /// Events whose data is gone now and was not before.
     pub(crate) events: u64,
-    /// The kept state from which the chain can be replayed; none where only its beginning can.
+    /// The state behind what was dropped from which the chain can be replayed; none where there is none yet.
     pub(crate) replays_from: Option<u64>,
     /// Whether it is gone from the disk. Somebody who reads the journal as it was before holds it in the write-ahead log;
     /// it goes as soon as they are through.
     pub(crate) is_gone: bool,
+}
+
+/// What may be lost beside the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// What `get-chain` has shown the actor, and what replay needs to show it again, stays.
+    Stays,
+    /// It goes: a call of `get-chain` may come out otherwise in replay from then on.
+    Goes,
+}
+
+impl Shown {
+    /// Whether it may go.
+    pub(crate) fn goes_if(despite_get_chain: bool) -> Self {
+        if despite_get_chain { Self::Goes } else { Self::Stays }
+    }
 }
 
 /// Why nothing was dropped.
@@ -39,6 +60,17 @@ pub(crate) struct Forgotten {
 pub(crate) enum ForgetError {
     #[error("no kept state lies before event {before}: nothing can be dropped and the rest still be replayed")]
     NoKeptState { before: u64 },
+    #[error(
+        "the state kept behind event {kept} is the one that event {named} names: nothing before that is left to drop; \
+         once the actor was restarted, its `started` names the state anew"
+    )]
+    Unchanged { kept: u64, named: u64 },
+    #[error(
+        "event {call} is a get-chain that has shown the actor event {event}: without its data the call may come out \
+         otherwise in replay, and what follows it cannot be replayed or forked then. To drop it all the same: \
+         --despite-get-chain"
+    )]
+    Shown { call: u64, event: u64 },
     #[error("event {sequence} is not on the chain: its last is event {last}")]
     NoSuchEvent { sequence: u64, last: u64 },
     #[error("event {sequence} is a `started`, which verification reads; it cannot be dropped")]
@@ -53,26 +85,46 @@ pub(crate) enum ForgetError {
     Down(#[from] JournalDown),
 }
 
-/// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay.
+/// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay, and so
+/// does what names that state.
 pub(crate) fn prune(
     journal: &JournalHandle,
     reader: &JournalReader,
     actor: ActorKey,
     before: u64,
+    shown: Shown,
 ) -> Result<Forgotten, ForgetError> {
     let needed = first_needed(reader, actor)?;
-    let kept = reader.kept_state(actor, before.min(needed))?.map(|(sequence, _)| sequence);
-    let Some(kept) = kept.filter(|kept| *kept > 0) else { return Err(ForgetError::NoKeptState { before }) };
-    let events = reader.undropped(actor, kept)?;
+    let kept = last_named_before(reader, actor, before.min(needed))?;
+    let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else {
+        return Err(ForgetError::NoKeptState { before });
+    };
+    let events = reader.undropped(actor, upto)?;
+    if events == 0 && upto < kept {
+        return Err(ForgetError::Unchanged { kept, named: upto });
+    }
+    let replays_from = reader.next_start(actor, upto)?;
+    was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
     // It outlives the event that holds it. One that cannot be read is said here: what the writer cannot do ends the runtime.
     reader.newest_state(actor)?;
     let mut from = 0;
-    while from < kept {
-        let upto = kept.min(from + EVENTS_PER_COMMIT);
-        journal.enqueue(Record::Drop { actor, from, upto })?;
-        from = upto;
+    while from < upto {
+        let next = upto.min(from + EVENTS_PER_COMMIT);
+        journal.enqueue(Record::Drop { actor, from, upto: next })?;
+        from = next;
     }
-    Ok(Forgotten { events, replays_from: Some(kept), is_gone: is_gone_soon(journal)? })
+    Ok(Forgotten { events, replays_from, is_gone: is_gone_soon(journal)? })
+}
+
+/// The last kept state before an event that an event names, and the event that does.
+fn last_named_before(reader: &JournalReader, actor: ActorKey, mut before: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+    while let Some(kept) = reader.last_kept_before(actor, before)? {
+        if let (named, Vouched::Named(_)) = reader.named_upto(actor, kept)? {
+            return Ok(Some((kept, named)));
+        }
+        before = kept;
+    }
+    Ok(None)
 }
 
 /// Drops the data of event `sequence`.
@@ -81,6 +133,7 @@ pub(crate) fn redact(
     reader: &JournalReader,
     actor: ActorKey,
     sequence: u64,
+    shown: Shown,
 ) -> Result<Forgotten, ForgetError> {
     let last = reader.head(actor)?.map_or(0, |head| head.sequence);
     let event = reader.events(actor, sequence, 1, usize::MAX)?.pop().filter(|event| event.sequence == sequence);
@@ -94,11 +147,13 @@ pub(crate) fn redact(
     if sequence >= first_needed(reader, actor)? {
         return Err(ForgetError::Needed { sequence });
     }
+    was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
     // As in `prune`.
     reader.newest_state(actor)?;
     journal.enqueue(Record::Drop { actor, from: sequence, upto: sequence + 1 })?;
     let is_gone = is_gone_soon(journal)?;
-    let replays_from = reader.first_kept_behind(actor, sequence)?;
+    // Asked again: where the event named the state, what is kept behind it may be named by none now.
+    let replays_from = reader.next_start(actor, sequence + 1)?;
     Ok(Forgotten { events: 1, replays_from, is_gone })
 }
 
@@ -120,6 +175,47 @@ fn is_gone_soon(journal: &JournalHandle) -> Result<bool, JournalDown> {
         );
     }
     Ok(is_gone)
+}
+
+/// Whether a `get-chain` behind `replays_from` has shown the actor one of these events. Of an open transition it must not,
+/// since a start after a crash shows it again.
+fn was_not_shown(
+    reader: &JournalReader,
+    actor: ActorKey,
+    dropped: Range<u64>,
+    replays_from: Option<u64>,
+    shown: Shown,
+) -> Result<(), ForgetError> {
+    let open = open_from(reader, actor)?;
+    let from = replays_from.into_iter().chain(open).min();
+    let Some(from) = from else { return Ok(()) };
+    for call in reader.calls_of_get_chain(actor, from, dropped.end.saturating_add(GUEST_CHAIN_EVENTS))? {
+        let first = shown_from(call);
+        let events = reader.events(actor, first, call - first, usize::MAX)?;
+        let hidden = events.len() - count_shown(events.iter());
+        let goes = |event: &&ChainEvent| {
+            dropped.contains(&event.sequence) && event.dropped.is_none() && event.kind() != Some(EventKind::Started)
+        };
+        let Some(event) = events[hidden..].iter().find(goes).map(|event| event.sequence) else { continue };
+        if open.is_some_and(|open| call >= open) {
+            return Err(ForgetError::Needed { sequence: event });
+        }
+        if shown == Shown::Stays {
+            return Err(ForgetError::Shown { call, event });
+        }
+    }
+    Ok(())
+}
+
+/// The first event of what a start after a crash would execute again: of the open transition, if there is one.
+fn open_from(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<u64>> {
+    let open = reader.open_transition(actor)?;
+    let Some(call) = open.first() else { return Ok(None) };
+    if Call::from_cbor(&call.data).is_ok_and(|call| call.fresh) {
+        return Ok(Some(call.sequence));
+    }
+    // Where an instance serves several calls, a resumed transition begins at the last kept state.
+    Ok(Some(reader.last_kept_before(actor, call.sequence)?.map_or(0, |kept| kept + 1)))
 }
 
 /// The first event of the chain that a start after a crash might read.
@@ -146,7 +242,7 @@ fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64
     // Where an instance serves several calls, a resumed transition begins at the last kept state.
     if let Some(call) = reader.last_call(actor)?
         && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
-        && let Some((kept, _)) = reader.kept_state(actor, call.sequence)?
+        && let Some(kept) = reader.last_kept_before(actor, call.sequence)?
     {
         needed = needed.min(kept + 1);
     }

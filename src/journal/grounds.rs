@@ -138,7 +138,7 @@ impl JournalReader {
     /// The newest event that names a state, from one event on backwards. `led` is the event that is said to have led to it:
     /// where that one's data was dropped, nobody can say otherwise.
     fn newest_named(&self, actor: ActorKey, from: Place, led: Option<Place>) -> Result<Newest> {
-        let trusted = self.kept_sequence(actor, from.sequence.saturating_sub(TRUSTED_BEHIND))?;
+        let trusted = self.last_kept_before(actor, from.sequence.saturating_sub(TRUSTED_BEHIND))?;
         let (mut looked_at, mut behind_dropped) = (0, false);
         let mut next = Some(from);
         while let Some(mut place) = next {

@@ -410,7 +410,7 @@ pub(crate) fn unfit(why: String) -> rusqlite::Error {
 }
 
 /// The kind of an event that a walk has come to; none where it is of no kind.
-fn kind(row: &Row<'_>) -> Result<Option<EventKind>> {
+pub(super) fn kind(row: &Row<'_>) -> Result<Option<EventKind>> {
     Ok(EventType::parse(row.get_ref(4)?.as_str()?).map(|event_type| event_type.kind))
 }
 

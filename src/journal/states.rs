@@ -1,14 +1,18 @@
-//! Reading states. A state is what the event that led to it names, or its row is not what was written, and is not given out.
+//! Reading states. A state is what the last event that named one names, or its row is not what was written, and is not
+//! given out. Where the data of that event was dropped, no event vouches for the state: who builds upon one asks
+//! [`JournalReader::vouched_at`].
+
+use std::ops::ControlFlow::{Break, Continue};
 
 use rusqlite::{OptionalExtension, params};
 
 use super::chains::{Place, capped};
-use super::reader::{JournalReader, unfit, unsigned};
+use super::reader::{JournalReader, kind, unfit, unsigned};
 use super::record::ActorKey;
 use super::rows::NEWEST_SLOT;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Return, Started, StateAfter};
-use crate::chain::{EventHash, EventKind};
+use crate::chain::{ChainEvent, EventHash, EventKind, Vouched, named_by_return};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -32,7 +36,7 @@ impl JournalReader {
             .query_row(params![actor.key, NEWEST_SLOT, capped(led.sequence)], |row| row.get(0))
             .optional()?;
         if let Some(state) = apart {
-            return self.vouched_for(actor, led, state);
+            return self.settled(actor, led.sequence, state);
         }
         match self.named_at(actor, led)? {
             Some(NamedState::None) => Ok(None),
@@ -43,7 +47,17 @@ impl JournalReader {
         }
     }
 
-    fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(u64, State)>> {
+    /// The event that led to the newest state, where its data was dropped: no event names the state then.
+    pub(crate) fn newest_state_is_lost_at(&self, actor: ActorKey) -> Result<Option<u64>> {
+        let Some(led) = self.newest_state_at(actor)? else { return Ok(None) };
+        match self.vouched_at(actor, led)? {
+            Vouched::Lost(at) => Ok(Some(at)),
+            Vouched::Named(_) => Ok(None),
+        }
+    }
+
+    /// What stands in a slot, and behind which event; whether it is what was written is the caller's to ask.
+    fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(Place, State)>> {
         let found = self
             .rows()
             .prepare_cached("SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
@@ -60,24 +74,62 @@ impl JournalReader {
         let Some(led) = self.place(actor, sequence)? else {
             return Err(unfit(format!("a state is there that event {sequence} led to, but that event is not")));
         };
-        Ok(Some((sequence, self.vouched_for(actor, led, state)?)))
+        Ok(Some((led, state)))
     }
 
-    /// The newest state kept for good before event `sequence`, and the event that led to it.
+    /// The newest state kept for good before event `sequence`, and the event behind which it is kept.
     pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, State)>> {
-        let slot = self.kept_slot(actor, before)?;
-        slot.map_or(Ok(None), |slot| self.state_in(actor, slot))
+        let Some(sequence) = self.last_kept_before(actor, before)? else { return Ok(None) };
+        match self.state_in(actor, capped(sequence.saturating_add(1)))? {
+            Some((led, state)) => Ok(Some((led.sequence, self.settled(actor, led.sequence, state)?))),
+            None => Ok(None),
+        }
     }
 
-    /// The event behind which that state is kept.
-    pub(super) fn kept_sequence(&self, actor: ActorKey, before: u64) -> Result<Option<u64>> {
-        Ok(self.kept_slot(actor, before)?.map(|slot| slot.unsigned_abs() - 1))
-    }
-
-    fn kept_slot(&self, actor: ActorKey, before: u64) -> Result<Option<i64>> {
-        self.rows()
+    /// The last event before event `before` behind which a state is kept for good.
+    pub(crate) fn last_kept_before(&self, actor: ActorKey, before: u64) -> Result<Option<u64>> {
+        let slot: Option<i64> = self
+            .rows()
             .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, capped(before)], |row| row.get(0))
+            .query_row(params![actor.key, NEWEST_SLOT, capped(before)], |row| row.get(0))?;
+        Ok(slot.map(|slot| slot.unsigned_abs() - 1))
+    }
+
+    /// The state kept for good behind event `sequence`. That event alone is asked whether it is this one: who knows what the
+    /// chain names there compares it with that.
+    pub(crate) fn kept_state_at(&self, actor: ActorKey, sequence: u64) -> Result<Option<State>> {
+        let kept = self.state_in(actor, capped(sequence.saturating_add(1)))?;
+        let kept = kept.filter(|(led, _)| led.sequence == sequence);
+        kept.map(|(led, state)| self.vouched_for(actor, led, state)).transpose()
+    }
+
+    /// What the chain says of the state behind event `sequence`: the last event up to there that names one is sought.
+    pub(crate) fn vouched_at(&self, actor: ActorKey, sequence: u64) -> Result<Vouched> {
+        Ok(self.named_upto(actor, sequence)?.1)
+    }
+
+    /// The same, with the event that says it.
+    pub(super) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, Vouched)> {
+        let mut found = None;
+        self.walk_from(actor, sequence, |place, row| {
+            let names = matches!(kind(row)?, Some(EventKind::Started | EventKind::Return));
+            if names {
+                found = says(&self.intact(actor, place)?).map(|vouched| (place.sequence, vouched));
+            }
+            Ok(if found.is_some() { Break(()) } else { Continue(()) })
+        })?;
+        Ok(found.unwrap_or((0, Vouched::Lost(0))))
+    }
+
+    /// The state behind event `sequence`, unless the chain names another there.
+    fn settled(&self, actor: ActorKey, sequence: u64, state: State) -> Result<State> {
+        match self.named_upto(actor, sequence)? {
+            (at, Vouched::Named(named)) if named != NamedState::of(state.as_deref()) => {
+                let by = if at == sequence { "the event".into() } else { format!("event {at}") };
+                Err(unfit(format!("the state behind event {sequence} is not the one that {by} names")))
+            }
+            (_, Vouched::Named(_) | Vouched::Lost(_)) => Ok(state),
+        }
     }
 
     /// A state is what the event that led to it names, or the row is not what was written.
@@ -92,11 +144,17 @@ impl JournalReader {
 
     /// What an event says the state is from there on.
     pub(super) fn named_at(&self, actor: ActorKey, place: Place) -> Result<Option<NamedState>> {
+        let event = self.intact(actor, place)?;
+        Ok(event.kind().and_then(|kind| names_state(kind, &event.data)))
+    }
+
+    /// An event whose hash covers what it says.
+    fn intact(&self, actor: ActorKey, place: Place) -> Result<ChainEvent> {
         let event = self.event_at(actor, place)?;
         if EventHash::of(&event) != event.hash {
             return Err(unfit(format!("event {}, which led to the state, is not what was written", place.sequence)));
         }
-        Ok(event.kind().and_then(|kind| names_state(kind, &event.data)))
+        Ok(event)
     }
 
     /// The events of an actor whose state is kept, in order.
@@ -114,6 +172,14 @@ impl JournalReader {
             .query_row(params![actor.key, capped(sequence).min(i64::MAX - 1)], |row| {
                 Ok(row.get::<_, Option<i64>>(0)?.map(i64::unsigned_abs))
             })
+    }
+}
+
+/// What an event that may name a state says of it.
+fn says(event: &ChainEvent) -> Option<Vouched> {
+    match event.kind() {
+        Some(EventKind::Started) => names_state(EventKind::Started, &event.data).map(Vouched::Named),
+        _ => named_by_return(event),
     }
 }
 

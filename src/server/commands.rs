@@ -6,18 +6,89 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::metrics::{self, MetricsView};
+use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
 use super::protocol::{ActorView, EventView, Request, Response};
 use crate::base::id::ActorId;
 use crate::chain::{ComponentDigest, EventHash};
-use crate::journal::{ActorKey, prune, redact};
+use crate::journal::{ActorKey, JournalReader, Shown, prune, redact};
 use crate::system::TheaterHandle;
 
 /// Events in one page, and bytes of their data before base64.
 const PAGE_EVENTS: u64 = 1_000;
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = PIECE_BYTES;
 
 /// One command, carried out. What concerns the connection itself (subscriptions, roles, its end) is the caller's.
-pub(super) fn answer(theater: &TheaterHandle, request: Request) -> Result<Response, String> {
+pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Result<Response, String> {
+    match request {
+        Request::GetStateBytes { .. }
+        | Request::GetEventData { .. }
+        | Request::GetComponent { .. }
+        | Request::GetBlob { .. }
+        | Request::GetKeptState { .. } => piece(theater, paging, request),
+        Request::GetActorState { id } => actor_state(theater, paging, id),
+        other => {
+            paging.end();
+            answer_whole(theater, other)
+        }
+    }
+}
+
+/// The newest state, or only how long it is: then it is read by pieces.
+fn actor_state(theater: &TheaterHandle, paging: &mut Paging, id: String) -> Result<Response, String> {
+    paging.end();
+    let (state, lost) = read_journal(theater, known(theater, &id)?, |reader, actor| {
+        Ok((reader.newest_state(actor)?, reader.newest_state_is_lost_at(actor)?))
+    })?;
+    let length = state.as_ref().map(|state| state.len() as u64);
+    let state = match state {
+        Some(large) if large.len() > PAGE_BYTES => {
+            paging.begin(Whole::State(id.clone()), large);
+            None
+        }
+        state => state.map(|state| BASE64.encode(state)),
+    };
+    Ok(Response::ActorState { id, state, length, lost })
+}
+
+/// A piece of something that may be larger than a frame.
+fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Result<Response, String> {
+    let read = |read: &dyn Fn(&JournalReader) -> rusqlite::Result<Option<Vec<u8>>>| {
+        let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+        let bytes = read(&reader).map_err(|error| error.to_string())?;
+        Ok(bytes.map(|bytes| (None, bytes)))
+    };
+    let (named, offset, piece) = match request {
+        Request::GetStateBytes { id, offset } => {
+            let actor = known(theater, &id)?;
+            let read = || read(&|reader| reader.newest_state(actor));
+            (id.clone(), offset, paging.piece(Whole::State(id), offset, read)?)
+        }
+        Request::GetEventData { id, sequence, offset } => {
+            let actor = known(theater, &id)?;
+            let data = |reader: &JournalReader| {
+                let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
+                Ok(event.filter(|event| event.sequence == sequence).map(|event| event.data))
+            };
+            (id.clone(), offset, paging.piece(Whole::EventData(id, sequence), offset, || read(&data))?)
+        }
+        Request::GetComponent { digest, offset } => {
+            let wanted = ComponentDigest::parse(&digest).ok_or("not a SHA-256 in hex")?;
+            let read = || read(&|reader| reader.component(wanted));
+            (digest.clone(), offset, paging.piece(Whole::Component(digest), offset, read)?)
+        }
+        Request::GetBlob { digest, offset } => {
+            let wanted = EventHash::parse(&digest).ok_or("not a SHA-1 in hex")?;
+            let read = || read(&|reader| reader.blob(&wanted.0));
+            (digest.clone(), offset, paging.piece(Whole::Blob(digest), offset, read)?)
+        }
+        Request::GetKeptState { id, behind, offset } => return kept_state(theater, paging, id, behind, offset),
+        _ => unreachable!("the caller has looked"),
+    };
+    let Piece { size, bytes, .. } = piece.ok_or_else(|| format!("nothing is kept as {named}"))?;
+    Ok(Response::Bytes { digest: named, size, offset, data: BASE64.encode(bytes) })
+}
+
+fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, String> {
     match request {
         Request::StartActor { manifest } => {
             theater.start(PathBuf::from(manifest)).map(|id| Response::ActorStarted { id: id.to_string() })
@@ -44,45 +115,21 @@ pub(super) fn answer(theater: &TheaterHandle, request: Request) -> Result<Respon
             let info = theater.actor(known(theater, &id)?.id).ok_or_else(|| format!("no such actor: {id}"))?;
             Ok(Response::ActorStatus { actor: info.into() })
         }
-        Request::GetActorState { id } => {
-            let state = read_journal(theater, known(theater, &id)?, |reader, actor| reader.newest_state(actor))?;
-            let length = state.as_ref().map(|state| state.len() as u64);
-            let state = state.filter(|state| state.len() <= PAGE_BYTES).map(|state| BASE64.encode(state));
-            Ok(Response::ActorState { id, state, length })
-        }
-        Request::GetStateBytes { id, offset } => {
-            let actor = known(theater, &id)?;
-            stretch(theater, id, offset, |reader| reader.newest_state(actor))
-        }
-        Request::GetEventData { id, sequence, offset } => {
-            let actor = known(theater, &id)?;
-            let data = |reader: &crate::journal::JournalReader| {
-                let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
-                Ok(event.filter(|event| event.sequence == sequence).map(|event| event.data))
-            };
-            stretch(theater, id, offset, data)
-        }
         Request::GetActorEvents { id, from, limit } => events(theater, id, from, limit),
-        Request::GetComponent { digest, offset } => {
-            let wanted = ComponentDigest::parse(&digest).ok_or("not a SHA-256 in hex")?;
-            stretch(theater, digest, offset, |reader| reader.component(wanted))
-        }
-        Request::GetBlob { digest, offset } => {
-            let wanted = EventHash::parse(&digest).ok_or("not a SHA-1 in hex")?;
-            stretch(theater, digest, offset, |reader| reader.blob(&wanted.0))
-        }
-        Request::GetKeptState { id, behind, offset } => kept_state(theater, id, behind, offset),
-        Request::PruneActor { id, before } => {
+        Request::PruneActor { id, before, despite_get_chain } => {
             let actor = known(theater, &id)?;
             let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-            let pruned = prune(&theater.journal, &reader, actor, before).map_err(|error| error.to_string())?;
+            let shown = Shown::goes_if(despite_get_chain);
+            let pruned = prune(&theater.journal, &reader, actor, before, shown).map_err(|error| error.to_string())?;
             let (events, replays_from, gone) = (pruned.events, pruned.replays_from, pruned.is_gone);
             Ok(Response::Forgotten { id, events, replays_from, gone })
         }
-        Request::RedactEvent { id, sequence } => {
+        Request::RedactEvent { id, sequence, despite_get_chain } => {
             let actor = known(theater, &id)?;
             let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-            let redacted = redact(&theater.journal, &reader, actor, sequence).map_err(|error| error.to_string())?;
+            let shown = Shown::goes_if(despite_get_chain);
+            let redacted =
+                redact(&theater.journal, &reader, actor, sequence, shown).map_err(|error| error.to_string())?;
             let (events, replays_from, gone) = (redacted.events, redacted.replays_from, redacted.is_gone);
             Ok(Response::Forgotten { id, events, replays_from, gone })
         }
@@ -111,6 +158,12 @@ pub(super) fn answer(theater: &TheaterHandle, request: Request) -> Result<Respon
         | Request::Subscribe { .. }
         | Request::Unsubscribe { .. }
         | Request::Authenticate { .. }
+        | Request::GetActorState { .. }
+        | Request::GetStateBytes { .. }
+        | Request::GetEventData { .. }
+        | Request::GetComponent { .. }
+        | Request::GetBlob { .. }
+        | Request::GetKeptState { .. }
         | Request::Shutdown => unreachable!("the caller has taken these"),
     }
 }
@@ -123,7 +176,7 @@ pub(super) fn known(theater: &TheaterHandle, id: &str) -> Result<ActorKey, Strin
 fn read_journal<T>(
     theater: &TheaterHandle,
     actor: ActorKey,
-    read: impl FnOnce(&crate::journal::JournalReader, ActorKey) -> rusqlite::Result<T>,
+    read: impl FnOnce(&JournalReader, ActorKey) -> rusqlite::Result<T>,
 ) -> Result<T, String> {
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     read(&reader, actor).map_err(|error| error.to_string())
@@ -137,33 +190,29 @@ fn events(theater: &TheaterHandle, id: String, from: u64, limit: u64) -> Result<
     Ok(Response::ActorEvents { id, events: events.into_iter().map(EventView::from).collect(), next })
 }
 
-fn stretch(
+fn kept_state(
     theater: &TheaterHandle,
-    digest: String,
+    paging: &mut Paging,
+    id: String,
+    behind: u64,
     offset: u64,
-    read: impl FnOnce(&crate::journal::JournalReader) -> rusqlite::Result<Option<Vec<u8>>>,
 ) -> Result<Response, String> {
-    let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-    let bytes =
-        read(&reader).map_err(|error| error.to_string())?.ok_or_else(|| format!("nothing is kept as {digest}"))?;
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-    let to = bytes.len().min(from + PAGE_BYTES);
-    Ok(Response::Bytes { digest, size: bytes.len() as u64, offset, data: BASE64.encode(&bytes[from..to]) })
-}
-
-fn kept_state(theater: &TheaterHandle, id: String, behind: u64, offset: u64) -> Result<Response, String> {
     let actor = known(theater, &id)?;
-    let kept = read_journal(theater, actor, |reader, actor| match reader.first_kept_behind(actor, behind)? {
-        Some(sequence) => reader.kept_state(actor, sequence + 1),
-        None => Ok(None),
+    // A state that is none has no pieces.
+    let mut without_bytes = None;
+    let piece = paging.piece(Whole::KeptState(id.clone(), behind), offset, || {
+        let kept = read_journal(theater, actor, |reader, actor| match reader.first_kept_behind(actor, behind)? {
+            Some(sequence) => reader.kept_state(actor, sequence + 1),
+            None => Ok(None),
+        })?;
+        let Some((sequence, state)) = kept else { return Ok(None) };
+        without_bytes = state.is_none().then_some(sequence);
+        Ok(state.map(|bytes| (Some(sequence), bytes)))
     })?;
-    let (sequence, state) = kept.unzip();
-    let state = state.flatten();
-    let bytes = state.as_deref().unwrap_or_default();
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-    let to = bytes.len().min(from + PAGE_BYTES);
-    let data = BASE64.encode(&bytes[from..to]);
-    Ok(Response::KeptState { id, sequence, size: state.as_ref().map(|state| state.len() as u64), offset, data })
+    let Some(Piece { size, sequence, bytes }) = piece else {
+        return Ok(Response::KeptState { id, sequence: without_bytes, size: None, offset, data: String::new() });
+    };
+    Ok(Response::KeptState { id, sequence, size: Some(size), offset, data: BASE64.encode(bytes) })
 }
 
 fn decode(message: &str) -> Result<Vec<u8>, String> {

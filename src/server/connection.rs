@@ -20,6 +20,7 @@ use super::auth::{Guard, Role, WrongTokens};
 use super::commands::{answer, known};
 use super::door::{LEFT, ring};
 use super::frame::{self, FrameError};
+use super::paging::Paging;
 use super::protocol::{Request, Response, Scope};
 use super::subscription::Kinds;
 use super::transport::{Reading, Socket, halves, is_late};
@@ -125,7 +126,8 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     };
     let role = if local { Role::Control } else { house.guard.unasked() };
     let mut source = BufReader::new(reading);
-    let mut reader = Reader { house, role, peer, wrong_tokens: 0, began: Instant::now(), heard };
+    let mut reader =
+        Reader { house, role, peer, wrong_tokens: 0, began: Instant::now(), heard, paging: Paging::default() };
     let how = reader.read(&mut source, &outgoing);
     drop(outgoing);
     if matches!(how, End::Broken) {
@@ -150,6 +152,7 @@ struct Reader<'a> {
     wrong_tokens: u32,
     began: Instant,
     heard: &'a AtomicBool,
+    paging: Paging,
 }
 
 impl Reader<'_> {
@@ -250,7 +253,7 @@ impl Reader<'_> {
         (error_item("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
     }
 
-    fn apply(&self, request: Request) -> Result<Outgoing, String> {
+    fn apply(&mut self, request: Request) -> Result<Outgoing, String> {
         let theater = &self.house.theater;
         match request {
             Request::SubscribeToActor { id, from, kinds } => {
@@ -270,7 +273,7 @@ impl Reader<'_> {
             }
             Request::Unsubscribe { subscription_id } => Ok(Outgoing::Unsubscribe { actor: None, subscription_id }),
             Request::Shutdown => Ok(Outgoing::Shutdown),
-            other => answer(theater, other).map(Outgoing::Answer),
+            other => answer(theater, &mut self.paging, other).map(Outgoing::Answer),
         }
     }
 }

@@ -18,6 +18,7 @@ mod connection;
 mod door;
 mod frame;
 mod metrics;
+mod paging;
 mod prometheus;
 pub(crate) mod protocol;
 mod subscription;

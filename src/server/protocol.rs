@@ -102,11 +102,16 @@ pub(crate) enum Request {
     PruneActor {
         id: String,
         before: u64,
+        /// Also what a `get-chain` has shown the actor, and what a replay would have to show it again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        despite_get_chain: bool,
     },
     /// Drops the data of one event.
     RedactEvent {
         id: String,
         sequence: u64,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        despite_get_chain: bool,
     },
     SendMessage {
         id: String,
@@ -196,11 +201,14 @@ pub(crate) enum Response {
         actor: ActorView,
     },
     /// `state` in base64; null where it has none, and where it is too long for a frame (`GetStateBytes` has it then).
-    /// `length` is null where it has none.
+    /// `length` is null where it has none. `lost` is the event that led to it, where its data was dropped: then no event
+    /// names the state.
     ActorState {
         id: String,
         state: Option<String>,
         length: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<u64>,
     },
     /// `next` is where the next page begins; null where the page is empty.
     ActorEvents {

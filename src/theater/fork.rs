@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::control::Supervision;
-use crate::actor::{self, Spec, Tape};
+use crate::actor::{self, Recording, Spec};
 use crate::base::limits::ActorLimits;
 use crate::base::thread;
 use crate::chain::cbor::Cbor;
@@ -116,8 +116,9 @@ impl Origin {
     /// The state as of the event; within a transition that is the one from before it.
     fn state(&self, engine: &crate::guest::GuestEngine) -> Result<Option<Vec<u8>>, String> {
         let ForkRequest { actor, at, .. } = self.request;
-        let tape = Tape::of_journal(&self.dir, actor, Some(at), Some(at)).map_err(|error| error.to_string())?;
-        let replayed = actor::replay(engine, tape, None, &mut |_| Ok(())).map_err(|error| error.to_string())?;
+        let recording = Recording::of_journal(&self.dir, actor).map_err(|error| error.to_string())?;
+        let replayed = actor::replay_until(engine, &recording, at, None, &mut |_| Ok(()));
+        let replayed = replayed.map_err(|error| error.to_string())?;
         if replayed.events != at + 1 {
             return Err(format!(
                 "replay came to the end of event {} and not of {at}",

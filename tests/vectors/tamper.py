@@ -4,12 +4,13 @@
     python3 tests/vectors/tamper.py FILE OUTDIR
 
 FILE is an honest chain. OUTDIR (made if need be) receives one file for each variant; its name says what was done.
-A variant that makes no sense for FILE, such as a swap of two attachments where there are none, is left out. Three
-groups of variants:
+A variant that makes no sense for FILE, such as a swap of two attachments where there are none, is left out. The groups
+of variants:
 
 * `raw-`     the file's bytes are changed: its form, and the spelling of single fields. Nothing is recomputed.
 * `event-`, `attachment-`, `header-`  single fields or lines are changed, spelled as they should be.
-* `sealed-`  events are changed and everything after them recomputed, hashes, links and header: what a forger would do.
+* `states-`  version 2: a state is attached that is not the one that the events name.
+* `starts-`, `sealed-`  events are changed and everything after them recomputed, hashes, links and header: what a forger would do.
              Only what §3 to §5 demand beyond the hashes gives these away.
 
 A history that was rewritten consistently is a valid chain, and cannot be a variant here.
@@ -707,7 +708,62 @@ def sealed(chain):
         yield f"attachment-{index}-{kind}-named-no-more", made(unname)
 
 
-GROUPS = {"raw": (raw_form, raw_spelling, raw_base64, raw_flips), "header": (header_fields,),
+def states(chain):
+    """Version 2: what led to an attached state is there, and the state is another. A state is the one that the last event
+    up to its own named: `started`, or a `return` that does not say that it is unchanged."""
+    calls = [index for index, event in enumerate(chain.events) if event["event_type"].startswith("call ")]
+    if not calls:
+        return
+    dropped = chain.events[calls[0]]
+    line = event_line(*(dropped[key] for key in ("sequence", "hash", "parent_hash", "event_type", "data", "timestamp")))
+    spelled = b'"data":"%s"' % base64.b64encode(dropped["data"])
+    gone = b'"data_length":%d,"data_sha1":"%s"' % (len(dropped["data"]), sha1(dropped["data"]).hex().encode())
+
+    def made(at, state):
+        other = chain.copy()
+        other.header["version"] = 2
+        other.header["attachments"] += 1
+        text = b"null" if state is None else b'"%s"' % base64.b64encode(state)
+        lines = other.render().replace(line, line.replace(spelled, gone, 1)).split(b"\n")[:-1]
+        lines.insert(1 + len(other.attachments), b'{"state":%d,"data":%s}' % (at, text))
+        return b"\n".join(lines) + b"\n"
+
+    now = None
+    for index, event in enumerate(chain.events):
+        kind = event["event_type"].split(" ")[0]
+        if kind in ("started", "return"):
+            named = dict(read_pairs(event["data"]))[cbor("state")]
+            now = now if named == cbor("unchanged") else named
+        label = f"{index}-{kind}" + ("-unchanged" if kind == "return" and named == cbor("unchanged") else "")
+        for name, state in {"none": None, "empty": b"", "forged": b'{"count":1000000}', "large": b"x" * 5000}.items():
+            encoded = cbor({"len": len(state), "sha1": sha1(state)} if state and len(state) > 4096 else state)
+            if kind not in ("started", "return", "refused") or encoded != now:
+                yield f"{label}-{name}", made(index, state)
+    yield "behind-the-end", made(len(chain.events), None)
+
+
+def starts(chain):
+    """Sealed: an incarnation begins with another state than the chain has come to, or for a reason that it cannot have."""
+    def made(index, **fields):
+        other = chain.copy()
+        pairs = read_pairs(other.events[index]["data"])
+        other.events[index]["data"] = write_pairs(
+            [(key, cbor(fields.get(key[1:].decode())) if key[1:].decode() in fields else value) for key, value in pairs])
+        other.seal(index)
+        return other.render()
+
+    first, *later = chain.starts()
+    if cbor("fork") not in dict(read_pairs(chain.events[first]["data"])):
+        for reason in ("restart", "recovery"):
+            yield f"first-{reason}", made(first, reason=reason)
+    for index in later:
+        yield f"{index}-spawn", made(index, reason="spawn")
+        for reason in ("restart", "recovery"):
+            yield f"{index}-{reason}-forged", made(index, reason=reason, state=b'{"count":1000000}')
+            yield f"{index}-{reason}-large", made(index, reason=reason, state={"len": 5000, "sha1": sha1(b"x" * 5000)})
+
+
+GROUPS = {"states": (states,), "starts": (starts,), "raw": (raw_form, raw_spelling, raw_base64, raw_flips), "header": (header_fields,),
           "attachment": (attachments,), "event": (events,), "sealed": (sealed,)}
 
 

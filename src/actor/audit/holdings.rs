@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::said::Said;
 use super::{Auditor, Read};
 use crate::chain::data::{NamedState, Started, StateAfter};
-use crate::chain::{ChainEvent, ComponentDigest, sha1};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, StateCourse, Vouched, sha1};
 use crate::journal::{ActorRow, JournalReader};
 
 /// One actor's holdings, compared while its chain is walked.
@@ -14,8 +14,8 @@ use crate::journal::{ActorRow, JournalReader};
 pub(super) struct Holdings {
     /// What each state that is stored is to be compared with once its event is reached: `true` for the newest.
     stored: HashMap<u64, Vec<bool>>,
-    /// The state as the chain last named it; none where that cannot be known, because data was dropped.
-    named: Option<NamedState>,
+    /// The states as the chain names them; none before its first event.
+    states: Option<StateCourse>,
     newest_at: Option<u64>,
     last_named_at: u64,
     /// What of the actor's row is not what its last start says.
@@ -27,25 +27,30 @@ impl Auditor<'_> {
     pub(super) fn holds(&mut self, reader: &JournalReader, course: usize, event: &ChainEvent, said: Said) -> Read<()> {
         let row = &self.rows[course];
         let holdings = &mut self.courses[course].holdings;
+        let returned = event.kind() == Some(EventKind::Return);
         match said {
-            Said::Gone => holdings.named = None,
             Said::Started(started) => {
-                holdings.names(event, started.state.clone());
+                let begun = holdings.begins(event, &started);
                 holdings.differs = row.differs_from(&started);
+                if let Err(why) = begun {
+                    self.finding(row, &format!("event {}: {why}", event.sequence));
+                }
                 self.component_of(reader, row, event, &started)?;
             }
             Said::State(StateAfter::Now(named)) => holdings.names(event, named),
+            Said::Gone | Said::Unreadable(_) if returned => holdings.loses(event),
             Said::State(StateAfter::Unchanged)
             | Said::Call(_)
             | Said::HostCall(_)
             | Said::DroppedDeliveries(_)
             | Said::Nothing
+            | Said::Gone
             | Said::Unreadable(_) => {}
         }
         let holdings = &mut self.courses[course].holdings;
         if let Some(stored) = holdings.stored.remove(&event.sequence) {
-            let named = holdings.named.clone();
-            stored.into_iter().for_each(|is_newest| self.state_of(reader, row, event, is_newest, named.as_ref()));
+            let now = holdings.states.as_ref().map_or(Vouched::Lost(event.sequence), |states| states.now().clone());
+            stored.into_iter().for_each(|is_newest| self.state_of(reader, row, event, is_newest, &now));
         }
         Ok(())
     }
@@ -55,7 +60,7 @@ impl Auditor<'_> {
         for sequence in holdings.stored.keys() {
             self.finding(row, &format!("a state is stored for event {sequence}, which is not on the chain"));
         }
-        if holdings.named.is_some() && holdings.newest_at.is_none_or(|at| at < holdings.last_named_at) {
+        if holdings.is_named() && holdings.newest_at.is_none_or(|at| at < holdings.last_named_at) {
             let why = format!("event {} led to a state that is not stored", holdings.last_named_at);
             self.finding(row, &why);
         }
@@ -64,26 +69,20 @@ impl Auditor<'_> {
         }
     }
 
-    fn state_of(
-        &mut self,
-        reader: &JournalReader,
-        row: &ActorRow,
-        event: &ChainEvent,
-        is_newest: bool,
-        named: Option<&NamedState>,
-    ) {
+    fn state_of(&mut self, reader: &JournalReader, row: &ActorRow, event: &ChainEvent, is_newest: bool, now: &Vouched) {
         let stored = if is_newest {
             reader.newest_state(row.actor)
         } else {
-            reader.kept_state(row.actor, event.sequence + 1).map(|kept| kept.and_then(|(_, state)| state))
+            reader.kept_state_at(row.actor, event.sequence).map(Option::flatten)
         };
-        match stored {
-            Ok(state) if named.is_none_or(|named| *named == NamedState::of(state.as_deref())) => {}
-            Ok(_) => {
+        match (stored, now) {
+            (Ok(_), Vouched::Lost(_)) => self.audit.unvouched += 1,
+            (Ok(state), Vouched::Named(named)) if *named == NamedState::of(state.as_deref()) => {}
+            (Ok(_), Vouched::Named(_)) => {
                 let why = format!("the state stored for event {} is not the one that the chain names", event.sequence);
                 self.finding(row, &why);
             }
-            Err(error) => self.finding(row, &error.to_string()),
+            (Err(error), _) => self.finding(row, &error.to_string()),
         }
     }
 
@@ -127,14 +126,37 @@ impl Holdings {
         if let Some(at) = newest_at {
             stored.entry(at).or_default().push(true);
         }
-        Ok(Self { stored, named: Some(NamedState::None), newest_at, last_named_at: 0, differs: None })
+        Ok(Self { stored, states: None, newest_at, last_named_at: 0, differs: None })
+    }
+
+    /// Whether the chain names the state it has come to.
+    fn is_named(&self) -> bool {
+        self.states.as_ref().is_some_and(|states| matches!(states.now(), Vouched::Named(_)))
+    }
+
+    fn begins(&mut self, event: &ChainEvent, started: &Started) -> Result<(), String> {
+        let before = self.states.as_ref().map_or(Vouched::Named(NamedState::None), |states| states.now().clone());
+        let begun = match &mut self.states {
+            Some(states) => states.start(started),
+            None => StateCourse::begin(started).map(|states| self.states = Some(states)),
+        };
+        // A start names the state again that is there; only another one has to be stored anew.
+        if before != Vouched::Named(started.state.clone()) {
+            self.last_named_at = event.sequence;
+        }
+        begun
+    }
+
+    fn loses(&mut self, event: &ChainEvent) {
+        self.states.iter_mut().for_each(|states| states.say(Vouched::Lost(event.sequence)));
     }
 
     fn names(&mut self, event: &ChainEvent, state: NamedState) {
-        // A start names the state again that is there; only another one has to be stored anew.
-        if self.named.as_ref() != Some(&state) {
+        let Some(states) = &mut self.states else { return };
+        let named = Vouched::Named(state);
+        if *states.now() != named {
             self.last_named_at = event.sequence;
         }
-        self.named = Some(state);
+        states.say(named);
     }
 }

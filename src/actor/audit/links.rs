@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use super::near::Near;
 use super::said::Said;
 use super::{Auditor, Read};
-use crate::chain::data::{Call, HostCall};
-use crate::chain::{ChainEvent, Link};
+use crate::chain::data::{Call, HostCall, NamedState};
+use crate::chain::{ChainEvent, Link, Vouched};
 use crate::journal::ActorRow;
 use crate::promise::{HANDLE_SEND, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
 
@@ -20,8 +20,10 @@ impl Auditor<'_> {
             Said::HostCall(host_call) => self.answered(near, row, event, host_call)?,
             Said::DroppedDeliveries(dropped) => self.arrivals.dropped(row.actor.id, self.now(), dropped),
             Said::Started(started) => {
-                if let Some(origin) = &started.fork {
-                    self.quoted(near, row, event, "its origin", origin)?;
+                if let Some(origin) = &started.fork
+                    && self.quoted(near, row, event, "its origin", origin)?.is_some()
+                {
+                    self.forked(near, row, event, &started.state, origin)?;
                 }
             }
             Said::State(_) | Said::Nothing => {}
@@ -73,6 +75,28 @@ impl Auditor<'_> {
             let why = format!(
                 "event {}: it got an answer that event {} of actor {} did not give",
                 event.sequence, answer.sequence, answer.actor
+            );
+            self.finding(row, &why);
+        }
+        Ok(())
+    }
+
+    /// A fork begins with what its origin came to at the event that is forked.
+    fn forked(
+        &mut self,
+        near: &Near<'_>,
+        row: &ActorRow,
+        event: &ChainEvent,
+        state: &NamedState,
+        origin: &Link,
+    ) -> Read<()> {
+        let Some(course) = self.by_id.get(&origin.actor) else { return Ok(()) };
+        if let Vouched::Named(named) = near.state(self.rows[*course].actor, origin.sequence)?
+            && named != *state
+        {
+            let why = format!(
+                "event {}: it begins with {state}, but event {} of actor {}, which it is a fork of, came to {named}",
+                event.sequence, origin.sequence, origin.actor
             );
             self.finding(row, &why);
         }

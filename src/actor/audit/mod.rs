@@ -47,6 +47,8 @@ pub(crate) struct Audit {
     pub(crate) in_flight: u64,
     /// Events whose data was dropped: their hashes are checked, what they said is not.
     pub(crate) dropped: u64,
+    /// Stored states that no event names, since the data of the one that led to them was dropped: they can be anything.
+    pub(crate) unvouched: u64,
     /// Everything that is wrong: with the journal as a whole, then each with the actor and the event.
     pub(crate) findings: Vec<String>,
 }

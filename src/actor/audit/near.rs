@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Read, Step};
-use crate::chain::ChainEvent;
+use crate::chain::{ChainEvent, Vouched};
 use crate::journal::{ActorKey, JournalReader, is_unfit};
 
 pub(super) struct Near<'a> {
@@ -32,5 +32,13 @@ impl<'a> Near<'a> {
             found => found?,
         };
         Ok(found.into_iter().find(|event| event.sequence == sequence).map(Cow::Owned))
+    }
+
+    /// What a chain says of the state behind one of its events.
+    pub(super) fn state(&self, actor: ActorKey, sequence: u64) -> Read<Vouched> {
+        match self.reader.vouched_at(actor, sequence) {
+            Err(error) if is_unfit(&error) => Ok(Vouched::Lost(sequence)),
+            vouched => vouched,
+        }
     }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Boundary, ReplayError, Replayed, Stage, Tape, limits, read, replay};
+use super::{Boundary, Plan, Recording, ReplayError, Stage, before_it, limits, read, replay_stretch};
 use crate::actor::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, Started};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
-use crate::guest::{Guest, GuestEngine, HostState, Interruption, Pages, Program, Recorder, Script};
+use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script};
 
 /// A transition that the other build makes otherwise.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,30 +28,36 @@ pub(crate) struct Change {
     pub(crate) actual: Json,
 }
 
-/// Replays `tape` and runs `component` beside it; `events` gives the same chain again. `changed` is told of each change.
+/// Replays what can be replayed of a recording, and runs `component` beside it. `changed` is told of each change.
 pub(crate) fn compare(
     engine: &GuestEngine,
-    tape: Tape,
-    events: Pages,
+    recording: &Recording,
     component: &[u8],
     changed: &mut dyn FnMut(Change),
-) -> Result<Replayed, ReplayError> {
-    let program = Stage::new(engine).program(component)?;
-    let mut beside = Beside {
-        program,
-        events: Script::of_pages(past(&tape), events),
-        limits: Limits::default(),
-        before: None,
-        changed,
-    };
-    if let Some(snapshot) = &tape.start {
-        beside.limits = limits(&snapshot.started);
+) -> Result<u64, ReplayError> {
+    let Plan { stretches, lost_from, dropped, .. } = recording.plan()?;
+    let mut stage = Stage::new(engine);
+    let program = stage.program(component)?;
+    let mut transitions = 0;
+    for stretch in stretches {
+        let (tape, again) = (recording.tape(&stretch)?, recording.tape(&stretch)?);
+        let past = again.start.as_ref().map(|snapshot| snapshot.past.clone()).unwrap_or_default();
+        let mut beside = Beside {
+            program: Arc::clone(&program),
+            events: Script::of_pages(past, again.pages),
+            limits: again.start.as_ref().map(|snapshot| limits(&snapshot.started)).unwrap_or_default(),
+            before: None,
+            changed,
+        };
+        transitions += replay_stretch(&mut stage, tape, None, &mut |boundary| beside.pass(&boundary))?.transitions;
     }
-    replay(engine, tape, None, &mut |boundary| beside.pass(&boundary))
-}
-
-fn past(tape: &Tape) -> Vec<ChainEvent> {
-    tape.start.iter().flat_map(|snapshot| snapshot.past.clone()).collect()
+    match lost_from {
+        Some(sequence) => Err(ReplayError::Dropped { sequence, before: before_it(transitions, &[]) }),
+        None if transitions == 0 && !dropped.is_empty() && recording.has_calls()? => {
+            Err(ReplayError::NothingExecuted { dropped: dropped.described(recording.last()? + 1) })
+        }
+        None => Ok(transitions),
+    }
 }
 
 struct Beside<'a> {
@@ -66,18 +72,24 @@ struct Beside<'a> {
 impl Beside<'_> {
     /// The recorded build has come to a boundary: what lies before it is run again.
     fn pass(&mut self, boundary: &Boundary<'_>) -> Result<(), ReplayError> {
-        let mut transition = Vec::new();
+        let (mut transition, mut past) = (Vec::new(), Past::default());
         while let Some(event) = self.events.peek().filter(|event| event.sequence <= boundary.head.sequence) {
-            match event.kind() {
-                Some(EventKind::Started) => self.limits = limits(&read::<Started>(event)?),
-                Some(EventKind::Call) => transition = vec![anew(event)?],
-                _ => transition.push(event.clone()),
+            if event.kind() == Some(EventKind::Started) {
+                self.limits = limits(&read::<Started>(event)?);
+            }
+            if event.kind() == Some(EventKind::Call) {
+                transition = vec![anew(event)?];
+                past = self.events.past().clone();
+                // As it was recorded: it is that one which the guest is shown.
+                past.push(event.clone());
+            } else {
+                transition.push(event.clone());
             }
             self.events.advance();
         }
         if let Some((head, state)) = self.before.take()
             && transition.first().is_some_and(|event| event.kind() == Some(EventKind::Call))
-            && let Some(change) = self.run(head, state, transition)?
+            && let Some(change) = self.run(head, state, past, transition)?
         {
             (self.changed)(change);
         }
@@ -89,6 +101,7 @@ impl Beside<'_> {
         &self,
         head: Head,
         state: Option<Arc<[u8]>>,
+        past: Past,
         events: Vec<ChainEvent>,
     ) -> Result<Option<Change>, ReplayError> {
         let first = events[0].clone();
@@ -103,7 +116,7 @@ impl Beside<'_> {
         let closing = events.last().cloned();
         // Whose chain it is does not matter: its hashes are not kept.
         let chain = StateChain::behind(crate::base::id::ActorId::of_nobody(), head);
-        let recorder = Recorder::replaying(chain, Script::new(events));
+        let recorder = Recorder::replaying(chain, Script::behind(past, events));
         let host = HostState::new(recorder, self.limits.clone(), None);
         let mut executor = Executor::new(Guest::new(Arc::clone(&self.program), 1, host), state);
         Ok(match executor.transition(Job::recorded(function, call), &mut || None) {

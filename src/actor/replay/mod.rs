@@ -3,32 +3,42 @@
 //! Inputs are copied: `started`, timestamps, what host calls answered, ends that came from outside the guest. What the
 //! guest makes of them is computed again and compared. No handler's effect happens.
 
-use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 mod compare;
+mod error;
+mod recording;
+mod stage;
+mod starts;
 mod tape;
 
 pub(crate) use compare::{Change, compare};
-pub(crate) use tape::{Snapshot, Store, Tape};
+pub use error::ReplayError;
+use recording::Plan;
+pub(crate) use recording::Recording;
+use stage::Stage;
+use starts::Starts;
+use tape::{Snapshot, Store, Tape};
 
 use super::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started};
+use crate::chain::dropped::described;
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain};
 use crate::guest::{
-    Capability, Divergence, Guest, GuestEngine, GuestExport, HostState, Interruption, Program, Recorder, Script,
+    Divergence, Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Unseen,
     was_recorded_as_a_trap,
 };
-use crate::handlers::{self, Handler};
+use crate::system::Outcome;
 
 /// What a replay came to.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// Where the chain's events end that came out as they were recorded.
     pub events: u64,
-    /// Where they begin: 0, or behind the kept state that replay began with.
+    /// Where the last of them begin that follow each other: 0, or behind the state that replay began with.
     pub from: u64,
     /// Calls among them that were executed.
     pub transitions: u64,
@@ -38,51 +48,90 @@ pub struct Replayed {
     pub state: Option<Vec<u8>>,
     /// What a reader of the chain should know beside it.
     pub notes: Vec<String>,
+    /// What could not be replayed, since data was dropped: from an event whose data is gone to the next one behind which
+    /// the state is at hand.
+    pub skipped: Vec<RangeInclusive<u64>>,
 }
 
-/// Why a replay did not come to its end.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum ReplayError {
-    #[error("{0}")]
-    Diverged(Box<Divergence>),
-    #[error("the component {digest} is neither in the chain file nor given; give it with --component FILE")]
-    NoComponent { digest: String },
-    #[error("event {sequence}: {why}")]
-    Data { sequence: u64, why: String },
-    #[error("event {sequence}: the state it begins with ({len} bytes) is not in the chain file")]
-    NoState { sequence: u64, len: u64 },
-    #[error("the kept state at event {sequence} is not the one that replay comes to: {what}")]
-    Snapshot { sequence: u64, what: String },
-    #[error(
-        "the data of event {sequence} was dropped, and no state is kept behind it: nothing from there on can be replayed"
-    )]
-    Dropped { sequence: u64 },
-    #[error("the state at event {until} cannot be had: data was dropped before event {kept}; from {kept} on it can")]
-    Gone { until: u64, kept: u64 },
-    #[error(
-        "event {sequence} cannot be executed here, so nothing from there on was compared: the machine gave no more: {what}; see \"theater doctor\""
-    )]
-    NotExecuted { sequence: u64, what: String },
-    #[error("{0}")]
-    Unreadable(String),
-    #[error("{0}")]
-    Sandbox(String),
+impl Replayed {
+    /// How many events came out as they were recorded.
+    pub fn compared(&self) -> u64 {
+        let skipped: u64 = self.skipped.iter().map(|skipped| skipped.end() - skipped.start() + 1).sum();
+        self.events.saturating_sub(skipped)
+    }
 }
 
-/// Executes what `tape` holds, and compares. `component`, where given, runs instead of whatever the chain says ran;
-/// `passed` is told of each boundary.
+/// What was replayed before the event from which on nothing can be.
+fn before_it(transitions: u64, skipped: &[RangeInclusive<u64>]) -> String {
+    let except = skipped.iter().map(described).collect::<Vec<_>>().join(", ");
+    match (transitions, skipped) {
+        (0, _) => "nothing was executed before it".into(),
+        (_, []) => format!("what lies before it came out as it was recorded ({transitions} transitions)"),
+        (_, _) => {
+            format!(
+                "what lies before it came out as it was recorded ({transitions} transitions), except events {except}"
+            )
+        }
+    }
+}
+
+/// Executes all of a recording that can be, and compares. `component`, where given, runs instead of whatever the chain
+/// says ran; `passed` is told of each boundary.
 pub(crate) fn replay(
     engine: &GuestEngine,
+    recording: &Recording,
+    component: Option<&[u8]>,
+    passed: &mut Passed<'_>,
+) -> Result<Replayed, ReplayError> {
+    let Plan { stretches, skipped, lost_from, dropped } = recording.plan()?;
+    let mut stage = Stage::new(engine);
+    let mut replayed: Option<Replayed> = None;
+    for stretch in stretches {
+        let mut next = replay_stretch(&mut stage, recording.tape(&stretch)?, component, passed)?;
+        if let Some(before) = replayed {
+            next.transitions += before.transitions;
+            next.notes = [before.notes, next.notes].concat();
+        }
+        replayed = Some(next);
+    }
+    if let Some(sequence) = lost_from {
+        let transitions = replayed.map_or(0, |replayed| replayed.transitions);
+        return Err(ReplayError::Dropped { sequence, before: before_it(transitions, &skipped) });
+    }
+    let replayed = replayed.expect("what is not lost has an end");
+    if replayed.transitions == 0 && !dropped.is_empty() && recording.has_calls()? {
+        return Err(ReplayError::NothingExecuted { dropped: dropped.described(replayed.events) });
+    }
+    Ok(Replayed { skipped, ..replayed })
+}
+
+/// Executes what leads to event `until`, from as near as can be.
+pub(crate) fn replay_until(
+    engine: &GuestEngine,
+    recording: &Recording,
+    until: u64,
+    component: Option<&[u8]>,
+    passed: &mut Passed<'_>,
+) -> Result<Replayed, ReplayError> {
+    let tape = recording.tape(&recording.stretch_to(until)?)?;
+    replay_stretch(&mut Stage::new(engine), tape, component, passed)
+}
+
+/// Who is told of each boundary.
+pub(crate) type Passed<'a> = dyn FnMut(Boundary<'_>) -> Result<(), ReplayError> + 'a;
+
+fn replay_stretch(
+    stage: &mut Stage<'_>,
     tape: Tape,
     component: Option<&[u8]>,
-    passed: &mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
+    passed: &mut Passed<'_>,
 ) -> Result<Replayed, ReplayError> {
-    let Tape { actor, start, pages, store } = tape;
-    let player = Player { stage: Stage::new(engine), store, component, passed, notes: Vec::new() };
+    let starts = Starts::of(&tape);
+    let Tape { actor, start, pages, store, .. } = tape;
+    let mut player = Player { stage, store, component, passed, starts, notes: Vec::new() };
     let (chain, past) = match &start {
         Some(snapshot) => (StateChain::behind(actor, snapshot.head), snapshot.past.clone()),
-        None => (StateChain::new(actor), Vec::new()),
+        None => (StateChain::new(actor), Past::default()),
     };
     player.play(Recorder::replaying(chain, Script::of_pages(past, pages)), start)
 }
@@ -94,16 +143,17 @@ pub(crate) struct Boundary<'a> {
     pub(crate) state: Option<&'a [u8]>,
 }
 
-struct Player<'a> {
-    stage: Stage<'a>,
+struct Player<'a, 'e> {
+    stage: &'a mut Stage<'e>,
     store: Store,
     component: Option<&'a [u8]>,
-    passed: &'a mut dyn FnMut(Boundary<'_>) -> Result<(), ReplayError>,
+    passed: &'a mut Passed<'a>,
+    starts: Starts,
     notes: Vec<String>,
 }
 
-impl Player<'_> {
-    fn play(mut self, mut recorder: Recorder, start: Option<Snapshot>) -> Result<Replayed, ReplayError> {
+impl Player<'_, '_> {
+    fn play(&mut self, mut recorder: Recorder, start: Option<Snapshot>) -> Result<Replayed, ReplayError> {
         let first = recorder.chain().next_sequence();
         let mut state = None;
         let mut transitions = 0;
@@ -120,6 +170,7 @@ impl Player<'_> {
                         return Err(out_of_place(event));
                     }
                     let started = read::<Started>(event)?;
+                    self.starts.begins(event.sequence, &started, state.as_deref())?;
                     state = self.initial_state(event.sequence, &started, state)?;
                     recorder.copy();
                     started
@@ -142,7 +193,8 @@ impl Player<'_> {
             transitions,
             head: recorder.chain().head().map(|head| head.hash),
             state: state.map(|state| state.to_vec()),
-            notes: self.notes,
+            notes: std::mem::take(&mut self.notes),
+            skipped: Vec::new(),
         })
     }
 
@@ -204,10 +256,22 @@ impl Player<'_> {
                         return Err(ReplayError::Data { sequence: event.sequence, why });
                     };
                     transitions += 1;
+                    self.starts.calls(&event)?;
+                    let before = executor.state();
                     executor.guest().set_fresh(call.fresh);
+                    if call.fresh {
+                        executor.recorder().nothing_is_remembered();
+                    }
                     let end = executor.transition(Job::recorded(function, call), &mut || None);
+                    for started in executor.recorder().take_resumed() {
+                        self.starts.resumes(&started, before.as_deref())?;
+                    }
                     let closed = matches!(end, Transition::Closed { .. });
-                    let goes_on = go_on(executor, end)?;
+                    if let Transition::Closed { outcome: Outcome::Returned(_), .. } = &end {
+                        self.starts.returned(function.full);
+                    }
+                    let unseen = executor.recorder().unseen();
+                    let goes_on = go_on(executor, end).map_err(|error| explained(error, unseen))?;
                     // The last transition of a chain ends at a boundary too, unless the chain was cut within it.
                     if goes_on || closed {
                         let state = executor.state();
@@ -225,49 +289,13 @@ impl Player<'_> {
     }
 }
 
-/// What programs are made with when nothing they do has an effect: every handler, with defaults.
-pub(super) struct Stage<'a> {
-    engine: &'a GuestEngine,
-    handlers: Vec<Box<dyn Handler>>,
-    programs: HashMap<ComponentDigest, Arc<Program>>,
-}
-
-impl<'a> Stage<'a> {
-    pub(super) fn new(engine: &'a GuestEngine) -> Self {
-        Self { engine, handlers: handlers::every(), programs: HashMap::new() }
-    }
-
-    pub(super) fn program(&self, component: &[u8]) -> Result<Arc<Program>, ReplayError> {
-        let sandbox = |error: &dyn std::error::Error| ReplayError::Sandbox(error.to_string());
-        let compiled = self.engine.compile(component).map_err(|error| sandbox(&error))?;
-        let granted: Vec<Optional<'_>> = self.handlers.iter().map(|handler| Optional(&**handler)).collect();
-        let granted: Vec<&dyn Capability> = granted.iter().map(|capability| capability as &dyn Capability).collect();
-        Program::new(self.engine, compiled, &granted, &[]).map_err(|error| sandbox(&error))
-    }
-}
-
-/// A capability whose exports may be missing: replay grants every handler to every component.
-struct Optional<'a>(&'a dyn Handler);
-
-impl Capability for Optional<'_> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn imports(&self) -> &'static [&'static str] {
-        self.0.imports()
-    }
-
-    fn link(&self, linker: &mut wasmtime::component::Linker<Box<HostState>>) -> wasmtime::Result<()> {
-        self.0.link(linker)
-    }
-
-    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        self.0.exports()
-    }
-
-    fn exports_are_optional(&self) -> bool {
-        true
+/// Where a guest was not shown what it was perhaps shown when it lived, that may be why it does something else.
+fn explained(error: ReplayError, unseen: Option<Unseen>) -> ReplayError {
+    match (error, unseen) {
+        (ReplayError::Diverged(diverged), Some(Unseen { call, event })) => {
+            ReplayError::Unseen { diverged, shown: (call, event) }
+        }
+        (error, _) => error,
     }
 }
 

@@ -1,133 +1,211 @@
-//! Where replay has a chain from: a verified file, or a journal, whose hashes are checked as it is read.
+//! One stretch of a recorded chain, as it is fed to replay: its events a page at a time, checked against their hashes as
+//! they are read, and what they name and do not hold.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use super::recording::{Recording, Stretch};
 use super::{ReplayError, read};
 use crate::base::id::ActorId;
-use crate::base::limits::GUEST_CHAIN_EVENTS;
-use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, VerifiedChain, check_link};
-use crate::guest::Pages;
+use crate::chain::data::{NamedState, Started};
+use crate::chain::shown::shown_from;
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Link, Vouched, check_link};
+use crate::guest::{Pages, Past};
 use crate::journal::{self, ActorKey, JournalReader};
 
 const PAGE_EVENTS: u64 = 512;
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// One chain to be replayed.
-pub(crate) struct Tape {
-    pub(crate) actor: ActorId,
+/// One stretch of a chain that is to be replayed.
+pub(super) struct Tape {
+    pub(super) actor: ActorId,
     /// Where it begins, if not at the beginning.
-    pub(crate) start: Option<Snapshot>,
-    pub(crate) pages: Pages,
-    pub(crate) store: Store,
+    pub(super) start: Option<Snapshot>,
+    pub(super) pages: Pages,
+    pub(super) store: Store,
+    /// The state that the actor first began with.
+    pub(super) initial: NamedState,
+    /// Of a fork: what the chain it comes from says of the state there, where that chain is at hand.
+    pub(super) origin: Option<Vouched>,
 }
 
 type Fetch<K> = Box<dyn Fn(K) -> Result<Option<Vec<u8>>, String>>;
 
 /// What a chain names and does not hold.
-pub(crate) struct Store {
-    pub(crate) component: Fetch<ComponentDigest>,
-    pub(crate) blob: Fetch<[u8; 20]>,
+pub(super) struct Store {
+    pub(super) component: Fetch<ComponentDigest>,
+    pub(super) blob: Fetch<[u8; 20]>,
 }
 
-/// A kept state: replay can begin behind its event.
-pub(crate) struct Snapshot {
-    pub(crate) head: Head,
+/// A state that an event names: replay can begin behind its event.
+pub(super) struct Snapshot {
+    pub(super) head: Head,
     /// What a guest that reads its chain is shown from there, up to and including that event.
-    pub(crate) past: Vec<ChainEvent>,
-    pub(crate) state: Option<Vec<u8>>,
+    pub(super) past: Past,
+    pub(super) state: Option<Vec<u8>>,
     /// The incarnation it lies in.
-    pub(crate) started: Started,
+    pub(super) started: Started,
 }
 
-impl Tape {
-    /// A chain file, up to and including event `until`. What was dropped is left out, with what lies before it.
-    pub(crate) fn of_file(chain: &Arc<VerifiedChain>, until: Option<u64>) -> Result<Self, ReplayError> {
-        let events = chain.events();
-        let upto =
-            until.map_or(events.len(), |until| events.len().min(usize::try_from(until).unwrap_or(usize::MAX) + 1));
-        let dropped = events[..upto].iter().rfind(|event| event.dropped.is_some());
-        let start = dropped.map(|dropped| {
-            let sequence = dropped.sequence;
-            let kept = chain.states().range(sequence..).next().filter(|(at, _)| (**at as usize) < upto);
-            let (at, state) = kept.ok_or(ReplayError::Dropped { sequence })?;
-            let upto = &events[..=usize::try_from(*at).expect("it is on the chain")];
-            let past = upto[upto.len().saturating_sub(GUEST_CHAIN_EVENTS as usize)..].to_vec();
-            let started = upto.iter().rev();
-            let started = started.filter(|event| event.kind() == Some(EventKind::Started)).map(read::<Started>).next();
-            let head = Head { sequence: *at, hash: upto[upto.len() - 1].hash };
-            let started = started.unwrap_or(Err(ReplayError::Dropped { sequence }))?;
-            Ok(Snapshot { head, past, state: state.clone(), started })
-        });
-        let start = start.transpose()?;
-        let (paged, stored, blobs) = (Arc::clone(chain), Arc::clone(chain), Arc::clone(chain));
-        let pages = move |from: u64| {
-            let from = usize::try_from(from).unwrap_or(usize::MAX).min(upto);
-            let to = upto.min(from + PAGE_EVENTS as usize);
-            Ok(paged.events()[from..to].to_vec())
+/// Reads events from a sequence on: at most so many.
+type Events<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
+
+impl Recording {
+    pub(super) fn tape(&self, stretch: &Stretch) -> Result<Tape, ReplayError> {
+        let mut events = self.events()?;
+        let first = events(0, 1).map_err(ReplayError::Unreadable)?.pop();
+        let first: Started = match &first {
+            Some(first) => read(first)?,
+            None => return Err(ReplayError::Data { sequence: 0, why: "the chain has no events".into() }),
         };
-        let store = Store {
-            component: Box::new(move |digest| Ok(stored.components().get(&digest).cloned())),
-            blob: Box::new(move |sha1| Ok(blobs.blob(&sha1).cloned())),
+        let start = stretch.start.map(|at| self.snapshot(at, &mut *events)).transpose()?;
+        let origin = match (&start, &first.fork) {
+            (None, Some(link)) => self.origin(link)?,
+            _ => None,
         };
-        Ok(Self { actor: chain.actor(), start, pages: Box::new(pages), store })
+        let head = start.as_ref().map(|snapshot| snapshot.head);
+        let pages = pages(events, head, stretch.last);
+        Ok(Tape { actor: self.actor(), start, pages, store: self.store()?, initial: first.state, origin })
     }
 
-    /// An actor's chain in the journal in `dir`, from the kept state nearest before `from` (or where it must begin,
-    /// since data was dropped), up to and including event `until`.
-    pub(crate) fn of_journal(
-        dir: &Path,
-        actor: ActorKey,
-        from: Option<u64>,
-        until: Option<u64>,
-    ) -> Result<Self, ReplayError> {
-        let open = || journal::open_to_read(dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
-        let (reader, paged, stored, blobs) = (open()?, open()?, open()?, open()?);
-        let start = snapshot(&reader, actor, from)?;
-        if let (Some(start), Some(until)) = (&start, until)
-            && start.head.sequence > until
-        {
-            return Err(ReplayError::Gone { until, kept: start.head.sequence });
-        }
-        let mut head = start.as_ref().map(|snapshot| snapshot.head);
-        // Shared between threads by nobody; the lock only says so.
-        let paged = parking_lot::Mutex::new(paged);
-        let pages = move |from: u64| {
-            let limit = until.map_or(PAGE_EVENTS, |until| PAGE_EVENTS.min((until + 1).saturating_sub(from)));
-            let page = paged.lock().events(actor, from, limit, PAGE_BYTES).map_err(|error| error.to_string())?;
-            for event in &page {
-                head = Some(check_link(head.as_ref(), event).map_err(|broken| broken.to_string())?);
+    fn events(&self) -> Result<Box<Events<'static>>, ReplayError> {
+        Ok(match self {
+            Self::File(file) => {
+                let file = Arc::clone(file);
+                Box::new(move |from, limit| {
+                    file.lock().events(from, limit, PAGE_BYTES).map_err(|error| error.to_string())
+                })
             }
-            Ok(page)
+            Self::Journal { dir, actor, .. } => {
+                let (reader, actor) = (open(dir)?, *actor);
+                Box::new(move |from, limit| {
+                    reader.events(actor, from, limit, PAGE_BYTES).map_err(|error| error.to_string())
+                })
+            }
+        })
+    }
+
+    fn store(&self) -> Result<Store, ReplayError> {
+        Ok(match self {
+            Self::File(file) => {
+                let (components, blobs) = (Arc::clone(file), Arc::clone(file));
+                Store {
+                    component: Box::new(move |digest| {
+                        components.lock().component(digest).map_err(|error| error.to_string())
+                    }),
+                    blob: Box::new(move |sha1| blobs.lock().blob(&sha1).map_err(|error| error.to_string())),
+                }
+            }
+            Self::Journal { dir, .. } => {
+                let (components, blobs) = (open(dir)?, open(dir)?);
+                Store {
+                    component: Box::new(move |digest| components.component(digest).map_err(|error| error.to_string())),
+                    blob: Box::new(move |sha1| blobs.blob(&sha1).map_err(|error| error.to_string())),
+                }
+            }
+        })
+    }
+
+    /// The state behind event `at`, and what replay needs beside it to begin there.
+    fn snapshot(&self, at: u64, events: &mut Events<'_>) -> Result<Snapshot, ReplayError> {
+        let (mut past, mut head) = (Past::default(), None);
+        let mut from = shown_from(at + 1);
+        while from <= at {
+            let page = events(from, PAGE_EVENTS.min(at + 1 - from)).map_err(ReplayError::Unreadable)?;
+            let Some(last) = page.last() else { break };
+            from = last.sequence + 1;
+            for event in page {
+                is_intact(&event)?;
+                head = Some(Head { sequence: event.sequence, hash: event.hash });
+                past.push(event);
+            }
+        }
+        let head = head.filter(|head| head.sequence == at);
+        let lost = || ReplayError::Unreadable(format!("event {at} is not on the chain"));
+        let head = head.ok_or_else(lost)?;
+        let (state, begun) = match self {
+            Self::File(file) => {
+                let mut file = file.lock();
+                let begun = &file.contents().begun;
+                let begun = begun[..begun.partition_point(|begun| *begun <= at)].last().copied().ok_or_else(lost)?;
+                let started = file.events(begun, 1, 0).map_err(unreadable)?.pop().ok_or_else(lost)?;
+                (file.state(at).map_err(unreadable)?, started)
+            }
+            Self::Journal { actor, reader, .. } => {
+                let started = reader.started_before(*actor, at).map_err(unreadable)?.ok_or_else(lost)?;
+                (Some(reader.state_at_start(*actor, at).map_err(unreadable)?), started)
+            }
         };
-        let store = Store {
-            component: Box::new(move |digest| stored.component(digest).map_err(|error| error.to_string())),
-            blob: Box::new(move |sha1| blobs.blob(&sha1).map_err(|error| error.to_string())),
+        let started: Started = read(&begun)?;
+        let state = match state {
+            Some(state) => state,
+            // Of a file: the start itself has it.
+            None => self.state_begun_with(at, &started)?,
         };
-        Ok(Self { actor: actor.id, start, pages: Box::new(pages), store })
+        Ok(Snapshot { head, past, state, started })
+    }
+
+    fn state_begun_with(&self, at: u64, started: &Started) -> Result<Option<Vec<u8>>, ReplayError> {
+        match &started.state {
+            NamedState::None => Ok(None),
+            NamedState::Inline(bytes) => Ok(Some(bytes.clone())),
+            NamedState::Digest { sha1, len } => {
+                let bytes = (self.store()?.blob)(*sha1).map_err(ReplayError::Unreadable)?;
+                bytes.map(Some).ok_or(ReplayError::NoState { sequence: at, len: *len })
+            }
+        }
+    }
+
+    /// What the chain that a fork comes from says of the state there. Of a file nobody can say.
+    fn origin(&self, link: &Link) -> Result<Option<Vouched>, ReplayError> {
+        let Self::Journal { reader, .. } = self else { return Ok(None) };
+        let rows = reader.actors().map_err(unreadable)?;
+        let Some(origin) = rows.into_iter().find(|row| row.actor.id == link.actor) else { return Ok(None) };
+        state_at(reader, origin.actor, link).map(Some)
     }
 }
 
-fn snapshot(reader: &JournalReader, actor: ActorKey, from: Option<u64>) -> Result<Option<Snapshot>, ReplayError> {
-    let unreadable = |error: rusqlite::Error| ReplayError::Unreadable(error.to_string());
-    let dropped = reader.last_dropped(actor).map_err(unreadable)?;
-    let kept = match (from, dropped) {
-        (None, None) => return Ok(None),
-        (Some(from), None) => reader.kept_state(actor, from.saturating_add(1)).map_err(unreadable)?,
-        (from, Some(dropped)) => {
-            let first = reader.first_kept_behind(actor, dropped).map_err(unreadable)?;
-            let first = first.ok_or(ReplayError::Dropped { sequence: dropped })?;
-            let at = from.filter(|from| *from >= first).unwrap_or(first);
-            reader.kept_state(actor, at + 1).map_err(unreadable)?
+/// What a chain says of the state at the event that `link` names.
+fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Vouched, ReplayError> {
+    let event = reader.events(actor, link.sequence, 1, 0).map_err(unreadable)?.pop();
+    let is_it = event.is_some_and(|event| event.sequence == link.sequence && event.hash == link.hash);
+    if !is_it {
+        let why = format!(
+            "it is a fork of event {} of actor {} with hash {}, which that chain does not have",
+            link.sequence, link.actor, link.hash
+        );
+        return Err(ReplayError::Data { sequence: 0, why });
+    }
+    reader.vouched_at(actor, link.sequence).map_err(unreadable)
+}
+
+/// The events behind `head`, up to `last`, each checked to follow the one before it.
+fn pages(mut events: Box<Events<'static>>, mut head: Option<Head>, last: Option<u64>) -> Pages {
+    // Shared between threads by nobody; the lock only says so.
+    let events = parking_lot::Mutex::new(move |from: u64, limit: u64| events(from, limit));
+    Box::new(move |from| {
+        let limit = last.map_or(PAGE_EVENTS, |last| PAGE_EVENTS.min((last + 1).saturating_sub(from)));
+        if limit == 0 {
+            return Ok(Vec::new());
         }
-    };
-    let Some((sequence, state)) = kept else { return Ok(None) };
-    let from = (sequence + 1).saturating_sub(GUEST_CHAIN_EVENTS);
-    let past = reader.events(actor, from, sequence + 1 - from, usize::MAX).map_err(unreadable)?;
-    let started = reader.started_before(actor, sequence).map_err(unreadable)?;
-    let event = past.last().filter(|event| event.sequence == sequence);
-    let (Some(event), Some(started)) = (event, started) else { return Ok(None) };
-    let head = Head { sequence, hash: event.hash };
-    Ok(Some(Snapshot { head, past, state, started: read(&started)? }))
+        let page = (events.lock())(from, limit)?;
+        for event in &page {
+            head = Some(check_link(head.as_ref(), event).map_err(|broken| broken.to_string())?);
+        }
+        Ok(page)
+    })
+}
+
+fn is_intact(event: &ChainEvent) -> Result<(), ReplayError> {
+    match EventHash::of(event) == event.hash {
+        true => Ok(()),
+        false => Err(ReplayError::Unreadable(format!("event {} is not what was written", event.sequence))),
+    }
+}
+
+fn open(dir: &std::path::Path) -> Result<JournalReader, ReplayError> {
+    journal::open_to_read(dir).map_err(unreadable)
+}
+
+fn unreadable(error: impl ToString) -> ReplayError {
+    ReplayError::Unreadable(error.to_string())
 }

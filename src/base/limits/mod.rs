@@ -64,6 +64,9 @@ pub(crate) const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 pub(crate) const WRONG_TOKENS: u32 = 3;
 /// Lines about wrong tokens within a second; further ones are counted and not logged.
 pub(crate) const WRONG_TOKEN_LINES_PER_SECOND: u64 = 10;
+/// What all management connections keep of what their clients read a piece at a time; beyond it, each piece takes a reading
+/// of its own.
+pub(crate) const KEPT_FOR_CLIENTS_BYTES: usize = 256 * MIB as usize;
 /// A token, at least; it is to be drawn, not thought of.
 pub(crate) const TOKEN_BYTES: usize = 16;
 /// A file with a token, at most.

@@ -7,15 +7,18 @@
 
 mod lines;
 mod read;
+mod stored;
 mod verify;
 mod write;
 
 use std::collections::BTreeMap;
 use std::io;
 
+pub(crate) use stored::ChainFile;
 pub(crate) use write::ChainFileWriter;
 
-use super::event::{ChainEvent, EventKind};
+use super::dropped::DroppedEvents;
+use super::event::ChainEvent;
 use super::hash::{ComponentDigest, EventHash};
 use super::state_chain::{ChainBroken, Head};
 use crate::base::id::ActorId;
@@ -86,11 +89,30 @@ pub struct UnverifiedChain {
     pub(crate) events: Vec<ChainEvent>,
 }
 
+/// What a chain file turned out to hold when it was verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents {
+    pub(crate) header: Header,
+    pub(crate) head: Head,
+    /// How often the actor was started.
+    pub(crate) incarnations: u64,
+    /// Where they begin.
+    pub(crate) begun: Vec<u64>,
+    /// How often the actor was called.
+    pub(crate) calls: u64,
+    /// The events whose data was dropped: their hashes are verified, what they said is not.
+    pub(crate) dropped: DroppedEvents,
+    /// The events behind which a replay can begin, in order: an event names the state there, and the file has it.
+    pub(crate) starts: Vec<u64>,
+    /// The events behind which a state is attached that no event names, since data was dropped: nothing is built upon it.
+    pub(crate) unvouched: Vec<u64>,
+}
+
 /// A chain whose every hash, link and attachment was checked.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     chain: UnverifiedChain,
-    head: Head,
+    contents: Contents,
 }
 
 impl VerifiedChain {
@@ -106,25 +128,17 @@ impl VerifiedChain {
 
     /// The hash of the last event.
     pub fn head(&self) -> EventHash {
-        self.head.hash
+        self.contents.head.hash
     }
 
     /// How often the actor was started.
-    pub fn incarnations(&self) -> usize {
-        self.events().iter().filter(|event| event.kind() == Some(EventKind::Started)).count()
+    pub fn incarnations(&self) -> u64 {
+        self.contents.incarnations
     }
 
-    pub(crate) fn components(&self) -> &BTreeMap<ComponentDigest, Component> {
-        &self.chain.components
-    }
-
-    /// Where a replay may begin, beside the beginning.
-    pub(crate) fn states(&self) -> &States {
-        &self.chain.states
-    }
-
-    pub(crate) fn blob(&self, sha1: &[u8; 20]) -> Option<&Vec<u8>> {
-        self.chain.blobs.get(sha1)
+    /// How many events there are whose data was dropped: their hashes are verified, what they said is not.
+    pub fn dropped(&self) -> u64 {
+        self.contents.dropped.count()
     }
 }
 

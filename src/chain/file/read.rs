@@ -6,7 +6,7 @@ use std::io::BufRead;
 use rayon::prelude::*;
 
 use super::lines::{BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, StateLine, decode, parse_line};
-use super::{ChainFileError, FORMAT, Header, States, UnverifiedChain, VERSION};
+use super::{ChainFileError, Component, FORMAT, Header, States, UnverifiedChain, VERSION};
 use crate::base::pool;
 use crate::chain::event::{ChainEvent, DroppedData};
 use crate::chain::hash::{ComponentDigest, EventHash};
@@ -14,74 +14,139 @@ use crate::chain::hash::{ComponentDigest, EventHash};
 impl UnverifiedChain {
     /// Reads a chain file. What can be seen line by line is checked here: the spelling of each line, and truncation.
     pub fn read(source: impl BufRead) -> Result<Self, ChainFileError> {
-        let mut lines = Lines { source, line: 0 };
-        let header = read_header(&lines.next("header")?.ok_or(ChainFileError::Empty)?)?;
+        let mut file = ChainFileReader::begin(source)?;
         let (components, blobs, states) = (BTreeMap::new(), BTreeMap::new(), States::new());
-        let mut chain = Self { header, components, blobs, states, events: Vec::new() };
-        while let Some(text) = lines.next("event 0")? {
-            let at = |why: String| ChainFileError::Line { line: lines.line, what: "event 0".into(), why };
-            if text.starts_with("{\"component\":") && chain.blobs.is_empty() {
-                chain.add_component(&text).map_err(at)?;
-            } else if text.starts_with("{\"blob\":") && chain.states.is_empty() {
-                chain.add_blob(&text).map_err(at)?;
-            } else if chain.header.version > 1 && text.starts_with("{\"state\":") {
-                chain.add_state(&text).map_err(at)?;
-            } else {
-                chain.add_events(text, lines)?;
-                break;
+        let mut chain = Self { header: file.header.clone(), components, blobs, states, events: Vec::new() };
+        while let Some((attachment, _)) = file.attachment()? {
+            match attachment {
+                Attachment::Component(digest, bytes) => _ = chain.components.insert(digest, bytes),
+                Attachment::Blob(sha1, bytes) => _ = chain.blobs.insert(sha1, bytes),
+                Attachment::State(sequence, state) => _ = chain.states.insert(sequence, state),
             }
+        }
+        while let Some(stretch) = file.events()? {
+            chain.events.extend(stretch.events);
         }
         Ok(chain)
     }
+}
 
-    /// The rest of the file, taken in stretches and understood on all cores. The first line that is wrong is the error,
-    /// as if they were understood one by one.
-    fn add_events(&mut self, first: String, mut lines: Lines<impl BufRead>) -> Result<(), ChainFileError> {
-        pool::make_ready();
-        let mut stretch = Stretch::of(&first);
-        loop {
-            let (begin, done) = (lines.line + 1 - stretch.ends.len() as u64, self.events.len());
-            let end = lines.fill(&mut stretch, done);
-            let version = self.header.version;
-            let events: Vec<_> = stretch.lines().into_par_iter().map(|text| read_event(text, version)).collect();
-            self.events.reserve(events.len());
-            for (at, event) in events.into_iter().enumerate() {
-                let at = at as u64;
-                let wrong = |why| ChainFileError::Line { line: begin + at, what: event_name(done as u64 + at), why };
-                self.events.push(event.map_err(wrong)?);
-            }
-            if !end? {
-                return Ok(());
-            }
-            stretch.clear();
+/// One line of the second part of a file.
+pub(super) enum Attachment {
+    Component(ComponentDigest, Component),
+    Blob([u8; 20], Vec<u8>),
+    State(u64, Option<Vec<u8>>),
+}
+
+impl Attachment {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with(COMPONENT) {
+            let line: ComponentLine<'_> = parse_line(text)?;
+            let digest = ComponentDigest::parse(&line.component).ok_or("\"component\" is not a SHA-256 in hex")?;
+            return Ok(Self::Component(digest, decode(&line.data)?));
+        }
+        if text.starts_with(BLOB) {
+            let line: BlobLine<'_> = parse_line(text)?;
+            let digest = EventHash::parse(&line.blob).ok_or("\"blob\" is not a SHA-1 in hex")?.0;
+            return Ok(Self::Blob(digest, decode(&line.data)?));
+        }
+        let line: StateLine<'_> = parse_line(text)?;
+        Ok(Self::State(line.state, line.data.as_deref().map(decode).transpose()?))
+    }
+
+    /// Where it stands: the components, then the blobs, then the states, each in the order of their names.
+    fn rank(&self) -> (u8, Vec<u8>) {
+        match self {
+            Self::Component(digest, _) => (0, digest.0.to_vec()),
+            Self::Blob(sha1, _) => (1, sha1.to_vec()),
+            Self::State(sequence, _) => (2, sequence.to_be_bytes().to_vec()),
         }
     }
+}
 
-    fn add_component(&mut self, text: &str) -> Result<(), String> {
-        let line: ComponentLine<'_> = parse_line(text)?;
-        let digest = ComponentDigest::parse(&line.component).ok_or("\"component\" is not a SHA-256 in hex")?;
-        in_order(self.components.last_key_value().map(|(last, _)| last), &digest)?;
-        self.components.insert(digest, decode(&line.data)?);
-        Ok(())
+const COMPONENT: &str = "{\"component\":";
+const BLOB: &str = "{\"blob\":";
+const STATE: &str = "{\"state\":";
+
+/// A stretch of a file's events, as they were read.
+pub(super) struct Events {
+    pub(super) events: Vec<ChainEvent>,
+    /// Where the first of their lines begins in the file, and where each ends within the stretch, line feeds not counted.
+    pub(super) begin: u64,
+    pub(super) ends: Vec<usize>,
+}
+
+/// Takes a chain file apart, a piece at a time: the header, each attachment, stretches of events.
+pub(super) struct ChainFileReader<R> {
+    pub(super) header: Header,
+    lines: Lines<R>,
+    last_attachment: Option<(u8, Vec<u8>)>,
+    /// The first line that is no attachment, and where it begins.
+    first: Option<(String, u64)>,
+    done: usize,
+}
+
+impl<R: BufRead> ChainFileReader<R> {
+    pub(super) fn begin(source: R) -> Result<Self, ChainFileError> {
+        let mut lines = Lines { source, line: 0, offset: 0 };
+        let header = read_header(&lines.next("header")?.ok_or(ChainFileError::Empty)?)?;
+        Ok(Self { header, lines, last_attachment: None, first: None, done: 0 })
     }
 
-    fn add_blob(&mut self, text: &str) -> Result<(), String> {
-        let line: BlobLine<'_> = parse_line(text)?;
-        let digest = EventHash::parse(&line.blob).ok_or("\"blob\" is not a SHA-1 in hex")?.0;
-        in_order(self.blobs.last_key_value().map(|(last, _)| last), &digest)?;
-        self.blobs.insert(digest, decode(&line.data)?);
-        Ok(())
+    /// The next attachment, and where its line begins; `None` once the events follow.
+    pub(super) fn attachment(&mut self) -> Result<Option<(Attachment, u64)>, ChainFileError> {
+        let begin = self.lines.offset;
+        let Some(text) = self.lines.next("event 0")? else { return Ok(None) };
+        let is_one = text.starts_with(COMPONENT)
+            || text.starts_with(BLOB)
+            || (self.header.version > 1 && text.starts_with(STATE));
+        if !is_one {
+            self.first = Some((text, begin));
+            return Ok(None);
+        }
+        let line = self.lines.line;
+        let at = |why: String| ChainFileError::Line { line, what: "attachment".into(), why };
+        let attachment = Attachment::parse(&text).map_err(at)?;
+        let rank = attachment.rank();
+        if self.last_attachment.as_ref().is_some_and(|last| *last >= rank) {
+            return Err(at("attachments are not in the order of their names: components, blobs, states".into()));
+        }
+        self.last_attachment = Some(rank);
+        Ok(Some((attachment, begin)))
     }
 
-    fn add_state(&mut self, text: &str) -> Result<(), String> {
-        let line: StateLine<'_> = parse_line(text)?;
-        in_order(self.states.last_key_value().map(|(last, _)| last), &line.state)?;
-        self.states.insert(line.state, line.data.as_deref().map(decode).transpose()?);
-        Ok(())
+    /// The next events, understood on all cores; `None` at the end of the file. The first line that is wrong is the error,
+    /// as if they were understood one by one.
+    pub(super) fn events(&mut self) -> Result<Option<Events>, ChainFileError> {
+        pool::make_ready();
+        let mut stretch = Stretch::default();
+        let begin = match self.first.take() {
+            Some((text, begin)) => {
+                stretch = Stretch::of(&text);
+                begin
+            }
+            None => self.lines.offset,
+        };
+        let first_line = self.lines.line + 1 - stretch.ends.len() as u64;
+        let filled = self.lines.fill(&mut stretch, self.done);
+        let version = self.header.version;
+        let read: Vec<_> = stretch.lines().into_par_iter().map(|text| read_event(text, version)).collect();
+        let mut events = Vec::with_capacity(read.len());
+        for (at, event) in read.into_iter().enumerate() {
+            let (line, what) = (first_line + at as u64, event_name(self.done + at));
+            events.push(event.map_err(|why| ChainFileError::Line { line, what, why })?);
+        }
+        filled?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        self.done += events.len();
+        Ok(Some(Events { events, begin, ends: stretch.ends }))
     }
 }
 
 /// Consecutive lines, without what ends them.
+#[derive(Default)]
 struct Stretch {
     bytes: Vec<u8>,
     /// Where each line ends.
@@ -97,11 +162,6 @@ impl Stretch {
         let begins = std::iter::once(0).chain(self.ends.iter().copied());
         begins.zip(&self.ends).map(|(begin, end)| &self.bytes[begin..*end]).collect()
     }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
 }
 
 fn event_name(sequence: impl std::fmt::Display) -> String {
@@ -112,19 +172,20 @@ fn event_name(sequence: impl std::fmt::Display) -> String {
 struct Lines<R> {
     source: R,
     line: u64,
+    /// Where the next line begins.
+    offset: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Adds lines until there is work for all cores; whether there may be more. `done` events were before.
-    fn fill(&mut self, stretch: &mut Stretch, done: usize) -> Result<bool, ChainFileError> {
-        const STRETCH_BYTES: usize = 8 * 1024 * 1024;
-        while stretch.bytes.len() < STRETCH_BYTES {
-            if !self.append(&mut stretch.bytes, || event_name(done + stretch.ends.len()))? {
-                return Ok(false);
-            }
+    /// Adds lines until there is work for all cores, or no line is left. `done` events were before.
+    fn fill(&mut self, stretch: &mut Stretch, done: usize) -> Result<(), ChainFileError> {
+        const STRETCH_BYTES: usize = 4 * 1024 * 1024;
+        while stretch.bytes.len() < STRETCH_BYTES
+            && self.append(&mut stretch.bytes, || event_name(done + stretch.ends.len()))?
+        {
             stretch.ends.push(stretch.bytes.len());
         }
-        Ok(true)
+        Ok(())
     }
 
     fn next(&mut self, what: &str) -> Result<Option<String>, ChainFileError> {
@@ -138,10 +199,12 @@ impl<R: BufRead> Lines<R> {
 
     /// Appends a line without its end to `bytes`; false where the file is over.
     fn append(&mut self, bytes: &mut Vec<u8>, what: impl Fn() -> String) -> Result<bool, ChainFileError> {
-        if self.source.read_until(b'\n', bytes)? == 0 {
+        let read = self.source.read_until(b'\n', bytes)?;
+        if read == 0 {
             return Ok(false);
         }
         self.line += 1;
+        self.offset += read as u64;
         match bytes.pop() {
             Some(b'\n') => Ok(true),
             _ => Err(ChainFileError::Truncated { line: self.line, what: what() }),
@@ -149,7 +212,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-fn text_of(line: &[u8]) -> Result<&str, String> {
+pub(super) fn text_of(line: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())
 }
 
@@ -173,7 +236,7 @@ fn read_header(text: &str) -> Result<Header, ChainFileError> {
     })
 }
 
-fn read_event(line: &[u8], version: u32) -> Result<ChainEvent, String> {
+pub(super) fn read_event(line: &[u8], version: u32) -> Result<ChainEvent, String> {
     let text = text_of(line)?;
     if version > 1 && text.contains(",\"data_length\":") {
         return read_dropped(text);
@@ -204,12 +267,4 @@ fn read_dropped(text: &str) -> Result<ChainEvent, String> {
         dropped: Some(DroppedData { length: line.data_length, sha1 }),
         timestamp: line.timestamp,
     })
-}
-
-/// Attachments stand in the order of their digests, each once.
-fn in_order<T: Ord>(last: Option<&T>, next: &T) -> Result<(), String> {
-    match last {
-        Some(last) if last >= next => Err("attachments are not in the order of their digests".into()),
-        _ => Ok(()),
-    }
 }

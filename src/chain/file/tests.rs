@@ -66,7 +66,7 @@ fn verify(file: &[u8]) -> Result<VerifiedChain, ChainFileError> {
 fn a_written_chain_verifies() {
     let chain = verify(&file()).expect("an honest file");
     assert_eq!((chain.events().len(), chain.incarnations()), (4, 1));
-    assert_eq!(chain.components().values().next().map(Vec::as_slice), Some(COMPONENT));
+    assert_eq!(chain.chain.components.values().next().map(Vec::as_slice), Some(COMPONENT));
 }
 
 #[test]

@@ -1,11 +1,15 @@
-//! Verifying a chain that was read: nothing of it is believed, and each thing that is wrong is named with its event.
+//! Verifying a chain file, a piece at a time: nothing of it is believed, and each thing that is wrong is named with its
+//! event. What was verified is not kept, only what it says of what follows; so a chain may be of any length.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ChainFileError, UnverifiedChain, VerifiedChain};
+use super::read::Attachment;
+use super::{ChainFileError, Contents, Header, UnverifiedChain, VerifiedChain};
 use crate::base::id::Incarnation;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{NamedState, Return, Started, StateAfter};
+use crate::chain::course::{StateCourse, Vouched};
+use crate::chain::data::{NamedState, Started};
+use crate::chain::dropped::DroppedEvents;
 use crate::chain::event::{ChainEvent, EventKind};
 use crate::chain::hash::{ComponentDigest, sha1};
 use crate::chain::state_chain::{Head, first_broken};
@@ -13,14 +17,194 @@ use crate::chain::state_chain::{Head, first_broken};
 impl UnverifiedChain {
     /// Checks everything: each hash and link, the header against the events, the attachments against their names.
     pub fn verify(self) -> Result<VerifiedChain, ChainFileError> {
-        if let Some((_, broken)) = first_broken(None, &self.events) {
+        let mut verification = Verification::new(self.header.clone());
+        self.components.iter().for_each(|(digest, bytes)| verification.component(*digest, bytes));
+        self.blobs.iter().for_each(|(name, bytes)| verification.blob(*name, bytes));
+        self.states.iter().for_each(|(sequence, state)| verification.state(*sequence, state.as_deref()));
+        verification.events(&self.events)?;
+        Ok(VerifiedChain { contents: verification.finish()?, chain: self })
+    }
+}
+
+/// How far a file was verified, and what has to hold of the rest.
+pub(super) struct Verification {
+    header: Header,
+    /// What is attached; whether its bytes are those of its name.
+    components: BTreeMap<ComponentDigest, bool>,
+    /// Likewise, with the length.
+    blobs: BTreeMap<[u8; 20], (u64, bool)>,
+    states: BTreeMap<u64, Mark>,
+    /// Those whose event was not reached yet.
+    states_ahead: BTreeSet<u64>,
+    head: Option<Head>,
+    incarnation: Incarnation,
+    /// What the newest start says, and where.
+    newest: Option<(u64, ComponentDigest)>,
+    /// What the starts name.
+    named_components: BTreeSet<ComponentDigest>,
+    named_states: BTreeMap<[u8; 20], u64>,
+    course: Option<StateCourse>,
+    /// Whether the newest start goes on with a transition.
+    resumes: bool,
+    dropped: DroppedEvents,
+    begun: Vec<u64>,
+    calls: u64,
+    starts: Vec<u64>,
+    unvouched: Vec<u64>,
+}
+
+/// Enough of a state to tell whether it is the one that an event names.
+#[derive(PartialEq, Eq)]
+enum Mark {
+    None,
+    Some { len: u64, sha1: [u8; 20] },
+}
+
+impl Mark {
+    fn of(state: Option<&[u8]>) -> Self {
+        state.map_or(Self::None, |bytes| Self::Some { len: bytes.len() as u64, sha1: sha1(bytes) })
+    }
+
+    fn of_named(named: &NamedState) -> Self {
+        match named {
+            NamedState::None => Self::None,
+            NamedState::Inline(bytes) => Self::of(Some(bytes)),
+            NamedState::Digest { len, sha1 } => Self::Some { len: *len, sha1: *sha1 },
+        }
+    }
+}
+
+impl Verification {
+    pub(super) fn new(header: Header) -> Self {
+        Self {
+            header,
+            components: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            states: BTreeMap::new(),
+            states_ahead: BTreeSet::new(),
+            head: None,
+            incarnation: Incarnation(0),
+            newest: None,
+            named_components: BTreeSet::new(),
+            named_states: BTreeMap::new(),
+            course: None,
+            resumes: false,
+            dropped: DroppedEvents::default(),
+            begun: Vec::new(),
+            calls: 0,
+            starts: Vec::new(),
+            unvouched: Vec::new(),
+        }
+    }
+
+    pub(super) fn attachment(&mut self, attachment: &Attachment) {
+        match attachment {
+            Attachment::Component(digest, bytes) => self.component(*digest, bytes),
+            Attachment::Blob(name, bytes) => self.blob(*name, bytes),
+            Attachment::State(sequence, state) => self.state(*sequence, state.as_deref()),
+        }
+    }
+
+    fn component(&mut self, digest: ComponentDigest, bytes: &[u8]) {
+        self.components.insert(digest, ComponentDigest::of(bytes) == digest);
+    }
+
+    fn blob(&mut self, name: [u8; 20], bytes: &[u8]) {
+        self.blobs.insert(name, (bytes.len() as u64, sha1(bytes) == name));
+    }
+
+    fn state(&mut self, sequence: u64, state: Option<&[u8]>) {
+        self.states.insert(sequence, Mark::of(state));
+        self.states_ahead.insert(sequence);
+    }
+
+    /// The next events: each hash and link, each start, and the states that are attached behind them.
+    pub(super) fn events(&mut self, events: &[ChainEvent]) -> Result<(), ChainFileError> {
+        if let Some((_, broken)) = first_broken(self.head.as_ref(), events) {
             return Err(broken.into());
         }
-        let found = self.events.len() as u64;
-        let Some(last) = self.events.last() else {
+        for event in events {
+            self.head = Some(Head { sequence: event.sequence, hash: event.hash });
+            if event.dropped.is_some() {
+                self.dropped.add(event.sequence);
+            }
+            self.calls += u64::from(event.kind() == Some(EventKind::Call));
+            if event.kind() == Some(EventKind::Started) {
+                self.begun.push(event.sequence);
+                self.started(event)?;
+            } else if let Some(course) = &mut self.course {
+                course.pass(event);
+            }
+            if self.states_ahead.first() == Some(&event.sequence) {
+                self.states_ahead.pop_first();
+                self.verify_state(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, event: &ChainEvent) -> Result<(), ChainFileError> {
+        let wrong = |why: String| ChainFileError::Data { sequence: event.sequence, why };
+        let started = Started::from_cbor(&event.data).map_err(|error| wrong(error.to_string()))?;
+        if started.id != self.header.actor {
+            return Err(disagrees("actor", self.header.actor, event.sequence, started.id));
+        }
+        self.incarnation = self.incarnation.next();
+        if started.incarnation != self.incarnation {
+            let why = format!("it is incarnation {}, but {} is the next", started.incarnation, self.incarnation);
+            return Err(wrong(why));
+        }
+        match &mut self.course {
+            None => self.course = Some(StateCourse::begin(&started).map_err(wrong)?),
+            Some(course) => course.start(&started).map_err(wrong)?,
+        }
+        self.resumes = started.resumes;
+        let mut has_its_state = true;
+        self.named_components.insert(started.component);
+        if let NamedState::Digest { sha1, len } = started.state {
+            self.named_states.insert(sha1, len);
+            has_its_state = self.blobs.contains_key(&sha1);
+        }
+        if has_its_state && !started.resumes {
+            self.starts.push(event.sequence);
+        }
+        self.newest = Some((event.sequence, started.component));
+        Ok(())
+    }
+
+    /// An attached state is the one that the last event names that named one.
+    fn verify_state(&mut self, event: &ChainEvent) -> Result<(), ChainFileError> {
+        let sequence = event.sequence;
+        let refused = |why: String| Err(ChainFileError::Attachment { name: format!("state {sequence}"), why });
+        if !matches!(event.kind(), Some(EventKind::Started | EventKind::Return | EventKind::Refused)) {
+            return refused("no incarnation begins and no transition ends with that event".into());
+        }
+        let Some(course) = &self.course else { return Ok(()) };
+        match course.now() {
+            Vouched::Named(named) if self.states.get(&sequence) != Some(&Mark::of_named(named)) => {
+                refused(format!("the state behind that event is another: {named}"))
+            }
+            Vouched::Named(_) => {
+                // Within a transition that goes on no replay can begin.
+                let resumes = event.kind() == Some(EventKind::Started) && self.resumes;
+                if self.starts.last() != Some(&sequence) && !resumes {
+                    self.starts.push(sequence);
+                }
+                Ok(())
+            }
+            Vouched::Lost(_) => {
+                self.unvouched.push(sequence);
+                Ok(())
+            }
+        }
+    }
+
+    /// The file is over.
+    pub(super) fn finish(self) -> Result<Contents, ChainFileError> {
+        let Some(head) = self.head else {
             return Err(ChainFileError::Header { why: "a chain has at least one event".into() });
         };
-        let head = Head { sequence: last.sequence, hash: last.hash };
+        let found = head.sequence + 1;
         if found != self.header.events {
             return Err(ChainFileError::EventCount { announced: self.header.events, found });
         }
@@ -28,52 +212,24 @@ impl UnverifiedChain {
             let (announced, found) = (self.header.head, head.hash);
             return Err(ChainFileError::WrongHead { sequence: head.sequence, announced, found });
         }
-        if self.header.version > 1 && self.events.iter().all(|event| event.dropped.is_none()) {
+        if self.header.version > 1 && self.dropped.is_empty() {
             return Err(ChainFileError::Header { why: "it is of version 2, but all data is there".into() });
         }
-        self.verify_header_and_attachments()?;
-        Ok(VerifiedChain { chain: self, head })
+        if let Some((sequence, component)) = self.newest
+            && component != self.header.component
+        {
+            return Err(disagrees("component", self.header.component, sequence, component));
+        }
+        self.finish_attachments()?;
+        let Self { header, begun, calls, dropped, starts, unvouched, .. } = self;
+        Ok(Contents { header, head, incarnations: begun.len() as u64, begun, calls, dropped, starts, unvouched })
     }
 
-    fn verify_header_and_attachments(&self) -> Result<(), ChainFileError> {
+    fn finish_attachments(&self) -> Result<(), ChainFileError> {
         let found = (self.components.len() + self.blobs.len() + self.states.len()) as u64;
         if found != self.header.attachments {
             return Err(ChainFileError::AttachmentCount { announced: self.header.attachments, found });
         }
-        let mut named_components = BTreeSet::new();
-        let mut named_states = BTreeMap::new();
-        let mut newest = None;
-        let mut incarnation = Incarnation(0);
-        for event in self.events.iter().filter(|event| event.kind() == Some(EventKind::Started)) {
-            let started = Started::from_cbor(&event.data)
-                .map_err(|error| ChainFileError::Data { sequence: event.sequence, why: error.to_string() })?;
-            if started.id != self.header.actor {
-                return Err(self.disagrees("actor", self.header.actor, event, started.id));
-            }
-            incarnation = incarnation.next();
-            if started.incarnation != incarnation {
-                let why = format!("it is incarnation {}, but {incarnation} is the next", started.incarnation);
-                return Err(ChainFileError::Data { sequence: event.sequence, why });
-            }
-            named_components.insert(started.component);
-            if let NamedState::Digest { sha1, len } = started.state {
-                named_states.insert(sha1, len);
-            }
-            newest = Some((event, started.component));
-        }
-        if let Some((event, component)) = newest
-            && component != self.header.component
-        {
-            return Err(self.disagrees("component", self.header.component, event, component));
-        }
-        self.verify_attachments(&named_components, &named_states)
-    }
-
-    fn verify_attachments(
-        &self,
-        components: &BTreeSet<ComponentDigest>,
-        states: &BTreeMap<[u8; 20], u64>,
-    ) -> Result<(), ChainFileError> {
         let check = |name: String, is_named: bool, matches: bool| match (is_named, matches) {
             (true, true) => Ok(()),
             (false, _) => Err(ChainFileError::Attachment { name, why: "no event names it".into() }),
@@ -81,48 +237,21 @@ impl UnverifiedChain {
                 Err(ChainFileError::Attachment { name, why: "its bytes are not the ones that are named".into() })
             }
         };
-        for (sequence, state) in &self.states {
-            self.verify_state(*sequence, state.as_deref())?;
+        if let Some(sequence) = self.states_ahead.first() {
+            let name = format!("state {sequence}");
+            return Err(ChainFileError::Attachment { name, why: "the chain has no such event".into() });
         }
-        for (digest, bytes) in &self.components {
-            check(digest.to_string(), components.contains(digest), ComponentDigest::of(bytes) == *digest)?;
+        for (digest, matches) in &self.components {
+            check(digest.to_string(), self.named_components.contains(digest), *matches)?;
         }
-        for (digest, bytes) in &self.blobs {
-            let len = states.get(digest);
-            let matches = sha1(bytes) == *digest && len == Some(&(bytes.len() as u64));
-            check(hex::encode(digest), len.is_some(), matches)?;
+        for (name, (len, matches)) in &self.blobs {
+            let named = self.named_states.get(name);
+            check(hex::encode(name), named.is_some(), *matches && named == Some(len))?;
         }
         Ok(())
     }
+}
 
-    /// A state is the one that its event names, where it names one and its data is there.
-    fn verify_state(&self, sequence: u64, state: Option<&[u8]>) -> Result<(), ChainFileError> {
-        let refused =
-            |why: &str| Err(ChainFileError::Attachment { name: format!("state {sequence}"), why: why.into() });
-        let event = usize::try_from(sequence).ok().and_then(|at| self.events.get(at));
-        let named = match event.map(|event| (event.kind(), event)) {
-            Some((Some(EventKind::Started), event)) => Started::from_cbor(&event.data).ok().map(|it| it.state),
-            Some((Some(EventKind::Return), event)) => match Return::from_cbor(&event.data).map(|it| it.state) {
-                Ok(StateAfter::Now(named)) => Some(named),
-                Ok(StateAfter::Unchanged) | Err(_) => None,
-            },
-            Some((Some(EventKind::Refused), _)) => None,
-            _ => return refused("no incarnation begins and no transition ends with that event"),
-        };
-        match named {
-            Some(named) if named != NamedState::of(state) => refused("it is not the state that the event names"),
-            _ => Ok(()),
-        }
-    }
-
-    fn disagrees(
-        &self,
-        field: &'static str,
-        announced: impl ToString,
-        event: &ChainEvent,
-        found: impl ToString,
-    ) -> ChainFileError {
-        let (announced, found) = (announced.to_string(), found.to_string());
-        ChainFileError::HeaderDisagrees { field, announced, sequence: event.sequence, found }
-    }
+fn disagrees(field: &'static str, announced: impl ToString, sequence: u64, found: impl ToString) -> ChainFileError {
+    ChainFileError::HeaderDisagrees { field, announced: announced.to_string(), sequence, found: found.to_string() }
 }

@@ -87,6 +87,8 @@ enum Op<X> {
     Request { to: String, msg: Value },
     /// Answers with what `get-chain` shows: `{"types": […], "hashes": […], "parents": […]}`.
     Chain,
+    /// Answers with how many bytes of data `get-chain` shows of each event.
+    ChainData,
 
     #[serde(untagged)]
     More(X),
@@ -139,6 +141,7 @@ impl<X: More> Commanded<X> {
             Op::Send { to, msg } => Ok(outcome(messages::send(&to, &msg))),
             Op::Request { to, msg } => Ok(outcome(messages::request::<_, Value>(&to, &msg))),
             Op::Chain => Ok(describe(&runtime::chain())),
+            Op::ChainData => Ok(runtime::chain().events.iter().map(|it| it.event.data.len()).collect()),
 
             Op::More(more) => X::obey(more),
         }

@@ -1,0 +1,159 @@
+//! A recorded chain that is to be replayed: a verified file, or an actor's chain in a journal. Where data was dropped,
+//! which stretches of it can be replayed.
+//!
+//! ```text
+//!   0 started … transitions … │ dropped … │ kept state … transitions … │ dropped … │ started … transitions … end
+//!   └──── a stretch ──────────┘           └──── a stretch ─────────────┘           └──── a stretch ────────────┘
+//! ```
+//!
+//! The first begins with the chain; each further one behind the first event whose state is at hand and is named by an
+//! event. What a file can do, the journal that it was exported from can do, and the other way round.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::ReplayError;
+use crate::base::id::ActorId;
+use crate::chain::{ChainFile, DroppedEvents};
+use crate::journal::{self, ActorKey, JournalReader};
+
+/// A chain, as it is stored somewhere.
+pub(crate) enum Recording {
+    /// Several read it piece by piece: the lock is held for a piece.
+    File(Arc<Mutex<ChainFile>>),
+    Journal {
+        dir: PathBuf,
+        actor: ActorKey,
+        reader: JournalReader,
+    },
+}
+
+/// Consecutive events that can be replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// The event behind which it begins; none where that is the beginning of the chain.
+    pub(super) start: Option<u64>,
+    /// Its last event; none where that is the end of the chain, wherever that is by then.
+    pub(super) last: Option<u64>,
+}
+
+/// What of a chain can be replayed.
+pub(super) struct Plan {
+    pub(super) stretches: Vec<Stretch>,
+    /// What lies between the stretches.
+    pub(super) skipped: Vec<RangeInclusive<u64>>,
+    /// The event from which on nothing can be replayed.
+    pub(super) lost_from: Option<u64>,
+    pub(super) dropped: DroppedEvents,
+}
+
+fn unreadable(error: impl ToString) -> ReplayError {
+    ReplayError::Unreadable(error.to_string())
+}
+
+impl Recording {
+    pub(crate) fn of_file(file: ChainFile) -> Self {
+        Self::File(Arc::new(Mutex::new(file)))
+    }
+
+    pub(crate) fn of_journal(dir: &Path, actor: ActorKey) -> Result<Self, ReplayError> {
+        let reader = journal::open_to_read(dir).map_err(unreadable)?;
+        Ok(Self::Journal { dir: dir.to_owned(), actor, reader })
+    }
+
+    pub(super) fn actor(&self) -> ActorId {
+        match self {
+            Self::File(file) => file.lock().contents().header.actor,
+            Self::Journal { actor, .. } => actor.id,
+        }
+    }
+
+    fn dropped(&self) -> Result<DroppedEvents, ReplayError> {
+        match self {
+            Self::File(file) => Ok(file.lock().contents().dropped.clone()),
+            Self::Journal { actor, reader, .. } => reader.dropped_events(*actor).map_err(unreadable),
+        }
+    }
+
+    pub(super) fn has_calls(&self) -> Result<bool, ReplayError> {
+        match self {
+            Self::File(file) => Ok(file.lock().contents().calls > 0),
+            Self::Journal { actor, reader, .. } => reader.has_calls(*actor).map_err(unreadable),
+        }
+    }
+
+    pub(super) fn last(&self) -> Result<u64, ReplayError> {
+        match self {
+            Self::File(file) => Ok(file.lock().contents().head.sequence),
+            Self::Journal { actor, reader, .. } => {
+                Ok(reader.head(*actor).map_err(unreadable)?.map_or(0, |head| head.sequence))
+            }
+        }
+    }
+
+    /// The last event within these behind which a replay can begin.
+    fn last_start(&self, low: u64, high: u64) -> Result<Option<u64>, ReplayError> {
+        match self {
+            Self::File(file) => {
+                let file = file.lock();
+                let starts = &file.contents().starts;
+                let upto = starts.partition_point(|start| *start <= high);
+                Ok(starts[..upto].last().copied().filter(|start| *start >= low))
+            }
+            Self::Journal { actor, reader, .. } => reader.last_start(*actor, low, high).map_err(unreadable),
+        }
+    }
+
+    /// The first event from `from` on behind which a replay can begin.
+    fn next_start(&self, from: u64) -> Result<Option<u64>, ReplayError> {
+        match self {
+            Self::File(file) => {
+                let file = file.lock();
+                let starts = &file.contents().starts;
+                Ok(starts.get(starts.partition_point(|start| *start < from)).copied())
+            }
+            Self::Journal { actor, reader, .. } => reader.next_start(*actor, from).map_err(unreadable),
+        }
+    }
+
+    /// Where a replay begins that is to come to event `until`: as near as can be.
+    pub(super) fn stretch_to(&self, until: u64) -> Result<Stretch, ReplayError> {
+        let until = until.min(self.last()?);
+        let gap = self.dropped()?.last_upto(until);
+        let start = self.last_start(gap.unwrap_or(0), until)?;
+        match (start, gap) {
+            (None, Some(dropped)) => Err(ReplayError::Gone { until, dropped, next: self.next_start(until)? }),
+            // From the beginning it is as near.
+            (Some(0), None) | (None, None) => Ok(Stretch { start: None, last: Some(until) }),
+            (Some(start), _) => Ok(Stretch { start: Some(start), last: Some(until) }),
+        }
+    }
+
+    /// All that can be replayed.
+    pub(super) fn plan(&self) -> Result<Plan, ReplayError> {
+        let dropped = self.dropped()?;
+        let (mut stretches, mut skipped, mut lost_from) = (Vec::new(), Vec::<RangeInclusive<u64>>::new(), None);
+        let (mut start, mut from) = (None, 0);
+        while let Some(gap) = dropped.first_from(from) {
+            if gap > from {
+                stretches.push(Stretch { start, last: Some(gap - 1) });
+            }
+            let Some(next) = self.next_start(gap)? else {
+                lost_from = Some(gap);
+                break;
+            };
+            match skipped.last_mut().filter(|last| last.end() + 1 == gap) {
+                Some(last) => *last = *last.start()..=next,
+                None => skipped.push(gap..=next),
+            }
+            (start, from) = (Some(next), next + 1);
+        }
+        if lost_from.is_none() {
+            stretches.push(Stretch { start, last: None });
+        }
+        Ok(Plan { stretches, skipped, lost_from, dropped })
+    }
+}

@@ -1,0 +1,181 @@
+//! A chain file that was verified, and is read again where it lies, a piece at a time: so that a chain of any length is
+//! verified and replayed in little memory. What is read again is compared with what was verified.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::read::{Attachment, ChainFileReader, read_event, text_of};
+use super::verify::Verification;
+use super::{ChainFileError, Contents};
+use crate::chain::event::ChainEvent;
+use crate::chain::hash::{ComponentDigest, sha1};
+
+/// One place of the index in so many events.
+const INDEXED: u64 = 256;
+
+/// Bytes that can be read from any place.
+trait Source: Read + Seek + Send {}
+
+impl<S: Read + Seek + Send> Source for S {}
+
+/// Where in a file what lies.
+#[derive(Default)]
+struct Index {
+    /// Where the lines of attachments begin.
+    components: BTreeMap<ComponentDigest, u64>,
+    blobs: BTreeMap<[u8; 20], u64>,
+    states: BTreeMap<u64, u64>,
+    /// Where the line of each event begins whose sequence is a multiple of [`INDEXED`].
+    events: Vec<u64>,
+}
+
+/// A verified chain file, open.
+pub(crate) struct ChainFile {
+    contents: Contents,
+    source: BufReader<Box<dyn Source>>,
+    index: Index,
+    /// The event whose line the source stands at.
+    next: Option<u64>,
+}
+
+impl ChainFile {
+    /// Verifies a file that is not read again.
+    pub(crate) fn check(path: &Path) -> Result<Contents, ChainFileError> {
+        Ok(read_through(BufReader::new(File::open(path)?))?.0)
+    }
+
+    /// Opens and verifies a file. What cannot be read twice, as a pipe, is read into memory.
+    pub(crate) fn verify(path: &Path) -> Result<Self, ChainFileError> {
+        let mut file = File::open(path)?;
+        let mut source: Box<dyn Source> = if file.metadata()?.is_file() {
+            Box::new(file)
+        } else {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Box::new(Cursor::new(bytes))
+        };
+        let (contents, index) = read_through(BufReader::new(&mut source))?;
+        Ok(Self { contents, source: BufReader::new(source), index, next: None })
+    }
+
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The events from `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
+    pub(crate) fn events(&mut self, from: u64, limit: u64, max_bytes: usize) -> io::Result<Vec<ChainEvent>> {
+        let count = self.contents.header.events;
+        let mut page = Vec::new();
+        if from >= count {
+            return Ok(page);
+        }
+        self.go_to(from)?;
+        let (mut at, mut bytes) = (from, 0usize);
+        while at < count && (page.len() as u64) < limit && (bytes <= max_bytes || page.is_empty()) {
+            let event = self.event()?;
+            if event.sequence != at {
+                return Err(altered());
+            }
+            bytes = bytes.saturating_add(event.data.len());
+            page.push(event);
+            at += 1;
+        }
+        self.next = Some(at);
+        Ok(page)
+    }
+
+    fn go_to(&mut self, sequence: u64) -> io::Result<()> {
+        if self.next.replace(sequence) == Some(sequence) {
+            return Ok(());
+        }
+        let place =
+            usize::try_from(sequence / INDEXED).ok().and_then(|at| self.index.events.get(at)).ok_or_else(altered)?;
+        self.source.seek(SeekFrom::Start(*place))?;
+        let mut line = Vec::new();
+        for _ in 0..sequence % INDEXED {
+            line.clear();
+            self.source.read_until(b'\n', &mut line)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.source.read_until(b'\n', &mut line)?;
+        match line.pop() {
+            Some(b'\n') => Ok(line),
+            _ => Err(altered()),
+        }
+    }
+
+    fn event(&mut self) -> io::Result<ChainEvent> {
+        let line = self.line()?;
+        read_event(&line, self.contents.header.version).map_err(|_| altered())
+    }
+
+    fn attachment(&mut self, at: Option<u64>) -> io::Result<Option<Attachment>> {
+        let Some(at) = at else { return Ok(None) };
+        self.next = None;
+        self.source.seek(SeekFrom::Start(at))?;
+        let line = self.line()?;
+        let text = text_of(&line).map_err(|_| altered())?;
+        Attachment::parse(text).map(Some).map_err(|_| altered())
+    }
+
+    pub(crate) fn component(&mut self, digest: ComponentDigest) -> io::Result<Option<Vec<u8>>> {
+        match self.attachment(self.index.components.get(&digest).copied())? {
+            None => Ok(None),
+            Some(Attachment::Component(_, bytes)) if ComponentDigest::of(&bytes) == digest => Ok(Some(bytes)),
+            Some(_) => Err(altered()),
+        }
+    }
+
+    pub(crate) fn blob(&mut self, name: &[u8; 20]) -> io::Result<Option<Vec<u8>>> {
+        match self.attachment(self.index.blobs.get(name).copied())? {
+            None => Ok(None),
+            Some(Attachment::Blob(_, bytes)) if sha1(&bytes) == *name => Ok(Some(bytes)),
+            Some(_) => Err(altered()),
+        }
+    }
+
+    /// The state that is attached behind event `sequence`, if one is; it is to be compared with what the chain names.
+    pub(crate) fn state(&mut self, sequence: u64) -> io::Result<Option<Option<Vec<u8>>>> {
+        match self.attachment(self.index.states.get(&sequence).copied())? {
+            None => Ok(None),
+            Some(Attachment::State(at, state)) if at == sequence => Ok(Some(state)),
+            Some(_) => Err(altered()),
+        }
+    }
+}
+
+/// Reads a file once, and verifies it.
+fn read_through(source: impl BufRead) -> Result<(Contents, Index), ChainFileError> {
+    let mut index = Index::default();
+    let mut file = ChainFileReader::begin(source)?;
+    let mut verification = Verification::new(file.header.clone());
+    while let Some((attachment, at)) = file.attachment()? {
+        verification.attachment(&attachment);
+        match attachment {
+            Attachment::Component(digest, _) => _ = index.components.insert(digest, at),
+            Attachment::Blob(name, _) => _ = index.blobs.insert(name, at),
+            Attachment::State(sequence, _) => _ = index.states.insert(sequence, at),
+        }
+    }
+    while let Some(stretch) = file.events()? {
+        verification.events(&stretch.events)?;
+        let begins = std::iter::once(0).chain(stretch.ends.iter().copied());
+        for (line, (event, begin)) in stretch.events.iter().zip(begins).enumerate() {
+            if event.sequence.is_multiple_of(INDEXED) {
+                // A line feed stands behind each line before it.
+                index.events.push(stretch.begin + begin as u64 + line as u64);
+            }
+        }
+    }
+    Ok((verification.finish()?, index))
+}
+
+fn altered() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the file was altered while it was read")
+}

@@ -1,0 +1,434 @@
+//! Chains and journals that a forger has changed and sealed again: anyone can compute hashes. What an event under the
+//! hash does not say is not believed, and what replay can compute is compared.
+
+#[path = "support/forge.rs"]
+mod forge;
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use forge::{Chain, Event, Item};
+use serde_json::{Value, json};
+use support::{Stage, Theater, replay, text, theater, verifies_and_replays, verify};
+
+/// What `docs/verify_chain.py` says; none where there is no Python.
+fn python(chain: &Path) -> Option<Result<String, String>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
+    let output = Command::new("python3").arg(script).arg(chain).output().ok()?;
+    Some(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
+}
+
+/// Both verifiers refuse it, with these words of ours.
+fn both_refuse(chain: &Path, why: &str) {
+    let said = verify(chain).expect_err("it is forged");
+    assert!(said.contains(why), "{said}");
+    if let Some(said) = python(chain) {
+        said.expect_err("Python too");
+    }
+}
+
+fn both_accept(chain: &Path) {
+    verify(chain).expect("it verifies");
+    if let Some(said) = python(chain) {
+        said.expect("for Python too");
+    }
+}
+
+fn written(stage: &Stage, name: &str, chain: &Chain) -> PathBuf {
+    let path = stage.path().join(format!("{name}.chain"));
+    chain.write(&path);
+    path
+}
+
+/// A counting probe's chain; each command is asked in turn.
+fn lived(stage: &Stage, more: &str, lives: &[&[Value]]) -> PathBuf {
+    let manifest = stage.manifest("probe", "probe", more);
+    let mut chain = None;
+    for life in lives {
+        let running = stage.run(&[&manifest]);
+        for command in *life {
+            // Some are refused, as they should be.
+            let _ = running.request("probe", command);
+        }
+        chain = Some(running.export(stage, "probe"));
+        running.kill();
+    }
+    chain.expect("a life")
+}
+
+fn state_of(chain: &Chain, at: usize) -> Option<Vec<u8>> {
+    let named = chain.events[..=at].iter().rev().find_map(|event| match event.kind() {
+        "started" | "return" => match event.item().get("state") {
+            Item::Text(_) => None,
+            state => Some(state.clone()),
+        },
+        _ => None,
+    });
+    match named.expect("the first start names one") {
+        Item::Bytes(bytes) => Some(bytes),
+        Item::Null => None,
+        other => panic!("{other:?} is large"),
+    }
+}
+
+const FORGED: &[u8] = b"{\"count\":1000000}";
+
+#[test]
+fn an_attached_state_behind_a_refused_or_an_unchanged_is_the_one_that_was_named_before() {
+    let stage = Stage::new();
+    let (get, refuse) = (json!("get"), json!({ "op": "refuse", "message": "no" }));
+    let file = lived(&stage, "", &[&[json!("count"), get.clone(), refuse.clone(), json!("count"), get, refuse]]);
+    let honest = Chain::read(&file);
+    let unchanged = |at: &usize| *honest.events[*at].item().get("state") == Item::Text("unchanged".into());
+    let returns = honest.of_kind("return");
+    let last_unchanged = *returns.iter().rfind(|at| unchanged(at)).expect("a get");
+    let last_refused = *honest.of_kind("refused").last().expect("a refusal");
+    // The data of the first call was dropped, so that states may be attached.
+    let call = honest.of_kind("call")[0];
+    for at in [last_unchanged, last_refused, *returns.last().expect("a return")] {
+        let mut chain = honest.clone();
+        chain.events[call].drop_data();
+        let state = state_of(&honest, at);
+        assert!(state.is_some());
+        chain.states = vec![(at as u64, state)];
+        let file = written(&stage, "honest", &chain);
+        both_accept(&file);
+        let until = (chain.events.len() - 1).to_string();
+        let replayed = replay(&file, &["--until", &until]).expect("the state there is named");
+        assert_eq!(replayed["state"]["count"], 2);
+        for forged in [Some(FORGED.to_vec()), Some(vec![b'x'; 5000]), Some(Vec::new()), None] {
+            chain.states = vec![(at as u64, forged)];
+            both_refuse(&written(&stage, "forged", &chain), &format!("attachment state {at}"));
+        }
+    }
+}
+
+#[test]
+fn an_attached_state_that_no_event_names_any_more_is_not_built_upon() {
+    let stage = Stage::new();
+    let refuse = json!({ "op": "refuse", "message": "no" });
+    let commands = [json!("count"), json!("count"), json!("get"), refuse, json!("get")];
+    let honest = Chain::read(&lived(&stage, "", &[&commands]));
+    let counted = honest.of_kind("return")[2];
+    let behind = honest.of_kind("return")[3];
+    let refused = honest.of_kind("refused")[0];
+    for at in [counted, behind, refused] {
+        for state in [state_of(&honest, at), Some(FORGED.to_vec())] {
+            let mut chain = honest.clone();
+            // What led to the state is gone: true or forged, nobody can tell.
+            chain.events[counted].drop_data();
+            chain.states = vec![(at as u64, state)];
+            let file = written(&stage, "unnamed", &chain);
+            both_accept(&file);
+            let verified = verify(&file).expect("its hashes are right");
+            assert_eq!(verified["unvouched_states"], json!([at]));
+            let said = theater(&["verify", file.to_str().expect("a path")], None);
+            assert!(text(&said.stdout).contains("is named by no event"), "{}", text(&said.stdout));
+            for until in [at, chain.events.len() - 1] {
+                let why = replay(&file, &["--until", &until.to_string()]).expect_err("no event names it");
+                assert!(why.contains("cannot be had") && !why.contains("1000000"), "{why}");
+            }
+            let why = replay(&file, &[]).expect_err("its end cannot be reached");
+            assert!(why.contains("no state is kept that an event names"), "{why}");
+            // What lies before is not concerned.
+            let before = replay(&file, &["--until", &(counted - 1).to_string()]).expect("it lies before");
+            assert_eq!(before["state"]["count"], 1);
+        }
+    }
+}
+
+/// Forges the state that start number `n` begins with, and leaves the rest of its incarnation out.
+fn begun_with(honest: &Chain, n: usize, state: &[u8]) -> Chain {
+    let mut chain = honest.clone();
+    let at = chain.of_kind("started")[n];
+    chain.events.truncate(at + 1);
+    chain.events[at].edit(|started| *started.get("state") = Item::state(Some(state)));
+    chain.seal();
+    chain
+}
+
+#[test]
+fn a_restart_or_recovery_that_begins_with_another_state_than_the_chain_came_to_is_named() {
+    let stage = Stage::new();
+    let lives: &[&[Value]] = &[&[json!("count"), json!("count")], &[json!("trap")], &[json!("count")]];
+    let honest = Chain::read(&lived(&stage, "restart = \"permanent\"\nmax_restarts = 9\n", lives));
+    let starts = honest.of_kind("started");
+    assert!(starts.len() >= 3, "spawn, recovery, restart");
+    for (n, start) in starts.iter().enumerate().skip(1) {
+        let file = written(&stage, "forged", &begun_with(&honest, n, FORGED));
+        both_refuse(&file, &format!("event {start}: it begins with the state {{\"count\":1000000}}"));
+        // Going back to a state that it once had, but is not the first.
+        let early = state_of(&honest, honest.of_kind("return")[1]).expect("a state");
+        both_refuse(&written(&stage, "forged", &begun_with(&honest, n, &early)), "but the chain has come to");
+    }
+    // Where what led to the state is gone, nobody can tell.
+    let mut lost = begun_with(&honest, 1, FORGED);
+    let last = *lost.of_kind("return").last().expect("a return");
+    lost.events[last].drop_data();
+    both_accept(&written(&stage, "lost", &lost));
+}
+
+/// The journal of a stage after a row's data was changed, every later hash of the chain computed again.
+fn forge_in_journal(stage: &Stage, actor: &str, forge: impl FnOnce(&mut Vec<Event>)) {
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
+    let mut select = rows
+        .prepare(
+            "SELECT position, event_type, data, timestamp FROM events
+             WHERE actor = (SELECT actor FROM actors WHERE name = ?1) ORDER BY sequence",
+        )
+        .expect("a query");
+    let found = select.query_map([actor], |row| {
+        let (event_type, timestamp): (String, i64) = (row.get(1)?, row.get(3)?);
+        Ok((row.get::<_, i64>(0)?, Event { timestamp: timestamp as u64, ..Event::new(&event_type, row.get(2)?) }))
+    });
+    let (positions, mut events): (Vec<i64>, Vec<Event>) = found.expect("rows").map(|row| row.expect("a row")).unzip();
+    forge(&mut events);
+    let mut parent = None;
+    for (sequence, (position, event)) in positions.iter().zip(&events).enumerate() {
+        let hash = event.hash_behind(sequence as u64, parent);
+        let change = "UPDATE events SET data = ?2, hash = ?3 WHERE position = ?1";
+        rows.execute(change, rusqlite::params![position, event.data, hash]).expect("changed");
+        parent = Some(hash);
+    }
+    seal(&rows, actor, parent.expect("an event"));
+}
+
+/// Seals where a chain ends, as docs/journal.md says.
+fn seal(rows: &rusqlite::Connection, actor: &str, head: [u8; 20]) {
+    let row = "SELECT actor, position, state, dropped FROM heads
+               WHERE actor = (SELECT actor FROM actors WHERE name = ?1)";
+    let numbers = rows.query_row(row, [actor], |row| {
+        Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<i64>>(3)?.unwrap_or(-1)])
+    });
+    let numbers = numbers.expect("a row");
+    let sealed: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).chain(head).collect();
+    let seal = i64::from_be_bytes(*forge::sha1(&sealed).first_chunk().expect("8 bytes"));
+    let changed = rows.execute("UPDATE heads SET seal = ?2 WHERE actor = ?1", [numbers[0], seal]);
+    assert_eq!(changed.expect("sealed"), 1);
+}
+
+fn of_journal(stage: &Stage, args: &[&str]) -> (Option<i32>, String) {
+    let dir = stage.data_dir();
+    let output = theater(&[&[args[0], "--journal", dir.to_str().expect("a path")], &args[1..]].concat(), None);
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn replay_compares_what_an_incarnation_begins_with_to_what_the_one_before_ended_with() {
+    let stage = Stage::new();
+    lived(&stage, "", &[&[json!("count"), json!("count")], &[]]);
+    forge_in_journal(&stage, "probe", |events| {
+        let started = events.iter().rposition(|event| event.kind() == "started").expect("a start");
+        events[started].edit(|started| *started.get("state") = Item::state(Some(FORGED)));
+    });
+    let (code, said) = of_journal(&stage, &["replay"]);
+    assert!(code == Some(1) && said.contains("data.state was recorded as {\"count\":1000000"), "{said}");
+    let (code, said) = of_journal(&stage, &["verify"]);
+    assert!(code == Some(1) && said.contains("it begins with the state"), "{said}");
+}
+
+#[test]
+fn a_restart_from_the_first_state_is_believed_only_where_the_manifest_says_so() {
+    let more = "restart = \"permanent\"\nmax_restarts = 9\n";
+    for (policy, honest) in [("initial", true), ("last", false)] {
+        let stage = Stage::new();
+        let more = format!("{more}restart_state = \"{policy}\"\ninit_state = {{ count = 7 }}\n");
+        let manifest = stage.manifest("probe", "probe", &more);
+        let running = stage.run(&[&manifest]);
+        let _ = running.request("probe", &json!("count"));
+        running.say(&["restart", "probe"]);
+        let _ = running.request("probe", &json!("get"));
+        let file = running.export(&stage, "probe");
+        running.kill();
+        if honest {
+            let chain = Chain::read(&file);
+            let second = chain.of_kind("started")[1];
+            assert_eq!(state_of(&chain, second), state_of(&chain, 0), "it began anew");
+            both_accept(&file);
+            verifies_and_replays(&file);
+            continue;
+        }
+        // A verifier that executes nothing does not read manifests; replay does.
+        let chain = Chain::read(&file);
+        let first = state_of(&chain, 0).expect("a state");
+        let forged = written(&stage, "forged", &begun_with(&chain, 1, &first));
+        both_accept(&forged);
+        let why = replay(&forged, &[]).expect_err("its manifest keeps the state");
+        assert!(why.contains("data.state was recorded as {\"count\":7}"), "{why}");
+    }
+}
+
+#[test]
+fn a_first_start_is_a_spawn_or_a_fork_and_no_later_one_is() {
+    let stage = Stage::new();
+    let honest = Chain::read(&lived(&stage, "", &[&[json!("count")], &[json!("count")]]));
+    let mut jump = begun_with(&honest, 1, FORGED);
+    let at = jump.events.len() - 1;
+    jump.events[at].edit(|started| *started.get("reason") = Item::Text("spawn".into()));
+    jump.seal();
+    both_refuse(&written(&stage, "jump", &jump), "is not the first start of its chain");
+    let mut first = honest.clone();
+    first.events[0].edit(|started| *started.get("reason") = Item::Text("recovery".into()));
+    first.seal();
+    both_refuse(&written(&stage, "first", &first), "it is the first start of its chain, but its reason is recovery");
+    let mut resumes = begun_with(&honest, 1, &state_of(&honest, at - 1).expect("a state"));
+    resumes.events[at].edit(|started| *started.get("resumes") = Item::Bool(true));
+    resumes.seal();
+    let why = replay(&written(&stage, "resumes", &resumes), &[]).expect_err("nothing is open there");
+    assert!(why.contains("it goes on with a transition, but none is open"), "{why}");
+}
+
+fn forked(stage: &Stage) -> Theater {
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    for _ in 0..3 {
+        running.request("probe", &json!("count")).expect("an answer");
+    }
+    running.say(&["fork", "probe", "--at", "5", "--name", "fork"]);
+    running.request("fork", &json!("count")).expect("an answer");
+    running
+}
+
+#[test]
+fn a_fork_that_begins_with_another_state_than_its_origin_had_is_named_where_the_origin_is_at_hand() {
+    let stage = Stage::new();
+    forked(&stage).shut_down();
+    let (code, said) = of_journal(&stage, &["replay"]);
+    assert_eq!(code, Some(0), "{said}");
+    forge_in_journal(&stage, "fork", |events| {
+        events[0].edit(|started| *started.get("state") = Item::state(Some(FORGED)));
+    });
+    let (code, said) = of_journal(&stage, &["replay", "fork"]);
+    assert!(code == Some(1) && said.contains("event 0: data.state was recorded as {\"count\":1000000"), "{said}");
+    let (code, said) = of_journal(&stage, &["verify"]);
+    assert!(code == Some(1) && said.contains("which it is a fork of, came to"), "{said}");
+}
+
+#[test]
+fn a_kept_state_of_a_journal_behind_a_refused_or_an_unchanged_is_the_one_that_was_named_before() {
+    let stage = Stage::new();
+    let refuse = json!({ "op": "refuse", "message": "no" });
+    let chain = Chain::read(&lived(&stage, "", &[&[json!("count"), json!("get"), refuse]]));
+    let refused = chain.of_kind("refused")[0] as i64;
+    let unchanged = *chain.of_kind("return").last().expect("a return") as i64;
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
+    for (at, state, honest) in
+        [(refused, "{\"count\":1000000}", false), (unchanged, "{\"count\":1000000}", false), (unchanged, "", true)]
+    {
+        let true_state = state_of(&chain, at as usize).expect("a state");
+        let state = if honest { true_state } else { state.into() };
+        rows.execute("DELETE FROM states WHERE slot > 1", []).expect("deleted");
+        let keep = "INSERT INTO states (actor, slot, sequence, state) VALUES (1, ?1 + 1, ?1, ?2)";
+        rows.execute(keep, rusqlite::params![at, state]).expect("kept");
+        let (code, said) = of_journal(&stage, &["verify"]);
+        assert_eq!(code, Some(i32::from(!honest)), "{said}");
+        assert!(honest || said.contains("is not the one that the chain names"), "{said}");
+        let until = at.to_string();
+        let (code, said) = of_journal(&stage, &["replay", "probe", "--until", &until]);
+        assert!(!said.contains("1000000"), "{said}");
+        assert_eq!(code, Some(i32::from(!honest)), "{said}");
+        assert!(honest || said.contains(&format!("the state behind event {at} is not the one that event")), "{said}");
+        let (code, said) = of_journal(&stage, &["replay", "--verify-snapshots"]);
+        assert_eq!(code, Some(i32::from(!honest)), "{said}");
+    }
+}
+
+/// Changes every number, word and byte string of an event's data in turn: where it is, and the event.
+fn changes(event: &Event) -> Vec<(String, Event)> {
+    fn walk(item: &Item, path: String, rebuild: &dyn Fn(Item) -> Item, found: &mut Vec<(String, Item)>) {
+        let mut other = |item: Item| found.push((path.clone(), rebuild(item)));
+        match item {
+            Item::Null => other(Item::Uint(7)),
+            Item::Bool(word) => other(Item::Bool(!word)),
+            Item::Uint(number) => other(Item::Uint(number + 1)),
+            Item::Text(text) => other(Item::Text(format!("{text}x"))),
+            Item::Bytes(bytes) => {
+                let mut bytes = bytes.clone();
+                match bytes.iter().rposition(u8::is_ascii_digit) {
+                    Some(at) => bytes[at] = if bytes[at] == b'9' { b'8' } else { bytes[at] + 1 },
+                    None => bytes.push(b' '),
+                }
+                other(Item::Bytes(bytes));
+            }
+            Item::Array(items) => {
+                for (at, inner) in items.iter().enumerate() {
+                    let rebuild = |inner| {
+                        let mut items = items.clone();
+                        items[at] = inner;
+                        rebuild(Item::Array(items))
+                    };
+                    walk(inner, format!("{path}[]"), &rebuild, found);
+                }
+            }
+            Item::Map(entries) => {
+                for (at, (key, inner)) in entries.iter().enumerate() {
+                    let rebuild = |inner| {
+                        let mut entries = entries.clone();
+                        entries[at].1 = inner;
+                        rebuild(Item::Map(entries))
+                    };
+                    walk(inner, format!("{path}.{key}"), &rebuild, found);
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&event.item(), event.event_type.clone(), &|item| item, &mut found);
+    let event = |item: Item| Event { data: Some(item.write()), ..event.clone() };
+    found.into_iter().map(|(path, item)| (path, event(item))).collect()
+}
+
+#[test]
+fn whatever_field_a_forger_changes_is_an_input_or_shows() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    for command in [json!("count"), json!({ "op": "many", "ops": ["chain", { "op": "log", "text": "a line" }] })] {
+        running.request("probe", &command).expect("an answer");
+    }
+    let _ = running.request("probe", &json!({ "op": "refuse", "message": "no" }));
+    running.say(&["restart", "probe"]);
+    running.request("probe", &json!("count")).expect("an answer");
+    let _ = running.request("probe", &json!("trap"));
+    let file = running.export(&stage, "probe");
+    running.kill();
+    verifies_and_replays(&file);
+    let honest = Chain::read(&file);
+    let variants = honest
+        .events
+        .iter()
+        .enumerate()
+        .flat_map(|(at, event)| changes(event).into_iter().map(move |(path, event)| (at, path, event)));
+    // Of the limits one stands for all.
+    let wanted = |path: &str| !path.contains(".limits.") || path.ends_with(".memory_bytes");
+    let variants: Vec<_> = variants.filter(|(_, path, _)| wanted(path)).collect();
+    let halves: Vec<_> = variants.chunks(variants.len().div_ceil(2)).collect();
+    let unseen = |half: &[(usize, String, Event)]| {
+        let mut unseen = std::collections::BTreeSet::new();
+        for (n, (at, path, event)) in half.iter().enumerate() {
+            let mut chain = honest.clone();
+            chain.events[*at] = event.clone();
+            chain.seal();
+            let forged = written(&stage, &format!("{at}-{n}-{}", half.len()), &chain);
+            // What does not verify is not replayed, which takes longer.
+            if verify(&forged).is_ok() && replay(&forged, &[]).is_ok() {
+                unseen.insert(path.clone());
+            }
+        }
+        unseen
+    };
+    let unseen: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
+        let halves: Vec<_> = halves.iter().map(|half| scope.spawn(|| unseen(half))).collect();
+        halves.into_iter().flat_map(|half| half.join().expect("replayed")).collect()
+    });
+    // What comes from outside, and what was the operator's to say: nothing on the chain follows from it, or all of it does.
+    let inputs = ["started.limits.memory_bytes", "started.manifest", "started.name", "stopped.by", "stopped.cause"];
+    let is_input = |path: &String| {
+        inputs.contains(&path.as_str())
+            || path.starts_with("call ") && (path.ends_with(".fresh") || path.ends_with(".params[]"))
+    };
+    let believed: Vec<_> = unseen.iter().filter(|path| !is_input(path)).collect();
+    assert!(believed.is_empty(), "{believed:?}");
+    assert!(unseen.len() >= 4, "{unseen:?}");
+}
