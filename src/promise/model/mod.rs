@@ -7,7 +7,7 @@
 //! many runs there are, `THEATER_SEED` with which one they begin:
 //!
 //! ```text
-//! THEATER_INTERLEAVINGS=1000000 cargo test --locked --release --lib promise::model -- --nocapture
+//! THEATER_INTERLEAVINGS=1000000 cargo test --locked --lib promise::model
 //! ```
 
 mod actors;
@@ -323,11 +323,11 @@ fn run(runs: u64, early: bool) -> usize {
 
 #[test]
 fn in_random_interleavings_with_a_crash_at_every_prefix_each_promise_has_one_fate_and_no_wait_is_in_a_circle() {
-    run(number("THEATER_INTERLEAVINGS", 300), false);
+    run(number("THEATER_INTERLEAVINGS", 2_000), false);
 }
 
 #[test]
 fn journals_of_versions_that_ended_waits_too_early_have_circles_and_every_start_breaks_them() {
-    let broken = run(number("THEATER_INTERLEAVINGS", 300), true);
+    let broken = run(number("THEATER_INTERLEAVINGS", 2_000), true);
     assert!(broken > 0, "the model finds what earlier versions wrote");
 }
