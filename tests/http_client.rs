@@ -106,6 +106,136 @@ fn a_request_without_a_body_says_so_and_names_who_asks() {
     assert!(!saw.contains("content-length") && !saw.contains("transfer-encoding"), "{saw}");
 }
 
+/// A request whose body fills every buffer on the way.
+fn large(url: &str) -> Value {
+    json!({ "method": "POST", "uri": url, "body_bytes": 8 << 20 })
+}
+
+const TOO_LARGE: &str = "HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig";
+
+fn is_refused_as_too_large(courier: &Courier, server: &Server) {
+    for _ in 0..3 {
+        let answer = courier.send(&large(&server.url("/")));
+        assert_eq!((&answer["ok"]["status"], &answer["ok"]["body"]), (&json!(413), &json!("big")), "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_was_sent_reaches_the_guest() {
+    let courier = Courier::local("");
+    let holding = Server::answering_at_once(|_, stream| {
+        say(stream, TOO_LARGE);
+        // Not a byte of the body is read, and the connection stays open.
+        std::thread::park_timeout(support::PATIENCE);
+    });
+    is_refused_as_too_large(&courier, &holding);
+    // To close a socket in which bytes wait unread resets the connection.
+    is_refused_as_too_large(&courier, &Server::answering_at_once(|_, stream| say(stream, TOO_LARGE)));
+    let half_closing = Server::answering_at_once(|_, stream| {
+        say(stream, TOO_LARGE);
+        stream.shutdown(std::net::Shutdown::Write).expect("open");
+        while stream.read(&mut [0; 65536]).is_ok_and(|read| read > 0) {}
+    });
+    is_refused_as_too_large(&courier, &half_closing);
+    let until_the_end = Server::answering_at_once(|_, stream| say(stream, "HTTP/1.1 413 X\r\n\r\nbig"));
+    is_refused_as_too_large(&courier, &until_the_end);
+    let chunked = "HTTP/1.1 413 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n0\r\n\r\n";
+    is_refused_as_too_large(&courier, &Server::answering_at_once(move |_, stream| say(stream, chunked)));
+    courier.replays();
+}
+
+#[test]
+fn an_answer_that_a_reset_cut_is_an_error_that_names_its_status() {
+    let courier = Courier::local("");
+    let cut = Server::answering_at_once(|_, stream| say(stream, "HTTP/1.1 413 X\r\nContent-Length: 9\r\n\r\nbig"));
+    let answer = courier.send(&large(&cut.url("/")));
+    let why = answer["err"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(why.starts_with(&format!("connection lost: {} ended it before", cut.address)), "{why}");
+    assert!(why.ends_with("it had answered with status 413"), "{why}");
+    let mute = Server::answering_at_once(|_, _| ());
+    let answer = courier.send(&large(&mute.url("/")));
+    let why = answer["err"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!(why, format!("connection lost: {} ended it before the response was complete", mute.address));
+}
+
+#[test]
+fn a_server_that_answers_while_it_reads_gets_the_whole_body() {
+    let echo = Server::answering_at_once(|_, stream| {
+        say(stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 4 << 20));
+        let (mut buffer, mut left) = (vec![0; 65536], 4 << 20);
+        while left > 0 {
+            let read = stream.read(&mut buffer).expect("the body");
+            assert!(read > 0, "the body ends early");
+            stream.write_all(&buffer[..read]).expect("it is taken");
+            left -= read;
+        }
+    });
+    let courier = Courier::local("[limits]\nmessage_bytes = 8388608");
+    let answer = courier.send(&json!({ "method": "POST", "uri": echo.url("/"), "body_bytes": 4 << 20 }));
+    let body = &answer["ok"]["body"];
+    assert!(body.as_str().is_some_and(|body| body.len() == 4 << 20), "{}", answer["err"]);
+}
+
+#[test]
+fn a_redirect_that_comes_before_the_body_was_sent_is_followed() {
+    let courier = Courier::local("");
+    let taking = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let away = format!("HTTP/1.1 307 X\r\nLocation: {}\r\nContent-Length: 9\r\n\r\nelse", taking.url("/there"));
+    let sending_on = Server::answering_at_once(move |_, stream| say(stream, &away));
+    let answer = courier.send(&json!({ "method": "PUT", "uri": sending_on.url("/"), "body_bytes": 4 << 20 }));
+    assert_eq!(answer["ok"]["body"], "hi", "{answer}");
+    assert!(taking.saw().contains("\r\ncontent-length: 4194304\r\n"));
+}
+
+#[test]
+fn each_request_says_that_its_connection_is_not_kept() {
+    let server = redirecting(302);
+    let courier = Courier::local("");
+    let headers = json!([["Connection", "keep-alive"], ["Keep-Alive", "timeout=5"]]);
+    courier.send(&json!({ "method": "GET", "uri": server.url("/to?/end"), "headers": headers }));
+    for saw in [server.saw(), server.saw()] {
+        assert!(saw.contains("\r\nconnection: close\r\n") && !saw.to_lowercase().contains("keep-alive"), "{saw}");
+    }
+}
+
+#[test]
+fn what_is_not_ascii_in_a_url_leaves_percent_encoded() {
+    let server = redirecting(302);
+    let courier = Courier::local("");
+    courier.get(&server.url("/é/日本?q=ü#nowhere"));
+    assert!(server.saw().starts_with("GET /%C3%A9/%E6%97%A5%E6%9C%AC?q=%C3%BC HTTP/1.1\r\n"));
+    courier.get(&server.url("/to?/ä b"));
+    assert!(server.saw().starts_with("GET /to?/%C3%A4%20b HTTP/1.1\r\n"));
+    assert!(server.saw().starts_with("GET /%C3%A4%20b HTTP/1.1\r\n"), "the Location is what it was sent");
+    let refused = courier.refusal("http://bücher.example/");
+    assert!(refused.starts_with("refused: xn--bcher-kva.example:80 is not in the allow-list"), "{refused}");
+}
+
+#[test]
+fn a_response_that_can_be_read_in_two_ways_or_is_not_finished_is_an_error() {
+    let courier = Courier::local("");
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n";
+    for (headers, why) in [
+        (format!("{chunked}3\r\nabc\r\n0\r\n"), "connection lost"),
+        (format!("{chunked}3\r\nabc\r\n0"), "connection lost"),
+        (format!("{chunked}3\r\nab"), "connection lost"),
+        (format!("{chunked}+3\r\nabc\r\n0\r\n\r\n"), "not an HTTP response"),
+        (format!("{chunked}0x3\r\nabc\r\n0\r\n\r\n"), "not an HTTP response"),
+        (format!("{chunked}3 \r\nabc\r\n0\r\n\r\n"), "not an HTTP response"),
+        (format!("Content-Length: 3\r\n{chunked}3\r\nabc\r\n0\r\n\r\n"), "not an HTTP response"),
+        ("Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd".to_owned(), "not an HTTP response"),
+        ("Content-Length: -3\r\n\r\nabc".to_owned(), "not an HTTP response"),
+        ("Content-Length: +3\r\n\r\nabc".to_owned(), "not an HTTP response"),
+        ("Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n".to_owned(), "not an HTTP response"),
+    ] {
+        let text = format!("HTTP/1.1 200 OK\r\n{headers}");
+        let server = Server::answering(move |_, stream| say(stream, &text));
+        let refused = courier.refusal(&server.url("/"));
+        assert!(refused.starts_with(&format!("{why}: {}", server.address)), "{headers:?}: {refused}");
+    }
+    courier.replays();
+}
+
 #[test]
 fn chunked_bodies_are_put_together_and_head_204_and_304_have_none() {
     let courier = Courier::local("");
@@ -498,6 +628,18 @@ fn tls_server(answer: String) -> u16 {
         }
     });
     port
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_was_sent_reaches_the_guest_over_tls() {
+    let port = tls_server("HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig".to_owned());
+    let stage = Stage::new();
+    stage.file("roots.pem", include_bytes!("tls/roots.pem"));
+    let manifest =
+        stage.manifest("courier", "courier", &handler(r#"{ allow = ["localhost"], roots = "roots.pem" }"#, ""));
+    let courier = Courier { running: stage.run(&[&manifest]), stage };
+    let answer = courier.send(&large(&format!("https://localhost:{port}/")));
+    assert_eq!((&answer["ok"]["status"], &answer["ok"]["body"]), (&json!(413), &json!("big")), "{answer}");
 }
 
 const SECRET: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";

@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
 pub(crate) use http_server::wire;
-pub(crate) use http_server::wire::hostile_http;
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
 
@@ -31,6 +30,12 @@ use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
 use crate::system::{Address, TheaterHandle};
+
+/// Bytes as an HTTP client or an HTTP server might send them.
+pub(crate) fn hostile_http(bytes: &[u8]) {
+    wire::hostile_http(bytes);
+    http_client::hostile_response(bytes);
+}
 
 /// One capability with its configuration, granted to one actor.
 pub(crate) trait Handler: Capability + Send + Sync {

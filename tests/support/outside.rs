@@ -17,6 +17,10 @@ pub struct Server {
 impl Server {
     /// Each connection brings one request, and is answered by `answer`, which is shown the request.
     pub fn answering(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
+        Self::serving(read_request, answer)
+    }
+
+    fn serving(read: fn(&TcpStream) -> String, answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("an address");
         let (tell, seen) = mpsc::channel();
@@ -24,7 +28,7 @@ impl Server {
             for stream in listener.incoming() {
                 let (mut stream, tell, answer) = (stream.expect("a connection"), tell.clone(), answer.clone());
                 std::thread::spawn(move || {
-                    let request = read_request(&stream);
+                    let request = read(&stream);
                     // The test may be over.
                     let _ = tell.send(request.clone());
                     answer(&request, &mut stream);
@@ -32,6 +36,11 @@ impl Server {
             }
         });
         Self { address, seen }
+    }
+
+    /// Answers as soon as the head of a request is there; the body stays unread, unless `answer` reads it.
+    pub fn answering_at_once(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
+        Self::serving(read_head, answer)
     }
 
     /// Answers all with these bytes.
@@ -65,6 +74,16 @@ fn read_request(stream: &TcpStream) -> String {
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).expect("the body");
     request + &String::from_utf8(body).expect("text")
+}
+
+/// A byte at a time: nothing behind the head is taken.
+fn read_head(mut stream: &TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text")
 }
 
 pub fn say(stream: &mut TcpStream, text: &str) {

@@ -35,6 +35,8 @@ pub(crate) const HTTP_REDIRECTS_CEILING: u32 = 100;
 pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
 /// Headers of a response to an actor's request.
 pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
+/// Interim responses (1xx) before the one that counts.
+pub(crate) const HTTP_INTERIM_RESPONSES: usize = 16;
 /// A path that a guest names; no path of the system is longer.
 pub(crate) const PATH_BYTES: usize = 4_096;
 /// Directories inside each other below a granted one, in a path that is made or in a tree that is walked. Each

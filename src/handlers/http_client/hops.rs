@@ -1,69 +1,36 @@
 //! One exchange: a request, the redirects that follow it, and the response at the end. Runs on a thread of its own.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
-use ureq::config::AutoHeaderValue;
-use ureq::http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, LOCATION,
-    PROXY_AUTHORIZATION,
-};
-use ureq::http::{HeaderName, Method, Request, Response};
-use ureq::tls::TlsConfig;
-use ureq::unversioned::transport::{Connector, RustlsConnector, TcpConnector};
-use ureq::{Agent, AsSendBody, Body, Error};
+use rustls::ClientConfig;
 
-use super::explain::{explain, timed_out, too_large};
-use super::outgoing::{Given, Outgoing};
-use super::reach::{Gate, Reach};
-use super::tap::{Headers, Tap, value};
+use super::answer::{Answer, Head};
+use super::connection::{Connection, Stopper, Way};
+use super::explain::{Failure, explain};
+use super::outgoing::Outgoing;
+use super::reach::Reach;
 use super::{Bounds, Client};
 use crate::guest::wit::HttpResponse;
 
-/// What makes one exchange. Its agent keeps no connection: each hop is resolved, checked and connected anew.
+/// What makes one exchange. It keeps no connection: each hop is resolved, checked and connected anew.
 pub(super) struct Exchange {
-    agent: Agent,
-    given: Sender<Given>,
-    heads: Receiver<Headers>,
     bounds: Bounds,
     reach: Arc<Reach>,
+    tls: Arc<ClientConfig>,
+    stopper: Stopper,
     until: Instant,
 }
 
-/// Room in ureq's buffers beside a head.
-const BUFFER_SLACK: u64 = 16 * 1024;
-
 impl Exchange {
-    pub(super) fn new(client: &Client, bounds: Bounds) -> Self {
-        let buffer = usize::try_from(bounds.head_bytes + BUFFER_SLACK).unwrap_or(usize::MAX);
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .proxy(None)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .accept(AutoHeaderValue::None)
-            .accept_encoding(AutoHeaderValue::None)
-            .user_agent(concat!("theater/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(bounds.connect))
-            .max_response_header_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX))
-            .input_buffer_size(buffer)
-            .output_buffer_size(buffer)
-            .tls_config(TlsConfig::builder().root_certs(client.roots.clone()).build())
-            .build();
-        let (given, to_send) = crossbeam_channel::unbounded();
-        let (tapped, heads) = crossbeam_channel::unbounded();
-        let tap = Tap { given: to_send, heads: tapped };
-        let connector = ().chain(TcpConnector::default()).chain(RustlsConnector::default()).chain(tap);
-        let agent = Agent::with_parts(config, connector, Gate(client.reach.clone()));
-        Self { agent, given, heads, bounds, reach: client.reach.clone(), until: Instant::now() + bounds.whole }
+    pub(super) fn new(client: &Client, bounds: Bounds) -> std::io::Result<Self> {
+        let (reach, tls) = (Arc::clone(&client.reach), Arc::clone(&client.tls));
+        Ok(Self { bounds, reach, tls, stopper: Stopper::new()?, until: Instant::now() + bounds.whole })
     }
 
     /// Ends it from another thread: its connection is closed.
-    pub(super) fn stopper(&self) -> Agent {
-        self.agent.clone()
+    pub(super) fn stopper(&self) -> Stopper {
+        self.stopper.clone()
     }
 
     pub(super) fn until(&self) -> Instant {
@@ -72,70 +39,54 @@ impl Exchange {
 
     pub(super) fn run(self, mut outgoing: Outgoing) -> Result<HttpResponse, String> {
         for redirects in 0.. {
-            let (response, headers) = self.hop(&outgoing)?;
-            let location = response.headers().get(LOCATION).filter(|_| self.bounds.redirects > 0);
-            let Some(location) = location.filter(|_| is_redirect(response.status().as_u16())) else {
-                return self.read(&outgoing, response, headers);
+            let answer = self.hop(&outgoing).map_err(|failure| explain(failure, &outgoing.target, &self.bounds))?;
+            let Some((status, location)) = answer.head().and_then(|head| self.followed(head)) else {
+                let (Head { status, headers, .. }, body) = answer.into_parts();
+                return Ok(HttpResponse { status, headers, body });
             };
             if redirects == self.bounds.redirects {
                 return Err(format!("too many redirects: max_redirects is {redirects}"));
             }
-            let location = value(location.as_bytes());
-            redirect(&mut outgoing, &self.reach, response.status().as_u16(), &location)
+            redirect(&mut outgoing, &self.reach, status, &location)
                 .map_err(|why| format!("redirected by {}: {why}", outgoing.target.place()))?;
         }
         unreachable!("redirects are bounded")
     }
 
-    fn hop(&self, outgoing: &Outgoing) -> Result<(Response<Body>, Option<Headers>), String> {
-        let mut request = Request::new(());
-        *request.method_mut() = outgoing.method.clone();
-        *request.uri_mut() = outgoing.target.uri.clone();
-        *request.headers_mut() = outgoing.map();
-        self.given.send(outgoing.headers.clone()).expect("the agent holds the other end");
-        let response = match outgoing.body.as_deref() {
-            Some(body) => self.send(request.map(|()| body)),
-            None => self.send(request),
+    /// Where a response sends one on, where that is followed.
+    fn followed(&self, head: &Head) -> Option<(u16, String)> {
+        let location = head.values("location").next().filter(|_| self.bounds.redirects > 0)?;
+        is_redirect(head.status).then(|| (head.status, location.to_owned()))
+    }
+
+    /// One request and its response: the whole of it, or the head alone where that is a redirect to be followed.
+    fn hop(&self, outgoing: &Outgoing) -> Result<Answer, Failure> {
+        let target = &outgoing.target;
+        let addresses = self.reach.resolve(target).map_err(Failure::Said)?;
+        let way = Way {
+            host: &target.host,
+            tls: target.https.then(|| Arc::clone(&self.tls)),
+            connect_until: Instant::now() + self.bounds.connect,
+            until: self.until,
+            stopper: &self.stopper,
         };
-        let response = response.map_err(|error| explain(error, &outgoing.target, &self.bounds))?;
-        if response.status().is_informational() {
-            // ureq passes the other interim responses over.
-            let place = outgoing.target.place();
-            return Err(format!(
-                "not an HTTP response: {place}: it switches to another protocol, which nobody asked for"
-            ));
+        let mut connection = Connection::open(&addresses, way)?;
+        let mut answer = Answer::new(outgoing.method == "HEAD", &self.bounds);
+        let (head, body) = (outgoing.head(), outgoing.body.as_deref().unwrap_or_default());
+        let ended = connection.converse(&[&head, body], |came| {
+            answer.push(came)?;
+            Ok(answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()))
+        })?;
+        if answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()) {
+            return Ok(answer);
         }
-        Ok((response, self.heads.try_recv().ok()))
-    }
-
-    fn send<B: AsSendBody>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        self.agent.run(self.agent.configure_request(request).timeout_global(Some(left)).build())
-    }
-
-    fn read(&self, from: &Outgoing, response: Response<Body>, wire: Option<Headers>) -> Result<HttpResponse, String> {
-        let (parts, body) = response.into_parts();
-        let kept = || parts.headers.iter().map(|(name, text)| (name.as_str().to_owned(), value(text.as_bytes())));
-        let headers = wire.unwrap_or_else(|| kept().collect());
-        let status = parts.status.as_u16();
-        let has_none = from.method == Method::HEAD || matches!(status, 204 | 304);
-        let body = if has_none { None } else { Some(self.body(from, body)?) };
-        Ok(HttpResponse { status, headers, body })
-    }
-
-    fn body(&self, from: &Outgoing, body: Body) -> Result<Vec<u8>, String> {
-        let limit = self.bounds.body_bytes;
-        let refused = || too_large("body", "http_body_bytes", limit);
-        if body.content_length().is_some_and(|length| length > limit) {
-            return Err(refused());
+        // A server that refuses a body it has not read resets the connection behind its answer; elsewhere a reset may
+        // have cut the answer.
+        let is_cut = ended.by_reset && (ended.sent || !answer.is_until_end());
+        if !is_cut && answer.end() {
+            return Ok(answer);
         }
-        let mut bytes = Vec::new();
-        let read = body.into_reader().take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|error| explain(error.into(), &from.target, &self.bounds))?;
-        if Instant::now() >= self.until {
-            return Err(timed_out(&self.bounds));
-        }
-        if bytes.len() as u64 > limit { Err(refused()) } else { Ok(bytes) }
+        Err(Failure::Lost(answer.head().map(|head| head.status).filter(|_| !ended.sent)))
     }
 }
 
@@ -144,8 +95,8 @@ fn is_redirect(status: u16) -> bool {
 }
 
 /// What says something of a body.
-const OF_THE_BODY: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE];
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+const OF_THE_BODY: [&str; 4] = ["content-encoding", "content-language", "content-location", "content-type"];
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// Turns a request into the one that a redirect asks for.
 fn redirect(outgoing: &mut Outgoing, reach: &Reach, status: u16, location: &str) -> Result<(), String> {
@@ -156,12 +107,12 @@ fn redirect(outgoing: &mut Outgoing, reach: &Reach, status: u16, location: &str)
     }
     reach.check(&target)?;
     let becomes_get = match status {
-        301 | 302 => outgoing.method == Method::POST,
-        303 => outgoing.method != Method::HEAD,
+        301 | 302 => outgoing.method == "POST",
+        303 => outgoing.method != "HEAD",
         _ => false,
     };
     if becomes_get {
-        outgoing.method = Method::GET;
+        outgoing.method = "GET".to_owned();
         outgoing.body = None;
         outgoing.drop_headers(&OF_THE_BODY);
     }

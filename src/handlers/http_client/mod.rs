@@ -4,24 +4,27 @@
 //! answer, the time it may take, or its order to end. What was cut off is never sent again.
 //!
 //! ```text
-//!   outgoing ── checked ──▶ hops ── each hop ──▶ reach (resolved, checked) ──▶ ureq ──▶ tap (the head as sent)
+//!   outgoing ── checked ──▶ hops ── each hop ──▶ reach (resolved, checked) ──▶ connection ──▶ answer (read strictly)
 //! ```
 
 mod address;
+mod answer;
+mod connection;
 mod explain;
 mod hops;
 mod outgoing;
 mod permit;
 mod reach;
-mod tap;
 mod target;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
@@ -56,7 +59,7 @@ const STACK_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 struct Client {
     reach: Arc<Reach>,
-    roots: RootCerts,
+    tls: Arc<ClientConfig>,
     connect: Duration,
     whole: Duration,
     redirects: u32,
@@ -74,6 +77,20 @@ struct Bounds {
     body_bytes: u64,
 }
 
+impl Bounds {
+    /// Those of a manifest that says nothing.
+    fn of_defaults() -> Self {
+        let limits = Limits::default();
+        Self {
+            connect: Duration::from_millis(HTTP_CONNECT_TIMEOUT_MS),
+            whole: Duration::from_millis(HTTP_TIMEOUT_MS),
+            redirects: HTTP_REDIRECTS,
+            head_bytes: limits.http_head_bytes,
+            body_bytes: limits.http_body_bytes,
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Config {
     allow: Option<Vec<String>>,
@@ -87,16 +104,16 @@ const KEYS: &[&str] = &["allow", "connect_timeout_ms", "timeout_ms", "max_redire
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
     let Some(entry) = entry else {
-        return Ok(Box::new(Client::new(&Config::default(), RootCerts::WebPki).expect("defaults are valid")));
+        return Ok(Box::new(Client::new(&Config::default(), trusting_mozilla()).expect("defaults are valid")));
     };
     let config: Config = entry.config(KEYS)?;
-    let roots = config.roots.as_ref().map_or(Ok(RootCerts::WebPki), |file| roots(&entry.beside(file)));
-    let client = roots.and_then(|roots| Client::new(&config, roots));
+    let tls = config.roots.as_ref().map_or_else(|| Ok(trusting_mozilla()), |file| trusting(&entry.beside(file)));
+    let client = tls.and_then(|tls| Client::new(&config, tls));
     Ok(Box::new(client.map_err(|why| entry.error(why))?))
 }
 
 impl Client {
-    fn new(config: &Config, roots: RootCerts) -> Result<Self, String> {
+    fn new(config: &Config, tls: Arc<ClientConfig>) -> Result<Self, String> {
         let reach = match &config.allow {
             Some(allow) => Reach::Only(allow.iter().map(|entry| Allowed::parse(entry)).collect::<Result<_, _>>()?),
             None => Reach::Public,
@@ -107,7 +124,7 @@ impl Client {
         }
         Ok(Self {
             reach: Arc::new(reach),
-            roots,
+            tls,
             connect: timeout("connect_timeout_ms", config.connect_timeout_ms, HTTP_CONNECT_TIMEOUT_MS)?,
             whole: timeout("timeout_ms", config.timeout_ms, HTTP_TIMEOUT_MS)?,
             redirects,
@@ -133,21 +150,34 @@ fn timeout(key: &str, given: Option<u64>, default: u64) -> Result<Duration, Stri
     }
 }
 
-/// The certificates of a PEM file, trusted instead of the public ones.
-fn roots(file: &Path) -> Result<RootCerts, String> {
+/// TLS with servers whose certificate has one of Mozilla's roots, the same for all actors.
+fn trusting_mozilla() -> Arc<ClientConfig> {
+    static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+        tls(roots)
+    });
+    Arc::clone(&TLS)
+}
+
+/// TLS with servers whose certificate has a root in a PEM file, and no others.
+fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
     let pem = std::fs::read(file).map_err(|error| bad(&error.to_string()))?;
-    let mut roots: Vec<Certificate<'static>> = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(&error.to_string()))? {
-            roots.push(certificate);
-        }
-    }
-    if roots.is_empty() {
-        Err(bad("holds no certificate in PEM form"))
-    } else {
-        Ok(RootCerts::Specific(Arc::new(roots)))
-    }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let mut roots = RootCertStore::empty();
+    // Bundles of operating systems hold a few that webpki does not know what to do with.
+    let (usable, _) = roots.add_parsable_certificates(certificates.map_err(|error| bad(&error.to_string()))?);
+    if usable == 0 { Err(bad("holds no certificate in PEM form")) } else { Ok(tls(roots)) }
+}
+
+fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }
 
 impl Handler for Client {
@@ -206,7 +236,10 @@ fn exchange(
     outgoing: Outgoing,
     permit: Permit,
 ) -> Result<Answered, Interruption> {
-    let exchange = Exchange::new(client, bounds);
+    let exchange = match Exchange::new(client, bounds) {
+        Ok(exchange) => exchange,
+        Err(error) => return Ok(Err(format!("this machine has nothing left for the exchange: {error}"))),
+    };
     let (until, stopper) = (exchange.until(), exchange.stopper());
     let (to, answer) = crossbeam_channel::bounded(1);
     let work = move || {
@@ -223,11 +256,11 @@ fn exchange(
         Waited::Came(answered) => Ok(answered),
         Waited::Gone => Ok(Err("outcome unknown: the exchange has ended without an answer".to_owned())),
         Waited::Deadline => {
-            stopper.shutdown();
+            stopper.give_up();
             return Ok(Err(timed_out(&bounds)));
         }
         Waited::Overdue(order) => {
-            stopper.shutdown();
+            stopper.give_up();
             return Err(match order {
                 OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
                 OrderKind::Suspend => Interruption::Suspending,
@@ -244,9 +277,16 @@ pub(crate) fn hostile_texts(text: &str) {
     let base = target::Target::parse("http://example.org/a/b?c").expect("a URL");
     for target in [target::Target::parse(text), base.join(text)].into_iter().flatten() {
         assert!(!target.host.is_empty() && target.port > 0, "{target:?}");
-        let again = target::Target::parse(&target.uri.to_string());
-        assert_eq!(again.map(|again| (again.host, again.port)), Ok((target.host.clone(), target.port)));
+        assert_eq!(target.again().as_ref(), Ok(&target), "it reads itself as it is");
+        let (sent, host) = (target.path_and_query(), target.authority());
+        let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        assert!(sent.starts_with('/') && is_visible(&sent) && is_visible(&host), "{target:?}");
         let _ = reach::Reach::Public.check(&target);
     }
     let _ = reach::Allowed::parse(text);
+}
+
+/// What a server might answer.
+pub(crate) fn hostile_response(bytes: &[u8]) {
+    answer::hostile_response(bytes);
 }

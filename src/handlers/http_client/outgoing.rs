@@ -1,22 +1,21 @@
 //! A guest's request, checked: everything that can be refused before anything leaves.
 
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
-
 use super::reach::Reach;
 use super::target::{Target, shortened};
 use crate::base::limits::{HTTP_REQUEST_HEADERS, Limits};
 use crate::guest::wit::HttpRequest;
+use crate::handlers::wire::is_token_byte;
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) method: Method,
+    pub(super) method: String,
     pub(super) target: Target,
     pub(super) headers: Given,
     pub(super) body: Option<Vec<u8>>,
 }
 
 /// The guest's headers, but those of the connection: in its order, names in its letters.
-pub(super) type Given = Vec<(String, HeaderValue)>;
+type Given = Vec<(String, String)>;
 
 /// Headers of the connection, not of the request: this end writes them. `Host` is among them, since the URL says which
 /// host was allowed.
@@ -40,31 +39,46 @@ impl Outgoing {
         reach.check(&target)?;
         let headers = headers(&request.headers)?;
         // A server may wait for the length of what these methods carry.
-        let carries = [Method::POST, Method::PUT, Method::PATCH].contains(&method);
+        let carries = ["POST", "PUT", "PATCH"].contains(&method.as_str());
         let body = request.body.clone().or_else(|| carries.then(Vec::new));
         Ok(Self { method, target, headers, body })
     }
 
-    /// The headers as ureq wants them.
-    pub(super) fn map(&self) -> HeaderMap {
-        let named = |(name, value): &(String, HeaderValue)| {
-            (HeaderName::from_bytes(name.as_bytes()).expect("it was checked"), value.clone())
-        };
-        self.headers.iter().map(named).collect()
+    /// The head as it is sent: first the headers of this end, then the guest's. Each exchange has a connection of its
+    /// own, so the server is told that none follows.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let Self { method, target, headers, body } = self;
+        let (path, host) = (target.path_and_query(), target.authority());
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        if let Some(body) = body {
+            head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+            head.push_str(concat!("user-agent: theater/", env!("CARGO_PKG_VERSION"), "\r\n"));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
     }
 
     /// Goes on without the headers of these names.
-    pub(super) fn drop_headers(&mut self, names: &[HeaderName]) {
-        self.headers.retain(|(given, _)| !names.iter().any(|name| given.eq_ignore_ascii_case(name.as_str())));
+    pub(super) fn drop_headers(&mut self, names: &[&str]) {
+        self.headers.retain(|(given, _)| !names.iter().any(|name| given.eq_ignore_ascii_case(name)));
     }
 }
 
-fn method(text: &str) -> Result<Method, String> {
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+fn method(text: &str) -> Result<String, String> {
     let bad = |why: &str| format!("bad method {:?}: {why}", shortened(text));
-    match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::CONNECT) => Err(bad("it asks for a tunnel, not for a response")),
-        Ok(method) => Ok(method),
-        Err(_) => Err(bad("not a token")),
+    match text {
+        "CONNECT" => Err(bad("it asks for a tunnel, not for a response")),
+        method if is_token(method) => Ok(method.to_owned()),
+        _ => Err(bad("not a token")),
     }
 }
 
@@ -75,12 +89,16 @@ fn headers(given: &[(String, String)]) -> Result<Given, String> {
     let mut headers = Given::new();
     for (name, value) in given {
         let bad = |what: &str| format!("bad header {:?}: its {what}", shortened(name));
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name is not a token"))?;
-        if OURS.contains(&parsed.as_str()) {
+        if !is_token(name) {
+            return Err(bad("name is not a token"));
+        }
+        if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
             continue;
         }
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad("value contains a control character"))?;
-        headers.push((name.clone(), value));
+        if value.chars().any(|c| c.is_ascii_control() && c != '\t') {
+            return Err(bad("value contains a control character"));
+        }
+        headers.push((name.clone(), value.clone()));
     }
     Ok(headers)
 }
@@ -134,8 +152,20 @@ mod tests {
     #[test]
     fn headers_of_the_connection_are_left_to_this_end() {
         let sent = outgoing("GET", &[("Host", "evil"), ("content-length", "7"), ("a", "1"), ("A", "2")]).expect("fine");
-        let sent: Vec<_> = sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        assert_eq!(sent, [("a", &b"1"[..]), ("A", b"2")]);
+        let sent: Vec<_> = sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(sent, [("a", "1"), ("A", "2")]);
+    }
+
+    #[test]
+    fn a_guests_headers_are_sent_as_it_gave_them_behind_what_this_end_adds() {
+        let headers = [("X-B", "1"), ("Accept", "ä"), ("x-b", "2"), ("Connection", "keep-alive")];
+        let head = String::from_utf8(outgoing("POST", &headers).expect("fine").head()).expect("UTF-8");
+        let ours = concat!("user-agent: theater/", env!("CARGO_PKG_VERSION"));
+        let lines = ["POST / HTTP/1.1", "host: example.org", "connection: close", "content-length: 0", ours];
+        let all = [&lines[..], &["X-B: 1", "Accept: ä", "x-b: 2", "", ""]].concat();
+        assert_eq!(head, all.join("\r\n"));
+        let head = outgoing("GET", &[("USER-AGENT", "me")]).expect("fine").head();
+        assert_eq!(head, b"GET / HTTP/1.1\r\nhost: example.org\r\nconnection: close\r\nUSER-AGENT: me\r\n\r\n");
     }
 
     #[test]

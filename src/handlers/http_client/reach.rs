@@ -1,16 +1,12 @@
 //! Whom an actor may reach: public addresses, or the hosts of its allow-list and no others.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
 
 use super::address::not_public;
-use super::explain::Explained;
-use super::target::{Target, host_in_one_form, is_odd_ipv4};
+use super::target::{Target, host_in_one_form};
+
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -42,9 +38,8 @@ impl Allowed {
             return Err(bad("has a port that is not 1 to 65535"));
         }
         let (host, below) = host.strip_prefix("*.").map_or((host, false), |host| (host, true));
-        let host = host_in_one_form(host);
-        let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
-        if !is_host || is_odd_ipv4(&host) || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err()) {
+        let host = host_in_one_form(host).map_err(|_| bad("is not a host"))?;
+        if !host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) {
             return Err(bad("is not a host"));
         }
         Ok(Self { host, below, port })
@@ -85,6 +80,17 @@ impl Reach {
         }
     }
 
+    /// The addresses of a target, in the resolver's order: those that were checked are those connected to. Takes as long
+    /// as the system's resolver takes: whoever waits for the exchange does not wait for this.
+    pub(super) fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, String> {
+        self.check(target)?;
+        let found = (target.host.as_str(), target.port).to_socket_addrs();
+        let found = found.map_err(|error| format!("name not found: {}: {error}", target.host))?;
+        let mut chosen = self.choose(&target.host, found)?;
+        chosen.truncate(MOST_ADDRESSES);
+        Ok(chosen)
+    }
+
     /// Of the addresses of a host those that may be connected to.
     fn choose(&self, host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         let mut chosen = Vec::new();
@@ -106,27 +112,6 @@ fn refused(host: &str, resolved: Option<IpAddr>, what: &str) -> String {
     };
     format!("refused: {host} is {what}; without an allow-list only public addresses are reached")
 }
-
-/// Resolves names so that the addresses that were checked are those connected to.
-#[derive(Debug)]
-pub(super) struct Gate(pub(super) Arc<Reach>);
-
-impl Resolver for Gate {
-    /// Takes as long as the system's resolver takes: whoever waits for the exchange does not wait for this.
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let target = Target::parse(&uri.to_string()).map_err(Explained::error)?;
-        self.0.check(&target).map_err(Explained::error)?;
-        let found = (target.host.as_str(), target.port).to_socket_addrs();
-        let found = found.map_err(|error| Explained::error(format!("name not found: {}: {error}", target.host)))?;
-        let chosen = self.0.choose(&target.host, found).map_err(Explained::error)?;
-        let mut addresses = self.empty();
-        chosen.into_iter().take(MOST_ADDRESSES).for_each(|address| addresses.push(address));
-        Ok(addresses)
-    }
-}
-
-/// What ureq has room for.
-const MOST_ADDRESSES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -167,13 +152,32 @@ mod tests {
             assert!(!reaches(&reach, url), "{url}");
         }
         assert!(!reaches(&only(&[]), "http://example.org/"));
+        let other_script = only(&["Bücher.example", "*.日本.example"]);
+        for url in ["http://bücher.example/", "http://xn--bcher-kva.example/", "http://a.xn--wgv71a.example/"] {
+            assert!(reaches(&other_script, url), "{url}");
+        }
     }
 
     #[test]
     fn what_is_no_host_is_refused_in_an_allow_list() {
-        for entry in
-            ["", "*", "*.", "http://example.org", "example.org/path", "h:0", "h:x", "h:65536", "a b", "127.1", "::g"]
-        {
+        for entry in [
+            "",
+            "*",
+            "*.",
+            "http://example.org",
+            "example.org/path",
+            "h:0",
+            "h:x",
+            "h:65536",
+            "a b",
+            "127.1",
+            "::g",
+            "0x7f.1",
+            "h*",
+            "u@h",
+            "h\\g",
+            "xn--a",
+        ] {
             assert!(Allowed::parse(entry).is_err(), "{entry}");
         }
     }

@@ -1,67 +1,75 @@
-//! Where a request goes: an absolute URL, taken apart once, and what a `Location` means beside it.
+//! Where a request goes: an absolute URL, understood once as the WHATWG URL standard says, and what a `Location` means
+//! beside it.
+//!
+//! The crate `url` parses; this file refuses what that standard accepts and other readers of the same text would
+//! understand differently: another form of an IPv4 address, a user name, a backslash, a control character.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ureq::http::Uri;
+use url::{Host, ParseError, Url};
 
-/// An http or https URL whose host is in one form: lower case, no brackets, no dot at its end.
+/// An http or https URL whose host is in one form: lower case, punycode, no brackets, no dot at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    pub(super) uri: Uri,
+    url: Url,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) https: bool,
 }
 
+const ODD_IPV4: &str = "an IPv4 address is written as four decimal numbers, such as 192.0.2.1";
+
 impl Target {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let bad = |why: &str| format!("bad URL {:?}: {why}", shortened(text));
-        let uri: Uri = without_fragment(text).parse().map_err(|error| bad(&format!("{error}")))?;
-        let https = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            Some(_) => return Err(bad("only http and https are spoken")),
-            None => return Err(bad("it must begin with http:// or https://")),
+        let written = host_as_written(text).map_err(bad)?;
+        let url = Url::parse(text).map_err(|error| bad(&spell(error)))?;
+        let host = host_in_one_form(written).map_err(|why| bad(&why))?;
+        let target = Self::of(url).map_err(bad)?;
+        // Both were parsed by the same rules: they cannot differ, and would be refused if they did.
+        if target.host == host { Ok(target) } else { Err(bad("its host can be read in two ways")) }
+    }
+
+    fn of(mut url: Url) -> Result<Self, &'static str> {
+        url.set_fragment(None);
+        let https = url.scheme() == "https";
+        let port = url.port_or_known_default().filter(|port| *port > 0).ok_or("its port is not 1 to 65535")?;
+        let host = match url.host().ok_or("it names no host")? {
+            Host::Domain(name) => without_last_dot(name).to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
         };
-        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(bad("user and password do not belong there; send the header authorization"));
-        }
-        let host = host_in_one_form(authority.host());
-        if host.is_empty() {
-            return Err(bad("it names no host"));
-        }
-        if is_odd_ipv4(&host) {
-            return Err(bad("an IPv4 address is written as four decimal numbers, such as 192.0.2.1"));
-        }
-        let port = match authority.as_str().rsplit_once(':') {
-            Some((_, port)) if !port.ends_with(']') => {
-                port.parse().ok().filter(|port| *port > 0).ok_or_else(|| bad("its port is not 1 to 65535"))?
-            }
-            Some(_) | None => default_port(https),
-        };
-        Ok(Self { https, host, port, uri })
+        if host.is_empty() { Err("it names no host") } else { Ok(Self { url, host, port, https }) }
     }
 
     /// What `location` means in a response from here.
     pub(super) fn join(&self, location: &str) -> Result<Self, String> {
-        let location = without_fragment(location);
-        let scheme = if self.https { "https" } else { "http" };
-        let origin = format!("{scheme}://{}", self.uri.authority().expect("a target has a host"));
-        let (path, query) = (self.uri.path(), self.uri.query().map(|query| format!("?{query}")));
+        let bad = |why: &str| format!("bad URL {:?}: {why}", shortened(location));
         if has_scheme(location) {
-            Self::parse(location)
-        } else if location.starts_with("//") {
-            Self::parse(&format!("{scheme}:{location}"))
-        } else if location.is_empty() {
-            Self::parse(&format!("{origin}{path}{}", query.unwrap_or_default()))
-        } else if location.starts_with('?') {
-            Self::parse(&format!("{origin}{path}{location}"))
-        } else {
-            let (to, query) = location.split_at(location.find('?').unwrap_or(location.len()));
-            let base = if to.starts_with('/') { "" } else { &path[..path.rfind('/').map_or(0, |at| at + 1)] };
-            Self::parse(&format!("{origin}{}{query}", without_dots(&format!("{base}{to}"))))
+            return Self::parse(location);
         }
+        if location.starts_with("//") {
+            return Self::parse(&format!("{}:{location}", self.url.scheme()));
+        }
+        if location.starts_with(['/', '\\']) && location[1..].starts_with(['/', '\\']) {
+            return Err(bad(BACKSLASH));
+        }
+        if location.contains(|c: char| c.is_ascii_control()) {
+            return Err(bad(CONTROL));
+        }
+        let url = self.url.join(location).map_err(|error| bad(&spell(error)))?;
+        Self::of(url).map_err(bad)
+    }
+
+    /// What stands in the request line: the path and the query, percent-encoded.
+    pub(super) fn path_and_query(&self) -> String {
+        let query = self.url.query().map(|query| format!("?{query}"));
+        format!("{}{}", self.url.path(), query.unwrap_or_default())
+    }
+
+    /// What stands in the header `Host`: the port only where it is not the scheme's own.
+    pub(super) fn authority(&self) -> String {
+        if self.url.port().is_some() { self.place() } else { self.bracketed() }
     }
 
     pub(super) fn is_same_origin(&self, other: &Self) -> bool {
@@ -75,35 +83,81 @@ impl Target {
 
     /// `HOST:PORT`, as a person would write it.
     pub(super) fn place(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        format!("{}:{}", self.bracketed(), self.port)
+    }
+
+    fn bracketed(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn as_str(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// The same URL, read again from its text.
+    pub(super) fn again(&self) -> Result<Self, String> {
+        Self::parse(self.url.as_str())
     }
 }
 
-/// The one form of a host in which two are compared.
-pub(super) fn host_in_one_form(host: &str) -> String {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let bare = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-    bare.parse::<IpAddr>().map_or(bare, |address| address.to_string())
+const BACKSLASH: &str = "a backslash stands where the host is; a URL is written with slashes";
+const CONTROL: &str = "it contains a control character";
+
+/// The host of an absolute URL as it stands in the text: what lies between `://` and the port, and nothing else.
+fn host_as_written(text: &str) -> Result<&str, &'static str> {
+    if text.contains(|c: char| c.is_ascii_control()) {
+        return Err(CONTROL);
+    }
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    if !["http", "https"].iter().any(|spoken| scheme.eq_ignore_ascii_case(spoken)) {
+        let another = has_scheme(text) && !["http:", "https:"].iter().any(|spoken| begins_with(text, spoken));
+        return Err(if another { "only http and https are spoken" } else { "it must begin with http:// or https://" });
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('\\') {
+        return Err(BACKSLASH);
+    }
+    if authority.contains('@') {
+        return Err("user and password do not belong there; send the header authorization");
+    }
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        Some(_) | None => authority,
+    };
+    if host.is_empty() { Err("it names no host") } else { Ok(host) }
 }
 
-/// Whether a resolver may read it as an IPv4 address though it is not written like one: `2130706433`, `0x7f.1`, `010.0.0.1`.
-pub(super) fn is_odd_ipv4(host: &str) -> bool {
-    let last = host.rsplit('.').next().unwrap_or(host);
-    let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
-    (hex || decimal) && host.parse::<IpAddr>().is_err()
+fn begins_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
 }
 
-fn default_port(https: bool) -> u16 {
-    if https { 443 } else { 80 }
+/// The one form of a host in which two are compared; of a name in another script its punycode.
+pub(super) fn host_in_one_form(host: &str) -> Result<String, String> {
+    match Host::parse(host) {
+        Ok(Host::Domain(name)) => match without_last_dot(&name) {
+            "" => Err("it names no host".to_owned()),
+            name => Ok(name.to_owned()),
+        },
+        Ok(Host::Ipv4(address)) if address.to_string() == without_last_dot(host) => Ok(address.to_string()),
+        Ok(Host::Ipv4(_)) => Err(ODD_IPV4.to_owned()),
+        Ok(Host::Ipv6(address)) => Ok(address.to_string()),
+        // An IPv6 address without its brackets, as in an allow-list.
+        Err(error) => host.parse::<Ipv6Addr>().map(|address| address.to_string()).map_err(|_| spell(error)),
+    }
 }
 
-fn without_fragment(text: &str) -> &str {
-    text.split_once('#').map_or(text, |(url, _)| url)
+fn without_last_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+fn spell(error: ParseError) -> String {
+    match error {
+        ParseError::EmptyHost => "it names no host".to_owned(),
+        ParseError::InvalidIpv4Address => ODD_IPV4.to_owned(),
+        ParseError::InvalidPort => "its port is not 1 to 65535".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn has_scheme(text: &str) -> bool {
@@ -111,27 +165,6 @@ fn has_scheme(text: &str) -> bool {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
     })
-}
-
-/// RFC 3986, 5.2.4, for a path that begins with a slash.
-fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    for (at, segment) in segments.iter().enumerate() {
-        let last = at + 1 == segments.len();
-        match *segment {
-            "." | ".." => {
-                if *segment == ".." {
-                    kept.pop();
-                }
-                if last {
-                    kept.push("");
-                }
-            }
-            segment => kept.push(segment),
-        }
-    }
-    format!("/{}", kept.join("/"))
 }
 
 /// As much of a guest's text as an error quotes.
@@ -151,11 +184,13 @@ mod tests {
     fn a_url_is_taken_apart_into_host_port_and_scheme() {
         for (url, host, port, https) in [
             ("http://Example.ORG", "example.org", 80, false),
-            ("https://example.org./a?b#c", "example.org", 443, true),
+            ("HTTPS://example.org./a?b#c", "example.org", 443, true),
             ("http://127.0.0.1:8080/", "127.0.0.1", 8080, false),
+            ("http://127.0.0.1./", "127.0.0.1", 80, false),
             ("http://[::1]/", "::1", 80, false),
             ("http://[0:0:0:0:0:0:0:1]:81/", "::1", 81, false),
             ("http://[::ffff:127.0.0.1]/", "::ffff:127.0.0.1", 80, false),
+            ("http://h:/", "h", 80, false),
         ] {
             let target = target(url);
             assert_eq!((target.host.as_str(), target.port, target.https), (host, port, https), "{url}");
@@ -165,33 +200,110 @@ mod tests {
     #[test]
     fn what_is_no_absolute_http_url_is_refused_with_the_reason() {
         for (url, why) in [
-            ("", "bad URL \"\": empty string"),
-            ("/path", "bad URL \"/path\": it must begin with http:// or https://"),
-            ("example.org", "bad URL \"example.org\": it must begin with http:// or https://"),
-            ("ftp://example.org/", "bad URL \"ftp://example.org/\": only http and https are spoken"),
-            ("file:///etc/passwd", "bad URL \"file:///etc/passwd\": "),
-            ("http://", "bad URL \"http://\": "),
-            ("http://a b/", "bad URL \"http://a b/\": invalid uri character"),
-            ("http://h/\r\nx: y", "bad URL \"http://h/\\r\\nx: y\": invalid uri character"),
-            ("http://h:0/", "bad URL \"http://h:0/\": its port is not 1 to 65535"),
-            ("http://h:65536/", "bad URL \"http://h:65536/\": "),
-            ("http://me:secret@h/", "bad URL \"http://me:secret@h/\": user and password do not belong there"),
+            ("", "it must begin with http:// or https://"),
+            ("/path", "it must begin with http:// or https://"),
+            ("example.org", "it must begin with http:// or https://"),
+            ("http:/h/", "it must begin with http:// or https://"),
+            ("http:h", "it must begin with http:// or https://"),
+            ("http:\\\\h/", "it must begin with http:// or https://"),
+            ("ftp://example.org/", "only http and https are spoken"),
+            ("file:///etc/passwd", "only http and https are spoken"),
+            ("javascript:alert(1)", "only http and https are spoken"),
+            ("http://", "it names no host"),
+            ("http:///h/", "it names no host"),
+            ("http://./", "it names no host"),
+            ("http://:80/", "it names no host"),
+            ("http://a b/", "invalid international domain name"),
+            ("http://h/\r\nx: y", "it contains a control character"),
+            ("http://h\t/", "it contains a control character"),
+            ("\u{0}http://h/", "it contains a control character"),
+            ("http://h:0/", "its port is not 1 to 65535"),
+            ("http://h:65536/", "its port is not 1 to 65535"),
+            ("http://h:+80/", "its port is not 1 to 65535"),
+            ("http://h:8x/", "its port is not 1 to 65535"),
+            ("http://me:secret@h/", "user and password do not belong there; send the header authorization"),
+            ("http://public.example\\@127.0.0.1/", "a backslash stands where the host is"),
+            ("http://127.0.0.1\\.public.example/", "a backslash stands where the host is"),
+            ("http://[::1%25lo]/", "invalid IPv6 address"),
+            ("http://[::1/", "invalid"),
+            ("http://::1/", "it names no host"),
+            ("http://xn--a/", "invalid international domain name"),
         ] {
             let refused = Target::parse(url).expect_err(url);
-            assert!(refused.starts_with(why), "{url}: {refused}");
+            assert!(refused.starts_with(&format!("bad URL {url:?}: {why}")), "{url}: {refused}");
         }
     }
 
     #[test]
     fn an_ipv4_address_in_another_than_the_dotted_form_is_refused() {
-        for host in
-            ["2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "127.0.0.01", "1.2.3.4.5", "256.1.1.1"]
-        {
+        for host in [
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "127.1",
+            "0177.0.0.1",
+            "127.0.0.01",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "127%2e0.0.1",
+            "%31%32%37.0.0.1",
+            "\u{ff11}27.0.0.1",
+            "127.0.0.1\u{3002}",
+            "127\u{3002}0.0.1",
+            "\u{2460}27.0.0.1",
+        ] {
             let refused = Target::parse(&format!("http://{host}/")).expect_err(host);
             assert!(refused.ends_with("written as four decimal numbers, such as 192.0.2.1"), "{refused}");
         }
         assert_eq!(target("http://a1.b2/").host, "a1.b2");
         assert_eq!(target("http://0xyz/").host, "0xyz");
+    }
+
+    #[test]
+    fn what_is_not_ascii_in_a_path_or_a_query_is_percent_encoded_and_what_is_encoded_stays() {
+        for (url, sent) in [
+            ("http://h/é", "/%C3%A9"),
+            ("http://h/日本?q=ü&r=€", "/%E6%97%A5%E6%9C%AC?q=%C3%BC&r=%E2%82%AC"),
+            ("http://h/a b?c d", "/a%20b?c%20d"),
+            ("http://h/%C3%A9?%20%", "/%C3%A9?%20%"),
+            ("http://h/\"<>`{}?\"<>'", "/%22%3C%3E%60%7B%7D?%22%3C%3E%27"),
+            ("http://h/a/../b/./c", "/b/c"),
+            ("http://h?q", "/?q"),
+            ("http://h/?", "/?"),
+            ("http://h/\u{80}\u{feff}", "/%C2%80%EF%BB%BF"),
+        ] {
+            assert_eq!(target(url).path_and_query(), sent, "{url}");
+            assert!(target(url).as_str().is_ascii());
+        }
+    }
+
+    #[test]
+    fn a_host_in_another_script_is_its_punycode() {
+        for (url, host) in [
+            ("http://Bücher.example/", "xn--bcher-kva.example"),
+            ("http://xn--bcher-kva.example/", "xn--bcher-kva.example"),
+            ("http://日本.example:81/", "xn--wgv71a.example"),
+            ("http://ex\u{ff41}mple.org/", "example.org"),
+            ("http://example\u{3002}org/", "example.org"),
+            ("http://ex%61mple.org/", "example.org"),
+        ] {
+            assert_eq!(target(url).host, host, "{url}");
+        }
+        assert_eq!(target("http://日本.example:81/").authority(), "xn--wgv71a.example:81");
+    }
+
+    #[test]
+    fn the_host_header_names_a_port_only_where_it_is_not_the_schemes_own() {
+        for (url, authority) in [
+            ("http://h/", "h"),
+            ("http://h:80/", "h"),
+            ("https://h:80/", "h:80"),
+            ("https://h.:443/", "h"),
+            ("http://[::1]:81/", "[::1]:81"),
+            ("http://[::1]/", "[::1]"),
+        ] {
+            assert_eq!(target(url).authority(), authority, "{url}");
+        }
     }
 
     #[test]
@@ -208,10 +320,14 @@ mod tests {
             ("?r=2", "http://h:81/a/b?r=2"),
             ("c?u=http://x/", "http://h:81/a/c?u=http://x/"),
             ("#top", "http://h:81/a/b?q=1"),
+            ("", "http://h:81/a/b?q=1"),
+            ("/é", "http://h:81/%C3%A9"),
         ] {
             assert_eq!(base.join(location), Target::parse(url), "{location}");
         }
-        assert!(base.join("ftp://x/").is_err());
+        for bad in ["ftp://x/", "http:c", "/\\x/", "\\\\x/", "\\/x/", "//x\\@y/", "http:///x", "/a\tb", "//me@x/"] {
+            assert!(base.join(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -44,12 +44,13 @@ mod tests;
 use std::net::SocketAddr;
 
 pub(crate) use answer::{Exchange, write_response};
+pub(crate) use chunked::ChunkedDecoder;
 pub(crate) use date::DateText;
 pub(crate) use head::{Framing, Head, HeadScan};
 pub(crate) use limits::WireLimits;
 pub(crate) use listener::{HttpListener, Serving};
 pub(crate) use refusal::Refusal;
-pub(crate) use response::WireResponse;
+pub(crate) use response::{WireResponse, is_token_byte};
 
 /// A request, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
