@@ -619,7 +619,10 @@ fn tls_server(answer: String) -> u16 {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
-            let mut stream = rustls::StreamOwned::new(connection, stream.expect("a connection"));
+            let socket = stream.expect("a connection");
+            // Else the answer may still wait for an acknowledgement when a reset throws it away.
+            socket.set_nodelay(true).expect("a socket");
+            let mut stream = rustls::StreamOwned::new(connection, socket);
             // A client that trusts nobody here goes away.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(answer.as_bytes());
