@@ -2,7 +2,7 @@
 //!
 //! Deserialising code runs it, so only what this program wrote is read back: each file carries the SHA-256 of its
 //! contents, in a directory that belongs to the user alone. A file that is damaged, truncated or from another version
-//! is compiled anew and replaced.
+//! is compiled anew and replaced. What was not used for longest goes when all of it has more than so many bytes.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,10 +16,13 @@ use wasmtime::component::Component;
 use crate::chain::ComponentDigest;
 
 const DIGEST_BYTES: usize = 32;
+/// Compiled code of all components, and what was left of files that were being written.
+const CODE_BYTES: u64 = 1024 * 1024 * 1024;
 
 pub(super) struct CodeCache {
     dir: PathBuf,
     settings: u64,
+    most_bytes: u64,
 }
 
 impl CodeCache {
@@ -29,7 +32,7 @@ impl CodeCache {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { dir: dir.to_owned(), settings: hasher.finish() })
+        Ok(Self { dir: dir.to_owned(), settings: hasher.finish(), most_bytes: CODE_BYTES })
     }
 
     /// The compiled component, if it lies here intact.
@@ -44,7 +47,10 @@ impl CodeCache {
         // SAFETY: the contents are what `store` wrote from a component this program compiled: the directory is the
         // user's own, and the digest excludes accidents.
         match unsafe { Component::deserialize(engine, code) } {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                mark_as_used(&path);
+                Some(component)
+            }
             Err(error) => {
                 log::warn!("{} cannot be used ({error}); the component is compiled anew", path.display());
                 None
@@ -62,11 +68,50 @@ impl CodeCache {
         if let Err(error) = kept {
             log::warn!("cannot keep compiled code in {}: {error}", path.display());
         }
+        if let Err(error) = self.remove_unused() {
+            log::warn!("cannot make room for compiled code in {}: {error}", self.dir.display());
+        }
+    }
+
+    /// Removes files until the rest has no more than `most_bytes`: first what was not used for longest. The one used last
+    /// stays, whatever its size.
+    fn remove_unused(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            // It may have been removed meanwhile, by another runtime.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_file() {
+                files.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        files.sort_by(|one, other| other.cmp(one));
+        let mut bytes = 0;
+        for (at, (_, length, path)) in files.iter().enumerate() {
+            bytes += length;
+            if at > 0 && bytes > self.most_bytes {
+                fs::remove_file(path).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, digest: ComponentDigest) -> PathBuf {
         self.dir.join(format!("{digest}-{:016x}.cwasm", self.settings))
     }
+}
+
+/// Where that fails, it counts as used when it was written.
+fn mark_as_used(path: &Path) {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+    let now = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+    };
+    let _ = utimensat(CWD, path, &now, AtFlags::empty());
 }
 
 /// Writes beside and renames, so that a reader sees the old file or the new one.
@@ -81,4 +126,34 @@ fn replace(path: &Path, sum: &[u8], code: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn compiled_code_that_was_not_used_for_longest_goes_when_there_is_too_much() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let engine = Engine::default();
+        let cache = CodeCache { most_bytes: 0, ..CodeCache::open(dir.path(), &engine).expect("a cache") };
+        let bytes = wat::parse_str("(component)").expect("a component");
+        let component = Component::new(&engine, bytes).expect("it compiles");
+        let digests: Vec<ComponentDigest> = (0..3u8).map(|number| ComponentDigest::of(&[number])).collect();
+        for (at, digest) in digests.iter().enumerate() {
+            let keeping = CodeCache { dir: cache.dir.clone(), most_bytes: u64::MAX, ..cache };
+            keeping.store(*digest, &component);
+            let file = fs::File::open(cache.path(*digest)).expect("it is kept");
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(at as u64)).expect("older");
+        }
+        assert!(cache.load(&engine, digests[0]).is_some(), "the oldest is used");
+        let length = fs::metadata(cache.path(digests[0])).expect("it is kept").len();
+        CodeCache { dir: cache.dir.clone(), most_bytes: 2 * length, ..cache }.remove_unused().expect("removed");
+        let kept = digests.iter().map(|digest| cache.path(*digest).exists()).collect::<Vec<_>>();
+        assert_eq!(kept, [true, false, true]);
+        cache.remove_unused().expect("removed");
+        assert!(cache.path(digests[0]).exists() && !cache.path(digests[2]).exists(), "the one used last stays");
+    }
 }

@@ -14,6 +14,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::cache::CodeCache;
+use super::kept::Kept;
 use super::program::Program;
 use super::shortage::refused_by_the_system;
 use crate::base::limits::MEMORY_BYTES;
@@ -55,7 +56,7 @@ pub(crate) struct GuestEngine {
     pool: Engine,
     on_demand: Engine,
     cache: Option<CodeCache>,
-    compiled: Mutex<HashMap<ComponentDigest, Arc<Compiled>>>,
+    compiled: Mutex<Kept>,
     programs: Mutex<HashMap<ProgramKey, Weak<Program>>>,
     ticker: Option<(Sender<()>, JoinHandle)>,
 }
@@ -147,8 +148,10 @@ impl GuestEngine {
     /// may both compile it; that costs time and nothing else.
     pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Arc<Compiled>, EngineError> {
         let digest = ComponentDigest::of(bytes);
-        if let Some(compiled) = self.compiled.lock().get(&digest) {
-            return Ok(Arc::clone(compiled));
+        // The lock is released before what is let go is dropped.
+        let found = self.compiled.lock().get(digest);
+        if let Some((compiled, _let_go)) = found {
+            return Ok(compiled);
         }
         let component = match self.cache.as_ref().and_then(|cache| cache.load(&self.pool, digest)) {
             Some(component) => component,
@@ -161,7 +164,8 @@ impl GuestEngine {
             on_demand_engine: self.on_demand.clone(),
             on_demand: OnceLock::new(),
         });
-        Ok(Arc::clone(self.compiled.lock().entry(digest).or_insert(compiled)))
+        let (compiled, _let_go) = self.compiled.lock().put(compiled);
+        Ok(compiled)
     }
 
     /// The program of `key`, shared by all actors that run it: made by `link` where there is none.

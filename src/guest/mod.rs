@@ -15,6 +15,7 @@ mod export;
 mod instance;
 mod interfaces;
 mod interruption;
+mod kept;
 mod past;
 mod program;
 mod recorder;

@@ -1,0 +1,98 @@
+//! Compiled components in memory: those in use, and a few that were used last.
+//!
+//! A component that no actor runs any more would otherwise stay for as long as the runtime does: its bytes, its code and
+//! what wasmtime knows of it. What was used last is kept, since it is what is started next.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use super::engine::Compiled;
+use crate::chain::ComponentDigest;
+
+/// Components that are kept though no actor runs them: so many, and so many bytes of wasm together; the one used last is
+/// kept whatever its size.
+const KEPT_COMPONENTS: usize = 16;
+const KEPT_COMPONENT_BYTES: usize = 64 * 1024 * 1024;
+
+#[derive(Default)]
+pub(super) struct Kept {
+    known: HashMap<ComponentDigest, Weak<Compiled>>,
+    /// The one used last comes first.
+    recent: VecDeque<Arc<Compiled>>,
+}
+
+/// Components that were let go, to be dropped where no lock is held: code is unmapped then.
+#[must_use = "code is unmapped where this is dropped"]
+pub(super) struct LetGo(#[allow(dead_code, reason = "it is there to be dropped")] VecDeque<Arc<Compiled>>);
+
+impl Kept {
+    /// The component, where it is in use or kept.
+    pub(super) fn get(&mut self, digest: ComponentDigest) -> Option<(Arc<Compiled>, LetGo)> {
+        let compiled = self.known.get(&digest)?.upgrade()?;
+        let let_go = self.used(&compiled);
+        Some((compiled, let_go))
+    }
+
+    /// Keeps a component; where another thread has put one of its digest here meanwhile, that one serves.
+    pub(super) fn put(&mut self, compiled: Arc<Compiled>) -> (Arc<Compiled>, LetGo) {
+        if let Some(found) = self.get(compiled.digest) {
+            return found;
+        }
+        self.known.retain(|_, known| known.strong_count() > 0);
+        self.known.insert(compiled.digest, Arc::downgrade(&compiled));
+        let let_go = self.used(&compiled);
+        (compiled, let_go)
+    }
+
+    fn used(&mut self, compiled: &Arc<Compiled>) -> LetGo {
+        self.recent.retain(|other| other.digest != compiled.digest);
+        self.recent.push_front(Arc::clone(compiled));
+        let mut bytes = 0;
+        let fit = self.recent.iter().enumerate().take_while(|(at, compiled)| {
+            bytes += compiled.bytes.len();
+            *at == 0 || (*at < KEPT_COMPONENTS && bytes <= KEPT_COMPONENT_BYTES)
+        });
+        let fit = fit.count();
+        LetGo(self.recent.split_off(fit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::GuestEngine;
+
+    fn component(number: usize, padding: usize) -> Vec<u8> {
+        let text = format!(
+            "(component (core module (func (export \"f\") (result i32) i32.const {number}) (data \"{}\")))",
+            "x".repeat(padding)
+        );
+        wat::parse_str(text).expect("a component")
+    }
+
+    #[test]
+    fn a_component_that_no_actor_runs_is_let_go_when_others_were_used_since() {
+        let engine = GuestEngine::new(None).expect("an engine");
+        let compile = |number| engine.compile(&component(number, 0)).expect("it compiles");
+        let in_use = compile(0);
+        let first = Arc::downgrade(&compile(1));
+        assert!(first.upgrade().is_some(), "the last ones are kept");
+        let others: Vec<Weak<Compiled>> = (2..60).map(|number| Arc::downgrade(&compile(number))).collect();
+        assert!(first.upgrade().is_none(), "it was let go");
+        assert_eq!(others.iter().filter(|other| other.strong_count() > 0).count(), KEPT_COMPONENTS);
+        assert!(Arc::ptr_eq(&in_use, &compile(0)), "one in use is shared however many came since");
+        let again = compile(1);
+        assert_eq!(again.bytes, component(1, 0).into());
+    }
+
+    #[test]
+    fn components_are_kept_up_to_so_many_bytes() {
+        let engine = GuestEngine::new(None).expect("an engine");
+        let large = KEPT_COMPONENT_BYTES / 2 - 1024;
+        let kept: Vec<Weak<Compiled>> = (0..3)
+            .map(|number| Arc::downgrade(&engine.compile(&component(number, large)).expect("it compiles")))
+            .collect();
+        let alive: Vec<bool> = kept.iter().map(|compiled| compiled.strong_count() > 0).collect();
+        assert_eq!(alive, [false, true, true]);
+    }
+}
