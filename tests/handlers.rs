@@ -5,6 +5,7 @@ mod support;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use support::{Stage, Theater};
@@ -96,6 +97,58 @@ fn a_child_gets_each_handler_from_where_the_operator_allows_it_and_from_nowhere_
     }
     let allowed = 1 + 2 * HANDLERS.len();
     assert_eq!(running.json(&["list"]).as_array().map(Vec::len), Some(allowed), "nothing else was started");
+}
+
+/// Between the look at a path and the reading of it somebody may put something else there.
+#[test]
+fn a_link_that_changes_while_it_is_looked_at_spawns_nothing_that_is_not_allowed() {
+    let family = Family::new();
+    let own = family.stage.path().join("own");
+    let elsewhere = family.stage.path().join("elsewhere");
+    let allowed = "name = \"allowed\"\ncomponent_path = \"probe.wasm\"\n";
+    family.stage.file("own/allowed.toml", allowed);
+    family.stage.file("elsewhere/outside.toml", allowed.replace("\"allowed\"", "\"outside\""));
+    family.stage.file("own/by-component.toml", "name = \"component\"\ncomponent_path = \"turning.wasm\"\n");
+    let by_state = "name = \"state\"\ncomponent_path = \"probe.wasm\"\ninit_state = \"turning.json\"\n";
+    family.stage.file("own/by-state.toml", by_state);
+    family.stage.file("own/state.json", "{\"count\":1}");
+    family.stage.file("elsewhere/state.json", "{\"count\":66}");
+    let running = family.stage.run(&[&family.parent]);
+    let turns = [
+        ("turning.toml", own.join("allowed.toml"), elsewhere.join("outside.toml")),
+        // What lies elsewhere would be refused for what it imports, were it read.
+        ("turning.wasm", own.join("probe.wasm"), elsewhere.join("courier.wasm")),
+        ("turning.json", own.join("state.json"), elsewhere.join("state.json")),
+    ];
+    turns.iter().for_each(|(link, one, _)| symlink(one, own.join(link)).expect("a link"));
+    let over = AtomicBool::new(false);
+    let turn = |(link, one, other): &(&str, PathBuf, PathBuf)| {
+        let new = own.join(format!("{link}.new"));
+        for target in [other, one].into_iter().cycle().take_while(|_| !over.load(Ordering::Relaxed)) {
+            symlink(target, &new).and_then(|()| std::fs::rename(&new, own.join(link))).expect("another link");
+        }
+    };
+    std::thread::scope(|scope| {
+        turns.iter().for_each(|turning| _ = scope.spawn(|| turn(turning)));
+        let (mut started, mut refused) = (0, 0);
+        for manifest in ["turning.toml", "by-component.toml", "by-state.toml"].into_iter().cycle().take(120) {
+            match spawn(&running, manifest) {
+                Ok(child) => {
+                    started += 1;
+                    assert_ne!(running.json(&["status", &child])["name"], "outside");
+                    let state = running.json(&["state", &child])["state"]["count"].clone();
+                    assert!(manifest != "by-state.toml" || state == 1, "{state}");
+                    running.say(&["stop", &child]);
+                }
+                Err(why) => {
+                    refused += 1;
+                    assert!(why.contains(OUTSIDE), "{manifest}: {why}");
+                }
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(started > 0 && refused > 0, "both were met with: {started} and {refused}");
+    });
 }
 
 /// Two actors that work together are no more than each of them: what the one writes the other does not spawn.

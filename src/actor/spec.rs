@@ -7,7 +7,7 @@ use crate::base::limits::Limits;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Handler};
-use crate::manifest::{Manifest, ManifestError};
+use crate::manifest::{Manifest, ManifestError, Opened};
 use crate::system::{Contents, StartedFrom, Vouched};
 
 /// Everything that does not change while an actor runs.
@@ -26,6 +26,16 @@ impl Spec {
     pub(crate) fn load(engine: &GuestEngine, manifest: Manifest) -> Result<Self, ManifestError> {
         let component = manifest.read_component()?;
         let init_state = manifest.read_init_state()?.map(Arc::from);
+        Self::admit(engine, manifest, component, init_state)
+    }
+
+    /// Like [`Spec::load`], of what was read already.
+    pub(crate) fn admit(
+        engine: &GuestEngine,
+        manifest: Manifest,
+        component: Vec<u8>,
+        init_state: Option<Arc<[u8]>>,
+    ) -> Result<Self, ManifestError> {
         let spec = Self::assemble(engine, manifest, component, init_state)?;
         spec.check_exports()?;
         Ok(spec)
@@ -59,17 +69,28 @@ impl Spec {
         is_trusted: &dyn Fn(&Path) -> Result<(), String>,
     ) -> Result<Vouched, ManifestError> {
         let wrong = |why: String| self.manifest.handler_error("supervisor", format!("\"children\": {why}"));
-        let found = path.canonicalize().map_err(|error| wrong(format!("cannot find {}: {error}", path.display())))?;
+        let opened = Opened::open(path).map_err(|why| wrong(format!("cannot find {}: {why}", path.display())))?;
+        let found = opened.real_path().map_err(wrong)?;
+        // What is judged is where the open files lie: from there they are read.
+        let trusted = |opened: &Opened| opened.real_path().and_then(|real| is_trusted(&real));
         let read = || {
-            let child = Manifest::load_within(path, &Limits::default())?;
-            let component = ComponentDigest::of(&child.read_component()?);
-            let init_state = child.read_init_state()?.map(Arc::from);
-            let files = [Some(found.as_path()), Some(&child.component_path), child.init_state_path()];
-            let trusted = files.into_iter().flatten().try_for_each(is_trusted);
-            Ok(trusted.map(|()| Contents { text: Arc::clone(child.text()), component, init_state }))
+            let mut judged = vec![trusted(&opened)];
+            let child = Manifest::read_within(opened, &Limits::default())?;
+            let component = child.open_component()?;
+            judged.push(trusted(&component));
+            let component = ComponentDigest::of(&child.component_in(component)?);
+            let init_state = child.open_init_state()?;
+            judged.extend(init_state.as_ref().map(trusted));
+            let init_state = match init_state {
+                Some(opened) => Some(child.init_state_in(opened)?),
+                None => child.read_init_state()?,
+            };
+            let contents =
+                Contents { text: Arc::clone(child.text()), component, init_state: init_state.map(Arc::from) };
+            Ok(judged.into_iter().collect::<Result<(), _>>().map(|()| contents))
         };
         let was = read().map_err(|error: ManifestError| wrong(error.to_string()))?;
-        Ok(Vouched { manifest: found.clone(), was })
+        Ok(Vouched { manifest: found, was })
     }
 
     /// All of it that a manifest brings.

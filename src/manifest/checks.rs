@@ -105,11 +105,26 @@ pub(super) fn read_limits(
 }
 
 /// What was accepted and has no effect.
-pub(super) fn warnings(table: &DeTable<'_>) -> Vec<String> {
+pub(super) fn warnings(source: &Source, table: &DeTable<'_>) -> Vec<String> {
     let no_effect = [
         ("logging", "the runtime's own logging decides (RUST_LOG)"),
         ("event_server", "events are read through the management server"),
     ];
     let present = no_effect.into_iter().filter(|(key, _)| table.contains_key(*key));
-    present.map(|(key, instead)| format!("[{key}] has no effect here: {instead}")).collect()
+    let sections = present.map(|(key, instead)| format!("[{key}] has no effect here: {instead}"));
+    sections.chain(interfaces(source, table)).collect()
+}
+
+/// A handler's `interface`: older manifests name one beside the type.
+fn interfaces<'a>(source: &'a Source, table: &'a DeTable<'_>) -> impl Iterator<Item = String> + 'a {
+    let handlers = table.get("handlers").and_then(|handlers| handlers.get_ref().as_array());
+    let entries = handlers.into_iter().flatten().filter_map(|entry| entry.get_ref().as_table());
+    entries.filter_map(|entry| {
+        let (key, _) = entry.get_key_value("interface")?;
+        let kind = entry.get("type").and_then(|kind| kind.get_ref().as_str()).unwrap_or_default();
+        let line = source.line_of(key.span().start);
+        Some(format!(
+            "line {line}: \"interface\" of the handler \"{kind}\" has no effect here: its type says which interfaces it has"
+        ))
+    })
 }

@@ -29,7 +29,7 @@ pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<
         let DeValue::Table(keys) = entry.get_ref() else {
             return refused(at, "a handler is a table with \"type\" and \"config\"");
         };
-        source.check_keys(keys, &["type", "config"], " of [[handlers]]")?;
+        source.check_keys(keys, &["type", "config", "interface"], " of [[handlers]]")?;
         let Some(kind) = keys.get("type").and_then(|kind| kind.get_ref().as_str()) else {
             return refused(at, "[[handlers]] needs a \"type\", as text");
         };

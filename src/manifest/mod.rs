@@ -8,10 +8,9 @@ mod checks;
 mod error;
 mod handler;
 mod init_state;
+mod opened;
 mod supervision;
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +23,7 @@ pub use error::ManifestError;
 pub(crate) use error::Source;
 pub(crate) use error::nearest;
 pub(crate) use handler::HandlerEntry;
+pub(crate) use opened::Opened;
 pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision};
 
 use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
@@ -73,12 +73,24 @@ impl Manifest {
     /// Reads and checks the manifest at `path`, of an actor of a runtime that allows `allowed`. The component is not read
     /// yet.
     pub(crate) fn load(path: &Path, allowed: &ActorLimits) -> Result<Self, ManifestError> {
-        Self::parse(path, read_text(path)?, allowed)
+        Self::read(Opened::open(path).map_err(|why| cannot_read(path, &why))?, allowed)
+    }
+
+    /// Like [`Manifest::load`], of a file that is open already.
+    pub(crate) fn read(opened: Opened, allowed: &ActorLimits) -> Result<Self, ManifestError> {
+        let (path, text) = read_text(opened)?;
+        Self::parse(&path, text, allowed)
     }
 
     /// Reads the manifest at `path` to know what it names, not to run it: its own limits do not count.
     pub(crate) fn load_within(path: &Path, limits: &Limits) -> Result<Self, ManifestError> {
-        Self::recorded(path, read_text(path)?, limits)
+        Self::read_within(Opened::open(path).map_err(|why| cannot_read(path, &why))?, limits)
+    }
+
+    /// Like [`Manifest::load_within`], of a file that is open already.
+    pub(crate) fn read_within(opened: Opened, limits: &Limits) -> Result<Self, ManifestError> {
+        let (path, text) = read_text(opened)?;
+        Self::recorded(&path, text, limits)
     }
 
     /// Checks a manifest's text; `path` is where it lies, for relative paths and for errors.
@@ -96,7 +108,7 @@ impl Manifest {
         let table = DeTable::parse(&text).map_err(|error| source.toml_error(&error))?;
         check_top_level(&source, table.get_ref())?;
         let handlers = read_handlers(&source, table.get_ref())?;
-        let warnings = warnings(table.get_ref());
+        let warnings = warnings(&source, table.get_ref());
         let limits = limits(&source, table.get_ref())?;
         let keys =
             Keys::deserialize(toml::Deserializer::from(table)).map_err(|error| source.value_error("", &error))?;
@@ -141,22 +153,40 @@ impl Manifest {
 
     /// The state a new actor begins with, read from its file where it stands in one.
     pub(crate) fn read_init_state(&self) -> Result<Option<Vec<u8>>, ManifestError> {
-        let limit = self.limits.state_bytes;
-        let bytes = match &self.init_state {
-            InitState::None => return Ok(None),
-            InitState::Json(bytes) => bytes.clone(),
-            InitState::File { path, key, at } => read_bounded(path, limit).map_err(|why| {
-                let path = path.display();
-                let why = format!("\"{key}\": neither JSON nor the path of a file that can be read ({path}: {why})");
-                self.source.error(Some(*at), why)
-            })?,
-        };
-        if bytes.len() as u64 > limit {
-            return Err(
-                self.error(format!("\"init_state\" has {} bytes; the limit state_bytes is {limit}", bytes.len()))
-            );
+        match (self.open_init_state()?, &self.init_state) {
+            (Some(opened), _) => self.init_state_in(opened).map(Some),
+            (None, InitState::Json(bytes)) => self.bounded_init_state(bytes.clone()).map(Some),
+            (None, InitState::None | InitState::File { .. }) => Ok(None),
         }
-        Ok(Some(bytes))
+    }
+
+    /// Opens the file `init_state` names, where it names one.
+    pub(crate) fn open_init_state(&self) -> Result<Option<Opened>, ManifestError> {
+        let opened = self.init_state_path().map(Opened::open).transpose();
+        opened.map_err(|why| self.init_state_error(&why))
+    }
+
+    /// The state a new actor begins with, of its file, which is open.
+    pub(crate) fn init_state_in(&self, opened: Opened) -> Result<Vec<u8>, ManifestError> {
+        let bytes = opened.read(self.limits.state_bytes).map_err(|why| self.init_state_error(&why))?;
+        self.bounded_init_state(bytes)
+    }
+
+    fn bounded_init_state(&self, bytes: Vec<u8>) -> Result<Vec<u8>, ManifestError> {
+        let (size, limit) = (bytes.len(), self.limits.state_bytes);
+        if size as u64 > limit {
+            return Err(self.error(format!("\"init_state\" has {size} bytes; the limit state_bytes is {limit}")));
+        }
+        Ok(bytes)
+    }
+
+    fn init_state_error(&self, why: &str) -> ManifestError {
+        let InitState::File { path, key, at } = &self.init_state else {
+            unreachable!("a state that is no file is not read");
+        };
+        let path = path.display();
+        let why = format!("\"{key}\": neither JSON nor the path of a file that can be read ({path}: {why})");
+        self.source.error(Some(*at), why)
     }
 
     /// The file `init_state` names, where it names one.
@@ -169,10 +199,21 @@ impl Manifest {
 
     /// Reads the component's bytes.
     pub(crate) fn read_component(&self) -> Result<Vec<u8>, ManifestError> {
-        read_bounded(&self.component_path, COMPONENT_BYTES).map_err(|why| {
-            let path = self.component_path.display();
-            self.error(format!("\"component_path\": cannot read {path}: {why}; is the component built?"))
-        })
+        self.component_in(self.open_component()?)
+    }
+
+    pub(crate) fn open_component(&self) -> Result<Opened, ManifestError> {
+        Opened::open(&self.component_path).map_err(|why| self.component_error(&why))
+    }
+
+    /// The component's bytes, of its file, which is open.
+    pub(crate) fn component_in(&self, opened: Opened) -> Result<Vec<u8>, ManifestError> {
+        opened.read(COMPONENT_BYTES).map_err(|why| self.component_error(&why))
+    }
+
+    fn component_error(&self, why: &str) -> ManifestError {
+        let path = self.component_path.display();
+        self.error(format!("\"component_path\": cannot read {path}: {why}; is the component built?"))
     }
 
     /// A mistake in what the manifest says of the handler `kind`.
@@ -189,12 +230,16 @@ impl Manifest {
     }
 }
 
-fn read_text(path: &Path) -> Result<Arc<str>, ManifestError> {
-    let text = read_bounded(path, MANIFEST_BYTES)
-        .map_err(|why| ManifestError::new(path, None, format!("cannot read the manifest: {why}")))?;
+fn read_text(opened: Opened) -> Result<(PathBuf, Arc<str>), ManifestError> {
+    let path = opened.path().to_owned();
+    let text = opened.read(MANIFEST_BYTES).map_err(|why| cannot_read(&path, &why))?;
     let text = String::from_utf8(text)
-        .map_err(|error| ManifestError::new(path, None, format!("the manifest is not UTF-8 text: {error}")))?;
-    Ok(text.into())
+        .map_err(|error| ManifestError::new(&path, None, format!("the manifest is not UTF-8 text: {error}")))?;
+    Ok((path, text.into()))
+}
+
+fn cannot_read(path: &Path, why: &str) -> ManifestError {
+    ManifestError::new(path, None, format!("cannot read the manifest: {why}"))
 }
 
 /// What a manifest's path means: relative to the manifest, and the same from wherever the runtime is started next.
@@ -208,17 +253,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("not a regular file".into());
-    }
-    let mut bytes = Vec::new();
-    file.take(at_most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > at_most {
-        return Err(format!("larger than {at_most} bytes"));
-    }
-    Ok(bytes)
+    Opened::open(path)?.read(at_most)
 }
 
 #[cfg(test)]

@@ -45,6 +45,22 @@ fn every_key_of_older_manifests_is_accepted() {
 }
 
 #[test]
+fn an_interface_beside_a_handlers_type_is_accepted_with_a_note() {
+    let manifest = with(
+        "[[handlers]]\ntype = \"message-server\"\nconfig = { port = 8080 }\n\
+         interface = \"ntwk:theater/message-server-client\"\n\
+         [[handlers]]\ntype = \"http-server\"\ninterface = [\"a\", \"b\"]\nconfig = { port = 0 }\n",
+    )
+    .expect("a manifest");
+    let [first, second] = &manifest.warnings[..] else { panic!("{:?}", manifest.warnings) };
+    assert!(first.starts_with("line 6: \"interface\" of the handler \"message-server\" has no effect here"), "{first}");
+    assert!(second.starts_with("line 9: \"interface\" of the handler \"http-server\""), "{second}");
+    assert_eq!(manifest.handlers.len(), 2);
+    let slip = with("[[handlers]]\ntype = \"runtime\"\ninterfaces = \"a\"\n").expect_err("a slip");
+    assert!(slip.contains("did you mean \"interface\"?"), "{slip}");
+}
+
+#[test]
 fn init_state_is_json_or_a_value_or_a_file() {
     let state = |text: &str| with(text).expect("a manifest").read_init_state().map_err(|error| error.to_string());
     assert_eq!(state("init_state = '{\"count\": 41}'"), Ok(Some(br#"{"count": 41}"#.to_vec())));

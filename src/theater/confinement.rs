@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::actor::Spec;
-use crate::system::{Confinement, Vouched, vouched_for};
+use crate::manifest::Opened;
+use crate::system::{Confinement, Vouched};
 
 /// The directories that actors may write to, each with the name of one that may.
 type Written = BTreeMap<PathBuf, String>;
@@ -21,17 +22,30 @@ pub(super) struct Confined<'a> {
 }
 
 impl<'a> Confined<'a> {
-    pub(super) fn new(confinement: &'a Confinement, written: &'a Written, manifest: &Path) -> Self {
-        let vouched = vouched_for(&confinement.vouched, manifest);
-        Self { confinement, written, vouched, doubtful: None }
+    pub(super) fn new(confinement: &'a Confinement, written: &'a Written) -> Self {
+        Self { confinement, written, vouched: None, doubtful: None }
     }
 
-    /// Whether `path`, with every link followed, lies in or below one of the allowed directories, or belongs to what is
+    /// Opens the manifest that is to be spawned. Whether it is vouched for is said of the file that is open.
+    pub(super) fn open_manifest(&mut self, path: &Path) -> Result<Opened, String> {
+        let (opened, real) = open(path)?;
+        self.vouched = self.confinement.vouched.iter().find(|vouched| vouched.manifest == real);
+        self.judge(path, &real)?;
+        Ok(opened)
+    }
+
+    /// Opens another file of it.
+    pub(super) fn open(&mut self, path: &Path) -> Result<Opened, String> {
+        let (opened, real) = open(path)?;
+        self.judge(path, &real)?;
+        Ok(opened)
+    }
+
+    /// Whether the file at `path`, which with every link followed is `real`, lies in or below one of the allowed directories, or belongs to what is
     /// vouched for; and nowhere where an actor could have put it: what actors write for each other to spawn would grant
     /// them anything. What is vouched for may lie there, if it turns out to be what it was.
-    pub(super) fn admit(&mut self, path: &Path) -> Result<(), String> {
-        let real = path.canonicalize().map_err(|error| format!("cannot find {}: {error}", path.display()))?;
-        if let Err(why) = kept_from_actors(path, self.written) {
+    fn judge(&mut self, path: &Path, real: &Path) -> Result<(), String> {
+        if let Err(why) = out_of_actors_reach(path, real, self.written) {
             if self.vouched.is_none() {
                 return Err(why + REMEDY);
             }
@@ -56,9 +70,20 @@ impl<'a> Confined<'a> {
 
 const REMEDY: &str = "; spawn from elsewhere, grant that actor its directory with mode = \"read-only\", or name the manifest in the supervisor handler's config = { children = [\"child.toml\"] } of the spawning actor";
 
+/// A file that is open, and where it lies.
+fn open(path: &Path) -> Result<(Opened, PathBuf), String> {
+    let opened = Opened::open(path).map_err(|why| format!("cannot find {}: {why}", path.display()))?;
+    let real = opened.real_path().map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok((opened, real))
+}
+
 /// `Err` where an actor may write `path`.
 pub(super) fn kept_from_actors(path: &Path, written: &Written) -> Result<(), String> {
     let Ok(real) = path.canonicalize() else { return Ok(()) };
+    out_of_actors_reach(path, &real, written)
+}
+
+fn out_of_actors_reach(path: &Path, real: &Path, written: &Written) -> Result<(), String> {
     let mut by = written.iter().filter(|(written, _)| written.canonicalize().is_ok_and(|it| real.starts_with(it)));
     match by.next() {
         None => Ok(()),

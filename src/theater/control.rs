@@ -16,7 +16,7 @@ use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestError};
 use crate::system::{Asked, Control, ForkRequest, Registry, SpawnRequest, Spawned, WaitId};
 
 pub(super) struct Supervision {
@@ -127,15 +127,24 @@ impl Supervision {
     }
 
     fn load(&self, request: &SpawnRequest) -> Result<Spec, String> {
-        let load = || Manifest::load(&request.manifest, &self.actor_limits).map_err(|error| error.to_string());
-        let Some(parentage) = &request.parentage else { return load_spec(&self.engine, load()?, &|_| Ok(())) };
+        let said = |error: ManifestError| error.to_string();
+        let Some(parentage) = &request.parentage else {
+            let manifest = Manifest::load(&request.manifest, &self.actor_limits).map_err(said)?;
+            return load_spec(&self.engine, manifest, &|_| Ok(()));
+        };
         let written = self.registry.written();
-        let mut confined = Confined::new(&parentage.confinement, &written, &request.manifest);
-        confined.admit(&request.manifest)?;
-        let manifest = load()?;
-        confined.admit(&manifest.component_path)?;
-        manifest.init_state_path().map_or(Ok(()), |path| confined.admit(path))?;
-        let spec = load_spec(&self.engine, manifest, &|path| kept_from_actors(path, &written))?;
+        let mut confined = Confined::new(&parentage.confinement, &written);
+        // Each file is opened once, judged by where the open file lies, and read from there: what lies at its path may be
+        // another one by then.
+        let opened = confined.open_manifest(&request.manifest)?;
+        let manifest = Manifest::read(opened, &self.actor_limits).map_err(said)?;
+        let component = manifest.component_in(confined.open(&manifest.component_path)?).map_err(said)?;
+        let init_state = match manifest.init_state_path() {
+            Some(path) => Some(manifest.init_state_in(confined.open(path)?).map_err(said)?),
+            None => manifest.read_init_state().map_err(said)?,
+        };
+        let spec = Spec::admit(&self.engine, manifest, component, init_state.map(Arc::from)).map_err(said)?;
+        let spec = ready(spec, &|path| kept_from_actors(path, &written))?;
         confined.is_what_was_vouched_for(&spec)?;
         Ok(spec)
     }
@@ -160,14 +169,17 @@ impl Supervision {
     }
 }
 
-/// Reads, compiles and links what a manifest names, and holds its `children` to what they are now, as far as
-/// `is_trusted` says; says what of it has no effect.
+/// Reads, compiles and links what a manifest names, and makes it ready.
 pub(super) fn load_spec(
     engine: &GuestEngine,
     manifest: Manifest,
     is_trusted: &dyn Fn(&Path) -> Result<(), String>,
 ) -> Result<Spec, String> {
-    let mut spec = Spec::load(engine, manifest).map_err(|error| error.to_string())?;
+    ready(Spec::load(engine, manifest).map_err(|error| error.to_string())?, is_trusted)
+}
+
+/// Holds the `children` of a manifest to what they are now, as far as `is_trusted` says; says what of it has no effect.
+fn ready(mut spec: Spec, is_trusted: &dyn Fn(&Path) -> Result<(), String>) -> Result<Spec, String> {
     spec.vouch(is_trusted).map_err(|error| error.to_string())?;
     for warning in spec.warnings() {
         log::warn!("{}: {warning}", spec.manifest.path().display());

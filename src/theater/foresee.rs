@@ -41,8 +41,13 @@ fn manifests_in(directory: &Path) -> Vec<PathBuf> {
 fn outside(children: &[Manifest], confinement: &Confinement) -> Vec<String> {
     let nobody = BTreeMap::new();
     let refused = children.iter().filter_map(|child| {
-        let mut confined = Confined::new(confinement, &nobody, &child.path());
-        let why = files_of(child).iter().find_map(|path| path.exists().then(|| confined.admit(path).err())?)?;
+        let mut confined = Confined::new(confinement, &nobody);
+        // The manifest itself comes first.
+        let mut refused = |(at, path): (usize, &PathBuf)| match at {
+            0 => confined.open_manifest(path).err(),
+            _ => confined.open(path).err(),
+        };
+        let why = files_of(child).iter().enumerate().filter(|(_, path)| path.exists()).find_map(&mut refused)?;
         Some(format!("a spawn of {} will be refused: {why}", child.path().display()))
     });
     refused.collect()
