@@ -9,7 +9,8 @@ use super::remote::{chain_length, connect, find};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::chain::{ChainEvent, EventKind};
-use crate::server::protocol::{Response, Scope};
+use crate::server::Client;
+use crate::server::protocol::{Request, Response, Scope, StatusAnswer};
 
 #[derive(Args)]
 pub(super) struct EventsArgs {
@@ -111,9 +112,16 @@ fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
             names.insert(id.clone(), name);
         }
         if !names.contains_key(&id) {
-            let known = super::remote::actors(&mut connect(&args.remote)?)?;
-            names.extend(known.into_iter().map(|actor| (actor.id, actor.name)));
+            names.insert(id.clone(), name_of(&mut connect(&args.remote)?, &id));
         }
         args.show(&event, Some(names.get(&id).unwrap_or(&id)));
+    }
+}
+
+/// What an actor is called; one that is listed no longer by its id.
+fn name_of(client: &mut Client, id: &str) -> String {
+    match client.ask(&Request::ActorStatus { id: id.to_owned() }) {
+        Ok(Response::ActorStatus(StatusAnswer::Actor { actor })) => actor.name,
+        _ => id.to_owned(),
     }
 }

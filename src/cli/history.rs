@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 
-use super::actor::{Candidate, pick};
 use super::output::Output;
 use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json, say};
@@ -21,7 +20,8 @@ use crate::chain::{
 };
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;
-use crate::server::protocol::{Request, Response};
+use crate::server::protocol::{EventsAnswer, Request, Response};
+use crate::system::{Candidate, Picker};
 
 #[derive(Args)]
 pub(super) struct ExportArgs {
@@ -75,12 +75,12 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The actor of a data directory that `actor` names.
 pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Result<ActorRow, Failure> {
-    let mut rows = reader.actors().map_err(Failure::no)?;
-    let ids: Vec<String> = rows.iter().map(|row| row.actor.id.to_string()).collect();
-    let candidates: Vec<Candidate<'_>> =
-        rows.iter().zip(&ids).map(|(row, id)| Candidate { id, name: &row.name, alive: row.alive }).collect();
-    let at = pick(&candidates, actor).map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))?;
-    Ok(rows.swap_remove(at))
+    let mut picker = Picker::new(actor);
+    for row in reader.actors().map_err(Failure::no)? {
+        let (id, name) = (row.actor.id.to_string(), row.name.clone());
+        picker.offer(&Candidate { id: &id, name: &name, alive: row.alive }, || row);
+    }
+    picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
 }
 
 impl Source {
@@ -102,8 +102,9 @@ impl Source {
                 Ok(reader.events(row.actor, from, PAGE, PAGE_BYTES).map_err(Failure::no)?)
             }
             Self::Running { client, id } => {
-                let request = Request::GetActorEvents { id: id.clone(), from, limit: PAGE };
-                let events = answered!(ask(client, &request), Response::ActorEvents { events, .. } => events);
+                let request = Request::GetActorEvents { id: id.clone(), from: Some(from), limit: Some(PAGE) };
+                let answer = ask(client, &request);
+                let events = answered!(answer, Response::ActorEvents(EventsAnswer::Page { events, .. }) => events);
                 let mut fetch_data = |sequence| {
                     let request = |offset| Request::GetEventData { id: id.clone(), sequence, offset };
                     fetch(client, request).map_err(|failure| failure.message)

@@ -3,7 +3,6 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer is no (a chain
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
-mod actor;
 mod backup;
 mod check;
 mod config;

@@ -6,15 +6,14 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::actor::{Candidate, pick};
 use super::config::refused;
 use super::history::Source;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
 use crate::config::Settings;
-use crate::server::Client;
-use crate::server::protocol::{ActorView, Request, Response};
+use crate::server::protocol::{ActorView, Request, Response, StatusAnswer};
+use crate::server::{Client, ClientError, MESSAGE_BYTES};
 
 pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
     let flags =
@@ -40,26 +39,28 @@ macro_rules! answered {
 pub(super) use answered;
 
 pub(super) fn actors(client: &mut Client) -> Result<Vec<ActorView>, Failure> {
-    Ok(answered!(ask(client, &Request::ActorTree), Response::ActorTree { actors } => actors))
+    let mut all = Vec::new();
+    let gathered = client.each_actor(|actor| {
+        all.push(actor);
+        Ok(())
+    });
+    gathered.map(|()| all).map_err(Failure::no)
 }
 
 /// The actor that `text` names.
 pub(super) fn find(client: &mut Client, text: &str) -> Result<ActorView, Failure> {
-    let mut actors = actors(client)?;
-    let candidates: Vec<Candidate<'_>> = actors
-        .iter()
-        .map(|actor| Candidate { id: &actor.id, name: &actor.name, alive: show::is_alive(actor) })
-        .collect();
-    let hint =
-        |why: String| if why.starts_with("no actor") { why + "; `theater list` shows those there are" } else { why };
-    let at = pick(&candidates, text).map_err(|why| Failure::no(hint(why)))?;
-    Ok(actors.swap_remove(at))
+    let hint = |failure: Failure| match failure.message.starts_with("no actor is called") {
+        true => Failure::no(failure.message + "; `theater list` shows those there are"),
+        false => failure,
+    };
+    let found = ask(client, &Request::FindActor { text: text.to_owned() }).map_err(hint);
+    Ok(*answered!(found, Response::ActorStatus(StatusAnswer::Actor { actor }) => actor))
 }
 
 pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
     let manifest = from_anywhere(manifest)?;
     let mut client = connect(remote)?;
-    let request = Request::StartActor { manifest };
+    let request = Request::StartActor { manifest, initial_state: None };
     let id = answered!(ask(&mut client, &request), Response::ActorStarted { id } => id);
     if remote.json {
         print_json(&serde_json::json!({ "id": id }));
@@ -154,23 +155,26 @@ pub(super) fn status(one: &OneActor) -> Done {
 
 /// How many events an actor has on disk.
 pub(super) fn chain_length(client: &mut Client, id: &str) -> Result<u64, Failure> {
-    let metrics = answered!(ask(client, &Request::Metrics), Response::Metrics(metrics) => metrics);
-    Ok(metrics.actors.iter().find(|actor| actor.id == id).map_or(0, |actor| actor.counts.chain_length))
+    let request = Request::GetActorMetrics { id: id.to_owned() };
+    let metrics = answered!(ask(client, &request), Response::ActorMetrics { metrics, .. } => metrics);
+    Ok(metrics["chain_length"].as_u64().unwrap_or(0))
 }
 
 pub(super) fn send(args: &MessageArgs) -> Done {
+    let message = BASE64.encode(message(args)?);
     let mut client = connect(&args.remote)?;
     let id = find(&mut client, &args.actor)?.id;
-    let request = Request::SendMessage { id, message: BASE64.encode(message(args)?) };
+    let request = Request::SendMessage { id, message };
     let id = answered!(ask(&mut client, &request), Response::Sent { id } => id);
     confirm(&args.remote, "sent", &id);
     Ok(())
 }
 
 pub(super) fn request(args: &MessageArgs) -> Done {
+    let message = BASE64.encode(message(args)?);
     let mut client = connect(&args.remote)?;
     let id = find(&mut client, &args.actor)?.id;
-    let request = Request::RequestMessage { id, message: BASE64.encode(message(args)?) };
+    let request = Request::RequestMessage { id, message };
     let answer = answered!(ask(&mut client, &request), Response::Answer { message, .. } => message);
     let answer = BASE64.decode(answer).map_err(Failure::no)?;
     if args.remote.json {
@@ -181,13 +185,19 @@ pub(super) fn request(args: &MessageArgs) -> Done {
     Ok(())
 }
 
+/// The message, from the command line or standard input; refused before anything is sent where no frame can hold it.
 fn message(args: &MessageArgs) -> Result<Vec<u8>, Failure> {
-    if args.message != "-" {
-        return Ok(args.message.clone().into_bytes());
-    }
     let mut message = Vec::new();
-    let read = std::io::stdin().read_to_end(&mut message);
-    read.map_err(|error| Failure::no(format!("cannot read the message from standard input: {error}")))?;
+    if args.message == "-" {
+        let most = MESSAGE_BYTES as u64 + 1;
+        let read = std::io::stdin().take(most).read_to_end(&mut message);
+        read.map_err(|error| Failure::no(format!("cannot read the message from standard input: {error}")))?;
+    } else {
+        message.extend_from_slice(args.message.as_bytes());
+    }
+    if message.len() > MESSAGE_BYTES {
+        return Err(Failure::no(ClientError::TooLong));
+    }
     Ok(message)
 }
 

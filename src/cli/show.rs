@@ -1,5 +1,6 @@
 //! How things look on a terminal.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
@@ -47,10 +48,6 @@ pub(super) fn bytes(bytes: Option<&[u8]>) {
     }
 }
 
-pub(super) fn is_alive(actor: &ActorView) -> bool {
-    !matches!(actor.status.as_str(), "stopped" | "failed")
-}
-
 pub(super) fn list(actors: &[ActorView]) {
     if actors.is_empty() {
         line("no actors; start one with `theater start MANIFEST`");
@@ -66,22 +63,25 @@ pub(super) fn list(actors: &[ActorView]) {
 }
 
 pub(super) fn tree(actors: &[ActorView]) {
-    let roots = actors.iter().filter(|actor| match &actor.parent {
-        None => true,
-        Some(parent) => !actors.iter().any(|other| other.id == *parent),
-    });
-    for root in roots {
+    let there: HashSet<&str> = actors.iter().map(|actor| actor.id.as_str()).collect();
+    let mut children: HashMap<Option<&str>, Vec<&ActorView>> = HashMap::new();
+    for actor in actors {
+        // Below one that is listed no longer is as good as at the top.
+        let parent = actor.parent.as_deref().filter(|parent| there.contains(parent));
+        children.entry(parent).or_default().push(actor);
+    }
+    for root in children.get(&None).into_iter().flatten() {
         line(&described(root));
-        branches(actors, root, "");
+        branches(&children, root, "");
     }
 }
 
-fn branches(actors: &[ActorView], parent: &ActorView, indent: &str) {
-    let children: Vec<_> = actors.iter().filter(|actor| actor.parent.as_ref() == Some(&parent.id)).collect();
-    for (at, child) in children.iter().enumerate() {
-        let last = at + 1 == children.len();
+fn branches(children: &HashMap<Option<&str>, Vec<&ActorView>>, parent: &ActorView, indent: &str) {
+    let below = children.get(&Some(parent.id.as_str())).map(Vec::as_slice).unwrap_or_default();
+    for (at, child) in below.iter().enumerate() {
+        let last = at + 1 == below.len();
         line(&format!("{indent}{}{}", if last { "└── " } else { "├── " }, described(child)));
-        branches(actors, child, &format!("{indent}{}", if last { "    " } else { "│   " }));
+        branches(children, child, &format!("{indent}{}", if last { "    " } else { "│   " }));
     }
 }
 

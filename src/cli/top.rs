@@ -9,6 +9,7 @@ use clap::Args;
 use super::remote::{answered, ask, connect};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
+use crate::server::Client;
 use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response};
 
 #[derive(Args)]
@@ -28,7 +29,7 @@ pub(super) fn top(args: &TopArgs) -> Done {
         return Err(Failure { message: "--interval is from 0.1 to 3600 seconds".into(), code: 2 });
     }
     let mut client = connect(&args.remote)?;
-    let mut look = || Ok(answered!(ask(&mut client, &Request::Metrics), Response::Metrics(metrics) => metrics));
+    let mut look = || measured(&mut client);
     let first = look()?;
     if args.remote.json {
         print_json(&first);
@@ -51,6 +52,25 @@ pub(super) fn top(args: &TopArgs) -> Done {
         }
         (before, at) = (now, then);
     }
+}
+
+/// The totals, then the actors page by page.
+fn measured(client: &mut Client) -> Result<MetricsView, Failure> {
+    let (total, process, journal) = answered!(
+        ask(client, &Request::Status),
+        Response::Status { total, process, journal: Some(journal), .. } => (*total, process, *journal)
+    );
+    let mut actors = Vec::new();
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let (page, next) = answered!(
+            ask(client, &Request::GetMetrics { from: at, limit: None }),
+            Response::MetricsPage { actors, next } => (actors, next)
+        );
+        actors.extend(page);
+        from = next.filter(|next| *next > at);
+    }
+    Ok(MetricsView { actors, total, journal, process })
 }
 
 /// What is shown; rates where there is an earlier look to compare with.

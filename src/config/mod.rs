@@ -193,6 +193,8 @@ impl Settings {
             wide_subscriptions: count("limits.management_wide_subscriptions"),
             frame_bytes: count("limits.management_frame_bytes"),
             frame_time: millis("limits.management_frame_ms"),
+            answer_bytes: count("limits.management_answer_bytes"),
+            answers_bytes: count("limits.management_answers_bytes"),
         }
     }
 

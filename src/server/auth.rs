@@ -158,6 +158,11 @@ impl Request {
             | Self::Subscribe { .. }
             | Self::Unsubscribe { .. }
             | Self::ActorTree
+            | Self::GetActors { .. }
+            | Self::FindActor { .. }
+            | Self::GetActorStatus { .. }
+            | Self::GetActorMetrics { .. }
+            | Self::GetMetrics { .. }
             | Self::ActorStatus { .. }
             | Self::GetActorState { .. }
             | Self::GetActorEvents { .. }
@@ -177,6 +182,8 @@ impl Request {
             | Self::RedactEvent { .. }
             | Self::SendMessage { .. }
             | Self::RequestMessage { .. }
+            | Self::SendActorMessage { .. }
+            | Self::RequestActorMessage { .. }
             | Self::Shutdown => Role::Control,
         }
     }

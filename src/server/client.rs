@@ -15,10 +15,15 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::frame;
-use super::protocol::{Request, Response, Scope};
+use super::protocol::{ActorView, Request, Response, Scope};
 use crate::base::id::ActorId;
+use crate::base::limits::FRAME_BYTES;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The longest message that fits a frame as base64, with room for the rest of the command.
+pub(crate) const MESSAGE_BYTES: usize = (FRAME_BYTES - 1024) / 4 * 3;
 
 /// Where a management server is: `HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +111,12 @@ pub enum ClientError {
     /// The runtime's own words.
     #[error("{0}")]
     Refused(String),
+    /// It would not fit a frame: nothing was sent.
+    #[error(
+        "this command does not fit a frame, which has at most {FRAME_BYTES} bytes, so it was not sent; a message is sent as \
+         base64 and has at most {MESSAGE_BYTES} bytes: split it, or hand a larger one over in a file or over HTTP"
+    )]
+    TooLong,
     /// The other side speaks something else.
     #[error("the runtime answered something else than asked for: {0}")]
     Unexpected(String),
@@ -178,7 +189,8 @@ impl Client {
 
     /// Starts the actor of a manifest, whose path is the runtime's, and waits for its `init`.
     pub fn start(&mut self, manifest: &Path) -> Result<ActorId, ClientError> {
-        match self.ask(&Request::StartActor { manifest: manifest.display().to_string() })? {
+        let manifest = manifest.display().to_string();
+        match self.ask(&Request::StartActor { manifest, initial_state: None })? {
             Response::ActorStarted { id } => id.parse().map_err(|_| ClientError::Unexpected(id)),
             other => Err(unexpected(&other)),
         }
@@ -196,12 +208,32 @@ impl Client {
 
     /// The actors that are alive.
     pub fn actors(&mut self) -> Result<Vec<ActorId>, ClientError> {
-        match self.ask(&Request::ListActors)? {
-            Response::ActorList { actors } => {
-                actors.into_iter().map(|id| id.parse().map_err(|_| ClientError::Unexpected(id))).collect()
+        let mut alive = Vec::new();
+        self.each_actor(|actor| {
+            if actor.is_alive() {
+                alive.push(actor.id.parse().map_err(|_| ClientError::Unexpected(actor.id))?);
             }
-            other => Err(unexpected(&other)),
+            Ok(())
+        })?;
+        Ok(alive)
+    }
+
+    /// Every actor, page by page.
+    pub(crate) fn each_actor(
+        &mut self,
+        mut take: impl FnMut(ActorView) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            match self.ask(&Request::GetActors { from: at, limit: None })? {
+                Response::Actors { actors, next } => {
+                    actors.into_iter().try_for_each(&mut take)?;
+                    from = next.filter(|next| *next > at);
+                }
+                other => return Err(unexpected(&other)),
+            }
         }
+        Ok(())
     }
 
     /// Any command of `docs/management.md` that no method here is for; its answer as it came.
@@ -214,10 +246,11 @@ impl Client {
 
     /// Asks, and waits for the answer; a refusal is an error.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
-        let sent = frame::send(self.source.get_mut(), &frame::encode(request));
+        let frame = frame::encode(request).map_err(|_| ClientError::TooLong)?;
+        let sent = frame::send(self.source.get_mut(), &frame);
         loop {
             match self.receive() {
-                Ok(Response::Error { message }) => return Err(ClientError::Refused(message)),
+                Ok(Response::Error { message }) => return Err(ClientError::Refused(of_another_version(message))),
                 Ok(event @ (Response::ActorEvent { .. } | Response::Event { .. })) => self.pushed.push_back(event),
                 Ok(response) => return Ok(response),
                 // Who is sent away is told why before, though it may not get to ask any more.
@@ -252,7 +285,10 @@ impl Client {
     fn receive(&mut self) -> Result<Response, ClientError> {
         let json = frame::receive(&mut self.source).map_err(|error| ClientError::Broken(error.to_string()))?;
         let json = json.ok_or_else(|| ClientError::Broken("it was closed".into()))?;
-        serde_json::from_slice(&json).map_err(|error| ClientError::Unexpected(error.to_string()))
+        serde_json::from_slice(&json).map_err(|error| {
+            let why = format!("{error}; it may be of another version than this program, which is {VERSION}");
+            ClientError::Unexpected(why)
+        })
     }
 }
 
@@ -268,6 +304,14 @@ impl Subscription {
             event => Ok(event),
         }
     }
+}
+
+/// What a runtime says that does not know a command, with what that means.
+fn of_another_version(message: String) -> String {
+    if !message.starts_with("not a command: unknown variant") {
+        return message;
+    }
+    format!("the runtime does not know this command: it is of another version than this program, which is {VERSION}")
 }
 
 /// The first of the name's addresses that answers.

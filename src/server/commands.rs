@@ -7,8 +7,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::metrics::{self, MetricsView};
 use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
-use super::protocol::{ActorView, EventView, Request, Response};
+use super::protocol::{ActorView, EventView, EventsAnswer, Request, Response, StatusAnswer};
+use super::{first, listing};
 use crate::base::id::ActorId;
+use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{ActorKey, JournalReader, Shown, prune, redact};
 use crate::system::TheaterHandle;
@@ -90,7 +92,10 @@ fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Resu
 
 fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, String> {
     match request {
-        Request::StartActor { manifest } => {
+        Request::StartActor { initial_state: Some(_), .. } => {
+            Err("\"initial_state\" cannot be given: what an actor begins with is \"init_state\" of its manifest".into())
+        }
+        Request::StartActor { manifest, initial_state: None } => {
             theater.start(PathBuf::from(manifest)).map(|id| Response::ActorStarted { id: id.to_string() })
         }
         Request::StopActor { id } => theater.stop(known(theater, &id)?.id).map(|()| Response::ActorStopped { id }),
@@ -105,17 +110,26 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             forked.map(|id| Response::ActorForked { id: id.to_string() })
         }
         Request::ListActors => {
+            listing::fits_one_answer(theater, BY_ACTORS_PAGES)?;
             let alive = theater.actors().into_iter().filter(|actor| actor.status.is_alive());
             Ok(Response::ActorList { actors: alive.map(|actor| actor.id.to_string()).collect() })
         }
         Request::ActorTree => {
+            listing::fits_one_answer(theater, BY_ACTORS_PAGES)?;
             Ok(Response::ActorTree { actors: theater.actors().into_iter().map(ActorView::from).collect() })
         }
+        Request::GetActors { from, limit } => Ok(listing::actors(theater, from, limit)),
+        Request::FindActor { text } => listing::find(theater, &text),
+        Request::GetActorStatus { id } => first::status(theater, id),
+        Request::GetActorMetrics { id } => first::metrics(theater, id),
+        Request::SendActorMessage { id, data } => first::send(theater, id, data),
+        Request::RequestActorMessage { id, data } => first::request(theater, id, data),
         Request::ActorStatus { id } => {
             let info = theater.actor(known(theater, &id)?.id).ok_or_else(|| format!("no such actor: {id}"))?;
-            Ok(Response::ActorStatus { actor: info.into() })
+            Ok(Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(info.into()) }))
         }
-        Request::GetActorEvents { id, from, limit } => events(theater, id, from, limit),
+        Request::GetActorEvents { id, from: Some(from), limit } => events(theater, id, from, limit),
+        Request::GetActorEvents { id, from: None, limit } => first::events(theater, id, limit),
         Request::PruneActor { id, before, despite_get_chain } => {
             let actor = known(theater, &id)?;
             let reader = theater.journal.reader().map_err(|error| error.to_string())?;
@@ -142,7 +156,7 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             Ok(Response::Answer { id, message: BASE64.encode(reply) })
         }
         Request::Status => {
-            let MetricsView { total, process, .. } = metrics::gather(theater);
+            let MetricsView { total, process, journal, .. } = metrics::gather(theater, |_| ());
             Ok(Response::Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 data_dir: theater.journal.dir().display().to_string(),
@@ -150,9 +164,16 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
                 alive: total.alive,
                 total: Box::new(total),
                 process,
+                journal: Some(Box::new(journal)),
             })
         }
-        Request::Metrics => Ok(Response::Metrics(Box::new(metrics::gather(theater)))),
+        Request::Metrics => {
+            listing::fits_one_answer(theater, BY_METRICS_PAGES)?;
+            let mut actors = Vec::new();
+            let totals = metrics::gather(theater, |actor| actors.push(actor));
+            Ok(Response::Metrics(Box::new(MetricsView { actors, ..totals })))
+        }
+        Request::GetMetrics { from, limit } => Ok(listing::metrics(theater, from, limit)),
         Request::SubscribeToActor { .. }
         | Request::UnsubscribeFromActor { .. }
         | Request::Subscribe { .. }
@@ -168,12 +189,50 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
     }
 }
 
+const BY_ACTORS_PAGES: &str = "GetActors gives them by pages";
+const BY_METRICS_PAGES: &str = "GetMetrics gives them by pages, and Status the totals";
+
+/// What a command's answer is like, as far as can be said before.
+pub(super) struct Size {
+    /// It may be longer than a small one, and is read from somewhere first: there is room for it before that.
+    pub(super) is_long: bool,
+    /// What to do where it does not fit a frame.
+    pub(super) remedy: &'static str,
+}
+
+/// About so many bytes are said of an actor.
+const ABOUT_AN_ACTOR: usize = 1024;
+
+impl Request {
+    pub(super) fn answer_size(&self, theater: &TheaterHandle) -> Size {
+        let are_many = || theater.registry.count() * ABOUT_AN_ACTOR > SMALL_ANSWER_BYTES;
+        let (is_long, remedy) = match self {
+            Self::ListActors | Self::ActorTree => (are_many(), BY_ACTORS_PAGES),
+            Self::Metrics => (are_many(), BY_METRICS_PAGES),
+            Self::GetActors { .. } | Self::GetMetrics { .. } => (are_many(), "ask for fewer, with \"limit\""),
+            Self::GetActorEvents { from: None, .. } => (true, first::BY_PAGES),
+            Self::GetActorEvents { .. }
+            | Self::GetActorState { .. }
+            | Self::GetStateBytes { .. }
+            | Self::GetEventData { .. }
+            | Self::GetComponent { .. }
+            | Self::GetBlob { .. }
+            | Self::GetKeptState { .. } => (true, "`theater export --data-dir` reads it from the data directory"),
+            Self::RequestMessage { .. } | Self::RequestActorMessage { .. } => {
+                (false, "the actor has answered: its last event holds the answer (`theater events`)")
+            }
+            _ => (false, "`theater events --data-dir` reads the data directory itself"),
+        };
+        Size { is_long, remedy }
+    }
+}
+
 pub(super) fn known(theater: &TheaterHandle, id: &str) -> Result<ActorKey, String> {
     let id: ActorId = id.parse().map_err(|error| format!("{error}"))?;
     theater.key(id).ok_or_else(|| format!("no such actor: {id}"))
 }
 
-fn read_journal<T>(
+pub(super) fn read_journal<T>(
     theater: &TheaterHandle,
     actor: ActorKey,
     read: impl FnOnce(&JournalReader, ActorKey) -> rusqlite::Result<T>,
@@ -182,12 +241,13 @@ fn read_journal<T>(
     read(&reader, actor).map_err(|error| error.to_string())
 }
 
-fn events(theater: &TheaterHandle, id: String, from: u64, limit: u64) -> Result<Response, String> {
+fn events(theater: &TheaterHandle, id: String, from: u64, limit: Option<u64>) -> Result<Response, String> {
     let actor = known(theater, &id)?;
-    let limit = limit.min(PAGE_EVENTS);
+    let limit = limit.map_or(PAGE_EVENTS, |limit| limit.min(PAGE_EVENTS));
     let events = read_journal(theater, actor, |reader, actor| reader.events(actor, from, limit, PAGE_BYTES))?;
     let next = events.last().map(|event| event.sequence + 1);
-    Ok(Response::ActorEvents { id, events: events.into_iter().map(EventView::from).collect(), next })
+    let events = events.into_iter().map(EventView::from).collect();
+    Ok(Response::ActorEvents(EventsAnswer::Page { id, events, next }))
 }
 
 fn kept_state(

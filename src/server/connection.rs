@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::auth::{Guard, Role, WrongTokens};
+use super::budget::{Budget, Charge, Purse};
 use super::commands::{answer, known};
 use super::door::{LEFT, ring};
 use super::frame::{self, FrameError};
@@ -26,8 +27,9 @@ use super::subscription::Kinds;
 use super::transport::{Reading, Socket, halves, is_late};
 use super::writer::{Outgoing, Wanted, Writer};
 use crate::base::clock;
-use crate::base::limits::{ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
+use crate::base::limits::{ANSWER_WAIT, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
 use crate::base::thread::{self, JoinHandle};
+use crate::manifest::nearest;
 use crate::system::TheaterHandle;
 
 /// Answers that wait for the writer.
@@ -47,6 +49,8 @@ pub(super) struct House {
     pub(super) wrong_tokens: WrongTokens,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) limits: ManagementLimits,
+    /// Bytes of answers that all connections have under way.
+    pub(super) answers: Arc<Budget>,
 }
 
 /// A connection as the door knows it.
@@ -126,8 +130,9 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     };
     let role = if local { Role::Control } else { house.guard.unasked() };
     let mut source = BufReader::new(reading);
-    let mut reader =
-        Reader { house, role, peer, wrong_tokens: 0, began: Instant::now(), heard, paging: Paging::default() };
+    let purse = Purse::new(house.limits.answer_bytes, Arc::clone(&house.answers));
+    let (paging, began) = (Paging::default(), Instant::now());
+    let mut reader = Reader { house, role, peer, wrong_tokens: 0, began, heard, paging, purse };
     let how = reader.read(&mut source, &outgoing);
     drop(outgoing);
     if matches!(how, End::Broken) {
@@ -153,6 +158,8 @@ struct Reader<'a> {
     began: Instant,
     heard: &'a AtomicBool,
     paging: Paging,
+    /// What its answers are charged to.
+    purse: Purse,
 }
 
 impl Reader<'_> {
@@ -175,13 +182,13 @@ impl Reader<'_> {
                 Err(FrameError::TooSlow) if stranger => self.too_late(),
                 Err(slow @ FrameError::TooSlow) => {
                     let limit = frame_time.as_millis();
-                    (error_item(format!("{slow}: the limit management_frame_ms is {limit}")), true)
+                    (self.error(format!("{slow}: the limit management_frame_ms is {limit}")), true)
                 }
                 Err(FrameError::Io(_)) => return End::Gone,
                 Err(FrameError::TooLarge { size, limit }) if !stranger => {
-                    (error_item(format!("a frame of {size} bytes: the limit management_frame_bytes is {limit}")), true)
+                    (self.error(format!("a frame of {size} bytes: the limit management_frame_bytes is {limit}")), true)
                 }
-                Err(broken) => (error_item(broken.to_string()), true),
+                Err(broken) => (self.error(broken.to_string()), true),
             };
             if outgoing.send(item).is_err() {
                 // What it sent and nobody read would, at the end, have the system drop what it was told last.
@@ -195,7 +202,7 @@ impl Reader<'_> {
 
     fn too_late(&self) -> (Outgoing, bool) {
         let limit = self.house.limits.authentication.as_millis();
-        (error_item(format!("not authenticated in time: the limit management_authentication_ms is {limit}")), true)
+        (self.error(format!("not authenticated in time: the limit management_authentication_ms is {limit}")), true)
     }
 
     /// One frame: what is to be said to it, and whether the connection ends with that.
@@ -203,28 +210,24 @@ impl Reader<'_> {
         let request: Request = match serde_json::from_slice(json) {
             Ok(request) => request,
             // Who has not authenticated learns nothing but that.
-            Err(_) if self.role == Role::Nobody => return (error_item(NOT_YET.into()), false),
-            Err(error) => {
-                // It quotes what was sent, however long that was.
-                let why: String = error.to_string().chars().take(QUOTED_CHARS).collect();
-                return (error_item(format!("not a command: {why}")), false);
-            }
+            Err(_) if self.role == Role::Nobody => return (self.error(NOT_YET.into()), false),
+            Err(error) => return (self.error(not_a_command(&error.to_string())), false),
         };
         if let Request::Authenticate { token } = &request {
             return self.authenticate(token);
         }
         match request.takes() {
-            _ if self.role == Role::Nobody => (error_item(NOT_YET.into()), false),
+            _ if self.role == Role::Nobody => (self.error(NOT_YET.into()), false),
             takes if takes > self.role => {
                 let (has, takes) = (self.role.word(), takes.word());
                 (
-                    error_item(format!("not allowed: this takes the role {takes}, and the token given is for {has}")),
+                    self.error(format!("not allowed: this takes the role {takes}, and the token given is for {has}")),
                     false,
                 )
             }
             _ => {
                 self.heard.store(true, Ordering::Relaxed);
-                (self.apply(request).unwrap_or_else(error_item), false)
+                (self.apply(request).unwrap_or_else(|why| self.error(why)), false)
             }
         }
     }
@@ -233,12 +236,12 @@ impl Reader<'_> {
         if self.role != Role::Nobody && self.house.guard.unasked() != Role::Nobody {
             // Nobody is asked here: a client that authenticates all the same is right, too.
             let role = self.role.word().to_owned();
-            return (Outgoing::Answer(Response::Authenticated { role }), false);
+            return (self.say(&Response::Authenticated { role }), false);
         }
         if let Some(role) = self.house.guard.role_of(token) {
             self.role = role;
             self.heard.store(true, Ordering::Relaxed);
-            return (Outgoing::Answer(Response::Authenticated { role: role.word().to_owned() }), false);
+            return (self.say(&Response::Authenticated { role: role.word().to_owned() }), false);
         }
         self.wrong_tokens += 1;
         let (is_logged, unsaid) = self.house.wrong_tokens.came(clock::unix_ms() / 1_000);
@@ -250,7 +253,7 @@ impl Reader<'_> {
             log::warn!("a management client at {peer} gave a wrong token ({count} of {WRONG_TOKENS})");
         }
         std::thread::sleep(WRONG_TOKEN_DELAY);
-        (error_item("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
+        (self.error("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
     }
 
     fn apply(&mut self, request: Request) -> Result<Outgoing, String> {
@@ -273,13 +276,82 @@ impl Reader<'_> {
             }
             Request::Unsubscribe { subscription_id } => Ok(Outgoing::Unsubscribe { actor: None, subscription_id }),
             Request::Shutdown => Ok(Outgoing::Shutdown),
-            other => answer(theater, &mut self.paging, other).map(Outgoing::Answer),
+            other => self.answer(other),
         }
     }
+
+    /// Carries a command out. Where its answer may be long, there is room for it first: nothing is read that could not be
+    /// said.
+    fn answer(&mut self, request: Request) -> Result<Outgoing, String> {
+        let size = request.answer_size(&self.house.theater);
+        let room = if size.is_long { Some(self.purse.reserve().ok_or_else(|| self.busy())?) } else { None };
+        let response = answer(&self.house.theater, &mut self.paging, request)?;
+        let frame = frame::encode(&response).map_err(|why| format!("the answer: {why}; {}", size.remedy))?;
+        drop(response);
+        Ok(self.charged(frame, room))
+    }
+
+    fn busy(&self) -> String {
+        let (seconds, limit) = (ANSWER_WAIT.as_secs(), self.house.limits.answers_bytes);
+        format!(
+            "busy: for {seconds} s other clients had so many answers under way that there was no room for this one: the \
+             limit management_answers_bytes is {limit}; nothing was done, try again"
+        )
+    }
+
+    fn charged(&self, frame: Vec<u8>, room: Option<Charge>) -> Outgoing {
+        let charge = match room {
+            Some(mut room) => {
+                room.shrink_to(frame.len());
+                room
+            }
+            None => self.purse.charge(frame.len()),
+        };
+        Outgoing::Answer { frame, charge }
+    }
+
+    fn say(&self, response: &Response) -> Outgoing {
+        self.charged(frame::encode(response).unwrap_or_else(|why| frame::encode_error(&why.to_string())), None)
+    }
+
+    fn error(&self, message: String) -> Outgoing {
+        self.charged(frame::encode_error(&message), None)
+    }
+}
+
+/// What is said of a frame that is no command. Of a name that is none, the nearest that is one; not all there are.
+fn not_a_command(why: &str) -> String {
+    // It quotes what was sent, however long that was.
+    let cut = |why: &str| why.chars().take(QUOTED_CHARS).collect::<String>();
+    let unknown = why.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected one of "));
+    let Some((name, known)) = unknown else { return format!("not a command: {}", cut(why)) };
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let near = if name.len() < QUOTED_CHARS { nearest(name, &known) } else { None };
+    let hint =
+        near.map_or_else(|| "docs/management.md lists them".to_owned(), |near| format!("did you mean `{near}`?"));
+    format!("not a command: unknown variant `{}`; {hint}", cut(name))
 }
 
 const NOT_YET: &str = "not authenticated: send {\"Authenticate\":{\"token\":\"…\"}} first";
 
-fn error_item(message: String) -> Outgoing {
-    Outgoing::Answer(Response::Error { message })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_of(json: &str) -> String {
+        not_a_command(&serde_json::from_str::<Request>(json).expect_err("no command").to_string())
+    }
+
+    #[test]
+    fn a_name_that_is_no_command_is_answered_by_the_nearest_that_is_one() {
+        assert_eq!(said_of("\"ListActor\""), "not a command: unknown variant `ListActor`; did you mean `ListActors`?");
+        assert_eq!(said_of("{\"Dance\":{}}"), "not a command: unknown variant `Dance`; docs/management.md lists them");
+        let kind = said_of("{\"Subscribe\":{\"scope\":\"Al\"}}");
+        assert!(kind.starts_with("not a command: unknown variant `Al`, expected `All` or `Tree`"), "{kind}");
+        assert_eq!(
+            said_of("17"),
+            "not a command: invalid type: integer `17`, expected string or map at line 1 column 2"
+        );
+        assert!(said_of(&format!("\"{}\"", "`".repeat(100_000))).len() < 2_000);
+    }
 }

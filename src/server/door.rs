@@ -19,9 +19,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::auth::{Guard, WrongTokens};
+use super::budget::Budget;
 use super::connection::{Connection, House};
 use super::frame;
-use super::protocol::Response;
 use super::transport::Socket;
 use super::{ServerError, ServerOptions, TlsFiles};
 use crate::base::limits::ManagementLimits;
@@ -81,7 +81,14 @@ impl BoundServer {
         let rooms = [tcp.map(Listener::Tcp), unix.map(Listener::Unix)];
         let rooms = rooms.into_iter().flatten().map(|listener| Room { listener, connections: BTreeMap::new() });
         let door = Door {
-            house: Arc::new(House { theater, guard, wrong_tokens: WrongTokens::default(), tls, limits }),
+            house: Arc::new(House {
+                theater,
+                guard,
+                wrong_tokens: WrongTokens::default(),
+                tls,
+                answers: Budget::new(limits.answers_bytes),
+                limits,
+            }),
             rooms: rooms.collect(),
             leaving: BTreeMap::new(),
             number: 0,
@@ -255,7 +262,7 @@ impl Door {
 
 fn refuse(socket: Socket, limit: usize) {
     let message = format!("too many connections: the limit management_connections is {limit}");
-    let frame = frame::encode(&Response::Error { message });
+    let frame = frame::encode_error(&message);
     // It fits the socket's empty buffer; the client may be gone already.
     socket.say_and_close(&frame);
 }

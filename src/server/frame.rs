@@ -60,19 +60,45 @@ fn cut_short(error: io::Error) -> FrameError {
     }
 }
 
-/// A whole frame. What might not fit is cut or paged before it comes here; what is too long all the same becomes an
-/// error, so that the other side can go on.
-pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
-    let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message).expect("wire types serialise");
-    let length = frame.len() - 4;
-    if length > FRAME_BYTES {
-        let message = format!("the answer has {length} bytes: the limit of a frame is {FRAME_BYTES}");
-        return encode(&Response::Error { message });
+/// A message that does not fit a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it does not fit a frame: the limit of the protocol is {FRAME_BYTES} bytes")]
+pub(crate) struct TooLong;
+
+/// A whole frame. Nothing is written beyond what fits one.
+pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, TooLong> {
+    let mut frame = Bounded(vec![0; LENGTH_BYTES]);
+    // Wire types serialise: the one thing that can go wrong is their length.
+    serde_json::to_writer(&mut frame, message).map_err(|_| TooLong)?;
+    let mut frame = frame.0;
+    let length = u32::try_from(frame.len() - LENGTH_BYTES).map_err(|_| TooLong)?;
+    frame[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+    Ok(frame)
+}
+
+/// The frame of an error: its text is cut where it is so long that it would not fit.
+pub(crate) fn encode_error(message: &str) -> Vec<u8> {
+    // Of a character at most six bytes come, as an escape.
+    let message = &message[..message.floor_char_boundary(FRAME_BYTES / 8)];
+    encode(&Response::Error { message: message.to_owned() }).expect("it was cut to fit")
+}
+
+const LENGTH_BYTES: usize = 4;
+
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LENGTH_BYTES + FRAME_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
-    let length = u32::try_from(length).expect("shorter than a frame may be");
-    frame[..4].copy_from_slice(&length.to_be_bytes());
-    frame
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(crate) fn send(mut sink: impl Write, frame: &[u8]) -> io::Result<()> {
@@ -108,17 +134,26 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_as_it_was_written() {
-        let frame = encode(&"hello");
+        let frame = encode(&"hello").expect("short");
         assert_eq!(receive(&mut &frame[..]).expect("a frame"), Some(b"\"hello\"".to_vec()));
         assert_eq!(receive(&mut &[][..]).expect("the end"), None);
     }
 
     #[test]
     fn a_broken_frame_is_told_from_the_end() {
-        let frame = encode(&"hello");
+        let frame = encode(&"hello").expect("short");
         for cut in 1..frame.len() {
             assert!(matches!(receive(&mut &frame[..cut]), Err(FrameError::Truncated)), "cut at {cut}");
         }
         assert!(matches!(receive(&mut &[0xff; 8][..]), Err(FrameError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_a_frame_is_refused_and_not_written() {
+        let fits = "x".repeat(FRAME_BYTES - 2);
+        assert_eq!(encode(&fits).map(|frame| frame.len()), Ok(4 + FRAME_BYTES));
+        assert_eq!(encode(&format!("{fits}x")), Err(TooLong));
+        let error = encode_error(&"\u{1}".repeat(FRAME_BYTES));
+        assert!(error.len() <= 4 + FRAME_BYTES && receive(&mut &error[..]).is_ok());
     }
 }

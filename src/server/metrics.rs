@@ -5,7 +5,8 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::base::metrics::Distribution;
-use crate::system::TheaterHandle;
+use crate::journal::JournalReader;
+use crate::system::{ActorInfo, TheaterHandle};
 
 /// Everything that is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,37 +107,26 @@ impl From<&Distribution> for DistributionView {
     }
 }
 
-/// Reads every counter. Not one moment: they go on counting meanwhile.
-pub(super) fn gather(theater: &TheaterHandle) -> MetricsView {
+/// Reads every counter, and shows `each` actor's as it goes: the totals, without the actors. Not one moment: they go on
+/// counting meanwhile.
+pub(super) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsView)) -> MetricsView {
     let reader = theater.journal.reader().ok();
     let mut total = Totals::default();
     let mut latency = Distribution::default();
-    let mut actors = Vec::new();
-    for info in theater.actors() {
-        let Some((key, metrics)) = theater.key(info.id).zip(theater.registry.metrics(info.id)) else { continue };
-        let head = reader.as_ref().and_then(|reader| reader.head_sequence(key).ok().flatten());
-        let calls = metrics.calls.read();
-        latency.add(&calls);
-        let view = ActorMetricsView {
-            id: info.id.to_string(),
-            name: info.name,
-            parent: info.parent.map(|parent| parent.to_string()),
-            status: info.status.word().to_owned(),
-            counts: Counts {
-                calls: calls.count(),
-                refusals: metrics.refusals.read(),
-                failures: metrics.failures.read(),
-                restarts: metrics.restarts.read(),
-                mailbox_depth: info.mailbox_depth,
-                chain_length: head.map_or(0, |last| last + 1),
-                memory_bytes: metrics.memory_bytes.read(),
-                latency_us: (&calls).into(),
-            },
-        };
-        total.actors += 1;
-        total.alive += u64::from(info.status.is_alive());
-        total.counts.add(&view.counts);
-        actors.push(view);
+    let mut from = 0;
+    loop {
+        let page = theater.actors_from(from, GATHERED_AT_ONCE);
+        let Some((last, _)) = page.last() else { break };
+        from = last + 1;
+        for (_, info) in page {
+            let is_alive = info.status.is_alive();
+            let Some((view, calls)) = of_actor(theater, reader.as_ref(), info) else { continue };
+            latency.add(&calls);
+            total.actors += 1;
+            total.alive += u64::from(is_alive);
+            total.counts.add(&view.counts);
+            each(view);
+        }
     }
     total.counts.latency_us = (&latency).into();
     let journal = &theater.journal.metrics;
@@ -146,7 +136,37 @@ pub(super) fn gather(theater: &TheaterHandle) -> MetricsView {
         commit_bytes: (&journal.commit_bytes.read()).into(),
         log_bytes: journal.log_bytes.read(),
     };
-    MetricsView { actors, total, journal, process: process() }
+    MetricsView { actors: Vec::new(), total, journal, process: process() }
+}
+
+const GATHERED_AT_ONCE: usize = 1_000;
+
+/// What is counted of one actor, and how long its calls took; nothing where it was forgotten meanwhile.
+pub(super) fn of_actor(
+    theater: &TheaterHandle,
+    reader: Option<&JournalReader>,
+    info: ActorInfo,
+) -> Option<(ActorMetricsView, Distribution)> {
+    let (key, metrics) = theater.key(info.id).zip(theater.registry.metrics(info.id))?;
+    let head = reader.and_then(|reader| reader.head_sequence(key).ok().flatten());
+    let calls = metrics.calls.read();
+    let view = ActorMetricsView {
+        id: info.id.to_string(),
+        name: info.name,
+        parent: info.parent.map(|parent| parent.to_string()),
+        status: info.status.word().to_owned(),
+        counts: Counts {
+            calls: calls.count(),
+            refusals: metrics.refusals.read(),
+            failures: metrics.failures.read(),
+            restarts: metrics.restarts.read(),
+            mailbox_depth: info.mailbox_depth,
+            chain_length: head.map_or(0, |last| last + 1),
+            memory_bytes: metrics.memory_bytes.read(),
+            latency_us: (&calls).into(),
+        },
+    };
+    Some((view, calls))
 }
 
 /// What cannot be read reads 0.

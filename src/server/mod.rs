@@ -6,23 +6,28 @@
 //! |---|---|
 //! | `door` | the listeners' thread: who is let in, who has to go for others |
 //! | `connection`, `writer` | the two threads of a connection: one reads and does, one answers and pushes |
-//! | `commands`, `subscription`, `auth` | what a command does; a cursor into the journal; who may do what |
-//! | `protocol`, `frame`, `transport` | the wire's types; frames; sockets with deadlines, plain and encrypted |
+//! | `commands`, `listing`, `first` | what a command does; lists by pages; the shapes of the first protocol |
+//! | `subscription`, `auth`, `budget` | a cursor into the journal; who may do what; bytes of answers under way |
+//! | `protocol`, `views`, `frame`, `transport` | the wire's types; frames; sockets with deadlines, plain and encrypted |
 //! | `metrics`, `prometheus` | what is measured, as wire types and as text |
 //! | `client` | the other side |
 
 mod auth;
+mod budget;
 mod client;
 mod commands;
 mod connection;
 mod door;
+mod first;
 mod frame;
+mod listing;
 mod metrics;
 mod paging;
 mod prometheus;
 pub(crate) mod protocol;
 mod subscription;
 mod transport;
+mod views;
 mod writer;
 
 use std::io;
@@ -31,8 +36,8 @@ use std::path::PathBuf;
 
 pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
-pub(crate) use client::unexpected;
 pub use client::{Client, ClientError, ClientOptions, Endpoint};
+pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub use door::{BoundServer, TheaterServer};
 pub use prometheus::MetricsServer;
 

@@ -1,13 +1,11 @@
 //! The wire's own types. The first rows of each enum are what existing clients speak; their shapes are fixed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use super::metrics::{ActorMetricsView, DistributionView, MetricsView, ProcessView, Totals};
-use crate::base::limits::PUSHED_DATA_BYTES;
-use crate::chain::{ChainEvent, DroppedData};
-use crate::system::{ActorInfo, ActorStatus};
+pub(crate) use super::metrics::{
+    ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
+};
+pub(crate) use super::views::{ActorView, EventView, PushedEvent, StatusWord};
 
 /// What a client asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +13,9 @@ use crate::system::{ActorInfo, ActorStatus};
 pub(crate) enum Request {
     StartActor {
         manifest: String,
+        /// What clients of the first protocol may say; it is refused, so that nobody takes it for heard.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        initial_state: Option<serde_json::Value>,
     },
     StopActor {
         id: String,
@@ -31,6 +32,21 @@ pub(crate) enum Request {
     UnsubscribeFromActor {
         id: String,
         subscription_id: String,
+    },
+
+    SendActorMessage {
+        id: String,
+        data: Vec<u8>,
+    },
+    RequestActorMessage {
+        id: String,
+        data: Vec<u8>,
+    },
+    GetActorStatus {
+        id: String,
+    },
+    GetActorMetrics {
+        id: String,
     },
 
     Authenticate {
@@ -60,16 +76,30 @@ pub(crate) enum Request {
         manifest: Option<String>,
     },
     ActorTree,
+    /// A page of what `ActorTree` gives, from the place `from` on.
+    GetActors {
+        #[serde(default)]
+        from: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
+    /// The actor that a text names: an id, a name, or the beginning of either.
+    FindActor {
+        text: String,
+    },
     ActorStatus {
         id: String,
     },
     GetActorState {
         id: String,
     },
+    /// With `from` a page; without, all events in the shape of the first protocol.
     GetActorEvents {
         id: String,
-        from: u64,
-        limit: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
     },
     /// A component by its SHA-256, from byte `offset` on.
     GetComponent {
@@ -126,6 +156,13 @@ pub(crate) enum Request {
         id: String,
     },
     Metrics,
+    /// A page of the actors of `Metrics`, from the place `from` on.
+    GetMetrics {
+        #[serde(default)]
+        from: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
     Status,
     Shutdown,
 }
@@ -164,6 +201,17 @@ pub(crate) enum Response {
     Error {
         message: String,
     },
+    SentMessage {
+        id: String,
+    },
+    RequestedMessage {
+        id: String,
+        message: Vec<u8>,
+    },
+    ActorMetrics {
+        id: String,
+        metrics: serde_json::Value,
+    },
 
     /// `role` is `read` or `control`.
     Authenticated {
@@ -197,9 +245,12 @@ pub(crate) enum Response {
     ActorTree {
         actors: Vec<ActorView>,
     },
-    ActorStatus {
-        actor: ActorView,
+    /// A page of actors; `next` is the place where the next one begins, null behind the last.
+    Actors {
+        actors: Vec<ActorView>,
+        next: Option<u64>,
     },
+    ActorStatus(StatusAnswer),
     /// `state` in base64; null where it has none, and where it is too long for a frame (`GetStateBytes` has it then).
     /// `length` is null where it has none. `lost` is the event that led to it, where its data was dropped: then no event
     /// names the state.
@@ -210,12 +261,7 @@ pub(crate) enum Response {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost: Option<u64>,
     },
-    /// `next` is where the next page begins; null where the page is empty.
-    ActorEvents {
-        id: String,
-        events: Vec<EventView>,
-        next: Option<u64>,
-    },
+    ActorEvents(EventsAnswer),
     /// A stretch of `size` bytes, in base64.
     Bytes {
         digest: String,
@@ -258,57 +304,16 @@ pub(crate) enum Response {
         total: Box<Totals>,
         #[serde(default)]
         process: ProcessView,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        journal: Option<Box<JournalMetricsView>>,
     },
     Metrics(Box<MetricsView>),
+    /// A page of the actors of `Metrics`; `next` as in `Actors`.
+    MetricsPage {
+        actors: Vec<ActorMetricsView>,
+        next: Option<u64>,
+    },
     ShuttingDown,
-}
-
-/// An event as existing clients know it: bytes as arrays of numbers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct PushedEvent {
-    pub(crate) hash: Vec<u8>,
-    pub(crate) parent_hash: Option<Vec<u8>>,
-    pub(crate) event_type: String,
-    pub(crate) data: Vec<u8>,
-    pub(crate) timestamp: u64,
-    pub(crate) sequence: u64,
-    /// The true length of `data`, which is cut at 1 MiB.
-    pub(crate) data_length: u64,
-}
-
-impl From<ChainEvent> for PushedEvent {
-    fn from(event: ChainEvent) -> Self {
-        let data_length = event.dropped.map_or(event.data.len() as u64, |dropped| dropped.length);
-        let mut data = event.data;
-        data.truncate(PUSHED_DATA_BYTES);
-        Self {
-            hash: event.hash.0.to_vec(),
-            parent_hash: event.parent_hash.map(|hash| hash.0.to_vec()),
-            event_type: event.event_type.into_owned(),
-            data,
-            timestamp: event.timestamp,
-            sequence: event.sequence,
-            data_length,
-        }
-    }
-}
-
-impl PushedEvent {
-    /// The event again, its data cut as it was pushed; or what is wrong with it.
-    pub(crate) fn into_event(self) -> Result<ChainEvent, String> {
-        let hash = |bytes: Vec<u8>| {
-            <[u8; 20]>::try_from(bytes).map(crate::chain::EventHash).map_err(|_| "a hash of another length".to_owned())
-        };
-        Ok(ChainEvent {
-            sequence: self.sequence,
-            hash: hash(self.hash)?,
-            parent_hash: self.parent_hash.map(hash).transpose()?,
-            event_type: self.event_type.into(),
-            data: self.data,
-            dropped: None,
-            timestamp: self.timestamp,
-        })
-    }
 }
 
 /// What a server meant that did not say it.
@@ -316,100 +321,20 @@ const fn yes() -> bool {
     true
 }
 
-/// An event in a page: hashes in hex, data in base64.
+/// The answer to `ActorStatus` and `FindActor`, and the one that clients of the first protocol know to `GetActorStatus`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct EventView {
-    pub(crate) sequence: u64,
-    pub(crate) hash: String,
-    pub(crate) parent_hash: Option<String>,
-    pub(crate) event_type: String,
-    /// Null where it is too long for a frame; `GetEventData` has it then.
-    pub(crate) data: Option<String>,
-    pub(crate) timestamp: u64,
-    /// Where the data was dropped: its length and its SHA-1 in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) dropped: Option<(u64, String)>,
+#[serde(untagged)]
+pub(crate) enum StatusAnswer {
+    Actor { actor: Box<ActorView> },
+    Word { id: String, status: StatusWord },
 }
 
-/// Data beyond this is not put into a page.
-const PAGED_DATA_BYTES: usize = 4 * 1024 * 1024;
-
-impl From<ChainEvent> for EventView {
-    fn from(event: ChainEvent) -> Self {
-        Self {
-            sequence: event.sequence,
-            hash: event.hash.to_string(),
-            parent_hash: event.parent_hash.map(|hash| hash.to_string()),
-            event_type: event.event_type.into_owned(),
-            data: (event.data.len() <= PAGED_DATA_BYTES).then(|| BASE64.encode(event.data)),
-            timestamp: event.timestamp,
-            dropped: event.dropped.map(|dropped| (dropped.length, hex::encode(dropped.sha1))),
-        }
-    }
-}
-
-impl EventView {
-    /// The event again, or what is wrong with the view of it.
-    ///
-    /// `fetch` gets data that was too long for the page.
-    pub(crate) fn into_event(self, fetch: impl FnOnce(u64) -> Result<Vec<u8>, String>) -> Result<ChainEvent, String> {
-        let hash = |text: &str| crate::chain::EventHash::parse(text).ok_or_else(|| format!("not a hash: {text}"));
-        Ok(ChainEvent {
-            sequence: self.sequence,
-            hash: hash(&self.hash)?,
-            parent_hash: self.parent_hash.as_deref().map(hash).transpose()?,
-            event_type: self.event_type.into(),
-            data: match self.data {
-                Some(data) => BASE64.decode(data).map_err(|error| format!("data is not base64: {error}"))?,
-                None => fetch(self.sequence)?,
-            },
-            dropped: match self.dropped {
-                Some((length, sha1)) => Some(DroppedData { length, sha1: hash(&sha1)?.0 }),
-                None => None,
-            },
-            timestamp: self.timestamp,
-        })
-    }
-}
-
-/// One actor.
+/// The answer to `GetActorEvents`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ActorView {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) parent: Option<String>,
-    pub(crate) status: String,
-    /// Why it failed, where it did.
-    pub(crate) failure: Option<String>,
-    pub(crate) incarnation: u64,
-    pub(crate) mailbox_depth: u64,
-    pub(crate) addresses: Vec<String>,
-    /// The same with what is spoken there.
-    #[serde(default)]
-    pub(crate) urls: Vec<String>,
-    pub(crate) manifest: String,
-    /// When this incarnation began, in milliseconds since the Unix epoch.
-    pub(crate) since_ms: u64,
-}
-
-impl From<ActorInfo> for ActorView {
-    fn from(info: ActorInfo) -> Self {
-        let failure = match &info.status {
-            ActorStatus::Failed { reason, detail } => Some(format!("{reason}: {detail}")),
-            _ => None,
-        };
-        Self {
-            id: info.id.to_string(),
-            name: info.name,
-            parent: info.parent.map(|parent| parent.to_string()),
-            status: info.status.word().to_owned(),
-            failure,
-            incarnation: info.incarnation.0,
-            mailbox_depth: info.mailbox_depth,
-            addresses: info.addresses.iter().map(|address| address.socket.to_string()).collect(),
-            urls: info.addresses.iter().map(ToString::to_string).collect(),
-            manifest: info.manifest_path,
-            since_ms: info.since_ms,
-        }
-    }
+#[serde(untagged)]
+pub(crate) enum EventsAnswer {
+    /// To one with `from`. `next` is where the next page begins; null where the page is empty.
+    Page { id: String, events: Vec<EventView>, next: Option<u64> },
+    /// To one without.
+    All { id: String, events: Vec<PushedEvent> },
 }

@@ -14,7 +14,7 @@ use crate::system::Following;
 
 /// Events read at a time.
 const PAGE_EVENTS: u64 = 256;
-const PAGE_BYTES: usize = 1024 * 1024;
+const PAGE_BYTES: usize = 256 * 1024;
 /// Events of the whole journal looked at at a time.
 const STRETCH: StretchBounds = StretchBounds { looked_at: 1_024, bytes: PAGE_BYTES };
 
@@ -86,9 +86,25 @@ impl Members {
 /// What a cursor comes upon.
 #[derive(Default)]
 pub(super) struct Page {
-    pub(super) frames: Vec<Response>,
+    pub(super) events: Vec<Found>,
     /// There may be more behind it.
     pub(super) more: bool,
+}
+
+/// An event to be pushed.
+pub(super) enum Found {
+    /// It is shared with the other subscriptions to its actor.
+    OfActor(ActorId, Rc<[ChainEvent]>, usize),
+    OfJournal(SubscriptionId, Placed),
+}
+
+impl Found {
+    pub(super) fn into_frame(self) -> Response {
+        match self {
+            Self::OfActor(actor, events, at) => of_actor(actor, events[at].clone()),
+            Self::OfJournal(subscription, placed) => of_journal(subscription, placed),
+        }
+    }
 }
 
 /// The pages of one turn. Subscriptions to one actor mostly stand at the same event: it is read once for all of them.
@@ -164,16 +180,17 @@ impl Cursor {
                 let events = pages.of_actor(*actor, *next)?;
                 let Some(last) = events.last() else { return Ok(Page::default()) };
                 *next = last.sequence + 1;
-                let wanted = events.iter().filter(|event| kinds.has(&event.event_type));
-                Ok(Page { frames: wanted.map(|event| of_actor(actor.id, event.clone())).collect(), more: true })
+                let wanted = (0..events.len()).filter(|at| kinds.has(&events[*at].event_type));
+                let found = wanted.map(|at| Found::OfActor(actor.id, Rc::clone(&events), at));
+                Ok(Page { events: found.collect(), more: true })
             }
             Place::Journal(members, next) => {
                 let wanted =
                     |actor: ActorKey, event_type: &str| Ok(kinds.has(event_type) && members.has(actor.id, reader)?);
                 let stretch = reader.stretch(*next, &STRETCH, wanted)?;
                 *next = stretch.next;
-                let frames = stretch.events.into_iter().map(|placed| of_journal(*id, placed)).collect();
-                Ok(Page { frames, more: stretch.advanced })
+                let events = stretch.events.into_iter().map(|placed| Found::OfJournal(*id, placed)).collect();
+                Ok(Page { events, more: stretch.advanced })
             }
         }
     }

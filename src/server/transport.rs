@@ -212,10 +212,14 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    /// Puts bytes behind what is still to be written.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Puts a frame behind what is still to be written.
+    pub(super) fn put_frame(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         let Some(session) = &self.session else {
-            self.backlog.extend_from_slice(bytes);
+            if self.backlog.is_empty() {
+                self.backlog = bytes;
+            } else {
+                self.backlog.extend_from_slice(&bytes);
+            }
             return Ok(());
         };
         let mut session = session.lock();

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, select};
 
+use super::budget::Charge;
 use super::frame;
 use super::protocol::Response;
 use super::subscription::{Cursor, Kinds, Pages};
@@ -25,7 +26,11 @@ const TOGETHER_BYTES: usize = 64 * 1024;
 
 /// What the reader hands to the writer.
 pub(super) enum Outgoing {
-    Answer(Response),
+    /// A frame, and what it is charged to until it has left.
+    Answer {
+        frame: Vec<u8>,
+        charge: Charge,
+    },
     Subscribe {
         wanted: Wanted,
         from: Option<u64>,
@@ -105,7 +110,12 @@ impl Writer {
 
     fn write(&mut self, item: Outgoing) -> Result<(), Gone> {
         let response = match item {
-            Outgoing::Answer(response) => response,
+            Outgoing::Answer { frame, charge } => {
+                self.together += frame.len();
+                let sent = self.stream.put_frame(frame).map_err(|_| Gone).and_then(|()| self.flush());
+                drop(charge);
+                return sent;
+            }
             Outgoing::Shutdown => {
                 let sent = self.send(&Response::ShuttingDown);
                 self.theater.shutdown();
@@ -227,7 +237,8 @@ impl Writer {
                         self.is_due.insert(id.clone());
                         self.due.push_back(id);
                     }
-                    page.frames.iter().try_for_each(|frame| self.put(frame))?;
+                    // Each is made when it is its turn: as JSON an event is several times as long.
+                    page.events.into_iter().try_for_each(|event| self.put(&event.into_frame()))?;
                 }
                 Err(error) => self.put(&Response::Error { message: error.to_string() })?,
             }
@@ -245,9 +256,9 @@ impl Writer {
     }
 
     fn put(&mut self, response: &Response) -> Result<(), Gone> {
-        let frame = frame::encode(response);
+        let frame = frame::encode(response).unwrap_or_else(|why| frame::encode_error(&why.to_string()));
         self.together += frame.len();
-        self.stream.put(&frame).map_err(|_| Gone)?;
+        self.stream.put_frame(frame).map_err(|_| Gone)?;
         if self.together >= TOGETHER_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -274,8 +285,8 @@ impl Writer {
              from the last event received"
         );
         self.stream.make_room();
-        let last = frame::encode(&Response::Error { message });
+        let last = frame::encode_error(&message);
         // One that reads nothing of this either has been told as far as it can be.
-        let _ = self.stream.put(&last).and_then(|()| self.stream.flush(Instant::now() + PARTING_GRACE));
+        let _ = self.stream.put_frame(last).and_then(|()| self.stream.flush(Instant::now() + PARTING_GRACE));
     }
 }

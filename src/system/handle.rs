@@ -196,6 +196,11 @@ impl TheaterHandle {
         self.registry.list()
     }
 
+    /// At most `most` of them from the place `from` on, each with its place.
+    pub(crate) fn actors_from(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
+        self.registry.page(from, most)
+    }
+
     /// One actor.
     pub fn actor(&self, id: ActorId) -> Option<ActorInfo> {
         self.registry.info(id)

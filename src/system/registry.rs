@@ -99,8 +99,10 @@ pub(crate) struct Registry(RwLock<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     actors: HashMap<ActorId, Entry>,
-    /// In the order in which they came.
-    order: Vec<ActorId>,
+    /// In the order in which they came, each at the place it keeps.
+    order: BTreeMap<u64, ActorId>,
+    /// The place of the next one.
+    next: u64,
     waits: Waits,
     suspending: bool,
 }
@@ -113,7 +115,9 @@ impl Registry {
         if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
             parent.children.push(id);
         }
-        inner.order.push(id);
+        let place = inner.next;
+        inner.next += 1;
+        inner.order.insert(place, id);
         inner.actors.insert(id, entry);
     }
 
@@ -146,7 +150,7 @@ impl Registry {
     pub(crate) fn remove(&self, id: ActorId) {
         let mut inner = self.0.write();
         let Some(entry) = inner.actors.remove(&id) else { return };
-        inner.order.retain(|other| *other != id);
+        inner.order.retain(|_, other| *other != id);
         if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
             parent.children.retain(|child| *child != id);
         }
@@ -159,14 +163,27 @@ impl Registry {
     /// Every actor, in the order in which they came.
     pub(crate) fn list(&self) -> Vec<ActorInfo> {
         let inner = self.0.read();
-        inner.order.iter().filter_map(|id| inner.actors.get(id)).map(info).collect()
+        inner.order.values().filter_map(|id| inner.actors.get(id)).map(info).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.read().actors.len()
+    }
+
+    /// At most `most` actors from the place `from` on, in the order in which they came, each with its place. Places stay
+    /// as they are when others are listed no longer.
+    pub(crate) fn page(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
+        let inner = self.0.read();
+        let entries = inner.order.range(from..).filter_map(|(place, id)| Some((*place, inner.actors.get(id)?)));
+        entries.take(most).map(|(place, entry)| (place, info(entry))).collect()
     }
 
     /// The directories that actors may write to, or could before they ended, each with the name of one that may.
     pub(crate) fn written(&self) -> BTreeMap<PathBuf, String> {
         let inner = self.0.read();
         let mut written = BTreeMap::new();
-        for entry in inner.order.iter().filter_map(|id| inner.actors.get(id)) {
+        for entry in inner.order.values().filter_map(|id| inner.actors.get(id)) {
             if let Some(directory) = &entry.writes_below {
                 written.entry(directory.clone()).or_insert_with(|| entry.name.clone());
             }

@@ -19,6 +19,15 @@ pub(crate) const MANIFEST_BYTES: u64 = MIB;
 pub(crate) const COMPONENT_BYTES: u64 = 256 * MIB;
 /// One management frame, by the protocol: no client reads a longer one.
 pub(crate) const FRAME_BYTES: usize = 8 * MIB as usize;
+/// How long a command waits for room for its answer, where others' answers fill what there is for all.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// An answer up to this size is given however much is under way to others, one at a time for each connection.
+pub(crate) const SMALL_ANSWER_BYTES: usize = 64 * KIB as usize;
+/// Actors of one page, and of an answer that is not paged: what many fit a frame at all.
+pub(crate) const ACTORS_PAGE: u64 = 1_000;
+pub(crate) const ACTORS_UNPAGED: usize = 32_768;
+/// Bytes of a page of actors; one whose failure has a long text may stand alone.
+pub(crate) const ACTORS_PAGE_BYTES: usize = 4 * MIB as usize;
 /// Event data in one pushed frame; more is cut, with its true length beside it.
 pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
 /// How long an actor's HTTP request may take to be connected, where its manifest does not say.
@@ -106,6 +115,10 @@ pub struct ManagementLimits {
     pub frame_bytes: usize,
     /// A frame, once begun, has come within this time.
     pub frame_time: Duration,
+    /// Bytes of answers that one connection has under way: beyond it, its next command waits.
+    pub answer_bytes: usize,
+    /// The same of all connections together: beyond it, commands whose answer may be long wait.
+    pub answers_bytes: usize,
 }
 
 impl Default for ManagementLimits {
@@ -118,6 +131,8 @@ impl Default for ManagementLimits {
             authentication: Duration::from_secs(10),
             frame_bytes: FRAME_BYTES,
             frame_time: Duration::from_secs(60),
+            answer_bytes: 16 * MIB as usize,
+            answers_bytes: 128 * MIB as usize,
         }
     }
 }

@@ -1,0 +1,74 @@
+//! Actors listed: all in one answer where they fit, by pages, and the one that a text names.
+
+use super::metrics::{self, ActorMetricsView};
+use super::protocol::{ActorView, Response, StatusAnswer};
+use crate::base::limits::{ACTORS_PAGE, ACTORS_PAGE_BYTES, ACTORS_UNPAGED};
+use crate::system::{ActorInfo, Candidate, Picker, TheaterHandle};
+
+/// Whether so many fit one answer at all. One that has an id, a name and a manifest takes more than a frame's part.
+pub(super) fn fits_one_answer(theater: &TheaterHandle, by_pages: &str) -> Result<(), String> {
+    let count = theater.registry.count();
+    if count <= ACTORS_UNPAGED {
+        return Ok(());
+    }
+    Err(format!("{count} actors do not fit one answer, which has at most {ACTORS_UNPAGED}; {by_pages}"))
+}
+
+pub(super) fn actors(theater: &TheaterHandle, from: u64, limit: Option<u64>) -> Response {
+    let (infos, next) = page(theater, from, limit);
+    Response::Actors { actors: infos.into_iter().map(ActorView::from).collect(), next }
+}
+
+pub(super) fn metrics(theater: &TheaterHandle, from: u64, limit: Option<u64>) -> Response {
+    let (infos, next) = page(theater, from, limit);
+    let reader = theater.journal.reader().ok();
+    let measured = infos.into_iter().filter_map(|info| metrics::of_actor(theater, reader.as_ref(), info));
+    let actors: Vec<ActorMetricsView> = measured.map(|(view, _)| view).collect();
+    Response::MetricsPage { actors, next }
+}
+
+/// A page, and where the next one begins. At least one actor stands on it where there is one.
+fn page(theater: &TheaterHandle, from: u64, limit: Option<u64>) -> (Vec<ActorInfo>, Option<u64>) {
+    let most = usize::try_from(limit.unwrap_or(ACTORS_PAGE).clamp(1, ACTORS_PAGE)).unwrap_or(usize::MAX);
+    let found = theater.actors_from(from, most + 1);
+    let mut bytes = 0;
+    let mut infos = Vec::new();
+    for (place, info) in found {
+        bytes += about_bytes(&info);
+        if infos.len() == most || (bytes > ACTORS_PAGE_BYTES && !infos.is_empty()) {
+            return (infos, Some(place));
+        }
+        infos.push(info);
+    }
+    (infos, None)
+}
+
+/// What of an actor can be long.
+fn about_bytes(info: &ActorInfo) -> usize {
+    const REST: usize = 1024;
+    // A control character is six characters in JSON.
+    let escaped = |text: &str| text.chars().map(|c| if c.is_control() { 6 } else { c.len_utf8() + 1 }).sum::<usize>();
+    let failure = match &info.status {
+        crate::system::ActorStatus::Failed { detail, .. } => escaped(detail),
+        _ => 0,
+    };
+    REST + escaped(&info.name) + escaped(&info.manifest_path) + failure
+}
+
+/// The actor that `text` names.
+pub(super) fn find(theater: &TheaterHandle, text: &str) -> Result<Response, String> {
+    let mut picker = Picker::new(text);
+    let mut from = 0;
+    loop {
+        let (infos, next) = page(theater, from, None);
+        for info in infos {
+            let (id, name, alive) = (info.id.to_string(), info.name.clone(), info.status.is_alive());
+            picker.offer(&Candidate { id: &id, name: &name, alive }, || info);
+        }
+        match next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    picker.pick().map(|info| Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(info.into()) }))
+}

@@ -1,0 +1,182 @@
+//! What is shown of events and actors on the wire.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::PUSHED_DATA_BYTES;
+use crate::chain::{ChainEvent, DroppedData};
+use crate::system::{ActorInfo, ActorStatus};
+
+/// An event as existing clients know it: bytes as arrays of numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PushedEvent {
+    pub(crate) hash: Vec<u8>,
+    pub(crate) parent_hash: Option<Vec<u8>>,
+    pub(crate) event_type: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) timestamp: u64,
+    pub(crate) sequence: u64,
+    /// The true length of `data`, which is cut at 1 MiB.
+    pub(crate) data_length: u64,
+}
+
+impl From<ChainEvent> for PushedEvent {
+    fn from(event: ChainEvent) -> Self {
+        let data_length = event.dropped.map_or(event.data.len() as u64, |dropped| dropped.length);
+        let mut data = event.data;
+        data.truncate(PUSHED_DATA_BYTES);
+        Self {
+            hash: event.hash.0.to_vec(),
+            parent_hash: event.parent_hash.map(|hash| hash.0.to_vec()),
+            event_type: event.event_type.into_owned(),
+            data,
+            timestamp: event.timestamp,
+            sequence: event.sequence,
+            data_length,
+        }
+    }
+}
+
+impl PushedEvent {
+    /// The event again, its data cut as it was pushed; or what is wrong with it.
+    pub(crate) fn into_event(self) -> Result<ChainEvent, String> {
+        let hash = |bytes: Vec<u8>| {
+            <[u8; 20]>::try_from(bytes).map(crate::chain::EventHash).map_err(|_| "a hash of another length".to_owned())
+        };
+        Ok(ChainEvent {
+            sequence: self.sequence,
+            hash: hash(self.hash)?,
+            parent_hash: self.parent_hash.map(hash).transpose()?,
+            event_type: self.event_type.into(),
+            data: self.data,
+            dropped: None,
+            timestamp: self.timestamp,
+        })
+    }
+}
+
+/// An event in a page: hashes in hex, data in base64.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EventView {
+    pub(crate) sequence: u64,
+    pub(crate) hash: String,
+    pub(crate) parent_hash: Option<String>,
+    pub(crate) event_type: String,
+    /// Null where it is too long for a frame; `GetEventData` has it then.
+    pub(crate) data: Option<String>,
+    pub(crate) timestamp: u64,
+    /// Where the data was dropped: its length and its SHA-1 in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped: Option<(u64, String)>,
+}
+
+/// Data beyond this is not put into a page.
+const PAGED_DATA_BYTES: usize = 4 * 1024 * 1024;
+
+impl From<ChainEvent> for EventView {
+    fn from(event: ChainEvent) -> Self {
+        Self {
+            sequence: event.sequence,
+            hash: event.hash.to_string(),
+            parent_hash: event.parent_hash.map(|hash| hash.to_string()),
+            event_type: event.event_type.into_owned(),
+            data: (event.data.len() <= PAGED_DATA_BYTES).then(|| BASE64.encode(event.data)),
+            timestamp: event.timestamp,
+            dropped: event.dropped.map(|dropped| (dropped.length, hex::encode(dropped.sha1))),
+        }
+    }
+}
+
+impl EventView {
+    /// The event again, or what is wrong with the view of it.
+    ///
+    /// `fetch` gets data that was too long for the page.
+    pub(crate) fn into_event(self, fetch: impl FnOnce(u64) -> Result<Vec<u8>, String>) -> Result<ChainEvent, String> {
+        let hash = |text: &str| crate::chain::EventHash::parse(text).ok_or_else(|| format!("not a hash: {text}"));
+        Ok(ChainEvent {
+            sequence: self.sequence,
+            hash: hash(&self.hash)?,
+            parent_hash: self.parent_hash.as_deref().map(hash).transpose()?,
+            event_type: self.event_type.into(),
+            data: match self.data {
+                Some(data) => BASE64.decode(data).map_err(|error| format!("data is not base64: {error}"))?,
+                None => fetch(self.sequence)?,
+            },
+            dropped: match self.dropped {
+                Some((length, sha1)) => Some(DroppedData { length, sha1: hash(&sha1)?.0 }),
+                None => None,
+            },
+            timestamp: self.timestamp,
+        })
+    }
+}
+
+/// One actor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ActorView {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) status: String,
+    /// Why it failed, where it did.
+    pub(crate) failure: Option<String>,
+    pub(crate) incarnation: u64,
+    pub(crate) mailbox_depth: u64,
+    pub(crate) addresses: Vec<String>,
+    /// The same with what is spoken there.
+    #[serde(default)]
+    pub(crate) urls: Vec<String>,
+    pub(crate) manifest: String,
+    /// When this incarnation began, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: u64,
+}
+
+impl ActorView {
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.status.as_str(), "stopped" | "failed")
+    }
+}
+
+impl From<ActorInfo> for ActorView {
+    fn from(info: ActorInfo) -> Self {
+        let failure = match &info.status {
+            ActorStatus::Failed { reason, detail } => Some(format!("{reason}: {detail}")),
+            _ => None,
+        };
+        Self {
+            id: info.id.to_string(),
+            name: info.name,
+            parent: info.parent.map(|parent| parent.to_string()),
+            status: info.status.word().to_owned(),
+            failure,
+            incarnation: info.incarnation.0,
+            mailbox_depth: info.mailbox_depth,
+            addresses: info.addresses.iter().map(|address| address.socket.to_string()).collect(),
+            urls: info.addresses.iter().map(ToString::to_string).collect(),
+            manifest: info.manifest_path,
+            since_ms: info.since_ms,
+        }
+    }
+}
+
+/// An actor's status as clients of the first protocol know it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum StatusWord {
+    Running,
+    Stopped,
+    Failed,
+}
+
+impl From<&ActorStatus> for StatusWord {
+    /// One that comes up, ends or is between two incarnations takes or keeps deliveries: it runs.
+    fn from(status: &ActorStatus) -> Self {
+        match status {
+            ActorStatus::Starting | ActorStatus::Running | ActorStatus::Stopping | ActorStatus::Restarting => {
+                Self::Running
+            }
+            ActorStatus::Stopped => Self::Stopped,
+            ActorStatus::Failed { .. } => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Which actor is meant: by its id, its name, or the beginning of either.
+
+/// What can be called for.
+pub(crate) struct Candidate<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) alive: bool,
+}
+
+/// Ambiguous names show at most so many candidates.
+const SHOWN: usize = 8;
+
+/// Finds the one that a text names among those it is offered: an id first, then a name, then the beginning of an id or a
+/// name. Among several that fit equally well the one that is alive is meant. It keeps a few of them, not all.
+pub(crate) struct Picker<'a, T> {
+    text: &'a str,
+    /// How well those fit that are kept.
+    fit: Fit,
+    count: usize,
+    shown: Vec<String>,
+    first: Option<T>,
+    alive: Option<T>,
+    alive_count: usize,
+}
+
+/// From worst to best.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Not,
+    Beginning,
+    Name,
+    Id,
+}
+
+impl<'a, T> Picker<'a, T> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, fit: Fit::Not, count: 0, shown: Vec::new(), first: None, alive: None, alive_count: 0 }
+    }
+
+    /// One more that may be meant, and what to give back if it is.
+    pub(crate) fn offer(&mut self, candidate: &Candidate<'_>, it: impl FnOnce() -> T) {
+        let fit = self.fit_of(candidate);
+        if fit == Fit::Not || fit < self.fit {
+            return;
+        }
+        if fit > self.fit {
+            *self = Self { fit, ..Self::new(self.text) };
+        }
+        self.count += 1;
+        self.alive_count += usize::from(candidate.alive);
+        if self.shown.len() < SHOWN {
+            self.shown.push(format!("{} ({})", candidate.name, candidate.id));
+        }
+        if candidate.alive && self.alive_count == 1 {
+            self.alive = Some(it());
+        } else if self.count == 1 {
+            self.first = Some(it());
+        }
+    }
+
+    fn fit_of(&self, candidate: &Candidate<'_>) -> Fit {
+        let text = self.text;
+        if candidate.id == text {
+            Fit::Id
+        } else if candidate.name == text {
+            Fit::Name
+        } else if !text.is_empty() && (candidate.id.starts_with(text) || candidate.name.starts_with(text)) {
+            Fit::Beginning
+        } else {
+            Fit::Not
+        }
+    }
+
+    /// The one that is meant, or why that cannot be said.
+    pub(crate) fn pick(self) -> Result<T, String> {
+        let Self { text, count, shown, first, alive, alive_count, .. } = self;
+        match (count, alive_count) {
+            (0, _) => Err(format!("no actor is called \"{text}\"")),
+            (_, 1) => Ok(alive.expect("one is alive")),
+            (1, _) => Ok(first.expect("there is one")),
+            (count, _) => {
+                let more = if count > SHOWN { ", …" } else { "" };
+                let shown = shown.join(", ");
+                Err(format!("{count} actors are called \"{text}\": {shown}{more}; give more of the name or the id"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Candidate<'static>; 4] = [
+        Candidate { id: "aa-1", name: "counter", alive: true },
+        Candidate { id: "ab-2", name: "courier", alive: true },
+        Candidate { id: "bb-3", name: "counter", alive: false },
+        Candidate { id: "cc-4", name: "old", alive: false },
+    ];
+
+    fn pick(text: &str) -> Result<usize, String> {
+        let pick = |order: &mut dyn Iterator<Item = usize>| {
+            let mut picker = Picker::new(text);
+            order.for_each(|at| picker.offer(&ALL[at], || at));
+            picker.pick()
+        };
+        let picked = pick(&mut (0..ALL.len()));
+        assert_eq!(pick(&mut (0..ALL.len()).rev()).ok(), picked.clone().ok(), "in whatever order they come");
+        picked
+    }
+
+    #[test]
+    fn an_actor_is_named_by_its_name_its_id_or_an_unambiguous_beginning() {
+        for (text, expected) in
+            [("aa-1", 0), ("counter", 0), ("coun", 0), ("cour", 1), ("ab", 1), ("bb-3", 2), ("b", 2), ("o", 3)]
+        {
+            assert_eq!(pick(text), Ok(expected), "{text}");
+        }
+        assert!(pick("nobody").expect_err("none").contains("no actor is called \"nobody\""));
+        assert!(pick("").is_err());
+    }
+
+    #[test]
+    fn an_ambiguous_name_names_who_could_be_meant() {
+        let why = pick("cou").expect_err("two are alive");
+        assert!(why.contains("counter (aa-1)") && why.contains("courier (ab-2)"), "{why}");
+    }
+
+    #[test]
+    fn of_many_that_fit_a_few_are_named() {
+        let mut picker = Picker::new("a");
+        for at in 0..1_000 {
+            let id = format!("{at}");
+            picker.offer(&Candidate { id: &id, name: "again", alive: true }, || at);
+        }
+        let why = picker.pick().expect_err("which?");
+        assert!(
+            why.starts_with("1000 actors are called \"a\": again (0), ") && why.contains("again (7), …; "),
+            "{why}"
+        );
+        assert!(!why.contains("again (8)"), "{why}");
+    }
+}
