@@ -348,10 +348,7 @@ mod tests {
         assert_eq!(said_of("{\"Dance\":{}}"), "not a command: unknown variant `Dance`; docs/management.md lists them");
         let kind = said_of("{\"Subscribe\":{\"scope\":\"Al\"}}");
         assert!(kind.starts_with("not a command: unknown variant `Al`, expected `All` or `Tree`"), "{kind}");
-        assert_eq!(
-            said_of("17"),
-            "not a command: invalid type: integer `17`, expected string or map at line 1 column 2"
-        );
+        assert_eq!(said_of("17"), "not a command: expected value at line 1 column 1");
         assert!(said_of(&format!("\"{}\"", "`".repeat(100_000))).len() < 2_000);
     }
 }
