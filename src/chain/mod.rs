@@ -8,6 +8,7 @@ mod event;
 mod file;
 mod function;
 mod hash;
+mod incarnations;
 mod state_chain;
 #[cfg(test)]
 mod vectors;
@@ -18,5 +19,6 @@ pub(crate) use file::{ChainFileWriter, Header, States};
 pub(crate) use function::{Function, function};
 pub use hash::EventHash;
 pub(crate) use hash::{ComponentDigest, sha1};
+pub(crate) use incarnations::Incarnations;
 pub use state_chain::{ChainBroken, Link};
 pub(crate) use state_chain::{Head, StateChain, check_link};

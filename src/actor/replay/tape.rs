@@ -7,7 +7,7 @@ use super::{ReplayError, read};
 use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, VerifiedChain, check_link};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, Incarnations, VerifiedChain, check_link};
 use crate::guest::Pages;
 use crate::journal::{self, ActorKey, JournalReader};
 
@@ -91,6 +91,8 @@ impl Tape {
             return Err(ReplayError::Gone { until, kept: start.head.sequence });
         }
         let mut head = start.as_ref().map(|snapshot| snapshot.head);
+        let begun = start.as_ref().map(|snapshot| Incarnations::within(&snapshot.started));
+        let mut incarnations = begun.unwrap_or_else(Incarnations::none);
         // Shared between threads by nobody; the lock only says so.
         let paged = parking_lot::Mutex::new(paged);
         let pages = move |from: u64| {
@@ -98,6 +100,8 @@ impl Tape {
             let page = paged.lock().events(actor, from, limit, PAGE_BYTES).map_err(|error| error.to_string())?;
             for event in &page {
                 head = Some(check_link(head.as_ref(), event).map_err(|broken| broken.to_string())?);
+                let counted = incarnations.follow(event);
+                counted.map_err(|why| format!("event {}: {why}", event.sequence))?;
             }
             Ok(page)
         };

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChainFileError, UnverifiedChain, VerifiedChain};
-use crate::base::id::Incarnation;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Return, Started, StateAfter};
 use crate::chain::event::{ChainEvent, EventKind};
 use crate::chain::hash::{ComponentDigest, sha1};
+use crate::chain::incarnations::Incarnations;
 use crate::chain::state_chain::{Head, first_broken};
 
 impl UnverifiedChain {
@@ -43,18 +43,19 @@ impl UnverifiedChain {
         let mut named_components = BTreeSet::new();
         let mut named_states = BTreeMap::new();
         let mut newest = None;
-        let mut incarnation = Incarnation(0);
-        for event in self.events.iter().filter(|event| event.kind() == Some(EventKind::Started)) {
+        let mut incarnations = Incarnations::none();
+        for event in &self.events {
+            if event.kind() != Some(EventKind::Started) {
+                incarnations.goes_on(event);
+                continue;
+            }
             let started = Started::from_cbor(&event.data)
                 .map_err(|error| ChainFileError::Data { sequence: event.sequence, why: error.to_string() })?;
             if started.id != self.header.actor {
                 return Err(self.disagrees("actor", self.header.actor, event, started.id));
             }
-            incarnation = incarnation.next();
-            if started.incarnation != incarnation {
-                let why = format!("it is incarnation {}, but {incarnation} is the next", started.incarnation);
-                return Err(ChainFileError::Data { sequence: event.sequence, why });
-            }
+            let ordered = incarnations.begins(&started);
+            ordered.map_err(|why| ChainFileError::Data { sequence: event.sequence, why })?;
             named_components.insert(started.component);
             if let NamedState::Digest { sha1, len } = started.state {
                 named_states.insert(sha1, len);
