@@ -49,7 +49,11 @@ impl Incarnations {
         let fits = ahead == Some(1) || (ahead == Some(2) && self.since == Since::GivenUp);
         self.newest = found;
         self.since = if started.resumes { Since::Resumes } else { Since::Anything };
-        if fits { Ok(()) } else { Err(format!("it is incarnation {found}, but {} is the next", newest.saturating_add(1))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(format!("it is incarnation {found}, but {} is the next", newest.saturating_add(1)))
+        }
     }
 
     /// The next event is another than a `started`.

@@ -51,19 +51,16 @@ use crate::system::{Delivery, Lane};
 
 /// To whom an event promises what a row of `pending` says is owed for it, or why it promises nothing of the kind.
 /// `parent` is that of the actor whose event it is.
-pub(crate) fn promised_to(
-    row: &Pending,
-    event: &ChainEvent,
-    parent: Option<ActorId>,
-) -> Result<ActorId, &'static str> {
+pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<ActorId>) -> Result<ActorId, &'static str> {
     match Promise::of_row(row, event) {
         Some(Promise::Send) => message::sent_to(event).ok_or("that event promises no message"),
         Some(Promise::Request) => message::requested_of(event).ok_or("that event promises no message"),
         Some(Promise::WebSocketClose) if event.kind() == Some(EventKind::Return) => Ok(row.cause.actor),
-        Some(Promise::Notice(kind)) if notice::is_told_by(&kind, event) => parent.ok_or("there is no parent to be told"),
-        Some(Promise::Notice(_) | Promise::WebSocketClose | Promise::Spawn | Promise::Stop | Promise::Restart) | None => {
-            Err("that event promises no such notice")
+        Some(Promise::Notice(kind)) if notice::is_told_by(&kind, event) => {
+            parent.ok_or("there is no parent to be told")
         }
+        Some(Promise::Notice(_) | Promise::WebSocketClose | Promise::Spawn | Promise::Stop | Promise::Restart)
+        | None => Err("that event promises no such notice"),
     }
 }
 

@@ -17,6 +17,8 @@ mod links;
 mod near;
 mod owed;
 mod said;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
