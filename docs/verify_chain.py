@@ -273,6 +273,19 @@ def read_started(data: bytes) -> Dict[str, Any]:
     return started
 
 
+def may_be_given_up(failed: Dict[str, Any]) -> bool:
+    """Whether a `failed` event says `interrupted`, or its data was dropped (§5.4)."""
+    if "data" not in failed:
+        return True
+    try:
+        said = Cbor.read(failed["data"])
+    except Wrong:
+        return False
+    return (isinstance(said, dict) and said.keys() == {"detail", "reason", "dropped"}
+            and isinstance(said["detail"], str) and said["reason"] == "interrupted"
+            and isinstance(said["dropped"], list) and all(link is None or is_link(link) for link in said["dropped"]))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The chain
 
@@ -335,6 +348,7 @@ class Verifier:
         self.head: Optional[bytes] = None
         self.component: Optional[bytes] = None  # of the last started event
         self.incarnation = 0
+        self.since = ""  # what came after the last started event, as far as the next incarnation's number depends on it
         self.named: Dict[Tuple[bool, bytes], Optional[int]] = {}  # what started events name: blob or not, hash; its len
         self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
         self.lengths: List[int] = []  # of what is attached
@@ -453,18 +467,25 @@ class Verifier:
             started = read_started(event["data"])
             if started["id"] != self.header["actor"]:
                 raise Wrong(f"id is {quote(started['id'])}, but the header's actor is {self.header['actor']}")
-            self.incarnation += 1
-            if started["incarnation"] != self.incarnation:
-                raise Wrong(f"incarnation is {started['incarnation']}, but {self.incarnation} is the next")
+            ahead = started["incarnation"] - self.incarnation
+            if ahead != 1 and not (ahead == 2 and self.since == "given up"):
+                raise Wrong(f"incarnation is {started['incarnation']}, but {self.incarnation + 1} is the next")
+            self.incarnation = started["incarnation"]
+            self.since = "resumes" if started["resumes"] else ""
             self.check_start(started)
             self.component = started["component"]
             self.named[(False, started["component"])] = None
             if isinstance(started["state"], dict):
                 self.named[(True, started["state"]["sha1"])] = started["state"]["len"]
-        elif event["event_type"].startswith("return "):
-            named = named_by_return(event)
-            if named != "unchanged":
-                self.now = named
+        else:
+            if event["event_type"].startswith("return "):
+                named = named_by_return(event)
+                if named != "unchanged":
+                    self.now = named
+            if self.since == "resumes" and event["event_type"] == "failed" and may_be_given_up(event):
+                self.since = "given up"
+            elif not (self.since == "given up" and event["event_type"] == "stopped"):
+                self.since = ""
         if event["sequence"] in self.states:
             self.check_state(event)
         self.head = actual

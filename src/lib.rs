@@ -32,5 +32,5 @@ pub use journal::{Durability, JournalError};
 pub use manifest::ManifestError;
 pub use server::{BoundServer, Client, ClientError, ClientOptions, Endpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
-pub use system::{ActorInfo, ActorStatus, Address, TheaterHandle};
+pub use system::{ActorInfo, ActorStatus, Address, Restarts, TheaterHandle};
 pub use theater::{Config, TheaterError, TheaterRuntime};

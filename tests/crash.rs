@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -20,8 +19,7 @@ struct Load {
 
 impl Load {
     /// One client: increments until the connection breaks or it is told to end.
-    fn increment(&self, address: SocketAddr) {
-        let mut http = Http::connect(address);
+    fn increment(&self, mut http: Http) {
         while !self.over.load(Ordering::SeqCst) {
             self.sent.fetch_add(1, Ordering::SeqCst);
             if http.send_raw(b"POST /increment HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").is_err() {
@@ -40,8 +38,10 @@ impl Load {
     fn until(&self, running: Theater, enough: u64, end: impl FnOnce(Theater)) {
         let address = running.http("counter");
         let before = self.acknowledged.load(Ordering::SeqCst);
+        // All are connected before it may end.
+        let clients: Vec<_> = (0..8).map(|_| Http::connect(address)).collect();
         std::thread::scope(|scope| {
-            (0..8).for_each(|_| _ = scope.spawn(|| self.increment(address)));
+            clients.into_iter().for_each(|client| _ = scope.spawn(|| self.increment(client)));
             eventually("it is under load", || {
                 (self.acknowledged.load(Ordering::SeqCst) >= before + enough).then_some(())
             });
@@ -298,6 +298,52 @@ fn a_stopped_actor_stays_stopped_and_a_failed_one_failed_until_someone_restarts_
     }
 }
 
+/// Kills the runtime again and again while `spinner` is at the same message, until that is given up.
+fn given_up(stage: &Stage, manifest: &Path) -> Theater {
+    let mut running = stage.run(&[manifest]);
+    assert_eq!(running.request("spinner", &json!("count")), Ok(json!(1)));
+    let id = running.id("spinner");
+    support::Management::connect(running.management()).send_request(&id, &json!("spin"));
+    eventually("it spins", || running.event_types("spinner").last()?.starts_with("call ").then_some(()));
+    for _ in 0..3 {
+        running.kill();
+        // Not asked for by its manifest: what becomes of it is left to its policy.
+        running = stage.run(&[]);
+    }
+    running
+}
+
+#[test]
+fn a_transition_that_is_given_up_uses_up_no_incarnation_whoever_restarts_the_actor() {
+    for (restart, more) in [("permanent", "restart_backoff_ms = 1\n"), ("temporary", "")] {
+        let stage = Stage::new();
+        let more = format!("restart = \"{restart}\"\n{more}[limits]\ncpu_ms_per_call = 600000\n");
+        let running = given_up(&stage, &stage.manifest("spinner", "probe", &more));
+        if restart == "temporary" {
+            running.until("spinner", "failed");
+            running.say(&["restart", "spinner"]);
+        }
+        assert_eq!(running.request("spinner", &json!("count")), Ok(json!(2)), "it goes on without");
+        let events = running.events("spinner");
+        let numbers: Vec<_> = starts(&events).into_iter().map(|(_, number)| number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4], "{restart}");
+        assert_eq!(data_of(&events, "failed")[0]["reason"], "interrupted");
+        assert_eq!(running.json(&["status", "spinner"])["incarnation"], 4);
+        verifies_and_replays(&running.export(&stage, "spinner"));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
+        match std::process::Command::new("python3").arg(script).arg(stage.path().join("spinner.chain")).output() {
+            Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
+            Err(_) => println!("skipped: there is no python3"),
+        }
+        running.shut_down();
+        let dir = stage.data_dir();
+        for command in ["verify", "replay"] {
+            let output = theater(&[command, "--journal", dir.to_str().expect("a path")], None);
+            assert!(output.status.success(), "{command}: {}{}", text(&output.stdout), text(&output.stderr));
+        }
+    }
+}
+
 #[test]
 fn the_history_can_be_read_without_a_runtime() {
     let stage = Stage::new();
@@ -371,7 +417,7 @@ fn a_chain_that_grows_while_it_is_exported_is_exported_whole() {
     let load = Load::default();
     let address = running.http("counter");
     std::thread::scope(|scope| {
-        (0..4).for_each(|_| _ = scope.spawn(|| load.increment(address)));
+        (0..4).for_each(|_| _ = scope.spawn(|| load.increment(Http::connect(address))));
         for _ in 0..5 {
             verify(&running.export(&stage, "counter")).expect("it verifies");
         }

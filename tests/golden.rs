@@ -93,6 +93,30 @@ fn a_golden_journal_is_read_as_it_is_and_goes_on_when_it_is_opened() {
     assert!(verified().starts_with("verified: 1 actors, 111 events"), "{}", verified());
 }
 
+/// A journal of format version 4, written when a transition that was given up still used up an incarnation's number.
+/// `given-up.chain` is its export.
+#[test]
+fn a_golden_journal_that_lacks_an_incarnation_is_judged_as_its_export_is() {
+    let stage = Stage::new();
+    let data_dir = stage.data_dir();
+    for file in ["journal.db", "journal.mark"] {
+        std::fs::copy(dir().join("journal-given-up").join(file), data_dir.join(file)).expect("copied");
+    }
+    let journal = data_dir.to_str().expect("a path");
+    let said = |args: &[&str]| {
+        let output = support::theater(args, None);
+        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    let replayed = "replayed: 1 actors, 8 events";
+    assert!(said(&["verify", "--journal", journal]).starts_with("verified: 1 actors, 8 events"));
+    assert!(said(&["replay", "--journal", journal]).starts_with(replayed));
+    assert!(said(&["replay", "--journal", journal, "--verify-snapshots"]).starts_with(replayed));
+    let file = stage.path().join("again.chain");
+    said(&["export", "spinner", "--data-dir", journal, "-o", file.to_str().expect("a path")]);
+    assert!(std::fs::read(&file).expect("a chain") == std::fs::read(dir().join("given-up.chain")).expect("a chain"));
+}
+
 #[test]
 #[ignore = "writes the golden chains that are missing"]
 fn write_the_golden_chains_that_are_missing() {

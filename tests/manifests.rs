@@ -441,3 +441,43 @@ fn a_process_that_may_not_make_code_executable_says_that_and_not_that_the_compon
         assert!(!why.contains("not a WebAssembly component"), "{why}");
     }
 }
+
+/// The manifests of `manifests/` and those that the documents show whole, each with where it stands.
+fn shown_manifests() -> Vec<(String, toml::Table)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = |dir: &str, kind: &str| {
+        let entries =
+            std::fs::read_dir(root.join(dir)).expect("a directory").map(|entry| entry.expect("a file").path());
+        entries.filter(|path| path.extension().is_some_and(|it| it == kind)).collect::<Vec<_>>()
+    };
+    let mut texts = Vec::new();
+    for path in files("manifests", "toml") {
+        texts.push((path.display().to_string(), std::fs::read_to_string(&path).expect("text")));
+    }
+    for path in files("docs", "md").into_iter().chain([root.join("README.md")]) {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        texts.extend(blocks.map(|block| (path.display().to_string(), block.to_owned())));
+    }
+    let whole = texts.into_iter().filter_map(|(place, text)| Some((place, text.parse::<toml::Table>().ok()?)));
+    whole.filter(|(_, table)| table.contains_key("component_path")).collect()
+}
+
+#[test]
+fn every_service_among_the_manifests_and_in_the_documents_is_restarted_by_itself() {
+    let mut services = 0;
+    for (place, manifest) in shown_manifests() {
+        let handlers = manifest.get("handlers").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        let listens = |handler: &toml::Value| {
+            let kind = handler.get("type").and_then(toml::Value::as_str).expect("a type");
+            ["http-server", "websocket-server"].contains(&kind)
+        };
+        if handlers.iter().any(listens) {
+            services += 1;
+            assert_eq!(manifest.get("restart").and_then(toml::Value::as_str), Some("permanent"), "{place}: {manifest}");
+            let most = manifest.get("max_restarts").and_then(toml::Value::as_integer);
+            assert!(most >= Some(10), "{place}: max_restarts is {most:?}: {manifest}");
+        }
+    }
+    assert!(services >= 5, "{services} were found");
+}

@@ -608,3 +608,166 @@ fn a_stop_of_an_actor_without_a_thread_says_what_is_true_and_the_next_start_brin
     let running = stage.run(&[&parent]);
     assert_eq!(running.request("child", &json!("count")), Ok(json!(2)));
 }
+
+/// A runtime whose thread panics where it comes to a point, from the nth time on or just then.
+fn panicking(stage: &Stage, manifests: &[&std::path::Path], fail: &str) -> Theater {
+    let launch = stage.command(manifests, &[]).arg("--data-dir").arg(stage.data_dir());
+    launch.env("THEATER_FAIL", fail).launch(stage).expect("it starts")
+}
+
+#[test]
+fn a_panic_of_a_thread_that_the_runtime_cannot_do_without_ends_the_process_with_a_failure() {
+    // The supervisor is told of an actor's start and that it is up; then of another.
+    for (fail, thread, in_order) in [
+        ("supervising:4:panic", "theater", false),
+        ("before-commit:6:panic", "journal", false),
+        ("admitting:3:panic", "mgmt", true),
+    ] {
+        let stage = Stage::new();
+        let (one, other) = (stage.manifest("one", "probe", ""), stage.manifest("other", "probe", ""));
+        let mut running = panicking(&stage, &[&one], fail);
+        for _ in 0..5 {
+            // Whoever asks gets an error, or no answer, once it has ended.
+            running.cli(&["start", other.to_str().expect("a path")]);
+        }
+        assert_eq!(running.wait().code(), Some(3), "{fail}: {}", stage.log());
+        let log = stage.log();
+        let said = log.lines().find(|line| line.starts_with("theater: ")).unwrap_or_else(|| panic!("{fail}: {log}"));
+        assert!(said.contains("panicked: asked for at "), "{fail}: {said}");
+        assert!(thread == "journal" || said.contains(&format!("thread {thread} panicked")), "{fail}: {said}");
+        assert_eq!(said.contains("All actors were suspended"), in_order, "{fail}: {said}");
+        let running = stage.run(&[]);
+        assert_eq!(running.request("one", &json!("count")), Ok(json!(1)), "{fail}: the next start goes on");
+        verifies_and_replays(&running.export(&stage, "one"));
+        running.shut_down();
+        audit(&stage);
+    }
+}
+
+#[test]
+fn a_replay_whose_worker_panics_ends_and_says_which_actor_it_was() {
+    let stage = Stage::new();
+    let manifests = ["one", "two", "three"].map(|name| stage.manifest(name, "probe", ""));
+    let manifests: Vec<_> = manifests.iter().map(PathBuf::as_path).collect();
+    stage.run(&manifests).shut_down();
+    for (fail, wrong) in [("replaying:2:panic", 1), ("replaying:1:panics", 3)] {
+        let mut replay = std::process::Command::new(support::THEATER);
+        replay.args(["replay", "--json", "--journal"]).arg(stage.data_dir()).env("THEATER_FAIL", fail);
+        let mut replay = replay
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let status = eventually("the replay ends", || replay.try_wait().expect("a child"));
+        assert_eq!(status.code(), Some(1));
+        let output = replay.wait_with_output().expect("it has ended");
+        let (said, why) = (support::text(&output.stdout), support::text(&output.stderr));
+        assert_eq!(said.matches("its replay panicked: asked for at replaying").count(), wrong, "{said}");
+        assert!(why.contains(&format!("{wrong} of 3 actors do not replay")), "{why}");
+    }
+}
+
+/// A parent with a child of each policy, and a thread of theirs that panics.
+fn families(fail: &str, of_parent: &str) -> (Stage, Theater, Vec<String>) {
+    let (stage, parent) = nursery(of_parent);
+    let running = panicking(&stage, &[&parent], fail);
+    let spawn = |name: &str| {
+        let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": format!("{name}.toml") }));
+        spawned.expect("an answer")["ok"].as_str().expect("an id").to_owned()
+    };
+    let kids = vec![spawn("child"), spawn("sturdy")];
+    (stage, running, kids)
+}
+
+#[test]
+fn an_actor_whose_thread_panics_has_failed_and_leaves_no_living_child() {
+    // The parent takes two messages, and the notices of two children that started.
+    let (stage, running, kids) = families("taken:5:panic", "");
+    running.request("parent", &json!("count")).expect_err("its thread panics");
+    running.until("parent", "failed");
+    for kid in &kids {
+        running.until(kid, "stopped");
+        assert_eq!(running.last_event(kid)["data"]["by"], "supervisor");
+    }
+    let view = running.json(&["status", "parent"]);
+    assert_eq!(view["failure"], json!("panic: asked for at taken"));
+    let last = running.last_event("parent");
+    assert_eq!((&last["event_type"], &last["data"]["reason"]), (&json!("failed"), &json!("panic")));
+    running.say(&["stop", "parent"]);
+    running.say(&["restart", "parent"]);
+    assert_eq!(running.request("parent", &json!("count")), Ok(json!(1)), "with the state it had");
+    for actor in ["parent", &kids[0], &kids[1]] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn an_actor_whose_thread_panics_is_restarted_by_its_policy_with_what_waits_in_its_mailbox() {
+    let more = "restart = \"permanent\"\nrestart_backoff_ms = 1\nmax_restarts = 3\n[limits]\ncpu_ms_per_call = 60000\n";
+    let stage = Stage::new();
+    let manifest = stage.http_manifest("probe", "probe", more);
+    let running = panicking(&stage, &[&manifest], "taken:2:panic");
+    let id = running.id("probe");
+    let mut clients: Vec<_> = (0..3).map(|_| Management::connect(running.management())).collect();
+    clients[0].send_request(&id, &json!({ "op": "work", "rounds": 300_000_000 }));
+    eventually("it is at work", || running.event_types("probe").last()?.starts_with("call ").then_some(()));
+    clients[1].send_request(&id, &json!("count"));
+    eventually("it waits", || (running.json(&["status", "probe"])["mailbox_depth"] == 1).then_some(()));
+    clients[2].send_request(&id, &json!("count"));
+    clients[0].receive_reply().expect("it was done");
+    let counts: Vec<_> = clients[1..].iter_mut().map(Management::receive_reply).collect();
+    assert!(counts.contains(&Ok(json!(1))) && counts.iter().any(Result::is_err), "{counts:?}");
+    assert_eq!(Http::connect(running.http("probe")).op(&json!("count")).json(), json!(2), "the same listener");
+    let view = running.json(&["status", "probe"]);
+    assert_eq!(
+        (&view["status"], &view["incarnation"], &view["restarts"]["used"]),
+        (&json!("running"), &json!(2), &json!(1))
+    );
+    verifies_and_replays(&running.export(&stage, "probe"));
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn an_actor_whose_thread_panics_while_it_restarts_is_tried_again_and_runs() {
+    let more = "restart = \"permanent\"\nrestart_backoff_ms = 1\nmax_restarts = 3\n";
+    for restart_state in ["last", "initial"] {
+        let stage = Stage::new();
+        let manifest = stage.manifest("probe", "probe", &format!("{more}restart_state = {restart_state:?}\n"));
+        let running = panicking(&stage, &[&manifest], "beginning:2:panic");
+        running.request("probe", &json!("trap")).expect_err("it traps");
+        // What waits when it fails again is dropped before a restart from `initial`.
+        let counted = eventually("it is up again", || running.request("probe", &json!("count")).ok());
+        assert_eq!(counted, json!(1));
+        let view = running.json(&["status", "probe"]);
+        assert_eq!((&view["status"], &view["restarts"]["used"]), (&json!("running"), &json!(2)), "{restart_state}");
+        let numbers: Vec<_> =
+            data_of(&running.events("probe"), "started").iter().map(|it| it["incarnation"].clone()).collect();
+        assert_eq!(numbers, [1, 2], "no number is used up");
+        verifies_and_replays(&running.export(&stage, "probe"));
+    }
+}
+
+#[test]
+fn an_actor_whose_thread_dies_again_and_again_uses_up_its_restarts_and_is_given_up() {
+    // The parent begins, and two children do; each later beginning panics, also on a new thread.
+    let (stage, running, kids) = families("beginning:4:panics", "max_restarts = 4\nwithin_ms = 60000\n");
+    running.request(&kids[1], &json!("trap")).expect_err("it traps");
+    running.until("parent", "failed");
+    let log = stage.log();
+    assert!(log.contains("panicked again, and ends"), "{log}");
+    let sturdy = running.json(&["status", &kids[1]]);
+    let limit = "more than max_restarts = 4 within within_ms = 60000";
+    assert_eq!((&sturdy["status"], &sturdy["given_up"]), (&json!("failed"), &json!(format!("{limit} of its parent"))));
+    assert_eq!(running.json(&["status", "parent"])["failure"], json!(format!("restarts: {limit}")));
+    running.until(&kids[0], "stopped");
+    for actor in ["parent", &kids[0], &kids[1]] {
+        running.say(&["stop", actor]);
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.say(&["forget", "parent"]);
+    running.shut_down();
+    audit(&stage);
+}

@@ -149,6 +149,71 @@ fn a_parent_hears_why_a_child_failed() {
 }
 
 #[test]
+fn a_parent_that_has_heard_can_rely_on_the_status_and_restart_the_child_at_once() {
+    // At each notice of its child the parent restarts it, which leads to further notices; meanwhile the child traps.
+    let stage = Stage::new();
+    let care = json!({ "on_notice": { "op": "restart-child", "child": "THE-CHILD" } });
+    let mut family = Family::of(stage, &format!("init_state = '{care}'\n"));
+    family.child("kid", "");
+    let kid = family.spawn("kid");
+    let (result, notice) =
+        ("host-call ntwk:theater/supervisor.restart-child", "call ntwk:theater/supervisor-handlers.handle-child-event");
+    let results = eventually("it has heard of everything, and restarted it often", || {
+        // It may be about to end for a restart.
+        let _ = family.management.request(&kid, &json!("trap"));
+        let events = family.running.events("parent");
+        let heard: Vec<_> = data_of(&events, notice).iter().map(|call| call["params"].to_string()).collect();
+        let heard_of = |kind: &&str| heard.iter().any(|params| params.contains(kind));
+        let results: Vec<_> = data_of(&events, result).iter().map(|call| call["result"].clone()).collect();
+        let enough = results.len() >= 60 && ["started", "stopped", "failed", "restarted"].iter().all(heard_of);
+        enough.then_some(results)
+    });
+    let refused: Vec<_> = results.into_iter().filter(|result| *result != json!({ "ok": null })).collect();
+    assert_eq!(refused, [Value::Null; 0]);
+}
+
+#[test]
+fn the_status_of_a_child_is_set_before_its_parent_hears_of_it() {
+    let mut family = Family::new("");
+    family.child("kid", "");
+    let mut expected = Vec::new();
+    let kid = family.spawn("kid");
+    let failed = json!({ "failed": "trap: UnreachableCodeReached" });
+    for _ in 0..10 {
+        expected.push(json!(if expected.is_empty() { "started" } else { "restarted" }));
+        family.heard(&kid, &json!(expected));
+        assert_eq!(family.view(&kid)["status"], "running");
+        family.trap(&kid);
+        expected.push(failed.clone());
+        family.heard(&kid, &json!(expected));
+        assert_eq!(family.view(&kid)["status"], "failed");
+        assert_eq!(family.parent(&json!({ "op": "restart-child", "child": kid })), json!({ "ok": null }));
+        assert_eq!(family.parent(&json!({ "op": "stop-child", "child": kid })), json!({ "ok": null }));
+        expected.extend([json!("restarted"), json!("stopped")]);
+        family.heard(&kid, &json!(expected));
+        assert_eq!(family.view(&kid)["status"], "stopped");
+        assert_eq!(family.parent(&json!({ "op": "restart-child", "child": kid })), json!({ "ok": null }));
+    }
+}
+
+#[test]
+fn a_child_that_fails_while_it_is_restarted_takes_messages_again() {
+    // A restart that comes as the child fails is not one by its policy, and its mailbox was closed for good.
+    let mut family = Family::new("");
+    family.child("kid", "");
+    let kid = family.spawn("kid");
+    let mut client = Management::connect(family.running.management());
+    for round in 1..=10 {
+        client.send_request(&kid, &json!("trap"));
+        family.running.say(&["restart", &kid]);
+        // It may come before the restart, with it, or behind it.
+        client.receive_reply().expect_err("it traps");
+        family.running.say(&["restart", &kid]);
+        assert_eq!(family.tell(&kid, &json!("count")), json!(round));
+    }
+}
+
+#[test]
 fn a_child_whose_init_goes_wrong_is_an_error_at_its_parent() {
     let mut family = Family::new("");
     for (name, op, expected) in [
@@ -395,6 +460,162 @@ fn a_root_with_a_policy_is_restarted_as_often_as_it_allows_itself() {
     verifies_and_replays(&running.export(&stage, "probe"));
 }
 
+/// The failure that an actor ended with says that its restart limit was the reason, in the status, the log and the events,
+/// and still does after the next start.
+fn gave_up_by_its_limit(stage: &Stage, running: Theater, actor: &str, dropped: usize) {
+    running.until(actor, "failed");
+    let (limit, last) = ("more than max_restarts = 1 within within_ms = 60000", "trap: UnreachableCodeReached");
+    let says_so = |text: &Value| text.as_str().is_some_and(|text| text.contains(limit) && text.contains(last));
+    let view = running.json(&["status", actor]);
+    assert!(says_so(&view["failure"]) && view["given_up"] == json!(limit), "{view}");
+    assert_eq!(view["restarts"], json!({ "used": 2, "allowed": 1, "within_ms": 60000 }));
+    let event = eventually("its chain says so, once its children have ended", || {
+        let event = running.last_event(actor);
+        (event["data"]["reason"] == "restarts").then_some(event)
+    });
+    assert_eq!(event["event_type"], "failed");
+    assert!(says_so(&event["data"]["detail"]), "{event}");
+    assert_eq!(event["data"]["dropped"].as_array().map(Vec::len), Some(dropped), "{event}");
+    let log = stage.log();
+    for line in
+        ["is restarted in 1 ms: 1 of 1 restarts within 60000 ms are used", &format!("is not restarted: {limit}")]
+    {
+        assert!(log.contains(&format!("actor {actor} {line}")), "{line}: {log}");
+    }
+    for command in ["list", "tree"] {
+        assert!(says_so(&json!(running.say(&[command]))), "{command}");
+    }
+    verifies_and_replays(&running.export(stage, actor));
+    running.shut_down();
+    let running = stage.run(&[]);
+    let again = running.json(&["status", actor]);
+    assert_eq!((&again["status"], &again["failure"]), (&json!("failed"), &view["failure"]));
+    assert_eq!(again["restarts"], view["restarts"], "each failure counts once, also when it was said again");
+}
+
+const ONCE: &str = "restart = \"permanent\"\nrestart_backoff_ms = 1\nmax_restarts = 1\nwithin_ms = 60000\n";
+
+#[test]
+fn a_root_that_exceeds_max_restarts_has_failed_for_that_reason_whatever_waits_in_its_mailbox() {
+    for waiting in [0, 3] {
+        let stage = Stage::new();
+        let more = format!("{ONCE}[limits]\ncpu_ms_per_call = 60000\n");
+        let running = stage.run(&[&stage.manifest("probe", "probe", &more)]);
+        let (id, address) = (running.id("probe"), running.management());
+        running.request("probe", &json!("trap")).expect_err("it traps");
+        let mut busy = Management::connect(address);
+        busy.send_request(&id, &json!({ "op": "many", "ops": [{ "op": "work", "rounds": 400_000_000 }, "trap"] }));
+        let types = || running.event_types("probe");
+        eventually("it is at work", || (types().last()?.starts_with("call ") && types().len() > 5).then_some(()));
+        let mut clients: Vec<_> = (0..waiting).map(|_| Management::connect(address)).collect();
+        for client in &mut clients {
+            client.send_request(&id, &json!("count"));
+        }
+        eventually("they wait", || (running.json(&["status", "probe"])["mailbox_depth"] == waiting).then_some(()));
+        busy.receive_reply().expect_err("it traps");
+        for client in &mut clients {
+            let why = client.receive_reply().expect_err("it has failed");
+            assert!(why.contains("not delivered"), "{why}");
+        }
+        gave_up_by_its_limit(&stage, running, "probe", waiting);
+    }
+}
+
+#[test]
+fn a_root_that_exceeds_max_restarts_has_failed_for_that_reason_though_its_child_ends_with_it() {
+    let mut family = Family::new(ONCE);
+    family.child("kid", "");
+    let kid = family.spawn("kid");
+    let parent = family.parent.clone();
+    family.trap(&parent);
+    family.trap(&parent);
+    family.running.until(&kid, "stopped");
+    let Family { stage, running, .. } = family;
+    gave_up_by_its_limit(&stage, running, "parent", 0);
+}
+
+#[test]
+fn a_child_whose_parent_fails_for_its_sake_has_failed_whatever_waits_in_its_mailbox() {
+    let mut family = Family::new("max_restarts = 0\n");
+    family.child("kid", "restart = \"permanent\"\n[limits]\ncpu_ms_per_call = 60000\n");
+    let kid = family.spawn("kid");
+    let (mut busy, mut waiting) =
+        (Management::connect(family.running.management()), Management::connect(family.running.management()));
+    busy.send_request(&kid, &json!({ "op": "many", "ops": [{ "op": "work", "rounds": 400_000_000 }, "trap"] }));
+    eventually("it is at work", || family.running.event_types(&kid).last()?.starts_with("call ").then_some(()));
+    waiting.send_request(&kid, &json!("count"));
+    eventually("it waits", || (family.view(&kid)["mailbox_depth"] == 1).then_some(()));
+    waiting.receive_reply().expect_err("it has failed");
+    family.running.until("parent", "failed");
+    let view = family.view(&kid);
+    assert_eq!((&view["status"], &view["failure"]), (&json!("failed"), &json!("trap: UnreachableCodeReached")));
+    let why = "more than max_restarts = 0 within within_ms = 5000 of its parent";
+    assert_eq!(view["given_up"], json!(why));
+    assert!(family.running.say(&["list"]).contains(why));
+    family.replays(&[&kid]);
+}
+
+#[test]
+fn an_actor_that_is_not_restarted_says_why_and_one_that_is_how_often() {
+    let stage = Stage::new();
+    let service = "restart = \"permanent\"\nrestart_backoff_ms = 1\nmax_restarts = 10\nwithin_ms = 60000\n";
+    let running = stage.run(&[&stage.manifest("plain", "probe", ""), &stage.manifest("service", "probe", service)]);
+    for name in ["plain", "service"] {
+        running.request(name, &json!("trap")).expect_err("it traps");
+    }
+    running.until("plain", "failed");
+    running.until("service", "running");
+    assert_eq!(running.json(&["status", "plain"])["given_up"], json!("restart = \"temporary\""));
+    assert!(stage.log().contains("actor plain is not restarted: restart = \"temporary\""), "{}", stage.log());
+    assert!(running.say(&["status", "service"]).contains("1 of 10 used within 60000 ms"));
+    assert!(running.say(&["tree"]).contains("(1 of 10 used)"));
+    running.shut_down();
+    let running = stage.run(&[]);
+    assert_eq!(running.json(&["status", "plain"])["given_up"], json!("restart = \"temporary\""), "after a start, too");
+    assert_eq!(running.json(&["status", "service"])["restarts"]["used"], 1);
+    running.say(&["restart", "plain"]);
+    assert_eq!(running.json(&["status", "plain"])["given_up"], Value::Null, "it runs");
+}
+
+#[test]
+fn an_actor_that_is_stopped_before_its_restart_has_failed_and_says_that_it_was_stopped() {
+    let stage = Stage::new();
+    let more = "restart = \"permanent\"\nrestart_backoff_ms = 600000\n";
+    let running = stage.run(&[&stage.manifest("probe", "probe", more)]);
+    running.request("probe", &json!("trap")).expect_err("it traps");
+    assert_eq!(running.status("probe"), "restarting");
+    let mut waiting = Management::connect(running.management());
+    waiting.send_request(&running.id("probe"), &json!("count"));
+    eventually("it waits", || (running.json(&["status", "probe"])["mailbox_depth"] == 1).then_some(()));
+    running.say(&["stop", "probe"]);
+    waiting.receive_reply().expect_err("nobody works on it");
+    let view = running.json(&["status", "probe"]);
+    assert_eq!((&view["status"], &view["failure"]), (&json!("failed"), &json!("trap: UnreachableCodeReached")));
+    assert_eq!(view["given_up"], json!("it was stopped before its restart"));
+    assert_eq!(running.last_event("probe")["data"]["dropped"], json!([null]), "what waited is named");
+    running.say(&["restart", "probe"]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    assert!(stage.log().contains("actor probe runs again: incarnation 2"), "{}", stage.log());
+}
+
+#[test]
+fn a_service_with_the_documented_manifest_outlives_requests_that_make_it_panic() {
+    let stage = Stage::new();
+    let running =
+        stage.run(&[&stage.http_manifest("service", "probe", "restart = \"permanent\"\nmax_restarts = 10\n")]);
+    let mut http = Http::connect(running.http("service"));
+    for round in 1..=4 {
+        assert_eq!(http.op(&json!("count")).json(), json!(round));
+        assert_eq!(http.op(&json!({ "op": "panic", "message": "my own fault" })).status, 500);
+    }
+    assert_eq!(http.op(&json!("count")).json(), json!(5), "at the same listener, with what it knew");
+    let view = running.json(&["status", "service"]);
+    assert_eq!(
+        (&view["status"], &view["incarnation"], &view["given_up"]),
+        (&json!("running"), &json!(5), &Value::Null)
+    );
+}
+
 #[test]
 fn one_for_all_restarts_the_siblings_and_rest_for_one_the_younger_ones() {
     for (strategy, expected) in [("one-for-one", [1, 2, 1]), ("one-for-all", [2, 2, 2]), ("rest-for-one", [1, 2, 2])] {
@@ -419,10 +640,11 @@ fn one_for_all_restarts_the_siblings_and_rest_for_one_the_younger_ones() {
 #[test]
 fn mail_waits_through_a_restart_and_the_message_that_failed_is_consumed() {
     let mut family = Family::new("max_restarts = 10\n");
-    family.child("kid", "restart = \"transient\"\nrestart_backoff_ms = 50\n");
+    let more = "restart = \"transient\"\nrestart_backoff_ms = 50\n[limits]\ncpu_ms_per_call = 60000\n";
+    family.child("kid", more);
     let kid = family.spawn("kid");
     let mut clients: Vec<Management> = (0..4).map(|_| Management::connect(family.running.management())).collect();
-    clients[0].send_request(&kid, &json!({ "op": "many", "ops": [{ "op": "work", "rounds": 20_000_000 }, "trap"] }));
+    clients[0].send_request(&kid, &json!({ "op": "many", "ops": [{ "op": "work", "rounds": 400_000_000 }, "trap"] }));
     eventually("it is at work", || family.running.event_types(&kid).last()?.starts_with("call ").then_some(()));
     for client in &mut clients[1..] {
         client.send_request(&kid, &json!("count"));

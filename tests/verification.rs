@@ -339,3 +339,79 @@ fn a_long_chain_is_verified_and_replayed_in_the_memory_that_a_short_one_takes() 
         assert!(peak < least + 32 * 1024, "{command}: {peak} KiB, where a short chain takes {least}: {said}");
     }
 }
+
+/// Writes variants of the golden chain in which a given-up transition has used up a number: what is honest, and what is not.
+const GAPS: &str = r#"
+import base64, hashlib, pathlib, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[3])
+from tamper import Chain, cbor, read_pairs, write_pairs
+raw, out = pathlib.Path(sys.argv[1]).read_bytes(), pathlib.Path(sys.argv[2])
+
+def put(event, key, value):
+    event["data"] = write_pairs([(k, cbor(value) if k == cbor(key) else v) for k, v in read_pairs(event["data"])])
+
+def insert(chain, at, like):
+    chain.events.insert(at, dict(chain.events[like]))
+    for sequence, event in enumerate(chain.events):
+        event["sequence"] = sequence
+
+def write(name, change):
+    chain = Chain(raw)
+    change(chain)
+    chain.seal()
+    (out / f"{name}.chain").write_bytes(chain.render())
+
+number = lambda at, to: lambda chain: put(chain.events[at], "incarnation", to)
+write("honest-gap", lambda chain: None)
+write("honest-no-gap", number(5, 4))
+write("honest-stopped-between", lambda chain: insert(chain, 5, 7))
+write("wrong-two-are-missing", number(5, 6))
+write("wrong-the-same-again", number(5, 3))
+write("wrong-backwards", number(5, 2))
+write("wrong-first-is-two", number(0, 2))
+write("wrong-gap-with-nothing-given-up", number(3, 4))
+write("wrong-a-trap", lambda chain: put(chain.events[4], "reason", "trap"))
+write("wrong-not-resumed", lambda chain: put(chain.events[3], "resumes", False))
+write("wrong-a-call-between", lambda chain: insert(chain, 5, 6))
+write("wrong-a-call-before", lambda chain: insert(chain, 4, 6))
+write("wrong-stopped-before", lambda chain: insert(chain, 4, 7))
+write("wrong-no-failure", lambda chain: chain.events[4].update(event_type="stopped", data=chain.events[7]["data"]))
+write("wrong-failed-with-another-key",
+      lambda chain: chain.events[4].update(data=write_pairs(read_pairs(chain.events[4]["data"]) + [(cbor("further"), cbor(1))])))
+write("wrong-failed-of-no-map", lambda chain: chain.events[4].update(data=cbor("interrupted")))
+write("wrong-failed-of-no-cbor", lambda chain: chain.events[4].update(data=b"\xff"))
+
+def dropped(name, source):
+    text = (out / f"{source}.chain").read_text()
+    data = base64.b64decode(next(line for line in text.split("\n") if line.startswith('{"sequence":4,')).split('"data":"')[1].split('"')[0])
+    there, gone = f'"data":"{base64.b64encode(data).decode()}"', f'"data_length":{len(data)},"data_sha1":"{hashlib.sha1(data).hexdigest()}"'
+    assert text.count(there) == 1
+    (out / f"{name}.chain").write_text(text.replace(there, gone).replace('"version":1', '"version":2'))
+
+dropped("honest-failed-was-dropped", "honest-gap")
+dropped("wrong-failed-was-dropped-and-two-are-missing", "wrong-two-are-missing")
+"#;
+
+#[test]
+fn a_number_that_a_given_up_transition_used_up_is_accepted_by_every_verifier_and_no_other_gap_is() {
+    let stage = Stage::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/given-up.chain");
+    let (script, out) = (stage.file("gaps.py", GAPS), stage.path().join("gaps"));
+    std::fs::create_dir(&out).expect("a directory");
+    match Command::new("python3").arg(script).args([&golden, &out, &vector("")]).output() {
+        Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
+        Err(_) => return println!("skipped: there is no python3"),
+    }
+    let (theater, python) = (by_theater(&out), by_python(&out).expect("there is python3"));
+    assert_eq!((theater.len(), python.len()), (19, 19));
+    for (name, (verifies, said)) in theater.iter().chain(&python) {
+        assert_eq!(*verifies, name.starts_with("honest-"), "{name}: {said}");
+        assert!(*verifies || said.contains("incarnation"), "{name}: {said}");
+    }
+    for name in ["honest-gap", "honest-no-gap", "honest-stopped-between"] {
+        verifies_and_replays(&out.join(format!("{name}.chain")));
+    }
+    let why = replay(&out.join("wrong-two-are-missing.chain"), &[]).expect_err("it lacks two");
+    assert!(why.contains("event 5: it is incarnation 6, but 4 is the next"), "{why}");
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Again, Beginning, Down, Open, ReportKind, down_by};
 use crate::base::clock;
+use crate::base::fail;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
 use crate::chain::{EventKind, Head, Link, StateChain};
@@ -53,6 +54,7 @@ impl ActorRuntime {
     /// A transition left open that no start survives is closed here, as `failed`, in place of a beginning.
     #[inline(never)]
     pub(super) fn begin(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
+        fail::point("beginning");
         let mut open = beginning.open.take();
         executor.recorder().hold(open.as_mut().and_then(|open| open.wait.take()));
         if let Some(given_up) = open.take_if(|open| open.attempts >= ATTEMPTS) {
@@ -70,7 +72,7 @@ impl ActorRuntime {
             let successor = open.successor.clone();
             if successor.is_none() {
                 let closing = executor.recorder().chain().head_link();
-                self.is_up(beginning, closing);
+                self.is_up(beginning, closing, None);
             }
             self.resume(executor, *open)?;
             return successor.map_or(Ok(()), |spec| Err(Down::Succeeded(spec)));
@@ -83,13 +85,14 @@ impl ActorRuntime {
             notice.as_ref().map(Notice::owed)
         });
         let closing = self.initialised(end)?;
-        if let Some(notice) = notice {
-            notice.fill(closing.clone());
-        }
         match successor {
-            Some(spec) => Err(Down::Succeeded(spec)),
+            Some(spec) => {
+                let set = self.set_status(ActorStatus::Running);
+                notice.into_iter().for_each(|notice| notice.fill(closing.clone(), set));
+                Err(Down::Succeeded(spec))
+            }
             None => {
-                self.is_up(beginning, Some(closing));
+                self.is_up(beginning, Some(closing), notice);
                 Ok(())
             }
         }
@@ -98,9 +101,9 @@ impl ActorRuntime {
     /// The open transition is over. Where the actor was not asked for, what becomes of it is the supervisor's to say.
     fn give_up(&mut self, executor: &mut Executor, open: Open) -> Result<(), Down> {
         let detail = format!("the process ended {ATTEMPTS} times while it was resumed");
-        let (reason, by_init) = (FailureReason::Interrupted, open.is_init());
-        if !open.asked_for || by_init {
-            return Err(Down::Failed { reason, detail, by_init, reply: open.reply });
+        let reason = FailureReason::Interrupted;
+        if !open.asked_for || open.is_init() {
+            return Err(Down::Failed { reason, detail, reply: open.reply });
         }
         let outcome = Outcome::Failed(format!("{reason}: {detail}"));
         let failed = Failed { detail, reason, dropped: Vec::new() };
@@ -119,10 +122,7 @@ impl ActorRuntime {
         listening.map_err(|why| failed_to_start(FailureReason::Init, why))?;
         if !beginning.run_init {
             let closing = executor.recorder().chain().head_link();
-            if let (Some(notice), Some(closing)) = (notice, &closing) {
-                notice.fill(closing.clone());
-            }
-            self.is_up(beginning, closing);
+            self.is_up(beginning, closing, notice);
             return Ok(());
         }
         let kind = beginning.notice.take();
@@ -133,10 +133,7 @@ impl ActorRuntime {
             notice.as_ref().map(Notice::owed)
         });
         let closing = self.initialised(end)?;
-        if let Some(notice) = notice {
-            notice.fill(closing.clone());
-        }
-        self.is_up(beginning, Some(closing));
+        self.is_up(beginning, Some(closing), notice);
         Ok(())
     }
 
@@ -178,17 +175,16 @@ impl ActorRuntime {
     }
 
     fn record_started(
-        &self,
+        &mut self,
         executor: &mut Executor,
         beginning: &Beginning,
         notice: Option<&Notice>,
         resumes: bool,
     ) -> Result<(), Down> {
         let journal = &self.theater.journal;
-        let (manifest, state) = (&self.spec.manifest, beginning.state.as_deref());
+        let (manifest, state) = (Arc::clone(&self.spec), beginning.state.as_deref());
+        let manifest = &manifest.manifest;
         journal.enqueue(Record::Component(self.spec.digest(), Arc::clone(self.spec.program.component())))?;
-        // Counted from here on, whether or not it comes up.
-        self.theater.registry.update(self.actor.id, |entry| entry.incarnation = beginning.incarnation);
         let recorder = executor.recorder();
         if beginning.interrupted {
             let detail = "the thread ended while the guest ran".to_owned();
@@ -230,23 +226,30 @@ impl ActorRuntime {
             ..Attached::default()
         };
         let link = recorder.record("started", started.to_cbor(), attached).map_err(down_by)?;
-        self.theater.registry.update(self.actor.id, |entry| entry.has_begun = true);
+        // Counted from here on, whether or not it comes up; and not before, or the chain would lack a number.
+        self.recorded = beginning.incarnation;
+        self.theater.registry.update(self.actor.id, |entry| {
+            (entry.has_begun, entry.incarnation) = (true, beginning.incarnation);
+        });
         if !resumes {
             executor.kept_at(link.sequence);
         }
         Ok(())
     }
 
-    fn is_up(&mut self, beginning: &mut Beginning, closing: Option<Link>) {
-        (self.recovering, self.was_up) = (false, true);
-        self.theater.registry.update(self.actor.id, |entry| {
-            entry.since_ms = clock::unix_ms();
-            // An order to stop may have come meanwhile; it stands.
-            if matches!(entry.status, ActorStatus::Starting | ActorStatus::Restarting) {
-                entry.status = ActorStatus::Running;
-            }
-        });
+    /// `closing` is the event that says so, and what the parent is told follows from.
+    fn is_up(&mut self, beginning: &mut Beginning, closing: Option<Link>, notice: Option<Notice>) {
+        (self.recovering, self.was_up, self.panicked) = (false, true, false);
+        self.theater.registry.update(self.actor.id, |entry| entry.since_ms = clock::unix_ms());
+        let set = self.set_status(ActorStatus::Running);
+        if beginning.reason == StartReason::Restart {
+            log::info!("actor {} runs again: incarnation {}", self.spec.manifest.name, self.recorded);
+        }
+        // The supervisor hears first: whoever is told may ask it at once for something else.
         self.report(ReportKind::Up);
+        if let (Some(notice), Some(closing)) = (notice, &closing) {
+            notice.fill(closing.clone(), set);
+        }
         if let Some(reply) = beginning.reply.take() {
             reply.answer(&self.theater.registry, Ok(Spawned { id: self.actor.id, closing }));
         }
@@ -254,5 +257,5 @@ impl ActorRuntime {
 }
 
 fn failed_to_start(reason: FailureReason, detail: String) -> Down {
-    Down::Failed { reason, detail, by_init: true, reply: Reply::Nobody }
+    Down::Failed { reason, detail, reply: Reply::Nobody }
 }

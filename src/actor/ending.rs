@@ -6,7 +6,7 @@ use super::runtime::{ActorRuntime, Down, ReportKind, SpawnReply, Verdict};
 use super::spec::Spec;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Failed, Stopped, StoppedBy};
+use crate::chain::data::{Failed, FailureReason, Stopped, StoppedBy};
 use crate::guest::Recorder;
 use crate::guest::wit::ChildEventKind;
 use crate::journal::{Attached, Cause, Record};
@@ -27,7 +27,7 @@ impl ActorRuntime {
     /// A restart keeps the queue; every other end refuses what comes from now on.
     pub(super) fn close_mailbox_unless_it_is_kept(&self, down: &Down) {
         let kept = match down {
-            Down::Failed { by_init, .. } => !by_init && self.may_be_restarted(),
+            Down::Failed { .. } => self.may_be_restarted(),
             Down::Ordered { order, .. } => order.kind == OrderKind::Cycle,
             Down::Succeeded(_) => true,
             Down::Suspended | Down::Unrecorded => false,
@@ -37,18 +37,19 @@ impl ActorRuntime {
         }
     }
 
+    /// By its policy. One that has never been up is not.
     fn may_be_restarted(&self) -> bool {
         match self.spec.manifest.supervision.restart {
             RestartPolicy::Temporary => false,
-            RestartPolicy::Transient | RestartPolicy::Permanent => true,
+            RestartPolicy::Transient | RestartPolicy::Permanent => self.was_up,
         }
     }
 
     /// Records how the incarnation ended, as far as that is settled, and reports it.
     pub(super) fn settle(&mut self, recorder: &mut Recorder, down: Down) -> Settled {
         match down {
-            Down::Failed { reason, detail, by_init, reply } => {
-                let kept = !by_init && self.may_be_restarted();
+            Down::Failed { reason, detail, reply } => {
+                let kept = self.may_be_restarted();
                 let dropped = match self.spec.manifest.supervision.restart_state {
                     _ if !kept => self.mailbox.drain(),
                     RestartState::Last => Vec::new(),
@@ -58,24 +59,25 @@ impl ActorRuntime {
                 let failed = Failed { detail: detail.clone(), reason, dropped: causes(&dropped) };
                 let notice = self.reserve_notice(ChildEventKind::Failed(format!("{reason}: {detail}")));
                 // Where the supervisor cannot restart it, this is its end already.
-                let ends = (!self.may_be_restarted() || (by_init && !self.was_up)) && !self.recovering;
-                let attached = attached(&dropped, notice.as_ref(), ends);
+                let attached = attached(&dropped, notice.as_ref(), !kept && !self.recovering);
                 log::warn!("actor {} failed: {reason}: {detail}", self.spec.manifest.name);
                 self.theater.registry.metrics(self.actor.id).iter().for_each(|metrics| metrics.failures.add(1));
                 let Ok(closing) = recorder.record("failed", failed.to_cbor(), attached) else { return Settled::Over };
                 let status = ActorStatus::Failed { reason, detail: detail.clone() };
                 self.recorded_end = Some(status.clone());
-                self.set_status(if kept { ActorStatus::Restarting } else { status });
+                let set = self.set_status(if kept { ActorStatus::Restarting } else { status });
                 let outcome = Outcome::Failed(format!("{reason}: {detail}"));
+                // The supervisor hears first: whoever is told may ask it at once for a restart.
+                self.report(ReportKind::Failed { reason, detail });
                 self.answer(reply, Answer { outcome, closing: Some(closing.clone()) });
                 self.refuse(dropped, "failed", Some(&closing));
                 if let Some(notice) = notice {
-                    notice.fill(closing);
+                    notice.fill(closing, set);
                 }
-                self.report(ReportKind::Failed { by_init });
                 Settled::Await
             }
             Down::Ordered { order, reply } => {
+                let mut told = None;
                 if order.kind == OrderKind::Cycle {
                     let stopped = Stopped { by: order.by, cause: order.cause, dropped: Vec::new() };
                     let notice = self.reserve_notice(ChildEventKind::Stopped);
@@ -84,17 +86,18 @@ impl ActorRuntime {
                         return Settled::Over;
                     };
                     self.recorded_end = Some(ActorStatus::Stopped);
-                    self.set_status(ActorStatus::Restarting);
-                    if let Some(notice) = notice {
-                        notice.fill(closing);
-                    }
+                    let set = self.set_status(ActorStatus::Restarting);
+                    told = notice.map(|notice| (notice, closing, set));
                     // Whoever waits is answered by this event; of a stop the event comes later.
                     if let Reply::Actor { wait, .. } = &reply {
                         self.theater.registry.end_wait(*wait);
                     }
                 }
-                self.answer(reply, Answer { outcome: Outcome::Stopped, closing: None });
                 self.report(ReportKind::Down);
+                self.answer(reply, Answer { outcome: Outcome::Stopped, closing: None });
+                if let Some((notice, closing, set)) = told {
+                    notice.fill(closing, set);
+                }
                 Settled::Await
             }
             Down::Succeeded(spec) => Settled::Succeeded(spec),
@@ -120,39 +123,78 @@ impl ActorRuntime {
             Ok(Verdict::Restart { from, stop, reply }) => {
                 self.stop = stop;
                 self.recorded_end = None;
+                if self.mailbox.open() {
+                    // It had ended for good, and was asked for: its next start says that it lives.
+                    self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
+                }
+                self.set_status(ActorStatus::Restarting);
                 Ok((from, reply))
             }
-            Ok(Verdict::End { by, cause }) => Err(self.end(recorder, by, cause)),
+            Ok(Verdict::End { by, cause, failure }) => Err(self.end(recorder, by, cause, failure)),
             // The supervisor is gone: the runtime is suspended with this actor as it is.
             Err(_) => Err(None),
         }
     }
 
-    /// Ends for good: what still waits is named and answered.
-    fn end(&mut self, recorder: &mut Recorder, by: StoppedBy, cause: Option<Link>) -> Option<Link> {
+    /// Ends for good: what still waits is named and answered. What failed has failed, whatever was still to be said.
+    fn end(
+        &mut self,
+        recorder: &mut Recorder,
+        by: StoppedBy,
+        cause: Option<Link>,
+        failure: Option<(FailureReason, String)>,
+    ) -> Option<Link> {
         self.mailbox.close();
         let dropped = self.mailbox.drain();
-        let mut closing = recorder.chain().head_link();
-        match self.recorded_end.take() {
+        let closing = match self.recorded_end.take() {
             // The end is on the chain, and nothing was lost since.
-            Some(status) if dropped.is_empty() => self.set_status(status),
-            Some(_) | None => {
-                let stopped = Stopped { by, cause, dropped: causes(&dropped) };
-                let notice = self.reserve_notice(ChildEventKind::Stopped);
-                let attached = attached(&dropped, notice.as_ref(), true);
-                let Ok(stopped) = recorder.record("stopped", stopped.to_cbor(), attached) else { return None };
-                closing = Some(stopped.clone());
-                self.set_status(ActorStatus::Stopped);
-                if let Some(notice) = notice {
-                    notice.fill(stopped);
-                }
+            Some(status) if dropped.is_empty() && failure.is_none() => {
+                self.set_status(status);
+                recorder.chain().head_link()
             }
-        }
+            Some(ActorStatus::Failed { reason, detail }) => {
+                Some(self.record_failure_again(recorder, failure.unwrap_or((reason, detail)), &dropped)?)
+            }
+            ended => Some(self.record_stop(recorder, (by, cause), &dropped, ended.is_none())?),
+        };
         if !self.recovering && self.theater.journal.enqueue(Record::Ended(self.actor)).is_err() {
             return None;
         }
         self.refuse(dropped, "was stopped", closing.as_ref());
         closing
+    }
+
+    /// The failure that is its end for good: with what was lost since it was recorded, or why it is not restarted.
+    fn record_failure_again(
+        &self,
+        recorder: &mut Recorder,
+        (reason, detail): (FailureReason, String),
+        dropped: &[Delivery],
+    ) -> Option<Link> {
+        let failed = Failed { detail: detail.clone(), reason, dropped: causes(dropped) };
+        let attached = attached(dropped, None, !self.recovering);
+        let closing = recorder.record("failed", failed.to_cbor(), attached).ok()?;
+        self.set_status(ActorStatus::Failed { reason, detail });
+        Some(closing)
+    }
+
+    /// `is_news` where the parent has not heard of this end.
+    fn record_stop(
+        &self,
+        recorder: &mut Recorder,
+        (by, cause): (StoppedBy, Option<Link>),
+        dropped: &[Delivery],
+        is_news: bool,
+    ) -> Option<Link> {
+        let stopped = Stopped { by, cause, dropped: causes(dropped) };
+        let notice = if is_news { self.reserve_notice(ChildEventKind::Stopped) } else { None };
+        let attached = attached(dropped, notice.as_ref(), true);
+        let closing = recorder.record("stopped", stopped.to_cbor(), attached).ok()?;
+        let set = self.set_status(ActorStatus::Stopped);
+        if let Some(notice) = notice {
+            notice.fill(closing.clone(), set);
+        }
+        Some(closing)
     }
 
     /// A place in the parent's lane for notices, where the parent wants to know.

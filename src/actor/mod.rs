@@ -6,6 +6,7 @@ mod audit;
 mod begin;
 mod ending;
 mod executor;
+mod panicked;
 mod refusals;
 mod replay;
 mod runtime;

@@ -9,6 +9,8 @@
 //!                                            is recorded              unless it failed; joined
 //! ```
 //!
+//! A panic within an incarnation is a failure like any other (`panicked.rs`).
+//!
 //! The thread outlives a failure until the supervisor has said what is to become of the actor, so that its mailbox, and
 //! what waits in it, survives a restart. An order to stop is answered the same way: the end is recorded once the
 //! supervisor says that everything below is gone.
@@ -16,6 +18,7 @@
 //! An idle actor costs little more than the frames in which it waits, so what is large is made and taken apart in functions
 //! that have returned by then, and is boxed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +37,8 @@ use crate::handlers::Source;
 use crate::journal::{ActorKey, JournalDown};
 use crate::manifest::RestartState;
 use crate::system::{
-    ActorStatus, Awaited, MailboxOwner, Order, Registry, Reply, Spawned, StopSignal, TheaterHandle, Wait, WaitId,
+    ActorStatus, Awaited, MailboxOwner, Order, Registry, Reply, Spawned, StatusIsSet, StopSignal, TheaterHandle, Wait,
+    WaitId,
 };
 
 /// What the supervisor hears of an actor.
@@ -49,17 +53,28 @@ pub(crate) enum ReportKind {
     /// `init` is through, or was not needed.
     Up,
     /// The incarnation failed; the thread awaits a verdict.
-    Failed { by_init: bool },
+    Failed { reason: FailureReason, detail: String },
     /// The incarnation ended as ordered; the thread awaits a verdict.
     Down,
     /// The thread is about to end. `closing` is the actor's last event, where one was recorded.
     Ended { closing: Option<Link> },
+    /// The thread is about to end by a panic. What it left undone is not on the chain.
+    Died { detail: String },
 }
 
 /// What is to become of an actor whose incarnation is over.
 pub(crate) enum Verdict {
-    Restart { from: RestartState, stop: Arc<StopSignal>, reply: Option<SpawnReply> },
-    End { by: StoppedBy, cause: Option<Link> },
+    Restart {
+        from: RestartState,
+        stop: Arc<StopSignal>,
+        reply: Option<SpawnReply>,
+    },
+    /// `failure` where it failed, and is not restarted for a reason that its chain does not say yet.
+    End {
+        by: StoppedBy,
+        cause: Option<Link>,
+        failure: Option<(FailureReason, String)>,
+    },
 }
 
 /// Who waits for an actor to be up.
@@ -75,6 +90,7 @@ pub(crate) struct SpawnReply {
 pub(crate) struct Beginning {
     pub(crate) reason: StartReason,
     pub(crate) chain: StateChain,
+    /// What its `started` will say. Where none is recorded, the number is still free.
     pub(crate) incarnation: Incarnation,
     pub(crate) state: Option<Arc<[u8]>>,
     pub(crate) run_init: bool,
@@ -138,6 +154,10 @@ pub(crate) struct ActorRuntime {
     pub(crate) recorded_end: Option<ActorStatus>,
     /// An incarnation of it has been up: a failed `init` is no longer the end of it.
     pub(crate) was_up: bool,
+    /// The newest incarnation on its chain; 0 before the first.
+    pub(crate) recorded: Incarnation,
+    /// It panicked, and has not been up since.
+    pub(crate) panicked: bool,
     /// The transition resumed last has not survived so many starts.
     pub(crate) attempts: u64,
 }
@@ -147,7 +167,6 @@ pub(super) enum Down {
     Failed {
         reason: FailureReason,
         detail: String,
-        by_init: bool,
         reply: Reply,
     },
     /// As ordered; `reply` is of the transition that was aborted for it.
@@ -171,14 +190,15 @@ impl From<JournalDown> for Down {
 impl ActorRuntime {
     /// The thread's body for an actor that has lived before: what it needs is read from the journal, here, so that the
     /// supervisor need not wait for the disk.
-    pub(crate) fn run_again(self: Box<Self>, again: Again) {
-        if let Some(beginning) = self.read_on(again) {
-            self.run(beginning);
+    pub(crate) fn run_again(mut self: Box<Self>, again: Again) {
+        match self.read_on(again) {
+            Some(beginning) => self.run(beginning),
+            None => self.say_that_it_ends(None),
         }
     }
 
     #[inline(never)]
-    fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
+    pub(super) fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
         match self.read_journal(&again) {
             Ok(beginning) => {
                 let Again { reply, notice, cause, open, .. } = again;
@@ -193,7 +213,6 @@ impl ActorRuntime {
                     reply.answer(&self.theater.registry, Err(why));
                 }
                 self.refuse(self.mailbox.drain(), "failed", None);
-                self.report(ReportKind::Ended { closing: None });
                 None
             }
         }
@@ -202,8 +221,11 @@ impl ActorRuntime {
     /// The thread's body.
     pub(crate) fn run(mut self: Box<Self>, mut beginning: Box<Beginning>) {
         let closing = loop {
-            let ended = self.incarnation(beginning);
-            match self.after(*ended) {
+            let next = catch_unwind(AssertUnwindSafe(|| {
+                let ended = self.incarnation(beginning);
+                self.after(*ended)
+            }));
+            match next.unwrap_or_else(|panic| self.after_panic(panic)) {
                 Next::Begin(next) => beginning = next,
                 Next::End { closing } => break closing,
             }
@@ -214,7 +236,7 @@ impl ActorRuntime {
     /// Records how an incarnation ended, and hears what is to become of the actor.
     #[inline(never)]
     fn after(&mut self, ended: Ended) -> Next {
-        let Ended { incarnation, mut recorder, state, down, mut reply } = ended;
+        let Ended { mut recorder, state, down, mut reply } = ended;
         fail::point("ended");
         let why = down.for_whoever_spawned();
         let settled = self.settle(&mut recorder, down);
@@ -228,13 +250,13 @@ impl ActorRuntime {
             Settled::Succeeded(spec) => {
                 self.spec = spec;
                 let chain = recorder.chain().clone();
-                let again = self.again(chain, incarnation, state, RestartState::Last, reply);
+                let again = self.again(chain, state, RestartState::Last, reply);
                 Next::Begin(Box::new(Beginning { reason: StartReason::Recovery, notice: None, ..again }))
             }
             Settled::Await => match self.await_verdict(&mut recorder) {
                 Ok((from, reply)) => {
                     let chain = recorder.chain().clone();
-                    Next::Begin(Box::new(self.again(chain, incarnation, state, from, reply)))
+                    Next::Begin(Box::new(self.again(chain, state, from, reply)))
                 }
                 Err(closing) => Next::End { closing },
             },
@@ -285,8 +307,7 @@ impl ActorRuntime {
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
         recorder.go_live();
-        let Beginning { incarnation, reply, .. } = beginning;
-        Box::new(Ended { incarnation, recorder, state, down, reply })
+        Box::new(Ended { recorder, state, down, reply: beginning.reply })
     }
 
     fn live(&self, awaited: Option<Awaited>) -> Live {
@@ -309,7 +330,6 @@ impl ActorRuntime {
     fn again(
         &self,
         chain: StateChain,
-        before: Incarnation,
         last: Option<Arc<[u8]>>,
         from: RestartState,
         reply: Option<SpawnReply>,
@@ -318,7 +338,7 @@ impl ActorRuntime {
         Beginning {
             reason: StartReason::Restart,
             chain,
-            incarnation: before.next(),
+            incarnation: self.recorded.next(),
             state: if initial { self.spec.init_state.clone() } else { last },
             run_init: initial,
             cause: None,
@@ -329,8 +349,8 @@ impl ActorRuntime {
         }
     }
 
-    pub(super) fn set_status(&self, status: ActorStatus) {
-        self.theater.registry.update(self.actor.id, |entry| entry.status = status);
+    pub(super) fn set_status(&self, status: ActorStatus) -> StatusIsSet {
+        self.theater.registry.set_status(self.actor.id, status)
     }
 
     pub(super) fn report(&self, kind: ReportKind) {
@@ -340,7 +360,6 @@ impl ActorRuntime {
 
 /// What an incarnation leaves.
 struct Ended {
-    incarnation: Incarnation,
     recorder: Recorder,
     state: Option<Arc<[u8]>>,
     down: Down,
@@ -349,7 +368,7 @@ struct Ended {
 }
 
 /// How it goes on behind an incarnation.
-enum Next {
+pub(super) enum Next {
     Begin(Box<Beginning>),
     End { closing: Option<Link> },
 }

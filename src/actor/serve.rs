@@ -63,6 +63,7 @@ impl ActorRuntime {
             if !delivery.reply.claim() {
                 continue;
             }
+            fail::point("taken");
             let Delivery { function, params, caller, cause, reply } = delivery;
             let promised = Promise::of_call(function.full, &params);
             let owed = promised.and_then(|promised| promised.owed(self.actor.id));
@@ -134,7 +135,7 @@ impl ActorRuntime {
                 fail::point("answered");
                 Ok(())
             }
-            Transition::Failed { reason, detail } => Err(Down::Failed { reason, detail, by_init: false, reply }),
+            Transition::Failed { reason, detail } => Err(Down::Failed { reason, detail, reply }),
             Transition::Interrupted(interruption) => Err(self.interrupted(interruption, reply)),
         }
     }
@@ -170,7 +171,7 @@ impl ActorRuntime {
             Interruption::JournalDown => Down::Unrecorded,
             Interruption::Shortage(_) => {
                 let (reason, detail) = (FailureReason::Interrupted, interruption.to_string());
-                Down::Failed { reason, detail, by_init: false, reply }
+                Down::Failed { reason, detail, reply }
             }
             Interruption::CpuTime(_)
             | Interruption::Memory(_)
@@ -186,6 +187,6 @@ impl ActorRuntime {
         let supervision = &self.spec.manifest.supervision;
         let within = supervision.within.as_millis();
         let detail = format!("more than max_restarts = {} within within_ms = {within}", supervision.max_restarts);
-        Down::Failed { reason: FailureReason::Restarts, detail, by_init: false, reply }
+        Down::Failed { reason: FailureReason::Restarts, detail, reply }
     }
 }

@@ -1,8 +1,10 @@
-//! Places where a test can have the process killed, to see that the next start goes on as if it had not been.
+//! Places where a test can have the process killed, to see that the next start goes on as if it had not been; or have the
+//! thread panic that comes there, to see that this is noticed.
 //!
 //! Compiled in with the feature `fail-points` alone. `THEATER_FAIL=NAME:N` kills the process, as `kill -9` does, when it
-//! comes to the point NAME for the Nth time. `THEATER_REFUSE=NAME:N-M` has the machine refuse the thread NAME when it is
-//! wanted for the Nth up to the Mth time.
+//! comes to the point NAME for the Nth time. With `THEATER_FAIL=NAME:N:panic` the thread panics instead, and with
+//! `NAME:N:panics` from the Nth time on each time. `THEATER_REFUSE=NAME:N-M` has the machine refuse the thread NAME when it
+//! is wanted for the Nth up to the Mth time.
 
 /// The process ends here where a test has asked for it.
 #[inline]
@@ -21,23 +23,34 @@ pub(crate) fn point_after(name: &'static str, prepare: impl FnOnce()) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static ASKED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    struct Asked {
+        name: String,
+        count: u64,
+        how: String,
+    }
+
+    static ASKED: OnceLock<Option<Asked>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
     let asked = ASKED.get_or_init(|| {
         let text = std::env::var("THEATER_FAIL").ok()?;
-        let (name, count) = text.split_once(':').expect("THEATER_FAIL is NAME:N");
-        Some((name.to_owned(), count.parse().expect("THEATER_FAIL is NAME:N")))
+        let mut words = text.split(':').map(str::to_owned);
+        let (name, count) = words.next().zip(words.next()).expect("THEATER_FAIL is NAME:N");
+        let count = count.parse().expect("THEATER_FAIL is NAME:N");
+        Some(Asked { name, count, how: words.next().unwrap_or_default() })
     });
-    if let Some((asked, count)) = asked
-        && asked == name
-        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
-    {
-        prepare();
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).expect("ourselves");
-        loop {
-            std::thread::park();
-        }
+    let Some(Asked { count, how, .. }) = asked.as_ref().filter(|asked| asked.name == name) else { return };
+    let passed = PASSED.fetch_add(1, Ordering::SeqCst) + 1;
+    if passed != *count && (passed < *count || how != "panics") {
+        return;
+    }
+    prepare();
+    if !how.is_empty() {
+        panic!("asked for at {name}");
+    }
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).expect("ourselves");
+    loop {
+        std::thread::park();
     }
 }
 

@@ -40,6 +40,19 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
     spawn_sized(name, STACK_BYTES, body)
 }
 
+/// Like [`spawn`], of a thread that others cannot do without: `told` hears on that thread of its end, by a panic or not.
+pub(crate) fn spawn_vital(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+    told: impl FnOnce(Option<ThreadPanicked>) + Send + 'static,
+) -> io::Result<JoinHandle> {
+    let called = short(name);
+    spawn(name, move || {
+        let end = run(called, body);
+        told(end.err());
+    })
+}
+
 /// Like [`spawn`], with a stack of `stack_bytes`.
 pub(crate) fn spawn_sized(
     name: &str,
@@ -51,14 +64,15 @@ pub(crate) fn spawn_sized(
         return Err(io::ErrorKind::WouldBlock.into());
     }
     let thread = Builder::new().name(name.clone()).stack_size(stack_bytes);
-    let body = move || {
-        catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
-            let message = panic_message(&*panic);
-            log::error!("thread {name} panicked: {message}");
-            ThreadPanicked { name, message }
-        })
-    };
-    thread.spawn(body).map(JoinHandle)
+    thread.spawn(move || run(name, body)).map(JoinHandle)
+}
+
+fn run(name: String, body: impl FnOnce()) -> Result<(), ThreadPanicked> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
+        let message = panic_message(&*panic);
+        log::error!("thread {name} panicked: {message}");
+        ThreadPanicked { name, message }
+    })
 }
 
 /// What a panic said.
@@ -83,6 +97,17 @@ mod tests {
         let thread = spawn("doomed", || panic!("on purpose")).expect("a thread");
         let panicked = thread.join().expect_err("the body panicked");
         assert_eq!((panicked.name.as_str(), panicked.message.as_str()), ("doomed", "on purpose"));
+    }
+
+    #[test]
+    fn the_panic_of_a_vital_thread_is_told_and_so_is_its_end_in_order() {
+        for (body, expected) in [((|| panic!("on purpose")) as fn(), Some("on purpose")), (|| (), None)] {
+            let (tell, told) = std::sync::mpsc::channel();
+            let thread = spawn_vital("vital", body, move |end| tell.send(end).expect("it is heard"));
+            thread.expect("a thread").join().expect("it was told");
+            let panicked = told.recv().expect("it was told");
+            assert_eq!(panicked.as_ref().map(|it| (&*it.name, &*it.message)), expected.map(|what| ("vital", what)));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod event;
 mod file;
 mod function;
 mod hash;
+mod incarnations;
 pub(crate) mod shown;
 mod state_chain;
 #[cfg(test)]
@@ -23,5 +24,6 @@ pub use file::{ChainFileError, UnverifiedChain, VerifiedChain};
 pub(crate) use function::{Function, function};
 pub use hash::EventHash;
 pub(crate) use hash::{ComponentDigest, sha1};
+pub(crate) use incarnations::Incarnations;
 pub use state_chain::{ChainBroken, Link};
 pub(crate) use state_chain::{Head, StateChain, check_link};

@@ -1,19 +1,20 @@
 //! `theater replay`: of a chain file, or of one or all actors of a data directory.
 
 use std::io::{IsTerminal, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::history::{find_row, read_verified};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};
-use crate::base::thread;
+use crate::base::{fail, thread};
 use crate::chain::cbor::bytes_to_json;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
 use crate::journal::{self, ActorRow, JournalReader};
@@ -249,7 +250,7 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
     drop((found, tasks));
     let outcome = gather(args, &results, count, &events);
     for thread in threads {
-        thread.join().map_err(Failure::no)?;
+        thread.join().map_err(Failure::ended)?;
     }
     outcome
 }
@@ -267,7 +268,9 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Ok(row) = self.tasks.recv() {
-            let replayed = self.one(&row);
+            // A panic is a defect of ours, and hides nothing of what there is to say of the others.
+            let replayed = catch_unwind(AssertUnwindSafe(|| self.one(&row)))
+                .unwrap_or_else(|panic| Err(ReplayError::Panicked(thread::panic_message(&*panic))));
             if self.found.send((row, replayed)).is_err() {
                 return;
             }
@@ -275,6 +278,7 @@ impl Worker {
     }
 
     fn one(&self, row: &ActorRow) -> Result<Replayed, ReplayError> {
+        fail::point("replaying");
         let open = || journal::open_to_read(&self.dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
         let snapshots = if self.snapshots { Some(Snapshots::of(open()?, row)) } else { None };
         let mut snapshots = snapshots.transpose().map_err(|failure| ReplayError::Unreadable(failure.message))?;
@@ -298,9 +302,14 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
     let (mut done, mut total, mut transitions, mut wrong, mut idle) = (0_usize, 0_u64, 0_u64, 0_usize, 0_usize);
     let (mut skipped, mut skipping) = (0_u64, 0_usize);
     while done < count {
-        let Ok((row, replayed)) = results.recv_timeout(Duration::from_millis(200)) else {
-            progress.show(&format!("{done} of {count} actors, {} events", events.load(Ordering::Relaxed)));
-            continue;
+        let (row, replayed) = match results.recv_timeout(Duration::from_millis(200)) {
+            Ok(found) => found,
+            Err(RecvTimeoutError::Timeout) => {
+                progress.show(&format!("{done} of {count} actors, {} events", events.load(Ordering::Relaxed)));
+                continue;
+            }
+            // No worker is left, and not all was said.
+            Err(RecvTimeoutError::Disconnected) => break,
         };
         done += 1;
         match replayed {
@@ -319,6 +328,10 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
         }
     }
     progress.end();
+    if done < count {
+        let missing = count - done;
+        return Err(Failure::ended(format!("{missing} of {count} actors were not replayed: the threads have ended")));
+    }
     if wrong > 0 {
         return Err(Failure::no(format!("{wrong} of {count} actors do not replay")));
     }

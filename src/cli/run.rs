@@ -57,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let metrics = settings.metrics().map(|address| metrics(address, handle)).transpose()?;
     announce(announcement(&server, metrics.as_ref(), &theater))?;
     let ended = theater.wait();
-    if let Err(error @ TheaterError::JournalFailed(_)) = &ended {
+    if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
         // What is in memory can no longer be made to last: nothing is left to do in order.
         signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
     }

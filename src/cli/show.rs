@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::chain::cbor::{Value, bytes_to_json};
 use crate::chain::{ChainEvent, EventKind};
-use crate::server::protocol::ActorView;
+use crate::server::protocol::{ActorView, RestartsView};
 
 /// One event's data on one line is cut here for people; `--json` shows all of it.
 const LINE_CHARS: usize = 160;
@@ -56,7 +56,7 @@ pub(super) fn list(actors: &[ActorView]) {
     let width = actors.iter().map(|actor| actor.name.chars().count()).max().unwrap_or(0).max(4);
     line(&format!("{:<10} {:<width$} {:<36} {}", "STATUS", "NAME", "ID", "ADDRESS"));
     for actor in actors {
-        let more = actor.failure.clone().unwrap_or_else(|| actor.addresses.join(", "));
+        let more = failure(actor).unwrap_or_else(|| actor.addresses.join(", "));
         let (more, name) = (visible(&more), visible(&actor.name));
         line(format!("{:<10} {name:<width$} {:<36} {more}", actor.status, actor.id).trim_end());
     }
@@ -87,13 +87,22 @@ fn branches(children: &HashMap<Option<&str>, Vec<&ActorView>>, parent: &ActorVie
 
 fn described(actor: &ActorView) -> String {
     let ActorView { name, status, incarnation, mailbox_depth, id, .. } = actor;
-    let failure = actor.failure.as_ref().map(|failure| format!(" ({failure})")).unwrap_or_default();
-    let age = age(actor.since_ms);
+    let failure = failure(actor).map(|failure| format!(" ({failure})")).unwrap_or_default();
+    let (age, restarts) = (age(actor.since_ms), incarnation.saturating_sub(1));
+    let used = actor.restarts.as_ref().map(|it| format!(" ({} of {} used)", it.used, it.allowed)).unwrap_or_default();
     let (name, failure) = (visible(name), visible(&failure));
     format!(
-        "{name}  {status}{failure}  incarnation {incarnation}  restarts {}  mailbox {mailbox_depth}  age {age}  {id}",
-        incarnation.saturating_sub(1)
+        "{name}  {status}{failure}  incarnation {incarnation}  restarts {restarts}{used}  mailbox {mailbox_depth}  age {age}  {id}"
     )
+}
+
+/// Why it failed, and why it is not restarted where that does not follow.
+fn failure(actor: &ActorView) -> Option<String> {
+    let failure = actor.failure.as_ref()?;
+    match actor.given_up.as_ref().filter(|why| !failure.contains(*why)) {
+        Some(why) => Some(format!("{failure}; given up: {why}")),
+        None => Some(failure.clone()),
+    }
 }
 
 fn age(since_ms: u64) -> String {
@@ -116,6 +125,9 @@ pub(super) fn status(actor: &ActorView) {
         ("manifest", actor.manifest.clone()),
     ];
     rows.extend(actor.failure.clone().map(|failure| ("failure", failure)));
+    rows.extend(actor.given_up.clone().map(|why| ("given up", why)));
+    let used = |it: &RestartsView| format!("{} of {} used within {} ms", it.used, it.allowed, it.within_ms);
+    rows.extend(actor.restarts.as_ref().map(|restarts| ("restarts", used(restarts))));
     rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
     rows.extend(actor.urls.iter().map(|url| ("address", url.clone())));
     for (key, value) in rows {

@@ -49,6 +49,8 @@ pub enum JournalError {
         path.display()
     )]
     Gone { path: PathBuf },
+    #[error("the journal's writer panicked: {0}; nothing more is acknowledged")]
+    Panicked(String),
     #[error("cannot start the journal's thread: {0}")]
     Thread(#[source] io::Error),
 }

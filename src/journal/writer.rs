@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::base::metrics::JournalMetrics;
+use crate::base::thread;
 use crate::chain::{ChainEvent, ComponentDigest};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
@@ -86,11 +88,16 @@ impl Writer {
         let Self { path, connection, mark, tip, queue, listener, bell, metrics } = self;
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
-        let result = Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
-            let (taken, ends, components, when_gone) = (VecDeque::new(), Ends::default(), HashSet::new(), Vec::new());
-            Desk { path, rows, mark, tip, queue: &queue, taken, ends, components, bell, when_gone, metrics }
-                .commit_until_closed(&listener)
-        });
+        let work = || {
+            Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
+                let (taken, ends, components, when_gone) =
+                    (VecDeque::new(), Ends::default(), HashSet::new(), Vec::new());
+                Desk { path, rows, mark, tip, queue: &queue, taken, ends, components, bell, when_gone, metrics }
+                    .commit_until_closed(&listener)
+            })
+        };
+        let result = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic| Err(JournalError::Panicked(thread::panic_message(&*panic))));
         drop(closing);
         if let Err(error) = result {
             // Nobody may read what it prints any more: it acts first.

@@ -6,7 +6,7 @@ use crate::chain::data::{Caller, Failed};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::wit::{ChildEvent, ChildEventKind};
 use crate::journal::Owed;
-use crate::system::{Delivery, Registry, Reply, Slot};
+use crate::system::{Delivery, Registry, Reply, Slot, StatusIsSet};
 
 pub(crate) const HANDLE_CHILD_EVENT: &Function = function!("ntwk:theater/supervisor-handlers", "handle-child-event");
 
@@ -31,7 +31,8 @@ impl Notice {
         Owed { receiver: self.slot.receiver, notice: Some(self.word) }
     }
 
-    pub(crate) fn fill(self, cause: Link) {
+    /// Delivers it; `_set` as the parent can rely on the status of the child it hears of.
+    pub(crate) fn fill(self, cause: Link, _set: StatusIsSet) {
         self.slot.fill(delivery(self.params, cause));
     }
 }

@@ -24,6 +24,7 @@ use super::connection::{Connection, House};
 use super::frame;
 use super::transport::Socket;
 use super::{ServerError, ServerOptions, TlsFiles};
+use crate::base::fail;
 use crate::base::limits::ManagementLimits;
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
@@ -96,7 +97,9 @@ impl BoundServer {
             leave,
             left,
         };
-        let door = thread::spawn("mgmt", move || door.run()).map_err(ServerError::Thread)?;
+        let handle = door.house.theater.clone();
+        let told = move |panicked| handle.thread_failed(panicked);
+        let door = thread::spawn_vital("mgmt", move || door.run(), told).map_err(ServerError::Thread)?;
         Ok(TheaterServer { address, socket, bell, door: Some(door) })
     }
 }
@@ -188,6 +191,7 @@ struct Door {
 impl Door {
     fn run(mut self) {
         while !self.wait() {
+            fail::point("admitting");
             self.join_who_left();
             for at in 0..self.rooms.len() {
                 self.admit(at);

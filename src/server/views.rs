@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::PUSHED_DATA_BYTES;
 use crate::chain::{ChainEvent, DroppedData};
-use crate::system::{ActorInfo, ActorStatus};
+use crate::system::{ActorInfo, ActorStatus, Restarts};
 
 /// An event as existing clients know it: bytes as arrays of numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,6 +130,20 @@ pub(crate) struct ActorView {
     pub(crate) manifest: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
+    /// Of one that its policy restarts: how much of the limit is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restarts: Option<RestartsView>,
+    /// Why it is not restarted, where it failed and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given_up: Option<String>,
+}
+
+/// Restarts within the last `within_ms`; one more than `allowed` is too many.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RestartsView {
+    pub(crate) used: u64,
+    pub(crate) allowed: u32,
+    pub(crate) within_ms: u64,
 }
 
 impl ActorView {
@@ -156,6 +170,12 @@ impl From<ActorInfo> for ActorView {
             urls: info.addresses.iter().map(ToString::to_string).collect(),
             manifest: info.manifest_path,
             since_ms: info.since_ms,
+            restarts: info.restarts.map(|Restarts { used, allowed, within_ms }| RestartsView {
+                used,
+                allowed,
+                within_ms,
+            }),
+            given_up: info.given_up,
         }
     }
 }

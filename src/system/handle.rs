@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::delivery::{Answer, Delivery};
 use super::mailbox::Lane;
@@ -20,6 +20,7 @@ use super::waits::WaitId;
 use crate::base::id::ActorId;
 use crate::base::limits::RuntimeLimits;
 use crate::base::places::Places;
+use crate::base::thread::ThreadPanicked;
 use crate::chain::data::{Caller, StoppedBy};
 use crate::chain::{Function, Link};
 use crate::journal::{ActorKey, JournalHandle, Record};
@@ -147,6 +148,8 @@ pub struct TheaterHandle {
     pub(crate) limits: RuntimeLimits,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
+    /// Where a thread says that it panicked without which the runtime is of no use.
+    pub(crate) failed: Sender<String>,
 }
 
 /// Said where the supervisor is gone: the runtime has ended or is ending.
@@ -209,6 +212,12 @@ impl TheaterHandle {
     /// Ends the runtime: every actor is suspended where it is, and goes on at the next start.
     pub fn shutdown(&self) {
         self.control.shutdown();
+    }
+
+    /// A thread has panicked without which the runtime is of no use: it is to end, and to say so.
+    pub(crate) fn thread_failed(&self, panicked: Option<ThreadPanicked>) {
+        // One that was said before is enough.
+        panicked.into_iter().for_each(|panicked| _ = self.failed.try_send(panicked.to_string()));
     }
 
     /// What is acknowledged to the outside is on disk.

@@ -222,6 +222,11 @@ impl MailboxOwner {
         self.0.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Takes deliveries again; whether it had been closed.
+    pub(crate) fn open(&self) -> bool {
+        self.0.closed.swap(false, Ordering::SeqCst)
+    }
+
     /// What waits now, and what is kept aside, notices left alone; the mailbox stays open.
     pub(crate) fn take_waiting(&self) -> Vec<Delivery> {
         let mut lanes = self.0.lanes.lock();

@@ -22,8 +22,8 @@ pub(crate) use handle::{Asked, Awaited, Confinement, Control, ForkRequest, Paren
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
 pub(crate) use pick::{Candidate, Picker};
-pub use registry::ActorInfo;
-pub(crate) use registry::{Entry, Refusal, Registry, Restored};
+pub use registry::{ActorInfo, Restarts};
+pub(crate) use registry::{Entry, Refusal, Registry, Restored, StatusIsSet};
 pub(crate) use reply::{AwaitedReply, NoAnswer, Reply};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;

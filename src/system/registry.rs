@@ -13,11 +13,13 @@ use super::on_disk::StartedFrom;
 use super::reply::Reply;
 use super::status::ActorStatus;
 use super::waits::{Wait, WaitId, Waits};
+use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::base::metrics::ActorMetrics;
 use crate::chain::Function;
 use crate::journal::ActorKey;
+use crate::manifest::{RestartPolicy, Supervision};
 
 /// What the registry knows of one actor.
 #[derive(Clone, Debug)]
@@ -44,6 +46,11 @@ pub(crate) struct Entry {
     pub(crate) writes_below: Option<PathBuf>,
     pub(crate) started_from: Arc<StartedFrom>,
     pub(crate) metrics: Arc<ActorMetrics>,
+    pub(crate) supervision: Supervision,
+    /// When its children were restarted by policy lately, in milliseconds since the Unix epoch; a root itself, too.
+    pub(crate) restarts: Vec<u64>,
+    /// Why it is not restarted, where it failed and is not.
+    pub(crate) given_up: Option<String>,
 }
 
 /// What anyone may know of one actor.
@@ -67,6 +74,22 @@ pub struct ActorInfo {
     pub manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub since_ms: u64,
+    /// How many restarts are used of those that it may have by its policy; none where its policy allows none.
+    pub restarts: Option<Restarts>,
+    /// Why it is not restarted, where it failed and is not.
+    pub given_up: Option<String>,
+}
+
+/// Restarts by policy within the window in which they are counted: those of all children of one parent together, or of a
+/// root with its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarts {
+    /// So many there were.
+    pub used: u64,
+    /// One more than these is too many.
+    pub allowed: u32,
+    /// The window, in milliseconds.
+    pub within_ms: u64,
 }
 
 /// Why a delivery was not accepted.
@@ -92,6 +115,10 @@ pub(crate) enum Refusal {
     #[error("the runtime is shutting down")]
     Suspending,
 }
+
+/// The registry says what an event has made of an actor: its parent, who hears of it, can rely on that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatusIsSet(());
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry(RwLock<Inner>);
@@ -128,6 +155,18 @@ impl Registry {
         }
     }
 
+    /// What is said of an actor from here on, by its own thread. Only then its parent may be told.
+    pub(crate) fn set_status(&self, id: ActorId, status: ActorStatus) -> StatusIsSet {
+        self.update(id, |entry| {
+            // An order to stop may have come meanwhile; it stands until the actor has ended.
+            let goes_on = matches!(status, ActorStatus::Running | ActorStatus::Restarting);
+            if !goes_on || entry.status != ActorStatus::Stopping {
+                entry.status = status;
+            }
+        });
+        StatusIsSet(())
+    }
+
     /// From here on nothing from outside is accepted, and what actors ask of each other waits for the next start.
     pub(crate) fn suspend(&self) {
         self.0.write().suspending = true;
@@ -157,13 +196,14 @@ impl Registry {
     }
 
     pub(crate) fn info(&self, id: ActorId) -> Option<ActorInfo> {
-        self.entry(id, info)
+        let inner = self.0.read();
+        inner.actors.get(&id).map(|entry| inner.info(entry))
     }
 
     /// Every actor, in the order in which they came.
     pub(crate) fn list(&self) -> Vec<ActorInfo> {
         let inner = self.0.read();
-        inner.order.values().filter_map(|id| inner.actors.get(id)).map(info).collect()
+        inner.order.values().filter_map(|id| inner.actors.get(id)).map(|entry| inner.info(entry)).collect()
     }
 
     /// How many there are.
@@ -176,7 +216,7 @@ impl Registry {
     pub(crate) fn page(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
         let inner = self.0.read();
         let entries = inner.order.range(from..).filter_map(|(place, id)| Some((*place, inner.actors.get(id)?)));
-        entries.take(most).map(|(place, entry)| (place, info(entry))).collect()
+        entries.take(most).map(|(place, entry)| (place, inner.info(entry))).collect()
     }
 
     /// The directories that actors may write to, or could before they ended, each with the name of one that may.
@@ -350,6 +390,33 @@ impl Inner {
         };
         circle.iter().map(spell).collect::<Vec<_>>().join(" -> ")
     }
+
+    fn info(&self, entry: &Entry) -> ActorInfo {
+        ActorInfo {
+            id: entry.actor.id,
+            name: entry.name.clone(),
+            parent: entry.parent,
+            status: entry.status.clone(),
+            incarnation: entry.incarnation,
+            mailbox_depth: entry.mailbox.depth(),
+            addresses: entry.addresses.clone(),
+            manifest_path: entry.manifest_path.clone(),
+            since_ms: entry.since_ms,
+            restarts: self.restarts(entry),
+            given_up: entry.given_up.clone(),
+        }
+    }
+
+    fn restarts(&self, entry: &Entry) -> Option<Restarts> {
+        let supervisor = entry.parent.map_or(Some(entry), |parent| self.actors.get(&parent))?;
+        if entry.supervision.restart == RestartPolicy::Temporary {
+            return None;
+        }
+        let Supervision { max_restarts: allowed, within, .. } = supervisor.supervision;
+        let (now, within_ms) = (clock::unix_ms(), u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let recent = supervisor.restarts.iter().filter(|at| now.saturating_sub(**at) <= within_ms);
+        Some(Restarts { used: recent.count() as u64, allowed, within_ms })
+    }
 }
 
 /// What became of a delivery that was put back.
@@ -368,20 +435,6 @@ fn reserve(mailbox: Mailbox, to: ActorId, lane: Lane, bytes: usize) -> Result<Sl
         Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
         other => other,
     })
-}
-
-fn info(entry: &Entry) -> ActorInfo {
-    ActorInfo {
-        id: entry.actor.id,
-        name: entry.name.clone(),
-        parent: entry.parent,
-        status: entry.status.clone(),
-        incarnation: entry.incarnation,
-        mailbox_depth: entry.mailbox.depth(),
-        addresses: entry.addresses.clone(),
-        manifest_path: entry.manifest_path.clone(),
-        since_ms: entry.since_ms,
-    }
 }
 
 #[cfg(test)]

@@ -256,9 +256,8 @@ impl Past {
         let (reason, from, notice) = self.course(reader)?;
         let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
         let how = if runs { Return::Runs } else { Return::Listed(status_after(&self.last)) };
-        let incarnation = if runs { self.row.incarnation.next() } else { self.row.incarnation };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
-        let (was_up, was_alive) = (self.was_up, self.row.alive);
+        let (incarnation, was_up, was_alive) = (self.row.incarnation, self.was_up, self.row.alive);
         let again = Some(Before { reason, from, incarnation, was_up, was_alive, notice, lately, open });
         Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, how))
     }
@@ -271,7 +270,10 @@ impl Past {
         }
         let now = clock::unix_ms();
         let before = |time: Duration| now.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let failed = reader.failures(self.row.actor, before(window.max(within))..=now)?;
+        let mut failed = reader.failures(self.row.actor, before(window.max(within))..=now)?;
+        // One that follows at once is the same end, said again with what else was lost, or why there is no restart.
+        let mut end = None;
+        failed.retain(|event| end.replace(event.sequence + 1) != Some(event.sequence));
         let by_children = |event: &&ChainEvent| {
             Failed::from_cbor(&event.data).is_ok_and(|failed| failed.reason == FailureReason::Restarts)
         };

@@ -1,7 +1,7 @@
 //! A running theater, as an embedder holds it: started, asked through its handle, ended.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -51,6 +51,14 @@ pub enum TheaterError {
     /// The journal failed while the theater ran; the text says why.
     #[error("{0}")]
     JournalFailed(String),
+    /// The supervisor's thread panicked: a defect of Theater. Nobody is left who could suspend the actors.
+    #[error(
+        "{0}: this is a defect of Theater. What was acknowledged is on disk, and the next start goes on from there"
+    )]
+    SupervisorFailed(String),
+    /// Another thread that the runtime cannot do without panicked: a defect of Theater. It can still be shut down.
+    #[error("{0}: this is a defect of Theater. All actors were suspended, and go on at the next start")]
+    ThreadFailed(String),
 }
 
 /// A running theater. Drop it, or better [`TheaterRuntime::shutdown`] it, and every actor is suspended where it is.
@@ -59,7 +67,11 @@ pub struct TheaterRuntime {
     supervisor: Option<JoinHandle>,
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
+    thread_failed: Receiver<String>,
+    /// The supervisor has ended, once this is disconnected.
     ended: Receiver<()>,
+    /// Why it has, where not in order.
+    panicked: Arc<OnceLock<String>>,
     not_resumed: Vec<NotResumed>,
 }
 
@@ -91,6 +103,7 @@ impl TheaterRuntime {
             actor_limits: config.actor_limits,
         };
         let engine = Arc::clone(&control.engine);
+        let (failed, thread_failed) = bounded(1);
         let handle = TheaterHandle {
             registry,
             journal: journal.handle().clone(),
@@ -98,18 +111,25 @@ impl TheaterRuntime {
             control: Arc::new(control),
             limits: config.limits,
             http_exchanges: Places::default(),
+            failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actor)?;
-        let (over, ended) = bounded::<()>(0);
+        let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
+        let why = Arc::clone(&panicked);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
-        let supervisor = thread::spawn("theater", move || {
-            supervisor.run();
-            drop(over);
-        });
+        let supervisor = thread::spawn_vital(
+            "theater",
+            || supervisor.run(),
+            move |panicked| {
+                panicked.into_iter().for_each(|panicked| _ = why.set(panicked.to_string()));
+                drop(over);
+            },
+        );
         let no_thread = |error| TheaterError::Setup(format!("cannot start the supervisor's thread: {error}"));
         let supervisor = Some(supervisor.map_err(no_thread)?);
-        let journal = Some(journal);
-        let mut runtime = Self { handle, supervisor, journal, journal_failed, ended, not_resumed: Vec::new() };
+        let (journal, not_resumed) = (Some(journal), Vec::new());
+        let mut runtime =
+            Self { handle, supervisor, journal, journal_failed, thread_failed, ended, panicked, not_resumed };
 
         begins(&runtime.handle);
         runtime.bring_back(&commands, recovered)?;
@@ -192,10 +212,14 @@ impl TheaterRuntime {
         &self.handle
     }
 
-    /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal fails.
+    /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal or the supervisor fails.
     pub fn wait(&self) -> Result<(), TheaterError> {
         crossbeam_channel::select! {
-            recv(self.ended) -> _ => Ok(()),
+            recv(self.ended) -> _ => match self.panicked.get() {
+                None => Ok(()),
+                Some(why) => Err(TheaterError::SupervisorFailed(why.clone())),
+            },
+            recv(self.thread_failed) -> why => why.map_err(|_| ()).map_or(Ok(()), |why| Err(TheaterError::ThreadFailed(why))),
             recv(self.journal_failed) -> why => match why {
                 Ok(why) => Err(TheaterError::JournalFailed(why)),
                 Err(_) => Ok(()),

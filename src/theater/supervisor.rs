@@ -3,8 +3,10 @@
 //! It never waits for an actor: orders are signals, verdicts go through channels with room, a thread is joined once it
 //! has said that it ends.
 
+mod failures;
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +14,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::budget::{Budget, Cost};
 use super::control::ChangeReply;
-use super::tree::{Action, Input, Lately, Tree};
+use super::tree::{Action, GivenUp, Input, Lately, Tree};
 use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Spec, Verdict};
 use crate::base::clock;
+use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
@@ -22,7 +25,7 @@ use crate::chain::{Link, StateChain};
 use crate::guest::THREAD_STACK_BYTES;
 use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
-use crate::manifest::RestartState;
+use crate::manifest::{RestartPolicy, RestartState};
 use crate::system::{
     ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
     TheaterHandle,
@@ -51,7 +54,8 @@ pub(super) enum Command {
         id: ActorId,
         reply: Sender<Result<Vec<ActorKey>, String>>,
     },
-    Report(Report),
+    /// From the thread of this number: an actor's earlier one has nothing to say any more.
+    Report(u64, Report),
     Shutdown,
 }
 
@@ -73,6 +77,7 @@ pub(super) struct Newborn {
 pub(super) struct Before {
     pub(super) reason: StartReason,
     pub(super) from: RestartState,
+    /// The newest on its chain.
     pub(super) incarnation: Incarnation,
     /// Whether an incarnation of it has ever been up.
     pub(super) was_up: bool,
@@ -108,6 +113,10 @@ struct Supervised {
     thread: Option<Thread>,
     /// What is to run once there is a thread for it.
     unstarted: Option<Unstarted>,
+    /// Of its newest thread.
+    thread_number: u64,
+    /// How it failed last.
+    failure: Option<(FailureReason, String)>,
     /// Who waits for its end.
     stoppers: Vec<ChangeReply>,
     /// Who waits for it to be up again.
@@ -133,7 +142,12 @@ pub(super) struct Supervisor {
     tree: Tree,
     budget: Budget,
     actors: HashMap<ActorId, Supervised>,
-    timers: BinaryHeap<Reverse<(Instant, ActorId)>>,
+    /// By the tree's clock.
+    timers: BinaryHeap<Reverse<(u64, ActorId)>>,
+    /// Threads started so far.
+    threads: u64,
+    /// What has happened and is not decided yet. All that one input leads to is done before the next.
+    inputs: VecDeque<Input>,
     /// The tree's clock: milliseconds since the Unix epoch when the runtime was started, steady from there on.
     began_ms: u64,
     started: Instant,
@@ -150,6 +164,8 @@ impl Supervisor {
             budget: Budget::of_this_machine(),
             actors: HashMap::new(),
             timers: BinaryHeap::new(),
+            threads: 0,
+            inputs: VecDeque::new(),
             began_ms: clock::unix_ms(),
             started: Instant::now(),
             suspending: false,
@@ -159,10 +175,9 @@ impl Supervisor {
     /// The thread's body: until a shutdown has joined every actor's thread.
     pub(super) fn run(mut self) {
         while !(self.suspending && self.actors.values().all(|actor| actor.thread.is_none())) {
-            let next = self
-                .timers
-                .peek()
-                .map_or(Duration::from_secs(60), |Reverse((at, _))| at.saturating_duration_since(Instant::now()));
+            let now = self.now();
+            let next = self.timers.peek().map_or(60_000, |Reverse((at, _))| at.saturating_sub(now));
+            let next = Duration::from_millis(next);
             match self.commands.recv_timeout(next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -173,6 +188,7 @@ impl Supervisor {
     }
 
     fn apply(&mut self, command: Command) {
+        fail::point("supervising");
         match command {
             Command::Spawn(newborn) => self.spawn(*newborn),
             Command::Recover(newborns, owed, _listed) => self.recover(newborns, owed),
@@ -191,7 +207,11 @@ impl Supervisor {
                 None => reply.give(Err(format!("no such actor: {id}"))),
             },
             Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
-            Command::Report(Report { id, kind }) => self.heard(id, kind),
+            Command::Report(thread, Report { id, kind }) => {
+                if self.actors.get(&id).is_some_and(|actor| actor.thread_number == thread) {
+                    self.heard(id, kind);
+                }
+            }
             Command::Shutdown => self.suspend(),
         }
     }
@@ -208,61 +228,107 @@ impl Supervisor {
 
     fn heard(&mut self, id: ActorId, kind: ReportKind) {
         match kind {
-            ReportKind::Up => self.decide(Input::Up(id)),
-            ReportKind::Failed { by_init } => self.decide(Input::Failed { id, by_init }),
-            ReportKind::Down => self.decide(Input::Down(id)),
+            ReportKind::Up => {
+                self.has_not_failed(id);
+                self.decide(Input::Up(id));
+            }
+            ReportKind::Failed { reason, detail } => {
+                self.failed(id, reason, detail);
+                self.decide(Input::Failed(id));
+            }
+            ReportKind::Down => {
+                self.has_not_failed(id);
+                self.decide(Input::Down(id));
+            }
             ReportKind::Ended { closing } => {
-                if let Some(actor) = self.actors.get_mut(&id) {
-                    if let Some(Thread { handle, .. }) = actor.thread.take() {
-                        // It said so as its last act; its panic, if it had one, was logged.
-                        let _ = handle.join();
-                        self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
-                    }
-                    for stopper in actor.stoppers.drain(..) {
-                        stopper.give(Ok(closing.clone()));
-                    }
-                    for restarter in actor.restarters.drain(..) {
-                        restarter.give(Err("it was stopped meanwhile".into()));
-                    }
+                self.join(id);
+                if !self.tree.is_ending(id) {
+                    // Nobody has told it to: what is below it ends first.
+                    return self.decide(Input::Ended(id));
+                }
+                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
+                    stopper.give(Ok(closing.clone()));
                 }
                 self.decide(Input::Ended(id));
+                self.is_over(id);
+            }
+            ReportKind::Died { detail } => {
+                self.join(id);
+                self.died(id, FailureReason::Panic, detail);
             }
         }
     }
 
-    fn decide(&mut self, input: Input) {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now = self.began_ms.saturating_add(elapsed);
-        let actions = self.tree.apply(now, input);
-        if self.suspending {
-            // Every thread was told to suspend; nothing else is to be done with any.
+    /// Of a thread that said so as its last act.
+    fn join(&mut self, id: ActorId) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        if let Some(Thread { handle, .. }) = actor.thread.take() {
+            // Its panic, if it had one, was logged and reported.
+            let _ = handle.join();
+            self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
+        }
+    }
+
+    /// Its thread has ended. Unless another one follows, whoever still waits for a restart waits in vain.
+    fn is_over(&mut self, id: ActorId) {
+        if !self.tree.is_dead(id) {
             return;
         }
-        for action in actions {
-            self.carry_out(action);
+        for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.drain(..)) {
+            restarter.give(Err("it was stopped meanwhile".into()));
+        }
+    }
+
+    /// The tree's clock.
+    fn now(&self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.began_ms.saturating_add(elapsed)
+    }
+
+    fn decide(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        if self.inputs.len() > 1 {
+            // It has come of an action that is being carried out, and waits until those beside it are.
+            return;
+        }
+        while let Some(input) = self.inputs.front().cloned() {
+            let actions = self.tree.apply(self.now(), input);
+            // While every thread is told to suspend, nothing else is to be done with any.
+            if !self.suspending {
+                actions.into_iter().for_each(|action| self.carry_out(action));
+            }
+            self.inputs.pop_front();
         }
     }
 
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
-            Action::Restart { id, from } if !self.has_thread(id) => self.start_again(id, from),
-            Action::End { id, .. } if !self.has_thread(id) => self.end_without_thread(id),
             Action::Restart { id, from } => {
                 let stop = self.new_signal(id);
                 let reply = self.restart_reply(id);
                 self.tell(id, Verdict::Restart { from, stop, reply });
             }
-            Action::End { id, by, cause } => self.tell(id, Verdict::End { by, cause }),
+            Action::End { id, by, cause, given_up } => {
+                let failure = given_up.and_then(|why| self.failure_by_limit(id, why));
+                self.tell(id, Verdict::End { by, cause, failure });
+            }
             Action::Begin { id, from } => self.begin_again(id, from),
-            Action::Timer { id, after } => self.timers.push(Reverse((Instant::now() + after, id))),
+            Action::Timer { id, at, after, count } => {
+                self.timers.push(Reverse((at, id)));
+                self.is_to_be_restarted(id, after, count);
+            }
+            Action::GaveUp { id, why } => self.gave_up(id, why),
+            Action::Gone(id) => self.gone(id),
+            Action::Counted { supervisor, at } => self.theater.registry.update(supervisor, |entry| entry.restarts = at),
             Action::AlreadyStopped(id) => {
                 for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
                     stopper.give(Ok(None));
                 }
             }
             Action::NotRestarted { id, why } => {
-                for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.drain(..)) {
+                // The newest: those before it may still be waiting for the restart that is under way.
+                if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {
                     restarter.give(Err(format!("actor {id} cannot be restarted: {why}")));
                 }
             }
@@ -272,7 +338,12 @@ impl Supervisor {
     fn order(&mut self, id: ActorId, order: Order) {
         let Some(actor) = self.actors.get(&id) else { return };
         if order.kind == OrderKind::Stop {
-            self.theater.registry.update(id, |entry| entry.status = ActorStatus::Stopping);
+            self.theater.registry.update(id, |entry| {
+                // It may have ended by itself meanwhile.
+                if entry.status.is_alive() {
+                    entry.status = ActorStatus::Stopping;
+                }
+            });
         }
         actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
     }
@@ -362,6 +433,7 @@ impl Supervisor {
             Some(before) => {
                 let Before { reason, from, incarnation, notice, open, lately, was_up: _, was_alive: _ } = before;
                 self.decide(Input::Remembered { id, lately });
+                let incarnation = incarnation.next();
                 First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
             }
             None => First::Born(Box::new(Beginning {
@@ -387,7 +459,10 @@ impl Supervisor {
     fn list(&mut self, newborn: Newborn, status: ActorStatus) {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
+        let is_temporary = supervision.restart == RestartPolicy::Temporary;
+        let given_up = (is_temporary && matches!(status, ActorStatus::Failed { .. })).then_some(GivenUp::Temporary);
         drop(self.register(&newborn, status));
+        self.theater.registry.update(id, |entry| entry.given_up = given_up.map(|why| why.to_string()));
         let (was_up, lately) = newborn.again.map(|before| (before.was_up, before.lately)).unwrap_or_default();
         self.decide(Input::Listed { id, parent, supervision, was_up });
         self.decide(Input::Remembered { id, lately });
@@ -419,6 +494,9 @@ impl Supervisor {
                 .map(std::path::Path::to_owned),
             started_from: Arc::new(spec.started_from()),
             metrics: Arc::default(),
+            supervision: spec.manifest.supervision,
+            restarts: Vec::new(),
+            given_up: None,
         });
         let supervised = Supervised {
             actor: *actor,
@@ -427,6 +505,8 @@ impl Supervisor {
             stop,
             thread: None,
             unstarted: None,
+            thread_number: 0,
+            failure: None,
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
@@ -434,18 +514,23 @@ impl Supervisor {
         owner
     }
 
-    /// A thread for an actor that has none: stopped or failed before, it goes on behind its chain.
+    /// A thread for an actor that has none: stopped or failed before, it goes on behind its chain; one that there was no
+    /// thread for goes on as it was to begin.
     fn begin_again(&mut self, id: ActorId, from: RestartState) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
             for restarter in actor.restarters.drain(..) {
                 restarter.give(Err(why.clone()));
             }
-            self.decide(Input::Ended(id));
-            return;
+            return self.died(id, FailureReason::Init, why);
         }
-        let reply = self.restart_reply(id);
-        self.new_signal(id);
+        let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
+        let stop = self.new_signal(id);
+        if let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted {
+            (runtime.stop, again.reply) = (stop, reply);
+            self.theater.registry.update(id, |entry| (entry.status, entry.given_up) = (ActorStatus::Restarting, None));
+            return self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
+        }
         let Some(actor) = self.actors.get(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
@@ -453,7 +538,7 @@ impl Supervisor {
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
             entry.status = ActorStatus::Restarting;
-            entry.has_begun = false;
+            (entry.has_begun, entry.given_up) = (false, None);
             incarnation = entry.incarnation.next();
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
@@ -463,7 +548,8 @@ impl Supervisor {
 
     fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
         let actor = self.actors.get(&id).expect("the caller has registered it");
-        let reports = self.to_self.clone();
+        let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
+        let recorded = recorded.filter(|_| matches!(first, First::Again(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime {
             actor: actor.actor,
             parent: actor.parent,
@@ -472,11 +558,13 @@ impl Supervisor {
             mailbox,
             stop: Arc::clone(&actor.stop),
             verdicts: unbounded().1,
-            report: Box::new(move |report| _ = reports.send(Command::Report(report))),
+            report: Box::new(|_| ()),
             recovering: false,
             sources: Vec::new(),
             recorded_end: None,
             was_up,
+            recorded,
+            panicked: false,
             attempts: 0,
         });
         self.run_on_a_thread(id, Unstarted { runtime, first });
@@ -484,9 +572,12 @@ impl Supervisor {
 
     fn run_on_a_thread(&mut self, id: ActorId, Unstarted { mut runtime, first }: Unstarted) {
         let (verdicts, heard) = unbounded();
+        self.threads += 1;
+        let (number, reports) = (self.threads, self.to_self.clone());
         runtime.verdicts = heard;
+        runtime.report = Box::new(move |report| _ = reports.send(Command::Report(number, report)));
         let name = format!("a-{}", runtime.spec.manifest.name);
-        let (last_words, registry) = (self.to_self.clone(), Arc::clone(&self.theater.registry));
+        let last_words = self.to_self.clone();
         // Handed over once there is a thread: else it would go with the thread that there is none for.
         let (hand_over, handed_over) = bounded(1);
         let taken = handed_over.clone();
@@ -501,11 +592,9 @@ impl Supervisor {
             }));
             if let Err(panic) = said {
                 let detail = thread::panic_message(&*panic);
-                log::error!("the thread of actor {id} panicked: {detail}");
-                registry
-                    .update(id, |entry| entry.status = ActorStatus::Failed { reason: FailureReason::Panic, detail });
-                let kind = ReportKind::Ended { closing: None };
-                let _ = last_words.send(Command::Report(Report { id, kind }));
+                log::error!("the thread of actor {id} panicked again, and ends: {detail}");
+                let kind = ReportKind::Died { detail };
+                let _ = last_words.send(Command::Report(number, Report { id, kind }));
             }
         };
         match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
@@ -535,13 +624,11 @@ impl Supervisor {
                 reply
             }
             First::Again(mut again) => {
-                let (reason, reply) = (FailureReason::Init, again.reply.take());
-                let status = ActorStatus::Failed { reason, detail: detail.clone() };
-                self.theater.registry.update(id, |entry| entry.status = status);
+                let reply = again.reply.take();
                 if let Some(actor) = self.actors.get_mut(&id) {
                     actor.unstarted = Some(Unstarted { runtime, first: First::Again(again) });
                 }
-                self.decide(Input::Failed { id, by_init: true });
+                self.died(id, FailureReason::Init, detail.clone());
                 reply
             }
         };
@@ -550,42 +637,8 @@ impl Supervisor {
         }
     }
 
-    fn has_thread(&self, id: ActorId) -> bool {
-        self.actors.get(&id).is_some_and(|actor| actor.thread.is_some())
-    }
-
-    /// Another attempt to get a thread, for what was to run on it.
-    fn start_again(&mut self, id: ActorId, from: RestartState) {
-        let unstarted = self.actors.get_mut(&id).and_then(|actor| actor.unstarted.take());
-        let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted else {
-            return self.begin_again(id, from);
-        };
-        if let Err(why) = self.budget.spend(Cost::of(runtime.spec.manifest.reuse)) {
-            return self.could_not_start(id, Unstarted { runtime, first: First::Again(again) }, why);
-        }
-        runtime.stop = self.new_signal(id);
-        again.reply = self.restart_reply(id);
-        self.theater.registry.update(id, |entry| entry.status = ActorStatus::Restarting);
-        self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
-    }
-
-    /// Nothing of it runs, and nobody is there to record that: as far as its chain goes it has not ended.
-    fn end_without_thread(&mut self, id: ActorId) {
-        let Some(actor) = self.actors.get_mut(&id) else { return };
-        drop(actor.unstarted.take());
-        for stopper in actor.stoppers.drain(..) {
-            let why = "it does not run, since the machine had no thread for it; its end could not be recorded, so the \
-                       next start of the runtime brings it back";
-            stopper.give(Err(format!("actor {id}: {why}")));
-        }
-        for restarter in actor.restarters.drain(..) {
-            restarter.give(Err(format!("actor {id} cannot be restarted: the machine has no thread for it")));
-        }
-        self.decide(Input::Ended(id));
-    }
-
     fn ring_timers(&mut self) {
-        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= Instant::now()) {
+        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= self.now()) {
             let Some(Reverse((_, id))) = self.timers.pop() else { return };
             self.decide(Input::Timer(id));
         }

@@ -17,6 +17,8 @@ mod links;
 mod near;
 mod owed;
 mod said;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -25,7 +27,7 @@ use rayon::prelude::*;
 
 use crate::base::id::ActorId;
 use crate::base::pool;
-use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, check_link};
+use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, Incarnations, check_link};
 use crate::journal::{ActorRow, JournalError, JournalReader, Survey, Surveyed, quick_check};
 use crate::promise::Arrivals;
 pub(crate) use grounds::grounds;
@@ -150,6 +152,7 @@ struct Auditor<'a> {
 /// How far one chain has been walked.
 struct Course {
     head: Option<Head>,
+    incarnations: Incarnations,
     holdings: Holdings,
     /// Something is wrong with the chain, and what follows would only repeat it.
     is_over: bool,
@@ -175,7 +178,8 @@ impl<'a> Auditor<'a> {
                 auditor.finding(row, &error.to_string());
                 Holdings::unknown()
             });
-            auditor.courses.push(Course { head: None, holdings, is_over: false });
+            let incarnations = Incarnations::none();
+            auditor.courses.push(Course { head: None, incarnations, holdings, is_over: false });
         }
         Ok(auditor)
     }
@@ -234,6 +238,7 @@ impl<'a> Auditor<'a> {
             match checked {
                 Ok(said) => {
                     self.audit.events += 1;
+                    self.counts(*course, event, &said);
                     self.links(&near, row, event, &said)?;
                     self.holds(reader, *course, event, said)?;
                 }
@@ -244,6 +249,21 @@ impl<'a> Auditor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// No incarnation is left out, and none is there twice.
+    fn counts(&mut self, course: usize, event: &ChainEvent, said: &Said) {
+        let incarnations = &mut self.courses[course].incarnations;
+        let counted = match said {
+            Said::Started(started) => incarnations.begins(started),
+            _ => {
+                incarnations.goes_on(event);
+                Ok(())
+            }
+        };
+        if let Err(why) = counted {
+            self.finding(&self.rows[course], &format!("event {}: {why}", event.sequence));
+        }
     }
 
     /// All chains are over.

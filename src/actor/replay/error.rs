@@ -39,6 +39,8 @@ pub enum ReplayError {
     NotExecuted { sequence: u64, what: String },
     #[error("{0}")]
     Unreadable(String),
+    #[error("its replay panicked: {0}; this is a defect of Theater")]
+    Panicked(String),
     #[error("{0}")]
     Sandbox(String),
 }

@@ -8,7 +8,7 @@ use super::{ReplayError, read};
 use crate::base::id::ActorId;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Link, Vouched, check_link};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, Vouched, check_link};
 use crate::guest::{Pages, Past};
 use crate::journal::{self, ActorKey, JournalReader};
 
@@ -63,7 +63,8 @@ impl Recording {
             _ => None,
         };
         let head = start.as_ref().map(|snapshot| snapshot.head);
-        let pages = pages(events, head, stretch.last);
+        let begun = start.as_ref().map(|snapshot| Incarnations::within(&snapshot.started));
+        let pages = pages(events, head, begun.unwrap_or_else(Incarnations::none), stretch.last);
         Ok(Tape { actor: self.actor(), start, pages, store: self.store()?, initial: first.state, origin })
     }
 
@@ -179,7 +180,12 @@ fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Vouc
 }
 
 /// The events behind `head`, up to `last`, each checked to follow the one before it.
-fn pages(mut events: Box<Events<'static>>, mut head: Option<Head>, last: Option<u64>) -> Pages {
+fn pages(
+    mut events: Box<Events<'static>>,
+    mut head: Option<Head>,
+    mut incarnations: Incarnations,
+    last: Option<u64>,
+) -> Pages {
     // Shared between threads by nobody; the lock only says so.
     let events = parking_lot::Mutex::new(move |from: u64, limit: u64| events(from, limit));
     Box::new(move |from| {
@@ -190,6 +196,7 @@ fn pages(mut events: Box<Events<'static>>, mut head: Option<Head>, last: Option<
         let page = (events.lock())(from, limit)?;
         for event in &page {
             head = Some(check_link(head.as_ref(), event).map_err(|broken| broken.to_string())?);
+            incarnations.follow(event).map_err(|why| format!("event {}: {why}", event.sequence))?;
         }
         Ok(page)
     })

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Attachment;
 use super::{ChainFileError, Contents, Header, UnverifiedChain, VerifiedChain};
-use crate::base::id::Incarnation;
 use crate::chain::cbor::Cbor;
 use crate::chain::course::{StateCourse, Vouched};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::dropped::DroppedEvents;
 use crate::chain::event::{ChainEvent, EventKind};
 use crate::chain::hash::{ComponentDigest, sha1};
+use crate::chain::incarnations::Incarnations;
 use crate::chain::state_chain::{Head, first_broken};
 
 impl UnverifiedChain {
@@ -37,7 +37,7 @@ pub(super) struct Verification {
     /// Those whose event was not reached yet.
     states_ahead: BTreeSet<u64>,
     head: Option<Head>,
-    incarnation: Incarnation,
+    incarnations: Incarnations,
     /// What the newest start says, and where.
     newest: Option<(u64, ComponentDigest)>,
     /// What the starts name.
@@ -83,7 +83,7 @@ impl Verification {
             states: BTreeMap::new(),
             states_ahead: BTreeSet::new(),
             head: None,
-            incarnation: Incarnation(0),
+            incarnations: Incarnations::none(),
             newest: None,
             named_components: BTreeSet::new(),
             named_states: BTreeMap::new(),
@@ -134,6 +134,7 @@ impl Verification {
                 self.started(event)?;
             } else if let Some(course) = &mut self.course {
                 course.pass(event);
+                self.incarnations.goes_on(event);
             }
             if self.states_ahead.first() == Some(&event.sequence) {
                 self.states_ahead.pop_first();
@@ -149,11 +150,7 @@ impl Verification {
         if started.id != self.header.actor {
             return Err(disagrees("actor", self.header.actor, event.sequence, started.id));
         }
-        self.incarnation = self.incarnation.next();
-        if started.incarnation != self.incarnation {
-            let why = format!("it is incarnation {}, but {} is the next", started.incarnation, self.incarnation);
-            return Err(wrong(why));
-        }
+        self.incarnations.begins(&started).map_err(wrong)?;
         match &mut self.course {
             None => self.course = Some(StateCourse::begin(&started).map_err(wrong)?),
             Some(course) => course.start(&started).map_err(wrong)?,

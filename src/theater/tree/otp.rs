@@ -4,9 +4,13 @@
 //! `expected_below_a_supervisor`, and nowhere else. Not in the table, as it has no counterpart here: a child that ends
 //! in order by itself (`normal`, `shutdown`), where OTP restarts a permanent child and not a transient one.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::*;
+use crate::manifest::{RestartPolicy, Strategy};
 
 #[derive(Deserialize)]
 struct Matrix {
@@ -88,7 +92,8 @@ struct Family {
     answers: VecDeque<Input>,
     /// Failures the tree has not heard of.
     failures: VecDeque<ActorId>,
-    timers: VecDeque<ActorId>,
+    /// When each rings. One is never taken back, so that those of before ring too.
+    timers: BTreeSet<(u64, ActorId)>,
     started: String,
     ended: String,
     supervisor_was_restarted: bool,
@@ -116,7 +121,7 @@ impl Family {
             backoff,
             answers: VecDeque::new(),
             failures: VecDeque::new(),
-            timers: VecDeque::new(),
+            timers: BTreeSet::new(),
             started: String::new(),
             ended: String::new(),
             supervisor_was_restarted: false,
@@ -182,7 +187,6 @@ impl Family {
     /// Until nothing is left to happen.
     fn settle(&mut self) {
         while let Some(input) = self.next() {
-            self.now += 1;
             for action in self.tree.apply(self.now, input) {
                 self.carry_out(action);
             }
@@ -190,17 +194,21 @@ impl Family {
         assert!(self.tree.groups.iter().all(|group| group.members.is_empty()), "a group never came up");
     }
 
+    /// What happens next; a timer only when it is time.
     fn next(&mut self) -> Option<Input> {
+        self.now += 1;
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
         }
-        let timer = |timers: &mut VecDeque<ActorId>| timers.pop_front().map(Input::Timer);
-        let failure =
-            |failures: &mut VecDeque<ActorId>| failures.pop_front().map(|id| Input::Failed { id, by_init: false });
-        match self.backoff {
-            Backoff::Passes => timer(&mut self.timers).or_else(|| failure(&mut self.failures)),
-            Backoff::Lasts => failure(&mut self.failures).or_else(|| timer(&mut self.timers)),
+        let first = if self.backoff == Backoff::Lasts { self.failures.pop_front() } else { None };
+        if let Some(id) = first {
+            return Some(Input::Failed(id));
         }
+        if let Some((at, id)) = self.timers.pop_first() {
+            self.now = self.now.max(at);
+            return Some(Input::Timer(id));
+        }
+        self.failures.pop_front().map(Input::Failed)
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -211,8 +219,9 @@ impl Family {
                 assert!(!self.runs(id), "it was told to end while it ran");
                 self.answers.push_back(Input::Ended(id));
             }
-            Action::Timer { id, .. } => self.timers.push_back(id),
-            Action::AlreadyStopped(_) => {}
+            Action::Timer { id, at, .. } => _ = self.timers.insert((at, id)),
+            Action::AlreadyStopped(_) | Action::GaveUp { .. } | Action::Counted { .. } => {}
+            Action::Gone(_) => panic!("every thread is there until it is told to end"),
             Action::NotRestarted { why, .. } => panic!("{why}"),
         }
     }
@@ -222,13 +231,13 @@ impl Family {
             // It has failed before it was told. What it reported then comes first.
             if let Some(at) = self.failures.iter().position(|failed| *failed == id) {
                 self.failures.remove(at);
-                self.answers.push_back(Input::Failed { id, by_init: false });
+                self.answers.push_back(Input::Failed(id));
             }
             return;
         }
         self.running.retain(|running| *running != id);
         if kind == OrderKind::Fail {
-            self.answers.push_back(Input::Failed { id, by_init: false });
+            self.answers.push_back(Input::Failed(id));
             return;
         }
         if let Some(digit) = self.digit(id) {
@@ -241,7 +250,7 @@ impl Family {
         assert!(!self.runs(id), "it was started while it ran");
         if let Some(at) = self.refused.iter().position(|refused| *refused == id) {
             self.refused.remove(at);
-            self.answers.push_back(Input::Failed { id, by_init: true });
+            self.answers.push_back(Input::Failed(id));
             return;
         }
         self.running.push(id);

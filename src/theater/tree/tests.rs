@@ -1,6 +1,9 @@
 //! The tree's decisions, without a thread.
 
+use std::time::Duration;
+
 use super::*;
+use crate::manifest::{RestartPolicy, Strategy};
 
 fn supervision(restart: RestartPolicy) -> Supervision {
     Supervision {
@@ -41,13 +44,14 @@ impl Family {
     }
 
     fn fail(&mut self, now: u64, id: ActorId) -> Vec<Action> {
-        self.apply(now, Input::Failed { id, by_init: false })
+        self.apply(now, Input::Failed(id))
     }
 
     /// It failed at these times before the runtime was started.
     fn remember(&mut self, id: ActorId, failures: &[u64]) {
         let lately = Lately { failures: failures.to_vec(), by_children_at: None };
-        assert_eq!(self.apply(0, Input::Remembered { id, lately }), []);
+        let actions = self.apply(0, Input::Remembered { id, lately });
+        assert_eq!(self.short(&actions), [""; 0]);
     }
 
     fn index(&self, id: ActorId) -> usize {
@@ -56,16 +60,34 @@ impl Family {
 
     /// The actions in short: `order 2`, `restart 0`, `end 1`, …; the root is 9.
     fn short(&self, actions: &[Action]) -> Vec<String> {
-        let short = |action: &Action| match action {
-            Action::Order { id, kind, .. } => format!("{kind:?} {}", self.index(*id)).to_lowercase(),
-            Action::Restart { id, .. } => format!("restart {}", self.index(*id)),
-            Action::End { id, .. } => format!("end {}", self.index(*id)),
-            Action::Begin { id, .. } => format!("begin {}", self.index(*id)),
-            Action::Timer { id, after } => format!("timer {} {}", self.index(*id), after.as_millis()),
-            Action::AlreadyStopped(id) => format!("already stopped {}", self.index(*id)),
-            Action::NotRestarted { id, .. } => format!("not restarted {}", self.index(*id)),
+        let short = |action: &Action| {
+            Some(match action {
+                Action::Order { id, kind, .. } => format!("{kind:?} {}", self.index(*id)).to_lowercase(),
+                Action::Restart { id, .. } => format!("restart {}", self.index(*id)),
+                Action::End { id, .. } => format!("end {}", self.index(*id)),
+                Action::Begin { id, .. } => format!("begin {}", self.index(*id)),
+                Action::Timer { id, at, .. } => format!("timer {} {at}", self.index(*id)),
+                Action::Gone(id) => format!("gone {}", self.index(*id)),
+                Action::AlreadyStopped(id) => format!("already stopped {}", self.index(*id)),
+                Action::NotRestarted { id, .. } => format!("not restarted {}", self.index(*id)),
+                // What is only said.
+                Action::GaveUp { .. } | Action::Counted { .. } => return None,
+            })
         };
-        actions.iter().map(short).collect()
+        actions.iter().filter_map(short).collect()
+    }
+
+    /// How much of the limit is used, by what is said of a failure; why there is no restart, where there is none.
+    fn said(actions: &[Action]) -> (Option<usize>, Option<String>) {
+        let used = actions.iter().find_map(|action| match action {
+            Action::Timer { count, .. } => Some(count.used),
+            _ => None,
+        });
+        let given_up = actions.iter().find_map(|action| match action {
+            Action::GaveUp { why, .. } => Some(why.to_string()),
+            _ => None,
+        });
+        (used, given_up)
     }
 }
 
@@ -96,7 +118,7 @@ fn a_child_whose_first_init_failed_is_not_restarted() {
     let parent = Some(family.root);
     family.apply(0, Input::Spawned { id, parent, supervision: supervision(Permanent), was_up: false });
     family.children.push(id);
-    let actions = family.apply(0, Input::Failed { id, by_init: true });
+    let actions = family.apply(0, Input::Failed(id));
     assert_eq!(family.short(&actions), ["end 3"]);
 }
 
@@ -117,7 +139,8 @@ fn restarts_further_apart_than_the_window_are_not_too_many() {
     let child = family.children[0];
     for round in 0..5 {
         let now = round * 5_001;
-        assert_eq!(family.fail(now, child).len(), 1, "round {round}");
+        let actions = family.fail(now, child);
+        assert_eq!(family.short(&actions), [format!("timer 0 {}", now + 100)], "round {round}");
         family.apply(now + 100, Input::Timer(child));
         family.apply(now + 101, Input::Up(child));
     }
@@ -129,7 +152,7 @@ fn failures_before_a_new_start_of_the_runtime_count_as_if_it_had_gone_on() {
     let [a, b, _] = family.children[..] else { panic!("three children") };
     family.remember(a, &[1_000]);
     let actions = family.fail(7_000, b);
-    assert_eq!(family.short(&actions), ["timer 1 100"], "out of the window");
+    assert_eq!(family.short(&actions), ["timer 1 7100"], "out of the window");
     family.apply(7_100, Input::Timer(b));
     family.apply(7_101, Input::Up(b));
     family.remember(a, &[7_150]);
@@ -148,7 +171,7 @@ fn what_led_to_a_failure_of_the_parent_is_not_remembered_against_it() {
     family.remember(child, &[1_000, 1_900]);
     family.children.push(child);
     let actions = family.fail(2_100, child);
-    assert_eq!(family.short(&actions), ["timer 3 400"], "but the child waits longer each time");
+    assert_eq!(family.short(&actions), ["timer 3 2500"], "but the child waits longer each time");
 }
 
 #[test]
@@ -158,12 +181,12 @@ fn one_for_all_ends_the_others_newest_first_and_starts_all_oldest_first() {
     let actions = family.fail(0, b);
     assert_eq!(family.short(&actions), ["cycle 2", "cycle 0", "timer 1 100"]);
     assert_eq!(family.apply(1, Input::Down(c)), []);
-    assert_eq!(family.apply(2, Input::Timer(b)), []);
-    let actions = family.apply(3, Input::Down(a));
+    assert_eq!(family.apply(100, Input::Timer(b)), []);
+    let actions = family.apply(103, Input::Down(a));
     assert_eq!(family.short(&actions), ["restart 0"]);
-    let actions = family.apply(4, Input::Up(a));
+    let actions = family.apply(104, Input::Up(a));
     assert_eq!(family.short(&actions), ["restart 1"]);
-    let actions = family.apply(5, Input::Up(b));
+    let actions = family.apply(105, Input::Up(b));
     assert_eq!(family.short(&actions), ["restart 2"]);
 }
 
@@ -207,6 +230,7 @@ fn a_stop_overtakes_a_restart_that_waits() {
     family.fail(0, child);
     let actions = family.apply(1, Input::Stop { id: child, by: StoppedBy::Parent, cause: None });
     assert_eq!(family.short(&actions), ["end 1"]);
+    assert_eq!(Family::said(&actions).1.as_deref(), Some("it was stopped before its restart"));
     assert_eq!(family.apply(100, Input::Timer(child)), []);
 }
 
@@ -229,4 +253,202 @@ fn a_stopped_child_can_be_restarted_and_a_running_one_is_ended_first() {
     assert_eq!(family.short(&actions), ["begin 1"]);
     let actions = family.apply(8, Input::Stop { id: ActorId::random(), by: StoppedBy::Parent, cause: None });
     assert_eq!(family.short(&actions), ["already stopped 9"]);
+}
+
+#[test]
+fn a_stale_backoff_timer_does_not_restart_early() {
+    // It fails, is stopped and restarted, and fails again within its first backoff, whose timer is still to ring.
+    let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
+    let child = family.children[1];
+    family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
+    let actions = family.fail(0, child);
+    assert_eq!(family.short(&actions), ["timer 1 100"]);
+    let actions = family.apply(10, Input::Stop { id: child, by: StoppedBy::Operator, cause: None });
+    assert_eq!(family.short(&actions), ["end 1"]);
+    family.apply(11, Input::Ended(child));
+    let actions = family.apply(20, Input::Restart { id: child, by: StoppedBy::Operator, cause: None });
+    assert_eq!(family.short(&actions), ["begin 1"], "whoever asks for it need not wait");
+    family.apply(21, Input::Up(child));
+    let actions = family.fail(30, child);
+    assert_eq!(family.short(&actions), ["timer 1 230"], "the second backoff is twice as long");
+    for stale in [30, 100, 229] {
+        assert_eq!(family.apply(stale, Input::Timer(child)), [], "at {stale}");
+    }
+    let actions = family.apply(230, Input::Timer(child));
+    assert_eq!(family.short(&actions), ["restart 1"]);
+}
+
+#[test]
+fn a_sibling_that_fails_does_not_shorten_a_backoff() {
+    let mut family = Family::new(Strategy::OneForAll, [Permanent; 3]);
+    let [a, b, c] = family.children[..] else { panic!("three children") };
+    family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
+    family.tree.nodes.get_mut(&a).expect("a child").supervision.backoff = Duration::from_secs(16);
+    family.fail(0, a);
+    family.apply(1, Input::Down(c));
+    let actions = family.apply(2, Input::Failed(b));
+    assert_eq!(family.short(&actions), [""; 0], "it was to go down anyway");
+    assert_eq!(family.apply(100, Input::Timer(a)), []);
+    let actions = family.apply(16_000, Input::Timer(a));
+    assert_eq!(family.short(&actions), ["restart 0"]);
+}
+
+#[test]
+fn the_children_of_an_actor_whose_thread_died_end_and_a_stop_of_it_waits_for_them() {
+    let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
+    let [a, b, c] = family.children[..] else { panic!("three children") };
+    let root = family.root;
+    let actions = family.apply(0, Input::Died(root));
+    assert_eq!(family.short(&actions), ["stop 2", "stop 1", "stop 0"]);
+    let actions = family.apply(1, Input::Stop { id: root, by: StoppedBy::Operator, cause: None });
+    assert_eq!(family.short(&actions), [""; 0], "not yet: its children live");
+    for child in [a, b, c] {
+        family.apply(2, Input::Down(child));
+    }
+    family.apply(3, Input::Ended(a));
+    family.apply(3, Input::Ended(b));
+    let actions = family.apply(3, Input::Ended(c));
+    assert_eq!(family.short(&actions), ["gone 9"]);
+    assert!(family.tree.is_quiet());
+    let actions = family.apply(4, Input::Stop { id: root, by: StoppedBy::Operator, cause: None });
+    assert_eq!(family.short(&actions), ["already stopped 9"]);
+}
+
+#[test]
+fn a_thread_that_ends_unasked_leaves_no_living_child() {
+    let mut family = Family::new(Strategy::OneForOne, [Temporary; 3]);
+    let (root, children) = (family.root, family.children.clone());
+    let actions = family.apply(0, Input::Ended(root));
+    assert_eq!(family.short(&actions), ["stop 2", "stop 1", "stop 0"]);
+    for child in &children {
+        family.apply(1, Input::Down(*child));
+        family.apply(1, Input::Ended(*child));
+    }
+    assert!(family.tree.is_quiet());
+}
+
+#[test]
+fn an_actor_whose_thread_died_is_begun_on_another_by_its_policy() {
+    let mut family = Family::new(Strategy::OneForAll, [Permanent, Transient, Temporary]);
+    let [a, b, c] = family.children[..] else { panic!("three children") };
+    let actions = family.apply(0, Input::Died(b));
+    assert_eq!(family.short(&actions), ["stop 2", "cycle 0", "timer 1 100"]);
+    family.apply(1, Input::Down(c));
+    family.apply(1, Input::Ended(c));
+    // The thread of another member dies while it waits for the group.
+    family.apply(2, Input::Down(a));
+    assert_eq!(family.apply(3, Input::Died(a)), []);
+    let actions = family.apply(100, Input::Timer(b));
+    assert_eq!(family.short(&actions), ["begin 0"]);
+    let actions = family.apply(101, Input::Up(a));
+    assert_eq!(family.short(&actions), ["begin 1"]);
+    assert_eq!(family.apply(102, Input::Up(b)), []);
+    let actions = family.apply(200, Input::Died(a));
+    assert_eq!(
+        Family::said(&actions).1.as_deref(),
+        Some("more than max_restarts = 1 within within_ms = 5000 of its parent")
+    );
+    assert_eq!(family.short(&actions), ["gone 0", "fail 9"]);
+}
+
+#[test]
+fn a_member_of_a_group_that_is_stopped_while_it_starts_does_not_hold_the_others() {
+    let mut family = Family::new(Strategy::OneForAll, [Permanent; 3]);
+    let [a, b, c] = family.children[..] else { panic!("three children") };
+    family.fail(0, a);
+    family.apply(1, Input::Down(b));
+    family.apply(1, Input::Down(c));
+    let actions = family.apply(100, Input::Timer(a));
+    assert_eq!(family.short(&actions), ["restart 0"]);
+    family.apply(101, Input::Stop { id: a, by: StoppedBy::Operator, cause: None });
+    family.apply(102, Input::Down(a));
+    let actions = family.apply(103, Input::Ended(a));
+    assert_eq!(family.short(&actions), ["restart 1"]);
+}
+
+#[test]
+fn a_member_of_a_group_is_not_lost_when_a_younger_sibling_fails_meanwhile() {
+    let mut family = Family::new(Strategy::RestForOne, [Permanent; 3]);
+    let [a, b, c] = family.children[..] else { panic!("three children") };
+    family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
+    // `b` is not there when `a` fails, and fails by itself before `a` has come back.
+    family.apply(0, Input::Stop { id: b, by: StoppedBy::Operator, cause: None });
+    family.apply(0, Input::Down(b));
+    family.apply(0, Input::Ended(b));
+    let actions = family.fail(1, a);
+    assert_eq!(family.short(&actions), ["cycle 2", "timer 0 101"]);
+    family.apply(2, Input::Down(c));
+    family.apply(3, Input::Restart { id: b, by: StoppedBy::Operator, cause: None });
+    family.apply(4, Input::Up(b));
+    family.fail(5, b);
+    assert_eq!(family.apply(101, Input::Timer(a)), [], "they come back as one group");
+    let actions = family.apply(105, Input::Timer(b));
+    assert_eq!(family.short(&actions), ["restart 0"]);
+    let actions = family.apply(106, Input::Up(a));
+    assert_eq!(family.short(&actions), ["restart 1"]);
+    let actions = family.apply(107, Input::Up(b));
+    assert_eq!(family.short(&actions), ["restart 2"]);
+}
+
+#[test]
+fn who_has_heard_of_an_end_can_have_it_restarted_at_once() {
+    let mut family = Family::new(Strategy::OneForOne, [Temporary; 3]);
+    let child = family.children[1];
+    let restart = || Input::Restart { id: child, by: StoppedBy::Parent, cause: None };
+    let actions = family.fail(0, child);
+    assert_eq!(family.short(&actions), ["end 1"]);
+    assert_eq!(family.apply(1, restart()), [], "its thread is about to end");
+    let actions = family.apply(2, Input::Ended(child));
+    assert_eq!(family.short(&actions), ["begin 1"]);
+    family.apply(3, Input::Up(child));
+    family.apply(4, Input::Stop { id: child, by: StoppedBy::Parent, cause: None });
+    family.apply(5, Input::Down(child));
+    assert_eq!(family.apply(6, restart()), []);
+    family.apply(7, Input::Stop { id: child, by: StoppedBy::Parent, cause: None });
+    assert_eq!(family.apply(8, Input::Ended(child)), [], "the later word counts");
+}
+
+#[test]
+fn a_failure_says_how_much_of_the_limit_is_used_and_the_last_one_why_there_is_no_restart() {
+    let mut tree = Tree::default();
+    let id = ActorId::random();
+    let supervision = Supervision { max_restarts: 2, ..supervision(Permanent) };
+    tree.apply(0, Input::Spawned { id, parent: None, supervision, was_up: false });
+    tree.apply(0, Input::Up(id));
+    for (now, used) in [(0, 1), (1_000, 2)] {
+        let actions = tree.apply(now, Input::Failed(id));
+        assert_eq!(Family::said(&actions), (Some(used), None));
+        assert!(actions.contains(&Action::Counted { supervisor: id, at: [0, 1_000][..used].to_vec() }), "{actions:?}");
+        tree.apply(now + 500, Input::Timer(id));
+        tree.apply(now + 500, Input::Up(id));
+    }
+    let actions = tree.apply(2_000, Input::Failed(id));
+    let limit = "more than max_restarts = 2 within within_ms = 5000";
+    assert_eq!(Family::said(&actions), (None, Some(limit.to_owned())));
+    let ends = |action: &Action| matches!(action, Action::End { given_up: Some(why), .. } if why.to_string() == limit);
+    assert!(actions.iter().any(ends), "its thread is told so: {actions:?}");
+}
+
+/// The manifest that the documents show for a service: `restart = "permanent"`, `max_restarts = 10`, the rest as it is.
+#[test]
+fn a_service_that_fails_at_once_each_time_is_restarted_for_ever() {
+    let mut tree = Tree::default();
+    let id = ActorId::random();
+    let supervision = Supervision { max_restarts: 10, ..supervision(Permanent) };
+    tree.apply(0, Input::Spawned { id, parent: None, supervision, was_up: false });
+    tree.apply(0, Input::Up(id));
+    let (mut now, mut longest, mut most) = (0, 0, 0);
+    for round in 0..10_000 {
+        let actions = tree.apply(now, Input::Failed(id));
+        let timer = actions.iter().find_map(|action| match action {
+            Action::Timer { at, count, .. } => Some((*at, count.used)),
+            _ => None,
+        });
+        let (at, used) = timer.unwrap_or_else(|| panic!("round {round}: {actions:?}"));
+        (longest, most) = (longest.max(at - now), most.max(used));
+        now = at;
+        tree.apply(now, Input::Timer(id));
+        tree.apply(now, Input::Up(id));
+    }
+    assert_eq!((longest, most), (3_200, 6));
 }

@@ -2,8 +2,8 @@
 //!
 //! A command is `{"op": "echo", "value": 1}`, or the bare name where it needs no more: `"count"`. It comes as a message,
 //! or as the body of `POST /op`. A manifest's `init_state` may hold one for `init`, `{"init": command}`, and one for every
-//! notice about a child, `{"on_notice": command}`. `op.rs` lists the commands; an actor with more imports adds its own by
-//! [`More`].
+//! notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for its id. `op.rs` lists the commands; an
+//! actor with more imports adds its own by [`More`].
 
 mod calls;
 mod http;
@@ -104,7 +104,8 @@ impl<X: More> ChildHandler for Commanded<X> {
         };
         self.notices.push(json!({ "child": event.child_id, "kind": kind }));
         if !self.on_notice.is_null() {
-            self.obey(self.on_notice.clone())?;
+            let command = self.on_notice.to_string().replace("THE-CHILD", &event.child_id);
+            self.obey(serde_json::from_str(&command).expect("JSON as before"))?;
         }
         Ok(())
     }

@@ -1,0 +1,85 @@
+//! What an audit says of journals that are written here, event by event.
+
+use std::path::Path;
+
+use super::*;
+use crate::actor::Tape;
+use crate::base::id::Incarnation;
+use crate::chain::StateChain;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
+use crate::journal::{ActorKey, ActorStarted, Attached, DataDir, Durability, Journal, Listener, Record};
+
+/// A journal of one actor whose incarnations have these numbers; before each, but the first, the one before resumes a
+/// transition and fails for `reason`.
+fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
+    let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
+    let dir = DataDir::open(dir).expect("a directory");
+    let journal = Journal::open(dir, Durability::Relaxed, 1 << 20, listener).expect("a journal");
+    let actor = journal.handle().new_actor(ActorId::random());
+    let mut chain = StateChain::new(actor.id);
+    let mut write = |kind: &'static str, data: Vec<u8>, begins: Option<Box<ActorStarted>>| {
+        let event = chain.append(kind, data, 0);
+        let attached = Attached { begins, ..Attached::default() };
+        journal.handle().enqueue(Record::Event(actor, event, attached)).expect("an open journal");
+    };
+    for (at, number) in numbers.iter().enumerate() {
+        let (incarnation, component) = (Incarnation(*number), ComponentDigest([0; 32]));
+        let started = Started {
+            id: actor.id,
+            fork: None,
+            name: "counted".into(),
+            state: NamedState::None,
+            limits: NamedLimits(vec![]),
+            parent: None,
+            reason: StartReason::Recovery,
+            resumes: at > 0,
+            manifest: String::new(),
+            component,
+            incarnation,
+        };
+        let row = ActorStarted {
+            name: "counted".into(),
+            parent: None,
+            incarnation,
+            component,
+            manifest: "".into(),
+            manifest_path: String::new(),
+            attempts: 0,
+        };
+        write("started", started.to_cbor(), Some(Box::new(row)));
+        write("failed", Failed { detail: "x".into(), reason, dropped: vec![] }.to_cbor(), None);
+    }
+    journal.close();
+    actor
+}
+
+/// What an audit says of the order of incarnations, and what a replay that reads the same journal says.
+fn said(numbers: &[u64], reason: FailureReason) -> (Vec<String>, Option<String>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let actor = journal(dir.path(), numbers, reason);
+    let findings = audit(dir.path()).expect("it is read").findings.into_iter();
+    let findings = findings.filter(|finding| finding.contains("incarnation"));
+    let findings = findings.map(|finding| finding.rsplit("): ").next().unwrap_or_default().to_owned()).collect();
+    let mut tape = Tape::of_journal(dir.path(), actor, None, None).expect("a tape");
+    (findings, (tape.pages)(0).err())
+}
+
+#[test]
+fn an_incarnation_that_is_missing_or_there_twice_is_found_in_a_journal_as_in_a_file() {
+    for (numbers, honest) in [
+        (&[1, 2, 3][..], true),
+        (&[1, 2, 4], true),
+        (&[1, 2, 4, 6], true),
+        (&[1, 3], false),
+        (&[1, 2, 5], false),
+        (&[1, 2, 2], false),
+        (&[2, 3], false),
+    ] {
+        let (found, replay) = said(numbers, FailureReason::Interrupted);
+        assert_eq!((found.is_empty(), replay.is_none()), (honest, honest), "{numbers:?}: {found:?}, {replay:?}");
+        assert!(honest || found[0] == *replay.as_ref().expect("it refuses"), "{found:?}, {replay:?}");
+    }
+    let (found, _) = said(&[1, 2, 4], FailureReason::Trap);
+    assert_eq!(found, ["event 4: it is incarnation 4, but 3 is the next"]);
+}

@@ -1,0 +1,88 @@
+//! What is kept and said of failures: how an actor failed last, how many of its restarts are used, why there is none.
+
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::base::id::ActorId;
+use crate::chain::data::FailureReason;
+use crate::system::ActorStatus;
+use crate::theater::tree::{Count, GivenUp, Input};
+
+impl Supervisor {
+    pub(super) fn failed(&mut self, id: ActorId, reason: FailureReason, detail: String) {
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.failure = Some((reason, detail));
+        }
+    }
+
+    pub(super) fn has_not_failed(&mut self, id: ActorId) {
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.failure = None;
+        }
+    }
+
+    /// It has no thread, and could not say so itself: it has failed.
+    pub(super) fn died(&mut self, id: ActorId, reason: FailureReason, detail: String) {
+        self.failed(id, reason, detail.clone());
+        self.theater.registry.update(id, |entry| {
+            entry.addresses.clear();
+            entry.status = ActorStatus::Failed { reason, detail };
+        });
+        self.decide(Input::Died(id));
+    }
+
+    /// What a person is told of a failure that leads to a restart.
+    pub(super) fn is_to_be_restarted(&mut self, id: ActorId, after: Duration, Count { used, allowed, within }: Count) {
+        let Some(actor) = self.actors.get(&id) else { return };
+        let (name, wait, within) = (&actor.spec.manifest.name, after.as_millis(), within.as_millis());
+        log::warn!("actor {name} is restarted in {wait} ms: {used} of {allowed} restarts within {within} ms are used");
+        if actor.thread.is_none() {
+            self.theater.registry.update(id, |entry| entry.status = ActorStatus::Restarting);
+        }
+    }
+
+    /// What a person is told of a failure that leads to none.
+    pub(super) fn gave_up(&mut self, id: ActorId, why: GivenUp) {
+        let Some(actor) = self.actors.get(&id) else { return };
+        // A thread that ends unasked has said why.
+        if why != GivenUp::ThreadEnded {
+            log::warn!("actor {} is not restarted: {why}", actor.spec.manifest.name);
+        }
+        let failure = self.failure_by_limit(id, why).or_else(|| actor.failure.clone());
+        self.theater.registry.update(id, |entry| {
+            entry.given_up = Some(why.to_string());
+            // It waited for a restart; what is below it may take a while to end.
+            if let (ActorStatus::Restarting, Some((reason, detail))) = (&entry.status, failure) {
+                entry.status = ActorStatus::Failed { reason, detail };
+            }
+        });
+    }
+
+    /// A root that failed once too often has failed for that reason: nobody above it does.
+    pub(super) fn failure_by_limit(&self, id: ActorId, why: GivenUp) -> Option<(FailureReason, String)> {
+        let (reason, detail) = self.actors.get(&id)?.failure.as_ref()?;
+        let GivenUp::TooMany { is_root: true, .. } = why else { return None };
+        Some((FailureReason::Restarts, format!("{why}; it failed last by {reason}: {detail}")))
+    }
+
+    /// An actor without a thread has ended.
+    pub(super) fn gone(&mut self, id: ActorId) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        let why = match actor.unstarted.take() {
+            Some(_) => "it does not run, since the machine had no thread for it",
+            None => "its thread has died",
+        };
+        for stopper in actor.stoppers.drain(..) {
+            let more = "its end could not be recorded, so the next start of the runtime brings it back";
+            stopper.give(Err(format!("actor {id}: {why}; {more}")));
+        }
+        let failure = actor.failure.clone();
+        self.theater.registry.update(id, |entry| {
+            if entry.status.is_alive() {
+                let failed = |(reason, detail)| ActorStatus::Failed { reason, detail };
+                entry.status = failure.map_or(ActorStatus::Stopped, failed);
+            }
+        });
+        self.is_over(id);
+    }
+}
