@@ -430,8 +430,9 @@ impl Runtime {
         let stops = function.full == STOP_CHILD.full;
         let target = &mut self.actors[child];
         match &target.at {
-            At::Closed { then, .. } if stops && matches!(**then, At::Ended) => {
-                self.replies[reply].given = Some(Given::Changed(None));
+            At::Closed { then, .. } if matches!(**then, At::Ended) => {
+                let ending = Given::Child(Err("it is starting or ending already".into()));
+                self.replies[reply].given = Some(if stops { Given::Changed(None) } else { ending });
             }
             At::Ended if stops => self.replies[reply].given = Some(Given::Changed(None)),
             At::Ended => {
