@@ -574,6 +574,9 @@ impl Supervisor {
         let (verdicts, heard) = unbounded();
         self.threads += 1;
         let (number, reports) = (self.threads, self.to_self.clone());
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.thread_number = number;
+        }
         runtime.verdicts = heard;
         runtime.report = Box::new(move |report| _ = reports.send(Command::Report(number, report)));
         let name = format!("a-{}", runtime.spec.manifest.name);
