@@ -687,13 +687,13 @@ fn an_actor_whose_thread_panics_has_failed_and_leaves_no_living_child() {
     running.until("parent", "failed");
     for kid in &kids {
         running.until(kid, "stopped");
-        assert_eq!(running.last_event(kid)["data"]["by"], "supervisor");
+        eventually("its chain says so", || (running.last_event(kid)["data"]["by"] == "supervisor").then_some(()));
     }
     let view = running.json(&["status", "parent"]);
     assert_eq!(view["failure"], json!("panic: asked for at taken"));
+    running.say(&["stop", "parent"]);
     let last = running.last_event("parent");
     assert_eq!((&last["event_type"], &last["data"]["reason"]), (&json!("failed"), &json!("panic")));
-    running.say(&["stop", "parent"]);
     running.say(&["restart", "parent"]);
     assert_eq!(running.request("parent", &json!("count")), Ok(json!(1)), "with the state it had");
     for actor in ["parent", &kids[0], &kids[1]] {
@@ -767,7 +767,31 @@ fn an_actor_whose_thread_dies_again_and_again_uses_up_its_restarts_and_is_given_
         running.say(&["stop", actor]);
         verifies_and_replays(&running.export(&stage, actor));
     }
+    let why = running.refused(&["forget", "parent"]);
+    assert!(why.contains("actor sturdy (") && why.contains("its end could not be recorded"), "{why}");
+    running.shut_down();
+    audit(&stage);
+    let running = stage.run(&[]);
+    running.until(&kids[1], "stopped");
     running.say(&["forget", "parent"]);
     running.shut_down();
     audit(&stage);
+}
+
+#[test]
+fn an_actor_that_failed_while_it_was_brought_back_can_be_forgotten() {
+    let stage = Stage::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = port.local_addr().expect("an address");
+    drop(port);
+    let handler = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {} }}\n", address.port());
+    stage.run(&[&stage.manifest("probe", "probe", &handler)]).shut_down();
+    let taken = std::net::TcpListener::bind(address).expect("nobody else has taken it");
+    let running = stage.run(&[]);
+    running.until("probe", "failed");
+    running.say(&["forget", "probe"]);
+    running.shut_down();
+    audit(&stage);
+    drop(taken);
+    assert_eq!(stage.run(&[]).json(&["list"]), json!([]));
 }

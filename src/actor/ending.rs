@@ -59,12 +59,16 @@ impl ActorRuntime {
                 let failed = Failed { detail: detail.clone(), reason, dropped: causes(&dropped) };
                 let notice = self.reserve_notice(ChildEventKind::Failed(format!("{reason}: {detail}")));
                 // Where the supervisor cannot restart it, this is its end already.
-                let attached = attached(&dropped, notice.as_ref(), !kept && !self.recovering);
+                let ends = !kept && !self.recovering;
+                let attached = attached(&dropped, notice.as_ref(), ends);
                 log::warn!("actor {} failed: {reason}: {detail}", self.spec.manifest.name);
                 self.theater.registry.metrics(self.actor.id).iter().for_each(|metrics| metrics.failures.add(1));
                 let Ok(closing) = recorder.record("failed", failed.to_cbor(), attached) else { return Settled::Over };
                 let status = ActorStatus::Failed { reason, detail: detail.clone() };
                 self.recorded_end = Some(status.clone());
+                if ends {
+                    self.lives_no_more();
+                }
                 let set = self.set_status(if kept { ActorStatus::Restarting } else { status });
                 let outcome = Outcome::Failed(format!("{reason}: {detail}"));
                 // The supervisor hears first: whoever is told may ask it at once for a restart.
@@ -123,10 +127,8 @@ impl ActorRuntime {
             Ok(Verdict::Restart { from, stop, reply }) => {
                 self.stop = stop;
                 self.recorded_end = None;
-                if self.mailbox.open() {
-                    // It had ended for good, and was asked for: its next start says that it lives.
-                    self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
-                }
+                // It may have been asked for where no policy would have restarted it.
+                self.mailbox.open();
                 self.set_status(ActorStatus::Restarting);
                 Ok((from, reply))
             }
@@ -157,8 +159,9 @@ impl ActorRuntime {
             }
             ended => Some(self.record_stop(recorder, (by, cause), &dropped, ended.is_none())?),
         };
-        if !self.recovering && self.theater.journal.enqueue(Record::Ended(self.actor)).is_err() {
-            return None;
+        if !self.recovering {
+            self.theater.journal.enqueue(Record::Ended(self.actor)).ok()?;
+            self.lives_no_more();
         }
         self.refuse(dropped, "was stopped", closing.as_ref());
         closing
@@ -195,6 +198,11 @@ impl ActorRuntime {
             notice.fill(closing.clone(), set);
         }
         Some(closing)
+    }
+
+    /// Its chain says so: the next `started` has to say otherwise before others may count on it.
+    fn lives_no_more(&self) {
+        self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
     }
 
     /// A place in the parent's lane for notices, where the parent wants to know.

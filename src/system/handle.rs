@@ -189,7 +189,10 @@ impl TheaterHandle {
         let answer = self.control.forget(id).recv().unwrap_or_else(|_| Err(ENDED.into()));
         // Those below first: whoever is listed after a crash has its parent.
         for actor in answer?.into_iter().rev() {
-            self.journal.enqueue(Record::Forgotten(actor)).map_err(|error| error.to_string())?;
+            // One that failed before it was up again was to be tried again by the next start.
+            for record in [Record::Ended(actor), Record::Forgotten(actor)] {
+                self.journal.enqueue(record).map_err(|error| error.to_string())?;
+            }
         }
         self.once_on_disk(Ok(()))
     }

@@ -222,9 +222,9 @@ impl MailboxOwner {
         self.0.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Takes deliveries again; whether it had been closed.
-    pub(crate) fn open(&self) -> bool {
-        self.0.closed.swap(false, Ordering::SeqCst)
+    /// Takes deliveries again.
+    pub(crate) fn open(&self) {
+        self.0.closed.store(false, Ordering::SeqCst);
     }
 
     /// What waits now, and what is kept aside, notices left alone; the mailbox stays open.

@@ -117,6 +117,8 @@ struct Supervised {
     thread_number: u64,
     /// How it failed last.
     failure: Option<(FailureReason, String)>,
+    /// It is over, and its chain does not say so.
+    is_unrecorded: bool,
     /// Who waits for its end.
     stoppers: Vec<ChangeReply>,
     /// Who waits for it to be up again.
@@ -217,6 +219,9 @@ impl Supervisor {
     }
 
     fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, String> {
+        if let Some(one) = self.unrecorded(id) {
+            return Err(one);
+        }
         let gone = self.tree.forget(id).map_err(|living| {
             let name = self.theater.registry.info(living).map_or_else(String::new, |info| info.name);
             format!("actor {name} ({living}) has not ended: only what has ended is forgotten; stop it first")
@@ -507,6 +512,7 @@ impl Supervisor {
             unstarted: None,
             thread_number: 0,
             failure: None,
+            is_unrecorded: false,
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
@@ -524,6 +530,7 @@ impl Supervisor {
             }
             return self.died(id, FailureReason::Init, why);
         }
+        actor.is_unrecorded = false;
         let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
         let stop = self.new_signal(id);
         if let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted {
@@ -538,7 +545,7 @@ impl Supervisor {
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
             entry.status = ActorStatus::Restarting;
-            (entry.has_begun, entry.given_up) = (false, None);
+            entry.given_up = None;
             incarnation = entry.incarnation.next();
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));

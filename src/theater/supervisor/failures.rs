@@ -8,7 +8,20 @@ use crate::chain::data::FailureReason;
 use crate::system::ActorStatus;
 use crate::theater::tree::{Count, GivenUp, Input};
 
+const UNRECORDED: &str = "its end could not be recorded, so the next start of the runtime brings it back";
+
 impl Supervisor {
+    /// What is in the way of forgetting `id`: an actor, of it and all below it, that is dead, and lives on disk.
+    pub(super) fn unrecorded(&self, id: ActorId) -> Option<String> {
+        let registry = &self.theater.registry;
+        let concerned = |one: ActorId| one == id || registry.is_descendant(one, id);
+        let one = *self.actors.iter().find(|(one, actor)| actor.is_unrecorded && concerned(**one))?.0;
+        let name = registry.info(one).map_or_else(String::new, |info| info.name);
+        Some(format!(
+            "actor {name} ({one}) cannot be forgotten: {UNRECORDED}; restart it and stop it, or start the runtime anew"
+        ))
+    }
+
     pub(super) fn failed(&mut self, id: ActorId, reason: FailureReason, detail: String) {
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.failure = Some((reason, detail));
@@ -72,9 +85,9 @@ impl Supervisor {
             Some(_) => "it does not run, since the machine had no thread for it",
             None => "its thread has died",
         };
+        actor.is_unrecorded = self.theater.registry.entry(id, |entry| entry.has_begun) == Some(true);
         for stopper in actor.stoppers.drain(..) {
-            let more = "its end could not be recorded, so the next start of the runtime brings it back";
-            stopper.give(Err(format!("actor {id}: {why}; {more}")));
+            stopper.give(if actor.is_unrecorded { Err(format!("actor {id}: {why}; {UNRECORDED}")) } else { Ok(None) });
         }
         let failure = actor.failure.clone();
         self.theater.registry.update(id, |entry| {
