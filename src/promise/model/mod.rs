@@ -14,6 +14,7 @@ mod actors;
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write as _;
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
@@ -230,7 +231,7 @@ fn interleaving(seed: u64, early: bool) -> usize {
         let mut at_crash = (crash == known).then(|| stored.clone());
         for (at, entry) in runtime.journal.iter().enumerate().skip(known) {
             if std::env::var_os("THEATER_TRACE").is_some() {
-                eprintln!("{at} {}", entry.told());
+                let _ = writeln!(std::io::stderr(), "{at} {}", entry.told());
             }
             stored.push(entry);
             broken += start_at(&stored, early);
