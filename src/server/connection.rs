@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 
 use super::auth::{Guard, Role, WrongTokens};
 use super::commands::{answer, known};
@@ -27,6 +28,7 @@ use super::transport::{Reading, Socket, halves, is_late};
 use super::writer::{Outgoing, Wanted, Writer};
 use crate::base::clock;
 use crate::base::limits::{ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
+use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
 
@@ -45,6 +47,8 @@ pub(super) struct House {
     pub(super) theater: TheaterHandle,
     pub(super) guard: Guard,
     pub(super) wrong_tokens: WrongTokens,
+    /// The system gives no more threads.
+    pub(super) shortages: Mutex<Seldom>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) limits: ManagementLimits,
 }
@@ -122,7 +126,10 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     });
     let writer = match writer {
         Ok(writer) => writer,
-        Err(error) => return log::warn!("no thread for a management connection: {error}"),
+        Err(error) => {
+            let line = house.shortages.lock().line(format_args!("no thread for a management connection: {error}"));
+            return line.into_iter().for_each(|line| log::warn!("{line}"));
+        }
     };
     let role = if local { Role::Control } else { house.guard.unasked() };
     let mut source = BufReader::new(reading);
