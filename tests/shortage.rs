@@ -3,7 +3,10 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -214,4 +217,33 @@ fn spelled(line: &Value) -> String {
     let keys = orders.into_iter().find(|keys| line.get(keys[0]).is_some()).expect("a line of a chain file");
     let entries: Vec<String> = keys.iter().map(|key| format!("\"{key}\":{}", line[*key])).collect();
     format!("{{{}}}\n", entries.join(","))
+}
+
+/// Whoever opens connections and says nothing could else fill the disk with lines, and keep the others out.
+#[test]
+fn clients_beyond_the_descriptors_fill_no_log_and_those_that_say_nothing_give_way() {
+    let stage = Stage::new();
+    let probe = stage.http_manifest("probe", "probe", "");
+    let websocket = "[[handlers]]\ntype = \"websocket-server\"\nconfig = { port = 0 }\n";
+    let running = stage.run(&[&probe, &stage.manifest("parrot", "parrot", websocket)]);
+    let (http, websocket) = (running.http("probe"), running.websocket("parrot"));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", running.pid())).expect("a process").count() as u64;
+    let few = Rlimit { current: Some(open + 20), maximum: Some(open + 20) };
+    prlimit(Pid::from_raw(running.pid().cast_signed()), Resource::Nofile, few).expect("set");
+    let connect = |address| TcpStream::connect(address).expect("the system takes it in");
+    let mut silent: Vec<TcpStream> = (0..40).map(|_| connect(websocket)).collect();
+    silent.extend((0..40).map(|_| connect(http)));
+    eventually("it is said", || stage.log().contains("cannot let clients in").then_some(()));
+    for _ in 0..10 {
+        eventually("who asks is answered", || {
+            let mut stream = connect(http);
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n").ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            (!answer.starts_with("HTTP/1.1 503 ")).then(|| assert!(answer.starts_with("HTTP/1.1 "), "{answer:?}"))
+        });
+    }
+    let said = stage.log().matches("cannot let clients in").count();
+    assert!(said < 20, "{said} lines");
 }

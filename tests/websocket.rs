@@ -176,6 +176,8 @@ fn what_is_no_handshake_is_refused_and_never_reaches_the_actor() {
         assert!(answer.starts_with("HTTP/1.1 426 "), "{answer:?}");
         assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{answer:?}");
     }
+    let refused_head = raw(address, format!("HEAD / HTTP/1.1\r\n{upgrade}{key}{version}\r\n").as_bytes());
+    assert!(refused_head.starts_with("HTTP/1.1 400 ") && refused_head.ends_with("\r\n\r\n"), "{refused_head:?}");
     let fat = format!("GET / HTTP/1.1\r\n{upgrade}{key}X: {}\r\n\r\n", "x".repeat(100_000));
     let answer = raw(address, fat.as_bytes());
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer:?}");
@@ -229,6 +231,8 @@ fn one_client_too_many_is_turned_away_and_let_in_when_there_is_room() {
     assert_eq!((one.ask("a"), two.ask("b")), ("a".to_owned(), "b".to_owned()));
     let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+    let answer = raw(address, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\n"), "no body for a HEAD: {answer:?}");
     one.0.close(None).expect("closed");
     while one.0.read().is_ok() {}
     drop(one);
@@ -353,6 +357,78 @@ fn a_client_has_as_long_as_the_limits_say_for_its_handshake_and_for_a_message() 
     client.0.get_mut().write_all(&[0x81, 0x85]).expect("sent");
     assert_eq!(client.hear_the_end().0, u16::from(CloseCode::Policy), "the rest did not come");
     eventually("the actor hears of it", || types(&running).contains(&json!("close")).then_some(()));
+}
+
+/// The limit of a message, an hour here, is none of the handshake.
+#[test]
+fn a_handshake_that_has_begun_has_no_longer_than_one_that_has_not() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_handshake_ms = 200\nwebsocket_message_ms = 3600000\n");
+    let answer = raw(running.websocket("parrot"), b"GET / HTTP/1.1\r\nHost: x\r\n");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+}
+
+#[test]
+fn pings_in_the_middle_of_a_message_win_a_client_no_time() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_message_ms = 300\n");
+    let address = running.websocket("parrot");
+    for control in [&b"\x89\x80\0\0\0\0"[..], b"\x8a\x80\0\0\0\0"] {
+        let mut client = Client::connect(address);
+        client.0.get_mut().write_all(b"\x01\x81\0\0\0\0a").expect("sent");
+        let mut sender = client.0.get_mut().try_clone().expect("a second handle");
+        let sends = std::thread::spawn(move || {
+            while sender.write_all(control).is_ok() {
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(client.hear_the_end().0, u16::from(CloseCode::Policy));
+        drop(client);
+        sends.join().expect("no panic");
+    }
+    // Whose messages are whole may ping as long as it likes.
+    let mut client = Client::connect(address);
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_millis() < 1_000 {
+        client.0.send(Message::Ping(b"still".as_slice().into())).expect("sent");
+        assert_eq!(client.hear(), Message::Pong(b"still".as_slice().into()));
+    }
+    assert_eq!(client.ask("hello"), "hello");
+}
+
+/// The limit of a message, an hour here, is none of what comes after the close frames.
+#[test]
+fn a_client_that_goes_on_sending_after_the_close_keeps_its_place_no_longer() {
+    let limits = "[limits]\nwebsocket_connections = 1\nwebsocket_message_ms = 3600000\n";
+    let (_stage, running) = parrot(limits);
+    let address = running.websocket("parrot");
+    let mut client = Client::connect(address);
+    client.say("bye");
+    assert_eq!(client.hear_the_end().0, 1000);
+    let mut sender = client.0.get_mut().try_clone().expect("a second handle");
+    std::thread::scope(|scope| {
+        scope.spawn(move || while sender.write_all(b"x").is_ok() {});
+        let answer = eventually("there is room", || {
+            let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            (!answer.starts_with("HTTP/1.1 503 ")).then_some(answer)
+        });
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
+    });
+}
+
+#[test]
+fn messages_that_have_come_in_part_keep_to_their_budget() {
+    let (_stage, running) = parrot("[limits]\nwebsocket_messages_bytes = 2500000\n");
+    let address = running.websocket("parrot");
+    let mut stuck: Vec<_> = (0..6).map(|_| Client::connect(address)).collect();
+    for client in &mut stuck {
+        // All but a byte of a message of 1 MiB. Who loses its room meanwhile does not take it.
+        let message = [&b"\x82\xff\0\0\0\0\0\x10\0\0\0\0\0\0"[..], &[7; (1 << 20) - 1]].concat();
+        let _ = client.0.get_mut().write_all(&message);
+    }
+    eventually("some are dropped for others", || {
+        (types(&running).iter().filter(|ty| *ty == "close").count() >= 4).then_some(())
+    });
+    assert_eq!(Client::connect(address).ask(&"x".repeat(1 << 20)).len(), 1 << 20);
+    drop(stuck);
 }
 
 /// It takes something now and then, so it is not stuck; but it is not done in time either.

@@ -9,5 +9,6 @@ pub mod memory;
 pub mod metrics;
 pub mod places;
 pub mod pool;
+pub mod seldom;
 pub mod stack;
 pub mod thread;

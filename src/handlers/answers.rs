@@ -1,4 +1,5 @@
-//! The answers that a listener's clients have not taken yet: together they keep to a budget, whoever does not read.
+//! The answers that a listener's clients have not taken yet: together they keep to a budget, whoever does not read. The
+//! messages that WebSocket clients are in the middle of have one, too, in the same way.
 //!
 //! ```text
 //!     answer ──┬─ there is room ────────────────────────────────> sent, and its room is free again
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Answers up to this size need no room: each connection has a buffer of that size anyway.
-const SMALL_BYTES: usize = 16 * 1024;
+pub(crate) const SMALL_BYTES: usize = 16 * 1024;
 /// How long a client has at least, from the last piece that it took, before it may be disconnected for another.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long an answer waits for the room of one whose client was disconnected, or may soon be.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 
 use super::auth::{Guard, Role, WrongTokens};
 use super::budget::{Budget, Charge, Purse};
@@ -28,6 +29,7 @@ use super::transport::{Reading, Socket, halves, is_late};
 use super::writer::{Outgoing, Wanted, Writer};
 use crate::base::clock;
 use crate::base::limits::{ANSWER_WAIT, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
+use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::manifest::nearest;
 use crate::system::TheaterHandle;
@@ -47,6 +49,8 @@ pub(super) struct House {
     pub(super) theater: TheaterHandle,
     pub(super) guard: Guard,
     pub(super) wrong_tokens: WrongTokens,
+    /// The system gives no more threads.
+    pub(super) shortages: Mutex<Seldom>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) limits: ManagementLimits,
     /// Bytes of answers that all connections have under way.
@@ -126,7 +130,10 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     });
     let writer = match writer {
         Ok(writer) => writer,
-        Err(error) => return log::warn!("no thread for a management connection: {error}"),
+        Err(error) => {
+            let line = house.shortages.lock().line(format_args!("no thread for a management connection: {error}"));
+            return line.into_iter().for_each(|line| log::warn!("{line}"));
+        }
     };
     let role = if local { Role::Control } else { house.guard.unasked() };
     let mut source = BufReader::new(reading);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,6 +27,7 @@ use super::transport::Socket;
 use super::{ServerError, ServerOptions, TlsFiles};
 use crate::base::fail;
 use crate::base::limits::ManagementLimits;
+use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
 
@@ -86,6 +88,7 @@ impl BoundServer {
                 theater,
                 guard,
                 wrong_tokens: WrongTokens::default(),
+                shortages: Mutex::default(),
                 tls,
                 answers: Budget::new(limits.answers_bytes),
                 limits,
@@ -93,6 +96,7 @@ impl BoundServer {
             rooms: rooms.collect(),
             leaving: BTreeMap::new(),
             number: 0,
+            shortages: Seldom::default(),
             bell: Arc::clone(&bell),
             leave,
             left,
@@ -183,6 +187,8 @@ struct Door {
     /// Cut off, and not ended yet.
     leaving: BTreeMap<u64, Connection>,
     number: u64,
+    /// The system gives no more sockets or threads.
+    shortages: Seldom,
     bell: Arc<OwnedFd>,
     leave: Sender<u64>,
     left: Receiver<u64>,
@@ -232,7 +238,7 @@ impl Door {
                 Ok(socket) => socket,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    log::warn!("cannot accept a management connection: {error}");
+                    self.shortages.warn(format_args!("cannot accept a management connection: {error}"));
                     // The usual cause is that no more files may be open: trying again at once would find the same.
                     std::thread::sleep(Duration::from_millis(50));
                     return;
@@ -247,7 +253,9 @@ impl Door {
             let farewell = (self.leave.clone(), Arc::clone(&self.bell));
             match Connection::start(self.number, socket, Arc::clone(&self.house), farewell) {
                 Ok(connection) => _ = self.rooms[at].connections.insert(self.number, connection),
-                Err(error) => log::warn!("cannot serve a management connection: {error}"),
+                Err(error) => {
+                    self.shortages.warn(format_args!("cannot serve a management connection: {error}"));
+                }
             }
         }
     }

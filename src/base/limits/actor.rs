@@ -120,6 +120,8 @@ limits! {
     websocket_handshake_ms = 10_000, at most 3_600_000, ever 1..=LONG_MS;
     /// One message of a WebSocket client.
     websocket_message_bytes = MIB, at most 64 * MIB, ever 0..=RECORDED_BYTES;
+    /// The messages of all clients of one WebSocket listener that have come in part.
+    websocket_messages_bytes = 64 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
     /// For a message of a WebSocket client, from its first byte on.
     websocket_message_ms = 60_000, at most 3_600_000, ever 1..=LONG_MS;
     /// All that is said to a WebSocket client in answer to one message.

@@ -44,6 +44,8 @@ pub(super) struct Host {
     pub(super) actor: ActorRef,
     pub(super) origins: Arc<Origins>,
     pub(super) answers: Arc<AnswerBudget>,
+    /// For what comes in and is not whole.
+    pub(super) messages: Arc<AnswerBudget>,
     /// The listener is ending.
     pub(super) closing: Arc<AtomicBool>,
 }
@@ -64,13 +66,13 @@ impl Connection {
         let mut wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), patience);
         match shake_hands(&mut wire, &host.origins) {
             Ok(mut first) => {
-                first.truncate(wire.begin_frames(&first));
+                first.truncate(wire.begin_frames(&first, &host.messages));
                 let config = Some(config(&host.actor.limits));
                 let socket = WebSocket::from_partially_read(wire, first, Role::Server, config);
                 Some(Self { socket, host, connected: None, asked: false })
             }
-            Err(NoHandshake::Refused(refusal)) => {
-                refuse(socket, &refusal);
+            Err(NoHandshake::Refused { refusal, is_head }) => {
+                refuse(socket, &refusal, is_head);
                 None
             }
             Err(NoHandshake::Gone) => None,
@@ -85,8 +87,12 @@ impl Connection {
     fn converse(&mut self) -> Result<Infallible, Ending> {
         let mut heard = bare(MessageType::Connect);
         loop {
+            let is_control = matches!(heard.ty, MessageType::Ping | MessageType::Pong);
             let answer = self.ask(heard)?;
             self.say(answer)?;
+            if !is_control {
+                self.socket.get_mut().begin_reading();
+            }
             heard = self.hear()?;
         }
     }
@@ -194,7 +200,10 @@ impl Connection {
             // Refused, the actor is ending and needs to hear of nobody, or hears of it at the next start.
             let _ = theater.notify(*id, close(answered));
         }
-        self.socket.get_mut().linger();
+        match ending {
+            Ending::Gone => self.socket.get_mut().drop_client(),
+            _ => self.socket.get_mut().linger(),
+        }
     }
 }
 
@@ -262,10 +271,10 @@ fn bytes_of(response: &WebSocketResponse) -> usize {
 }
 
 /// Answers a client that asked for something else than a WebSocket.
-fn refuse(socket: &Arc<TcpStream>, refusal: &handlers::wire::Refusal) {
+fn refuse(socket: &Arc<TcpStream>, refusal: &handlers::wire::Refusal, is_head: bool) {
     let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Patience::within(REFUSED));
     let mut text = Vec::new();
-    write_refusal(&mut text, refusal);
+    write_refusal(&mut text, refusal, is_head);
     // It may be gone.
     let _ = wire.write_all(&text);
     wire.linger();

@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::arriving::STEP_BYTES;
 use super::connection::{Connection, Host};
 use super::origin::Origins;
 use crate::base::limits::WEBSOCKET_DRAIN;
+use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::ActorRef;
 use crate::handlers::answers::AnswerBudget;
 use crate::handlers::net::{self, Bell, Leaving, numbered};
+use crate::handlers::wire::asks_for_a_head_alone;
 
 /// How long to leave the system alone that gives no more sockets or threads.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -29,9 +32,10 @@ const HANDSHAKE_WANTED: Duration = Duration::from_millis(500);
 /// For a client that is turned away to have sent its request: closing before that would lose it the answer.
 const GLANCE: Duration = Duration::from_millis(50);
 
-const BUSY: &[u8] =
+const BUSY_HEAD: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                      Content-Length: 30\r\nConnection: close\r\n\r\nall connections are taken now\n";
+                      Content-Length: 30\r\nConnection: close\r\n\r\n";
+const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 
 /// A listener that serves. Dropped, it lets nobody in, tells its clients, and has joined every thread.
 pub(super) struct Serving {
@@ -52,10 +56,14 @@ impl Serving {
         let name = format!("ws-{}", socket.port());
         let limits = &actor.limits;
         let answers = limits.websocket_answers_bytes.max(limits.websocket_answer_bytes);
+        let messages = limits
+            .websocket_messages_bytes
+            .max(limits.websocket_message_bytes.next_multiple_of(STEP_BYTES as u64) + STEP_BYTES as u64);
         let host = Host {
             actor: actor.clone(),
             origins: Arc::clone(origins),
             answers: AnswerBudget::new(usize::try_from(answers).unwrap_or(usize::MAX)),
+            messages: AnswerBudget::new(usize::try_from(messages).unwrap_or(usize::MAX)),
             closing: Arc::clone(&closing),
         };
         let door = Door::new(listener, &name, host, (Arc::clone(&bell), rung));
@@ -85,7 +93,8 @@ struct Door {
     rung: UnixStream,
     leave: Sender<usize>,
     left: Receiver<usize>,
-    exhausted: bool,
+    /// The system gives no more sockets or threads.
+    shortages: Seldom,
 }
 
 /// One connection, as the door knows it.
@@ -113,7 +122,7 @@ impl Door {
             rung,
             leave,
             left,
-            exhausted: false,
+            shortages: Seldom::default(),
         }
     }
 
@@ -173,13 +182,10 @@ impl Door {
 
     fn accept(&mut self) {
         match self.listener.accept() {
-            Ok((socket, peer)) => {
-                self.exhausted = false;
-                match self.free.pop_first() {
-                    Some(place) => self.admit(place, socket, peer),
-                    None => turn_away(&socket),
-                }
-            }
+            Ok((socket, peer)) => match self.free.pop_first() {
+                Some(place) => self.admit(place, socket, peer),
+                None => turn_away(&socket),
+            },
             // A client gone already, a signal, or nobody there: no trouble.
             Err(error)
                 if matches!(
@@ -187,9 +193,9 @@ impl Door {
                     ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted
                 ) => {}
             Err(error) => {
-                if !std::mem::replace(&mut self.exhausted, true) {
-                    log::warn!("{} cannot let clients in for now: {error}", self.name);
-                }
+                self.shortages.warn(format_args!("{} cannot let clients in for now: {error}", self.name));
+                // A connection that ends is a socket.
+                self.makes_room();
                 self.wait(false, Some(EXHAUSTED));
             }
         }
@@ -204,7 +210,7 @@ impl Door {
             }
             // The place comes back as those of other connections do: the thread's body was dropped unrun.
             Err(error) => {
-                log::warn!("no thread for the connection of {peer}: {error}");
+                self.shortages.warn(format_args!("no thread for the connection of {peer}: {error}"));
                 turn_away(&socket);
             }
         }
@@ -251,8 +257,10 @@ fn turn_away(mut socket: &TcpStream) {
     let patience = Timespec::try_from(GLANCE).expect("no age");
     let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&patience));
     let answered = socket.set_nonblocking(true).and_then(|()| {
-        let _ = socket.read(&mut [0; 4096]);
-        socket.write_all(BUSY)
+        let mut request = [0; 4096];
+        let _ = socket.read(&mut request);
+        socket.write_all(BUSY_HEAD)?;
+        socket.write_all(if asks_for_a_head_alone(&request) { b"" } else { BUSY_BODY })
     });
     if answered.is_ok() {
         let _ = socket.shutdown(Shutdown::Write);

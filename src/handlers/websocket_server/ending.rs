@@ -25,6 +25,8 @@ pub(super) enum Ending {
     NotTaken,
     /// The answers under way leave no room for this one.
     NoRoom,
+    /// The messages that come in leave no room for this one.
+    NoRoomToHear,
     Unanswered,
     Refused,
     Failed,
@@ -47,6 +49,7 @@ impl Ending {
             Self::MailboxFull => (CloseCode::Again, "the actor has no room for more messages"),
             Self::NotTaken => (CloseCode::Again, "the actor did not come to it in time"),
             Self::NoRoom => (CloseCode::Again, "too many answers are under way; the message was handled"),
+            Self::NoRoomToHear => (CloseCode::Again, "too many messages are coming in"),
             Self::Unanswered => (CloseCode::Error, "the actor did not answer in time"),
             Self::Refused => (CloseCode::Error, "the actor refused the message"),
             Self::Failed => (CloseCode::Error, "the actor failed"),
@@ -85,6 +88,8 @@ impl Ending {
             Error::Utf8(_) => Self::NotText,
             // The frame before which reading stopped.
             Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Protocol,
+            // The budget of what comes in.
+            Error::Io(error) if error.kind() == std::io::ErrorKind::QuotaExceeded => Self::NoRoomToHear,
             Error::Io(_) => Self::Gone,
             Error::WriteBufferFull(_) | Error::AttackAttempt | Error::Tls(_) => Self::Gone,
             Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => Self::Protocol,

@@ -1,6 +1,8 @@
 //! Where frames begin in what a client sends, to refuse lengths that RFC 6455 forbids: those that are not written in the
 //! fewest bytes (§5.2), which tungstenite lets through, and a control frame's beyond 125 (§5.5), which it refuses only when
 //! all of the frame has come. Everything else of a frame is tungstenite's to judge.
+//!
+//! And where messages begin and end: a ping in the middle of one is no end of it.
 
 /// The most bytes before a mask: two, and a length of eight.
 const HEAD_BYTES: usize = 10;
@@ -14,6 +16,10 @@ pub(super) struct Frames {
     begun: usize,
     /// Bytes of mask and payload until the next head.
     left: u64,
+    /// The message goes on in another frame.
+    is_fragmented: bool,
+    /// How many have begun: messages, and control frames between them.
+    count: u64,
 }
 
 impl Frames {
@@ -27,6 +33,9 @@ impl Frames {
                 at += usize::try_from(skipped).expect("no more than was received");
                 continue;
             }
+            if self.begun == 0 && !self.is_fragmented {
+                self.count += 1;
+            }
             self.head[self.begun] = received[at];
             self.begun += 1;
             at += 1;
@@ -37,9 +46,21 @@ impl Frames {
             let is_masked = self.head[1] & 0x80 != 0;
             self.left = payload + if is_masked { MASK_BYTES } else { 0 };
             self.begun = 0;
+            if !is_control(self.head[0]) {
+                self.is_fragmented = self.head[0] & 0x80 == 0;
+            }
         }
         at
     }
+
+    /// The number of the message, or of the control frame between messages, that has begun and is not whole.
+    pub(super) fn unfinished(&self) -> Option<u64> {
+        (self.begun > 0 || self.left > 0 || self.is_fragmented).then_some(self.count)
+    }
+}
+
+fn is_control(first: u8) -> bool {
+    first & 0x08 != 0
 }
 
 /// How long a head is that begins so.
@@ -54,11 +75,10 @@ fn head_bytes(begun: &[u8]) -> usize {
 /// The length that a whole head says, if it says it in the fewest bytes and a frame of its kind may have it. The highest
 /// bit of the longest form is 0.
 fn payload_bytes(head: &[u8]) -> Option<u64> {
-    let is_control = head[0] & 0x08 != 0;
     let written = head[2..].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
     match head.len() {
         2 => Some(u64::from(head[1] & 0x7f)),
-        _ if is_control => None,
+        _ if is_control(head[0]) => None,
         4 => Some(written).filter(|length| *length > 125),
         _ => Some(written).filter(|length| *length > 0xffff && *length <= u64::MAX >> 1),
     }
@@ -105,6 +125,26 @@ mod tests {
             let good = Frames::default().good(&bytes);
             assert!(good >= before.len() && good < bytes.len() - 9, "{length:?}: what came before is good");
         }
+    }
+
+    #[test]
+    fn a_message_is_unfinished_until_its_last_frame_has_come_whatever_comes_between() {
+        let mut frames = Frames::default();
+        let mut after = |bytes: &[u8]| {
+            assert_eq!(frames.good(bytes), bytes.len());
+            frames.unfinished()
+        };
+        let (first, ping, last) = ([0x01, 0x80, 0, 0, 0, 0], [0x89, 0x80, 0, 0, 0, 0], [0x80, 0x81, 0, 0, 0, 0, b'a']);
+        assert_eq!(after(&ping), None);
+        assert_eq!(after(&first), Some(2));
+        assert_eq!(after(&ping), Some(2));
+        assert_eq!(after(&ping[..1]), Some(2));
+        assert_eq!(after(&ping[1..]), Some(2));
+        assert_eq!(after(&last[..6]), Some(2));
+        assert_eq!(after(&last[6..]), None);
+        // One that has ended and one that begins with the same bytes are two.
+        assert_eq!(after(&first), Some(3));
+        assert_eq!(after(&[&last[..], &first].concat()), Some(4));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use tungstenite::handshake::derive_accept_key;
 
 use super::origin::Origins;
-use crate::handlers::wire::{DateText, Exchange, Framing, Head, HeadScan, Refusal, WireResponse, write_response};
+use crate::handlers::wire::{
+    DateText, Exchange, Framing, Head, HeadScan, Refusal, WireResponse, asks_for_a_head_alone, write_response,
+};
 
 /// Request line and headers.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -19,24 +21,19 @@ const VERSION: &str = "13";
 /// Why there is no WebSocket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoHandshake {
-    /// Answered so.
-    Refused(Refusal),
+    /// Answered so, without the body where the method is HEAD.
+    Refused { refusal: Refusal, is_head: bool },
     /// It is gone.
     Gone,
-}
-
-impl From<Refusal> for NoHandshake {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 /// Reads a handshake and answers it. What the client has sent behind it belongs to its first frames.
 pub(super) fn shake_hands(wire: &mut (impl Read + Write), origins: &Origins) -> Result<Vec<u8>, NoHandshake> {
     let mut received = Vec::new();
-    let end = read_head(wire, &mut received)?;
-    let head = Head::parse(&received[..end])?;
-    let accepted = check(&head, origins)?;
+    let read = read_head(wire, &mut received).ok_or(NoHandshake::Gone)?;
+    let accepted = read.and_then(|end| Ok((end, check(&Head::parse(&received[..end])?, origins)?)));
+    let is_head = asks_for_a_head_alone(&received);
+    let (end, accepted) = accepted.map_err(|refusal| NoHandshake::Refused { refusal, is_head })?;
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {accepted}\r\n\r\n"
@@ -45,18 +42,19 @@ pub(super) fn shake_hands(wire: &mut (impl Read + Write), origins: &Origins) -> 
     Ok(received.split_off(end))
 }
 
-fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Result<usize, NoHandshake> {
+/// Reads until a head is whole: where it ends. Nothing where the client is gone.
+fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Option<Result<usize, Refusal>> {
     let (mut scan, mut piece) = (HeadScan::default(), [0; PIECE_BYTES]);
     loop {
         let bytes = match wire.read(&mut piece) {
-            Ok(0) => return Err(NoHandshake::Gone),
+            Ok(0) => return None,
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Refusal::new(408, "too slow").into()),
-            Err(_) => return Err(NoHandshake::Gone),
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Some(Err(Refusal::new(408, "too slow"))),
+            Err(_) => return None,
         };
         received.extend_from_slice(&piece[..bytes]);
-        if let Some(end) = scan.end(received, HEAD_BYTES)? {
-            return Ok(end);
+        if let Some(end) = scan.end(received, HEAD_BYTES).transpose() {
+            return Some(end);
         }
     }
 }
@@ -101,7 +99,7 @@ fn names(head: &Head, name: &str, member: &str) -> bool {
 }
 
 /// Writes a refusal. The connection is to be closed behind it.
-pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
+pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal, is_head: bool) {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut headers = vec![header("Content-Type", "text/plain; charset=utf-8")];
     if refusal.status == 426 {
@@ -110,7 +108,7 @@ pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
     headers.extend(refusal.retry_after().map(|seconds| header("Retry-After", seconds)));
     let body = format!("{}\n", refusal.why).into_bytes();
     let response = WireResponse::new(refusal.status, headers, Some(body)).expect("our own answers are valid");
-    let exchange = Exchange { is_head: false, is_connect: false, closes: true, is_http10: false };
+    let exchange = Exchange { is_head, is_connect: false, closes: true, is_http10: false };
     let body = write_response(out, &response, exchange, &mut DateText::default());
     out.extend_from_slice(body);
 }
@@ -133,7 +131,7 @@ mod tests {
                 let all = wire.into_inner();
                 Ok((String::from_utf8_lossy(&all[request.len()..]).into_owned(), rest))
             }
-            Err(NoHandshake::Refused(refusal)) => Err(refusal.status),
+            Err(NoHandshake::Refused { refusal, .. }) => Err(refusal.status),
             Err(NoHandshake::Gone) => Err(0),
         }
     }
@@ -189,7 +187,7 @@ mod tests {
             assert_eq!(status_of(&format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}{version}\r\n")), 426, "{version:?}");
         }
         let mut out = Vec::new();
-        write_refusal(&mut out, &Refusal::new(426, "why"));
+        write_refusal(&mut out, &Refusal::new(426, "why"), false);
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{text}");
         assert!(text.contains("\r\nUpgrade: websocket\r\n") && text.contains("\r\nConnection: close, Upgrade\r\n"));

@@ -15,6 +15,7 @@
 //!
 //! `tungstenite` does the frames.
 
+mod arriving;
 mod connection;
 mod door;
 mod ending;

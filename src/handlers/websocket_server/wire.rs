@@ -1,7 +1,8 @@
 //! One client's socket; every wait on it ends by a deadline. It knows bytes, not frames.
 //!
 //! A client that sends one byte now and then is not idle, but neither is it done: from the first byte of a message on,
-//! it has [`Patience::message`] for the rest.
+//! it has [`Patience::message`] for the rest, and pings in the middle of it win it no time. The handshake and what comes
+//! after the close frames are no messages: they have a time of their own, whatever comes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
+use super::arriving::Arriving;
 use super::frames::Frames;
 use crate::base::limits::{Limits, WEBSOCKET_LINGER};
-use crate::handlers::answers::UnderWay;
+use crate::handlers::answers::{AnswerBudget, NoRoom, UnderWay};
 use crate::handlers::net::untaken;
 
 /// What is written at once, so that a slow reader can be told from one that does not read.
@@ -28,10 +30,8 @@ pub(super) struct Wire {
     socket: Arc<TcpStream>,
     closing: Arc<AtomicBool>,
     read_until: Instant,
-    /// When the first byte came of what is not whole yet.
-    begun: Option<Instant>,
-    /// The frames that follow the handshake; `None` before.
-    frames: Option<Frames>,
+    /// The frames that follow the handshake, and the message that they are in the middle of; `None` before.
+    messages: Option<(Frames, Arriving)>,
     /// What was received last begins with a frame that must not be.
     is_broken: bool,
     write_until: Instant,
@@ -83,8 +83,7 @@ impl Wire {
             socket,
             closing,
             read_until,
-            begun: None,
-            frames: None,
+            messages: None,
             is_broken: false,
             write_until,
             written: 0,
@@ -100,26 +99,38 @@ impl Wire {
     }
 
     /// The handshake is over: frames follow, the first of them with these bytes. How many of them are good.
-    pub(super) fn begin_frames(&mut self, first: &[u8]) -> usize {
-        self.good_of(Frames::default(), first)
+    pub(super) fn begin_frames(&mut self, first: &[u8], messages: &Arc<AnswerBudget>) -> usize {
+        self.messages = Some((Frames::default(), Arriving::new(Arc::clone(messages))));
+        // So few bytes need no room.
+        self.good_of(first).unwrap_or(0)
     }
 
-    fn good_of(&mut self, mut frames: Frames, received: &[u8]) -> usize {
+    /// How many of the bytes that were received are good, if there is room for them.
+    fn good_of(&mut self, received: &[u8]) -> Result<usize, NoRoom> {
+        let Some((frames, arriving)) = &mut self.messages else { return Ok(received.len()) };
         let good = frames.good(received);
-        self.frames = Some(frames);
         self.is_broken = good < received.len();
-        good
+        arriving.came(&self.socket, good, frames.unfinished())?;
+        Ok(good)
     }
 
-    /// What was being read is whole; the next byte has `patience` to come.
+    /// Between messages, the next byte has `patience` to come.
     pub(super) fn await_next(&mut self, patience: Duration) {
-        self.begun = None;
         self.read_until = Instant::now() + patience;
     }
 
-    /// Whether something has begun to come and is not whole.
+    /// The actor has worked on the message before: that was not the time of the client whose next one has begun.
+    pub(super) fn begin_reading(&mut self) {
+        self.messages.iter_mut().for_each(|(_, arriving)| arriving.begin_reading());
+    }
+
+    /// Whether a message has begun to come and is not whole.
     pub(super) fn is_in_the_middle(&self) -> bool {
-        self.begun.is_some()
+        self.waited_since().is_some()
+    }
+
+    fn waited_since(&self) -> Option<Instant> {
+        self.messages.as_ref().and_then(|(_, arriving)| arriving.since())
     }
 
     /// What is written next is to be taken from now on.
@@ -167,6 +178,12 @@ impl Wire {
         }
     }
 
+    /// Lets go of a client that takes nothing.
+    pub(super) fn drop_client(&mut self) {
+        // It may be gone.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
     /// Says that nothing more will be sent, and reads on until the client has closed too. Closing a socket that has
     /// unread bytes resets the connection, and the client may lose what it was just sent.
     pub(super) fn linger(&mut self) {
@@ -175,7 +192,7 @@ impl Wire {
         }
         self.await_next(WEBSOCKET_LINGER);
         // Whatever it is: it is not looked at any more.
-        (self.frames, self.is_broken) = (None, false);
+        (self.messages, self.is_broken) = (None, false);
         while matches!(self.read(&mut [0; 4096]), Ok(1..)) {}
     }
 }
@@ -185,18 +202,17 @@ impl Read for Wire {
         if self.is_broken {
             return Err(ErrorKind::InvalidData.into());
         }
-        let until = self.begun.map_or(self.read_until, |begun| begun + self.patience.message);
+        let until = self.waited_since().map_or(self.read_until, |since| since + self.patience.message);
         loop {
             self.socket.set_read_timeout(Some(left(until)?))?;
             match (&*self.socket).read(buffer) {
                 // The door has shut this side to wake us. It is not the client's end, who is still to be told.
                 Ok(0) if self.closing.load(Ordering::SeqCst) => return Err(ErrorKind::ConnectionAborted.into()),
                 Ok(bytes) => {
-                    self.begun.get_or_insert_with(Instant::now);
-                    let Some(frames) = self.frames.take() else { return Ok(bytes) };
-                    return match self.good_of(frames, &buffer[..bytes]) {
-                        0 if bytes > 0 => Err(ErrorKind::InvalidData.into()),
-                        good => Ok(good),
+                    return match self.good_of(&buffer[..bytes]) {
+                        Ok(0) if bytes > 0 => Err(ErrorKind::InvalidData.into()),
+                        Ok(good) => Ok(good),
+                        Err(NoRoom) => Err(ErrorKind::QuotaExceeded.into()),
                     };
                 }
                 Err(error) if is_transient(&error) => {}
@@ -262,13 +278,31 @@ mod tests {
     #[test]
     fn a_client_that_has_begun_is_waited_for_by_the_messages_patience() {
         let (mut wire, mut client) = wire(Duration::from_secs(60));
-        client.write_all(b"x").expect("an open socket");
+        assert_eq!(wire.begin_frames(b"", &AnswerBudget::new(0)), 0);
+        client.write_all(b"\x81").expect("an open socket");
         assert_eq!(wire.read(&mut [0; 8]).expect("a byte"), 1);
         assert!(wire.is_in_the_middle());
         wire.patience.message = Duration::ZERO;
         assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
-        wire.await_next(Duration::from_secs(60));
+        wire.patience.message = Duration::from_secs(60);
+        client.write_all(b"\x80\0\0\0\0").expect("an open socket");
+        assert_eq!(wire.read(&mut [0; 8]).expect("the rest"), 5);
         assert!(!wire.is_in_the_middle());
+    }
+
+    #[test]
+    fn bytes_before_the_first_frame_and_after_the_last_win_a_client_no_time() {
+        let (mut wire, mut client) = wire(Duration::from_millis(50));
+        client.write_all(b"GET").expect("an open socket");
+        assert_eq!(wire.read(&mut [0; 8]).expect("the beginning of a handshake"), 3);
+        assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
+        assert_eq!(wire.begin_frames(b"\x81", &AnswerBudget::new(0)), 1);
+        let drips = std::thread::spawn(move || while client.write_all(b"x").is_ok() {});
+        let begun = Instant::now();
+        wire.linger();
+        assert!(begun.elapsed() < WEBSOCKET_LINGER + Duration::from_secs(20), "the limit of a message is a minute");
+        drop(wire);
+        drips.join().expect("no panic");
     }
 
     #[test]
@@ -305,7 +339,7 @@ mod tests {
     #[test]
     fn a_frame_that_must_not_be_is_found_behind_those_before_it() {
         let (mut wire, mut client) = wire(Duration::from_secs(60));
-        assert_eq!(wire.begin_frames(b""), 0);
+        assert_eq!(wire.begin_frames(b"", &AnswerBudget::new(0)), 0);
         client.write_all(b"\x81\x81\0\0\0\0a\x81\xfe\0\x01\0\0\0\0b").expect("an open socket");
         assert_eq!(wire.read(&mut [0; 64]).expect("the first"), 10);
         assert_eq!(wire.read(&mut [0; 64]).expect_err("the second").kind(), ErrorKind::InvalidData);

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
 
@@ -59,7 +60,8 @@ pub(crate) struct Door {
     lobby: Lobby,
     /// Connections that were dismissed and are not gone yet.
     departing: usize,
-    exhausted: bool,
+    /// The system gives no more sockets or threads.
+    shortages: Seldom,
 }
 
 /// One connection, as the door knows it.
@@ -95,7 +97,7 @@ impl Door {
             resting,
             lobby,
             departing: 0,
-            exhausted: false,
+            shortages: Seldom::default(),
         })
     }
 
@@ -160,7 +162,6 @@ impl Door {
         for _ in 0..room.min(ACCEPTED_AT_ONCE) {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
-                    self.exhausted = false;
                     let stream = Stream::new(Arc::new(socket));
                     self.lobby.enter(Connection::new(stream, peer, Arc::clone(&self.shared)));
                 }
@@ -185,7 +186,7 @@ impl Door {
             Ok(taken) => self.places[place] = Some(taken),
             // The place comes back as those of other connections do: the thread's body was dropped unrun.
             Err(error) => {
-                log::warn!("no thread for the connection of {peer}: {error}");
+                self.shortages.warn(format_args!("no thread for the connection of {peer}: {error}"));
                 refuse(&socket, &Refusal::busy("the server has no thread to spare"), false);
             }
         }
@@ -262,13 +263,15 @@ impl Door {
         });
     }
 
-    /// The process or the system has no more sockets. A connection that ends is one; so the idlest is asked to.
+    /// The process or the system has no more sockets. A connection that ends is one; so the idlest is asked to, and who
+    /// waits without making a request goes.
     fn back_off(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.exhausted, true) {
-            log::warn!("{} cannot let clients in for now: {error}", self.name);
-        }
+        self.shortages.warn(format_args!("{} cannot let clients in for now: {error}", self.name));
         if let Some((place, _)) = self.longest_waited_for() {
             self.dismiss(place, &[Awaiting::Request]);
+        }
+        if let Some(guest) = self.lobby.take_in_the_way() {
+            dismiss_guest(&guest, &Refusal::busy("the place of a waiting client was needed"));
         }
         self.wait(false, Some(EXHAUSTED));
     }

@@ -46,7 +46,7 @@ use std::net::SocketAddr;
 pub(crate) use answer::{Exchange, write_response};
 pub(crate) use chunked::ChunkedDecoder;
 pub(crate) use date::DateText;
-pub(crate) use head::{Framing, Head, HeadScan};
+pub(crate) use head::{Framing, Head, HeadScan, asks_for_a_head_alone};
 pub(crate) use limits::WireLimits;
 pub(crate) use listener::{HttpListener, Serving};
 pub(crate) use refusal::Refusal;

@@ -1,0 +1,56 @@
+//! A warning for something that can happen a thousand times a second: logged once in a while, with how often it was not.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// From one line of the log to the next about the same thing.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// When something was warned of last, and how often it has been kept quiet since.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// Logs `warning`, unless one was logged a moment ago.
+    pub(crate) fn warn(&mut self, warning: impl Display) {
+        if let Some(line) = self.line(warning) {
+            log::warn!("{line}");
+        }
+    }
+
+    /// What is to be logged, for whoever holds a lock now and logs later.
+    pub(crate) fn line(&mut self, warning: impl Display) -> Option<String> {
+        self.told(Instant::now()).map(|unsaid| match unsaid {
+            0 => warning.to_string(),
+            _ => format!("{warning} ({unsaid} more like it since the last such line)"),
+        })
+    }
+
+    /// How many were kept quiet, if it is time to say something.
+    fn told(&mut self, now: Instant) -> Option<u64> {
+        if self.said.is_some_and(|said| now.duration_since(said) < PAUSE) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_all_the_time_is_said_once_in_a_while_with_how_often_it_happened() {
+        let (mut seldom, begun) = (Seldom::default(), Instant::now());
+        assert_eq!(seldom.told(begun), Some(0));
+        assert!((0..1_000).all(|_| seldom.told(begun + PAUSE / 2).is_none()));
+        assert_eq!(seldom.told(begun + PAUSE), Some(1_000));
+        assert_eq!(seldom.told(begun + PAUSE), None);
+        assert_eq!(seldom.told(begun + 3 * PAUSE), Some(1));
+    }
+}

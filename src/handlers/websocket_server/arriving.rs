@@ -1,0 +1,97 @@
+//! The message of a client that has begun to come and is not whole: since when, how much of it is here, and its room
+//! among those of the listener's other clients. One that does not come on gives way where another needs its room.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::handlers::answers::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
+
+/// A message is given room by so much at a time, as it comes.
+pub(super) const STEP_BYTES: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Arriving {
+    /// For the messages of all clients together.
+    budget: Arc<AnswerBudget>,
+    message: Option<Unfinished>,
+}
+
+#[derive(Debug)]
+struct Unfinished {
+    number: u64,
+    since: Instant,
+    bytes: usize,
+    /// How much it may have before it needs more room.
+    room: usize,
+    under_way: Option<UnderWay>,
+}
+
+impl Arriving {
+    pub(super) fn new(budget: Arc<AnswerBudget>) -> Self {
+        Self { budget, message: None }
+    }
+
+    /// So many bytes have come from `socket`, and the message `unfinished` is not whole, if there is one.
+    pub(super) fn came(
+        &mut self,
+        socket: &Arc<TcpStream>,
+        bytes: usize,
+        unfinished: Option<u64>,
+    ) -> Result<(), NoRoom> {
+        let Some(number) = unfinished else {
+            self.message = None;
+            return Ok(());
+        };
+        let same = self.message.take().filter(|message| message.number == number);
+        let message = self.message.insert(same.unwrap_or_else(|| Unfinished::new(number)));
+        message.bytes += bytes;
+        message.under_way.iter().for_each(UnderWay::moved);
+        if message.bytes > message.room {
+            message.room = message.bytes.next_multiple_of(STEP_BYTES);
+            // What it had is free first: there may not be room for both.
+            message.under_way = None;
+            message.under_way = Some(self.budget.admit(socket, message.room)?);
+        }
+        Ok(())
+    }
+
+    /// Since when the client is waited for to send the rest of a message.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.message.as_ref().map(|message| message.since)
+    }
+
+    /// It is waited for from now on.
+    pub(super) fn begin_reading(&mut self) {
+        self.message.iter_mut().for_each(|message| message.since = Instant::now());
+    }
+}
+
+impl Unfinished {
+    fn new(number: u64) -> Self {
+        Self { number, since: Instant::now(), bytes: 0, room: SMALL_BYTES, under_way: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_message_needs_room_as_it_comes_and_gives_it_back_when_it_is_whole() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let socket = Arc::new(client);
+        let budget = AnswerBudget::new(2 * STEP_BYTES);
+        let (mut one, mut two) = (Arriving::new(Arc::clone(&budget)), Arriving::new(budget));
+        assert_eq!(one.came(&socket, SMALL_BYTES, Some(1)), Ok(()));
+        assert_eq!(one.came(&socket, STEP_BYTES, Some(1)), Ok(()), "all there is");
+        assert_eq!(two.came(&socket, SMALL_BYTES, Some(1)), Ok(()), "a small one needs none");
+        assert_eq!(two.came(&socket, 1, Some(1)), Err(NoRoom));
+        assert_eq!(one.came(&socket, 1, None), Ok(()));
+        assert_eq!(two.came(&socket, STEP_BYTES, Some(2)), Ok(()));
+        assert!(one.since().is_none() && two.since().is_some());
+    }
+}
