@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use super::metrics::{
     ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
-pub(crate) use super::views::{ActorView, EventView, PushedEvent, StatusWord};
+pub(crate) use super::views::{ActorView, EventView, PushedEvent, RestartsView, StatusWord};
 
 /// What a client asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::actor::Tape;
+use crate::actor::Recording;
 use crate::base::id::Incarnation;
 use crate::chain::StateChain;
 use crate::chain::cbor::Cbor;
@@ -32,7 +32,7 @@ fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
             state: NamedState::None,
             limits: NamedLimits(vec![]),
             parent: None,
-            reason: StartReason::Recovery,
+            reason: if at == 0 { StartReason::Spawn } else { StartReason::Recovery },
             resumes: at > 0,
             manifest: String::new(),
             component,
@@ -61,8 +61,8 @@ fn said(numbers: &[u64], reason: FailureReason) -> (Vec<String>, Option<String>)
     let findings = audit(dir.path()).expect("it is read").findings.into_iter();
     let findings = findings.filter(|finding| finding.contains("incarnation"));
     let findings = findings.map(|finding| finding.rsplit("): ").next().unwrap_or_default().to_owned()).collect();
-    let mut tape = Tape::of_journal(dir.path(), actor, None, None).expect("a tape");
-    (findings, (tape.pages)(0).err())
+    let recording = Recording::of_journal(dir.path(), actor).expect("a recording");
+    (findings, recording.why_it_is_not_followed())
 }
 
 #[test]

@@ -64,6 +64,13 @@ impl Recording {
         Ok(Self::Journal { dir: dir.to_owned(), actor, reader })
     }
 
+    /// Why a replay from the beginning would not follow it: of its first page, which is all of a short chain.
+    #[cfg(test)]
+    pub(crate) fn why_it_is_not_followed(&self) -> Option<String> {
+        let mut tape = self.tape(&Stretch { start: None, last: None }).expect("it can be read");
+        (tape.pages)(0).err()
+    }
+
     pub(super) fn actor(&self) -> ActorId {
         match self {
             Self::File(file) => file.lock().contents().header.actor,

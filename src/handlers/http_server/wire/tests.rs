@@ -530,7 +530,8 @@ fn an_answer_for_which_no_room_can_be_made_is_refused() {
 
 #[test]
 fn bodies_that_drip_hold_no_place_that_a_whole_request_needs() {
-    let limits = WireLimits { connections: 3, admission_timeout: WATCHDOG, body_timeout: WATCHDOG, ..WireLimits::default() };
+    let limits =
+        WireLimits { connections: 3, admission_timeout: WATCHDOG, body_timeout: WATCHDOG, ..WireLimits::default() };
     let site = site(limits, |request| text(request.body.map_or(0, |body| body.len()).to_string()));
     let mut dripping: Vec<_> = (0..4).map(|_| Client::of(&site)).collect();
     dripping.iter_mut().for_each(|client| client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n"));
