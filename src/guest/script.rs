@@ -194,12 +194,9 @@ mod tests {
     #[test]
     fn what_differs_in_its_form_alone_is_not_said_to_be_two_equal_things() {
         let mut chain = StateChain::new(crate::base::id::ActorId::random());
-        for (recorded, now) in [(&b"\xa1\x61m\x62no"[..], &b"\xa1\x61m\x42no"[..]), (b"\x18\x01", b"\x01")] {
-            let recorded = chain.append("refused x.y", recorded.to_vec(), 0);
-            let said = compare(&recorded, "refused x.y", now).expect("other bytes").to_string();
-            assert!(!said.contains("\"no\", but replay gives \"no\""), "{said}");
-            assert!(said.contains("in another form") || said.contains("base64"), "{said}");
-        }
+        let recorded = chain.append("refused x.y", b"\xa1\x61m\x62no".to_vec(), 0);
+        let said = compare(&recorded, "refused x.y", b"\xa1\x61m\x42no").expect("bytes for text").to_string();
+        assert!(said.contains("data.m was recorded as \"no\", but replay gives that in another form"), "{said}");
     }
 
     #[test]
