@@ -481,6 +481,14 @@ fn a_component_that_cannot_run_is_refused_in_so_many_words() {
             wat("wasi", r#"(component (import "wasi:cli/environment@0.2.0" (instance (export "get" (func)))))"#, ""),
             "imports \"wasi:cli/environment@0.2.0\"",
         ),
+        (
+            wat("versioned", r#"(component (instance $i) (export "ntwk:theater/actor@1.0.0" (instance $i)))"#, ""),
+            "it exports \"ntwk:theater/actor@1.0.0\": the packages of wit/ have no version",
+        ),
+        (
+            wat("fixed-list", "(component (type (list u8 4)))", ""),
+            "uses a part of the component model that this runtime does not know: ",
+        ),
         (wat("nothing", "(component)", ""), "\"ntwk:theater/actor.init\", which the component does not export"),
         (
             wat(

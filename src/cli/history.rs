@@ -83,6 +83,12 @@ pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Resul
     picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
 }
 
+/// What is wrong with where the actor's chain is said to end: it is read from there.
+pub(super) fn misplaced_end(reader: &JournalReader, row: &ActorRow) -> Result<Option<String>, Failure> {
+    let id = row.actor.id.to_string();
+    Ok(reader.misplaced_ends().map_err(Failure::no)?.into_iter().find(|wrong| wrong.contains(&id)))
+}
+
 impl Source {
     pub(super) fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
         let Some(dir) = data_dir else {
@@ -92,6 +98,10 @@ impl Source {
         };
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;
         let row = find_row(&reader, actor, dir)?;
+        // What is left of a damaged journal can be read; that it is not all of it is said.
+        if let Some(wrong) = misplaced_end(&reader, &row).unwrap_or_else(|failure| Some(failure.message)) {
+            super::stderr::tell(&format!("theater: {}: {wrong}", dir.display()));
+        }
         Ok(Self::Journal { reader, row })
     }
 
@@ -142,6 +152,12 @@ impl Source {
     fn newest_state(&mut self) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
         let (client, id) = match self {
             Self::Journal { reader, row } => {
+                if let Some(wrong) = misplaced_end(reader, row)? {
+                    return Err(Failure::no(wrong));
+                }
+                if let Some(wrong) = reader.wrong_newest_state(row.actor).map_err(Failure::no)? {
+                    return Err(Failure::no(format!("actor {} ({}): {wrong}", row.name, row.actor.id)));
+                }
                 let state = reader.newest_state(row.actor).map_err(Failure::no)?;
                 return Ok((state, reader.newest_state_is_lost_at(row.actor).map_err(Failure::no)?));
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use super::history::{find_row, read_verified};
+use super::history::{find_row, misplaced_end, read_verified};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};
@@ -55,6 +55,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
         (Some(dir), Some(subject)) => {
             let reader = journal::open_to_read(dir).map_err(Failure::no)?;
             let row = find_row(&reader, subject, dir)?;
+            if let Some(wrong) = misplaced_end(&reader, &row)? {
+                return Err(Failure::no(wrong));
+            }
             let recording = Recording::of_journal(dir, row.actor).map_err(Failure::no)?;
             let snapshots = args.verify_snapshots.then(|| Snapshots::of(reader, &row)).transpose()?;
             one_chain(args, &recording, component.as_deref(), snapshots)
@@ -221,10 +224,11 @@ type Found = (ActorRow, Result<Replayed, ReplayError>);
 
 /// All actors, one after the other on each core.
 fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> Done {
-    let rows = journal::open_to_read(dir).and_then(|reader| {
-        reader.actors().map_err(|error| journal::JournalError::Read { path: dir.to_owned(), error })
-    });
-    let rows = rows.map_err(Failure::no)?;
+    let reader = journal::open_to_read(dir).map_err(Failure::no)?;
+    let read = |error| Failure::no(journal::JournalError::Read { path: dir.to_owned(), error });
+    let rows = reader.actors().map_err(read)?;
+    let misplaced: Arc<[String]> = reader.misplaced_ends().map_err(read)?.into();
+    drop(reader);
     let engine = Arc::new(engine(Some(dir))?);
     let count = rows.len();
     let (work, tasks) = unbounded();
@@ -240,6 +244,7 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
             dir: dir.to_owned(),
             component: component.clone(),
             snapshots: args.verify_snapshots,
+            misplaced: Arc::clone(&misplaced),
             tasks: tasks.clone(),
             found: found.clone(),
             events: Arc::clone(&events),
@@ -260,6 +265,8 @@ struct Worker {
     dir: PathBuf,
     component: Option<Vec<u8>>,
     snapshots: bool,
+    /// What is wrong with where chains are said to end.
+    misplaced: Arc<[String]>,
     tasks: Receiver<ActorRow>,
     found: Sender<Found>,
     events: Arc<AtomicU64>,
@@ -282,6 +289,10 @@ impl Worker {
         let open = || journal::open_to_read(&self.dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
         let snapshots = if self.snapshots { Some(Snapshots::of(open()?, row)) } else { None };
         let mut snapshots = snapshots.transpose().map_err(|failure| ReplayError::Unreadable(failure.message))?;
+        let id = row.actor.id.to_string();
+        if let Some(wrong) = self.misplaced.iter().find(|wrong| wrong.contains(&id)) {
+            return Err(ReplayError::Unreadable(wrong.clone()));
+        }
         let recording = Recording::of_journal(&self.dir, row.actor)?;
         let mut before = 0;
         let mut passed = |boundary: Boundary<'_>| {

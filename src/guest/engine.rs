@@ -79,6 +79,8 @@ pub(crate) struct Compiled {
 pub(crate) enum EngineError {
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(String),
+    #[error("the component uses a part of the component model that this runtime does not know: {0}")]
+    Feature(String),
     #[error(
         "the component imports or exports async functions, streams or futures, which this runtime does not run: {0}"
     )]
@@ -233,6 +235,7 @@ fn not_compiled(error: &wasmtime::Error) -> EngineError {
         Some(_) => EngineError::Shortage(why),
         // wasmtime's validator has no type for it.
         None if why.contains("component model async feature") => EngineError::Async(why),
+        None if why.contains("the component model") && why.contains(" feature") => EngineError::Feature(why),
         None => EngineError::NotAComponent(why),
     }
 }

@@ -51,8 +51,8 @@ pub(crate) enum ProgramError {
     Wasi { interface: String },
     #[error("the component imports \"{interface}\", which an actor does not call but may export")]
     ImportsAnExport { interface: String },
-    #[error("the handler \"{handler}\" delivers to \"{export}\", which the component does not export")]
-    MissingExport { handler: &'static str, export: &'static str },
+    #[error("the handler \"{handler}\" delivers to \"{export}\", which the component does not export{}", instead(.versioned))]
+    MissingExport { handler: &'static str, export: &'static str, versioned: Option<String> },
     #[error("{}; build the component against the wit/ of this runtime", told(.0))]
     ExportTypes(Vec<(&'static str, Mismatch)>),
     #[error("the component does not fit: {0}")]
@@ -68,6 +68,21 @@ fn told(mismatches: &[(&'static str, Mismatch)]) -> String {
         format!("the export \"{export}\" is not of the type that this runtime calls: {mismatch}")
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// What is said of an export that is there under a version.
+fn instead(versioned: &Option<String>) -> String {
+    let told =
+        |name| format!("; it exports \"{name}\": the packages of wit/ have no version, and neither may an export");
+    versioned.as_ref().map(told).unwrap_or_default()
+}
+
+/// The interface of `function` as the component exports it under a version.
+fn versioned(engine: &Engine, component: &Component, function: &Function) -> Option<String> {
+    let ty = component.component_type();
+    let mut names = ty.exports(engine).map(|(name, _)| name);
+    let is_it = |name: &&str| name.split_once('@').is_some_and(|(interface, _)| interface == function.interface);
+    names.find(is_it).map(str::to_owned)
 }
 
 /// A runnable component.
@@ -109,7 +124,9 @@ impl Program {
                     Some(index) => exports.push((export, index)),
                     None if capability.exports_are_optional() => {}
                     None => {
-                        return Err(ProgramError::MissingExport { handler: capability.name(), export: function.full });
+                        let versioned = versioned(engine.engine(), &compiled.component, function);
+                        let (handler, export) = (capability.name(), function.full);
+                        return Err(ProgramError::MissingExport { handler, export, versioned });
                     }
                 }
             }

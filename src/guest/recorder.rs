@@ -14,7 +14,7 @@
 use super::interruption::Interruption;
 use super::script::{Divergence, Script, compare};
 use crate::base::{clock, fail};
-use crate::chain::cbor::Cbor;
+use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{Encoded, HostCall, Intent};
 use crate::chain::shown::{shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
@@ -360,7 +360,7 @@ impl Recorder {
             _ => None,
         };
         let Some(before) = before else {
-            return Err(diverged(compare_type(recorded, function.host_call)));
+            return Err(diverged(unlike(recorded, function.host_call)));
         };
         let result = before.result.clone();
         let again = HostCall { answer: before.answer, params, result: before.result };
@@ -485,7 +485,16 @@ fn diverged(divergence: Divergence) -> Interruption {
     Interruption::Diverged(Box::new(divergence))
 }
 
-fn compare_type(recorded: &ChainEvent, event_type: &str) -> Divergence {
+/// What was recorded is of another type, or of this one with data that does not read as such.
+fn unlike(recorded: &ChainEvent, event_type: &str) -> Divergence {
+    if recorded.event_type == event_type {
+        return Divergence {
+            sequence: recorded.sequence,
+            field: "data".into(),
+            recorded: bytes_to_json(&recorded.data),
+            actual: format!("the data of a {event_type}").into(),
+        };
+    }
     Divergence {
         sequence: recorded.sequence,
         field: "event_type".into(),

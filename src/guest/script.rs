@@ -27,6 +27,13 @@ pub struct Divergence {
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sequence, field, recorded, actual } = self;
+        if recorded == actual {
+            return write!(
+                f,
+                "event {sequence}: {field} was recorded as {recorded}, but replay gives that in another form (text for bytes, \
+                 or another encoding)"
+            );
+        }
         write!(f, "event {sequence}: {field} was recorded as {recorded}, but replay gives {actual}")
     }
 }
@@ -182,6 +189,14 @@ mod tests {
     fn returned(count: u64) -> Vec<u8> {
         let result = Encoded((format!("{{\"count\":{count}}}").into_bytes(),).to_cbor());
         Return { state: StateAfter::Now(NamedState::None), result }.to_cbor()
+    }
+
+    #[test]
+    fn what_differs_in_its_form_alone_is_not_said_to_be_two_equal_things() {
+        let mut chain = StateChain::new(crate::base::id::ActorId::random());
+        let recorded = chain.append("refused x.y", b"\xa1\x61m\x62no".to_vec(), 0);
+        let said = compare(&recorded, "refused x.y", b"\xa1\x61m\x42no").expect("bytes for text").to_string();
+        assert!(said.contains("data.m was recorded as \"no\", but replay gives that in another form"), "{said}");
     }
 
     #[test]

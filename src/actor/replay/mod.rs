@@ -24,7 +24,7 @@ use tape::{Snapshot, Store, Tape};
 use super::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
 use crate::chain::cbor::{Cbor, CborError};
-use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started};
+use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started, Stopped};
 use crate::chain::dropped::described;
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain};
 use crate::guest::{
@@ -239,15 +239,18 @@ impl Player<'_, '_> {
 
     /// From behind a `started` to before the next; the number of calls executed.
     fn play_incarnation(&mut self, executor: &mut Executor) -> Result<u64, ReplayError> {
-        let mut transitions = 0;
+        let (mut transitions, mut has_ended) = (0, false);
         loop {
             let Some(event) = executor.recorder().upcoming().cloned() else { return Ok(transitions) };
             match event.kind() {
                 Some(EventKind::Started) => return Ok(transitions),
                 Some(EventKind::Failed | EventKind::Stopped) => {
+                    check_end(&event)?;
+                    has_ended = true;
                     self.notes.extend(recorded_shortage(&event));
                     executor.recorder().copy();
                 }
+                Some(EventKind::Call) if has_ended => return Err(behind_the_end(&event)),
                 Some(EventKind::Call) => {
                     let call = read::<Call>(&event)?;
                     let function = executor.guest().program().function(event.function());
@@ -267,6 +270,7 @@ impl Player<'_, '_> {
                         self.starts.resumes(&started, before.as_deref())?;
                     }
                     let closed = matches!(end, Transition::Closed { .. });
+                    has_ended = matches!(end, Transition::Failed { .. });
                     if let Transition::Closed { outcome: Outcome::Returned(_), .. } = &end {
                         self.starts.returned(function.full);
                     }
@@ -337,6 +341,15 @@ fn recorded_shortage(event: &ChainEvent) -> Option<String> {
     })
 }
 
+/// An end is an input, which nothing is compared with: so it must at least be one. Where its data was dropped, nobody can say.
+fn check_end(event: &ChainEvent) -> Result<(), ReplayError> {
+    match event.kind() {
+        _ if event.dropped.is_some() => Ok(()),
+        Some(EventKind::Failed) => read::<Failed>(event).map(drop),
+        _ => read::<Stopped>(event).map(drop),
+    }
+}
+
 /// The guest failed in replay: so it must have in the chain, for the same reason. What it dropped is an input.
 fn check_failure(recorded: &ChainEvent, reason: FailureReason, detail: &str) -> Result<(), ReplayError> {
     let sequence = recorded.sequence;
@@ -357,6 +370,12 @@ fn differs(sequence: u64, field: &str, recorded: serde_json::Value, actual: serd
 
 fn out_of_place(event: &ChainEvent) -> ReplayError {
     let why = format!("\"{}\" stands where no transition is open", event.event_type);
+    ReplayError::Data { sequence: event.sequence, why }
+}
+
+fn behind_the_end(event: &ChainEvent) -> ReplayError {
+    let why =
+        format!("\"{}\" stands behind the end of its incarnation, where only another start can", event.event_type);
     ReplayError::Data { sequence: event.sequence, why }
 }
 

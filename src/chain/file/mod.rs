@@ -56,6 +56,8 @@ pub enum ChainFileError {
     Empty,
     #[error("line 1 is not the header of a chain file: {why}")]
     Header { why: String },
+    #[error("the header is not followed by {what}")]
+    Lacks { what: &'static str },
     #[error("the file is a chain of format version {found}; this program reads versions 1 to {VERSION}")]
     Version { found: u32 },
     #[error("line {line} ({what}) is truncated: the file ends within it")]

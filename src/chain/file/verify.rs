@@ -199,7 +199,7 @@ impl Verification {
     /// The file is over.
     pub(super) fn finish(self) -> Result<Contents, ChainFileError> {
         let Some(head) = self.head else {
-            return Err(ChainFileError::Header { why: "a chain has at least one event".into() });
+            return Err(ChainFileError::Lacks { what: "any event, and a chain has at least one" });
         };
         let found = head.sequence + 1;
         if found != self.header.events {
@@ -210,7 +210,7 @@ impl Verification {
             return Err(ChainFileError::WrongHead { sequence: head.sequence, announced, found });
         }
         if self.header.version > 1 && self.dropped.is_empty() {
-            return Err(ChainFileError::Header { why: "it is of version 2, but all data is there".into() });
+            return Err(ChainFileError::Lacks { what: "any event without its data, and its version is 2" });
         }
         if let Some((sequence, component)) = self.newest
             && component != self.header.component
