@@ -163,7 +163,10 @@ fn a_copy_that_cannot_be_written_can_be_read_or_says_why_not() {
         let copy = copy.to_str().expect("a path");
         let verified = as_a_stranger(&stage, &["verify", "--journal", copy]);
         let said = text(&verified.stdout) + &text(&verified.stderr);
-        if is_killed {
+        // A runtime cuts the log off in its first moments: killed after that, it leaves none.
+        let has_log = std::path::Path::new(copy).join("journal.db-wal").exists();
+        assert!(is_killed || !has_log);
+        if has_log {
             assert!(said.contains("copy the directory to where you may write"), "{said}");
         } else {
             assert!(verified.status.success() && said.contains("verified: 1 actors"), "{said}");
