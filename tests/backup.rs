@@ -209,3 +209,95 @@ fn a_lost_mark_is_accepted_likewise_and_what_is_altered_is_not() {
     let said = refused(&["repair", "--data-dir", path_of(stage.path())]);
     assert!(said.contains("there is no journal"), "{said}");
 }
+
+#[test]
+fn an_older_journal_is_backed_up_and_restored_as_it_is_and_a_runtime_goes_on_with_it() {
+    let stage = Stage::new();
+    let older = stage.path().join("older");
+    std::fs::create_dir(&older).expect("a directory");
+    for name in ["journal.db", "journal.mark"] {
+        let golden = Path::new("tests/golden/journal-3").join(name);
+        std::fs::copy(golden, older.join(name)).expect("copied");
+    }
+    let (backup, restored) = (stage.path().join("backup"), stage.path().join("restored"));
+    for args in [
+        ["backup", path_of(&backup), "--data-dir", path_of(&older)],
+        ["restore", path_of(&backup), "--data-dir", path_of(&restored)],
+    ] {
+        let output = theater(&args, None);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let events = is_whole(&older)["events"].clone();
+    assert_eq!([&is_whole(&backup)["events"], &is_whole(&restored)["events"]], [&events; 2]);
+    run_on(&stage, &restored, &[]).expect("it starts").shut_down();
+    is_whole(&restored);
+}
+
+#[test]
+fn a_backup_takes_nothing_away_that_is_not_of_a_backup_that_was_broken_off() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    let (backup, partial) = (stage.path().join("backup"), stage.path().join("backup.partial"));
+    std::fs::create_dir(&partial).expect("a directory");
+    std::fs::write(partial.join("journal.db"), "half of one").expect("written");
+    std::fs::write(partial.join("novel.txt"), "call me").expect("written");
+    assert!(running.refused(&["backup", path_of(&backup)]).contains("move it away"));
+    assert_eq!(std::fs::read(partial.join("novel.txt")).expect("it is there"), b"call me");
+    std::fs::remove_file(partial.join("novel.txt")).expect("removed");
+    running.say(&["backup", path_of(&backup)]);
+    is_whole(&backup);
+    assert!(!partial.exists());
+
+    let (link, elsewhere) = (stage.path().join("link"), stage.path().join("elsewhere"));
+    std::os::unix::fs::symlink(&elsewhere, &link).expect("a link that leads nowhere");
+    assert!(running.refused(&["backup", path_of(&link)]).contains("is there already"));
+    assert!(!elsewhere.exists());
+}
+
+#[test]
+fn repair_does_not_say_that_nothing_is_lost_of_a_journal_that_is_damaged_elsewhere() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    let mut http = Http::connect(running.http("counter"));
+    (0..100).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
+    running.shut_down();
+    let (data, database) = (stage.data_dir(), stage.data_dir().join("journal.db"));
+    let whole = std::fs::read(&database).expect("the database");
+    for more in [&["--json"][..], &["--accept-loss"], &[]] {
+        std::fs::write(&database, &whole[..whole.len() / 2]).expect("cut in half");
+        let said = refused(&[&["repair", "--data-dir", path_of(&data)], more].concat());
+        assert!(!said.contains("nothing is lost") && !said.contains("null"), "{said}");
+        assert!(said.contains("malformed") || said.contains("wrong"), "{said}");
+    }
+    std::fs::write(&database, &whole).expect("put back");
+    let output = theater(&["repair", "--data-dir", path_of(&data)], None);
+    assert!(text(&output.stdout).contains("nothing is lost"), "{}", text(&output.stderr));
+}
+
+/// Whatever the way in which it is none; and an actor may be called like it.
+#[test]
+fn a_mark_that_is_no_file_is_refused_at_once_and_an_actor_called_like_it_hides_no_damage() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("journal.mark", "counter", "")]);
+    assert_eq!(Http::connect(running.http("journal.mark")).ask("POST", "/increment", None).status, 200);
+    running.shut_down();
+    let (data, mark) = (stage.data_dir(), stage.data_dir().join("journal.mark"));
+    std::fs::remove_file(&mark).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&mark).status().expect("it runs");
+    assert!(made.success());
+    for args in [
+        &["verify", "--journal", path_of(&data)][..],
+        &["repair", "--accept-loss", "--data-dir", path_of(&data)],
+        &["backup", path_of(&stage.path().join("backup")), "--data-dir", path_of(&data)],
+        &["run", "--data-dir", path_of(&data), "--listen", "127.0.0.1:0"],
+    ] {
+        let said = refused(args);
+        assert!(said.contains("journal.mark") && said.contains("is not a file"), "{args:?}: {said}");
+    }
+    std::fs::remove_file(&mark).expect("removed");
+    let rows = rusqlite::Connection::open(data.join("journal.db")).expect("a database");
+    assert_eq!(rows.execute("UPDATE events SET data = x'a0' WHERE sequence = 2", []).expect("altered"), 1);
+    drop(rows);
+    let said = refused(&["repair", "--accept-loss", "--data-dir", path_of(&data)]);
+    assert!(said.contains("more than its end is lost"), "{said}");
+}

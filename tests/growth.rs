@@ -121,3 +121,38 @@ fn what_nobody_needs_any_more_is_gone_and_what_somebody_needs_stays() {
     let found = std::fs::read(stage.data_dir().join("journal.db")).expect("a journal");
     assert!(!found.windows(64).any(|window| window == [b'x'; 64]), "nothing of it is left in the file");
 }
+
+/// By the table of uses goes what is deleted: a row of it that was forged takes from an event what it says.
+#[test]
+fn a_use_of_a_blob_that_was_added_altered_or_taken_away_is_named() {
+    let stage = Stage::new();
+    let running = pair(&stage);
+    pass_on(&running, 2);
+    running.shut_down();
+    let directory = stage.data_dir();
+    let verify = || {
+        let output = theater(&["verify", "--journal", directory.to_str().expect("a path")], None);
+        (output.status.success(), text(&output.stdout))
+    };
+    assert!(verify().0, "{}", verify().1);
+    let database = rusqlite::Connection::open(directory.join("journal.db")).expect("a database");
+    let one = "(SELECT user FROM uses WHERE user > 0 ORDER BY user LIMIT 1)";
+    for (forge, said) in [
+        (format!("DELETE FROM uses WHERE user = {one}"), "needs a blob, which may be deleted under it"),
+        (format!("UPDATE uses SET user = user + 1000000 WHERE user = {one}"), "for a blob it does not need"),
+        (format!("UPDATE uses SET sha1 = x'' WHERE user = {one}"), "for a blob it does not need"),
+        ("INSERT INTO uses SELECT sha1, 1 FROM blobs LIMIT 1".to_owned(), "for a blob it does not need"),
+        ("INSERT INTO blobs VALUES (zeroblob(20), x'00')".to_owned(), "one that nobody needs"),
+    ] {
+        database.execute_batch("CREATE TABLE IF NOT EXISTS temp.u AS SELECT * FROM uses").expect("kept");
+        assert!(database.execute(&forge, []).expect("forged") > 0, "{forge}");
+        let (is_right, found) = verify();
+        assert!(!is_right && found.contains(said), "{forge}: {found}");
+        database
+            .execute_batch(
+                "DELETE FROM uses; INSERT INTO uses SELECT * FROM u; DELETE FROM blobs WHERE sha1 = zeroblob(20)",
+            )
+            .expect("put back");
+    }
+    assert!(verify().0, "{}", verify().1);
+}

@@ -175,6 +175,18 @@ fn one_event_can_be_redacted_and_its_words_are_nowhere_any_more() {
 }
 
 #[test]
+fn all_of_the_last_transition_can_be_redacted_the_call_first() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    running.request("probe", &json!({ "op": "log", "text": "secret" })).expect("an answer");
+    let last = running.last_event("probe")["sequence"].as_u64().expect("a number");
+    for sequence in [last - 2, last - 1, last] {
+        assert_eq!(running.json(&["redact", "probe", "--event", &sequence.to_string()])["events"], 1, "{sequence}");
+    }
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)), "it goes on");
+}
+
+#[test]
 fn a_directory_without_a_runtime_is_pruned_in_place() {
     let stage = Stage::new();
     let (running, _) = counted(&stage, 4, "");

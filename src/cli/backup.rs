@@ -15,6 +15,9 @@ use crate::config::Settings;
 use crate::journal::{self, DataDir};
 use crate::server::protocol::{Request, Response};
 
+/// What a copy is made of, and what SQLite may leave beside it while it is.
+const COPIED: [&str; 5] = ["journal.db", "journal.db-journal", "journal.db-wal", "journal.db-shm", "journal.mark"];
+
 #[derive(Args)]
 pub(super) struct BackupArgs {
     /// The directory to make
@@ -47,7 +50,7 @@ pub(super) fn backup(args: &BackupArgs) -> Done {
         None => of_the_runtime(&args.remote)?,
     };
     let to = &args.backup;
-    if to.exists() {
+    if fs::symlink_metadata(to).is_ok() {
         return Err(Failure::no(format!("{} is there already: name a directory that is not", to.display())));
     }
     // It has its name once it is whole.
@@ -78,7 +81,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
     let held = DataDir::open(&to).map_err(Failure::no)?;
     let copied = copy_and_verify(&args.backup, held.path());
     if copied.is_err() {
-        ["journal.db", "journal.mark"].iter().for_each(|name| _ = fs::remove_file(held.path().join(name)));
+        COPIED.iter().for_each(|name| _ = fs::remove_file(held.path().join(name)));
     }
     report(&copied?, &to, "restored", args.json);
     Ok(())
@@ -120,14 +123,24 @@ fn report(audit: &Audit, to: &Path, done: &str, json: bool) {
     }
 }
 
+/// Makes the directory; what an earlier backup that was killed has left there goes, and nothing else.
 fn make(dir: &Path) -> Result<(), Failure> {
     remove(dir);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| cannot_make(dir, &error))
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let made = parent.map_or(Ok(()), |parent| fs::DirBuilder::new().recursive(true).mode(0o700).create(parent));
+    match made.and_then(|()| fs::DirBuilder::new().mode(0o700).create(dir)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Failure::no(format!(
+            "{} is there, and not only a backup that was broken off: move it away, or name another directory",
+            dir.display()
+        ))),
+        made => made.map_err(|error| cannot_make(dir, &error)),
+    }
 }
 
 fn remove(partial: &Path) {
     // What is left of it is named as what it is.
-    let _ = fs::remove_dir_all(partial);
+    COPIED.iter().for_each(|name| _ = fs::remove_file(partial.join(name)));
+    let _ = fs::remove_dir(partial);
 }
 
 fn sync_parent(dir: &Path) -> std::io::Result<()> {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::config::refused;
 use super::show::{print_json, say};
 use super::{Done, Failure};
+use crate::actor::audit;
 use crate::config::Settings;
 use crate::theater::{Damage, accept_loss, assess_loss};
 
@@ -32,6 +33,7 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?.data_dir(),
     };
     let Some(damage) = assess_loss(&dir).map_err(Failure::no)? else {
+        is_whole(&dir)?;
         if args.json {
             print_json(&serde_json::json!({ "lost": null, "accepted": false, "concerned": [] }));
         } else {
@@ -60,6 +62,18 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
         return Ok(());
     }
     Err(Failure::no(format!("{}: nothing was changed; accept it with --accept-loss", dir.display())))
+}
+
+/// Where the mark has nothing to complain of, something else may be wrong, which cannot be accepted.
+fn is_whole(dir: &Path) -> Done {
+    let findings = audit(dir).map_err(Failure::no)?.findings;
+    let Some(first) = findings.first() else { return Ok(()) };
+    let what = super::history::things_are_wrong(findings.len());
+    Err(Failure::no(format!(
+        "{}: the journal's end is not lost, but {what}, and that cannot be accepted: {first}. `theater verify --journal` names \
+         all; restore the directory from a backup",
+        dir.display()
+    )))
 }
 
 /// For a runtime that is to go on whatever was lost: what there is to accept is accepted, and logged.

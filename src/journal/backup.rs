@@ -1,26 +1,24 @@
 //! Copies of a journal, with or without a runtime at work on it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::error::JournalError;
-use super::schema::open_to_read;
+use super::mark::MarkFile;
+use super::schema::open_as_it_is;
 
 /// Copies the journal in `from`, as it is at one moment, into the directory `to`, which has none. It takes as long as its
 /// size says, whatever is written meanwhile, and is on disk when this returns.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
     let written = |error| JournalError::directory(to, error);
     // Read first: what it vouches for is in the copy then, and perhaps more.
-    let mark = match fs::read(from.join("journal.mark")) {
-        Ok(mark) => Some(mark),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(JournalError::directory(from, error)),
-    };
+    let mark = MarkFile::bytes(from).map_err(|error| JournalError::directory(from, error))?;
     let file = to.join("journal.db");
     let name =
         file.to_str().ok_or_else(|| written(io::Error::new(io::ErrorKind::InvalidFilename, "it is not text")))?;
-    open_to_read(from)?
+    // An older version stays one: a runtime brings it to this one.
+    open_as_it_is(from)?
         .execute("VACUUM INTO ?1", [name])
         .map_err(|error| JournalError::Copy { path: to.into(), error })?;
     if let Some(mark) = mark {

@@ -45,7 +45,7 @@ pub enum JournalError {
     #[error("cannot write the journal's mark: {0}; nothing more is acknowledged")]
     WriteMark(#[source] io::Error),
     #[error(
-        "cannot write the journal: its files in {} are not there any more (removed, replaced, or no longer mounted); nothing more is acknowledged",
+        "cannot write the journal: its files in {} are not there any more (removed, replaced, cut short, or no longer mounted); nothing more is acknowledged",
         path.display()
     )]
     Gone { path: PathBuf },

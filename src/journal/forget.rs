@@ -239,8 +239,10 @@ fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64
     for pending in reader.pending()?.into_iter().filter(needs_data) {
         needed = needed.min(pending.cause.sequence);
     }
-    // Where an instance serves several calls, a resumed transition begins at the last kept state.
+    // Where an instance serves several calls, a resumed transition begins at the last kept state. (A call whose data was
+    // dropped could be, since its instance was new.)
     if let Some(call) = reader.last_call(actor)?
+        && call.dropped.is_none()
         && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
         && let Some(kept) = reader.last_kept_before(actor, call.sequence)?
     {

@@ -67,14 +67,20 @@ pub(super) struct MarkFile {
 impl MarkFile {
     /// Opens the mark in `dir`. `Ok(None)` where there is no file; an error text where there is one that says nothing.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Result<Marked, String>>> {
-        let path = dir.join(FILE);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(named(&path)(error)),
-        };
+        let Some(bytes) = Self::bytes(dir)? else { return Ok(None) };
         let newest = bytes.chunks(SLOT_BYTES).filter_map(parse).max_by_key(|marked| marked.tip.position);
         Ok(Some(newest.ok_or_else(|| "neither of its two lines is intact".to_owned())))
+    }
+
+    /// What is in the file, if there is one.
+    pub(super) fn bytes(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+        let path = dir.join(FILE);
+        is_a_file(&path)?;
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(named(&path)(error)),
+        }
     }
 
     /// Opens the mark in `dir` for writing and writes `tip` into both slots.
@@ -90,6 +96,7 @@ impl MarkFile {
     /// the journal, until [`MarkFile::let_go`].
     pub(super) fn held_back(dir: &Path, durability: Durability) -> io::Result<Self> {
         let path = dir.join(FILE);
+        is_a_file(&path)?;
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(named(&path))?;
         let ending = ending(durability, &boot_id());
@@ -115,6 +122,16 @@ impl MarkFile {
         written.map_err(named(&self.path))?;
         self.next_slot ^= 1;
         Ok(())
+    }
+}
+
+/// To open a pipe may take for ever, and a directory says what it is when it is read.
+fn is_a_file(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(named(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -36,6 +36,7 @@ mod seals;
 mod starts;
 mod states;
 mod survey;
+mod uses;
 mod writer;
 
 use std::path::Path;

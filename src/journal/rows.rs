@@ -305,7 +305,6 @@ impl<'c> Rows<'c> {
     /// anything was dropped.
     pub(super) fn drop_payloads(&self, actor: ActorKey, events: Range<u64>) -> rusqlite::Result<Option<u64>> {
         let Some(last) = events.end.checked_sub(1) else { return Ok(None) };
-        self.connection.pragma_update(None, "secure_delete", "on")?;
         let (mut places, mut found) = (Vec::new(), Vec::new());
         walk_from(self.connection, actor.key, last, |place, row| {
             if place.sequence >= events.start {
@@ -327,7 +326,6 @@ impl<'c> Rows<'c> {
             names.iter().try_for_each(|name| self.release_blob(name, signed(place.position)))?;
         }
         self.drop_kept_states(actor, &events, &places)?;
-        self.connection.pragma_update(None, "secure_delete", "fast")?;
         // The walk began with the last.
         Ok(found.first().map(|place| place.sequence))
     }

@@ -181,6 +181,13 @@ fn look(path: &Path, file: &Path, marked: Option<Result<Marked, String>>) -> Res
 
 /// Opens the journal in `dir` for reading what is committed.
 pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
+    let connection = open_as_it_is(dir)?;
+    older::read_as_new(&connection).map_err(|error| JournalError::read(dir, error))?;
+    Ok(connection)
+}
+
+/// The same, with the tables of the version it has.
+pub(super) fn open_as_it_is(dir: &Path) -> Result<Connection, JournalError> {
     let file = dir.join("journal.db");
     if !file.try_exists().map_err(|error| JournalError::directory(dir, named(&file)(error)))? {
         return Err(JournalError::Absent { path: dir.to_owned() });
@@ -191,7 +198,6 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, JournalError> {
     };
     connection.busy_timeout(BUSY).map_err(|error| JournalError::read(dir, error))?;
     check_version(dir, &connection)?;
-    older::read_as_new(&connection).map_err(|error| JournalError::read(dir, error))?;
     Ok(connection)
 }
 
@@ -242,8 +248,9 @@ fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<
     // The log is carried over elsewhere: see `checkpoint.rs`. Written from its beginning again, it is cut to this.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", LONG_LOG_BYTES.cast_signed())?;
-    // What is moved within the database leaves nothing of itself where it was.
-    connection.pragma_update_and_check(None, "secure_delete", "fast", |_| Ok(()))?;
+    // What goes leaves nothing of itself where it was, in free pages neither: whatever was dropped, an earlier state, of
+    // which nothing tells any more, may have said the same.
+    connection.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

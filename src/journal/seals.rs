@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha1::{Digest, Sha1};
 
 use super::reader::JournalReader;
+use super::schema::LANDMARKS;
 use crate::chain::sha1;
 
 type Result<T> = rusqlite::Result<T>;
@@ -49,10 +50,31 @@ impl Unsaid {
         hasher.finalize().into()
     }
 
+    /// What no program of ours would have written, whatever its seal says.
+    fn nonsense(&self, rows: &Connection) -> Result<Option<String>> {
+        let Self { actor, alive, attempts, started, listed, .. } = *self;
+        let flag = |value| (0..=1).contains(&value);
+        for (column, is_sense) in [("alive", flag(alive)), ("listed", flag(listed)), ("attempts", attempts >= 0)] {
+            if !is_sense {
+                return Ok(Some(format!("its {column} in the table of actors is a number that is never written")));
+            }
+        }
+        if alive == 1 && listed == 0 {
+            return Ok(Some("its row in the table of actors says alive, and not listed".into()));
+        }
+        let mut select = rows.prepare_cached(&format!(
+            "SELECT max(sequence) FROM events WHERE actor = ?1 AND event_type = 'started' AND {LANDMARKS}"
+        ))?;
+        let newest: Option<i64> = select.query_row([actor], |row| row.get(0))?;
+        Ok(newest.filter(|newest| *newest != started).map(|newest| {
+            format!("its row in the table of actors says that event {started} began its newest incarnation, but event {newest} did")
+        }))
+    }
+
     /// The column of which another value would fit the seal.
     fn altered(mut self, seal: [u8; 20]) -> &'static str {
         let Self { alive, attempts, .. } = self;
-        self.alive = 1 - alive;
+        self.alive = i64::from(alive == 0);
         if self.seal() == seal {
             return "alive";
         }
@@ -64,7 +86,7 @@ impl Unsaid {
             }
         }
         self.attempts = attempts;
-        self.listed = 1 - self.listed;
+        self.listed = i64::from(self.listed == 0);
         if self.seal() == seal { "listed" } else { "manifest_path, or more than one column," }
     }
 }
@@ -182,9 +204,7 @@ impl JournalReader {
             let name = format!("actor {} ({})", row.get::<_, String>(7)?, row.get::<_, String>(6)?);
             match read(rows, &key_of(unsaid.actor))? {
                 Some(seal) if seal == unsaid.seal() => {
-                    if unsaid.alive == 1 && unsaid.listed == 0 {
-                        found.push(format!("{name}: its row in the table of actors says alive, and not listed"));
-                    }
+                    found.extend(unsaid.nonsense(rows)?.map(|why| format!("{name}: {why}")));
                 }
                 Some(seal) => {
                     found.push(format!(

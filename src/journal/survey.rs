@@ -114,6 +114,10 @@ impl Survey {
             Ok(found) => self.order.found.extend(found),
             Err(error) => self.order.found.push(format!("where chains end and lead cannot be read: {error}")),
         }
+        match self.reader.wrong_uses() {
+            Ok(found) => self.order.found.extend(found),
+            Err(error) => self.order.found.push(format!("the table of uses cannot be read: {error}")),
+        }
         self.order.findings(&self.stored)
     }
 }

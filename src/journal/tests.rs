@@ -522,6 +522,11 @@ fn what_a_program_without_seals_has_left_is_sealed_anew_and_then_no_row_may_chan
         let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
         assert_eq!(rows.execute(statement, []).expect("written"), 1);
     };
+    // The scribe tells nobody that its last event began an incarnation.
+    write("UPDATE actors SET started = 9");
+    let rows = rusqlite::Connection::open(dir.path().join("journal.db")).expect("a database");
+    super::seals::seal_actor(&rows, 1).expect("sealed");
+    drop(rows);
     assert_eq!(broken(), [""; 0]);
     // Such a program writes rows without their seals, and both lines of the mark without the word.
     write("UPDATE actors SET alive = 0");
@@ -532,6 +537,16 @@ fn what_a_program_without_seals_has_left_is_sealed_anew_and_then_no_row_may_chan
     std::fs::write(dir.path().join("journal.mark"), format!("{line:<255}\n{line:<255}\n")).expect("written");
     open(dir.path()).expect("it is opened").close();
     assert_eq!(broken(), [""; 0], "sealed as it was left");
+
+    // Nothing overflows by what a row says.
+    for column in ["alive", "listed", "attempts", "started"] {
+        for number in [i64::MIN, i64::MAX, -1, 2] {
+            write(&format!("UPDATE actors SET {column} = {number}"));
+            assert_eq!(broken().len(), 1, "{column} = {number}");
+            let undo = if column == "started" { 9 } else { i64::from(column == "listed") };
+            write(&format!("UPDATE actors SET {column} = {undo}"));
+        }
+    }
 
     for (statement, undo, expected) in [
         ("UPDATE actors SET listed = 0", "UPDATE actors SET listed = 1", "its listed"),
