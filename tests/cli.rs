@@ -374,7 +374,14 @@ fn what_cannot_be_printed_is_an_error_unless_the_reader_has_gone() {
         let output = output.and_then(|child| child.wait_with_output()).expect("the binary");
         (output.status.code(), text(&output.stderr))
     };
-    for args in [&["config"][..], &["completions", "bash"], &["doctor", "--actors", "1"]] {
+    for args in [
+        &["config"][..],
+        &["completions", "bash"],
+        &["doctor", "--actors", "1"],
+        &["--help"],
+        &["--version"],
+        &["help", "run"],
+    ] {
         let full = std::fs::File::options().write(true).open("/dev/full").expect("a device that is full");
         let (code, said) = print(args, full.into());
         assert_eq!(code, Some(1), "{args:?}");
@@ -515,4 +522,50 @@ fn a_file_that_a_command_writes_is_whole_or_as_it_was_before() {
     assert!(after.len() > before.len() && link.symlink_metadata().expect("a link").is_symlink());
     let piped = sh(&export("/dev/stdout"));
     assert!(piped.status.success() && piped.stdout == after, "{}", text(&piped.stderr));
+}
+
+#[test]
+fn a_message_beyond_a_frame_is_refused_by_the_limit_before_it_is_sent() {
+    let (stage, running) = counter();
+    let large = stage.file("large", vec![b'x'; 9_000_000]);
+    for command in ["send", "request"] {
+        let from = std::fs::File::open(&large).expect("a file");
+        let server = running.management().to_string();
+        let args = [command, "counter", "-", "--server", &server];
+        let output = Command::new(THEATER).args(args).stdin(from).output().expect("the binary");
+        let why = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{why}");
+        assert!(why.contains("does not fit a frame, which has at most 8388608 bytes"), "{why}");
+    }
+    assert_eq!(running.request("counter", &serde_json::json!("get")), Ok(serde_json::json!({ "count": 0 })));
+}
+
+#[test]
+fn what_speaks_another_protocol_than_management_is_told_of() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
+    let why = theater(&["list"], Some(running.http("counter")));
+    assert!(text(&why.stderr).contains("speaks another protocol"), "{}", text(&why.stderr));
+}
+
+#[test]
+fn who_asks_an_actor_that_is_not_up_is_told_its_name_and_what_to_do() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    let why = running.refused(&["request", "probe", "\"trap\""]);
+    assert!(why.contains("failed: trap") && why.contains("theater status probe"), "{why}");
+    running.say(&["restart", "probe"]);
+    running.say(&["stop", "probe"]);
+    for command in ["send", "request"] {
+        let why = running.refused(&[command, "probe", "\"count\""]);
+        assert!(why.contains("is stopped (probe); theater restart probe"), "{why}");
+    }
+}
+
+#[test]
+fn a_log_filter_that_lets_nothing_through_is_told_of() {
+    let stage = Stage::new();
+    let running = stage.run_with(&[], &["--log", "infoo"]).expect("it starts");
+    assert!(stage.log().contains("the log filter \"infoo\" names no level"), "{}", stage.log());
+    running.shut_down();
 }

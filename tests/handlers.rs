@@ -362,6 +362,11 @@ fn check_foresees_the_spawns_that_will_be_refused() {
     ] {
         assert!(warned.contains(expected), "{expected}: {warned}");
     }
+    family.stage.file("own/slip.toml", "nmae = \"slip\"\ncomponent_path = \"probe.wasm\"\n");
+    family.stage.file("own/none.toml", "[package]\nname = \"none\"\n");
+    let warned = checked(&family);
+    assert!(warned.contains("slip.toml will be refused: ") && warned.contains("did you mean \"name\"?"), "{warned}");
+    assert!(!warned.contains("none.toml"), "{warned}");
     let named = ["far", "other", "room", "scribe"].map(|name| format!("\"{name}.toml\"")).join(", ");
     let family = chat(&format!("children = [{named}]"), "");
     family.stage.file("own/far.toml", "name = \"far\"\ncomponent_path = \"../elsewhere/probe.wasm\"\n");

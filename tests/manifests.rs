@@ -59,7 +59,25 @@ fn each_mistake_is_named_by_file_line_and_key_with_a_remedy() {
             ":5",
             "unknown key \"prot\" of handler \"http-server\"; did you mean \"port\"?",
         ),
-        ("no-port", "[[handlers]]\ntype = \"http-server\"", ":3", "port"),
+        (
+            "no-port",
+            "[[handlers]]\ntype = \"http-server\"",
+            ":3",
+            "the key \"port\" of handler \"http-server\" is missing: config = { port = … }",
+        ),
+        (
+            "no-path",
+            "[[handlers]]\ntype = \"filesystem\"",
+            ":3",
+            "the key \"path\" of handler \"filesystem\" is missing",
+        ),
+        (
+            "beside",
+            "[[handlers]]\ntype = \"http-server\"\nport = 1",
+            ":5",
+            "stands in its config: config = { port = … }",
+        ),
+        ("keyless", "[[handlers]]\ntype = \"random\"\nconfig = { seed = 1 }", ":5", "there are no keys here"),
         (
             "port",
             "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 99999 }",
@@ -85,6 +103,73 @@ fn each_mistake_is_named_by_file_line_and_key_with_a_remedy() {
         let start = format!("{}{line}: ", manifest.display());
         assert!(why.starts_with(&start) && why.contains(expected), "{name}: {why}");
         assert!(why.len() < 800, "{name}: {why}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_manifest_or_component_that_is_a_pipe() {
+    let stage = Stage::new();
+    let running = stage.run(&[]);
+    let pipe = stage.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let mut management = Management::connect(running.management());
+    assert!(refusal(&stage, &mut management, &pipe).contains("not a regular file"));
+    let of_it = stage.manifest_at("piped", &pipe, "");
+    let why = refusal(&stage, &mut management, &of_it);
+    assert!(why.contains("not a regular file") && !why.contains("is the component built?"), "{why}");
+}
+
+#[test]
+fn a_core_module_is_told_how_to_become_a_component() {
+    let stage = Stage::new();
+    let module = stage.file("module.wasm", b"\0asm\x01\0\0\0");
+    let why = support::theater(&["check", stage.manifest_at("core", &module, "").to_str().expect("a path")], None);
+    assert!(text(&why.stderr).contains("it is a core module; link it as a component"), "{}", text(&why.stderr));
+}
+
+/// The warnings of `theater check`.
+fn warnings(manifest: &Path) -> String {
+    let output = theater(&["check", manifest.to_str().expect("a path")], None);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+#[test]
+fn check_foresees_a_grant_with_which_every_start_fails() {
+    let stage = Stage::new();
+    stage.file("file", "");
+    std::os::unix::fs::symlink("nowhere", stage.path().join("dangling")).expect("a link");
+    let granting = |config: &str| {
+        let more = format!("[[handlers]]\ntype = \"filesystem\"\nconfig = {{ {config} }}\n");
+        stage.manifest("files", "files", &more)
+    };
+    for (config, expected) in [
+        ("path = \"absent\", mode = \"read-only\"", "create it, or grant it with mode = \"read-write\""),
+        ("path = \"file\"", "what lies there is no directory"),
+        ("path = \"file\", mode = \"read-only\"", "what lies there is no directory"),
+        ("path = \"dangling\"", "what lies there is no directory"),
+    ] {
+        let manifest = granting(config);
+        let warned = warnings(&manifest);
+        assert!(warned.contains("a start will fail: filesystem cannot") && warned.contains(expected), "{warned}");
+        let refused = stage.run_with(&[&manifest], &[]).err().expect("a refusal");
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert_eq!(warnings(&granting("path = \"absent\"")), "", "it is made");
+    assert!(warnings(&granting("path = \".\"")).contains("it can grant itself anything for the next start"));
+}
+
+#[test]
+fn what_is_granted_and_leads_nowhere_is_warned_of() {
+    let stage = Stage::new();
+    let more = "[[handlers]]\ntype = \"supervisor\"\nconfig = { allow = [\"nowhere\"] }\n";
+    assert!(
+        warnings(&stage.manifest("nursery", "nursery", more))
+            .contains("nowhere, which the handler \"supervisor\" allows")
+    );
+    for (state, expected) in [("2020-01-01", "a date or time"), ("{ a = [nan] }", "nan or inf")] {
+        let warned = warnings(&stage.manifest("probe", "probe", &format!("init_state = {state}\n")));
+        assert!(warned.contains(expected), "{warned}");
     }
 }
 
@@ -312,6 +397,10 @@ fn a_changed_init_state_or_component_is_told_of_where_it_does_not_reach_the_acto
         assert!(line.is_some_and(|line| line.contains("which a restart does not take up")), "{what}: {log}");
     }
     assert_eq!(running.request("probe", &json!("count")), Ok(json!(3)));
+    std::fs::remove_file(&manifest).expect("it was there");
+    running.say(&["restart", "probe"]);
+    assert!(stage.log().contains("probe.toml cannot be read any more (No such file"), "{}", stage.log());
+    with("{\"count\": 10}");
     running.shut_down();
     let running = stage.run(&[&manifest]);
     let log = stage.log();

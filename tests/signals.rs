@@ -209,6 +209,33 @@ fn an_ephemeral_runtime_that_is_ended_while_it_starts_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_second_signal_while_an_ephemeral_runtime_removes_its_directory_leaves_nothing_behind() {
+    let tmp = Tmp::new();
+    let manifest = tmp.0.manifest("counter", "counter", "");
+    for round in 0..24 {
+        let mut running = tmp.launch(&manifest);
+        let own = tmp.entries().pop().expect("its directory");
+        signal(running.pid(), if round % 2 == 0 { "HUP" } else { "TERM" });
+        // Some of it is gone, and perhaps not all.
+        while own.join("lock").exists() && own.join("journal.db").exists() && own.join("compiled").exists() {
+            std::hint::spin_loop();
+        }
+        signal(running.pid(), "INT");
+        running.wait();
+        tmp.is_empty(&format!("round {round}"));
+    }
+}
+
+#[test]
+fn an_ephemeral_runtime_makes_no_directory_that_tmpdir_names_and_that_is_not_there() {
+    let tmp = Tmp::new();
+    let absent = tmp.1.join("absent");
+    let why = tmp.0.command(&[], &["--ephemeral"]).env("TMPDIR", &absent).launch(&tmp.0).err().expect("a refusal");
+    assert!(why.contains("TMPDIR") && why.contains("absent"), "{why}");
+    tmp.is_empty("it was refused");
+}
+
+#[test]
 fn an_ephemeral_runtime_leaves_nothing_behind_when_it_fails() {
     let tmp = Tmp::new();
     let wrong = tmp.0.manifest("wrong", "probe", "init_state = '{\"init\": \"trap\"}'\n");

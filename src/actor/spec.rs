@@ -51,7 +51,8 @@ impl Spec {
     /// What is accepted and will hardly do what is meant.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unheard = handlers::unheard(&self.program, &self.handlers);
-        self.manifest.warnings.iter().cloned().chain(unheard).collect()
+        let doubts = handlers::doubts(&self.manifest, &self.handlers);
+        self.manifest.warnings.iter().cloned().chain(unheard).chain(doubts).collect()
     }
 
     /// Holds the manifests that this one names as `children` to what they are now, where `is_trusted` says of every file

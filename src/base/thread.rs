@@ -61,10 +61,10 @@ pub(crate) fn spawn_sized(
 ) -> io::Result<JoinHandle> {
     let name = short(name);
     if fail::is_refused(&name) {
-        return Err(io::ErrorKind::WouldBlock.into());
+        return Err(none_left(&io::ErrorKind::WouldBlock.into()));
     }
     let thread = Builder::new().name(name.clone()).stack_size(stack_bytes);
-    thread.spawn(move || run(name, body)).map(JoinHandle)
+    thread.spawn(move || run(name, body)).map(JoinHandle).map_err(|error| none_left(&error))
 }
 
 fn run(name: String, body: impl FnOnce()) -> Result<(), ThreadPanicked> {
@@ -73,6 +73,12 @@ fn run(name: String, body: impl FnOnce()) -> Result<(), ThreadPanicked> {
         log::error!("thread {name} panicked: {message}");
         ThreadPanicked { name, message }
     })
+}
+
+/// The system's words say of nothing what it was, nor what to do.
+fn none_left(error: &io::Error) -> io::Error {
+    let remedy = "no thread is left: raise `ulimit -u`, TasksMax or what else bounds them (`theater doctor` looks)";
+    io::Error::new(error.kind(), format!("{error}: {remedy}"))
 }
 
 /// What a panic said.

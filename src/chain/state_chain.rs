@@ -142,12 +142,16 @@ pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<He
 pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Option<(usize, ChainBroken)> {
     /// Less is not worth handing over.
     const SHARE: usize = 64;
-    pool::make_ready();
-    (0..events.len()).into_par_iter().with_min_len(SHARE).find_map_first(|at| {
+    let broken_at = |at: usize| {
         let preceding = at.checked_sub(1).map(|at| &events[at]).map(|it| Head { sequence: it.sequence, hash: it.hash });
         let before = if at == 0 { before } else { preceding.as_ref() };
         check_link(before, &events[at]).err().map(|broken| (at, broken))
-    })
+    };
+    match pool::make_ready() {
+        Ok(()) => (0..events.len()).into_par_iter().with_min_len(SHARE).find_map_first(broken_at),
+        // Without threads it takes longer.
+        Err(_) => (0..events.len()).find_map(broken_at),
+    }
 }
 
 #[cfg(test)]

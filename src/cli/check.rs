@@ -32,7 +32,9 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     let engine = GuestEngine::new(None).map_err(Failure::no)?;
     let mut spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
     spec.vouch(&|_| Ok(())).map_err(Failure::no)?;
-    let warnings = [spec.warnings(), foreseen_refusals(&spec)].concat();
+    let fails = spec.handlers.iter().filter_map(|handler| handler.foreseen());
+    let fails = fails.map(|why| format!("a start will fail: {why}")).collect();
+    let warnings = [spec.warnings(), fails, foreseen_refusals(&spec)].concat();
     warnings.iter().for_each(|warning| stderr::tell(&format!("warning: {warning}")));
     let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
     exports.sort_unstable();

@@ -4,12 +4,31 @@ use std::backtrace::BacktraceStatus;
 use std::io::Write;
 
 use env_logger::{Target, WriteStyle};
+use log::LevelFilter;
 
 use super::{show, stderr};
 use crate::base::limits::LOG_LINE_CHARS;
 
+/// Whether a filter lets nothing of ours through without saying `off`: a slip in a level is the name of a module.
+fn lets_nothing_through(filter: &str) -> bool {
+    let directives = filter.split('/').next().unwrap_or_default().split(',').map(str::trim);
+    let mut directives = directives.filter(|directive| !directive.is_empty()).peekable();
+    let is_strange = |directive: &str| {
+        let target = directive.split('=').next().unwrap_or_default();
+        let is_ours = ["theater", "actor"].iter().any(|ours| target.starts_with(ours));
+        target.parse::<LevelFilter>().is_err() && !is_ours
+    };
+    directives.peek().is_some() && directives.all(is_strange)
+}
+
 /// Logs what `filter` lets through: time, level, thread, where it comes from if that is an actor, message.
 pub(super) fn start(filter: &str) {
+    if lets_nothing_through(filter) {
+        stderr::tell(&format!(
+            "warning: the log filter \"{filter}\" names no level (off, error, warn, info, debug, trace) and no module of \
+             theater: nothing is logged"
+        ));
+    }
     let style = if show::shows_colours(&std::io::stderr()) { WriteStyle::Always } else { WriteStyle::Never };
     // A thread that panics says so first, and may be one that has to act.
     std::panic::set_hook(Box::new(|panic| {
@@ -54,6 +73,16 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_in_a_level_is_told_from_a_filter() {
+        for silent in ["nope", "infoo", "other=debug", "hyper,tokio=info", "nope/x"] {
+            assert!(lets_nothing_through(silent), "{silent}");
+        }
+        for heard in ["", "off", "info", "INFO", "other=debug,warn", "theater::server=debug", "actor", "warn/x"] {
+            assert!(!lets_nothing_through(heard), "{heard}");
+        }
+    }
 
     #[test]
     fn a_record_is_one_line_of_bounded_length() {

@@ -213,7 +213,14 @@ type Done = Result<(), Failure>;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            error.exit()
+        }
+        // What was asked for, and so a result: one that cannot be printed is an error.
+        show::printed(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
+        std::process::exit(0)
+    });
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),

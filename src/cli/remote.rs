@@ -163,9 +163,9 @@ pub(super) fn chain_length(client: &mut Client, id: &str) -> Result<u64, Failure
 pub(super) fn send(args: &MessageArgs) -> Done {
     let message = BASE64.encode(message(args)?);
     let mut client = connect(&args.remote)?;
-    let id = find(&mut client, &args.actor)?.id;
-    let request = Request::SendMessage { id, message };
-    let id = answered!(ask(&mut client, &request), Response::Sent { id } => id);
+    let actor = find(&mut client, &args.actor)?;
+    let request = Request::SendMessage { id: actor.id.clone(), message };
+    let id = answered!(ask_actor(&mut client, &request, &actor), Response::Sent { id } => id);
     confirm(&args.remote, "sent", &id);
     Ok(())
 }
@@ -173,9 +173,9 @@ pub(super) fn send(args: &MessageArgs) -> Done {
 pub(super) fn request(args: &MessageArgs) -> Done {
     let message = BASE64.encode(message(args)?);
     let mut client = connect(&args.remote)?;
-    let id = find(&mut client, &args.actor)?.id;
-    let request = Request::RequestMessage { id, message };
-    let answer = answered!(ask(&mut client, &request), Response::Answer { message, .. } => message);
+    let actor = find(&mut client, &args.actor)?;
+    let request = Request::RequestMessage { id: actor.id.clone(), message };
+    let answer = answered!(ask_actor(&mut client, &request, &actor), Response::Answer { message, .. } => message);
     let answer = BASE64.decode(answer).map_err(Failure::no)?;
     if args.remote.json {
         print_json(&serde_json::json!({ "answer": bytes_to_json(&answer) }));
@@ -183,6 +183,22 @@ pub(super) fn request(args: &MessageArgs) -> Done {
         show::bytes(Some(&answer));
     }
     Ok(())
+}
+
+/// Asks an actor something. Where it is not up, or fails of it, the answer names it by its id, if at all, and has no remedy.
+fn ask_actor(client: &mut Client, request: &Request, actor: &ActorView) -> Result<Response, Failure> {
+    client.ask(request).map_err(|error| {
+        let why = error.to_string();
+        let name = &actor.name;
+        let remedy = if why.starts_with("failed: ") || why == format!("actor {} is failed", actor.id) {
+            format!("; what led to it, and how {name} is now: theater status {name}")
+        } else if why == format!("actor {} is stopped", actor.id) {
+            format!(" ({name}); theater restart {name} starts it again")
+        } else {
+            String::new()
+        };
+        Failure::no(why + &remedy)
+    })
 }
 
 /// The message, from the command line or standard input; refused before anything is sent where no frame can hold it.

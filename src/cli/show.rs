@@ -21,7 +21,12 @@ pub(super) fn print_json(item: &impl Serialize) {
 
 /// A line on standard output. A reader that has gone (`| head`) ends the program quietly; a full disk does not.
 pub(super) fn line(text: &str) {
-    match writeln!(std::io::stdout(), "{text}") {
+    printed(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// What came of printing a result.
+pub(super) fn printed(result: std::io::Result<()>) {
+    match result {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {

@@ -61,7 +61,8 @@ impl Watch {
         let again = self.0.was_asked.swap(true, Ordering::AcqRel);
         if !again {
             theater.shutdown();
-            log::info!("shutting down: actors are suspended and go on at the next start; a second signal ends at once");
+            let second = if signal == SIGHUP { "SIGINT or SIGTERM" } else { "a second signal" };
+            log::info!("shutting down: actors are suspended and go on at the next start; {second} ends at once");
         } else if signal != SIGHUP {
             // A terminal that closes sends several of those, and service managers send one behind SIGTERM.
             let words = "theater: second signal: ending at once; the next start recovers";

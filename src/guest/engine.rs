@@ -104,7 +104,7 @@ impl GuestEngine {
     pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
         // wasmtime compiles on it.
-        crate::base::pool::make_ready();
+        crate::base::pool::make_ready().map_err(EngineError::Setup)?;
         let addresses = Addresses::of_this_process();
         let on_demand = Engine::new(&config(addresses)).map_err(setup)?;
         let pool = match addresses {
@@ -190,6 +190,10 @@ impl GuestEngine {
     fn compile_anew(&self, bytes: &[u8], digest: ComponentDigest) -> Result<Component, EngineError> {
         if !bytes.starts_with(b"\0asm") {
             return Err(EngineError::NotAComponent("it does not begin like a wasm file".into()));
+        }
+        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+            let why = "it is a core module; link it as a component (wasm-component-ld, or `wasm-tools component new`)";
+            return Err(EngineError::NotAComponent(why.into()));
         }
         let component = Component::from_binary(&self.pool, bytes).map_err(|error| not_compiled(&error))?;
         if let Some(cache) = &self.cache {

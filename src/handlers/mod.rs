@@ -57,6 +57,16 @@ pub(crate) trait Handler: Capability + Send + Sync {
         &[]
     }
 
+    /// What is accepted of its configuration and will hardly do what is meant.
+    fn doubts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Why a start would fail by what is there now, as far as that shows without one.
+    fn foreseen(&self) -> Option<String> {
+        None
+    }
+
     /// Starts its listener, if it has one. The error is for the person who started the actor.
     fn start(&self, _actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         Ok(None)
@@ -125,12 +135,10 @@ pub(crate) fn granted(manifest: &Manifest) -> Result<Vec<Box<dyn Handler>>, Mani
 fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler>]) -> Result<(), ManifestError> {
     let own = manifest.path().parent().map(Path::to_owned);
     let Some(allowed) = granted.iter().find_map(|handler| handler.spawns_from()) else {
-        warn_of_its_own_manifest(manifest, own.as_deref(), granted);
         return Ok(());
     };
     if granted.iter().any(|handler| !handler.children().is_empty()) {
         // What it may write to is spawned only where it is named there, and as it was when that was read.
-        warn_of_its_own_manifest(manifest, own.as_deref(), granted);
         return Ok(());
     }
     let sources: Vec<PathBuf> = own.iter().chain(allowed).map(|directory| real(directory)).collect();
@@ -150,19 +158,20 @@ fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler
     Ok(())
 }
 
-/// One that spawns nothing may hold its own manifest, as some have it; its operator is told what that means.
-fn warn_of_its_own_manifest(manifest: &Manifest, own: Option<&Path>, granted: &[Box<dyn Handler>]) {
-    let Some(own) = own.map(real) else { return };
-    for written in granted.iter().filter_map(|handler| handler.writes_below()) {
-        if own.starts_with(real(written)) {
-            log::warn!(
-                "{}: the actor may write to {}, where this manifest lies: it can grant itself anything for the next \
-                 start; name a directory below it, or grant it with mode = \"read-only\"",
-                manifest.path().display(),
-                written.display()
-            );
-        }
-    }
+/// What a manifest grants that is accepted and will hardly do what is meant.
+pub(crate) fn doubts(manifest: &Manifest, granted: &[Box<dyn Handler>]) -> Vec<String> {
+    let own = manifest.path().parent().map(real);
+    let holds_own = |written: &&Path| own.as_ref().is_some_and(|own| own.starts_with(real(written)));
+    // One that spawns nothing may hold its own manifest, as some have it; its operator is told what that means.
+    let written = granted.iter().filter_map(|handler| handler.writes_below()).filter(holds_own);
+    let told = written.map(|written| {
+        format!(
+            "the actor may write to {}, where this manifest lies: it can grant itself anything for the next start; name \
+             a directory below it, or grant it with mode = \"read-only\"",
+            real(written).display()
+        )
+    });
+    told.chain(granted.iter().flat_map(|handler| handler.doubts())).collect()
 }
 
 /// A path with every link followed, as far as it exists.

@@ -53,9 +53,19 @@ impl Place {
                 "; stop what listens there, or give another port (0 takes any free one)".to_owned()
             }
             (io::ErrorKind::PermissionDenied, _) => "; ports below 1024 take a privilege: give a higher one".to_owned(),
+            (io::ErrorKind::AddrNotAvailable, _) => {
+                "; that is no address of this machine: leave out \"host\" for this machine alone, or \"0.0.0.0\" lets \
+                 others in"
+                    .to_owned()
+            }
+            (io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory, _) => String::new(),
+            _ if host.parse::<std::net::IpAddr>().is_err() && host != "localhost" => {
+                "; is \"host\" the name of this machine?".to_owned()
+            }
             _ => String::new(),
         };
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let host = if host.is_empty() { "\"\"" } else { host };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         format!("{kind} cannot listen on {host}:{port}: {error}{remedy}")
     }
 }
@@ -142,6 +152,11 @@ mod tests {
         let place = Place::new("http-server", Some("::1".into()), 80);
         let why = place.cannot(&io::ErrorKind::PermissionDenied.into(), None);
         assert!(why.starts_with("http-server cannot listen on [::1]:80: "), "{why}");
+        let why = place.cannot(&io::ErrorKind::AddrNotAvailable.into(), None);
+        assert!(why.contains("no address of this machine"), "{why}");
+        let place = Place::new("http-server", Some(String::new()), 80);
+        let why = place.cannot(&io::Error::other("no such name"), None);
+        assert!(why.contains("\"\":80: no such name; is \"host\" the name of this machine?"), "{why}");
     }
 
     #[test]

@@ -70,6 +70,17 @@ impl Handler for Supervisor {
     fn children(&self) -> &[PathBuf] {
         &self.children
     }
+
+    fn doubts(&self) -> Vec<String> {
+        let absent = self.allow.iter().filter(|directory| !directory.is_dir());
+        let told = absent.map(|directory| {
+            format!(
+                "{}, which the handler \"supervisor\" allows, is no directory: nothing can be spawned from there",
+                directory.display()
+            )
+        });
+        told.collect()
+    }
 }
 
 impl Capability for Supervisor {

@@ -36,13 +36,17 @@ impl DataDir {
         let beside = std::env::temp_dir();
         sweep(&beside);
         let path = beside.join(format!("{EPHEMERAL}{}", uuid::Uuid::new_v4()));
+        let refused = |error| JournalError::directory(&path, error);
+        if !beside.is_dir() {
+            let why = format!("{}, which TMPDIR names, is no directory: create it, or name another", beside.display());
+            return Err(refused(io::Error::other(why)));
+        }
         {
             let mut now = EPHEMERAL_NOW.lock();
-            let Some(now) = now.as_mut() else {
-                let error = io::Error::other("the process is ending");
-                return Err(JournalError::directory(&path, error));
-            };
+            let Some(now) = now.as_mut() else { return Err(refused(io::Error::other("the process is ending"))) };
             now.push(path.clone());
+            // Under the lock: whoever ends the process finds it there, or hinders it from being made.
+            make(&path).map_err(refused)?;
         }
         // However it goes on: what is there by then goes with the process.
         Self::take(&path, true).inspect_err(|_| _ = remove(&path))
@@ -53,9 +57,8 @@ impl DataDir {
     }
 
     fn take(path: &Path, ephemeral: bool) -> Result<Self, JournalError> {
-        use std::os::unix::fs::DirBuilderExt;
         let refused = |error| JournalError::directory(path, error);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
+        make(path).map_err(refused)?;
         let path = path.canonicalize().map_err(refused)?;
         let of = |file: &Path, error| JournalError::directory(&path, named(file)(error));
         if let Some(parent) = path.parent() {
@@ -80,6 +83,18 @@ impl DataDir {
     }
 }
 
+/// Makes a directory for its owner only, where there is none.
+fn make(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            io::Error::new(error.kind(), format!("{error}: a file is in the way; name another with --data-dir"))
+        }
+        _ => error,
+    })
+}
+
 impl Drop for DataDir {
     fn drop(&mut self) {
         if self.ephemeral
@@ -99,18 +114,20 @@ pub(crate) fn remove_ephemeral() {
     }
 }
 
-/// Removes a directory in which another thread may still make a file.
+/// Removes a directory in which another thread may still make a file, or that it removes as well. Until it is gone it
+/// stays among those that an end at once removes: a second signal may come in the middle of this.
 fn remove(path: &Path) -> io::Result<()> {
     const TRIES: usize = 10;
-    if let Some(now) = EPHEMERAL_NOW.lock().as_mut() {
-        now.retain(|other| other != path);
-    }
     let mut removed = Ok(());
     for _ in 0..TRIES {
         removed = fs::remove_dir_all(path);
         if removed.is_ok() || !path.exists() {
-            return Ok(());
+            removed = Ok(());
+            break;
         }
+    }
+    if let (Ok(()), Some(now)) = (&removed, EPHEMERAL_NOW.lock().as_mut()) {
+        now.retain(|other| other != path);
     }
     removed
 }

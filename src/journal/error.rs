@@ -40,7 +40,7 @@ pub enum JournalError {
     Unwritable { path: PathBuf },
     #[error("the journal in {} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
-    #[error("cannot write the journal: {0}; nothing more is acknowledged")]
+    #[error("cannot write the journal: {0}; nothing more is acknowledged{remedy}", remedy = room(.0))]
     Write(#[source] rusqlite::Error),
     #[error("cannot write the journal's mark: {0}; nothing more is acknowledged")]
     WriteMark(#[source] io::Error),
@@ -68,6 +68,19 @@ impl JournalError {
 
     pub(super) fn directory(path: &Path, error: io::Error) -> Self {
         Self::Directory { path: path.to_owned(), error }
+    }
+}
+
+/// What to do where a write failed, as far as SQLite says why.
+fn room(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            "; make room on the file system of the data directory, and start again: what was acknowledged is there"
+        }
+        Some(rusqlite::ErrorCode::SystemIoFailure) => {
+            "; look for a fault of the device (the system's log), and at `ulimit -f` and quotas, which SQLite does not name"
+        }
+        _ => "",
     }
 }
 

@@ -74,10 +74,11 @@ impl Source {
         for key in table.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let hint = nearest(name, known).map_or_else(
-                    || format!("the keys here are: {}", known.join(", ")),
-                    |nearest| format!("did you mean \"{nearest}\"?"),
-                );
+                let hint = match nearest(name, known) {
+                    Some(nearest) => format!("did you mean \"{nearest}\"?"),
+                    None if known.is_empty() => "there are no keys here".to_owned(),
+                    None => format!("the keys here are: {}", known.join(", ")),
+                };
                 return Err(self.error(Some(key.span().start), format!("unknown key \"{name}\"{section}; {hint}")));
             }
         }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ManifestError, Source, beside};
+use super::{ManifestError, Source, beside, nearest};
 
 /// One `[[handlers]]` entry.
 #[derive(Clone, Debug)]
@@ -16,6 +16,9 @@ pub(crate) struct HandlerEntry {
     at: usize,
     pub(crate) kind: String,
 }
+
+/// The keys of an entry itself.
+const ENTRY: &[&str] = &["type", "config", "interface"];
 
 pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<HandlerEntry>, ManifestError> {
     let Some(handlers) = table.get("handlers") else { return Ok(Vec::new()) };
@@ -29,7 +32,16 @@ pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<
         let DeValue::Table(keys) = entry.get_ref() else {
             return refused(at, "a handler is a table with \"type\" and \"config\"");
         };
-        source.check_keys(keys, &["type", "config", "interface"], " of [[handlers]]")?;
+        let is_misplaced = |name: &str| !ENTRY.contains(&name) && nearest(name, ENTRY).is_none();
+        if let Some(key) = keys.keys().find(|key| is_misplaced(key.get_ref())) {
+            let (name, at) = (key.get_ref(), key.span().start);
+            let why = format!(
+                "unknown key \"{name}\" of [[handlers]]; what a handler is told stands in its config: config = {{ {name} \
+                 = … }}"
+            );
+            return refused(at, &why);
+        }
+        source.check_keys(keys, ENTRY, " of [[handlers]]")?;
         let Some(kind) = keys.get("type").and_then(|kind| kind.get_ref().as_str()) else {
             return refused(at, "[[handlers]] needs a \"type\", as text");
         };
@@ -54,8 +66,12 @@ impl HandlerEntry {
                 return Err(self.source.error(Some(at.start), why));
             }
         }
-        T::deserialize(toml::de::ValueDeserializer::from(config))
-            .map_err(|error| self.source.value_error(&section, &error))
+        T::deserialize(toml::de::ValueDeserializer::from(config)).map_err(|error| {
+            match error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+                Some(key) => self.error(format!("the key \"{key}\"{section} is missing: config = {{ {key} = … }}")),
+                None => self.source.value_error(&section, &error),
+            }
+        })
     }
 
     /// A mistake in this entry.

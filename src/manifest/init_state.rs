@@ -41,3 +41,24 @@ impl InitState {
         }
     }
 }
+
+/// What is said of a value that JSON has nothing for, at whatever depth, and that `init` receives as something else.
+pub(super) fn doubt(keys: &Keys) -> Option<String> {
+    let (key, value) = match (&keys.init_state, &keys.init_data) {
+        (Some(value), _) => ("init_state", value),
+        (None, Some(value)) => ("init_data", value),
+        (None, None) => return None,
+    };
+    let (what, instead) = beyond_json(value.get_ref())?;
+    Some(format!("\"{key}\" has {what}, which JSON has not: `init` receives {instead}; write it as text"))
+}
+
+fn beyond_json(value: &toml::Value) -> Option<(&'static str, &'static str)> {
+    match value {
+        toml::Value::Datetime(_) => Some(("a date or time", "a table made for it")),
+        toml::Value::Float(number) if !number.is_finite() => Some(("nan or inf", "null")),
+        toml::Value::Array(values) => values.iter().find_map(beyond_json),
+        toml::Value::Table(table) => table.values().find_map(beyond_json),
+        _ => None,
+    }
+}

@@ -29,7 +29,7 @@ pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision}
 use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
 use checks::{ReadLimits, check_name, check_reuse, check_top_level, read_limits, warnings};
 use handler::read_handlers;
-use init_state::InitState;
+use init_state::{InitState, doubt};
 
 /// A checked manifest.
 #[derive(Clone, Debug)]
@@ -112,6 +112,7 @@ impl Manifest {
         let limits = limits(&source, table.get_ref())?;
         let keys =
             Keys::deserialize(toml::Deserializer::from(table)).map_err(|error| source.value_error("", &error))?;
+        let warnings = warnings.into_iter().chain(doubt(&keys)).collect();
         Ok(Self {
             name: check_name(&source, &keys.name)?,
             component_path: beside(path, keys.component_path.get_ref()),
@@ -213,7 +214,8 @@ impl Manifest {
 
     fn component_error(&self, why: &str) -> ManifestError {
         let path = self.component_path.display();
-        self.error(format!("\"component_path\": cannot read {path}: {why}; is the component built?"))
+        let remedy = if self.component_path.exists() { "" } else { "; is the component built?" };
+        self.error(format!("\"component_path\": cannot read {path}: {why}{remedy}"))
     }
 
     /// A mistake in what the manifest says of the handler `kind`.
@@ -252,6 +254,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// A regular file, whole. A pipe has nobody wait for its other end: it is refused.
 pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
     Opened::open(path)?.read(at_most)
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::frame;
+use super::frame::{self, FrameError};
 use super::protocol::{ActorView, Request, Response, Scope};
 use crate::base::id::ActorId;
 use crate::base::limits::FRAME_BYTES;
@@ -283,7 +283,12 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<Response, ClientError> {
-        let json = frame::receive(&mut self.source).map_err(|error| ClientError::Broken(error.to_string()))?;
+        let json = frame::receive(&mut self.source).map_err(|error| match error {
+            FrameError::TooLarge { .. } => ClientError::Unexpected(format!(
+                "{error}; what listens there speaks another protocol: name a runtime's management address with --server"
+            )),
+            other => ClientError::Broken(other.to_string()),
+        })?;
         let json = json.ok_or_else(|| ClientError::Broken("it was closed".into()))?;
         serde_json::from_slice(&json).map_err(|error| {
             let why = format!("{error}; it may be of another version than this program, which is {VERSION}");

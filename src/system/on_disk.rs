@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::limits::COMPONENT_BYTES;
 use crate::chain::ComponentDigest;
+use crate::manifest::read_bounded;
 
 /// What an actor was started from, and where that lay.
 #[derive(Debug)]
@@ -16,22 +18,31 @@ pub(crate) struct StartedFrom {
 }
 
 impl StartedFrom {
-    /// What is another by now; a file that is gone or cannot be read has not changed to anything.
+    /// What is another by now or cannot be read any more, with what takes up the change.
     pub(crate) fn changed(&self) -> Vec<String> {
         let (manifest, text) = &self.manifest;
         let (component, digest) = &self.component;
         let mut changed = Vec::new();
-        let mut look = |path: &PathBuf, what: &str, is_same: &dyn Fn(&[u8]) -> bool| {
-            if let Ok(bytes) = std::fs::read(path)
-                && !is_same(&bytes)
-            {
-                changed.push(format!("its {what} {} has changed", path.display()));
+        let mut look = |path: &PathBuf, what: &str, taken_up: &str, is_same: &dyn Fn(&[u8]) -> bool| {
+            let path_shown = path.display();
+            match read_bounded(path, COMPONENT_BYTES) {
+                Ok(bytes) if is_same(&bytes) => {}
+                Ok(_) => changed.push(format!(
+                    "its {what} {path_shown} has changed since then, which a restart does not take up; {taken_up}"
+                )),
+                Err(why) => changed.push(format!(
+                    "its {what} {path_shown} cannot be read any more ({why}), which a restart does without, and \
+                     \"theater run\" with its manifest does not"
+                )),
             }
         };
-        look(manifest, "manifest", &|bytes| bytes == text.as_bytes());
-        look(component, "component", &|bytes| ComponentDigest::of(bytes) == *digest);
+        let by_run = "\"theater run\" with its manifest does, at the next start of the runtime";
+        let by_none =
+            "nothing does: an actor keeps its state (\"theater stop\" and \"theater forget\" it to begin anew)";
+        look(manifest, "manifest", by_run, &|bytes| bytes == text.as_bytes());
+        look(component, "component", by_run, &|bytes| ComponentDigest::of(bytes) == *digest);
         if let Some((path, state)) = &self.init_state {
-            look(path, "init_state", &|bytes| state.as_deref() == Some(bytes));
+            look(path, "init_state", by_none, &|bytes| state.as_deref() == Some(bytes));
         }
         changed
     }
@@ -62,6 +73,8 @@ mod tests {
         file("a.toml", "names");
         assert_eq!(started_from.changed().len(), 3);
         std::fs::remove_file(dir.path().join("a.wasm")).expect("it was there");
-        assert_eq!(started_from.changed().len(), 2);
+        let changed = started_from.changed();
+        assert_eq!(changed.len(), 3);
+        assert!(changed[1].contains("a.wasm cannot be read any more (No such file"), "{changed:?}");
     }
 }

@@ -161,10 +161,7 @@ impl Supervision {
         let found = self.registry.entry(id, |entry| (entry.name.clone(), Arc::clone(&entry.started_from)));
         let Some((name, started_from)) = found else { return };
         for changed in started_from.changed() {
-            log::warn!(
-                "actor {name} is restarted as it was started: {changed} since then, which a restart does not take up; \
-                 \"theater run\" with its manifest does, at the next start of the runtime"
-            );
+            log::warn!("actor {name} is restarted as it was started: {changed}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::confinement::{Confined, kept_from_actors};
 use crate::actor::Spec;
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, MANIFEST_BYTES};
 use crate::handlers;
 use crate::manifest::Manifest;
 use crate::system::Confinement;
@@ -25,11 +25,28 @@ pub(crate) fn foreseen_refusals(spec: &Spec) -> Vec<String> {
     paths.sort();
     paths.dedup_by_key(|path| real(path));
     paths.retain(|path| real(path) != real(&own));
-    // Other files may be called .toml; of what is none of our manifests nothing is said.
-    let children: Vec<Manifest> =
-        paths.iter().filter_map(|path| Manifest::load_within(path, &Limits::default()).ok()).collect();
+    let (mut children, mut wrong) = (Vec::new(), Vec::new());
+    for path in paths {
+        match Manifest::load_within(&path, &Limits::default())
+            .and_then(|child| handlers::granted(&child).map(|_| child))
+        {
+            Ok(child) => children.push(child),
+            Err(why) if is_meant_as_one(&path) => {
+                wrong.push(format!("a spawn of {} will be refused: {why}", path.display()));
+            }
+            // Other files may be called .toml; of what is none of our manifests nothing is said.
+            Err(_) => {}
+        }
+    }
     let confinement = Confinement { directories, vouched: spec.vouched.clone() };
-    outside(&children, &confinement).into_iter().chain(where_others_write(spec, &children, &confinement)).collect()
+    let more = outside(&children, &confinement).into_iter().chain(where_others_write(spec, &children, &confinement));
+    wrong.into_iter().chain(more).collect()
+}
+
+/// Whether a file that is wrong as a manifest is one all the same: no other kind of file names a component.
+fn is_meant_as_one(path: &Path) -> bool {
+    let text = crate::manifest::read_bounded(path, MANIFEST_BYTES).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().any(|line| line.trim_start().starts_with("component_path"))
 }
 
 fn manifests_in(directory: &Path) -> Vec<PathBuf> {

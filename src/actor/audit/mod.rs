@@ -59,7 +59,7 @@ type Read<T> = rusqlite::Result<T>;
 
 /// Audits the journal in `dir` as it is at one moment, with or without a runtime at work on it.
 pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
-    pool::make_ready();
+    pool::make_ready().map_err(|why| JournalError::Thread(std::io::Error::other(why)))?;
     let mut survey = Survey::begin(dir)?;
     let (is_sealed, mut of_the_rows) = (survey.is_sealed(), Vec::new());
     match grounds(survey.reader(), is_sealed) {

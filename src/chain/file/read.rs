@@ -118,7 +118,7 @@ impl<R: BufRead> ChainFileReader<R> {
     /// The next events, understood on all cores; `None` at the end of the file. The first line that is wrong is the error,
     /// as if they were understood one by one.
     pub(super) fn events(&mut self) -> Result<Option<Events>, ChainFileError> {
-        pool::make_ready();
+        pool::make_ready().map_err(std::io::Error::other)?;
         let mut stretch = Stretch::default();
         let begin = match self.first.take() {
             Some((text, begin)) => {

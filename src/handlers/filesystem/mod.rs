@@ -40,6 +40,10 @@ enum Mode {
     ReadWrite,
 }
 
+/// What to do where something else is in the way, and where a directory is missing that is not made.
+const NO_DIRECTORY: &str = "; what lies there is no directory: name another path";
+const NOT_MADE: &str = "; create it, or grant it with mode = \"read-write\"";
+
 struct Filesystem {
     path: PathBuf,
     mode: Mode,
@@ -75,13 +79,25 @@ impl Handler for Filesystem {
         }
     }
 
+    fn foreseen(&self) -> Option<String> {
+        let Self { path, mode } = self;
+        let is_there = path.symlink_metadata().is_ok();
+        match Directory::open(path) {
+            Err(error) if is_there => Some(cannot_open(path, &error) + NO_DIRECTORY),
+            Err(error) if *mode == Mode::ReadOnly => Some(cannot_open(path, &error) + NOT_MADE),
+            _ => None,
+        }
+    }
+
     /// Nothing listens; but a directory that is not there shows before the actor begins. It is made for a new actor
     /// alone: for one that has lived before, another would be empty, and nobody would know.
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let Self { path, mode } = self;
         if *mode == Mode::ReadWrite && !actor.has_lived {
-            std::fs::create_dir_all(path)
-                .map_err(|error| format!("filesystem cannot create the directory {}: {error}", path.display()))?;
+            std::fs::create_dir_all(path).map_err(|error| {
+                let remedy = if path.symlink_metadata().is_ok() { NO_DIRECTORY } else { "" };
+                format!("filesystem cannot create the directory {}: {error}{remedy}", path.display())
+            })?;
         }
         let remedy = match (mode, actor.has_lived) {
             (_, true) => {
@@ -89,11 +105,12 @@ impl Handler for Filesystem {
                  elsewhere now, name it (theater run MANIFEST), and the path is meant from there; or create it, if it \
                  is to be empty"
             }
-            (Mode::ReadOnly, false) => "; create it, or grant it with mode = \"read-write\"",
+            (Mode::ReadOnly, false) => NOT_MADE,
             (Mode::ReadWrite, false) => "",
         };
         Directory::open(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => cannot_open(path, &error) + remedy,
+            std::io::ErrorKind::NotADirectory => cannot_open(path, &error) + NO_DIRECTORY,
             _ => cannot_open(path, &error),
         })?;
         keep_from_the_journal(&self.path, actor.theater.journal.dir())?;
