@@ -272,11 +272,7 @@ fn forgeries() -> Vec<(String, &'static str)> {
                  INSERT INTO states SELECT actor, 0, sequence, x'7b7d', NULL FROM heads JOIN events USING (actor, position)
                  WHERE {OF_READER}"
             ),
-<<<<<<< HEAD
             "actor reader the state behind event is not the one that names",
-=======
-            "actor reader the state behind event is not the one that",
->>>>>>> t-journal
         ),
         (format!("DELETE FROM heads WHERE {OF_COUNTER}"), "actor counter heads"),
         (format!("DELETE FROM heads WHERE {OF_COUNTER}; DELETE FROM actors WHERE {OF_COUNTER}"), "table of actors"),
