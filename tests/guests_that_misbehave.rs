@@ -349,7 +349,7 @@ fn a_guests_own_framing_headers_do_not_break_the_wire() {
 
 #[test]
 fn an_actor_that_does_not_answer_in_time_is_504_and_goes_on() {
-    let scene = Scene::new("[limits]\nrequest_deadline_ms = 100\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n");
+    let scene = Scene::new("[limits]\nrequest_deadline_ms = 1000\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n");
     let mut slow = scene.http();
     let answer = slow.op(&json!("spin"));
     assert_eq!(answer.status, 504, "{answer:?}");

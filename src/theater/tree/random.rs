@@ -6,6 +6,7 @@
 //! answered, and no group is left that never came up.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write as _;
 use std::time::Duration;
 
 use super::*;
@@ -320,7 +321,7 @@ fn whatever_threads_and_timers_do_nothing_restarts_early_and_nothing_lives_below
             world.a_stop_ends_all_below();
         }));
         if let Err(panic) = done {
-            eprintln!("{}", world.trace.join("\n"));
+            let _ = writeln!(std::io::stderr(), "{}", world.trace.join("\n"));
             std::panic::resume_unwind(panic);
         }
     }
