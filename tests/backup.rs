@@ -61,12 +61,13 @@ fn a_backup_under_load_ends_is_whole_and_holds_what_was_acknowledged_before_it()
                 }
             });
         }
+        let over = support::Over(&is_over);
         eventually("there is load", || acknowledged.iter().all(|it| it.load(Ordering::Relaxed) > 100).then_some(()));
         let before = acknowledged.each_ref().map(|it| it.load(Ordering::Relaxed));
         let begun = Instant::now();
         let made = running.json(&["backup", path_of(&backup)]);
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         assert_eq!(made["actors"], 4, "{made}");
         is_whole(&backup);
         let restored = stage.path().join("restored");

@@ -268,8 +268,9 @@ fn nobody_waits_for_a_reader_when_data_is_dropped_and_it_is_gone_once_the_reader
             }
             longest
         });
+        let over = support::Over(&is_over);
         let dropped = running.json(&["redact", "probe", "--event", &spoken.to_string()]);
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         (dropped, others.join().expect("others"))
     });
     assert_eq!((&dropped["events"], &dropped["gone"]), (&json!(1), &json!(false)), "it says so");

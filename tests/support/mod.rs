@@ -51,6 +51,15 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// Says that something is over when it goes, so also when a test panics: threads of its scope would run on else.
+pub struct Over<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// A directory with manifests and a data directory, removed at the end.
 pub struct Stage {
     dir: tempfile::TempDir,
