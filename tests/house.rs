@@ -93,6 +93,19 @@ fn nothing_prints_by_a_macro_that_panics_where_nobody_reads() {
     }
 }
 
+/// One place reads the clocks, so that a simulation can put its own time there.
+#[test]
+fn only_base_clock_reads_a_clock() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for file in files.iter().filter(|file| !file.ends_with("base/clock.rs")) {
+        let text = std::fs::read_to_string(file).expect("a source");
+        let readings = ["Instant::now", "SystemTime::now", ".elapsed()", "clock_gettime"];
+        let found: Vec<&str> = text.lines().filter(|line| readings.iter().any(|it| line.contains(it))).collect();
+        assert!(found.is_empty(), "{} reads a clock by itself: {found:?}", file.display());
+    }
+}
+
 /// What runs futures, or is there for something that does.
 const ASYNC_RUNTIMES: [&str; 13] = [
     "tokio",

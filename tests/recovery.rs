@@ -285,13 +285,10 @@ fn a_stop_and_a_restart_that_a_kill_cut_off_are_done_once() {
             let answer = events.rfind(|it| it["event_type"] == "host-call ntwk:theater/supervisor.".to_owned() + op)?;
             Some(answer["data"]["result"].clone())
         });
-        // The runtime starts the child itself: a restart that comes meanwhile is refused, as the interface says.
-        let comes_back =
-            op == "restart-child" && result["err"].as_str().is_some_and(|why| why.ends_with("it is starting already"));
-        assert!(comes_back || result == json!({ "ok": null }), "{op}, {point}: {result}");
+        assert_eq!(result, json!({ "ok": null }), "{op}, {point}");
         running.until(&child, if op == "stop-child" { "stopped" } else { "running" });
         let stopped = running.event_types(&child).iter().filter(|it| *it == "stopped").count();
-        assert_eq!(stopped, usize::from(!comes_back), "{op}, {point}: once");
+        assert_eq!(stopped, 1, "{op}, {point}: once");
         for actor in ["parent", &child] {
             verifies_and_replays(&running.export(&stage, actor));
         }

@@ -4,9 +4,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::refusals::Refusals;
+use crate::base::clock;
 use crate::base::limits::KEPT_STATE_EVENTS;
 use crate::base::metrics::ActorMetrics;
 use crate::base::thread::panic_message;
@@ -102,10 +102,10 @@ impl Executor {
 
     /// Makes a call. What its closing event promises is asked for when the export has returned, and not before.
     pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
-        let (begun, function) = (Instant::now(), job.function);
+        let (begun, function) = (clock::now(), job.function);
         let end = self.carry_out(job, promises);
         if let Some((metrics, refusals)) = &mut self.measured {
-            metrics.calls.observe_time(begun.elapsed());
+            metrics.calls.observe_time(clock::since(begun));
             metrics.memory_bytes.set(self.guest.state().memory_bytes());
             if let Transition::Closed { outcome: Outcome::Refused(message), .. } = &end {
                 metrics.refusals.add(1);

@@ -2,10 +2,11 @@
 //! open.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Down, Open};
+use crate::base::clock;
 use crate::base::fail;
 use crate::base::stack::Stack;
 use crate::chain::cbor::Cbor;
@@ -145,9 +146,9 @@ impl ActorRuntime {
         if self.stop.order().is_some() {
             return thread::park_timeout(Duration::from_millis(1));
         }
-        let begun = Instant::now();
+        let begun = clock::now();
         thread::park_timeout(IDLE);
-        if begun.elapsed() >= IDLE && self.mailbox.is_empty() && self.stop.order().is_none() {
+        if clock::since(begun) >= IDLE && self.mailbox.is_empty() && self.stop.order().is_none() {
             stack.give_back();
             self.mailbox.shrink();
             // What has come since has left its mark: this returns at once.

@@ -1,12 +1,31 @@
-//! The two clocks: the wall clock, read once for each event, and the CPU clock of the current thread.
+//! The clocks. Every reading of a clock in this crate is here; `tests/house.rs` refuses one elsewhere.
 //!
-//! Nothing of either reaches a guest except through the recorder.
+//! - The steady clock ([`now`], [`since`], [`until`]) measures deadlines and durations.
+//! - The wall clock ([`unix_ms`]) dates events and log lines.
+//! - The CPU clock of the current thread ([`thread_cpu`]) measures what a guest has used.
+//!
+//! A reading reaches a guest only through the recorder, which writes it down.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Milliseconds since the Unix epoch. A clock set before 1970 reads 0.
+/// This moment, by the steady clock.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// How long ago `then` was.
+pub(crate) fn since(then: Instant) -> Duration {
+    now().saturating_duration_since(then)
+}
+
+/// How long it is until `deadline`; zero once that has passed.
+pub(crate) fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(now())
+}
+
+/// Milliseconds since the Unix epoch, by the wall clock. A clock set before 1970 reads 0.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

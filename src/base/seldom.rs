@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use crate::base::clock;
+
 /// From one line of the log to the next about the same thing.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -23,7 +25,7 @@ impl Seldom {
 
     /// What is to be logged, for whoever holds a lock now and logs later.
     pub(crate) fn line(&mut self, warning: impl Display) -> Option<String> {
-        self.told(Instant::now()).map(|unsaid| match unsaid {
+        self.told(clock::now()).map(|unsaid| match unsaid {
             0 => warning.to_string(),
             _ => format!("{warning} ({unsaid} more like it since the last such line)"),
         })
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_happens_all_the_time_is_said_once_in_a_while_with_how_often_it_happened() {
-        let (mut seldom, begun) = (Seldom::default(), Instant::now());
+        let (mut seldom, begun) = (Seldom::default(), clock::now());
         assert_eq!(seldom.told(begun), Some(0));
         assert!((0..1_000).all(|_| seldom.told(begun + PAUSE / 2).is_none()));
         assert_eq!(seldom.told(begun + PAUSE), Some(1_000));

@@ -14,6 +14,7 @@ use super::history::{find_row, misplaced_end, read_verified};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};
+use crate::base::clock;
 use crate::base::{fail, thread};
 use crate::chain::cbor::bytes_to_json;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
@@ -308,7 +309,7 @@ impl Worker {
 }
 
 fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &AtomicU64) -> Done {
-    let begun = Instant::now();
+    let begun = clock::now();
     let progress = Progress::begin();
     let (mut done, mut total, mut transitions, mut wrong, mut idle) = (0_usize, 0_u64, 0_u64, 0_usize, 0_usize);
     let (mut skipped, mut skipping) = (0_u64, 0_usize);
@@ -349,7 +350,7 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
     if transitions == 0 && idle > 0 {
         return Err(Failure::no("nothing was executed: what was dropped is needed for all calls that there are"));
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = clock::since(begun).as_secs_f64();
     if args.json {
         print_json(&serde_json::json!({
             "actors": count, "events": total, "transitions": transitions, "skipped": skipped, "idle": idle,
@@ -390,9 +391,9 @@ impl Progress {
     }
 
     fn at(&self, sequence: u64) {
-        let due = self.last.get().is_none_or(|last| last.elapsed() >= Duration::from_millis(200));
+        let due = self.last.get().is_none_or(|last| clock::since(last) >= Duration::from_millis(200));
         if self.shown && due {
-            self.last.set(Some(Instant::now()));
+            self.last.set(Some(clock::now()));
             self.show(&format!("event {sequence}"));
         }
     }

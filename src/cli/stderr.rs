@@ -2,10 +2,12 @@
 //! it cannot write, and neither the log nor last words wait for long for a reader that has stopped reading.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+
+use crate::base::clock;
 
 /// How long the log waits for a reader that does not read. From then on lines are dropped until it reads again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -78,10 +80,10 @@ impl Write for Log {
 
 /// Writes what the reader of standard error takes within `patience`: how many bytes that was.
 fn write_within(bytes: &[u8], patience: Duration) -> usize {
-    let (stderr, deadline) = (io::stderr(), Instant::now() + patience);
+    let (stderr, deadline) = (io::stderr(), clock::now() + patience);
     let mut written = 0;
     while let Some(piece) = bytes[written..].chunks(AT_ONCE_BYTES).next() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = clock::until(deadline);
         let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&left)) {
             Ok(1..) => {}

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::remote::{answered, ask, connect};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
+use crate::base::clock;
 use crate::server::Client;
 use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response};
 
@@ -39,10 +40,10 @@ pub(super) fn top(args: &TopArgs) -> Done {
         table(&first, None, usize::MAX).iter().for_each(|line| show::line(line));
         return Ok(());
     }
-    let (mut before, mut at) = (first, Instant::now());
+    let (mut before, mut at) = (first, clock::now());
     loop {
         std::thread::sleep(Duration::from_secs_f64(args.interval));
-        let (now, then) = (look()?, Instant::now());
+        let (now, then) = (look()?, clock::now());
         let lines = table(&now, Some((&before, then - at)), args.rows);
         // From the upper left, each line cleared to its end, then the rest of the screen: no flicker.
         let screen: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::base::clock;
+
 /// Answers up to this size need no room: each connection has a buffer of that size anyway.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;
 /// How long a client has at least, from the last piece that it took, before it may be disconnected for another.
@@ -69,8 +71,8 @@ impl AnswerBudget {
             if bytes > self.limit || std::mem::replace(&mut state.is_waited_for, true) {
                 return Err(NoRoom);
             }
-            let until = Instant::now() + WAIT;
-            while !state.fits(bytes, self.limit) && Instant::now() < until {
+            let until = clock::now() + WAIT;
+            while !state.fits(bytes, self.limit) && clock::now() < until {
                 let Slowest { sockets, next } = state.give_up_the_slowest(self.limit, bytes);
                 if sockets.is_empty() {
                     self.freed.wait_until(&mut state, next.unwrap_or(until).min(until));
@@ -96,7 +98,7 @@ impl State {
     fn enter(&mut self, socket: &Arc<TcpStream>, bytes: usize) -> u64 {
         self.used += bytes;
         self.next += 1;
-        let taker = Taker { socket: Arc::clone(socket), bytes, moved: Instant::now(), is_given_up: false };
+        let taker = Taker { socket: Arc::clone(socket), bytes, moved: clock::now(), is_given_up: false };
         self.takers.insert(self.next, taker);
         self.next
     }
@@ -108,7 +110,7 @@ impl State {
         while staying + bytes > limit {
             let others = self.takers.values_mut().filter(|taker| !taker.is_given_up);
             let Some(slowest) = others.min_by_key(|taker| taker.moved) else { break };
-            if slowest.moved.elapsed() < PATIENCE {
+            if clock::since(slowest.moved) < PATIENCE {
                 return Slowest { sockets, next: Some(slowest.moved + PATIENCE) };
             }
             slowest.is_given_up = true;
@@ -139,7 +141,7 @@ impl UnderWay {
     pub(crate) fn moved(&self) {
         let Some(number) = self.number else { return };
         if let Some(taker) = self.budget.state.lock().takers.get_mut(&number) {
-            taker.moved = Instant::now();
+            taker.moved = clock::now();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -21,6 +21,7 @@ use super::mark::{MarkFile, Tip};
 use super::queue::Queue;
 use super::record::{ActorKey, Attached, Cause, Owed, Record, StateWrite};
 use super::rows::Rows;
+use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::INLINE_STATE_BYTES;
@@ -126,10 +127,10 @@ impl Desk<'_> {
                 self.tend_the_log(false);
                 continue;
             }
-            let (begun, before) = (Instant::now(), self.tip.position);
+            let (begun, before) = (clock::now(), self.tip.position);
             let batch = self.commit()?;
             if self.tip.position > before {
-                self.metrics.commits.observe_time(begun.elapsed());
+                self.metrics.commits.observe_time(clock::since(begun));
                 self.metrics.commit_bytes.observe(batch.weight as u64);
                 self.metrics.events.add(self.tip.position - before);
             }

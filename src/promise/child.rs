@@ -2,11 +2,11 @@
 //! that is done.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
 use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
@@ -96,7 +96,7 @@ fn wait_for<T>(
     late: impl FnOnce() -> String,
 ) -> Result<Result<T, String>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
-    match live.stop.wait(answer, Instant::now() + limits.request_deadline()) {
+    match live.stop.wait(answer, clock::now() + limits.request_deadline()) {
         // What a runtime that is being suspended does not do is no answer: the next start goes on with it.
         Waited::Came(Err(_)) | Waited::Gone if is_suspending() => Err(Interruption::Suspending),
         Waited::Came(answer) => Ok(answer),

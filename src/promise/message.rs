@@ -1,9 +1,9 @@
 //! Messages between actors: a send, and a request, whose sender waits for the answer.
 
-use std::time::Instant;
 
 use super::Promise;
 use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::{Cbor, CborError, Reader};
@@ -110,7 +110,7 @@ fn wait_for_answer(
     answer: &AwaitedReply,
     held: &mut Option<Wait>,
 ) -> Result<Answered<Requested>, Interruption> {
-    let deadline = Instant::now() + limits.request_deadline();
+    let deadline = clock::now() + limits.request_deadline();
     let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
     match live.stop.wait_for_reply(answer, deadline) {
         Waited::Came(answer) => {

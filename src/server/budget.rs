@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::base::clock;
 use crate::base::limits::{ANSWER_WAIT, FRAME_BYTES, SMALL_ANSWER_BYTES};
 
 /// So many bytes, taken and given back. Those who wait for room get it in their order.
@@ -119,7 +120,7 @@ impl Purse {
     /// and for others. Nothing where there is none within [`ANSWER_WAIT`].
     pub(super) fn reserve(&self) -> Option<Charge> {
         let own = self.own.take(FRAME_BYTES, None)?;
-        let all = self.all.take(FRAME_BYTES, Some(Instant::now() + ANSWER_WAIT))?;
+        let all = self.all.take(FRAME_BYTES, Some(clock::now() + ANSWER_WAIT))?;
         Some(Charge { own, all })
     }
 
@@ -177,7 +178,7 @@ mod tests {
         let budget = Budget::new(10);
         let first = budget.take(6, None).expect("room");
         assert!(budget.take_at_once(5).is_none());
-        assert!(budget.take(5, Some(Instant::now())).is_none(), "not in time");
+        assert!(budget.take(5, Some(clock::now())).is_none(), "not in time");
         assert_eq!((used(&budget), waiting(&budget)), (6, 0));
         let mut second = budget.take_at_once(4).expect("room");
         second.shrink_to(1);
@@ -238,6 +239,6 @@ mod tests {
             full.shrink_to(1_000);
             assert_eq!(waits.join().expect("room").all.bytes, SMALL_ANSWER_BYTES + 1);
         });
-        assert!(all.take(1, Some(Instant::now() + Duration::from_secs(60))).is_some());
+        assert!(all.take(1, Some(clock::now() + Duration::from_secs(60))).is_some());
     }
 }

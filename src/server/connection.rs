@@ -119,7 +119,7 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     let local = matches!(socket, Socket::Unix(_));
     let tls = if local { None } else { house.tls.clone() };
     let peer = socket.peer();
-    let (reading, writing) = match halves(socket, tls, Instant::now() + house.limits.authentication) {
+    let (reading, writing) = match halves(socket, tls, clock::now() + house.limits.authentication) {
         Ok(halves) => halves,
         Err(error) => return log::debug!("no TLS handshake with {peer}: {error}"),
     };
@@ -138,12 +138,12 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     let role = if local { Role::Control } else { house.guard.unasked() };
     let mut source = BufReader::new(reading);
     let purse = Purse::new(house.limits.answer_bytes, Arc::clone(&house.answers));
-    let (paging, began) = (Paging::default(), Instant::now());
+    let (paging, began) = (Paging::default(), clock::now());
     let mut reader = Reader { house, role, peer, wrong_tokens: 0, began, heard, paging, purse };
     let how = reader.read(&mut source, &outgoing);
     drop(outgoing);
     if matches!(how, End::Broken) {
-        source.get_mut().linger(Instant::now() + LINGER, LINGER_BYTES);
+        source.get_mut().linger(clock::now() + LINGER, LINGER_BYTES);
     }
     // A panic of it was logged.
     let _ = writer.join();
@@ -178,7 +178,7 @@ impl Reader<'_> {
             let ManagementLimits { frame_bytes, frame_time, .. } = self.house.limits;
             let limit = if stranger { STRANGERS_FRAME_BYTES.min(frame_bytes) } else { frame_bytes };
             let begun = |source: &mut BufReader<Reading>| {
-                let deadline = Instant::now() + frame_time;
+                let deadline = clock::now() + frame_time;
                 let reading = source.get_mut();
                 reading.deadline = Some(reading.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
             };

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::base::clock;
+
 /// The kernel keeps twice as much. It is raised once, so that a last frame finds room behind what was not read.
 const SEND_BUFFER: usize = 64 * 1024;
 const LAST_SEND_BUFFER: usize = 192 * 1024;
@@ -96,7 +98,7 @@ impl Socket {
 }
 
 fn left_until(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = clock::until(deadline);
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 

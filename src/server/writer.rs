@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Shutdown;
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, select};
 
@@ -14,6 +13,7 @@ use super::frame;
 use super::protocol::Response;
 use super::subscription::{Cursor, Kinds, Pages};
 use super::transport::{Writing, is_late};
+use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::{ManagementLimits, PARTING_GRACE};
 use crate::journal::ActorKey;
@@ -265,7 +265,7 @@ impl Writer {
     /// Writes what was put, within the client's patience.
     fn flush(&mut self) -> Result<(), Gone> {
         self.together = 0;
-        match self.stream.flush(Instant::now() + self.limits.patience) {
+        match self.stream.flush(clock::now() + self.limits.patience) {
             Ok(()) => Ok(()),
             Err(error) => {
                 if is_late(&error) {
@@ -287,6 +287,6 @@ impl Writer {
         self.stream.make_room();
         let last = frame::encode_error(&message);
         // One that reads nothing of this either has been told as far as it can be.
-        let _ = self.stream.put_frame(last).and_then(|()| self.stream.flush(Instant::now() + PARTING_GRACE));
+        let _ = self.stream.put_frame(last).and_then(|()| self.stream.flush(clock::now() + PARTING_GRACE));
     }
 }

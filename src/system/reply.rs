@@ -12,13 +12,15 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::delivery::Answer;
 use super::registry::Registry;
 use super::waits::WaitId;
+
+use crate::base::clock;
 
 /// Who hears what became of a delivery.
 #[derive(Debug)]
@@ -133,13 +135,13 @@ impl Drop for ReplyTo {
 impl AwaitedReply {
     /// Waits for the answer for at most `limit`; then the delivery is withdrawn.
     pub(crate) fn within(&self, limit: Duration) -> Result<Answer, NoAnswer> {
-        let deadline = Instant::now() + limit;
+        let deadline = clock::now() + limit;
         self.is_awaited_here();
         loop {
             if let Some(answer) = self.take() {
                 return answer;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = clock::until(deadline);
             if left.is_zero() {
                 return Err(self.withdraw());
             }

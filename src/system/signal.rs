@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::delivery::Answer;
 use super::reply::AwaitedReply;
+use crate::base::clock;
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 
@@ -70,7 +71,7 @@ impl Default for StopSignal {
             order: OnceLock::new(),
             given: AtomicBool::new(false),
             abort_after_ms: AtomicU64::new(u64::MAX),
-            made: Instant::now(),
+            made: clock::now(),
             wake,
             woken,
             thread: OnceLock::new(),
@@ -81,7 +82,7 @@ impl Default for StopSignal {
 impl StopSignal {
     /// Gives the order; the running transition is aborted after `grace`. A second order can only hasten the first.
     pub(crate) fn give(&self, order: Order, grace: Duration) {
-        let abort_after = self.made.elapsed().saturating_add(grace).as_millis();
+        let abort_after = clock::since(self.made).saturating_add(grace).as_millis();
         self.abort_after_ms.fetch_min(u64::try_from(abort_after).unwrap_or(u64::MAX), Ordering::AcqRel);
         // The first order stands; which it was is settled before anyone can see that there is one.
         let _ = self.order.set(order);
@@ -112,7 +113,7 @@ impl StopSignal {
 
     /// The order, once its grace is over.
     pub(crate) fn overdue(&self) -> Option<&Order> {
-        self.order().filter(|_| self.abort_at().is_some_and(|at| Instant::now() >= at))
+        self.order().filter(|_| self.abort_at().is_some_and(|at| clock::now() >= at))
     }
 
     /// Waits for something to come through `channel`, until `deadline`; an order shortens the wait to its grace.
@@ -128,8 +129,8 @@ impl StopSignal {
             crossbeam_channel::select! {
                 recv(channel) -> item => return item.map_or(Waited::Gone, Waited::Came),
                 recv(self.woken) -> _ => {}
-                default(until.saturating_duration_since(Instant::now())) => {
-                    if self.overdue().is_none() && Instant::now() >= deadline {
+                default(clock::until(until)) => {
+                    if self.overdue().is_none() && clock::now() >= deadline {
                         return Waited::Deadline;
                     }
                 }
@@ -150,8 +151,8 @@ impl StopSignal {
                 return Waited::Overdue(order.kind);
             }
             let until = self.abort_at().map_or(deadline, |at| at.min(deadline));
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() && Instant::now() >= deadline {
+            let left = clock::until(until);
+            if left.is_zero() && clock::now() >= deadline {
                 return Waited::Deadline;
             }
             thread::park_timeout(left);
@@ -180,8 +181,8 @@ mod tests {
     fn an_order_ends_a_wait_and_an_answer_in_time_is_taken_first() {
         let signal = StopSignal::default();
         let (send, receive) = bounded(1);
-        let far = Instant::now() + Duration::from_secs(600);
-        assert_eq!(signal.wait(&receive, Instant::now()), Waited::Deadline);
+        let far = clock::now() + Duration::from_secs(600);
+        assert_eq!(signal.wait(&receive, clock::now()), Waited::Deadline);
         signal.give(order(OrderKind::Stop), Duration::ZERO);
         assert_eq!(signal.wait(&receive, far), Waited::Overdue(OrderKind::Stop));
         send.send(7).expect("room");

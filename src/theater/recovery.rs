@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::control::load_spec;
 use super::in_flight::{Cast, InFlight};
@@ -74,9 +74,9 @@ pub(super) fn recover(
     let mut wanted = Wanted::load(engine, manifests)?;
     let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-    let begun = Instant::now();
+    let begun = clock::now();
     are_sound(theater.journal.dir(), &grounds(&reader, true).map_err(unreadable)?)?;
-    log::debug!("what the actors go on from was compared with their chains in {:?}", begun.elapsed());
+    log::debug!("what the actors go on from was compared with their chains in {:?}", clock::since(begun));
     let (mut pasts, mut keys) = (Vec::new(), HashMap::new());
     for mut row in reader.actors().map_err(unreadable)? {
         keys.insert(row.actor.id, row.actor);

@@ -169,7 +169,7 @@ impl Supervisor {
             threads: 0,
             inputs: VecDeque::new(),
             began_ms: clock::unix_ms(),
-            started: Instant::now(),
+            started: clock::now(),
             suspending: false,
         }
     }
@@ -286,7 +286,7 @@ impl Supervisor {
 
     /// The tree's clock.
     fn now(&self) -> u64 {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = u64::try_from(clock::since(self.started).as_millis()).unwrap_or(u64::MAX);
         self.began_ms.saturating_add(elapsed)
     }
 

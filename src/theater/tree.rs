@@ -63,11 +63,18 @@ struct Node {
     failed_by_children_at: Option<u64>,
     /// The backoff before its restart has not passed: when it will have, by the tree's clock.
     due: Option<u64>,
-    /// It was asked to start again once it has ended.
-    again: bool,
+    /// It was asked to restart while it was starting or ending: it does so once it is up, or once it has ended.
+    again: Option<Again>,
     given_up: Option<GivenUp>,
     /// It was told to fail because of its children, and has not said so yet: nothing below it starts meanwhile.
     failing: bool,
+}
+
+/// A restart that waits for its time: who asked for it, and with which event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Again {
+    by: StoppedBy,
+    cause: Option<Link>,
 }
 
 /// Siblings that restart together, oldest first.
@@ -170,7 +177,7 @@ impl Tree {
             own_restarts: VecDeque::new(),
             failed_by_children_at: None,
             due: None,
-            again: false,
+            again: None,
             given_up: None,
             failing: false,
         };
@@ -202,7 +209,7 @@ impl Tree {
             return;
         }
         if let Some(node) = self.nodes.get_mut(&id) {
-            node.again = false;
+            node.again = None;
         }
         self.end_children(id);
         self.order(id, OrderKind::Stop, Goal::End { by, cause: cause.clone() }, by, cause);
@@ -250,12 +257,12 @@ impl Tree {
                 }
                 return;
             }
-            // Whoever has heard that it failed, or was stopped, may ask before all of it is over.
-            (Phase::Down | Phase::Ending, Goal::End { .. }) => {
-                node.again = true;
+            // A restart that a crash cut off is asked for anew while the runtime is still starting the actor. And whoever
+            // has heard that it failed, or was stopped, may ask before all of it is over.
+            (Phase::Starting, _) | (Phase::Down | Phase::Ending, Goal::End { .. }) => {
+                node.again.get_or_insert(Again { by, cause });
                 return;
             }
-            (Phase::Starting, _) => "it is starting already",
             (Phase::Ordered, Goal::End { .. }) => "it is ending: it was asked to stop",
             (Phase::Ordered | Phase::Down | Phase::Ending, _) => "it is being restarted already",
         };
@@ -274,21 +281,26 @@ impl Tree {
     fn begin(&mut self, id: ActorId, from: RestartState) {
         let node = self.nodes.get_mut(&id).expect("the caller has looked");
         (node.phase, node.goal, node.has_thread) = (Phase::Starting, Goal::Run, true);
-        (node.due, node.given_up) = (None, None);
+        (node.due, node.given_up, node.again) = (None, None, None);
         self.actions.push(Action::Begin { id, from });
     }
 
     fn up(&mut self, id: ActorId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.was_up = true;
+        let mut again = None;
         if node.phase == Phase::Starting {
             node.phase = Phase::Up;
+            again = node.again.take();
         }
         for group in &mut self.groups {
             if group.first_is_starting && group.members.front() == Some(&id) {
                 group.members.pop_front();
                 group.first_is_starting = false;
             }
+        }
+        if let Some(Again { by, cause }) = again {
+            self.restart(id, by, cause);
         }
         self.advance();
     }
@@ -316,7 +328,7 @@ impl Tree {
             }
             group.members.retain(|member| *member != id);
         }
-        if again {
+        if again.is_some() {
             self.begin_if_parent_runs(id);
         }
         if let Some(parent) = parent {

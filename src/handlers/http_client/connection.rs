@@ -13,6 +13,8 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::explain::Failure;
 
+use crate::base::clock;
+
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 16 * 1024;
 
@@ -171,7 +173,7 @@ impl<'a> Connection<'a> {
     /// Waits until something has come, or, where something is to be sent, until there is room for it.
     fn wait(&self, sends: bool) -> Result<(), Failure> {
         loop {
-            let left = self.until.saturating_duration_since(Instant::now());
+            let left = clock::until(self.until);
             if left.is_zero() {
                 return Err(Failure::Timeout);
             }
@@ -214,7 +216,7 @@ fn timespec(time: Duration) -> Timespec {
 fn connect(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream, Failure> {
     let mut last = Failure::ConnectTimeout;
     for (at, address) in addresses.iter().enumerate() {
-        let left = until.saturating_duration_since(Instant::now()) / u32::try_from(addresses.len() - at).unwrap_or(1);
+        let left = clock::until(until) / u32::try_from(addresses.len() - at).unwrap_or(1);
         if left.is_zero() {
             return Err(Failure::ConnectTimeout);
         }

@@ -11,6 +11,7 @@ use super::explain::{Failure, explain};
 use super::outgoing::Outgoing;
 use super::reach::Reach;
 use super::{Bounds, Client};
+use crate::base::clock;
 use crate::guest::wit::HttpResponse;
 
 /// What makes one exchange. It keeps no connection: each hop is resolved, checked and connected anew.
@@ -25,7 +26,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(client: &Client, bounds: Bounds) -> std::io::Result<Self> {
         let (reach, tls) = (Arc::clone(&client.reach), Arc::clone(&client.tls));
-        Ok(Self { bounds, reach, tls, stopper: Stopper::new()?, until: Instant::now() + bounds.whole })
+        Ok(Self { bounds, reach, tls, stopper: Stopper::new()?, until: clock::now() + bounds.whole })
     }
 
     /// Ends it from another thread: its connection is closed.
@@ -66,7 +67,7 @@ impl Exchange {
         let way = Way {
             host: &target.host,
             tls: target.https.then(|| Arc::clone(&self.tls)),
-            connect_until: Instant::now() + self.bounds.connect,
+            connect_until: clock::now() + self.bounds.connect,
             until: self.until,
             stopper: &self.stopper,
         };

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::clock;
 use crate::handlers::answers::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
 
 /// A message is given room by so much at a time, as it comes.
@@ -63,13 +64,13 @@ impl Arriving {
 
     /// It is waited for from now on.
     pub(super) fn begin_reading(&mut self) {
-        self.message.iter_mut().for_each(|message| message.since = Instant::now());
+        self.message.iter_mut().for_each(|message| message.since = clock::now());
     }
 }
 
 impl Unfinished {
     fn new(number: u64) -> Self {
-        Self { number, since: Instant::now(), bytes: 0, room: SMALL_BYTES, under_way: None }
+        Self { number, since: clock::now(), bytes: 0, room: SMALL_BYTES, under_way: None }
     }
 }
 

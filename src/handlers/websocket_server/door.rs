@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::arriving::STEP_BYTES;
 use super::connection::{Connection, Host};
 use super::origin::Origins;
+use crate::base::clock;
 use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
@@ -172,7 +173,7 @@ impl Door {
     fn makes_room(&mut self) -> bool {
         let shaking = self.places.iter_mut().flatten().filter(|place| !place.shaken.load(Ordering::SeqCst));
         let Some(slowest) = shaking.min_by_key(|place| (!place.dismissed, place.began)) else { return false };
-        if !slowest.dismissed && slowest.began.elapsed() >= HANDSHAKE_WANTED {
+        if !slowest.dismissed && clock::since(slowest.began) >= HANDSHAKE_WANTED {
             slowest.dismissed = true;
             // One that is gone already is as good.
             let _ = slowest.socket.shutdown(Shutdown::Both);
@@ -205,7 +206,7 @@ impl Door {
         let (socket, shaken) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
         match self.start(place, &socket, &shaken) {
             Ok(thread) => {
-                let began = Instant::now();
+                let began = clock::now();
                 self.places[place] = Some(Place { socket, thread, began, shaken, dismissed: false });
             }
             // The place comes back as those of other connections do: the thread's body was dropped unrun.
@@ -234,10 +235,10 @@ impl Door {
     /// do, or by force. One that waits for the actor is waited for: there is no stopping it from here.
     fn drain(mut self) {
         self.shut_all(Shutdown::Read);
-        let deadline = Instant::now() + WEBSOCKET_DRAIN;
+        let deadline = clock::now() + WEBSOCKET_DRAIN;
         self.collect_left();
         while self.free.len() < self.places.len() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = clock::until(deadline);
             if left.is_zero() {
                 self.shut_all(Shutdown::Both);
             }

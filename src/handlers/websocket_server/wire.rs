@@ -16,6 +16,7 @@ use rustix::net::{SendFlags, send};
 
 use super::arriving::Arriving;
 use super::frames::Frames;
+use crate::base::clock;
 use crate::base::limits::{Limits, WEBSOCKET_LINGER};
 use crate::handlers::answers::{AnswerBudget, NoRoom, UnderWay};
 use crate::handlers::net::untaken;
@@ -77,7 +78,7 @@ impl Patience {
 impl Wire {
     /// A wire on which the client is to shake hands first.
     pub(super) fn new(socket: Arc<TcpStream>, closing: Arc<AtomicBool>, patience: Patience) -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         let (read_until, write_until) = (now + patience.handshake, now + patience.answer);
         Self {
             socket,
@@ -116,7 +117,7 @@ impl Wire {
 
     /// Between messages, the next byte has `patience` to come.
     pub(super) fn await_next(&mut self, patience: Duration) {
-        self.read_until = Instant::now() + patience;
+        self.read_until = clock::now() + patience;
     }
 
     /// The actor has worked on the message before: that was not the time of the client whose next one has begun.
@@ -135,9 +136,9 @@ impl Wire {
 
     /// What is written next is to be taken from now on.
     pub(super) fn begin_writing(&mut self) {
-        self.write_until = Instant::now() + self.patience.answer;
+        self.write_until = clock::now() + self.patience.answer;
         if self.look() == 0 {
-            self.moved = Instant::now();
+            self.moved = clock::now();
         }
     }
 
@@ -157,7 +158,7 @@ impl Wire {
         let untaken = untaken(&self.socket).min(self.written);
         let taken = self.written - untaken;
         if taken > self.taken {
-            (self.taken, self.moved) = (taken, Instant::now());
+            (self.taken, self.moved) = (taken, clock::now());
             self.under_way.iter().for_each(UnderWay::moved);
         }
         untaken
@@ -245,7 +246,7 @@ impl Write for Wire {
 }
 
 fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+    let left = Some(clock::until(until)).filter(|left| !left.is_zero());
     left.ok_or_else(|| ErrorKind::TimedOut.into())
 }
 
@@ -298,9 +299,9 @@ mod tests {
         assert_eq!(wire.read(&mut [0; 8]).expect_err("nothing came").kind(), ErrorKind::TimedOut);
         assert_eq!(wire.begin_frames(b"\x81", &AnswerBudget::new(0)), 1);
         let drips = std::thread::spawn(move || while client.write_all(b"x").is_ok() {});
-        let begun = Instant::now();
+        let begun = clock::now();
         wire.linger();
-        assert!(begun.elapsed() < WEBSOCKET_LINGER + Duration::from_secs(20), "the limit of a message is a minute");
+        assert!(clock::since(begun) < WEBSOCKET_LINGER + Duration::from_secs(20), "the limit of a message is a minute");
         drop(wire);
         drips.join().expect("no panic");
     }
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn a_client_that_takes_nothing_is_written_to_only_so_long() {
         let (mut wire, _client) = wire(Duration::from_secs(60));
-        wire.write_until = Instant::now() + Duration::from_millis(50);
+        wire.write_until = clock::now() + Duration::from_millis(50);
         let refused = std::iter::repeat_with(|| wire.write(&[0; WRITE_BYTES])).find_map(Result::err);
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
     }
@@ -318,10 +319,10 @@ mod tests {
         let (mut wire, mut client) = wire(Duration::from_secs(60));
         wire.patience.stall = Duration::from_millis(300);
         wire.begin_writing();
-        let begun = Instant::now();
+        let begun = clock::now();
         let refused = std::iter::repeat_with(|| wire.write(&[0; WRITE_BYTES])).find_map(Result::err);
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
-        assert!(begun.elapsed() < 2 * wire.patience.stall + Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(clock::since(begun) < 2 * wire.patience.stall + Duration::from_secs(1), "{:?}", clock::since(begun));
         // One that takes something is waited for again.
         let took = std::thread::spawn(move || {
             client.set_read_timeout(Some(Duration::from_secs(20))).expect("an open socket");
@@ -331,7 +332,7 @@ mod tests {
             }
         });
         wire.begin_writing();
-        wire.moved = Instant::now();
+        wire.moved = clock::now();
         while !took.is_finished() && wire.write(&[0; WRITE_BYTES]).is_ok() {}
         took.join().expect("it took all");
     }

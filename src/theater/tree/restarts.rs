@@ -218,7 +218,7 @@ impl Tree {
         if !node.has_thread {
             return self.begin(id, from);
         }
-        (node.phase, node.goal) = (Phase::Starting, Goal::Run);
+        (node.phase, node.goal, node.again) = (Phase::Starting, Goal::Run, None);
         self.actions.push(Action::Restart { id, from });
     }
 

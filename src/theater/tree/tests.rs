@@ -112,6 +112,52 @@ fn a_transient_child_is_restarted_after_its_backoff() {
 }
 
 #[test]
+fn a_restart_that_meets_a_start_comes_once_the_child_is_up() {
+    let mut family = Family::new(Strategy::OneForOne, [Transient; 3]);
+    let child = family.children[1];
+    let restart = |cause| Input::Restart { id: child, by: StoppedBy::Parent, cause };
+    family.fail(0, child);
+    assert_eq!(family.apply(100, Input::Timer(child)).len(), 1, "it starts again");
+    assert_eq!(family.apply(101, restart(None)), []);
+    assert_eq!(family.apply(102, restart(None)), [], "two that meet the same start are one");
+    let actions = family.apply(103, Input::Up(child));
+    assert_eq!(family.short(&actions), ["cycle 1"]);
+    let actions = family.apply(104, Input::Down(child));
+    assert_eq!(family.short(&actions), ["restart 1"]);
+    assert_eq!(family.apply(105, Input::Up(child)), []);
+}
+
+#[test]
+fn a_restart_that_meets_a_start_comes_also_if_the_start_fails_and_not_if_a_stop_follows() {
+    let restart = |id| Input::Restart { id, by: StoppedBy::Operator, cause: None };
+    for (policy, then) in [(Temporary, ["end 1", "begin 1"]), (Transient, ["timer 1 2201", "restart 1"])] {
+        let mut family = Family::new(Strategy::OneForOne, [policy; 3]);
+        let child = family.children[1];
+        family.apply(0, Input::Stop { id: child, by: StoppedBy::Operator, cause: None });
+        family.apply(0, Input::Down(child));
+        family.apply(0, Input::Ended(child));
+        assert_eq!(family.apply(1, restart(child)).len(), 1);
+        family.apply(2, restart(child));
+        let actions = family.fail(2_101, child);
+        assert_eq!(family.short(&actions), [then[0]]);
+        let next = if policy == Temporary { Input::Ended(child) } else { Input::Timer(child) };
+        let actions = family.apply(2_201, next);
+        assert_eq!(family.short(&actions), [then[1]]);
+        assert_eq!(family.apply(2_300, Input::Up(child)), [], "one restart answers it");
+    }
+    let mut family = Family::new(Strategy::OneForOne, [Transient; 3]);
+    let child = family.children[1];
+    family.fail(0, child);
+    family.apply(100, Input::Timer(child));
+    family.apply(101, restart(child));
+    let actions = family.apply(102, Input::Stop { id: child, by: StoppedBy::Operator, cause: None });
+    assert_eq!(family.short(&actions), ["stop 1"]);
+    let actions = family.apply(103, Input::Down(child));
+    assert_eq!(family.short(&actions), ["end 1"]);
+    assert_eq!(family.apply(104, Input::Ended(child)), []);
+}
+
+#[test]
 fn a_child_whose_first_init_failed_is_not_restarted() {
     let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
     let id = ActorId::random();

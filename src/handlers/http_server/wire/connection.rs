@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::clock;
 use crate::base::thread::panic_message;
 
 use super::answer::{Exchange, asks_to_close, write_refusal, write_response};
@@ -221,7 +222,7 @@ impl Connection {
         let shared = &self.shared;
         let body = IncomingBody::announced(head.framing, shared.limits.body_bytes, &shared.bodies)?;
         let deadline = Deadline::after(shared.limits.body_timeout);
-        let mut receiving = Receiving { head, body, deadline, moved: Instant::now(), is_starving: false };
+        let mut receiving = Receiving { head, body, deadline, moved: clock::now(), is_starving: false };
         let has_begun = self.take(&mut receiving)? > 0;
         if receiving.head.expects_continue && !has_begun && !receiving.is_whole() {
             self.presence.wait(Awaiting::Body, PATIENCE_MOVING)?;
@@ -285,7 +286,7 @@ impl Connection {
             }
             if moved >= PROGRESS_BYTES {
                 (turn, moved) = (Deadline::after(TURN), 0);
-                receiving.moved = Instant::now();
+                receiving.moved = clock::now();
                 if may_rest && self.shared.should_leave() {
                     return Ok(false);
                 }

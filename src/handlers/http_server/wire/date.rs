@@ -1,7 +1,8 @@
 //! The `Date` header: the wall clock as HTTP writes it, formatted once a second.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::base::clock;
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -17,7 +18,7 @@ pub(crate) struct DateText {
 impl DateText {
     /// The present moment, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub(crate) fn now(&mut self) -> &str {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let second = clock::unix_ms() / 1_000;
         if self.second != second || self.text.is_empty() {
             self.second = second;
             self.text = imf_fixdate(second);

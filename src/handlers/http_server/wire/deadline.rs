@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::clock;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     whole: Duration,
@@ -11,11 +13,11 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn after(whole: Duration) -> Self {
-        Self { whole, at: Instant::now() + whole, asked: false }
+        Self { whole, at: clock::now() + whole, asked: false }
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        self.at <= Instant::now()
+        self.at <= clock::now()
     }
 
     /// The time left, `None` when it has passed. Asked the first time it is the whole, to the nanosecond: so a
@@ -24,7 +26,7 @@ impl Deadline {
         if !std::mem::replace(&mut self.asked, true) {
             return Some(self.whole);
         }
-        self.at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        Some(clock::until(self.at)).filter(|left| !left.is_zero())
     }
 }
 

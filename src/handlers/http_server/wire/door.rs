@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::base::clock;
 use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::handlers::net::{BACKLOG, Bell, Leaving, numbered};
@@ -235,7 +236,7 @@ impl Door {
     /// Sees to a place for each who waits with a request: those that were waited for too long go now, and if they are
     /// too few, others when they have been answered.
     fn make_room(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         let wanted = self.lobby.ready();
         while self.departing < wanted
             && let Some((place, overdue)) = self.longest_waited_for()
@@ -290,13 +291,13 @@ impl Door {
     fn drain(mut self) {
         self.refuse_all(&Refusal::busy("the server is closing"));
         self.dismiss_all(&[Awaiting::Request]);
-        let deadline = Instant::now() + self.shared.limits.drain_timeout;
+        let deadline = clock::now() + self.shared.limits.drain_timeout;
         self.collect_left();
         while self.free.len() < self.places.len() || !self.lobby.is_empty() {
             // Whose body comes in time is answered.
             self.lobby.glance();
             self.admit_waiting();
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = clock::until(deadline);
             if left.is_zero() {
                 self.dismiss_all(&Awaiting::ANY);
                 while let Some(guest) = self.lobby.take_first(|_| true) {

@@ -10,6 +10,8 @@ use super::budget::Budget;
 use super::connection::{Connection, PROGRESS_BYTES, Rest};
 use super::head::{Framing, Head, asks_for_a_head_alone};
 
+use crate::base::clock;
+
 /// How long a guest that makes no request keeps others out of a full lobby.
 pub(crate) const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// The same for one that has sent a part: a head and a small body are a few packets back to back, and of a large body
@@ -54,7 +56,7 @@ pub(crate) enum Overdue {
 
 impl Guest {
     pub(crate) fn new(connection: Connection) -> Self {
-        let entered = Instant::now();
+        let entered = clock::now();
         let (said, waiting_since) = match connection.rest() {
             Some(_) => (Said::Part, None),
             None => (Said::Nothing, Some(entered)),
@@ -86,7 +88,7 @@ impl Guest {
         };
         self.heard = here;
         if self.rests() {
-            self.waiting_since = self.is_ready().then(|| self.waiting_since.unwrap_or_else(Instant::now));
+            self.waiting_since = self.is_ready().then(|| self.waiting_since.unwrap_or_else(clock::now));
         }
     }
 
@@ -114,15 +116,15 @@ impl Guest {
     /// Whether it may be told to go for others that want its place in the lobby.
     pub(crate) fn is_in_the_way(&self) -> bool {
         let patience = if self.said == Said::Nothing && !self.rests() { PATIENCE_SILENT } else { PATIENCE_PART };
-        !self.is_ready() && self.since().elapsed() >= patience
+        !self.is_ready() && clock::since(self.since()) >= patience
     }
 
     /// Why it has waited for too long, if it has.
     pub(crate) fn overdue(&self, patience: Duration) -> Option<Overdue> {
         let is_starving = self.connection.rest().is_some_and(|rest| rest.is_starving);
         match self.waiting_since {
-            Some(since) if since.elapsed() >= patience => Some(Overdue::NoPlace),
-            None if is_starving && self.entered.elapsed() >= patience => Some(Overdue::NoRoom),
+            Some(since) if clock::since(since) >= patience => Some(Overdue::NoPlace),
+            None if is_starving && clock::since(self.entered) >= patience => Some(Overdue::NoRoom),
             Some(_) | None => None,
         }
     }

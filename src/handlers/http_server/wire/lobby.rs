@@ -12,6 +12,8 @@ use super::budget::Budget;
 use super::connection::{Connection, Rest};
 use super::guest::{Guest, Overdue, Said, finds_room};
 
+use crate::base::clock;
+
 /// How often to listen again to those that have said a part.
 pub(crate) const GLANCE: Duration = Duration::from_millis(20);
 /// How long a body that rests keeps its room in the budget when others need it.
@@ -29,7 +31,7 @@ pub(crate) struct Lobby {
 impl Lobby {
     /// A lobby in which nobody waits for a place longer than `patience`.
     pub(crate) fn new(patience: Duration, bodies: Arc<Budget>) -> Self {
-        Self { guests: VecDeque::new(), patience, bodies, glanced: Instant::now() }
+        Self { guests: VecDeque::new(), patience, bodies, glanced: clock::now() }
     }
 
     pub(crate) fn enter(&mut self, connection: Connection) {
@@ -56,7 +58,7 @@ impl Lobby {
             Said::Whole => Some(0),
             Said::Much => Some(1),
             _ if !guest.rests() => Some(2),
-            Said::Part if guest.heard > 0 && guest.entered.elapsed() >= RESTS => Some(3),
+            Said::Part if guest.heard > 0 && clock::since(guest.entered) >= RESTS => Some(3),
             Said::Part | Said::Nothing => None,
         };
         let line = self.guests.iter().enumerate();
@@ -93,8 +95,9 @@ impl Lobby {
             [at] => Some(at),
             _ => None,
         };
-        let may_go =
-            |(at, rest): &(usize, Rest)| rest.held > 0 && Some(*at) != alone && rest.since.elapsed() >= PATIENCE_BUDGET;
+        let may_go = |(at, rest): &(usize, Rest)| {
+            rest.held > 0 && Some(*at) != alone && clock::since(rest.since) >= PATIENCE_BUDGET
+        };
         let (at, _) = rests().filter(may_go).min_by_key(|(_, rest)| rest.since)?;
         self.guests.remove(at)
     }
@@ -113,7 +116,7 @@ impl Lobby {
 
     /// Hears again, from time to time, those that have said a part or rest.
     pub(crate) fn glance(&mut self) {
-        if self.glanced.elapsed() >= GLANCE {
+        if clock::since(self.glanced) >= GLANCE {
             self.glance_now();
         }
     }
@@ -122,7 +125,7 @@ impl Lobby {
     pub(crate) fn glance_now(&mut self) {
         let heard_again = |guest: &&mut Guest| guest.said == Said::Part || guest.rests() && guest.said != Said::Whole;
         self.guests.iter_mut().filter(heard_again).for_each(|guest| guest.hear(&self.bodies));
-        self.glanced = Instant::now();
+        self.glanced = clock::now();
     }
 }
 
@@ -249,7 +252,7 @@ mod tests {
         rest(&mut lobby, 1);
         assert!(lobby.guests[1].connection.rest().is_some_and(|rest| rest.is_starving));
         let stalled = lobby.guests[0].connection.peer();
-        while lobby.guests[0].since().elapsed() < PATIENCE_BUDGET {
+        while clock::since(lobby.guests[0].since()) < PATIENCE_BUDGET {
             std::thread::yield_now();
         }
         let gone = lobby.take_for_room().expect("it gives way");
@@ -278,7 +281,7 @@ mod tests {
     fn nobody_waits_longer_than_the_lobby_has_patience() {
         let (mut lobby, _clients) = lobby(&["", ""]);
         assert!(lobby.take_overdue().is_none());
-        lobby.guests[1].waiting_since = Instant::now().checked_sub(lobby.patience);
+        lobby.guests[1].waiting_since = clock::now().checked_sub(lobby.patience);
         let (_, why) = lobby.take_overdue().expect("the second");
         assert!(why == Overdue::NoPlace && lobby.take_overdue().is_none());
     }

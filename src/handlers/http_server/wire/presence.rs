@@ -11,6 +11,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::base::clock;
+
 /// What a connection waits for its client to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaiting {
@@ -50,7 +52,7 @@ impl Presence {
 
     /// The connection waits for its client, and may be dismissed for it after `patience`.
     pub(crate) fn wait(&self, what: Awaiting, patience: Duration) -> Result<(), Dismissed> {
-        let overdue = (self.epoch.elapsed() + patience).as_millis() as u64;
+        let overdue = (clock::since(self.epoch) + patience).as_millis() as u64;
         self.advance(overdue << KIND_BITS | kind_bits(what))
     }
 
@@ -111,14 +113,14 @@ mod tests {
 
     #[test]
     fn an_engaged_connection_cannot_be_dismissed() {
-        let presence = Presence::new(Instant::now());
+        let presence = Presence::new(clock::now());
         assert_eq!(presence.dismiss(&Awaiting::ANY), None);
         assert_eq!(presence.overdue_from(), None);
     }
 
     #[test]
     fn a_dismissed_connection_can_neither_wait_nor_engage() {
-        let presence = Presence::new(Instant::now());
+        let presence = Presence::new(clock::now());
         presence.wait(Awaiting::Body, Duration::ZERO).expect("not dismissed yet");
         assert_eq!(presence.dismiss(&Awaiting::ANY), Some(Awaiting::Body));
         assert_eq!(presence.engage(), Err(Dismissed));
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_dismissal_may_be_limited_to_what_is_awaited() {
-        let presence = Presence::new(Instant::now());
+        let presence = Presence::new(clock::now());
         presence.wait(Awaiting::Taking, Duration::ZERO).expect("not dismissed yet");
         assert_eq!(presence.dismiss(&[Awaiting::Request]), None);
         presence.wait(Awaiting::Request, Duration::ZERO).expect("not dismissed yet");
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn it_is_overdue_after_the_patience_it_was_given() {
-        let epoch = Instant::now();
+        let epoch = clock::now();
         let presence = Presence::new(epoch);
         presence.wait(Awaiting::Request, Duration::from_secs(5)).expect("not dismissed yet");
         let overdue = presence.overdue_from().expect("it waits") - epoch;

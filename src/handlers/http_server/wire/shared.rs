@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::base::clock;
 use crate::handlers::answers::AnswerBudget;
 
 use super::budget::Budget;
@@ -34,7 +35,7 @@ impl Shared {
             answers: AnswerBudget::new(limits.answers_bytes.max(limits.body_bytes.saturating_add(limits.head_bytes))),
             limits,
             service,
-            epoch: Instant::now(),
+            epoch: clock::now(),
             closing: AtomicBool::new(false),
             place_wanted: AtomicBool::new(false),
         }

@@ -14,6 +14,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+use crate::base::clock;
+
 /// No test waits longer for what it expects.
 const WATCHDOG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
@@ -160,9 +162,9 @@ fn threads_called(name: &str) -> BTreeSet<String> {
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + WATCHDOG;
+    let deadline = clock::now() + WATCHDOG;
     while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {WATCHDOG:?}");
+        assert!(clock::now() < deadline, "{what}: not within {WATCHDOG:?}");
         thread::yield_now();
     }
 }
@@ -605,9 +607,9 @@ fn a_client_that_never_reads_its_answer_is_given_up() {
     let mut client = Client::of(&site);
     client.get("/");
     assert_eq!(status(&client.head()), 200);
-    let begun = Instant::now();
+    let begun = clock::now();
     drop(site);
-    assert!(begun.elapsed() < WATCHDOG, "its write deadline ended it, not that of the drain");
+    assert!(clock::since(begun) < WATCHDOG, "its write deadline ended it, not that of the drain");
 }
 
 #[test]
@@ -802,9 +804,9 @@ fn a_listener_that_closes_gives_unfinished_requests_until_its_deadline() {
     let mut stalled = Client::of(&site);
     stalled.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n");
     assert_eq!(status(&stalled.head()), 100);
-    let begun = Instant::now();
+    let begun = clock::now();
     drop(site.serving);
-    assert!(begun.elapsed() >= SHORT && begun.elapsed() < WATCHDOG, "{:?}", begun.elapsed());
+    assert!(clock::since(begun) >= SHORT && clock::since(begun) < WATCHDOG, "{:?}", clock::since(begun));
     assert_eq!(status(&stalled.rest()), 503);
 }
 
@@ -817,9 +819,9 @@ fn a_listener_closes_at_once_when_nobody_is_being_served() {
         client.get("/");
         client.answer();
     });
-    let begun = Instant::now();
+    let begun = clock::now();
     drop(site.serving);
-    assert!(begun.elapsed() < WATCHDOG / 4);
+    assert!(clock::since(begun) < WATCHDOG / 4);
     assert!(clients.iter_mut().all(Client::is_left));
 }
 
