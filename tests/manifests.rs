@@ -506,8 +506,8 @@ fn what_did_not_come_up_is_said_before_ready_and_a_manifest_that_did_not_is_refu
     assert_eq!(stage.run(&[&manifest]).status("counter"), "running");
 }
 
-/// A service manager, SELinux or a seccomp filter may deny memory that is both writable and executable. Here Python
-/// sets the kernel's own flag for this and then executes the program.
+/// A service manager, SELinux or a seccomp filter may forbid a process to make memory executable. Here Python sets the
+/// kernel's own flag for this and then executes the program.
 #[test]
 fn a_process_that_may_not_make_code_executable_says_that_and_not_that_the_component_is_none() {
     let stage = Stage::new();
