@@ -179,7 +179,7 @@ impl Verification {
         let Some(course) = &self.course else { return Ok(()) };
         match course.now() {
             Vouched::Named(named) if self.states.get(&sequence) != Some(&Mark::of_named(named)) => {
-                refused(format!("the state behind that event is another: {named}"))
+                refused(format!("the state after that event is another: {named}"))
             }
             Vouched::Named(_) => {
                 // A replay cannot begin within a transition that was resumed.
