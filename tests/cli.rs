@@ -1,4 +1,5 @@
-//! The command line: what it prints for people and for programs, its exit codes, and how an actor is named.
+//! Tests of the command line: its output for people and for programs, its exit codes, and how it finds an actor by
+//! name.
 
 mod support;
 
@@ -13,7 +14,7 @@ fn counter() -> (Stage, Theater) {
     (stage, running)
 }
 
-/// `theater ARGS…` with these variables, and no others of ours.
+/// Runs `theater ARGS…` with these environment variables and no other variables of Theater.
 fn with(args: &[&str], environment: &[(&str, &str)], stage: &Stage) -> Output {
     let mut command = Command::new(THEATER);
     for name in ["THEATER_SERVER", "THEATER_DATA_DIR", "NO_COLOR", "CLICOLOR_FORCE", "RUST_LOG", "THEATER_LOG"] {
@@ -224,7 +225,7 @@ fn what_has_ended_can_be_forgotten_and_stays_so() {
     let events = running.say(&["events", &id, "--data-dir", data.to_str().expect("a path")]);
     assert_eq!(events.lines().count(), 4, "its history stays: {events}");
     running.shut_down();
-    // One of its name is another.
+    // Another actor of the same name is a new one.
     let running = stage.run(&[&manifests[0]]);
     assert_ne!(running.id("old"), id);
     let verified = theater(&["verify", "--journal", data.to_str().expect("a path")], None);
@@ -334,10 +335,10 @@ fn the_doctor_looks_at_the_addresses_the_control_groups_and_the_threads_of_its_u
     assert!(addresses["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("ulimit -v ")), "{addresses}");
     let checks = found(&mut Command::new(THEATER));
     assert_eq!(of(&checks, "ulimit -v")["enough"], json!(true));
-    // What others use of it is needed, too.
+    // What other processes use is included in the need.
     let threads = of(&checks, "kernel.threads-max");
     assert!(threads["needed"].as_u64().expect("a number") > 1_010, "{threads}");
-    // Whatever limits this process's control groups is looked at, at each level.
+    // Every control group of this process that has a limit is examined, at each level.
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(|path| path.trim_start_matches('/'));
     for path in paths.filter(|path| !path.is_empty() && !path.contains("..")) {
@@ -456,10 +457,10 @@ fn a_runtime_is_what_its_configuration_says() {
     let subscribe = json!({ "SubscribeToActor": { "id": id } });
     assert!(management.ask(&subscribe)["Subscribed"].is_object());
     assert!(management.error(&subscribe).contains("management_subscriptions is 1"));
-    // In its directory no flag is needed.
+    // In the runtime's directory no flag is needed.
     let list = with(&["list"], &[], &stage);
     assert!(list.status.success() && text(&list.stdout).contains("counter"), "{}", text(&list.stderr));
-    // A token of the file is for this runtime, not for whatever other is named.
+    // A token in the file is used for this runtime, not for another one that is named.
     let elsewhere = with(&["list", "--server", &running.management().to_string()], &[], &stage);
     assert!(text(&elsewhere.stderr).contains("not authenticated"), "{}", text(&elsewhere.stderr));
 }
@@ -505,16 +506,16 @@ fn a_file_that_a_command_writes_is_whole_or_as_it_was_before() {
     let (data_dir, path) = (stage.data_dir(), file.to_str().expect("a path").to_owned());
     let export = |to: &str| format!("{} export counter --data-dir {} -o {to}", support::THEATER, data_dir.display());
     let sh = |script: &str| Command::new("sh").args(["-c", script]).output().expect("sh");
-    // Half a file is all that may be written: the program ends within it.
+    // The file may grow to only half its size: the process is ended while it writes.
     let half = sh(&format!("ulimit -f {}; exec {}", before.len() / 2 / 512, export(&path)));
     assert!(!half.status.success(), "{}", text(&half.stderr));
     assert_eq!(std::fs::read(&file).expect("a chain"), before, "as it was before");
-    // An error is not the end of the file either.
+    // The file survives an error too.
     let full = sh(&format!("trap '' XFSZ; ulimit -f {}; exec {}", before.len() / 2 / 512, export(&path)));
     assert_eq!(full.status.code(), Some(1), "{}", text(&full.stderr));
     assert!(text(&full.stderr).contains(&path), "{}", text(&full.stderr));
     assert_eq!(std::fs::read(&file).expect("a chain"), before, "as it was before");
-    // What is no file is written to, and a link stays one.
+    // The program writes to a target that is not a regular file, and a link stays a link.
     let link = stage.path().join("link.chain");
     std::os::unix::fs::symlink(&file, &link).expect("a link");
     assert!(sh(&export(link.to_str().expect("a path"))).status.success());

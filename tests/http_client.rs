@@ -1,4 +1,4 @@
-//! Actors that ask others over HTTP: what leaves, what comes back, whom they may reach, and what an interruption does.
+//! Tests of the HTTP client of actors: the requests it sends, the answers, the hosts it may reach, and interruptions.
 
 #[path = "support/outside.rs"]
 mod outside;
@@ -18,7 +18,7 @@ use support::{Stage, Theater, data_of, eventually, theater, verifies_and_replays
 const INTENT: &str = "intent ntwk:theater/http-client.send-http";
 const HOST_CALL: &str = "host-call ntwk:theater/http-client.send-http";
 
-/// An actor with the handler, and nothing else of the world outside.
+/// An actor that has only this handler.
 struct Courier {
     stage: Stage,
     running: Theater,
@@ -32,7 +32,7 @@ impl Courier {
         Self { stage, running }
     }
 
-    /// One that may reach loopback addresses.
+    /// An actor that may reach loopback addresses.
     fn local(more: &str) -> Self {
         Self::with(r#"{ allow = ["127.0.0.1"] }"#, more)
     }
@@ -50,7 +50,7 @@ impl Courier {
         answer["err"].as_str().unwrap_or_else(|| panic!("{url} gave {answer}")).to_owned()
     }
 
-    /// The chain replays, wherever the servers are by now.
+    /// Checks that the chain replays, whatever has happened to the servers.
     fn replays(&self) {
         verifies_and_replays(&self.running.export(&self.stage, "courier"));
     }
@@ -106,7 +106,7 @@ fn a_request_without_a_body_says_so_and_names_who_asks() {
     assert!(!saw.contains("content-length") && !saw.contains("transfer-encoding"), "{saw}");
 }
 
-/// A request whose body fills every buffer on the way.
+/// A request whose body fills every buffer between the two sides.
 fn large(url: &str) -> Value {
     json!({ "method": "POST", "uri": url, "body_bytes": 8 << 20 })
 }
@@ -123,11 +123,11 @@ fn an_answer_that_comes_before_the_body_was_sent_reaches_the_guest() {
     let courier = Courier::local("");
     let holding = Server::answering_at_once(|_, stream| {
         say(stream, TOO_LARGE);
-        // Not a byte of the body is read, and the connection stays open.
+        // The server reads no byte of the body and keeps the connection open.
         std::thread::park_timeout(support::PATIENCE);
     });
     is_refused_as_too_large(&courier, &holding);
-    // To close a socket in which bytes wait unread resets the connection.
+    // Closing a socket with unread bytes resets the connection.
     is_refused_as_too_large(&courier, &Server::answering_at_once(|_, stream| say(stream, TOO_LARGE)));
     let half_closing = Server::answering_at_once(|_, stream| {
         say(stream, TOO_LARGE);
@@ -337,7 +337,7 @@ fn without_an_allow_list_nothing_of_this_machine_or_its_network_is_reached() {
         let named = courier.refusal(&format!("http://{name}:{port}/"));
         assert!(named.starts_with("refused: localhost is ") && named.ends_with(only), "{named}");
     }
-    // Whether a resolver reads these forms as an address is its own affair: nothing of this machine is reached.
+    // A resolver may or may not read these forms as an address; in both cases nothing on this machine is reached.
     for name in ["[::1%25lo]", "127%2e0.0.1", "\u{ff11}27.0.0.1", "127.0.0.1\u{3002}"] {
         courier.refusal(&format!("http://{name}:{port}/"));
     }
@@ -373,7 +373,7 @@ fn with_an_allow_list_its_hosts_and_no_others_are_reached() {
     assert!(courier.refusal("http://1.1.1.1/").starts_with("refused: 1.1.1.1:80 is not in the allow-list"));
 }
 
-/// A server at whose `/to` everyone is sent to the URL in the query.
+/// A server whose path `/to` redirects to the URL in the query.
 fn redirecting(status: u16) -> Server {
     Server::answering(move |request, stream| {
         let target = request.split(' ').nth(1).expect("a target");
@@ -470,7 +470,7 @@ fn an_answer_that_does_not_come_in_time_is_given_up() {
     });
 }
 
-/// A listener at which nobody is let in: its line is full, and whoever comes after waits to be connected.
+/// A listener that accepts nobody: its backlog is full, so further clients wait to be connected.
 struct Crowded {
     address: SocketAddr,
     _held: (TcpListener, Vec<TcpStream>),
@@ -494,7 +494,7 @@ fn a_host_that_does_not_let_one_in_is_given_up_by_the_connect_timeout() {
     courier.replays();
 }
 
-/// An exchange that was given up while it was being connected goes on until it is, or its time is over.
+/// An exchange that is given up while it connects ends when it is connected, or when its time is over.
 #[test]
 fn exchanges_that_hang_are_counted_against_the_actor_that_began_them_and_nobody_else() {
     let (crowded, server) = (crowded(), Server::saying("HTTP/1.1 200 OK\r\n\r\n"));
@@ -560,7 +560,7 @@ fn a_runtime_that_ends_in_order_does_not_wait_for_an_answer_nor_ask_again() {
     courier.replays();
 }
 
-/// Has the courier send a request, from outside, and does not wait for what comes of it.
+/// Makes the courier send a request, and does not wait for the outcome.
 fn send_and_forget(running: &Theater, url: &str) {
     let (server, command) = (running.management(), with_op(&json!({ "method": "POST", "uri": url })).to_string());
     std::thread::spawn(move || theater(&["request", "courier", &command], Some(server)));
@@ -606,7 +606,8 @@ fn a_request_that_a_crash_cut_off_is_not_sent_again_and_its_outcome_is_unknown()
     courier.replays();
 }
 
-/// The port of a server called `localhost` by the authority in `tests/tls/roots.pem`, which answers all with `answer`.
+/// The port of a server certified as `localhost` by the authority in `tests/tls/roots.pem`; it answers all with
+/// `answer`.
 fn tls_server(answer: String) -> u16 {
     let chain = CertificateDer::pem_slice_iter(include_bytes!("tls/server.pem")).map(|pem| pem.expect("a certificate"));
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
@@ -618,10 +619,10 @@ fn tls_server(answer: String) -> u16 {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
             let socket = stream.expect("a connection");
-            // Else the answer may still wait for an acknowledgement when a reset throws it away.
+            // Otherwise a reset could discard the answer while it waits for an acknowledgement.
             socket.set_nodelay(true).expect("a socket");
             let mut stream = rustls::StreamOwned::new(connection, socket);
-            // A client that trusts nobody here goes away.
+            // A client that does not trust this certificate closes the connection.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(answer.as_bytes());
             stream.conn.send_close_notify();

@@ -1,5 +1,6 @@
-//! What the machine could not give is not the guest's fault: a shortage of memory or addresses (`ulimit -v`) ends a
-//! transition from outside, the actor's policy restarts it, and its history replays wherever there is enough.
+//! Tests of a machine that gives too little: a shortage of memory or addresses (`ulimit -v`) is not the guest's fault.
+//! It ends a transition from outside, the actor's policy restarts it, and its history replays on any machine with
+//! enough.
 
 mod support;
 
@@ -15,9 +16,9 @@ use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use support::{HTTP, Http, Stage, Theater, data_of, eventually, replay, text, verifies_and_replays, verify, within};
 
-/// `ulimit -v` of a process that has room for itself and for some hundred MiB.
+/// A `ulimit -v` that leaves room for the process itself and some hundred MiB.
 const TIGHT_KIB: u64 = 1_000_000;
-/// What has no room there, whatever else does, and is within `memory_bytes`.
+/// An amount of memory that never fits there, but is within `memory_bytes`.
 const TOO_MUCH_MIB: u64 = 1_000;
 
 const LASTING: &str =
@@ -27,7 +28,7 @@ fn grow(mib: u64) -> Value {
     json!({ "op": "grow", "mib": mib })
 }
 
-/// The newest `failed` of an actor: that it was ended from outside, by a shortage.
+/// Checks that the newest `failed` of an actor records an end from outside because of a shortage.
 fn was_ended_by_a_shortage(running: &Theater, actor: &str) {
     let events = running.events(actor);
     let failed = data_of(&events, "failed").pop().cloned().expect("it failed");
@@ -52,7 +53,7 @@ fn memory_that_the_machine_refuses_ends_the_guest_from_outside_and_its_policy_re
     assert!(stage.log().contains("ulimit -v is 1000000 KiB"), "{}", stage.log());
 }
 
-/// Restarts of the machine's making are not held against the next start either.
+/// Restarts that the machine caused do not count at the next start either.
 #[test]
 fn an_instance_that_the_machine_has_no_addresses_for_is_no_trap_of_the_guest() {
     let stage = Stage::new();
@@ -64,7 +65,7 @@ fn an_instance_that_the_machine_has_no_addresses_for_is_no_trap_of_the_guest() {
     let before = Rlimit { current: Some(4_000_000 * 1024), maximum: Some(4_000_000 * 1024) };
     let status = std::fs::read_to_string(format!("/proc/{}/statm", running.pid())).expect("a process");
     let pages: u64 = status.split(' ').next().expect("a size").parse().expect("a number");
-    // Room for what the runtime itself needs, and for no instance.
+    // Leaves room for the runtime itself, but not for an instance.
     let tight = Rlimit { current: Some(pages * 4096 + (16 << 20)), maximum: before.maximum };
     prlimit(pid, Resource::As, tight).expect("set");
     assert_eq!(http.op(&json!("count")).status, 500);
@@ -88,7 +89,7 @@ fn eight_busy_actors_have_room_under_an_address_limit_of_20_gigabytes() {
             let mut http = Http::connect(running.http(name));
             scope.spawn(move || {
                 for expected in 1..=20 {
-                    // Long enough that all eight stand at once.
+                    // Long enough that all eight instances exist at the same time.
                     let both = json!({ "op": "many", "ops": [{ "op": "work", "rounds": 200_000 }, "count"] });
                     assert_eq!(http.op(&both).json()[1], json!(expected));
                 }
@@ -100,7 +101,7 @@ fn eight_busy_actors_have_room_under_an_address_limit_of_20_gigabytes() {
     }
 }
 
-/// A chain whose replay needs more than there is within that.
+/// A chain whose replay needs more memory than that limit allows.
 fn large(stage: &Stage) -> std::path::PathBuf {
     let running = stage.run(&[&stage.manifest("probe", "probe", LASTING)]);
     assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
@@ -120,7 +121,7 @@ fn a_replay_that_cannot_be_executed_here_says_that_and_not_that_it_diverged() {
     verifies_and_replays(&chain);
 }
 
-/// Earlier versions recorded what the operating system said as the guest's trap.
+/// Earlier versions recorded an error of the operating system as a trap of the guest.
 #[test]
 fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_note() {
     let stage = Stage::new();
@@ -137,7 +138,7 @@ fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_
     assert!(replay(&other_trap, &[]).expect_err("it traps otherwise").contains("was recorded as"));
     let shortage = altered.with_failure(&stage, "Cannot allocate memory (os error 12)");
     verify(&shortage).expect("it verifies");
-    // The guest would trap here; that it did not come so far is what was recorded.
+    // Here the guest would trap, but the recording says that it did not come this far.
     let replayed = verifies_and_replays(&shortage);
     assert_eq!(replayed["transitions"], 4);
     let said = support::theater(&["replay", shortage.to_str().expect("a path")], None);
@@ -145,7 +146,7 @@ fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_
     assert!(note.contains("was the machine's doing and not the guest's"), "{note}");
 }
 
-/// A chain file whose `failed` says something else, every hash from there on made anew.
+/// A chain file whose `failed` is changed; every later hash is computed again.
 struct Altered(Vec<Value>);
 
 impl Altered {
@@ -183,7 +184,7 @@ fn failed(detail: &str) -> Vec<u8> {
     [&data, detail.as_bytes(), b"\x66reason\x64trap\x67dropped\x80"].concat()
 }
 
-/// As `docs/chain-format.md` has it.
+/// The hash as `docs/chain-format.md` specifies it.
 fn hash(line: &Value, parent: Option<&str>) -> String {
     let data = BASE64.decode(line["data"].as_str().expect("data")).expect("base64");
     let event_type = line["event_type"].as_str().expect("a type");
@@ -205,7 +206,7 @@ fn hash(line: &Value, parent: Option<&str>) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// Each line has exactly one spelling, its keys in the order of the document.
+/// Writes a line in its one spelling, with its keys in the order of the document.
 fn spelled(line: &Value) -> String {
     let orders: [&[&str]; 5] = [
         &["format", "version", "actor", "component", "attachments", "events", "head"],
@@ -219,7 +220,8 @@ fn spelled(line: &Value) -> String {
     format!("{{{}}}\n", entries.join(","))
 }
 
-/// Whoever opens connections and says nothing could else fill the disk with lines, and keep the others out.
+/// Without these limits, clients that open connections and say nothing could fill the disk with log lines and keep
+/// others out.
 #[test]
 fn clients_beyond_the_descriptors_fill_no_log_and_those_that_say_nothing_give_way() {
     let stage = Stage::new();

@@ -1,7 +1,7 @@
-//! `supervisor`: an actor spawns, watches, stops and restarts children, and reads their state and history.
+//! The handler `supervisor`: an actor spawns, stops and restarts children, and reads their state and history.
 //!
-//! What changes a child records an intent first; what only reads is recorded with its result. State and history come
-//! from the journal, never through the child's mailbox.
+//! A call that changes a child records an intent first. A call that only reads is recorded with its result. State and
+//! history are read from the journal, never through the child's mailbox.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,10 +39,10 @@ struct Supervisor {
 
 #[derive(Deserialize, Default)]
 struct Config {
-    /// Directories from which children may be spawned, beside the manifest's own.
+    /// Directories, besides the manifest's own, from which children may be spawned.
     #[serde(default)]
     allow: Vec<String>,
-    /// Manifests that may be spawned wherever they lie, as they were when this one was read.
+    /// Manifests that may be spawned wherever they lie, if they are unchanged since this manifest was read.
     #[serde(default)]
     children: Vec<String>,
 }
@@ -55,7 +55,7 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, Man
     Ok(Box::new(Supervisor { allow, children }))
 }
 
-/// From where children may be spawned, beside the manifest's own directory.
+/// The directories, besides the manifest's own, from which children may be spawned.
 struct Allowed(Vec<PathBuf>);
 
 impl Handler for Supervisor {
@@ -113,7 +113,7 @@ impl Capability for Supervisor {
 
 type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;
 
-/// What is longer than any path is cut before it is recorded, and is no path either way.
+/// Cuts a text that is longer than any path before it is recorded. The cut text is not a valid path either.
 fn cut((mut text,): (String,)) -> (String,) {
     text.truncate(text.floor_char_boundary(PATH_BYTES));
     (text,)
@@ -152,7 +152,7 @@ fn list_children(mut store: HostStore<'_>) -> wasmtime::Result<(Vec<String>,)> {
     Ok((children,))
 }
 
-/// The child that `text` names, if it is below this actor.
+/// The child that `text` names, if it is a descendant of this actor.
 fn descendant(live: &Live, text: &str) -> Result<ActorId, String> {
     let child = text.parse().ok().filter(|child| live.theater.registry.is_descendant(*child, live.id));
     child.ok_or_else(|| format!("not a child of this actor: {}", text.chars().take(64).collect::<String>()))
