@@ -464,3 +464,15 @@ fn a_command_without_a_runtime_says_how_to_start_one() {
         assert!(why.contains(&nobody.to_string()) && why.contains("theater run"), "{args:?}: {why}");
     }
 }
+#[test]
+fn a_metrics_port_that_is_taken_is_named_with_a_remedy_before_any_actor_begins() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = taken.local_addr().expect("its address").to_string();
+    let stage = Stage::new();
+    let counter = stage.manifest("counter", "counter", "");
+    let refused = stage.run_with(&[&counter], &["--metrics-listen", &address]).err().expect("the port is taken");
+    let said = refused + &stage.log();
+    assert!(said.contains(&address) && said.contains("--metrics-listen"), "{said}");
+    assert!(!stage.data_dir().join("journal.db").exists(), "and nothing was begun");
+}
+

@@ -39,7 +39,7 @@ pub use auth::{Token, TokenError};
 pub use client::{Client, ClientError, ClientOptions, Endpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub use door::{BoundServer, TheaterServer};
-pub use prometheus::MetricsServer;
+pub use prometheus::{BoundMetrics, MetricsServer};
 
 use crate::base::limits::ManagementLimits;
 

@@ -12,17 +12,28 @@ use crate::base::metrics::Distribution;
 use crate::handlers::wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
 
+/// An address for metrics that is taken; nobody is answered there yet.
+pub struct BoundMetrics {
+    listener: HttpListener,
+    address: SocketAddr,
+}
+
 /// A listening metrics endpoint. Dropping it ends it.
 pub struct MetricsServer {
     address: SocketAddr,
     _serving: Serving,
 }
 
-impl MetricsServer {
-    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
-    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+impl BoundMetrics {
+    /// Takes `address`; port 0 takes any free one.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = HttpListener::bind(address)?;
         let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Answers `GET /metrics` from now on.
+    pub fn serve(self, theater: TheaterHandle) -> io::Result<MetricsServer> {
         let limits = WireLimits {
             body_bytes: 0,
             head_bytes: 8 * 1024,
@@ -32,7 +43,14 @@ impl MetricsServer {
             ..WireLimits::default()
         };
         let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
-        Ok(Self { address, _serving: listener.serve("metrics", limits, service)? })
+        Ok(MetricsServer { address: self.address, _serving: self.listener.serve("metrics", limits, service)? })
+    }
+}
+
+impl MetricsServer {
+    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
+    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+        BoundMetrics::bind(address)?.serve(theater)
     }
 
     /// Where it listens.
