@@ -272,6 +272,7 @@ fn what_is_measured_is_what_happened() {
         format!("theater_actor_refusals_total{{actor=\"probe\",id=\"{id}\"}} 2"),
         format!("theater_actor_failures_total{{actor=\"probe\",id=\"{id}\"}} 1"),
         format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"+Inf\"}} 9"),
+        format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"16.777215\"}} 9"),
         "theater_actors{alive=\"true\"} 2".to_owned(),
     ] {
         assert!(scraped.body.lines().any(|other| other == line), "{line} in\n{}", scraped.body);
@@ -279,6 +280,7 @@ fn what_is_measured_is_what_happened() {
     for line in scraped.body.lines().filter(|line| !line.starts_with('#')) {
         let (_, value) = line.rsplit_once(' ').expect("a name and a value");
         assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(!line.contains("99999999"), "written as a person would: {line}");
     }
     assert_eq!(support::Http::connect(running.metrics()).ask("GET", "/", None).status, 404);
 }

@@ -153,21 +153,22 @@ fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionVi
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     for bucket in scale.buckets.clone().step_by(2) {
         let below: u64 = values.buckets.iter().take(bucket + 1).sum();
-        let bound = Distribution::upper(bucket) as f64 * scale.unit;
+        let bound = Distribution::upper(bucket) as f64 / scale.in_one;
         line(out, &format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"), below as f64);
     }
     line(out, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), values.count as f64);
-    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * scale.unit);
+    line(out, &format!("{name}_sum{braced}"), values.sum as f64 / scale.in_one);
     line(out, &format!("{name}_count{braced}"), values.count as f64);
 }
 
-/// Which bounds are shown, and in what unit.
+/// Which bounds are shown, and how many of what is counted are one of what is shown. Divided by it, a bound is the
+/// number nearest to it, and written as a person would write it.
 struct Scale {
     buckets: RangeInclusive<usize>,
-    unit: f64,
+    in_one: f64,
 }
 
 /// From 63 microseconds to 16 seconds.
-const SECONDS: Scale = Scale { buckets: 6..=24, unit: 1e-6 };
+const SECONDS: Scale = Scale { buckets: 6..=24, in_one: 1e6 };
 /// From 255 bytes to 64 MiB.
-const BYTES: Scale = Scale { buckets: 8..=26, unit: 1.0 };
+const BYTES: Scale = Scale { buckets: 8..=26, in_one: 1.0 };
