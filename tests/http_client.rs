@@ -700,3 +700,6 @@ fn a_configuration_that_cannot_be_is_refused_with_the_reason() {
         assert!(refused.contains(why), "{config}: {refused}");
     }
 }
+    stage.file("endless.pem", vec![b'\n'; 4 * 1024 * 1024 + 1]);
+        (r#"{ roots = "/dev/zero" }"#, "not a regular file"),
+        (r#"{ roots = "endless.pem" }"#, "larger than 4194304 bytes"),

@@ -228,6 +228,38 @@ fn a_subscription_over_tls_goes_on_while_commands_are_answered() {
     let (certificate, key) = (tls("server.pem"), tls("server.key"));
     let paths = [&certificate, &key].map(|path| path.to_str().expect("a path"));
     let (_stage, running) = guarded(&["--tls-certificate", paths[0], "--tls-key", paths[1]]);
+#[test]
+fn tls_asked_of_a_runtime_that_does_not_speak_it_is_told_of() {
+    let (_stage, running) = guarded(&[]);
+    let roots = tls("roots.pem");
+    let server = format!("tls:localhost:{}", running.management().port());
+    let refused = cli(&["list", "--server", &server, "--authorities", roots.to_str().expect("a path")], &[]);
+    assert!(text(&refused.stderr).contains("does not speak TLS"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn files_of_certificates_and_keys_are_bounded_and_hold_what_they_should() {
+    let (certificate, key) = (tls("server.pem"), tls("server.key"));
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("a path"));
+    let stage = Stage::new();
+    let data = stage.data_dir();
+    let run = ["run", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().expect("a path")];
+    let list = ["list", "--server", "tls:localhost:1"];
+    let long = "it is longer than 4194304 bytes";
+    for (args, more, why) in [
+        (&run[..], &["--tls-certificate", "/dev/zero", "--tls-key", key][..], long),
+        (&run, &["--tls-certificate", certificate, "--tls-key", "/dev/zero"], long),
+        (&run, &["--tls-certificate", key, "--tls-key", key], "there is no certificate in it"),
+        (&run, &["--tls-certificate", certificate, "--tls-key", certificate], "there is no private key in it"),
+        (&list, &["--authorities", "/dev/zero"], long),
+        (&list, &["--authorities", key], "it holds no certificate in PEM form"),
+    ] {
+        let refused = cli(&[args, more].concat(), &[]);
+        assert_eq!(refused.status.code(), Some(1), "{more:?}");
+        assert!(text(&refused.stderr).contains(why), "{more:?}: {}", text(&refused.stderr));
+    }
+}
+
     let mut client = Tls::connect(&running);
     assert!(client.ask(&authenticate(CONTROL))["Authenticated"].is_object());
     let id = client.ask(&json!("ListActors"))["ActorList"]["actors"][0].clone();

@@ -16,8 +16,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::frame::{self, FrameError};
 use super::protocol::{ActorView, Request, Response, Scope};
+use super::read_at_most;
 use crate::base::id::ActorId;
-use crate::base::limits::FRAME_BYTES;
+use crate::base::limits::{FRAME_BYTES, PEM_BYTES};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -341,7 +342,8 @@ fn session(address: &str, authorities: Option<&Path>) -> Result<ClientConnection
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             let named = |why: &dyn fmt::Display| ClientError::Tls(format!("{}: {why}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| named(&error))? {
+            let pem = read_at_most(PEM_BYTES, path).map_err(|why| named(&why))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| named(&error))?;
                 roots.add(certificate).map_err(|error| named(&error))?;
             }
