@@ -156,7 +156,8 @@ fn the_command_line_authenticates_by_a_file_or_the_environment() {
     let list = ["list", "--server", &server];
     let refused = cli(&list, &[]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("not authenticated"), "{}", text(&refused.stderr));
+    let why = text(&refused.stderr);
+    assert!(why.contains("not authenticated") && why.contains("--token-file FILE") && !why.contains('{'), "{why}");
     assert!(cli(&list, &[("THEATER_TOKEN", CONTROL)]).status.success());
     let file = stage.path().join("control.token");
     let by_file = [&list[..], &["--token-file", file.to_str().expect("a path")]].concat();
@@ -211,9 +212,13 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
 
     let stranger = cli(&["list", "--server", &server], &token);
     assert_eq!(stranger.status.code(), Some(1), "nobody known vouches for it");
+    assert!(text(&stranger.stderr).contains("--authorities FILE"), "{}", text(&stranger.stderr));
     let other_name = format!("tls:127.0.0.1:{}", running.management().port());
     let misnamed = cli(&["list", "--server", &other_name, "--authorities", paths[2]], &token);
     assert_eq!(misnamed.status.code(), Some(1), "it is made out to another name");
+    assert!(text(&misnamed.stderr).contains("a name that its certificate is for"), "{}", text(&misnamed.stderr));
+    let in_the_clear = cli(&["list", "--server", &running.management().to_string()], &token);
+    assert!(text(&in_the_clear.stderr).contains("--server tls:HOST:PORT"), "{}", text(&in_the_clear.stderr));
 
     let mut plain = Management::connect(running.management());
     let _ = plain.0.write_all(b"\0\0\0\x0c\"ListActors\"");
@@ -223,11 +228,6 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
     assert!(ask(&["list"]).status.success());
 }
 
-#[test]
-fn a_subscription_over_tls_goes_on_while_commands_are_answered() {
-    let (certificate, key) = (tls("server.pem"), tls("server.key"));
-    let paths = [&certificate, &key].map(|path| path.to_str().expect("a path"));
-    let (_stage, running) = guarded(&["--tls-certificate", paths[0], "--tls-key", paths[1]]);
 #[test]
 fn tls_asked_of_a_runtime_that_does_not_speak_it_is_told_of() {
     let (_stage, running) = guarded(&[]);
@@ -260,6 +260,11 @@ fn files_of_certificates_and_keys_are_bounded_and_hold_what_they_should() {
     }
 }
 
+#[test]
+fn a_subscription_over_tls_goes_on_while_commands_are_answered() {
+    let (certificate, key) = (tls("server.pem"), tls("server.key"));
+    let paths = [&certificate, &key].map(|path| path.to_str().expect("a path"));
+    let (_stage, running) = guarded(&["--tls-certificate", paths[0], "--tls-key", paths[1]]);
     let mut client = Tls::connect(&running);
     assert!(client.ask(&authenticate(CONTROL))["Authenticated"].is_object());
     let id = client.ask(&json!("ListActors"))["ActorList"]["actors"][0].clone();
