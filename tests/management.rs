@@ -150,6 +150,7 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
         (json!({ "GetActorEvents": { "id": NOBODY, "from": 0, "limit": 1 } }), NOBODY),
         (json!({ "SendMessage": { "id": NOBODY, "message": "" } }), NOBODY),
         (json!({ "RequestMessage": { "id": id, "message": "!" } }), "base64"),
+        (json!({ "GetEventData": { "id": id, "sequence": 999, "offset": 0 } }), "event 999 is not on the chain"),
         (json!({ "ListActors": {} }), "not a command"),
     ] {
         let why = management.error(&command);
