@@ -178,6 +178,27 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
     assert_eq!(management.ask(&others), json!({ "Unsubscribed": { "id": id } }));
 }
 
+#[test]
+fn a_field_that_may_be_left_out_may_be_null() {
+    let (_stage, running, mut management) = counter();
+    let id = running.id("counter");
+    for (command, answer) in [
+        (json!({ "GetActors": { "from": null, "limit": null } }), "Actors"),
+        (json!({ "GetMetrics": { "from": null, "limit": null } }), "MetricsPage"),
+        (json!({ "GetActorEvents": { "id": id, "from": 0, "limit": null } }), "ActorEvents"),
+        (json!({ "ForkActor": { "id": id, "at": 2, "name": "again", "manifest": null } }), "ActorForked"),
+        (json!({ "SubscribeToActor": { "id": id, "from": null, "kinds": null } }), "Subscribed"),
+        (json!({ "Subscribe": { "scope": "All", "from": null, "kinds": null } }), "SubscribedFrom"),
+    ] {
+        assert_eq!(keys(&management.ask(&command)), [answer], "{command}");
+    }
+    for command in ["PruneActor", "RedactEvent"] {
+        let place = if command == "PruneActor" { "before" } else { "sequence" };
+        let why = management.error(&json!({ command: { "id": id, place: 1_000_000, "despite_get_chain": null } }));
+        assert!(why.contains("event 1000000"), "{command}: {why}");
+    }
+}
+
 /// Reads until the end of the connection: the frames that came.
 fn to_the_end(management: &mut Management) -> Vec<Value> {
     std::iter::from_fn(|| management.receive()).collect()
@@ -456,16 +477,6 @@ fn a_management_port_that_is_taken_is_named_with_a_remedy() {
 }
 
 #[test]
-fn a_command_without_a_runtime_says_how_to_start_one() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("an address");
-    for args in [&["list"][..], &["state", "x"], &["stop", "x"], &["events", "x"], &["start", "x.toml"]] {
-        let output = support::theater(args, Some(nobody));
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        let why = support::text(&output.stderr);
-        assert!(why.contains(&nobody.to_string()) && why.contains("theater run"), "{args:?}: {why}");
-    }
-}
-#[test]
 fn a_metrics_port_that_is_taken_is_named_with_a_remedy_before_any_actor_begins() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = taken.local_addr().expect("its address").to_string();
@@ -477,3 +488,13 @@ fn a_metrics_port_that_is_taken_is_named_with_a_remedy_before_any_actor_begins()
     assert!(!stage.data_dir().join("journal.db").exists(), "and nothing was begun");
 }
 
+#[test]
+fn a_command_without_a_runtime_says_how_to_start_one() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("an address");
+    for args in [&["list"][..], &["state", "x"], &["stop", "x"], &["events", "x"], &["start", "x.toml"]] {
+        let output = support::theater(args, Some(nobody));
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let why = support::text(&output.stderr);
+        assert!(why.contains(&nobody.to_string()) && why.contains("theater run"), "{args:?}: {why}");
+    }
+}
