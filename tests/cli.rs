@@ -395,6 +395,23 @@ fn what_cannot_be_printed_is_an_error_unless_the_reader_has_gone() {
 }
 
 #[test]
+fn following_ends_with_whoever_reads_it_though_nothing_more_happens() {
+    let (_stage, running) = counter();
+    let server = running.management().to_string();
+    for args in [&["events", "counter", "--follow"][..], &["events", "counter", "--below"], &["events", "--all"]] {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let mut following = Command::new(THEATER);
+        let following = following.args(args).args(["--from", "0", "--server", &server]).stdout(writer);
+        let mut child = following.spawn().expect("the binary");
+        following.stdout(Stdio::null()); // The command held the other end of the pipe.
+        std::io::Read::read_exact(&mut reader, &mut [0]).expect("an event");
+        drop(reader);
+        let ended = support::eventually("it has ended", || child.try_wait().expect("a child"));
+        assert!(ended.success(), "{args:?}: {ended}");
+    }
+}
+
+#[test]
 fn the_configuration_in_force_is_shown_with_where_it_comes_from() {
     let stage = Stage::new();
     stage.file("theater.toml", "durability = \"relaxed\"\n\n[management]\nlisten = \"127.0.0.1:9123\"\n");
