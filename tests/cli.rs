@@ -273,6 +273,7 @@ fn what_is_measured_is_what_happened() {
         format!("theater_actor_refusals_total{{actor=\"probe\",id=\"{id}\"}} 2"),
         format!("theater_actor_failures_total{{actor=\"probe\",id=\"{id}\"}} 1"),
         format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"+Inf\"}} 9"),
+        format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"16.777215\"}} 9"),
         "theater_actors{alive=\"true\"} 2".to_owned(),
     ] {
         assert!(scraped.body.lines().any(|other| other == line), "{line} in\n{}", scraped.body);
@@ -280,6 +281,7 @@ fn what_is_measured_is_what_happened() {
     for line in scraped.body.lines().filter(|line| !line.starts_with('#')) {
         let (_, value) = line.rsplit_once(' ').expect("a name and a value");
         assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(!line.contains("99999999"), "written as a person would: {line}");
     }
     assert_eq!(support::Http::connect(running.metrics()).ask("GET", "/", None).status, 404);
 }
@@ -390,6 +392,23 @@ fn what_cannot_be_printed_is_an_error_unless_the_reader_has_gone() {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         assert_eq!(print(args, writer.into()), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn following_ends_with_whoever_reads_it_though_nothing_more_happens() {
+    let (_stage, running) = counter();
+    let server = running.management().to_string();
+    for args in [&["events", "counter", "--follow"][..], &["events", "counter", "--below"], &["events", "--all"]] {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let mut following = Command::new(THEATER);
+        let following = following.args(args).args(["--from", "0", "--server", &server]).stdout(writer);
+        let mut child = following.spawn().expect("the binary");
+        following.stdout(Stdio::null()); // The command held the other end of the pipe.
+        std::io::Read::read_exact(&mut reader, &mut [0]).expect("an event");
+        drop(reader);
+        let ended = support::eventually("it has ended", || child.try_wait().expect("a child"));
+        assert!(ended.success(), "{args:?}: {ended}");
     }
 }
 

@@ -436,6 +436,20 @@ fn redirects_are_counted_and_each_is_checked() {
 }
 
 #[test]
+fn a_redirect_to_several_places_is_an_error_and_the_same_place_twice_is_not() {
+    let courier = Courier::local("");
+    let several = Server::saying("HTTP/1.1 302 X\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n");
+    let refused = courier.refusal(&several.url("/"));
+    assert_eq!(refused, format!("not an HTTP response: {}: it redirects to several places", several.address));
+    let twice = Server::answering(|request, stream| {
+        let location = if request.starts_with("GET /a ") { "" } else { "Location: /a\r\nlocation: /a\r\n" };
+        let status = if location.is_empty() { "200 OK" } else { "302 X" };
+        say(stream, &format!("HTTP/1.1 {status}\r\n{location}Content-Length: 0\r\n\r\n"));
+    });
+    assert_eq!(courier.get(&twice.url("/"))["ok"]["status"], 200);
+}
+
+#[test]
 fn what_goes_wrong_outside_is_named() {
     let courier = Courier::with(r#"{ allow = ["127.0.0.1", "no.invalid"], timeout_ms = 20000 }"#, "");
     let gone = TcpListener::bind("127.0.0.1:0").expect("a listener").local_addr().expect("an address");
@@ -688,6 +702,7 @@ fn a_configuration_that_cannot_be_is_refused_with_the_reason() {
     let stage = Stage::new();
     let running = stage.run(&[]);
     stage.file("empty.pem", "");
+    stage.file("endless.pem", vec![b'\n'; 4 * 1024 * 1024 + 1]);
     for (config, why) in [
         (r#"{ alow = [] }"#, "did you mean \"allow\"?"),
         (r#"{ allow = ["http://h/"] }"#, "\"http://h/\" in \"allow\" is not a host; expected example.org"),
@@ -696,6 +711,8 @@ fn a_configuration_that_cannot_be_is_refused_with_the_reason() {
         (r#"{ max_redirects = 101 }"#, "\"max_redirects\" is 101; the most is 100"),
         (r#"{ roots = "none.pem" }"#, "No such file or directory"),
         (r#"{ roots = "empty.pem" }"#, "holds no certificate in PEM form"),
+        (r#"{ roots = "/dev/zero" }"#, "not a regular file"),
+        (r#"{ roots = "endless.pem" }"#, "larger than 4194304 bytes"),
     ] {
         let refused = running.start(&stage.manifest("courier", "courier", &handler(config, ""))).expect_err(config);
         assert!(refused.contains(why), "{config}: {refused}");

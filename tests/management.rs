@@ -150,6 +150,7 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
         (json!({ "GetActorEvents": { "id": NOBODY, "from": 0, "limit": 1 } }), NOBODY),
         (json!({ "SendMessage": { "id": NOBODY, "message": "" } }), NOBODY),
         (json!({ "RequestMessage": { "id": id, "message": "!" } }), "base64"),
+        (json!({ "GetEventData": { "id": id, "sequence": 999, "offset": 0 } }), "event 999 is not on the chain"),
         (json!({ "ListActors": {} }), "not a command"),
     ] {
         let why = management.error(&command);
@@ -175,6 +176,27 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
     assert!(management.receive().expect("an answer")["Error"].is_object(), "not UTF-8");
     assert_eq!(management.ask(&json!("ListActors")), json!({ "ActorList": { "actors": [id] } }));
     assert_eq!(management.ask(&others), json!({ "Unsubscribed": { "id": id } }));
+}
+
+#[test]
+fn a_field_that_may_be_left_out_may_be_null() {
+    let (_stage, running, mut management) = counter();
+    let id = running.id("counter");
+    for (command, answer) in [
+        (json!({ "GetActors": { "from": null, "limit": null } }), "Actors"),
+        (json!({ "GetMetrics": { "from": null, "limit": null } }), "MetricsPage"),
+        (json!({ "GetActorEvents": { "id": id, "from": 0, "limit": null } }), "ActorEvents"),
+        (json!({ "ForkActor": { "id": id, "at": 2, "name": "again", "manifest": null } }), "ActorForked"),
+        (json!({ "SubscribeToActor": { "id": id, "from": null, "kinds": null } }), "Subscribed"),
+        (json!({ "Subscribe": { "scope": "All", "from": null, "kinds": null } }), "SubscribedFrom"),
+    ] {
+        assert_eq!(keys(&management.ask(&command)), [answer], "{command}");
+    }
+    for command in ["PruneActor", "RedactEvent"] {
+        let place = if command == "PruneActor" { "before" } else { "sequence" };
+        let why = management.error(&json!({ command: { "id": id, place: 1_000_000, "despite_get_chain": null } }));
+        assert!(why.contains("event 1000000"), "{command}: {why}");
+    }
 }
 
 /// Reads until the connection ends; returns the frames.
@@ -453,6 +475,18 @@ fn a_management_port_that_is_taken_is_named_with_a_remedy() {
     let why = support::text(&run.stderr);
     assert!(why.contains(&listen) && why.contains("--listen"), "{why}");
     assert!(!other.data_dir().join("journal.db").exists(), "and nothing was begun");
+}
+
+#[test]
+fn a_metrics_port_that_is_taken_is_named_with_a_remedy_before_any_actor_begins() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = taken.local_addr().expect("its address").to_string();
+    let stage = Stage::new();
+    let counter = stage.manifest("counter", "counter", "");
+    let refused = stage.run_with(&[&counter], &["--metrics-listen", &address]).err().expect("the port is taken");
+    let said = refused + &stage.log();
+    assert!(said.contains(&address) && said.contains("--metrics-listen"), "{said}");
+    assert!(!stage.data_dir().join("journal.db").exists(), "and nothing was begun");
 }
 
 #[test]

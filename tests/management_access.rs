@@ -157,7 +157,8 @@ fn the_command_line_authenticates_by_a_file_or_the_environment() {
     let list = ["list", "--server", &server];
     let refused = cli(&list, &[]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("not authenticated"), "{}", text(&refused.stderr));
+    let why = text(&refused.stderr);
+    assert!(why.contains("not authenticated") && why.contains("--token-file FILE") && !why.contains('{'), "{why}");
     assert!(cli(&list, &[("THEATER_TOKEN", CONTROL)]).status.success());
     let file = stage.path().join("control.token");
     let by_file = [&list[..], &["--token-file", file.to_str().expect("a path")]].concat();
@@ -212,9 +213,13 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
 
     let stranger = cli(&["list", "--server", &server], &token);
     assert_eq!(stranger.status.code(), Some(1), "nobody known vouches for it");
+    assert!(text(&stranger.stderr).contains("--authorities FILE"), "{}", text(&stranger.stderr));
     let other_name = format!("tls:127.0.0.1:{}", running.management().port());
     let misnamed = cli(&["list", "--server", &other_name, "--authorities", paths[2]], &token);
     assert_eq!(misnamed.status.code(), Some(1), "it is made out to another name");
+    assert!(text(&misnamed.stderr).contains("a name that its certificate is for"), "{}", text(&misnamed.stderr));
+    let in_the_clear = cli(&["list", "--server", &running.management().to_string()], &token);
+    assert!(text(&in_the_clear.stderr).contains("--server tls:HOST:PORT"), "{}", text(&in_the_clear.stderr));
 
     let mut plain = Management::connect(running.management());
     let _ = plain.0.write_all(b"\0\0\0\x0c\"ListActors\"");
@@ -222,6 +227,38 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
     let _ = plain.0.read_to_end(&mut rest);
     assert!(!text(&rest).contains("ActorList"), "nothing is said in the clear");
     assert!(ask(&["list"]).status.success());
+}
+
+#[test]
+fn tls_asked_of_a_runtime_that_does_not_speak_it_is_told_of() {
+    let (_stage, running) = guarded(&[]);
+    let roots = tls("roots.pem");
+    let server = format!("tls:localhost:{}", running.management().port());
+    let refused = cli(&["list", "--server", &server, "--authorities", roots.to_str().expect("a path")], &[]);
+    assert!(text(&refused.stderr).contains("does not speak TLS"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn files_of_certificates_and_keys_are_bounded_and_hold_what_they_should() {
+    let (certificate, key) = (tls("server.pem"), tls("server.key"));
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("a path"));
+    let stage = Stage::new();
+    let data = stage.data_dir();
+    let run = ["run", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().expect("a path")];
+    let list = ["list", "--server", "tls:localhost:1"];
+    let long = "it is longer than 4194304 bytes";
+    for (args, more, why) in [
+        (&run[..], &["--tls-certificate", "/dev/zero", "--tls-key", key][..], long),
+        (&run, &["--tls-certificate", certificate, "--tls-key", "/dev/zero"], long),
+        (&run, &["--tls-certificate", key, "--tls-key", key], "there is no certificate in it"),
+        (&run, &["--tls-certificate", certificate, "--tls-key", certificate], "there is no private key in it"),
+        (&list, &["--authorities", "/dev/zero"], long),
+        (&list, &["--authorities", key], "it holds no certificate in PEM form"),
+    ] {
+        let refused = cli(&[args, more].concat(), &[]);
+        assert_eq!(refused.status.code(), Some(1), "{more:?}");
+        assert!(text(&refused.stderr).contains(why), "{more:?}: {}", text(&refused.stderr));
+    }
 }
 
 #[test]

@@ -31,13 +31,14 @@ use wasmtime::component::Linker;
 use super::Handler;
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
+    PEM_BYTES,
 };
 use crate::base::places::Places;
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
-use crate::manifest::{HandlerEntry, ManifestError};
+use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
 use crate::system::{OrderKind, Waited};
 use explain::timed_out;
 use hops::Exchange;
@@ -162,7 +163,7 @@ fn trusting_mozilla() -> Arc<ClientConfig> {
 /// TLS with servers whose certificate has a root in a PEM file, and no others.
 fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
-    let pem = std::fs::read(file).map_err(|error| bad(&error.to_string()))?;
+    let pem = read_bounded(file, PEM_BYTES).map_err(|why| bad(&why))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let mut roots = RootCertStore::empty();
     // Bundles of operating systems hold a few that webpki does not know what to do with.
