@@ -10,7 +10,7 @@ use std::process::Command;
 
 use forge::{Chain, Event, Item};
 use serde_json::{Value, json};
-use support::{Stage, Theater, replay, text, theater, verifies_and_replays, verify};
+use support::{Management, Stage, Theater, eventually, replay, text, theater, verifies_and_replays, verify};
 
 /// The result of `docs/verify_chain.py`; `None` without Python.
 fn python(chain: &Path) -> Option<Result<String, String>> {
@@ -206,6 +206,22 @@ fn seal(rows: &rusqlite::Connection, actor: &str, head: [u8; 20]) {
     let seal = i64::from_be_bytes(*forge::sha1(&sealed).first_chunk().expect("8 bytes"));
     let changed = rows.execute("UPDATE heads SET seal = ?2 WHERE actor = ?1", [numbers[0], seal]);
     assert_eq!(changed.expect("sealed"), 1);
+}
+
+/// Has what `from` owes be owed to `to`, and seals what is owed, as docs/journal.md says.
+fn owe_to(stage: &Stage, from: &str, to: &str) {
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
+    let changed = rows.execute("UPDATE pending SET receiver = ?2 WHERE cause_actor = ?1", [from, to]);
+    assert_eq!(changed.expect("changed"), 1);
+    let mut owed = rows
+        .prepare("SELECT concat_ws(' ', cause_actor, cause_sequence, receiver, position, coalesce(notice, '-')) FROM pending")
+        .expect("a query");
+    let sums = owed.query_map([], |row| row.get::<_, String>(0)).expect("rows").map(|text| {
+        let sum = forge::sha1(text.expect("a text").as_bytes());
+        u128::from_be_bytes(*sum.first_chunk().expect("16 bytes"))
+    });
+    let seal = sums.fold(0, u128::wrapping_add).to_be_bytes();
+    assert_eq!(rows.execute("UPDATE metadata SET value = ?1 WHERE key = 'owed'", [seal]).expect("sealed"), 1);
 }
 
 fn of_journal(stage: &Stage, args: &[&str]) -> (Option<i32>, String) {
@@ -546,4 +562,53 @@ fn whatever_field_a_forger_changes_is_an_input_or_shows() {
     let believed: Vec<_> = unseen.iter().filter(|path| !is_input(path)).collect();
     assert!(believed.is_empty(), "{believed:?}");
     assert!(unseen.len() >= 3, "{unseen:?}");
+}
+
+/// Earlier versions could write such a journal: two requests that lead to each other, both open.
+#[test]
+fn a_start_survives_requests_in_a_circle_and_tells_the_newest_that_its_outcome_is_unknown() {
+    let stage = Stage::new();
+    let patient = "[limits]\ncpu_ms_per_call = 600000\nrequest_deadline_ms = 600000\n";
+    let names = ["first", "second", "busy"];
+    let manifests = names.map(|name| stage.manifest(name, "probe", patient));
+    let running = stage.run(&[&manifests[0], &manifests[1], &manifests[2]]);
+    let ids = names.map(|name| running.id(name));
+    let mut clients = names.map(|_| Management::connect(running.management()));
+    let comes_to = |id: &str, kind: &str| {
+        eventually(kind, || running.event_types(id).last()?.starts_with(kind).then_some(()));
+    };
+    clients[2].send_request(&ids[2], &json!({ "op": "work", "rounds": 300_000_000 }));
+    comes_to(&ids[2], "call ");
+    for (client, id) in clients.iter_mut().zip(&ids[..2]) {
+        let ask = json!({ "op": "request", "to": ids[2], "msg": "count" });
+        client.send_request(id, &json!({ "op": "many", "ops": [ask, "count"] }));
+        comes_to(id, "intent ");
+    }
+    running.kill();
+    for (at, other) in [(0, 1), (1, 0)] {
+        forge_in_journal(&stage, names[at], |events| {
+            // The call says whom to ask, and the intent who was asked.
+            for event in events.iter_mut().rev().take(2) {
+                let data = event.data.as_mut().expect("its data is there");
+                let at = data.windows(36).position(|it| it == ids[2].as_bytes()).expect("it names the busy one");
+                data[at..at + 36].copy_from_slice(ids[other].as_bytes());
+            }
+        });
+        owe_to(&stage, &ids[at], &ids[other]);
+    }
+    let running = stage.run(&[]);
+    for id in &ids[..2] {
+        // Its own count, and the one that the other asks for.
+        eventually("both go on", || (running.json(&["state", id])["state"]["count"] == 2).then_some(()));
+    }
+    let answer = |id: &str| {
+        let events = running.events(id);
+        support::data_of(&events, "host-call ntwk:theater/message-server-host.request")[0]["result"].clone()
+    };
+    let unknown = "outcome unknown: the actors waited for each other in a circle when the process ended";
+    assert_eq!(answer(&ids[1]), json!({ "err": unknown }), "the newest");
+    assert_eq!(answer(&ids[0]), json!({ "ok": 2 }), "the other had counted by then");
+    for id in &ids[..2] {
+        verifies_and_replays(&running.export(&stage, id));
+    }
 }

@@ -295,6 +295,103 @@ fn a_stop_and_a_restart_that_a_kill_cut_off_are_done_once() {
     }
 }
 
+/// What answered the newest `restart-child` of the parent.
+fn answer_to_the_restart(running: &Theater) -> Value {
+    eventually("it is answered", || {
+        let mut events = running.events("parent").into_iter();
+        let answer = events.rfind(|it| it["event_type"] == "host-call ntwk:theater/supervisor.restart-child")?;
+        Some(answer["data"].clone())
+    })
+}
+
+#[test]
+fn a_restart_that_a_kill_cut_off_in_the_childs_init_is_answered_once_the_child_is_up() {
+    let (stage, parent) = nursery("");
+    let slow = json!({ "init": { "op": "work", "rounds": 100_000_000 } });
+    let more = format!("init_state = '{slow}'\nrestart_state = \"initial\"\n[limits]\ncpu_ms_per_call = 600000\n");
+    stage.manifest_at("slow", "probe.wasm".as_ref(), &more);
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "slow.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    let mut management = Management::connect(running.management());
+    management.send_request(&running.id("parent"), &json!({ "op": "restart-child", "child": child }));
+    eventually("its init runs again", || {
+        let events = running.event_types(&child);
+        (events.iter().filter(|it| *it == "call ntwk:theater/actor.init").count() == 2).then_some(())
+    });
+    running.kill();
+    let running = stage.run(&[&parent]);
+    let answer = answer_to_the_restart(&running);
+    assert_eq!(answer["result"], json!({ "ok": null }));
+    let inits = running.events(&child).into_iter().filter(|it| it["event_type"] == "return ntwk:theater/actor.init");
+    let inits: Vec<Value> = inits.map(|it| it["sequence"].clone()).collect();
+    assert_eq!(inits.len(), 2, "it began twice");
+    assert_eq!((&answer["answer"]["actor"], &answer["answer"]["sequence"]), (&json!(child), &inits[1]), "by its init");
+    for actor in ["parent", &child] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+#[test]
+fn a_restart_that_a_kill_cut_off_between_the_childs_end_and_its_start_is_answered_by_its_start() {
+    let (stage, parent) = nursery("");
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    running.shut_down();
+    // Both begin at this start, and then the child anew.
+    let running = until(&stage, &parent, "beginning", 3);
+    tell_and_be_killed(running, "parent", &json!({ "op": "restart-child", "child": child }));
+    let running = stage.run(&[&parent]);
+    let answer = answer_to_the_restart(&running);
+    assert_eq!(answer["result"], json!({ "ok": null }));
+    let events = running.events(&child);
+    assert_eq!(data_of(&events, "stopped").len(), 1, "once");
+    let answered_by = answer["answer"]["sequence"].as_u64().and_then(|at| events.get(usize::try_from(at).ok()?));
+    assert_eq!(answered_by.map(|event| &event["event_type"]), Some(&json!("started")), "{answer}");
+    verifies_and_replays(&running.export(&stage, "parent"));
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+#[test]
+fn a_wait_from_before_goes_with_the_incarnation_that_ends_before_it_takes_the_wait_up() {
+    let stage = Stage::new();
+    // A port that nobody has now, and this test has when the runtime starts again.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let listens = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {port} }}\n");
+    let lasting =
+        "restart = \"permanent\"\nmax_restarts = 1000\nrestart_backoff_ms = 1\n[limits]\ncpu_ms_per_call = 600000\n";
+    let asker = stage.manifest("asker", "probe", &format!("{lasting}{listens}"));
+    let asked = stage.manifest("asked", "probe", lasting);
+    let running = stage.run(&[&asker, &asked]);
+    let (asker, asked) = (running.id("asker"), running.id("asked"));
+    let work = json!({ "op": "request", "to": asked, "msg": { "op": "work", "rounds": 200_000_000 } });
+    let mut management = Management::connect(running.management());
+    management.send_request(&asker, &work);
+    eventually("it is asked", || running.event_types(&asked).last()?.starts_with("call ").then_some(()));
+    running.kill();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it is free");
+    let running = stage.run(&[]);
+    eventually("it has failed by its port", || (data_of(&running.events(&asker), "failed").len() > 1).then_some(()));
+    drop(taken);
+    running.until(&asker, "running");
+    let ask = |to: &str| json!({ "op": "request", "to": to, "msg": "count" });
+    // In the other direction there would be a circle, if the wait were still there.
+    assert_eq!(running.request(&asked, &ask(&asker)), Ok(json!({ "ok": 1 })));
+    assert_eq!(running.request(&asker, &ask(&asked)), Ok(json!({ "ok": 1 })));
+    assert!(!stage.log().contains("panicked at"), "{}", stage.log());
+    for actor in [&asker, &asked] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
 #[test]
 fn a_notice_and_a_restart_that_were_due_happen() {
     let (stage, parent) = nursery("max_restarts = 100\n");

@@ -7,6 +7,8 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,7 +16,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
-use support::{HTTP, Http, Stage, Theater, data_of, eventually, replay, text, verifies_and_replays, verify, within};
+use support::{
+    HTTP, Http, Management, Stage, THEATER, Theater, data_of, eventually, replay, text, verifies_and_replays, verify,
+    within,
+};
 
 /// A `ulimit -v` that leaves room for the process itself and some hundred MiB.
 const TIGHT_KIB: u64 = 1_000_000;
@@ -248,4 +253,141 @@ fn clients_beyond_the_descriptors_fill_no_log_and_those_that_say_nothing_give_wa
     }
     let said = stage.log().matches("cannot let clients in").count();
     assert!(said < 20, "{said} lines");
+}
+
+/// A user who has no other process, for whom the bound on threads (`ulimit -u`) counts.
+struct Tenant(u32);
+
+impl Tenant {
+    /// One who may run what was built here; nobody where this machine has no such user for us.
+    fn of(stage: &Stage) -> Option<Self> {
+        static TENANTS: AtomicU32 = AtomicU32::new(0);
+        let tenant = Self(1_000_000 + std::process::id() * 8 + TENANTS.fetch_add(1, Ordering::Relaxed));
+        let is_given = |path: &Path| std::os::unix::fs::chown(path, Some(tenant.0), None).is_ok();
+        let data = stage.data_dir();
+        let moves_in = is_given(stage.path()) && (is_given(&data) || !data.exists());
+        let is_let_in =
+            || Command::new("setpriv").args(tenant.becomes()).args([THEATER, "--version"]).output().map(|it| it.status);
+        if moves_in && is_let_in().is_ok_and(|status| status.success()) {
+            return Some(tenant);
+        }
+        support::skipped("the bound on threads of a user", "this user may become no other (`setpriv`)");
+        None
+    }
+
+    fn becomes(&self) -> Vec<String> {
+        let user = ["--reuid".to_owned(), self.0.to_string()];
+        user.into_iter()
+            .chain(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all"].map(str::to_owned))
+            .collect()
+    }
+
+    /// `theater run`, by this user, who may have so many threads.
+    fn run(&self, stage: &Stage, manifests: &[&Path], threads: &str) -> Theater {
+        let log = std::fs::File::options().create(true).append(true).open(stage.path().join("log")).expect("a log");
+        let launch = stage.command(manifests, &["--data-dir", "data"]).env("RAYON_NUM_THREADS", "2");
+        let launch = launch.through("prlimit", &[&format!("--nproc={threads}:")], log.try_clone().expect("it"));
+        let becomes = self.becomes();
+        let becomes: Vec<&str> = becomes.iter().map(String::as_str).collect();
+        launch.through("setpriv", &becomes, log).launch(stage).unwrap_or_else(|why| panic!("it did not start: {why}"))
+    }
+
+    /// From now on the runtime may have so many threads.
+    fn allow(&self, running: &Theater, threads: &str) {
+        let mut limited = Command::new("setpriv");
+        limited.args(self.becomes()).args(["prlimit", "--pid", &running.pid().to_string()]);
+        assert!(limited.arg(format!("--nproc={threads}:")).status().expect("prlimit").success());
+    }
+}
+
+const FAMILY: &str = "[[handlers]]\ntype = \"supervisor\"\n";
+
+fn family(stage: &Stage) -> std::path::PathBuf {
+    for name in ["probe", "nursery"] {
+        stage.copy_component(name, name);
+    }
+    stage.manifest_at("child", "probe.wasm".as_ref(), "restart = \"permanent\"\n[limits]\ncpu_ms_per_call = 600000\n");
+    stage.manifest_at("parent", "nursery.wasm".as_ref(), &format!("restart = \"permanent\"\n{FAMILY}"))
+}
+
+#[test]
+fn a_user_who_may_have_no_more_threads_is_told_so_everywhere_and_nothing_else_fails() {
+    let stage = Stage::new();
+    let Some(tenant) = Tenant::of(&stage) else { return };
+    let running = tenant.run(&stage, &[&family(&stage)], "1000");
+    let (parent, spawn) = (running.id("parent"), json!({ "op": "spawn", "manifest": "child.toml" }));
+    let mut management = Management::connect(running.management());
+    let spawned = management.request(&parent, &spawn).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    tenant.allow(&running, "1");
+    let refused = management.request(&parent, &spawn).expect("an answer");
+    let why = refused["err"].as_str().expect("refused");
+    assert!(why.starts_with("this machine has no thread left for it") && why.contains("ulimit -u"), "{why}");
+    assert_eq!(management.request(&parent, &json!("list-children")), Ok(json!({ "ok": [child] })));
+    management.request(&child, &json!("trap")).expect_err("it fails");
+    let counted = eventually("it runs again", || management.request(&child, &json!("count")).ok());
+    assert_eq!(counted, json!(1));
+    // Whom nobody can serve is told that, whichever of the two threads of a connection there is none for.
+    let why = running.refused(&["list"]);
+    assert!(why.contains("the runtime has no thread for this connection") && why.contains("ulimit -u"), "{why}");
+    tenant.allow(&running, "1000");
+    assert!(management.request(&parent, &spawn).expect("an answer")["ok"].is_string());
+    assert_eq!(running.json(&["list"]).as_array().map(Vec::len), Some(3));
+    for actor in [&parent, &child] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+}
+
+/// Half of what is left of the bound is for actors, and their number is what a start finds.
+#[test]
+fn a_start_with_room_for_fewer_actors_leaves_the_others_listed_and_as_they_were() {
+    let stage = Stage::new();
+    let Some(tenant) = Tenant::of(&stage) else { return };
+    let manifest = family(&stage);
+    let running = tenant.run(&stage, &[&manifest], "1000");
+    let spawn = json!({ "op": "spawn", "manifest": "child.toml" });
+    let spawned = |_| running.request("parent", &spawn).expect("a child")["ok"].as_str().expect("an id").to_owned();
+    let children: Vec<String> = (0..12).map(spawned).collect();
+    let (first, last) = (&children[0], &children[11]);
+    // The last is busy, and owed a message.
+    let tell = |msg: Value| json!({ "op": "send", "to": last, "msg": msg });
+    let busy = tell(json!({ "op": "work", "rounds": 300_000_000 }));
+    running.request("parent", &json!({ "op": "many", "ops": [busy, tell(json!("count"))] })).expect("both are sent");
+    eventually("it works", || running.event_types(last).last()?.starts_with("call ").then_some(()));
+    running.kill();
+
+    let running = tenant.run(&stage, &[&manifest], "20");
+    assert!(
+        running.said().iter().any(|line| line.contains("did not come up: it is left as it was: ")),
+        "{:?}",
+        running.said()
+    );
+    let parent = running.id("parent");
+    assert_eq!(running.request(&parent, &json!("list-children")), Ok(json!({ "ok": children })), "all are there");
+    let status = running.json(&["status", last]);
+    assert_eq!(status["status"], "failed", "{status}");
+    let why = status["failure"].to_string();
+    assert!(why.contains("interrupted: this machine holds no more actors: raise ulimit -u"), "{status}");
+    let told = running.request(&parent, &json!({ "op": "request", "to": last, "msg": "count" }));
+    assert_eq!(told, Ok(json!({ "err": format!("actor {last} is failed") })));
+    let stopped = running.request(&parent, &json!({ "op": "stop-child", "child": last })).expect("an answer");
+    assert!(stopped["err"].as_str().is_some_and(|why| why.contains("the next start of the runtime brings it back")));
+    running.refused(&["forget", last]);
+    // Where another makes room, it goes on with what it was doing and with what it is owed.
+    running.say(&["stop", first]);
+    running.say(&["restart", last]);
+    eventually("it counts", || (running.json(&["state", last])["state"]["count"] == 1).then_some(()));
+    running.shut_down();
+
+    let running = tenant.run(&stage, &[&manifest], "1000");
+    for child in &children[1..] {
+        assert_eq!(running.status(child), "running");
+    }
+    assert_eq!(running.request(last, &json!("count")), Ok(json!(2)), "once");
+    assert_eq!(running.status(first), "stopped");
+    verifies_and_replays(&running.export(&stage, last));
+    running.shut_down();
+    let data = stage.data_dir();
+    let verified = support::theater(&["verify", "--journal", data.to_str().expect("a path")], None);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
 }

@@ -111,7 +111,10 @@ impl ActorRuntime {
                     let _ = self.theater.journal.enqueue(Record::Survived(self.actor));
                 }
                 for delivery in self.mailbox.drain() {
-                    self.answer_now(delivery.reply, Outcome::Dropped("the runtime is shutting down".into()));
+                    self.answer_now(
+                        delivery.reply,
+                        Outcome::Dropped("is suspended, since the runtime is shutting down".into()),
+                    );
                 }
                 Settled::Over
             }

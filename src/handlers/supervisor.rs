@@ -21,7 +21,9 @@ use crate::guest::{
     Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
 };
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::promise::{HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, spawn_child};
+use crate::promise::{
+    HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
+};
 use crate::system::{Confinement, Vouched};
 
 pub(super) const NAME: &str = "supervisor";
@@ -169,9 +171,10 @@ fn change(
     let changed = state.recorder.host_call(function, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
         if attempt != Attempt::First
-            && let Some(done) = change_again(live)
+            && let Some(found) = change_again(live)
         {
-            return Ok(Effect::act(None, |_, _| Ok(done)));
+            let child = params.0.clone();
+            return Ok(Effect::act(None, move |_, _| changed_again(live, &limits, &child, found)));
         }
         let child = match descendant(live, &params.0) {
             Ok(child) => child,

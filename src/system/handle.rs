@@ -130,11 +130,11 @@ pub(crate) enum Awaited {
     Reply { to: ActorId, reply: AwaitedReply },
     /// A spawn whose child has said what came of it.
     Spawned(Result<Spawned, String>),
-    /// A spawn whose child is on its way.
+    /// A spawn or a restart whose child is on its way up.
     Child(Receiver<Result<Spawned, String>>),
-    /// A stop or a restart that is done, and the event that says so.
+    /// A stop or a restart that is done, and the event that says so: of a restart the one with which the child was up.
     Done(Link),
-    /// Nobody can know what came of it; the text says so to the guest.
+    /// It has failed, or nobody can know what came of it; the text says so to the guest.
     Unknown(String),
 }
 

@@ -20,8 +20,8 @@ pub(super) struct InFlight {
     pub(super) awaited: HashMap<ActorId, (Awaited, Option<Wait>)>,
     /// Who waits for the end of an open transition.
     pub(super) replies: HashMap<ActorId, Reply>,
-    /// Who waits for an `init`, and the event that asked for it.
-    pub(super) spawns: HashMap<ActorId, (SpawnReply, Link)>,
+    /// Who waits until an actor is up; and the event that asked for its `init`, where that is its first.
+    pub(super) starts: HashMap<ActorId, (SpawnReply, Option<Link>)>,
     /// What is owed, in the order in which it was promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
 }
@@ -106,10 +106,11 @@ impl Cast<'_> {
     ) {
         let waiter = intent.actor;
         let wait = self.registry.resume_wait(waiter, on);
-        let awaited = if through == Through::Init {
-            let (to, spawned) = bounded(1);
-            found.spawns.insert(on, (SpawnReply::new(to, Some(wait.id())), intent));
-            Awaited::Child(spawned)
+        let awaited = if matches!(through, Through::Init | Through::Restart) {
+            let (to, up) = bounded(1);
+            let cause = (through == Through::Init).then_some(intent);
+            found.starts.insert(on, (SpawnReply::new(to, Some(wait.id())), cause));
+            Awaited::Child(up)
         } else {
             let (reply, answer) = Reply::actor(wait.id());
             if through == Through::Transition {

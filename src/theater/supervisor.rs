@@ -102,6 +102,8 @@ struct Registered {
     mailbox: MailboxOwner,
     first: First,
     was_up: bool,
+    /// Why it does not run now, though it is there: it is one from before, for which this machine has no room.
+    left_out: Option<String>,
 }
 
 /// An actor as the supervisor knows it.
@@ -125,7 +127,7 @@ struct Supervised {
     restarters: Vec<ChangeReply>,
 }
 
-/// An actor's thread that the system had no room for, as it was to begin.
+/// An actor's thread that the machine has no room for, or that there is none for yet, as it is to begin.
 struct Unstarted {
     runtime: Box<ActorRuntime>,
     first: First,
@@ -326,11 +328,7 @@ impl Supervisor {
             Action::GaveUp { id, why } => self.gave_up(id, why),
             Action::Gone(id) => self.gone(id),
             Action::Counted { supervisor, at } => self.theater.registry.update(supervisor, |entry| entry.restarts = at),
-            Action::AlreadyStopped(id) => {
-                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
-                    stopper.give(Ok(None));
-                }
-            }
+            Action::AlreadyStopped(id) => self.had_stopped(id),
             Action::NotRestarted { id, why } => {
                 // The newest: those before it may still be waiting for the restart that is under way.
                 if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {
@@ -414,13 +412,17 @@ impl Supervisor {
 
     /// Registers a new actor, or says why not.
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
+        let from_before = newborn.again.is_some();
         let refusal = if self.suspending {
             Some("the runtime is shutting down".to_owned())
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
-            Some("the parent is ending".to_owned())
+            Some(if from_before { "its parent does not run" } else { "the parent is ending" }.to_owned())
         } else {
             self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err()
         };
+        // One from before is listed all the same, and keeps what it has.
+        let is_left_out = refusal.is_some() && from_before && !self.suspending;
+        let (left_out, refusal) = if is_left_out { (refusal, None) } else { (None, refusal) };
         if let Some(why) = refusal {
             if let Some(reply) = newborn.reply.take() {
                 reply.answer(&self.theater.registry, Err(why));
@@ -432,7 +434,10 @@ impl Supervisor {
         let mailbox = self.register(&newborn, ActorStatus::Starting);
         // A fork goes on from where another was up.
         let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
-        self.decide(Input::Spawned { id, parent, supervision, was_up });
+        self.decide(match left_out {
+            None => Input::Spawned { id, parent, supervision, was_up },
+            Some(_) => Input::Listed { id, parent, supervision, was_up },
+        });
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
@@ -454,11 +459,31 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, was_up })
+        Some(Registered { id, mailbox, first, was_up, left_out })
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, was_up }: Registered) {
-        self.start_thread(id, mailbox, first, was_up);
+    fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
+        let unstarted = self.unstarted(id, mailbox, first, was_up);
+        match left_out {
+            None => self.run_on_a_thread(id, unstarted),
+            Some(why) => self.leave_out(id, unstarted, why),
+        }
+    }
+
+    /// An actor from before that does not run now: it is listed as failed and keeps what it has, so that it can be
+    /// restarted; else the next start brings it back. Its policy is not asked, nor is its parent's: that would end a
+    /// family for good because the machine is small today.
+    fn leave_out(&mut self, id: ActorId, mut unstarted: Unstarted, why: String) {
+        if let First::Again(again) = &mut unstarted.first
+            && let Some(reply) = again.reply.take()
+        {
+            let left = format!("it is left as it was: {why}");
+            reply.answer(&self.theater.registry, Err(left));
+        }
+        self.is_left_out(id, why);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.unstarted = Some(unstarted);
+        }
     }
 
     fn list(&mut self, newborn: Newborn, status: ActorStatus) {
@@ -525,10 +550,11 @@ impl Supervisor {
     fn begin_again(&mut self, id: ActorId, from: RestartState) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
+            log::error!("actor {} ({id}) cannot be started: {why}", actor.spec.manifest.name);
             for restarter in actor.restarters.drain(..) {
                 restarter.give(Err(why.clone()));
             }
-            return self.died(id, FailureReason::Init, why);
+            return self.died(id, FailureReason::Interrupted, why);
         }
         actor.is_unrecorded = false;
         let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
@@ -550,11 +576,12 @@ impl Supervisor {
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
-        self.start_thread(id, owner, First::Again(Box::new(again)), true);
+        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)), true);
+        self.run_on_a_thread(id, unstarted);
     }
 
-    fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
-        let actor = self.actors.get(&id).expect("the caller has registered it");
+    fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) -> Unstarted {
+        let actor = &self.actors[&id];
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
         let recorded = recorded.filter(|_| matches!(first, First::Again(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime {
@@ -574,7 +601,7 @@ impl Supervisor {
             panicked: false,
             attempts: 0,
         });
-        self.run_on_a_thread(id, Unstarted { runtime, first });
+        Unstarted { runtime, first }
     }
 
     fn run_on_a_thread(&mut self, id: ActorId, Unstarted { mut runtime, first }: Unstarted) {
@@ -638,7 +665,7 @@ impl Supervisor {
                 if let Some(actor) = self.actors.get_mut(&id) {
                     actor.unstarted = Some(Unstarted { runtime, first: First::Again(again) });
                 }
-                self.died(id, FailureReason::Init, detail.clone());
+                self.died(id, FailureReason::Interrupted, detail.clone());
                 reply
             }
         };
