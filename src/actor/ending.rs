@@ -222,7 +222,7 @@ impl ActorRuntime {
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
             Reply::Nobody => {}
-            Reply::Actor { wait, to } => to.give_to_actor(&self.theater.registry, wait, answer),
+            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
             Reply::Outside { to } => {
                 // Nobody may be left to hear it. A journal that is down drops the answer, as it must.
                 let _ = self.theater.journal.release(move || to.give(answer));

@@ -1,7 +1,6 @@
 //! An actor at work: it takes deliveries, one after the other, and first of all finishes what an earlier process left
 //! open.
 
-use std::thread;
 use std::time::Duration;
 
 use super::executor::{Executor, Job, Transition};
@@ -9,6 +8,7 @@ use super::runtime::{ActorRuntime, Down, Open};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::stack::Stack;
+use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, FailureReason};
 use crate::chain::{ChainEvent, EventKind};
@@ -144,15 +144,15 @@ impl ActorRuntime {
     /// A delivery and an order unpark this thread. One that is being suspended looks again, for its grace to be over.
     fn wait_for_something(&self, stack: &Stack) {
         if self.stop.order().is_some() {
-            return thread::park_timeout(Duration::from_millis(1));
+            return wait::park_until(clock::now() + Duration::from_millis(1));
         }
-        let begun = clock::now();
-        thread::park_timeout(IDLE);
-        if clock::since(begun) >= IDLE && self.mailbox.is_empty() && self.stop.order().is_none() {
+        let idle_at = clock::now() + IDLE;
+        wait::park_until(idle_at);
+        if clock::now() >= idle_at && self.mailbox.is_empty() && self.stop.order().is_none() {
             stack.give_back();
-            self.mailbox.shrink();
-            // What has come since has left its mark: this returns at once.
-            thread::park();
+            self.mailbox.let_go_of_empty_lanes();
+            // Whatever has come since has unparked this thread, so this returns at once.
+            wait::park();
         }
     }
 

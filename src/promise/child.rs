@@ -3,12 +3,11 @@
 
 use std::path::PathBuf;
 
-use crossbeam_channel::Receiver;
-
 use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
+use crate::base::one_shot::OneReceiver;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Intent, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
@@ -32,12 +31,13 @@ pub(crate) fn spawn_child(
     held: &mut Option<Wait>,
 ) -> SpawnAnswer {
     let child = ActorId::of_child(live.id, intent.sequence);
-    let spawned = match live.recovered.try_recv() {
+    let recovered = live.recovered.lock().take();
+    let spawned = match recovered {
         // It was under way when an earlier process ended.
-        Ok(Awaited::Child(spawned)) => spawned,
-        Ok(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
-        Ok(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
-        Ok(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | Err(_) => {
+        Some(Awaited::Child(spawned)) => spawned,
+        Some(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
+        Some(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
+        Some(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | None => {
             let wait = match live.theater.registry.begin_wait_for_init(live.id, child) {
                 Ok(wait) => wait,
                 Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string()))),
@@ -81,10 +81,11 @@ pub(crate) fn change_child(
 
 /// A stop or a restart of which recovery has found that it is done.
 pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> {
-    match live.recovered.try_recv() {
-        Ok(Awaited::Done(event)) => Some(Answered { result: Ok(()), answer: Some(event) }),
-        Ok(Awaited::Unknown(why)) => Some(Answered { result: Err(why), answer: None }),
-        Ok(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Child(_) | Awaited::Spawned(_)) | Err(_) => None,
+    let recovered = live.recovered.lock().take();
+    match recovered {
+        Some(Awaited::Done(event)) => Some(Answered { result: Ok(()), answer: Some(event) }),
+        Some(Awaited::Unknown(why)) => Some(Answered { result: Err(why), answer: None }),
+        Some(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Child(_) | Awaited::Spawned(_)) | None => None,
     }
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> 
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
-    answer: &Receiver<Result<T, String>>,
+    answer: &OneReceiver<Result<T, String>>,
     late: impl FnOnce() -> String,
 ) -> Result<Result<T, String>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();

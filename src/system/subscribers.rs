@@ -23,7 +23,7 @@ pub(crate) enum Following {
 }
 
 #[derive(Debug)]
-struct Listener {
+struct Follower {
     ring: Sender<()>,
     /// Actors it follows that have new events since it last looked.
     due: HashSet<ActorId>,
@@ -33,7 +33,7 @@ struct Listener {
     everybody: usize,
 }
 
-impl Listener {
+impl Follower {
     fn ring(&self) {
         // Full: it rings already. Disconnected: nobody listens any more.
         let _ = self.ring.try_send(());
@@ -47,7 +47,7 @@ pub(crate) struct Subscribers(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    listeners: HashMap<ListenerId, Listener>,
+    listeners: HashMap<ListenerId, Follower>,
     by_actor: HashMap<ActorId, Vec<ListenerId>>,
     everybody: Vec<ListenerId>,
 }
@@ -59,7 +59,7 @@ impl Subscribers {
         let mut inner = self.0.lock();
         inner.next += 1;
         let id = ListenerId(inner.next);
-        let listener = Listener { ring, due: HashSet::new(), actors: HashMap::new(), everybody: 0 };
+        let listener = Follower { ring, due: HashSet::new(), actors: HashMap::new(), everybody: 0 };
         inner.listeners.insert(id, listener);
         (id, heard)
     }
@@ -117,7 +117,7 @@ impl Subscribers {
 
     /// Rings a reader's bell whether or not there is anything new.
     pub(crate) fn ring(&self, id: ListenerId) {
-        self.0.lock().listeners.get(&id).into_iter().for_each(Listener::ring);
+        self.0.lock().listeners.get(&id).into_iter().for_each(Follower::ring);
     }
 
     /// The actors it follows that have new events since this was last asked.
@@ -133,7 +133,7 @@ impl Subscribers {
             return;
         }
         for id in everybody.iter() {
-            listeners.get(id).into_iter().for_each(Listener::ring);
+            listeners.get(id).into_iter().for_each(Follower::ring);
         }
         for actor in actors {
             for id in by_actor.get(actor).into_iter().flatten() {

@@ -4,10 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
-
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
+use crate::base::one_shot::one_shot;
 use crate::chain::{ChainEvent, Link};
 use crate::journal::{ActorKey, JournalReader, Pending};
 use crate::promise::{Chains, Decided, Due, Fate, Read, Through, decide};
@@ -107,7 +106,7 @@ impl Cast<'_> {
         let waiter = intent.actor;
         let wait = self.registry.resume_wait(waiter, on);
         let awaited = if through == Through::Init {
-            let (to, spawned) = bounded(1);
+            let (to, spawned) = one_shot();
             found.spawns.insert(on, (SpawnReply::new(to, Some(wait.id())), intent));
             Awaited::Child(spawned)
         } else {

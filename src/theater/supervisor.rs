@@ -19,6 +19,7 @@ use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, Spa
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::one_shot::OneSender;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
@@ -28,7 +29,7 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::system::{
-    ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
+    ActorEntry, ActorStatus, Delivery, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
     TheaterHandle,
 };
 
@@ -53,7 +54,7 @@ pub(super) enum Command {
     /// An actor that has ended, with all below it, is listed no longer.
     Forget {
         id: ActorId,
-        reply: Sender<Result<Vec<ActorKey>, String>>,
+        reply: OneSender<Result<Vec<ActorKey>, String>>,
     },
     /// From the thread of this number: an actor's earlier one has nothing to say any more.
     Report(u64, Report),
@@ -157,6 +158,14 @@ pub(super) struct Supervisor {
     suspending: bool,
 }
 
+impl Supervised {
+    /// A signal for the next incarnation of its thread.
+    fn renew_signal(&mut self) -> Arc<StopSignal> {
+        self.stop = Arc::new(self.stop.renewed());
+        Arc::clone(&self.stop)
+    }
+}
+
 impl Supervisor {
     pub(super) fn new(theater: TheaterHandle, to_self: Sender<Command>, commands: Receiver<Command>) -> Self {
         Self {
@@ -209,7 +218,7 @@ impl Supervisor {
                 }
                 None => reply.give(Err(format!("no such actor: {id}"))),
             },
-            Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
+            Command::Forget { id, reply } => reply.give(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
                 if self.actors.get(&id).is_some_and(|actor| actor.thread_number == thread) {
                     self.heard(id, kind);
@@ -311,7 +320,7 @@ impl Supervisor {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
             Action::Restart { id, from } => {
-                let stop = self.new_signal(id);
+                let Some(stop) = self.actors.get_mut(&id).map(Supervised::renew_signal) else { return };
                 let reply = self.restart_reply(id);
                 self.tell(id, Verdict::Restart { from, stop, reply });
             }
@@ -372,14 +381,6 @@ impl Supervisor {
                 restarter.give(answer.clone().map(|spawned| spawned.closing));
             }
         }))
-    }
-
-    fn new_signal(&mut self, id: ActorId) -> Arc<StopSignal> {
-        let signal = Arc::new(StopSignal::default());
-        if let Some(actor) = self.actors.get_mut(&id) {
-            actor.stop = Arc::clone(&signal);
-        }
-        signal
     }
 
     /// All are there before any of them runs: whoever asks for another finds it.
@@ -476,10 +477,10 @@ impl Supervisor {
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
         let Newborn { actor, spec, parent, again, .. } = newborn;
-        let stop = Arc::new(StopSignal::default());
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        self.theater.registry.add(Entry {
+        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        self.theater.registry.add(ActorEntry {
             actor: *actor,
             name: spec.manifest.name.clone(),
             parent: *parent,
@@ -533,15 +534,18 @@ impl Supervisor {
         }
         actor.is_unrecorded = false;
         let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
-        let stop = self.new_signal(id);
         if let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted {
-            (runtime.stop, again.reply) = (stop, reply);
+            again.reply = reply;
+            if let Some(actor) = self.actors.get_mut(&id) {
+                runtime.stop = actor.renew_signal();
+            }
             self.theater.registry.update(id, |entry| (entry.status, entry.given_up) = (ActorStatus::Restarting, None));
             return self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
         }
-        let Some(actor) = self.actors.get(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        actor.stop = Arc::new(StopSignal::new(owner.unparker()));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
