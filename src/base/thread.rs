@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle as StdJoinHandle};
 
 use super::fail;
+use super::stack;
 
 /// Linux keeps 15 bytes of a thread's name.
 pub(crate) const NAME_BYTES: usize = 15;
@@ -64,6 +65,10 @@ pub(crate) fn spawn_sized(
         return Err(none_left(&io::ErrorKind::WouldBlock.into()));
     }
     let thread = Builder::new().name(name.clone()).stack_size(stack_bytes);
+    let body = move || {
+        stack::note(stack_bytes);
+        body();
+    };
     thread.spawn(move || run(name, body)).map(JoinHandle).map_err(|error| none_left(&error))
 }
 

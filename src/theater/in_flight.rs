@@ -85,7 +85,7 @@ impl Cast<'_> {
             match fate {
                 Fate::Again => {}
                 Fate::Answered(awaited) => _ = found.awaited.insert(actor, (awaited, None)),
-                Fate::Await { on, through } => self.wait(&mut found, &mut waiting, intent, (on, through)),
+                Fate::Await { on, through } => self.go_on_waiting(&mut found, &mut waiting, intent, (on, through)),
             }
         }
         for Due { to, lane, delivery, awaited_by, .. } in due {
@@ -96,7 +96,7 @@ impl Cast<'_> {
     }
 
     /// The actor whose intent this is goes on waiting.
-    fn wait(
+    fn go_on_waiting(
         &self,
         found: &mut InFlight,
         waiting: &mut HashMap<ActorId, Reply>,

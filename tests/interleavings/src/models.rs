@@ -207,6 +207,18 @@ fn an_order_and_an_answer_both_end_the_wait_for_the_answer() {
 }
 
 #[test]
+fn an_order_ends_a_wait_for_which_nothing_else_comes() {
+    all(5, || {
+        let signal = Arc::new(StopSignal::new(wait::unparker()));
+        let (_never, awaited): (_, OneReceiver<u8>) = one_shot();
+        let supervisor = Arc::clone(&signal);
+        let supervisor = thread::spawn(move || supervisor.give(stop(OrderKind::Cycle), Duration::ZERO));
+        assert_eq!(signal.wait(&awaited, clock::now() + HOUR), Waited::Overdue(OrderKind::Cycle));
+        supervisor.join().expect("it orders");
+    });
+}
+
+#[test]
 fn a_second_order_that_hastens_the_first_wakes_as_well() {
     all(3, || {
         let signal = Arc::new(StopSignal::new(wait::unparker()));
