@@ -283,7 +283,7 @@ impl ActorRuntime {
             Ok(()) => self.serve(&mut executor),
             Err(down) => down,
         };
-        self.taken_apart(*executor, *beginning, down)
+        self.taken_apart(executor, beginning, down)
     }
 
     #[inline(never)]
@@ -303,7 +303,7 @@ impl ActorRuntime {
     }
 
     #[inline(never)]
-    fn taken_apart(&self, executor: Executor, beginning: Beginning, down: Down) -> Box<Ended> {
+    fn taken_apart(&self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<Ended> {
         self.close_mailbox_unless_it_is_kept(&down);
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;

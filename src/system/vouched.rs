@@ -1,21 +1,22 @@
-//! Vouched manifests: what an operator's manifest names for its actor to spawn (`children`), held to the bytes it had when
-//! that manifest was read. An actor that may write there can change the files, but not what is spawned from them.
+//! Vouched manifests: those that an operator's manifest names for its actor to spawn (`children`), each with the bytes that
+//! it had when the operator's manifest was read. An actor that may write where they lie can change the files, and a changed
+//! one is not spawned.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chain::ComponentDigest;
 
-/// A manifest that another one names, and what it was.
+/// A manifest that another one names, and its contents at that time.
 #[derive(Clone, Debug)]
 pub(crate) struct VouchedManifest {
-    /// With every link followed.
+    /// The file, with every link followed.
     pub(crate) manifest: PathBuf,
-    /// What it was; or why it cannot be held to that.
+    /// What the manifest contained; or why that could not be read.
     pub(crate) was: Result<ManifestContents, String>,
 }
 
-/// All that a manifest brings: its text and the bytes it names.
+/// All that a manifest brings: its text, and the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ManifestContents {
     pub(crate) text: Arc<str>,
@@ -24,7 +25,7 @@ pub(crate) struct ManifestContents {
 }
 
 impl VouchedManifest {
-    /// Whether `now`, which lies where an actor may write, is what was vouched for.
+    /// Compares `now`, which lies where an actor may write, with what was vouched for; the error says what has changed.
     pub(crate) fn check(&self, now: &ManifestContents) -> Result<(), String> {
         let was = self.was.as_ref().map_err(Clone::clone)?;
         let changed = if was.text != now.text {
@@ -40,7 +41,7 @@ impl VouchedManifest {
     }
 }
 
-/// The entry for the manifest at `path`, if it is named.
+/// The vouched manifest at `path`, if there is one.
 pub(crate) fn vouched_for<'a>(all: &'a [VouchedManifest], path: &Path) -> Option<&'a VouchedManifest> {
     let real = path.canonicalize().ok()?;
     all.iter().find(|vouched| vouched.manifest == real)

@@ -133,6 +133,28 @@ struct Unstarted {
     first: First,
 }
 
+impl Unstarted {
+    /// The body of the actor's thread. A function of its own, so that what it moves is no part of the frames of an actor
+    /// that waits.
+    #[inline(never)]
+    fn run(self) {
+        let Self { runtime, first } = self;
+        match first {
+            First::Born(beginning) => runtime.run(beginning),
+            First::Again(again) => runtime.run_again(*again),
+        }
+    }
+}
+
+/// The thread of an actor has panicked once more: the supervisor begins another one where the policy says so.
+#[cold]
+#[inline(never)]
+fn report_death(supervisor: &Sender<Command>, number: u64, id: ActorId, detail: &str) {
+    log::error!("the thread of actor {id} panicked again, and ends: {detail}");
+    let kind = ReportKind::Died { detail: detail.to_owned() };
+    let _ = supervisor.send(Command::Report(number, Report { id, kind }));
+}
+
 struct Thread {
     handle: JoinHandle,
     verdicts: Sender<Verdict>,
@@ -598,18 +620,11 @@ impl Supervisor {
         let taken = handed_over.clone();
         let _ = hand_over.send(Unstarted { runtime, first });
         let body = move || {
-            let Ok(Unstarted { runtime, first }) = wait::receive(&taken) else { return };
+            let Ok(unstarted) = wait::receive(&taken) else { return };
             drop(taken);
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
-            let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
-                First::Born(beginning) => runtime.run(beginning),
-                First::Again(again) => runtime.run_again(*again),
-            }));
-            if let Err(panic) = said {
-                let detail = thread::panic_message(&*panic);
-                log::error!("the thread of actor {id} panicked again, and ends: {detail}");
-                let kind = ReportKind::Died { detail };
-                let _ = last_words.send(Command::Report(number, Report { id, kind }));
+            if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unstarted.run())) {
+                report_death(&last_words, number, id, &thread::panic_message(&*panic));
             }
         };
         match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
