@@ -73,7 +73,8 @@ pub(crate) struct Registry(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    actors: HashMap<ActorId, ActorEntry>,
+    /// Boxed, because a hash map keeps room for more than it holds.
+    actors: HashMap<ActorId, Box<ActorEntry>>,
     /// In the order in which the actors came; each keeps its number.
     order: BTreeMap<u64, ActorId>,
     /// The number of the next actor.
@@ -93,7 +94,7 @@ impl Registry {
         let number = inner.next;
         inner.next += 1;
         inner.order.insert(number, id);
-        inner.actors.insert(id, entry);
+        inner.actors.insert(id, Box::new(entry));
     }
 
     /// Changes an actor's entry.
@@ -125,7 +126,7 @@ impl Registry {
     }
 
     pub(crate) fn entry<T>(&self, id: ActorId, look: impl FnOnce(&ActorEntry) -> T) -> Option<T> {
-        self.0.read().actors.get(&id).map(look)
+        self.0.read().actors.get(&id).map(|entry| look(entry))
     }
 
     /// Where an actor's work is counted.

@@ -10,7 +10,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use parking_lot::Mutex;
 
 use super::budget::{Budget, Cost};
 use super::control::ChangeReply;
@@ -167,7 +168,8 @@ pub(super) struct Supervisor {
     to_self: Sender<Command>,
     tree: Tree,
     budget: Budget,
-    actors: HashMap<ActorId, Supervised>,
+    /// Boxed, because a hash map keeps room for more than it holds.
+    actors: HashMap<ActorId, Box<Supervised>>,
     /// By the tree's clock.
     timers: BinaryHeap<Reverse<(u64, ActorId)>>,
     /// Threads started so far.
@@ -342,7 +344,7 @@ impl Supervisor {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
             Action::Restart { id, from } => {
-                let Some(stop) = self.actors.get_mut(&id).map(Supervised::renew_signal) else { return };
+                let Some(stop) = self.actors.get_mut(&id).map(|actor| actor.renew_signal()) else { return };
                 let reply = self.restart_reply(id);
                 self.tell(id, Verdict::Restart { from, stop, reply });
             }
@@ -540,7 +542,7 @@ impl Supervisor {
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
-        self.actors.insert(actor.id, supervised);
+        self.actors.insert(actor.id, Box::new(supervised));
         owner
     }
 
@@ -616,12 +618,11 @@ impl Supervisor {
         let name = format!("a-{}", runtime.spec.manifest.name);
         let last_words = self.to_self.clone();
         // Handed over once there is a thread: else it would go with the thread that there is none for.
-        let (hand_over, handed_over) = bounded(1);
-        let taken = handed_over.clone();
-        let _ = hand_over.send(Unstarted { runtime, first });
+        let unstarted = Arc::new(Mutex::new(Some(Unstarted { runtime, first })));
+        let handed_over = Arc::clone(&unstarted);
         let body = move || {
-            let Ok(unstarted) = wait::receive(&taken) else { return };
-            drop(taken);
+            let Some(unstarted) = handed_over.lock().take() else { return };
+            drop(handed_over);
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
             if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unstarted.run())) {
                 report_death(&last_words, number, id, &thread::panic_message(&*panic));
@@ -633,7 +634,7 @@ impl Supervisor {
                 actor.thread = Some(Thread { handle, verdicts });
             }
             Err(error) => {
-                let unstarted = handed_over.try_recv().expect("no thread has taken it");
+                let unstarted = unstarted.lock().take().expect("no thread has taken it");
                 self.budget.give_back(Cost::of(unstarted.runtime.spec.manifest.reuse));
                 self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
             }

@@ -16,6 +16,11 @@ impl Default for Writer {
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 impl Writer {
+    /// A writer with room for so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self(Encoder::new(Vec::with_capacity(bytes)))
+    }
+
     /// Begins a map of `entries` entries; each is a [`Writer::key`] and an item.
     pub(crate) fn map(&mut self, entries: usize) -> &mut Self {
         self.0.map(entries as u64).expect(INFALLIBLE);

@@ -86,7 +86,7 @@ impl Inner {
     }
 
     fn restarts(&self, entry: &ActorEntry) -> Option<Restarts> {
-        let supervisor = entry.parent.map_or(Some(entry), |parent| self.actors.get(&parent))?;
+        let supervisor = entry.parent.map_or(Some(entry), |parent| self.actors.get(&parent).map(Box::as_ref))?;
         if entry.supervision.restart == RestartPolicy::Temporary {
             return None;
         }
