@@ -2,6 +2,8 @@
 
 THEATER := target/debug/theater
 GUESTS  := actors tests/guests
+# Files of ours, compiled once more with loom's types.
+MODELS  := tests/interleavings
 
 .PHONY: help run actors test-guests build test chaos fuzz lint guard bench bench-peers bench-http clean
 
@@ -35,6 +37,7 @@ test: test-guests
 	@scripts/test-tools.sh
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
+	cd $(MODELS) && cargo test --locked --quiet
 	cargo test --locked
 	cargo test --locked --features fail-points --test recovery --test chaos
 
@@ -56,7 +59,7 @@ fuzz:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	for workspace in $(GUESTS); do \
+	for workspace in $(GUESTS) $(MODELS); do \
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done
 
@@ -78,4 +81,4 @@ bench-http:
 
 clean:
 	cargo clean
-	rm -rf $(foreach workspace,$(GUESTS),$(workspace)/target $(workspace)/dist) benches/*/target
+	rm -rf $(foreach workspace,$(GUESTS) $(MODELS),$(workspace)/target $(workspace)/dist) benches/*/target

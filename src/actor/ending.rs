@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::runtime::{ActorRuntime, Down, ReportKind, SpawnReply, Verdict};
 use super::spec::Spec;
+use crate::base::wait;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Stopped, StoppedBy};
@@ -126,7 +127,7 @@ impl ActorRuntime {
         &mut self,
         recorder: &mut Recorder,
     ) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
-        match self.verdicts.recv() {
+        match wait::receive(&self.verdicts) {
             Ok(Verdict::Restart { from, stop, reply }) => {
                 self.stop = stop;
                 self.recorded_end = None;
@@ -224,7 +225,7 @@ impl ActorRuntime {
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
             Reply::Nobody => {}
-            Reply::Actor { wait, to } => to.give_to_actor(&self.theater.registry, wait, answer),
+            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
             Reply::Outside { to } => {
                 // Nobody may be left to hear it. A journal that is down drops the answer, as it must.
                 let _ = self.theater.journal.release(move || to.give(answer));

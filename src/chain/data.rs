@@ -333,6 +333,15 @@ impl Cbor for Started {
         to.key("incarnation").item(&self.incarnation);
     }
 
+    /// All the limits, by name, and a whole manifest. A buffer that grows leaves its earlier sizes in the allocator's cache of
+    /// the actor's thread, which is then idle perhaps for long.
+    fn to_cbor(&self) -> Vec<u8> {
+        const BESIDE_THE_MANIFEST: usize = 2048;
+        let mut to = Writer::with_room(BESIDE_THE_MANIFEST + self.manifest.len());
+        self.write(&mut to);
+        to.finish()
+    }
+
     fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
         let started = from.map(|entries| {
             Ok(Self {

@@ -24,7 +24,7 @@ use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::{
     HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
 };
-use crate::system::{Confinement, Vouched};
+use crate::system::{Confinement, VouchedManifest};
 
 pub(super) const NAME: &str = "supervisor";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor"];
@@ -140,7 +140,7 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
 fn confinement(live: &Live) -> Confinement {
     let allowed = live.extensions.get::<Allowed>().map_or(&[][..], |allowed| &allowed.0);
     let directories = [std::slice::from_ref(&live.manifest_dir), allowed].concat();
-    let vouched = live.extensions.get::<Arc<[Vouched]>>().cloned().unwrap_or_default();
+    let vouched = live.extensions.get::<Arc<[VouchedManifest]>>().cloned().unwrap_or_default();
     Confinement { directories, vouched }
 }
 

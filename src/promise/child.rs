@@ -3,12 +3,11 @@
 
 use std::path::PathBuf;
 
-use crossbeam_channel::Receiver;
-
 use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
+use crate::base::one_shot::OneReceiver;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Intent, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
@@ -34,12 +33,13 @@ pub(crate) fn spawn_child(
     held: &mut Option<Wait>,
 ) -> SpawnAnswer {
     let child = ActorId::of_child(live.id, intent.sequence);
-    let spawned = match live.recovered.try_recv() {
+    let recovered = live.recovered.lock().take();
+    let spawned = match recovered {
         // It was under way when an earlier process ended.
-        Ok(Awaited::Child(spawned)) => spawned,
-        Ok(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
-        Ok(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
-        Ok(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | Err(_) => {
+        Some(Awaited::Child(spawned)) => spawned,
+        Some(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
+        Some(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
+        Some(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | None => {
             let wait = match live.theater.registry.begin_wait_for_init(live.id, child) {
                 Ok(wait) => wait,
                 Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string()))),
@@ -81,7 +81,7 @@ pub(crate) fn change_child(
 /// A stop or a restart that recovery has found to be over, or a restart whose child is on its way up.
 pub(crate) fn change_again(live: &Live) -> Option<Awaited> {
     let is_change = |it: &Awaited| matches!(it, Awaited::Done(_) | Awaited::Unknown(_) | Awaited::Child(_));
-    live.recovered.try_recv().ok().filter(is_change)
+    live.recovered.lock().take().filter(is_change)
 }
 
 /// What came of what [`change_again`] has found: said at once, or once the child is up.
@@ -111,7 +111,7 @@ fn changed(over: Result<Option<Link>, String>) -> Answered<Result<(), String>> {
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
-    answer: &Receiver<Result<T, String>>,
+    answer: &OneReceiver<Result<T, String>>,
     late: impl FnOnce() -> String,
 ) -> Result<Result<T, String>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();

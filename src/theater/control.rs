@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::fork;
@@ -12,6 +12,7 @@ use super::supervisor::{Command, Newborn};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
+use crate::base::one_shot::{OneReceiver, OneSender, one_shot};
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
@@ -29,7 +30,7 @@ pub(super) struct Supervision {
 
 /// Who waits for a stop or a restart.
 pub(super) struct ChangeReply {
-    to: Sender<Result<Option<Link>, String>>,
+    to: OneSender<Result<Option<Link>, String>>,
     wait: Option<(WaitId, Arc<Registry>)>,
 }
 
@@ -40,14 +41,13 @@ impl ChangeReply {
         if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
             registry.end_wait(wait);
         }
-        // Whoever asked may have stopped waiting.
-        let _ = self.to.send(answer);
+        self.to.give(answer);
     }
 }
 
 impl Control for Supervision {
-    fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, String>> {
-        let (to, answer) = bounded(1);
+    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, String>> {
+        let (to, answer) = one_shot();
         let wait = request.parentage.as_ref().map(|parentage| parentage.wait);
         let reply = SpawnReply::new(to, wait);
         match self.load(&request) {
@@ -73,8 +73,8 @@ impl Control for Supervision {
         answer
     }
 
-    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, String>> {
-        let (to, answer) = bounded(1);
+    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, String>> {
+        let (to, answer) = one_shot();
         let reply = SpawnReply::new(to, None);
         match fork(self, request) {
             Ok((spec, origin)) => {
@@ -94,13 +94,13 @@ impl Control for Supervision {
         answer
     }
 
-    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, String>> {
+    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
         let (reply, answer) = self.change_reply(wait);
         let _ = self.commands.send(Command::Stop { id, by, cause, reply });
         answer
     }
 
-    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, String>> {
+    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
         let (reply, answer) = self.change_reply(wait);
         if by == StoppedBy::Operator {
             self.warn_of_changes(id);
@@ -109,8 +109,8 @@ impl Control for Supervision {
         answer
     }
 
-    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, String>> {
-        let (reply, answer) = bounded(1);
+    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, String>> {
+        let (reply, answer) = one_shot();
         let _ = self.commands.send(Command::Forget { id, reply });
         answer
     }
@@ -121,8 +121,8 @@ impl Control for Supervision {
 }
 
 impl Supervision {
-    fn change_reply(&self, wait: Option<WaitId>) -> (ChangeReply, Receiver<Result<Option<Link>, String>>) {
-        let (to, answer) = bounded(1);
+    fn change_reply(&self, wait: Option<WaitId>) -> (ChangeReply, OneReceiver<Result<Option<Link>, String>>) {
+        let (to, answer) = one_shot();
         (ChangeReply { to, wait: wait.map(|wait| (wait, Arc::clone(&self.registry))) }, answer)
     }
 

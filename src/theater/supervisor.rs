@@ -10,7 +10,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use parking_lot::Mutex;
 
 use super::budget::{Budget, Cost};
 use super::control::ChangeReply;
@@ -19,7 +20,9 @@ use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, Spa
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::one_shot::OneSender;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
 use crate::chain::{Link, StateChain};
 use crate::guest::THREAD_STACK_BYTES;
@@ -27,7 +30,7 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::system::{
-    ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
+    ActorEntry, ActorStatus, Delivery, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
     TheaterHandle,
 };
 
@@ -52,7 +55,7 @@ pub(super) enum Command {
     /// An actor that has ended, with all below it, is listed no longer.
     Forget {
         id: ActorId,
-        reply: Sender<Result<Vec<ActorKey>, String>>,
+        reply: OneSender<Result<Vec<ActorKey>, String>>,
     },
     /// From the thread of this number: an actor's earlier one has nothing to say any more.
     Report(u64, Report),
@@ -133,6 +136,28 @@ struct Unstarted {
     first: First,
 }
 
+impl Unstarted {
+    /// The body of the actor's thread. A function of its own, so that what it moves is no part of the frames of an actor
+    /// that waits.
+    #[inline(never)]
+    fn run(self) {
+        let Self { runtime, first } = self;
+        match first {
+            First::Born(beginning) => runtime.run(beginning),
+            First::Again(again) => runtime.run_again(*again),
+        }
+    }
+}
+
+/// The thread of an actor has panicked once more: the supervisor begins another one where the policy says so.
+#[cold]
+#[inline(never)]
+fn report_death(supervisor: &Sender<Command>, number: u64, id: ActorId, detail: &str) {
+    log::error!("the thread of actor {id} panicked again, and ends: {detail}");
+    let kind = ReportKind::Died { detail: detail.to_owned() };
+    let _ = supervisor.send(Command::Report(number, Report { id, kind }));
+}
+
 struct Thread {
     handle: JoinHandle,
     verdicts: Sender<Verdict>,
@@ -145,7 +170,8 @@ pub(super) struct Supervisor {
     to_self: Sender<Command>,
     tree: Tree,
     budget: Budget,
-    actors: HashMap<ActorId, Supervised>,
+    /// Boxed, because a hash map keeps room for more than it holds.
+    actors: HashMap<ActorId, Box<Supervised>>,
     /// By the tree's clock.
     timers: BinaryHeap<Reverse<(u64, ActorId)>>,
     /// Threads started so far.
@@ -156,6 +182,14 @@ pub(super) struct Supervisor {
     began_ms: u64,
     started: Instant,
     suspending: bool,
+}
+
+impl Supervised {
+    /// A signal for the next incarnation of its thread.
+    fn renew_signal(&mut self) -> Arc<StopSignal> {
+        self.stop = Arc::new(self.stop.renewed());
+        Arc::clone(&self.stop)
+    }
 }
 
 impl Supervisor {
@@ -182,7 +216,7 @@ impl Supervisor {
             let now = self.now();
             let next = self.timers.peek().map_or(60_000, |Reverse((at, _))| at.saturating_sub(now));
             let next = Duration::from_millis(next);
-            match self.commands.recv_timeout(next) {
+            match wait::receive_within(&self.commands, next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor holds a sender itself"),
@@ -210,7 +244,7 @@ impl Supervisor {
                 }
                 None => reply.give(Err(format!("no such actor: {id}"))),
             },
-            Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
+            Command::Forget { id, reply } => reply.give(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
                 if self.actors.get(&id).is_some_and(|actor| actor.thread_number == thread) {
                     self.heard(id, kind);
@@ -312,7 +346,7 @@ impl Supervisor {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
             Action::Restart { id, from } => {
-                let stop = self.new_signal(id);
+                let Some(stop) = self.actors.get_mut(&id).map(|actor| actor.renew_signal()) else { return };
                 let reply = self.restart_reply(id);
                 self.tell(id, Verdict::Restart { from, stop, reply });
             }
@@ -369,14 +403,6 @@ impl Supervisor {
                 restarter.give(answer.clone().map(|spawned| spawned.closing));
             }
         }))
-    }
-
-    fn new_signal(&mut self, id: ActorId) -> Arc<StopSignal> {
-        let signal = Arc::new(StopSignal::default());
-        if let Some(actor) = self.actors.get_mut(&id) {
-            actor.stop = Arc::clone(&signal);
-        }
-        signal
     }
 
     /// All are there before any of them runs: whoever asks for another finds it.
@@ -500,10 +526,10 @@ impl Supervisor {
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
         let Newborn { actor, spec, parent, again, .. } = newborn;
-        let stop = Arc::new(StopSignal::default());
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        self.theater.registry.add(Entry {
+        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        self.theater.registry.add(ActorEntry {
             actor: *actor,
             name: spec.manifest.name.clone(),
             parent: *parent,
@@ -541,7 +567,7 @@ impl Supervisor {
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
-        self.actors.insert(actor.id, supervised);
+        self.actors.insert(actor.id, Box::new(supervised));
         owner
     }
 
@@ -558,15 +584,18 @@ impl Supervisor {
         }
         actor.is_unrecorded = false;
         let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
-        let stop = self.new_signal(id);
         if let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted {
-            (runtime.stop, again.reply) = (stop, reply);
+            again.reply = reply;
+            if let Some(actor) = self.actors.get_mut(&id) {
+                runtime.stop = actor.renew_signal();
+            }
             self.theater.registry.update(id, |entry| (entry.status, entry.given_up) = (ActorStatus::Restarting, None));
             return self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
         }
-        let Some(actor) = self.actors.get(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        actor.stop = Arc::new(StopSignal::new(owner.unparker()));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
@@ -616,22 +645,14 @@ impl Supervisor {
         let name = format!("a-{}", runtime.spec.manifest.name);
         let last_words = self.to_self.clone();
         // Handed over once there is a thread: else it would go with the thread that there is none for.
-        let (hand_over, handed_over) = bounded(1);
-        let taken = handed_over.clone();
-        let _ = hand_over.send(Unstarted { runtime, first });
+        let unstarted = Arc::new(Mutex::new(Some(Unstarted { runtime, first })));
+        let handed_over = Arc::clone(&unstarted);
         let body = move || {
-            let Ok(Unstarted { runtime, first }) = taken.recv() else { return };
-            drop(taken);
+            let Some(unstarted) = handed_over.lock().take() else { return };
+            drop(handed_over);
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
-            let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
-                First::Born(beginning) => runtime.run(beginning),
-                First::Again(again) => runtime.run_again(*again),
-            }));
-            if let Err(panic) = said {
-                let detail = thread::panic_message(&*panic);
-                log::error!("the thread of actor {id} panicked again, and ends: {detail}");
-                let kind = ReportKind::Died { detail };
-                let _ = last_words.send(Command::Report(number, Report { id, kind }));
+            if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unstarted.run())) {
+                report_death(&last_words, number, id, &thread::panic_message(&*panic));
             }
         };
         match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
@@ -640,7 +661,7 @@ impl Supervisor {
                 actor.thread = Some(Thread { handle, verdicts });
             }
             Err(error) => {
-                let unstarted = handed_over.try_recv().expect("no thread has taken it");
+                let unstarted = unstarted.lock().take().expect("no thread has taken it");
                 self.budget.give_back(Cost::of(unstarted.runtime.spec.manifest.reuse));
                 self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
             }

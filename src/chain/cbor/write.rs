@@ -16,6 +16,11 @@ impl Default for Writer {
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 impl Writer {
+    /// A writer with room for this many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self(Encoder::new(Vec::with_capacity(bytes)))
+    }
+
     /// Begins a map with `entries` entries; each entry is a [`Writer::key`] followed by an item.
     pub(crate) fn map(&mut self, entries: usize) -> &mut Self {
         self.0.map(entries as u64).expect(INFALLIBLE);

@@ -33,6 +33,7 @@ use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
     PEM_BYTES,
 };
+use crate::base::one_shot::one_shot;
 use crate::base::places::Places;
 use crate::base::thread;
 use crate::chain::{Function, function};
@@ -242,12 +243,12 @@ fn exchange(
         Err(error) => return Ok(Err(format!("this machine has nothing left for the exchange: {error}"))),
     };
     let (until, stopper) = (exchange.until(), exchange.stopper());
-    let (to, answer) = crossbeam_channel::bounded(1);
+    let (to, answer) = one_shot();
     let work = move || {
         let answered = exchange.run(outgoing);
         drop(permit);
         // Nobody waits for it any more where it was given up.
-        let _ = to.send(answered);
+        to.give(answered);
     };
     let thread = match thread::spawn_sized(&format!("c-{}", live.name), STACK_BYTES, work) {
         Ok(thread) => thread,
