@@ -301,7 +301,7 @@ impl Cbor for NamedLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
     pub(crate) id: ActorId,
-    /// The event of another chain whose state this chain begins with; present only if the reason is `fork`.
+    /// The event of another chain whose state this chain begins with; present exactly if the reason is `fork`.
     pub(crate) fork: Option<Link>,
     pub(crate) name: String,
     pub(crate) state: NamedState,

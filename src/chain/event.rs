@@ -127,7 +127,8 @@ impl<'a> EventType<'a> {
     }
 }
 
-/// Whether a character is printable ASCII that JSON writes without escaping: no space, no quote, no backslash.
+/// Whether a text may be a function name: printable ASCII that JSON writes without escaping (no space, quote or
+/// backslash).
 fn is_function_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }

@@ -73,6 +73,7 @@ pub(super) struct Events {
     pub(super) events: Vec<ChainEvent>,
     /// The offset in the file where the first line begins.
     pub(super) begin: u64,
+    /// The end of each line, counted from `begin` without the line feeds.
     pub(super) ends: Vec<usize>,
 }
 
