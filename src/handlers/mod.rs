@@ -1,16 +1,14 @@
 //! The handlers: what an actor can be granted, one file each, all of one pattern.
 //!
 //! A handler is a [`Capability`] (host functions it links, exports it delivers to) with a configuration and, for some,
-//! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another, but
-//! that `websocket_server` reads its handshakes with `http_server`'s parser.
+//! a listener. To add one: a file here, a row in [`HANDLERS`], a WIT file. No handler knows another.
 
-mod answers;
 mod clock;
 mod filesystem;
 mod http_client;
 mod http_server;
+mod listen_address;
 mod message_server;
-mod net;
 mod random;
 mod runtime;
 mod supervisor;
@@ -21,7 +19,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
-pub(crate) use http_server::wire;
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
 
@@ -29,11 +26,12 @@ use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
+use crate::net;
 use crate::system::{Address, TheaterHandle};
 
 /// Bytes as an HTTP client or an HTTP server might send them.
 pub(crate) fn hostile_http(bytes: &[u8]) {
-    wire::hostile_http(bytes);
+    net::http::hostile_http(bytes);
     http_client::hostile_response(bytes);
 }
 

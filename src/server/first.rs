@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::commands::{known, read_journal};
+use super::lookup::{known, read_journal};
 use super::metrics::{self, DistributionView};
 use super::protocol::{EventsAnswer, PushedEvent, Response, StatusAnswer};
 use crate::base::clock;

@@ -1,4 +1,4 @@
-//! The metrics as text for Prometheus, over HTTP: off unless asked for.
+//! The metrics endpoint: the metrics as text for Prometheus, over HTTP. It listens only if it is asked for.
 
 use std::fmt::Write;
 use std::io;
@@ -9,30 +9,31 @@ use std::time::Duration;
 
 use super::metrics::{ActorMetricsView, DistributionView, MetricsView, gather};
 use crate::base::metrics::Distribution;
-use crate::handlers::wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
+use crate::net::AcceptorHandle;
+use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
 
-/// A listening metrics endpoint. Dropping it ends it.
+/// A listening metrics endpoint. When it is dropped it closes.
 pub struct MetricsServer {
     address: SocketAddr,
-    _serving: Serving,
+    _acceptor: AcceptorHandle,
 }
 
 impl MetricsServer {
-    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
+    /// Answers `GET /metrics` at `address`; port 0 stands for any free port.
     pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
         let listener = HttpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let limits = WireLimits {
+        let limits = HttpLimits {
             body_bytes: 0,
             head_bytes: 8 * 1024,
             connections: 16,
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
-            ..WireLimits::default()
+            ..HttpLimits::default()
         };
         let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
-        Ok(Self { address, _serving: listener.serve("metrics", limits, service)? })
+        Ok(Self { address, _acceptor: listener.serve("metrics", limits, service)? })
     }
 
     /// Where it listens.
@@ -55,7 +56,7 @@ fn say(status: u16, content_type: &str, body: String) -> WireResponse {
     WireResponse::new(status, headers, Some(body.into_bytes())).expect("the parts are valid")
 }
 
-/// A number of one actor.
+/// Reads one number of an actor.
 type OfActor = fn(&ActorMetricsView) -> u64;
 
 const OF_ACTORS: [(&str, &str, &str, OfActor); 7] = [
@@ -124,12 +125,12 @@ fn line(out: &mut String, name: &str, value: f64) {
 }
 
 fn labels(actor: &ActorMetricsView) -> String {
-    // An actor's name is text of any kind.
+    // The name of an actor may contain any character.
     let name = actor.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("actor=\"{name}\",id=\"{}\"", actor.id)
 }
 
-/// Every other power of two: with thousands of actors each bound is a line for each of them.
+/// Writes every other power of two as a bound. With thousands of actors, each bound is a line for each actor.
 fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionView, scale: &Scale) {
     let comma = if labels.is_empty() { "" } else { "," };
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
@@ -143,7 +144,7 @@ fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionVi
     line(out, &format!("{name}_count{braced}"), values.count as f64);
 }
 
-/// Which bounds are shown, and in what unit.
+/// Which bounds are written, and in what unit.
 struct Scale {
     buckets: RangeInclusive<usize>,
     unit: f64,
