@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::base::clock;
+use crate::base::{clock, wait};
 
 /// Answers up to this size need no room in the budget, because each connection has a buffer of that size anyway.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;
@@ -78,7 +78,7 @@ impl AnswerBudget {
             while !state.fits(bytes, self.limit) && clock::now() < until {
                 let Slowest { sockets, next } = state.give_up_the_slowest(self.limit, bytes);
                 if sockets.is_empty() {
-                    self.freed.wait_until(&mut state, next.unwrap_or(until).min(until));
+                    wait::notified_until(&self.freed, &mut state, next.unwrap_or(until).min(until));
                 } else {
                     // Shutting down fails for a client that has gone already, and that frees its room as well.
                     MutexGuard::unlocked(&mut state, || sockets.iter().for_each(|it| _ = it.shutdown(Shutdown::Both)));

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::clock;
+use crate::base::{clock, wait};
 use crate::base::limits::{ANSWER_WAIT, FRAME_BYTES, SMALL_ANSWER_BYTES};
 
 /// A number of bytes, of which parts are taken and given back. Threads that wait for room get it in the order in which they
@@ -54,9 +54,9 @@ impl ManagementBudget {
         let mut in_time = true;
         while in_time && !(state.waiting.front() == Some(&ticket) && has_room(&state)) {
             in_time = match until {
-                Some(until) => !self.freed.wait_until(&mut state, until).timed_out(),
+                Some(until) => wait::notified_until(&self.freed, &mut state, until),
                 None => {
-                    self.freed.wait(&mut state);
+                    wait::notified(&self.freed, &mut state);
                     true
                 }
             };

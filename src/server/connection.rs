@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::{Sender, bounded};
+
 use super::answer_charge::{AnswerCharge, Purse};
 use super::auth::Role;
 use super::commands::answer;
@@ -24,12 +26,10 @@ use super::shared::ManagementShared;
 use super::subscription::Kinds;
 use super::transport::{ReadingHalf, Socket, halves, is_late};
 use super::writer::{ManagementWriter, ToWrite, Wanted};
-use crate::base::clock;
 use crate::base::limits::{ANSWER_WAIT, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
-use crate::base::thread;
+use crate::base::{clock, thread, wait};
 use crate::manifest::nearest;
 use crate::net::Deadline;
-use crossbeam_channel::{Sender, bounded};
 
 /// How many answers may wait for the writing thread.
 const WAITING_ANSWERS: usize = 64;
@@ -190,7 +190,7 @@ impl CommandReader<'_> {
             let (peer, count) = (&self.peer, self.wrong_tokens);
             log::warn!("a management client at {peer} gave a wrong token ({count} of {WRONG_TOKENS})");
         }
-        std::thread::sleep(WRONG_TOKEN_DELAY);
+        wait::sleep(WRONG_TOKEN_DELAY);
         (self.error("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
     }
 

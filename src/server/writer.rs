@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Shutdown;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::answer_charge::AnswerCharge;
 use super::frame;
@@ -15,6 +15,7 @@ use super::subscription::{Cursor, JournalPages, Kinds};
 use super::transport::{WritingHalf, is_late};
 use crate::base::id::ActorId;
 use crate::base::limits::{ManagementLimits, PARTING_GRACE};
+use crate::base::wait;
 use crate::journal::ActorKey;
 use crate::net::Deadline;
 use crate::system::{Following, ListenerId, TheaterHandle};
@@ -99,12 +100,18 @@ impl ManagementWriter {
     pub(super) fn run(mut self, to_write: &Receiver<ToWrite>) {
         let bell = self.bell.clone();
         let done = loop {
-            let done = select! {
-                recv(to_write) -> item => match item {
+            // Of two channels that have something, one is named at random, so that neither answers nor events wait for long.
+            let done = match wait::one_of(&[to_write, &bell], None) {
+                Some(0) => match to_write.try_recv() {
                     Ok(item) => self.write(item),
-                    Err(_) => break Ok(()),
+                    // The reading thread has ended.
+                    Err(TryRecvError::Disconnected) => break Ok(()),
+                    Err(TryRecvError::Empty) => continue,
                 },
-                recv(bell) -> _ => self.push(),
+                _ => {
+                    let _ = bell.try_recv();
+                    self.push()
+                }
             };
             if done.is_err() {
                 break done;
