@@ -1,7 +1,7 @@
 //! `http-server`: an actor answers HTTP requests.
 //!
-//! A request becomes a delivery like any other. Its answer is sent once the events that it depends on are on disk. Each kind of
-//! failure has a status of its own, and no error text of a guest reaches the client.
+//! A request becomes a delivery like any other. Its answer is sent once the events that it depends on are on disk. Each
+//! kind of failure has a status of its own, and no error text of a guest reaches the client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

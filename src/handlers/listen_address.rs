@@ -1,5 +1,5 @@
-//! Where a listener of an actor listens: host and port from the handler's configuration, and what to tell the person who
-//! started the actor when that address cannot be used.
+//! Where a listener of an actor listens: host and port from the handler's configuration, and what to tell the person
+//! who started the actor when that address cannot be used.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};

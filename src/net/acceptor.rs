@@ -1,8 +1,8 @@
 //! The acceptor: the thread of a listener. It accepts connections, backs off where the system has no descriptors left,
 //! joins the threads of connections that have ended, and ends all connections when it closes.
 //!
-//! HTTP, WebSocket and management each decide by an [`Admission`] who is let in, who is refused, and who is disconnected
-//! for others. Everything else is the same for all three, and is here.
+//! HTTP, WebSocket and management each decide by an [`Admission`] who is let in, who is refused, and who is
+//! disconnected for others. Everything else is the same for all three, and is here.
 //!
 //! ```text
 //!   clients ──> backlog (the system's) ──> acceptor ──> admission ──> a thread for the connection
@@ -53,7 +53,7 @@ impl Listen for TcpListener {
 }
 
 /// What is kept of a connection that has a thread, by its listener's admission.
-type Threads<A> = ConnectionThreads<<A as Admission>::Connection>;
+type ThreadsOf<A> = ConnectionThreads<<A as Admission>::Connection>;
 type ClientOf<A> = <<A as Admission>::Listener as Listen>::Client;
 
 /// Decides who is let in, who is refused, and who is disconnected for others. Only the acceptor's thread calls it.
@@ -65,15 +65,15 @@ pub(crate) trait Admission: Send + 'static {
     /// How long a closing listener waits for its connections before it ends them by force.
     fn drain_time(&self) -> Duration;
 
-    /// Does what there is to do now, and says what the acceptor waits for next. Called whenever the acceptor is awake, also
-    /// while it closes.
-    fn look_after(&mut self, threads: &mut Threads<Self>) -> Attention;
+    /// Does what there is to do now, and says what the acceptor waits for next. Called whenever the acceptor is awake,
+    /// also while it closes.
+    fn look_after(&mut self, threads: &mut ThreadsOf<Self>) -> Attention;
 
     /// How many clients of the listener numbered `at` to accept now; one is there.
-    fn clients_wanted(&mut self, at: usize, threads: &mut Threads<Self>) -> usize;
+    fn clients_wanted(&mut self, at: usize, threads: &mut ThreadsOf<Self>) -> usize;
 
     /// Takes a client of the listener numbered `at`: starts its thread, has it wait, or refuses it.
-    fn admit(&mut self, client: ClientOf<Self>, at: usize, threads: &mut Threads<Self>);
+    fn admit(&mut self, client: ClientOf<Self>, at: usize, threads: &mut ThreadsOf<Self>);
 
     /// The sockets of clients without a thread that have said nothing; the acceptor wakes when one of them does.
     fn silent(&self) -> Vec<BorrowedFd<'_>> {
@@ -87,16 +87,16 @@ pub(crate) trait Admission: Send + 'static {
     fn has_ended(&mut self, _connection: Self::Connection) {}
 
     /// The system has no descriptors left: a connection that is of little use is asked to end.
-    fn free_a_descriptor(&mut self, threads: &mut Threads<Self>);
+    fn free_a_descriptor(&mut self, threads: &mut ThreadsOf<Self>);
 
     /// Ends what can be ended at once, because the listener closes.
-    fn close(&mut self, threads: &mut Threads<Self>);
+    fn close(&mut self, threads: &mut ThreadsOf<Self>);
 
     /// Refuses a client that had connected when the listener closed. By default its connection is dropped.
     fn refuse_at_close(&mut self, _client: ClientOf<Self>) {}
 
     /// Ends everything that can be ended, because the drain deadline has passed.
-    fn close_by_force(&mut self, threads: &mut Threads<Self>);
+    fn close_by_force(&mut self, threads: &mut ThreadsOf<Self>);
 
     /// Whether clients without a thread wait.
     fn has_waiting_clients(&self) -> bool {
@@ -115,9 +115,9 @@ pub(crate) struct Attention {
 
 /// Says to all threads of a listener that it closes. A clone is the same flag.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Closing(Arc<AtomicBool>);
+pub(crate) struct ListenerClosing(Arc<AtomicBool>);
 
-impl Closing {
+impl ListenerClosing {
     pub(crate) fn begin(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -139,8 +139,8 @@ pub(crate) struct Acceptor<A: Admission> {
     name: String,
     listeners: Vec<A::Listener>,
     admission: A,
-    threads: Threads<A>,
-    closing: Closing,
+    threads: ThreadsOf<A>,
+    closing: ListenerClosing,
     wakeup: Arc<Wakeup>,
     /// Limits how often the log says that the system has no descriptors left.
     shortages: Seldom,
@@ -149,7 +149,7 @@ pub(crate) struct Acceptor<A: Admission> {
 /// A listener at work. When it is dropped it accepts no more clients, ends its connections, and joins every thread. A
 /// thread of one of these connections must not drop it.
 pub(crate) struct AcceptorHandle {
-    closing: Closing,
+    closing: ListenerClosing,
     wakeup: Arc<Wakeup>,
     /// `None` only while it is being dropped.
     thread: Option<JoinHandle>,
@@ -167,13 +167,13 @@ impl Drop for AcceptorHandle {
 }
 
 impl<A: Admission> Acceptor<A> {
-    /// An acceptor of `listeners`, whose connections have at most `most_threads` threads. `closing` is the flag that the
-    /// connections look at.
+    /// An acceptor of `listeners`, whose connections have at most `most_threads` threads. `closing` is the flag that
+    /// the connections look at.
     pub(crate) fn new(
         names: &ThreadNames<'_>,
         listeners: Vec<A::Listener>,
         most_threads: usize,
-        closing: Closing,
+        closing: ListenerClosing,
         admission: A,
     ) -> io::Result<Self> {
         let wakeup = Wakeup::new()?;
@@ -220,8 +220,8 @@ impl<A: Admission> Acceptor<A> {
         self.threads.collect_ended(|connection| admission.has_ended(connection));
     }
 
-    /// Waits until the acceptor is woken, a waiting client says something, or clients connect, if they are to be accepted.
-    /// Returns the numbers of the listeners at which clients are.
+    /// Waits until the acceptor is woken, a waiting client says something, or clients connect, if they are to be
+    /// accepted. Returns the numbers of the listeners at which clients are.
     fn wait(&mut self, Attention { takes_clients, at_most }: Attention) -> Vec<usize> {
         let silent = self.admission.silent();
         let for_clients = if takes_clients { PollFlags::IN } else { PollFlags::empty() };
@@ -257,8 +257,8 @@ impl<A: Admission> Acceptor<A> {
         }
     }
 
-    /// The process or the system has no descriptors left. The usual cause is the bound on open files, so that trying again
-    /// at once would fail again. A connection that ends frees one.
+    /// The process or the system has no descriptors left. The usual cause is the bound on open files, so that trying
+    /// again at once would fail again. A connection that ends frees one.
     fn back_off(&mut self, error: &io::Error) {
         self.shortages.warn(format_args!("{} cannot let clients in for now: {error}", self.name));
         self.admission.free_a_descriptor(&mut self.threads);
@@ -293,8 +293,8 @@ impl<A: Admission> Acceptor<A> {
     }
 }
 
-/// Whether accepting failed for a reason that passes by itself: the client has gone already, a signal came, or there is no
-/// client.
+/// Whether accepting failed for a reason that passes by itself: the client has gone already, a signal came, or there is
+/// no client.
 fn is_no_trouble(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
 }

@@ -1,5 +1,6 @@
-//! The answer budget of a listener: how many bytes of answers it may hold that their clients have not taken yet. So clients
-//! that do not read cannot fill the memory. The messages that WebSocket clients have sent in part have such a budget, too.
+//! The answer budget of a listener: how many bytes of answers it may hold that their clients have not taken yet. So
+//! clients that do not read cannot fill the memory. The messages that WebSocket clients have sent in part have such a
+//! budget, too.
 //!
 //! ```text
 //!     answer ──┬─ there is room ────────────────────────────────> sent, and its room is free again

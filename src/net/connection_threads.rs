@@ -1,7 +1,8 @@
-//! The threads of a listener's connections: one for each, with a number that its name ends in, and never more than a bound.
+//! The threads of a listener's connections: one for each, with a number that its name ends in, and never more than a
+//! bound.
 //!
-//! A thread that ends gives its number back and wakes the acceptor, however it ends: the guard that does this is dropped
-//! with the thread's body. The acceptor then joins it.
+//! A thread that ends gives its number back and wakes the acceptor, however it ends: the guard that does this is
+//! dropped with the thread's body. The acceptor then joins it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -71,8 +72,8 @@ impl<C> ConnectionThreads<C> {
         self.most.saturating_sub(self.taken())
     }
 
-    /// Starts the thread of the client at `peer`, which runs `body`; `body` is told the thread's number. The error is the
-    /// system's, which gave no thread, and was logged.
+    /// Starts the thread of the client at `peer`, which runs `body`; `body` is told the thread's number. The error is
+    /// the system's, which gave no thread, and was logged.
     pub(crate) fn start(
         &mut self,
         peer: impl Display,

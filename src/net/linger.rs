@@ -1,7 +1,8 @@
 //! Lingering: closing a connection so that its client still reads what was sent to it last.
 //!
-//! If a socket is closed while bytes from its client are unread, the system resets the connection, and the client may lose
-//! the answer that it was just sent. So the bytes that the client still sends are read and thrown away, for a limited time.
+//! If a socket is closed while bytes from its client are unread, the system resets the connection, and the client may
+//! lose the answer that it was just sent. So the bytes that the client still sends are read and thrown away, for a
+//! limited time.
 
 use std::io;
 use std::net::TcpStream;
@@ -12,8 +13,8 @@ use rustix::net::{RecvFlags, recv};
 const DISCARDED_READS: usize = 8;
 const PIECE_BYTES: usize = 4 * 1024;
 
-/// Reads and throws away what the client still sends, by `read`, until the client has closed its side, `read` fails (as it
-/// does after its deadline), or `most_bytes` have come.
+/// Reads and throws away what the client still sends, by `read`, until the client has closed its side, `read` fails (as
+/// it does after its deadline), or `most_bytes` have come.
 pub(crate) fn read_until_closed(mut read: impl FnMut(&mut [u8]) -> io::Result<usize>, most_bytes: usize) {
     let (mut buffer, mut left) = ([0; PIECE_BYTES], most_bytes);
     while left > 0 {

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// How many connections the system keeps for a listener until they are accepted (its backlog). The standard library asks
-/// for 128, which is less than a burst of clients.
+/// How many connections the system keeps for a listener until they are accepted (its backlog). The standard library
+/// asks for 128, which is less than a burst of clients.
 pub(super) const BACKLOG: i32 = 1_024;
 
 /// Listens at `address`; port 0 stands for any free port. Accepting a connection never blocks.

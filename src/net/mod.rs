@@ -25,7 +25,7 @@ mod readiness;
 mod timed_io;
 mod wakeup;
 
-pub(crate) use acceptor::{Acceptor, AcceptorHandle, Admission, Attention, Closing, Listen, ThreadNames};
+pub(crate) use acceptor::{Acceptor, AcceptorHandle, Admission, Attention, Listen, ListenerClosing, ThreadNames};
 pub(crate) use answer_budget::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
 pub(crate) use connection_threads::ConnectionThreads;
 pub(crate) use deadline::Deadline;

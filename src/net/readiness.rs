@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
-/// Waits until one of `sources` is ready, or for `timeout`; without a timeout it waits for as long as that takes. Returns
-/// how many are ready: 0 after the timeout, and 0 when a signal interrupted the wait.
+/// Waits until one of `sources` is ready, or for `timeout`; without a timeout it waits for as long as that takes.
+/// Returns how many are ready: 0 after the timeout, and 0 when a signal interrupted the wait.
 pub(crate) fn wait_until_ready(sources: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
     // A timeout that is too long for the system is cut to the longest one.
     let longest = Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 };

@@ -1,4 +1,5 @@
-//! Reading from and writing to a socket before a deadline, and asking how much of what was written its client has taken.
+//! Reading from and writing to a socket before a deadline, and asking how much of what was written its client has
+//! taken.
 
 use std::io;
 use std::net::TcpStream;
@@ -10,8 +11,8 @@ use rustix::net::{SendFlags, send};
 
 use super::deadline::Deadline;
 
-/// Reads what comes next; 0 bytes are the end. Without a deadline it waits for as long as that takes. After the deadline
-/// this is an error of the kind [`io::ErrorKind::TimedOut`].
+/// Reads what comes next; 0 bytes are the end. Without a deadline it waits for as long as that takes. After the
+/// deadline this is an error of the kind [`io::ErrorKind::TimedOut`].
 pub(crate) fn read_within(socket: impl AsFd, buffer: &mut [u8], deadline: Option<Deadline>) -> io::Result<usize> {
     loop {
         set_socket_timeout(&socket, Timeout::Recv, deadline.map(Deadline::left).transpose()?)?;
@@ -35,8 +36,8 @@ pub(crate) fn write_within(socket: impl AsFd, bytes: &[u8], deadline: Deadline) 
     }
 }
 
-/// How many of the bytes written to `socket` its other end has not taken (acknowledged) yet; 0 where the system does not
-/// tell.
+/// How many of the bytes written to `socket` its other end has not taken (acknowledged) yet; 0 where the system does
+/// not tell.
 pub(crate) fn untaken(socket: &TcpStream) -> u64 {
     // SAFETY: SIOCOUTQ writes one `int`, and does nothing else.
     let untaken = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) };

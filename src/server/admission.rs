@@ -1,6 +1,7 @@
 //! Admission of management clients: who gets a thread, who is disconnected for others, and who is refused.
 //!
-//! The Unix socket has a bound of its own. So the user who runs the runtime gets in, however many clients come over TCP.
+//! The Unix socket has a bound of its own. So the user who runs the runtime gets in, however many clients come over
+//! TCP.
 
 use std::io;
 use std::net::{Shutdown, TcpListener};
@@ -63,7 +64,7 @@ pub(super) struct ManagementConnection {
     is_dismissed: bool,
 }
 
-type Threads = ConnectionThreads<ManagementConnection>;
+type ManagementThreads = ConnectionThreads<ManagementConnection>;
 
 /// Enough for the clients of both listeners, and for those that were disconnected and whose threads have not ended yet.
 pub(super) const MOST_THREADS: usize = usize::MAX;
@@ -73,9 +74,9 @@ impl ManagementAdmission {
         Self { shared, admitted: 0 }
     }
 
-    /// Starts the thread of a client. Over TCP it has to give a token, if there is one; who may open the Unix socket may do
-    /// everything.
-    fn start(&mut self, socket: Socket, listener: usize, threads: &mut Threads) -> io::Result<()> {
+    /// Starts the thread of a client. Over TCP it has to give a token, if there is one; who may open the Unix socket
+    /// may do everything.
+    fn start(&mut self, socket: Socket, listener: usize, threads: &mut ManagementThreads) -> io::Result<()> {
         socket.prepare()?;
         let was_heard = Arc::new(AtomicBool::new(false));
         let connection = ManagementConnection {
@@ -100,15 +101,15 @@ impl Admission for ManagementAdmission {
         Duration::ZERO
     }
 
-    fn look_after(&mut self, _threads: &mut Threads) -> Attention {
+    fn look_after(&mut self, _threads: &mut ManagementThreads) -> Attention {
         Attention { takes_clients: true, at_most: None }
     }
 
-    fn clients_wanted(&mut self, _at: usize, _threads: &mut Threads) -> usize {
+    fn clients_wanted(&mut self, _at: usize, _threads: &mut ManagementThreads) -> usize {
         usize::MAX
     }
 
-    fn admit(&mut self, socket: Socket, at: usize, threads: &mut Threads) {
+    fn admit(&mut self, socket: Socket, at: usize, threads: &mut ManagementThreads) {
         fail::point("admitting");
         let limit = self.shared.limits.connections;
         let count = threads.iter().filter(|(_, connection)| connection.counts_at(at)).count();
@@ -120,16 +121,16 @@ impl Admission for ManagementAdmission {
         }
     }
 
-    fn free_a_descriptor(&mut self, threads: &mut Threads) {
+    fn free_a_descriptor(&mut self, threads: &mut ManagementThreads) {
         dismiss_silent(0, threads);
     }
 
-    fn close(&mut self, threads: &mut Threads) {
+    fn close(&mut self, threads: &mut ManagementThreads) {
         threads.iter().for_each(|(_, connection)| connection.hang_up());
     }
 
     /// A command that an actor works on is waited for all the same: nothing here can stop it.
-    fn close_by_force(&mut self, _threads: &mut Threads) {}
+    fn close_by_force(&mut self, _threads: &mut ManagementThreads) {}
 }
 
 impl ManagementConnection {
@@ -144,8 +145,9 @@ impl ManagementConnection {
     }
 }
 
-/// Disconnects the client that has been connected for the longest without sending a command. Returns false if there is none.
-fn dismiss_silent(at: usize, threads: &mut Threads) -> bool {
+/// Disconnects the client that has been connected for the longest without sending a command. Returns false if there is
+/// none.
+fn dismiss_silent(at: usize, threads: &mut ManagementThreads) -> bool {
     let silent = |connection: &&mut ManagementConnection| {
         connection.counts_at(at) && !connection.was_heard.load(Ordering::Relaxed)
     };

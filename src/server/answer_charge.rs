@@ -1,8 +1,8 @@
 //! The budget for management answers that were not sent yet: how many bytes one connection may have, and how many all
 //! connections together.
 //!
-//! The answers for a client that asks for much and reads nothing stay in memory until its patience, a limit, is over. Without a
-//! bound in bytes a few such clients would fill the memory.
+//! The answers for a client that asks for much and reads nothing stay in memory until its patience, a limit, is over.
+//! Without a bound in bytes a few such clients would fill the memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::{clock, wait};
 use crate::base::limits::{ANSWER_WAIT, FRAME_BYTES, SMALL_ANSWER_BYTES};
+use crate::base::{clock, wait};
 
-/// A number of bytes, of which parts are taken and given back. Threads that wait for room get it in the order in which they
-/// asked.
+/// A number of bytes, of which parts are taken and given back. Threads that wait for room get it in the order in which
+/// they asked.
 #[derive(Debug)]
 pub(super) struct ManagementBudget {
     most: usize,
@@ -43,8 +43,8 @@ impl ManagementBudget {
         Arc::new(Self { most, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Takes `bytes` once there is room and everybody who asked before has got theirs; nothing if that takes longer than
-    /// `until`. More bytes than the whole budget has are taken once nothing else is.
+    /// Takes `bytes` once there is room and everybody who asked before has got theirs; nothing if that takes longer
+    /// than `until`. More bytes than the whole budget has are taken once nothing else is.
     fn take(self: &Arc<Self>, bytes: usize, until: Option<Instant>) -> Option<HeldBytes> {
         let mut state = self.state.lock();
         let ticket = state.tickets;
@@ -120,16 +120,17 @@ impl Purse {
         Self { own: ManagementBudget::new(own_bytes), all }
     }
 
-    /// Takes room for an answer of any size, before the answer is read from anywhere. It waits for the answers of this connection
-    /// that were not sent yet, and for those of others. Nothing if there is no room within [`ANSWER_WAIT`].
+    /// Takes room for an answer of any size, before the answer is read from anywhere. It waits for the answers of this
+    /// connection that were not sent yet, and for those of others. Nothing if there is no room within [`ANSWER_WAIT`].
     pub(super) fn reserve(&self) -> Option<AnswerCharge> {
         let own = self.own.take(FRAME_BYTES, None)?;
         let all = self.all.take(FRAME_BYTES, Some(clock::now() + ANSWER_WAIT))?;
         Some(AnswerCharge { own, all })
     }
 
-    /// Charges an answer that exists already. If the budget of all connections has no room, a small answer waits until all other
-    /// answers of this connection were sent, and then passes without room. So each connection has at most one such answer.
+    /// Charges an answer that exists already. If the budget of all connections has no room, a small answer waits until
+    /// all other answers of this connection were sent, and then passes without room. So each connection has at most one
+    /// such answer.
     pub(super) fn charge(&self, bytes: usize) -> AnswerCharge {
         let no_end = "a wait without an end gives what it waits for";
         let own = self.own.take(bytes, None).expect(no_end);

@@ -1,4 +1,5 @@
-//! The management server: binding its address and its Unix socket, reading its certificate, and serving until it is dropped.
+//! The management server: binding its address and its Unix socket, reading its certificate, and serving until it is
+//! dropped.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,7 +18,7 @@ use super::auth::{Guard, WrongTokens};
 use super::shared::ManagementShared;
 use super::{ServerError, ServerOptions, TlsFiles};
 use crate::base::limits::ManagementLimits;
-use crate::net::{self, Acceptor, AcceptorHandle, Closing, ThreadNames};
+use crate::net::{self, Acceptor, AcceptorHandle, ListenerClosing, ThreadNames};
 use crate::system::TheaterHandle;
 
 /// A listening management server. When it is dropped it closes every connection and joins every thread.
@@ -75,7 +76,7 @@ impl BoundServer {
         });
         let (names, admission) = (ThreadNames { acceptor: "mgmt", suffix: "r" }, ManagementAdmission::new(shared));
         let listeners = listeners.into_iter().flatten().collect();
-        let acceptor = Acceptor::new(&names, listeners, MOST_THREADS, Closing::default(), admission);
+        let acceptor = Acceptor::new(&names, listeners, MOST_THREADS, ListenerClosing::default(), admission);
         let told = move |panicked| theater.thread_failed(panicked);
         let acceptor = acceptor.and_then(|acceptor| acceptor.start_vital(told)).map_err(ServerError::Thread)?;
         Ok(TheaterServer { address, _acceptor: acceptor, socket })

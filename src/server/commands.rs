@@ -35,7 +35,8 @@ pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Requ
     }
 }
 
-/// The newest state. Of a state that does not fit one answer it says only the length; the client reads it piece by piece then.
+/// The newest state. Of a state that does not fit one answer it says only the length; the client reads it piece by
+/// piece then.
 fn actor_state(theater: &TheaterHandle, paging: &mut Paging, id: String) -> Result<Response, String> {
     paging.end();
     let (state, lost) = read_journal(theater, known(theater, &id)?, |reader, actor| {

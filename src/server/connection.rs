@@ -1,5 +1,5 @@
-//! One management connection: a thread that reads commands and carries them out, and a thread that writes answers and pushes
-//! events.
+//! One management connection: a thread that reads commands and carries them out, and a thread that writes answers and
+//! pushes events.
 //!
 //! ```text
 //!   silent ── a command that it may send ──▶ heard ── the end, or its framing breaks ──▶ gone
@@ -25,7 +25,7 @@ use super::protocol::{Request, Response, Scope};
 use super::shared::ManagementShared;
 use super::subscription::Kinds;
 use super::transport::{ReadingHalf, Socket, halves, is_late};
-use super::writer::{ManagementWriter, ToWrite, Wanted};
+use super::writer::{EventsWanted, ManagementWriter, ToWrite};
 use crate::base::limits::{ANSWER_WAIT, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
 use crate::base::{clock, thread, wait};
 use crate::manifest::nearest;
@@ -35,7 +35,8 @@ use crate::net::Deadline;
 const WAITING_ANSWERS: usize = 64;
 /// The most bytes of a frame from a client that has not authenticated. The command for that fits, and little else.
 const STRANGERS_FRAME_BYTES: usize = 8 * 1024;
-/// For how long, and how many bytes, are read and thrown away from a client whose framing broke, so that it can still read why.
+/// For how long, and how many bytes, are read and thrown away from a client whose framing broke, so that it can still
+/// read why.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 * 1024 * 1024;
 /// How many characters of an invalid command are quoted.
@@ -128,8 +129,8 @@ impl CommandReader<'_> {
                 Err(broken) => (self.error(broken.to_string()), true),
             };
             if to_writer.send(item).is_err() {
-                // The writing thread has ended. The client's unread bytes are still to be read away: else the system resets
-                // the connection, and the client loses what it was told last.
+                // The writing thread has ended. The client's unread bytes are still to be read away: else the system
+                // resets the connection, and the client loses what it was told last.
                 return NoMoreCommands::Broken;
             }
             if broken {
@@ -198,13 +199,13 @@ impl CommandReader<'_> {
         let theater = &self.shared.theater;
         match request {
             Request::SubscribeToActor { id, from, kinds } => {
-                let wanted = Wanted::Actor(known(theater, &id)?);
+                let wanted = EventsWanted::Actor(known(theater, &id)?);
                 Ok(ToWrite::Subscribe { wanted, from, kinds: Kinds::parse(kinds)? })
             }
             Request::Subscribe { scope, from, kinds } => {
                 let wanted = match scope {
-                    Scope::All => Wanted::All,
-                    Scope::Tree(id) => Wanted::Tree(known(theater, &id)?.id),
+                    Scope::All => EventsWanted::All,
+                    Scope::Tree(id) => EventsWanted::Tree(known(theater, &id)?.id),
                 };
                 Ok(ToWrite::Subscribe { wanted, from, kinds: Kinds::parse(kinds)? })
             }
@@ -218,8 +219,8 @@ impl CommandReader<'_> {
         }
     }
 
-    /// Carries a command out. If its answer may be long, it takes room in the budget first, so that nothing is read that cannot
-    /// be sent.
+    /// Carries a command out. If its answer may be long, it takes room in the budget first, so that nothing is read
+    /// that cannot be sent.
     fn answer(&mut self, request: Request) -> Result<ToWrite, String> {
         let size = request.answer_size(&self.shared.theater);
         let room = if size.is_long { Some(self.purse.reserve().ok_or_else(|| self.busy())?) } else { None };

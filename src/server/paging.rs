@@ -1,6 +1,6 @@
-//! Paging: bytes that do not fit a frame, which a client reads piece by piece. They are read from the journal once, and kept
-//! until the client has asked for the last piece. So all pieces are of the same moment, and the journal is not read once for each
-//! piece.
+//! Paging: bytes that do not fit a frame, which a client reads piece by piece. They are read from the journal once, and
+//! kept until the client has asked for the last piece. So all pieces are of the same moment, and the journal is not
+//! read once for each piece.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

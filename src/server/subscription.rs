@@ -1,8 +1,8 @@
-//! One subscription: a cursor into the journal. It reads the events of the past and those that are committed later in the same
-//! way, so that none is missing and none comes twice.
+//! One subscription: a cursor into the journal. It reads the events of the past and those that are committed later in
+//! the same way, so that none is missing and none comes twice.
 //!
-//! A subscription to one actor counts in the sequence of that actor. A subscription to several actors counts in positions of the
-//! journal, so that the events of several actors come in the order in which they were committed.
+//! A subscription to one actor counts in the sequence of that actor. A subscription to several actors counts in
+//! positions of the journal, so that the events of several actors come in the order in which they were committed.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -55,7 +55,8 @@ impl Kinds {
     }
 }
 
-/// The actors of a subscription to a tree or to all actors. An actor's parent never changes, so what was found once stays true.
+/// The actors of a subscription to a tree or to all actors. An actor's parent never changes, so what was found once
+/// stays true.
 struct Members {
     below: Option<ActorId>,
     known: HashMap<ActorId, bool>,
@@ -108,8 +109,8 @@ impl FoundEvent {
     }
 }
 
-/// The pages of events that are read in one turn. Subscriptions to one actor mostly stand at the same event; then a page is read
-/// once for all of them.
+/// The pages of events that are read in one turn. Subscriptions to one actor mostly stand at the same event; then a
+/// page is read once for all of them.
 pub(super) struct JournalPages<'a> {
     reader: &'a JournalReader,
     last: Option<(ActorId, u64, Rc<[ChainEvent]>)>,

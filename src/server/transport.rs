@@ -1,8 +1,8 @@
-//! The transport of a management connection: TCP, TLS or a Unix socket. One half reads and the other writes, each on a thread
-//! of its own, and each with a deadline for its waits.
+//! The transport of a management connection: TCP, TLS or a Unix socket. One half reads and the other writes, each on a
+//! thread of its own, and each with a deadline for its waits.
 //!
-//! Under TLS the two halves share the session. Its lock is held while bytes are encrypted or decrypted in memory, and never
-//! during a wait for the network. After the handshake only the writing half writes.
+//! Under TLS the two halves share the session. Its lock is held while bytes are encrypted or decrypted in memory, and
+//! never during a wait for the network. After the handshake only the writing half writes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,8 +14,8 @@ use rustls::{ServerConfig, ServerConnection};
 
 use crate::net::{Deadline, read_until_closed, read_within, write_within};
 
-/// Bytes of a socket's send buffer; the kernel keeps twice as much. The buffer is raised once, so that a last frame finds room
-/// after what the client has not read.
+/// Bytes of a socket's send buffer; the kernel keeps twice as much. The buffer is raised once, so that a last frame
+/// finds room after what the client has not read.
 const SEND_BUFFER: usize = 64 * 1024;
 const LAST_SEND_BUFFER: usize = 192 * 1024;
 /// How many bytes are encrypted at a time.
@@ -217,8 +217,8 @@ impl WritingHalf {
         Ok(())
     }
 
-    /// Writes what was put. There is one deadline for all of it, so that a client that takes a byte now and then is too slow,
-    /// too.
+    /// Writes what was put. There is one deadline for all of it, so that a client that takes a byte now and then is too
+    /// slow, too.
     pub(super) fn flush(&mut self, deadline: Deadline) -> io::Result<()> {
         while self.written < self.backlog.len() {
             match self.socket.write_within(&self.backlog[self.written..], deadline) {

@@ -1,7 +1,8 @@
 //! The writing thread of a management connection: it sends answers, owns the subscriptions, and pushes their events.
 //!
-//! Because one thread does both, the acknowledgement of a subscription is always sent before the first event of it. A client
-//! that does not read for too long is told so and is disconnected. The actors whose events it subscribed to never wait for it.
+//! Because one thread does both, the acknowledgement of a subscription is always sent before the first event of it. A
+//! client that does not read for too long is told so and is disconnected. The actors whose events it subscribed to
+//! never wait for it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Shutdown;
@@ -34,7 +35,7 @@ pub(super) enum ToWrite {
         charge: AnswerCharge,
     },
     Subscribe {
-        wanted: Wanted,
+        wanted: EventsWanted,
         from: Option<u64>,
         kinds: Kinds,
     },
@@ -48,7 +49,7 @@ pub(super) enum ToWrite {
 }
 
 /// Whose events a subscription is for.
-pub(super) enum Wanted {
+pub(super) enum EventsWanted {
     Actor(ActorKey),
     /// The events of an actor and of all actors below it.
     Tree(ActorId),
@@ -63,7 +64,8 @@ pub(super) struct ManagementWriter {
     theater: TheaterHandle,
     limits: ManagementLimits,
     listener: ListenerId,
-    /// The bell: the channel on which the journal wakes this thread when events were committed that it may have to push.
+    /// The bell: the channel on which the journal wakes this thread when events were committed that it may have to
+    /// push.
     bell: Receiver<()>,
     /// All subscriptions, by their ids.
     cursors: HashMap<String, Cursor>,
@@ -100,7 +102,8 @@ impl ManagementWriter {
     pub(super) fn run(mut self, to_write: &Receiver<ToWrite>) {
         let bell = self.bell.clone();
         let done = loop {
-            // Of two channels that have something, one is named at random, so that neither answers nor events wait for long.
+            // Of two channels that have something, one is named at random, so that neither answers nor events wait for
+            // long.
             let done = match wait::one_of(&[to_write, &bell], None) {
                 Some(0) => match to_write.try_recv() {
                     Ok(item) => self.write(item),
@@ -118,8 +121,8 @@ impl ManagementWriter {
             }
         };
         self.theater.subscribers.leave(self.listener);
-        // If all was written, the reading thread may still have to read what the client sends, so that the client gets the last
-        // answer. If not, nothing else will come, and the reading thread is woken from its wait.
+        // If all was written, the reading thread may still have to read what the client sends, so that the client gets
+        // the last answer. If not, nothing else will come, and the reading thread is woken from its wait.
         self.stream.socket.shut(if done.is_ok() { Shutdown::Write } else { Shutdown::Both });
     }
 
@@ -144,29 +147,29 @@ impl ManagementWriter {
         self.send(&response)
     }
 
-    fn subscribe(&mut self, wanted: Wanted, from: Option<u64>, kinds: Kinds) -> Result<Response, String> {
+    fn subscribe(&mut self, wanted: EventsWanted, from: Option<u64>, kinds: Kinds) -> Result<Response, String> {
         let (most, widest) = (self.limits.subscriptions, self.limits.wide_subscriptions);
         if self.cursors.len() >= most {
             return Err(format!("too many subscriptions: the limit management_subscriptions is {most} a connection"));
         }
-        if !matches!(wanted, Wanted::Actor(_)) && self.wide.len() >= widest {
+        if !matches!(wanted, EventsWanted::Actor(_)) && self.wide.len() >= widest {
             return Err(format!(
                 "too many subscriptions to trees or all: the limit management_wide_subscriptions is {widest} a connection"
             ));
         }
         let following = match &wanted {
-            Wanted::Actor(actor) => Following::Actor(actor.id),
-            Wanted::Tree(_) | Wanted::All => Following::Everybody,
+            EventsWanted::Actor(actor) => Following::Actor(actor.id),
+            EventsWanted::Tree(_) | EventsWanted::All => Following::Everybody,
         };
-        // The bell is set first, and the cursor is placed afterwards. So an event that is committed between the two rings the
-        // bell: it is pushed, whether the cursor was placed before it or not.
+        // The bell is set first, and the cursor is placed afterwards. So an event that is committed between the two
+        // rings the bell: it is pushed, whether the cursor was placed before it or not.
         self.theater.subscribers.follow(self.listener, following);
         let reader = self.theater.journal.reader().map_err(|error| error.to_string());
         let placed = reader.and_then(|reader| {
             let cursor = match &wanted {
-                Wanted::Actor(actor) => Cursor::on_actor(&reader, *actor, from, kinds),
-                Wanted::Tree(top) => Cursor::on_journal(&reader, Some(*top), from, kinds),
-                Wanted::All => Cursor::on_journal(&reader, None, from, kinds),
+                EventsWanted::Actor(actor) => Cursor::on_actor(&reader, *actor, from, kinds),
+                EventsWanted::Tree(top) => Cursor::on_journal(&reader, Some(*top), from, kinds),
+                EventsWanted::All => Cursor::on_journal(&reader, None, from, kinds),
             };
             cursor.map_err(|error| error.to_string())
         });
@@ -181,12 +184,12 @@ impl ManagementWriter {
         self.cursors.insert(subscription_id.clone(), cursor);
         // Events that are in the journal already are due at once.
         match wanted {
-            Wanted::Actor(actor) => {
+            EventsWanted::Actor(actor) => {
                 self.by_actor.entry(actor.id).or_default().push(subscription_id.clone());
                 self.make_due(subscription_id.clone());
                 Ok(Response::Subscribed { id: actor.id.to_string(), subscription_id })
             }
-            Wanted::Tree(_) | Wanted::All => {
+            EventsWanted::Tree(_) | EventsWanted::All => {
                 self.wide.push(subscription_id.clone());
                 self.make_due(subscription_id.clone());
                 Ok(Response::SubscribedFrom { subscription_id, from })
@@ -227,8 +230,8 @@ impl ManagementWriter {
         self.theater.subscribers.ring(self.listener);
     }
 
-    /// Pushes a page of events for each of the next few subscriptions that are due. If more are due it rings its own bell, so that
-    /// answers get their turn in between.
+    /// Pushes a page of events for each of the next few subscriptions that are due. If more are due it rings its own
+    /// bell, so that answers get their turn in between.
     fn push(&mut self) -> Result<(), ClientGone> {
         let news = self.theater.subscribers.take_due(self.listener);
         let of_actors = news.iter().filter_map(|actor| self.by_actor.get(actor)).flatten();
@@ -253,7 +256,8 @@ impl ManagementWriter {
                         self.due_ids.insert(id.clone());
                         self.due.push_back(id);
                     }
-                    // Each event is made into a frame only when it is its turn, because as JSON it is several times as long.
+                    // Each event is made into a frame only when it is its turn, because as JSON it is several times as
+                    // long.
                     page.events.into_iter().try_for_each(|event| self.put(&event.into_frame()))?;
                 }
                 Err(error) => self.put(&Response::Error { message: error.to_string() })?,
@@ -292,8 +296,8 @@ impl ManagementWriter {
         }
     }
 
-    /// Sends a last frame that says why the client is disconnected. It finds room in the socket's buffer after what the client
-    /// has not read, or the client reads now and makes room.
+    /// Sends a last frame that says why the client is disconnected. It finds room in the socket's buffer after what the
+    /// client has not read, or the client reads now and makes room.
     fn part(&mut self) {
         let limit = self.limits.patience.as_millis();
         log::warn!("a management client does not read; its connection is closed");

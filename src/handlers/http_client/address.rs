@@ -1,5 +1,5 @@
-//! Which IP addresses are public. The others belong to this machine, to its network, or to nobody. A guest that could connect
-//! to them would act from inside the network in which this machine stands.
+//! Which IP addresses are public. The others belong to this machine, to its network, or to nobody. A guest that could
+//! connect to them would act from inside the network in which this machine stands.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! One connection to a server, with or without TLS. It sends and receives at the same time. Every wait ends by a deadline, and
-//! when the exchange is given up.
+//! One connection to a server, with or without TLS. It sends and receives at the same time. Every wait ends by a
+//! deadline, and when the exchange is given up.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -75,9 +75,9 @@ impl<'a> OutboundConnection<'a> {
         }
     }
 
-    /// Sends `request` and, at the same time, hands what comes back to `take`, until `take` returns true because it needs no
-    /// more, or the other side ends the connection. A server may answer before it has read the whole request, read no more of
-    /// it, and reset the connection. Then its answer counts, and the failure to send does not.
+    /// Sends `request` and, at the same time, hands what comes back to `take`, until `take` returns true because it
+    /// needs no more, or the other side ends the connection. A server may answer before it has read the whole request,
+    /// read no more of it, and reset the connection. Then its answer counts, and the failure to send does not.
     pub(super) fn converse(
         &mut self,
         request: &[&[u8]],

@@ -1,5 +1,5 @@
-//! The text that a guest gets when its exchange failed: which step failed, with which server, and which limit or which key of
-//! the configuration would change that.
+//! The text that a guest gets when its exchange failed: which step failed, with which server, and which limit or which
+//! key of the configuration would change that.
 
 use std::io::{self, ErrorKind};
 
@@ -17,7 +17,8 @@ pub(super) enum ExchangeFailure {
     GivenUp,
     Tls(rustls::Error),
     Io(io::Error),
-    /// The connection ended before the response did. The status is given if it had come before all of the request was sent.
+    /// The connection ended before the response did. The status is given if it had come before all of the request was
+    /// sent.
     Lost(Option<u16>),
     HeadTooLarge,
     BodyTooLarge,

@@ -1,4 +1,5 @@
-//! One exchange: a request, the redirects that it leads to, and the response at the end. It runs on a thread of its own.
+//! One exchange: a request, the redirects that it leads to, and the response at the end. It runs on a thread of its
+//! own.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::response::{IncomingResponse, ResponseHead};
 use crate::guest::wit::HttpResponse;
 use crate::net::{Deadline, Wakeup};
 
-/// Makes one exchange. It keeps no connection: for each hop (the request, and each redirect) the name is resolved, checked and
-/// connected to anew.
+/// Makes one exchange. It keeps no connection: for each hop (the request, and each redirect) the name is resolved,
+/// checked and connected to anew.
 pub(super) struct HttpExchange {
     bounds: Bounds,
     reach: Arc<Reach>,
@@ -31,8 +32,8 @@ impl HttpExchange {
         Ok(Self { bounds, reach, tls, give_up: Wakeup::new()?, until: Deadline::after(bounds.whole) })
     }
 
-    /// Gives the exchange up, from another thread: its connection is closed. The exchange never resets this wakeup, so that
-    /// all its later waits end at once, too.
+    /// Gives the exchange up, from another thread: its connection is closed. The exchange never resets this wakeup, so
+    /// that all its later waits end at once, too.
     pub(super) fn give_up(&self) -> Arc<Wakeup> {
         Arc::clone(&self.give_up)
     }
@@ -84,8 +85,8 @@ impl HttpExchange {
         if answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()) {
             return Ok(answer);
         }
-        // A server that refuses a body without reading it resets the connection after its response. In all other cases a reset
-        // may have cut the response off.
+        // A server that refuses a body without reading it resets the connection after its response. In all other cases
+        // a reset may have cut the response off.
         let is_cut = ended.by_reset && (ended.sent || !answer.is_until_end());
         if !is_cut && answer.end() {
             return Ok(answer);

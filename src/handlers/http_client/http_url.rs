@@ -1,8 +1,9 @@
 //! The URL of a request: an absolute http or https URL, and what a `Location` means relative to it.
 //!
-//! The crate `url` parses it as the WHATWG URL standard says. This decides to which host an actor may connect, so a URL that
-//! other readers understand differently than that standard is refused: one with a user name, a backslash, a control character,
-//! another number of slashes after the scheme, or an IPv4 address that is not written as four decimal numbers.
+//! The crate `url` parses it as the WHATWG URL standard says. This decides to which host an actor may connect, so a URL
+//! that other readers understand differently than that standard is refused: one with a user name, a backslash, a
+//! control character, another number of slashes after the scheme, or an IPv4 address that is not written as four
+//! decimal numbers.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -127,8 +128,8 @@ fn bad(text: &str, why: &str) -> String {
     format!("bad URL {:?}: {why}", shortened(text))
 }
 
-/// Why a URL is refused that the standard accepts with this violation of its syntax; nothing if all readers understand such a
-/// URL in the same way.
+/// Why a URL is refused that the standard accepts with this violation of its syntax; nothing if all readers understand
+/// such a URL in the same way.
 fn refused(violation: SyntaxViolation) -> Option<&'static str> {
     match violation {
         SyntaxViolation::Backslash => Some("it contains a backslash; a URL is written with slashes"),

@@ -1,7 +1,8 @@
 //! `http-client`: an actor sends requests to HTTP servers.
 //!
-//! A request is checked first. Once its intent is on disk, it is sent on a thread of its own. The actor waits for the response,
-//! until its time is over, or until it is ordered to end. A request that a crash has cut off is never sent again.
+//! A request is checked first. Once its intent is on disk, it is sent on a thread of its own. The actor waits for the
+//! response, until its time is over, or until it is ordered to end. A request that a crash has cut off is never sent
+//! again.
 //!
 //! ```text
 //!   outgoing_request ── checked ──▶ hops ── each hop ──▶ reach (resolved, checked) ──▶ connection ──▶ response (read strictly)
@@ -203,8 +204,8 @@ fn send_http(
     Ok((answered,))
 }
 
-/// Makes an exchange and waits for its end. An exchange that is given up loses its connection, and its thread ends then. While
-/// it still resolves a name or connects, the thread ends only when the time for that is over.
+/// Makes an exchange and waits for its end. An exchange that is given up loses its connection, and its thread ends
+/// then. While it still resolves a name or connects, the thread ends only when the time for that is over.
 fn exchange(
     live: &Live,
     client: &HttpClient,

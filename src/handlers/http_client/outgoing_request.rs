@@ -10,15 +10,15 @@ use crate::net::http::is_token_byte;
 pub(super) struct OutgoingRequest {
     pub(super) method: String,
     pub(super) target: HttpUrl,
-    pub(super) headers: Headers,
+    pub(super) headers: GuestHeaders,
     pub(super) body: Option<Vec<u8>>,
 }
 
 /// The guest's headers without those of the connection, in the guest's order and with its spelling of the names.
-type Headers = Vec<(String, String)>;
+type GuestHeaders = Vec<(String, String)>;
 
-/// Headers of the connection, which this handler writes itself. `Host` is one of them, because the URL decides which host is
-/// allowed.
+/// Headers of the connection, which this handler writes itself. `Host` is one of them, because the URL decides which
+/// host is allowed.
 const OURS: &[&str] = &[
     "connection",
     "content-length",
@@ -44,8 +44,8 @@ impl OutgoingRequest {
         Ok(Self { method, target, headers, body })
     }
 
-    /// The head as it is sent: first the headers of this handler, then the guest's. Each exchange has a connection of its own,
-    /// so the server is told that no other request comes.
+    /// The head as it is sent: first the headers of this handler, then the guest's. Each exchange has a connection of
+    /// its own, so the server is told that no other request comes.
     pub(super) fn head(&self) -> Vec<u8> {
         let Self { method, target, headers, body } = self;
         let (path, host) = (target.path_and_query(), target.authority());
@@ -82,11 +82,11 @@ fn method(text: &str) -> Result<String, String> {
     }
 }
 
-fn headers(given: &[(String, String)]) -> Result<Headers, String> {
+fn headers(given: &[(String, String)]) -> Result<GuestHeaders, String> {
     if given.len() > HTTP_REQUEST_HEADERS {
         return Err(format!("{} headers: the most is {HTTP_REQUEST_HEADERS}", given.len()));
     }
-    let mut headers = Headers::new();
+    let mut headers = GuestHeaders::new();
     for (name, value) in given {
         let bad = |what: &str| format!("bad header {:?}: its {what}", shortened(name));
         if !is_token(name) {
@@ -103,8 +103,8 @@ fn headers(given: &[(String, String)]) -> Result<Headers, String> {
     Ok(headers)
 }
 
-/// The part of a request that is recorded: all of it, unless it is refused for its size. Then only its method and the beginning
-/// of its URL are recorded, so that a guest cannot fill the disk with refused requests.
+/// The part of a request that is recorded: all of it, unless it is refused for its size. Then only its method and the
+/// beginning of its URL are recorded, so that a guest cannot fill the disk with refused requests.
 pub(super) fn bounded(mut request: HttpRequest, limits: &Limits) -> (HttpRequest, Option<String>) {
     let head = request.headers.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum::<usize>()
         + request.method.len()

@@ -16,8 +16,8 @@ pub(super) struct ExchangeRoom<'a> {
 }
 
 impl Permit {
-    /// An actor waits for one exchange at a time, but exchanges that it gave up may not have ended yet. There is a bound for
-    /// each actor, so that an actor whose exchanges hang does not take all permits of the runtime.
+    /// An actor waits for one exchange at a time, but exchanges that it gave up may not have ended yet. There is a
+    /// bound for each actor, so that an actor whose exchanges hang does not take all permits of the runtime.
     pub(super) fn take(of_actor: &ExchangeRoom<'_>, of_runtime: &ExchangeRoom<'_>) -> Result<Self, String> {
         let own = of_actor.places.take(of_actor.most).map_err(|under_way| {
             format!(

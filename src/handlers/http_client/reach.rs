@@ -1,5 +1,5 @@
-//! Reach: to which hosts an actor may connect. These are the hosts with public addresses or, if it has an allow-list, the hosts
-//! on that list and no others.
+//! Reach: to which hosts an actor may connect. These are the hosts with public addresses or, if it has an allow-list,
+//! the hosts on that list and no others.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
@@ -81,9 +81,9 @@ impl Reach {
         }
     }
 
-    /// The addresses of a URL that may be connected to, in the order of the resolver. Exactly the addresses that were checked
-    /// are connected to. This takes as long as the system's resolver takes; the actor that waits for the exchange does not have
-    /// to wait for this.
+    /// The addresses of a URL that may be connected to, in the order of the resolver. Exactly the addresses that were
+    /// checked are connected to. This takes as long as the system's resolver takes; the actor that waits for the
+    /// exchange does not have to wait for this.
     pub(super) fn resolve(&self, target: &HttpUrl) -> Result<Vec<SocketAddr>, String> {
         self.check(target)?;
         let found = (target.host.as_str(), target.port).to_socket_addrs();

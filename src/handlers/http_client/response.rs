@@ -1,13 +1,13 @@
-//! Reading a response as its bytes come: head, framing, body; RFC 9112, read strictly. It has no socket, so that tests can cut
-//! its input anywhere.
+//! Reading a response as its bytes come: head, framing, body; RFC 9112, read strictly. It has no socket, so that tests
+//! can cut its input anywhere.
 //!
 //! ```text
 //!   Head ── interim (1xx) ──▶ Head
 //!     └──── final ──▶ Length | Chunked | UntilEnd ──▶ Complete
 //! ```
 //!
-//! A response that two readers might understand differently is refused. The other reader may be a proxy that keeps the bytes
-//! that this one would take for the body.
+//! A response that two readers might understand differently is refused. The other reader may be a proxy that keeps the
+//! bytes that this one would take for the body.
 
 use super::bounds::Bounds;
 use super::explain::ExchangeFailure;

@@ -18,13 +18,16 @@ use crate::base::clock;
 use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::handlers::ActorRef;
 use crate::net::http::asks_for_a_head_alone;
-use crate::net::{self, Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, Closing, ConnectionThreads};
+use crate::net::{
+    self, Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ConnectionThreads, ListenerClosing,
+};
 use crate::net::{ThreadNames, wait_until_ready};
 
 /// How long a client that has not shaken hands keeps a thread that another client wants.
 const HANDSHAKE_WANTED: Duration = Duration::from_millis(500);
-/// How long a client that is turned away has to send its request. If its connection were closed before that, it would lose
-/// the answer. Also how long a new client waits in the backlog until the acceptor looks again whether a thread is free.
+/// How long a client that is turned away has to send its request. If its connection were closed before that, it would
+/// lose the answer. Also how long a new client waits in the backlog until the acceptor looks again whether a thread is
+/// free.
 const GLANCE: Duration = Duration::from_millis(50);
 
 const BUSY_HEAD: &[u8] =
@@ -32,8 +35,8 @@ const BUSY_HEAD: &[u8] =
                       Content-Length: 30\r\nConnection: close\r\n\r\n";
 const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 
-/// The WebSocket listener of an actor at work. When it is dropped it lets nobody in, tells its clients that the actor is
-/// ending, and joins every thread.
+/// The WebSocket listener of an actor at work. When it is dropped it lets nobody in, tells its clients that the actor
+/// is ending, and joins every thread.
 pub(super) struct WebSocketListener {
     pub(super) socket: SocketAddr,
     _acceptor: AcceptorHandle,
@@ -51,7 +54,7 @@ impl WebSocketListener {
             .websocket_messages_bytes
             .max(limits.websocket_message_bytes.next_multiple_of(STEP_BYTES as u64) + STEP_BYTES as u64);
         let most_threads = bytes(limits.websocket_connections).max(1);
-        let closing = Closing::default();
+        let closing = ListenerClosing::default();
         let shared = WebSocketShared {
             actor: actor.clone(),
             origins: Arc::clone(origins),
@@ -82,10 +85,10 @@ struct WebSocketClient {
     is_dismissed: bool,
 }
 
-type Threads = ConnectionThreads<WebSocketClient>;
+type WebSocketThreads = ConnectionThreads<WebSocketClient>;
 
 impl WebSocketAdmission {
-    fn start(&self, socket: &Arc<TcpStream>, peer: SocketAddr, threads: &mut Threads) -> io::Result<()> {
+    fn start(&self, socket: &Arc<TcpStream>, peer: SocketAddr, threads: &mut WebSocketThreads) -> io::Result<()> {
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
         let has_shaken = Arc::new(AtomicBool::new(false));
@@ -113,14 +116,14 @@ impl Admission for WebSocketAdmission {
         WEBSOCKET_DRAIN
     }
 
-    fn look_after(&mut self, _threads: &mut Threads) -> Attention {
+    fn look_after(&mut self, _threads: &mut WebSocketThreads) -> Attention {
         let is_full = std::mem::take(&mut self.is_full);
         Attention { takes_clients: !is_full, at_most: is_full.then_some(GLANCE) }
     }
 
-    /// Where no thread is free and a client has not shaken hands yet, the client that comes waits in the backlog for that
-    /// one's thread. Where all have shaken hands, it is accepted to be turned away.
-    fn clients_wanted(&mut self, _at: usize, threads: &mut Threads) -> usize {
+    /// Where no thread is free and a client has not shaken hands yet, the client that comes waits in the backlog for
+    /// that one's thread. Where all have shaken hands, it is accepted to be turned away.
+    fn clients_wanted(&mut self, _at: usize, threads: &mut WebSocketThreads) -> usize {
         match threads.room() {
             0 if dismiss_slowest(threads) => {
                 self.is_full = true;
@@ -131,31 +134,31 @@ impl Admission for WebSocketAdmission {
         }
     }
 
-    fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, threads: &mut Threads) {
+    fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, threads: &mut WebSocketThreads) {
         let socket = Arc::new(socket);
         if threads.room() == 0 || self.start(&socket, peer, threads).is_err() {
             turn_away(&socket);
         }
     }
 
-    fn free_a_descriptor(&mut self, threads: &mut Threads) {
+    fn free_a_descriptor(&mut self, threads: &mut WebSocketThreads) {
         dismiss_slowest(threads);
     }
 
     /// Connections that wait for their clients end at once, the others when they have answered their clients.
-    fn close(&mut self, threads: &mut Threads) {
+    fn close(&mut self, threads: &mut WebSocketThreads) {
         shut_all(threads, Shutdown::Read);
     }
 
     /// A connection that waits for the actor is waited for all the same: nothing here can stop it.
-    fn close_by_force(&mut self, threads: &mut Threads) {
+    fn close_by_force(&mut self, threads: &mut WebSocketThreads) {
         shut_all(threads, Shutdown::Both);
     }
 }
 
-/// Disconnects the client that has taken the longest to shake hands, if it has taken too long. Returns whether any client
-/// has not shaken hands, so that its thread will be free soon.
-fn dismiss_slowest(threads: &mut Threads) -> bool {
+/// Disconnects the client that has taken the longest to shake hands, if it has taken too long. Returns whether any
+/// client has not shaken hands, so that its thread will be free soon.
+fn dismiss_slowest(threads: &mut WebSocketThreads) -> bool {
     let shaking = threads.iter_mut().filter(|client| !client.has_shaken.load(Ordering::SeqCst));
     let Some(slowest) = shaking.min_by_key(|client| (!client.is_dismissed, client.began)) else { return false };
     if !slowest.is_dismissed && clock::since(slowest.began) >= HANDSHAKE_WANTED {
@@ -166,7 +169,7 @@ fn dismiss_slowest(threads: &mut Threads) -> bool {
     true
 }
 
-fn shut_all(threads: &Threads, how: Shutdown) {
+fn shut_all(threads: &WebSocketThreads, how: Shutdown) {
     // This fails for a client that has gone already, and then its thread ends as well.
     threads.iter().for_each(|(_, client)| _ = client.socket.shutdown(how));
 }

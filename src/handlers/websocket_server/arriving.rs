@@ -1,5 +1,6 @@
-//! The message that a client has sent in part: since when, how many bytes of it have come, and its room in the budget that the
-//! listener's clients share. A client whose message makes no progress is disconnected when another needs its room.
+//! The message that a client has sent in part: since when, how many bytes of it have come, and its room in the budget
+//! that the listener's clients share. A client whose message makes no progress is disconnected when another needs its
+//! room.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ impl Arriving {
         Self { budget, message: None }
     }
 
-    /// So many bytes have come from `socket`, and the message with the number `unfinished`, if that is one, is not whole.
+    /// So many bytes have come from `socket`, and the message with the number `unfinished`, if that is one, is not
+    /// whole.
     pub(super) fn came(
         &mut self,
         socket: &Arc<TcpStream>,

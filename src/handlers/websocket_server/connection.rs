@@ -27,7 +27,7 @@ use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
 use crate::net::http::HttpRefusal;
-use crate::net::{AnswerBudget, Closing, NoRoom};
+use crate::net::{AnswerBudget, ListenerClosing, NoRoom};
 use crate::promise::{HANDLE_MESSAGE, bare, close};
 use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
 
@@ -48,7 +48,7 @@ pub(super) struct WebSocketShared {
     /// For messages that have come in part.
     pub(super) messages: Arc<AnswerBudget>,
     /// Whether the listener closes.
-    pub(super) closing: Closing,
+    pub(super) closing: ListenerClosing,
 }
 
 pub(super) struct WebSocketConnection {
@@ -240,8 +240,8 @@ fn incoming(message: Message) -> Result<Option<WebSocketMessage>, Ending> {
     Ok(Some(WebSocketMessage { ty, data, text }))
 }
 
-/// A message as the client gets it; nothing if the actor closes the connection. A payload in the field of the other type is
-/// taken as well.
+/// A message as the client gets it; nothing if the actor closes the connection. A payload in the field of the other
+/// type is taken as well.
 fn outgoing(WebSocketMessage { ty, data, text }: WebSocketMessage) -> Result<Option<Message>, String> {
     let bytes = |data: Option<Vec<u8>>, text: Option<String>| data.or(text.map(String::into_bytes)).unwrap_or_default();
     match ty {
@@ -274,7 +274,7 @@ fn bytes_of(response: &WebSocketResponse) -> usize {
 
 /// Refuses a client that asked for something else than a WebSocket.
 fn refuse(socket: &Arc<TcpStream>, refusal: &HttpRefusal, is_head: bool) {
-    let mut stream = FrameStream::new(Arc::clone(socket), Closing::default(), Patience::within(REFUSED));
+    let mut stream = FrameStream::new(Arc::clone(socket), ListenerClosing::default(), Patience::within(REFUSED));
     let mut text = Vec::new();
     write_refusal(&mut text, refusal, is_head);
     // The client may be gone.

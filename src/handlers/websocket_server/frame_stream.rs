@@ -1,8 +1,9 @@
 //! The socket of one WebSocket client, below its frames. Every wait on it ends by a deadline.
 //!
-//! A client that sends one byte now and then is not idle, but it may never finish its message. So it has [`Patience::message`]
-//! for the rest of a message from that message's first byte on, and pings in the middle of a message do not prolong that. The
-//! handshake, and what comes after the close frames, are no messages: each has a time of its own, which no byte prolongs.
+//! A client that sends one byte now and then is not idle, but it may never finish its message. So it has
+//! [`Patience::message`] for the rest of a message from that message's first byte on, and pings in the middle of a
+//! message do not prolong that. The handshake, and what comes after the close frames, are no messages: each has a time
+//! of its own, which no byte prolongs.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -17,7 +18,7 @@ use super::arriving::Arriving;
 use super::frames::Frames;
 use crate::base::clock;
 use crate::base::limits::{Limits, WEBSOCKET_LINGER};
-use crate::net::{AnswerBudget, Closing, Deadline, NoRoom, UnderWay};
+use crate::net::{AnswerBudget, Deadline, ListenerClosing, NoRoom, UnderWay};
 use crate::net::{read_until_closed, read_within, untaken, wait_until_ready};
 
 /// How much is written at once, so that a client that reads slowly can be told from one that does not read.
@@ -28,7 +29,7 @@ const LOOKS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct FrameStream {
     socket: Arc<TcpStream>,
-    closing: Closing,
+    closing: ListenerClosing,
     read_until: Deadline,
     /// The frames that come after the handshake, and the message that has come in part; `None` before the first frame.
     messages: Option<(Frames, Arriving)>,
@@ -76,7 +77,7 @@ impl Patience {
 
 impl FrameStream {
     /// A stream on which the client has to shake hands first.
-    pub(super) fn new(socket: Arc<TcpStream>, closing: Closing, patience: Patience) -> Self {
+    pub(super) fn new(socket: Arc<TcpStream>, closing: ListenerClosing, patience: Patience) -> Self {
         let (read_until, write_until) = (Deadline::after(patience.handshake), Deadline::after(patience.answer));
         Self {
             socket,
@@ -97,8 +98,8 @@ impl FrameStream {
         &self.socket
     }
 
-    /// The handshake is over, and frames come from now on, beginning with the bytes `first`. Returns how many of these bytes
-    /// are permitted.
+    /// The handshake is over, and frames come from now on, beginning with the bytes `first`. Returns how many of these
+    /// bytes are permitted.
     pub(super) fn begin_frames(&mut self, first: &[u8], messages: &Arc<AnswerBudget>) -> usize {
         self.messages = Some((Frames::default(), Arriving::new(Arc::clone(messages))));
         // A budget always has room for so few bytes.
@@ -151,8 +152,8 @@ impl FrameStream {
         self.under_way = None;
     }
 
-    /// Looks how much the client has taken, and returns how much it has not taken yet. That the system takes bytes from this
-    /// server says nothing about the client, because the system's buffers grow while nobody reads.
+    /// Looks how much the client has taken, and returns how much it has not taken yet. That the system takes bytes from
+    /// this server says nothing about the client, because the system's buffers grow while nobody reads.
     fn look(&mut self) -> u64 {
         let untaken = untaken(&self.socket).min(self.written);
         let taken = self.written - untaken;
@@ -181,8 +182,8 @@ impl FrameStream {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Tells the client that nothing more will be sent, and reads on until the client has closed too, so that it does not
-    /// lose what it was just sent.
+    /// Tells the client that nothing more will be sent, and reads on until the client has closed too, so that it does
+    /// not lose what it was just sent.
     pub(super) fn linger(&mut self) {
         if self.socket.shutdown(Shutdown::Write).is_err() {
             return;
@@ -201,7 +202,8 @@ impl Read for FrameStream {
         let until = self.waited_since().map_or(self.read_until, message_ends);
         let bytes = read_within(&*self.socket, buffer, Some(until))?;
         if bytes == 0 && self.closing.has_begun() {
-            // The acceptor has shut this side to wake this thread. The client has not closed, and is still to be told why.
+            // The acceptor has shut this side to wake this thread. The client has not closed, and is still to be told
+            // why.
             return Err(ErrorKind::ConnectionAborted.into());
         }
         match self.good_of(&buffer[..bytes]) {
@@ -245,7 +247,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (socket, _) = listener.accept().expect("a client");
         let patience = Patience { handshake, ..Patience::of(&Limits::default()) };
-        (FrameStream::new(Arc::new(socket), Closing::default(), patience), client)
+        (FrameStream::new(Arc::new(socket), ListenerClosing::default(), patience), client)
     }
 
     #[test]

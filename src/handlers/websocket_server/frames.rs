@@ -1,6 +1,6 @@
-//! Finds where frames begin in what a client sends, to refuse lengths that RFC 6455 forbids: lengths that are not written in
-//! the fewest bytes (§5.2), which tungstenite lets through, and lengths of control frames above 125 (§5.5), which tungstenite
-//! refuses only when the whole frame has come. tungstenite checks everything else.
+//! Finds where frames begin in what a client sends, to refuse lengths that RFC 6455 forbids: lengths that are not
+//! written in the fewest bytes (§5.2), which tungstenite lets through, and lengths of control frames above 125 (§5.5),
+//! which tungstenite refuses only when the whole frame has come. tungstenite checks everything else.
 //!
 //! It also finds where messages begin and end: a ping in the middle of a message does not end it.
 
@@ -23,8 +23,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// How many of the bytes `received`, from the first on, are good: all of them, or those before a head whose length is
-    /// forbidden.
+    /// How many of the bytes `received`, from the first on, are good: all of them, or those before a head whose length
+    /// is forbidden.
     pub(super) fn good(&mut self, received: &[u8]) -> usize {
         let mut at = 0;
         while at < received.len() {
@@ -73,8 +73,8 @@ fn head_bytes(begun: &[u8]) -> usize {
     }
 }
 
-/// The length in a whole head, if it is written in the fewest bytes and a frame of its kind may have it. In the longest form
-/// the highest bit is 0.
+/// The length in a whole head, if it is written in the fewest bytes and a frame of its kind may have it. In the longest
+/// form the highest bit is 0.
 fn payload_bytes(head: &[u8]) -> Option<u64> {
     let written = head[2..].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
     match head.len() {

@@ -1,5 +1,5 @@
-//! The WebSocket handshake: it reads the head of an HTTP request, with the parser of the HTTP server, and answers with a
-//! WebSocket or a refusal.
+//! The WebSocket handshake: it reads the head of an HTTP request, with the parser of the HTTP server, and answers with
+//! a WebSocket or a refusal.
 
 use std::io::{ErrorKind, Read, Write};
 

@@ -1,7 +1,7 @@
 //! `websocket-server`: an actor talks with WebSocket clients.
 //!
-//! Each message of a client is a delivery like any other. The actor's answer goes to the same client, once the events that it
-//! depends on are on disk.
+//! Each message of a client is a delivery like any other. The actor's answer goes to the same client, once the events
+//! that it depends on are on disk.
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -1,6 +1,6 @@
-//! Origins: from which web pages a browser may connect. A browser names the origin of the page, and a page cannot make it name
-//! another one. So a listener that is only for its own pages can tell them from all other pages. A program that is no browser
-//! can name any origin, so an origin does not tell who a client is.
+//! Origins: from which web pages a browser may connect. A browser names the origin of the page, and a page cannot make
+//! it name another one. So a listener that is only for its own pages can tell them from all other pages. A program that
+//! is no browser can name any origin, so an origin does not tell who a client is.
 
 /// The origins that are let in.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@
 //!     closing: 503 for everyone in the lobby, idle connections end at once, the others are waited for
 //! ```
 //!
-//! There is one thread for each connection, up to a bound. When there are more clients than threads, the threads are for
-//! those that have a request to make: a client that says nothing, or sends half of a head, takes no thread from another. A
-//! connection whose body does not come needs no thread at all.
+//! There is one thread for each connection, up to a bound. When there are more clients than threads, the threads are
+//! for those that have a request to make: a client that says nothing, or sends half of a head, takes no thread from
+//! another. A connection whose body does not come needs no thread at all.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -61,7 +61,7 @@ pub(crate) struct ServedConnection {
     client_wait: Arc<ClientWait>,
 }
 
-type Threads = ConnectionThreads<ServedConnection>;
+type HttpThreads = ConnectionThreads<ServedConnection>;
 
 impl HttpAdmission {
     pub(super) fn new(shared: Arc<HttpShared>) -> Self {
@@ -76,7 +76,7 @@ impl HttpAdmission {
     }
 
     /// Gives threads that are free to those in the lobby whose turn it is.
-    fn start_waiting(&mut self, threads: &mut Threads) {
+    fn start_waiting(&mut self, threads: &mut HttpThreads) {
         while threads.room() > 0
             && let Some(WaitingConnection { connection, .. }) = self.lobby.take_next()
         {
@@ -84,7 +84,7 @@ impl HttpAdmission {
         }
     }
 
-    fn start(&self, connection: HttpConnection, threads: &mut Threads) {
+    fn start(&self, connection: HttpConnection, threads: &mut HttpThreads) {
         let (socket, peer) = (Arc::clone(connection.socket()), connection.peer());
         let served =
             ServedConnection { socket: Arc::clone(&socket), client_wait: Arc::clone(connection.client_wait()) };
@@ -124,9 +124,9 @@ impl HttpAdmission {
         }
     }
 
-    /// Sees to a thread for each request that waits in the lobby. Connections whose clients have kept them waiting for too
-    /// long are disconnected now. If these are too few, other connections are asked to leave after their answers.
-    fn free_threads(&mut self, threads: &Threads) {
+    /// Sees to a thread for each request that waits in the lobby. Connections whose clients have kept them waiting for
+    /// too long are disconnected now. If these are too few, other connections are asked to leave after their answers.
+    fn free_threads(&mut self, threads: &HttpThreads) {
         let now = clock::now();
         let wanted = self.lobby.ready();
         while self.departing < wanted
@@ -138,9 +138,9 @@ impl HttpAdmission {
         self.shared.want_thread(self.departing < wanted);
     }
 
-    /// Disconnects the connection with this number, if it waits for its client to do one of `what`: its thread wakes from
-    /// that wait and finds that it was dismissed.
-    fn dismiss(&mut self, threads: &Threads, number: usize, what: &[Awaiting]) {
+    /// Disconnects the connection with this number, if it waits for its client to do one of `what`: its thread wakes
+    /// from that wait and finds that it was dismissed.
+    fn dismiss(&mut self, threads: &HttpThreads, number: usize, what: &[Awaiting]) {
         let Some(served) = threads.get(number) else { return };
         let Some(awaited) = served.client_wait.dismiss(what) else { return };
         self.departing += 1;
@@ -150,7 +150,7 @@ impl HttpAdmission {
         });
     }
 
-    fn dismiss_all(&mut self, threads: &Threads, what: &[Awaiting]) {
+    fn dismiss_all(&mut self, threads: &HttpThreads, what: &[Awaiting]) {
         let numbers: Vec<usize> = threads.iter().map(|(number, _)| number).collect();
         numbers.into_iter().for_each(|number| self.dismiss(threads, number, what));
     }
@@ -164,7 +164,7 @@ impl Admission for HttpAdmission {
         self.shared.limits.drain_timeout
     }
 
-    fn look_after(&mut self, threads: &mut Threads) -> Attention {
+    fn look_after(&mut self, threads: &mut HttpThreads) -> Attention {
         while let Ok(connection) = self.resting.try_recv() {
             self.lobby.enter(connection);
         }
@@ -181,11 +181,11 @@ impl Admission for HttpAdmission {
         Attention { takes_clients: self.has_room_in_lobby(), at_most: (!self.lobby.is_empty()).then_some(GLANCE) }
     }
 
-    fn clients_wanted(&mut self, _at: usize, _threads: &mut Threads) -> usize {
+    fn clients_wanted(&mut self, _at: usize, _threads: &mut HttpThreads) -> usize {
         self.most_waiting.saturating_sub(self.lobby.len())
     }
 
-    fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, _threads: &mut Threads) {
+    fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, _threads: &mut HttpThreads) {
         let stream = HttpStream::new(Arc::new(socket));
         self.lobby.enter(HttpConnection::new(stream, peer, Arc::clone(&self.shared)));
     }
@@ -203,9 +203,9 @@ impl Admission for HttpAdmission {
         self.departing -= usize::from(connection.client_wait.is_dismissed());
     }
 
-    /// The connection that has waited longest for a request is asked to end, and a client that waits in the lobby without
-    /// making a request is refused.
-    fn free_a_descriptor(&mut self, threads: &mut Threads) {
+    /// The connection that has waited longest for a request is asked to end, and a client that waits in the lobby
+    /// without making a request is refused.
+    fn free_a_descriptor(&mut self, threads: &mut HttpThreads) {
         if let Some((number, _)) = longest_waited_for(threads) {
             self.dismiss(threads, number, &[Awaiting::Request]);
         }
@@ -214,7 +214,7 @@ impl Admission for HttpAdmission {
         }
     }
 
-    fn close(&mut self, threads: &mut Threads) {
+    fn close(&mut self, threads: &mut HttpThreads) {
         while let Some(waiting) = self.lobby.take_first(|waiting| !waiting.rests()) {
             dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
         }
@@ -226,7 +226,7 @@ impl Admission for HttpAdmission {
     }
 
     /// A request that the service works on is waited for all the same, and answered: nothing here can stop it.
-    fn close_by_force(&mut self, threads: &mut Threads) {
+    fn close_by_force(&mut self, threads: &mut HttpThreads) {
         self.dismiss_all(threads, &Awaiting::ANY);
         while let Some(waiting) = self.lobby.take_first(|_| true) {
             dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
@@ -238,7 +238,7 @@ impl Admission for HttpAdmission {
     }
 }
 
-fn longest_waited_for(threads: &Threads) -> Option<(usize, Instant)> {
+fn longest_waited_for(threads: &HttpThreads) -> Option<(usize, Instant)> {
     let waiting = threads.iter().filter_map(|(number, served)| Some((number, served.client_wait.overdue_from()?)));
     waiting.min_by_key(|(_, overdue)| *overdue)
 }
@@ -248,8 +248,8 @@ fn dismiss_waiting(waiting: &WaitingConnection, refusal: &HttpRefusal) {
     refuse(waiting.connection.socket(), refusal, waiting.asks_for_a_head_alone());
 }
 
-/// Refuses a client that has no thread. What it has sent is here, because it has waited. That is read first: a socket that
-/// is closed with unread bytes resets the connection, and the client may lose the answer.
+/// Refuses a client that has no thread. What it has sent is here, because it has waited. That is read first: a socket
+/// that is closed with unread bytes resets the connection, and the client may lose the answer.
 fn refuse(mut socket: &TcpStream, refusal: &HttpRefusal, is_head: bool) {
     let mut text = Vec::new();
     write_refusal(&mut text, refusal, is_head, &mut DateText::default());

@@ -1,4 +1,5 @@
-//! Writing an answer as bytes: the status line, the headers, and the headers about framing, which this server adds itself.
+//! Writing an answer as bytes: the status line, the headers, and the headers about framing, which this server adds
+//! itself.
 //!
 //! It writes into a buffer; the connection sends it.
 
@@ -13,8 +14,8 @@ use super::response::WireResponse;
 pub(crate) struct AnswerContext {
     /// The request was a HEAD: its answer has the headers of the answer to a GET, and no body.
     pub(crate) is_head: bool,
-    /// The request was a CONNECT. After a 2xx the tunnel begins (RFC 9110 §9.3.6), so that a 2xx has neither length nor body.
-    /// This server has no tunnels, so the connection ends.
+    /// The request was a CONNECT. After a 2xx the tunnel begins (RFC 9110 §9.3.6), so that a 2xx has neither length nor
+    /// body. This server has no tunnels, so the connection ends.
     pub(crate) is_connect: bool,
     /// This answer is the connection's last.
     pub(crate) closes: bool,
@@ -22,7 +23,8 @@ pub(crate) struct AnswerContext {
     pub(crate) is_http10: bool,
 }
 
-/// Headers about the connection, the framing, or a request. The service cannot give them, and there is no trailer to name.
+/// Headers about the connection, the framing, or a request. The service cannot give them, and there is no trailer to
+/// name.
 const ENGINE_HEADERS: [&str; 7] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"];
 const CONTENT_LENGTH: &str = "content-length";
@@ -85,8 +87,8 @@ fn options_of(response: &WireResponse) -> impl Iterator<Item = &str> {
     lines.flat_map(|(_, value)| value.split(',').map(str::trim))
 }
 
-/// The headers in `response` that are for this connection alone, and so must be named in `Connection`: `Upgrade` (RFC 9110
-/// §7.8), and those that the service names there itself.
+/// The headers in `response` that are for this connection alone, and so must be named in `Connection`: `Upgrade` (RFC
+/// 9110 §7.8), and those that the service names there itself.
 fn connection_options(response: &WireResponse) -> Vec<&str> {
     let names = || response.headers().iter().map(|(name, _)| name.as_str()).filter(|name| !is_of_the_engine(name));
     let mut options: Vec<&str> = names().filter(|name| name.eq_ignore_ascii_case("upgrade")).take(1).collect();
@@ -107,8 +109,8 @@ fn has_body(status: u16) -> bool {
     !matches!(status, 204 | 205 | 304)
 }
 
-/// The length to announce. Where this kind of answer has no body, only the service may know a length: of the answer to a GET
-/// (for a HEAD), or of what the client has already (for a 304).
+/// The length to announce. Where this kind of answer has no body, only the service may know a length: of the answer to
+/// a GET (for a HEAD), or of what the client has already (for a 304).
 fn content_length(response: &WireResponse, is_head: bool) -> Option<u64> {
     match (response.status(), response.body()) {
         (204, _) => None,

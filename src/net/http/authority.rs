@@ -1,8 +1,8 @@
 //! The authority of a request, `host` or `host:port`: whom the request is for. It is written as RFC 3986 §3.2 says, and
 //! appears in `Host`, in the target of a CONNECT, and in an absolute target.
 //!
-//! This is stricter than the RFC in one point: a name has no comma here. The RFC permits one, but in practice it means that two
-//! `Host` lines were folded into one.
+//! This is stricter than the RFC in one point: a name has no comma here. The RFC permits one, but in practice it means
+//! that two `Host` lines were folded into one.
 
 use std::net::Ipv6Addr;
 
@@ -51,8 +51,8 @@ fn is_ip_literal(text: &str) -> bool {
     })
 }
 
-/// Whether this is a name. An IPv4 address counts as one. A name consists of unreserved characters, sub-delimiters, and `%`
-/// before two hexadecimal digits.
+/// Whether this is a name. An IPv4 address counts as one. A name consists of unreserved characters, sub-delimiters, and
+/// `%` before two hexadecimal digits.
 fn is_registered_name(mut name: &[u8]) -> bool {
     loop {
         name = match name {

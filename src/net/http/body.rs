@@ -1,5 +1,5 @@
-//! The body of a request as its bytes arrive: framed by a length or in chunks. It takes its bytes from a budget that all
-//! bodies share.
+//! The body of a request as its bytes arrive: framed by a length or in chunks. It takes its bytes from a budget that
+//! all bodies share.
 //!
 //! A body takes no memory, and nothing of the budget, for bytes that it only announces.
 
@@ -73,8 +73,8 @@ impl IncomingBody {
         Ok(Taken::Bytes(used))
     }
 
-    /// Makes room for `more` bytes, and takes it from the budget: for twice of what there is, if the budget has that much, so
-    /// that a body is not moved each time when more of it comes.
+    /// Makes room for `more` bytes, and takes it from the budget: for twice of what there is, if the budget has that
+    /// much, so that a body is not moved each time when more of it comes.
     fn make_room(&mut self, more: usize) -> bool {
         let most = match &self.coding {
             Coding::Length { left } => self.bytes.len() + left,

@@ -42,8 +42,8 @@ impl ChunkedDecoder {
         self.state == ChunkState::Done
     }
 
-    /// Decodes `input`, appends what it carries to `body`, and returns how many bytes of `input` it used: all, unless the body
-    /// ends before. The error has the status 413 where the body is larger than the limit.
+    /// Decodes `input`, appends what it carries to `body`, and returns how many bytes of `input` it used: all, unless
+    /// the body ends before. The error has the status 413 where the body is larger than the limit.
     pub(crate) fn decode(&mut self, input: &[u8], body: &mut Vec<u8>, limit: usize) -> Result<usize, HttpRefusal> {
         let mut rest = input;
         while let Some(&byte) = rest.first().filter(|_| !self.is_done()) {

@@ -1,5 +1,5 @@
-//! Whether a connection waits for its client, since when that is too long, and whether the acceptor has disconnected it for
-//! that. Two threads share this: the connection's and the acceptor's.
+//! Whether a connection waits for its client, since when that is too long, and whether the acceptor has disconnected it
+//! for that. Two threads share this: the connection's and the acceptor's.
 //!
 //! ```text
 //!     Engaged <──────────> Awaiting(what, overdue from)      set by the connection's thread
@@ -7,8 +7,8 @@
 //!                              └──> Dismissed                set by the acceptor, once and for good
 //! ```
 //!
-//! All of it is one atomic word. So when a request comes at the moment at which the acceptor dismisses the connection, exactly
-//! one of the two comes first, and both threads see the same one.
+//! All of it is one atomic word. So when a request comes at the moment at which the acceptor dismisses the connection,
+//! exactly one of the two comes first, and both threads see the same one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,8 +42,8 @@ pub(crate) struct ClientWait {
 
 const ENGAGED: u64 = 0;
 const DISMISSED: u64 = u64::MAX;
-/// The lower bits say what is awaited, as a number from 1 to 3. The upper bits say how many milliseconds after `epoch` that is
-/// overdue.
+/// The lower bits say what is awaited, as a number from 1 to 3. The upper bits say how many milliseconds after `epoch`
+/// that is overdue.
 const KIND_BITS: u32 = 2;
 const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
 
@@ -84,7 +84,8 @@ impl ClientWait {
         Some(self.epoch + overdue)
     }
 
-    /// Dismisses a connection that waits for one of `what`, and returns which; nothing where it does not, or not any more.
+    /// Dismisses a connection that waits for one of `what`, and returns which; nothing where it does not, or not any
+    /// more.
     pub(crate) fn dismiss(&self, what: &[Awaiting]) -> Option<Awaiting> {
         let word = self.word.load(Ordering::SeqCst);
         let (awaiting, _) = decode(word)?;

@@ -31,8 +31,8 @@ use super::stream::{HttpStream, ReadEnd};
 use super::{WireRequest, WireResponse};
 use crate::net::Deadline;
 
-/// How long others wait, when no thread is free, for a client that is between two requests or has made none yet. With less
-/// patience, a client that the system did not let run for a moment would be taken for one that has nothing to say.
+/// How long others wait, when no thread is free, for a client that is between two requests or has made none yet. With
+/// less patience, a client that the system did not let run for a moment would be taken for one that has nothing to say.
 const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// The same for a client that has sent half of a head: a head is one packet, or a few that come right after each other.
 const PATIENCE_HEAD: Duration = Duration::from_millis(100);
@@ -175,8 +175,8 @@ impl HttpConnection {
         }
     }
 
-    /// Serves the client until either side ends the connection. Where the rest of a body has to be waited for, it returns
-    /// itself, to be run again when that has come.
+    /// Serves the client until either side ends the connection. Where the rest of a body has to be waited for, it
+    /// returns itself, to be run again when that has come.
     pub(crate) fn run(mut self) -> Option<Self> {
         let mut timeout = self.shared.limits.head_timeout;
         let end = loop {
@@ -272,8 +272,9 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// Receives the body as it comes. Returns false where the rest is to be waited for without a thread: because nothing, or
-    /// little, has come for a while; because a request waits for the thread; or because the budget has no room.
+    /// Receives the body as it comes. Returns false where the rest is to be waited for without a thread: because
+    /// nothing, or little, has come for a while; because a request waits for the thread; or because the budget has no
+    /// room.
     fn receive(&mut self, receiving: &mut Receiving) -> Result<bool, EarlyEnd> {
         let (mut turn, mut moved) = (Deadline::after(TURN), 0);
         loop {
@@ -378,8 +379,8 @@ impl HttpConnection {
         if may_stay { self.stream.linger(LINGER) } else { self.stream.leave() }
     }
 
-    /// The answer that says why the connection ends. A client that has asked for nothing gets none: it may be about to ask,
-    /// and would take that for the answer.
+    /// The answer that says why the connection ends. A client that has asked for nothing gets none: it may be about to
+    /// ask, and would take that for the answer.
     fn last_word(&self, end: EarlyEnd) -> Option<HttpRefusal> {
         let refusal = match end {
             EarlyEnd::Unanswerable => return None,

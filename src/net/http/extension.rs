@@ -1,6 +1,6 @@
-//! Chunk extensions, byte by byte: `;name`, `;name=value` and `;name="a value"`, exactly as RFC 9112 §7.1.1 says. Nothing here
-//! uses them. But if one reader is less strict than another about where an extension ends, somebody can make the two see
-//! different chunks.
+//! Chunk extensions, byte by byte: `;name`, `;name=value` and `;name="a value"`, exactly as RFC 9112 §7.1.1 says.
+//! Nothing here uses them. But if one reader is less strict than another about where an extension ends, somebody can
+//! make the two see different chunks.
 
 use super::response::is_token_byte;
 
@@ -24,8 +24,8 @@ pub(crate) enum Extension {
 }
 
 impl Extension {
-    /// Where the extensions are after one more byte, which is not the end of the line; `None` where the byte must not stand
-    /// there.
+    /// Where the extensions are after one more byte, which is not the end of the line; `None` where the byte must not
+    /// stand there.
     pub(crate) fn next(self, byte: u8) -> Option<Self> {
         let is_space = matches!(byte, b' ' | b'\t');
         let is_token = is_token_byte(byte);

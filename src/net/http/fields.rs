@@ -1,5 +1,5 @@
-//! The headers of a request that decide how the exchange goes on: where its body ends, whether the connection is kept, and
-//! whether the client waits to be told to go on. What two readers could understand differently is refused.
+//! The headers of a request that decide how the exchange goes on: where its body ends, whether the connection is kept,
+//! and whether the client waits to be told to go on. What two readers could understand differently is refused.
 
 use super::authority::Authority;
 use super::framing::{RequestFraming, Version};
@@ -53,8 +53,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// There must be exactly one `Host`; a client of HTTP/1.0 may leave it out. A client whose target has no authority sends an
-    /// empty one.
+    /// There must be exactly one `Host`; a client of HTTP/1.0 may leave it out. A client whose target has no authority
+    /// sends an empty one.
     pub(crate) fn check_host(&self, version: Version) -> Result<(), HttpRefusal> {
         let is_host = |host: &[u8]| std::str::from_utf8(host).is_ok_and(|host| Authority::parse(host).is_some());
         match self.host {
@@ -111,8 +111,8 @@ fn content_length(value: &[u8]) -> Result<u64, HttpRefusal> {
     }
 }
 
-/// The only coding that is accepted is `chunked`, alone. Another coding before it is not known here (501). Where `chunked` is
-/// not the last one, or stands there twice, nobody can say where the body ends (400).
+/// The only coding that is accepted is `chunked`, alone. Another coding before it is not known here (501). Where
+/// `chunked` is not the last one, or stands there twice, nobody can say where the body ends (400).
 fn chunked(value: &[u8]) -> Result<RequestFraming, HttpRefusal> {
     let codings: Vec<_> = items(value).collect();
     let is_chunked = |coding: &&&[u8]| coding.eq_ignore_ascii_case(b"chunked");
@@ -127,13 +127,14 @@ fn chunked(value: &[u8]) -> Result<RequestFraming, HttpRefusal> {
     }
 }
 
-/// The members of a comma-separated list, without the white space around them. Empty members are skipped: RFC 9110 §5.6.1.
+/// The members of a comma-separated list, without the white space around them. Empty members are skipped: RFC 9110
+/// §5.6.1.
 fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trimmed).filter(|item| !item.is_empty())
 }
 
-/// The item without spaces and tabs around it. Other control characters stay, because they are white space to some readers
-/// and part of a word to others.
+/// The item without spaces and tabs around it. Other control characters stay, because they are white space to some
+/// readers and part of a word to others.
 fn trimmed(mut item: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = item {
         item = rest;

@@ -1,7 +1,7 @@
 //! The head of a request: where it ends, what it says, and how its body is framed.
 //!
-//! `httparse` splits it into parts. This file refuses what httparse lets through and RFC 9112 does not, above all what two
-//! readers of the same bytes could understand differently (request smuggling).
+//! `httparse` splits it into parts. This file refuses what httparse lets through and RFC 9112 does not, above all what
+//! two readers of the same bytes could understand differently (request smuggling).
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -19,8 +19,8 @@ pub(crate) struct RequestHead {
     pub(crate) method: String,
     /// In origin form: the path with its query, `*`, or the authority of a CONNECT.
     pub(crate) target: String,
-    /// In the order in which they were sent, with duplicates and with their names as sent. A value that is not UTF-8 is read
-    /// as Latin-1. `Host` holds the authority of an absolute target, in place of what the client wrote there.
+    /// In the order in which they were sent, with duplicates and with their names as sent. A value that is not UTF-8 is
+    /// read as Latin-1. `Host` holds the authority of an absolute target, in place of what the client wrote there.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) framing: RequestFraming,
     pub(crate) is_http10: bool,
@@ -63,8 +63,8 @@ impl HeadScan {
     }
 }
 
-/// Refuses by its first byte what cannot be HTTP. It may contain no end of a line at all, so that waiting for one would not
-/// end.
+/// Refuses by its first byte what cannot be HTTP. It may contain no end of a line at all, so that waiting for one would
+/// not end.
 fn check_first_byte(received: &[u8]) -> Result<(), HttpRefusal> {
     match received.first() {
         Some(0x16) => Err(HttpRefusal::malformed("this looks like TLS, and this port speaks plain HTTP")),
@@ -156,8 +156,8 @@ fn names_another_version(bytes: &[u8]) -> bool {
     other && words.next().is_none()
 }
 
-/// The text of a value: UTF-8 if it is that, else Latin-1, in which each byte is a character. So no header is refused for its
-/// language.
+/// The text of a value: UTF-8 if it is that, else Latin-1, in which each byte is a character. So no header is refused
+/// for its language.
 fn text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(value) => value.to_owned(),

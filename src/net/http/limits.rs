@@ -7,20 +7,21 @@ use crate::base::limits::{HTTP_ADMISSION, HTTP_DRAIN, Limits};
 /// The limits of one listener. Each time is for the whole of what it names, in however many pieces the bytes come.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpLimits {
-    /// Bytes of the request line and the headers. A larger head is refused with 431, or with 414 where the request line alone
-    /// is larger.
+    /// Bytes of the request line and the headers. A larger head is refused with 431, or with 414 where the request line
+    /// alone is larger.
     pub(crate) head_bytes: usize,
     /// Bytes of one body. A larger one is refused with 413.
     pub(crate) body_bytes: usize,
-    /// Bytes of the bodies of all requests under way; room for one body at least. Beyond it requests are refused with 503.
+    /// Bytes of the bodies of all requests under way; room for one body at least. Beyond it requests are refused with
+    /// 503.
     pub(crate) bodies_bytes: usize,
     /// Bytes of the answers that their clients have not taken yet; room for one answer at least. Beyond it the slowest
     /// clients are disconnected; if that frees no room, the request is answered with 503.
     pub(crate) answers_bytes: usize,
     /// Connections that have a thread. Four times as many may wait without a thread, each with a socket.
     pub(crate) connections: usize,
-    /// The time from the first byte of a request to the end of its head; after it 408. A new connection has the same time for
-    /// that first byte.
+    /// The time from the first byte of a request to the end of its head; after it 408. A new connection has the same
+    /// time for that first byte.
     pub(crate) head_timeout: Duration,
     /// The time from the end of the head to the end of the body; after it 408.
     pub(crate) body_timeout: Duration,
@@ -30,8 +31,8 @@ pub(crate) struct HttpLimits {
     pub(crate) write_timeout: Duration,
     /// How long a new connection waits for a thread when none is free; after it 503.
     pub(crate) admission_timeout: Duration,
-    /// How long a closing listener waits for requests that have not reached the service yet, and for answers that are being
-    /// sent.
+    /// How long a closing listener waits for requests that have not reached the service yet, and for answers that are
+    /// being sent.
     pub(crate) drain_timeout: Duration,
 }
 

@@ -1,8 +1,8 @@
-//! The lobby: the queue of connections that have a socket and no thread. These are clients that have connected and got no
-//! thread yet, and connections that rest until more of a body has come.
+//! The lobby: the queue of connections that have a socket and no thread. These are clients that have connected and got
+//! no thread yet, and connections that rest until more of a body has come.
 //!
-//! It knows whose turn is next: clients whose whole request is here come before clients that have said nothing, or sent only
-//! a part. It starts no threads.
+//! It knows whose turn is next: clients whose whole request is here come before clients that have said nothing, or sent
+//! only a part. It starts no threads.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -54,8 +54,8 @@ impl Lobby {
         self.waiting.iter().filter(|waiting| waiting.is_ready()).count()
     }
 
-    /// Takes the one that is to have the next thread: the first whose whole request is here, else one with much of a body,
-    /// else the first that has had no thread yet, else one that has rested for long.
+    /// Takes the one that is to have the next thread: the first whose whole request is here, else one with much of a
+    /// body, else the first that has had no thread yet, else one that has rested for long.
     pub(crate) fn take_next(&mut self) -> Option<WaitingConnection> {
         let rank = |waiting: &WaitingConnection| match waiting.arrival {
             RequestArrival::Whole => Some(0),
@@ -89,8 +89,8 @@ impl Lobby {
         self.waiting.remove(at)
     }
 
-    /// Where a body waits for room in the budget: takes the one that has some of that room, and has made no progress for
-    /// the longest.
+    /// Where a body waits for room in the budget: takes the one that has some of that room, and has made no progress
+    /// for the longest.
     pub(crate) fn take_for_room(&mut self) -> Option<WaitingConnection> {
         let rests =
             || self.waiting.iter().enumerate().filter_map(|(at, waiting)| Some((at, waiting.connection.rest()?)));
@@ -107,8 +107,8 @@ impl Lobby {
         self.waiting.remove(at)
     }
 
-    /// The places in the queue, and the sockets, of those that have said nothing. Only these are polled: what others have
-    /// said is still in their sockets, and would wake the acceptor again and again.
+    /// The places in the queue, and the sockets, of those that have said nothing. Only these are polled: what others
+    /// have said is still in their sockets, and would wake the acceptor again and again.
     pub(crate) fn silent(&self) -> impl Iterator<Item = (usize, &TcpStream)> {
         let line = self.waiting.iter().enumerate();
         let silent = line.filter(|(_, waiting)| waiting.arrival == RequestArrival::Nothing);

@@ -1,5 +1,5 @@
-//! A blocking HTTP/1.1 server: it makes a [`WireRequest`] of the bytes on a socket, has a service answer it, and makes bytes of
-//! the [`WireResponse`]. It knows no actor.
+//! A blocking HTTP/1.1 server: it makes a [`WireRequest`] of the bytes on a socket, has a service answer it, and makes
+//! bytes of the [`WireResponse`]. It knows no actor.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -14,8 +14,8 @@
 //! | `body_budget`, `limits` | how many bytes all bodies may have together; all limits of a listener |
 //! | `response`, `refusal`, `answer`, `date` | answers of the service, refusals of the server, and their bytes |
 //!
-//! `httparse` splits heads into their parts. Everything here is bounded by [`HttpLimits`] or by a constant beside its use. A
-//! request that two readers might understand differently is refused.
+//! `httparse` splits heads into their parts. Everything here is bounded by [`HttpLimits`] or by a constant beside its
+//! use. A request that two readers might understand differently is refused.
 
 mod admission;
 mod answer;
@@ -62,8 +62,8 @@ pub(crate) struct WireRequest {
     pub(crate) method: String,
     /// The request target in origin form: path and query, or `*`. `Host` holds the authority of an absolute target.
     pub(crate) uri: String,
-    /// In the order in which they were sent, with duplicates and with their names as sent. Values that are not UTF-8 are read
-    /// as Latin-1.
+    /// In the order in which they were sent, with duplicates and with their names as sent. Values that are not UTF-8
+    /// are read as Latin-1.
     pub(crate) headers: Vec<(String, String)>,
     /// `None` where the request announced no body. A transfer coding is decoded, trailers are dropped.
     pub(crate) body: Option<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! The request target: which of its four forms it has (RFC 9112 §3.2), and what the service sees of it.
 //!
-//! The service sees one form, also when a proxy sent the request: a path with its query, or `*`. The authority of an absolute
-//! target is not lost: it replaces `Host`, as RFC 9112 §3.2.2 demands.
+//! The service sees one form, also when a proxy sent the request: a path with its query, or `*`. The authority of an
+//! absolute target is not lost: it replaces `Host`, as RFC 9112 §3.2.2 demands.
 
 use super::authority::Authority;
 use super::refusal::HttpRefusal;
@@ -16,8 +16,8 @@ pub(crate) struct RequestTarget<'a> {
 }
 
 impl<'a> RequestTarget<'a> {
-    /// Reads the target of a request with this method. Characters that every browser percent-encodes are refused. Those that
-    /// browsers send as they are (`|`, `{`, `^` and the like) are accepted.
+    /// Reads the target of a request with this method. Characters that every browser percent-encodes are refused. Those
+    /// that browsers send as they are (`|`, `{`, `^` and the like) are accepted.
     pub(crate) fn parse(method: &str, target: &'a str) -> Result<Self, HttpRefusal> {
         if !target.is_ascii() || target.contains('#') {
             return Err(HttpRefusal::malformed("the request target has a character that must be percent-encoded"));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::base::clock;
-use crate::net::{AnswerBudget, Closing};
+use crate::net::{AnswerBudget, ListenerClosing};
 
 use super::body_budget::BodyBudget;
 use super::limits::HttpLimits;
@@ -23,7 +23,7 @@ pub(crate) struct HttpShared {
     pub(crate) answers: Arc<AnswerBudget>,
     /// The moment from which every [`ClientWait`](super::client_wait::ClientWait) counts.
     pub(crate) epoch: Instant,
-    pub(crate) closing: Closing,
+    pub(crate) closing: ListenerClosing,
     thread_wanted: AtomicBool,
 }
 
@@ -35,14 +35,14 @@ impl HttpShared {
             limits,
             service,
             epoch: clock::now(),
-            closing: Closing::default(),
+            closing: ListenerClosing::default(),
             thread_wanted: AtomicBool::new(false),
         }
     }
 
     /// Whether the listener closes. The flag and [`ClientWait`](super::client_wait::ClientWait) are both sequentially
-    /// consistent. So a connection that begins to wait either sees that the listener closes, or the acceptor sees that it
-    /// waits and dismisses it.
+    /// consistent. So a connection that begins to wait either sees that the listener closes, or the acceptor sees that
+    /// it waits and dismisses it.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.has_begun()
     }

@@ -1,5 +1,5 @@
-//! The socket of one HTTP client, with a buffer for what the client has sent and nobody has used yet. Every wait on it ends by
-//! a deadline.
+//! The socket of one HTTP client, with a buffer for what the client has sent and nobody has used yet. Every wait on it
+//! ends by a deadline.
 //!
 //! It knows bytes, not HTTP.
 
@@ -17,7 +17,8 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// The body of an answer up to this size is copied after its head. A larger one is gathered from its own place.
 const JOIN_BYTES: usize = 8 * 1024;
-/// How much later than its deadline a wait may end. The system counts its timeouts in steps of a few milliseconds anyway.
+/// How much later than its deadline a wait may end. The system counts its timeouts in steps of a few milliseconds
+/// anyway.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// Why no more bytes came.
@@ -105,8 +106,8 @@ impl HttpStream {
         }
     }
 
-    /// Sends `head` and then `body`, by one system call where they are small. `moved` is called whenever the client has taken
-    /// a piece and more is to come; it may end the sending.
+    /// Sends `head` and then `body`, by one system call where they are small. `moved` is called whenever the client has
+    /// taken a piece and more is to come; it may end the sending.
     pub(crate) fn send(
         &mut self,
         head: &mut Vec<u8>,
@@ -149,8 +150,8 @@ impl HttpStream {
         (&*self.socket).write_vectored(&[IoSlice::new(head), IoSlice::new(piece)])
     }
 
-    /// Tells the client that nothing more will be sent, and reads on until the client has closed too, so that it does not
-    /// lose the answer it was just sent.
+    /// Tells the client that nothing more will be sent, and reads on until the client has closed too, so that it does
+    /// not lose the answer it was just sent.
     pub(crate) fn linger(&mut self, timeout: Duration) {
         let deadline = Deadline::after(timeout);
         if self.socket.shutdown(Shutdown::Write).is_ok() {
@@ -158,7 +159,8 @@ impl HttpStream {
         }
     }
 
-    /// Like [`linger`](Self::linger), for a client that was answered in full: throws away what is there and waits for nothing.
+    /// Like [`linger`](Self::linger), for a client that was answered in full: throws away what is there and waits for
+    /// nothing.
     pub(crate) fn leave(&mut self) {
         if self.socket.shutdown(Shutdown::Write).is_ok() {
             self.make_room();
@@ -183,9 +185,9 @@ impl HttpStream {
     }
 }
 
-/// Whether a wait for `left` needs another timeout than the socket has. One that is a little longer will do, and so will one
-/// that is not shorter than half: so a connection that waits for the same time again and again sets its socket's timeout
-/// once, and no wait is cut into many.
+/// Whether a wait for `left` needs another timeout than the socket has. One that is a little longer will do, and so
+/// will one that is not shorter than half: so a connection that waits for the same time again and again sets its
+/// socket's timeout once, and no wait is cut into many.
 fn is_far_from(timeout: Option<Duration>, left: Duration) -> bool {
     timeout.is_none_or(|timeout| timeout > left + SLACK || timeout < left / 2)
 }

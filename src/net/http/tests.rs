@@ -1,5 +1,5 @@
-//! The engine as clients meet it, over sockets. Slow clients are slow against short deadlines; nothing waits by sleeping
-//! for something to happen.
+//! Tests of the HTTP server by clients over sockets. A slow client is tested with a short deadline. No test sleeps to wait
+//! for something.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -17,11 +17,11 @@ use super::*;
 use crate::base::clock;
 use crate::net::AcceptorHandle;
 
-/// No test waits longer for what it expects.
+/// How long a test waits for an answer at most.
 const WATCHDOG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A listener and where it is.
+/// A listener and its address.
 struct Site {
     address: SocketAddr,
     serving: AcceptorHandle,
@@ -42,7 +42,7 @@ fn site_at(
     Site { address, serving: listener.serve(name, limits, Arc::new(service)).expect("a thread") }
 }
 
-/// Answers each request with what it was.
+/// Answers each request with its method, its target and its body.
 fn echo(request: WireRequest) -> WireResponse {
     let body = request.body.as_deref().map(|body| String::from_utf8_lossy(body).into_owned());
     text(format!("{} {} {body:?}", request.method, request.uri))
@@ -97,7 +97,7 @@ impl Client {
         }
     }
 
-    /// A head, byte by byte, so that nothing behind it is taken.
+    /// Reads a head byte by byte, so that no byte after it is taken.
     fn head(&mut self) -> String {
         let (mut head, mut byte) = (Vec::new(), [0]);
         while !head.ends_with(b"\r\n\r\n") {
@@ -107,14 +107,14 @@ impl Client {
         String::from_utf8(head).expect("text")
     }
 
-    /// All that comes until the server closes.
+    /// Reads everything that comes until the server closes.
     fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).expect("closed, not reset, and in time");
         String::from_utf8(rest).expect("text")
     }
 
-    /// Whether the server has closed, or reset, without another word.
+    /// Whether the server has closed or reset the connection without sending anything more.
     fn is_left(&mut self) -> bool {
         match self.0.read(&mut [0]) {
             Ok(bytes) => bytes == 0,
@@ -147,15 +147,15 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// What the server says to `bytes` before it closes.
+/// What the server answers to `bytes` before it closes.
 fn said_to(site: &Site, bytes: impl AsRef<[u8]>) -> String {
     let mut client = Client::of(site);
     client.send(bytes);
     client.rest()
 }
 
-/// The names of this process's threads that begin so. Without duplicates: a thread that was joined is listed a little
-/// longer, beside the one that took its name.
+/// The names of this process's threads that begin with this prefix, without duplicates: the system lists a thread for a
+/// moment after it was joined, beside the thread that has taken its name.
 fn threads_called(name: &str) -> BTreeSet<String> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
@@ -170,7 +170,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A service that says when a request has come, and answers it when told.
+/// A service that tells the test when a request has come, and answers it when the test tells it to.
 fn held() -> (impl Fn(WireRequest) -> WireResponse + Send + Sync + 'static, Receiver<()>, Sender<()>) {
     let (came, has_come) = unbounded();
     let (go_on, may_go_on) = unbounded();
@@ -453,7 +453,7 @@ fn bodies_that_are_too_large_together_are_refused() {
     assert_eq!(first.answer().status(), 200);
 }
 
-/// Sends all but the last byte of a body of so many, and stops.
+/// Sends all but the last byte of a body of this many bytes, and stops.
 fn stall(site: &Site, bytes: usize) -> Client {
     let mut client = Client::of(site);
     client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes - 1)));
@@ -498,7 +498,7 @@ fn a_body_has_given_its_room_back_before_its_answer_is_taken() {
         let mut client = Client::of(&site);
         client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000)));
         assert_eq!(status(&client.head()), 200);
-        // It reads no further, and stays.
+        // The client reads no further, and keeps its connection.
         std::mem::forget(client);
     }
 }
@@ -660,8 +660,8 @@ fn a_client_gone_before_its_answer_is_nobodys_trouble() {
 
 // Many clients.
 
-/// `clients` connections opened before any is used, each of which then has `requests` answered one after the other. As
-/// clients do, each connects anew and asks again where its connection was closed. How many connections that took.
+/// Opens `clients` connections before any is used; then each gets answers to `requests` requests, one after the other. A
+/// client whose connection was closed connects anew and asks again, as clients do. Returns how many connections that took.
 fn crowd(site: &Site, clients: usize, requests: usize) -> usize {
     let opened = AtomicUsize::new(clients);
     let open: Vec<_> = (0..clients).map(|_| Client::of(site)).collect();
@@ -716,7 +716,7 @@ fn an_idle_connection_is_closed_for_a_client_that_waits() {
     assert_eq!(idle[1].answer().status(), 200);
 }
 
-/// Clients that each take a place with `begun` and then stop do not keep out one that means it.
+/// Clients that each send `begun`, so that each takes a thread, and then stop, do not keep out a client with a request.
 fn is_served_beside(limits: HttpLimits, begun: &str) -> bool {
     let places = limits.connections;
     let site = site(limits, |request| match request.uri.as_str() {

@@ -1,5 +1,5 @@
-//! A connection that waits without a thread, and how much of its request has come: found out by peeking, so that nothing is
-//! taken from its socket.
+//! A connection that waits without a thread, and how much of its request has come: found out by peeking, so that
+//! nothing is taken from its socket.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use crate::base::clock;
 
 /// How long a client that says nothing keeps others out of a full lobby.
 pub(crate) const PATIENCE_SILENT: Duration = Duration::from_millis(500);
-/// The same for a client that has sent a part: a head and a small body come as a few packets, one right after the other,
-/// and of a large body more comes all the time.
+/// The same for a client that has sent a part: a head and a small body come as a few packets, one right after the
+/// other, and of a large body more comes all the time.
 pub(crate) const PATIENCE_PART: Duration = Duration::from_millis(100);
 /// How many bytes of a request are searched for the end of its head.
 const HEARD_BYTES: usize = 4 * 1024;

@@ -4,7 +4,7 @@ use super::*;
 
 type Understood = Result<Option<(u16, Headers, Option<Vec<u8>>)>, ExchangeFailure>;
 
-/// What is understood of `bytes` and the end of the connection behind them: the same, however they are cut.
+/// How `bytes`, and the end of the connection after them, are understood: in the same way, however the bytes are cut.
 fn understood_of(bytes: &[u8], to_head: bool) -> Understood {
     let understand = |piece: usize| -> Understood {
         let mut answer =
