@@ -81,13 +81,13 @@ pub(crate) trait Admission: Send + 'static {
     }
 
     /// The clients at these places of [`silent`](Self::silent) have said something.
-    fn have_spoken(&mut self, _places: &[usize]) {}
+    fn clients_spoke(&mut self, _places: &[usize]) {}
 
     /// The thread of this connection has ended.
-    fn has_ended(&mut self, _connection: Self::Connection) {}
+    fn connection_ended(&mut self, _connection: Self::Connection) {}
 
-    /// The system has no descriptors left: a connection that is of little use is asked to end.
-    fn free_a_descriptor(&mut self, threads: &mut ThreadsOf<Self>);
+    /// The system has no descriptors left: asks a connection that is of little use to end. By default none is asked.
+    fn free_a_descriptor(&mut self, _threads: &mut ThreadsOf<Self>) {}
 
     /// Ends what can be ended at once, because the listener closes.
     fn close(&mut self, threads: &mut ThreadsOf<Self>);
@@ -217,7 +217,7 @@ impl<A: Admission> Acceptor<A> {
 
     fn collect_ended(&mut self) {
         let admission = &mut self.admission;
-        self.threads.collect_ended(|connection| admission.has_ended(connection));
+        self.threads.collect_ended(|connection| admission.connection_ended(connection));
     }
 
     /// Waits until the acceptor is woken, a waiting client says something, or clients connect, if they are to be
@@ -238,7 +238,7 @@ impl<A: Admission> Acceptor<A> {
             |ready: &[bool]| ready.iter().enumerate().filter(|(_, is)| **is).map(|(at, _)| at).collect::<Vec<_>>();
         let spoken = places(of_silent);
         if !spoken.is_empty() {
-            self.admission.have_spoken(&spoken);
+            self.admission.clients_spoke(&spoken);
         }
         if ready[0] {
             self.wakeup.reset();

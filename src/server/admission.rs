@@ -121,10 +121,6 @@ impl Admission for ManagementAdmission {
         }
     }
 
-    fn free_a_descriptor(&mut self, threads: &mut ManagementThreads) {
-        dismiss_silent(0, threads);
-    }
-
     fn close(&mut self, threads: &mut ManagementThreads) {
         threads.iter().for_each(|(_, connection)| connection.hang_up());
     }

@@ -194,12 +194,12 @@ impl Admission for HttpAdmission {
         self.lobby.silent().map(|(_, socket)| socket.as_fd()).collect()
     }
 
-    fn have_spoken(&mut self, places: &[usize]) {
+    fn clients_spoke(&mut self, places: &[usize]) {
         let silent: Vec<usize> = self.lobby.silent().map(|(at, _)| at).collect();
         places.iter().for_each(|place| self.lobby.hear(silent[*place]));
     }
 
-    fn has_ended(&mut self, connection: ServedConnection) {
+    fn connection_ended(&mut self, connection: ServedConnection) {
         self.departing -= usize::from(connection.client_wait.is_dismissed());
     }
 
