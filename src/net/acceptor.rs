@@ -135,6 +135,7 @@ pub(crate) struct ThreadNames<'a> {
     pub(crate) suffix: &'static str,
 }
 
+/// An acceptor that is ready to be started.
 pub(crate) struct Acceptor<A: Admission> {
     name: String,
     listeners: Vec<A::Listener>,
@@ -297,4 +298,86 @@ impl<A: Admission> Acceptor<A> {
 /// no client.
 fn is_no_trouble(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::super::listener::bind;
+    use super::*;
+
+    /// Sends each client the number of its thread, and ends when the client does. Clients beyond the bound wait in the
+    /// backlog.
+    #[derive(Default)]
+    struct Greeting {
+        ended: Arc<AtomicUsize>,
+    }
+
+    impl Admission for Greeting {
+        type Listener = TcpListener;
+        type Connection = Arc<TcpStream>;
+
+        fn drain_time(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn look_after(&mut self, threads: &mut ThreadsOf<Self>) -> Attention {
+            Attention { takes_clients: threads.room() > 0, at_most: None }
+        }
+
+        fn clients_wanted(&mut self, _at: usize, threads: &mut ThreadsOf<Self>) -> usize {
+            threads.room()
+        }
+
+        fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, threads: &mut ThreadsOf<Self>) {
+            let socket = Arc::new(socket);
+            let greeting = move |socket: Arc<TcpStream>, number: usize| {
+                (&*socket).write_all(&[number as u8]).expect("an open socket");
+                let _ = (&*socket).read(&mut [0]);
+            };
+            let own = Arc::clone(&socket);
+            threads.start(peer, socket, move |number| greeting(own, number)).expect("a thread");
+        }
+
+        fn connection_ended(&mut self, _connection: Arc<TcpStream>) {
+            self.ended.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn close(&mut self, _threads: &mut ThreadsOf<Self>) {}
+
+        fn refuse_at_close(&mut self, (mut socket, _): (TcpStream, SocketAddr)) {
+            socket.write_all(b"!").expect("an open socket");
+        }
+
+        fn close_by_force(&mut self, threads: &mut ThreadsOf<Self>) {
+            // This fails for a client that has gone already.
+            threads.iter().for_each(|(_, socket)| _ = socket.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn said(client: &mut TcpStream) -> u8 {
+        let mut said = [0];
+        client.read_exact(&mut said).expect("a byte");
+        said[0]
+    }
+
+    #[test]
+    fn clients_beyond_the_bound_wait_for_a_thread_and_the_last_ones_are_refused_when_the_listener_closes() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (greeting, names) = (Greeting::default(), ThreadNames { acceptor: "greeting", suffix: "" });
+        let ended = Arc::clone(&greeting.ended);
+        let acceptor = Acceptor::new(&names, vec![listener], 2, ListenerClosing::default(), greeting);
+        let handle = acceptor.and_then(Acceptor::start).expect("a thread");
+        let mut clients: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+        assert_eq!((said(&mut clients[0]), said(&mut clients[1])), (1, 2));
+        clients.remove(0).shutdown(Shutdown::Both).expect("an open socket");
+        assert_eq!(said(&mut clients[1]), 1, "the third client has the number of the first");
+        drop(handle);
+        assert_eq!(said(&mut clients[2]), b'!');
+        assert_eq!(ended.load(Ordering::SeqCst), 3, "every thread was joined");
+    }
 }

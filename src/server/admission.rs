@@ -44,6 +44,7 @@ impl Listen for ManagementListener {
     }
 }
 
+/// Decides about the clients of the management server.
 pub(super) struct ManagementAdmission {
     shared: Arc<ManagementShared>,
     /// How many clients were let in so far.

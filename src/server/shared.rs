@@ -10,6 +10,7 @@ use crate::base::limits::ManagementLimits;
 use crate::base::seldom::Seldom;
 use crate::system::TheaterHandle;
 
+/// What the threads of one management server share.
 pub(super) struct ManagementShared {
     pub(super) theater: TheaterHandle,
     pub(super) guard: Guard,

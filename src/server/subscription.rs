@@ -19,6 +19,7 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// How much of the whole journal is looked at at a time.
 const STRETCH: StretchBounds = StretchBounds { looked_at: 1_024, bytes: PAGE_BYTES };
 
+/// One subscription, and where it stands.
 pub(super) struct Cursor {
     pub(super) id: SubscriptionId,
     kinds: Kinds,

@@ -59,6 +59,7 @@ pub(super) enum EventsWanted {
 /// The client is gone, or was disconnected.
 struct ClientGone;
 
+/// The writing thread of one connection.
 pub(super) struct ManagementWriter {
     stream: WritingHalf,
     theater: TheaterHandle,

@@ -16,8 +16,9 @@ use crate::net::{Deadline, Wakeup, wait_until_ready};
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// To whom and how to connect, beside the addresses.
+/// How to connect to a server.
 pub(super) struct Route<'a> {
+    /// The name that the server's certificate has to have.
     pub(super) host: &'a str,
     /// The configuration of TLS, if TLS is spoken.
     pub(super) tls: Option<Arc<ClientConfig>>,
@@ -28,6 +29,7 @@ pub(super) struct Route<'a> {
     pub(super) give_up: &'a Wakeup,
 }
 
+/// A connection to a server.
 pub(super) struct OutboundConnection<'a> {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,

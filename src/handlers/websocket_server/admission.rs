@@ -69,6 +69,7 @@ impl WebSocketListener {
     }
 }
 
+/// Decides about the clients of one WebSocket listener.
 struct WebSocketAdmission {
     shared: WebSocketShared,
     /// A client waits in the backlog, and no thread was free at the last look; one will be soon.

@@ -12,6 +12,7 @@ use crate::net::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
 /// A message gets so many more bytes of the budget at a time, as it comes.
 pub(super) const STEP_BYTES: usize = 64 * 1024;
 
+/// What one client is sending.
 #[derive(Debug)]
 pub(super) struct Arriving {
     /// The budget for the messages of all clients together.

@@ -51,6 +51,7 @@ pub(super) struct WebSocketShared {
     pub(super) closing: ListenerClosing,
 }
 
+/// A connection whose client has shaken hands.
 pub(super) struct WebSocketConnection {
     socket: WebSocket<FrameStream>,
     shared: WebSocketShared,

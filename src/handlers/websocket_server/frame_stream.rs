@@ -26,6 +26,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// How many times, while a client may take nothing, the server looks whether it has taken something.
 const LOOKS: u32 = 10;
 
+/// The socket of one client.
 #[derive(Debug)]
 pub(super) struct FrameStream {
     socket: Arc<TcpStream>,

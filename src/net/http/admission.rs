@@ -43,6 +43,7 @@ const DISMISSED_AT_ONCE: usize = 64;
 const PLACE_NEEDED: &str = "the place of a waiting client was needed";
 const CLOSING: &str = "the server is closing";
 
+/// Decides about the clients of one HTTP listener.
 pub(crate) struct HttpAdmission {
     shared: Arc<HttpShared>,
     lobby: Lobby,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The budget of one listener.
 #[derive(Debug)]
 pub(crate) struct BodyBudget {
     used: AtomicUsize,

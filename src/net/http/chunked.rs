@@ -11,6 +11,7 @@ use super::refusal::HttpRefusal;
 /// The most hexadecimal digits of a size: as many as fit a `u64`.
 const SIZE_DIGITS: u32 = 16;
 
+/// Decodes one body.
 #[derive(Debug)]
 pub(crate) struct ChunkedDecoder {
     state: ChunkState,

@@ -34,6 +34,7 @@ impl Awaiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dismissed;
 
+/// Whether one connection waits for its client.
 #[derive(Debug)]
 pub(crate) struct ClientWait {
     word: AtomicU64,
@@ -42,13 +43,14 @@ pub(crate) struct ClientWait {
 
 const ENGAGED: u64 = 0;
 const DISMISSED: u64 = u64::MAX;
-/// The lower bits say what is awaited, as a number from 1 to 3. The upper bits say how many milliseconds after `epoch`
-/// that is overdue.
+/// The lower bits say what the connection waits for, as a number from 1 to 3. The upper bits say how many milliseconds
+/// after `epoch` that is overdue.
 const KIND_BITS: u32 = 2;
 const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
 
 impl ClientWait {
-    /// Of a connection that waits for nothing yet. The acceptor compares those that have the same `epoch`.
+    /// For a connection that waits for nothing yet. All connections of a listener have the same `epoch`, so that the
+    /// acceptor can compare them.
     pub(crate) fn new(epoch: Instant) -> Self {
         Self { word: AtomicU64::new(ENGAGED), epoch }
     }

@@ -40,6 +40,7 @@ const PATIENCE_HEAD: Duration = Duration::from_millis(100);
 const PATIENCE_MOVING: Duration = Duration::from_secs(1);
 /// How long a connection keeps its thread for each [`PROGRESS_BYTES`] of a body, also when nobody waits for a thread.
 const TURN: Duration = Duration::from_millis(50);
+/// A body that comes makes progress when this many bytes of it have come.
 pub(crate) const PROGRESS_BYTES: usize = 32 * 1024;
 /// How long a refused client may go on sending before its connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
@@ -50,6 +51,7 @@ const EMPTY_LINES: usize = 64;
 /// How much room for the head of an answer is kept for the next answer.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// A connection with an HTTP client.
 pub(crate) struct HttpConnection {
     stream: HttpStream,
     peer: SocketAddr,
@@ -63,6 +65,7 @@ pub(crate) struct HttpConnection {
     date: DateText,
 }
 
+/// How much of a request has been read.
 #[derive(Clone, Copy, Debug)]
 enum PartOfRequest {
     HalfAHead,

@@ -6,6 +6,7 @@ use super::framing::{RequestFraming, Version};
 use super::refusal::HttpRefusal;
 use super::response::is_token_byte;
 
+/// The headers that decide how the exchange goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a> {
     host: Option<&'a [u8]>,

@@ -14,6 +14,7 @@ use super::refusal::HttpRefusal;
 use super::request_target::RequestTarget;
 use super::response::is_token_byte;
 
+/// The head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RequestHead {
     pub(crate) method: String,

@@ -22,9 +22,11 @@ const PATIENCE_BUDGET: Duration = Duration::from_millis(100);
 /// How long a connection rests until it gets a thread that nobody else wants, for whatever it has sent.
 const RESTS: Duration = Duration::from_secs(1);
 
+/// The connections of one listener that have no thread.
 pub(crate) struct Lobby {
     /// In the order in which they came.
     waiting: VecDeque<WaitingConnection>,
+    /// How long one of them waits for a thread at most.
     patience: Duration,
     bodies: Arc<BodyBudget>,
     /// When the lobby last looked at what has come from all clients that have sent a part.

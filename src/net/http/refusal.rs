@@ -31,7 +31,7 @@ impl HttpRefusal {
         Self::new(413, format!("the body is larger than {limit} bytes"))
     }
 
-    /// After how many seconds to try again, where that may help.
+    /// After how many seconds the client should try again; nothing if that would not help.
     pub(crate) fn retry_after(&self) -> Option<&'static str> {
         (self.status == 503).then_some("1")
     }

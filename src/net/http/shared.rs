@@ -15,6 +15,7 @@ use super::{WireRequest, WireResponse};
 /// listener that closes waits for it.
 pub(crate) type Service = Arc<dyn Fn(WireRequest) -> WireResponse + Send + Sync>;
 
+/// What the threads of one HTTP listener share.
 pub(crate) struct HttpShared {
     pub(crate) limits: HttpLimits,
     pub(crate) service: Service,
@@ -24,6 +25,7 @@ pub(crate) struct HttpShared {
     /// The moment from which every [`ClientWait`](super::client_wait::ClientWait) counts.
     pub(crate) epoch: Instant,
     pub(crate) closing: ListenerClosing,
+    /// Whether a request waits for a thread.
     thread_wanted: AtomicBool,
 }
 

@@ -29,6 +29,7 @@ pub(crate) enum ReadEnd {
     TimedOut,
 }
 
+/// The socket of one client, and its buffer.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
     socket: Arc<TcpStream>,

@@ -1,5 +1,5 @@
-//! Tests of the HTTP server by clients over sockets. A slow client is tested with a short deadline. No test sleeps to wait
-//! for something.
+//! Tests of the HTTP server by clients over sockets. A slow client is tested with a short deadline. No test sleeps to
+//! wait for something.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -660,8 +660,9 @@ fn a_client_gone_before_its_answer_is_nobodys_trouble() {
 
 // Many clients.
 
-/// Opens `clients` connections before any is used; then each gets answers to `requests` requests, one after the other. A
-/// client whose connection was closed connects anew and asks again, as clients do. Returns how many connections that took.
+/// Opens `clients` connections before any is used; then each gets answers to `requests` requests, one after the other.
+/// A client whose connection was closed connects anew and asks again, as clients do. Returns how many connections that
+/// took.
 fn crowd(site: &Site, clients: usize, requests: usize) -> usize {
     let opened = AtomicUsize::new(clients);
     let open: Vec<_> = (0..clients).map(|_| Client::of(site)).collect();

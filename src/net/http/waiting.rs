@@ -24,10 +24,12 @@ const HEARD_BYTES: usize = 4 * 1024;
 /// What a chunked body ends with, if nothing comes after it.
 const LAST_BYTES: &[u8] = b"\r\n\r\n";
 
+/// A connection in the lobby.
 pub(crate) struct WaitingConnection {
     pub(crate) connection: HttpConnection,
     /// Since when it wants a thread: a new one since it connected, one that rests since enough of its body has come.
     pub(crate) waiting_since: Option<Instant>,
+    /// When it entered the lobby.
     pub(crate) entered: Instant,
     /// What of its request has come.
     pub(crate) arrival: RequestArrival,
@@ -41,6 +43,7 @@ pub(crate) struct WaitingConnection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestArrival {
     Nothing,
+    /// Less than is worth a thread.
     Part,
     /// So much of a large body that it is worth a thread.
     Much,
@@ -176,7 +179,7 @@ pub(crate) fn finds_room(rest: RestingBody, bodies: &BodyBudget) -> bool {
     bodies.has_room(rest.left.unwrap_or(PROGRESS_BYTES).min(PROGRESS_BYTES))
 }
 
-/// Whether what is here of a body, `here` bytes of `left`, is worth a thread.
+/// How much of a body has come: `here` bytes, of the `left` bytes that were missing, if that number is known.
 fn hear_body(socket: &TcpStream, here: usize, left: Option<usize>) -> RequestArrival {
     match left {
         Some(left) if here >= left => RequestArrival::Whole,
