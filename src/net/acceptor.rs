@@ -185,7 +185,7 @@ impl<A: Admission> Acceptor<A> {
 
     /// Starts the acceptor's thread.
     pub(crate) fn start(self) -> io::Result<AcceptorHandle> {
-        self.start_by(|name, body| thread::spawn(name, body))
+        self.start_by(thread::spawn)
     }
 
     /// Starts the acceptor's thread, one that the process cannot do without: `told` hears of its end, on that thread.
