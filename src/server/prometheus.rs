@@ -13,17 +13,28 @@ use crate::net::AcceptorHandle;
 use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
 
+/// A metrics endpoint that has its address and answers nobody yet.
+pub struct BoundMetrics {
+    listener: HttpListener,
+    address: SocketAddr,
+}
+
 /// A listening metrics endpoint. When it is dropped it closes.
 pub struct MetricsServer {
     address: SocketAddr,
     _acceptor: AcceptorHandle,
 }
 
-impl MetricsServer {
-    /// Answers `GET /metrics` at `address`; port 0 stands for any free port.
-    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+impl BoundMetrics {
+    /// Binds `address`; port 0 stands for any free port.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = HttpListener::bind(address)?;
         let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Answers `GET /metrics` from now on.
+    pub fn serve(self, theater: TheaterHandle) -> io::Result<MetricsServer> {
         let limits = HttpLimits {
             body_bytes: 0,
             head_bytes: 8 * 1024,
@@ -33,7 +44,14 @@ impl MetricsServer {
             ..HttpLimits::default()
         };
         let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
-        Ok(Self { address, _acceptor: listener.serve("metrics", limits, service)? })
+        Ok(MetricsServer { address: self.address, _acceptor: self.listener.serve("metrics", limits, service)? })
+    }
+}
+
+impl MetricsServer {
+    /// Answers `GET /metrics` at `address`; port 0 stands for any free port.
+    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+        BoundMetrics::bind(address)?.serve(theater)
     }
 
     /// Where it listens.
@@ -136,21 +154,22 @@ fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionVi
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     for bucket in scale.buckets.clone().step_by(2) {
         let below: u64 = values.buckets.iter().take(bucket + 1).sum();
-        let bound = Distribution::upper(bucket) as f64 * scale.unit;
+        let bound = Distribution::upper(bucket) as f64 / scale.in_one;
         line(out, &format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"), below as f64);
     }
     line(out, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), values.count as f64);
-    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * scale.unit);
+    line(out, &format!("{name}_sum{braced}"), values.sum as f64 / scale.in_one);
     line(out, &format!("{name}_count{braced}"), values.count as f64);
 }
 
-/// Which bounds are written, and in what unit.
+/// Which bounds are written, and how many of the counted units make one written unit. Dividing by that number gives the
+/// nearest decimal, which is written as a person would write it.
 struct Scale {
     buckets: RangeInclusive<usize>,
-    unit: f64,
+    in_one: f64,
 }
 
 /// From 63 microseconds to 16 seconds.
-const SECONDS: Scale = Scale { buckets: 6..=24, unit: 1e-6 };
+const SECONDS: Scale = Scale { buckets: 6..=24, in_one: 1e6 };
 /// From 255 bytes to 64 MiB.
-const BYTES: Scale = Scale { buckets: 8..=26, unit: 1.0 };
+const BYTES: Scale = Scale { buckets: 8..=26, in_one: 1.0 };

@@ -1,7 +1,7 @@
 //! The types of the management protocol: commands, answers and events as JSON. Existing clients use the first rows of
 //! each enum, whose shapes must not change.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use super::metrics::{
     ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
@@ -79,7 +79,7 @@ pub(crate) enum Request {
     ActorTree,
     /// A page of the actors of `ActorTree`, from the place `from` on.
     GetActors {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_left_out")]
         from: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
@@ -135,14 +135,14 @@ pub(crate) enum Request {
         before: u64,
         /// Whether to drop also data that `get-chain` has shown the actor, and that a replay would have to show it
         /// again.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
     /// Drops the data of one event.
     RedactEvent {
         id: String,
         sequence: u64,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
     SendMessage {
@@ -160,13 +160,18 @@ pub(crate) enum Request {
     Metrics,
     /// A page of the actors of `Metrics`, from the place `from` on.
     GetMetrics {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_left_out")]
         from: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
     },
     Status,
     Shutdown,
+}
+
+/// Reads a field that may be left out: it may be null as well, because some clients write null where they have no value.
+fn or_left_out<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<T, D::Error> {
+    Option::deserialize(source).map(Option::unwrap_or_default)
 }
 
 /// The actors to whose events a [`Request::Subscribe`] subscribes.

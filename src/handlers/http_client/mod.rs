@@ -33,13 +33,14 @@ use wasmtime::component::Linker;
 use super::Handler;
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
+    PEM_BYTES,
 };
 use crate::base::places::Places;
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
-use crate::manifest::{HandlerEntry, ManifestError};
+use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
 use crate::system::{OrderKind, Waited};
 use bounds::Bounds;
 use explain::timed_out;
@@ -139,7 +140,7 @@ fn trusting_mozilla() -> Arc<ClientConfig> {
 /// TLS with servers whose certificate leads to a root in a PEM file, and with no others.
 fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
-    let pem = std::fs::read(file).map_err(|error| bad(&error.to_string()))?;
+    let pem = read_bounded(file, PEM_BYTES).map_err(|why| bad(&why))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let mut roots = RootCertStore::empty();
     // The bundles of operating systems hold a few certificates that webpki cannot parse.
