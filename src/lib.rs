@@ -7,6 +7,7 @@
 //! The modules are layers: each uses only those above it in this list.
 
 mod base;
+mod net;
 mod chain;
 mod manifest;
 mod journal;

@@ -4,7 +4,10 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle as StdJoinHandle};
+
+use parking_lot::Mutex;
 
 use super::fail;
 use super::stack;
@@ -70,6 +73,26 @@ pub(crate) fn spawn_sized(
         body();
     });
     thread.spawn(move || run(name, body)).map(JoinHandle).map_err(|error| none_left(&error))
+}
+
+/// Like [`spawn`], for a body that needs `value`: if the system grants no thread, `value` comes back with the error. A
+/// value that the body captured would be lost with the body.
+pub(crate) fn spawn_with<T: Send + 'static>(
+    name: &str,
+    value: T,
+    body: impl FnOnce(T) + Send + 'static,
+) -> Result<JoinHandle, (io::Error, T)> {
+    let handed_over = Arc::new(Mutex::new(Some(value)));
+    let taken = Arc::clone(&handed_over);
+    let body = move || {
+        let value = taken.lock().take();
+        drop(taken);
+        body(value.expect("it is taken once, here"));
+    };
+    spawn(name, body).map_err(|error| {
+        let value = handed_over.lock().take();
+        (error, value.expect("there is no thread that could have taken it"))
+    })
 }
 
 /// Runs the body of a thread, and catches its panic. The body is boxed and the panic is reported in a function of its own, so

@@ -2,15 +2,14 @@
 //!
 //! A handler is a [`Capability`] (host functions that it links, exported functions that it calls) with a configuration
 //! and, for some handlers, a listener. To add a handler, add a file here, a row in [`HANDLERS`] and a WIT file. No
-//! handler uses another, with one exception: `websocket_server` reads its handshakes with the parser of `http_server`.
+//! handler uses another; what listeners share is in the layer `net`.
 
-mod answers;
 mod clock;
 mod filesystem;
 mod http_client;
 mod http_server;
+mod listen_address;
 mod message_server;
-mod net;
 mod random;
 mod runtime;
 mod supervisor;
@@ -21,7 +20,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
-pub(crate) use http_server::wire;
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
 
@@ -29,11 +27,12 @@ use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
+use crate::net;
 use crate::system::{Address, TheaterHandle};
 
 /// Feeds the HTTP server's and the HTTP client's parsers with bytes that a client or server might send, for fuzzing.
 pub(crate) fn hostile_http(bytes: &[u8]) {
-    wire::hostile_http(bytes);
+    net::http::hostile_http(bytes);
     http_client::hostile_response(bytes);
 }
 

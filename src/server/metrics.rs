@@ -1,4 +1,4 @@
-//! What is measured, gathered for whoever asks: of each actor, and in all.
+//! Metrics: gathering what is measured, for each actor and for all actors together.
 
 use std::fs;
 
@@ -11,14 +11,14 @@ use crate::system::{ActorInfo, TheaterHandle};
 /// Everything that is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MetricsView {
-    /// In the order in which the actors came.
+    /// In the order in which the actors were started first.
     pub(crate) actors: Vec<ActorMetricsView>,
     pub(crate) total: Totals,
     pub(crate) journal: JournalMetricsView,
     pub(crate) process: ProcessView,
 }
 
-/// One actor, over all its incarnations since the runtime was started.
+/// The metrics of one actor, over all its incarnations since the runtime was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ActorMetricsView {
     pub(crate) id: String,
@@ -29,7 +29,7 @@ pub(crate) struct ActorMetricsView {
     pub(crate) counts: Counts,
 }
 
-/// All actors together, those that were forgotten excepted.
+/// The metrics of all actors together, except for those that were forgotten.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(crate) actors: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Totals {
     pub(crate) counts: Counts,
 }
 
-/// What is counted, of one actor or of several.
+/// What is counted, for one actor or for several together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) calls: u64,
@@ -46,15 +46,15 @@ pub(crate) struct Counts {
     pub(crate) failures: u64,
     pub(crate) restarts: u64,
     pub(crate) mailbox_depth: u64,
-    /// Events on disk.
+    /// How many of its events are on disk.
     pub(crate) chain_length: u64,
-    /// Linear memory that the last call ended with.
+    /// How many bytes of linear memory the last call ended with.
     pub(crate) memory_bytes: u64,
     pub(crate) latency_us: DistributionView,
 }
 
 impl Counts {
-    /// Counts of another beside these. Latencies do not add up like this: their distributions do.
+    /// Adds the counts of another actor. It does not add latencies: their distributions are added elsewhere.
     fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.refusals += other.refusals;
@@ -66,18 +66,18 @@ impl Counts {
     }
 }
 
-/// The journal since the runtime was started.
+/// The metrics of the journal since the runtime was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JournalMetricsView {
     pub(crate) events: u64,
     pub(crate) commit_us: DistributionView,
     pub(crate) commit_bytes: DistributionView,
-    /// Bytes of the write-ahead log.
+    /// The bytes of the write-ahead log.
     #[serde(default)]
     pub(crate) log_bytes: u64,
 }
 
-/// The process as the system sees it.
+/// The metrics of the process, from the system.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ProcessView {
     pub(crate) resident_bytes: u64,
@@ -86,13 +86,13 @@ pub(crate) struct ProcessView {
     pub(crate) memory_maps: u64,
 }
 
-/// Values by magnitude: `buckets[n]` counts those below 2^n that the bucket before has not, the thirty-second the rest.
-/// Empty ones at the end are left out.
+/// How many values have which magnitude: `buckets[n]` counts those below 2^n that the bucket before it does not count.
+/// The thirty-second bucket counts the rest. Empty buckets at the end are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DistributionView {
     pub(crate) count: u64,
     pub(crate) sum: u64,
-    /// What half of them do not exceed, to the power of two; null where there are none.
+    /// The bound that half of the values do not exceed, as a power of two; null if there are no values.
     pub(crate) p50: Option<u64>,
     pub(crate) p99: Option<u64>,
     pub(crate) buckets: Vec<u64>,
@@ -107,8 +107,8 @@ impl From<&Distribution> for DistributionView {
     }
 }
 
-/// Reads every counter, and shows `each` actor's as it goes: the totals, without the actors. Not one moment: they go on
-/// counting meanwhile.
+/// Reads every counter. It hands the metrics of each actor to `each`, and returns the totals without the actors. The
+/// counters go on counting meanwhile, so the result is not that of one moment.
 pub(super) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsView)) -> MetricsView {
     let reader = theater.journal.reader().ok();
     let mut total = Totals::default();
@@ -141,7 +141,8 @@ pub(super) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsV
 
 const GATHERED_AT_ONCE: usize = 1_000;
 
-/// What is counted of one actor, and how long its calls took; nothing where it was forgotten meanwhile.
+/// The metrics of one actor, and the distribution of the times of its calls; nothing if the actor was forgotten
+/// meanwhile.
 pub(super) fn of_actor(
     theater: &TheaterHandle,
     reader: Option<&JournalReader>,
@@ -169,7 +170,7 @@ pub(super) fn of_actor(
     Some((view, calls))
 }
 
-/// What cannot be read reads 0.
+/// The metrics of the process. One that cannot be read is 0.
 pub(super) fn process() -> ProcessView {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
