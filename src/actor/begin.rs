@@ -160,7 +160,7 @@ impl ActorRuntime {
         let actor = ActorRef {
             id: self.actor.id,
             name: self.spec.manifest.name.as_str().into(),
-            limits: Arc::new(self.spec.manifest.limits.clone()),
+            limits: Arc::clone(&self.spec.manifest.limits),
             has_lived: self.was_up,
             theater: self.theater.clone(),
         };

@@ -293,7 +293,7 @@ impl ActorRuntime {
         let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
         self.recovering = beginning.reason == StartReason::Recovery;
         let live = Arc::new(self.live(awaited));
-        let host = HostState::new(recorder, self.spec.manifest.limits.clone(), Some(live));
+        let host = HostState::new(recorder, Arc::clone(&self.spec.manifest.limits), Some(live));
         let guest = Guest::new(Arc::clone(&self.spec.program), self.spec.manifest.reuse, host);
         let metrics = self.theater.registry.metrics(self.actor.id);
         if beginning.reason == StartReason::Restart {
@@ -303,6 +303,10 @@ impl ActorRuntime {
     }
 
     #[inline(never)]
+    #[allow(
+        clippy::boxed_local,
+        reason = "the caller waits for long, and would hold in its frame what it passes by value"
+    )]
     fn taken_apart(&self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<Ended> {
         self.close_mailbox_unless_it_is_kept(&down);
         let (guest, state) = executor.into_parts();

@@ -36,7 +36,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     let fails = fails.map(|why| format!("a start will fail: {why}")).collect();
     let warnings = [spec.warnings(), fails, foreseen_refusals(&spec)].concat();
     warnings.iter().for_each(|warning| stderr::tell(&format!("warning: {warning}")));
-    let mut exports: Vec<_> = spec.program.export_names().into_iter().collect();
+    let mut exports: Vec<_> = spec.program.export_names().iter().copied().collect();
     exports.sort_unstable();
     if args.json {
         let (name, component) = (&spec.manifest.name, spec.digest().to_string());

@@ -93,6 +93,8 @@ pub(crate) struct Program {
     on_demand: OnceLock<InstancePre<Box<HostState>>>,
     /// A handful: looking through them is quicker than hashing a name.
     exports: Vec<(Box<dyn GuestExport>, ComponentExportIndex)>,
+    /// Their names. All actors of the component share them.
+    export_names: Arc<HashSet<&'static str>>,
 }
 
 impl Program {
@@ -133,7 +135,8 @@ impl Program {
         }
         let pooled =
             linker.instantiate_pre(&compiled.component).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
-        Ok(Self { compiled, linker, pooled, on_demand: OnceLock::new(), exports })
+        let export_names = Arc::new(exports.iter().map(|(export, _)| export.function().full).collect());
+        Ok(Self { compiled, linker, pooled, on_demand: OnceLock::new(), exports, export_names })
     }
 
     /// Whether every export that deliveries may go to can be called: `Err` names those that can not, each with the place
@@ -172,8 +175,8 @@ impl Program {
     }
 
     /// The names of the exports it can be called by.
-    pub(crate) fn export_names(&self) -> HashSet<&'static str> {
-        self.exports.iter().map(|(export, _)| export.function().full).collect()
+    pub(crate) fn export_names(&self) -> &Arc<HashSet<&'static str>> {
+        &self.export_names
     }
 
     /// The export called `name` that deliveries may go to.

@@ -48,7 +48,7 @@ impl Extensions {
 /// The data of every store.
 pub(crate) struct HostState {
     pub(crate) recorder: Recorder,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) log: LogBudget,
     live: Option<Arc<Live>>,
     meter: Meter,
@@ -63,8 +63,8 @@ struct Meter {
 }
 
 impl HostState {
-    pub(crate) fn new(recorder: Recorder, limits: Limits, live: Option<Arc<Live>>) -> Self {
-        Self { recorder, limits, live, log: LogBudget::default(), meter: Meter::default() }
+    pub(crate) fn new(recorder: Recorder, limits: impl Into<Arc<Limits>>, live: Option<Arc<Live>>) -> Self {
+        Self { recorder, limits: limits.into(), live, log: LogBudget::default(), meter: Meter::default() }
     }
 
     /// The actor's surroundings. Host functions ask for them only inside an effect, which runs live.

@@ -38,7 +38,7 @@ pub(crate) struct Manifest {
     pub(crate) component_path: PathBuf,
     init_state: InitState,
     pub(crate) handlers: Vec<HandlerEntry>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// How many transitions one instance serves.
     pub(crate) reuse: u32,
     pub(crate) supervision: Supervision,
@@ -127,7 +127,7 @@ impl Manifest {
                 max_restarts: keys.max_restarts.unwrap_or(1),
                 within: Duration::from_millis(keys.within_ms.map_or(5_000, |within| *within.get_ref()).into()),
             },
-            limits,
+            limits: Arc::new(limits),
             warnings,
             source,
         })

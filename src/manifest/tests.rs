@@ -29,7 +29,7 @@ fn the_least_manifest_names_an_actor_and_its_component() {
     let manifest = parse(LEAST).expect("a manifest");
     assert_eq!(manifest.component_path, absolute(Path::new("dir/counter.wasm")));
     assert_eq!((manifest.reuse, manifest.read_init_state()), (1, Ok(None)));
-    assert_eq!(manifest.limits, Limits::default());
+    assert_eq!(*manifest.limits, Limits::default());
 }
 
 #[test]

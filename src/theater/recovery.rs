@@ -320,7 +320,7 @@ impl Past {
 
 fn is_same(spec: &Spec, row: &ActorRow, limits: &Limits) -> bool {
     let text = spec.manifest.text();
-    spec.digest() == row.component && **text == *row.manifest && spec.manifest.limits == *limits
+    spec.digest() == row.component && **text == *row.manifest && *spec.manifest.limits == *limits
 }
 
 /// Rows come parents first.

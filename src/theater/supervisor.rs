@@ -537,12 +537,12 @@ impl Supervisor {
             incarnation: again.as_ref().map_or(Incarnation::FIRST, |before| before.incarnation),
             status,
             has_begun: again.as_ref().is_some_and(|before| before.was_alive),
-            exports: Arc::new(spec.program.export_names()),
+            exports: Arc::clone(spec.program.export_names()),
             mailbox,
             addresses: Vec::new(),
             manifest_path: spec.manifest.path().display().to_string(),
             since_ms: clock::unix_ms(),
-            limits: Arc::new(limits.clone()),
+            limits: Arc::clone(limits),
             writes_below: spec
                 .handlers
                 .iter()

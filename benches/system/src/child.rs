@@ -67,22 +67,48 @@ pub fn begin(args: &[&str]) -> (Child, String) {
     (child, line.trim().to_owned())
 }
 
-/// Resident bytes, threads and maps of this process.
-fn usage() -> (f64, f64, f64) {
+/// Resident bytes, threads and maps of this process, and what of the resident bytes lies in threads' stacks and in glibc's heaps.
+fn usage() -> [f64; 5] {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let field = |key: &str| {
         let line = status.lines().find(|line| line.starts_with(key)).expect("a field");
         line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok()).expect("a number")
     };
     let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux").lines().count();
-    (field("VmRSS:") * 1024.0, field("Threads:"), maps as f64)
+    let (stacks, heaps) = stacks_and_heaps(&std::fs::read_to_string("/proc/self/smaps").expect("Linux"));
+    [field("VmRSS:") * 1024.0, field("Threads:"), maps as f64, stacks, heaps]
 }
 
-fn say_difference(before: (f64, f64, f64), count: usize, started: usize) {
+/// Resident bytes of stacks and of the allocator's heaps, as `/proc/self/smaps` says: a stack by its size, which is that of the
+/// threads that are counted here; an arena of glibc's by where it begins, at a multiple of 64 MiB.
+fn stacks_and_heaps(smaps: &str) -> (f64, f64) {
+    const STACK: std::ops::RangeInclusive<u64> = 512 * 1024..=520 * 1024;
+    const ARENA: u64 = 64 * 1024 * 1024;
+    let (mut stacks, mut heaps, mut is_stack, mut is_heap) = (0.0, 0.0, false, false);
+    for line in smaps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        if let Some((from, to)) = range.and_then(|(from, to)| Some((number(from)?, number(to)?))) {
+            is_stack = STACK.contains(&(to - from));
+            is_heap = line.ends_with("[heap]") || from.is_multiple_of(ARENA);
+        } else if let Some(resident) = line.strip_prefix("Rss:") {
+            let kib: f64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+            stacks += if is_stack { kib * 1024.0 } else { 0.0 };
+            heaps += if is_heap { kib * 1024.0 } else { 0.0 };
+        }
+    }
+    (stacks, heaps)
+}
+
+fn say_difference(before: [f64; 5], count: usize, started: usize) {
     let after = usage();
-    let each = |difference: f64| difference / count as f64;
-    let (resident, threads, maps) = (each(after.0 - before.0), each(after.1 - before.1), each(after.2 - before.2));
-    println!("{}", json!({ "resident": resident, "threads": threads, "maps": maps, "started": started }));
+    let each: [f64; 5] = std::array::from_fn(|at| (after[at] - before[at]) / count as f64);
+    let [resident, threads, maps, stacks, heaps] = each;
+    let rest = resident - stacks - heaps;
+    println!(
+        "{}",
+        json!({ "resident": resident, "stacks": stacks, "heaps": heaps, "rest": rest, "threads": threads, "maps": maps, "started": started })
+    );
 }
 
 fn idle(count: usize, reuse: u32) {

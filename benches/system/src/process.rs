@@ -82,6 +82,9 @@ pub fn idle(report: &mut Report, effort: &Effort) {
             });
         };
         push("resident", "resident", Unit::Bytes, (reuse == 1).then_some(Target::Most(24.0 * 1024.0)));
+        push("of that, stack", "stacks", Unit::Bytes, None);
+        push("of that, the allocator's heaps", "heaps", Unit::Bytes, None);
+        push("of that, the rest", "rest", Unit::Bytes, None);
         push("threads", "threads", Unit::Count, None);
         push("maps", "maps", Unit::Count, None);
     }
