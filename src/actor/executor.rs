@@ -155,7 +155,7 @@ impl Executor {
         let unchanged = state.as_deref() == self.state.as_deref();
         let state = if unchanged { self.state.clone() } else { state.map(Arc::from) };
         let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
-        let keep = self.is_to_be_kept();
+        let keep = self.mark_kept_if_due();
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let attached = Attached { state: write, owes, ..Attached::default() };
         let returned = Return { state: named, result: Encoded(result) };
@@ -170,7 +170,7 @@ impl Executor {
     }
 
     /// Kept states lie where the next call gets a new instance: there alone a replay can begin.
-    fn is_to_be_kept(&mut self) -> bool {
+    fn mark_kept_if_due(&mut self) -> bool {
         let sequence = self.guest.recorder().chain().next_sequence();
         let keep = sequence >= self.kept_at + KEPT_STATE_EVENTS && self.guest.next_is_fresh();
         if keep {
@@ -181,7 +181,7 @@ impl Executor {
 
     fn refuse(&mut self, function: &'static Function, message: String) -> Transition {
         let refused = Refused { message };
-        let keep = self.is_to_be_kept();
+        let keep = self.mark_kept_if_due();
         let state = keep.then(|| StateWrite { state: self.state.clone(), named: false, keep });
         let attached = Attached { state, ..Attached::default() };
         match self.guest.recorder().record(function.refused, refused.to_cbor(), attached) {

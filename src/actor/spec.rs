@@ -121,7 +121,8 @@ impl Spec {
         let path = manifest.component_path.display();
         let compiled = engine.compile(&component).map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let granted: Vec<&dyn Capability> = handlers.iter().map(|handler| &**handler as &dyn Capability).collect();
-        let program = Program::new(engine, compiled, &granted, &handlers::catalogue())
+        let program = engine
+            .link(compiled, &granted, &handlers::catalogue())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let unread = "this runtime was started without the actor's manifest; name it there";
         let named = handlers.iter().flat_map(|handler| handler.children());

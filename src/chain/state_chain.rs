@@ -41,7 +41,7 @@ impl StateChain {
     }
 
     /// A chain that goes on behind `head`, which the caller has from a journal it trusts or from events it verified.
-    pub(crate) fn behind(actor: ActorId, head: Head) -> Self {
+    pub(crate) fn after(actor: ActorId, head: Head) -> Self {
         Self { actor, head: Some(head) }
     }
 

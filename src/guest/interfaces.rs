@@ -50,7 +50,7 @@ pub(super) struct Signature {
 /// The type of a function of ours, by the interface's full name.
 pub(super) fn signature(interface: &str, function: &str) -> Option<Signature> {
     let text = interface_text(interface.strip_prefix(PACKAGE)?)?;
-    let mut words = behind(&text, &[function, ":", "func", "("])?;
+    let mut words = words_after(&text, &[function, ":", "func", "("])?;
     let mut params = Vec::new();
     while words.peek()? != ")" {
         let name = words.next()?;
@@ -101,7 +101,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// What stands behind the first place where these words follow each other.
-fn behind(text: &[String], start: &[&str]) -> Option<Words> {
+fn words_after(text: &[String], start: &[&str]) -> Option<Words> {
     let at = text.windows(start.len()).position(|words| words.iter().eq(start))?;
     let rest: Vec<String> = text[at + start.len()..].to_vec();
     Some(rest.into_iter().peekable())
@@ -141,13 +141,13 @@ fn arguments(words: &mut Words, text: &[String]) -> Option<Vec<Option<Wit>>> {
 
 /// What a name stands for in an interface: defined there, or taken from another by `use`.
 fn defined(name: &str, text: &[String]) -> Option<Wit> {
-    if let Some(mut words) = behind(text, &["type", name, "="]) {
+    if let Some(mut words) = words_after(text, &["type", name, "="]) {
         return read(&mut words, text);
     }
-    if let Some(mut words) = behind(text, &["record", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["record", name, "{"]) {
         return parts(name, &mut words, |words| words.next_if_eq(":").and_then(|_| read(words, text))).map(Wit::Record);
     }
-    if let Some(mut words) = behind(text, &["variant", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["variant", name, "{"]) {
         let payload = |words: &mut Words| match words.next_if_eq("(") {
             None => Some(None),
             Some(_) => {
@@ -158,10 +158,10 @@ fn defined(name: &str, text: &[String]) -> Option<Wit> {
         };
         return parts(name, &mut words, payload).map(Wit::Variant);
     }
-    if let Some(mut words) = behind(text, &["enum", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["enum", name, "{"]) {
         return parts(name, &mut words, |_| Some(())).map(Wit::Enum);
     }
-    if let Some(mut words) = behind(text, &["flags", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["flags", name, "{"]) {
         return parts(name, &mut words, |_| Some(())).map(Wit::Flags);
     }
     let uses = text.windows(4).enumerate().filter(|(_, four)| four[0] == "use" && four[2] == "." && four[3] == "{");

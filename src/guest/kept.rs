@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use super::engine::Compiled;
+use super::compiled::Compiled;
 use crate::chain::ComponentDigest;
 
 /// Components that are kept though no actor runs them: so many, and so many bytes of wasm together; the one used last is

@@ -40,29 +40,29 @@ impl fmt::Display for Divergence {
 
 /// Gives the events from a sequence on, a page at a time; nothing at the end, and an error where what is there is not
 /// to be followed.
-pub(crate) type Pages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
+pub(crate) type EventPages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
 
 /// The recorded events, and how far replay has come. However long the chain is, a page of it is in memory, and what a
 /// guest may be shown of its past.
 pub(crate) struct Script {
     upcoming: VecDeque<ChainEvent>,
     past: Past,
-    more: Option<Pages>,
+    more: Option<EventPages>,
     broken: Option<String>,
 }
 
 impl Script {
     pub(crate) fn new(events: Vec<ChainEvent>) -> Self {
-        Self::behind(Past::default(), events)
+        Self::after(Past::default(), events)
     }
 
     /// `events`, and what a guest may be shown of what was before them.
-    pub(crate) fn behind(past: Past, events: Vec<ChainEvent>) -> Self {
+    pub(crate) fn after(past: Past, events: Vec<ChainEvent>) -> Self {
         Self { upcoming: events.into(), past, more: None, broken: None }
     }
 
     /// The events that `pages` gives behind `past`.
-    pub(crate) fn of_pages(past: Past, pages: Pages) -> Self {
+    pub(crate) fn of_pages(past: Past, pages: EventPages) -> Self {
         let next = past.last().map_or(0, |last| last + 1);
         let mut script = Self { upcoming: VecDeque::new(), past, more: Some(pages), broken: None };
         script.turn(next);

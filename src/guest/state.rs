@@ -10,9 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::engine::TABLE_ELEMENTS;
 use super::interruption::Interruption;
 use super::recorder::Recorder;
+use super::settings::TABLE_ELEMENTS;
 use super::shortage::refused_by_the_system;
 use crate::base::clock;
 use crate::base::id::ActorId;

@@ -3,7 +3,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::chain::cbor::{Cbor, CborError, Reader, Type, Writer, list, record};
+use crate::chain::cbor::{Cbor, CborError, CborReader, Type, CborWriter, list, record};
 
 /// `http-types.http-request`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -74,7 +74,7 @@ pub(crate) enum MessageType {
 }
 
 impl Cbor for MessageType {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::Text => to.text("text"),
             Self::Binary => to.text("binary"),
@@ -86,7 +86,7 @@ impl Cbor for MessageType {
         };
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         match from.next()? {
             Type::Text => match from.text()? {
                 "text" => Ok(Self::Text),
@@ -172,7 +172,7 @@ impl ChildEventKind {
 }
 
 impl Cbor for ChildEventKind {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::Started => to.text("started"),
             Self::Stopped => to.text("stopped"),
@@ -181,7 +181,7 @@ impl Cbor for ChildEventKind {
         };
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         match from.next()? {
             Type::Text => match from.text()? {
                 "started" => Ok(Self::Started),

@@ -33,12 +33,12 @@ impl ManifestError {
 
 /// A manifest's text and where it came from: turns places in it into lines.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub(crate) struct ManifestSource {
     pub(crate) path: PathBuf,
     pub(crate) text: std::sync::Arc<str>,
 }
 
-impl Source {
+impl ManifestSource {
     pub(crate) fn line_of(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
@@ -55,7 +55,7 @@ impl Source {
         self.error(span.map(|span| span.start), named)
     }
 
-    /// Like [`Source::toml_error`] for the value of a key: its message alone does not say which.
+    /// Like [`ManifestSource::toml_error`] for the value of a key: its message alone does not say which.
     pub(crate) fn value_error(&self, section: &str, error: &toml::de::Error) -> ManifestError {
         let at = error.span().map(|span| span.start);
         let key =

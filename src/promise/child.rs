@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
-use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -111,7 +111,7 @@ fn wait_for<T>(
 }
 
 /// What a spawn is that ends the parent's chain: the child's id says whether the child is there.
-pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let child = ActorId::of_child(intent.link.actor, intent.link.sequence);
     if !chains.is_known(child) {
         return Ok(Fate::Again);
@@ -125,7 +125,7 @@ pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<F
 }
 
 /// What the child's first `init` came to; nothing while it is not over.
-fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawned, String>>> {
+fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<Spawned, String>>> {
     let mut next = 0;
     loop {
         let page = chains.page(child, next)?;
@@ -154,12 +154,12 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// What a stop or a restart is that ends the parent's chain: done where an event of the child says so.
-pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let done = |child, event: &ChainEvent| Ok(Fate::Answered(Awaited::Done(link(child, event))));
     let params = Intent::from_cbor(&intent.event.data).ok().map(|intent| intent.params.0);
     let child = params.and_then(|params| <(String,)>::from_cbor(&params).ok());
     let Some(child) = child.and_then(|(child,)| child.parse::<ActorId>().ok()) else { return Ok(Fate::Again) };
-    let behind = chains.events_behind(child, intent.position)?;
+    let behind = chains.events_after(child, intent.position)?;
     let is_stop = |event: &&ChainEvent| {
         event.kind() == Some(EventKind::Stopped)
             && Stopped::from_cbor(&event.data).is_ok_and(|stopped| stopped.cause.as_ref() == Some(&intent.link))

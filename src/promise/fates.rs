@@ -10,7 +10,7 @@ use crate::chain::{ChainEvent, EventKind, Link};
 use crate::journal::{Cause, Pending};
 use crate::system::{Awaited, Delivery, Lane};
 
-pub(crate) type Read<T> = rusqlite::Result<T>;
+pub(crate) type ReadResult<T> = rusqlite::Result<T>;
 
 /// The chains as a start finds them: in the journal, or in a model.
 pub(crate) trait Chains {
@@ -24,16 +24,16 @@ pub(crate) trait Chains {
     fn open(&self, actor: ActorId) -> &[ChainEvent];
 
     /// Where an event stands in the order of all.
-    fn position(&self, actor: ActorId, sequence: u64) -> Read<u64>;
+    fn position(&self, actor: ActorId, sequence: u64) -> ReadResult<u64>;
 
     /// The actor's events behind a position in the order of all.
-    fn events_behind(&self, actor: ActorId, position: u64) -> Read<Vec<ChainEvent>>;
+    fn events_after(&self, actor: ActorId, position: u64) -> ReadResult<Vec<ChainEvent>>;
 
     /// Some of the actor's events, from a sequence on; none at the end of its chain.
-    fn page(&self, actor: ActorId, from: u64) -> Read<Vec<ChainEvent>>;
+    fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>>;
 
     /// The event that promised what a row is owed for; nothing where its chain is not there.
-    fn promise(&self, row: &Pending) -> Read<Option<ChainEvent>>;
+    fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>>;
 }
 
 /// An intent that ends a chain.
@@ -91,7 +91,7 @@ pub(crate) struct Decided {
 }
 
 /// Decides over the open transitions of `actors`, and over what is owed.
-pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> Read<Decided> {
+pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> ReadResult<Decided> {
     let mut decided = Decided::default();
     let mut edges = BTreeMap::new();
     let mut intents = BTreeMap::new();
@@ -120,7 +120,7 @@ pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) 
     Ok(decided)
 }
 
-fn open_intent(chains: &dyn Chains, actor: ActorId) -> Read<Option<OpenIntent<'_>>> {
+fn open_intent(chains: &dyn Chains, actor: ActorId) -> ReadResult<Option<OpenIntent<'_>>> {
     let last = chains.open(actor).iter().rfind(|event| event.kind() != Some(EventKind::Started));
     let Some(event) = last.filter(|event| event.kind() == Some(EventKind::Intent)) else { return Ok(None) };
     let position = chains.position(actor, event.sequence)?;
@@ -133,7 +133,7 @@ pub(super) fn link(actor: ActorId, event: &ChainEvent) -> Link {
 
 impl Decided {
     /// What is owed by a row is delivered, unless the receiver's chain says that it was taken.
-    fn row(&mut self, chains: &dyn Chains, row: &Pending) -> Read<()> {
+    fn row(&mut self, chains: &dyn Chains, row: &Pending) -> ReadResult<()> {
         let Pending { cause, receiver, position, .. } = row;
         let nothing = |why: &str| {
             let Cause { actor, sequence } = cause;

@@ -2,11 +2,11 @@
 
 
 use super::Promise;
-use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
-use crate::chain::cbor::{Cbor, CborError, Reader};
+use crate::chain::cbor::{Cbor, CborError, CborReader};
 use crate::chain::data::{Call, Caller, Failed, HostCall, Intent, Refused, Return, Stopped};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
@@ -24,12 +24,12 @@ pub(crate) const REQUEST: &Function = function!("ntwk:theater/message-server-hos
 type Requested = Result<Vec<u8>, String>;
 
 /// A send that has its place in the receiver's mailbox.
-pub(crate) struct Send {
+pub(crate) struct ReservedSend {
     slot: Slot,
     params: Vec<u8>,
 }
 
-impl Send {
+impl ReservedSend {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
         let slot = live.theater.registry.reserve_for_actor(to, HANDLE_SEND, params.len())?;
         Ok(Self { slot, params })
@@ -54,13 +54,13 @@ pub(super) fn request_delivery(params: Vec<u8>, cause: Link) -> Delivery {
 }
 
 /// A request that has its place in the receiver's mailbox, and whose sender's wait is noted.
-pub(crate) struct Request {
+pub(crate) struct ReservedRequest {
     slot: Slot,
     wait: Wait,
     params: Vec<u8>,
 }
 
-impl Request {
+impl ReservedRequest {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
         let (slot, wait) = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len())?;
         Ok(Self { slot, wait, params })
@@ -156,13 +156,13 @@ fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requ
 }
 
 /// What a request is that ends its sender's chain.
-pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let unknown = |why: &str| Ok(Fate::Answered(Awaited::Unknown(format!("outcome unknown: {why}"))));
     let Some((to, _)) = requested(&intent.event.data) else { return unknown("the request cannot be read any more") };
     if chains.open(to).first().is_some_and(|call| is_caused_by(call, &intent.link)) {
         return Ok(Fate::Await { on: to, through: Through::Transition });
     }
-    match answer_to(&chains.events_behind(to, intent.position)?, to, &intent.link) {
+    match answer_to(&chains.events_after(to, intent.position)?, to, &intent.link) {
         Found::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
         Found::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
         Found::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
@@ -290,12 +290,12 @@ fn addressed(params: &[u8]) -> Option<(String, Vec<u8>)> {
 
 /// The message in the parameters of the export that takes it.
 fn message_of(params: &[u8]) -> Option<Vec<u8>> {
-    let last = |from: &mut Reader<'_>, length: u64| {
+    let last = |from: &mut CborReader<'_>, length: u64| {
         if length == 0 {
             return Err(CborError::Mismatch("no parameters", "a message"));
         }
         (1..length).try_for_each(|_| from.item().map(drop))?;
         from.bytes().map(<[u8]>::to_vec)
     };
-    Reader::only(params, |from| from.array(last)).ok()
+    CborReader::only(params, |from| from.array(last)).ok()
 }

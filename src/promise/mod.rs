@@ -35,9 +35,9 @@ mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
 pub(crate) use child::{RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, spawn_child};
-pub(crate) use fates::{Chains, Decided, Due, Fate, Read, Through, decide};
+pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 pub(crate) use message::{
-    HANDLE_REQUEST, HANDLE_SEND, REQUEST, Request, SEND, Send, accepted_send, is_what_was_answered, is_what_was_sent,
+    HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered, is_what_was_sent,
     request_again,
 };
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
@@ -143,7 +143,7 @@ impl Promise {
     }
 
     /// What an intent is that ends a chain.
-    fn fate(&self, chains: &dyn Chains, intent: &fates::OpenIntent<'_>) -> Read<Fate> {
+    fn fate(&self, chains: &dyn Chains, intent: &fates::OpenIntent<'_>) -> ReadResult<Fate> {
         match self {
             Self::Request => message::fate(chains, intent),
             Self::Spawn => child::spawn_fate(chains, intent),

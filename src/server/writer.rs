@@ -167,12 +167,12 @@ impl Writer {
         match wanted {
             Wanted::Actor(actor) => {
                 self.by_actor.entry(actor.id).or_default().push(subscription_id.clone());
-                self.is_due_now(subscription_id.clone());
+                self.mark_due(subscription_id.clone());
                 Ok(Response::Subscribed { id: actor.id.to_string(), subscription_id })
             }
             Wanted::Tree(_) | Wanted::All => {
                 self.wide.push(subscription_id.clone());
-                self.is_due_now(subscription_id.clone());
+                self.mark_due(subscription_id.clone());
                 Ok(Response::SubscribedFrom { subscription_id, from })
             }
         }
@@ -204,7 +204,7 @@ impl Writer {
         }
     }
 
-    fn is_due_now(&mut self, id: String) {
+    fn mark_due(&mut self, id: String) {
         if self.is_due.insert(id.clone()) {
             self.due.push_back(id);
         }

@@ -62,7 +62,7 @@ impl<'a> Confined<'a> {
     }
 
     /// Judged by the very bytes that were read, whatever lies there meanwhile.
-    pub(super) fn is_what_was_vouched_for(&self, spec: &Spec) -> Result<(), String> {
+    pub(super) fn check_vouched(&self, spec: &Spec) -> Result<(), String> {
         let (Some(doubtful), Some(vouched)) = (&self.doubtful, self.vouched) else { return Ok(()) };
         vouched.check(&spec.contents()).map_err(|why| format!("{doubtful}, and {why}"))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::recovery::Past;
+use super::former::FormerActor;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
@@ -17,7 +17,7 @@ use crate::system::TheaterHandle;
 pub(super) fn write_ends(
     theater: &TheaterHandle,
     reader: &JournalReader,
-    pasts: &mut [Past],
+    former: &mut [FormerActor],
     keys: &HashMap<ActorId, ActorKey>,
 ) -> Result<(), String> {
     let unreadable = |error: rusqlite::Error| error.to_string();
@@ -29,16 +29,16 @@ pub(super) fn write_ends(
         }
     }
     let mut written = false;
-    for past in pasts.iter_mut().rev() {
-        let rows = owed.remove(&past.row.actor.id).unwrap_or_default();
-        if !past.ends && (past.runs() || rows.is_empty()) {
+    for actor in former.iter_mut().rev() {
+        let rows = owed.remove(&actor.row.actor.id).unwrap_or_default();
+        if !actor.ends && (actor.runs() || rows.is_empty()) {
             continue;
         }
         let dropped = Dropped::read(reader, keys, rows).map_err(unreadable)?;
-        let end = End { last: &past.last, open: &past.open, is_new: past.row.alive };
-        past.last = end.write(theater, past.row.actor, dropped)?;
-        past.row.alive = false;
-        past.open.clear();
+        let end = End { last: &actor.last, open: &actor.open, is_new: actor.row.alive };
+        actor.last = end.write(theater, actor.row.actor, dropped)?;
+        actor.row.alive = false;
+        actor.open.clear();
         written = true;
     }
     // Whoever is left is listed no longer.
@@ -94,7 +94,7 @@ impl End<'_> {
         let promised = promised.filter(|event| event.kind() == Some(EventKind::Intent));
         settles.extend(promised.map(|intent| Cause { actor: actor.id, sequence: intent.sequence }));
         let head = Head { sequence: self.last.sequence, hash: self.last.hash };
-        let mut chain = StateChain::behind(actor.id, head);
+        let mut chain = StateChain::after(actor.id, head);
         let (event_type, data) = self.data(dropped);
         let event = chain.append(event_type, data, clock::unix_ms());
         let attached = Attached { settles, ends: true, ..Attached::default() };

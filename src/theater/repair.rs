@@ -121,7 +121,7 @@ impl Chain {
         let detail = format!("lost, and accepted by the operator: {loss}");
         let failed = Failed { detail, reason: FailureReason::Interrupted, dropped: Vec::new() };
         let head = Head { sequence: self.last.sequence, hash: self.last.hash };
-        let event = StateChain::behind(actor.id, head).append("failed", failed.to_cbor(), clock::unix_ms());
+        let event = StateChain::after(actor.id, head).append("failed", failed.to_cbor(), clock::unix_ms());
         // Nobody waits any more for the answer to a request that it ends with.
         let last = self.open.iter().rfind(|event| event.kind() != Some(EventKind::Started));
         let intent = last.filter(|event| event.kind() == Some(EventKind::Intent));

@@ -4,13 +4,13 @@
 //! It looks at the newest events of each actor and at those that owed deliveries name, so that it takes as long however
 //! long the chains are.
 
-use super::owed::Owed;
-use super::{Read, finding};
+use super::owed::OwedRows;
+use super::{ReadResult, finding};
 use crate::chain::EventKind;
 use crate::journal::{ActorRow, JournalReader};
 
 /// Everything that is wrong, each with the row it stands in. `is_sealed` where the journal's rows have seals.
-pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> Read<Vec<String>> {
+pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> ReadResult<Vec<String>> {
     let mut found = reader.misplaced_ends()?;
     let rows = reader.actors()?;
     for row in &rows {
@@ -24,14 +24,14 @@ pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> Read<Vec<Strin
             Err(error) => found.push(finding(row, &error.to_string())),
         }
     }
-    found.extend(Owed::new(reader, &rows)?.findings()?);
+    found.extend(OwedRows::new(reader, &rows)?.findings()?);
     if is_sealed {
         found.extend(reader.broken_seals()?);
     }
     Ok(found)
 }
 
-fn of_actor(reader: &JournalReader, row: &ActorRow) -> Read<Option<String>> {
+fn of_actor(reader: &JournalReader, row: &ActorRow) -> ReadResult<Option<String>> {
     let Some(last) = reader.last_event(row.actor)? else { return Ok(Some("it has no events".to_owned())) };
     if !row.alive && !matches!(last.kind(), Some(EventKind::Failed | EventKind::Stopped)) {
         let why = "its row in the table of actors says (alive) that it has ended, but its chain does not end so";

@@ -7,14 +7,14 @@ use std::borrow::Cow;
 
 use super::near::Near;
 use super::said::Said;
-use super::{Auditor, Read};
+use super::{Auditor, ReadResult};
 use crate::chain::data::{Call, HostCall, NamedState};
-use crate::chain::{ChainEvent, Link, Vouched};
+use crate::chain::{ChainEvent, Link, StateOnChain};
 use crate::journal::ActorRow;
 use crate::promise::{HANDLE_SEND, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
 
 impl Auditor<'_> {
-    pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> Read<()> {
+    pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> ReadResult<()> {
         match said {
             Said::Call(call) => self.caused(near, row, event, call)?,
             Said::HostCall(host_call) => self.answered(near, row, event, host_call)?,
@@ -42,7 +42,7 @@ impl Auditor<'_> {
     }
 
     /// A call that an event of another actor caused: that event is there, and is this message to this actor.
-    fn caused(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> Read<()> {
+    fn caused(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> ReadResult<()> {
         let Some(cause) = &call.cause else { return Ok(()) };
         let quoted = self.quoted(near, row, event, "its cause", cause)?;
         let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else {
@@ -63,7 +63,7 @@ impl Auditor<'_> {
     }
 
     /// A host call that an event of another actor answered: that event is there, and gives this result.
-    fn answered(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, host_call: &HostCall) -> Read<()> {
+    fn answered(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, host_call: &HostCall) -> ReadResult<()> {
         if let Some(to) = accepted_send(event, host_call) {
             let (from, sequence, at) = (row.actor.id, event.sequence, self.now());
             self.arrivals.sent(Sent { from, sequence, to, at });
@@ -89,9 +89,9 @@ impl Auditor<'_> {
         event: &ChainEvent,
         state: &NamedState,
         origin: &Link,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         let Some(course) = self.by_id.get(&origin.actor) else { return Ok(()) };
-        if let Vouched::Named(named) = near.state(self.rows[*course].actor, origin.sequence)?
+        if let StateOnChain::Named(named) = near.state(self.rows[*course].actor, origin.sequence)?
             && named != *state
         {
             let why = format!(
@@ -111,7 +111,7 @@ impl Auditor<'_> {
         event: &ChainEvent,
         what: &str,
         link: &Link,
-    ) -> Read<Option<Cow<'n, ChainEvent>>> {
+    ) -> ReadResult<Option<Cow<'n, ChainEvent>>> {
         self.audit.links += 1;
         let Link { actor, sequence, hash } = link;
         let Some(course) = self.by_id.get(actor).copied() else {

@@ -55,7 +55,7 @@ pub(crate) struct Audit {
     pub(crate) findings: Vec<String>,
 }
 
-type Read<T> = rusqlite::Result<T>;
+type ReadResult<T> = rusqlite::Result<T>;
 
 /// Audits the journal in `dir` as it is at one moment, with or without a runtime at work on it.
 pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
@@ -74,7 +74,7 @@ pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
     Ok(audit)
 }
 
-fn audit_survey(survey: &mut Survey) -> Read<Audit> {
+fn audit_survey(survey: &mut Survey) -> ReadResult<Audit> {
     let rows = survey.reader().actors()?;
     // What could not be read is met again there, and named with its chain.
     if let Ok(audit) = in_order(survey, &rows) {
@@ -84,7 +84,7 @@ fn audit_survey(survey: &mut Survey) -> Read<Audit> {
 }
 
 /// The next page is read while the one before is checked.
-fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> Read<Audit> {
+fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> ReadResult<Audit> {
     let mut auditor = Auditor::new(survey.reader(), rows)?;
     auditor.is_in_order = true;
     let (mut page, mut last) = (survey.page()?, Vec::new());
@@ -97,7 +97,7 @@ fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> Read<Audit> {
     Ok(auditor.finish())
 }
 
-fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> Read<Audit> {
+fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> ReadResult<Audit> {
     let mut auditor = Auditor::new(reader, rows)?;
     for (at, row) in rows.iter().enumerate() {
         if auditor.courses[at].is_over {
@@ -159,7 +159,7 @@ struct Course {
 }
 
 impl<'a> Auditor<'a> {
-    fn new(reader: &JournalReader, rows: &'a [ActorRow]) -> Read<Self> {
+    fn new(reader: &JournalReader, rows: &'a [ActorRow]) -> ReadResult<Self> {
         let owed = reader.pending()?.into_iter().map(|pending| (pending.cause.actor, pending.cause.sequence));
         let mut auditor = Self {
             rows,
@@ -189,7 +189,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// One chain by itself.
-    fn chain(&mut self, reader: &JournalReader, row: &ActorRow) -> Read<()> {
+    fn chain(&mut self, reader: &JournalReader, row: &ActorRow) -> ReadResult<()> {
         let (mut next, mut last) = (0, Vec::new());
         loop {
             let page = reader.events(row.actor, next, PAGE, PAGE_BYTES)?;
@@ -228,7 +228,7 @@ impl<'a> Auditor<'a> {
         steps: &[Step],
         last: &[Step],
         checked: Vec<Result<Said, ChainBroken>>,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         let near = Near::new(reader, [last, steps], self.rows.len());
         for (Step { course, event, .. }, checked) in steps.iter().zip(checked) {
             let row = &self.rows[*course];
@@ -270,7 +270,7 @@ impl<'a> Auditor<'a> {
     fn finish(mut self) -> Audit {
         for (course, row) in std::mem::take(&mut self.courses).into_iter().zip(self.rows) {
             if !course.is_over {
-                self.holds_no_more(row, course.holdings);
+                self.compare_at_end(row, course.holdings);
             }
         }
         self.missing_messages();

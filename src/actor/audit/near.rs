@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{Read, Step};
-use crate::chain::{ChainEvent, Vouched};
+use super::{ReadResult, Step};
+use crate::chain::{ChainEvent, StateOnChain};
 use crate::journal::{ActorKey, JournalReader, is_unfit};
 
 pub(super) struct Near<'a> {
@@ -22,7 +22,7 @@ impl<'a> Near<'a> {
         Self { reader, at_hand: steps.map(|step| ((step.course, step.event.sequence), &step.event)).collect() }
     }
 
-    pub(super) fn event(&self, (course, actor): (usize, ActorKey), sequence: u64) -> Read<Option<Cow<'a, ChainEvent>>> {
+    pub(super) fn event(&self, (course, actor): (usize, ActorKey), sequence: u64) -> ReadResult<Option<Cow<'a, ChainEvent>>> {
         if let Some(event) = self.at_hand.get(&(course, sequence)) {
             return Ok(Some(Cow::Borrowed(event)));
         }
@@ -35,9 +35,9 @@ impl<'a> Near<'a> {
     }
 
     /// What a chain says of the state behind one of its events.
-    pub(super) fn state(&self, actor: ActorKey, sequence: u64) -> Read<Vouched> {
+    pub(super) fn state(&self, actor: ActorKey, sequence: u64) -> ReadResult<StateOnChain> {
         match self.reader.vouched_at(actor, sequence) {
-            Err(error) if is_unfit(&error) => Ok(Vouched::Lost(sequence)),
+            Err(error) if is_unfit(&error) => Ok(StateOnChain::Lost(sequence)),
             vouched => vouched,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Read, finding};
+use super::{ReadResult, finding};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, Stopped};
@@ -15,20 +15,20 @@ use crate::promise::promised_to;
 /// a runtime leaves behind, unless by mistake; `links.rs` looks at all.
 const LOOKED_AT: u64 = 65_536;
 
-pub(super) struct Owed<'a> {
+pub(super) struct OwedRows<'a> {
     reader: &'a JournalReader,
     rows: HashMap<ActorId, &'a ActorRow>,
     pending: Vec<Pending>,
 }
 
-impl<'a> Owed<'a> {
-    pub(super) fn new(reader: &'a JournalReader, rows: &'a [ActorRow]) -> Read<Self> {
+impl<'a> OwedRows<'a> {
+    pub(super) fn new(reader: &'a JournalReader, rows: &'a [ActorRow]) -> ReadResult<Self> {
         let rows = rows.iter().map(|row| (row.actor.id, row)).collect();
         Ok(Self { reader, rows, pending: reader.pending()? })
     }
 
     /// The rows that are wrong.
-    pub(super) fn findings(&self) -> Read<Vec<String>> {
+    pub(super) fn findings(&self) -> ReadResult<Vec<String>> {
         let mut found = Vec::new();
         let mut open: HashMap<ActorId, HashMap<Cause, u64>> = HashMap::new();
         for pending in &self.pending {
@@ -57,7 +57,7 @@ impl<'a> Owed<'a> {
     }
 
     /// Whether the event promised this delivery, and its sender still waits for it; or what it says instead.
-    fn promised(&self, row: &ActorRow, pending: &Pending) -> Read<Result<(), String>> {
+    fn promised(&self, row: &ActorRow, pending: &Pending) -> ReadResult<Result<(), String>> {
         let event = self.reader.promise(row.actor, pending)?;
         if EventHash::of(&event) != event.hash {
             return Ok(Err("that event is not what was written".to_owned()));
@@ -75,7 +75,7 @@ impl<'a> Owed<'a> {
     }
 
     /// Whether a request is over for its own sender.
-    fn is_answered(&self, row: &ActorRow, intent: &ChainEvent) -> Read<bool> {
+    fn is_answered(&self, row: &ActorRow, intent: &ChainEvent) -> ReadResult<bool> {
         if intent.kind() != Some(EventKind::Intent) {
             return Ok(false);
         }
@@ -91,7 +91,7 @@ impl<'a> Owed<'a> {
     }
 
     /// Those of the deliveries that an event of the receiver has settled.
-    fn settled(&self, row: &ActorRow, mut open: HashMap<Cause, u64>) -> Read<Vec<String>> {
+    fn settled(&self, row: &ActorRow, mut open: HashMap<Cause, u64>) -> ReadResult<Vec<String>> {
         let mut found = Vec::new();
         let oldest = open.values().min().copied().unwrap_or(u64::MAX);
         self.reader.newest_events(row.actor, oldest, LOOKED_AT, |event| {

@@ -18,7 +18,7 @@ use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, R
 
 /// A transition that the other build makes otherwise.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Change {
+pub(crate) struct BehaviourChange {
     /// Its `call`.
     pub(crate) sequence: u64,
     pub(crate) export: String,
@@ -33,7 +33,7 @@ pub(crate) fn compare(
     engine: &GuestEngine,
     recording: &Recording,
     component: &[u8],
-    changed: &mut dyn FnMut(Change),
+    changed: &mut dyn FnMut(BehaviourChange),
 ) -> Result<u64, ReplayError> {
     let Plan { stretches, lost_from, dropped, .. } = recording.plan()?;
     let mut stage = Stage::new(engine);
@@ -66,7 +66,7 @@ struct Beside<'a> {
     limits: Limits,
     /// The boundary before, and the state there.
     before: Option<(Head, Option<Arc<[u8]>>)>,
-    changed: &'a mut dyn FnMut(Change),
+    changed: &'a mut dyn FnMut(BehaviourChange),
 }
 
 impl Beside<'_> {
@@ -103,11 +103,11 @@ impl Beside<'_> {
         state: Option<Arc<[u8]>>,
         past: Past,
         events: Vec<ChainEvent>,
-    ) -> Result<Option<Change>, ReplayError> {
+    ) -> Result<Option<BehaviourChange>, ReplayError> {
         let first = events[0].clone();
         let (sequence, export) = (first.sequence, first.function().to_owned());
         let change = |what: &str, recorded: Json, actual: Json| {
-            Some(Change { sequence, export: export.clone(), what: what.to_owned(), recorded, actual })
+            Some(BehaviourChange { sequence, export: export.clone(), what: what.to_owned(), recorded, actual })
         };
         let call = read::<Call>(&first)?;
         let Some(function) = self.program.function(&export) else {
@@ -115,8 +115,8 @@ impl Beside<'_> {
         };
         let closing = events.last().cloned();
         // Whose chain it is does not matter: its hashes are not kept.
-        let chain = StateChain::behind(crate::base::id::ActorId::of_nobody(), head);
-        let recorder = Recorder::replaying(chain, Script::behind(past, events));
+        let chain = StateChain::after(crate::base::id::ActorId::of_nobody(), head);
+        let recorder = Recorder::replaying(chain, Script::after(past, events));
         let host = HostState::new(recorder, self.limits.clone(), None);
         let mut executor = Executor::new(Guest::new(Arc::clone(&self.program), 1, host), state);
         Ok(match executor.transition(Job::recorded(function, call), &mut || None) {

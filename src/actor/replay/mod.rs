@@ -13,7 +13,7 @@ mod stage;
 mod starts;
 mod tape;
 
-pub(crate) use compare::{Change, compare};
+pub(crate) use compare::{BehaviourChange, compare};
 pub use error::ReplayError;
 use recording::Plan;
 pub(crate) use recording::Recording;
@@ -130,7 +130,7 @@ fn replay_stretch(
     let Tape { actor, start, pages, store, .. } = tape;
     let mut player = Player { stage, store, component, passed, starts, notes: Vec::new() };
     let (chain, past) = match &start {
-        Some(snapshot) => (StateChain::behind(actor, snapshot.head), snapshot.past.clone()),
+        Some(snapshot) => (StateChain::after(actor, snapshot.head), snapshot.past.clone()),
         None => (StateChain::new(actor), Past::default()),
     };
     player.play(Recorder::replaying(chain, Script::of_pages(past, pages)), start)
@@ -250,7 +250,7 @@ impl Player<'_, '_> {
                     self.notes.extend(recorded_shortage(&event));
                     executor.recorder().copy();
                 }
-                Some(EventKind::Call) if has_ended => return Err(behind_the_end(&event)),
+                Some(EventKind::Call) if has_ended => return Err(after_the_end(&event)),
                 Some(EventKind::Call) => {
                     let call = read::<Call>(&event)?;
                     let function = executor.guest().program().function(event.function());
@@ -373,7 +373,7 @@ fn out_of_place(event: &ChainEvent) -> ReplayError {
     ReplayError::Data { sequence: event.sequence, why }
 }
 
-fn behind_the_end(event: &ChainEvent) -> ReplayError {
+fn after_the_end(event: &ChainEvent) -> ReplayError {
     let why =
         format!("\"{}\" stands behind the end of its incarnation, where only another start can", event.event_type);
     ReplayError::Data { sequence: event.sequence, why }

@@ -33,7 +33,7 @@ pub(crate) enum Recording {
 
 /// Consecutive events that can be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub(super) struct ReplayStretch {
     /// The event behind which it begins; none where that is the beginning of the chain.
     pub(super) start: Option<u64>,
     /// Its last event; none where that is the end of the chain, wherever that is by then.
@@ -42,7 +42,7 @@ pub(super) struct Stretch {
 
 /// What of a chain can be replayed.
 pub(super) struct Plan {
-    pub(super) stretches: Vec<Stretch>,
+    pub(super) stretches: Vec<ReplayStretch>,
     /// What lies between the stretches.
     pub(super) skipped: Vec<RangeInclusive<u64>>,
     /// The event from which on nothing can be replayed.
@@ -67,7 +67,7 @@ impl Recording {
     /// Why a replay from the beginning would not follow it: of its first page, which is all of a short chain.
     #[cfg(test)]
     pub(crate) fn why_it_is_not_followed(&self) -> Option<String> {
-        let mut tape = self.tape(&Stretch { start: None, last: None }).expect("it can be read");
+        let mut tape = self.tape(&ReplayStretch { start: None, last: None }).expect("it can be read");
         (tape.pages)(0).err()
     }
 
@@ -127,15 +127,15 @@ impl Recording {
     }
 
     /// Where a replay begins that is to come to event `until`: as near as can be.
-    pub(super) fn stretch_to(&self, until: u64) -> Result<Stretch, ReplayError> {
+    pub(super) fn stretch_to(&self, until: u64) -> Result<ReplayStretch, ReplayError> {
         let until = until.min(self.last()?);
         let gap = self.dropped()?.last_upto(until);
         let start = self.last_start(gap.unwrap_or(0), until)?;
         match (start, gap) {
             (None, Some(dropped)) => Err(ReplayError::Gone { until, dropped, next: self.next_start(until)? }),
             // From the beginning it is as near.
-            (Some(0), None) | (None, None) => Ok(Stretch { start: None, last: Some(until) }),
-            (Some(start), _) => Ok(Stretch { start: Some(start), last: Some(until) }),
+            (Some(0), None) | (None, None) => Ok(ReplayStretch { start: None, last: Some(until) }),
+            (Some(start), _) => Ok(ReplayStretch { start: Some(start), last: Some(until) }),
         }
     }
 
@@ -146,7 +146,7 @@ impl Recording {
         let (mut start, mut from) = (None, 0);
         while let Some(gap) = dropped.first_from(from) {
             if gap > from {
-                stretches.push(Stretch { start, last: Some(gap - 1) });
+                stretches.push(ReplayStretch { start, last: Some(gap - 1) });
             }
             let Some(next) = self.next_start(gap)? else {
                 lost_from = Some(gap);
@@ -159,7 +159,7 @@ impl Recording {
             (start, from) = (Some(next), next + 1);
         }
         if lost_from.is_none() {
-            stretches.push(Stretch { start, last: None });
+            stretches.push(ReplayStretch { start, last: None });
         }
         Ok(Plan { stretches, skipped, lost_from, dropped })
     }

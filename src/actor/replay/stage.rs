@@ -25,7 +25,7 @@ impl<'a> Stage<'a> {
         let compiled = self.engine.compile(component).map_err(|error| sandbox(&error))?;
         let granted: Vec<Optional<'_>> = self.handlers.iter().map(|handler| Optional(&**handler)).collect();
         let granted: Vec<&dyn Capability> = granted.iter().map(|capability| capability as &dyn Capability).collect();
-        Program::new(self.engine, compiled, &granted, &[]).map_err(|error| sandbox(&error))
+        self.engine.link(compiled, &granted, &[]).map_err(|error| sandbox(&error))
     }
 }
 

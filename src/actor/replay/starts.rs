@@ -6,14 +6,14 @@ use serde_json::Value as Json;
 use super::{ReplayError, differs, limits, tape::Tape};
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{NamedState, StartReason, Started};
-use crate::chain::{ChainEvent, Vouched};
+use crate::chain::{ChainEvent, StateOnChain};
 use crate::handlers::INIT;
 use crate::manifest::{Manifest, RestartState};
 
 /// How the starts of one chain have to be.
 pub(super) struct Starts {
     initial: NamedState,
-    origin: Option<Vouched>,
+    origin: Option<StateOnChain>,
     /// Whether its `init` has returned, as far as that was seen.
     was_up: bool,
     /// The incarnation has begun anew with another state than the one before left: its `init` has to come next.
@@ -42,8 +42,8 @@ impl Starts {
             StartReason::Fork => {
                 self.was_up = true;
                 match &self.origin {
-                    Some(Vouched::Named(origin)) if *origin != started.state => Err(other(sequence, started, origin)),
-                    Some(Vouched::Named(_) | Vouched::Lost(_)) | None => Ok(()),
+                    Some(StateOnChain::Named(origin)) if *origin != started.state => Err(other(sequence, started, origin)),
+                    Some(StateOnChain::Named(_) | StateOnChain::Lost(_)) | None => Ok(()),
                 }
             }
             StartReason::Restart | StartReason::Recovery => {

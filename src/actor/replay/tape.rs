@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::recording::{Recording, Stretch};
+use super::recording::{Recording, ReplayStretch};
 use super::{ReplayError, read};
 use crate::base::id::ActorId;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, Vouched, check_link};
-use crate::guest::{Pages, Past};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, StateOnChain, check_link};
+use crate::guest::{EventPages, Past};
 use crate::journal::{self, ActorKey, JournalReader};
 
 const PAGE_EVENTS: u64 = 512;
@@ -20,12 +20,12 @@ pub(super) struct Tape {
     pub(super) actor: ActorId,
     /// Where it begins, if not at the beginning.
     pub(super) start: Option<Snapshot>,
-    pub(super) pages: Pages,
+    pub(super) pages: EventPages,
     pub(super) store: Store,
     /// The state that the actor first began with.
     pub(super) initial: NamedState,
     /// Of a fork: what the chain it comes from says of the state there, where that chain is at hand.
-    pub(super) origin: Option<Vouched>,
+    pub(super) origin: Option<StateOnChain>,
 }
 
 type Fetch<K> = Box<dyn Fn(K) -> Result<Option<Vec<u8>>, String>>;
@@ -50,7 +50,7 @@ pub(super) struct Snapshot {
 type Events<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
 
 impl Recording {
-    pub(super) fn tape(&self, stretch: &Stretch) -> Result<Tape, ReplayError> {
+    pub(super) fn tape(&self, stretch: &ReplayStretch) -> Result<Tape, ReplayError> {
         let mut events = self.events()?;
         let first = events(0, 1).map_err(ReplayError::Unreadable)?.pop();
         let first: Started = match &first {
@@ -115,7 +115,7 @@ impl Recording {
             let Some(last) = page.last() else { break };
             from = last.sequence + 1;
             for event in page {
-                is_intact(&event)?;
+                check_hash(&event)?;
                 head = Some(Head { sequence: event.sequence, hash: event.hash });
                 past.push(event);
             }
@@ -157,7 +157,7 @@ impl Recording {
     }
 
     /// What the chain that a fork comes from says of the state there. Of a file nobody can say.
-    fn origin(&self, link: &Link) -> Result<Option<Vouched>, ReplayError> {
+    fn origin(&self, link: &Link) -> Result<Option<StateOnChain>, ReplayError> {
         let Self::Journal { reader, .. } = self else { return Ok(None) };
         let rows = reader.actors().map_err(unreadable)?;
         let Some(origin) = rows.into_iter().find(|row| row.actor.id == link.actor) else { return Ok(None) };
@@ -166,7 +166,7 @@ impl Recording {
 }
 
 /// What a chain says of the state at the event that `link` names.
-fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Vouched, ReplayError> {
+fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<StateOnChain, ReplayError> {
     let event = reader.events(actor, link.sequence, 1, 0).map_err(unreadable)?.pop();
     let is_it = event.is_some_and(|event| event.sequence == link.sequence && event.hash == link.hash);
     if !is_it {
@@ -185,7 +185,7 @@ fn pages(
     mut head: Option<Head>,
     mut incarnations: Incarnations,
     last: Option<u64>,
-) -> Pages {
+) -> EventPages {
     // Shared between threads by nobody; the lock only says so.
     let events = parking_lot::Mutex::new(move |from: u64, limit: u64| events(from, limit));
     Box::new(move |from| {
@@ -202,7 +202,7 @@ fn pages(
     })
 }
 
-fn is_intact(event: &ChainEvent) -> Result<(), ReplayError> {
+fn check_hash(event: &ChainEvent) -> Result<(), ReplayError> {
     match EventHash::of(event) == event.hash {
         true => Ok(()),
         false => Err(ReplayError::Unreadable(format!("event {} is not what was written", event.sequence))),

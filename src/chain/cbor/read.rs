@@ -35,12 +35,12 @@ const FALSE: u8 = 0xf4;
 const TRUE: u8 = 0xf5;
 const NULL: u8 = 0xf6;
 
-pub(crate) struct Reader<'a> {
+pub(crate) struct CborReader<'a> {
     rest: &'a [u8],
     depth: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CborReader<'a> {
     /// What `read` makes of `bytes`, of which nothing may be left.
     pub(crate) fn only<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let mut reader = Self { rest: bytes, depth: 0 };
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
 
 /// The entries of a map, in their order.
 pub(crate) struct Entries<'r, 'a> {
-    from: &'r mut Reader<'a>,
+    from: &'r mut CborReader<'a>,
     left: u64,
     /// Of the entry that comes next.
     key: Option<&'a str>,
@@ -202,7 +202,7 @@ impl<'a> Entries<'_, 'a> {
     }
 
     /// The value of the entry that comes next.
-    pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+    pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut CborReader<'a>) -> Result<T>) -> Result<T> {
         let value = read(self.from)?;
         self.advance()?;
         Ok(value)

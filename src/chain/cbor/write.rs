@@ -2,12 +2,12 @@
 
 use minicbor::Encoder;
 
-use super::Cbor;
+use super::{Cbor, CborReader};
 
 /// Map keys are the caller's to order; tests check.
-pub(crate) struct Writer(Encoder<Vec<u8>>);
+pub(crate) struct CborWriter(Encoder<Vec<u8>>);
 
-impl Default for Writer {
+impl Default for CborWriter {
     fn default() -> Self {
         Self(Encoder::new(Vec::with_capacity(128)))
     }
@@ -15,8 +15,8 @@ impl Default for Writer {
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
-impl Writer {
-    /// Begins a map of `entries` entries; each is a [`Writer::key`] and an item.
+impl CborWriter {
+    /// Begins a map of `entries` entries; each is a [`CborWriter::key`] and an item.
     pub(crate) fn map(&mut self, entries: usize) -> &mut Self {
         self.0.map(entries as u64).expect(INFALLIBLE);
         self
@@ -70,7 +70,7 @@ impl Writer {
     pub(crate) fn finish(self) -> Vec<u8> {
         let bytes = self.0.into_writer();
         if cfg!(test) {
-            assert!(super::Value::parse(&bytes).is_ok(), "not deterministic CBOR: {}", hex::encode(&bytes));
+            assert!(CborReader::only(&bytes, |from| from.item().map(drop)).is_ok(), "not deterministic CBOR: {}", hex::encode(&bytes));
         }
         bytes
     }

@@ -93,7 +93,7 @@ pub struct UnverifiedChain {
 
 /// What a chain file turned out to hold when it was verified.
 #[derive(Clone, Debug)]
-pub(crate) struct Contents {
+pub(crate) struct ChainFileContents {
     pub(crate) header: Header,
     pub(crate) head: Head,
     /// How often the actor was started.
@@ -114,7 +114,7 @@ pub(crate) struct Contents {
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     chain: UnverifiedChain,
-    contents: Contents,
+    contents: ChainFileContents,
 }
 
 impl VerifiedChain {

@@ -1,7 +1,7 @@
 //! Random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures of two to five actors, with
 //! a crash at every prefix of the journal, and recovery, without a thread: does each promise have one fate?
 //!
-//! The actors are a model (`actors.rs`) that writes real events into real chains, in the order in which threads would
+//! The actors are a model (`runtime.rs`) that writes real events into real chains, in the order in which threads would
 //! enqueue them, under the real graph of waits; what a prefix of the journal holds is in `stored.rs`. What is tried is the
 //! real decision, [`decide`](super::decide), and the protocol by which waits end. `THEATER_INTERLEAVINGS=1000000` says how
 //! many runs there are, `THEATER_SEED` with which one they begin:
@@ -11,6 +11,9 @@
 //! ```
 
 mod actors;
+mod calls;
+mod ends;
+mod runtime;
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,8 +28,9 @@ use crate::promise::{
     is_what_was_answered, is_what_was_sent,
 };
 use crate::system::{Awaited, Lane, WaitId, Waits};
-use actors::{Actor, At, Given, INIT, Mail, Open, Runtime, Work, words};
-use stored::{Chain, Entry, Stored};
+use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
+use runtime::ModelRuntime;
+use stored::{ModelChain, ModelEntry, Stored};
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -50,7 +54,7 @@ impl Rng {
     }
 }
 
-impl Runtime {
+impl ModelRuntime {
     fn new(rng: Rng, roots: usize, ends_waits_early: bool) -> Self {
         let mut runtime = Self::empty(rng, Vec::new(), ends_waits_early);
         runtime.roots = roots;
@@ -69,14 +73,14 @@ impl Runtime {
         }
     }
 
-    fn empty(rng: Rng, journal: Vec<Entry>, ends_waits_early: bool) -> Self {
+    fn empty(rng: Rng, journal: Vec<ModelEntry>, ends_waits_early: bool) -> Self {
         let (actors, replies, waits) = (Vec::new(), Vec::new(), Waits::default());
         Self { rng, actors, replies, waits, journal, ends_waits_early, budget: 0, roots: 0 }
     }
 }
 
-fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Actor {
-    Actor {
+fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> ModelActor {
+    ModelActor {
         id,
         parent,
         chain,
@@ -95,7 +99,7 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Actor
 
 /// The start after a crash: what `theater/recovery.rs` and `theater/in_flight.rs` do.
 struct Recovery {
-    runtime: Runtime,
+    runtime: ModelRuntime,
     stored: Stored,
     by_id: BTreeMap<ActorId, usize>,
     /// Whose answer comes with a delivery.
@@ -103,8 +107,8 @@ struct Recovery {
 }
 
 impl Recovery {
-    fn run(crashed: Runtime, mut stored: Stored, early: bool) -> (Runtime, Stored) {
-        let Runtime { rng, mut journal, roots, .. } = crashed;
+    fn run(crashed: ModelRuntime, mut stored: Stored, early: bool) -> (ModelRuntime, Stored) {
+        let ModelRuntime { rng, mut journal, roots, .. } = crashed;
         for end in stored.ends() {
             stored.push(&end);
             journal.push(end);
@@ -112,7 +116,7 @@ impl Recovery {
         let Decided { mut fates, due, .. } = stored.decide(early);
         let mut order: Vec<ActorId> = stored.chains.keys().copied().collect();
         order.sort_by_key(|id| stored.chains[id].begun());
-        let runtime = Runtime::empty(rng, journal, early);
+        let runtime = ModelRuntime::empty(rng, journal, early);
         let by_id = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         let mut recovery = Self { runtime, stored, by_id, waiting: BTreeMap::new() };
         order.iter().for_each(|id| recovery.bring_back(*id));
@@ -137,7 +141,7 @@ impl Recovery {
     fn bring_back(&mut self, id: ActorId) {
         let chain = &self.stored.chains[&id];
         let parent = chain.parent.map(|parent| self.by_id[&parent]);
-        let behind = StateChain::behind(id, chain.head());
+        let behind = StateChain::after(id, chain.head());
         let mut actor = actor(id, parent, behind, At::Ended);
         (actor.was_up, actor.has_begun) = (chain.was_up, true);
         if chain.alive {
@@ -166,7 +170,7 @@ impl Recovery {
                 // Nothing waits for it.
                 let reply = self.reply(id, id);
                 self.runtime.waits.end(self.wait_of(reply));
-                At::Decided { open: Open { function, intent, reply }, result, answer }
+                At::Decided { open: OpenCall { function, intent, reply }, result, answer }
             }
             Fate::Await { on, through } => {
                 let reply = self.reply(id, on);
@@ -182,7 +186,7 @@ impl Recovery {
                     }
                     Through::Delivery => _ = self.waiting.insert(id, reply),
                 }
-                At::Awaiting(Open { function, intent, reply })
+                At::Awaiting(OpenCall { function, intent, reply })
             }
         };
         self.runtime.actors[at].at = At::Begin { resumes: true, then: Box::new(then) };
@@ -217,7 +221,7 @@ fn function_of(event: &ChainEvent) -> &'static Function {
 fn interleaving(seed: u64, early: bool) -> usize {
     let mut rng = Rng(seed);
     let (roots, mut broken) = (2 + rng.below(2), 0);
-    let mut runtime = Runtime::new(rng, roots, early);
+    let mut runtime = ModelRuntime::new(rng, roots, early);
     let mut stored = Stored::default();
     for life in 0..3 {
         let (begun, length) = (runtime.journal.len(), 20 + runtime.rng.below(100));
@@ -247,7 +251,7 @@ fn interleaving(seed: u64, early: bool) -> usize {
     runtime.budget = 0;
     while runtime.step() {}
     runtime.journal.iter().skip(known).for_each(|entry| stored.push(entry));
-    is_at_rest(&runtime, &stored);
+    check_at_rest(&runtime, &stored);
     quotes_are_right(&stored);
     broken
 }
@@ -263,7 +267,7 @@ fn start_at(stored: &Stored, early: bool) -> usize {
     ended.decide(early).given_up.len()
 }
 
-fn is_at_rest(runtime: &Runtime, stored: &Stored) {
+fn check_at_rest(runtime: &ModelRuntime, stored: &Stored) {
     for actor in &runtime.actors {
         assert!(matches!(actor.at, At::Idle | At::Ended), "{actor:?} does nothing any more");
         assert!(actor.mail.is_empty() && actor.notices.is_empty(), "{actor:?} has mail");
@@ -281,7 +285,7 @@ fn quotes_are_right(stored: &Stored) {
         assert_eq!(event.hash, link.hash, "the quoted event is there");
         event
     };
-    for (actor, Chain { events, .. }) in &stored.chains {
+    for (actor, ModelChain { events, .. }) in &stored.chains {
         for event in events {
             match event.kind() {
                 Some(EventKind::Call) => {

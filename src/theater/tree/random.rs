@@ -139,7 +139,7 @@ impl World {
             self.trace.push(format!("{} {input:?} -> {actions:?}", self.now));
             actions.into_iter().for_each(|action| self.carry_out(action));
             if let Some(id) = ended {
-                self.is_over(id);
+                self.end_thread(id);
             }
             self.nothing_lives_below_the_dead();
             self.inputs.pop_front();
@@ -179,7 +179,7 @@ impl World {
             Action::Gone(id) => {
                 assert_eq!(self.actor(id).at, At::Nowhere);
                 self.actor(id).due = None;
-                self.is_over(id);
+                self.end_thread(id);
             }
             Action::AlreadyStopped(id) => {
                 assert!(self.tree.phase(id) == Phase::Dead);
@@ -193,7 +193,7 @@ impl World {
         }
     }
 
-    fn is_over(&mut self, id: ActorId) {
+    fn end_thread(&mut self, id: ActorId) {
         if self.tree.phase(id) == Phase::Dead {
             let actor = self.actor(id);
             (actor.due, actor.restarts) = (None, 0);

@@ -23,7 +23,7 @@ const RESERVED_ADDRESSES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// What is left to spend, in maps and threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct MachineBudget {
     maps: Account,
     threads: Account,
 }
@@ -49,7 +49,7 @@ impl Cost {
     }
 }
 
-impl Budget {
+impl MachineBudget {
     /// What this machine gives this process.
     pub(super) fn of_this_machine() -> Self {
         let tightest = thread_bounds().into_iter().min_by_key(Bound::left);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn one_actor_too_many_is_refused_by_the_setting_in_the_way() {
-        let mut budget = Budget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None);
+        let mut budget = MachineBudget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None);
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         let refused = budget.spend(Cost::of(1)).expect_err("no maps left");
@@ -162,7 +162,7 @@ mod tests {
         assert!(budget.spend(Cost::of(2)).is_err(), "a standing instance costs more");
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
 
-        let mut budget = Budget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)));
+        let mut budget = MachineBudget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)));
         assert!(budget.spend(Cost::of(1)).expect_err("no threads left").contains("ulimit -u"));
     }
 
