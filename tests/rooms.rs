@@ -31,10 +31,7 @@ const CIRCLES: [(&str, &str); 20] = [
 ];
 
 /// Type names that are declared more than once and may be, each with the reason.
-const SHARED_NAMES: [(&str, &str); 2] = [
-    ("Result", "the name of Rust's own"),
-    ("Error", "the name of Rust's own"),
-];
+const SHARED_NAMES: [(&str, &str); 2] = [("Result", "the name of Rust's own"), ("Error", "the name of Rust's own")];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -275,7 +272,10 @@ fn no_files_of_a_room_import_each_other_in_a_circle() {
     let found = in_circles(&Crate::read().edges());
     let is_listed = |module: &String| CIRCLES.iter().any(|(listed, _)| module == listed);
     let new: Vec<&String> = found.iter().filter(|module| !is_listed(module)).collect();
-    assert!(new.is_empty(), "these modules stand in circles of imports (a leaf file for what they share ends it): {new:?}");
+    assert!(
+        new.is_empty(),
+        "these modules stand in circles of imports (a leaf file for what they share ends it): {new:?}"
+    );
     let gone: Vec<&str> = CIRCLES.iter().map(|(listed, _)| *listed).filter(|it| !found.contains(*it)).collect();
     assert!(gone.is_empty(), "these stand in no circle any more: take them off the list: {gone:?}");
 }
@@ -286,7 +286,8 @@ fn a_circle_is_found_where_there_is_one() {
         let module = |path: &str| path.split('/').map(str::to_owned).collect::<Module>();
         (module(from), module(to))
     };
-    let found = |edges: &[(Module, Module)]| in_circles(&edges.iter().cloned().collect()).into_iter().collect::<Vec<_>>();
+    let found =
+        |edges: &[(Module, Module)]| in_circles(&edges.iter().cloned().collect()).into_iter().collect::<Vec<_>>();
     let line = [edge("a/one", "a/two"), edge("a/two", "a/three")];
     assert_eq!(found(&line), [""; 0]);
     assert_eq!(found(&[line.clone().to_vec(), vec![edge("a/three", "a/one")]].concat()), ["a/one", "a/three", "a/two"]);
@@ -300,9 +301,13 @@ fn a_circle_is_found_where_there_is_one() {
 fn paths_are_read_as_the_compiler_reads_them() {
     let read = |text: &str| {
         let text = without_comments_and_texts(text);
-        paths(&tokens(&text), &mut 0).into_iter().map(|(path, name)| (path.join("::"), name.to_owned())).collect::<Vec<_>>()
+        paths(&tokens(&text), &mut 0)
+            .into_iter()
+            .map(|(path, name)| (path.join("::"), name.to_owned()))
+            .collect::<Vec<_>>()
     };
-    let expected = |all: &[(&str, &str)]| all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    let expected =
+        |all: &[(&str, &str)]| all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
     assert_eq!(read("super::b::C;"), expected(&[("super::b::C", "C")]));
     assert_eq!(
         read("crate::{a, b::{C as D, e::*}, /* f */\n// g\n h::I};"),

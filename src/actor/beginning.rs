@@ -89,10 +89,7 @@ pub(crate) struct Again {
 ///
 /// The error comes with the caller who waits for the actor.
 #[inline(never)]
-pub(super) fn read_on(
-    context: &ActorContext,
-    again: Again,
-) -> Result<Box<Beginning>, (String, Option<SpawnReply>)> {
+pub(super) fn read_on(context: &ActorContext, again: Again) -> Result<Box<Beginning>, (String, Option<SpawnReply>)> {
     match read_journal(context, &again) {
         Ok(beginning) => {
             let Again { reply, notice, cause, open, .. } = again;

@@ -15,16 +15,9 @@ use crate::system::{Answer, Order, OrderKind, Outcome, Reply, StopSignal};
 /// How an incarnation ended.
 pub(super) enum Down {
     /// The actor failed; `reply` belongs to the delivery that it failed on.
-    Failed {
-        reason: FailureReason,
-        detail: String,
-        reply: Reply,
-    },
+    Failed { reason: FailureReason, detail: String, reply: Reply },
     /// The actor was ordered to end; `reply` belongs to the transition that was aborted for the order.
-    Ordered {
-        order: Order,
-        reply: Reply,
-    },
+    Ordered { order: Order, reply: Reply },
     /// The runtime is shutting down. The chain stays as it is, and the next start goes on from there.
     Suspended,
     /// The actor has finished what an earlier process left open, and goes on with another manifest or component.

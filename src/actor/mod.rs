@@ -31,7 +31,9 @@ mod verdict;
 
 pub(crate) use audit::{Audit, audit, grounds};
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
-pub(crate) use replay::{BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until};
+pub(crate) use replay::{
+    BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,
+};
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};
 pub(crate) use spec::Spec;

@@ -262,10 +262,7 @@ impl ActorRuntime {
     }
 
     /// Waits for the supervisor's verdict. `Err` means that the actor has ended, and holds its last event.
-    fn await_verdict(
-        &mut self,
-        recorder: &mut Recorder,
-    ) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
+    fn await_verdict(&mut self, recorder: &mut Recorder) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
         match self.verdicts.recv() {
             Ok(Verdict::Restart { from, stop, reply }) => {
                 self.stop = stop;

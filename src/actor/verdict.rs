@@ -35,17 +35,9 @@ pub(crate) enum ReportKind {
 /// The supervisor's decision about an actor whose incarnation is over.
 pub(crate) enum Verdict {
     /// Begin another incarnation, which listens to `stop`; `reply` tells the caller who asked for the restart.
-    Restart {
-        from: RestartState,
-        stop: Arc<StopSignal>,
-        reply: Option<SpawnReply>,
-    },
+    Restart { from: RestartState, stop: Arc<StopSignal>, reply: Option<SpawnReply> },
     /// End for good. `failure` is given if the actor failed and its chain does not yet say why it is not restarted.
-    End {
-        by: StoppedBy,
-        cause: Option<Link>,
-        failure: Option<(FailureReason, String)>,
-    },
+    End { by: StoppedBy, cause: Option<Link>, failure: Option<(FailureReason, String)> },
 }
 
 /// The answer to the caller who waits until an actor is up: a parent that spawns it, or a client that restarts it.

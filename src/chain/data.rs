@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::cbor::{Cbor, CborError, CborReader, Type, CborWriter, bytes_to_json, list, record};
+use super::cbor::{Cbor, CborError, CborReader, CborWriter, Type, bytes_to_json, list, record};
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::Link;
 use crate::base::id::{ActorId, Incarnation};

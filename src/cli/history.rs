@@ -15,8 +15,8 @@ use crate::actor::{Audit, audit};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{
-    ChainEvent, ChainFile, ChainFileWriter, ComponentDigest, ChainFileContents, DroppedEvents, EventHash, EventKind, Header,
-    States, StateOnChain, vouched_after,
+    ChainEvent, ChainFile, ChainFileContents, ChainFileWriter, ComponentDigest, DroppedEvents, EventHash, EventKind,
+    Header, StateOnChain, States, vouched_after,
 };
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use super::history::{find_row, misplaced_end, read_verified};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
-use crate::actor::{self, Boundary, BehaviourChange, Recording, ReplayError, Replayed};
+use crate::actor::{self, BehaviourChange, Boundary, Recording, ReplayError, Replayed};
 use crate::base::clock;
 use crate::base::{fail, thread};
 use crate::chain::cbor::bytes_to_json;

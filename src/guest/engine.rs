@@ -125,8 +125,7 @@ impl GuestEngine {
             let why = "it is a core module; link it as a component (wasm-component-ld, or `wasm-tools component new`)";
             return Err(EngineError::NotAComponent(why.into()));
         }
-        let component =
-            Component::from_binary(&self.pool, bytes).map_err(|error| EngineError::of_compiling(&error))?;
+        let component = Component::from_binary(&self.pool, bytes).map_err(|error| EngineError::of_compiling(&error))?;
         if let Some(cache) = &self.cache {
             cache.store(digest, &component);
         }

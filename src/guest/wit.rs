@@ -1,9 +1,9 @@
-//! The WIT records of package `ntwk:theater`, as Rust types: what a guest sees on one side, what a chain holds on the
-//! other. `wit/` documents them.
+//! The WIT records of the package `ntwk:theater` as Rust types: a guest sees them as WIT, a chain holds them as CBOR.
+//! `wit/` documents them.
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::chain::cbor::{Cbor, CborError, CborReader, Type, CborWriter, list, record};
+use crate::chain::cbor::{Cbor, CborError, CborReader, CborWriter, Type, list, record};
 
 /// `http-types.http-request`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -160,7 +160,7 @@ pub(crate) enum ChildEventKind {
 }
 
 impl ChildEventKind {
-    /// The word for it in the journal's table `pending`.
+    /// The word for this kind in the journal's table `pending`.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -209,7 +209,7 @@ record!(ChildEvent { "kind": kind, "child-id": child_id });
 mod tests {
     use super::*;
 
-    /// Writing asserts (in tests) that the keys stand in canonical order.
+    /// In tests, writing also asserts that the keys stand in canonical order.
     fn survives<T: Cbor + PartialEq + std::fmt::Debug>(item: &T) {
         assert_eq!(&T::from_cbor(&item.to_cbor()).expect("what was written"), item);
     }

@@ -1,6 +1,5 @@
 //! Messages between actors: a send, and a request, whose sender waits for the answer.
 
-
 use super::Promise;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use crate::base::clock;

@@ -37,8 +37,8 @@ pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
 pub(crate) use child::{RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, spawn_child};
 pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 pub(crate) use message::{
-    HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered, is_what_was_sent,
-    request_again,
+    HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
+    is_what_was_sent, request_again,
 };
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
 pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};

@@ -1,5 +1,5 @@
-//! What the journal holds beside the chains (the actors' rows, their states, the components, the deliveries that are
-//! owed) against what the chains say of it.
+//! Comparison of what the journal stores beside the chains (the actors' rows, their states, the components, the owed
+//! deliveries) with what the chains say.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,29 @@ use crate::chain::data::{NamedState, Started, StateAfter};
 use crate::chain::{ChainEvent, ComponentDigest, EventKind, StateCourse, StateOnChain, sha1};
 use crate::journal::{ActorRow, JournalReader};
 
-/// One actor's holdings, compared while its chain is walked.
+/// What the journal stores of one actor, compared while its chain is walked.
 #[derive(Default)]
 pub(super) struct Holdings {
-    /// What each state that is stored is to be compared with once its event is reached: `true` for the newest.
+    /// By the sequence of its event: whether a stored state is the newest one (`true`) or a kept one. It is compared
+    /// when the walk reaches that event.
     stored: HashMap<u64, Vec<bool>>,
-    /// The states as the chain names them; none before its first event.
+    /// The states that the chain names; none before its first event.
     states: Option<StateCourse>,
     newest_at: Option<u64>,
     last_named_at: u64,
-    /// What of the actor's row is not what its last start says.
+    /// The part of the actor's row that differs from its last start, if any.
     differs: Option<&'static str>,
 }
 
 impl Auditor<'_> {
-    /// One more event, in order.
-    pub(super) fn holds(&mut self, reader: &JournalReader, course: usize, event: &ChainEvent, said: Said) -> ReadResult<()> {
+    /// Compares what is stored for one more event, in the order of the chain.
+    pub(super) fn holds(
+        &mut self,
+        reader: &JournalReader,
+        course: usize,
+        event: &ChainEvent,
+        said: Said,
+    ) -> ReadResult<()> {
         let row = &self.rows[course];
         let holdings = &mut self.courses[course].holdings;
         let returned = event.kind() == Some(EventKind::Return);
@@ -49,7 +56,8 @@ impl Auditor<'_> {
         }
         let holdings = &mut self.courses[course].holdings;
         if let Some(stored) = holdings.stored.remove(&event.sequence) {
-            let now = holdings.states.as_ref().map_or(StateOnChain::Lost(event.sequence), |states| states.now().clone());
+            let now =
+                holdings.states.as_ref().map_or(StateOnChain::Lost(event.sequence), |states| states.now().clone());
             stored.into_iter().for_each(|is_newest| self.state_of(reader, row, event, is_newest, &now));
         }
         Ok(())
@@ -69,7 +77,14 @@ impl Auditor<'_> {
         }
     }
 
-    fn state_of(&mut self, reader: &JournalReader, row: &ActorRow, event: &ChainEvent, is_newest: bool, now: &StateOnChain) {
+    fn state_of(
+        &mut self,
+        reader: &JournalReader,
+        row: &ActorRow,
+        event: &ChainEvent,
+        is_newest: bool,
+        now: &StateOnChain,
+    ) {
         let stored = if is_newest {
             reader.newest_state(row.actor)
         } else {
@@ -86,7 +101,7 @@ impl Auditor<'_> {
         }
     }
 
-    /// What a start names beside the chain is there: its component, and its state where that is large.
+    /// Checks that what a start names beside the chain is stored: its component, and its state if that is large.
     fn component_of(
         &mut self,
         reader: &JournalReader,
@@ -112,7 +127,7 @@ impl Auditor<'_> {
 }
 
 impl Holdings {
-    /// Nothing to compare with: what is stored could not be told.
+    /// Holdings that could not be read: nothing is compared with them.
     pub(super) fn unknown() -> Self {
         Self { newest_at: Some(u64::MAX), ..Self::default() }
     }
@@ -129,7 +144,7 @@ impl Holdings {
         Ok(Self { stored, states: None, newest_at, last_named_at: 0, differs: None })
     }
 
-    /// Whether the chain names the state it has come to.
+    /// Whether the chain names the state that it has come to.
     fn is_named(&self) -> bool {
         self.states.as_ref().is_some_and(|states| matches!(states.now(), StateOnChain::Named(_)))
     }
@@ -140,7 +155,7 @@ impl Holdings {
             Some(states) => states.start(started),
             None => StateCourse::begin(started).map(|states| self.states = Some(states)),
         };
-        // A start names the state again that is there; only another one has to be stored anew.
+        // A start names the state again that the chain has come to. Only another state has to be stored anew.
         if before != StateOnChain::Named(started.state.clone()) {
             self.last_named_at = event.sequence;
         }

@@ -1,8 +1,10 @@
-//! What if: the recorded inputs are given to another build, and what it does otherwise is listed.
+//! Comparison with another build: the recorded inputs are given to another build of the component, and every difference
+//! in what it does is listed.
 //!
-//! Each transition is judged by itself. The recorded build is replayed, so that the state before each transition is known
-//! exactly; the other one begins there, on a new instance, and is answered from the record. Where it asks something
-//! else than was recorded, that is the change, and the transition ends there.
+//! Each transition is compared by itself. The recorded build is replayed, so that the state before each transition is
+//! known exactly. The other build begins with that state, on a new instance, and its host calls are answered from the
+//! record. If it makes another host call than was recorded, that is the difference, and the comparison of this
+//! transition ends there.
 
 use std::sync::Arc;
 
@@ -16,19 +18,20 @@ use crate::chain::data::{Call, Failed, Started};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
 use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script};
 
-/// A transition that the other build makes otherwise.
+/// A transition in which the other build does something else.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BehaviourChange {
-    /// Its `call`.
+    /// The sequence of its `call`.
     pub(crate) sequence: u64,
     pub(crate) export: String,
-    /// What of it: `state`, `result`, `message`, or a host call.
+    /// The part that differs: `state`, `result`, `message`, or a host call.
     pub(crate) what: String,
     pub(crate) recorded: Json,
     pub(crate) actual: Json,
 }
 
-/// Replays what can be replayed of a recording, and runs `component` beside it. `changed` is told of each change.
+/// Replays what can be replayed of a recording, and runs `component` beside it. `changed` is called with each
+/// difference.
 pub(crate) fn compare(
     engine: &GuestEngine,
     recording: &Recording,
@@ -64,13 +67,13 @@ struct Beside<'a> {
     program: Arc<Program>,
     events: Script,
     limits: Limits,
-    /// The boundary before, and the state there.
+    /// The previous boundary, and the state there.
     before: Option<(Head, Option<Arc<[u8]>>)>,
     changed: &'a mut dyn FnMut(BehaviourChange),
 }
 
 impl Beside<'_> {
-    /// The recorded build has come to a boundary: what lies before it is run again.
+    /// Runs the other build on the events before `boundary`, which the recorded build has just reached.
     fn pass(&mut self, boundary: &Boundary<'_>) -> Result<(), ReplayError> {
         let (mut transition, mut past) = (Vec::new(), Past::default());
         while let Some(event) = self.events.peek().filter(|event| event.sequence <= boundary.head.sequence) {
@@ -80,7 +83,7 @@ impl Beside<'_> {
             if event.kind() == Some(EventKind::Call) {
                 transition = vec![anew(event)?];
                 past = self.events.past().clone();
-                // As it was recorded: it is that one which the guest is shown.
+                // The guest is shown its chain as it was recorded, so the unchanged event goes there.
                 past.push(event.clone());
             } else {
                 transition.push(event.clone());
@@ -114,7 +117,7 @@ impl Beside<'_> {
             return Ok(change("export", export.as_str().into(), "not exported".into()));
         };
         let closing = events.last().cloned();
-        // Whose chain it is does not matter: its hashes are not kept.
+        // The chain only collects events and its hashes are thrown away, so it may belong to nobody.
         let chain = StateChain::after(crate::base::id::ActorId::of_nobody(), head);
         let recorder = Recorder::replaying(chain, Script::after(past, events));
         let host = HostState::new(recorder, self.limits.clone(), None);
@@ -142,7 +145,7 @@ impl Beside<'_> {
     }
 }
 
-/// The other build begins each transition on a new instance.
+/// The call as the other build makes it: on a new instance.
 fn anew(call: &ChainEvent) -> Result<ChainEvent, ReplayError> {
     let data = Call { fresh: true, ..read::<Call>(call)? }.to_cbor();
     Ok(ChainEvent { data, ..call.clone() })

@@ -1,8 +1,8 @@
-//! Why a replay did not come to its end.
+//! The errors of replay: why a replay stopped before the end of the chain.
 
 use crate::guest::Divergence;
 
-/// Why a replay did not come to its end.
+/// Why a replay stopped before the end of the chain.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ReplayError {
@@ -45,7 +45,7 @@ pub enum ReplayError {
     Sandbox(String),
 }
 
-/// Where the state can be had again.
+/// The place from which the state is known again.
 fn there(next: Option<u64>) -> String {
     match next {
         Some(next) => format!("before event {next}, behind which the next state is kept: from there on it can"),

@@ -1,8 +1,10 @@
 //! Deterministic CBOR (RFC 8949 §4.2.1), in the small part that events use.
 //!
-//! Null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise order of their
-//! encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written, and nothing else
+//! That part is: null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise order of
+//! their encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written, and nothing else
 //! is read: one value has one encoding, and the [`CborReader`] accepts only that.
+//!
+//! `minicbor` encodes and decodes; this room adds what makes an encoding the only one.
 
 mod read;
 mod types;
@@ -14,10 +16,10 @@ pub(crate) use types::{list, record};
 pub(crate) use value::{Value, bytes_to_json};
 pub(crate) use write::CborWriter;
 
-/// Deeper nesting is refused; events nest five deep.
+/// The deepest nesting that is read. Events nest five deep.
 const DEPTH: usize = 32;
 
-/// The bytes are not what this file writes.
+/// Why bytes are not what this room would write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CborError {
     #[error("not CBOR: {0}")]
@@ -36,7 +38,7 @@ pub(crate) enum CborError {
     UnknownKey(String),
 }
 
-/// What events carry: anything with one encoding.
+/// A type with exactly one encoding, as events carry it.
 pub(crate) trait Cbor: Sized {
     fn write(&self, to: &mut CborWriter);
     fn read(from: &mut CborReader<'_>) -> Result<Self, CborError>;
@@ -47,13 +49,13 @@ pub(crate) trait Cbor: Sized {
         to.finish()
     }
 
-    /// Reads exactly one item and nothing behind it.
+    /// Reads exactly one item, after which nothing may follow.
     fn from_cbor(bytes: &[u8]) -> Result<Self, CborError> {
         CborReader::only(bytes, Self::read)
     }
 }
 
-/// The bytewise order of encodings: the head carries the length, so shorter keys come first.
+/// Sorts keys as their encodings sort bytewise: an encoding begins with the length, so shorter keys come first.
 fn key_order(key: &str) -> (usize, &str) {
     (key.len(), key)
 }

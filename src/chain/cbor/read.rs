@@ -1,10 +1,13 @@
-//! Reads one item after the other, in the deterministic encoding only; texts and bytes are borrowed from it.
+//! The CBOR reader: it decodes one item after the other with `minicbor`, accepts the deterministic encoding only, and
+//! borrows texts and bytes from the input.
+
+use minicbor::{Decoder, decode};
 
 use super::{Cbor, CborError, DEPTH, key_order};
 
 type Result<T> = std::result::Result<T, CborError>;
 
-/// Of what type an item is.
+/// The type of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     Null,
@@ -35,17 +38,24 @@ const FALSE: u8 = 0xf4;
 const TRUE: u8 = 0xf5;
 const NULL: u8 = 0xf6;
 
+const ENDS_WITHIN: CborError = CborError::Malformed("it ends within an item");
+
 pub(crate) struct CborReader<'a> {
-    rest: &'a [u8],
+    decoder: Decoder<'a>,
     depth: usize,
 }
 
 impl<'a> CborReader<'a> {
-    /// What `read` makes of `bytes`, of which nothing may be left.
+    /// Reads `bytes` with `read`, which must read all of them.
     pub(crate) fn only<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let mut reader = Self { rest: bytes, depth: 0 };
+        let mut reader = Self { decoder: Decoder::new(bytes), depth: 0 };
         let item = read(&mut reader)?;
-        if reader.rest.is_empty() { Ok(item) } else { Err(CborError::NotDeterministic) }
+        if reader.rest().is_empty() { Ok(item) } else { Err(CborError::NotDeterministic) }
+    }
+
+    /// The bytes that are not read yet.
+    fn rest(&self) -> &'a [u8] {
+        &self.decoder.input()[self.decoder.position()..]
     }
 
     /// The type of the next item.
@@ -53,7 +63,7 @@ impl<'a> CborReader<'a> {
         if self.depth > DEPTH {
             return Err(CborError::TooDeep);
         }
-        let first = *self.rest.first().ok_or(CborError::Malformed("it ends where an item should begin"))?;
+        let first = *self.rest().first().ok_or(CborError::Malformed("it ends where an item should begin"))?;
         match first >> 5 {
             0 => Ok(Type::Uint),
             1 => Err(CborError::UnexpectedType("a negative number")),
@@ -78,80 +88,87 @@ impl<'a> CborReader<'a> {
         }
     }
 
-    /// The number in the head of the next item, in its shortest form.
-    fn argument(&mut self) -> Result<u64> {
-        let info = self.chunk::<1>()?[0] & 0x1f;
-        let (argument, least) = match info {
-            0..24 => (u64::from(info), 0),
-            24 => (u64::from(u8::from_be_bytes(self.chunk()?)), 24),
-            25 => (u64::from(u16::from_be_bytes(self.chunk()?)), 1 << 8),
-            26 => (u64::from(u32::from_be_bytes(self.chunk()?)), 1 << 16),
-            27 => (u64::from_be_bytes(self.chunk()?), 1 << 32),
+    /// Checks that the next item has the shortest head, and so the only one that is accepted. The head holds the number,
+    /// or the length of what follows; `minicbor` accepts longer heads of the same number.
+    fn expect_shortest_head(&self) -> Result<()> {
+        let (first, rest) = self.rest().split_first().ok_or(ENDS_WITHIN)?;
+        let is_shortest = match first & 0x1f {
+            0..24 => true,
+            24 => *rest.first().ok_or(ENDS_WITHIN)? >= 24,
+            // A longer head is needed only if the first half of its number is not 0.
+            25 => *rest.first_chunk::<2>().ok_or(ENDS_WITHIN)? > [0, u8::MAX],
+            26 => *rest.first_chunk::<4>().ok_or(ENDS_WITHIN)? > [0, 0, u8::MAX, u8::MAX],
+            27 => *rest.first_chunk::<8>().ok_or(ENDS_WITHIN)? > [0, 0, 0, 0, u8::MAX, u8::MAX, u8::MAX, u8::MAX],
             28..31 => return Err(CborError::Malformed("a head that is reserved")),
-            // Of indefinite length.
-            _ => return Err(CborError::NotDeterministic),
+            // An item of indefinite length.
+            _ => false,
         };
-        if argument >= least { Ok(argument) } else { Err(CborError::NotDeterministic) }
+        if is_shortest { Ok(()) } else { Err(CborError::NotDeterministic) }
     }
 
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (chunk, rest) = self.rest.split_first_chunk().ok_or(CborError::Malformed("it ends within an item"))?;
-        self.rest = rest;
-        Ok(*chunk)
+    /// Decodes the next item, which is of the type `wanted`.
+    fn decode<T>(
+        &mut self,
+        (wanted, called): (Type, &'static str),
+        decode: impl FnOnce(&mut Decoder<'a>) -> std::result::Result<T, decode::Error>,
+    ) -> Result<T> {
+        self.expect(wanted, called)?;
+        self.expect_shortest_head()?;
+        // The type and the head are right, so the item is cut off, or it is text that is not UTF-8.
+        decode(&mut self.decoder).map_err(|error| match error.is_end_of_input() {
+            true => ENDS_WITHIN,
+            false => CborError::Malformed("text that is not UTF-8"),
+        })
     }
 
-    fn take(&mut self, bytes: u64) -> Result<&'a [u8]> {
-        let taken = usize::try_from(bytes).ok().and_then(|bytes| self.rest.split_at_checked(bytes));
-        let (taken, rest) = taken.ok_or(CborError::Malformed("it ends within an item"))?;
-        self.rest = rest;
-        Ok(taken)
+    /// Decodes the head of an array or a map: how many items or entries follow.
+    fn decode_length(
+        &mut self,
+        expected: (Type, &'static str),
+        decode: impl FnOnce(&mut Decoder<'a>) -> std::result::Result<Option<u64>, decode::Error>,
+    ) -> Result<u64> {
+        // The head is the shortest one, so the length is definite.
+        self.decode(expected, decode)?.ok_or(CborError::NotDeterministic)
     }
 
-    /// Whether null came, which is then behind.
+    /// Reads null, if that comes next; whether it does.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let is_null = self.next()? == Type::Null;
         if is_null {
-            self.rest = &self.rest[1..];
+            self.decode((Type::Null, "null"), Decoder::null)?;
         }
         Ok(is_null)
     }
 
     pub(crate) fn bool(&mut self) -> Result<bool> {
-        self.expect(Type::Bool, "a boolean")?;
-        Ok(self.chunk()? == [TRUE])
+        self.decode((Type::Bool, "a boolean"), Decoder::bool)
     }
 
     pub(crate) fn uint(&mut self) -> Result<u64> {
-        self.expect(Type::Uint, "a number")?;
-        self.argument()
+        self.decode((Type::Uint, "a number"), Decoder::u64)
     }
 
     pub(crate) fn text(&mut self) -> Result<&'a str> {
-        self.expect(Type::Text, "text")?;
-        let length = self.argument()?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| CborError::Malformed("text that is not UTF-8"))
+        self.decode((Type::Text, "text"), Decoder::str)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
-        self.expect(Type::Bytes, "bytes")?;
-        let length = self.argument()?;
-        self.take(length)
+        self.decode((Type::Bytes, "bytes"), Decoder::bytes)
     }
 
-    /// An array of so many items, which `read` reads. The number is a claim: nothing is reserved for it.
+    /// Reads an array; `read` gets the number of its items, and reads all of them. That number is only claimed by the
+    /// input, so no memory is reserved for it.
     pub(crate) fn array<T>(&mut self, read: impl FnOnce(&mut Self, u64) -> Result<T>) -> Result<T> {
-        self.expect(Type::Array, "an array")?;
-        let length = self.argument()?;
+        let length = self.decode_length((Type::Array, "an array"), Decoder::array)?;
         self.depth += 1;
         let items = read(self, length)?;
         self.depth -= 1;
         Ok(items)
     }
 
-    /// A map, all entries of which `read` reads.
+    /// Reads a map; `read` reads all its entries.
     pub(crate) fn map<T>(&mut self, read: impl FnOnce(&mut Entries<'_, 'a>) -> Result<T>) -> Result<T> {
-        self.expect(Type::Map, "a map")?;
-        let left = self.argument()?;
+        let left = self.decode_length((Type::Map, "a map"), Decoder::map)?;
         self.depth += 1;
         let mut entries = Entries { from: self, left, key: None };
         entries.advance()?;
@@ -163,16 +180,17 @@ impl<'a> CborReader<'a> {
         Ok(map)
     }
 
-    /// The next item, whatever it is, as it is encoded.
+    /// Reads the next item of whatever type, and returns its encoding.
     pub(crate) fn item(&mut self) -> Result<&'a [u8]> {
-        let all = self.rest;
+        let all = self.rest();
         self.skip()?;
-        Ok(&all[..all.len() - self.rest.len()])
+        Ok(&all[..all.len() - self.rest().len()])
     }
 
     fn skip(&mut self) -> Result<()> {
         match self.next()? {
-            Type::Null | Type::Bool => self.chunk::<1>().map(drop),
+            Type::Null => self.null().map(drop),
+            Type::Bool => self.bool().map(drop),
             Type::Uint => self.uint().map(drop),
             Type::Text => self.text().map(drop),
             Type::Bytes => self.bytes().map(drop),
@@ -191,24 +209,24 @@ impl<'a> CborReader<'a> {
 pub(crate) struct Entries<'r, 'a> {
     from: &'r mut CborReader<'a>,
     left: u64,
-    /// Of the entry that comes next.
+    /// The key of the entry that comes next.
     key: Option<&'a str>,
 }
 
 impl<'a> Entries<'_, 'a> {
-    /// The key of the entry that comes next; none behind the last.
+    /// The key of the entry that comes next; none after the last entry.
     pub(crate) fn key(&self) -> Option<&'a str> {
         self.key
     }
 
-    /// The value of the entry that comes next.
+    /// Reads the value of the entry that comes next.
     pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut CborReader<'a>) -> Result<T>) -> Result<T> {
         let value = read(self.from)?;
         self.advance()?;
         Ok(value)
     }
 
-    /// The value of `key`, which has to come next.
+    /// Reads the value of `key`, which must come next.
     pub(crate) fn read<T: Cbor>(&mut self, key: &'static str) -> Result<T> {
         match self.key {
             Some(found) if found == key => self.value(T::read),
@@ -217,7 +235,7 @@ impl<'a> Entries<'_, 'a> {
         }
     }
 
-    /// The value of `key`, if that comes next.
+    /// Reads the value of `key`, if that comes next.
     pub(crate) fn read_if_there<T: Cbor>(&mut self, key: &'static str) -> Result<Option<T>> {
         if self.key == Some(key) { self.value(T::read).map(Some) } else { Ok(None) }
     }
@@ -226,8 +244,7 @@ impl<'a> Entries<'_, 'a> {
         let last = self.key.take();
         let Some(left) = self.left.checked_sub(1) else { return Ok(()) };
         self.left = left;
-        self.from.expect(Type::Text, "a text key")?;
-        let key = self.from.text()?;
+        let key = self.from.decode((Type::Text, "a text key"), Decoder::str)?;
         if last.is_some_and(|last| key_order(last) >= key_order(key)) {
             return Err(CborError::NotDeterministic);
         }

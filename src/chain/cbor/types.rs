@@ -1,4 +1,4 @@
-//! The encodings of Rust's own types, and of records.
+//! The CBOR encodings of Rust's own types, and the macros for lists and records.
 
 use super::{Cbor, CborError, CborReader, CborWriter};
 
@@ -99,7 +99,7 @@ impl<T: Cbor> Cbor for Result<T, String> {
     }
 }
 
-/// A list. (`Vec<u8>` is a byte string, so there is no `Cbor` for `u8`.)
+/// Implements the encoding of a list of each of these types. (`Vec<u8>` is a byte string, so `u8` is none of them.)
 macro_rules! list {
     ($($type:ty),*) => {$(
         impl $crate::chain::cbor::Cbor for Vec<$type> {
@@ -138,7 +138,7 @@ macro_rules! tuple {
 tuple!(1: A 0);
 tuple!(2: A 0, B 1);
 
-/// A record: a map whose keys are named here in their canonical order.
+/// Implements the encoding of a record: a map, whose keys are named in their canonical order.
 macro_rules! record {
     ($type:ty { $($key:literal: $field:ident),+ $(,)? }) => {
         impl $crate::chain::cbor::Cbor for $type {

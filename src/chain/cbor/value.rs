@@ -1,10 +1,10 @@
-//! An item of any type, for whoever does not know what it should be.
+//! A decoded CBOR item of any type, for code that shows or compares items without knowing what they mean.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
-use super::{CborError, CborReader, Type, CborWriter};
+use super::{CborError, CborReader, CborWriter, Type};
 
 /// A decoded item; its texts and bytes are those of the encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Reads exactly one item and nothing behind it, in the deterministic encoding only.
+    /// Reads exactly one item, after which nothing may follow, in the deterministic encoding only.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, CborError> {
         CborReader::only(bytes, Self::read)
     }
@@ -72,7 +72,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// For people: bytes that hold JSON as that JSON, other text as text, the rest as `{"base64": …}`.
+    /// The value as people are shown it: bytes that hold JSON as that JSON, other text as text, the rest as
+    /// `{"base64": …}`.
     pub(crate) fn to_json(&self) -> Json {
         match self {
             Self::Null => Json::Null,
@@ -86,7 +87,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Guest bytes for people: see [`Value::to_json`].
+/// Bytes of a guest as people are shown them: see [`Value::to_json`].
 pub(crate) fn bytes_to_json(bytes: &[u8]) -> Json {
     if let Ok(json) = serde_json::from_slice(bytes) {
         return json;

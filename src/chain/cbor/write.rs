@@ -1,10 +1,10 @@
-//! Writes one item after the other.
+//! The CBOR writer: it encodes one item after the other with `minicbor`, in the deterministic encoding.
 
 use minicbor::Encoder;
 
 use super::{Cbor, CborReader};
 
-/// Map keys are the caller's to order; tests check.
+/// The caller writes the keys of a map in their canonical order; in tests, [`CborWriter::finish`] checks that.
 pub(crate) struct CborWriter(Encoder<Vec<u8>>);
 
 impl Default for CborWriter {
@@ -56,7 +56,7 @@ impl CborWriter {
         self
     }
 
-    /// An item that was encoded before.
+    /// Writes an item that was encoded before.
     pub(crate) fn encoded(&mut self, item: &[u8]) -> &mut Self {
         self.0.writer_mut().extend_from_slice(item);
         self
@@ -70,7 +70,11 @@ impl CborWriter {
     pub(crate) fn finish(self) -> Vec<u8> {
         let bytes = self.0.into_writer();
         if cfg!(test) {
-            assert!(CborReader::only(&bytes, |from| from.item().map(drop)).is_ok(), "not deterministic CBOR: {}", hex::encode(&bytes));
+            assert!(
+                CborReader::only(&bytes, |from| from.item().map(drop)).is_ok(),
+                "not deterministic CBOR: {}",
+                hex::encode(&bytes)
+            );
         }
         bytes
     }

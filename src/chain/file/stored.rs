@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::read::{Attachment, ChainFileReader, read_event, text_of};
 use super::verify::Verification;
-use super::{ChainFileError, ChainFileContents};
+use super::{ChainFileContents, ChainFileError};
 use crate::chain::event::ChainEvent;
 use crate::chain::hash::{ComponentDigest, sha1};
 

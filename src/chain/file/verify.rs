@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Attachment;
-use super::{ChainFileError, ChainFileContents, Header, UnverifiedChain, VerifiedChain};
+use super::{ChainFileContents, ChainFileError, Header, UnverifiedChain, VerifiedChain};
 use crate::chain::cbor::Cbor;
 use crate::chain::course::{StateCourse, StateOnChain};
 use crate::chain::data::{NamedState, Started};
@@ -219,7 +219,16 @@ impl Verification {
         }
         self.finish_attachments()?;
         let Self { header, begun, calls, dropped, starts, unvouched, .. } = self;
-        Ok(ChainFileContents { header, head, incarnations: begun.len() as u64, begun, calls, dropped, starts, unvouched })
+        Ok(ChainFileContents {
+            header,
+            head,
+            incarnations: begun.len() as u64,
+            begun,
+            calls,
+            dropped,
+            starts,
+            unvouched,
+        })
     }
 
     fn finish_attachments(&self) -> Result<(), ChainFileError> {

@@ -146,4 +146,3 @@ fn settled(dropped: &[Mail], promised: Option<Cause>) -> Vec<Cause> {
 fn causes(dropped: &[Mail]) -> Vec<Option<Link>> {
     dropped.iter().map(|mail| Some(mail.cause.clone())).collect()
 }
-
