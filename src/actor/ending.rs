@@ -29,13 +29,13 @@ pub(super) enum Settled {
 }
 
 /// The parts of an actor's thread that are needed to end an incarnation.
-pub(super) struct Ending<'a> {
+pub(super) struct IncarnationEnd<'a> {
     pub(super) context: &'a ActorContext,
     pub(super) mailbox: &'a MailboxOwner,
     pub(super) progress: &'a mut Progress,
 }
 
-impl Ending<'_> {
+impl IncarnationEnd<'_> {
     /// Closes the mailbox to new deliveries, unless the actor may be restarted: a restart keeps the queue.
     pub(super) fn close_mailbox_unless_restarted(&self, down: &Down) {
         let kept = match down {

@@ -32,7 +32,7 @@ use super::begin::Beginner;
 use super::beginning::{Again, Beginning, read_on};
 use super::context::ActorContext;
 use super::down::Down;
-use super::ending::{Ending, Settled};
+use super::ending::{IncarnationEnd, Settled};
 use super::executor::Executor;
 use super::listeners::Listeners;
 use super::progress::Progress;
@@ -60,7 +60,7 @@ pub(crate) struct ActorRuntime {
     progress: Progress,
 }
 
-/// The life that an actor has behind it when its thread begins.
+/// What is known of an actor's earlier life when its thread begins.
 #[derive(Clone, Copy)]
 pub(crate) struct Lived {
     /// An incarnation of it has been up.
@@ -226,8 +226,8 @@ impl ActorRuntime {
         Box::new(Ended { recorder, state, down, reply: beginning.reply })
     }
 
-    fn ending(&mut self) -> Ending<'_> {
-        Ending { context: &self.context, mailbox: &self.mailbox, progress: &mut self.progress }
+    fn ending(&mut self) -> IncarnationEnd<'_> {
+        IncarnationEnd { context: &self.context, mailbox: &self.mailbox, progress: &mut self.progress }
     }
 
     /// Records how an incarnation ended, and waits for the supervisor's decision.

@@ -1,5 +1,5 @@
-//! What a parent does to a child and waits for: a spawn, until the child's `init` has answered; a stop or a restart, until
-//! that is done.
+//! Promises about children: a parent spawns a child and waits for the child's `init`, or stops or restarts a child and
+//! waits until that is done.
 
 use std::path::PathBuf;
 
@@ -19,11 +19,12 @@ pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn"
 pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
 pub(crate) const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor", "restart-child");
 
-/// What the guest gets: the child's id.
+/// The answer to the guest: the child's id.
 type SpawnAnswer = Result<Answered<Result<String, String>>, Interruption>;
 type ChangeAnswer = Result<Answered<Result<(), String>>, Interruption>;
 
-/// Spawns a child, and waits for its `init`. The recorder holds the wait, in `held`, until the answer is recorded.
+/// Spawns a child, and waits for its `init`. The recorder keeps the registered wait in `held` until the answer is
+/// recorded.
 pub(crate) fn spawn_child(
     live: &Live,
     limits: &Limits,
@@ -33,7 +34,7 @@ pub(crate) fn spawn_child(
 ) -> SpawnAnswer {
     let child = ActorId::of_child(live.id, intent.sequence);
     let spawned = match live.recovered.try_recv() {
-        // It was under way when an earlier process ended.
+        // The spawn was under way when an earlier process ended.
         Ok(Awaited::Child(spawned)) => spawned,
         Ok(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
         Ok(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
@@ -66,7 +67,8 @@ pub(crate) fn change_child(
     intent: Link,
     held: &mut Option<Wait>,
 ) -> ChangeAnswer {
-    // From here on, what the child asks of this actor would wait for ever: its `init` above all.
+    // From here on the parent waits for the child. A request of the child to its parent would wait for ever, above all
+    // one in its `init`, so it is refused.
     let wait = live.theater.registry.begin_wait_for_change(live.id, child);
     let asked = Asked { by: StoppedBy::Parent, cause: Some(intent), wait: Some(wait.id()) };
     *held = Some(wait);
@@ -79,7 +81,7 @@ pub(crate) fn change_child(
     })
 }
 
-/// A stop or a restart of which recovery has found that it is done.
+/// The answer to a stop or a restart that recovery has found done, or of unknown outcome.
 pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> {
     match live.recovered.try_recv() {
         Ok(Awaited::Done(event)) => Some(Answered { result: Ok(()), answer: Some(event) }),
@@ -88,7 +90,7 @@ pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> 
     }
 }
 
-/// Waits for the supervisor's answer, for the deadline, or for the order to end.
+/// Waits for the supervisor's answer, for the deadline, or for an order to end.
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
@@ -97,7 +99,7 @@ fn wait_for<T>(
 ) -> Result<Result<T, String>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
     match live.stop.wait(answer, clock::now() + limits.request_deadline()) {
-        // What a runtime that is being suspended does not do is no answer: the next start goes on with it.
+        // An error of a runtime that is shutting down is no answer: the next start goes on with the change.
         Waited::Came(Err(_)) | Waited::Gone if is_suspending() => Err(Interruption::Suspending),
         Waited::Came(answer) => Ok(answer),
         Waited::Gone => Ok(Err("outcome unknown: the supervisor has not answered".into())),
@@ -110,7 +112,8 @@ fn wait_for<T>(
     }
 }
 
-/// What a spawn is that ends the parent's chain: the child's id says whether the child is there.
+/// What became of a spawn whose intent is the last event of the parent's chain. The child's id follows from the intent,
+/// so its chain shows whether the child exists.
 pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let child = ActorId::of_child(intent.link.actor, intent.link.sequence);
     if !chains.is_known(child) {
@@ -124,7 +127,7 @@ pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadRe
     Ok(Fate::Answered(Awaited::Spawned(over)))
 }
 
-/// What the child's first `init` came to; nothing while it is not over.
+/// The outcome of the child's first `init`; nothing while it is not over.
 fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<Spawned, String>>> {
     let mut next = 0;
     loop {
@@ -153,25 +156,26 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// What a stop or a restart is that ends the parent's chain: done where an event of the child says so.
+/// What became of a stop or a restart whose intent is the last event of the parent's chain. It is done if an event of
+/// the child says so.
 pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let done = |child, event: &ChainEvent| Ok(Fate::Answered(Awaited::Done(link(child, event))));
     let params = Intent::from_cbor(&intent.event.data).ok().map(|intent| intent.params.0);
     let child = params.and_then(|params| <(String,)>::from_cbor(&params).ok());
     let Some(child) = child.and_then(|(child,)| child.parse::<ActorId>().ok()) else { return Ok(Fate::Again) };
-    let behind = chains.events_after(child, intent.position)?;
+    let later = chains.events_after(child, intent.position)?;
     let is_stop = |event: &&ChainEvent| {
         event.kind() == Some(EventKind::Stopped)
             && Stopped::from_cbor(&event.data).is_ok_and(|stopped| stopped.cause.as_ref() == Some(&intent.link))
     };
-    if let Some(stopped) = behind.iter().find(is_stop) {
+    if let Some(stopped) = later.iter().find(is_stop) {
         return done(child, stopped);
     }
     if intent.event.function() == STOP_CHILD.full {
         return Ok(Fate::Again);
     }
-    // A child that did not run is started without an end before it.
-    let first = behind.first().filter(|event| event.kind() == Some(EventKind::Started) && event.sequence > 0);
+    // A child that did not run is restarted without a new end before its start.
+    let first = later.first().filter(|event| event.kind() == Some(EventKind::Started) && event.sequence > 0);
     let Some(started) = first else { return Ok(Fate::Again) };
     let before = chains.page(child, started.sequence - 1)?;
     let has_ended = before.first().is_some_and(|it| matches!(it.kind(), Some(EventKind::Failed | EventKind::Stopped)));

@@ -1,4 +1,4 @@
-//! Messages between actors: a send, and a request, whose sender waits for the answer.
+//! Promises by messages: a send, and a request whose sender waits for the answer.
 
 use super::Promise;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
@@ -19,10 +19,10 @@ pub(crate) const HANDLE_REQUEST: &Function = function!("ntwk:theater/message-ser
 pub(crate) const SEND: &Function = function!("ntwk:theater/message-server-host", "send");
 pub(crate) const REQUEST: &Function = function!("ntwk:theater/message-server-host", "request");
 
-/// What the guest gets.
+/// The answer to the guest.
 type Requested = Result<Vec<u8>, String>;
 
-/// A send that has its place in the receiver's mailbox.
+/// A send with a reserved place in the receiver's mailbox.
 pub(crate) struct ReservedSend {
     slot: Slot,
     params: Vec<u8>,
@@ -38,7 +38,7 @@ impl ReservedSend {
         Promise::Send.owed(self.slot.receiver)
     }
 
-    /// Delivers it; `event` is the one that promised it.
+    /// Delivers the message; `event` is the event that promised it.
     pub(crate) fn fill(self, event: Link) {
         self.slot.fill(send_delivery(self.params, event));
     }
@@ -52,7 +52,7 @@ pub(super) fn request_delivery(params: Vec<u8>, cause: Link) -> Delivery {
     Delivery { function: HANDLE_REQUEST, params, caller: Caller::Actor, cause: Some(cause), reply: Reply::Nobody }
 }
 
-/// A request that has its place in the receiver's mailbox, and whose sender's wait is noted.
+/// A request with a reserved place in the receiver's mailbox, and with its sender's wait registered.
 pub(crate) struct ReservedRequest {
     slot: Slot,
     wait: Wait,
@@ -69,7 +69,8 @@ impl ReservedRequest {
         Promise::Request.owed(self.slot.receiver)
     }
 
-    /// Delivers it, and waits for the answer. The recorder holds the wait, in `held`, until the answer is recorded.
+    /// Delivers the message, and waits for the answer. The recorder keeps the registered wait in `held` until the
+    /// answer is recorded.
     pub(crate) fn make(
         self,
         live: &Live,
@@ -85,7 +86,7 @@ impl ReservedRequest {
     }
 }
 
-/// A request that was under way when an earlier process ended, as recovery has found it.
+/// Goes on with a request that was under way when an earlier process ended, as recovery has found it.
 pub(crate) fn request_again(
     live: &Live,
     limits: &Limits,
@@ -114,13 +115,13 @@ fn wait_for_answer(
     match live.stop.wait_for_reply(answer, deadline) {
         Waited::Came(answer) => {
             if answer.closing.is_some() {
-                // The receiver has ended it, behind that event.
+                // The receiver has ended the wait, after it enqueued that event.
                 held.take().into_iter().for_each(Wait::end_by_answer);
             }
             Ok(understand(to, answer))
         }
-        // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is
-        // left open for the next start. Otherwise the thread has panicked.
+        // The receiver's thread ended without an answer. If the runtime is shutting down, the transition is left open
+        // for the next start. Otherwise the thread has panicked.
         Waited::Gone if live.theater.registry.is_suspending() => Err(Interruption::Suspending),
         Waited::Gone => unanswered(format!("outcome unknown: actor {to} has ended without an answer")),
         Waited::Deadline => {
@@ -142,7 +143,7 @@ fn wait_for_answer(
     }
 }
 
-/// What the guest is told of each outcome.
+/// The answer to the guest for each outcome.
 fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requested> {
     let result = match outcome {
         Outcome::Returned(result) => Vec::from_cbor(&result).map_err(|error| error.to_string()),
@@ -154,7 +155,7 @@ fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requ
     Answered { result, answer: closing }
 }
 
-/// What a request is that ends its sender's chain.
+/// What became of a request whose intent is the last event of its sender's chain.
 pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let unknown = |why: &str| Ok(Fate::Answered(Awaited::Unknown(format!("outcome unknown: {why}"))));
     let Some((to, _)) = requested(&intent.event.data) else { return unknown("the request cannot be read any more") };
@@ -177,11 +178,11 @@ pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<F
 enum Found {
     Nothing,
     Answer(Answer),
-    /// It took it, and what follows cannot be read.
+    /// The receiver took the message, and the events that follow cannot be read.
     TakenAlone,
 }
 
-/// What the receiver's chain says of a message, among its events since it was sent.
+/// Looks for the outcome of a message among the receiver's events since it was sent.
 fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> Found {
     let (mut taken, mut ever_taken) = (false, false);
     for event in events {
@@ -224,36 +225,36 @@ pub(super) fn is_caused_by(call: &ChainEvent, cause: &Link) -> bool {
     Call::from_cbor(&call.data).is_ok_and(|call| call.cause.as_ref() == Some(cause))
 }
 
-/// Receiver of an intent to request, and the message as the receiver's parameters.
+/// The receiver of the request in an intent, and the message as parameters of the receiver's export.
 pub(super) fn requested(intent: &[u8]) -> Option<(ActorId, Vec<u8>)> {
     let (to, message) = addressed(&Intent::from_cbor(intent).ok()?.params.0)?;
     Some((to.parse().ok()?, (message,).to_cbor()))
 }
 
-/// The message of a send, as the receiver's parameters.
+/// The message of a send, as parameters of the receiver's export.
 pub(super) fn sent(host_call: &[u8]) -> Option<Vec<u8>> {
     let (_, message) = addressed(&HostCall::from_cbor(host_call).ok()?.params?.0)?;
     Some((message,).to_cbor())
 }
 
-/// The receiver of the send that an event records, if it was accepted.
+/// The receiver of the send that an event records, if the send was accepted.
 pub(super) fn sent_to(event: &ChainEvent) -> Option<ActorId> {
     accepted_send(event, &HostCall::from_cbor(&event.data).ok()?)
 }
 
-/// The receiver of the request that an intent is about to make.
+/// The receiver of the request that an intent announces.
 pub(super) fn requested_of(intent: &ChainEvent) -> Option<ActorId> {
     requested(&intent.data).map(|(to, _)| to).filter(|_| intent.function() == REQUEST.full)
 }
 
-/// The receiver of a send that was accepted.
+/// The receiver of a send, if the send was accepted.
 pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<ActorId> {
     let accepted = event.function() == SEND.full && host_call.result.0 == Ok::<(), String>(()).to_cbor();
     let (to, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
     to.parse().ok()
 }
 
-/// Whether `call` of `receiver` took what its cause, the event `promised` of another chain, had sent it.
+/// Whether `call` of `receiver` took the message that its cause, the event `promised` of another chain, had sent to it.
 pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Call, promised: &ChainEvent) -> bool {
     let message = match event.function() {
         function if function == HANDLE_SEND.full => {
@@ -264,15 +265,15 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
             let intent = Intent::from_cbor(&promised.data).ok().map(|intent| intent.params);
             intent.filter(|_| promised.function() == REQUEST.full)
         }
-        // Of a notice or an `init` the quote alone says enough.
+        // For a notice or an `init`, the quote alone says enough.
         _ => return true,
     };
     let Some((to, message)) = message.and_then(|params| addressed(&params.0)) else { return false };
     to == receiver.to_string() && message_of(&call.params.0).is_some_and(|taken| taken == message)
 }
 
-/// Whether a host call got what its answer, the event `closing` of another chain, gave. Only what a request returned is
-/// compared.
+/// Whether a host call got the result that its answer, the event `closing` of another chain, gave. Only the returned
+/// result of a request is compared.
 pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, closing: &ChainEvent) -> bool {
     if event.function() != REQUEST.full || closing.kind() != Some(EventKind::Return) {
         return true;
@@ -282,7 +283,7 @@ pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, clo
     given.is_some() && given == got
 }
 
-/// Receiver and message of the parameters of a send or request.
+/// The receiver and the message in the parameters of a send or a request.
 fn addressed(params: &[u8]) -> Option<(String, Vec<u8>)> {
     <(String, Vec<u8>)>::from_cbor(params).ok()
 }

@@ -1,7 +1,7 @@
 //! The audit of a whole journal: every chain by itself, the links between chains, and what is stored beside the chains.
 //!
 //! ```text
-//!   survey ── a page, as committed ──▶ place: each event behind the one before it on its chain
+//!   survey ── a page, as committed ──▶ place: each event with the one before it on its chain
 //!     ▲                                        │
 //!     └── read on, meanwhile ◀── all cores ──▶ check: hash and contents
 //!                                              ▼

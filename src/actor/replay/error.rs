@@ -23,7 +23,7 @@ pub enum ReplayError {
     )]
     Unseen { diverged: Box<Divergence>, shown: (u64, u64) },
     #[error(
-        "the data of event {sequence} was dropped, and behind it no state is kept that an event names: nothing from there on \
+        "the data of event {sequence} was dropped, and after it no state is kept that an event names: nothing from there on \
          can be replayed until the actor is started again; {before}"
     )]
     Dropped { sequence: u64, before: String },
@@ -48,7 +48,7 @@ pub enum ReplayError {
 /// The place from which the state is known again.
 fn there(next: Option<u64>) -> String {
     match next {
-        Some(next) => format!("before event {next}, behind which the next state is kept: from there on it can"),
-        None => "and no state is kept behind it: the next is at the actor's next start".into(),
+        Some(next) => format!("before event {next}, after which the next state is kept: from there on it can"),
+        None => "and no state is kept after it: the next is at the actor's next start".into(),
     }
 }

@@ -378,8 +378,7 @@ fn out_of_place(event: &ChainEvent) -> ReplayError {
 }
 
 fn after_the_end(event: &ChainEvent) -> ReplayError {
-    let why =
-        format!("\"{}\" stands behind the end of its incarnation, where only another start can", event.event_type);
+    let why = format!("\"{}\" stands after the end of its incarnation, where only another start can", event.event_type);
     ReplayError::Data { sequence: event.sequence, why }
 }
 

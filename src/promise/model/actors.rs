@@ -11,7 +11,7 @@ use crate::system::{Answer, Outcome, Spawned, WaitId};
 
 pub(super) const INIT: &Function = function!("ntwk:theater/actor", "init");
 
-/// What waits in a mailbox.
+/// A delivery that waits in a mailbox.
 #[derive(Clone, Debug)]
 pub(super) struct Mail {
     pub(super) function: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Mail {
     pub(super) reply: Option<usize>,
 }
 
-/// The place of one answer.
+/// The reply to one delivery.
 #[derive(Clone, Debug)]
 pub(super) struct ModelReply {
     pub(super) wait: WaitId,
@@ -38,14 +38,14 @@ pub(super) enum Given {
     Unknown,
 }
 
-/// The transition under way.
+/// The transition in progress.
 #[derive(Clone, Debug)]
 pub(super) struct Work {
     pub(super) function: &'static str,
     pub(super) reply: Option<usize>,
 }
 
-/// The host call under way.
+/// The host call in progress.
 #[derive(Clone, Debug)]
 pub(super) struct OpenCall {
     pub(super) function: &'static Function,
@@ -53,10 +53,10 @@ pub(super) struct OpenCall {
     pub(super) reply: usize,
 }
 
-/// How far an actor's thread is.
+/// Where an actor's thread stands.
 #[derive(Clone, Debug)]
 pub(super) enum At {
-    /// Its `started` is to be written.
+    /// The `started` is to be written next.
     Begin {
         resumes: bool,
         then: Box<At>,
@@ -64,33 +64,33 @@ pub(super) enum At {
     InitDue,
     Idle,
     Working,
-    /// The host call with this intent, which a crash left open, is made now.
+    /// The host call with this intent was left open by a crash, and is made now.
     Again {
         function: &'static Function,
         intent: Link,
         child: ActorId,
     },
     Awaiting(OpenCall),
-    /// There is a result; the `host-call` is not enqueued yet.
+    /// There is a result. The `host-call` is not enqueued yet.
     Decided {
         open: OpenCall,
         result: Vec<u8>,
         answer: Option<Link>,
     },
-    /// It is, and the wait is still held.
+    /// The `host-call` is enqueued. The wait is still held.
     Recorded {
         wait: WaitId,
     },
-    /// Whoever waits is to be answered. Where the event that gives the answer is enqueued, its wait is ended first.
+    /// The sender is to be answered. If the event that gives the answer is enqueued, the sender's wait is ended first.
     Closed {
         reply: Option<usize>,
         answer: Given,
         is_enqueued: bool,
         then: Box<At>,
     },
-    /// Its incarnation is over; another follows.
+    /// The incarnation is over, and another one follows.
     Down,
-    /// What is below it is to end before it does.
+    /// The actors below this one end before it does.
     Ending {
         by: StoppedBy,
         cause: Option<Link>,
@@ -117,12 +117,12 @@ pub(super) struct ModelActor {
     pub(super) notices: VecDeque<Mail>,
     pub(super) mail: VecDeque<Mail>,
     pub(super) order: Option<Ordered>,
-    /// Who waits for it to be up, and who for its end.
+    /// The replies to those who wait for the actor to be up, and below to those who wait for its end.
     pub(super) starters: Vec<usize>,
     pub(super) stoppers: Vec<usize>,
     pub(super) spawned_by: Option<Link>,
     pub(super) was_up: bool,
-    /// Its chain says that it lives.
+    /// The actor's chain says that the actor is alive.
     pub(super) has_begun: bool,
 }
 
@@ -135,7 +135,7 @@ impl ModelActor {
         !matches!(at, At::Ended | At::Ending { .. })
     }
 
-    /// It takes messages of other actors: not before its chain says that it lives.
+    /// Whether the actor takes messages of other actors: not before its chain says that it is alive.
     pub(super) fn takes_messages(&self) -> bool {
         self.takes() && self.has_begun
     }

@@ -148,7 +148,7 @@ impl ModelRuntime {
             self.withdraw(open.reply);
             return self.end_as_ordered(i);
         }
-        // A deadline, which comes seldom while there is something else to do.
+        // A deadline passes; rarely while there is something else to do.
         if !self.rng.one_in(6) && self.budget > 0 && !was_ordered {
             return false;
         }

@@ -49,7 +49,7 @@ impl ModelRuntime {
             self.end_children(i);
             At::Ended
         } else {
-            // A stop stands.
+            // An order to stop stays in force.
             self.actors[i].order = self.actors[i].order.take().filter(|order| !order.cycle);
             self.not_up(i, "it failed");
             At::Down
@@ -96,7 +96,7 @@ impl ModelRuntime {
         let reply = self.actors[i].work.take().and_then(|work| work.reply);
         let answer = Given::Answer(Answer { outcome: Outcome::Stopped, closing: None });
         if !cycle {
-            // The end is recorded later. Whoever waits is told now, and its own event settles that.
+            // The end is recorded later. The sender that waits is told now, and its own event settles the wait.
             self.end_children(i);
             let then = At::Ending { by, cause, held, promised };
             self.actors[i].at = At::Closed { reply, answer, is_enqueued: self.ends_waits_early, then: Box::new(then) };

@@ -1,10 +1,11 @@
-//! Random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures of two to five actors, with
-//! a crash at every prefix of the journal, and recovery, without a thread: does each promise have one fate?
+//! A model test of promises: random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures
+//! of two to five actors, with a crash at every prefix of the journal, and recovery. It asks whether each promise has
+//! exactly one fate. There are no threads.
 //!
 //! The actors are a model (`runtime.rs`) that writes real events into real chains, in the order in which threads would
-//! enqueue them, under the real graph of waits; what a prefix of the journal holds is in `stored.rs`. What is tried is the
-//! real decision, [`decide`](super::decide), and the protocol by which waits end. `THEATER_INTERLEAVINGS=1000000` says how
-//! many runs there are, `THEATER_SEED` with which one they begin:
+//! enqueue them, under the real graph of waits. `stored.rs` has what a prefix of the journal contains. The code under
+//! test is the real decision, [`decide`](super::decide), and the protocol by which waits end. `THEATER_INTERLEAVINGS`
+//! sets the number of runs, and `THEATER_SEED` the seed of the first:
 //!
 //! ```text
 //! THEATER_INTERLEAVINGS=1000000 cargo test --locked --lib promise::model
@@ -32,7 +33,7 @@ use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
 use runtime::ModelRuntime;
 use stored::{ModelChain, ModelEntry, Stored};
 
-/// SplitMix64.
+/// A generator of pseudorandom numbers (SplitMix64).
 #[derive(Clone, Debug)]
 struct Rng(u64);
 
@@ -62,7 +63,7 @@ impl ModelRuntime {
         runtime
     }
 
-    /// Those that a manifest names and that have no chain yet.
+    /// Begins the roots that a manifest names and that have no chain yet.
     fn begin_roots(&mut self) {
         for root in 0..self.roots {
             let id = ActorId::of_child(ActorId::of_nobody(), root as u64);
@@ -97,12 +98,12 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Model
     }
 }
 
-/// The start after a crash: what `theater/recovery.rs` and `theater/in_flight.rs` do.
+/// The start after a crash: the same steps as in `theater/recovery.rs` and `theater/in_flight.rs`.
 struct Recovery {
     runtime: ModelRuntime,
     stored: Stored,
     by_id: BTreeMap<ActorId, usize>,
-    /// Whose answer comes with a delivery.
+    /// By actor: the reply that goes with the delivery which the actor waits for.
     waiting: BTreeMap<ActorId, usize>,
 }
 
@@ -141,8 +142,8 @@ impl Recovery {
     fn bring_back(&mut self, id: ActorId) {
         let chain = &self.stored.chains[&id];
         let parent = chain.parent.map(|parent| self.by_id[&parent]);
-        let behind = StateChain::after(id, chain.head());
-        let mut actor = actor(id, parent, behind, At::Ended);
+        let grown = StateChain::after(id, chain.head());
+        let mut actor = actor(id, parent, grown, At::Ended);
         (actor.was_up, actor.has_begun) = (chain.was_up, true);
         if chain.alive {
             let open = chain.open();
@@ -167,7 +168,7 @@ impl Recovery {
             }
             Fate::Answered(awaited) => {
                 let (result, answer) = words(given(awaited));
-                // Nothing waits for it.
+                // Nobody waits for it.
                 let reply = self.reply(id, id);
                 self.runtime.waits.end(self.wait_of(reply));
                 At::Decided { open: OpenCall { function, intent, reply }, result, answer }
@@ -217,7 +218,8 @@ fn function_of(event: &ChainEvent) -> &'static Function {
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 
-/// One run: three lives, each ended by a crash, and then all comes to rest. How many circles were broken on the way.
+/// One run: three lives, each ended by a crash, and then everything comes to rest. Returns how many circles were
+/// broken.
 fn interleaving(seed: u64, early: bool) -> usize {
     let mut rng = Rng(seed);
     let (roots, mut broken) = (2 + rng.below(2), 0);
@@ -226,7 +228,7 @@ fn interleaving(seed: u64, early: bool) -> usize {
     for life in 0..3 {
         let (begun, length) = (runtime.journal.len(), 20 + runtime.rng.below(100));
         runtime.budget = 4 + runtime.rng.below(16);
-        // What recovery itself has written is in both.
+        // The events that recovery wrote are in both.
         let known = if life == 0 { 0 } else { begun };
         for _ in 0..length {
             runtime.step();
@@ -256,7 +258,7 @@ fn interleaving(seed: u64, early: bool) -> usize {
     broken
 }
 
-/// What a start would decide on what is stored. How many circles it would break.
+/// Decides as a start would, and returns how many circles it would break.
 fn start_at(stored: &Stored, early: bool) -> usize {
     let ends = stored.ends();
     if ends.is_empty() {
@@ -278,7 +280,7 @@ fn check_at_rest(runtime: &ModelRuntime, stored: &Stored) {
     assert_eq!(start_at(stored, false), 0);
 }
 
-/// Each quote says what the quoted event says.
+/// Checks that each quote agrees with the quoted event.
 fn quotes_are_right(stored: &Stored) {
     let quoted = |link: &Link| {
         let event = &stored.chains[&link.actor].events[usize::try_from(link.sequence).expect("small")];
@@ -308,7 +310,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// Runs `runs` interleavings on all cores. How many circles were broken.
+/// Makes `runs` runs on all cores, and returns how many circles were broken.
 fn run(runs: u64, early: bool) -> usize {
     let first = number("THEATER_SEED", 1);
     let broken = |seed: u64| {

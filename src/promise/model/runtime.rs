@@ -20,14 +20,14 @@ pub(super) struct ModelRuntime {
     pub(super) replies: Vec<ModelReply>,
     pub(super) waits: Waits,
     pub(super) journal: Vec<ModelEntry>,
-    /// As earlier versions did: the wait ends when its waiter has given up, before the `host-call` is enqueued.
+    /// Whether waits end as in earlier versions: when the waiter has given up, before its `host-call` is enqueued.
     pub(super) ends_waits_early: bool,
-    /// What may still be begun.
+    /// How many actions may still begin.
     pub(super) budget: usize,
     pub(super) roots: usize,
 }
 
-/// What is written with an event.
+/// The rows that are written together with an event.
 #[derive(Default)]
 pub(super) struct More {
     pub(super) owes: Option<Owed>,
@@ -60,7 +60,7 @@ impl ModelRuntime {
             At::Again { function, intent, .. } if function.full == SPAWN.full => self.spawn_for(i, intent),
             At::Again { function, intent, child } => {
                 let Some(child) = self.actors.iter().position(|actor| actor.id == child) else {
-                    // It was gone before its chain had begun: no such child.
+                    // The child was gone before its chain had begun: there is no such child.
                     let wait = self.waits.begin_anyway(self.actors[i].id, child);
                     let reply = self.new_reply(wait);
                     let open = OpenCall { function, intent, reply };
@@ -142,7 +142,7 @@ impl ModelRuntime {
 
     pub(super) fn not_up(&mut self, i: usize, why: &str) {
         for reply in std::mem::take(&mut self.actors[i].starters) {
-            // Settled by the parent's own event.
+            // The parent's own event settles this wait.
             self.replies[reply].given = Some(Given::Child(Err(why.to_owned())));
         }
     }

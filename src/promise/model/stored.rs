@@ -1,4 +1,5 @@
-//! What a prefix of the model's journal holds: chains, who is to be resumed, and what is owed.
+//! The contents of a prefix of the model's journal: the chains, the actors to be resumed, the owed rows; and the checks
+//! of what `decide` makes of them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,7 +13,7 @@ use crate::promise::fates::{Chains, Decided, Fate, ReadResult, Through, decide};
 use crate::promise::message::{REQUEST, requested};
 use crate::system::{Awaited, Lane};
 
-/// One event of the journal, and what is written with it.
+/// One event of the journal, with the rows that are written together with it.
 #[derive(Clone, Debug)]
 pub(super) struct ModelEntry {
     pub(super) actor: ActorId,
@@ -23,7 +24,7 @@ pub(super) struct ModelEntry {
 }
 
 impl ModelEntry {
-    /// For a person who looks for what went wrong.
+    /// The event as text, for a person who looks for a defect.
     pub(super) fn told(&self) -> String {
         let short = |id: &ActorId| id.to_string()[..4].to_owned();
         let cause = Call::from_cbor(&self.event.data).ok().and_then(|call| call.cause);
@@ -45,9 +46,9 @@ pub(super) struct Stored {
     pub(super) chains: BTreeMap<ActorId, ModelChain>,
     rows: Vec<Pending>,
     position: u64,
-    /// Each send and notice that was promised, and to whom.
+    /// Each send and notice that was promised, with its receiver.
     promised: Vec<(Cause, ActorId)>,
-    /// Calls by the event that caused them.
+    /// The events that caused a call.
     taken: HashSet<Cause>,
     dropped: HashSet<Cause>,
 }
@@ -63,7 +64,7 @@ pub(super) struct ModelChain {
 }
 
 impl ModelChain {
-    /// Where its first event stands.
+    /// The place of its first event in the journal.
     pub(super) fn begun(&self) -> u64 {
         self.positions[0]
     }
@@ -76,7 +77,7 @@ impl ModelChain {
         Head { sequence: self.last().sequence, hash: self.last().hash }
     }
 
-    /// The transition that it ends within.
+    /// The events of the transition that the chain ends within.
     pub(super) fn open(&self) -> &[ChainEvent] {
         let resumes = |event: &ChainEvent| Started::from_cbor(&event.data).is_ok_and(|started| started.resumes);
         for (at, event) in self.events.iter().enumerate().rev() {
@@ -90,7 +91,7 @@ impl ModelChain {
         &[]
     }
 
-    /// The intent that it ends with.
+    /// The intent that the chain ends with.
     pub(super) fn open_intent(&self) -> Option<&ChainEvent> {
         let last = self.open().iter().rfind(|event| event.kind() != Some(EventKind::Started));
         last.filter(|event| event.kind() == Some(EventKind::Intent))
@@ -138,8 +139,8 @@ impl Stored {
         self.dropped.extend(dropped.iter().flatten().map(Cause::from));
     }
 
-    /// What a start does before it decides (`theater/recorded_ends.rs`): whoever has no parent ends, and an end names what
-    /// had waited.
+    /// The ends that a start writes before it decides (`theater/recorded_ends.rs`): an actor without a living parent
+    /// ends, and an end names the deliveries that waited.
     pub(super) fn ends(&self) -> Vec<ModelEntry> {
         let mut ends = Vec::new();
         let mut parents = HashSet::new();
@@ -148,7 +149,7 @@ impl Stored {
         for (actor, chain) in order {
             let refused = chain.last().event_type == INIT.refused;
             let orphan = chain.parent.is_some_and(|parent| !parents.contains(&parent));
-            // A delivery that its sender had withdrawn, which the journal was not told yet.
+            // The sender had withdrawn the delivery, and the journal does not say so yet.
             let is_owed = !chain.alive && self.rows.iter().any(|row| row.receiver == *actor);
             if chain.alive && (refused || orphan) || is_owed {
                 ends.push(self.end(*actor, chain));
@@ -181,7 +182,7 @@ impl Stored {
         ModelEntry { actor, event, owes: None, settles, ends: true }
     }
 
-    /// Decides, and looks whether what was decided is right. `circles` says whether an earlier version wrote it.
+    /// Decides, and checks the decision. `circles` says whether the journal was written as by an earlier version.
     pub(super) fn decide(&self, circles: bool) -> Decided {
         let going_on = self.chains.iter().filter(|(_, chain)| chain.alive && !chain.open().is_empty());
         let actors: Vec<ActorId> = going_on.map(|(actor, _)| *actor).collect();
@@ -248,7 +249,7 @@ impl Stored {
         }
     }
 
-    /// What is owed still.
+    /// The rows that are still owed.
     pub(super) fn rows(&self) -> &[Pending] {
         &self.rows
     }
