@@ -22,7 +22,7 @@ pub(super) struct Kept {
     recent: VecDeque<Arc<Compiled>>,
 }
 
-/// Components that leave the cache. Whoever gets this drops it while holding no lock, because dropping it unmaps code.
+/// Components that leave the cache. The receiver drops it while holding no lock, because dropping it unmaps code.
 #[must_use = "code is unmapped where this is dropped"]
 pub(super) struct LetGo(#[allow(dead_code, reason = "it is there to be dropped")] VecDeque<Arc<Compiled>>);
 

@@ -4,7 +4,7 @@
 //! | kind | promised by | row of `pending` | delivered live | settled by | after a crash |
 //! |---|---|---|---|---|---|
 //! | `Send` | `host-call` of `send` | to the receiver | mail | the receiver's `call`, or its end that names it as dropped | deliver again |
-//! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for whoever waits, its `host-call` or its end | answered, await, deliver again |
+//! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for the sender, its `host-call` or its end | answered, await, deliver again |
 //! | `Spawn` | `intent` of `spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
 //! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |

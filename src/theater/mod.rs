@@ -1,9 +1,9 @@
-//! The theater: the supervisor thread, and what it decides.
+//! Supervision: the supervisor thread and the tree that decides for it, the start of a runtime, recovery, forks.
 //!
 //! ```text
 //!   handle, handlers ── Command ──▶ thread `theater` ── apply ──▶ Tree ── actions ──▶ orders, verdicts, threads
 //!   actors' threads ─── Report ───▶      │
-//!                                        └─ never waits for an actor, never compiles, never touches the disk
+//!                                        └─ never waits for an actor, never compiles, never reads or writes the disk
 //! ```
 
 mod command;

@@ -5,7 +5,7 @@
 //! The check looks at the newest events of each actor, and at the events that owed deliveries name. So it takes the
 //! same time however long the chains are.
 
-use super::owed::OwedRows;
+use super::owed::OwedCheck;
 use super::{ReadResult, finding};
 use crate::chain::EventKind;
 use crate::journal::{ActorRow, JournalReader};
@@ -26,7 +26,7 @@ pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> ReadResult<Vec
             Err(error) => found.push(finding(row, &error.to_string())),
         }
     }
-    found.extend(OwedRows::new(reader, &rows)?.findings()?);
+    found.extend(OwedCheck::new(reader, &rows)?.findings()?);
     if is_sealed {
         found.extend(reader.broken_seals()?);
     }

@@ -15,13 +15,13 @@ use crate::promise::promised_to;
 /// is older, except by a defect; `links.rs` searches all events.
 const LOOKED_AT: u64 = 65_536;
 
-pub(super) struct OwedRows<'a> {
+pub(super) struct OwedCheck<'a> {
     reader: &'a JournalReader,
     rows: HashMap<ActorId, &'a ActorRow>,
     pending: Vec<Pending>,
 }
 
-impl<'a> OwedRows<'a> {
+impl<'a> OwedCheck<'a> {
     pub(super) fn new(reader: &'a JournalReader, rows: &'a [ActorRow]) -> ReadResult<Self> {
         let rows = rows.iter().map(|row| (row.actor.id, row)).collect();
         Ok(Self { reader, rows, pending: reader.pending()? })
