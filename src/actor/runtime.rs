@@ -76,7 +76,7 @@ enum Next {
 }
 
 /// What an incarnation leaves when it is over.
-struct Ended {
+struct EndedIncarnation {
     recorder: Recorder,
     state: Option<Arc<[u8]>>,
     down: Down,
@@ -170,7 +170,7 @@ impl ActorRuntime {
 
     /// Runs one incarnation, from `started` to its end, which is not recorded yet.
     #[inline(never)]
-    fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<Ended> {
+    fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<EndedIncarnation> {
         let mut executor = self.executor(&mut beginning);
         let Self { context, mailbox, stop, listeners, progress, .. } = &mut *self;
         let begun = Beginner { context, stop, progress, listeners }.begin(&mut executor, &mut beginning);
@@ -218,12 +218,12 @@ impl ActorRuntime {
     }
 
     #[inline(never)]
-    fn taken_apart(&mut self, executor: Executor, beginning: Beginning, down: Down) -> Box<Ended> {
+    fn taken_apart(&mut self, executor: Executor, beginning: Beginning, down: Down) -> Box<EndedIncarnation> {
         self.ending().close_mailbox_unless_restarted(&down);
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
         recorder.go_live();
-        Box::new(Ended { recorder, state, down, reply: beginning.reply })
+        Box::new(EndedIncarnation { recorder, state, down, reply: beginning.reply })
     }
 
     fn ending(&mut self) -> IncarnationEnd<'_> {
@@ -232,8 +232,8 @@ impl ActorRuntime {
 
     /// Records how an incarnation ended, and waits for the supervisor's decision.
     #[inline(never)]
-    fn after(&mut self, ended: Ended) -> Next {
-        let Ended { mut recorder, state, down, mut reply } = ended;
+    fn after(&mut self, ended: EndedIncarnation) -> Next {
+        let EndedIncarnation { mut recorder, state, down, mut reply } = ended;
         fail::point("ended");
         let why = down.told_to_spawner();
         let settled = self.ending().settle(&mut recorder, down);

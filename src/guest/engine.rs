@@ -15,7 +15,7 @@ use wasmtime::component::Component;
 
 use super::cache::CodeCache;
 use super::compiled::{Compiled, EngineError};
-use super::kept::Kept;
+use super::kept::KeptComponents;
 use super::program::{Capability, Program, ProgramError, Providers};
 use super::settings::{Addresses, SHORT_RESERVATION_BYTES, config, pool};
 use crate::base::thread::{self, JoinHandle};
@@ -29,7 +29,7 @@ pub(crate) struct GuestEngine {
     pool: Engine,
     on_demand: Engine,
     cache: Option<CodeCache>,
-    compiled: Mutex<Kept>,
+    compiled: Mutex<KeptComponents>,
     programs: Mutex<HashMap<ProgramKey, Weak<Program>>>,
     ticker: Option<(Sender<()>, JoinHandle)>,
 }

@@ -117,8 +117,8 @@ impl<P, A> Export<P, A> {
 
 /// The parameters of every export, and its answer.
 type Params<'a, P> = (Option<&'a [u8]>, P);
-type Answer<A> = (Result<<A as AnswerShape>::Wire, String>,);
-type Typed<'a, P, A> = TypedFunc<Params<'a, P>, Answer<A>>;
+type WireAnswer<A> = (Result<<A as AnswerShape>::Wire, String>,);
+type Typed<'a, P, A> = TypedFunc<Params<'a, P>, WireAnswer<A>>;
 
 impl<P, A> Export<P, A>
 where
@@ -164,7 +164,7 @@ where
         let ComponentItem::ComponentFunc(function) = found else {
             return Some(Mismatch::new("a function", "something else"));
         };
-        let fits = function.typecheck::<Params<'_, P>, Answer<A>>(&component.instance_type());
+        let fits = function.typecheck::<Params<'_, P>, WireAnswer<A>>(&component.instance_type());
         let why = fits.err().map(|error| format!("{error:#}"));
         if why.is_none() && !function.async_() {
             return None;

@@ -39,10 +39,10 @@ pub(crate) enum CallEnd {
 pub(crate) struct Guest {
     program: Arc<Program>,
     reuse: u32,
-    place: Place,
+    slot: InstanceSlot,
 }
 
-enum Place {
+enum InstanceSlot {
     Parked(Box<HostState>),
     Standing {
         store: Store<Box<HostState>>,
@@ -55,7 +55,7 @@ enum Place {
 
 impl Guest {
     pub(crate) fn new(program: Arc<Program>, reuse: u32, state: HostState) -> Self {
-        Self { program, reuse, place: Place::Parked(Box::new(state)) }
+        Self { program, reuse, slot: InstanceSlot::Parked(Box::new(state)) }
     }
 
     pub(crate) fn program(&self) -> &Arc<Program> {
@@ -64,7 +64,7 @@ impl Guest {
 
     /// Whether the next call gets a new instance.
     pub(crate) fn next_is_fresh(&self) -> bool {
-        matches!(self.place, Place::Parked(_))
+        matches!(self.slot, InstanceSlot::Parked(_))
     }
 
     /// For replay: makes the next call use a new instance or the same one, as it was recorded.
@@ -76,10 +76,10 @@ impl Guest {
     }
 
     pub(crate) fn state(&mut self) -> &mut HostState {
-        match &mut self.place {
-            Place::Parked(state) => state,
-            Place::Standing { store, .. } => store.data_mut(),
-            Place::Moving => unreachable!("a call puts back what it moves"),
+        match &mut self.slot {
+            InstanceSlot::Parked(state) => state,
+            InstanceSlot::Standing { store, .. } => store.data_mut(),
+            InstanceSlot::Moving => unreachable!("a call puts back what it moves"),
         }
     }
 
@@ -89,8 +89,8 @@ impl Guest {
 
     /// Drops the instance. It is used after a panic too, which may have left the instance in any state.
     pub(crate) fn park(&mut self) {
-        self.place = match std::mem::replace(&mut self.place, Place::Moving) {
-            Place::Standing { store, .. } => Place::Parked(store.into_data()),
+        self.slot = match std::mem::replace(&mut self.slot, InstanceSlot::Moving) {
+            InstanceSlot::Standing { store, .. } => InstanceSlot::Parked(store.into_data()),
             parked => parked,
         };
     }
@@ -98,9 +98,9 @@ impl Guest {
     /// Takes the host state out, and drops the instance and the program.
     pub(crate) fn into_state(mut self) -> HostState {
         self.park();
-        match self.place {
-            Place::Parked(state) => *state,
-            Place::Standing { .. } | Place::Moving => unreachable!("just parked"),
+        match self.slot {
+            InstanceSlot::Parked(state) => *state,
+            InstanceSlot::Standing { .. } | InstanceSlot::Moving => unreachable!("just parked"),
         }
     }
 
@@ -110,7 +110,7 @@ impl Guest {
         if let Err(error) = self.stand() {
             return classify(error);
         }
-        let Place::Standing { store, instance, uses_left } = &mut self.place else {
+        let InstanceSlot::Standing { store, instance, uses_left } = &mut self.slot else {
             unreachable!("stand() put an instance there")
         };
         let (export, index) = self.program.export(function.full).expect("deliveries are checked against the exports");
@@ -134,20 +134,20 @@ impl Guest {
 
     /// Makes a new instance, unless there is one.
     fn stand(&mut self) -> wasmtime::Result<()> {
-        let state = match std::mem::replace(&mut self.place, Place::Moving) {
-            Place::Parked(state) => state,
+        let state = match std::mem::replace(&mut self.slot, InstanceSlot::Moving) {
+            InstanceSlot::Parked(state) => state,
             standing => {
-                self.place = standing;
+                self.slot = standing;
                 return Ok(());
             }
         };
         match self.program.instantiate(state) {
             (store, Ok(instance)) => {
-                self.place = Place::Standing { store, instance, uses_left: self.reuse };
+                self.slot = InstanceSlot::Standing { store, instance, uses_left: self.reuse };
                 Ok(())
             }
             (store, Err(error)) => {
-                self.place = Place::Parked(store.into_data());
+                self.slot = InstanceSlot::Parked(store.into_data());
                 Err(error)
             }
         }

@@ -16,7 +16,7 @@ const KEPT_COMPONENTS: usize = 16;
 const KEPT_COMPONENT_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct KeptComponents {
     known: HashMap<ComponentDigest, Weak<Compiled>>,
     /// The kept components, the one used last first.
     recent: VecDeque<Arc<Compiled>>,
@@ -26,7 +26,7 @@ pub(super) struct Kept {
 #[must_use = "code is unmapped where this is dropped"]
 pub(super) struct LetGo(#[allow(dead_code, reason = "it is there to be dropped")] VecDeque<Arc<Compiled>>);
 
-impl Kept {
+impl KeptComponents {
     /// The component, if it is in use or kept.
     pub(super) fn get(&mut self, digest: ComponentDigest) -> Option<(Arc<Compiled>, LetGo)> {
         let compiled = self.known.get(&digest)?.upgrade()?;

@@ -49,7 +49,7 @@ pub(super) fn recover(
     manifests: Vec<Manifest>,
 ) -> Result<Recovered, String> {
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
-    let mut wanted = Wanted::load(engine, manifests)?;
+    let mut wanted = WantedManifests::load(engine, manifests)?;
     let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     let begun = clock::now();
@@ -105,12 +105,12 @@ pub(super) fn recover(
 }
 
 /// The manifests of the command line, loaded, by the names of their actors.
-struct Wanted {
+struct WantedManifests {
     specs: HashMap<String, Spec>,
     order: Vec<String>,
 }
 
-impl Wanted {
+impl WantedManifests {
     fn load(engine: &GuestEngine, manifests: Vec<Manifest>) -> Result<Self, String> {
         let mut wanted = Self { specs: HashMap::new(), order: Vec::new() };
         for manifest in manifests {

@@ -100,24 +100,24 @@ pub(crate) fn accept(dir: &Path, loss: Loss) -> Result<(), RepairError> {
 }
 
 /// The end of a chain that may have gone on.
-struct Chain {
+struct LeftChain {
     row: ActorRow,
     last: ChainEvent,
     open: Vec<ChainEvent>,
 }
 
-fn chains(reader: &JournalReader) -> rusqlite::Result<Vec<Chain>> {
+fn chains(reader: &JournalReader) -> rusqlite::Result<Vec<LeftChain>> {
     let mut chains = Vec::new();
     for row in reader.actors()?.into_iter().filter(|row| row.alive) {
         if let Some(last) = reader.last_event(row.actor)? {
             let open = reader.open_transition(row.actor)?;
-            chains.push(Chain { row, last, open });
+            chains.push(LeftChain { row, last, open });
         }
     }
     Ok(chains)
 }
 
-impl Chain {
+impl LeftChain {
     fn closed_by(&self, loss: Loss) -> Record {
         let actor = self.row.actor;
         let detail = format!("lost, and accepted by the operator: {loss}");

@@ -69,7 +69,7 @@ struct Node {
     due: Option<u64>,
     /// A restart that was asked for while the actor was starting or ending. It is done once the actor is up, or has
     /// ended.
-    again: Option<Again>,
+    again: Option<DelayedRestart>,
     given_up: Option<GivenUp>,
     /// The actor was ordered to fail because of its children, and has not reported that yet. Until then no actor below
     /// it starts.
@@ -78,7 +78,7 @@ struct Node {
 
 /// A restart that has to wait: who asked for it, and with which event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Again {
+struct DelayedRestart {
     by: StoppedBy,
     cause: Option<Link>,
 }
@@ -268,7 +268,7 @@ impl Tree {
             // crash repeats it while the runtime is still starting the child. And a caller that has heard that an actor
             // failed or was stopped may ask before its end is complete.
             (Phase::Starting, _) | (Phase::Down | Phase::Ending, Goal::End { .. }) => {
-                node.again.get_or_insert(Again { by, cause });
+                node.again.get_or_insert(DelayedRestart { by, cause });
                 return;
             }
             (Phase::Ordered, Goal::End { .. }) => "it is ending: it was asked to stop",
@@ -307,7 +307,7 @@ impl Tree {
                 group.first_is_starting = false;
             }
         }
-        if let Some(Again { by, cause }) = again {
+        if let Some(DelayedRestart { by, cause }) = again {
             self.restart(id, by, cause);
         }
         self.advance();

@@ -334,7 +334,7 @@ pub(super) mod tests {
     }
 
     /// A value as people write it: `64 MiB`, `1,024`.
-    pub(in crate::base::limits) fn spell(name: &str, value: u64) -> String {
+    pub(in super::super) fn spell(name: &str, value: u64) -> String {
         let units = [(1 << 40, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
         let is_in = |unit: u64| name.ends_with("_bytes") && value > 0 && value.is_multiple_of(unit);
         let unit = units.into_iter().find(|(unit, _)| is_in(*unit));
