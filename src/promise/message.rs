@@ -163,10 +163,10 @@ pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<F
         return Ok(Fate::Await { on: to, through: Through::Transition });
     }
     match answer_to(&chains.events_after(to, intent.position)?, to, &intent.link) {
-        TakenMessage::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
-        TakenMessage::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
-        TakenMessage::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
-        TakenMessage::Nothing => {
+        MessageTrace::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
+        MessageTrace::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
+        MessageTrace::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
+        MessageTrace::Nothing => {
             let why = if chains.is_known(to) { "has ended" } else { "is not in this journal" };
             let answer = Answer { outcome: Outcome::Dropped(why.into()), closing: None };
             Ok(Fate::Answered(Awaited::Answer { to, answer }))
@@ -175,7 +175,7 @@ pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<F
 }
 
 /// What the receiver's chain says of a message.
-enum TakenMessage {
+enum MessageTrace {
     Nothing,
     Answer(Answer),
     /// The receiver took the message, and the events that follow cannot be read.
@@ -183,7 +183,7 @@ enum TakenMessage {
 }
 
 /// Looks for the outcome of a message among the receiver's events since it was sent.
-fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> TakenMessage {
+fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> MessageTrace {
     let (mut taken, mut ever_taken) = (false, false);
     for event in events {
         let is_dropped = |causes: &[Option<Link>]| causes.iter().flatten().any(|dropped| dropped == cause);
@@ -215,10 +215,10 @@ fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> TakenMes
         };
         if let Some(outcome) = outcome {
             let closing = (outcome != Outcome::Stopped).then(|| link(receiver, event));
-            return TakenMessage::Answer(Answer { outcome, closing });
+            return MessageTrace::Answer(Answer { outcome, closing });
         }
     }
-    if ever_taken { TakenMessage::TakenAlone } else { TakenMessage::Nothing }
+    if ever_taken { MessageTrace::TakenAlone } else { MessageTrace::Nothing }
 }
 
 pub(super) fn is_caused_by(call: &ChainEvent, cause: &Link) -> bool {
