@@ -2,7 +2,7 @@
 //! and no `is_…` that acts. (`tests/house.rs` has the rules between rooms.)
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Modules that stand in a circle of imports and may. The journal is to be rebuilt on a log of its own, and then these go.
 ///
@@ -95,7 +95,7 @@ fn sources() -> BTreeMap<Module, String> {
     found
 }
 
-fn module_of(src: &Path, path: &PathBuf) -> Option<Module> {
+fn module_of(src: &Path, path: &Path) -> Option<Module> {
     let inside = path.strip_prefix(src).ok()?.to_str()?.strip_suffix(".rs")?;
     let inside = inside.strip_suffix("/mod").unwrap_or(inside);
     if inside == "lib" || inside == "main" { None } else { Some(inside.split('/').map(str::to_owned).collect()) }
