@@ -30,7 +30,7 @@ pub use chain::{UnverifiedChain, VerifiedChain};
 pub use guest::Divergence;
 pub use journal::{Durability, JournalError};
 pub use manifest::ManifestError;
-pub use server::{BoundServer, Client, ClientError, ClientOptions, Endpoint};
+pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
 pub use system::{ActorInfo, ActorStatus, Address, Restarts, TheaterHandle};
 pub use theater::{Config, TheaterError, TheaterRuntime};

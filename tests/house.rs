@@ -106,6 +106,58 @@ fn only_base_clock_reads_a_clock() {
     }
 }
 
+/// How a thread blocks until another one acts, or until time has passed.
+const BLOCKING: [&str; 16] = [
+    ".recv()",
+    ".recv_timeout(",
+    ".recv_deadline(",
+    "select!",
+    "Select::new",
+    "mpsc",
+    "Barrier",
+    "thread::park",
+    "park_timeout(",
+    "Parker",
+    "Unparker",
+    ".wait(&mut ",
+    ".wait_while(",
+    ".wait_for(&mut ",
+    ".wait_until(&mut ",
+    "thread::sleep",
+];
+
+/// Files that name a parker, and wait by `base::wait` alone: a parker is made with a mailbox, and lies where it is used.
+const NAME_PARKERS: [&str; 3] = ["base/one_shot.rs", "system/mailbox.rs", "system/signal.rs"];
+
+/// Files that still wait by themselves, until the network layer is rebuilt.
+const WAIT_BY_THEMSELVES: [&str; 5] =
+    ["handlers/answers.rs", "server/budget.rs", "server/connection.rs", "server/door.rs", "server/writer.rs"];
+
+/// One module makes threads wait, so that a simulation can decide there which thread runs next. Tests wait as they like.
+#[test]
+fn only_base_wait_blocks_until_another_thread_acts() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let is_test = |file: &Path| file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests");
+    let mut waiting = BTreeSet::new();
+    for file in files.iter().filter(|file| !file.ends_with("base/wait.rs") && !is_test(file)) {
+        let text = std::fs::read_to_string(file).expect("a source");
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let names_parkers = NAME_PARKERS.iter().any(|named| file.ends_with(named));
+        let blocks = |line: &&str| {
+            let is_code = !line.trim_start().starts_with("//");
+            is_code && BLOCKING.iter().any(|it| line.contains(it) && !(names_parkers && it.ends_with("arker")))
+        };
+        let found: Vec<&str> = product.lines().filter(blocks).collect();
+        if WAIT_BY_THEMSELVES.iter().any(|known| file.ends_with(known)) {
+            waiting.extend((!found.is_empty()).then_some(file));
+            continue;
+        }
+        assert!(found.is_empty(), "{} waits by itself instead of by base::wait: {found:?}", file.display());
+    }
+    assert_eq!(waiting.len(), WAIT_BY_THEMSELVES.len(), "what waits no more is to be taken off the list: {waiting:?}");
+}
+
 /// What runs futures, or is there for something that does.
 const ASYNC_RUNTIMES: [&str; 13] = [
     "tokio",

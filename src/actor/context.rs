@@ -63,7 +63,7 @@ impl ActorContext {
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
             Reply::Nobody => {}
-            Reply::Actor { wait, to } => to.give_to_actor(&self.theater.registry, wait, answer),
+            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
             Reply::Outside { to } => {
                 // The error of a journal that is down is ignored: an answer that rests on an event which was never
                 // committed must not leave.

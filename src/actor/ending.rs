@@ -69,7 +69,7 @@ impl IncarnationEnd<'_> {
                     let _ = self.context.theater.journal.enqueue(Record::Survived(self.context.actor));
                 }
                 for delivery in self.mailbox.drain() {
-                    let outcome = Outcome::Dropped("the runtime is shutting down".into());
+                    let outcome = Outcome::Dropped("is suspended, since the runtime is shutting down".into());
                     self.context.answer_unrecorded(delivery.reply, outcome);
                 }
                 Settled::Over

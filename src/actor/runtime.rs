@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, bounded};
+use parking_lot::Mutex;
 
 use super::begin::Beginner;
 use super::beginning::{Again, Beginning, read_on};
@@ -42,6 +43,7 @@ use super::verdict::{Report, ReportKind, SpawnReply, Verdict};
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::panic_message;
+use crate::base::wait;
 use crate::chain::data::{FailureReason, StartReason};
 use crate::chain::{Head, Link, StateChain};
 use crate::guest::wit::ChildEventKind;
@@ -178,13 +180,12 @@ impl ActorRuntime {
             Ok(()) => serve(context, mailbox, stop, &mut executor),
             Err(down) => down,
         };
-        self.taken_apart(*executor, *beginning, down)
+        self.taken_apart(executor, beginning, down)
     }
 
     #[inline(never)]
     fn executor(&mut self, beginning: &mut Beginning) -> Box<Executor> {
-        self.stop.is_heard_here();
-        self.mailbox.is_served_here();
+        self.mailbox.serve_here();
         let ActorContext { actor, spec, theater, .. } = &self.context;
         let recorder = Recorder::live(beginning.chain.clone(), theater.journal.clone(), *actor);
         let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
@@ -201,8 +202,6 @@ impl ActorRuntime {
 
     fn live(&self, awaited: Option<Awaited>) -> Live {
         let ActorContext { actor, spec, theater, .. } = &self.context;
-        let (found, recovered) = bounded(1);
-        awaited.into_iter().for_each(|awaited| found.send(awaited).expect("there is room for one"));
         let mut extensions = Extensions::default();
         spec.handlers.iter().for_each(|handler| handler.install(&mut extensions));
         extensions.insert(Arc::clone(&spec.vouched));
@@ -213,12 +212,12 @@ impl ActorRuntime {
             stop: Arc::clone(&self.stop),
             manifest_dir: spec.manifest.path().parent().unwrap_or(Path::new("")).to_owned(),
             extensions,
-            recovered,
+            recovered: Mutex::new(awaited),
         }
     }
 
     #[inline(never)]
-    fn taken_apart(&mut self, executor: Executor, beginning: Beginning, down: Down) -> Box<EndedIncarnation> {
+    fn taken_apart(&mut self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<EndedIncarnation> {
         self.ending().close_mailbox_unless_restarted(&down);
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
@@ -263,7 +262,7 @@ impl ActorRuntime {
 
     /// Waits for the supervisor's verdict. `Err` means that the actor has ended, and holds its last event.
     fn await_verdict(&mut self, recorder: &mut Recorder) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
-        match self.verdicts.recv() {
+        match wait::receive(&self.verdicts) {
             Ok(Verdict::Restart { from, stop, reply }) => {
                 self.stop = stop;
                 self.progress.recorded_end = None;

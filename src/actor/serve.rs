@@ -1,6 +1,5 @@
 //! The main loop of an actor: it takes one delivery after the other from its mailbox, and executes each as a transition.
 
-use std::thread;
 use std::time::Duration;
 
 use super::context::ActorContext;
@@ -8,8 +7,8 @@ use super::down::{Down, close};
 use super::executor::{Executor, Job};
 use crate::base::clock;
 use crate::base::fail;
-use crate::base::stack::Stack;
-use crate::guest::THREAD_STACK_BYTES;
+use crate::base::stack;
+use crate::base::wait;
 use crate::promise::Promise;
 use crate::system::{Delivery, MailboxOwner, OrderKind, Reply, StopSignal};
 
@@ -23,7 +22,6 @@ pub(super) fn serve(
     stop: &StopSignal,
     executor: &mut Executor,
 ) -> Down {
-    let stack = Stack::of_this_thread(THREAD_STACK_BYTES);
     loop {
         if let Some(order) = stop.order() {
             match order.kind {
@@ -37,7 +35,7 @@ pub(super) fn serve(
             }
         }
         let Some(delivery) = mailbox.next() else {
-            wait_for_delivery_or_order(mailbox, stop, &stack);
+            wait_for_delivery_or_order(mailbox, stop);
             continue;
         };
         if !delivery.reply.claim() {
@@ -56,17 +54,17 @@ pub(super) fn serve(
 
 /// Parks the thread. A new delivery and a new order both unpark it. A thread that is being suspended wakes by itself every
 /// millisecond, to see whether its grace is over.
-fn wait_for_delivery_or_order(mailbox: &MailboxOwner, stop: &StopSignal, stack: &Stack) {
+fn wait_for_delivery_or_order(mailbox: &MailboxOwner, stop: &StopSignal) {
     if stop.order().is_some() {
-        return thread::park_timeout(Duration::from_millis(1));
+        return wait::park_until(clock::now() + Duration::from_millis(1));
     }
-    let begun = clock::now();
-    thread::park_timeout(IDLE);
-    if clock::since(begun) >= IDLE && mailbox.is_empty() && stop.order().is_none() {
-        stack.give_back();
-        mailbox.shrink();
+    let idle_at = clock::now() + IDLE;
+    wait::park_until(idle_at);
+    if clock::now() >= idle_at && mailbox.is_empty() && stop.order().is_none() {
+        stack::give_back();
+        mailbox.let_go_of_empty_lanes();
         // No wake-up is lost: if a delivery or an order has come since the check above, its sender has unparked this
         // thread, and `park` returns at once.
-        thread::park();
+        wait::park();
     }
 }

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
 use crate::base::id::ActorId;
+use crate::base::one_shot::OneSender;
 use crate::chain::Link;
 use crate::chain::data::{FailureReason, StoppedBy};
 use crate::manifest::RestartState;
@@ -51,9 +50,8 @@ pub(crate) struct SpawnReply {
 }
 
 impl SpawnReply {
-    pub(crate) fn new(to: Sender<Result<Spawned, String>>, wait: Option<WaitId>) -> Self {
-        // Sending fails only if the caller has stopped waiting, and then nobody needs the answer.
-        Self { to: Some(Box::new(move |answer| _ = to.send(answer))), wait }
+    pub(crate) fn new(to: OneSender<Result<Spawned, String>>, wait: Option<WaitId>) -> Self {
+        Self { to: Some(Box::new(move |answer| to.give(answer))), wait }
     }
 
     pub(crate) fn calling(to: impl FnOnce(Result<Spawned, String>) + Send + 'static) -> Self {

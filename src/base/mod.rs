@@ -1,4 +1,4 @@
-//! What every layer needs and that knows of none: identities, the clock, the bounds, threads.
+//! What every layer needs, and what needs no layer itself: identities, clocks, waits, limits, counters, threads.
 
 pub mod clock;
 pub mod fail;
@@ -7,8 +7,11 @@ pub mod limits;
 pub mod machine;
 pub mod memory;
 pub mod metrics;
+pub mod one_shot;
 pub mod places;
 pub mod pool;
 pub mod seldom;
 pub mod stack;
+pub mod sync;
 pub mod thread;
+pub mod wait;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 
-use super::output::Output;
+use super::output::{Output, named};
 use super::remote::{answered, ask, connect, find};
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
@@ -300,7 +300,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     let version = if survey.dropped.is_empty() { 1 } else { 2 };
     let (actor, component) = (newest.id, newest.component);
     let header = Header { actor, component, attachments, events: last + 1, head, version };
-    let failed = |error: std::io::Error| Failure::no(format!("cannot write {}: {error}", args.output.display()));
+    let failed = |error: std::io::Error| Failure::no(format!("cannot write {}: {error}", named(&args.output)));
     let sink = Output::to(&args.output).map_err(failed)?;
     let mut file = ChainFileWriter::begin(sink, &header, &components, &blobs, &states).map_err(failed)?;
     let mut next = 0;

@@ -19,6 +19,7 @@ use super::kept::KeptComponents;
 use super::program::{Capability, Program, ProgramError, Providers};
 use super::settings::{Addresses, SHORT_RESERVATION_BYTES, config, pool};
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use crate::chain::ComponentDigest;
 
 /// How often a running guest is interrupted for a look at its CPU time and at the orders for its actor.
@@ -63,7 +64,7 @@ impl GuestEngine {
         let (stop, stopped) = bounded::<()>(0);
         let engines = (pool.clone(), on_demand.clone());
         let ticker = thread::spawn("tick", move || {
-            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            while wait::receive_within(&stopped, TICK) == Err(RecvTimeoutError::Timeout) {
                 engines.0.increment_epoch();
                 engines.1.increment_epoch();
             }

@@ -27,6 +27,7 @@ use super::queue::Queue;
 use super::schema;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 
 /// Bytes of the log, or nearly, from one carrying over to the next.
 const EVERY_BYTES: usize = 2 * 1024 * 1024;
@@ -41,7 +42,7 @@ const WARNED_OF_BYTES: u64 = 64 * 1024 * 1024;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The writer's side.
-pub(super) struct Bell {
+pub(super) struct Checkpointer {
     ring: Sender<()>,
     since: usize,
     shared: Arc<Shared>,
@@ -65,7 +66,7 @@ pub(super) fn start(
     dir: &Path,
     queue: Arc<Queue>,
     metrics: Arc<JournalMetrics>,
-) -> Result<(Bell, JoinHandle), JournalError> {
+) -> Result<(Checkpointer, JoinHandle), JournalError> {
     let (ring, rung) = bounded(1);
     let connection = schema::open_to_carry_over(dir)?;
     let shared = Arc::<Shared>::default();
@@ -76,7 +77,7 @@ pub(super) fn start(
     let mut keeper = Keeper { connection, presence, log, queue, shared: Arc::clone(&shared) };
     let thread = thread::spawn("checkpoint", move || {
         loop {
-            let is_rung = match rung.recv_timeout(LOOK) {
+            let is_rung = match wait::receive_within(&rung, LOOK) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -84,7 +85,7 @@ pub(super) fn start(
             keeper.look(is_rung, &|| rung.is_empty());
         }
     });
-    Ok((Bell { ring, since: 0, shared, metrics }, thread.map_err(JournalError::Thread)?))
+    Ok((Checkpointer { ring, since: 0, shared, metrics }, thread.map_err(JournalError::Thread)?))
 }
 
 /// The thread's own things.
@@ -150,7 +151,7 @@ impl Log {
     }
 }
 
-impl Bell {
+impl Checkpointer {
     /// Whether the writer is to carry over the rest: less than is written from one ring to the next. It writes the log
     /// from its beginning again once all of it is.
     pub(super) fn is_rest_due(&self) -> bool {

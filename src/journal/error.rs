@@ -29,9 +29,11 @@ pub enum JournalError {
     Altered { path: PathBuf, position: u64 },
     #[error("the journal in {} has no readable mark ({why}), so that nobody can say whether it is complete. Restore {} from a backup, or accept that with `theater repair`; nothing was changed", path.display(), path.join("journal.mark").display())]
     Mark { path: PathBuf, why: String },
+    #[error("the journal in {} has a mark, {why}: its events are not there, and nothing is left to repair. Restore the directory from a backup (see `theater restore --help`), or move it away to begin anew; nothing was changed", path.display())]
+    NoDatabase { path: PathBuf, why: &'static str },
     #[error("cannot copy the journal into {}: {error}", path.display())]
     Copy { path: PathBuf, error: rusqlite::Error },
-    #[error("cannot read the journal in {}: {error}", path.display())]
+    #[error("cannot read the journal in {}: {error}{remedy}", path.display(), remedy = fault(.error))]
     Read { path: PathBuf, error: rusqlite::Error },
     #[error(
         "the journal in {} has a log, journal.db-wal, that cannot be read where nothing may be written: copy the directory to where you may write, and read the copy",
@@ -77,10 +79,16 @@ fn room(error: &rusqlite::Error) -> &'static str {
         Some(rusqlite::ErrorCode::DiskFull) => {
             "; make room on the file system of the data directory, and start again: what was acknowledged is there"
         }
-        Some(rusqlite::ErrorCode::SystemIoFailure) => {
-            "; look for a fault of the device (the system's log), and at `ulimit -f` and quotas, which SQLite does not name"
-        }
-        _ => "",
+        _ => fault(error),
+    }
+}
+
+/// What to look for where the system refused to read or write a file, and SQLite does not say why.
+fn fault(error: &rusqlite::Error) -> &'static str {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
+        "; look for a fault of the device (the system's log), and at `ulimit -f` and quotas, which SQLite does not name"
+    } else {
+        ""
     }
 }
 

@@ -1,4 +1,4 @@
-//! The `[[handlers]]` of a manifest. What stands under `config` is the handler's own to read.
+//! The `[[handlers]]` entries of a manifest. Each handler reads its own table `config`.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(crate) struct HandlerEntry {
     pub(crate) kind: String,
 }
 
-/// The keys of an entry itself.
+/// The keys that an entry itself may have.
 const ENTRY: &[&str] = &["type", "config", "interface"];
 
 pub(super) fn read_handlers(source: &ManifestSource, table: &DeTable<'_>) -> Result<Vec<HandlerEntry>, ManifestError> {
@@ -51,8 +51,8 @@ pub(super) fn read_handlers(source: &ManifestSource, table: &DeTable<'_>) -> Res
 }
 
 impl HandlerEntry {
-    /// Reads the entry's `config` as the handler's own type, refusing keys it does not know. An absent `config` is
-    /// like an empty one.
+    /// Deserialises the entry's `config` into the handler's own type, and refuses keys that are not in `known`. A
+    /// missing `config` counts as an empty one.
     pub(crate) fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
         let section = format!(" of handler \"{}\"", self.kind);
         let mut table = DeTable::parse(&self.source.text).map_err(|error| self.source.toml_error(&error))?.into_inner();
@@ -74,12 +74,12 @@ impl HandlerEntry {
         })
     }
 
-    /// A mistake in this entry.
+    /// An error about this entry, with its file and line.
     pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(Some(self.at), message)
     }
 
-    /// A path of the entry's config, as it is meant: relative to the manifest.
+    /// Resolves a path from the entry's config against the directory of the manifest.
     pub(crate) fn beside(&self, path: &str) -> PathBuf {
         beside(&self.source.path, path)
     }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::protocol::Request;
+use super::read_at_most;
 use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES, WRONG_TOKEN_LINES_PER_SECOND};
 
 /// What a client may do. Each role may do what the one before it may.
@@ -87,14 +88,9 @@ impl Token {
 
 /// The text of a token's file, for a client to send.
 pub(crate) fn read_secret(path: &Path) -> Result<String, TokenError> {
-    use std::io::Read;
     let refused = |why: String| TokenError::File { path: path.to_owned(), why };
-    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
-    let mut text = String::new();
-    file.take(TOKEN_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(error.to_string()))?;
-    if text.len() as u64 > TOKEN_FILE_BYTES {
-        return Err(refused(format!("it is longer than {TOKEN_FILE_BYTES} bytes")));
-    }
+    let text = read_at_most(TOKEN_FILE_BYTES, path).map_err(refused)?;
+    let text = String::from_utf8(text).map_err(|_| refused("it is not UTF-8 text".into()))?;
     Ok(text.trim().to_owned())
 }
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::frame::{self, FrameError};
 use super::protocol::{ActorView, Request, Response, Scope};
+use super::read_at_most;
 use crate::base::id::ActorId;
-use crate::base::limits::FRAME_BYTES;
+use crate::base::limits::{FRAME_BYTES, PEM_BYTES};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -47,7 +48,7 @@ impl FromStr for Endpoint {
             Some(address) => (address, true),
             None => (text, false),
         };
-        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
         if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             return Err("expected HOST:PORT, tls:HOST:PORT or unix:PATH".into());
         }
@@ -250,12 +251,14 @@ impl Client {
         let sent = frame::send(self.source.get_mut(), &frame);
         loop {
             match self.receive() {
-                Ok(Response::Error { message }) => return Err(ClientError::Refused(of_another_version(message))),
+                Ok(Response::Error { message }) => {
+                    return Err(ClientError::Refused(how_to_authenticate(of_another_version(message))));
+                }
                 Ok(event @ (Response::ActorEvent { .. } | Response::Event { .. })) => self.pushed.push_back(event),
                 Ok(response) => return Ok(response),
                 // Who is sent away is told why before, though it may not get to ask any more.
-                Err(broken) => {
-                    return Err(sent.err().map_or(broken, |error| ClientError::Broken(error.to_string())));
+                Err(why) => {
+                    return Err(sent.err().map_or(why, |error| broken(&FrameError::Io(error))));
                 }
             }
         }
@@ -283,12 +286,7 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<Response, ClientError> {
-        let json = frame::receive(&mut self.source).map_err(|error| match error {
-            FrameError::TooLarge { .. } => ClientError::Unexpected(format!(
-                "{error}; what listens there speaks another protocol: name a runtime's management address with --server"
-            )),
-            other => ClientError::Broken(other.to_string()),
-        })?;
+        let json = frame::receive(&mut self.source).map_err(|error| broken(&error))?;
         let json = json.ok_or_else(|| ClientError::Broken("it was closed".into()))?;
         serde_json::from_slice(&json).map_err(|error| {
             let why = format!("{error}; it may be of another version than this program, which is {VERSION}");
@@ -319,6 +317,49 @@ fn of_another_version(message: String) -> String {
     format!("the runtime does not know this command: it is of another version than this program, which is {VERSION}")
 }
 
+/// What a client is told that did not say who it is, with how a person says it.
+fn how_to_authenticate(message: String) -> String {
+    if !message.starts_with("not authenticated: send ") {
+        return message;
+    }
+    "not authenticated: this runtime asks for a token; give it with --token-file FILE, or in THEATER_TOKEN".into()
+}
+
+/// What broke a connection, with what to do where it is the two sides' different ideas of TLS.
+fn broken(error: &FrameError) -> ClientError {
+    let of_tls = |error: &io::Error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        inner.and_then(|error| match error {
+            rustls::Error::InvalidMessage(_) => Some("what listens there does not speak TLS: name it without tls:"),
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                Some("trust who issued its certificate by --authorities FILE")
+            }
+            rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => Some("reach it by a name that its certificate is for"),
+            _ => None,
+        })
+    };
+    match error {
+        FrameError::TooLarge { size, .. } if is_tls_alert(*size) => {
+            ClientError::Unexpected("what listens there speaks TLS: name it with --server tls:HOST:PORT".into())
+        }
+        FrameError::TooLarge { .. } => ClientError::Unexpected(format!(
+            "{error}; what listens there speaks another protocol: name a runtime's management address with --server"
+        )),
+        FrameError::Io(io) => match of_tls(io) {
+            Some(remedy) => ClientError::Broken(format!("{io}; {remedy}")),
+            None => ClientError::Broken(io.to_string()),
+        },
+        other => ClientError::Broken(other.to_string()),
+    }
+}
+
+/// Whether a length is the first four bytes of an alert of TLS, by which its server refuses what is no handshake.
+fn is_tls_alert(size: usize) -> bool {
+    size >> 16 == 0x1503
+}
+
 /// The first of the name's addresses that answers.
 fn tcp(address: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -341,9 +382,13 @@ fn session(address: &str, authorities: Option<&Path>) -> Result<ClientConnection
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             let named = |why: &dyn fmt::Display| ClientError::Tls(format!("{}: {why}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| named(&error))? {
+            let pem = read_at_most(PEM_BYTES, path).map_err(|why| named(&why))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| named(&error))?;
                 roots.add(certificate).map_err(|error| named(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(named(&"it holds no certificate in PEM form"));
             }
         }
     }
@@ -373,7 +418,17 @@ mod tests {
         {
             assert_eq!(text.parse::<Endpoint>().expect(text).to_string(), text);
         }
-        for wrong in ["", ":9000", "localhost", "localhost:x", "localhost:70000", "unix:", "tls:", "tls:host"] {
+        for wrong in [
+            "",
+            ":9000",
+            "localhost",
+            "localhost:x",
+            "localhost:70000",
+            "unix:",
+            "tls:",
+            "tls:host",
+            "http://localhost:80",
+        ] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
     }

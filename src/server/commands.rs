@@ -71,7 +71,9 @@ fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Resu
                 let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
                 Ok(event.filter(|event| event.sequence == sequence).map(|event| event.data))
             };
-            (id.clone(), offset, paging.piece(Whole::EventData(id, sequence), offset, || read(&data))?)
+            let piece = paging.piece(Whole::EventData(id.clone(), sequence), offset, || read(&data))?;
+            let not_there = || format!("event {sequence} is not on the chain of actor {id}");
+            (id.clone(), offset, Some(piece.ok_or_else(not_there)?))
         }
         Request::GetComponent { digest, offset } => {
             let wanted = ComponentDigest::parse(&digest).ok_or("not a SHA-256 in hex")?;

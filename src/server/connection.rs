@@ -92,8 +92,14 @@ impl Connection {
         let marked = Arc::clone(&heard);
         let reader = thread::spawn(&format!("mgmt-{number}r"), move || {
             serve(number, socket, &house, &marked, leaving);
-        })?;
-        Ok(Self { control, heard, reader })
+        });
+        match reader {
+            Ok(reader) => Ok(Self { control, heard, reader }),
+            Err(error) => {
+                control.say_and_close(&no_thread(&error));
+                Err(error)
+            }
+        }
     }
 
     /// Whether it has said something that it may say.
@@ -114,6 +120,11 @@ impl Connection {
     }
 }
 
+/// What a client is told that nobody can serve.
+fn no_thread(error: &std::io::Error) -> Vec<u8> {
+    frame::encode_error(&format!("the runtime has no thread for this connection: {error}"))
+}
+
 /// The reading thread: begins the writing one, and joins it.
 fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, leaving: Leaving) {
     let local = matches!(socket, Socket::Unix(_));
@@ -125,12 +136,21 @@ fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, le
     };
     let (outgoing, to_write) = bounded(OUTGOING);
     let (theater, limits) = (house.theater.clone(), house.limits.clone());
+    // Handed over once there is a thread: else it would go with the thread that there is none for.
+    let (hand_over, handed_over) = bounded(1);
+    let taken = handed_over.clone();
+    let _ = hand_over.send(writing);
     let writer = thread::spawn(&format!("mgmt-{number}w"), move || {
+        let Ok(writing) = taken.recv() else { return };
         Writer::new(writing, theater, limits).run(&to_write);
     });
     let writer = match writer {
         Ok(writer) => writer,
         Err(error) => {
+            if let Ok(mut writing) = handed_over.try_recv() {
+                // The client may be gone already.
+                let _ = writing.put_frame(no_thread(&error)).and_then(|()| writing.flush(clock::now() + LINGER));
+            }
             let line = house.shortages.lock().line(format_args!("no thread for a management connection: {error}"));
             return line.into_iter().for_each(|line| log::warn!("{line}"));
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::auth::{Guard, WrongTokens};
@@ -24,9 +24,9 @@ use super::budget::Budget;
 use super::connection::{Connection, House};
 use super::frame;
 use super::transport::Socket;
-use super::{ServerError, ServerOptions, TlsFiles};
+use super::{ServerError, ServerOptions, TlsFiles, read_at_most};
 use crate::base::fail;
-use crate::base::limits::ManagementLimits;
+use crate::base::limits::{ManagementLimits, PEM_BYTES};
 use crate::base::seldom::Seldom;
 use crate::base::thread::{self, JoinHandle};
 use crate::system::TheaterHandle;
@@ -316,13 +316,16 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
 fn server_config(files: &TlsFiles) -> Result<Arc<rustls::ServerConfig>, ServerError> {
     let TlsFiles { certificate, key } = files;
     let refused = |path: &Path, why: String| ServerError::Tls { path: path.to_owned(), why };
-    let chain: Result<Vec<CertificateDer<'static>>, _> =
-        CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let read = |path: &Path| read_at_most(PEM_BYTES, path).map_err(|why| refused(path, why));
+    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
     let chain = chain.map_err(|error| refused(certificate, error.to_string()))?;
     if chain.is_empty() {
         return Err(refused(certificate, "there is no certificate in it".into()));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| refused(key, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => refused(key, "there is no private key in it".into()),
+        other => refused(key, other.to_string()),
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

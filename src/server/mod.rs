@@ -30,16 +30,17 @@ mod transport;
 mod views;
 mod writer;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
 pub use client::{Client, ClientError, ClientOptions, Endpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub use door::{BoundServer, TheaterServer};
-pub use prometheus::MetricsServer;
+pub use prometheus::{BoundMetrics, MetricsServer};
 
 use crate::base::limits::ManagementLimits;
 
@@ -105,6 +106,14 @@ pub enum ServerError {
     /// The system has no thread left.
     #[error("cannot start the management server's thread: {0}")]
     Thread(io::Error),
+}
+
+/// The bytes of a file that the operator names. It may be a pipe, as a shell's `<(…)` is one.
+fn read_at_most(most: u64, path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most { Err(format!("it is longer than {most} bytes")) } else { Ok(bytes) }
 }
 
 /// What to do where an address cannot be listened on.

@@ -12,17 +12,28 @@ use crate::base::metrics::Distribution;
 use crate::handlers::wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
 
+/// An address for metrics that is taken; nobody is answered there yet.
+pub struct BoundMetrics {
+    listener: HttpListener,
+    address: SocketAddr,
+}
+
 /// A listening metrics endpoint. Dropping it ends it.
 pub struct MetricsServer {
     address: SocketAddr,
     _serving: Serving,
 }
 
-impl MetricsServer {
-    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
-    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+impl BoundMetrics {
+    /// Takes `address`; port 0 takes any free one.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = HttpListener::bind(address)?;
         let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Answers `GET /metrics` from now on.
+    pub fn serve(self, theater: TheaterHandle) -> io::Result<MetricsServer> {
         let limits = WireLimits {
             body_bytes: 0,
             head_bytes: 8 * 1024,
@@ -32,7 +43,14 @@ impl MetricsServer {
             ..WireLimits::default()
         };
         let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
-        Ok(Self { address, _serving: listener.serve("metrics", limits, service)? })
+        Ok(MetricsServer { address: self.address, _serving: self.listener.serve("metrics", limits, service)? })
+    }
+}
+
+impl MetricsServer {
+    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
+    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+        BoundMetrics::bind(address)?.serve(theater)
     }
 
     /// Where it listens.
@@ -135,21 +153,22 @@ fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionVi
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     for bucket in scale.buckets.clone().step_by(2) {
         let below: u64 = values.buckets.iter().take(bucket + 1).sum();
-        let bound = Distribution::upper(bucket) as f64 * scale.unit;
+        let bound = Distribution::upper(bucket) as f64 / scale.in_one;
         line(out, &format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"), below as f64);
     }
     line(out, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), values.count as f64);
-    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * scale.unit);
+    line(out, &format!("{name}_sum{braced}"), values.sum as f64 / scale.in_one);
     line(out, &format!("{name}_count{braced}"), values.count as f64);
 }
 
-/// Which bounds are shown, and in what unit.
+/// Which bounds are shown, and how many of what is counted are one of what is shown. Divided by it, a bound is the
+/// number nearest to it, and written as a person would write it.
 struct Scale {
     buckets: RangeInclusive<usize>,
-    unit: f64,
+    in_one: f64,
 }
 
 /// From 63 microseconds to 16 seconds.
-const SECONDS: Scale = Scale { buckets: 6..=24, unit: 1e-6 };
+const SECONDS: Scale = Scale { buckets: 6..=24, in_one: 1e6 };
 /// From 255 bytes to 64 MiB.
-const BYTES: Scale = Scale { buckets: 8..=26, unit: 1.0 };
+const BYTES: Scale = Scale { buckets: 8..=26, in_one: 1.0 };

@@ -1,6 +1,6 @@
 //! The wire's own types. The first rows of each enum are what existing clients speak; their shapes are fixed.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use super::metrics::{
     ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
@@ -78,7 +78,7 @@ pub(crate) enum Request {
     ActorTree,
     /// A page of what `ActorTree` gives, from the place `from` on.
     GetActors {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_left_out")]
         from: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
@@ -133,14 +133,14 @@ pub(crate) enum Request {
         id: String,
         before: u64,
         /// Also what a `get-chain` has shown the actor, and what a replay would have to show it again.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
     /// Drops the data of one event.
     RedactEvent {
         id: String,
         sequence: u64,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
     SendMessage {
@@ -158,13 +158,18 @@ pub(crate) enum Request {
     Metrics,
     /// A page of the actors of `Metrics`, from the place `from` on.
     GetMetrics {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_left_out")]
         from: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
     },
     Status,
     Shutdown,
+}
+
+/// A field that may be left out may be null as well: so a client writes it that has no value for it.
+fn or_left_out<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<T, D::Error> {
+    Option::deserialize(source).map(Option::unwrap_or_default)
 }
 
 /// Whose events a [`Request::Subscribe`] is about.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::tree::Lately;
 use crate::actor::{OpenTransition, Report, SpawnReply, Spec};
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::one_shot::{OneReceiver, OneSender, one_shot};
 use crate::chain::Link;
 use crate::chain::data::{StartReason, StoppedBy};
 use crate::guest::wit::ChildEventKind;
@@ -35,7 +36,7 @@ pub(super) enum Command {
     /// Take an actor, and all actors below it, off the list; all of them have ended.
     Forget {
         id: ActorId,
-        reply: Sender<Result<Vec<ActorKey>, String>>,
+        reply: OneSender<Result<Vec<ActorKey>, String>>,
     },
     /// A report from the thread of this number. Reports from an earlier thread of the same actor are ignored.
     Report(u64, Report),
@@ -81,7 +82,7 @@ pub(super) enum Comeback {
 
 /// The answer to the caller who waits for a stop or a restart.
 pub(super) struct ChangeReply {
-    to: Sender<Result<Option<Link>, String>>,
+    to: OneSender<Result<Option<Link>, String>>,
     wait: Option<(WaitId, Arc<Registry>)>,
 }
 
@@ -90,8 +91,8 @@ impl ChangeReply {
     pub(super) fn new(
         wait: Option<WaitId>,
         registry: &Arc<Registry>,
-    ) -> (Self, Receiver<Result<Option<Link>, String>>) {
-        let (to, answer) = bounded(1);
+    ) -> (Self, OneReceiver<Result<Option<Link>, String>>) {
+        let (to, answer) = one_shot();
         (Self { to, wait: wait.map(|wait| (wait, Arc::clone(registry))) }, answer)
     }
 
@@ -104,7 +105,6 @@ impl ChangeReply {
         if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
             registry.end_wait(wait);
         }
-        // Sending fails only if the caller has stopped waiting, and then nobody needs the answer.
-        let _ = self.to.send(answer);
+        self.to.give(answer);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::actor::Spec;
 use crate::manifest::Opened;
-use crate::system::{Confinement, Vouched};
+use crate::system::{Confinement, VouchedManifest};
 
 /// The directories that actors may write to, each with the name of an actor that may.
 type Written = BTreeMap<PathBuf, String>;
@@ -17,7 +17,7 @@ pub(super) struct Confined<'a> {
     confinement: &'a Confinement,
     written: &'a Written,
     /// What the operator's manifest vouches for about the manifest that is to be spawned.
-    vouched: Option<&'a Vouched>,
+    vouched: Option<&'a VouchedManifest>,
     /// Why a file could have been written by an actor, if one could.
     doubtful: Option<String>,
 }

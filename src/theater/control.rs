@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
@@ -12,6 +12,7 @@ use super::fork::fork;
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
+use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
@@ -28,8 +29,8 @@ pub(super) struct Supervision {
 }
 
 impl Control for Supervision {
-    fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, String>> {
-        let (to, answer) = bounded(1);
+    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, String>> {
+        let (to, answer) = one_shot();
         let wait = request.parentage.as_ref().map(|parentage| parentage.wait);
         let reply = SpawnReply::new(to, wait);
         match self.load(&request) {
@@ -55,8 +56,8 @@ impl Control for Supervision {
         answer
     }
 
-    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, String>> {
-        let (to, answer) = bounded(1);
+    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, String>> {
+        let (to, answer) = one_shot();
         let reply = SpawnReply::new(to, None);
         match fork(self, request) {
             Ok((spec, origin)) => {
@@ -76,13 +77,13 @@ impl Control for Supervision {
         answer
     }
 
-    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, String>> {
+    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
         let (reply, answer) = ChangeReply::new(wait, &self.registry);
         let _ = self.commands.send(Command::Stop { id, by, cause, reply });
         answer
     }
 
-    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, String>> {
+    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
         let (reply, answer) = ChangeReply::new(wait, &self.registry);
         if by == StoppedBy::Operator {
             self.warn_of_changes(id);
@@ -91,8 +92,8 @@ impl Control for Supervision {
         answer
     }
 
-    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, String>> {
-        let (reply, answer) = bounded(1);
+    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, String>> {
+        let (reply, answer) = one_shot();
         let _ = self.commands.send(Command::Forget { id, reply });
         answer
     }

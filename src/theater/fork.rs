@@ -9,6 +9,7 @@ use super::control::Supervision;
 use crate::actor::{self, Recording, Spec};
 use crate::base::limits::ActorLimits;
 use crate::base::thread;
+use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ComponentDigest, Link};
@@ -28,7 +29,7 @@ pub(super) fn fork(supervision: &Supervision, request: ForkRequest) -> Result<(S
         let _ = to.send(origin.spec(&engine));
     });
     thread.map_err(|error| format!("no thread to fork on: {error}"))?.join().map_err(|panic| panic.to_string())?;
-    forked.recv().map_err(|_| "the fork was given up".to_owned())?
+    wait::receive(&forked).map_err(|_| "the fork was given up".to_owned())?
 }
 
 /// The event that is forked from.

@@ -5,10 +5,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
-
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
+use crate::base::one_shot::one_shot;
 use crate::chain::{ChainEvent, Link};
 use crate::journal::{ActorKey, JournalReader, Pending};
 use crate::promise::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
@@ -21,8 +20,9 @@ pub(super) struct InFlight {
     pub(super) awaited: HashMap<ActorId, (Awaited, Option<Wait>)>,
     /// By actor: the reply to the sender that waits for the end of its open transition.
     pub(super) replies: HashMap<ActorId, Reply>,
-    /// By child: the reply to the parent that waits for its `init`, and the parent's event that asked for the child.
-    pub(super) spawns: HashMap<ActorId, (SpawnReply, Link)>,
+    /// By actor: the reply to the parent that waits until the actor is up; and the parent's event that asked for the actor,
+    /// if it waits for the `init` of a new child and not for a restart.
+    pub(super) starts: HashMap<ActorId, (SpawnReply, Option<Link>)>,
     /// The deliveries that are owed, in the order in which they were promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
 }
@@ -89,7 +89,7 @@ impl InFlightReader<'_> {
             match fate {
                 Fate::Again => {}
                 Fate::Answered(awaited) => _ = found.awaited.insert(actor, (awaited, None)),
-                Fate::Await { on, through } => self.wait(&mut found, &mut waiting, intent, (on, through)),
+                Fate::Await { on, through } => self.go_on_waiting(&mut found, &mut waiting, intent, (on, through)),
             }
         }
         for Due { to, lane, delivery, awaited_by, .. } in due {
@@ -99,9 +99,10 @@ impl InFlightReader<'_> {
         Ok(found)
     }
 
-    /// Lets the actor that recorded `intent` go on waiting for the actor `on`: for the child's `init`, for the end of the
-    /// transition that `on` has open, or for a delivery that `on` has not taken yet.
-    fn wait(
+    /// Lets the actor that recorded `intent` go on waiting for the actor `on`: for the `init` of a new child, until a
+    /// restarted child is up, for the end of the transition that `on` has open, or for a delivery that `on` has not taken
+    /// yet.
+    fn go_on_waiting(
         &self,
         found: &mut InFlight,
         waiting: &mut HashMap<ActorId, Reply>,
@@ -110,10 +111,11 @@ impl InFlightReader<'_> {
     ) {
         let waiter = intent.actor;
         let wait = self.registry.resume_wait(waiter, on);
-        let awaited = if through == Through::Init {
-            let (to, spawned) = bounded(1);
-            found.spawns.insert(on, (SpawnReply::new(to, Some(wait.id())), intent));
-            Awaited::Child(spawned)
+        let awaited = if matches!(through, Through::Init | Through::Restart) {
+            let (to, up) = one_shot();
+            let cause = (through == Through::Init).then_some(intent);
+            found.starts.insert(on, (SpawnReply::new(to, Some(wait.id())), cause));
+            Awaited::Child(up)
         } else {
             let (reply, answer) = Reply::actor(wait.id());
             if through == Through::Transition {

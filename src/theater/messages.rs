@@ -46,6 +46,10 @@ impl TheaterHandle {
             Err(NoAnswer::OutcomeUnknown) => {
                 Err(format!("outcome unknown: no answer within {} ms", deadline.as_millis()))
             }
+            // It may be in the middle of it, and the next start goes on with that.
+            Err(NoAnswer::Gone) if self.registry.is_suspending() => {
+                Err("outcome unknown: the runtime is shutting down".into())
+            }
             Err(NoAnswer::Gone) => Err("outcome unknown: the actor has ended without an answer".into()),
         }
     }

@@ -12,8 +12,10 @@ use super::supervisor::Supervisor;
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
+use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use crate::guest::GuestEngine;
 use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
 use crate::manifest::{Manifest, ManifestError};
@@ -152,10 +154,10 @@ impl TheaterRuntime {
         let (listed, all_listed) = bounded::<()>(0);
         let _ = commands.send(Command::Recover(before, owed, listed));
         // Nothing is ever sent: it ends when the other side goes.
-        let _ = all_listed.recv();
+        let _ = wait::receive(&all_listed);
         let mut refused = None;
         for Expected { id, name, answer } in answers {
-            let Err(why) = answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
+            let Err(why) = answer.receive().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
             if asked_for.contains(&id) {
                 refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}"))));
             } else {
@@ -181,7 +183,7 @@ impl TheaterRuntime {
         // All are waited for, whichever is refused.
         let mut refused = None;
         for (Expected { id, name, answer }, note) in answers {
-            match answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) {
+            match answer.receive().unwrap_or_else(|_| Err("it could not be started".into())) {
                 Ok(_) => _ = note.inspect(|note| log::warn!("{note}")),
                 Err(why) => {
                     self.list_no_longer(id);
@@ -215,15 +217,13 @@ impl TheaterRuntime {
 
     /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal or the supervisor fails.
     pub fn wait(&self) -> Result<(), TheaterError> {
-        crossbeam_channel::select! {
-            recv(self.ended) -> _ => match self.panicked.get() {
+        let ends: [&dyn wait::Channel; 3] = [&self.ended, &self.thread_failed, &self.journal_failed];
+        match wait::one_of(&ends, None) {
+            Some(1) => self.thread_failed.try_recv().map_or(Ok(()), |why| Err(TheaterError::ThreadFailed(why))),
+            Some(2) => self.journal_failed.try_recv().map_or(Ok(()), |why| Err(TheaterError::JournalFailed(why))),
+            Some(_) | None => match self.panicked.get() {
                 None => Ok(()),
                 Some(why) => Err(TheaterError::SupervisorFailed(why.clone())),
-            },
-            recv(self.thread_failed) -> why => why.map_err(|_| ()).map_or(Ok(()), |why| Err(TheaterError::ThreadFailed(why))),
-            recv(self.journal_failed) -> why => match why {
-                Ok(why) => Err(TheaterError::JournalFailed(why)),
-                Err(_) => Ok(()),
             },
         }
     }
@@ -255,12 +255,12 @@ pub(crate) struct NotResumed {
 struct Expected {
     id: ActorId,
     name: String,
-    answer: Receiver<Result<Spawned, String>>,
+    answer: OneReceiver<Result<Spawned, String>>,
 }
 
 impl Expected {
     fn of(newborn: &mut Newborn) -> Self {
-        let (to, answer) = bounded(1);
+        let (to, answer) = one_shot();
         newborn.reply = Some(SpawnReply::new(to, None));
         Self { id: newborn.actor.id, name: newborn.spec.manifest.name.clone(), answer }
     }

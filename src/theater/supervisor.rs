@@ -23,6 +23,7 @@ use crate::actor::{Report, ReportKind, Spec, Verdict};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::wait;
 use crate::chain::data::{FailureReason, StoppedBy};
 use crate::journal::ActorKey;
 use crate::system::{ActorStatus, Order, OrderKind, StopSignal, TheaterHandle};
@@ -56,7 +57,8 @@ pub(super) struct Supervisor {
     to_self: Sender<Command>,
     tree: Tree,
     budget: MachineBudget,
-    actors: HashMap<ActorId, Supervised>,
+    /// Boxed, because a hash map keeps room for more than it holds.
+    actors: HashMap<ActorId, Box<Supervised>>,
     /// When each timer is due, by the tree's clock.
     timers: BinaryHeap<Reverse<(u64, ActorId)>>,
     /// How many threads were started so far.
@@ -69,6 +71,14 @@ pub(super) struct Supervisor {
     began_ms: u64,
     started: Instant,
     suspending: bool,
+}
+
+impl Supervised {
+    /// Gives the actor a stop signal for the next incarnation on its thread.
+    fn renew_signal(&mut self) -> Arc<StopSignal> {
+        self.stop = Arc::new(self.stop.renewed());
+        Arc::clone(&self.stop)
+    }
 }
 
 impl Supervisor {
@@ -95,7 +105,7 @@ impl Supervisor {
             let now = self.now();
             let next = self.timers.peek().map_or(60_000, |Reverse((at, _))| at.saturating_sub(now));
             let next = Duration::from_millis(next);
-            match self.commands.recv_timeout(next) {
+            match wait::receive_within(&self.commands, next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor holds a sender itself"),
@@ -123,7 +133,7 @@ impl Supervisor {
                 }
                 None => reply.give(Err(format!("no such actor: {id}"))),
             },
-            Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
+            Command::Forget { id, reply } => reply.give(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
                 if self.actors.get(&id).is_some_and(|actor| actor.thread_number == thread) {
                     self.hear(id, kind);
@@ -218,7 +228,7 @@ impl Supervisor {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
             Action::Restart { id, from } => {
-                let stop = self.new_signal(id);
+                let Some(stop) = self.actors.get_mut(&id).map(|actor| actor.renew_signal()) else { return };
                 let reply = self.restart_reply(id);
                 self.send_verdict(id, Verdict::Restart { from, stop, reply });
             }
@@ -234,11 +244,7 @@ impl Supervisor {
             Action::GaveUp { id, why } => self.gave_up(id, why),
             Action::Gone(id) => self.gone(id),
             Action::Counted { supervisor, at } => self.theater.registry.update(supervisor, |entry| entry.restarts = at),
-            Action::AlreadyStopped(id) => {
-                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
-                    stopper.give(Ok(None));
-                }
-            }
+            Action::AlreadyStopped(id) => self.answer_stoppers(id),
             Action::NotRestarted { id, why } => {
                 // The refusal concerns the newest caller: earlier ones may be waiting for a restart that is under way.
                 if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {

@@ -90,6 +90,9 @@ pub(crate) const TOKEN_BYTES: usize = 16;
 pub(crate) const TOKEN_FILE_BYTES: u64 = 4 * KIB;
 /// The size of a configuration file.
 pub(crate) const CONFIG_BYTES: u64 = MIB;
+/// The size of a file of certificates or of a key, in PEM. The certificates that an operating system trusts take a fifth
+/// of a MiB.
+pub(crate) const PEM_BYTES: u64 = 4 * MIB;
 /// The characters of one line of the log; the rest is cut. The lines of guests have a lower limit of their own.
 pub(crate) const LOG_LINE_CHARS: usize = actor::GUEST_LINE_BYTES as usize + 256;
 

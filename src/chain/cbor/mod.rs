@@ -1,8 +1,8 @@
-//! Deterministic CBOR (RFC 8949 §4.2.1), in the small part that events use.
+//! Deterministic CBOR (RFC 8949 §4.2.1), limited to the types that events use.
 //!
-//! That part is: null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise order of
-//! their encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written, and nothing else
-//! is read: one value has one encoding, and the [`CborReader`] accepts only that.
+//! These types are null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise
+//! order of their encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written or
+//! read. So a value has one encoding, and the [`CborReader`] accepts only that one.
 //!
 //! `minicbor` encodes and decodes; this room adds what makes an encoding the only one.
 
@@ -16,10 +16,10 @@ pub(crate) use types::{list, record};
 pub(crate) use value::{Value, bytes_to_json};
 pub(crate) use write::CborWriter;
 
-/// The deepest nesting that is read. Events nest five deep.
+/// The deepest nesting that is accepted; events nest five deep.
 const DEPTH: usize = 32;
 
-/// Why bytes are not what this room would write.
+/// Why bytes are not deterministic CBOR of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CborError {
     #[error("not CBOR: {0}")]
@@ -38,7 +38,7 @@ pub(crate) enum CborError {
     UnknownKey(String),
 }
 
-/// A type with exactly one encoding, as events carry it.
+/// A type that events can carry; each value has exactly one encoding.
 pub(crate) trait Cbor: Sized {
     fn write(&self, to: &mut CborWriter);
     fn read(from: &mut CborReader<'_>) -> Result<Self, CborError>;
@@ -49,13 +49,14 @@ pub(crate) trait Cbor: Sized {
         to.finish()
     }
 
-    /// Reads exactly one item, after which nothing may follow.
+    /// Decodes exactly one item; no bytes may follow it.
     fn from_cbor(bytes: &[u8]) -> Result<Self, CborError> {
         CborReader::only(bytes, Self::read)
     }
 }
 
-/// Sorts keys as their encodings sort bytewise: an encoding begins with the length, so shorter keys come first.
+/// A key by which keys sort in the bytewise order of their encodings: an encoding begins with the length, so shorter
+/// first.
 fn key_order(key: &str) -> (usize, &str) {
     (key.len(), key)
 }
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!(bytes_to_json(&[0xff]), serde_json::json!({ "base64": "/w==" }));
     }
 
-    /// Bytes that are often CBOR.
+    /// Random bytes that are often valid CBOR.
     fn nearly_cbor() -> impl Strategy<Value = Vec<u8>> {
         let head =
             prop_oneof![0x00..=0x1b_u8, 0x40..=0x45_u8, 0x60..=0x63_u8, 0x80..=0x83_u8, 0xa0..=0xa2_u8, 0xf4..=0xf7_u8];

@@ -1,5 +1,4 @@
-//! The CBOR reader: it decodes one item after the other with `minicbor`, accepts the deterministic encoding only, and
-//! borrows texts and bytes from the input.
+//! Decodes deterministic CBOR item by item, with `minicbor`. Texts and byte strings are borrowed from the input.
 
 use minicbor::{Decoder, decode};
 
@@ -7,7 +6,7 @@ use super::{Cbor, CborError, DEPTH, key_order};
 
 type Result<T> = std::result::Result<T, CborError>;
 
-/// The type of an item.
+/// The type of a CBOR item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     Null,
@@ -46,7 +45,7 @@ pub(crate) struct CborReader<'a> {
 }
 
 impl<'a> CborReader<'a> {
-    /// Reads `bytes` with `read`, which must read all of them.
+    /// Decodes `bytes` with `read`, which must consume all of them.
     pub(crate) fn only<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let mut reader = Self { decoder: Decoder::new(bytes), depth: 0 };
         let item = read(&mut reader)?;
@@ -58,7 +57,7 @@ impl<'a> CborReader<'a> {
         &self.decoder.input()[self.decoder.position()..]
     }
 
-    /// The type of the next item.
+    /// The type of the next item, which is not consumed.
     pub(crate) fn next(&self) -> Result<Type> {
         if self.depth > DEPTH {
             return Err(CborError::TooDeep);
@@ -131,7 +130,7 @@ impl<'a> CborReader<'a> {
         self.decode(expected, decode)?.ok_or(CborError::NotDeterministic)
     }
 
-    /// Reads null, if that comes next; whether it does.
+    /// Whether the next item is null; if so, it is consumed.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let is_null = self.next()? == Type::Null;
         if is_null {
@@ -166,7 +165,7 @@ impl<'a> CborReader<'a> {
         Ok(items)
     }
 
-    /// Reads a map; `read` reads all its entries.
+    /// Reads a map; `read` must read all its entries.
     pub(crate) fn map<T>(&mut self, read: impl FnOnce(&mut Entries<'_, 'a>) -> Result<T>) -> Result<T> {
         let left = self.decode_length((Type::Map, "a map"), Decoder::map)?;
         self.depth += 1;
@@ -180,7 +179,7 @@ impl<'a> CborReader<'a> {
         Ok(map)
     }
 
-    /// Reads the next item of whatever type, and returns its encoding.
+    /// Reads the next item of any type, and returns its encoding.
     pub(crate) fn item(&mut self) -> Result<&'a [u8]> {
         let all = self.rest();
         self.skip()?;
@@ -205,28 +204,28 @@ impl<'a> CborReader<'a> {
     }
 }
 
-/// The entries of a map, in their order.
+/// The entries of a map, read in order.
 pub(crate) struct Entries<'r, 'a> {
     from: &'r mut CborReader<'a>,
     left: u64,
-    /// The key of the entry that comes next.
+    /// The key of the next entry, already decoded.
     key: Option<&'a str>,
 }
 
 impl<'a> Entries<'_, 'a> {
-    /// The key of the entry that comes next; none after the last entry.
+    /// The key of the next entry; `None` after the last.
     pub(crate) fn key(&self) -> Option<&'a str> {
         self.key
     }
 
-    /// Reads the value of the entry that comes next.
+    /// Decodes the value of the next entry.
     pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut CborReader<'a>) -> Result<T>) -> Result<T> {
         let value = read(self.from)?;
         self.advance()?;
         Ok(value)
     }
 
-    /// Reads the value of `key`, which must come next.
+    /// Decodes the value of `key`, which must be the next entry.
     pub(crate) fn read<T: Cbor>(&mut self, key: &'static str) -> Result<T> {
         match self.key {
             Some(found) if found == key => self.value(T::read),
@@ -235,7 +234,7 @@ impl<'a> Entries<'_, 'a> {
         }
     }
 
-    /// Reads the value of `key`, if that comes next.
+    /// Decodes the value of `key` if that is the next entry.
     pub(crate) fn read_if_there<T: Cbor>(&mut self, key: &'static str) -> Result<Option<T>> {
         if self.key == Some(key) { self.value(T::read).map(Some) } else { Ok(None) }
     }

@@ -1,4 +1,4 @@
-//! The CBOR encodings of Rust's own types, and the macros for lists and records.
+//! CBOR encodings of Rust's own types, and macros for lists and records.
 
 use super::{Cbor, CborError, CborReader, CborWriter};
 
@@ -82,7 +82,7 @@ impl<T: Cbor> Cbor for Option<T> {
     }
 }
 
-/// `{"ok": …}` or `{"err": "…"}`.
+/// A result is encoded as `{"ok": …}` or `{"err": "…"}`.
 impl<T: Cbor> Cbor for Result<T, String> {
     fn write(&self, to: &mut CborWriter) {
         match self {
@@ -99,7 +99,7 @@ impl<T: Cbor> Cbor for Result<T, String> {
     }
 }
 
-/// Implements the encoding of a list of each of these types. (`Vec<u8>` is a byte string, so `u8` is none of them.)
+/// Implements `Cbor` for a list of each of these types. (`Vec<u8>` is a byte string, so `u8` itself has no `Cbor`.)
 macro_rules! list {
     ($($type:ty),*) => {$(
         impl $crate::chain::cbor::Cbor for Vec<$type> {
@@ -138,7 +138,7 @@ macro_rules! tuple {
 tuple!(1: A 0);
 tuple!(2: A 0, B 1);
 
-/// Implements the encoding of a record: a map, whose keys are named in their canonical order.
+/// Implements `Cbor` for a record: a map whose keys are listed in their canonical order.
 macro_rules! record {
     ($type:ty { $($key:literal: $field:ident),+ $(,)? }) => {
         impl $crate::chain::cbor::Cbor for $type {

@@ -1,10 +1,10 @@
-//! The CBOR writer: it encodes one item after the other with `minicbor`, in the deterministic encoding.
+//! Encodes deterministic CBOR item by item, with `minicbor`.
 
 use minicbor::Encoder;
 
 use super::{Cbor, CborReader};
 
-/// The caller writes the keys of a map in their canonical order; in tests, [`CborWriter::finish`] checks that.
+/// Writes items. The caller must write map keys in order; tests check this.
 pub(crate) struct CborWriter(Encoder<Vec<u8>>);
 
 impl Default for CborWriter {
@@ -16,7 +16,12 @@ impl Default for CborWriter {
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 impl CborWriter {
-    /// Begins a map of `entries` entries; each is a [`CborWriter::key`] and an item.
+    /// A writer with room for this many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self(Encoder::new(Vec::with_capacity(bytes)))
+    }
+
+    /// Begins a map with `entries` entries; each entry is a [`CborWriter::key`] followed by an item.
     pub(crate) fn map(&mut self, entries: usize) -> &mut Self {
         self.0.map(entries as u64).expect(INFALLIBLE);
         self
@@ -56,7 +61,7 @@ impl CborWriter {
         self
     }
 
-    /// Writes an item that was encoded before.
+    /// Appends an item that is already encoded.
     pub(crate) fn encoded(&mut self, item: &[u8]) -> &mut Self {
         self.0.writer_mut().extend_from_slice(item);
         self

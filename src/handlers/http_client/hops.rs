@@ -45,6 +45,10 @@ impl Exchange {
                 let (Head { status, headers, .. }, body) = answer.into_parts();
                 return Ok(HttpResponse { status, headers, body });
             };
+            if answer.head().is_some_and(|head| head.values("location").any(|other| other != location)) {
+                let place = outgoing.target.place();
+                return Err(format!("not an HTTP response: {place}: it redirects to several places"));
+            }
             if redirects == self.bounds.redirects {
                 return Err(format!("too many redirects: max_redirects is {redirects}"));
             }

@@ -31,13 +31,15 @@ use wasmtime::component::Linker;
 use super::Handler;
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
+    PEM_BYTES,
 };
+use crate::base::one_shot::one_shot;
 use crate::base::places::Places;
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
-use crate::manifest::{HandlerEntry, ManifestError};
+use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
 use crate::system::{OrderKind, Waited};
 use explain::timed_out;
 use hops::Exchange;
@@ -162,7 +164,7 @@ fn trusting_mozilla() -> Arc<ClientConfig> {
 /// TLS with servers whose certificate has a root in a PEM file, and no others.
 fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
-    let pem = std::fs::read(file).map_err(|error| bad(&error.to_string()))?;
+    let pem = read_bounded(file, PEM_BYTES).map_err(|why| bad(&why))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let mut roots = RootCertStore::empty();
     // Bundles of operating systems hold a few that webpki does not know what to do with.
@@ -241,12 +243,12 @@ fn exchange(
         Err(error) => return Ok(Err(format!("this machine has nothing left for the exchange: {error}"))),
     };
     let (until, stopper) = (exchange.until(), exchange.stopper());
-    let (to, answer) = crossbeam_channel::bounded(1);
+    let (to, answer) = one_shot();
     let work = move || {
         let answered = exchange.run(outgoing);
         drop(permit);
         // Nobody waits for it any more where it was given up.
-        let _ = to.send(answered);
+        to.give(answered);
     };
     let thread = match thread::spawn_sized(&format!("c-{}", live.name), STACK_BYTES, work) {
         Ok(thread) => thread,

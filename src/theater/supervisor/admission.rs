@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::threads::First;
+use super::threads::{First, Unstarted};
 use super::{Supervised, Supervisor};
 use crate::actor::{Again, Beginning};
 use crate::base::clock;
@@ -13,7 +13,7 @@ use crate::chain::StateChain;
 use crate::chain::data::StartReason;
 use crate::guest::wit::ChildEventKind;
 use crate::manifest::RestartPolicy;
-use crate::system::{ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Restored, StopSignal};
+use crate::system::{ActorEntry, ActorStatus, Delivery, Lane, Mailbox, MailboxOwner, Restored, StopSignal};
 use crate::theater::command::{Comeback, FormerLife, Newborn};
 use crate::theater::machine_budget::Cost;
 use crate::theater::tree::{GivenUp, Input};
@@ -24,6 +24,9 @@ struct Registered {
     mailbox: MailboxOwner,
     first: First,
     was_up: bool,
+    /// Why the actor does not run now though it is registered: it is from an earlier runtime, and this machine has no room
+    /// for it.
+    left_out: Option<String>,
 }
 
 impl Supervisor {
@@ -59,15 +62,19 @@ impl Supervisor {
         }
     }
 
-    /// Registers an actor that is to run. If there is no room for it, the caller who waits for it is told why.
+    /// Registers an actor that is to run. If there is no room for a new actor, the caller who waits for it is told why; if
+    /// there is none for an actor from an earlier runtime, that actor is registered all the same, and is left out.
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
+        let has_lived = newborn.again.is_some();
         let refusal = if self.suspending {
             Some("the runtime is shutting down".to_owned())
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
-            Some("the parent is ending".to_owned())
+            Some(if has_lived { "its parent does not run" } else { "the parent is ending" }.to_owned())
         } else {
             self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err()
         };
+        let is_left_out = refusal.is_some() && has_lived && !self.suspending;
+        let (left_out, refusal) = if is_left_out { (refusal, None) } else { (None, refusal) };
         if let Some(why) = refusal {
             if let Some(reply) = newborn.reply.take() {
                 reply.answer(&self.theater.registry, Err(why));
@@ -79,7 +86,10 @@ impl Supervisor {
         let mailbox = self.register(&newborn, ActorStatus::Starting);
         // A fork continues an actor that was up, so it counts as having been up.
         let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
-        self.decide(Input::Spawned { id, parent, supervision, was_up });
+        self.decide(match left_out {
+            None => Input::Spawned { id, parent, supervision, was_up },
+            Some(_) => Input::Listed { id, parent, supervision, was_up },
+        });
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
@@ -101,11 +111,31 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, was_up })
+        Some(Registered { id, mailbox, first, was_up, left_out })
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, was_up }: Registered) {
-        self.start_thread(id, mailbox, first, was_up);
+    fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
+        let unstarted = self.unstarted(id, mailbox, first, was_up);
+        match left_out {
+            None => self.run_on_a_thread(id, unstarted),
+            Some(why) => self.leave_out(id, unstarted, why),
+        }
+    }
+
+    /// Lists an actor from an earlier runtime as failed, because it does not run in this one. The actor keeps what it has:
+    /// it can be restarted, and otherwise the next start of the runtime brings it back. Its policy is not asked, nor is its
+    /// parent's, because they could end a whole family for good only because the machine has little room today.
+    fn leave_out(&mut self, id: ActorId, mut unstarted: Unstarted, why: String) {
+        if let First::Again(again) = &mut unstarted.first
+            && let Some(reply) = again.reply.take()
+        {
+            let left = format!("it is left as it was: {why}");
+            reply.answer(&self.theater.registry, Err(left));
+        }
+        self.mark_left_out(id, why);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.unstarted = Some(unstarted);
+        }
     }
 
     /// Registers an actor that does not run.
@@ -125,7 +155,8 @@ impl Supervisor {
         let Newborn { actor, spec, parent, again, .. } = newborn;
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        self.theater.registry.add(Entry {
+        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        self.theater.registry.add(ActorEntry {
             actor: *actor,
             name: spec.manifest.name.clone(),
             parent: *parent,
@@ -150,7 +181,7 @@ impl Supervisor {
             actor: *actor,
             spec: Arc::clone(spec),
             parent: *parent,
-            stop: Arc::new(StopSignal::default()),
+            stop,
             thread: None,
             unstarted: None,
             thread_number: 0,
@@ -159,7 +190,7 @@ impl Supervisor {
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
-        self.actors.insert(actor.id, supervised);
+        self.actors.insert(actor.id, Box::new(supervised));
         owner
     }
 }

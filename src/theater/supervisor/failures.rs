@@ -46,6 +46,27 @@ impl Supervisor {
         self.decide(Input::Died(id));
     }
 
+    /// Marks an actor from an earlier runtime as failed that does not run in this one. Its policy is not asked, nor is its
+    /// parent's.
+    pub(super) fn mark_left_out(&mut self, id: ActorId, why: String) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        actor.is_unrecorded = true;
+        actor.failure = Some((FailureReason::Interrupted, why.clone()));
+        self.theater.registry.update(id, |entry| {
+            entry.status = ActorStatus::Failed { reason: FailureReason::Interrupted, detail: why };
+            entry.given_up = Some("the next start of the runtime brings it back".to_owned());
+        });
+    }
+
+    /// Answers the callers who stop an actor that does not run: an error if the next start of the runtime brings it back.
+    pub(super) fn answer_stoppers(&mut self, id: ActorId) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        for stopper in actor.stoppers.drain(..) {
+            let lives_on_disk = || Err(format!("actor {id} does not run; {UNRECORDED}"));
+            stopper.give(if actor.unstarted.is_some() { lives_on_disk() } else { Ok(None) });
+        }
+    }
+
     /// Logs that a failed actor will be restarted.
     pub(super) fn announce_restart(&mut self, id: ActorId, after: Duration, Count { used, allowed, within }: Count) {
         let Some(actor) = self.actors.get(&id) else { return };
@@ -86,7 +107,7 @@ impl Supervisor {
     pub(super) fn gone(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let why = match actor.unstarted.take() {
-            Some(_) => "it does not run, since the machine had no thread for it",
+            Some(_) => "it does not run, since the machine had no room or no thread for it",
             None => "its thread has died",
         };
         actor.is_unrecorded = self.theater.registry.entry(id, |entry| entry.has_begun) == Some(true);

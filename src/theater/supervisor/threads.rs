@@ -4,7 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, unbounded};
+use parking_lot::Mutex;
 
 use super::Supervisor;
 use crate::actor::{ActorRuntime, Again, Beginning, Lived, Report, ReportKind, SpawnReply, Verdict};
@@ -33,10 +34,33 @@ pub(super) enum First {
     Again(Box<Again>),
 }
 
-/// A prepared runtime that has no thread yet: none was started, or the system had no room for one.
+/// A prepared runtime that has no thread yet: none was started, or the machine had no room for one.
 pub(super) struct Unstarted {
     runtime: Box<ActorRuntime>,
-    first: First,
+    pub(super) first: First,
+}
+
+impl Unstarted {
+    /// The body of the actor's thread. It is a function of its own, so that what it moves is no part of the stack frames of
+    /// an actor that waits.
+    #[inline(never)]
+    fn run(self) {
+        let Self { runtime, first } = self;
+        match first {
+            First::Born(beginning) => runtime.run(beginning),
+            First::Again(again) => runtime.run_again(*again),
+        }
+    }
+}
+
+/// Reports to the supervisor that the thread of an actor has panicked once more, and ends. The supervisor begins another
+/// thread if the policy says so.
+#[cold]
+#[inline(never)]
+fn report_death(supervisor: &Sender<Command>, number: u64, id: ActorId, detail: &str) {
+    log::error!("the thread of actor {id} panicked again, and ends: {detail}");
+    let kind = ReportKind::Died { detail: detail.to_owned() };
+    let _ = supervisor.send(Command::Report(number, Report { id, kind }));
 }
 
 impl Supervisor {
@@ -45,23 +69,26 @@ impl Supervisor {
     pub(super) fn begin_again(&mut self, id: ActorId, from: RestartState) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
+            log::error!("actor {} ({id}) cannot be started: {why}", actor.spec.manifest.name);
             for restarter in actor.restarters.drain(..) {
                 restarter.give(Err(why.clone()));
             }
-            return self.died(id, FailureReason::Init, why);
+            return self.died(id, FailureReason::Interrupted, why);
         }
         actor.is_unrecorded = false;
         let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
-        let stop = self.new_signal(id);
         if let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted {
-            runtime.listen_to(stop);
             again.reply = reply;
+            if let Some(actor) = self.actors.get_mut(&id) {
+                runtime.listen_to(actor.renew_signal());
+            }
             self.theater.registry.update(id, |entry| (entry.status, entry.given_up) = (ActorStatus::Restarting, None));
             return self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
         }
-        let Some(actor) = self.actors.get(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        actor.stop = Arc::new(StopSignal::new(owner.unparker()));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
@@ -71,11 +98,13 @@ impl Supervisor {
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
-        self.start_thread(id, owner, First::Again(Box::new(again)), true);
+        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)), true);
+        self.run_on_a_thread(id, unstarted);
     }
 
-    pub(super) fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
-        let actor = self.actors.get(&id).expect("the caller has registered it");
+    /// Prepares the runtime of an actor that is registered.
+    pub(super) fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) -> Unstarted {
+        let actor = &self.actors[&id];
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
         let recorded = recorded.filter(|_| matches!(first, First::Again(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime::new(
@@ -86,10 +115,10 @@ impl Supervisor {
             Arc::clone(&actor.stop),
             Lived { was_up, recorded },
         ));
-        self.run_on_a_thread(id, Unstarted { runtime, first });
+        Unstarted { runtime, first }
     }
 
-    fn run_on_a_thread(&mut self, id: ActorId, Unstarted { mut runtime, first }: Unstarted) {
+    pub(super) fn run_on_a_thread(&mut self, id: ActorId, Unstarted { mut runtime, first }: Unstarted) {
         let (verdicts, heard) = unbounded();
         self.threads += 1;
         let (number, reports) = (self.threads, self.to_self.clone());
@@ -99,25 +128,17 @@ impl Supervisor {
         runtime.connect(heard, Box::new(move |report| _ = reports.send(Command::Report(number, report))));
         let name = format!("a-{}", runtime.spec().manifest.name);
         let last_words = self.to_self.clone();
-        // The runtime goes to the thread through a channel and not with the closure: if the system refuses the thread, it
-        // drops the closure, and the runtime must come back.
-        let (hand_over, handed_over) = bounded(1);
-        let taken = handed_over.clone();
-        let _ = hand_over.send(Unstarted { runtime, first });
+        // The runtime goes to the thread through shared memory and not with the closure: if the system refuses the thread,
+        // it drops the closure, and the runtime must come back.
+        let unstarted = Arc::new(Mutex::new(Some(Unstarted { runtime, first })));
+        let handed_over = Arc::clone(&unstarted);
         let body = move || {
-            let Ok(Unstarted { runtime, first }) = taken.recv() else { return };
-            drop(taken);
+            let Some(unstarted) = handed_over.lock().take() else { return };
+            drop(handed_over);
             // A panic that reaches this place ends the thread. The report makes sure that the actor does not seem to run.
             // Its chain stays as it is, and the next `started` on it says that the actor began again.
-            let said = catch_unwind(AssertUnwindSafe(|| match first {
-                First::Born(beginning) => runtime.run(beginning),
-                First::Again(again) => runtime.run_again(*again),
-            }));
-            if let Err(panic) = said {
-                let detail = thread::panic_message(&*panic);
-                log::error!("the thread of actor {id} panicked again, and ends: {detail}");
-                let kind = ReportKind::Died { detail };
-                let _ = last_words.send(Command::Report(number, Report { id, kind }));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unstarted.run())) {
+                report_death(&last_words, number, id, &thread::panic_message(&*panic));
             }
         };
         match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
@@ -126,7 +147,7 @@ impl Supervisor {
                 actor.thread = Some(Thread { handle, verdicts });
             }
             Err(error) => {
-                let unstarted = handed_over.try_recv().expect("no thread has taken it");
+                let unstarted = unstarted.lock().take().expect("no thread has taken it");
                 self.budget.give_back(Cost::of(unstarted.runtime.spec().manifest.reuse));
                 self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
             }
@@ -152,7 +173,7 @@ impl Supervisor {
                 if let Some(actor) = self.actors.get_mut(&id) {
                     actor.unstarted = Some(Unstarted { runtime, first: First::Again(again) });
                 }
-                self.died(id, FailureReason::Init, detail.clone());
+                self.died(id, FailureReason::Interrupted, detail.clone());
                 reply
             }
         };
@@ -182,14 +203,5 @@ impl Supervisor {
                 restarter.give(answer.clone().map(|spawned| spawned.closing));
             }
         }))
-    }
-
-    /// Gives the actor a stop signal for its next incarnation.
-    pub(super) fn new_signal(&mut self, id: ActorId) -> Arc<StopSignal> {
-        let signal = Arc::new(StopSignal::default());
-        if let Some(actor) = self.actors.get_mut(&id) {
-            actor.stop = Arc::clone(&signal);
-        }
-        signal
     }
 }
