@@ -323,7 +323,7 @@ fn behind_an_end_that_reads_as_one_comes_another_start_or_replay_says_so() {
     for at in ends {
         let said = why("swapped", &|events| events.swap(at, at + 1));
         assert!(said.contains(&format!("event {}: \"call ", at + 2)), "{said}");
-        assert!(said.contains("stands behind the end of its incarnation, where only another start can"), "{said}");
+        assert!(said.contains("stands after the end of its incarnation, where only another start can"), "{said}");
         for data in [&b""[..], &[0x81; 100_000]] {
             let said = why("nonsense", &|events| events[at].data = Some(data.to_vec()));
             assert!(said.contains(&format!("event {at}: ")), "{said}");

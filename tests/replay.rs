@@ -353,7 +353,7 @@ fn one_redaction_takes_away_no_time_travel_before_it_nor_between_it_and_a_prune(
         assert_eq!(state.is_err(), lost, "event {at}: {state:?}");
         if let Err(why) = state {
             let next = if at < starts[1] { starts[1] } else { starts[3] };
-            assert!(why.contains(&format!("before event {next}, behind which the next state is kept")), "{why}");
+            assert!(why.contains(&format!("before event {next}, after which the next state is kept")), "{why}");
         }
     }
     assert_eq!(states[redacted - 1], Ok(json!(5)));

@@ -1,57 +1,43 @@
-//! How an incarnation begins: `started`, then `init` where it is due, or the transition that was left open; then the
-//! actor is up.
+//! The beginning of an incarnation: record `started`, run `init` if it is due or resume the transition that was left open,
+//! then tell everyone who waits that the actor is up.
 
 use std::sync::Arc;
 
+use super::beginning::{Beginning, OpenTransition};
+use super::context::ActorContext;
+use super::down::Down;
 use super::executor::{Executor, Job, Transition};
-use super::runtime::{ActorRuntime, Again, Beginning, Down, Open, ReportKind, down_by};
+use super::listeners::Listeners;
+use super::progress::Progress;
+use super::resume::{resume, run_again_from};
+use super::verdict::ReportKind;
 use crate::base::clock;
 use crate::base::fail;
+use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
-use crate::chain::{EventKind, Head, Link, StateChain};
 use crate::guest::Interruption;
-use crate::handlers::{ActorRef, INIT};
+use crate::handlers::INIT;
 use crate::journal::{ActorStarted, Attached, Record, StateWrite};
-use crate::manifest::RestartState;
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Outcome, Reply, Spawned};
+use crate::system::{ActorStatus, Answer, Outcome, Reply, Spawned, StopSignal};
 
-/// Starts that may resume a transition and get no further with it. It is over then: a message that kills the process
-/// must not kill every start.
+/// How many starts in a row may resume the same transition without getting any further. After that the transition is
+/// closed as failed, because a message that kills the process must not kill every start.
 const ATTEMPTS: u64 = 2;
 
-impl ActorRuntime {
-    pub(super) fn read_journal(&self, again: &Again) -> Result<Beginning, String> {
-        self.theater.journal.flush().map_err(|error| error.to_string())?;
-        let reader = self.theater.journal.reader().map_err(|error| error.to_string())?;
-        let unreadable = |error: rusqlite::Error| format!("its history cannot be read: {error}");
-        let last = reader.last_event(self.actor).map_err(unreadable)?.ok_or("it has no history")?;
-        let initial = again.from == RestartState::Initial;
-        let state = if initial {
-            self.spec.init_state.clone()
-        } else {
-            reader.newest_state(self.actor).map_err(unreadable)?.map(Arc::from)
-        };
-        let head = Head { sequence: last.sequence, hash: last.hash };
-        Ok(Beginning {
-            reason: again.reason,
-            chain: StateChain::behind(self.actor.id, head),
-            incarnation: again.incarnation,
-            state,
-            run_init: initial,
-            cause: None,
-            reply: None,
-            notice: None,
-            interrupted: again.open.is_none()
-                && matches!(last.kind(), Some(EventKind::Call | EventKind::Intent | EventKind::HostCall)),
-            open: None,
-        })
-    }
+/// The parts of an actor's thread that are needed to begin an incarnation.
+pub(super) struct Beginner<'a> {
+    pub(super) context: &'a ActorContext,
+    pub(super) stop: &'a StopSignal,
+    pub(super) progress: &'a mut Progress,
+    pub(super) listeners: &'a mut Listeners,
+}
 
-    /// Records the beginning, and does what is due before the actor takes deliveries.
+impl Beginner<'_> {
+    /// Records the beginning, and does everything that is due before the actor takes deliveries.
     ///
-    /// A transition left open that no start survives is closed here, as `failed`, in place of a beginning.
+    /// A transition that too many starts have tried in vain gets no beginning: it is closed here as `failed`.
     #[inline(never)]
     pub(super) fn begin(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
         fail::point("beginning");
@@ -60,46 +46,15 @@ impl ActorRuntime {
         if let Some(given_up) = open.take_if(|open| open.attempts >= ATTEMPTS) {
             self.give_up(executor, *given_up)?;
         }
-        let Some(open) = open else { return self.begin_anew(executor, beginning) };
-        self.attempts = open.attempts + 1;
-        self.record_started(executor, beginning, None, true)?;
-        // Marked before it is tried: else whatever kills the process would be tried for ever.
-        executor.recorder().flush().map_err(down_by)?;
-        if open.successor.is_none() {
-            self.start_listeners().map_err(|why| failed_to_start(FailureReason::Init, why))?;
-        }
-        if !open.is_init() {
-            let successor = open.successor.clone();
-            if successor.is_none() {
-                let closing = executor.recorder().chain().head_link();
-                self.is_up(beginning, closing, None);
-            }
-            self.resume(executor, *open)?;
-            return successor.map_or(Ok(()), |spec| Err(Down::Succeeded(spec)));
-        }
-        let successor = open.successor.clone();
-        let mut notice = None;
-        let kind = beginning.notice.take();
-        let end = self.run_again_from(executor, *open, &mut || {
-            notice = kind.clone().and_then(|kind| self.reserve_notice(kind));
-            notice.as_ref().map(Notice::owed)
-        });
-        let closing = self.initialised(end)?;
-        match successor {
-            Some(spec) => {
-                let set = self.set_status(ActorStatus::Running);
-                notice.into_iter().for_each(|notice| notice.fill(closing.clone(), set));
-                Err(Down::Succeeded(spec))
-            }
-            None => {
-                self.is_up(beginning, Some(closing), notice);
-                Ok(())
-            }
+        match open {
+            Some(open) => self.begin_within(executor, beginning, *open),
+            None => self.begin_anew(executor, beginning),
         }
     }
 
-    /// The open transition is over. Where the actor was not asked for, what becomes of it is the supervisor's to say.
-    fn give_up(&mut self, executor: &mut Executor, open: Open) -> Result<(), Down> {
+    /// Closes a transition that no start has survived. If the command line did not name the actor, the supervisor decides
+    /// what becomes of it.
+    fn give_up(&mut self, executor: &mut Executor, open: OpenTransition) -> Result<(), Down> {
         let detail = format!("the process ended {ATTEMPTS} times while it was resumed");
         let reason = FailureReason::Interrupted;
         if !open.asked_for || open.is_init() {
@@ -107,73 +62,115 @@ impl ActorRuntime {
         }
         let outcome = Outcome::Failed(format!("{reason}: {detail}"));
         let failed = Failed { detail, reason, dropped: Vec::new() };
-        let closing = executor.recorder().record("failed", failed.to_cbor(), Attached::default()).map_err(down_by)?;
-        self.answer(open.reply, Answer { outcome, closing: Some(closing) });
+        let closing = executor.recorder().record("failed", failed.to_cbor(), Attached::default()).map_err(Down::by)?;
+        self.context.answer(open.reply, Answer { outcome, closing: Some(closing) });
         Ok(())
     }
 
+    /// Begins an incarnation that goes on with the transition `open`.
+    fn begin_within(
+        &mut self,
+        executor: &mut Executor,
+        beginning: &mut Beginning,
+        open: OpenTransition,
+    ) -> Result<(), Down> {
+        self.progress.attempts = open.attempts + 1;
+        self.record_started(executor, beginning, None, true)?;
+        // The attempt is on disk before it is made. Otherwise a transition that kills the process would leave no trace of
+        // the attempt, and every start would try it again.
+        executor.recorder().flush().map_err(Down::by)?;
+        if open.successor.is_none() {
+            self.start_listeners()?;
+        }
+        if open.is_init() {
+            return self.resume_init(executor, beginning, open);
+        }
+        let successor = open.successor.clone();
+        if successor.is_none() {
+            let closing = executor.recorder().chain().head_link();
+            self.announce_up(beginning, closing, None);
+        }
+        resume(self.context, self.stop, executor, open)?;
+        successor.map_or(Ok(()), |spec| Err(Down::Succeeded(spec)))
+    }
+
+    fn resume_init(
+        &mut self,
+        executor: &mut Executor,
+        beginning: &mut Beginning,
+        open: OpenTransition,
+    ) -> Result<(), Down> {
+        let successor = open.successor.clone();
+        let mut notice = None;
+        let kind = beginning.notice.take();
+        let end = run_again_from(self.context, executor, open, &mut || {
+            notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
+            notice.as_ref().map(Notice::owed)
+        });
+        let closing = self.initialised(end)?;
+        match successor {
+            Some(spec) => {
+                let set = self.context.set_status(ActorStatus::Running);
+                notice.into_iter().for_each(|notice| notice.fill(closing.clone(), set));
+                Err(Down::Succeeded(spec))
+            }
+            None => {
+                self.announce_up(beginning, Some(closing), notice);
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins an incarnation at a place in the chain where no transition is open.
     fn begin_anew(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
         let listening = self.start_listeners();
         let mut notice = None;
         if !beginning.run_init && listening.is_ok() {
-            notice = beginning.notice.take().and_then(|kind| self.reserve_notice(kind));
+            notice = beginning.notice.take().and_then(|kind| self.context.reserve_notice(kind));
         }
         self.record_started(executor, beginning, notice.as_ref(), false)?;
-        listening.map_err(|why| failed_to_start(FailureReason::Init, why))?;
+        listening?;
         if !beginning.run_init {
             let closing = executor.recorder().chain().head_link();
-            self.is_up(beginning, closing, notice);
+            self.announce_up(beginning, closing, notice);
             return Ok(());
         }
         let kind = beginning.notice.take();
-        let params = (self.actor.id.to_string(),).to_cbor();
+        let params = (self.context.actor.id.to_string(),).to_cbor();
         let job = Job { function: INIT, params, caller: Caller::Runtime, cause: beginning.cause.clone() };
         let end = executor.transition(job, &mut || {
-            notice = kind.clone().and_then(|kind| self.reserve_notice(kind));
+            notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
         });
         let closing = self.initialised(end)?;
-        self.is_up(beginning, Some(closing), notice);
+        self.announce_up(beginning, Some(closing), notice);
         Ok(())
     }
 
-    /// What `init` came to: the event that closed it, or the end of the actor.
+    /// The event that closed `init`, or the end of the actor if `init` went wrong.
     fn initialised(&self, end: Transition) -> Result<Link, Down> {
         match end {
             Transition::Closed { outcome: Outcome::Refused(message), .. } => {
-                Err(failed_to_start(FailureReason::Init, message))
+                Err(Down::failed_to_start(FailureReason::Init, message))
             }
             Transition::Closed { closing, .. } => Ok(closing),
-            Transition::Failed { reason, detail } => Err(failed_to_start(reason, detail)),
+            Transition::Failed { reason, detail } => Err(Down::failed_to_start(reason, detail)),
             Transition::Interrupted(shortage @ Interruption::Shortage(_)) => {
-                Err(failed_to_start(FailureReason::Interrupted, shortage.to_string()))
+                Err(Down::failed_to_start(FailureReason::Interrupted, shortage.to_string()))
             }
-            Transition::Interrupted(interruption) => Err(self.interrupted(interruption, Reply::Nobody)),
+            Transition::Interrupted(interruption) => {
+                Err(Down::interrupted(self.context, self.stop, interruption, Reply::Nobody))
+            }
         }
     }
 
-    /// Listeners outlive an incarnation: what they accept meanwhile waits in the mailbox for the next.
-    fn start_listeners(&mut self) -> Result<(), String> {
-        if !self.sources.is_empty() {
-            return Ok(());
-        }
-        let actor = ActorRef {
-            id: self.actor.id,
-            name: self.spec.manifest.name.as_str().into(),
-            limits: Arc::clone(&self.spec.manifest.limits),
-            has_lived: self.was_up,
-            theater: self.theater.clone(),
-        };
-        for handler in &self.spec.handlers {
-            let source = handler.start(&actor);
-            self.sources
-                .extend(source.map_err(|why| self.spec.manifest.handler_error(handler.name(), why).to_string())?);
-        }
-        let addresses = self.sources.iter().map(|source| source.address()).collect();
-        self.theater.registry.update(self.actor.id, |entry| entry.addresses = addresses);
-        Ok(())
+    fn start_listeners(&mut self) -> Result<(), Down> {
+        let started = self.listeners.start(self.context, self.progress.was_up);
+        started.map_err(|why| Down::failed_to_start(FailureReason::Init, why))
     }
 
+    /// Records `started`, with the component and the state that it names. `notice` is what the parent is promised by this
+    /// event; `resumes` says that the incarnation goes on with an open transition.
     fn record_started(
         &mut self,
         executor: &mut Executor,
@@ -181,54 +178,55 @@ impl ActorRuntime {
         notice: Option<&Notice>,
         resumes: bool,
     ) -> Result<(), Down> {
-        let journal = &self.theater.journal;
-        let (manifest, state) = (Arc::clone(&self.spec), beginning.state.as_deref());
-        let manifest = &manifest.manifest;
-        journal.enqueue(Record::Component(self.spec.digest(), Arc::clone(self.spec.program.component())))?;
+        let ActorContext { actor, parent, spec, theater, .. } = self.context;
+        let (journal, manifest, state) = (&theater.journal, &spec.manifest, beginning.state.as_deref());
+        journal.enqueue(Record::Component(spec.digest(), Arc::clone(spec.program.component())))?;
         let recorder = executor.recorder();
         if beginning.interrupted {
             let detail = "the thread ended while the guest ran".to_owned();
             let failed = Failed { detail, reason: FailureReason::Interrupted, dropped: Vec::new() };
-            recorder.record("failed", failed.to_cbor(), Attached::default()).map_err(down_by)?;
+            recorder.record("failed", failed.to_cbor(), Attached::default()).map_err(Down::by)?;
         }
         let named = NamedState::of(state);
         if let (NamedState::Digest { sha1, .. }, Some(state)) = (&named, &beginning.state) {
             journal.enqueue(Record::Blob(*sha1, Arc::clone(state)))?;
         }
         let started = Started {
-            id: self.actor.id,
+            id: actor.id,
             fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
             name: manifest.name.clone(),
             state: named,
             limits: NamedLimits::of(manifest.limits.entries()),
-            parent: self.parent,
+            parent: *parent,
             reason: beginning.reason,
             resumes,
             manifest: manifest.text().to_string(),
-            component: self.spec.digest(),
+            component: spec.digest(),
             incarnation: beginning.incarnation,
         };
         let row = ActorStarted {
             name: manifest.name.clone(),
-            parent: self.parent,
+            parent: *parent,
             incarnation: beginning.incarnation,
-            component: self.spec.digest(),
+            component: spec.digest(),
             manifest: Arc::clone(manifest.text()),
             manifest_path: manifest.path().display().to_string(),
-            attempts: if resumes { self.attempts } else { 0 },
+            attempts: if resumes { self.progress.attempts } else { 0 },
         };
         let attached = Attached {
             begins: Some(Box::new(row)),
-            // The newest state is this one: a restart from `initial` must not find a later one after a crash. Within a
-            // transition it is that already, and no replay can begin there.
+            // The journal stores this state as the newest, because an incarnation that begins from the initial state must
+            // not find the state of an earlier incarnation after a crash. An incarnation that resumes a transition stores
+            // nothing: the newest state is this one already, and no replay can begin in the middle of a transition.
             state: (!resumes).then(|| StateWrite { state: beginning.state.clone(), named: true, keep: true }),
             owes: notice.map(Notice::owed),
             ..Attached::default()
         };
-        let link = recorder.record("started", started.to_cbor(), attached).map_err(down_by)?;
-        // Counted from here on, whether or not it comes up; and not before, or the chain would lack a number.
-        self.recorded = beginning.incarnation;
-        self.theater.registry.update(self.actor.id, |entry| {
+        let link = recorder.record("started", started.to_cbor(), attached).map_err(Down::by)?;
+        // The incarnation counts from here on, even if it never comes up. It must not count earlier: if the event were
+        // not recorded, the chain would lack this number.
+        self.progress.recorded = beginning.incarnation;
+        theater.registry.update(actor.id, |entry| {
             (entry.has_begun, entry.incarnation) = (true, beginning.incarnation);
         });
         if !resumes {
@@ -237,25 +235,25 @@ impl ActorRuntime {
         Ok(())
     }
 
-    /// `closing` is the event that says so, and what the parent is told follows from.
-    fn is_up(&mut self, beginning: &mut Beginning, closing: Option<Link>, notice: Option<Notice>) {
-        (self.recovering, self.was_up, self.panicked) = (false, true, false);
-        self.theater.registry.update(self.actor.id, |entry| entry.since_ms = clock::unix_ms());
-        let set = self.set_status(ActorStatus::Running);
+    /// Tells everyone who waits that the actor is up. `closing` is the event that says so; the parent's `notice` names it
+    /// as its cause.
+    fn announce_up(&mut self, beginning: &mut Beginning, closing: Option<Link>, notice: Option<Notice>) {
+        let context = self.context;
+        let progress = &mut *self.progress;
+        (progress.recovering, progress.was_up, progress.panicked) = (false, true, false);
+        context.theater.registry.update(context.actor.id, |entry| entry.since_ms = clock::unix_ms());
+        let set = context.set_status(ActorStatus::Running);
         if beginning.reason == StartReason::Restart {
-            log::info!("actor {} runs again: incarnation {}", self.spec.manifest.name, self.recorded);
+            log::info!("actor {} runs again: incarnation {}", context.name(), progress.recorded);
         }
-        // The supervisor hears first: whoever is told may ask it at once for something else.
-        self.report(ReportKind::Up);
+        // The supervisor is told first, because the parent and the spawner may ask it for another change as soon as they
+        // hear of this one.
+        context.report(ReportKind::Up);
         if let (Some(notice), Some(closing)) = (notice, &closing) {
             notice.fill(closing.clone(), set);
         }
         if let Some(reply) = beginning.reply.take() {
-            reply.answer(&self.theater.registry, Ok(Spawned { id: self.actor.id, closing }));
+            reply.answer(&context.theater.registry, Ok(Spawned { id: context.actor.id, closing }));
         }
     }
-}
-
-fn failed_to_start(reason: FailureReason, detail: String) -> Down {
-    Down::Failed { reason, detail, reply: Reply::Nobody }
 }

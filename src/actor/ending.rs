@@ -1,10 +1,13 @@
-//! How an incarnation ends, as far as the actor's own thread has to say: what is recorded, who is answered, who hears.
+//! The recording of an actor's end: the actor's own thread records `failed` or `stopped`, answers the senders whose
+//! messages it drops, and tells the supervisor and the parent.
 
 use std::sync::Arc;
 
-use super::runtime::{ActorRuntime, Down, ReportKind, SpawnReply, Verdict};
+use super::context::ActorContext;
+use super::down::Down;
+use super::progress::Progress;
 use super::spec::Spec;
-use crate::base::wait;
+use super::verdict::ReportKind;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Stopped, StoppedBy};
@@ -13,20 +16,28 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::{Attached, Cause, Record};
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Delivery, OrderKind, Outcome, Reply};
+use crate::system::{ActorStatus, Answer, Delivery, MailboxOwner, Order, OrderKind, Outcome, Reply};
 
-/// What remains to be done after an incarnation's end was settled.
+/// What follows the end of an incarnation.
 pub(super) enum Settled {
     /// The supervisor decides.
     Await,
+    /// Nothing: the thread ends.
     Over,
-    /// Another incarnation follows at once.
+    /// Another incarnation begins at once, with this manifest and component.
     Succeeded(Arc<Spec>),
 }
 
-impl ActorRuntime {
-    /// A restart keeps the queue; every other end refuses what comes from now on.
-    pub(super) fn close_mailbox_unless_it_is_kept(&self, down: &Down) {
+/// The parts of an actor's thread that are needed to end an incarnation.
+pub(super) struct IncarnationEnd<'a> {
+    pub(super) context: &'a ActorContext,
+    pub(super) mailbox: &'a MailboxOwner,
+    pub(super) progress: &'a mut Progress,
+}
+
+impl IncarnationEnd<'_> {
+    /// Closes the mailbox to new deliveries, unless the actor may be restarted: a restart keeps the queue.
+    pub(super) fn close_mailbox_unless_restarted(&self, down: &Down) {
         let kept = match down {
             Down::Failed { .. } => self.may_be_restarted(),
             Down::Ordered { order, .. } => order.kind == OrderKind::Cycle,
@@ -38,112 +49,103 @@ impl ActorRuntime {
         }
     }
 
-    /// By its policy. One that has never been up is not.
+    /// Whether the actor's policy allows a restart. An actor that has never been up is not restarted.
     fn may_be_restarted(&self) -> bool {
-        match self.spec.manifest.supervision.restart {
+        match self.context.spec.manifest.supervision.restart {
             RestartPolicy::Temporary => false,
-            RestartPolicy::Transient | RestartPolicy::Permanent => self.was_up,
+            RestartPolicy::Transient | RestartPolicy::Permanent => self.progress.was_up,
         }
     }
 
-    /// Records how the incarnation ended, as far as that is settled, and reports it.
+    /// Records how the incarnation ended, as far as that is decided already, and reports it to the supervisor.
     pub(super) fn settle(&mut self, recorder: &mut Recorder, down: Down) -> Settled {
         match down {
-            Down::Failed { reason, detail, reply } => {
-                let kept = self.may_be_restarted();
-                let dropped = match self.spec.manifest.supervision.restart_state {
-                    _ if !kept => self.mailbox.drain(),
-                    RestartState::Last => Vec::new(),
-                    // What was meant for the state that is given up does not reach the new one.
-                    RestartState::Initial => self.mailbox.take_waiting(),
-                };
-                let failed = Failed { detail: detail.clone(), reason, dropped: causes(&dropped) };
-                let notice = self.reserve_notice(ChildEventKind::Failed(format!("{reason}: {detail}")));
-                // Where the supervisor cannot restart it, this is its end already.
-                let ends = !kept && !self.recovering;
-                let attached = attached(&dropped, notice.as_ref(), ends);
-                log::warn!("actor {} failed: {reason}: {detail}", self.spec.manifest.name);
-                self.theater.registry.metrics(self.actor.id).iter().for_each(|metrics| metrics.failures.add(1));
-                let Ok(closing) = recorder.record("failed", failed.to_cbor(), attached) else { return Settled::Over };
-                let status = ActorStatus::Failed { reason, detail: detail.clone() };
-                self.recorded_end = Some(status.clone());
-                if ends {
-                    self.lives_no_more();
-                }
-                let set = self.set_status(if kept { ActorStatus::Restarting } else { status });
-                let outcome = Outcome::Failed(format!("{reason}: {detail}"));
-                // The supervisor hears first: whoever is told may ask it at once for a restart.
-                self.report(ReportKind::Failed { reason, detail });
-                self.answer(reply, Answer { outcome, closing: Some(closing.clone()) });
-                self.refuse(dropped, "failed", Some(&closing));
-                if let Some(notice) = notice {
-                    notice.fill(closing, set);
-                }
-                Settled::Await
-            }
-            Down::Ordered { order, reply } => {
-                let mut told = None;
-                if order.kind == OrderKind::Cycle {
-                    let stopped = Stopped { by: order.by, cause: order.cause, dropped: Vec::new() };
-                    let notice = self.reserve_notice(ChildEventKind::Stopped);
-                    let attached = attached(&[], notice.as_ref(), false);
-                    let Ok(closing) = recorder.record("stopped", stopped.to_cbor(), attached) else {
-                        return Settled::Over;
-                    };
-                    self.recorded_end = Some(ActorStatus::Stopped);
-                    let set = self.set_status(ActorStatus::Restarting);
-                    told = notice.map(|notice| (notice, closing, set));
-                    // Whoever waits is answered by this event; of a stop the event comes later.
-                    if let Reply::Actor { wait, .. } = &reply {
-                        self.theater.registry.end_wait(*wait);
-                    }
-                }
-                self.report(ReportKind::Down);
-                self.answer(reply, Answer { outcome: Outcome::Stopped, closing: None });
-                if let Some((notice, closing, set)) = told {
-                    notice.fill(closing, set);
-                }
-                Settled::Await
-            }
+            Down::Failed { reason, detail, reply } => self.settle_failure(recorder, (reason, detail), reply),
+            Down::Ordered { order, reply } => self.settle_order(recorder, order, reply),
             Down::Succeeded(spec) => Settled::Succeeded(spec),
             Down::Suspended | Down::Unrecorded => {
-                if self.attempts > 0 {
-                    // A journal that is down has said so.
-                    let _ = self.theater.journal.enqueue(Record::Survived(self.actor));
+                if self.progress.attempts > 0 {
+                    // The error of a journal that is down is ignored here: the journal itself has reported it.
+                    let _ = self.context.theater.journal.enqueue(Record::Survived(self.context.actor));
                 }
                 for delivery in self.mailbox.drain() {
-                    self.answer_now(
-                        delivery.reply,
-                        Outcome::Dropped("is suspended, since the runtime is shutting down".into()),
-                    );
+                    let outcome = Outcome::Dropped("is suspended, since the runtime is shutting down".into());
+                    self.context.answer_unrecorded(delivery.reply, outcome);
                 }
                 Settled::Over
             }
         }
     }
 
-    /// Waits for the supervisor. `Err` is the end, with the last event.
-    pub(super) fn await_verdict(
+    fn settle_failure(
         &mut self,
         recorder: &mut Recorder,
-    ) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
-        match wait::receive(&self.verdicts) {
-            Ok(Verdict::Restart { from, stop, reply }) => {
-                self.stop = stop;
-                self.recorded_end = None;
-                // It may have been asked for where no policy would have restarted it.
-                self.mailbox.open();
-                self.set_status(ActorStatus::Restarting);
-                Ok((from, reply))
-            }
-            Ok(Verdict::End { by, cause, failure }) => Err(self.end(recorder, by, cause, failure)),
-            // The supervisor is gone: the runtime is suspended with this actor as it is.
-            Err(_) => Err(None),
+        (reason, detail): (FailureReason, String),
+        reply: Reply,
+    ) -> Settled {
+        let context = self.context;
+        let kept = self.may_be_restarted();
+        let dropped = match context.spec.manifest.supervision.restart_state {
+            _ if !kept => self.mailbox.drain(),
+            RestartState::Last => Vec::new(),
+            // The restarted actor begins from its initial state. The messages that wait were sent to the state that is
+            // given up, so they are dropped.
+            RestartState::Initial => self.mailbox.take_waiting(),
+        };
+        let failed = Failed { detail: detail.clone(), reason, dropped: causes(&dropped) };
+        let notice = context.reserve_notice(ChildEventKind::Failed(format!("{reason}: {detail}")));
+        // If the supervisor cannot restart the actor, this failure is its end already.
+        let ends = !kept && !self.progress.recovering;
+        let attached = attached(&dropped, notice.as_ref(), ends);
+        log::warn!("actor {} failed: {reason}: {detail}", context.name());
+        context.metrics().iter().for_each(|metrics| metrics.failures.add(1));
+        let Ok(closing) = recorder.record("failed", failed.to_cbor(), attached) else { return Settled::Over };
+        let status = ActorStatus::Failed { reason, detail: detail.clone() };
+        self.progress.recorded_end = Some(status.clone());
+        if ends {
+            context.mark_ended();
         }
+        let set = context.set_status(if kept { ActorStatus::Restarting } else { status });
+        let outcome = Outcome::Failed(format!("{reason}: {detail}"));
+        // The supervisor is told first, because a sender or the parent may ask it for a restart as soon as they hear of
+        // the failure.
+        context.report(ReportKind::Failed { reason, detail });
+        context.answer(reply, Answer { outcome, closing: Some(closing.clone()) });
+        context.refuse(dropped, "failed", Some(&closing));
+        if let Some(notice) = notice {
+            notice.fill(closing, set);
+        }
+        Settled::Await
     }
 
-    /// Ends for good: what still waits is named and answered. What failed has failed, whatever was still to be said.
-    fn end(
+    fn settle_order(&mut self, recorder: &mut Recorder, order: Order, reply: Reply) -> Settled {
+        let context = self.context;
+        let mut told = None;
+        if order.kind == OrderKind::Cycle {
+            let stopped = Stopped { by: order.by, cause: order.cause, dropped: Vec::new() };
+            let notice = context.reserve_notice(ChildEventKind::Stopped);
+            let attached = attached(&[], notice.as_ref(), false);
+            let Ok(closing) = recorder.record("stopped", stopped.to_cbor(), attached) else { return Settled::Over };
+            self.progress.recorded_end = Some(ActorStatus::Stopped);
+            let set = context.set_status(ActorStatus::Restarting);
+            told = notice.map(|notice| (notice, closing, set));
+            // This event answers the sender of the aborted transition, so its wait ends here. After an order to stop, the
+            // event comes later, with the verdict.
+            if let Reply::Actor { wait, .. } = &reply {
+                context.theater.registry.end_wait(*wait);
+            }
+        }
+        context.report(ReportKind::Down);
+        context.answer(reply, Answer { outcome: Outcome::Stopped, closing: None });
+        if let Some((notice, closing, set)) = told {
+            notice.fill(closing, set);
+        }
+        Settled::Await
+    }
+
+    /// Ends the actor for good, and returns its last event. The deliveries that still wait are named in that event, and
+    /// their senders are answered. If a failure is on the chain already, the actor stays failed, whatever the order said.
+    pub(super) fn end(
         &mut self,
         recorder: &mut Recorder,
         by: StoppedBy,
@@ -152,10 +154,10 @@ impl ActorRuntime {
     ) -> Option<Link> {
         self.mailbox.close();
         let dropped = self.mailbox.drain();
-        let closing = match self.recorded_end.take() {
-            // The end is on the chain, and nothing was lost since.
+        let closing = match self.progress.recorded_end.take() {
+            // The chain says already how the actor ended, and nothing has been dropped since.
             Some(status) if dropped.is_empty() && failure.is_none() => {
-                self.set_status(status);
+                self.context.set_status(status);
                 recorder.chain().head_link()
             }
             Some(ActorStatus::Failed { reason, detail }) => {
@@ -163,15 +165,16 @@ impl ActorRuntime {
             }
             ended => Some(self.record_stop(recorder, (by, cause), &dropped, ended.is_none())?),
         };
-        if !self.recovering {
-            self.theater.journal.enqueue(Record::Ended(self.actor)).ok()?;
-            self.lives_no_more();
+        if !self.progress.recovering {
+            self.context.theater.journal.enqueue(Record::Ended(self.context.actor)).ok()?;
+            self.context.mark_ended();
         }
-        self.refuse(dropped, "was stopped", closing.as_ref());
+        self.context.refuse(dropped, "was stopped", closing.as_ref());
         closing
     }
 
-    /// The failure that is its end for good: with what was lost since it was recorded, or why it is not restarted.
+    /// Records the failure a second time, now as the actor's end: with the deliveries dropped since the first record, or
+    /// with the reason why there is no restart.
     fn record_failure_again(
         &self,
         recorder: &mut Recorder,
@@ -179,13 +182,13 @@ impl ActorRuntime {
         dropped: &[Delivery],
     ) -> Option<Link> {
         let failed = Failed { detail: detail.clone(), reason, dropped: causes(dropped) };
-        let attached = attached(dropped, None, !self.recovering);
+        let attached = attached(dropped, None, !self.progress.recovering);
         let closing = recorder.record("failed", failed.to_cbor(), attached).ok()?;
-        self.set_status(ActorStatus::Failed { reason, detail });
+        self.context.set_status(ActorStatus::Failed { reason, detail });
         Some(closing)
     }
 
-    /// `is_news` where the parent has not heard of this end.
+    /// Records `stopped`. `is_news` says that the parent has not been told of this end yet.
     fn record_stop(
         &self,
         recorder: &mut Recorder,
@@ -194,52 +197,14 @@ impl ActorRuntime {
         is_news: bool,
     ) -> Option<Link> {
         let stopped = Stopped { by, cause, dropped: causes(dropped) };
-        let notice = if is_news { self.reserve_notice(ChildEventKind::Stopped) } else { None };
+        let notice = if is_news { self.context.reserve_notice(ChildEventKind::Stopped) } else { None };
         let attached = attached(dropped, notice.as_ref(), true);
         let closing = recorder.record("stopped", stopped.to_cbor(), attached).ok()?;
-        let set = self.set_status(ActorStatus::Stopped);
+        let set = self.context.set_status(ActorStatus::Stopped);
         if let Some(notice) = notice {
             notice.fill(closing.clone(), set);
         }
         Some(closing)
-    }
-
-    /// Its chain says so: the next `started` has to say otherwise before others may count on it.
-    fn lives_no_more(&self) {
-        self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
-    }
-
-    /// A place in the parent's lane for notices, where the parent wants to know.
-    pub(super) fn reserve_notice(&self, kind: ChildEventKind) -> Option<Notice> {
-        Notice::reserve(&self.theater.registry, self.actor.id, kind)
-    }
-
-    pub(super) fn refuse(&self, dropped: Vec<Delivery>, why: &str, closing: Option<&Link>) {
-        for delivery in dropped {
-            let outcome = Outcome::Dropped(why.to_owned());
-            self.answer(delivery.reply, Answer { outcome, closing: closing.cloned() });
-        }
-    }
-
-    /// Answers what the chain has an event for: actors at once, the outside after the commit.
-    pub(super) fn answer(&self, reply: Reply, answer: Answer) {
-        match reply {
-            Reply::Nobody => {}
-            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
-            Reply::Outside { to } => {
-                // Nobody may be left to hear it. A journal that is down drops the answer, as it must.
-                let _ = self.theater.journal.release(move || to.give(answer));
-            }
-        }
-    }
-
-    /// Answers something that leaves no trace: the runtime is being suspended.
-    pub(super) fn answer_now(&self, reply: Reply, outcome: Outcome) {
-        match reply {
-            Reply::Outside { to } => to.give(Answer { outcome, closing: None }),
-            // An actor that waits is suspended itself; dropping its reply tells it.
-            Reply::Actor { .. } | Reply::Nobody => {}
-        }
     }
 }
 
@@ -247,7 +212,7 @@ fn causes(dropped: &[Delivery]) -> Vec<Option<Link>> {
     dropped.iter().map(|delivery| delivery.cause.clone()).collect()
 }
 
-/// What belongs to an event that ends an incarnation.
+/// What the journal commits together with an event that ends an incarnation.
 fn attached(dropped: &[Delivery], notice: Option<&Notice>, ends: bool) -> Attached {
     let settles = dropped.iter().filter_map(|delivery| delivery.cause.as_ref()).map(Cause::from).collect();
     Attached { settles, owes: notice.map(Notice::owed), ends, ..Attached::default() }

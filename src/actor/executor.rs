@@ -1,6 +1,7 @@
-//! One call is one transition: `(state, params) -> (state', result)`, recorded before it begins and when it ends.
+//! The executor: it makes one call of the guest as one transition, `(state, params) -> (state', result)`, and records
+//! the call before it begins and its outcome when it ends.
 //!
-//! Live and replaying are the same code; the recorder makes the difference.
+//! A live call and a replayed call run the same code. Only the mode of the recorder differs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,37 +22,37 @@ use crate::system::Outcome;
 /// How a transition ended.
 #[derive(Debug)]
 pub(crate) enum Transition {
-    /// The chain has its closing event; the actor goes on.
+    /// The closing event is on the chain, and the actor goes on.
     Closed { outcome: Outcome, closing: Link },
-    /// The incarnation ends; `failed` is still to be recorded.
+    /// The incarnation ends. Its `failed` event is not recorded yet.
     Failed { reason: FailureReason, detail: String },
-    /// The guest was made to stop; what follows depends on why.
+    /// The guest was stopped in the middle of the call. What follows depends on the reason.
     Interrupted(Interruption),
 }
 
-/// One call that is to be made.
+/// A call to be made.
 pub(crate) struct Job {
     pub(crate) function: &'static Function,
-    /// One CBOR item.
+    /// The parameters, as one CBOR item.
     pub(crate) params: Vec<u8>,
     pub(crate) caller: Caller,
     pub(crate) cause: Option<Link>,
 }
 
 impl Job {
-    /// A call that is on the chain.
+    /// The call that an event of the chain recorded.
     pub(crate) fn recorded(function: &'static Function, call: Call) -> Self {
         Self { function, params: call.params.0, caller: call.caller, cause: call.cause }
     }
 }
 
-/// A guest and its state.
+/// A guest, and the state that its next call begins with.
 pub(crate) struct Executor {
     guest: Guest,
     state: Option<Arc<[u8]>>,
-    /// The event whose state was last kept for good.
+    /// The sequence of the event whose state was last kept for good.
     kept_at: u64,
-    /// Where calls are counted, and refusals told, if they are.
+    /// The counters of the actor's calls and the log of its refusals; none if nobody counts.
     measured: Option<(Arc<ActorMetrics>, Refusals)>,
 }
 
@@ -60,18 +61,19 @@ impl Executor {
         Self { guest, state, kept_at: 0, measured: None }
     }
 
-    /// Counts calls from here on, and tells the log of refusals of the actor called `name`.
+    /// Counts calls from here on, and logs the refusals of the actor called `name`.
     pub(crate) fn measured(mut self, metrics: Option<Arc<ActorMetrics>>, name: &str) -> Self {
         self.measured = metrics.map(|metrics| (metrics, Refusals::of(name)));
         self
     }
 
-    /// The state was kept for good at this event.
+    /// Notes that the state was kept for good at the event `sequence`.
     pub(crate) fn kept_at(&mut self, sequence: u64) {
         self.kept_at = sequence;
     }
 
-    /// What comes next is on the chain already: it begins on a new instance, with the state `base`.
+    /// Sets the executor back to the state `base`, before events that are on the chain already. The next call gets a
+    /// new instance and is compared with `script`.
     pub(crate) fn resume(&mut self, script: Script, base: Option<Arc<[u8]>>) {
         self.state = base;
         self.guest.park();
@@ -82,7 +84,7 @@ impl Executor {
         self.state.clone()
     }
 
-    /// Gives up what was computed since.
+    /// Sets the state, and gives up what was computed since.
     pub(crate) fn set_state(&mut self, state: Option<Arc<[u8]>>) {
         self.state = state;
     }
@@ -95,12 +97,13 @@ impl Executor {
         self.guest.recorder()
     }
 
-    /// Takes the parts out, for the next incarnation.
+    /// Takes the executor apart: the guest and the state go to the next incarnation.
     pub(crate) fn into_parts(self) -> (Guest, Option<Arc<[u8]>>) {
         (self.guest, self.state)
     }
 
-    /// Makes a call. What its closing event promises is asked for when the export has returned, and not before.
+    /// Makes a call. `promises` is asked for what the closing event promises after the export has returned, and not
+    /// earlier.
     pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
         let (begun, function) = (clock::now(), job.function);
         let end = self.carry_out(job, promises);
@@ -109,7 +112,7 @@ impl Executor {
             metrics.memory_bytes.set(self.guest.state().memory_bytes());
             if let Transition::Closed { outcome: Outcome::Refused(message), .. } = &end {
                 metrics.refusals.add(1);
-                // A refused `init` fails, and that is told.
+                // A refused `init` is not logged here: it fails the actor, and the failure is logged.
                 let told = refusals.told(function, message).filter(|_| function.full != INIT.full);
                 told.iter().for_each(|told| log::warn!("{told}"));
             }
@@ -135,7 +138,8 @@ impl Executor {
             Ok(CallEnd::Failed(reason, detail)) => Transition::Failed { reason, detail },
             Ok(CallEnd::Interrupted(interruption)) => Transition::Interrupted(interruption),
             Err(panic) => {
-                // Ours, not the guest's. Its instance may be in any state.
+                // The panic is a defect of Theater, not of the guest. The instance may be in any state, so the next
+                // call gets a new one.
                 self.guest.park();
                 let detail = panic_message(&*panic);
                 log::error!("the runtime panicked in {}: {detail}", function.full);
@@ -144,7 +148,8 @@ impl Executor {
         }
     }
 
-    /// Records the new state, which from here on is the state.
+    /// Records the new state and the result of an export that returned. From here on the new state is the actor's
+    /// state.
     fn accept(
         &mut self,
         function: &'static Function,
@@ -155,13 +160,13 @@ impl Executor {
         let unchanged = state.as_deref() == self.state.as_deref();
         let state = if unchanged { self.state.clone() } else { state.map(Arc::from) };
         let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
-        let keep = self.is_to_be_kept();
+        let keep = self.mark_kept_if_due();
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let attached = Attached { state: write, owes, ..Attached::default() };
         let returned = Return { state: named, result: Encoded(result) };
         match self.guest.recorder().record(function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
-                // Only what is recorded is the state.
+                // The state changes only after it is recorded.
                 self.state = state;
                 Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing }
             }
@@ -169,8 +174,9 @@ impl Executor {
         }
     }
 
-    /// Kept states lie where the next call gets a new instance: there alone a replay can begin.
-    fn is_to_be_kept(&mut self) -> bool {
+    /// Whether the state is to be kept for good at the next event; if so, marks it as kept. It is kept only if the next
+    /// call gets a new instance, because a replay can begin only there.
+    fn mark_kept_if_due(&mut self) -> bool {
         let sequence = self.guest.recorder().chain().next_sequence();
         let keep = sequence >= self.kept_at + KEPT_STATE_EVENTS && self.guest.next_is_fresh();
         if keep {
@@ -181,7 +187,7 @@ impl Executor {
 
     fn refuse(&mut self, function: &'static Function, message: String) -> Transition {
         let refused = Refused { message };
-        let keep = self.is_to_be_kept();
+        let keep = self.mark_kept_if_due();
         let state = keep.then(|| StateWrite { state: self.state.clone(), named: false, keep });
         let attached = Attached { state, ..Attached::default() };
         match self.guest.recorder().record(function.refused, refused.to_cbor(), attached) {

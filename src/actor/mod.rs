@@ -1,20 +1,40 @@
-//! One actor: what it runs, one call as one transition, its thread, and the replay of its chain.
+//! One actor: the manifest and component it runs, the execution of one call as one transition, the actor's thread, and
+//! the replay of its chain.
 //!
-//! Nothing here knows of a parent's policy: the thread reports how an incarnation ended, and does what it is told.
+//! ```text
+//!   runtime ──▶ begin ──▶ resume ──▶ executor          the thread, from `started` to its end
+//!      │          └─────▶ executor
+//!      ├──────▶ serve ──▶ executor
+//!      └──────▶ ending
+//!   all of them use: context (who the actor is, how it speaks), down (why an incarnation ended), verdict (what thread
+//!   and supervisor tell each other)
+//! ```
+//!
+//! Nothing here knows a parent's policy: the thread reports how an incarnation ended, and does what the supervisor says.
 
 mod audit;
 mod begin;
+mod beginning;
+mod context;
+mod down;
 mod ending;
 mod executor;
-mod panicked;
+mod listeners;
+mod progress;
 mod refusals;
 mod replay;
+mod resume;
 mod runtime;
 mod serve;
 mod spec;
+mod verdict;
 
 pub(crate) use audit::{Audit, audit, grounds};
-pub(crate) use replay::{Boundary, Change, Recording, compare, limits as recorded_limits, replay, replay_until};
+pub(crate) use beginning::{Again, Beginning, OpenTransition};
+pub(crate) use replay::{
+    BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,
+};
 pub use replay::{ReplayError, Replayed};
-pub(crate) use runtime::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Verdict};
+pub(crate) use runtime::{ActorRuntime, Lived};
 pub(crate) use spec::Spec;
+pub(crate) use verdict::{Report, ReportKind, SpawnReply, Verdict};

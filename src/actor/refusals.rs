@@ -1,11 +1,11 @@
-//! Refusals in the log: the first `Err`s of each export in an incarnation are warned of with their text, since an actor
-//! that refuses everything runs and never fails; further ones are counted only.
+//! Refusals of exports in the log: the first `Err`s of each export in an incarnation are logged with their text,
+//! because an actor that refuses every message runs on and never fails. Further refusals are only counted.
 
 use crate::chain::Function;
 
-/// So many of each export.
+/// How many refusals of each export are logged.
 const TOLD: u32 = 3;
-/// Bytes shown of a refusal's text.
+/// How many bytes of a refusal's text are logged.
 const SHOWN_BYTES: usize = 500;
 
 /// How often each export has refused in this incarnation.
@@ -19,7 +19,7 @@ impl Refusals {
         Self { actor: actor.to_owned(), counts: Vec::new() }
     }
 
-    /// An export has refused: what is warned of, if anything.
+    /// Counts a refusal of an export, and returns the line to log, if this refusal is to be logged.
     pub(super) fn told(&mut self, function: &'static Function, message: &str) -> Option<String> {
         let at = self.counts.iter().position(|(name, _)| *name == function.full).unwrap_or_else(|| {
             self.counts.push((function.full, 0));

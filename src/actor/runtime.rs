@@ -1,220 +1,149 @@
-//! An actor's thread: it begins incarnations, takes deliveries, and ends as it is told.
+//! An actor's thread: it begins incarnations, serves deliveries, and ends as the supervisor decides.
 //!
 //! ```text
 //!            ┌──────────────────────── Verdict::Restart ───────────────────────┐
 //!            ▼                                                                 │
-//!   begin: started, listeners, init ──▶ serve ──▶ down ── report ──▶ await the verdict
+//!   begin: started, listeners, init ──▶ serve ──▶ down ── report ──▶ wait for the verdict
 //!                                                  │                           │
 //!                                          suspended: nothing          Verdict::End: `stopped`
 //!                                            is recorded              unless it failed; joined
 //! ```
 //!
-//! A panic within an incarnation is a failure like any other (`panicked.rs`).
+//! The thread outlives a failure until the supervisor has decided what becomes of the actor, so that the mailbox, with
+//! the deliveries that wait in it, survives a restart. An order to stop is handled the same way: the end is recorded once
+//! the supervisor says that all actors below this one are gone.
 //!
-//! The thread outlives a failure until the supervisor has said what is to become of the actor, so that its mailbox, and
-//! what waits in it, survives a restart. An order to stop is answered the same way: the end is recorded once the
-//! supervisor says that everything below is gone.
+//! A panic on this thread outside of the guest is a defect of Theater, and a failure of this actor alone. The thread lives
+//! on, with its mailbox, its listeners, and the callers who wait for the actor's end: it reads where the chain ends,
+//! records `failed` there with the reason `panic`, and waits for the verdict as after any failure. A second panic before
+//! the actor is up again ends the thread; the supervisor then starts another one if the actor's policy allows it.
 //!
-//! An idle actor costs little more than the frames in which it waits, so what is large is made and taken apart in functions
-//! that have returned by then, and is boxed.
+//! An idle actor should cost little more than the stack frames in which it waits. So large values are built and taken apart
+//! in functions that have returned by then (`#[inline(never)]` keeps their frames apart), and are boxed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 
-use super::ending::Settled;
+use super::begin::Beginner;
+use super::beginning::{Again, Beginning, read_on};
+use super::context::ActorContext;
+use super::down::Down;
+use super::ending::{IncarnationEnd, Settled};
 use super::executor::Executor;
+use super::listeners::Listeners;
+use super::progress::Progress;
+use super::serve::serve;
 use super::spec::Spec;
+use super::verdict::{Report, ReportKind, SpawnReply, Verdict};
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
-use crate::base::one_shot::OneSender;
-use crate::chain::data::{FailureReason, StartReason, StoppedBy};
-use crate::chain::{ChainEvent, Link, StateChain};
+use crate::base::thread::panic_message;
+use crate::base::wait;
+use crate::chain::data::{FailureReason, StartReason};
+use crate::chain::{Head, Link, StateChain};
 use crate::guest::wit::ChildEventKind;
-use crate::guest::{Extensions, Guest, HostState, Interruption, Live, Recorder};
-use crate::handlers::Source;
-use crate::journal::{ActorKey, JournalDown};
+use crate::guest::{Extensions, Guest, HostState, Live, Recorder};
+use crate::journal::ActorKey;
 use crate::manifest::RestartState;
-use crate::system::{
-    ActorStatus, Awaited, MailboxOwner, Order, Registry, Reply, Spawned, StatusIsSet, StopSignal, TheaterHandle, Wait,
-    WaitId,
-};
+use crate::system::{ActorStatus, Awaited, MailboxOwner, Reply, StopSignal, TheaterHandle};
 
-/// What the supervisor hears of an actor.
-pub(crate) struct Report {
-    pub(crate) id: ActorId,
-    pub(crate) kind: ReportKind,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum ReportKind {
-    /// `init` is through, or was not needed.
-    Up,
-    /// The incarnation failed; the thread awaits a verdict.
-    Failed { reason: FailureReason, detail: String },
-    /// The incarnation ended as ordered; the thread awaits a verdict.
-    Down,
-    /// The thread is about to end. `closing` is the actor's last event, where one was recorded.
-    Ended { closing: Option<Link> },
-    /// The thread is about to end by a panic. What it left undone is not on the chain.
-    Died { detail: String },
-}
-
-/// What is to become of an actor whose incarnation is over.
-pub(crate) enum Verdict {
-    Restart {
-        from: RestartState,
-        stop: Arc<StopSignal>,
-        reply: Option<SpawnReply>,
-    },
-    /// `failure` where it failed, and is not restarted for a reason that its chain does not say yet.
-    End {
-        by: StoppedBy,
-        cause: Option<Link>,
-        failure: Option<(FailureReason, String)>,
-    },
-}
-
-/// Who waits for an actor to be up.
-///
-/// Dropped without an answer, it says so: nobody is left waiting for an actor that has no thread, or whose thread died.
-pub(crate) struct SpawnReply {
-    to: Option<Box<dyn FnOnce(Result<Spawned, String>) + Send>>,
-    /// The wait of the parent that spawns.
-    wait: Option<WaitId>,
-}
-
-/// How the thread's first incarnation begins.
-pub(crate) struct Beginning {
-    pub(crate) reason: StartReason,
-    pub(crate) chain: StateChain,
-    /// What its `started` will say. Where none is recorded, the number is still free.
-    pub(crate) incarnation: Incarnation,
-    pub(crate) state: Option<Arc<[u8]>>,
-    pub(crate) run_init: bool,
-    /// The event of the parent that spawns, or the event that is forked.
-    pub(crate) cause: Option<Link>,
-    pub(crate) reply: Option<SpawnReply>,
-    /// What its parent is told once it is up.
-    pub(crate) notice: Option<ChildEventKind>,
-    /// The chain ends within a transition, which is over.
-    pub(crate) interrupted: bool,
-    /// The chain ends within a transition, which goes on.
-    pub(crate) open: Option<Box<Open>>,
-}
-
-/// A transition that an earlier process left open.
-pub(crate) struct Open {
-    /// What is on the chain, from the last call that began on a new instance to the end; no `started`.
-    pub(crate) script: Vec<ChainEvent>,
-    /// The state before the first of these.
-    pub(crate) base: Option<Arc<[u8]>>,
-    /// Who waits for its end.
-    pub(crate) reply: Reply,
-    /// What recovery found of the host call it ends with.
-    pub(crate) awaited: Option<Awaited>,
-    /// The actor's wait for the answer of that.
-    pub(crate) wait: Option<Wait>,
-    /// How many starts in a row have resumed it and got no further.
-    pub(crate) attempts: u64,
-    /// The actor was asked for by name: where the transition cannot go on, the actor does.
-    pub(crate) asked_for: bool,
-    /// The actor goes on with this afterwards: its manifest or its component has changed.
-    pub(crate) successor: Option<Arc<Spec>>,
-}
-
-/// How the chain of an actor that has lived before is to go on.
-pub(crate) struct Again {
-    pub(crate) reason: StartReason,
-    pub(crate) from: RestartState,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) reply: Option<SpawnReply>,
-    pub(crate) notice: Option<ChildEventKind>,
-    /// The parent's event that spawned it, where its `init` has never begun.
-    pub(crate) cause: Option<Link>,
-    pub(crate) open: Option<Box<Open>>,
-}
-
-/// The thread's own things.
+/// Everything that an actor's thread owns.
 pub(crate) struct ActorRuntime {
-    pub(crate) actor: ActorKey,
-    pub(crate) parent: Option<ActorId>,
-    pub(crate) spec: Arc<Spec>,
-    pub(crate) theater: TheaterHandle,
-    pub(crate) mailbox: MailboxOwner,
-    pub(crate) stop: Arc<StopSignal>,
-    pub(crate) verdicts: Receiver<Verdict>,
-    pub(crate) report: Box<dyn Fn(Report) + Send>,
-    /// The runtime was started again, and the actor is not up yet: if it cannot be, the next start tries again.
-    pub(crate) recovering: bool,
-    pub(crate) sources: Vec<Box<dyn Source>>,
-    /// What the event says that ended the last incarnation, once it is recorded.
-    pub(crate) recorded_end: Option<ActorStatus>,
-    /// An incarnation of it has been up: a failed `init` is no longer the end of it.
+    context: ActorContext,
+    mailbox: MailboxOwner,
+    stop: Arc<StopSignal>,
+    verdicts: Receiver<Verdict>,
+    listeners: Listeners,
+    progress: Progress,
+}
+
+/// What is known of an actor's earlier life when its thread begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Lived {
+    /// An incarnation of it has been up.
     pub(crate) was_up: bool,
     /// The newest incarnation on its chain; 0 before the first.
     pub(crate) recorded: Incarnation,
-    /// It panicked, and has not been up since.
-    pub(crate) panicked: bool,
-    /// The transition resumed last has not survived so many starts.
-    pub(crate) attempts: u64,
 }
 
-/// How an incarnation ended.
-pub(super) enum Down {
-    Failed {
-        reason: FailureReason,
-        detail: String,
-        reply: Reply,
-    },
-    /// As ordered; `reply` is of the transition that was aborted for it.
-    Ordered {
-        order: Order,
-        reply: Reply,
-    },
-    Suspended,
-    /// It has finished what an earlier process left open, and goes on with another manifest or component.
-    Succeeded(Arc<Spec>),
-    /// The journal takes no more records: what happens from here on leaves no trace, and must have no effect.
-    Unrecorded,
+/// What the thread does after an incarnation.
+enum Next {
+    Begin(Box<Beginning>),
+    End { closing: Option<Link> },
 }
 
-impl From<JournalDown> for Down {
-    fn from(JournalDown: JournalDown) -> Self {
-        Self::Unrecorded
-    }
+/// What an incarnation leaves when it is over.
+struct EndedIncarnation {
+    recorder: Recorder,
+    state: Option<Arc<[u8]>>,
+    down: Down,
+    /// The caller who waits for the actor to be up, if it could not be answered yet.
+    reply: Option<SpawnReply>,
 }
 
 impl ActorRuntime {
-    /// The thread's body for an actor that has lived before: what it needs is read from the journal, here, so that the
-    /// supervisor need not wait for the disk.
-    pub(crate) fn run_again(mut self: Box<Self>, again: Again) {
-        match self.read_on(again) {
-            Some(beginning) => self.run(beginning),
-            None => self.say_that_it_ends(None),
+    /// The runtime of an actor whose thread is not started yet. Reports go nowhere, and no verdict can come, until
+    /// [`ActorRuntime::connect`].
+    pub(crate) fn new(
+        (actor, parent): (ActorKey, Option<ActorId>),
+        spec: Arc<Spec>,
+        theater: TheaterHandle,
+        mailbox: MailboxOwner,
+        stop: Arc<StopSignal>,
+        Lived { was_up, recorded }: Lived,
+    ) -> Self {
+        Self {
+            context: ActorContext { actor, parent, spec, theater, report: Box::new(|_| ()) },
+            mailbox,
+            stop,
+            verdicts: bounded(0).1,
+            listeners: Listeners::default(),
+            progress: Progress::new(was_up, recorded),
         }
     }
 
+    /// Connects the runtime with the supervisor: `verdicts` come from it, and `report` takes reports to it.
+    pub(crate) fn connect(&mut self, verdicts: Receiver<Verdict>, report: Box<dyn Fn(Report) + Send>) {
+        (self.verdicts, self.context.report) = (verdicts, report);
+    }
+
+    /// Lets the thread listen to another stop signal.
+    pub(crate) fn listen_to(&mut self, stop: Arc<StopSignal>) {
+        self.stop = stop;
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.context.spec
+    }
+
+    /// The thread's body for an actor that has lived before. The end of its chain is read from the journal here, so that
+    /// the supervisor need not wait for the disk.
+    pub(crate) fn run_again(mut self: Box<Self>, again: Again) {
+        match self.read_on(again) {
+            Some(beginning) => self.run(beginning),
+            None => self.report_end(None),
+        }
+    }
+
+    /// Reads where the chain goes on; `None` if it cannot, and then everyone who waits has been told.
     #[inline(never)]
-    pub(super) fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
-        match self.read_journal(&again) {
-            Ok(beginning) => {
-                let Again { reply, notice, cause, open, .. } = again;
-                Some(Box::new(Beginning { reply, notice, cause, open, ..beginning }))
-            }
-            Err(why) => {
-                log::error!("actor {} cannot go on: {why}", self.spec.manifest.name);
+    fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
+        match read_on(&self.context, again) {
+            Ok(beginning) => Some(beginning),
+            Err((why, reply)) => {
+                log::error!("actor {} cannot go on: {why}", self.context.name());
                 self.mailbox.close();
                 let detail = why.clone();
-                self.set_status(ActorStatus::Failed { reason: FailureReason::Init, detail });
-                if let Some(reply) = again.reply {
-                    reply.answer(&self.theater.registry, Err(why));
+                self.context.set_status(ActorStatus::Failed { reason: FailureReason::Init, detail });
+                if let Some(reply) = reply {
+                    reply.answer(&self.context.theater.registry, Err(why));
                 }
-                self.refuse(self.mailbox.drain(), "failed", None);
+                self.context.refuse(self.mailbox.drain(), "failed", None);
                 None
             }
         }
@@ -232,25 +161,90 @@ impl ActorRuntime {
                 Next::End { closing } => break closing,
             }
         };
-        self.say_that_it_ends(closing);
+        self.report_end(closing);
     }
 
-    /// Records how an incarnation ended, and hears what is to become of the actor.
     #[inline(never)]
-    fn after(&mut self, ended: Ended) -> Next {
-        let Ended { mut recorder, state, down, mut reply } = ended;
+    fn report_end(&mut self, closing: Option<Link>) {
+        self.listeners.close(&self.context);
+        self.context.report(ReportKind::Ended { closing });
+    }
+
+    /// Runs one incarnation, from `started` to its end, which is not recorded yet.
+    #[inline(never)]
+    fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<EndedIncarnation> {
+        let mut executor = self.executor(&mut beginning);
+        let Self { context, mailbox, stop, listeners, progress, .. } = &mut *self;
+        let begun = Beginner { context, stop, progress, listeners }.begin(&mut executor, &mut beginning);
+        let down = match begun {
+            Ok(()) => serve(context, mailbox, stop, &mut executor),
+            Err(down) => down,
+        };
+        self.taken_apart(executor, beginning, down)
+    }
+
+    #[inline(never)]
+    fn executor(&mut self, beginning: &mut Beginning) -> Box<Executor> {
+        self.mailbox.serve_here();
+        let ActorContext { actor, spec, theater, .. } = &self.context;
+        let recorder = Recorder::live(beginning.chain.clone(), theater.journal.clone(), *actor);
+        let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
+        self.progress.recovering = beginning.reason == StartReason::Recovery;
+        let live = Arc::new(self.live(awaited));
+        let host = HostState::new(recorder, Arc::clone(&spec.manifest.limits), Some(live));
+        let guest = Guest::new(Arc::clone(&spec.program), spec.manifest.reuse, host);
+        let metrics = self.context.metrics();
+        if beginning.reason == StartReason::Restart {
+            metrics.iter().for_each(|metrics| metrics.restarts.add(1));
+        }
+        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics, self.context.name()))
+    }
+
+    fn live(&self, awaited: Option<Awaited>) -> Live {
+        let ActorContext { actor, spec, theater, .. } = &self.context;
+        let mut extensions = Extensions::default();
+        spec.handlers.iter().for_each(|handler| handler.install(&mut extensions));
+        extensions.insert(Arc::clone(&spec.vouched));
+        Live {
+            id: actor.id,
+            name: spec.manifest.name.clone(),
+            theater: theater.clone(),
+            stop: Arc::clone(&self.stop),
+            manifest_dir: spec.manifest.path().parent().unwrap_or(Path::new("")).to_owned(),
+            extensions,
+            recovered: Mutex::new(awaited),
+        }
+    }
+
+    #[inline(never)]
+    fn taken_apart(&mut self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<EndedIncarnation> {
+        self.ending().close_mailbox_unless_restarted(&down);
+        let (guest, state) = executor.into_parts();
+        let mut recorder = guest.into_state().recorder;
+        recorder.go_live();
+        Box::new(EndedIncarnation { recorder, state, down, reply: beginning.reply })
+    }
+
+    fn ending(&mut self) -> IncarnationEnd<'_> {
+        IncarnationEnd { context: &self.context, mailbox: &self.mailbox, progress: &mut self.progress }
+    }
+
+    /// Records how an incarnation ended, and waits for the supervisor's decision.
+    #[inline(never)]
+    fn after(&mut self, ended: EndedIncarnation) -> Next {
+        let EndedIncarnation { mut recorder, state, down, mut reply } = ended;
         fail::point("ended");
-        let why = down.for_whoever_spawned();
-        let settled = self.settle(&mut recorder, down);
-        // How it ended is on the chain before anyone hears of it.
+        let why = down.told_to_spawner();
+        let settled = self.ending().settle(&mut recorder, down);
+        // The spawner is answered after the end is recorded: nobody hears of an end that the chain does not have.
         if !matches!(settled, Settled::Succeeded(_))
             && let Some(reply) = reply.take()
         {
-            reply.answer(&self.theater.registry, Err(why));
+            reply.answer(&self.context.theater.registry, Err(why));
         }
         match settled {
             Settled::Succeeded(spec) => {
-                self.spec = spec;
+                self.context.spec = spec;
                 let chain = recorder.chain().clone();
                 let again = self.again(chain, state, RestartState::Last, reply);
                 Next::Begin(Box::new(Beginning { reason: StartReason::Recovery, notice: None, ..again }))
@@ -266,70 +260,25 @@ impl ActorRuntime {
         }
     }
 
-    #[inline(never)]
-    fn say_that_it_ends(&mut self, closing: Option<Link>) {
-        // What they have accepted was answered above; closing them waits until the answers have left.
-        self.sources.clear();
-        self.theater.registry.update(self.actor.id, |entry| entry.addresses.clear());
-        self.report(ReportKind::Ended { closing });
-    }
-
-    /// One incarnation, from `started` to its end, which is not recorded yet.
-    #[inline(never)]
-    fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<Ended> {
-        let mut executor = self.executor(&mut beginning);
-        let begun = self.begin(&mut executor, &mut beginning);
-        let down = match begun {
-            Ok(()) => self.serve(&mut executor),
-            Err(down) => down,
-        };
-        self.taken_apart(executor, beginning, down)
-    }
-
-    #[inline(never)]
-    fn executor(&mut self, beginning: &mut Beginning) -> Box<Executor> {
-        self.mailbox.serve_here();
-        let recorder = Recorder::live(beginning.chain.clone(), self.theater.journal.clone(), self.actor);
-        let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
-        self.recovering = beginning.reason == StartReason::Recovery;
-        let live = Arc::new(self.live(awaited));
-        let host = HostState::new(recorder, Arc::clone(&self.spec.manifest.limits), Some(live));
-        let guest = Guest::new(Arc::clone(&self.spec.program), self.spec.manifest.reuse, host);
-        let metrics = self.theater.registry.metrics(self.actor.id);
-        if beginning.reason == StartReason::Restart {
-            metrics.iter().for_each(|metrics| metrics.restarts.add(1));
-        }
-        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics, &self.spec.manifest.name))
-    }
-
-    #[inline(never)]
-    #[allow(
-        clippy::boxed_local,
-        reason = "the caller waits for long, and would hold in its frame what it passes by value"
-    )]
-    fn taken_apart(&self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<Ended> {
-        self.close_mailbox_unless_it_is_kept(&down);
-        let (guest, state) = executor.into_parts();
-        let mut recorder = guest.into_state().recorder;
-        recorder.go_live();
-        Box::new(Ended { recorder, state, down, reply: beginning.reply })
-    }
-
-    fn live(&self, awaited: Option<Awaited>) -> Live {
-        let mut extensions = Extensions::default();
-        self.spec.handlers.iter().for_each(|handler| handler.install(&mut extensions));
-        extensions.insert(Arc::clone(&self.spec.vouched));
-        Live {
-            id: self.actor.id,
-            name: self.spec.manifest.name.clone(),
-            theater: self.theater.clone(),
-            stop: Arc::clone(&self.stop),
-            manifest_dir: self.spec.manifest.path().parent().unwrap_or(Path::new("")).to_owned(),
-            extensions,
-            recovered: Mutex::new(awaited),
+    /// Waits for the supervisor's verdict. `Err` means that the actor has ended, and holds its last event.
+    fn await_verdict(&mut self, recorder: &mut Recorder) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
+        match wait::receive(&self.verdicts) {
+            Ok(Verdict::Restart { from, stop, reply }) => {
+                self.stop = stop;
+                self.progress.recorded_end = None;
+                // A client may have asked for the restart of an actor whose policy would not have restarted it, and
+                // whose mailbox is therefore closed.
+                self.mailbox.open();
+                self.context.set_status(ActorStatus::Restarting);
+                Ok((from, reply))
+            }
+            Ok(Verdict::End { by, cause, failure }) => Err(self.ending().end(recorder, by, cause, failure)),
+            // The supervisor has dropped its sender: the runtime is shutting down, and the actor stays as it is.
+            Err(_) => Err(None),
         }
     }
 
+    /// The beginning of the incarnation that follows one that this thread has run.
     fn again(
         &self,
         chain: StateChain,
@@ -341,8 +290,8 @@ impl ActorRuntime {
         Beginning {
             reason: StartReason::Restart,
             chain,
-            incarnation: self.recorded.next(),
-            state: if initial { self.spec.init_state.clone() } else { last },
+            incarnation: self.progress.recorded.next(),
+            state: if initial { self.context.spec.init_state.clone() } else { last },
             run_init: initial,
             cause: None,
             reply,
@@ -352,72 +301,50 @@ impl ActorRuntime {
         }
     }
 
-    pub(super) fn set_status(&self, status: ActorStatus) -> StatusIsSet {
-        self.theater.registry.set_status(self.actor.id, status)
-    }
-
-    pub(super) fn report(&self, kind: ReportKind) {
-        (self.report)(Report { id: self.actor.id, kind });
-    }
-}
-
-/// What an incarnation leaves.
-struct Ended {
-    recorder: Recorder,
-    state: Option<Arc<[u8]>>,
-    down: Down,
-    /// Whoever waits for the actor, where nothing could be said yet.
-    reply: Option<SpawnReply>,
-}
-
-/// How it goes on behind an incarnation.
-pub(super) enum Next {
-    Begin(Box<Beginning>),
-    End { closing: Option<Link> },
-}
-
-impl Down {
-    fn for_whoever_spawned(&self) -> String {
-        match self {
-            Self::Failed { reason: FailureReason::Init, detail, .. } => detail.clone(),
-            Self::Failed { reason, detail, .. } => format!("{reason}: {detail}"),
-            Self::Ordered { .. } => "stopped before it was up".into(),
-            Self::Suspended | Self::Succeeded(_) => "the runtime is shutting down".into(),
-            Self::Unrecorded => JournalDown.to_string(),
+    /// Records a panic of this thread as the actor's failure, and waits for the supervisor's decision.
+    #[inline(never)]
+    fn after_panic(&mut self, panic: Box<dyn Any + Send>) -> Next {
+        if std::mem::replace(&mut self.progress.panicked, true) {
+            resume_unwind(panic);
         }
-    }
-}
-
-impl SpawnReply {
-    pub(crate) fn new(to: OneSender<Result<Spawned, String>>, wait: Option<WaitId>) -> Self {
-        Self { to: Some(Box::new(move |answer| to.give(answer))), wait }
-    }
-
-    pub(crate) fn calling(to: impl FnOnce(Result<Spawned, String>) + Send + 'static) -> Self {
-        Self { to: Some(Box::new(to)), wait: None }
-    }
-
-    /// Answers whoever waits. Of a child that is up the parent's wait is ended first, so that the child's next request to
-    /// it is no circle; what went wrong is settled by the parent's own next event.
-    pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, String>) {
-        if answer.is_ok() {
-            self.wait.into_iter().for_each(|wait| registry.end_wait(wait));
+        let detail = panic_message(&*panic);
+        log::error!("the thread of actor {} panicked: {detail}", self.context.name());
+        let mut recorder = match self.recorder_at_the_end_of_the_chain() {
+            Ok(recorder) => recorder,
+            Err(why) => return self.end_unrecorded(detail, &why),
+        };
+        let down = Down::Failed { reason: FailureReason::Panic, detail, reply: Reply::Nobody };
+        self.ending().close_mailbox_unless_restarted(&down);
+        if !matches!(self.ending().settle(&mut recorder, down), Settled::Await) {
+            return Next::End { closing: None };
         }
-        if let Some(to) = self.to.take() {
-            to(answer);
-        }
+        let (from, reply) = match self.await_verdict(&mut recorder) {
+            Ok(verdict) => verdict,
+            Err(closing) => return Next::End { closing },
+        };
+        drop(recorder);
+        let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
+        let incarnation = self.progress.recorded.next();
+        let again = self.read_on(Again { reason, from, incarnation, reply, notice, cause: None, open: None });
+        again.map_or(Next::End { closing: None }, Next::Begin)
     }
-}
 
-impl Drop for SpawnReply {
-    fn drop(&mut self) {
-        if let Some(to) = self.to.take() {
-            to(Err("outcome unknown: its thread has ended without an answer".into()));
-        }
+    /// A recorder in place of the one that the panic destroyed. The chain ends with what the lost recorder had enqueued,
+    /// because nothing else writes to this chain.
+    fn recorder_at_the_end_of_the_chain(&self) -> Result<Recorder, String> {
+        let ActorContext { actor, theater, .. } = &self.context;
+        theater.journal.flush().map_err(|error| error.to_string())?;
+        let reader = theater.journal.reader().map_err(|error| error.to_string())?;
+        let last = reader.last_event(*actor).map_err(|error| error.to_string())?.ok_or("it has no history")?;
+        let chain = StateChain::after(actor.id, Head { sequence: last.sequence, hash: last.hash });
+        Ok(Recorder::live(chain, theater.journal.clone(), *actor))
     }
-}
 
-pub(super) fn down_by(interruption: Interruption) -> Down {
-    debug_assert!(matches!(interruption, Interruption::JournalDown), "a live append can fail in no other way");
-    Down::Unrecorded
+    fn end_unrecorded(&self, detail: String, why: &str) -> Next {
+        log::error!("the end of actor {} cannot be recorded: {why}", self.context.name());
+        self.mailbox.close();
+        self.context.set_status(ActorStatus::Failed { reason: FailureReason::Panic, detail });
+        self.context.refuse(self.mailbox.drain(), "failed", None);
+        Next::End { closing: None }
+    }
 }

@@ -1,4 +1,4 @@
-//! What an actor runs: its manifest, the program, and the handlers it is granted, all checked before it exists.
+//! A spec: the manifest, the program and the granted handlers that an actor runs, all checked before the actor exists.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ pub(crate) struct Spec {
     pub(crate) manifest: Manifest,
     pub(crate) program: Arc<Program>,
     pub(crate) handlers: Vec<Box<dyn Handler>>,
-    /// What a new actor of it begins with.
+    /// The state that a new actor begins with.
     pub(crate) init_state: Option<Arc<[u8]>>,
-    /// The manifests that this one names for its actor to spawn.
+    /// The manifests that this manifest names as `children`, which its actor may spawn.
     pub(crate) vouched: Arc<[VouchedManifest]>,
 }
 
 impl Spec {
-    /// Reads what the manifest names, compiles and links it, and sees that all that is to be called can be.
+    /// Reads the files that the manifest names, compiles and links the component, and checks the types of its exports.
     pub(crate) fn load(engine: &GuestEngine, manifest: Manifest) -> Result<Self, ManifestError> {
         let component = manifest.read_component()?;
         let init_state = manifest.read_init_state()?.map(Arc::from);
         Self::admit(engine, manifest, component, init_state)
     }
 
-    /// Like [`Spec::load`], of what was read already.
+    /// Like [`Spec::load`], for files that were read already.
     pub(crate) fn admit(
         engine: &GuestEngine,
         manifest: Manifest,
@@ -41,22 +41,22 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Whether the types of the component's exports are those that calls are made with. What was started by an earlier
-    /// version, which did not look, runs on all the same.
+    /// Checks that the component's exports have the types that calls are made with. This is not part of
+    /// [`Spec::assemble`]: an actor that an earlier version of Theater started without this check runs on.
     pub(crate) fn check_exports(&self) -> Result<(), ManifestError> {
         let path = self.manifest.component_path.display();
         self.program.check_exports().map_err(|error| self.manifest.error(format!("{path}: {error}")))
     }
 
-    /// What is accepted and will hardly do what is meant.
+    /// Warnings about parts of the manifest that are accepted but will probably not do what the user intends.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unheard = handlers::unheard(&self.program, &self.handlers);
         let doubts = handlers::doubts(&self.manifest, &self.handlers);
         self.manifest.warnings.iter().cloned().chain(unheard).chain(doubts).collect()
     }
 
-    /// Holds the manifests that this one names as `children` to what they are now, where `is_trusted` says of every file
-    /// of theirs that nobody else could have written it; `Err` of it says who could.
+    /// Remembers what the manifests named as `children` contain now, so that a spawn can compare. `is_trusted` says of
+    /// each file that an actor could not have written it; its `Err` says which actor could.
     pub(crate) fn vouch(&mut self, is_trusted: &dyn Fn(&Path) -> Result<(), String>) -> Result<(), ManifestError> {
         let children = self.handlers.iter().flat_map(|handler| handler.children());
         let vouched = children.map(|path| self.vouch_for(path, is_trusted));
@@ -72,7 +72,8 @@ impl Spec {
         let wrong = |why: String| self.manifest.handler_error("supervisor", format!("\"children\": {why}"));
         let opened = Opened::open(path).map_err(|why| wrong(format!("cannot find {}: {why}", path.display())))?;
         let found = opened.real_path().map_err(wrong)?;
-        // What is judged is where the open files lie: from there they are read.
+        // Each file is judged by the place where the open file lies, and is read from the open file, so that nobody can
+        // put another file in its place in between.
         let trusted = |opened: &Opened| opened.real_path().and_then(|real| is_trusted(&real));
         let read = || {
             let mut judged = vec![trusted(&opened)];
@@ -94,13 +95,13 @@ impl Spec {
         Ok(VouchedManifest { manifest: found, was })
     }
 
-    /// All of it that a manifest brings.
+    /// Everything that a manifest brings: its text, its component, its initial state.
     pub(crate) fn contents(&self) -> ManifestContents {
         let (text, init_state) = (Arc::clone(self.manifest.text()), self.init_state.clone());
         ManifestContents { text, component: self.digest(), init_state }
     }
 
-    /// What it was read from.
+    /// The files that the spec was read from.
     pub(crate) fn started_from(&self) -> StartedFrom {
         let manifest = &self.manifest;
         StartedFrom {
@@ -110,7 +111,7 @@ impl Spec {
         }
     }
 
-    /// Like [`Spec::load`], from what the journal kept.
+    /// Like [`Spec::load`], for what the journal has stored.
     pub(crate) fn assemble(
         engine: &GuestEngine,
         manifest: Manifest,
@@ -121,7 +122,8 @@ impl Spec {
         let path = manifest.component_path.display();
         let compiled = engine.compile(&component).map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let granted: Vec<&dyn Capability> = handlers.iter().map(|handler| &**handler as &dyn Capability).collect();
-        let program = Program::new(engine, compiled, &granted, &handlers::catalogue())
+        let program = engine
+            .link(compiled, &granted, &handlers::catalogue())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let unread = "this runtime was started without the actor's manifest; name it there";
         let named = handlers.iter().flat_map(|handler| handler.children());

@@ -11,7 +11,7 @@ use super::event::{ChainEvent, EventKind};
 
 /// What a chain says about the state after one of its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Vouched {
+pub(crate) enum StateOnChain {
     /// An event names this state.
     Named(NamedState),
     /// No event names the state. The data of this event, which set the state, was dropped or cannot be read.
@@ -23,7 +23,7 @@ pub(crate) enum Vouched {
 pub(crate) struct StateCourse {
     /// The state of the chain's first `started`, to which a restart may go back.
     initial: NamedState,
-    now: Vouched,
+    now: StateOnChain,
 }
 
 impl StateCourse {
@@ -35,11 +35,11 @@ impl StateCourse {
                 return Err(format!("it is the first start of its chain, but its reason is {}", first.reason));
             }
         }
-        Ok(Self { initial: first.state.clone(), now: Vouched::Named(first.state.clone()) })
+        Ok(Self { initial: first.state.clone(), now: StateOnChain::Named(first.state.clone()) })
     }
 
     /// The state after the last event seen.
-    pub(crate) fn now(&self) -> &Vouched {
+    pub(crate) fn now(&self) -> &StateOnChain {
         &self.now
     }
 
@@ -53,13 +53,13 @@ impl StateCourse {
             StartReason::Restart => !started.resumes && started.state == self.initial,
             StartReason::Recovery => false,
         };
-        if let Vouched::Named(now) = &self.now
+        if let StateOnChain::Named(now) = &self.now
             && *now != started.state
             && !from_initial
         {
             return Err(format!("it begins with {}, but the chain has come to {now}", started.state));
         }
-        self.now = Vouched::Named(started.state.clone());
+        self.now = StateOnChain::Named(started.state.clone());
         Ok(())
     }
 
@@ -71,32 +71,32 @@ impl StateCourse {
     }
 
     /// Sets the state to what an event says.
-    pub(crate) fn say(&mut self, now: Vouched) {
+    pub(crate) fn say(&mut self, now: StateOnChain) {
         self.now = now;
     }
 }
 
 /// What a `return` says about the state; `None` if it leaves the state unchanged, or if the event is of another kind.
-pub(crate) fn named_by_return(event: &ChainEvent) -> Option<Vouched> {
+pub(crate) fn named_by_return(event: &ChainEvent) -> Option<StateOnChain> {
     if event.kind() != Some(EventKind::Return) {
         return None;
     }
     if event.dropped.is_some() {
-        return Some(Vouched::Lost(event.sequence));
+        return Some(StateOnChain::Lost(event.sequence));
     }
     match Return::from_cbor(&event.data).map(|returned| returned.state) {
-        Ok(StateAfter::Now(named)) => Some(Vouched::Named(named)),
+        Ok(StateAfter::Now(named)) => Some(StateOnChain::Named(named)),
         Ok(StateAfter::Unchanged) => None,
-        Err(_) => Some(Vouched::Lost(event.sequence)),
+        Err(_) => Some(StateOnChain::Lost(event.sequence)),
     }
 }
 
 /// What a chain says about the state after `event`, if it says `now` about the state before it.
-pub(crate) fn vouched_after(now: Vouched, event: &ChainEvent) -> Vouched {
+pub(crate) fn vouched_after(now: StateOnChain, event: &ChainEvent) -> StateOnChain {
     match event.kind() {
         Some(EventKind::Started) => match Started::from_cbor(&event.data) {
-            Ok(started) => Vouched::Named(started.state),
-            Err(_) => Vouched::Lost(event.sequence),
+            Ok(started) => StateOnChain::Named(started.state),
+            Err(_) => StateOnChain::Lost(event.sequence),
         },
         _ => named_by_return(event).unwrap_or(now),
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::cbor::{Cbor, CborError, Reader, Type, Writer, bytes_to_json, list, record};
+use super::cbor::{Cbor, CborError, CborReader, CborWriter, Type, bytes_to_json, list, record};
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::Link;
 use crate::base::id::{ActorId, Incarnation};
@@ -16,11 +16,11 @@ use crate::base::limits::INLINE_STATE_BYTES;
 pub(crate) struct Encoded(pub(crate) Vec<u8>);
 
 impl Cbor for Encoded {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.encoded(&self.0);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         from.item().map(|item| Self(item.to_vec()))
     }
 }
@@ -59,7 +59,7 @@ impl fmt::Display for NamedState {
 }
 
 impl Cbor for NamedState {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::None => to.null(),
             Self::Inline(bytes) => to.bytes(bytes),
@@ -67,7 +67,7 @@ impl Cbor for NamedState {
         };
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         match from.next()? {
             Type::Null => <()>::read(from).map(|()| Self::None),
             Type::Bytes => match from.bytes()? {
@@ -92,7 +92,7 @@ pub(crate) enum StateAfter {
 }
 
 impl Cbor for StateAfter {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::Unchanged => {
                 to.text("unchanged");
@@ -101,7 +101,7 @@ impl Cbor for StateAfter {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         match from.next()? {
             Type::Text if from.text()? == "unchanged" => Ok(Self::Unchanged),
             Type::Text => Err(CborError::Mismatch("another word", "a state")),
@@ -136,11 +136,11 @@ macro_rules! words {
         }
 
         impl Cbor for $name {
-            fn write(&self, to: &mut Writer) {
+            fn write(&self, to: &mut CborWriter) {
                 to.text(self.word());
             }
 
-            fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+            fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
                 Self::parse(from.text()?).ok_or(CborError::Mismatch("another word", concat!("one of ", $($word, " "),+)))
             }
         }
@@ -213,41 +213,41 @@ record!(Link { "hash": hash, "actor": actor, "sequence": sequence });
 list!(Option<Link>);
 
 impl Cbor for EventHash {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.bytes(&self.0);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         Fixed::read(from).map(|Fixed(bytes)| Self(bytes))
     }
 }
 
 impl Cbor for ComponentDigest {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.bytes(&self.0);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         Fixed::read(from).map(|Fixed(bytes)| Self(bytes))
     }
 }
 
 impl Cbor for ActorId {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.text(&self.to_string());
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         from.text()?.parse().map_err(|_| CborError::Mismatch("other text", "an actor id"))
     }
 }
 
 impl Cbor for Incarnation {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.uint(self.0);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         from.uint().map(Self)
     }
 }
@@ -256,11 +256,11 @@ impl Cbor for Incarnation {
 struct Fixed<const N: usize>([u8; N]);
 
 impl<const N: usize> Cbor for Fixed<N> {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.bytes(&self.0);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         let bytes = from.bytes()?.try_into();
         bytes.map(Self).map_err(|_| CborError::Mismatch("bytes of another length", "a digest"))
     }
@@ -279,18 +279,18 @@ impl NamedLimits {
 }
 
 impl Cbor for NamedLimits {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.map(self.0.len());
         for (name, value) in &self.0 {
             to.key(name).uint(*value);
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         from.map(|entries| {
             let mut limits = Vec::new();
             while let Some(name) = entries.key() {
-                limits.push((name.to_owned(), entries.value(Reader::uint)?));
+                limits.push((name.to_owned(), entries.value(CborReader::uint)?));
             }
             Ok(Self(limits))
         })
@@ -317,7 +317,7 @@ pub(crate) struct Started {
 }
 
 impl Cbor for Started {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         debug_assert_eq!(
             self.fork.is_some(),
             self.reason == StartReason::Fork,
@@ -337,12 +337,12 @@ impl Cbor for Started {
     /// the actor's thread, which is then idle perhaps for long.
     fn to_cbor(&self) -> Vec<u8> {
         const BESIDE_THE_MANIFEST: usize = 2048;
-        let mut to = Writer::with_room(BESIDE_THE_MANIFEST + self.manifest.len());
+        let mut to = CborWriter::with_room(BESIDE_THE_MANIFEST + self.manifest.len());
         self.write(&mut to);
         to.finish()
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         let started = from.map(|entries| {
             Ok(Self {
                 id: entries.read("id")?,
@@ -396,7 +396,7 @@ pub(crate) struct HostCall {
 }
 
 impl Cbor for HostCall {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         to.map(if self.params.is_some() { 3 } else { 2 }).key("answer").item(&self.answer);
         if let Some(params) = &self.params {
             to.key("params").item(params);
@@ -404,7 +404,7 @@ impl Cbor for HostCall {
         to.key("result").item(&self.result);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         from.map(|entries| {
             Ok(Self {
                 answer: entries.read("answer")?,

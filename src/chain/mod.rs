@@ -11,15 +11,16 @@ mod file;
 mod function;
 mod hash;
 mod incarnations;
+mod preimage;
 pub(crate) mod shown;
 mod state_chain;
 #[cfg(test)]
 mod vectors;
 
-pub(crate) use course::{StateCourse, Vouched, named_by_return, vouched_after};
+pub(crate) use course::{StateCourse, StateOnChain, named_by_return, vouched_after};
 pub(crate) use dropped::DroppedEvents;
 pub use event::{ChainEvent, DroppedData, EventKind, EventType};
-pub(crate) use file::{ChainFile, ChainFileWriter, Contents, Header, States};
+pub(crate) use file::{ChainFile, ChainFileContents, ChainFileWriter, Header, States};
 pub use file::{ChainFileError, UnverifiedChain, VerifiedChain};
 pub(crate) use function::{Function, function};
 pub use hash::EventHash;

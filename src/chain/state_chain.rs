@@ -42,7 +42,7 @@ impl StateChain {
 
     /// A chain that continues after `head`. The caller has `head` from a trusted journal or from events it has
     /// verified.
-    pub(crate) fn behind(actor: ActorId, head: Head) -> Self {
+    pub(crate) fn after(actor: ActorId, head: Head) -> Self {
         Self { actor, head: Some(head) }
     }
 

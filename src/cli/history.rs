@@ -15,8 +15,8 @@ use crate::actor::{Audit, audit};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{
-    ChainEvent, ChainFile, ChainFileWriter, ComponentDigest, Contents, DroppedEvents, EventHash, EventKind, Header,
-    States, Vouched, vouched_after,
+    ChainEvent, ChainFile, ChainFileContents, ChainFileWriter, ComponentDigest, DroppedEvents, EventHash, EventKind,
+    Header, StateOnChain, States, vouched_after,
 };
 use crate::journal::{self, ActorRow, JournalReader};
 use crate::server::Client;
@@ -252,9 +252,9 @@ struct Survey {
     starts: Vec<Started>,
     last: Option<(u64, EventHash)>,
     dropped: DroppedEvents,
-    now: Vouched,
+    now: StateOnChain,
     /// What the events say of the state behind each stretch whose data was dropped.
-    behind: Vec<(u64, Vouched)>,
+    behind: Vec<(u64, StateOnChain)>,
 }
 
 impl Survey {
@@ -278,7 +278,7 @@ impl Survey {
 pub(super) fn export(args: &ExportArgs) -> Done {
     let mut source = Source::open(&args.actor, args.data_dir.as_deref(), &args.remote)?;
     let (starts, dropped, behind) = (Vec::new(), DroppedEvents::default(), Vec::new());
-    let mut survey = Survey { starts, last: None, dropped, now: Vouched::Lost(0), behind };
+    let mut survey = Survey { starts, last: None, dropped, now: StateOnChain::Lost(0), behind };
     source.each(0, |event| survey.take(&event))?;
     let (Some((last, head)), Some(newest)) = (survey.last, survey.starts.last()) else {
         return Err(Failure::no("the actor has no history yet"));
@@ -326,7 +326,7 @@ fn states(source: &mut Source, survey: &Survey, last: u64) -> Result<States, Fai
         let (mut at, mut now) = (*gap, behind.clone());
         while let Some((sequence, state)) = source.kept_behind(at)?.filter(|(sequence, _)| *sequence <= last) {
             now = named_behind(source, now, at + 1, sequence)?;
-            if let Vouched::Named(named) = &now {
+            if let StateOnChain::Named(named) = &now {
                 if *named != NamedState::of(state.as_deref()) {
                     let why = format!("the state kept behind event {sequence} is not the one that the chain names");
                     return Err(Failure::no(why));
@@ -341,7 +341,7 @@ fn states(source: &mut Source, survey: &Survey, last: u64) -> Result<States, Fai
 }
 
 /// What a chain says of the state behind event `last`, where it says `now` before event `from`.
-fn named_behind(source: &mut Source, mut now: Vouched, from: u64, last: u64) -> Result<Vouched, Failure> {
+fn named_behind(source: &mut Source, mut now: StateOnChain, from: u64, last: u64) -> Result<StateOnChain, Failure> {
     let mut next = from;
     while next <= last {
         let page = source.page(next)?;
@@ -365,7 +365,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
         (None, None) => unreachable!("clap asks for one of them"),
     };
     let contents = ChainFile::check(path).map_err(|error| Failure::no(format!("{}: {error}", path.display())))?;
-    let Contents { header, incarnations, dropped, unvouched, .. } = &contents;
+    let ChainFileContents { header, incarnations, dropped, unvouched, .. } = &contents;
     let (events, head) = (header.events, header.head);
     if args.json {
         let stretches: Vec<_> = dropped.stretches().iter().map(|stretch| [stretch.start(), stretch.end()]).collect();

@@ -33,7 +33,7 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?.data_dir(),
     };
     let Some(damage) = assess_loss(&dir).map_err(Failure::no)? else {
-        is_whole(&dir)?;
+        refuse_findings(&dir)?;
         if args.json {
             print_json(&serde_json::json!({ "lost": null, "accepted": false, "concerned": [] }));
         } else {
@@ -65,7 +65,7 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
 }
 
 /// Where the mark has nothing to complain of, something else may be wrong, which cannot be accepted.
-fn is_whole(dir: &Path) -> Done {
+fn refuse_findings(dir: &Path) -> Done {
     let findings = audit(dir).map_err(Failure::no)?.findings;
     let Some(first) = findings.first() else { return Ok(()) };
     let what = super::history::things_are_wrong(findings.len());

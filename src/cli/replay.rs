@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use super::history::{find_row, misplaced_end, read_verified};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
-use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};
+use crate::actor::{self, BehaviourChange, Boundary, Recording, ReplayError, Replayed};
 use crate::base::clock;
 use crate::base::{fail, thread, wait};
 use crate::chain::cbor::bytes_to_json;
@@ -146,9 +146,9 @@ fn report(args: &ReplayArgs, replayed: &Replayed) {
 
 fn compare(args: &ReplayArgs, engine: &GuestEngine, recording: &Recording, component: &[u8]) -> Done {
     let mut changes = 0_u64;
-    let mut changed = |change: Change| {
+    let mut changed = |change: BehaviourChange| {
         changes += 1;
-        let Change { sequence, export, what, recorded, actual } = change;
+        let BehaviourChange { sequence, export, what, recorded, actual } = change;
         if args.json {
             print_json(&serde_json::json!({
                 "sequence": sequence, "export": export, "what": what, "recorded": recorded, "actual": actual,

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::setting::{Kind, SETTINGS, Setting};
 use crate::base::limits::CONFIG_BYTES;
-use crate::manifest::{ManifestError, Source, read_bounded};
+use crate::manifest::{ManifestError, ManifestSource, read_bounded};
 
 /// A file's values by key, each with its line.
 pub(super) struct Read {
@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path) -> Result<Read, ManifestError> {
     let refused = |why: String| ManifestError::new(path, None, why);
     let text = read_bounded(path, CONFIG_BYTES).map_err(|why| refused(format!("cannot read it: {why}")))?;
     let text = String::from_utf8(text).map_err(|error| refused(format!("it is not UTF-8 text: {error}")))?;
-    let source = Source { path: path.to_owned(), text: text.into() };
+    let source = ManifestSource { path: path.to_owned(), text: text.into() };
     let table = DeTable::parse(&source.text).map_err(|error| source.toml_error(&error))?;
     let mut values = HashMap::new();
     section(&source, table.get_ref(), "", &mut values)?;
@@ -49,7 +49,7 @@ fn settings_of(section: &str) -> impl Iterator<Item = (&'static str, &'static Se
 }
 
 fn section(
-    source: &Source,
+    source: &ManifestSource,
     table: &DeTable<'_>,
     name: &str,
     values: &mut HashMap<&'static str, (String, usize)>,
@@ -86,7 +86,7 @@ fn elsewhere(key: &str, here: &str) -> Option<(&'static str, &'static str)> {
     SETTINGS.iter().map(place).find(|(section, name)| *name == key && *section != here)
 }
 
-fn text_of(source: &Source, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, ManifestError> {
+fn text_of(source: &ManifestSource, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, ManifestError> {
     let at = Some(value.span().start);
     let wrong = |why: String| Err(source.error(at, why));
     let key = setting.key;

@@ -10,7 +10,6 @@ mod setting;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 
@@ -151,10 +150,7 @@ impl Settings {
 
     /// The bounds of the runtime as a whole.
     pub(crate) fn runtime(&self) -> RuntimeLimits {
-        RuntimeLimits {
-            journal_queue_bytes: self.value("limits.journal_queue_bytes").expect("it has a default"),
-            http_exchanges: self.value("limits.http_exchanges").expect("it has a default"),
-        }
+        RuntimeLimits::of_settings(|key| self.number(key))
     }
 
     /// Where the metrics are to be had, if they are.
@@ -183,19 +179,12 @@ impl Settings {
     }
 
     pub(crate) fn management_limits(&self) -> ManagementLimits {
-        let count = |key| self.value(key).expect("it has a default");
-        let millis = |key| Duration::from_millis(self.value(key).expect("it has a default"));
-        ManagementLimits {
-            connections: count("limits.management_connections"),
-            subscriptions: count("limits.management_subscriptions"),
-            patience: millis("limits.management_patience_ms"),
-            authentication: millis("limits.management_authentication_ms"),
-            wide_subscriptions: count("limits.management_wide_subscriptions"),
-            frame_bytes: count("limits.management_frame_bytes"),
-            frame_time: millis("limits.management_frame_ms"),
-            answer_bytes: count("limits.management_answer_bytes"),
-            answers_bytes: count("limits.management_answers_bytes"),
-        }
+        ManagementLimits::of_settings(|key| self.number(key))
+    }
+
+    /// A number; each has a default.
+    fn number(&self, key: &str) -> u64 {
+        self.value(key).expect("it has a default")
     }
 
     fn token(&self, text: &str, file: &str) -> Result<Option<Token>, ConfigError> {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
-use crate::base::limits::{Declared, Limits};
+use crate::base::limits::{Declared, DeclaredSetting, Limits, ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
 
 /// Where the management server listens by default.
@@ -60,6 +60,12 @@ impl Setting {
         Self { key, environment: &[], flag: None, default, kind: Kind::Number { least, most }, can_be_off: false }
     }
 
+    /// A limit of the runtime or of its management server.
+    fn of_limit(declared: &DeclaredSetting) -> Self {
+        let (least, most) = (*declared.range.start(), *declared.range.end());
+        Self { environment: declared.environment, ..Self::of_file(declared.key, declared.default, (least, most)) }
+    }
+
     /// Whether there is always a value, so that an empty one is as good as not given.
     pub(super) fn is_needed(&self) -> bool {
         match self.kind {
@@ -94,18 +100,9 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let default = |declared: &Declared| Setting::of_file(declared.default_key, declared.default, range(declared));
     let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
     let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
-    runtime().into_iter().chain(actors).collect()
+    let limits = ManagementLimits::ALL.iter().chain(RuntimeLimits::ALL).map(Setting::of_limit);
+    runtime().into_iter().chain(limits).chain([log_filter()]).chain(actors).collect()
 });
-
-fn number(
-    key: &'static str,
-    environment: &'static [&'static str],
-    default: &'static str,
-    least: u64,
-    most: u64,
-) -> Setting {
-    Setting::new(key, environment, None, Some(default), Kind::Number { least, most })
-}
 
 fn runtime() -> Vec<Setting> {
     vec![
@@ -139,29 +136,9 @@ fn runtime() -> Vec<Setting> {
             Some("off"),
             Kind::Address,
         ),
-        number("limits.management_connections", &["THEATER_MANAGEMENT_CONNECTIONS"], "1024", 1, 16_384),
-        number("limits.management_subscriptions", &["THEATER_MANAGEMENT_SUBSCRIPTIONS"], "4096", 1, 65_536),
-        number("limits.management_wide_subscriptions", &["THEATER_MANAGEMENT_WIDE_SUBSCRIPTIONS"], "16", 0, 1_024),
-        number("limits.management_patience_ms", &["THEATER_MANAGEMENT_PATIENCE_MS"], "10000", 100, 600_000),
-        number("limits.management_authentication_ms", &["THEATER_MANAGEMENT_AUTHENTICATION_MS"], "10000", 100, 600_000),
-        number("limits.management_frame_bytes", &["THEATER_MANAGEMENT_FRAME_BYTES"], "8388608", 1_024, 8_388_608),
-        number("limits.management_frame_ms", &["THEATER_MANAGEMENT_FRAME_MS"], "60000", 100, 600_000),
-        number(
-            "limits.management_answer_bytes",
-            &["THEATER_MANAGEMENT_ANSWER_BYTES"],
-            "16777216",
-            8_388_608,
-            1_073_741_824,
-        ),
-        number(
-            "limits.management_answers_bytes",
-            &["THEATER_MANAGEMENT_ANSWERS_BYTES"],
-            "134217728",
-            8_388_608,
-            68_719_476_736,
-        ),
-        number("limits.journal_queue_bytes", &["THEATER_JOURNAL_QUEUE_BYTES"], "67108864", 65_536, 68_719_476_736),
-        number("limits.http_exchanges", &["THEATER_HTTP_EXCHANGES"], "1024", 0, 65_536),
-        Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text),
     ]
+}
+
+fn log_filter() -> Setting {
+    Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text)
 }

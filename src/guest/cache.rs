@@ -1,8 +1,9 @@
-//! Compiled code on disk, by the component's digest and the compiler's settings.
+//! The cache of compiled code on disk, by the component's digest and the compiler's settings.
 //!
-//! Deserialising code runs it, so only what this program wrote is read back: each file carries the SHA-256 of its
-//! contents, in a directory that belongs to the user alone. A file that is damaged, truncated or from another version
-//! is compiled anew and replaced. What was not used for longest goes when all of it has more than so many bytes.
+//! Deserialised code is run, so only files that this program wrote are read: each file carries the SHA-256 of its
+//! contents, and lies in a directory that belongs to the user alone. A file that is damaged, truncated or from another
+//! version is compiled anew and replaced. When the cache has grown too large, the files that were not used for the
+//! longest time are removed.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +17,7 @@ use wasmtime::component::Component;
 use crate::chain::ComponentDigest;
 
 const DIGEST_BYTES: usize = 32;
-/// Compiled code of all components, and what was left of files that were being written.
+/// The bytes of the whole cache: compiled code of all components, and leftovers of files that were being written.
 const CODE_BYTES: u64 = 1024 * 1024 * 1024;
 
 pub(super) struct CodeCache {
@@ -26,7 +27,7 @@ pub(super) struct CodeCache {
 }
 
 impl CodeCache {
-    /// The cache in `dir`, made where there is none.
+    /// Opens the cache in `dir`, and creates the directory if there is none.
     pub(super) fn open(dir: &Path, engine: &Engine) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -35,7 +36,7 @@ impl CodeCache {
         Ok(Self { dir: dir.to_owned(), settings: hasher.finish(), most_bytes: CODE_BYTES })
     }
 
-    /// The compiled component, if it lies here intact.
+    /// Loads the compiled component, if an intact file of it is there.
     pub(super) fn load(&self, engine: &Engine, digest: ComponentDigest) -> Option<Component> {
         let path = self.path(digest);
         let contents = fs::read(&path).ok()?;
@@ -58,7 +59,7 @@ impl CodeCache {
         }
     }
 
-    /// Keeps a compiled component. Failing to is no more than a slower next start.
+    /// Stores a compiled component. If that fails, the next start takes longer; nothing else is lost.
     pub(super) fn store(&self, digest: ComponentDigest, component: &Component) {
         let path = self.path(digest);
         let kept = component
@@ -73,13 +74,13 @@ impl CodeCache {
         }
     }
 
-    /// Removes files until the rest has no more than `most_bytes`: first what was not used for longest. The one used last
-    /// stays, whatever its size.
+    /// Removes files, those first that were not used for the longest time, until the rest has no more than
+    /// `most_bytes`. The file used last stays, whatever its size.
     fn remove_unused(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            // It may have been removed meanwhile, by another runtime.
+            // Another runtime may have removed the file in the meantime.
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_file() {
                 files.push((metadata.modified()?, metadata.len(), entry.path()));
@@ -104,7 +105,7 @@ impl CodeCache {
     }
 }
 
-/// Where that fails, it counts as used when it was written.
+/// Marks a file as used now. If that fails, the file counts as used when it was written.
 fn mark_as_used(path: &Path) {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
     let now = Timestamps {
@@ -114,7 +115,7 @@ fn mark_as_used(path: &Path) {
     let _ = utimensat(CWD, path, &now, AtFlags::empty());
 }
 
-/// Writes beside and renames, so that a reader sees the old file or the new one.
+/// Writes a file under another name and renames it, so that a reader sees either the old file or the new one.
 fn replace(path: &Path, sum: &[u8], code: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("tmp-{}", uuid::Uuid::new_v4()));
     let written = fs::File::create_new(&beside).and_then(|mut file| {

@@ -1,8 +1,9 @@
-//! A guest's exports, typed once: `(state, params) -> result<tuple<state[, tuple<result>]>, string>`.
+//! The exports of a guest that deliveries may go to: `(state, params) -> result<tuple<state[, tuple<result>]>,
+//! string>`.
 //!
-//! The chain holds parameters and results as CBOR; the guest takes and gives WIT values. One generic stands between, and
-//! an export is a row: its name, the type of its parameters, the shape of its answer. Live calls and replay go the
-//! same way, so what is recorded is what can be called again.
+//! The chain holds parameters and results as CBOR; a guest takes and returns WIT values. One generic type translates
+//! between them, and each export is one value of it: the name, the type of the parameters, the shape of the answer.
+//! Live calls and replay use the same translation, so every recorded call can be made again.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,26 +19,27 @@ use crate::base::limits::Limits;
 use crate::chain::Function;
 use crate::chain::cbor::Cbor;
 
-/// A state as a guest gives and takes it.
+/// A state, as a guest takes and returns it.
 pub(crate) type StateBytes = Option<Vec<u8>>;
 
-/// What an export answered: the new state, and its result as CBOR.
+/// The answer of an export: the new state, and its result as CBOR.
 pub(crate) struct Returned {
     pub(crate) state: StateBytes,
     pub(crate) result: Vec<u8>,
 }
 
-/// One export that can be called by name with CBOR.
+/// An export that can be called with CBOR.
 pub(crate) trait GuestExport: Send + Sync {
     fn function(&self) -> &'static Function;
 
-    /// Bytes its result may have, and the name of the limit that says so.
+    /// How many bytes its result may have, after the name of the limit that sets this.
     fn result_limit(&self, limits: &Limits) -> (&'static str, u64);
 
-    /// Where `found`, which is of `component`, is not of the type that calls take it for; none where it is.
+    /// The place where the type of `found`, an export of `component`, differs from the type that calls are made with;
+    /// none if it fits.
     fn mismatch(&self, found: &ComponentItem, component: &types::Component) -> Option<Mismatch>;
 
-    /// Calls it. The outer error is a trap or an interruption, the inner one the guest's own.
+    /// Calls the export. The outer error is a trap or an interruption; the inner error is the guest's own.
     fn call(
         &self,
         store: &mut Store<Box<HostState>>,
@@ -48,13 +50,13 @@ pub(crate) trait GuestExport: Send + Sync {
     ) -> wasmtime::Result<Result<Returned, String>>;
 }
 
-/// The place of a function among a component's exports.
+/// The index of a function among a component's exports.
 pub(crate) fn find(component: &Component, function: &Function) -> Option<ComponentExportIndex> {
     let interface = component.get_export_index(None, function.interface)?;
     component.get_export_index(Some(&interface), function.name)
 }
 
-/// What a component exports under the name of a function.
+/// The item that a component exports under the name of a function.
 pub(super) fn exported(engine: &Engine, component: &types::Component, function: &Function) -> Option<ComponentItem> {
     match component.get_export(engine, function.interface)?.ty {
         ComponentItem::ComponentInstance(interface) => Some(interface.get_export(engine, function.name)?.ty),
@@ -62,7 +64,7 @@ pub(super) fn exported(engine: &Engine, component: &types::Component, function: 
     }
 }
 
-/// The shape of an export's answer.
+/// The shape of an export's answer: the state alone, or the state with a result.
 pub(crate) trait AnswerShape: 'static {
     type Wire: Lift + 'static;
     fn split(wire: Self::Wire) -> Returned;
@@ -94,13 +96,13 @@ impl<R: Lift + Cbor + 'static> AnswerShape for StateAnd<R> {
 pub(crate) struct Export<P, A> {
     function: &'static Function,
     result_limit: fn(&Limits) -> (&'static str, u64),
-    /// The component's export was found to have these types.
+    /// Whether the component's export was found to have these types.
     fits: AtomicBool,
     types: PhantomData<fn(P) -> A>,
 }
 
 impl<P, A> Export<P, A> {
-    /// An export whose result is a message, in size.
+    /// An export whose result is bounded by `message_bytes`.
     pub(crate) const fn new(function: &'static Function) -> Self {
         Self::with_result_limit(function, |limits| ("message_bytes", limits.message_bytes))
     }
@@ -115,15 +117,16 @@ impl<P, A> Export<P, A> {
 
 /// The parameters of every export, and its answer.
 type Params<'a, P> = (Option<&'a [u8]>, P);
-type Answer<A> = (Result<<A as AnswerShape>::Wire, String>,);
-type Typed<'a, P, A> = TypedFunc<Params<'a, P>, Answer<A>>;
+type WireAnswer<A> = (Result<<A as AnswerShape>::Wire, String>,);
+type Typed<'a, P, A> = TypedFunc<Params<'a, P>, WireAnswer<A>>;
 
 impl<P, A> Export<P, A>
 where
     P: ComponentNamedList + Lower + 'static,
     A: AnswerShape,
 {
-    /// The function in `instance`. Its types are the component's, and compared once: that takes longer than a call.
+    /// The function in `instance`. The types of all instances are those of their component, so they are compared only
+    /// once: comparing takes longer than a call.
     fn typed<'a>(
         &self,
         store: &mut Store<Box<HostState>>,
@@ -155,13 +158,13 @@ where
         (self.result_limit)(limits)
     }
 
-    /// Whether it fits is for wasmtime to say, of the very types that a call is made with; where it does not, is looked
-    /// for in `wit/`.
+    /// wasmtime decides whether the export fits, by the same types that a call is made with. Only if it does not fit is
+    /// the differing place looked for in `wit/`.
     fn mismatch(&self, found: &ComponentItem, component: &types::Component) -> Option<Mismatch> {
         let ComponentItem::ComponentFunc(function) = found else {
             return Some(Mismatch::new("a function", "something else"));
         };
-        let fits = function.typecheck::<Params<'_, P>, Answer<A>>(&component.instance_type());
+        let fits = function.typecheck::<Params<'_, P>, WireAnswer<A>>(&component.instance_type());
         let why = fits.err().map(|error| format!("{error:#}"));
         if why.is_none() && !function.async_() {
             return None;

@@ -1,4 +1,4 @@
-//! One actor's guest: the program, and the instance that is to serve the next call.
+//! The guest of one actor: its program, and the wasm instance that serves its next call.
 //!
 //! ```text
 //!   Parked ── call: new instance ──▶ Standing ── ok, uses left ──▶ Standing
@@ -6,8 +6,9 @@
 //!     └── uses spent, error, trap ◀──────┘
 //! ```
 //!
-//! A guest's globals must not hide state from the chain, so by default every call gets an instance of its own. Where a
-//! manifest allows reuse, an instance serves so many transitions; after any failure there is a new one.
+//! A guest must not keep state in its globals that the chain does not have. So every call gets a new instance by
+//! default. If the manifest allows reuse, an instance serves that many transitions. After any failure the next call
+//! gets a new instance.
 
 use std::sync::Arc;
 
@@ -27,34 +28,34 @@ use crate::chain::data::FailureReason;
 /// How a call ended.
 pub(crate) enum CallEnd {
     Returned(Returned),
-    /// The guest's own error.
+    /// The guest returned an error.
     Refused(String),
-    /// The guest went wrong, by its own doing or beyond a limit.
+    /// The guest trapped, or exceeded a limit.
     Failed(FailureReason, String),
-    /// It was made to stop.
+    /// The guest was stopped from outside.
     Interrupted(Interruption),
 }
 
 pub(crate) struct Guest {
     program: Arc<Program>,
     reuse: u32,
-    place: Place,
+    slot: InstanceSlot,
 }
 
-enum Place {
+enum InstanceSlot {
     Parked(Box<HostState>),
     Standing {
         store: Store<Box<HostState>>,
         instance: Instance,
         uses_left: u32,
     },
-    /// Only while a call moves it from one to the other.
+    /// The host state is being moved from one to the other, within one call.
     Moving,
 }
 
 impl Guest {
     pub(crate) fn new(program: Arc<Program>, reuse: u32, state: HostState) -> Self {
-        Self { program, reuse, place: Place::Parked(Box::new(state)) }
+        Self { program, reuse, slot: InstanceSlot::Parked(Box::new(state)) }
     }
 
     pub(crate) fn program(&self) -> &Arc<Program> {
@@ -63,10 +64,10 @@ impl Guest {
 
     /// Whether the next call gets a new instance.
     pub(crate) fn next_is_fresh(&self) -> bool {
-        matches!(self.place, Place::Parked(_))
+        matches!(self.slot, InstanceSlot::Parked(_))
     }
 
-    /// Replaying: the next call gets a new instance, or the same, as it was recorded.
+    /// For replay: makes the next call use a new instance or the same one, as it was recorded.
     pub(crate) fn set_fresh(&mut self, fresh: bool) {
         if fresh {
             self.park();
@@ -75,10 +76,10 @@ impl Guest {
     }
 
     pub(crate) fn state(&mut self) -> &mut HostState {
-        match &mut self.place {
-            Place::Parked(state) => state,
-            Place::Standing { store, .. } => store.data_mut(),
-            Place::Moving => unreachable!("a call puts back what it moves"),
+        match &mut self.slot {
+            InstanceSlot::Parked(state) => state,
+            InstanceSlot::Standing { store, .. } => store.data_mut(),
+            InstanceSlot::Moving => unreachable!("a call puts back what it moves"),
         }
     }
 
@@ -86,30 +87,30 @@ impl Guest {
         &mut self.state().recorder
     }
 
-    /// Gives the instance up: a panic may have left it in any state.
+    /// Drops the instance. It is used after a panic too, which may have left the instance in any state.
     pub(crate) fn park(&mut self) {
-        self.place = match std::mem::replace(&mut self.place, Place::Moving) {
-            Place::Standing { store, .. } => Place::Parked(store.into_data()),
+        self.slot = match std::mem::replace(&mut self.slot, InstanceSlot::Moving) {
+            InstanceSlot::Standing { store, .. } => InstanceSlot::Parked(store.into_data()),
             parked => parked,
         };
     }
 
-    /// Takes the host's side out, for another program or none.
+    /// Takes the host state out, and drops the instance and the program.
     pub(crate) fn into_state(mut self) -> HostState {
         self.park();
-        match self.place {
-            Place::Parked(state) => *state,
-            Place::Standing { .. } | Place::Moving => unreachable!("just parked"),
+        match self.slot {
+            InstanceSlot::Parked(state) => *state,
+            InstanceSlot::Standing { .. } | InstanceSlot::Moving => unreachable!("just parked"),
         }
     }
 
-    /// Calls an export. The caller has recorded the call: start functions and the export run guest code.
+    /// Calls an export. The caller has recorded the call before, because start functions and the export run guest code.
     pub(crate) fn call(&mut self, function: &Function, state: Option<&[u8]>, params: &[u8]) -> CallEnd {
         self.state().begin_call();
         if let Err(error) = self.stand() {
             return classify(error);
         }
-        let Place::Standing { store, instance, uses_left } = &mut self.place else {
+        let InstanceSlot::Standing { store, instance, uses_left } = &mut self.slot else {
             unreachable!("stand() put an instance there")
         };
         let (export, index) = self.program.export(function.full).expect("deliveries are checked against the exports");
@@ -131,31 +132,31 @@ impl Guest {
         end
     }
 
-    /// Makes a new instance unless one stands.
+    /// Makes a new instance, unless there is one.
     fn stand(&mut self) -> wasmtime::Result<()> {
-        let state = match std::mem::replace(&mut self.place, Place::Moving) {
-            Place::Parked(state) => state,
+        let state = match std::mem::replace(&mut self.slot, InstanceSlot::Moving) {
+            InstanceSlot::Parked(state) => state,
             standing => {
-                self.place = standing;
+                self.slot = standing;
                 return Ok(());
             }
         };
         match self.program.instantiate(state) {
             (store, Ok(instance)) => {
-                self.place = Place::Standing { store, instance, uses_left: self.reuse };
+                self.slot = InstanceSlot::Standing { store, instance, uses_left: self.reuse };
                 Ok(())
             }
             (store, Err(error)) => {
-                self.place = Place::Parked(store.into_data());
+                self.slot = InstanceSlot::Parked(store.into_data());
                 Err(error)
             }
         }
     }
 }
 
-/// What the guest gave back is ours to hold and to write, so it has bounds.
+/// Checks the size of what the guest returned, because the host has to hold and write it.
 fn within_limits(returned: Returned, export: &dyn GuestExport, limits: &Limits) -> wasmtime::Result<Returned> {
-    /// CBOR around a result of the allowed size.
+    /// The CBOR around a result of the allowed size.
     const FRAMING: u64 = 16;
     let state = returned.state.as_ref().map_or(0, |state| state.len() as u64);
     let (result, (name, result_limit)) = (returned.result.len() as u64, export.result_limit(limits));
@@ -179,8 +180,9 @@ fn refusal_within_limits(message: String, limits: &Limits) -> wasmtime::Result<S
     Err(wasmtime::Error::new(Interruption::TooLarge(why)))
 }
 
-/// Tells an interruption, a shortage of the machine, a trap and an answer that makes no sense apart. Traps go by their code: their words may
-/// change with wasmtime, and replay compares them.
+/// Sorts the error of a call: an interruption, a shortage of the machine, a trap, or an answer that makes no sense.
+/// Traps are named by their code, because replay compares these names and wasmtime may change the words of its
+/// messages.
 fn classify(error: wasmtime::Error) -> CallEnd {
     if error.is::<Interruption>() {
         let interruption = error.downcast::<Interruption>().expect("just looked");

@@ -1,10 +1,11 @@
-//! The types of `wit/`: the WIT text itself, parsed when a component's export is found not to fit, to say in which place
-//! and what was expected there. Only what our interfaces use of WIT is understood; a test reads all of them.
+//! The types in `wit/`: the WIT text is parsed when an export of a component does not fit, to say in which place it
+//! differs and which type was expected there. Only the part of WIT that our interfaces use is understood; a test parses
+//! all of them.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-/// The files of `wit/` that a guest's exports are written in.
+/// The files of `wit/` that contain the interfaces of a guest's exports.
 const FILES: &[&str] = &[
     include_str!("../../wit/actor.wit"),
     include_str!("../../wit/http-server.wit"),
@@ -15,10 +16,10 @@ const FILES: &[&str] = &[
     include_str!("../../wit/websocket-server.wit"),
 ];
 
-/// The package of every interface, and the slash behind it.
+/// The package of every interface, with the slash that follows it.
 const PACKAGE: &str = "ntwk:theater/";
 
-/// A WIT type, every name in it followed to what it stands for.
+/// A WIT type in which every name is replaced by the type it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wit {
     /// `u16`, `string` and the like.
@@ -33,7 +34,7 @@ pub(super) enum Wit {
     Flags(Named<()>),
 }
 
-/// A record, a variant or the like: what it is called, and what it is made of, in order.
+/// A type with named parts, such as a record or a variant: its name, and its parts in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named<T> {
     pub(super) name: String,
@@ -47,10 +48,10 @@ pub(super) struct Signature {
     pub(super) result: Option<Wit>,
 }
 
-/// The type of a function of ours, by the interface's full name.
+/// The type of a function in `wit/`, by the full name of its interface.
 pub(super) fn signature(interface: &str, function: &str) -> Option<Signature> {
     let text = interface_text(interface.strip_prefix(PACKAGE)?)?;
-    let mut words = behind(&text, &[function, ":", "func", "("])?;
+    let mut words = words_after(&text, &[function, ":", "func", "("])?;
     let mut params = Vec::new();
     while words.peek()? != ")" {
         let name = words.next()?;
@@ -65,7 +66,7 @@ pub(super) fn signature(interface: &str, function: &str) -> Option<Signature> {
 
 type Words = Peekable<IntoIter<String>>;
 
-/// The words of an interface, from its `interface` to its last brace.
+/// The words of an interface, from `interface` to its last brace.
 fn interface_text(name: &str) -> Option<Vec<String>> {
     FILES.iter().find_map(|file| {
         let words = words(file);
@@ -79,7 +80,7 @@ fn interface_text(name: &str) -> Option<Vec<String>> {
     })
 }
 
-/// A text's words and signs; comments are none.
+/// The words and signs of a text, without comments.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for line in text.lines() {
@@ -100,14 +101,14 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// What stands behind the first place where these words follow each other.
-fn behind(text: &[String], start: &[&str]) -> Option<Words> {
+/// The words after the first place where the words of `start` follow each other.
+fn words_after(text: &[String], start: &[&str]) -> Option<Words> {
     let at = text.windows(start.len()).position(|words| words.iter().eq(start))?;
     let rest: Vec<String> = text[at + start.len()..].to_vec();
     Some(rest.into_iter().peekable())
 }
 
-/// Reads a type; `text` is the interface that names in it are looked for in.
+/// Reads a type. Names in it are looked up in the interface `text`.
 fn read(words: &mut Words, text: &[String]) -> Option<Wit> {
     let word = words.next()?;
     match word.as_str() {
@@ -127,7 +128,7 @@ fn read(words: &mut Words, text: &[String]) -> Option<Wit> {
     }
 }
 
-/// `<A, _, C>`; nothing for what is left out.
+/// Reads arguments such as `<A, _, C>`; an argument that is left out is `None`.
 fn arguments(words: &mut Words, text: &[String]) -> Option<Vec<Option<Wit>>> {
     words.next_if_eq("<")?;
     let mut arguments = Vec::new();
@@ -139,15 +140,15 @@ fn arguments(words: &mut Words, text: &[String]) -> Option<Vec<Option<Wit>>> {
     Some(arguments)
 }
 
-/// What a name stands for in an interface: defined there, or taken from another by `use`.
+/// The type that a name stands for in an interface: it is defined there, or taken from another interface by `use`.
 fn defined(name: &str, text: &[String]) -> Option<Wit> {
-    if let Some(mut words) = behind(text, &["type", name, "="]) {
+    if let Some(mut words) = words_after(text, &["type", name, "="]) {
         return read(&mut words, text);
     }
-    if let Some(mut words) = behind(text, &["record", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["record", name, "{"]) {
         return parts(name, &mut words, |words| words.next_if_eq(":").and_then(|_| read(words, text))).map(Wit::Record);
     }
-    if let Some(mut words) = behind(text, &["variant", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["variant", name, "{"]) {
         let payload = |words: &mut Words| match words.next_if_eq("(") {
             None => Some(None),
             Some(_) => {
@@ -158,10 +159,10 @@ fn defined(name: &str, text: &[String]) -> Option<Wit> {
         };
         return parts(name, &mut words, payload).map(Wit::Variant);
     }
-    if let Some(mut words) = behind(text, &["enum", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["enum", name, "{"]) {
         return parts(name, &mut words, |_| Some(())).map(Wit::Enum);
     }
-    if let Some(mut words) = behind(text, &["flags", name, "{"]) {
+    if let Some(mut words) = words_after(text, &["flags", name, "{"]) {
         return parts(name, &mut words, |_| Some(())).map(Wit::Flags);
     }
     let uses = text.windows(4).enumerate().filter(|(_, four)| four[0] == "use" && four[2] == "." && four[3] == "{");
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(kinds.parts[6], ("other".to_owned(), Some(Wit::Simple("string".into()))));
     }
 
-    /// A file of ours that is forgotten here would leave an export without a place in its error.
+    /// If a file of `wit/` were missing in the list, errors about its exports would not name the place.
     #[test]
     fn every_interface_that_a_world_exports_is_read() {
         let worlds = words(include_str!("../../wit/worlds.wit"));

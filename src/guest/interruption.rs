@@ -1,14 +1,14 @@
-//! Why a guest was made to stop in the middle of a call, other than by a trap of its own.
+//! Interruptions: why a guest was stopped in the middle of a call, other than by a trap of its own.
 
 use super::script::Divergence;
 
-/// Travels as a host error through the guest's frames, and is found again where the call was made.
+/// The reason. It travels as a host error through the guest's stack frames to the place where the call was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Interruption {
-    /// The actor was told to end, and the grace is over.
+    /// The actor was ordered to end, and its grace is over.
     #[error("the actor was stopped")]
     Ordered,
-    /// The runtime is being suspended: the transition stays open.
+    /// The runtime is shutting down. The transition stays open.
     #[error("the runtime is shutting down")]
     Suspending,
     #[error("used up its CPU time: the limit cpu_ms_per_call is {0}")]
@@ -17,13 +17,13 @@ pub(crate) enum Interruption {
     Memory(u64),
     #[error("{0}")]
     TooLarge(String),
-    /// The operating system refused what a running guest needs: not the guest's doing, and elsewhere it would have gone
-    /// on. The text is what was refused.
+    /// The operating system refused something that a running guest needs. The guest did nothing wrong, and would have
+    /// gone on on another machine. The text is what was refused.
     #[error("the machine could not give what it needs to run: {0}")]
     Shortage(String),
     #[error("the journal takes no more records")]
     JournalDown,
-    /// Replay has come to where the incarnation was ended from outside.
+    /// Replay has reached the place where the incarnation was ended from outside.
     #[error("ended here when it was recorded")]
     RecordedEnd,
     #[error("{0}")]

@@ -1,39 +1,41 @@
-//! Compiled components in memory: those in use, and a few that were used last.
+//! The cache of compiled components in memory: those in use, and a few that were used last.
 //!
-//! A component that no actor runs any more would otherwise stay for as long as the runtime does: its bytes, its code and
-//! what wasmtime knows of it. What was used last is kept, since it is what is started next.
+//! Without a bound, the bytes, the code and the type information of a component that no actor runs any more would stay
+//! in memory as long as the runtime. The components used last are kept, because they are the most likely to be started
+//! next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use super::engine::Compiled;
+use super::compiled::Compiled;
 use crate::chain::ComponentDigest;
 
-/// Components that are kept though no actor runs them: so many, and so many bytes of wasm together; the one used last is
-/// kept whatever its size.
+/// How many components are kept in memory although no actor runs them, and how many bytes of wasm they may have
+/// together. The component used last is kept whatever its size.
 const KEPT_COMPONENTS: usize = 16;
 const KEPT_COMPONENT_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct KeptComponents {
     known: HashMap<ComponentDigest, Weak<Compiled>>,
-    /// The one used last comes first.
+    /// The kept components, the one used last first.
     recent: VecDeque<Arc<Compiled>>,
 }
 
-/// Components that were let go, to be dropped where no lock is held: code is unmapped then.
+/// Components that leave the cache. The receiver drops it while holding no lock, because dropping it unmaps code.
 #[must_use = "code is unmapped where this is dropped"]
 pub(super) struct LetGo(#[allow(dead_code, reason = "it is there to be dropped")] VecDeque<Arc<Compiled>>);
 
-impl Kept {
-    /// The component, where it is in use or kept.
+impl KeptComponents {
+    /// The component, if it is in use or kept.
     pub(super) fn get(&mut self, digest: ComponentDigest) -> Option<(Arc<Compiled>, LetGo)> {
         let compiled = self.known.get(&digest)?.upgrade()?;
         let let_go = self.used(&compiled);
         Some((compiled, let_go))
     }
 
-    /// Keeps a component; where another thread has put one of its digest here meanwhile, that one serves.
+    /// Keeps a component. If another thread has stored the same component in the meantime, that one is returned
+    /// instead.
     pub(super) fn put(&mut self, compiled: Arc<Compiled>) -> (Arc<Compiled>, LetGo) {
         if let Some(found) = self.get(compiled.digest) {
             return found;

@@ -1,7 +1,7 @@
-//! The sandbox: wasmtime, and the one door through which everything passes that crosses it.
+//! The sandbox: wasmtime, and the recorder, through which everything passes that enters or leaves a guest.
 //!
 //! ```text
-//!   GuestEngine ── compiles ──▶ Program ── instantiated for a call ──▶ Guest
+//!   GuestEngine ── compiles and links ──▶ Program ── is instantiated for a call by ──▶ Guest
 //!                                                                       │ its store holds
 //!                                                                       ▼
 //!                                                      HostState { Recorder, meter, … }
@@ -10,6 +10,7 @@
 //! Nothing here knows of TCP or TOML.
 
 mod cache;
+mod compiled;
 mod engine;
 mod export;
 mod instance;
@@ -20,12 +21,13 @@ mod past;
 mod program;
 mod recorder;
 mod script;
+mod settings;
 mod shortage;
 mod state;
 mod types;
 pub(crate) mod wit;
 
-pub(crate) use engine::{GuestEngine, SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
+pub(crate) use engine::GuestEngine;
 pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};
 pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;
@@ -33,7 +35,8 @@ pub(crate) use past::Past;
 pub(crate) use program::{Capability, Program};
 pub(crate) use recorder::{Answered, Attempt, Effect, Recorder, Unseen};
 pub use script::Divergence;
-pub(crate) use script::{Pages, Script};
+pub(crate) use script::{EventPages, Script};
+pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
 pub(crate) use shortage::was_recorded_as_a_trap;
 pub(crate) use state::{Extensions, HostState, Live};
 #[cfg(test)]

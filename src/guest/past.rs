@@ -1,5 +1,5 @@
-//! What replay has passed of a chain, as far as `get-chain` may still show it to the guest: what a live guest is shown
-//! is read from the journal.
+//! The past of a replay: the events that it has passed, as far as `get-chain` may still show them to the guest. (A live
+//! guest is shown events that are read from the journal.)
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::chain::data::Started;
 use crate::chain::shown::{shown, shown_from};
 use crate::chain::{ChainEvent, EventKind};
 
-/// The events that replay has passed, as far as a guest may still be shown them.
+/// The events that a replay has passed, as far as a guest may still be shown them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     events: VecDeque<Arc<ChainEvent>>,
@@ -18,8 +18,8 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// One more. What is out of sight by then goes, but not for a start that goes on with an open transition: a host call
-    /// that was recorded before it is yet to be answered.
+    /// Adds the next event, and drops those that no guest can be shown any more. A start that goes on with an open
+    /// transition drops nothing, because a host call that was recorded before it is still to be answered.
     pub(crate) fn push(&mut self, event: ChainEvent) {
         if self.last().is_some_and(|last| last >= event.sequence) {
             return;
@@ -31,7 +31,7 @@ impl Past {
         self.events.push_back(Arc::new(event));
     }
 
-    /// What the next event would be shown, if it were a call of `get-chain`, is all that is kept.
+    /// Drops all events that the next event could not show, if it were a call of `get-chain`.
     fn trim(&mut self) {
         while self.events.len() as u64 > GUEST_CHAIN_EVENTS || self.bytes > GUEST_CHAIN_BYTES {
             let Some(first) = self.events.pop_front() else { return };
@@ -39,12 +39,12 @@ impl Past {
         }
     }
 
-    /// The sequence of the newest.
+    /// The sequence of the newest event.
     pub(crate) fn last(&self) -> Option<u64> {
         self.events.back().map(|event| event.sequence)
     }
 
-    /// What a guest is shown by a call that is event `upto`.
+    /// The events that a guest is shown by a call of `get-chain` which is event `upto`.
     pub(crate) fn shown(&self, upto: u64) -> Vec<ChainEvent> {
         let before = || self.events.iter().filter(|event| (shown_from(upto)..upto).contains(&event.sequence));
         let hidden = before().count() - shown(before().map(|event| &**event));
@@ -52,7 +52,7 @@ impl Past {
     }
 }
 
-/// Whether the event says that the open transition goes on after it.
+/// Whether the event is a start that goes on with the open transition.
 pub(crate) fn resumes(event: &ChainEvent) -> bool {
     event.kind() == Some(EventKind::Started) && Started::from_cbor(&event.data).is_ok_and(|started| started.resumes)
 }
@@ -63,13 +63,13 @@ mod tests {
     use crate::base::id::ActorId;
     use crate::chain::StateChain;
 
-    /// A chain of events with so many bytes of data each.
+    /// A chain of events with data of these sizes.
     fn chain(sizes: &[usize]) -> Vec<ChainEvent> {
         let mut chain = StateChain::new(ActorId::random());
         sizes.iter().map(|size| chain.append("call x.y", vec![0; *size], 0)).collect()
     }
 
-    /// What a live guest is shown: the newest of all that is on the chain.
+    /// The events that a live guest is shown: the newest of all on the chain.
     fn live(events: &[ChainEvent], upto: u64) -> Vec<u64> {
         let from = usize::try_from(shown_from(upto)).expect("a small number");
         let before = &events[from..usize::try_from(upto).expect("a small number")];
@@ -81,7 +81,7 @@ mod tests {
         let mut past = Past::default();
         for event in &events {
             past.push(event.clone());
-            // The call itself is on the chain by then, and is not shown.
+            // The call is on the chain by then, but is not shown itself.
             let upto = event.sequence;
             let replayed: Vec<u64> = past.shown(upto).iter().map(|event| event.sequence).collect();
             assert_eq!(replayed, live(&events, upto), "at event {upto}");

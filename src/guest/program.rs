@@ -1,4 +1,5 @@
-//! A component made ready to be instantiated: checked against what it was granted, linked once, its exports found.
+//! A program: a component whose imports are checked against the granted handlers, linked once, with its exports looked
+//! up, ready to be instantiated.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -7,19 +8,22 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
-use super::engine::{Compiled, GuestEngine};
+use super::compiled::Compiled;
 use super::export::{GuestExport, exported, find};
 use super::state::HostState;
 use super::types::Mismatch;
 use crate::chain::{ComponentDigest, Function};
 
-/// What a handler brings: host functions to import, exports it delivers to. One that brings only the one or the other
-/// says nothing of the rest.
+/// Every handler of this runtime by name, with the interfaces that it provides.
+pub(crate) type Providers = [(&'static str, &'static [&'static str])];
+
+/// What a handler brings: host functions that a component imports, and exports of the component that the handler delivers
+/// to. A handler implements only the part that it has.
 pub(crate) trait Capability {
     /// The handler's name, as `type` in a manifest.
     fn name(&self) -> &'static str;
 
-    /// The interfaces whose functions it links.
+    /// The interfaces whose functions the handler links.
     fn imports(&self) -> &'static [&'static str] {
         &[]
     }
@@ -32,7 +36,7 @@ pub(crate) trait Capability {
         Vec::new()
     }
 
-    /// Whether a component that lacks one of the exports can have this handler.
+    /// Whether a component may lack exports of this handler.
     fn exports_are_optional(&self) -> bool {
         false
     }
@@ -59,7 +63,7 @@ pub(crate) enum ProgramError {
     Link(String),
 }
 
-/// What whoever meets WASI's absence can do.
+/// The advice for a component that imports WASI.
 const WITHOUT_WASI: &str = "build it for wasm32-unknown-unknown, print with runtime.log, and take the time, randomness \
                             and files from the handlers clock, random and filesystem";
 
@@ -70,7 +74,7 @@ fn told(mismatches: &[(&'static str, Mismatch)]) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// What is said of an export that is there under a version.
+/// The hint for an export that the component has under a version.
 fn instead(versioned: &Option<String>) -> String {
     let told =
         |name| format!("; it exports \"{name}\": the packages of wit/ have no version, and neither may an export");
@@ -91,32 +95,22 @@ pub(crate) struct Program {
     linker: Linker<Box<HostState>>,
     pooled: InstancePre<Box<HostState>>,
     on_demand: OnceLock<InstancePre<Box<HostState>>>,
-    /// A handful: looking through them is quicker than hashing a name.
+    /// A program has a handful of exports, and comparing a handful of names is quicker than hashing one.
     exports: Vec<(Box<dyn GuestExport>, ComponentExportIndex)>,
     /// Their names. All actors of the component share them.
     export_names: Arc<HashSet<&'static str>>,
 }
 
 impl Program {
-    /// Makes `compiled` ready with `granted`. `all` are the handlers there are, to name the one that is missing.
-    pub(crate) fn new(
-        engine: &GuestEngine,
+    /// Links `compiled` with `granted`; see [`GuestEngine::link`](super::GuestEngine::link).
+    pub(super) fn link(
+        engine: &Engine,
         compiled: Arc<Compiled>,
         granted: &[&dyn Capability],
-        all: &[(&'static str, &'static [&'static str])],
-    ) -> Result<Arc<Self>, ProgramError> {
-        let key = (compiled.digest, granted.iter().map(|capability| capability.name()).collect());
-        engine.program(key, || Self::link(engine, compiled, granted, all))
-    }
-
-    fn link(
-        engine: &GuestEngine,
-        compiled: Arc<Compiled>,
-        granted: &[&dyn Capability],
-        all: &[(&'static str, &'static [&'static str])],
+        all: &Providers,
     ) -> Result<Self, ProgramError> {
-        check_imports(engine.engine(), &compiled.component, granted, all)?;
-        let mut linker = Linker::new(engine.engine());
+        check_imports(engine, &compiled.component, granted, all)?;
+        let mut linker = Linker::new(engine);
         let mut exports = Vec::new();
         for capability in granted {
             capability.link(&mut linker).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
@@ -126,7 +120,7 @@ impl Program {
                     Some(index) => exports.push((export, index)),
                     None if capability.exports_are_optional() => {}
                     None => {
-                        let versioned = versioned(engine.engine(), &compiled.component, function);
+                        let versioned = versioned(engine, &compiled.component, function);
                         let (handler, export) = (capability.name(), function.full);
                         return Err(ProgramError::MissingExport { handler, export, versioned });
                     }
@@ -139,8 +133,9 @@ impl Program {
         Ok(Self { compiled, linker, pooled, on_demand: OnceLock::new(), exports, export_names })
     }
 
-    /// Whether every export that deliveries may go to can be called: `Err` names those that can not, each with the place
-    /// in its type. A program that does not fit runs all the same, and traps at such a call: chains recorded so replay.
+    /// Checks the types of all exports that deliveries may go to. `Err` names the exports that cannot be called, each with
+    /// the place in its type that differs. This is not part of linking: a program with such an export can run, and traps
+    /// when the export is called, because chains that recorded such a trap must replay.
     pub(crate) fn check_exports(&self) -> Result<(), ProgramError> {
         let engine = self.pooled.engine();
         let component = self.compiled.component.component_type();
@@ -154,12 +149,12 @@ impl Program {
         if mismatches.is_empty() { Ok(()) } else { Err(ProgramError::ExportTypes(mismatches)) }
     }
 
-    /// Whether the component exports a function, called or not.
+    /// Whether the component exports a function, whether or not deliveries may go to it.
     pub(crate) fn has(&self, function: &Function) -> bool {
         find(&self.compiled.component, function).is_some()
     }
 
-    /// The interfaces that the component exports, called or not.
+    /// The interfaces that the component exports, whether or not deliveries may go to them.
     pub(crate) fn exported_interfaces(&self) -> Vec<String> {
         let component = self.compiled.component.component_type();
         component.exports(self.pooled.engine()).map(|(name, _)| name.to_owned()).collect()
@@ -169,12 +164,12 @@ impl Program {
         self.compiled.digest
     }
 
-    /// The component itself.
+    /// The component's own bytes.
     pub(crate) fn component(&self) -> &Arc<[u8]> {
         &self.compiled.bytes
     }
 
-    /// The names of the exports it can be called by.
+    /// The names of the exports that deliveries may go to.
     pub(crate) fn export_names(&self) -> &Arc<HashSet<&'static str>> {
         &self.export_names
     }
@@ -189,9 +184,9 @@ impl Program {
         Some((&**export, index))
     }
 
-    /// A new instance with its store: from the pool, or made on demand where the pool is full.
+    /// A new instance with its store, from the pool, or made on demand if the pool is full.
     ///
-    /// Start functions of the guest run here. Where it fails, the store's data comes back.
+    /// Start functions of the guest run here. If instantiating fails, the store comes back with the host state in it.
     pub(super) fn instantiate(&self, state: Box<HostState>) -> (Store<Box<HostState>>, wasmtime::Result<Instance>) {
         let mut store = new_store(self.pooled.engine(), state);
         match self.pooled.instantiate(&mut store) {
@@ -224,12 +219,12 @@ fn new_store(engine: &Engine, mut state: Box<HostState>) -> Store<Box<HostState>
     store
 }
 
-/// Interfaces that bring only types need nobody to provide them.
+/// Checks that a granted handler provides each imported interface. Interfaces that contain only types need no provider.
 fn check_imports(
     engine: &Engine,
     component: &Component,
     granted: &[&dyn Capability],
-    all: &[(&'static str, &'static [&'static str])],
+    all: &Providers,
 ) -> Result<(), ProgramError> {
     let exports: Vec<_> = granted.iter().flat_map(|capability| capability.exports()).collect();
     for (interface, import) in component.component_type().imports(engine) {

@@ -1,6 +1,7 @@
-//! The one door. Everything that crosses an actor's boundary passes the recorder.
+//! The recorder: everything that crosses an actor's boundary passes it, in and out.
 //!
-//! Live it records and acts; replaying it compares and answers from the chain, and nothing outside is touched:
+//! Live, it records a host call and does its effect. In replay, it compares the call with the chain and answers from
+//! the chain, and nothing outside is touched:
 //!
 //! ```text
 //!                    ┌─ live ────▶ [intent] ─▶ act ─▶ host-call ─▶ the guest gets the result
@@ -8,8 +9,9 @@
 //!                    └─ replay ──▶ compare with the chain ───────▶ the guest gets the recorded result
 //! ```
 //!
-//! A transition that a crash left open is resumed: replayed as far as the chain goes, and live from there. A handler
-//! that uses the recorder has recording, replay and recovery for nothing.
+//! A transition that a crash left open is resumed: the recorder replays it to the end of the chain, and is live from
+//! there. A handler that makes its host calls through the recorder needs no code of its own for recording, replay and
+//! recovery.
 
 use super::interruption::Interruption;
 use super::script::{Divergence, Script, compare};
@@ -21,25 +23,27 @@ use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalHandle, Owed, Record};
 use crate::system::Wait;
 
-/// What a host function does, as far as others can see it. Decided live, after the arguments were looked at.
+/// What a host function does that others can notice. The handler decides this live, after it has looked at the
+/// arguments.
 pub(crate) enum Effect<'a, R> {
-    /// Nobody sees it (a read, a refused argument): the result is recorded.
+    /// Nobody notices it: it reads something, or refuses an argument. The result is recorded.
     Read(R),
-    /// Others see it, and it cannot fail any more: recorded first, then done, naming the event.
+    /// Others notice it, and it cannot fail any more. It is recorded first and then done; `act` gets the event that
+    /// recorded it.
     Announce { result: R, owes: Option<Owed>, act: Box<dyn FnOnce(Link) + 'a> },
-    /// Another actor sees it, and it has an answer: an intent is recorded, then it is done, then the answer recorded
-    /// with the event it came from.
-    /// Made by [`Effect::act`].
+    /// Another actor notices it and answers. An intent is recorded, then `act` is done, then the answer is recorded
+    /// with the event that it came from. Made by [`Effect::act`].
     Act { owes: Option<Owed>, act: Box<Act<'a, R>> },
-    /// The world outside sees it: it is done once the intent is on disk. Made by [`Effect::outside`].
+    /// The world outside the runtime notices it. It is done once its intent is on disk. Made by [`Effect::outside`].
     Outside(Box<dyn FnOnce() -> Result<R, Interruption> + 'a>),
 }
 
 type Act<'a, R> = dyn FnOnce(Link, &mut Option<Wait>) -> Result<Answered<R>, Interruption> + 'a;
 
 impl<'a, R> Effect<'a, R> {
-    /// An effect on another actor, which `act` has once the intent is recorded. Where it waits for that actor, it leaves
-    /// its wait with the recorder, which lets go of it when the event that settles it is enqueued, and not before.
+    /// An effect on another actor. `act` does it once the intent is recorded. If `act` waits for that actor, it leaves
+    /// its registered wait with the recorder, and the recorder ends the wait after the event that settles it is
+    /// enqueued, and not earlier.
     pub(crate) fn act(
         owes: Option<Owed>,
         act: impl FnOnce(Link, &mut Option<Wait>) -> Result<Answered<R>, Interruption> + 'a,
@@ -54,24 +58,24 @@ pub(crate) struct Answered<R> {
     pub(crate) answer: Option<Link>,
 }
 
-/// Which time a host call is decided upon.
+/// Whether a host call is made for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
-    /// This intent is on the chain, and no answer: the process ended between the two. What can be asked what came of
-    /// it is asked; what cannot is not done again.
+    /// The intent is on the chain and the answer is not: the process ended between the two. A handler asks what came of
+    /// it if it can, and does not do it again if it cannot.
     Again(Link),
 }
 
-/// What a guest is told of an effect on the outside that a crash interrupted.
+/// The error that a guest gets for an effect on the outside that a crash interrupted.
 pub(crate) const OUTCOME_UNKNOWN: &str = "interrupted: outcome unknown";
 
-/// Does something outside; its error is the guest's answer.
+/// An act outside of the runtime. Its inner error is the answer that the guest gets.
 type ActOutside<'a, T> = Box<dyn FnOnce() -> Result<Result<T, String>, Interruption> + 'a>;
 
 impl<'a, T: 'a> Effect<'a, Result<T, String>> {
-    /// An effect on the world outside, which `prepare` looks at first: its error is the answer, and nothing is done.
-    /// One that was interrupted is never done twice.
+    /// An effect on the world outside. `prepare` looks at the arguments first; its error is the answer, and then
+    /// nothing is done. An effect that a crash interrupted is never done twice.
     pub(crate) fn outside(attempt: &Attempt, prepare: impl FnOnce() -> Result<ActOutside<'a, T>, String>) -> Self {
         match attempt {
             Attempt::Again(_) => Self::Read(Err(OUTCOME_UNKNOWN.to_owned())),
@@ -80,26 +84,27 @@ impl<'a, T: 'a> Effect<'a, Result<T, String>> {
     }
 }
 
-/// One actor's recorder; it owns the chain.
+/// The recorder of one actor. It owns the chain.
 pub(crate) struct Recorder {
     chain: StateChain,
     mode: Mode,
-    /// The delivery that the open intent promised: an end of the incarnation settles it.
+    /// The delivery that the open intent promised. If the incarnation ends, its last event settles the delivery.
     promised: Option<Cause>,
-    /// The wait of the open intent. It ends when the answer, or the end of the incarnation, is enqueued; else with this.
+    /// The registered wait of the open intent. It ends after the answer, or the end of the incarnation, is enqueued; at
+    /// the latest when the recorder is dropped.
     wait: Option<Wait>,
-    /// Replaying: what the guest is not shown.
+    /// In replay: an event that the guest is shown without its data.
     unseen: Option<Unseen>,
-    /// Replaying: starts that went on with the open transition.
+    /// In replay: the starts that went on with the open transition.
     resumed: Vec<ChainEvent>,
 }
 
-/// A call of `get-chain` shows an event whose data was dropped, perhaps since.
+/// A call of `get-chain` that shows an event whose data was dropped, perhaps after the call was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unseen {
-    /// The call's event.
+    /// The event of the call.
     pub(crate) call: u64,
-    /// The event it shows.
+    /// The event that it shows.
     pub(crate) event: u64,
 }
 
@@ -122,9 +127,9 @@ struct Outlet {
 
 /// What the chain says of a host call that is about to be made.
 enum Recalled<R> {
-    /// Nothing: it is made now.
+    /// The chain does not have it: it is made now.
     Nothing,
-    /// It was about to be made.
+    /// The chain has its intent, and no answer.
     Intent(Link),
     Answer(R),
 }
@@ -142,19 +147,20 @@ impl Recorder {
         Self { chain, mode, promised: None, wait: None, unseen: None, resumed: Vec::new() }
     }
 
-    /// Takes over the wait of the open intent that an earlier process left.
+    /// Takes over the registered wait of the open intent that an earlier process left.
     pub(crate) fn hold(&mut self, wait: Option<Wait>) {
         self.wait = wait;
     }
 
-    /// From here on what happens is compared with `script`, which is on the chain already, and recorded once that is
-    /// used up.
+    /// From here on, events are compared with `script`, which is on the chain already. After its last event, the
+    /// recorder is live again.
     pub(crate) fn resume(&mut self, script: Script) {
         let Mode::Live(outlet) = &self.mode else { unreachable!("only a live chain is resumed") };
         self.mode = Mode::Resuming { script, outlet: outlet.clone() };
     }
 
-    /// The open transition is over before its recorded part was: an end is recorded live.
+    /// Makes the recorder live although the recorded part of the open transition is not used up: the transition has
+    /// ended early, and its end must be recorded.
     pub(crate) fn go_live(&mut self) {
         let Mode::Resuming { script, outlet } = &self.mode else { return };
         let dangling = script.last().filter(|event| event.kind() == Some(EventKind::Intent));
@@ -167,9 +173,10 @@ impl Recorder {
         &self.chain
     }
 
-    /// Appends an event. Once it has returned, whatever another thread sees of it is in order.
+    /// Appends an event and enqueues it for the journal. Once this has returned, another thread that sees anything of
+    /// the event sees it in order.
     ///
-    /// Replaying, the event must be the one that was recorded, which lends its timestamp.
+    /// In replay, the event must be the one that was recorded; its timestamp is copied.
     pub(crate) fn record(
         &mut self,
         event_type: &'static str,
@@ -219,7 +226,7 @@ impl Recorder {
         }
     }
 
-    /// Replaying: a transition that was resumed goes on behind the `started` that says so.
+    /// In replay: passes a `started` that goes on with the open transition.
     pub(crate) fn pass_resumptions(&mut self) {
         while let Mode::Replay(script) = &self.mode
             && script.at_a_resumption()
@@ -229,10 +236,10 @@ impl Recorder {
         }
     }
 
-    /// One host call: the only way in which anything reaches a guest while it runs.
+    /// Makes one host call. This is the only way in which anything reaches a guest while it runs.
     ///
-    /// `effect` runs live only: it looks at the arguments and decides what kind of effect it is to be. An
-    /// [`Interruption`] from it, or from the effect, ends the transition and is not recorded as an answer.
+    /// `effect` runs only live: it looks at the arguments and decides what kind of effect the call has. An
+    /// [`Interruption`] from `effect`, or from the effect itself, ends the transition and is not recorded as an answer.
     pub(crate) fn host_call<'a, P: Cbor, R: Cbor>(
         &mut self,
         function: &'static Function,
@@ -302,7 +309,7 @@ impl Recorder {
         let answered = match effect {
             Effect::Read(result) => Answered { result, answer: None },
             Effect::Act { act, .. } => act(intent, &mut self.wait)?,
-            // No program of ours has recorded such an intent.
+            // No version of Theater records an intent for these effects.
             Effect::Announce { .. } | Effect::Outside(_) => {
                 return Err(diverged(Divergence {
                     sequence: intent.sequence,
@@ -338,8 +345,8 @@ impl Recorder {
         self.record(function.host_call, data, attached)
     }
 
-    /// What the chain says of this host call. The result and the answering event are inputs; that this function was
-    /// called with these parameters is not.
+    /// Looks the host call up on the chain. Its result and the answering event are inputs and are taken from there.
+    /// That the guest calls this function with these parameters is no input, so it is compared.
     fn recall<R: Cbor>(&mut self, function: &'static Function, params: &Encoded) -> Result<Recalled<R>, Interruption> {
         self.pass_resumptions();
         if matches!(self.mode, Mode::Live(_)) {
@@ -377,7 +384,7 @@ impl Recorder {
         Ok(Recalled::Answer(result))
     }
 
-    /// Replaying: whether the transition was ended from outside at this very place.
+    /// In replay: whether the transition was ended from outside at this place.
     pub(crate) fn stop_where_it_was_ended(&mut self) -> Result<(), Interruption> {
         self.pass_resumptions();
         match &self.mode {
@@ -386,14 +393,14 @@ impl Recorder {
         }
     }
 
-    /// The sequence that the next event has: the one that is to be recorded, or is on the chain already.
+    /// The sequence of the next event, which is to be recorded or is on the chain already.
     pub(crate) fn next_sequence(&mut self) -> u64 {
         self.pass_resumptions();
         let recorded = self.upcoming().map(|event| event.sequence);
         recorded.unwrap_or_else(|| self.chain.next_sequence())
     }
 
-    /// What a guest is shown of its chain by a host call that is event `upto`: the newest events before that.
+    /// The events that a guest is shown of its chain by a host call that is event `upto`: the newest ones before it.
     pub(crate) fn past(&mut self, upto: u64) -> Result<Vec<ChainEvent>, Interruption> {
         match &self.mode {
             Mode::Live(Outlet { journal, actor }) | Mode::Resuming { outlet: Outlet { journal, actor }, .. } => {
@@ -421,17 +428,17 @@ impl Recorder {
         }
     }
 
-    /// Replaying: what the guest was perhaps shown when it lived, and is not shown now.
+    /// In replay: an event that the guest was perhaps shown with its data when it lived, and is shown without it now.
     pub(crate) fn unseen(&self) -> Option<Unseen> {
         self.unseen
     }
 
-    /// Replaying: a guest on a new instance remembers nothing of what it was shown.
+    /// In replay: forgets what the guest was shown, because a guest on a new instance remembers nothing.
     pub(crate) fn nothing_is_remembered(&mut self) {
         self.unseen = None;
     }
 
-    /// Replaying: the starts that went on with the open transition since this was asked last.
+    /// In replay: the starts that went on with the open transition since the last call of this function.
     pub(crate) fn take_resumed(&mut self) -> Vec<ChainEvent> {
         std::mem::take(&mut self.resumed)
     }
@@ -446,7 +453,7 @@ impl Recorder {
         }
     }
 
-    /// Replaying or resuming: the event that comes next. Asked of a live recorder it is a defect.
+    /// In replay, or while resuming: the next event. To ask a live recorder is a defect.
     fn recorded(&self) -> Result<&ChainEvent, Interruption> {
         let script = match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script,
@@ -455,7 +462,7 @@ impl Recorder {
         script.peek().ok_or_else(|| diverged(past_the_end(&self.chain, "a further host call")))
     }
 
-    /// Replaying or resuming: what is still to come, if anything.
+    /// In replay, or while resuming: the next event, if there is one.
     pub(crate) fn upcoming(&self) -> Option<&ChainEvent> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.peek(),
@@ -463,7 +470,7 @@ impl Recorder {
         }
     }
 
-    /// Replaying: why the chain could not be followed to its end.
+    /// In replay: why the chain could not be followed to its end.
     pub(crate) fn broken(&self) -> Option<&str> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.broken(),
@@ -471,7 +478,7 @@ impl Recorder {
         }
     }
 
-    /// Replaying: takes the next event as it was recorded, because it is an input. Its hash was verified.
+    /// In replay: takes the next event over as it was recorded, because it is an input. Its hash was verified.
     pub(crate) fn copy(&mut self) -> Option<ChainEvent> {
         let Mode::Replay(script) = &mut self.mode else { return None };
         let recorded = script.peek()?.clone();
@@ -485,7 +492,8 @@ fn diverged(divergence: Divergence) -> Interruption {
     Interruption::Diverged(Box::new(divergence))
 }
 
-/// What was recorded is of another type, or of this one with data that does not read as such.
+/// The divergence for a recorded event that has another type, or that has this type and data that cannot be read as
+/// such.
 fn unlike(recorded: &ChainEvent, event_type: &str) -> Divergence {
     if recorded.event_type == event_type {
         return Divergence {

@@ -1,4 +1,5 @@
-//! A recorded chain as replay follows it: what is to come, and how what happens instead is told from it.
+//! The script of a replay: the recorded events in order, and the comparison of what the replay does with what was
+//! recorded.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,13 +15,13 @@ use crate::chain::{ChainEvent, EventKind};
 /// The first difference between a recorded chain and its replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
-    /// The event that differs.
+    /// The sequence of the event that differs.
     pub sequence: u64,
-    /// Which part of it: `event_type`, or `data` with the path of keys into it.
+    /// The part that differs: `event_type`, or `data` with the path of keys into it.
     pub field: String,
-    /// What the chain has there.
+    /// What the chain says there.
     pub recorded: Json,
-    /// What the replay did.
+    /// What the replay did there.
     pub actual: Json,
 }
 
@@ -38,33 +39,33 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// Gives the events from a sequence on, a page at a time; nothing at the end, and an error where what is there is not
-/// to be followed.
-pub(crate) type Pages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
+/// Reads the events from a sequence on, one page at a time; an empty page at the end, and an error if the chain cannot
+/// be followed further.
+pub(crate) type EventPages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
 
-/// The recorded events, and how far replay has come. However long the chain is, a page of it is in memory, and what a
-/// guest may be shown of its past.
+/// The recorded events, and how far the replay has come. Only one page of the chain is in memory, however long the
+/// chain is, and the past events that a guest may be shown.
 pub(crate) struct Script {
     upcoming: VecDeque<ChainEvent>,
     past: Past,
-    more: Option<Pages>,
+    more: Option<EventPages>,
     broken: Option<String>,
-    /// The newest of what was replayed is a start that goes on with the open transition.
+    /// The last event that was replayed is a `started` that goes on with the open transition.
     is_resumed: bool,
 }
 
 impl Script {
     pub(crate) fn new(events: Vec<ChainEvent>) -> Self {
-        Self::behind(Past::default(), events)
+        Self::after(Past::default(), events)
     }
 
-    /// `events`, and what a guest may be shown of what was before them.
-    pub(crate) fn behind(past: Past, events: Vec<ChainEvent>) -> Self {
+    /// The script of `events`; `past` holds the events before them that a guest may be shown.
+    pub(crate) fn after(past: Past, events: Vec<ChainEvent>) -> Self {
         Self { upcoming: events.into(), past, more: None, broken: None, is_resumed: false }
     }
 
-    /// The events that `pages` gives behind `past`.
-    pub(crate) fn of_pages(past: Past, pages: Pages) -> Self {
+    /// The script of the events that `pages` reads after `past`.
+    pub(crate) fn of_pages(past: Past, pages: EventPages) -> Self {
         let next = past.last().map_or(0, |last| last + 1);
         let mut script = Self { upcoming: VecDeque::new(), past, more: Some(pages), broken: None, is_resumed: false };
         script.turn(next);
@@ -76,7 +77,7 @@ impl Script {
         self.upcoming.front()
     }
 
-    /// The last there is.
+    /// The last event in memory.
     pub(crate) fn last(&self) -> Option<&ChainEvent> {
         self.upcoming.back()
     }
@@ -99,23 +100,23 @@ impl Script {
         }
     }
 
-    /// Why it ends before its end.
+    /// Why the script could not be read to its end.
     pub(crate) fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
     }
 
-    /// The newest of what was replayed so far, which is what was recorded.
+    /// The events that were replayed last; they are equal to the recorded ones.
     pub(crate) fn past(&self) -> &Past {
         &self.past
     }
 
-    /// Whether the next event says that the open transition goes on after it.
+    /// Whether the next event is a start that goes on with the open transition.
     pub(crate) fn at_a_resumption(&self) -> bool {
         self.peek().is_some_and(resumes)
     }
 
-    /// Whether the next event ended the transition from outside: such an end is an input, which replay applies. Where
-    /// the chain itself ends there is nothing to compare any more, however long the guest would go on.
+    /// Whether the next event ended the transition from outside. Such an end is an input, which replay applies. The end
+    /// of the chain counts as such too: after it there is nothing to compare, however long the guest would run on.
     pub(crate) fn ends_from_outside(&self) -> bool {
         let Some(event) = self.peek() else { return true };
         match event.kind() {
@@ -124,7 +125,7 @@ impl Script {
                 let Ok(failed) = Failed::from_cbor(&event.data) else { return false };
                 match failed.reason {
                     FailureReason::Trap => was_recorded_as_a_trap(&failed.detail),
-                    // A start that was to go on with the transition, and could not: its port was taken, for instance.
+                    // The start before it was to go on with the transition, and could not, for instance because its port was taken.
                     FailureReason::Init => self.is_resumed,
                     FailureReason::Limit
                     | FailureReason::Deadline
@@ -141,7 +142,7 @@ impl Script {
     }
 }
 
-/// Compares what replay did with what was recorded; the first difference, if there is one.
+/// Compares an event of the replay with the recorded one, and returns the first difference, if there is one.
 pub(crate) fn compare(recorded: &ChainEvent, event_type: &str, data: &[u8]) -> Option<Divergence> {
     let differs = |field: &str, recorded_value: Json, actual: Json| {
         Some(Divergence { sequence: recorded.sequence, field: field.into(), recorded: recorded_value, actual })
@@ -161,7 +162,7 @@ pub(crate) fn compare(recorded: &ChainEvent, event_type: &str, data: &[u8]) -> O
     }
 }
 
-/// Walks down while exactly one map key or array item holds the first difference.
+/// Descends into the data to the first map key or array item that differs.
 fn first_difference(path: String, before: &Value, now: &Value) -> (String, Json, Json) {
     match (before, now) {
         (Value::Map(before_entries), Value::Map(now_entries))

@@ -1,13 +1,13 @@
-//! Host shortages: memory, address space or files that the operating system refused while a guest ran or was about to.
-//! They are the machine's doing and not the guest's, so they end a transition from outside, as a deadline does.
+//! Shortages of the machine: memory, addresses or files that the operating system refused while a guest ran or was
+//! about to run. The guest is not at fault, so a shortage ends the transition from outside, as a deadline does.
 
 use std::io;
 
 use rustix::io::Errno;
 use wasmtime::Error;
 
-/// What the operating system refused, where `error` comes of that. No code of a guest can bring such an error about: a
-/// guest traps, or meets a limit of its own.
+/// What the operating system refused, if `error` comes from a refusal. No guest code can cause such an error: a guest
+/// traps, or exceeds a limit of its own.
 pub(super) fn refused_by_the_system(error: &Error) -> Option<String> {
     if error.is::<wasmtime::OutOfMemory>() {
         return Some("out of memory".to_owned());
@@ -18,7 +18,7 @@ pub(super) fn refused_by_the_system(error: &Error) -> Option<String> {
     })
 }
 
-/// An error with a number of the operating system's, here or in what it wraps.
+/// The text of an error that has an error number of the operating system, itself or in the error that it wraps.
 fn of_the_system(error: &io::Error) -> Option<String> {
     if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::OutOfMemory {
         return Some(error.to_string());
@@ -28,8 +28,8 @@ fn of_the_system(error: &io::Error) -> Option<String> {
     errno.or_else(|| inner.source()?.downcast_ref::<io::Error>().and_then(of_the_system))
 }
 
-/// Whether a recorded `failed` of reason `trap` was a shortage: earlier versions recorded what the operating system
-/// said as the guest's trap. The words of a trap of the guest's never end so.
+/// Whether a recorded `failed` with the reason `trap` was a shortage. Earlier versions recorded the words of the
+/// operating system as the guest's trap. No real trap has a text that ends like these.
 pub(crate) fn was_recorded_as_a_trap(detail: &str) -> bool {
     let number = detail.strip_suffix(')').and_then(|text| text.rsplit_once("(os error "));
     number.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,5 +1,5 @@
-//! What a store holds while a guest runs: the recorder, the meter of what the call uses, and, live, the actor's
-//! surroundings.
+//! The host state in the store of a guest: the recorder, the meter of what the call uses, and, for a live actor, the
+//! actor's surroundings.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -10,16 +10,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::engine::TABLE_ELEMENTS;
 use super::interruption::Interruption;
 use super::recorder::Recorder;
+use super::settings::TABLE_ELEMENTS;
 use super::shortage::refused_by_the_system;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::system::{Awaited, OrderKind, StopSignal, TheaterHandle};
 
-/// A live actor's surroundings, as host functions see them.
+/// The surroundings of a live actor, as host functions see them.
 pub(crate) struct Live {
     pub(crate) id: ActorId,
     pub(crate) name: String,
@@ -27,11 +27,11 @@ pub(crate) struct Live {
     pub(crate) stop: Arc<StopSignal>,
     pub(crate) manifest_dir: PathBuf,
     pub(crate) extensions: Extensions,
-    /// What recovery found of the host call that an earlier process left open, until that call takes it.
+    /// The outcome that recovery found for the host call that an earlier process left open, until that call takes it.
     pub(crate) recovered: Mutex<Option<Awaited>>,
 }
 
-/// What handlers keep for their host functions, one item a type.
+/// Values that handlers keep for their host functions, one of each type.
 #[derive(Default)]
 pub(crate) struct Extensions(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
 
@@ -45,7 +45,7 @@ impl Extensions {
     }
 }
 
-/// The data of every store.
+/// The host state, which is the data of every store.
 pub(crate) struct HostState {
     pub(crate) recorder: Recorder,
     pub(crate) limits: Arc<Limits>,
@@ -54,11 +54,12 @@ pub(crate) struct HostState {
     meter: Meter,
 }
 
-/// What the running call and its instance have used.
+/// How much the running call and its instance have used.
 #[derive(Default)]
 struct Meter {
     memory_bytes: u64,
-    /// Set at the first tick of a call: most are over before it, and the thread's clock costs a system call.
+    /// The CPU time at which the call is over its limit. It is set at the first tick of a call, because most calls are
+    /// over before that, and to read the thread's CPU clock costs a system call.
     cpu_until: Option<Duration>,
 }
 
@@ -67,27 +68,27 @@ impl HostState {
         Self { recorder, limits: limits.into(), live, log: LogBudget::default(), meter: Meter::default() }
     }
 
-    /// The actor's surroundings. Host functions ask for them only inside an effect, which runs live.
+    /// The actor's surroundings. Host functions ask for them only inside of an effect, which runs only live.
     pub(crate) fn live(&self) -> Option<&Arc<Live>> {
         self.live.as_ref()
     }
 
-    /// Linear memory of the instance that ran last.
+    /// The linear memory of the instance that ran last.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.meter.memory_bytes
     }
 
-    /// A new instance begins with no memory.
+    /// Notes that a new instance begins, which has no memory yet.
     pub(super) fn begin_instance(&mut self) {
         self.meter.memory_bytes = 0;
     }
 
-    /// A call begins: its CPU time counts from the next tick.
+    /// Notes that a call begins. Its CPU time counts from the next tick.
     pub(super) fn begin_call(&mut self) {
         self.meter.cpu_until = None;
     }
 
-    /// At an epoch tick: whether the guest may go on.
+    /// Decides at an epoch tick whether the guest may go on.
     pub(super) fn tick(&mut self) -> Result<UpdateDeadline, Interruption> {
         if let Some(order) = self.live.as_ref().and_then(|live| live.stop.overdue()) {
             return Err(match order.kind {
@@ -105,14 +106,15 @@ impl HostState {
 }
 
 impl ResourceLimiter for HostState {
-    /// Beyond its limit a memory does not answer -1, it traps: else what a guest does would depend on the machine.
+    /// A memory that would grow beyond the limit traps. The guest does not get the answer -1, because what it did then
+    /// would depend on the machine.
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let limit = self.limits.memory_bytes;
         let grown = self.meter.memory_bytes.saturating_add((desired - current) as u64);
         if grown > limit {
             return Err(wasmtime::Error::new(Interruption::Memory(limit)));
         }
-        // The guest's own maximum is part of its code, and the same everywhere.
+        // The guest's own maximum is part of its code, so it is the same on every machine, and -1 is the right answer.
         let allowed = maximum.is_none_or(|maximum| desired <= maximum);
         if allowed {
             self.meter.memory_bytes = grown;
@@ -120,12 +122,14 @@ impl ResourceLimiter for HostState {
         Ok(allowed)
     }
 
-    /// A guest is never answered -1 for what the machine lacks: what it did then could be replayed nowhere else.
+    /// A guest never gets -1 because the machine has no memory: what it did then could not be replayed on another
+    /// machine.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         Err(not_grown(&error, Interruption::Memory(self.limits.memory_bytes)))
     }
 
-    /// The same bound wherever the instance stands: the pool's places end there, and those on demand would not.
+    /// The limit is checked here, so that it is the same for instances from the pool, whose tables end there, and for
+    /// instances made on demand, whose tables would not.
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired > TABLE_ELEMENTS { Err(wasmtime::Error::new(table_too_large())) } else { Ok(true) }
     }
@@ -147,7 +151,7 @@ impl ResourceLimiter for HostState {
     }
 }
 
-/// Why something did not grow: the machine lacked it, or else `limit` was met.
+/// The error for a memory or a table that could not grow: the shortage if the machine refused it, otherwise `limit`.
 fn not_grown(error: &wasmtime::Error, limit: Interruption) -> wasmtime::Error {
     wasmtime::Error::new(refused_by_the_system(error).map_or(limit, Interruption::Shortage))
 }
@@ -156,7 +160,7 @@ fn table_too_large() -> Interruption {
     Interruption::TooLarge("wanted a larger table than there is room for".into())
 }
 
-/// How many lines a guest has logged within this second.
+/// How many lines a guest has logged within the current second.
 #[derive(Default)]
 pub(crate) struct LogBudget {
     second: u64,
@@ -164,10 +168,10 @@ pub(crate) struct LogBudget {
     dropped: u64,
 }
 
-/// What to do with a line.
+/// Whether a line is written.
 #[derive(Debug, PartialEq, Eq)]
 enum LogLine {
-    /// Write it, and first say how many were dropped before it.
+    /// Write it, and before it the number of lines that were dropped.
     Write {
         dropped_before: u64,
     },
@@ -184,7 +188,7 @@ impl LogBudget {
         log::info!(target: "actor", "[{name}] {line}");
     }
 
-    /// One more line, in the second `second`.
+    /// Counts one more line in the second `second`.
     fn spend(&mut self, second: u64, lines_per_second: u64) -> LogLine {
         if second != self.second {
             self.second = second;

@@ -1,5 +1,5 @@
-//! Type mismatch of a guest's export: where in its type it differs from ours first, what was expected there and what was
-//! found, for whoever wrote the component.
+//! Type mismatches: the first place where the type of a guest's export differs from the type in `wit/`, what was
+//! expected there and what was found. The text is for the author of the component.
 
 use std::fmt;
 
@@ -7,10 +7,11 @@ use wasmtime::component::types::{ComponentFunc, Type};
 
 use super::interfaces::{Named, Signature, Wit};
 
-/// The first difference between the type of an export and ours.
+/// The first difference between the type of an export and the type in `wit/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
-    /// From the function's parameter or result inwards; empty where it is about the function as a whole.
+    /// The path from the function's parameter or result inwards; empty if the difference concerns the function as a
+    /// whole.
     place: Vec<String>,
     expected: String,
     found: String,
@@ -37,8 +38,8 @@ impl Mismatch {
     }
 }
 
-/// Where `found` differs from `expected` first. What parameters are called is nobody's business: a call goes by their
-/// order.
+/// The first place where `found` differs from `expected`. The names of parameters are not compared, because a call
+/// passes them by their order.
 pub(super) fn mismatch(expected: &Signature, found: &ComponentFunc) -> Option<Mismatch> {
     if found.async_() {
         return Some(Mismatch::new("a func", "an async func, which this runtime does not call"));
@@ -83,7 +84,7 @@ fn differs(expected: &Wit, found: &Type) -> Option<Mismatch> {
             let mut inner = pairs.filter_map(|(at, (expected, found))| {
                 differs(expected, found).map(|it| it.within(format!("element {} of the tuple", at + 1)))
             });
-            // Of tuples that are not of one length the lengths say more than what their elements are.
+            // If two tuples have different lengths, their lengths tell more than a difference between their elements.
             if items.len() == found.len() { inner.next() } else { Some(whole(expected, &Type::Tuple(tuple.clone()))) }
         }
         (Wit::Record(record), Type::Record(found)) => {
@@ -110,7 +111,7 @@ fn whole(expected: &Wit, found: &Type) -> Mismatch {
     Mismatch::new(written(expected), described(found))
 }
 
-/// One side of a result.
+/// Compares one side of a result.
 fn half(expected: Option<&Wit>, found: Option<&Type>, side: &str) -> Option<Mismatch> {
     payload(expected, found).map(|it| it.within(side))
 }
@@ -124,7 +125,7 @@ fn payload(expected: Option<&Wit>, found: Option<&Type>) -> Option<Mismatch> {
     }
 }
 
-/// Compares what has parts with names: their order counts, as calls go by it.
+/// Compares types with named parts. Their order counts, because a call passes them by order.
 fn by_name<E, F>(
     expected: &Named<E>,
     found: &[(String, F)],
@@ -150,7 +151,7 @@ fn by_name<E, F>(
     within(Mismatch::new(format!("\"{last}\" to be the last {part}"), format!("one more, \"{more}\"")))
 }
 
-/// A type of ours as WIT writes it.
+/// A type of `wit/`, written as WIT.
 fn written(ty: &Wit) -> String {
     let side = |side: Option<&Wit>| side.map_or_else(|| "_".to_owned(), written);
     match ty {
@@ -168,11 +169,12 @@ fn written(ty: &Wit) -> String {
     }
 }
 
-/// How deep a foreign type is described, and how many of its parts.
+/// How deep a guest's type is described, and how many of its parts.
 const SHOWN_DEPTH: usize = 6;
 const SHOWN_PARTS: usize = 4;
 
-/// A guest's type. What records and the like are called is not in it, so the names of their parts stand for that.
+/// A guest's type, described. wasmtime does not know the names of records and the like, so the names of their parts
+/// stand for them.
 fn described(ty: &Type) -> String {
     shown(ty, SHOWN_DEPTH)
 }
@@ -211,7 +213,7 @@ fn some_of(parts: impl Iterator<Item = String>) -> String {
     parts.join(", ")
 }
 
-/// What WIT calls a type that has no parts; empty for any other.
+/// The WIT name of a type that has no parts; empty for any other.
 fn simple(ty: &Type) -> &'static str {
     match ty {
         Type::Bool => "bool",

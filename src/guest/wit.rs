@@ -1,9 +1,9 @@
-//! The WIT records of package `ntwk:theater`, as Rust types: what a guest sees on one side, what a chain holds on the
-//! other. `wit/` documents them.
+//! The WIT records of the package `ntwk:theater` as Rust types: a guest sees them as WIT, a chain holds them as CBOR.
+//! `wit/` documents them.
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::chain::cbor::{Cbor, CborError, Reader, Type, Writer, list, record};
+use crate::chain::cbor::{Cbor, CborError, CborReader, CborWriter, Type, list, record};
 
 /// `http-types.http-request`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -74,7 +74,7 @@ pub(crate) enum MessageType {
 }
 
 impl Cbor for MessageType {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::Text => to.text("text"),
             Self::Binary => to.text("binary"),
@@ -86,7 +86,7 @@ impl Cbor for MessageType {
         };
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         match from.next()? {
             Type::Text => match from.text()? {
                 "text" => Ok(Self::Text),
@@ -160,7 +160,7 @@ pub(crate) enum ChildEventKind {
 }
 
 impl ChildEventKind {
-    /// The word for it in the journal's table `pending`.
+    /// The word for this kind in the journal's table `pending`.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -172,7 +172,7 @@ impl ChildEventKind {
 }
 
 impl Cbor for ChildEventKind {
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::Started => to.text("started"),
             Self::Stopped => to.text("stopped"),
@@ -181,7 +181,7 @@ impl Cbor for ChildEventKind {
         };
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         match from.next()? {
             Type::Text => match from.text()? {
                 "started" => Ok(Self::Started),
@@ -209,7 +209,7 @@ record!(ChildEvent { "kind": kind, "child-id": child_id });
 mod tests {
     use super::*;
 
-    /// Writing asserts (in tests) that the keys stand in canonical order.
+    /// In tests, writing also asserts that the keys stand in canonical order.
     fn survives<T: Cbor + PartialEq + std::fmt::Debug>(item: &T) {
         assert_eq!(&T::from_cbor(&item.to_cbor()).expect("what was written"), item);
     }

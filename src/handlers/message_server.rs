@@ -14,7 +14,7 @@ use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::guest::{Attempt, Capability, Effect, Export, GuestExport, HostState, Interruption, StateAnd, StateOnly};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::promise::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, Request, SEND, Send, request_again};
+use crate::promise::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, request_again};
 use crate::system::Refusal;
 
 pub(super) const NAME: &str = "message-server";
@@ -80,7 +80,7 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
         let live = live.as_deref().expect("effects run live");
         let addressed = refused
             .map_or_else(|| address(&message), Err)
-            .and_then(|(to, params)| Send::reserve(live, to, params).map_err(Refused::By));
+            .and_then(|(to, params)| ReservedSend::reserve(live, to, params).map_err(Refused::By));
         match addressed {
             Ok(send) => {
                 let owes = send.owed();
@@ -103,7 +103,7 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
         }
         let addressed = refused
             .map_or_else(|| address(&message), Err)
-            .and_then(|(to, params)| Request::reserve(live, to, params).map_err(Refused::By));
+            .and_then(|(to, params)| ReservedRequest::reserve(live, to, params).map_err(Refused::By));
         match addressed {
             Ok(request) => Ok(Effect::act(request.owed(), |intent, held| request.make(live, &limits, intent, held))),
             Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),

@@ -99,7 +99,7 @@ struct Keeper {
 
 impl Keeper {
     fn look(&mut self, is_rung: bool, has_rest: &dyn Fn() -> bool) {
-        if !self.presence.is_there() {
+        if !self.presence.look() {
             self.shared.is_gone.store(true, Ordering::Relaxed);
             return self.queue.wake_the_writer();
         }

@@ -87,8 +87,9 @@ impl Ends {
         &self.known[&actor].end
     }
 
-    /// What is remembered is written, and can be looked up again: in the same commit, without which nothing comes after.
-    pub(super) fn are_written(&mut self) {
+    /// Forgets the ends if there are many of them. They can be looked up again: this commit has written them, and without it
+    /// there is no later one.
+    pub(super) fn forget_if_many(&mut self) {
         if self.known.len() > REMEMBERED {
             self.known.clear();
         }

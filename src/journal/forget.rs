@@ -21,7 +21,7 @@ use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Call;
 use crate::chain::shown::{shown as count_shown, shown_from};
-use crate::chain::{ChainEvent, EventKind, Vouched};
+use crate::chain::{ChainEvent, EventKind, StateOnChain};
 
 /// Events whose data is dropped in one commit: a commit holds up those who wait for theirs.
 const EVENTS_PER_COMMIT: u64 = 1_000;
@@ -120,7 +120,7 @@ pub(crate) fn prune(
 /// The last kept state before an event that an event names, and the event that does.
 fn last_named_before(reader: &JournalReader, actor: ActorKey, mut before: u64) -> rusqlite::Result<Option<(u64, u64)>> {
     while let Some(kept) = reader.last_kept_before(actor, before)? {
-        if let (named, Vouched::Named(_)) = reader.named_upto(actor, kept)? {
+        if let (named, StateOnChain::Named(_)) = reader.named_upto(actor, kept)? {
             return Ok(Some((kept, named)));
         }
         before = kept;
@@ -231,7 +231,7 @@ fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64
         }
     }
     if oldest < u64::MAX
-        && let Some(event) = reader.events_behind(actor, oldest.saturating_sub(1))?.first()
+        && let Some(event) = reader.events_after(actor, oldest.saturating_sub(1))?.first()
     {
         needed = needed.min(event.sequence);
     }

@@ -75,7 +75,7 @@ impl MarkFile {
     /// What is in the file, if there is one.
     pub(super) fn bytes(dir: &Path) -> io::Result<Option<Vec<u8>>> {
         let path = dir.join(FILE);
-        is_a_file(&path)?;
+        check_is_file(&path)?;
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -96,7 +96,7 @@ impl MarkFile {
     /// the journal, until [`MarkFile::let_go`].
     pub(super) fn held_back(dir: &Path, durability: Durability) -> io::Result<Self> {
         let path = dir.join(FILE);
-        is_a_file(&path)?;
+        check_is_file(&path)?;
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(named(&path))?;
         let ending = ending(durability, &boot_id());
@@ -126,7 +126,7 @@ impl MarkFile {
 }
 
 /// To open a pipe may take for ever, and a directory says what it is when it is read.
-fn is_a_file(path: &Path) -> io::Result<()> {
+fn check_is_file(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() && !found.is_dir() => {
             Err(named(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")))

@@ -149,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chain::cbor::{Cbor, Writer};
+    use crate::chain::cbor::{Cbor, CborWriter};
 
     fn kept(data: &[u8]) -> (Vec<u8>, HashMap<Sha1, Vec<u8>>) {
         let mut stored = data.to_vec();
@@ -175,7 +175,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner, 0..4).prop_map(|items| array(&items)),
                 entries.prop_map(|entries| {
-                    let mut to = Writer::default();
+                    let mut to = CborWriter::default();
                     to.map(entries.len());
                     entries.iter().for_each(|(key, item)| _ = to.key(key).encoded(item));
                     to.finish()
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn array(items: &[Vec<u8>]) -> Vec<u8> {
-        let mut to = Writer::default();
+        let mut to = CborWriter::default();
         to.array(items.len());
         items.iter().for_each(|item| _ = to.encoded(item));
         to.finish()

@@ -37,7 +37,7 @@ impl Presence {
     }
 
     /// Whether each of them is found where it was, and whole. What cannot be told is taken for yes: who writes meets it.
-    pub(super) fn is_there(&mut self) -> bool {
+    pub(super) fn look(&mut self) -> bool {
         self.0.iter_mut().all(|seen| match std::fs::metadata(&seen.path) {
             Ok(file) => {
                 let is_whole = seen.bytes.is_none_or(|bytes| file.len() >= bytes);

@@ -164,7 +164,7 @@ impl JournalReader {
 
     /// The actor's events behind a position in the order of all. Looks from the end of the chain backwards, so that it
     /// takes as long as what it finds, however long the chain is.
-    pub(crate) fn events_behind(&self, actor: ActorKey, position: u64) -> Result<Vec<ChainEvent>> {
+    pub(crate) fn events_after(&self, actor: ActorKey, position: u64) -> Result<Vec<ChainEvent>> {
         let mut from = None;
         self.walk_from_the_end(actor, |place, _| {
             if place.position <= position {

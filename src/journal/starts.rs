@@ -12,7 +12,7 @@ use super::schema::LANDMARKS;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::GET_CHAIN;
-use crate::chain::{DroppedEvents, EventKind, Vouched};
+use crate::chain::{DroppedEvents, EventKind, StateOnChain};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -58,7 +58,7 @@ impl JournalReader {
 
     /// Whether the state behind event `at` is at hand, and named by an event.
     fn is_start(&self, actor: ActorKey, at: u64) -> Result<bool> {
-        if !matches!(self.vouched_at(actor, at)?, Vouched::Named(_)) {
+        if !matches!(self.vouched_at(actor, at)?, StateOnChain::Named(_)) {
             return Ok(false);
         }
         match self.begun_at(actor, at)? {

@@ -12,7 +12,7 @@ use super::record::ActorKey;
 use super::rows::NEWEST_SLOT;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Return, Started, StateAfter};
-use crate::chain::{ChainEvent, EventHash, EventKind, Vouched, named_by_return};
+use crate::chain::{ChainEvent, EventHash, EventKind, StateOnChain, named_by_return};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -51,8 +51,8 @@ impl JournalReader {
     pub(crate) fn newest_state_is_lost_at(&self, actor: ActorKey) -> Result<Option<u64>> {
         let Some(led) = self.newest_state_at(actor)? else { return Ok(None) };
         match self.vouched_at(actor, led)? {
-            Vouched::Lost(at) => Ok(Some(at)),
-            Vouched::Named(_) => Ok(None),
+            StateOnChain::Lost(at) => Ok(Some(at)),
+            StateOnChain::Named(_) => Ok(None),
         }
     }
 
@@ -104,12 +104,12 @@ impl JournalReader {
     }
 
     /// What the chain says of the state behind event `sequence`: the last event up to there that names one is sought.
-    pub(crate) fn vouched_at(&self, actor: ActorKey, sequence: u64) -> Result<Vouched> {
+    pub(crate) fn vouched_at(&self, actor: ActorKey, sequence: u64) -> Result<StateOnChain> {
         Ok(self.named_upto(actor, sequence)?.1)
     }
 
     /// The same, with the event that says it.
-    pub(super) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, Vouched)> {
+    pub(super) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, StateOnChain)> {
         let mut found = None;
         self.walk_from(actor, sequence, |place, row| {
             let names = matches!(kind(row)?, Some(EventKind::Started | EventKind::Return));
@@ -118,17 +118,17 @@ impl JournalReader {
             }
             Ok(if found.is_some() { Break(()) } else { Continue(()) })
         })?;
-        Ok(found.unwrap_or((0, Vouched::Lost(0))))
+        Ok(found.unwrap_or((0, StateOnChain::Lost(0))))
     }
 
     /// The state behind event `sequence`, unless the chain names another there.
     fn settled(&self, actor: ActorKey, sequence: u64, state: State) -> Result<State> {
         match self.named_upto(actor, sequence)? {
-            (at, Vouched::Named(named)) if named != NamedState::of(state.as_deref()) => {
+            (at, StateOnChain::Named(named)) if named != NamedState::of(state.as_deref()) => {
                 let by = if at == sequence { "the event".into() } else { format!("event {at}") };
                 Err(unfit(format!("the state behind event {sequence} is not the one that {by} names")))
             }
-            (_, Vouched::Named(_) | Vouched::Lost(_)) => Ok(state),
+            (_, StateOnChain::Named(_) | StateOnChain::Lost(_)) => Ok(state),
         }
     }
 
@@ -176,9 +176,9 @@ impl JournalReader {
 }
 
 /// What an event that may name a state says of it.
-fn says(event: &ChainEvent) -> Option<Vouched> {
+fn says(event: &ChainEvent) -> Option<StateOnChain> {
     match event.kind() {
-        Some(EventKind::Started) => names_state(EventKind::Started, &event.data).map(Vouched::Named),
+        Some(EventKind::Started) => names_state(EventKind::Started, &event.data).map(StateOnChain::Named),
         _ => named_by_return(event),
     }
 }

@@ -186,7 +186,7 @@ fn any_stretch_of_a_chain_is_found_among_the_others() {
         }
         for event in written {
             let position = reader.position(*actor, event.sequence).expect("a number").expect("it is there");
-            let behind = reader.events_behind(*actor, position - 1).expect("events");
+            let behind = reader.events_after(*actor, position - 1).expect("events");
             assert_eq!(behind.first(), Some(event));
         }
         assert_eq!(reader.position(*actor, written.len() as u64).expect("nothing"), None);
@@ -197,7 +197,7 @@ fn any_stretch_of_a_chain_is_found_among_the_others() {
     let (actor, written) = &chains[1];
     let mut scribe = Scribe::new(journal.handle());
     scribe.actor = *actor;
-    scribe.chain = StateChain::behind(actor.id, crate::chain::Head { sequence: 149, hash: written[149].hash });
+    scribe.chain = StateChain::after(actor.id, crate::chain::Head { sequence: 149, hash: written[149].hash });
     scribe.begins = None;
     let next = scribe.write();
     journal.handle().flush().expect("committed");

@@ -123,7 +123,7 @@ impl Desk<'_> {
                 self.queue.take_all(&mut self.taken);
             }
             if self.taken.is_empty() {
-                self.is_still_there()?;
+                self.check_still_there()?;
                 self.tend_the_log(false);
                 continue;
             }
@@ -134,7 +134,7 @@ impl Desk<'_> {
                 self.metrics.commit_bytes.observe(batch.weight as u64);
                 self.metrics.events.add(self.tip.position - before);
             }
-            self.is_still_there()?;
+            self.check_still_there()?;
             self.queue.free(batch.weight);
             let is_behind = self.bell.written(batch.weight);
             if batch.drops || !batch.when_gone.is_empty() {
@@ -157,7 +157,7 @@ impl Desk<'_> {
     }
 
     /// Nothing is acknowledged that nobody will find.
-    fn is_still_there(&self) -> Result<(), JournalError> {
+    fn check_still_there(&self) -> Result<(), JournalError> {
         if self.bell.is_gone() { Err(JournalError::Gone { path: self.path.clone() }) } else { Ok(()) }
     }
 
@@ -324,7 +324,7 @@ impl Desk<'_> {
         batch.settled.drain(..).try_for_each(|cause| self.rows.settled(cause))?;
         batch.owed.drain().try_for_each(|(cause, (owed, position))| self.rows.owed(cause, owed, position))?;
         self.rows.seal_what_is_owed()?;
-        self.ends.are_written();
+        self.ends.forget_if_many();
         Ok(())
     }
 }

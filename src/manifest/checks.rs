@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ManifestError, Source};
+use super::{ManifestError, ManifestSource};
 use crate::base::limits::{ActorLimits, Limits, REUSE_CEILING};
 
 const NAME_BYTES: usize = 128;
@@ -29,7 +29,7 @@ const KEYS: &[&str] = &[
     "within_ms",
 ];
 
-pub(super) fn check_top_level(source: &Source, table: &DeTable<'_>) -> Result<(), ManifestError> {
+pub(super) fn check_top_level(source: &ManifestSource, table: &DeTable<'_>) -> Result<(), ManifestError> {
     for (key, _) in table {
         if Limits::NAMES.contains(&&**key.get_ref()) {
             let why = format!("\"{}\" is a limit: it belongs under [limits]", key.get_ref());
@@ -48,7 +48,7 @@ pub(super) fn check_top_level(source: &Source, table: &DeTable<'_>) -> Result<()
     Ok(())
 }
 
-pub(super) fn check_name(source: &Source, name: &Spanned<String>) -> Result<String, ManifestError> {
+pub(super) fn check_name(source: &ManifestSource, name: &Spanned<String>) -> Result<String, ManifestError> {
     let text = name.get_ref();
     let why = if text.trim().is_empty() {
         "\"name\" is empty: give the actor a name".to_owned()
@@ -62,7 +62,7 @@ pub(super) fn check_name(source: &Source, name: &Spanned<String>) -> Result<Stri
     Err(source.error(Some(name.span().start), why))
 }
 
-pub(super) fn check_reuse(source: &Source, reuse: Option<&Spanned<u32>>) -> Result<u32, ManifestError> {
+pub(super) fn check_reuse(source: &ManifestSource, reuse: Option<&Spanned<u32>>) -> Result<u32, ManifestError> {
     match reuse {
         None => Ok(1),
         Some(reuse) if (1..=REUSE_CEILING).contains(reuse.get_ref()) => Ok(*reuse.get_ref()),
@@ -77,10 +77,10 @@ pub(super) fn check_reuse(source: &Source, reuse: Option<&Spanned<u32>>) -> Resu
 }
 
 /// A function that reads an actor's limits from its manifest, or supplies them from elsewhere.
-pub(super) type ReadLimits<'a> = dyn Fn(&Source, &DeTable<'_>) -> Result<Limits, ManifestError> + 'a;
+pub(super) type ReadLimits<'a> = dyn Fn(&ManifestSource, &DeTable<'_>) -> Result<Limits, ManifestError> + 'a;
 
 pub(super) fn read_limits(
-    source: &Source,
+    source: &ManifestSource,
     table: &DeTable<'_>,
     allowed: &ActorLimits,
 ) -> Result<Limits, ManifestError> {
@@ -105,7 +105,7 @@ pub(super) fn read_limits(
 }
 
 /// Warnings about keys that are accepted and have no effect.
-pub(super) fn warnings(source: &Source, table: &DeTable<'_>) -> Vec<String> {
+pub(super) fn warnings(source: &ManifestSource, table: &DeTable<'_>) -> Vec<String> {
     let no_effect = [
         ("logging", "the runtime's own logging decides (RUST_LOG)"),
         ("event_server", "events are read through the management server"),
@@ -116,7 +116,7 @@ pub(super) fn warnings(source: &Source, table: &DeTable<'_>) -> Vec<String> {
 }
 
 /// Warnings about a handler's key `interface`, which older manifests have beside `type`.
-fn interfaces<'a>(source: &'a Source, table: &'a DeTable<'_>) -> impl Iterator<Item = String> + 'a {
+fn interfaces<'a>(source: &'a ManifestSource, table: &'a DeTable<'_>) -> impl Iterator<Item = String> + 'a {
     let handlers = table.get("handlers").and_then(|handlers| handlers.get_ref().as_array());
     let entries = handlers.into_iter().flatten().filter_map(|entry| entry.get_ref().as_table());
     entries.filter_map(|entry| {

@@ -33,12 +33,12 @@ impl ManifestError {
 
 /// A manifest's text and path; converts offsets in the text into line numbers.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub(crate) struct ManifestSource {
     pub(crate) path: PathBuf,
     pub(crate) text: std::sync::Arc<str>,
 }
 
-impl Source {
+impl ManifestSource {
     pub(crate) fn line_of(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
@@ -55,7 +55,7 @@ impl Source {
         self.error(span.map(|span| span.start), named)
     }
 
-    /// Like [`Source::toml_error`], for an error in the value of a key; adds the key, which the error's message lacks.
+    /// Like [`ManifestSource::toml_error`], for an error in the value of a key; adds the key, which the error's message lacks.
     pub(crate) fn value_error(&self, section: &str, error: &toml::de::Error) -> ManifestError {
         let at = error.span().map(|span| span.start);
         let key =

@@ -6,12 +6,12 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ManifestError, Source, beside, nearest};
+use super::{ManifestError, ManifestSource, beside, nearest};
 
 /// One `[[handlers]]` entry.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerEntry {
-    source: Source,
+    source: ManifestSource,
     index: usize,
     at: usize,
     pub(crate) kind: String,
@@ -20,7 +20,7 @@ pub(crate) struct HandlerEntry {
 /// The keys that an entry itself may have.
 const ENTRY: &[&str] = &["type", "config", "interface"];
 
-pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<HandlerEntry>, ManifestError> {
+pub(super) fn read_handlers(source: &ManifestSource, table: &DeTable<'_>) -> Result<Vec<HandlerEntry>, ManifestError> {
     let Some(handlers) = table.get("handlers") else { return Ok(Vec::new()) };
     let refused = |at: usize, why: &str| Err(source.error(Some(at), why));
     let DeValue::Array(entries) = handlers.get_ref() else {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Keys, ManifestError, Source, beside};
+use super::{Keys, ManifestError, ManifestSource, beside};
 
 /// The initial state, as the manifest gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) enum InitState {
 }
 
 impl InitState {
-    pub(super) fn of(source: &Source, keys: &Keys) -> Result<Self, ManifestError> {
+    pub(super) fn of(source: &ManifestSource, keys: &Keys) -> Result<Self, ManifestError> {
         let (key, value) = match (&keys.init_state, &keys.init_data) {
             (None, None) => return Ok(Self::None),
             (Some(value), None) => ("init_state", value),

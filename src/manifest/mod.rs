@@ -19,7 +19,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 pub use error::ManifestError;
-pub(crate) use error::Source;
+pub(crate) use error::ManifestSource;
 pub(crate) use error::nearest;
 pub(crate) use handler::HandlerEntry;
 pub(crate) use opened::Opened;
@@ -33,7 +33,7 @@ use init_state::{InitState, doubt};
 /// A checked manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
-    source: Source,
+    source: ManifestSource,
     pub(crate) name: String,
     pub(crate) component_path: PathBuf,
     init_state: InitState,
@@ -104,7 +104,7 @@ impl Manifest {
     }
 
     fn understand(path: &Path, text: Arc<str>, limits: &ReadLimits<'_>) -> Result<Self, ManifestError> {
-        let source = Source { path: path.to_owned(), text: Arc::clone(&text) };
+        let source = ManifestSource { path: path.to_owned(), text: Arc::clone(&text) };
         let table = DeTable::parse(&text).map_err(|error| source.toml_error(&error))?;
         check_top_level(&source, table.get_ref())?;
         let handlers = read_handlers(&source, table.get_ref())?;

@@ -1,9 +1,10 @@
-//! Whether each message that was sent has arrived: taken, named as dropped, or owed still. For the audit of a journal.
+//! The audit of sent messages: each message must have arrived. It was taken, named as dropped, or is still owed.
 //!
-//! Earlier versions wrote, at a start, the end of a child whose parent had ended while it was busy, and named what had
-//! waited in its mailbox without saying what it was: `dropped: [null, null]`. Such an end accounts for as many messages
-//! to its actor as it has nulls, of those that were sent before it and that nothing else accounts for. An end that names
-//! causes, or that another actor or an operator asked for, accounts for what it names and nothing else.
+//! Earlier versions of Theater wrote at a start the end of a child whose parent had ended while the child was busy.
+//! Such an end named the deliveries in the child's mailbox without their causes: `dropped: [null, null]`. It accounts
+//! for as many messages to the child as it has nulls, out of those that were sent before it and that nothing else
+//! accounts for. An end that names causes, and an end that another actor or an operator asked for, accounts only for
+//! what it names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,19 +12,19 @@ use crate::base::id::ActorId;
 use crate::chain::Link;
 use crate::chain::data::{Failed, FailureReason, Stopped, StoppedBy};
 
-/// A send as its sender recorded it.
+/// A send, as its sender recorded it.
 pub(crate) struct Sent {
     pub(crate) from: ActorId,
     pub(crate) sequence: u64,
     pub(crate) to: ActorId,
-    /// Where it comes among all events, as far as that is known.
+    /// Its place in the order of all events, as far as that is known.
     pub(crate) at: u64,
 }
 
-/// What an end says of the deliveries that nobody will come to.
+/// The deliveries that an end names as dropped.
 pub(crate) struct DroppedAtEnd {
     causes: Vec<Option<Link>>,
-    /// A start may have written it for deliveries that had causes.
+    /// Whether a start of an earlier version may have written the end, so that its nulls stand for messages.
     may_be_unnamed: bool,
 }
 
@@ -39,16 +40,16 @@ impl From<Stopped> for DroppedAtEnd {
     }
 }
 
-/// What became of sends, by sender and sequence, while chains are read.
+/// What became of sends, collected while chains are read.
 #[derive(Default)]
 pub(crate) struct Arrivals {
     sent: Vec<Sent>,
     settled: HashSet<(ActorId, u64)>,
-    /// The latest event of each sender that each receiver has taken a send of.
+    /// By sender and receiver: the latest send that the receiver has taken.
     latest: HashMap<(ActorId, ActorId), u64>,
-    /// Receivers that may have taken what nobody can see any more.
+    /// Receivers whose data was dropped in part: they may have taken messages without a trace.
     forgetful: HashSet<ActorId>,
-    /// Of each receiver: where an end stands that names nothing, once for each null in it.
+    /// By receiver: the place of each end that names no causes, once for each null in it.
     unnamed: HashMap<ActorId, Vec<u64>>,
 }
 
@@ -57,19 +58,19 @@ impl Arrivals {
         self.sent.push(sent);
     }
 
-    /// A message was taken, or a call quotes it whose data is gone.
+    /// Notes that a message was taken. The call that quotes it may have lost its data.
     pub(crate) fn taken(&mut self, cause: &Link) {
         self.settled.insert((cause.actor, cause.sequence));
     }
 
-    /// A send was taken by `receiver`: what the same sender sent it before cannot come any more.
+    /// Notes that `receiver` took a send. Earlier sends of the same sender to it cannot arrive any more.
     pub(crate) fn send_taken(&mut self, receiver: ActorId, cause: &Link) {
         self.taken(cause);
         let latest = self.latest.entry((cause.actor, receiver)).or_default();
         *latest = cause.sequence.max(*latest);
     }
 
-    /// An incarnation of `receiver` has ended, at `at` among all events.
+    /// Notes that an incarnation of `receiver` has ended, at the place `at` in the order of all events.
     pub(crate) fn dropped(
         &mut self,
         receiver: ActorId,
@@ -82,13 +83,13 @@ impl Arrivals {
         }
     }
 
-    /// Data of `receiver` was dropped: what it took may be among it.
+    /// Notes that data of `receiver` was dropped. The messages that it took may have been in that data.
     pub(crate) fn cannot_be_seen(&mut self, receiver: ActorId) {
         self.forgetful.insert(receiver);
     }
 
-    /// The sends that have not arrived although nothing is in their way, and how many are on their way. `is_owed` by
-    /// sender and sequence; `is_known` says whether the receiver's chain is there.
+    /// The sends that are lost, and the number of sends that are still on their way. `is_owed` is asked by sender and
+    /// sequence; `is_known` says whether the receiver's chain is in the journal.
     pub(crate) fn missing(
         mut self,
         is_owed: impl Fn(&(ActorId, u64)) -> bool,
@@ -111,7 +112,7 @@ impl Arrivals {
         (missing, on_their_way)
     }
 
-    /// One of the deliveries that an end behind `at` names without saying what it was; the first such end gives way.
+    /// Uses up one null of an end that `receiver` wrote after `at`, the earliest such end first; whether there was one.
     fn take_unnamed(&mut self, receiver: ActorId, at: u64) -> bool {
         let Some(ends) = self.unnamed.get_mut(&receiver) else { return false };
         let Some(found) = ends.iter().position(|end| *end >= at) else { return false };

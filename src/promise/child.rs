@@ -1,9 +1,9 @@
-//! What a parent does to a child and waits for: a spawn, until the child's `init` has answered; a stop or a restart, until
-//! that is done.
+//! Promises about children: a parent spawns a child and waits for the child's `init`, or stops or restarts a child and
+//! waits until that is done.
 
 use std::path::PathBuf;
 
-use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -20,11 +20,12 @@ pub(crate) const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor",
 
 const INIT: &str = "ntwk:theater/actor.init";
 
-/// What the guest gets: the child's id.
+/// The answer to the guest: the child's id.
 type SpawnAnswer = Result<Answered<Result<String, String>>, Interruption>;
 type ChangeAnswer = Result<Answered<Result<(), String>>, Interruption>;
 
-/// Spawns a child, and waits for its `init`. The recorder holds the wait, in `held`, until the answer is recorded.
+/// Spawns a child, and waits for its `init`. The recorder keeps the registered wait in `held` until the answer is
+/// recorded.
 pub(crate) fn spawn_child(
     live: &Live,
     limits: &Limits,
@@ -35,7 +36,7 @@ pub(crate) fn spawn_child(
     let child = ActorId::of_child(live.id, intent.sequence);
     let recovered = live.recovered.lock().take();
     let spawned = match recovered {
-        // It was under way when an earlier process ended.
+        // The spawn was under way when an earlier process ended.
         Some(Awaited::Child(spawned)) => spawned,
         Some(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
         Some(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
@@ -68,7 +69,8 @@ pub(crate) fn change_child(
     intent: Link,
     held: &mut Option<Wait>,
 ) -> ChangeAnswer {
-    // From here on, what the child asks of this actor would wait for ever: its `init` above all.
+    // From here on the parent waits for the child. A request of the child to its parent would wait for ever, above all
+    // one in its `init`, so it is refused.
     let wait = live.theater.registry.begin_wait_for_change(live.id, child);
     let asked = Asked { by: StoppedBy::Parent, cause: Some(intent), wait: Some(wait.id()) };
     *held = Some(wait);
@@ -78,13 +80,14 @@ pub(crate) fn change_child(
     Ok(changed(wait_for(live, limits, &answer, late)?))
 }
 
-/// A stop or a restart that recovery has found to be over, or a restart whose child is on its way up.
+/// What recovery has found for a stop or a restart that an earlier process left open: that it is over, or that the
+/// restarted child is on its way up.
 pub(crate) fn change_again(live: &Live) -> Option<Awaited> {
     let is_change = |it: &Awaited| matches!(it, Awaited::Done(_) | Awaited::Unknown(_) | Awaited::Child(_));
     live.recovered.lock().take().filter(is_change)
 }
 
-/// What came of what [`change_again`] has found: said at once, or once the child is up.
+/// The answer to a stop or a restart for which [`change_again`] has found something: at once, or once the child is up.
 pub(crate) fn changed_again(live: &Live, limits: &Limits, child: &str, found: Awaited) -> ChangeAnswer {
     let over = match found {
         Awaited::Done(event) => Ok(Some(event)),
@@ -107,7 +110,7 @@ fn changed(over: Result<Option<Link>, String>) -> Answered<Result<(), String>> {
     }
 }
 
-/// Waits for the supervisor's answer, for the deadline, or for the order to end.
+/// Waits for the supervisor's answer, for the deadline, or for an order to end.
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
@@ -116,7 +119,7 @@ fn wait_for<T>(
 ) -> Result<Result<T, String>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
     match live.stop.wait(answer, clock::now() + limits.request_deadline()) {
-        // What a runtime that is being suspended does not do is no answer: the next start goes on with it.
+        // An error of a runtime that is shutting down is no answer: the next start goes on with the change.
         Waited::Came(Err(_)) | Waited::Gone if is_suspending() => Err(Interruption::Suspending),
         Waited::Came(answer) => Ok(answer),
         Waited::Gone => Ok(Err("outcome unknown: the supervisor has not answered".into())),
@@ -129,8 +132,9 @@ fn wait_for<T>(
     }
 }
 
-/// What a spawn is that ends the parent's chain: the child's id says whether the child is there.
-pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+/// What became of a spawn whose intent is the last event of the parent's chain. The child's id follows from the intent,
+/// so its chain shows whether the child exists.
+pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let child = ActorId::of_child(intent.link.actor, intent.link.sequence);
     if !chains.is_known(child) {
         return Ok(Fate::Again);
@@ -143,8 +147,8 @@ pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<F
     Ok(Fate::Answered(Awaited::Spawned(over)))
 }
 
-/// What the child's first `init` came to; nothing while it is not over.
-fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawned, String>>> {
+/// The outcome of the child's first `init`; nothing while it is not over.
+fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<Spawned, String>>> {
     let mut next = 0;
     loop {
         let page = chains.page(child, next)?;
@@ -163,12 +167,12 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawne
     }
 }
 
-/// What whoever waits for an actor is told where its `init` refused.
+/// The error for a caller who waits for an actor whose `init` refused.
 fn refused(event: &ChainEvent) -> String {
     Refused::from_cbor(&event.data).map_or_else(text, |it| it.message)
 }
 
-/// What whoever waits for an actor is told where it failed before it was up.
+/// The error for a caller who waits for an actor that failed before it was up.
 fn failed(event: &ChainEvent) -> String {
     Failed::from_cbor(&event.data).map_or_else(text, |it| match it.reason {
         FailureReason::Init => it.detail,
@@ -180,25 +184,25 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// What a stop or a restart is that ends the parent's chain. A stop is done where an event of the child says so; a restart
-/// is where the child is up again, and over where it failed instead.
-pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+/// What became of a stop or a restart whose intent is the last event of the parent's chain. A stop is done if an event of
+/// the child says so. A restart is done once the child is up again, and over if the child failed instead.
+pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let params = Intent::from_cbor(&intent.event.data).ok().map(|intent| intent.params.0);
     let child = params.and_then(|params| <(String,)>::from_cbor(&params).ok());
     let Some(child) = child.and_then(|(child,)| child.parse::<ActorId>().ok()) else { return Ok(Fate::Again) };
-    let behind = chains.events_behind(child, intent.position)?;
+    let later = chains.events_after(child, intent.position)?;
     let is_stop = |event: &ChainEvent| {
         event.kind() == Some(EventKind::Stopped)
             && Stopped::from_cbor(&event.data).is_ok_and(|stopped| stopped.cause.as_ref() == Some(&intent.link))
     };
-    let stopped = behind.iter().position(is_stop);
+    let stopped = later.iter().position(is_stop);
     if intent.event.function() == STOP_CHILD.full {
-        let done = |at: usize| Fate::Answered(Awaited::Done(link(child, &behind[at])));
+        let done = |at: usize| Fate::Answered(Awaited::Done(link(child, &later[at])));
         return Ok(stopped.map_or(Fate::Again, done));
     }
     let since = match stopped {
-        Some(at) => &behind[at + 1..],
-        None if begins_behind_an_end(chains, child, &behind)? => &behind[..],
+        Some(at) => &later[at + 1..],
+        None if begins_after_an_end(chains, child, &later)? => &later[..],
         None => return Ok(Fate::Again),
     };
     Ok(match came_up(since) {
@@ -209,16 +213,17 @@ pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<
     })
 }
 
-/// A child that did not run is started without an end that names the intent.
-fn begins_behind_an_end(chains: &dyn Chains, child: ActorId, behind: &[ChainEvent]) -> Read<bool> {
-    let first = behind.first().filter(|event| event.kind() == Some(EventKind::Started) && event.sequence > 0);
+/// Whether the events `later` begin with a start of the child right after an end of it. A child that did not run is
+/// restarted without a new end before its start, so no event names the intent.
+fn begins_after_an_end(chains: &dyn Chains, child: ActorId, later: &[ChainEvent]) -> ReadResult<bool> {
+    let first = later.first().filter(|event| event.kind() == Some(EventKind::Started) && event.sequence > 0);
     let Some(started) = first else { return Ok(false) };
     let before = chains.page(child, started.sequence - 1)?;
     Ok(before.first().is_some_and(|it| matches!(it.kind(), Some(EventKind::Failed | EventKind::Stopped))))
 }
 
-/// The event with which a child was up that was started anew, or why it was not; nothing where that is not on its chain:
-/// behind a `started` an `init` may be due.
+/// The event that shows that a restarted child was up, or the reason why it did not come up. `None` if the events `since` the
+/// restart show neither: after a `started` an `init` may still be due.
 fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, String>> {
     let mut started = None;
     for event in since {

@@ -1,19 +1,19 @@
-//! Circles of waits that an earlier version of the program left in a journal, and which wait of each is given up.
+//! Circles of waits in a journal of an earlier version of Theater, and the choice of the wait that is given up in each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::id::ActorId;
 
-/// One wait that is to be put back.
+/// A wait that a start is to put back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Edge {
     pub(super) on: ActorId,
-    /// Where its intent stands in the journal.
+    /// The place of its intent in the journal.
     pub(super) position: u64,
 }
 
-/// The waiters whose waits have to go for no circle to be left: of each circle the one that began last. Each actor waits
-/// for at most one other, so circles have no wait in common.
+/// The waiters whose waits must be given up so that no circle is left: in each circle, the one whose wait began last.
+/// Each actor waits for at most one other, so two circles have no wait in common.
 pub(super) fn newest_of_each_circle(edges: &BTreeMap<ActorId, Edge>) -> Vec<ActorId> {
     let mut seen = BTreeSet::new();
     let mut given_up = Vec::new();
@@ -26,7 +26,7 @@ pub(super) fn newest_of_each_circle(edges: &BTreeMap<ActorId, Edge>) -> Vec<Acto
             path.push((at, edge.position));
             at = edge.on;
         }
-        // It led back into itself, or to where an earlier path has been.
+        // The path led back into itself, or to a place where an earlier path has been.
         let circle = path.iter().position(|(waiter, _)| *waiter == at).map_or(&[][..], |first| &path[first..]);
         given_up.extend(circle.iter().max_by_key(|(waiter, position)| (*position, *waiter)).map(|(waiter, _)| *waiter));
     }

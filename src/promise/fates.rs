@@ -1,5 +1,5 @@
-//! What each promise is after a crash: delivered again, awaited, answered, done (again), or of unknown outcome. A pure
-//! function of the chains and of what is owed (the rows of `pending`), so that a model can run it too.
+//! The decision about each promise after a crash: it is delivered again, awaited, answered, done (again), or of unknown
+//! outcome. This is a pure function of the chains and of the owed rows (`pending`), so that a model can test it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,51 +10,51 @@ use crate::chain::{ChainEvent, EventKind, Link};
 use crate::journal::{Cause, Pending};
 use crate::system::{Awaited, Delivery, Lane};
 
-pub(crate) type Read<T> = rusqlite::Result<T>;
+pub(crate) type ReadResult<T> = rusqlite::Result<T>;
 
-/// The chains as a start finds them: in the journal, or in a model.
+/// The chains as a start of the runtime finds them, in the journal or in a model.
 pub(crate) trait Chains {
-    /// Whether there is a chain of this actor, listed or forgotten.
+    /// Whether there is a chain of this actor. The actor may be listed or forgotten.
     fn is_known(&self, actor: ActorId) -> bool;
 
     /// Whether the actor goes on.
     fn goes_on(&self, actor: ActorId) -> bool;
 
-    /// The transition that the actor is to resume, from its `call` on; empty where none is open.
+    /// The events of the transition that the actor is to resume, from its `call` on; empty if none is open.
     fn open(&self, actor: ActorId) -> &[ChainEvent];
 
-    /// Where an event stands in the order of all.
-    fn position(&self, actor: ActorId, sequence: u64) -> Read<u64>;
+    /// The place of an event in the order of all events.
+    fn position(&self, actor: ActorId, sequence: u64) -> ReadResult<u64>;
 
-    /// The actor's events behind a position in the order of all.
-    fn events_behind(&self, actor: ActorId, position: u64) -> Read<Vec<ChainEvent>>;
+    /// The actor's events after a place in the order of all events.
+    fn events_after(&self, actor: ActorId, position: u64) -> ReadResult<Vec<ChainEvent>>;
 
-    /// Some of the actor's events, from a sequence on; none at the end of its chain.
-    fn page(&self, actor: ActorId, from: u64) -> Read<Vec<ChainEvent>>;
+    /// A page of the actor's events, from a sequence on; empty at the end of its chain.
+    fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>>;
 
-    /// The event that promised what a row is owed for; nothing where its chain is not there.
-    fn promise(&self, row: &Pending) -> Read<Option<ChainEvent>>;
+    /// The event that promised what a row says is owed; `None` if its chain is not there.
+    fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>>;
 }
 
-/// An intent that ends a chain.
+/// An intent that is the last event of a chain.
 pub(crate) struct OpenIntent<'a> {
     pub(super) link: Link,
     pub(super) event: &'a ChainEvent,
     pub(super) position: u64,
 }
 
-/// What became of an intent that ends a chain.
+/// What became of the promise of an intent that is the last event of a chain.
 #[derive(Debug)]
 pub(crate) enum Fate {
-    /// Nothing, as far as the chains say, or nothing that they could say: the host function is asked again.
+    /// The chains say nothing, or could say nothing: the host function is asked again.
     Again,
     /// The chains say what came of it, or that nobody can know.
     Answered(Awaited),
-    /// It is under way.
+    /// It is still under way: the actor goes on waiting.
     Await { on: ActorId, through: Through },
 }
 
-/// What an answer is awaited from.
+/// Where an awaited answer will come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Through {
     /// The open transition of the receiver, which has taken the message.
@@ -67,33 +67,33 @@ pub(crate) enum Through {
     Restart,
 }
 
-/// A delivery that is put back into a mailbox.
+/// A delivery that a start puts back into a mailbox.
 #[derive(Debug)]
 pub(crate) struct Due {
-    /// Where the event stands that promised it.
+    /// The place of the event that promised it.
     pub(crate) position: u64,
     pub(crate) to: ActorId,
     pub(crate) lane: Lane,
     pub(crate) delivery: Delivery,
-    /// Who waits for its answer.
+    /// The actor that waits for its answer.
     pub(crate) awaited_by: Option<ActorId>,
 }
 
-/// What a start does about everything that was promised and not settled.
+/// What a start does about all promises that are not settled.
 #[derive(Debug, Default)]
 pub(crate) struct Decided {
-    /// Of each chain that ends with an intent: that event, and what became of it.
+    /// For each chain that ends with an intent: that event, and what became of it.
     pub(crate) fates: BTreeMap<ActorId, (Link, Fate)>,
-    /// What is delivered again, in the order in which it was promised.
+    /// The deliveries that are made again, in the order in which they were promised.
     pub(crate) due: Vec<Due>,
-    /// Rows that say nothing which could be delivered, and why.
+    /// Why certain rows could not be delivered.
     pub(crate) unreadable: Vec<String>,
-    /// Waits that were part of a circle, and are of unknown outcome.
+    /// The actors whose waits were part of a circle and are now of unknown outcome.
     pub(crate) given_up: Vec<ActorId>,
 }
 
-/// Decides over the open transitions of `actors`, and over what is owed.
-pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> Read<Decided> {
+/// Decides about the open transitions of `actors`, and about the owed rows.
+pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> ReadResult<Decided> {
     let mut decided = Decided::default();
     let mut edges = BTreeMap::new();
     let mut intents = BTreeMap::new();
@@ -122,7 +122,7 @@ pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) 
     Ok(decided)
 }
 
-fn open_intent(chains: &dyn Chains, actor: ActorId) -> Read<Option<OpenIntent<'_>>> {
+fn open_intent(chains: &dyn Chains, actor: ActorId) -> ReadResult<Option<OpenIntent<'_>>> {
     let last = chains.open(actor).iter().rfind(|event| event.kind() != Some(EventKind::Started));
     let Some(event) = last.filter(|event| event.kind() == Some(EventKind::Intent)) else { return Ok(None) };
     let position = chains.position(actor, event.sequence)?;
@@ -134,8 +134,8 @@ pub(super) fn link(actor: ActorId, event: &ChainEvent) -> Link {
 }
 
 impl Decided {
-    /// What is owed by a row is delivered, unless the receiver's chain says that it was taken.
-    fn row(&mut self, chains: &dyn Chains, row: &Pending) -> Read<()> {
+    /// Decides about a row: it is delivered, unless the receiver's chain says that it was taken.
+    fn row(&mut self, chains: &dyn Chains, row: &Pending) -> ReadResult<()> {
         let Pending { cause, receiver, position, .. } = row;
         let nothing = |why: &str| {
             let Cause { actor, sequence } = cause;
@@ -173,7 +173,7 @@ impl Decided {
         Ok(())
     }
 
-    /// Requests of a journal that kept no account of what it owes.
+    /// Adds the requests of a journal of an earlier version, which had no rows for what it owed.
     fn owed_without_a_row(&mut self, intents: &BTreeMap<ActorId, OpenIntent<'_>>, rows: &[Pending]) {
         let owed: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
         for (actor, OpenIntent { link, event, position }) in intents {

@@ -1,11 +1,11 @@
-//! Messages between actors: a send, and a request, whose sender waits for the answer.
+//! Promises by messages: a send, and a request whose sender waits for the answer.
 
 use super::Promise;
-use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
+use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
-use crate::chain::cbor::{Cbor, CborError, Reader};
+use crate::chain::cbor::{Cbor, CborError, CborReader};
 use crate::chain::data::{Call, Caller, Failed, HostCall, Intent, Refused, Return, Stopped};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
@@ -19,16 +19,16 @@ pub(crate) const HANDLE_REQUEST: &Function = function!("ntwk:theater/message-ser
 pub(crate) const SEND: &Function = function!("ntwk:theater/message-server-host", "send");
 pub(crate) const REQUEST: &Function = function!("ntwk:theater/message-server-host", "request");
 
-/// What the guest gets.
+/// The answer to the guest.
 type Requested = Result<Vec<u8>, String>;
 
-/// A send that has its place in the receiver's mailbox.
-pub(crate) struct Send {
+/// A send with a reserved place in the receiver's mailbox.
+pub(crate) struct ReservedSend {
     slot: Slot,
     params: Vec<u8>,
 }
 
-impl Send {
+impl ReservedSend {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
         let slot = live.theater.registry.reserve_for_actor(to, HANDLE_SEND, params.len())?;
         Ok(Self { slot, params })
@@ -38,7 +38,7 @@ impl Send {
         Promise::Send.owed(self.slot.receiver)
     }
 
-    /// Delivers it; `event` is the one that promised it.
+    /// Delivers the message; `event` is the event that promised it.
     pub(crate) fn fill(self, event: Link) {
         self.slot.fill(send_delivery(self.params, event));
     }
@@ -52,14 +52,14 @@ pub(super) fn request_delivery(params: Vec<u8>, cause: Link) -> Delivery {
     Delivery { function: HANDLE_REQUEST, params, caller: Caller::Actor, cause: Some(cause), reply: Reply::Nobody }
 }
 
-/// A request that has its place in the receiver's mailbox, and whose sender's wait is noted.
-pub(crate) struct Request {
+/// A request with a reserved place in the receiver's mailbox, and with its sender's wait registered.
+pub(crate) struct ReservedRequest {
     slot: Slot,
     wait: Wait,
     params: Vec<u8>,
 }
 
-impl Request {
+impl ReservedRequest {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
         let (slot, wait) = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len())?;
         Ok(Self { slot, wait, params })
@@ -69,7 +69,8 @@ impl Request {
         Promise::Request.owed(self.slot.receiver)
     }
 
-    /// Delivers it, and waits for the answer. The recorder holds the wait, in `held`, until the answer is recorded.
+    /// Delivers the message, and waits for the answer. The recorder keeps the registered wait in `held` until the
+    /// answer is recorded.
     pub(crate) fn make(
         self,
         live: &Live,
@@ -85,7 +86,7 @@ impl Request {
     }
 }
 
-/// A request that was under way when an earlier process ended, as recovery has found it.
+/// Goes on with a request that was under way when an earlier process ended, as recovery has found it.
 pub(crate) fn request_again(
     live: &Live,
     limits: &Limits,
@@ -115,13 +116,13 @@ fn wait_for_answer(
     match live.stop.wait(answer, deadline) {
         Waited::Came(answer) => {
             if answer.closing.is_some() {
-                // The receiver has ended it, behind that event.
+                // The receiver has ended the wait, after it enqueued that event.
                 held.take().into_iter().for_each(Wait::end_by_answer);
             }
             Ok(understand(to, answer))
         }
-        // Its thread went without a word. Where the runtime is being suspended that is no answer: the transition is
-        // left open for the next start. Otherwise the thread has panicked.
+        // The receiver's thread ended without an answer. If the runtime is shutting down, the transition is left open
+        // for the next start. Otherwise the thread has panicked.
         Waited::Gone if live.theater.registry.is_suspending() => Err(Interruption::Suspending),
         Waited::Gone => unanswered(format!("outcome unknown: actor {to} has ended without an answer")),
         Waited::Deadline => {
@@ -143,7 +144,7 @@ fn wait_for_answer(
     }
 }
 
-/// What the guest is told of each outcome.
+/// The answer to the guest for each outcome.
 fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requested> {
     let result = match outcome {
         Outcome::Returned(result) => Vec::from_cbor(&result).map_err(|error| error.to_string()),
@@ -155,18 +156,18 @@ fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requ
     Answered { result, answer: closing }
 }
 
-/// What a request is that ends its sender's chain.
-pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
+/// What became of a request whose intent is the last event of its sender's chain.
+pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let unknown = |why: &str| Ok(Fate::Answered(Awaited::Unknown(format!("outcome unknown: {why}"))));
     let Some((to, _)) = requested(&intent.event.data) else { return unknown("the request cannot be read any more") };
     if chains.open(to).first().is_some_and(|call| is_caused_by(call, &intent.link)) {
         return Ok(Fate::Await { on: to, through: Through::Transition });
     }
-    match answer_to(&chains.events_behind(to, intent.position)?, to, &intent.link) {
-        Found::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
-        Found::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
-        Found::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
-        Found::Nothing => {
+    match answer_to(&chains.events_after(to, intent.position)?, to, &intent.link) {
+        MessageTrace::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
+        MessageTrace::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
+        MessageTrace::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
+        MessageTrace::Nothing => {
             let why = if chains.is_known(to) { "has ended" } else { "is not in this journal" };
             let answer = Answer { outcome: Outcome::Dropped(why.into()), closing: None };
             Ok(Fate::Answered(Awaited::Answer { to, answer }))
@@ -175,15 +176,15 @@ pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
 }
 
 /// What the receiver's chain says of a message.
-enum Found {
+enum MessageTrace {
     Nothing,
     Answer(Answer),
-    /// It took it, and what follows cannot be read.
+    /// The receiver took the message, and the events that follow cannot be read.
     TakenAlone,
 }
 
-/// What the receiver's chain says of a message, among its events since it was sent.
-fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> Found {
+/// Looks for the outcome of a message among the receiver's events since it was sent.
+fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> MessageTrace {
     let (mut taken, mut ever_taken) = (false, false);
     for event in events {
         let is_dropped = |causes: &[Option<Link>]| causes.iter().flatten().any(|dropped| dropped == cause);
@@ -215,46 +216,46 @@ fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> Found {
         };
         if let Some(outcome) = outcome {
             let closing = (outcome != Outcome::Stopped).then(|| link(receiver, event));
-            return Found::Answer(Answer { outcome, closing });
+            return MessageTrace::Answer(Answer { outcome, closing });
         }
     }
-    if ever_taken { Found::TakenAlone } else { Found::Nothing }
+    if ever_taken { MessageTrace::TakenAlone } else { MessageTrace::Nothing }
 }
 
 pub(super) fn is_caused_by(call: &ChainEvent, cause: &Link) -> bool {
     Call::from_cbor(&call.data).is_ok_and(|call| call.cause.as_ref() == Some(cause))
 }
 
-/// Receiver of an intent to request, and the message as the receiver's parameters.
+/// The receiver of the request in an intent, and the message as parameters of the receiver's export.
 pub(super) fn requested(intent: &[u8]) -> Option<(ActorId, Vec<u8>)> {
     let (to, message) = addressed(&Intent::from_cbor(intent).ok()?.params.0)?;
     Some((to.parse().ok()?, (message,).to_cbor()))
 }
 
-/// The message of a send, as the receiver's parameters.
+/// The message of a send, as parameters of the receiver's export.
 pub(super) fn sent(host_call: &[u8]) -> Option<Vec<u8>> {
     let (_, message) = addressed(&HostCall::from_cbor(host_call).ok()?.params?.0)?;
     Some((message,).to_cbor())
 }
 
-/// The receiver of the send that an event records, if it was accepted.
+/// The receiver of the send that an event records, if the send was accepted.
 pub(super) fn sent_to(event: &ChainEvent) -> Option<ActorId> {
     accepted_send(event, &HostCall::from_cbor(&event.data).ok()?)
 }
 
-/// The receiver of the request that an intent is about to make.
+/// The receiver of the request that an intent announces.
 pub(super) fn requested_of(intent: &ChainEvent) -> Option<ActorId> {
     requested(&intent.data).map(|(to, _)| to).filter(|_| intent.function() == REQUEST.full)
 }
 
-/// The receiver of a send that was accepted.
+/// The receiver of a send, if the send was accepted.
 pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<ActorId> {
     let accepted = event.function() == SEND.full && host_call.result.0 == Ok::<(), String>(()).to_cbor();
     let (to, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
     to.parse().ok()
 }
 
-/// Whether `call` of `receiver` took what its cause, the event `promised` of another chain, had sent it.
+/// Whether `call` of `receiver` took the message that its cause, the event `promised` of another chain, had sent to it.
 pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Call, promised: &ChainEvent) -> bool {
     let message = match event.function() {
         function if function == HANDLE_SEND.full => {
@@ -265,15 +266,15 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
             let intent = Intent::from_cbor(&promised.data).ok().map(|intent| intent.params);
             intent.filter(|_| promised.function() == REQUEST.full)
         }
-        // Of a notice or an `init` the quote alone says enough.
+        // For a notice or an `init`, the quote alone says enough.
         _ => return true,
     };
     let Some((to, message)) = message.and_then(|params| addressed(&params.0)) else { return false };
     to == receiver.to_string() && message_of(&call.params.0).is_some_and(|taken| taken == message)
 }
 
-/// Whether a host call got what its answer, the event `closing` of another chain, gave. Only what a request returned is
-/// compared.
+/// Whether a host call got the result that its answer, the event `closing` of another chain, gave. Only the returned
+/// result of a request is compared.
 pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, closing: &ChainEvent) -> bool {
     if event.function() != REQUEST.full || closing.kind() != Some(EventKind::Return) {
         return true;
@@ -283,19 +284,19 @@ pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, clo
     given.is_some() && given == got
 }
 
-/// Receiver and message of the parameters of a send or request.
+/// The receiver and the message in the parameters of a send or a request.
 fn addressed(params: &[u8]) -> Option<(String, Vec<u8>)> {
     <(String, Vec<u8>)>::from_cbor(params).ok()
 }
 
 /// The message in the parameters of the export that takes it.
 fn message_of(params: &[u8]) -> Option<Vec<u8>> {
-    let last = |from: &mut Reader<'_>, length: u64| {
+    let last = |from: &mut CborReader<'_>, length: u64| {
         if length == 0 {
             return Err(CborError::Mismatch("no parameters", "a message"));
         }
         (1..length).try_for_each(|_| from.item().map(drop))?;
         from.bytes().map(<[u8]>::to_vec)
     };
-    Reader::only(params, |from| from.array(last)).ok()
+    CborReader::only(params, |from| from.array(last)).ok()
 }

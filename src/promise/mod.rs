@@ -1,27 +1,40 @@
-//! Promises between actors: who owes what to whom, until which event settles it. One type, one file for each kind.
+//! Promises between actors: which actor owes what to which other, until which event settles it. One type, and one file
+//! for each kind of promise.
 //!
 //! | kind | promised by | row of `pending` | delivered live | settled by | after a crash |
 //! |---|---|---|---|---|---|
 //! | `Send` | `host-call` of `send` | to the receiver | mail | the receiver's `call`, or its end that names it as dropped | deliver again |
-//! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for whoever waits, its `host-call` or its end | answered, await, deliver again |
+//! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for the sender, its `host-call` or its end | answered, await, deliver again |
 //! | `Spawn` | `intent` of `spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
 //! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
 //!
-//! Whoever waits has an edge in the graph of waits (`system/waits.rs`). The edge goes once the event that settles the
-//! wait **has been enqueued**. Of a request that was answered that is the receiver's closing event, and the receiver ends
-//! the wait after it has enqueued that and before it answers. Of a deadline, a refusal, an end, or an answer that no event
-//! of the receiver gives (it was stopped, and its end comes later), it is the waiter's own event, so the waiter's recorder
-//! holds the [`Wait`](crate::system::Wait). Hence in no prefix of the journal two open
-//! intents lead to each other.
+//! While an actor waits for another, the graph of waits (`system/waits.rs`) has an edge between the two. An actor adds its
+//! edge before it records its intent, and an edge that would close a circle is refused. The edge is removed only after
+//! the event that settles the wait **has been enqueued** for the journal. Which event that is, and who removes the edge,
+//! depends on how the wait ends:
 //!
-//! After a crash [`decide`] says what each promise is, from the chains and the rows alone. It is total: whatever stands
-//! there, each intent that ends a chain is answered, awaited, done (again) or of unknown outcome. Journals of earlier
-//! versions can hold circles of open requests; the newest wait of a circle is then answered with `outcome unknown`, and
-//! what it delivered stays as it is.
+//! - B answers A's request by its closing event (`return`, `refused`, `failed`): B enqueues that event, then removes A's
+//!   edge, then gives the answer.
+//! - No event of B gives the answer: A's deadline has passed, the request was refused, B was stopped and its end comes
+//!   later, or A itself ends. Then A's own next event settles the wait, so A's recorder holds the
+//!   [`Wait`](crate::system::Wait), and removes the edge after it has enqueued that event.
 //!
-//! A host function that promises something more is one file here, and a line in each `match` of [`Promise`].
+//! Therefore no prefix of the journal contains two open requests that lead to each other. Suppose that one did: A's
+//! request to B and B's request to A are both open in it. Say that A added its edge before B did; the other case is the
+//! same with the names exchanged. B was not refused, so A's edge was gone when B added its own. It was removed after the
+//! event that settles A's request had been enqueued, and B enqueued its intent only later. Events are written in the order
+//! in which they are enqueued. So every prefix that has B's intent also has the event that settles A's request, and A's
+//! request is not open in it, which contradicts the assumption. A longer circle is impossible for the same reason: the
+//! actor that adds its edge last finds all others in place, or gone because they are settled.
+//!
+//! After a crash, [`decide`] says what each promise is, from the chains and the rows of `pending` alone. It decides for
+//! whatever is stored there: each intent at the end of a chain is answered, awaited, done (again), or of unknown
+//! outcome. Journals of earlier versions may contain circles of open requests. Of each circle, the newest wait is
+//! answered with `outcome unknown`, and the message that it delivered stays as it is.
+//!
+//! A new host function that promises something needs one file here, and a line in each `match` of [`Promise`].
 
 mod arrivals;
 mod child;
@@ -35,10 +48,10 @@ mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
 pub(crate) use child::{RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child};
-pub(crate) use fates::{Chains, Decided, Due, Fate, Read, Through, decide};
+pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 pub(crate) use message::{
-    HANDLE_REQUEST, HANDLE_SEND, REQUEST, Request, SEND, Send, accepted_send, is_what_was_answered, is_what_was_sent,
-    request_again,
+    HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
+    is_what_was_sent, request_again,
 };
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
 pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};
@@ -49,8 +62,8 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::{Owed, Pending};
 use crate::system::{Delivery, Lane};
 
-/// To whom an event promises what a row of `pending` says is owed for it, or why it promises nothing of the kind.
-/// `parent` is that of the actor whose event it is.
+/// The actor to which an event promises what a row of `pending` says, or why the event promises nothing of that kind.
+/// `parent` is the parent of the actor whose event it is.
 pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<ActorId>) -> Result<ActorId, &'static str> {
     match Promise::of_row(row, event) {
         Some(Promise::Send) => message::sent_to(event).ok_or("that event promises no message"),
@@ -64,7 +77,7 @@ pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<Acto
     }
 }
 
-/// One kind of promise.
+/// A promise, by its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Promise {
     Send,
@@ -77,7 +90,7 @@ pub(crate) enum Promise {
 }
 
 impl Promise {
-    /// What an intent promises; nothing where only the world outside is concerned.
+    /// The promise of an intent; `None` if the intent concerns only the world outside.
     fn of_intent(intent: &ChainEvent) -> Option<Self> {
         match intent.function() {
             function if function == REQUEST.full => Some(Self::Request),
@@ -88,7 +101,7 @@ impl Promise {
         }
     }
 
-    /// What a row of `pending` stands for, with the event that promised it.
+    /// The promise of a row of `pending`, read with the help of the event that made it.
     fn of_row(row: &Pending, event: &ChainEvent) -> Option<Self> {
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
@@ -98,12 +111,12 @@ impl Promise {
         }
     }
 
-    /// What the `return` of a call promises to the actor itself.
+    /// The promise that the `return` of a call makes to the actor itself.
     pub(crate) fn of_call(function: &str, params: &[u8]) -> Option<Self> {
         websocket::is_connect(function, params).then_some(Self::WebSocketClose)
     }
 
-    /// The row of `pending` that the event which promises it is written with.
+    /// The row of `pending` that is written together with the event that makes the promise.
     pub(crate) fn owed(&self, receiver: ActorId) -> Option<Owed> {
         let notice = match self {
             Self::Send | Self::Request => None,
@@ -121,7 +134,7 @@ impl Promise {
         }
     }
 
-    /// The delivery of a row, made from the event that promised it; nothing where that does not say it.
+    /// The delivery that the promise of `event` leads to; `None` if the event does not contain it.
     fn delivery(self, event: &ChainEvent, cause: Link) -> Option<Delivery> {
         match self {
             Self::Send => message::sent(&event.data).map(|params| message::send_delivery(params, cause)),
@@ -134,7 +147,8 @@ impl Promise {
         }
     }
 
-    /// What is due at once where the call that promised it was resumed after a crash, and has returned with `closing`.
+    /// The delivery that is due at once after a call which made the promise was resumed after a crash and has returned
+    /// with `closing`.
     pub(crate) fn due_after_a_crash(&self, closing: Link) -> Option<Delivery> {
         match self {
             Self::WebSocketClose => Some(close(closing)),
@@ -142,8 +156,8 @@ impl Promise {
         }
     }
 
-    /// What an intent is that ends a chain.
-    fn fate(&self, chains: &dyn Chains, intent: &fates::OpenIntent<'_>) -> Read<Fate> {
+    /// What became of a promise whose intent is the last event of a chain.
+    fn fate(&self, chains: &dyn Chains, intent: &fates::OpenIntent<'_>) -> ReadResult<Fate> {
         match self {
             Self::Request => message::fate(chains, intent),
             Self::Spawn => child::spawn_fate(chains, intent),

@@ -1,4 +1,4 @@
-//! A lifecycle notice: a parent hears that its child has started, restarted, stopped or failed.
+//! Promises of lifecycle notices: a parent is told that its child has started, restarted, stopped or failed.
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
@@ -10,7 +10,7 @@ use crate::system::{Delivery, Registry, Reply, Slot, StatusIsSet};
 
 pub(crate) const HANDLE_CHILD_EVENT: &Function = function!("ntwk:theater/supervisor-handlers", "handle-child-event");
 
-/// A notice that has its place with the parent, and no cause yet.
+/// A notice with a reserved place in the parent's mailbox. Its cause is not recorded yet.
 pub(crate) struct Notice {
     slot: Slot,
     word: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// Reserves a place in the parent's lane for notices, where there is a parent that wants to know.
+    /// Reserves a place in the parent's lane for notices, if there is a parent that wants notices.
     pub(crate) fn reserve(registry: &Registry, child: ActorId, kind: ChildEventKind) -> Option<Self> {
         let word = kind.word();
         let params = params(child, kind);
@@ -26,12 +26,12 @@ impl Notice {
         Some(Self { slot, word, params })
     }
 
-    /// What the event promises that is to be its cause.
+    /// The row that is written together with the event that will be the notice's cause.
     pub(crate) fn owed(&self) -> Owed {
         Owed { receiver: self.slot.receiver, notice: Some(self.word) }
     }
 
-    /// Delivers it; `_set` as the parent can rely on the status of the child it hears of.
+    /// Delivers the notice. `_set` proves that the child's status is set, so that the parent can rely on it.
     pub(crate) fn fill(self, cause: Link, _set: StatusIsSet) {
         self.slot.fill(delivery(self.params, cause));
     }
@@ -46,7 +46,7 @@ pub(super) fn delivery(params: Vec<u8>, cause: Link) -> Delivery {
     Delivery { function, params, caller, cause, reply: Reply::Nobody }
 }
 
-/// The kind that a word of `pending` stands for; why a child failed is said by the event.
+/// The kind of notice that a word of `pending` stands for. Why a child failed is read from the event.
 pub(super) fn kind(word: &str, event: &ChainEvent) -> Option<ChildEventKind> {
     let failed = || {
         let failed = Failed::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
@@ -61,7 +61,7 @@ pub(super) fn kind(word: &str, event: &ChainEvent) -> Option<ChildEventKind> {
     }
 }
 
-/// Whether a parent is told this of such an event of its child.
+/// Whether this kind of notice follows from such an event of the child.
 pub(super) fn is_told_by(kind: &ChildEventKind, event: &ChainEvent) -> bool {
     match kind {
         ChildEventKind::Started | ChildEventKind::Restarted => {

@@ -187,12 +187,12 @@ impl ManagementWriter {
         match wanted {
             EventsWanted::Actor(actor) => {
                 self.by_actor.entry(actor.id).or_default().push(subscription_id.clone());
-                self.make_due(subscription_id.clone());
+                self.mark_due(subscription_id.clone());
                 Ok(Response::Subscribed { id: actor.id.to_string(), subscription_id })
             }
             EventsWanted::Tree(_) | EventsWanted::All => {
                 self.wide.push(subscription_id.clone());
-                self.make_due(subscription_id.clone());
+                self.mark_due(subscription_id.clone());
                 Ok(Response::SubscribedFrom { subscription_id, from })
             }
         }
@@ -224,7 +224,7 @@ impl ManagementWriter {
         }
     }
 
-    fn make_due(&mut self, id: String) {
+    fn mark_due(&mut self, id: String) {
         if self.due_ids.insert(id.clone()) {
             self.due.push_back(id);
         }

@@ -1,5 +1,6 @@
-//! What an actor may spawn: a manifest, its component and its `init_state` file, each where the operator has allowed it,
-//! and none where an actor could have written it, unless the operator's manifest names it among its `children`.
+//! The confinement of spawns: an actor may spawn a manifest, with its component and its `init_state` file, only if each
+//! file lies where the operator has allowed it, and nowhere an actor could have written it. A manifest that the
+//! operator's manifest names among its `children` is exempt.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,16 +9,16 @@ use crate::actor::Spec;
 use crate::manifest::Opened;
 use crate::system::{Confinement, VouchedManifest};
 
-/// The directories that actors may write to, each with the name of one that may.
+/// The directories that actors may write to, each with the name of an actor that may.
 type Written = BTreeMap<PathBuf, String>;
 
-/// One spawn that is judged.
+/// The judgement of one spawn.
 pub(super) struct Confined<'a> {
     confinement: &'a Confinement,
     written: &'a Written,
-    /// What the operator's manifest says of the one that is to be spawned.
+    /// What the operator's manifest vouches for about the manifest that is to be spawned.
     vouched: Option<&'a VouchedManifest>,
-    /// A file of it that an actor could have written, and what is said of it.
+    /// Why a file could have been written by an actor, if one could.
     doubtful: Option<String>,
 }
 
@@ -26,7 +27,7 @@ impl<'a> Confined<'a> {
         Self { confinement, written, vouched: None, doubtful: None }
     }
 
-    /// Opens the manifest that is to be spawned. Whether it is vouched for is said of the file that is open.
+    /// Opens the manifest that is to be spawned. Whether it is vouched for is decided by the file that is open.
     pub(super) fn open_manifest(&mut self, path: &Path) -> Result<Opened, String> {
         let (opened, real) = open(path)?;
         self.vouched = self.confinement.vouched.iter().find(|vouched| vouched.manifest == real);
@@ -34,16 +35,17 @@ impl<'a> Confined<'a> {
         Ok(opened)
     }
 
-    /// Opens another file of it.
+    /// Opens another file that the manifest names.
     pub(super) fn open(&mut self, path: &Path) -> Result<Opened, String> {
         let (opened, real) = open(path)?;
         self.judge(path, &real)?;
         Ok(opened)
     }
 
-    /// Whether the file at `path`, which with every link followed is `real`, lies in or below one of the allowed directories, or belongs to what is
-    /// vouched for; and nowhere where an actor could have put it: what actors write for each other to spawn would grant
-    /// them anything. What is vouched for may lie there, if it turns out to be what it was.
+    /// Judges the file at `path`; `real` is the same path with every link followed. The file must lie in or below an
+    /// allowed directory, or belong to a manifest that is vouched for. And it must not lie where an actor could have
+    /// written it, because actors could otherwise write manifests for each other that grant them anything. A file that
+    /// is vouched for may lie there, if [`Confined::check_vouched`] finds it unchanged.
     fn judge(&mut self, path: &Path, real: &Path) -> Result<(), String> {
         if let Err(why) = out_of_actors_reach(path, real, self.written) {
             if self.vouched.is_none() {
@@ -61,8 +63,9 @@ impl<'a> Confined<'a> {
         ))
     }
 
-    /// Judged by the very bytes that were read, whatever lies there meanwhile.
-    pub(super) fn is_what_was_vouched_for(&self, spec: &Spec) -> Result<(), String> {
+    /// Checks that what is vouched for is what was read. The bytes that were read are compared, whatever lies at the
+    /// path by now.
+    pub(super) fn check_vouched(&self, spec: &Spec) -> Result<(), String> {
         let (Some(doubtful), Some(vouched)) = (&self.doubtful, self.vouched) else { return Ok(()) };
         vouched.check(&spec.contents()).map_err(|why| format!("{doubtful}, and {why}"))
     }
@@ -70,14 +73,14 @@ impl<'a> Confined<'a> {
 
 const REMEDY: &str = "; spawn from elsewhere, grant that actor its directory with mode = \"read-only\", or name the manifest in the supervisor handler's config = { children = [\"child.toml\"] } of the spawning actor";
 
-/// A file that is open, and where it lies.
+/// Opens a file, and finds the place where it lies.
 fn open(path: &Path) -> Result<(Opened, PathBuf), String> {
     let opened = Opened::open(path).map_err(|why| format!("cannot find {}: {why}", path.display()))?;
     let real = opened.real_path().map_err(|why| format!("{}: {why}", path.display()))?;
     Ok((opened, real))
 }
 
-/// `Err` where an actor may write `path`.
+/// Checks that no actor may write the file at `path`.
 pub(super) fn kept_from_actors(path: &Path, written: &Written) -> Result<(), String> {
     let Ok(real) = path.canonicalize() else { return Ok(()) };
     out_of_actors_reach(path, &real, written)

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::fork;
-use super::supervisor::{Command, Newborn};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
-use crate::base::one_shot::{OneReceiver, OneSender, one_shot};
+use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle};
 use crate::manifest::{Manifest, ManifestError};
-use crate::system::{Asked, Control, ForkRequest, Registry, SpawnRequest, Spawned, WaitId};
+use crate::system::{Asked, Control, ForkRequest, Registry, SpawnRequest, Spawned};
 
 pub(super) struct Supervision {
     pub(super) engine: Arc<GuestEngine>,
@@ -26,23 +26,6 @@ pub(super) struct Supervision {
     pub(super) journal: JournalHandle,
     pub(super) registry: Arc<Registry>,
     pub(super) actor_limits: ActorLimits,
-}
-
-/// Who waits for a stop or a restart.
-pub(super) struct ChangeReply {
-    to: OneSender<Result<Option<Link>, String>>,
-    wait: Option<(WaitId, Arc<Registry>)>,
-}
-
-impl ChangeReply {
-    /// Answers. Where it is done the parent's wait is ended first, so that the child's next request to it is no circle;
-    /// what went wrong is settled by the parent's own next event.
-    pub(super) fn give(self, answer: Result<Option<Link>, String>) {
-        if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
-            registry.end_wait(wait);
-        }
-        self.to.give(answer);
-    }
 }
 
 impl Control for Supervision {
@@ -95,13 +78,13 @@ impl Control for Supervision {
     }
 
     fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
-        let (reply, answer) = self.change_reply(wait);
+        let (reply, answer) = ChangeReply::new(wait, &self.registry);
         let _ = self.commands.send(Command::Stop { id, by, cause, reply });
         answer
     }
 
     fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
-        let (reply, answer) = self.change_reply(wait);
+        let (reply, answer) = ChangeReply::new(wait, &self.registry);
         if by == StoppedBy::Operator {
             self.warn_of_changes(id);
         }
@@ -121,11 +104,6 @@ impl Control for Supervision {
 }
 
 impl Supervision {
-    fn change_reply(&self, wait: Option<WaitId>) -> (ChangeReply, OneReceiver<Result<Option<Link>, String>>) {
-        let (to, answer) = one_shot();
-        (ChangeReply { to, wait: wait.map(|wait| (wait, Arc::clone(&self.registry))) }, answer)
-    }
-
     fn load(&self, request: &SpawnRequest) -> Result<Spec, String> {
         let said = |error: ManifestError| error.to_string();
         let Some(parentage) = &request.parentage else {
@@ -145,7 +123,7 @@ impl Supervision {
         };
         let spec = Spec::admit(&self.engine, manifest, component, init_state.map(Arc::from)).map_err(said)?;
         let spec = ready(spec, &|path| kept_from_actors(path, &written))?;
-        confined.is_what_was_vouched_for(&spec)?;
+        confined.check_vouched(&spec)?;
         Ok(spec)
     }
 

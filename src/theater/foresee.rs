@@ -1,5 +1,6 @@
-//! Refused spawns foreseen: which manifests beside an actor's own it will not be able to spawn as they are, for `theater
-//! check`. What an actor spawns is known only when it does; what lies where it may spawn from is known before.
+//! Foreseen refusals: `theater check` reports the manifests near an actor's own that the actor could not spawn as they
+//! are. Which manifest an actor spawns is known only when it does, but the files in the directories that it may spawn
+//! from are known before.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use crate::handlers;
 use crate::manifest::Manifest;
 use crate::system::Confinement;
 
-/// Manifests that are looked at in one directory.
+/// How many manifests are looked at in one directory.
 const LOOKED_AT: usize = 256;
 
-/// What a spawn would be refused for, with the remedies.
+/// The refusals that spawns would get, with remedies.
 pub(crate) fn foreseen_refusals(spec: &Spec) -> Vec<String> {
     let Some(allowed) = spec.handlers.iter().find_map(|handler| handler.spawns_from()) else { return Vec::new() };
     let own = spec.manifest.path();
@@ -34,7 +35,7 @@ pub(crate) fn foreseen_refusals(spec: &Spec) -> Vec<String> {
             Err(why) if is_meant_as_one(&path) => {
                 wrong.push(format!("a spawn of {} will be refused: {why}", path.display()));
             }
-            // Other files may be called .toml; of what is none of our manifests nothing is said.
+            // Other files may be called .toml too. A file that is no manifest of an actor is not reported.
             Err(_) => {}
         }
     }
@@ -43,7 +44,7 @@ pub(crate) fn foreseen_refusals(spec: &Spec) -> Vec<String> {
     wrong.into_iter().chain(more).collect()
 }
 
-/// Whether a file that is wrong as a manifest is one all the same: no other kind of file names a component.
+/// Whether a file that cannot be read as a manifest is meant as one: no other kind of file names a component.
 fn is_meant_as_one(path: &Path) -> bool {
     let text = crate::manifest::read_bounded(path, MANIFEST_BYTES).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().any(|line| line.trim_start().starts_with("component_path"))
@@ -54,12 +55,12 @@ fn manifests_in(directory: &Path) -> Vec<PathBuf> {
     entries.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).take(LOOKED_AT).collect()
 }
 
-/// Manifests whose component or `init_state` lies outside the allowed directories.
+/// The manifests whose component or `init_state` lies outside the allowed directories.
 fn outside(children: &[Manifest], confinement: &Confinement) -> Vec<String> {
     let nobody = BTreeMap::new();
     let refused = children.iter().filter_map(|child| {
         let mut confined = Confined::new(confinement, &nobody);
-        // The manifest itself comes first.
+        // The first of these files is the manifest itself.
         let mut refused = |(at, path): (usize, &PathBuf)| match at {
             0 => confined.open_manifest(path).err(),
             _ => confined.open(path).err(),
@@ -70,7 +71,7 @@ fn outside(children: &[Manifest], confinement: &Confinement) -> Vec<String> {
     refused.collect()
 }
 
-/// Actors that, once they run, keep others from being spawned.
+/// The actors that will keep others from being spawned once they run, because they may write where these others lie.
 fn where_others_write(spec: &Spec, children: &[Manifest], confinement: &Confinement) -> Vec<String> {
     let writes = |handlers: &[Box<dyn handlers::Handler>]| {
         handlers.iter().find_map(|handler| handler.writes_below()).map(Path::to_owned)

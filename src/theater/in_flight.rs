@@ -1,5 +1,6 @@
-//! What was under way between actors when an earlier process ended, put back together: mailboxes, replies, waits. What
-//! each promise is after a crash is decided in `promise/`, from the chains and from what is owed; here that is done.
+//! Messages and waits that were under way between actors when an earlier process ended, put back: deliveries into
+//! mailboxes, replies to the actors that wait for them, waits into the registry. `promise/` decides from the chains and
+//! from the owed deliveries what each promise is after the crash; this file does what was decided.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,35 +10,37 @@ use crate::base::id::ActorId;
 use crate::base::one_shot::one_shot;
 use crate::chain::{ChainEvent, Link};
 use crate::journal::{ActorKey, JournalReader, Pending};
-use crate::promise::{Chains, Decided, Due, Fate, Read, Through, decide};
+use crate::promise::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 use crate::system::{Awaited, Delivery, Lane, Registry, Reply, Wait};
 
-/// What each of the actors that go on needs of the others.
+/// What the actors that go on need of each other.
 #[derive(Default)]
 pub(super) struct InFlight {
-    /// What became of the host call that a chain ends with, and the actor's wait where it goes on waiting.
+    /// By actor: the outcome of the host call that its chain ends with, and its registered wait if it goes on waiting.
     pub(super) awaited: HashMap<ActorId, (Awaited, Option<Wait>)>,
-    /// Who waits for the end of an open transition.
+    /// By actor: the reply to the sender that waits for the end of its open transition.
     pub(super) replies: HashMap<ActorId, Reply>,
-    /// Who waits until an actor is up; and the event that asked for its `init`, where that is its first.
+    /// By actor: the reply to the parent that waits until the actor is up; and the parent's event that asked for the actor,
+    /// if it waits for the `init` of a new child and not for a restart.
     pub(super) starts: HashMap<ActorId, (SpawnReply, Option<Link>)>,
-    /// What is owed, in the order in which it was promised.
+    /// The deliveries that are owed, in the order in which they were promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
 }
 
-/// Who there is.
-pub(super) struct Cast<'a> {
+/// Reads the chains of all actors for the decision about their promises.
+pub(super) struct InFlightReader<'a> {
     pub(super) reader: &'a JournalReader,
     pub(super) registry: &'a Arc<Registry>,
-    /// Every actor that has a chain: what is owed does not depend on whether its sender is still listed.
+    /// Every actor that has a chain, including those that are not listed any more: a delivery is owed whether or not its
+    /// sender is still listed.
     pub(super) keys: &'a HashMap<ActorId, ActorKey>,
     /// The actors that go on.
     pub(super) alive: HashSet<ActorId>,
-    /// Their open transitions.
+    /// The events of their open transitions.
     pub(super) open: HashMap<ActorId, Vec<ChainEvent>>,
 }
 
-impl Chains for Cast<'_> {
+impl Chains for InFlightReader<'_> {
     fn is_known(&self, actor: ActorId) -> bool {
         self.keys.contains_key(&actor)
     }
@@ -50,26 +53,26 @@ impl Chains for Cast<'_> {
         self.open.get(&actor).map_or(&[], |open| open)
     }
 
-    fn position(&self, actor: ActorId, sequence: u64) -> Read<u64> {
+    fn position(&self, actor: ActorId, sequence: u64) -> ReadResult<u64> {
         let Some(key) = self.keys.get(&actor) else { return Ok(0) };
         Ok(self.reader.position(*key, sequence)?.unwrap_or(0))
     }
 
-    fn events_behind(&self, actor: ActorId, position: u64) -> Read<Vec<ChainEvent>> {
-        self.keys.get(&actor).map_or(Ok(Vec::new()), |key| self.reader.events_behind(*key, position))
+    fn events_after(&self, actor: ActorId, position: u64) -> ReadResult<Vec<ChainEvent>> {
+        self.keys.get(&actor).map_or(Ok(Vec::new()), |key| self.reader.events_after(*key, position))
     }
 
-    fn page(&self, actor: ActorId, from: u64) -> Read<Vec<ChainEvent>> {
+    fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>> {
         self.keys.get(&actor).map_or(Ok(Vec::new()), |key| self.reader.events(*key, from, 1_000, 16 << 20))
     }
 
-    fn promise(&self, row: &Pending) -> Read<Option<ChainEvent>> {
+    fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>> {
         self.keys.get(&row.cause.actor).map(|key| self.reader.promise(*key, row)).transpose()
     }
 }
 
-impl Cast<'_> {
-    pub(super) fn in_flight(&self) -> Read<InFlight> {
+impl InFlightReader<'_> {
+    pub(super) fn in_flight(&self) -> ReadResult<InFlight> {
         let mut actors: Vec<ActorId> = self.open.keys().copied().collect();
         actors.sort();
         let Decided { fates, due, unreadable, given_up } = decide(self, &actors, &self.reader.pending()?)?;
@@ -80,6 +83,7 @@ impl Cast<'_> {
             );
         }
         let mut found = InFlight::default();
+        // By waiting actor: the reply that goes with the delivery which the actor waits for.
         let mut waiting = HashMap::new();
         for (actor, (intent, fate)) in fates {
             match fate {
@@ -95,7 +99,9 @@ impl Cast<'_> {
         Ok(found)
     }
 
-    /// The actor whose intent this is goes on waiting.
+    /// Lets the actor that recorded `intent` go on waiting for the actor `on`: for the `init` of a new child, until a
+    /// restarted child is up, for the end of the transition that `on` has open, or for a delivery that `on` has not taken
+    /// yet.
     fn go_on_waiting(
         &self,
         found: &mut InFlight,
@@ -113,6 +119,7 @@ impl Cast<'_> {
         } else {
             let (reply, answer) = Reply::actor(wait.id());
             if through == Through::Transition {
+                // The receiver took the delivery before the crash, so the sender cannot withdraw it any more.
                 reply.claim();
                 found.replies.insert(on, reply);
             } else {

@@ -1,28 +1,31 @@
-//! The theater: the supervisor thread, and what it decides.
+//! Supervision: the supervisor thread and the tree that decides for it, the start of a runtime, recovery, forks.
 //!
 //! ```text
 //!   handle, handlers ── Command ──▶ thread `theater` ── apply ──▶ Tree ── actions ──▶ orders, verdicts, threads
 //!   actors' threads ─── Report ───▶      │
-//!                                        └─ never waits for an actor, never compiles, never touches the disk
+//!                                        └─ never waits for an actor, never compiles, never reads or writes the disk
 //! ```
 
-mod budget;
+mod command;
 mod confinement;
 mod control;
 mod foresee;
 mod fork;
+mod former;
 mod in_flight;
+mod machine_budget;
 mod messages;
 mod recorded_ends;
 mod recovery;
 mod repair;
 mod runtime;
+mod stored_spec;
 mod supervisor;
 mod tree;
 mod whereabouts;
 
-pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
+pub(crate) use machine_budget::bounds;
 pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};
 pub(crate) use runtime::NotResumed;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

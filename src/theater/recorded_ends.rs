@@ -1,9 +1,10 @@
-//! Ends that a start writes into chains: of actors whose parent has ended, and of whoever has ended and was still owed
-//! something. What had waited for them is named as dropped, so that no delivery is owed for ever.
+//! Ends that a start of the runtime writes into chains: for actors whose parent has ended, and for ended actors that
+//! are still owed a delivery. The deliveries that waited for them are named as dropped, so that no delivery is owed for
+//! ever.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::recovery::Past;
+use super::former::FormerActor;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
@@ -17,31 +18,31 @@ use crate::system::TheaterHandle;
 pub(super) fn write_ends(
     theater: &TheaterHandle,
     reader: &JournalReader,
-    pasts: &mut [Past],
+    former: &mut [FormerActor],
     keys: &HashMap<ActorId, ActorKey>,
 ) -> Result<(), String> {
     let unreadable = |error: rusqlite::Error| error.to_string();
     let mut owed: BTreeMap<ActorId, Vec<Pending>> = BTreeMap::new();
     for row in reader.pending().map_err(unreadable)? {
-        // What an actor owes itself ends with it, and was never delivered.
+        // A delivery that an actor owes itself (a WebSocket `close`) ends with the actor and was never delivered.
         if row.cause.actor != row.receiver {
             owed.entry(row.receiver).or_default().push(row);
         }
     }
     let mut written = false;
-    for past in pasts.iter_mut().rev() {
-        let rows = owed.remove(&past.row.actor.id).unwrap_or_default();
-        if !past.ends && (past.runs() || rows.is_empty()) {
+    for actor in former.iter_mut().rev() {
+        let rows = owed.remove(&actor.row.actor.id).unwrap_or_default();
+        if !actor.ends && (actor.runs() || rows.is_empty()) {
             continue;
         }
         let dropped = Dropped::read(reader, keys, rows).map_err(unreadable)?;
-        let end = End { last: &past.last, open: &past.open, is_new: past.row.alive };
-        past.last = end.write(theater, past.row.actor, dropped)?;
-        past.row.alive = false;
-        past.open.clear();
+        let end = End { last: &actor.last, open: &actor.open, is_new: actor.row.alive };
+        actor.last = end.write(theater, actor.row.actor, dropped)?;
+        actor.row.alive = false;
+        actor.open.clear();
         written = true;
     }
-    // Whoever is left is listed no longer.
+    // The rows that are left belong to actors that are not listed any more.
     for (id, rows) in owed {
         let Some(actor) = keys.get(&id) else { continue };
         let Some(last) = reader.last_event(*actor).map_err(unreadable)? else { continue };
@@ -52,10 +53,10 @@ pub(super) fn write_ends(
     if written { theater.journal.flush().map_err(|error| error.to_string()) } else { Ok(()) }
 }
 
-/// What nobody will come to.
+/// The deliveries that an ended actor will not take.
 struct Dropped {
     settles: Vec<Cause>,
-    /// The events that promised it; none for one that cannot be found.
+    /// The events that promised them; `None` for an event that cannot be found.
     causes: Vec<Option<Link>>,
 }
 
@@ -72,13 +73,13 @@ impl Dropped {
     }
 }
 
-/// One end that is to be written.
+/// An end to be written.
 struct End<'a> {
-    /// What it is written behind.
+    /// The event that it follows.
     last: &'a ChainEvent,
-    /// The transition that it cuts off.
+    /// The open transition that it cuts off.
     open: &'a [ChainEvent],
-    /// The actor has not ended before.
+    /// Whether the actor was alive until now.
     is_new: bool,
 }
 
@@ -89,12 +90,12 @@ impl End<'_> {
         actor: ActorKey,
         Dropped { mut settles, causes: dropped }: Dropped,
     ) -> Result<ChainEvent, String> {
-        // What it requested itself is withdrawn.
+        // If the actor waits for the answer to a request, that request is withdrawn.
         let promised = self.open.iter().rfind(|event| event.kind() != Some(EventKind::Started));
         let promised = promised.filter(|event| event.kind() == Some(EventKind::Intent));
         settles.extend(promised.map(|intent| Cause { actor: actor.id, sequence: intent.sequence }));
         let head = Head { sequence: self.last.sequence, hash: self.last.hash };
-        let mut chain = StateChain::behind(actor.id, head);
+        let mut chain = StateChain::after(actor.id, head);
         let (event_type, data) = self.data(dropped);
         let event = chain.append(event_type, data, clock::unix_ms());
         let attached = Attached { settles, ends: true, ..Attached::default() };
@@ -111,7 +112,7 @@ impl End<'_> {
         }
         let failed = Failed::from_cbor(&last.data).ok().filter(|_| last.kind() == Some(EventKind::Failed));
         if let Some(failed) = failed.filter(|_| !is_new) {
-            // It stays what it was.
+            // The actor had failed already, and stays failed.
             return ("failed", Failed { dropped, ..failed }.to_cbor());
         }
         ("stopped", Stopped { by: StoppedBy::Supervisor, cause: None, dropped }.to_cbor())

@@ -1,13 +1,13 @@
-//! The way out for a journal that has lost its end or its mark and cannot be restored: what is left is accepted, and that
-//! is said on every chain that may have gone on.
+//! Repair of a journal that has lost its end or its mark and cannot be restored from a backup: what is left is
+//! accepted, and every chain that may have gone on records that.
 //!
 //! ```text
 //!   a journal that every start refuses ─▶ what is left is verified ─▶ `failed`, reason `interrupted`, on the chain of
 //!   each actor that was to be resumed ─▶ a new mark ─▶ the next start restarts them, each from its last state there
 //! ```
 //!
-//! A transition that the chain ends within was perhaps finished before the loss, with effects outside: it is closed, and
-//! not executed again.
+//! A transition that a chain ends within may have been finished before the loss, with effects outside. So it is closed
+//! and not executed again.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::journal::{
     ActorRow, Attached, Cause, DataDir, Journal, JournalError, JournalReader, Listener, Loss, Record,
 };
 
-/// What is lost, and what becomes of what is left.
+/// What is lost, and the actors that it concerns.
 #[derive(Debug)]
 pub(crate) struct Damage {
     pub(crate) loss: Loss,
@@ -29,14 +29,14 @@ pub(crate) struct Damage {
     pub(crate) concerned: Vec<Concerned>,
 }
 
-/// One of them.
+/// An actor whose chain may have gone on.
 #[derive(Debug)]
 pub(crate) struct Concerned {
     pub(crate) name: String,
     pub(crate) id: String,
-    /// Its last event that is left.
+    /// The sequence of its last event that is left.
     pub(crate) last: u64,
-    /// The call that it ends within.
+    /// The call that its chain ends within.
     pub(crate) open: Option<String>,
 }
 
@@ -53,10 +53,12 @@ pub(crate) enum RepairError {
     Unrecorded(String),
 }
 
-/// What the journal in `dir` has lost of what was acknowledged; nothing where it has all of it. What is left is whole.
+/// What the journal in `dir` has lost of what was acknowledged; nothing if it has everything. Fails if what is left is
+/// damaged too.
 pub(crate) fn assess(dir: &Path) -> Result<Option<Damage>, RepairError> {
     let Some(loss) = Loss::of(dir)? else { return Ok(None) };
-    // That the mark disagrees is the loss itself. An actor may be called as it likes.
+    // A finding about the mark is the loss itself, so it does not count. The name of an actor may contain the words
+    // that are looked for, so findings about actors do count.
     let is_of_the_mark = |finding: &String| finding.contains("journal.mark") && !finding.starts_with("actor ");
     let mut findings = audit(dir)?.findings.into_iter().filter(|finding| !is_of_the_mark(finding));
     if let Some(first) = findings.next() {
@@ -77,7 +79,7 @@ pub(crate) fn assess(dir: &Path) -> Result<Option<Damage>, RepairError> {
     Ok(Some(Damage { loss, concerned: concerned.collect() }))
 }
 
-/// Accepts the loss, and says so on the chains. Until that is done, every start still refuses the journal.
+/// Accepts the loss, and records it on the chains. Until that is done, every start still refuses the journal.
 pub(crate) fn accept(dir: &Path, loss: Loss) -> Result<(), RepairError> {
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|error| log::error!("{error}")) };
     let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
@@ -98,31 +100,31 @@ pub(crate) fn accept(dir: &Path, loss: Loss) -> Result<(), RepairError> {
 }
 
 /// The end of a chain that may have gone on.
-struct Chain {
+struct LeftChain {
     row: ActorRow,
     last: ChainEvent,
     open: Vec<ChainEvent>,
 }
 
-fn chains(reader: &JournalReader) -> rusqlite::Result<Vec<Chain>> {
+fn chains(reader: &JournalReader) -> rusqlite::Result<Vec<LeftChain>> {
     let mut chains = Vec::new();
     for row in reader.actors()?.into_iter().filter(|row| row.alive) {
         if let Some(last) = reader.last_event(row.actor)? {
             let open = reader.open_transition(row.actor)?;
-            chains.push(Chain { row, last, open });
+            chains.push(LeftChain { row, last, open });
         }
     }
     Ok(chains)
 }
 
-impl Chain {
+impl LeftChain {
     fn closed_by(&self, loss: Loss) -> Record {
         let actor = self.row.actor;
         let detail = format!("lost, and accepted by the operator: {loss}");
         let failed = Failed { detail, reason: FailureReason::Interrupted, dropped: Vec::new() };
         let head = Head { sequence: self.last.sequence, hash: self.last.hash };
-        let event = StateChain::behind(actor.id, head).append("failed", failed.to_cbor(), clock::unix_ms());
-        // Nobody waits any more for the answer to a request that it ends with.
+        let event = StateChain::after(actor.id, head).append("failed", failed.to_cbor(), clock::unix_ms());
+        // If the chain ends with a request, nobody waits for the answer any more, so the request is settled.
         let last = self.open.iter().rfind(|event| event.kind() != Some(EventKind::Started));
         let intent = last.filter(|event| event.kind() == Some(EventKind::Intent));
         let settles = intent.map(|intent| Cause { actor: actor.id, sequence: intent.sequence }).into_iter().collect();

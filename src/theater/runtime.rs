@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::command::{Comeback, Command, Newborn};
 use super::control::Supervision;
 use super::recovery::{Recovered, recover};
-use super::supervisor::{Command, Newborn, Return, Supervisor};
+use super::supervisor::Supervisor;
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
@@ -144,7 +145,7 @@ impl TheaterRuntime {
     fn bring_back(&mut self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
         let Recovered { mut before, owed, asked_for, new } = recovered;
         let mut answers = Vec::new();
-        for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Return::Runs)) {
+        for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Comeback::Runs)) {
             // One whose parent waits for it answers the parent.
             if newborn.reply.is_none() {
                 answers.push(Expected::of(newborn));

@@ -1,4 +1,5 @@
-//! The supervision tree as a plain value: what happened goes in, what is to be done comes out.
+//! The supervision tree as a plain value: inputs say what happened, and the tree returns the actions to be done. It
+//! starts no thread and reads no clock.
 //!
 //! ```text
 //!   Starting ── up ──▶ Up ── ordered ──▶ Ordered ──┐
@@ -8,12 +9,13 @@
 //!       └──────────────── Restart ─────────────────┴────────────── Begin ──────────────┘
 //! ```
 //!
-//! The semantics are OTP's. Where a whole group restarts, those of it that run are ended newest first, and all start
-//! again oldest first, each after the one before is up. `restarts.rs` has what follows a failure.
+//! The semantics are those of OTP. When a whole group restarts, its running members are ended first, the newest first.
+//! Then all members start again, the oldest first, each after the previous one is up. `restarts.rs` has what follows a
+//! failure.
 //!
-//! An actor whose thread is gone (it panicked, or could not be started) has failed like any other: what is below it ends
-//! or waits with it, its policy decides, and where it is to run again it is begun on another thread. Nothing lives below
-//! an actor that is dead.
+//! An actor whose thread is gone (it panicked, or could not be started) has failed like any other: the actors below it
+//! end or wait with it, its policy decides, and if it is restarted it gets another thread. No actor lives below a dead
+//! one.
 
 mod exchange;
 mod restarts;
@@ -37,7 +39,7 @@ enum Phase {
     Dead,
 }
 
-/// What its next end leads to.
+/// What follows when the actor's incarnation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Goal {
     Run,
@@ -52,37 +54,41 @@ struct Node {
     supervision: Supervision,
     phase: Phase,
     goal: Goal,
-    /// A thread is behind it. Between two incarnations that thread waits, or there is none and one is to be begun.
+    /// The actor has a thread. Between two incarnations, an actor either has a thread that waits, or has none and will
+    /// get a new one.
     has_thread: bool,
     was_up: bool,
-    /// When its children were restarted by policy; a root's own restarts count here too.
+    /// The times at which the actor's children were restarted by policy. A root's own restarts count here too.
     restarts: VecDeque<u64>,
-    /// When it was itself restarted by policy, within its parent's window: what its backoff doubles with.
+    /// The times at which the actor itself was restarted by policy, within its parent's window. Its backoff doubles
+    /// with each of them.
     own_restarts: VecDeque<u64>,
-    /// When it last failed because of its children, before the runtime was started.
+    /// When the actor last failed because of its children, before the runtime was started.
     failed_by_children_at: Option<u64>,
-    /// The backoff before its restart has not passed: when it will have, by the tree's clock.
+    /// When the backoff before the actor's restart is over, by the tree's clock; none once it is over.
     due: Option<u64>,
-    /// It was asked to restart while it was starting or ending: it does so once it is up, or once it has ended.
-    again: Option<Again>,
+    /// A restart that was asked for while the actor was starting or ending. It is done once the actor is up, or has
+    /// ended.
+    again: Option<DelayedRestart>,
     given_up: Option<GivenUp>,
-    /// It was told to fail because of its children, and has not said so yet: nothing below it starts meanwhile.
+    /// The actor was ordered to fail because of its children, and has not reported that yet. Until then no actor below
+    /// it starts.
     failing: bool,
 }
 
-/// A restart that waits for its time: who asked for it, and with which event.
+/// A restart that has to wait: who asked for it, and with which event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Again {
+struct DelayedRestart {
     by: StoppedBy,
     cause: Option<Link>,
 }
 
-/// Siblings that restart together, oldest first.
+/// Siblings that restart together, the oldest first.
 #[derive(Debug)]
 struct Group {
     parent: Option<ActorId>,
     members: VecDeque<ActorId>,
-    /// The first of them is on its way up.
+    /// The first member is starting.
     first_is_starting: bool,
 }
 
@@ -94,7 +100,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Takes in what happened at `now` (milliseconds, of any one clock that is steady while the tree lives).
+    /// Applies an input that happened at `now`, and returns the actions that follow. `now` is in milliseconds, of any
+    /// clock that runs steadily while the tree lives.
     pub(super) fn apply(&mut self, now: u64, input: Input) -> Vec<Action> {
         match input {
             Input::Spawned { id, parent, supervision, was_up } => {
@@ -124,7 +131,7 @@ impl Tree {
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether no actor has a thread any more.
+    /// Whether every actor is dead.
     #[cfg(test)]
     fn is_quiet(&self) -> bool {
         self.nodes.values().all(|node| node.phase == Phase::Dead)
@@ -137,7 +144,7 @@ impl Tree {
         })
     }
 
-    /// Whether its thread was told to end, and nothing below it lives.
+    /// Whether the actor's thread was told to end, and no actor below it lives.
     pub(super) fn is_ending(&self, id: ActorId) -> bool {
         self.phase(id) == Phase::Ending
     }
@@ -146,7 +153,7 @@ impl Tree {
         self.phase(id) == Phase::Dead
     }
 
-    /// Takes `id` and all below it out, if all have ended; otherwise one that has not.
+    /// Removes `id` and all actors below it, if all of them have ended; otherwise returns one that has not.
     pub(super) fn forget(&mut self, id: ActorId) -> Result<Vec<ActorId>, ActorId> {
         let mut all = vec![id];
         let mut at = 0;
@@ -187,8 +194,8 @@ impl Tree {
         }
     }
 
-    /// A runtime that ends forgets nothing by it: an actor that fails again and again uses up its restarts all the same.
-    /// Parents come before their children.
+    /// Takes over the failures from before the runtime was started, so that an actor which fails again and again uses
+    /// up its restarts although the runtime ends in between. Parents come before their children.
     fn remember(&mut self, id: ActorId, Lately { failures, by_children_at }: &Lately) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.own_restarts = failures.iter().copied().collect();
@@ -216,7 +223,7 @@ impl Tree {
         self.settle(id);
     }
 
-    /// Orders everything below `id` to end, newest first, deepest first.
+    /// Orders all actors below `id` to end, the deepest first, and the newest first among siblings.
     fn end_children(&mut self, id: ActorId) {
         for child in self.children(id).into_iter().rev() {
             if self.phase(child) == Phase::Dead || matches!(self.nodes[&child].goal, Goal::End { .. }) {
@@ -229,7 +236,7 @@ impl Tree {
         }
     }
 
-    /// Sets what is to become of `id`, and tells its thread if that is running a guest.
+    /// Sets what follows the end of `id`, and orders its thread to end the incarnation if one is running.
     fn order(&mut self, id: ActorId, kind: OrderKind, goal: Goal, by: StoppedBy, cause: Option<Link>) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let waited = node.phase == Phase::Down && matches!(node.goal, Goal::Restart(_));
@@ -257,10 +264,11 @@ impl Tree {
                 }
                 return;
             }
-            // A restart that a crash cut off is asked for anew while the runtime is still starting the actor. And whoever
-            // has heard that it failed, or was stopped, may ask before all of it is over.
+            // These restarts are done later. Two cases lead here. A parent whose request for a restart was cut off by a
+            // crash repeats it while the runtime is still starting the child. And a caller that has heard that an actor
+            // failed or was stopped may ask before its end is complete.
             (Phase::Starting, _) | (Phase::Down | Phase::Ending, Goal::End { .. }) => {
-                node.again.get_or_insert(Again { by, cause });
+                node.again.get_or_insert(DelayedRestart { by, cause });
                 return;
             }
             (Phase::Ordered, Goal::End { .. }) => "it is ending: it was asked to stop",
@@ -277,7 +285,7 @@ impl Tree {
         self.begin(id, node.restarts_from());
     }
 
-    /// On a thread of its own, as it has none.
+    /// Starts the actor on a new thread; it has none.
     fn begin(&mut self, id: ActorId, from: RestartState) {
         let node = self.nodes.get_mut(&id).expect("the caller has looked");
         (node.phase, node.goal, node.has_thread) = (Phase::Starting, Goal::Run, true);
@@ -299,13 +307,13 @@ impl Tree {
                 group.first_is_starting = false;
             }
         }
-        if let Some(Again { by, cause }) = again {
+        if let Some(DelayedRestart { by, cause }) = again {
             self.restart(id, by, cause);
         }
         self.advance();
     }
 
-    /// A thread that ends without having been told to ends what is below its actor, too.
+    /// Handles the end of a thread. If nobody ordered it, the actors below end too.
     fn thread_ended(&mut self, id: ActorId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.has_thread = false;
@@ -316,7 +324,7 @@ impl Tree {
         self.give_up(id, GivenUp::ThreadEnded);
     }
 
-    /// It is over, and nothing lives below it.
+    /// Marks an actor as dead. No actor lives below it.
     fn ended(&mut self, id: ActorId) {
         self.set_phase(id, Phase::Dead);
         let Some(node) = self.nodes.get_mut(&id) else { return };
@@ -352,14 +360,14 @@ impl Tree {
     fn set_phase(&mut self, id: ActorId, phase: Phase) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.phase = phase;
-            // Whatever it was told, it has ended now: it fails no more.
+            // The actor's incarnation has ended, so the order to fail has nothing to do any more.
             node.failing = node.failing && !matches!(phase, Phase::Down | Phase::Ending | Phase::Dead);
         }
     }
 }
 
 impl Node {
-    /// What it begins with when it is started again.
+    /// The state that the actor begins with when it is started again.
     fn restarts_from(&self) -> RestartState {
         if self.was_up { self.supervision.restart_state } else { RestartState::Initial }
     }

@@ -1,7 +1,8 @@
-//! Manifests that lie elsewhere by now, and manifests that name another actor by now.
+//! Moved and renamed manifests: a manifest that lies in another place than before, and a manifest that names another
+//! actor than before.
 //!
-//! What a manifest grants by a path is meant from where the manifest lies. So an actor whose manifest is named on the
-//! command line goes by that place, and its children, whose manifests nobody names, move along.
+//! Relative paths in a manifest start from the directory of the manifest. So an actor whose manifest is named on the
+//! command line uses the place where it lies now, and its children, whose manifests nobody names, move with it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,13 @@ use crate::base::id::ActorId;
 use crate::journal::ActorRow;
 use crate::manifest::Manifest;
 
-/// The directories of manifests that have moved, before and now, by their actor.
+/// By actor: the old and the new directory of a manifest that has moved.
 #[derive(Default)]
 pub(super) struct Moves(HashMap<ActorId, (PathBuf, PathBuf)>);
 
 impl Moves {
-    /// Has the row say where the actor's manifest lies now: where the command line names it, else where it lies if it
-    /// has moved along with its parent's. Rows come parents first.
+    /// Sets the row's manifest path to the place where the manifest lies now: the place that the command line names, or
+    /// else the place it has if it moved together with its parent's. Parents come before their children.
     pub(super) fn follow(&mut self, row: &mut ActorRow, named: Option<&Manifest>) {
         let before = PathBuf::from(&row.manifest_path);
         let along = || {
@@ -33,8 +34,7 @@ impl Moves {
     }
 }
 
-/// What is to be said of a manifest whose actor is new, where an actor of another name came from the same file and is
-/// there still.
+/// The note about a new manifest, if an actor of another name came from the same file and is still there.
 pub(super) fn renamed<'a>(manifest: &Manifest, mut roots: impl Iterator<Item = &'a ActorRow>) -> Option<String> {
     let path = manifest.path();
     let old = roots.find(|row| is_same_file(Path::new(&row.manifest_path), &path))?;

@@ -1,30 +1,37 @@
-//! What the journal holds beside the chains (the actors' rows, their states, the components, the deliveries that are
-//! owed) against what the chains say of it.
+//! Comparison of what the journal stores beside the chains (the actors' rows, their states, the components, the owed
+//! deliveries) with what the chains say.
 
 use std::collections::HashMap;
 
 use super::said::Said;
-use super::{Auditor, Read};
+use super::{Auditor, ReadResult};
 use crate::chain::data::{NamedState, Started, StateAfter};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, StateCourse, Vouched, sha1};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, StateCourse, StateOnChain, sha1};
 use crate::journal::{ActorRow, JournalReader};
 
-/// One actor's holdings, compared while its chain is walked.
+/// What the journal stores of one actor, compared while its chain is walked.
 #[derive(Default)]
 pub(super) struct Holdings {
-    /// What each state that is stored is to be compared with once its event is reached: `true` for the newest.
+    /// By the sequence of its event: whether a stored state is the newest one (`true`) or a kept one. It is compared
+    /// when the walk reaches that event.
     stored: HashMap<u64, Vec<bool>>,
-    /// The states as the chain names them; none before its first event.
+    /// The states that the chain names; none before its first event.
     states: Option<StateCourse>,
     newest_at: Option<u64>,
     last_named_at: u64,
-    /// What of the actor's row is not what its last start says.
+    /// The part of the actor's row that differs from its last start, if any.
     differs: Option<&'static str>,
 }
 
 impl Auditor<'_> {
-    /// One more event, in order.
-    pub(super) fn holds(&mut self, reader: &JournalReader, course: usize, event: &ChainEvent, said: Said) -> Read<()> {
+    /// Compares what is stored for one more event, in the order of the chain.
+    pub(super) fn holds(
+        &mut self,
+        reader: &JournalReader,
+        course: usize,
+        event: &ChainEvent,
+        said: Said,
+    ) -> ReadResult<()> {
         let row = &self.rows[course];
         let holdings = &mut self.courses[course].holdings;
         let returned = event.kind() == Some(EventKind::Return);
@@ -49,14 +56,15 @@ impl Auditor<'_> {
         }
         let holdings = &mut self.courses[course].holdings;
         if let Some(stored) = holdings.stored.remove(&event.sequence) {
-            let now = holdings.states.as_ref().map_or(Vouched::Lost(event.sequence), |states| states.now().clone());
+            let now =
+                holdings.states.as_ref().map_or(StateOnChain::Lost(event.sequence), |states| states.now().clone());
             stored.into_iter().for_each(|is_newest| self.state_of(reader, row, event, is_newest, &now));
         }
         Ok(())
     }
 
-    /// The chain is over.
-    pub(super) fn holds_no_more(&mut self, row: &ActorRow, holdings: Holdings) {
+    /// Compares what only the end of the chain can tell: stored states that the chain never named, and the actor's row.
+    pub(super) fn compare_at_end(&mut self, row: &ActorRow, holdings: Holdings) {
         for sequence in holdings.stored.keys() {
             self.finding(row, &format!("a state is stored for event {sequence}, which is not on the chain"));
         }
@@ -69,16 +77,23 @@ impl Auditor<'_> {
         }
     }
 
-    fn state_of(&mut self, reader: &JournalReader, row: &ActorRow, event: &ChainEvent, is_newest: bool, now: &Vouched) {
+    fn state_of(
+        &mut self,
+        reader: &JournalReader,
+        row: &ActorRow,
+        event: &ChainEvent,
+        is_newest: bool,
+        now: &StateOnChain,
+    ) {
         let stored = if is_newest {
             reader.newest_state(row.actor)
         } else {
             reader.kept_state_at(row.actor, event.sequence).map(Option::flatten)
         };
         match (stored, now) {
-            (Ok(_), Vouched::Lost(_)) => self.audit.unvouched += 1,
-            (Ok(state), Vouched::Named(named)) if *named == NamedState::of(state.as_deref()) => {}
-            (Ok(_), Vouched::Named(_)) => {
+            (Ok(_), StateOnChain::Lost(_)) => self.audit.unvouched += 1,
+            (Ok(state), StateOnChain::Named(named)) if *named == NamedState::of(state.as_deref()) => {}
+            (Ok(_), StateOnChain::Named(_)) => {
                 let why = format!("the state stored for event {} is not the one that the chain names", event.sequence);
                 self.finding(row, &why);
             }
@@ -86,14 +101,14 @@ impl Auditor<'_> {
         }
     }
 
-    /// What a start names beside the chain is there: its component, and its state where that is large.
+    /// Checks that what a start names beside the chain is stored: its component, and its state if that is large.
     fn component_of(
         &mut self,
         reader: &JournalReader,
         row: &ActorRow,
         event: &ChainEvent,
         started: &Started,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         if self.components.insert(started.component) {
             let found = reader.component(started.component)?.map(|bytes| ComponentDigest::of(&bytes));
             if found != Some(started.component) {
@@ -112,12 +127,12 @@ impl Auditor<'_> {
 }
 
 impl Holdings {
-    /// Nothing to compare with: what is stored could not be told.
+    /// Holdings that could not be read: nothing is compared with them.
     pub(super) fn unknown() -> Self {
         Self { newest_at: Some(u64::MAX), ..Self::default() }
     }
 
-    pub(super) fn of(reader: &JournalReader, row: &ActorRow) -> Read<Self> {
+    pub(super) fn of(reader: &JournalReader, row: &ActorRow) -> ReadResult<Self> {
         let mut stored: HashMap<u64, Vec<bool>> = HashMap::new();
         for sequence in reader.kept_sequences(row.actor)? {
             stored.entry(sequence).or_default().push(false);
@@ -129,31 +144,31 @@ impl Holdings {
         Ok(Self { stored, states: None, newest_at, last_named_at: 0, differs: None })
     }
 
-    /// Whether the chain names the state it has come to.
+    /// Whether the chain names the state that it has come to.
     fn is_named(&self) -> bool {
-        self.states.as_ref().is_some_and(|states| matches!(states.now(), Vouched::Named(_)))
+        self.states.as_ref().is_some_and(|states| matches!(states.now(), StateOnChain::Named(_)))
     }
 
     fn begins(&mut self, event: &ChainEvent, started: &Started) -> Result<(), String> {
-        let before = self.states.as_ref().map_or(Vouched::Named(NamedState::None), |states| states.now().clone());
+        let before = self.states.as_ref().map_or(StateOnChain::Named(NamedState::None), |states| states.now().clone());
         let begun = match &mut self.states {
             Some(states) => states.start(started),
             None => StateCourse::begin(started).map(|states| self.states = Some(states)),
         };
-        // A start names the state again that is there; only another one has to be stored anew.
-        if before != Vouched::Named(started.state.clone()) {
+        // A start names the state again that the chain has come to. Only another state has to be stored anew.
+        if before != StateOnChain::Named(started.state.clone()) {
             self.last_named_at = event.sequence;
         }
         begun
     }
 
     fn loses(&mut self, event: &ChainEvent) {
-        self.states.iter_mut().for_each(|states| states.say(Vouched::Lost(event.sequence)));
+        self.states.iter_mut().for_each(|states| states.say(StateOnChain::Lost(event.sequence)));
     }
 
     fn names(&mut self, event: &ChainEvent, state: NamedState) {
         let Some(states) = &mut self.states else { return };
-        let named = Vouched::Named(state);
+        let named = StateOnChain::Named(state);
         if *states.now() != named {
             self.last_named_at = event.sequence;
         }

@@ -1,20 +1,20 @@
-//! The links between chains. A `call` quotes the event that caused it, a `host-call` the event that answered it, the
-//! `started` of a fork the event that was forked. Each quote is looked up in the other chain: it must be there, with that
-//! hash, and say the same. And each message that a chain says it sent must have arrived: taken, named as dropped, or owed
-//! at the end.
+//! The check of links between chains. A `call` quotes the event that caused it, a `host-call` the event that answered
+//! it, the `started` of a fork the event that was forked. Each quote is looked up in the other chain: the event must be
+//! there, with that hash, and say the same. And each message that a chain says it sent must have arrived: it was taken,
+//! named as dropped, or is still owed at the end.
 
 use std::borrow::Cow;
 
 use super::near::Near;
 use super::said::Said;
-use super::{Auditor, Read};
+use super::{Auditor, ReadResult};
 use crate::chain::data::{Call, HostCall, NamedState};
-use crate::chain::{ChainEvent, Link, Vouched};
+use crate::chain::{ChainEvent, Link, StateOnChain};
 use crate::journal::ActorRow;
 use crate::promise::{HANDLE_SEND, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
 
 impl Auditor<'_> {
-    pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> Read<()> {
+    pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> ReadResult<()> {
         match said {
             Said::Call(call) => self.caused(near, row, event, call)?,
             Said::HostCall(host_call) => self.answered(near, row, event, host_call)?,
@@ -36,13 +36,14 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// How many events were read so far; where chains are read one by one, that says nothing of their order.
+    /// The number of events read so far, as a measure of time; 0 if chains are read one by one, because their order is
+    /// then unknown.
     fn now(&self) -> u64 {
         if self.is_in_order { self.audit.events } else { 0 }
     }
 
-    /// A call that an event of another actor caused: that event is there, and is this message to this actor.
-    fn caused(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> Read<()> {
+    /// Checks a call that an event of another actor caused: that event exists, and sent this message to this actor.
+    fn caused(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> ReadResult<()> {
         let Some(cause) = &call.cause else { return Ok(()) };
         let quoted = self.quoted(near, row, event, "its cause", cause)?;
         let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else {
@@ -62,8 +63,14 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// A host call that an event of another actor answered: that event is there, and gives this result.
-    fn answered(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, host_call: &HostCall) -> Read<()> {
+    /// Checks a host call that an event of another actor answered: that event exists, and gave this result.
+    fn answered(
+        &mut self,
+        near: &Near<'_>,
+        row: &ActorRow,
+        event: &ChainEvent,
+        host_call: &HostCall,
+    ) -> ReadResult<()> {
         if let Some(to) = accepted_send(event, host_call) {
             let (from, sequence, at) = (row.actor.id, event.sequence, self.now());
             self.arrivals.sent(Sent { from, sequence, to, at });
@@ -81,7 +88,7 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// A fork begins with what its origin came to at the event that is forked.
+    /// Checks that a fork begins with the state that its origin had after the forked event.
     fn forked(
         &mut self,
         near: &Near<'_>,
@@ -89,9 +96,9 @@ impl Auditor<'_> {
         event: &ChainEvent,
         state: &NamedState,
         origin: &Link,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         let Some(course) = self.by_id.get(&origin.actor) else { return Ok(()) };
-        if let Vouched::Named(named) = near.state(self.rows[*course].actor, origin.sequence)?
+        if let StateOnChain::Named(named) = near.state(self.rows[*course].actor, origin.sequence)?
             && named != *state
         {
             let why = format!(
@@ -103,7 +110,7 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// The event of another chain that `link` quotes, if it is there with that hash.
+    /// The event of another chain that `link` quotes, if it is there with that hash; otherwise adds a finding.
     fn quoted<'n>(
         &mut self,
         near: &Near<'n>,
@@ -111,7 +118,7 @@ impl Auditor<'_> {
         event: &ChainEvent,
         what: &str,
         link: &Link,
-    ) -> Read<Option<Cow<'n, ChainEvent>>> {
+    ) -> ReadResult<Option<Cow<'n, ChainEvent>>> {
         self.audit.links += 1;
         let Link { actor, sequence, hash } = link;
         let Some(course) = self.by_id.get(actor).copied() else {
@@ -138,7 +145,8 @@ impl Auditor<'_> {
         }
     }
 
-    /// A send that is neither taken nor dropped is on its way: it is owed, and no later one has overtaken it.
+    /// Reports sends that are lost. A send that was neither taken nor dropped counts as on its way only if it is owed
+    /// and no later send of the same sender to the same receiver has overtaken it.
     pub(super) fn missing_messages(&mut self) {
         let arrivals = std::mem::take(&mut self.arrivals);
         let (missing, on_their_way) =

@@ -1,15 +1,15 @@
-//! The audit of a whole journal: every chain by itself, the links between chains, and what is stored beside them.
+//! The audit of a whole journal: every chain by itself, the links between chains, and what is stored beside the chains.
 //!
 //! ```text
-//!   survey ── a page, as committed ──▶ place: each event behind the one before it on its chain
+//!   survey ── a page, as committed ──▶ place: each event with the one before it on its chain
 //!     ▲                                        │
 //!     └── read on, meanwhile ◀── all cores ──▶ check: hash and contents
 //!                                              ▼
 //!                                  take: links, holdings, findings in order
 //! ```
 //!
-//! Where the journal cannot be read in one go, each chain is read by itself: what cannot be read of one does not hide
-//! what is wrong with another.
+//! If the journal cannot be read from beginning to end in one go, each chain is read by itself, so that an unreadable
+//! part of one chain does not hide what is wrong with another.
 
 mod grounds;
 mod holdings;
@@ -38,26 +38,27 @@ use said::Said;
 const PAGE: u64 = 2_000;
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     pub(crate) actors: u64,
     pub(crate) events: u64,
-    /// Quotes of one chain in another that were looked up.
+    /// How many quotes of one chain in another were looked up.
     pub(crate) links: u64,
-    /// Messages that were sent and not taken yet when the journal ended.
+    /// How many messages were sent and not yet taken when the journal ended.
     pub(crate) in_flight: u64,
-    /// Events whose data was dropped: their hashes are checked, what they said is not.
+    /// How many events have lost their data: their hashes are checked, but not what they said.
     pub(crate) dropped: u64,
-    /// Stored states that no event names, since the data of the one that led to them was dropped: they can be anything.
+    /// How many stored states no event names, because the data of the event that led to them was dropped. Nothing
+    /// proves these states.
     pub(crate) unvouched: u64,
-    /// Everything that is wrong: with the journal as a whole, then each with the actor and the event.
+    /// Everything that is wrong: first with the journal as a whole, then each with the actor and the event.
     pub(crate) findings: Vec<String>,
 }
 
-type Read<T> = rusqlite::Result<T>;
+type ReadResult<T> = rusqlite::Result<T>;
 
-/// Audits the journal in `dir` as it is at one moment, with or without a runtime at work on it.
+/// Audits the journal in `dir` as it is at one moment, whether or not a runtime is using it.
 pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
     pool::make_ready().map_err(|why| JournalError::Thread(std::io::Error::other(why)))?;
     let mut survey = Survey::begin(dir)?;
@@ -74,17 +75,17 @@ pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
     Ok(audit)
 }
 
-fn audit_survey(survey: &mut Survey) -> Read<Audit> {
+fn audit_survey(survey: &mut Survey) -> ReadResult<Audit> {
     let rows = survey.reader().actors()?;
-    // What could not be read is met again there, and named with its chain.
+    // The unreadable part is met again there, and is then reported with its chain.
     if let Ok(audit) = in_order(survey, &rows) {
         return Ok(audit);
     }
     chain_by_chain(survey.reader(), &rows)
 }
 
-/// The next page is read while the one before is checked.
-fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> Read<Audit> {
+/// Reads the next page while the current one is being checked.
+fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> ReadResult<Audit> {
     let mut auditor = Auditor::new(survey.reader(), rows)?;
     auditor.is_in_order = true;
     let (mut page, mut last) = (survey.page()?, Vec::new());
@@ -97,7 +98,7 @@ fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> Read<Audit> {
     Ok(auditor.finish())
 }
 
-fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> Read<Audit> {
+fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> ReadResult<Audit> {
     let mut auditor = Auditor::new(reader, rows)?;
     for (at, row) in rows.iter().enumerate() {
         if auditor.courses[at].is_over {
@@ -111,55 +112,55 @@ fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> Read<Audit> {
     Ok(auditor.finish())
 }
 
-/// One event, and what it has to follow.
+/// One event, with the event that it must follow.
 struct Step {
-    /// Which of the actors.
+    /// The index of its actor.
     course: usize,
     before: Option<Head>,
     event: ChainEvent,
 }
 
-/// What needs nothing but the event, which is most of the work.
+/// Does the checks that need only the event itself, which are most of the work, on all cores.
 fn check(steps: &[Step]) -> Vec<Result<Said, ChainBroken>> {
-    /// Less is not worth handing over.
+    /// The least number of events that is worth handing to another core.
     const SHARE: usize = 64;
     let check = |step: &Step| check_link(step.before.as_ref(), &step.event).map(|_| Said::by(&step.event));
     steps.par_iter().with_min_len(SHARE).map(check).collect()
 }
 
-/// What is wrong, with the actor that it is wrong with.
+/// A finding, with the actor that it concerns.
 fn finding(row: &ActorRow, what: &str) -> String {
     format!("actor {} ({}): {what}", row.name, row.actor.id)
 }
 
 struct Auditor<'a> {
     rows: &'a [ActorRow],
-    /// One an actor, in the order of the rows.
+    /// One for each actor, in the order of the rows.
     courses: Vec<Course>,
-    /// Where an actor stands in it, by the key of its rows.
+    /// The index of each actor, by the key of its rows.
     by_key: HashMap<i64, usize>,
     by_id: HashMap<ActorId, usize>,
     audit: Audit,
     arrivals: Arrivals,
-    /// Events are read in the order in which they were committed.
+    /// Whether events are read in the order in which they were committed.
     is_in_order: bool,
-    /// Messages that the journal has still to deliver, by sender and sequence.
+    /// The messages that the journal has still to deliver, by sender and sequence.
     owed: HashSet<(ActorId, u64)>,
-    /// Those that were looked at.
+    /// The components that were looked at already.
     components: HashSet<ComponentDigest>,
 }
 
-/// How far one chain has been walked.
+/// How far the chain of one actor has been walked.
 struct Course {
     head: Option<Head>,
     incarnations: Incarnations,
     holdings: Holdings,
-    /// Something is wrong with the chain, and what follows would only repeat it.
+    /// Something is wrong with the chain. What follows is not reported, because it would only repeat the finding.
     is_over: bool,
 }
 
 impl<'a> Auditor<'a> {
-    fn new(reader: &JournalReader, rows: &'a [ActorRow]) -> Read<Self> {
+    fn new(reader: &JournalReader, rows: &'a [ActorRow]) -> ReadResult<Self> {
         let owed = reader.pending()?.into_iter().map(|pending| (pending.cause.actor, pending.cause.sequence));
         let mut auditor = Self {
             rows,
@@ -173,7 +174,7 @@ impl<'a> Auditor<'a> {
             components: HashSet::new(),
         };
         for row in rows {
-            // Its chain is walked all the same.
+            // The finding concerns the row. The chain is walked nevertheless.
             let holdings = Holdings::of(reader, row).unwrap_or_else(|error| {
                 auditor.finding(row, &error.to_string());
                 Holdings::unknown()
@@ -188,8 +189,8 @@ impl<'a> Auditor<'a> {
         self.audit.findings.push(finding(row, what));
     }
 
-    /// One chain by itself.
-    fn chain(&mut self, reader: &JournalReader, row: &ActorRow) -> Read<()> {
+    /// Walks one chain by itself.
+    fn chain(&mut self, reader: &JournalReader, row: &ActorRow) -> ReadResult<()> {
         let (mut next, mut last) = (0, Vec::new());
         loop {
             let page = reader.events(row.actor, next, PAGE, PAGE_BYTES)?;
@@ -202,7 +203,7 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// Puts each event behind the one before it on its chain, as that was read.
+    /// Pairs each event with the event before it on its chain, in the order in which they are read.
     fn place(&mut self, page: Vec<Surveyed>) -> Vec<Step> {
         let mut steps = Vec::with_capacity(page.len());
         for Surveyed { actor, mut event } in page {
@@ -221,14 +222,14 @@ impl<'a> Auditor<'a> {
         steps
     }
 
-    /// Takes in what was checked, in order; `last` is what was taken before it.
+    /// Takes in the checked events, in order. `last` is the page that was taken in before.
     fn take(
         &mut self,
         reader: &JournalReader,
         steps: &[Step],
         last: &[Step],
         checked: Vec<Result<Said, ChainBroken>>,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         let near = Near::new(reader, [last, steps], self.rows.len());
         for (Step { course, event, .. }, checked) in steps.iter().zip(checked) {
             let row = &self.rows[*course];
@@ -251,7 +252,7 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// No incarnation is left out, and none is there twice.
+    /// Checks that no incarnation is missing and none occurs twice.
     fn counts(&mut self, course: usize, event: &ChainEvent, said: &Said) {
         let incarnations = &mut self.courses[course].incarnations;
         let counted = match said {
@@ -266,11 +267,11 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// All chains are over.
+    /// Finishes the audit after the last event of every chain.
     fn finish(mut self) -> Audit {
         for (course, row) in std::mem::take(&mut self.courses).into_iter().zip(self.rows) {
             if !course.is_over {
-                self.holds_no_more(row, course.holdings);
+                self.compare_at_end(row, course.holdings);
             }
         }
         self.missing_messages();

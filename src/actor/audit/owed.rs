@@ -1,9 +1,9 @@
-//! The deliveries that are owed, each row of `pending` compared with the chains: the event it names promised this delivery
-//! to this receiver, and nothing has settled it since.
+//! The check of owed deliveries: each row of `pending` is compared with the chains. The event that the row names must
+//! have promised this delivery to this receiver, and no later event may have settled it.
 
 use std::collections::HashMap;
 
-use super::{Read, finding};
+use super::{ReadResult, finding};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, Stopped};
@@ -11,24 +11,24 @@ use crate::chain::{ChainEvent, EventHash, EventKind, Link};
 use crate::journal::{ActorRow, Cause, JournalReader, Pending};
 use crate::promise::promised_to;
 
-/// Events of one receiver that are looked at for what has settled a delivery. A row that waits for longer is none that
-/// a runtime leaves behind, unless by mistake; `links.rs` looks at all.
+/// How many events of one receiver are searched for the one that settled a delivery. No runtime leaves an owed row that
+/// is older, except by a defect; `links.rs` searches all events.
 const LOOKED_AT: u64 = 65_536;
 
-pub(super) struct Owed<'a> {
+pub(super) struct OwedCheck<'a> {
     reader: &'a JournalReader,
     rows: HashMap<ActorId, &'a ActorRow>,
     pending: Vec<Pending>,
 }
 
-impl<'a> Owed<'a> {
-    pub(super) fn new(reader: &'a JournalReader, rows: &'a [ActorRow]) -> Read<Self> {
+impl<'a> OwedCheck<'a> {
+    pub(super) fn new(reader: &'a JournalReader, rows: &'a [ActorRow]) -> ReadResult<Self> {
         let rows = rows.iter().map(|row| (row.actor.id, row)).collect();
         Ok(Self { reader, rows, pending: reader.pending()? })
     }
 
-    /// The rows that are wrong.
-    pub(super) fn findings(&self) -> Read<Vec<String>> {
+    /// The findings about the rows.
+    pub(super) fn findings(&self) -> ReadResult<Vec<String>> {
         let mut found = Vec::new();
         let mut open: HashMap<ActorId, HashMap<Cause, u64>> = HashMap::new();
         for pending in &self.pending {
@@ -56,14 +56,15 @@ impl<'a> Owed<'a> {
         Ok(found)
     }
 
-    /// Whether the event promised this delivery, and its sender still waits for it; or what it says instead.
-    fn promised(&self, row: &ActorRow, pending: &Pending) -> Read<Result<(), String>> {
+    /// Checks that the event promised this delivery and that its sender still waits for it; the inner `Err` says what
+    /// the event says instead.
+    fn promised(&self, row: &ActorRow, pending: &Pending) -> ReadResult<Result<(), String>> {
         let event = self.reader.promise(row.actor, pending)?;
         if EventHash::of(&event) != event.hash {
             return Ok(Err("that event is not what was written".to_owned()));
         }
         match promised_to(pending, &event, row.parent) {
-            // Its data was dropped.
+            // The event's data was dropped, so there is nothing to compare.
             _ if event.dropped.is_some() => Ok(Ok(())),
             Err(why) => Ok(Err(why.to_owned())),
             Ok(to) if to != pending.receiver => {
@@ -74,8 +75,8 @@ impl<'a> Owed<'a> {
         }
     }
 
-    /// Whether a request is over for its own sender.
-    fn is_answered(&self, row: &ActorRow, intent: &ChainEvent) -> Read<bool> {
+    /// Whether the sender of a request has recorded an answer to it.
+    fn is_answered(&self, row: &ActorRow, intent: &ChainEvent) -> ReadResult<bool> {
         if intent.kind() != Some(EventKind::Intent) {
             return Ok(false);
         }
@@ -83,15 +84,15 @@ impl<'a> Owed<'a> {
         loop {
             let Some(event) = self.reader.events(row.actor, next, 1, usize::MAX)?.pop() else { return Ok(false) };
             match event.kind() {
-                // It was resumed meanwhile.
+                // The transition was resumed after a crash.
                 Some(EventKind::Started) => next = event.sequence + 1,
                 kind => return Ok(kind == Some(EventKind::HostCall)),
             }
         }
     }
 
-    /// Those of the deliveries that an event of the receiver has settled.
-    fn settled(&self, row: &ActorRow, mut open: HashMap<Cause, u64>) -> Read<Vec<String>> {
+    /// The findings about deliveries that an event of the receiver has settled.
+    fn settled(&self, row: &ActorRow, mut open: HashMap<Cause, u64>) -> ReadResult<Vec<String>> {
         let mut found = Vec::new();
         let oldest = open.values().min().copied().unwrap_or(u64::MAX);
         self.reader.newest_events(row.actor, oldest, LOOKED_AT, |event| {

@@ -1,4 +1,4 @@
-//! What an event says that the audit looks at.
+//! The decoded contents of an event, as far as the audit looks at them.
 
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, HostCall, Return, Started, StateAfter, Stopped};
@@ -9,13 +9,13 @@ pub(super) enum Said {
     Started(Box<Started>),
     Call(Call),
     HostCall(HostCall),
-    /// Of a `return`: the state.
+    /// The state that a `return` names.
     State(StateAfter),
-    /// Of an end: the deliveries that nobody will come to.
+    /// The deliveries that an end names as dropped.
     DroppedDeliveries(DroppedAtEnd),
-    /// Nothing that is looked at.
+    /// Nothing that the audit looks at.
     Nothing,
-    /// Its data was dropped.
+    /// The event's data was dropped.
     Gone,
     Unreadable(CborError),
 }

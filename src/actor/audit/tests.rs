@@ -1,4 +1,4 @@
-//! What an audit says of journals that are written here, event by event.
+//! Tests of the audit on journals that are written here, event by event.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
 use crate::journal::{ActorKey, ActorStarted, Attached, DataDir, Durability, Journal, Listener, Record};
 
-/// A journal of one actor whose incarnations have these numbers; before each, but the first, the one before resumes a
-/// transition and fails for `reason`.
+/// Writes a journal of one actor whose incarnations have these numbers. Each incarnation but the first resumes a
+/// transition, and each ends with a failure for `reason`.
 fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
     let dir = DataDir::open(dir).expect("a directory");
@@ -54,7 +54,7 @@ fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
     actor
 }
 
-/// What an audit says of the order of incarnations, and what a replay that reads the same journal says.
+/// The findings of an audit about the order of incarnations, and the error of a replay that reads the same journal.
 fn said(numbers: &[u64], reason: FailureReason) -> (Vec<String>, Option<String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let actor = journal(dir.path(), numbers, reason);

@@ -1,8 +1,10 @@
-//! What if: the recorded inputs are given to another build, and what it does otherwise is listed.
+//! Comparison with another build: the recorded inputs are given to another build of the component, and every difference
+//! in what it does is listed.
 //!
-//! Each transition is judged by itself. The recorded build is replayed, so that the state before each transition is known
-//! exactly; the other one begins there, on a new instance, and is answered from the record. Where it asks something
-//! else than was recorded, that is the change, and the transition ends there.
+//! Each transition is compared by itself. The recorded build is replayed, so that the state before each transition is
+//! known exactly. The other build begins with that state, on a new instance, and its host calls are answered from the
+//! record. If it makes another host call than was recorded, that is the difference, and the comparison of this
+//! transition ends there.
 
 use std::sync::Arc;
 
@@ -16,24 +18,25 @@ use crate::chain::data::{Call, Failed, Started};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
 use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script};
 
-/// A transition that the other build makes otherwise.
+/// A transition in which the other build does something else.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Change {
-    /// Its `call`.
+pub(crate) struct BehaviourChange {
+    /// The sequence of its `call`.
     pub(crate) sequence: u64,
     pub(crate) export: String,
-    /// What of it: `state`, `result`, `message`, or a host call.
+    /// The part that differs: `state`, `result`, `message`, or a host call.
     pub(crate) what: String,
     pub(crate) recorded: Json,
     pub(crate) actual: Json,
 }
 
-/// Replays what can be replayed of a recording, and runs `component` beside it. `changed` is told of each change.
+/// Replays what can be replayed of a recording, and runs `component` beside it. `changed` is called with each
+/// difference.
 pub(crate) fn compare(
     engine: &GuestEngine,
     recording: &Recording,
     component: &[u8],
-    changed: &mut dyn FnMut(Change),
+    changed: &mut dyn FnMut(BehaviourChange),
 ) -> Result<u64, ReplayError> {
     let Plan { stretches, lost_from, dropped, .. } = recording.plan()?;
     let mut stage = Stage::new(engine);
@@ -64,13 +67,13 @@ struct Beside<'a> {
     program: Arc<Program>,
     events: Script,
     limits: Limits,
-    /// The boundary before, and the state there.
+    /// The previous boundary, and the state there.
     before: Option<(Head, Option<Arc<[u8]>>)>,
-    changed: &'a mut dyn FnMut(Change),
+    changed: &'a mut dyn FnMut(BehaviourChange),
 }
 
 impl Beside<'_> {
-    /// The recorded build has come to a boundary: what lies before it is run again.
+    /// Runs the other build on the events before `boundary`, which the recorded build has just reached.
     fn pass(&mut self, boundary: &Boundary<'_>) -> Result<(), ReplayError> {
         let (mut transition, mut past) = (Vec::new(), Past::default());
         while let Some(event) = self.events.peek().filter(|event| event.sequence <= boundary.head.sequence) {
@@ -80,7 +83,7 @@ impl Beside<'_> {
             if event.kind() == Some(EventKind::Call) {
                 transition = vec![anew(event)?];
                 past = self.events.past().clone();
-                // As it was recorded: it is that one which the guest is shown.
+                // The guest is shown its chain as it was recorded, so the unchanged event goes there.
                 past.push(event.clone());
             } else {
                 transition.push(event.clone());
@@ -103,20 +106,20 @@ impl Beside<'_> {
         state: Option<Arc<[u8]>>,
         past: Past,
         events: Vec<ChainEvent>,
-    ) -> Result<Option<Change>, ReplayError> {
+    ) -> Result<Option<BehaviourChange>, ReplayError> {
         let first = events[0].clone();
         let (sequence, export) = (first.sequence, first.function().to_owned());
         let change = |what: &str, recorded: Json, actual: Json| {
-            Some(Change { sequence, export: export.clone(), what: what.to_owned(), recorded, actual })
+            Some(BehaviourChange { sequence, export: export.clone(), what: what.to_owned(), recorded, actual })
         };
         let call = read::<Call>(&first)?;
         let Some(function) = self.program.function(&export) else {
             return Ok(change("export", export.as_str().into(), "not exported".into()));
         };
         let closing = events.last().cloned();
-        // Whose chain it is does not matter: its hashes are not kept.
-        let chain = StateChain::behind(crate::base::id::ActorId::of_nobody(), head);
-        let recorder = Recorder::replaying(chain, Script::behind(past, events));
+        // The chain only collects events and its hashes are thrown away, so it may belong to nobody.
+        let chain = StateChain::after(crate::base::id::ActorId::of_nobody(), head);
+        let recorder = Recorder::replaying(chain, Script::after(past, events));
         let host = HostState::new(recorder, self.limits.clone(), None);
         let mut executor = Executor::new(Guest::new(Arc::clone(&self.program), 1, host), state);
         Ok(match executor.transition(Job::recorded(function, call), &mut || None) {
@@ -142,7 +145,7 @@ impl Beside<'_> {
     }
 }
 
-/// The other build begins each transition on a new instance.
+/// The call as the other build makes it: on a new instance.
 fn anew(call: &ChainEvent) -> Result<ChainEvent, ReplayError> {
     let data = Call { fresh: true, ..read::<Call>(call)? }.to_cbor();
     Ok(ChainEvent { data, ..call.clone() })

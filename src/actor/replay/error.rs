@@ -1,8 +1,8 @@
-//! Why a replay did not come to its end.
+//! The errors of replay: why a replay stopped before the end of the chain.
 
 use crate::guest::Divergence;
 
-/// Why a replay did not come to its end.
+/// Why a replay stopped before the end of the chain.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ReplayError {
@@ -23,7 +23,7 @@ pub enum ReplayError {
     )]
     Unseen { diverged: Box<Divergence>, shown: (u64, u64) },
     #[error(
-        "the data of event {sequence} was dropped, and behind it no state is kept that an event names: nothing from there on \
+        "the data of event {sequence} was dropped, and after it no state is kept that an event names: nothing from there on \
          can be replayed until the actor is started again; {before}"
     )]
     Dropped { sequence: u64, before: String },
@@ -45,10 +45,10 @@ pub enum ReplayError {
     Sandbox(String),
 }
 
-/// Where the state can be had again.
+/// The place from which the state is known again.
 fn there(next: Option<u64>) -> String {
     match next {
-        Some(next) => format!("before event {next}, behind which the next state is kept: from there on it can"),
-        None => "and no state is kept behind it: the next is at the actor's next start".into(),
+        Some(next) => format!("before event {next}, after which the next state is kept: from there on it can"),
+        None => "and no state is kept after it: the next is at the actor's next start".into(),
     }
 }

@@ -1,7 +1,7 @@
-//! Replay: a verified chain is executed again, event by event, and must come out the same, hash for hash.
+//! Replay: a verified chain is executed again, event by event, and every event must come out the same, hash for hash.
 //!
-//! Inputs are copied: `started`, timestamps, what host calls answered, ends that came from outside the guest. What the
-//! guest makes of them is computed again and compared. No handler's effect happens.
+//! Inputs are copied from the chain: `started`, timestamps, the answers of host calls, ends that came from outside the
+//! guest. What the guest computes from them is computed again and compared. No handler has an effect during a replay.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ mod stage;
 mod starts;
 mod tape;
 
-pub(crate) use compare::{Change, compare};
+pub(crate) use compare::{BehaviourChange, compare};
 pub use error::ReplayError;
 use recording::Plan;
 pub(crate) use recording::Recording;
@@ -33,35 +33,35 @@ use crate::guest::{
 };
 use crate::system::Outcome;
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Clone, Debug)]
 pub struct Replayed {
-    /// Where the chain's events end that came out as they were recorded.
+    /// The number of the chain's events up to the last one that came out as recorded.
     pub events: u64,
-    /// Where the last of them begin that follow each other: 0, or behind the state that replay began with.
+    /// Where the last unbroken run of these events begins: 0, or after the event whose state the replay began with.
     pub from: u64,
-    /// Calls among them that were executed.
+    /// How many of them are calls that were executed.
     pub transitions: u64,
-    /// The hash of the last one.
+    /// The hash of the last of these events.
     pub head: Option<EventHash>,
-    /// The state at the end.
+    /// The state after the last of these events.
     pub state: Option<Vec<u8>>,
-    /// What a reader of the chain should know beside it.
+    /// Remarks for a reader of the chain.
     pub notes: Vec<String>,
-    /// What could not be replayed, since data was dropped: from an event whose data is gone to the next one behind which
-    /// the state is at hand.
+    /// The ranges of events that could not be replayed because data was dropped: each from an event whose data is gone
+    /// to the next event after which the state is known.
     pub skipped: Vec<RangeInclusive<u64>>,
 }
 
 impl Replayed {
-    /// How many events came out as they were recorded.
+    /// How many events were compared and came out as recorded.
     pub fn compared(&self) -> u64 {
         let skipped: u64 = self.skipped.iter().map(|skipped| skipped.end() - skipped.start() + 1).sum();
         self.events.saturating_sub(skipped)
     }
 }
 
-/// What was replayed before the event from which on nothing can be.
+/// A description of what was replayed before the event from which on nothing can be.
 fn before_it(transitions: u64, skipped: &[RangeInclusive<u64>]) -> String {
     let except = skipped.iter().map(described).collect::<Vec<_>>().join(", ");
     match (transitions, skipped) {
@@ -75,8 +75,8 @@ fn before_it(transitions: u64, skipped: &[RangeInclusive<u64>]) -> String {
     }
 }
 
-/// Executes all of a recording that can be, and compares. `component`, where given, runs instead of whatever the chain
-/// says ran; `passed` is told of each boundary.
+/// Replays everything in a recording that can be replayed. If `component` is given, it runs in place of the component
+/// that the chain names. `passed` is called at each boundary.
 pub(crate) fn replay(
     engine: &GuestEngine,
     recording: &Recording,
@@ -105,7 +105,7 @@ pub(crate) fn replay(
     Ok(Replayed { skipped, ..replayed })
 }
 
-/// Executes what leads to event `until`, from as near as can be.
+/// Replays the events that lead to event `until`, from the nearest place where a replay can begin.
 pub(crate) fn replay_until(
     engine: &GuestEngine,
     recording: &Recording,
@@ -117,7 +117,7 @@ pub(crate) fn replay_until(
     replay_stretch(&mut Stage::new(engine), tape, component, passed)
 }
 
-/// Who is told of each boundary.
+/// The function that is called at each boundary.
 pub(crate) type Passed<'a> = dyn FnMut(Boundary<'_>) -> Result<(), ReplayError> + 'a;
 
 fn replay_stretch(
@@ -130,7 +130,7 @@ fn replay_stretch(
     let Tape { actor, start, pages, store, .. } = tape;
     let mut player = Player { stage, store, component, passed, starts, notes: Vec::new() };
     let (chain, past) = match &start {
-        Some(snapshot) => (StateChain::behind(actor, snapshot.head), snapshot.past.clone()),
+        Some(snapshot) => (StateChain::after(actor, snapshot.head), snapshot.past.clone()),
         None => (StateChain::new(actor), Past::default()),
     };
     player.play(Recorder::replaying(chain, Script::of_pages(past, pages)), start)
@@ -138,7 +138,7 @@ fn replay_stretch(
 
 /// A place in a chain where no transition is open.
 pub(crate) struct Boundary<'a> {
-    /// The last event before it.
+    /// The last event before the boundary.
     pub(crate) head: Head,
     pub(crate) state: Option<&'a [u8]>,
 }
@@ -203,7 +203,8 @@ impl Player<'_, '_> {
         (self.passed)(Boundary { head, state })
     }
 
-    /// A `started` names the state: a new one by its bytes, one from before by being the same.
+    /// The state that a `started` begins with. A new state is named by its bytes; a state that the chain has already
+    /// come to is named by being the same.
     fn initial_state(
         &self,
         sequence: u64,
@@ -237,7 +238,7 @@ impl Player<'_, '_> {
         Ok(program)
     }
 
-    /// From behind a `started` to before the next; the number of calls executed.
+    /// Plays the events after a `started` up to the next one, and returns how many calls were executed.
     fn play_incarnation(&mut self, executor: &mut Executor) -> Result<u64, ReplayError> {
         let (mut transitions, mut has_ended) = (0, false);
         loop {
@@ -250,7 +251,7 @@ impl Player<'_, '_> {
                     self.notes.extend(recorded_shortage(&event));
                     executor.recorder().copy();
                 }
-                Some(EventKind::Call) if has_ended => return Err(behind_the_end(&event)),
+                Some(EventKind::Call) if has_ended => return Err(after_the_end(&event)),
                 Some(EventKind::Call) => {
                     let call = read::<Call>(&event)?;
                     let function = executor.guest().program().function(event.function());
@@ -276,7 +277,7 @@ impl Player<'_, '_> {
                     }
                     let unseen = executor.recorder().unseen();
                     let goes_on = go_on(executor, end).map_err(|error| explained(error, unseen))?;
-                    // The last transition of a chain ends at a boundary too, unless the chain was cut within it.
+                    // The end of the chain's last transition is a boundary too, unless the chain was cut within it.
                     if goes_on || closed {
                         let state = executor.state();
                         self.boundary(executor.recorder(), state.as_deref())?;
@@ -293,7 +294,8 @@ impl Player<'_, '_> {
     }
 }
 
-/// Where a guest was not shown what it was perhaps shown when it lived, that may be why it does something else.
+/// Turns a divergence into the error that names its probable cause: the guest was not shown an event that it was
+/// perhaps shown when it lived.
 fn explained(error: ReplayError, unseen: Option<Unseen>) -> ReplayError {
     match (error, unseen) {
         (ReplayError::Diverged(diverged), Some(Unseen { call, event })) => {
@@ -303,8 +305,8 @@ fn explained(error: ReplayError, unseen: Option<Unseen>) -> ReplayError {
     }
 }
 
-/// Whether the chain goes on behind this transition. A chain may end within one: it was cut there, or exported while
-/// the actor was at work.
+/// Whether the chain goes on after this transition. A chain may end within a transition: it was cut there, or exported
+/// while the actor was working.
 fn go_on(executor: &mut Executor, end: Transition) -> Result<bool, ReplayError> {
     if let Transition::Interrupted(Interruption::Shortage(what)) = end {
         let sequence = executor.recorder().chain().next_sequence();
@@ -329,7 +331,7 @@ fn go_on(executor: &mut Executor, end: Transition) -> Result<bool, ReplayError> 
     }
 }
 
-/// What is said of a `failed` that blames the guest for what the machine could not give, as earlier versions did.
+/// The remark about a `failed` that blames the guest for a shortage of the machine, as earlier versions recorded it.
 fn recorded_shortage(event: &ChainEvent) -> Option<String> {
     let failed = Failed::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
     let is_one = failed.reason == FailureReason::Trap && was_recorded_as_a_trap(&failed.detail);
@@ -341,7 +343,8 @@ fn recorded_shortage(event: &ChainEvent) -> Option<String> {
     })
 }
 
-/// An end is an input, which nothing is compared with: so it must at least be one. Where its data was dropped, nobody can say.
+/// Checks that the data of a recorded end can be read. An end is an input, so nothing is compared with it. If its data
+/// was dropped, there is nothing to check.
 fn check_end(event: &ChainEvent) -> Result<(), ReplayError> {
     match event.kind() {
         _ if event.dropped.is_some() => Ok(()),
@@ -350,7 +353,8 @@ fn check_end(event: &ChainEvent) -> Result<(), ReplayError> {
     }
 }
 
-/// The guest failed in replay: so it must have in the chain, for the same reason. What it dropped is an input.
+/// Checks a failure of the guest in replay: the chain must have a failure there too, for the same reason and with the
+/// same detail. The deliveries that the recorded failure dropped are an input and are not compared.
 fn check_failure(recorded: &ChainEvent, reason: FailureReason, detail: &str) -> Result<(), ReplayError> {
     let sequence = recorded.sequence;
     if recorded.kind() != Some(EventKind::Failed) {
@@ -373,9 +377,8 @@ fn out_of_place(event: &ChainEvent) -> ReplayError {
     ReplayError::Data { sequence: event.sequence, why }
 }
 
-fn behind_the_end(event: &ChainEvent) -> ReplayError {
-    let why =
-        format!("\"{}\" stands behind the end of its incarnation, where only another start can", event.event_type);
+fn after_the_end(event: &ChainEvent) -> ReplayError {
+    let why = format!("\"{}\" stands after the end of its incarnation, where only another start can", event.event_type);
     ReplayError::Data { sequence: event.sequence, why }
 }
 
@@ -384,8 +387,8 @@ pub(super) fn read<T: Cbor>(event: &ChainEvent) -> Result<T, ReplayError> {
         .map_err(|error: CborError| ReplayError::Data { sequence: event.sequence, why: error.to_string() })
 }
 
-/// The limits that were in force. One this version does not know has no meaning here, and what none can be is a
-/// stranger's word.
+/// The limits that were in force. A limit that this version does not know has no effect here. A value outside the
+/// possible range is moved to the nearest possible one, because a chain may come from anyone.
 pub(crate) fn limits(started: &Started) -> Limits {
     let mut limits = Limits::default();
     for (name, value) in &started.limits.0 {

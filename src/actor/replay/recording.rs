@@ -1,13 +1,13 @@
-//! A recorded chain that is to be replayed: a verified file, or an actor's chain in a journal. Where data was dropped,
-//! which stretches of it can be replayed.
+//! A recording: a chain to be replayed, from a verified file or from an actor's chain in a journal; and the plan of
+//! which stretches of it can be replayed if data was dropped.
 //!
 //! ```text
 //!   0 started … transitions … │ dropped … │ kept state … transitions … │ dropped … │ started … transitions … end
 //!   └──── a stretch ──────────┘           └──── a stretch ─────────────┘           └──── a stretch ────────────┘
 //! ```
 //!
-//! The first begins with the chain; each further one behind the first event whose state is at hand and is named by an
-//! event. What a file can do, the journal that it was exported from can do, and the other way round.
+//! The first stretch begins at the beginning of the chain. Each further one begins after the first event whose state is
+//! stored and is named by an event. A file and the journal that it was exported from have the same stretches.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ use crate::base::id::ActorId;
 use crate::chain::{ChainFile, DroppedEvents};
 use crate::journal::{self, ActorKey, JournalReader};
 
-/// A chain, as it is stored somewhere.
+/// A chain to be replayed, by the place where it is stored.
 pub(crate) enum Recording {
-    /// Several read it piece by piece: the lock is held for a piece.
+    /// Several readers read the file piece by piece; the lock is held for one piece.
     File(Arc<Mutex<ChainFile>>),
     Journal {
         dir: PathBuf,
@@ -31,21 +31,21 @@ pub(crate) enum Recording {
     },
 }
 
-/// Consecutive events that can be replayed.
+/// A range of consecutive events that can be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
-    /// The event behind which it begins; none where that is the beginning of the chain.
+pub(super) struct ReplayStretch {
+    /// The event after which the stretch begins; none if that is the beginning of the chain.
     pub(super) start: Option<u64>,
-    /// Its last event; none where that is the end of the chain, wherever that is by then.
+    /// The stretch's last event; none if the stretch goes to the end of the chain, wherever that is by then.
     pub(super) last: Option<u64>,
 }
 
-/// What of a chain can be replayed.
+/// The plan of a replay: which parts of the chain can be replayed.
 pub(super) struct Plan {
-    pub(super) stretches: Vec<Stretch>,
-    /// What lies between the stretches.
+    pub(super) stretches: Vec<ReplayStretch>,
+    /// The ranges between the stretches.
     pub(super) skipped: Vec<RangeInclusive<u64>>,
-    /// The event from which on nothing can be replayed.
+    /// The first event from which on nothing can be replayed.
     pub(super) lost_from: Option<u64>,
     pub(super) dropped: DroppedEvents,
 }
@@ -64,10 +64,10 @@ impl Recording {
         Ok(Self::Journal { dir: dir.to_owned(), actor, reader })
     }
 
-    /// Why a replay from the beginning would not follow it: of its first page, which is all of a short chain.
+    /// Why a replay could not follow the chain, judged by its first page, which is all of a short chain.
     #[cfg(test)]
     pub(crate) fn why_it_is_not_followed(&self) -> Option<String> {
-        let mut tape = self.tape(&Stretch { start: None, last: None }).expect("it can be read");
+        let mut tape = self.tape(&ReplayStretch { start: None, last: None }).expect("it can be read");
         (tape.pages)(0).err()
     }
 
@@ -101,7 +101,7 @@ impl Recording {
         }
     }
 
-    /// The last event within these behind which a replay can begin.
+    /// The last event in `range` after which a replay can begin.
     fn last_start(&self, low: u64, high: u64) -> Result<Option<u64>, ReplayError> {
         match self {
             Self::File(file) => {
@@ -114,7 +114,7 @@ impl Recording {
         }
     }
 
-    /// The first event from `from` on behind which a replay can begin.
+    /// The first event from `from` on after which a replay can begin.
     fn next_start(&self, from: u64) -> Result<Option<u64>, ReplayError> {
         match self {
             Self::File(file) => {
@@ -126,27 +126,27 @@ impl Recording {
         }
     }
 
-    /// Where a replay begins that is to come to event `until`: as near as can be.
-    pub(super) fn stretch_to(&self, until: u64) -> Result<Stretch, ReplayError> {
+    /// The stretch for a replay that is to come to event `until`, beginning as near to it as possible.
+    pub(super) fn stretch_to(&self, until: u64) -> Result<ReplayStretch, ReplayError> {
         let until = until.min(self.last()?);
         let gap = self.dropped()?.last_upto(until);
         let start = self.last_start(gap.unwrap_or(0), until)?;
         match (start, gap) {
             (None, Some(dropped)) => Err(ReplayError::Gone { until, dropped, next: self.next_start(until)? }),
-            // From the beginning it is as near.
-            (Some(0), None) | (None, None) => Ok(Stretch { start: None, last: Some(until) }),
-            (Some(start), _) => Ok(Stretch { start: Some(start), last: Some(until) }),
+            // The beginning of the chain is at least as near.
+            (Some(0), None) | (None, None) => Ok(ReplayStretch { start: None, last: Some(until) }),
+            (Some(start), _) => Ok(ReplayStretch { start: Some(start), last: Some(until) }),
         }
     }
 
-    /// All that can be replayed.
+    /// The plan of a replay of everything that can be replayed.
     pub(super) fn plan(&self) -> Result<Plan, ReplayError> {
         let dropped = self.dropped()?;
         let (mut stretches, mut skipped, mut lost_from) = (Vec::new(), Vec::<RangeInclusive<u64>>::new(), None);
         let (mut start, mut from) = (None, 0);
         while let Some(gap) = dropped.first_from(from) {
             if gap > from {
-                stretches.push(Stretch { start, last: Some(gap - 1) });
+                stretches.push(ReplayStretch { start, last: Some(gap - 1) });
             }
             let Some(next) = self.next_start(gap)? else {
                 lost_from = Some(gap);
@@ -159,7 +159,7 @@ impl Recording {
             (start, from) = (Some(next), next + 1);
         }
         if lost_from.is_none() {
-            stretches.push(Stretch { start, last: None });
+            stretches.push(ReplayStretch { start, last: None });
         }
         Ok(Plan { stretches, skipped, lost_from, dropped })
     }

@@ -1,4 +1,4 @@
-//! What replay makes programs with: every handler, since nothing that they do has an effect.
+//! The programs of replay: each component is linked with every handler, because no handler has an effect in replay.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, GuestExport, HostState, Program};
 use crate::handlers::{self, Handler};
 
-/// What programs are made with when nothing they do has an effect: every handler, with defaults.
+/// The handlers, with default configuration, that replay links every component with, and the programs made so far.
 pub(super) struct Stage<'a> {
     engine: &'a GuestEngine,
     handlers: Vec<Box<dyn Handler>>,
@@ -25,11 +25,11 @@ impl<'a> Stage<'a> {
         let compiled = self.engine.compile(component).map_err(|error| sandbox(&error))?;
         let granted: Vec<Optional<'_>> = self.handlers.iter().map(|handler| Optional(&**handler)).collect();
         let granted: Vec<&dyn Capability> = granted.iter().map(|capability| capability as &dyn Capability).collect();
-        Program::new(self.engine, compiled, &granted, &[]).map_err(|error| sandbox(&error))
+        self.engine.link(compiled, &granted, &[]).map_err(|error| sandbox(&error))
     }
 }
 
-/// A capability whose exports may be missing: replay grants every handler to every component.
+/// A capability whose exports a component may lack: replay grants every handler to every component.
 struct Optional<'a>(&'a dyn Handler);
 
 impl Capability for Optional<'_> {

@@ -1,22 +1,24 @@
-//! What an incarnation begins with, compared with what the chain has come to: what the one before ended with, or, where a
-//! restart begins anew, what the actor first began with; of a fork, what the chain it comes from says.
+//! The check of each `started` in replay: the state that it begins with must be the one that the chain has come to, or,
+//! if a restart begins from the initial state, the one that the actor first began with. For a fork it must be the one
+//! that the origin's chain names.
 
 use serde_json::Value as Json;
 
 use super::{ReplayError, differs, limits, tape::Tape};
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{NamedState, StartReason, Started};
-use crate::chain::{ChainEvent, Vouched};
+use crate::chain::{ChainEvent, StateOnChain};
 use crate::handlers::INIT;
 use crate::manifest::{Manifest, RestartState};
 
-/// How the starts of one chain have to be.
+/// The rules for the starts of one chain, as far as it was replayed.
 pub(super) struct Starts {
     initial: NamedState,
-    origin: Option<Vouched>,
-    /// Whether its `init` has returned, as far as that was seen.
+    origin: Option<StateOnChain>,
+    /// Whether the actor's `init` has returned, as far as it was replayed.
     was_up: bool,
-    /// The incarnation has begun anew with another state than the one before left: its `init` has to come next.
+    /// The incarnation began from the initial state, which is not the state that the previous one left. So its `init`
+    /// must come next.
     init_is_due: bool,
 }
 
@@ -25,7 +27,7 @@ impl Starts {
         Self { initial: tape.initial.clone(), origin: tape.origin.clone(), was_up: false, init_is_due: false }
     }
 
-    /// An incarnation begins at a boundary, where the state is `last`.
+    /// Checks a `started` at a boundary, where the state is `last`.
     pub(super) fn begins(&mut self, sequence: u64, started: &Started, last: Option<&[u8]>) -> Result<(), ReplayError> {
         let wrong = |why: &str| Err(ReplayError::Data { sequence, why: why.into() });
         self.init_is_due = false;
@@ -42,8 +44,10 @@ impl Starts {
             StartReason::Fork => {
                 self.was_up = true;
                 match &self.origin {
-                    Some(Vouched::Named(origin)) if *origin != started.state => Err(other(sequence, started, origin)),
-                    Some(Vouched::Named(_) | Vouched::Lost(_)) | None => Ok(()),
+                    Some(StateOnChain::Named(origin)) if *origin != started.state => {
+                        Err(other(sequence, started, origin))
+                    }
+                    Some(StateOnChain::Named(_) | StateOnChain::Lost(_)) | None => Ok(()),
                 }
             }
             StartReason::Restart | StartReason::Recovery => {
@@ -60,19 +64,20 @@ impl Starts {
     fn may_begin_anew(&self, started: &Started) -> bool {
         let manifest = Manifest::recorded("".as_ref(), started.manifest.as_str().into(), &limits(started));
         let policy = manifest.map(|manifest| manifest.supervision.restart_state);
-        // A manifest that is not understood any more was understood when it was recorded.
+        // A manifest that this version does not understand was understood when it was recorded, so it is not held
+        // against the chain.
         started.reason == StartReason::Restart
             && (!self.was_up || policy.is_ok_and(|from| from == RestartState::Initial))
     }
 
-    /// An incarnation goes on with a transition that began with the state `before`.
+    /// Checks a `started` that goes on with a transition which began with the state `before`.
     pub(super) fn resumes(&self, event: &ChainEvent, before: Option<&[u8]>) -> Result<(), ReplayError> {
         let started = super::read::<Started>(event)?;
         let before = NamedState::of(before);
         if started.state == before { Ok(()) } else { Err(other(event.sequence, &started, &before)) }
     }
 
-    /// A call follows.
+    /// Checks the call that follows a `started`.
     pub(super) fn calls(&mut self, call: &ChainEvent) -> Result<(), ReplayError> {
         if std::mem::take(&mut self.init_is_due) && call.function() != INIT.full {
             return Err(differs(call.sequence, "event_type", call.event_type.as_ref().into(), INIT.call.into()));
@@ -80,18 +85,18 @@ impl Starts {
         Ok(())
     }
 
-    /// An export has returned.
+    /// Notes that an export has returned.
     pub(super) fn returned(&mut self, function: &str) {
         self.was_up |= function == INIT.full;
     }
 }
 
-/// It begins with another state than the one that replay has come to.
+/// The error for a start with another state than the one that the replay has come to.
 fn other(sequence: u64, started: &Started, expected: &NamedState) -> ReplayError {
     differs(sequence, "data.state", shown(&started.state), shown(expected))
 }
 
-/// A state as people are shown it in an event.
+/// A state, as people are shown it in an event.
 fn shown(named: &NamedState) -> Json {
     Value::parse(&named.to_cbor()).map_or(Json::Null, |value| value.to_json())
 }

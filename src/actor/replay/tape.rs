@@ -1,15 +1,15 @@
-//! One stretch of a recorded chain, as it is fed to replay: its events a page at a time, checked against their hashes as
-//! they are read, and what they name and do not hold.
+//! A tape: one stretch of a recorded chain as replay reads it, page by page, each event checked against its hash when
+//! it is read; with the components and states that the events name but do not contain.
 
 use std::sync::Arc;
 
-use super::recording::{Recording, Stretch};
+use super::recording::{Recording, ReplayStretch};
 use super::{ReplayError, read};
 use crate::base::id::ActorId;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, Vouched, check_link};
-use crate::guest::{Pages, Past};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, StateOnChain, check_link};
+use crate::guest::{EventPages, Past};
 use crate::journal::{self, ActorKey, JournalReader};
 
 const PAGE_EVENTS: u64 = 512;
@@ -18,39 +18,39 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// One stretch of a chain that is to be replayed.
 pub(super) struct Tape {
     pub(super) actor: ActorId,
-    /// Where it begins, if not at the beginning.
+    /// The state that the stretch begins with, if it does not begin at the beginning of the chain.
     pub(super) start: Option<Snapshot>,
-    pub(super) pages: Pages,
+    pub(super) pages: EventPages,
     pub(super) store: Store,
     /// The state that the actor first began with.
     pub(super) initial: NamedState,
-    /// Of a fork: what the chain it comes from says of the state there, where that chain is at hand.
-    pub(super) origin: Option<Vouched>,
+    /// For a fork: what the origin's chain says of the state at the forked event, if that chain is available.
+    pub(super) origin: Option<StateOnChain>,
 }
 
 type Fetch<K> = Box<dyn Fn(K) -> Result<Option<Vec<u8>>, String>>;
 
-/// What a chain names and does not hold.
+/// The components and states that a chain names but does not contain.
 pub(super) struct Store {
     pub(super) component: Fetch<ComponentDigest>,
     pub(super) blob: Fetch<[u8; 20]>,
 }
 
-/// A state that an event names: replay can begin behind its event.
+/// A stored state that an event names. A replay can begin after that event.
 pub(super) struct Snapshot {
     pub(super) head: Head,
-    /// What a guest that reads its chain is shown from there, up to and including that event.
+    /// The events that a guest which reads its chain is shown from there, up to and including the named event.
     pub(super) past: Past,
     pub(super) state: Option<Vec<u8>>,
-    /// The incarnation it lies in.
+    /// The `started` of the incarnation that the event belongs to.
     pub(super) started: Started,
 }
 
-/// Reads events from a sequence on: at most so many.
+/// Reads events: from this sequence on, at most so many.
 type Events<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
 
 impl Recording {
-    pub(super) fn tape(&self, stretch: &Stretch) -> Result<Tape, ReplayError> {
+    pub(super) fn tape(&self, stretch: &ReplayStretch) -> Result<Tape, ReplayError> {
         let mut events = self.events()?;
         let first = events(0, 1).map_err(ReplayError::Unreadable)?.pop();
         let first: Started = match &first {
@@ -106,7 +106,7 @@ impl Recording {
         })
     }
 
-    /// The state behind event `at`, and what replay needs beside it to begin there.
+    /// The state after event `at`, with everything that a replay needs to begin there.
     fn snapshot(&self, at: u64, events: &mut Events<'_>) -> Result<Snapshot, ReplayError> {
         let (mut past, mut head) = (Past::default(), None);
         let mut from = shown_from(at + 1);
@@ -115,7 +115,7 @@ impl Recording {
             let Some(last) = page.last() else { break };
             from = last.sequence + 1;
             for event in page {
-                is_intact(&event)?;
+                check_hash(&event)?;
                 head = Some(Head { sequence: event.sequence, hash: event.hash });
                 past.push(event);
             }
@@ -139,7 +139,7 @@ impl Recording {
         let started: Started = read(&begun)?;
         let state = match state {
             Some(state) => state,
-            // Of a file: the start itself has it.
+            // A file stores no state for a start, because the start itself has it.
             None => self.state_begun_with(at, &started)?,
         };
         Ok(Snapshot { head, past, state, started })
@@ -156,8 +156,9 @@ impl Recording {
         }
     }
 
-    /// What the chain that a fork comes from says of the state there. Of a file nobody can say.
-    fn origin(&self, link: &Link) -> Result<Option<Vouched>, ReplayError> {
+    /// What the origin's chain says of the state at the forked event. A file has only the fork's own chain, so it
+    /// cannot tell.
+    fn origin(&self, link: &Link) -> Result<Option<StateOnChain>, ReplayError> {
         let Self::Journal { reader, .. } = self else { return Ok(None) };
         let rows = reader.actors().map_err(unreadable)?;
         let Some(origin) = rows.into_iter().find(|row| row.actor.id == link.actor) else { return Ok(None) };
@@ -165,8 +166,8 @@ impl Recording {
     }
 }
 
-/// What a chain says of the state at the event that `link` names.
-fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Vouched, ReplayError> {
+/// What the chain of `actor` says of the state after the event that `link` names.
+fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<StateOnChain, ReplayError> {
     let event = reader.events(actor, link.sequence, 1, 0).map_err(unreadable)?.pop();
     let is_it = event.is_some_and(|event| event.sequence == link.sequence && event.hash == link.hash);
     if !is_it {
@@ -179,14 +180,14 @@ fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Vouc
     reader.vouched_at(actor, link.sequence).map_err(unreadable)
 }
 
-/// The events behind `head`, up to `last`, each checked to follow the one before it.
+/// The events after `head`, up to `last`. Each is checked to follow the one before it.
 fn pages(
     mut events: Box<Events<'static>>,
     mut head: Option<Head>,
     mut incarnations: Incarnations,
     last: Option<u64>,
-) -> Pages {
-    // Shared between threads by nobody; the lock only says so.
+) -> EventPages {
+    // No two threads share this. The lock only satisfies the type, which must be `Sync`.
     let events = parking_lot::Mutex::new(move |from: u64, limit: u64| events(from, limit));
     Box::new(move |from| {
         let limit = last.map_or(PAGE_EVENTS, |last| PAGE_EVENTS.min((last + 1).saturating_sub(from)));
@@ -202,7 +203,7 @@ fn pages(
     })
 }
 
-fn is_intact(event: &ChainEvent) -> Result<(), ReplayError> {
+fn check_hash(event: &ChainEvent) -> Result<(), ReplayError> {
     match EventHash::of(event) == event.hash {
         true => Ok(()),
         false => Err(ReplayError::Unreadable(format!("event {} is not what was written", event.sequence))),

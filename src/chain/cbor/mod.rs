@@ -2,17 +2,19 @@
 //!
 //! These types are null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise
 //! order of their encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written or
-//! read. So a value has one encoding, and the [`Reader`] accepts only that one.
+//! read. So a value has one encoding, and the [`CborReader`] accepts only that one.
+//!
+//! `minicbor` encodes and decodes; this room adds what makes an encoding the only one.
 
 mod read;
 mod types;
 mod value;
 mod write;
 
-pub(crate) use read::{Reader, Type};
+pub(crate) use read::{CborReader, Type};
 pub(crate) use types::{list, record};
 pub(crate) use value::{Value, bytes_to_json};
-pub(crate) use write::Writer;
+pub(crate) use write::CborWriter;
 
 /// The deepest nesting that is accepted; events nest five deep.
 const DEPTH: usize = 32;
@@ -38,18 +40,18 @@ pub(crate) enum CborError {
 
 /// A type that events can carry; each value has exactly one encoding.
 pub(crate) trait Cbor: Sized {
-    fn write(&self, to: &mut Writer);
-    fn read(from: &mut Reader<'_>) -> Result<Self, CborError>;
+    fn write(&self, to: &mut CborWriter);
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError>;
 
     fn to_cbor(&self) -> Vec<u8> {
-        let mut to = Writer::default();
+        let mut to = CborWriter::default();
         self.write(&mut to);
         to.finish()
     }
 
     /// Decodes exactly one item; no bytes may follow it.
     fn from_cbor(bytes: &[u8]) -> Result<Self, CborError> {
-        Reader::only(bytes, Self::read)
+        CborReader::only(bytes, Self::read)
     }
 }
 
@@ -111,7 +113,7 @@ mod tests {
     #[test]
     fn a_record_with_a_key_too_few_or_too_many_says_which() {
         let link = |keys: &[&'static str]| {
-            let mut to = Writer::default();
+            let mut to = CborWriter::default();
             to.map(keys.len());
             keys.iter().for_each(|key| _ = to.key(key).null());
             <Pair as Cbor>::from_cbor(&to.finish()).expect_err("not a pair").to_string()
@@ -150,7 +152,7 @@ mod tests {
             if let Ok(value) = Value::parse(&bytes) {
                 prop_assert_eq!(value.to_bytes(), bytes.clone());
             }
-            let whole = Reader::only(&bytes, |from| from.item().map(<[u8]>::to_vec));
+            let whole = CborReader::only(&bytes, |from| from.item().map(<[u8]>::to_vec));
             prop_assert_eq!(whole.clone().ok(), Value::parse(&bytes).ok().map(|_| bytes.clone()));
             prop_assert_eq!(whole.err(), Value::parse(&bytes).err());
         }

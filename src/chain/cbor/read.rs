@@ -1,4 +1,6 @@
-//! Decodes deterministic CBOR item by item. Texts and byte strings are borrowed from the input.
+//! Decodes deterministic CBOR item by item, with `minicbor`. Texts and byte strings are borrowed from the input.
+
+use minicbor::{Decoder, decode};
 
 use super::{Cbor, CborError, DEPTH, key_order};
 
@@ -35,17 +37,24 @@ const FALSE: u8 = 0xf4;
 const TRUE: u8 = 0xf5;
 const NULL: u8 = 0xf6;
 
-pub(crate) struct Reader<'a> {
-    rest: &'a [u8],
+const ENDS_WITHIN: CborError = CborError::Malformed("it ends within an item");
+
+pub(crate) struct CborReader<'a> {
+    decoder: Decoder<'a>,
     depth: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CborReader<'a> {
     /// Decodes `bytes` with `read`, which must consume all of them.
     pub(crate) fn only<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let mut reader = Self { rest: bytes, depth: 0 };
+        let mut reader = Self { decoder: Decoder::new(bytes), depth: 0 };
         let item = read(&mut reader)?;
-        if reader.rest.is_empty() { Ok(item) } else { Err(CborError::NotDeterministic) }
+        if reader.rest().is_empty() { Ok(item) } else { Err(CborError::NotDeterministic) }
+    }
+
+    /// The bytes that are not read yet.
+    fn rest(&self) -> &'a [u8] {
+        &self.decoder.input()[self.decoder.position()..]
     }
 
     /// The type of the next item, which is not consumed.
@@ -53,7 +62,7 @@ impl<'a> Reader<'a> {
         if self.depth > DEPTH {
             return Err(CborError::TooDeep);
         }
-        let first = *self.rest.first().ok_or(CborError::Malformed("it ends where an item should begin"))?;
+        let first = *self.rest().first().ok_or(CborError::Malformed("it ends where an item should begin"))?;
         match first >> 5 {
             0 => Ok(Type::Uint),
             1 => Err(CborError::UnexpectedType("a negative number")),
@@ -78,71 +87,78 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the number in the head of the next item. The number must be in its shortest form.
-    fn argument(&mut self) -> Result<u64> {
-        let info = self.chunk::<1>()?[0] & 0x1f;
-        let (argument, least) = match info {
-            0..24 => (u64::from(info), 0),
-            24 => (u64::from(u8::from_be_bytes(self.chunk()?)), 24),
-            25 => (u64::from(u16::from_be_bytes(self.chunk()?)), 1 << 8),
-            26 => (u64::from(u32::from_be_bytes(self.chunk()?)), 1 << 16),
-            27 => (u64::from_be_bytes(self.chunk()?), 1 << 32),
+    /// Checks that the next item has the shortest head, and so the only one that is accepted. The head holds the number,
+    /// or the length of what follows; `minicbor` accepts longer heads of the same number.
+    fn expect_shortest_head(&self) -> Result<()> {
+        let (first, rest) = self.rest().split_first().ok_or(ENDS_WITHIN)?;
+        let is_shortest = match first & 0x1f {
+            0..24 => true,
+            24 => *rest.first().ok_or(ENDS_WITHIN)? >= 24,
+            // A longer head is needed only if the first half of its number is not 0.
+            25 => *rest.first_chunk::<2>().ok_or(ENDS_WITHIN)? > [0, u8::MAX],
+            26 => *rest.first_chunk::<4>().ok_or(ENDS_WITHIN)? > [0, 0, u8::MAX, u8::MAX],
+            27 => *rest.first_chunk::<8>().ok_or(ENDS_WITHIN)? > [0, 0, 0, 0, u8::MAX, u8::MAX, u8::MAX, u8::MAX],
             28..31 => return Err(CborError::Malformed("a head that is reserved")),
             // An item of indefinite length.
-            _ => return Err(CborError::NotDeterministic),
+            _ => false,
         };
-        if argument >= least { Ok(argument) } else { Err(CborError::NotDeterministic) }
+        if is_shortest { Ok(()) } else { Err(CborError::NotDeterministic) }
     }
 
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (chunk, rest) = self.rest.split_first_chunk().ok_or(CborError::Malformed("it ends within an item"))?;
-        self.rest = rest;
-        Ok(*chunk)
+    /// Decodes the next item, which is of the type `wanted`.
+    fn decode<T>(
+        &mut self,
+        (wanted, called): (Type, &'static str),
+        decode: impl FnOnce(&mut Decoder<'a>) -> std::result::Result<T, decode::Error>,
+    ) -> Result<T> {
+        self.expect(wanted, called)?;
+        self.expect_shortest_head()?;
+        // The type and the head are right, so the item is cut off, or it is text that is not UTF-8.
+        decode(&mut self.decoder).map_err(|error| match error.is_end_of_input() {
+            true => ENDS_WITHIN,
+            false => CborError::Malformed("text that is not UTF-8"),
+        })
     }
 
-    fn take(&mut self, bytes: u64) -> Result<&'a [u8]> {
-        let taken = usize::try_from(bytes).ok().and_then(|bytes| self.rest.split_at_checked(bytes));
-        let (taken, rest) = taken.ok_or(CborError::Malformed("it ends within an item"))?;
-        self.rest = rest;
-        Ok(taken)
+    /// Decodes the head of an array or a map: how many items or entries follow.
+    fn decode_length(
+        &mut self,
+        expected: (Type, &'static str),
+        decode: impl FnOnce(&mut Decoder<'a>) -> std::result::Result<Option<u64>, decode::Error>,
+    ) -> Result<u64> {
+        // The head is the shortest one, so the length is definite.
+        self.decode(expected, decode)?.ok_or(CborError::NotDeterministic)
     }
 
     /// Whether the next item is null; if so, it is consumed.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let is_null = self.next()? == Type::Null;
         if is_null {
-            self.rest = &self.rest[1..];
+            self.decode((Type::Null, "null"), Decoder::null)?;
         }
         Ok(is_null)
     }
 
     pub(crate) fn bool(&mut self) -> Result<bool> {
-        self.expect(Type::Bool, "a boolean")?;
-        Ok(self.chunk()? == [TRUE])
+        self.decode((Type::Bool, "a boolean"), Decoder::bool)
     }
 
     pub(crate) fn uint(&mut self) -> Result<u64> {
-        self.expect(Type::Uint, "a number")?;
-        self.argument()
+        self.decode((Type::Uint, "a number"), Decoder::u64)
     }
 
     pub(crate) fn text(&mut self) -> Result<&'a str> {
-        self.expect(Type::Text, "text")?;
-        let length = self.argument()?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| CborError::Malformed("text that is not UTF-8"))
+        self.decode((Type::Text, "text"), Decoder::str)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
-        self.expect(Type::Bytes, "bytes")?;
-        let length = self.argument()?;
-        self.take(length)
+        self.decode((Type::Bytes, "bytes"), Decoder::bytes)
     }
 
-    /// Reads the head of an array and then its items with `read`. The length is only a claim: no memory is reserved for
-    /// it.
+    /// Reads an array; `read` gets the number of its items, and reads all of them. That number is only claimed by the
+    /// input, so no memory is reserved for it.
     pub(crate) fn array<T>(&mut self, read: impl FnOnce(&mut Self, u64) -> Result<T>) -> Result<T> {
-        self.expect(Type::Array, "an array")?;
-        let length = self.argument()?;
+        let length = self.decode_length((Type::Array, "an array"), Decoder::array)?;
         self.depth += 1;
         let items = read(self, length)?;
         self.depth -= 1;
@@ -151,8 +167,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a map; `read` must read all its entries.
     pub(crate) fn map<T>(&mut self, read: impl FnOnce(&mut Entries<'_, 'a>) -> Result<T>) -> Result<T> {
-        self.expect(Type::Map, "a map")?;
-        let left = self.argument()?;
+        let left = self.decode_length((Type::Map, "a map"), Decoder::map)?;
         self.depth += 1;
         let mut entries = Entries { from: self, left, key: None };
         entries.advance()?;
@@ -166,14 +181,15 @@ impl<'a> Reader<'a> {
 
     /// Reads the next item of any type, and returns its encoding.
     pub(crate) fn item(&mut self) -> Result<&'a [u8]> {
-        let all = self.rest;
+        let all = self.rest();
         self.skip()?;
-        Ok(&all[..all.len() - self.rest.len()])
+        Ok(&all[..all.len() - self.rest().len()])
     }
 
     fn skip(&mut self) -> Result<()> {
         match self.next()? {
-            Type::Null | Type::Bool => self.chunk::<1>().map(drop),
+            Type::Null => self.null().map(drop),
+            Type::Bool => self.bool().map(drop),
             Type::Uint => self.uint().map(drop),
             Type::Text => self.text().map(drop),
             Type::Bytes => self.bytes().map(drop),
@@ -190,7 +206,7 @@ impl<'a> Reader<'a> {
 
 /// The entries of a map, read in order.
 pub(crate) struct Entries<'r, 'a> {
-    from: &'r mut Reader<'a>,
+    from: &'r mut CborReader<'a>,
     left: u64,
     /// The key of the next entry, already decoded.
     key: Option<&'a str>,
@@ -203,7 +219,7 @@ impl<'a> Entries<'_, 'a> {
     }
 
     /// Decodes the value of the next entry.
-    pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+    pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut CborReader<'a>) -> Result<T>) -> Result<T> {
         let value = read(self.from)?;
         self.advance()?;
         Ok(value)
@@ -227,8 +243,7 @@ impl<'a> Entries<'_, 'a> {
         let last = self.key.take();
         let Some(left) = self.left.checked_sub(1) else { return Ok(()) };
         self.left = left;
-        self.from.expect(Type::Text, "a text key")?;
-        let key = self.from.text()?;
+        let key = self.from.decode((Type::Text, "a text key"), Decoder::str)?;
         if last.is_some_and(|last| key_order(last) >= key_order(key)) {
             return Err(CborError::NotDeterministic);
         }

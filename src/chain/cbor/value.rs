@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
-use super::{CborError, Reader, Type, Writer};
+use super::{CborError, CborReader, CborWriter, Type};
 
 /// A decoded item; its texts and bytes are borrowed from the encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub(crate) enum Value<'a> {
 impl<'a> Value<'a> {
     /// Decodes exactly one item in the deterministic encoding; no bytes may follow it.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, CborError> {
-        Reader::only(bytes, Self::read)
+        CborReader::only(bytes, Self::read)
     }
 
-    fn read(from: &mut Reader<'a>) -> Result<Self, CborError> {
+    fn read(from: &mut CborReader<'a>) -> Result<Self, CborError> {
         Ok(match from.next()? {
             Type::Null => {
                 from.null()?;
@@ -49,12 +49,12 @@ impl<'a> Value<'a> {
 
     /// Encodes the value.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut to = Writer::default();
+        let mut to = CborWriter::default();
         self.write(&mut to);
         to.finish()
     }
 
-    fn write(&self, to: &mut Writer) {
+    fn write(&self, to: &mut CborWriter) {
         match self {
             Self::Null => _ = to.null(),
             Self::Bool(value) => _ = to.bool(*value),

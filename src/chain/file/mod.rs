@@ -93,7 +93,7 @@ pub struct UnverifiedChain {
 
 /// What the verification of a chain file has found.
 #[derive(Clone, Debug)]
-pub(crate) struct Contents {
+pub(crate) struct ChainFileContents {
     pub(crate) header: Header,
     pub(crate) head: Head,
     /// The number of incarnations.
@@ -116,7 +116,7 @@ pub(crate) struct Contents {
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     chain: UnverifiedChain,
-    contents: Contents,
+    contents: ChainFileContents,
 }
 
 impl VerifiedChain {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::read::{Attachment, ChainFileReader, read_event, text_of};
 use super::verify::Verification;
-use super::{ChainFileError, Contents};
+use super::{ChainFileContents, ChainFileError};
 use crate::chain::event::ChainEvent;
 use crate::chain::hash::{ComponentDigest, sha1};
 
@@ -33,7 +33,7 @@ struct Index {
 
 /// An open, verified chain file.
 pub(crate) struct ChainFile {
-    contents: Contents,
+    contents: ChainFileContents,
     source: BufReader<Box<dyn Source>>,
     index: Index,
     /// The event whose line the source will read next, if known.
@@ -42,7 +42,7 @@ pub(crate) struct ChainFile {
 
 impl ChainFile {
     /// Verifies a file that will not be read again.
-    pub(crate) fn check(path: &Path) -> Result<Contents, ChainFileError> {
+    pub(crate) fn check(path: &Path) -> Result<ChainFileContents, ChainFileError> {
         Ok(read_through(BufReader::new(File::open(path)?))?.0)
     }
 
@@ -60,7 +60,7 @@ impl ChainFile {
         Ok(Self { contents, source: BufReader::new(source), index, next: None })
     }
 
-    pub(crate) fn contents(&self) -> &Contents {
+    pub(crate) fn contents(&self) -> &ChainFileContents {
         &self.contents
     }
 
@@ -151,7 +151,7 @@ impl ChainFile {
 }
 
 /// Reads a file once and verifies it; also builds the index.
-fn read_through(source: impl BufRead) -> Result<(Contents, Index), ChainFileError> {
+fn read_through(source: impl BufRead) -> Result<(ChainFileContents, Index), ChainFileError> {
     let mut index = Index::default();
     let mut file = ChainFileReader::begin(source)?;
     let mut verification = Verification::new(file.header.clone());

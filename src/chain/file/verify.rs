@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Attachment;
-use super::{ChainFileError, Contents, Header, UnverifiedChain, VerifiedChain};
+use super::{ChainFileContents, ChainFileError, Header, UnverifiedChain, VerifiedChain};
 use crate::chain::cbor::Cbor;
-use crate::chain::course::{StateCourse, Vouched};
+use crate::chain::course::{StateCourse, StateOnChain};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::dropped::DroppedEvents;
 use crate::chain::event::{ChainEvent, EventKind};
@@ -178,10 +178,10 @@ impl Verification {
         }
         let Some(course) = &self.course else { return Ok(()) };
         match course.now() {
-            Vouched::Named(named) if self.states.get(&sequence) != Some(&Mark::of_named(named)) => {
+            StateOnChain::Named(named) if self.states.get(&sequence) != Some(&Mark::of_named(named)) => {
                 refused(format!("the state after that event is another: {named}"))
             }
-            Vouched::Named(_) => {
+            StateOnChain::Named(_) => {
                 // A replay cannot begin within a transition that was resumed.
                 let resumes = event.kind() == Some(EventKind::Started) && self.resumes;
                 if self.starts.last() != Some(&sequence) && !resumes {
@@ -189,7 +189,7 @@ impl Verification {
                 }
                 Ok(())
             }
-            Vouched::Lost(_) => {
+            StateOnChain::Lost(_) => {
                 self.unvouched.push(sequence);
                 Ok(())
             }
@@ -197,7 +197,7 @@ impl Verification {
     }
 
     /// Checks what only the end of the file can show.
-    pub(super) fn finish(self) -> Result<Contents, ChainFileError> {
+    pub(super) fn finish(self) -> Result<ChainFileContents, ChainFileError> {
         let Some(head) = self.head else {
             return Err(ChainFileError::Lacks { what: "any event, and a chain has at least one" });
         };
@@ -219,7 +219,16 @@ impl Verification {
         }
         self.finish_attachments()?;
         let Self { header, begun, calls, dropped, starts, unvouched, .. } = self;
-        Ok(Contents { header, head, incarnations: begun.len() as u64, begun, calls, dropped, starts, unvouched })
+        Ok(ChainFileContents {
+            header,
+            head,
+            incarnations: begun.len() as u64,
+            begun,
+            calls,
+            dropped,
+            starts,
+            unvouched,
+        })
     }
 
     fn finish_attachments(&self) -> Result<(), ChainFileError> {

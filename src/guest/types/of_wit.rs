@@ -1,4 +1,4 @@
-//! Components that import what has the types of `wit/`, for tests: exports of them would need code.
+//! Test components that import functions with the types of `wit/`. They import, because exports would need code.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use wasmtime::component::types::{Component, ComponentItem};
 
 use super::super::interfaces::{Signature, Wit, signature};
 
-/// The text of a component that imports this function as `wit/` has it.
+/// The text of a component that imports this function with the type that `wit/` has.
 pub(crate) fn component(interface: &str, function: &str) -> String {
     let Signature { params, result } = signature(interface, function).expect("it is in wit/");
     let mut types = Types::default();
@@ -17,7 +17,7 @@ pub(crate) fn component(interface: &str, function: &str) -> String {
     with_types(interface, function, &types.text, &format!("{} {result}", params.join(" ")))
 }
 
-/// The same of any types; `function_type` may name those that `types` exports.
+/// The same for any types. `function_type` may name the types that `types` exports.
 pub(crate) fn with_types(interface: &str, function: &str, types: &str, function_type: &str) -> String {
     format!("(component (import \"{interface}\" (instance {types} (export \"{function}\" (func {function_type})))))")
 }

@@ -1,4 +1,4 @@
-//! What is said of exports whose types differ from those of `wit/`, part by part.
+//! Tests of the messages about exports whose types differ from those of `wit/`, part by part.
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -13,7 +13,7 @@ const INIT: (&str, &str) = ("ntwk:theater/actor", "init");
 const SEND: (&str, &str) = ("ntwk:theater/message-server-client", "handle-send");
 const CHILD: (&str, &str) = ("ntwk:theater/supervisor-handlers", "handle-child-event");
 
-/// What is said of a component's function of this name.
+/// The message about a component's function of this name.
 fn said((interface, function): (&str, &str), text: &str) -> Option<String> {
     let engine = Engine::default();
     let component = Component::new(&engine, wat::parse_str(text).expect("the text of a component"));
@@ -31,7 +31,7 @@ fn the_types_of_wit_fit_themselves() {
     }
 }
 
-/// Ours, with a part of its text replaced.
+/// The type of `wit/`, with a part of its text replaced.
 fn altered(of: (&str, &str), from: &str, to: &str) -> String {
     let text = of_wit::component(of.0, of.1);
     assert!(text.contains(from), "{from} is not in {text}");

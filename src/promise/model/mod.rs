@@ -1,16 +1,20 @@
-//! Random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures of two to five actors, with
-//! a crash at every prefix of the journal, and recovery, without a thread: does each promise have one fate?
+//! A model test of promises: random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures
+//! of two to five actors, with a crash at every prefix of the journal, and recovery. It asks whether each promise has
+//! exactly one fate. There are no threads.
 //!
-//! The actors are a model (`actors.rs`) that writes real events into real chains, in the order in which threads would
-//! enqueue them, under the real graph of waits; what a prefix of the journal holds is in `stored.rs`. What is tried is the
-//! real decision, [`decide`](super::decide), and the protocol by which waits end. `THEATER_INTERLEAVINGS=1000000` says how
-//! many runs there are, `THEATER_SEED` with which one they begin:
+//! The actors are a model (`runtime.rs`) that writes real events into real chains, in the order in which threads would
+//! enqueue them, under the real graph of waits. `stored.rs` has what a prefix of the journal contains. The code under
+//! test is the real decision, [`decide`](super::decide), and the protocol by which waits end. `THEATER_INTERLEAVINGS`
+//! sets the number of runs, and `THEATER_SEED` the seed of the first:
 //!
 //! ```text
 //! THEATER_INTERLEAVINGS=1000000 cargo test --locked --lib promise::model
 //! ```
 
 mod actors;
+mod calls;
+mod ends;
+mod runtime;
 mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,10 +29,11 @@ use crate::promise::{
     is_what_was_answered, is_what_was_sent,
 };
 use crate::system::{Awaited, Lane, WaitId, Waits};
-use actors::{Actor, At, Given, INIT, Mail, Open, Runtime, Work, words};
-use stored::{Chain, Entry, Stored};
+use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
+use runtime::ModelRuntime;
+use stored::{ModelChain, ModelEntry, Stored};
 
-/// SplitMix64.
+/// A generator of pseudorandom numbers (SplitMix64).
 #[derive(Clone, Debug)]
 struct Rng(u64);
 
@@ -50,7 +55,7 @@ impl Rng {
     }
 }
 
-impl Runtime {
+impl ModelRuntime {
     fn new(rng: Rng, roots: usize, ends_waits_early: bool) -> Self {
         let mut runtime = Self::empty(rng, Vec::new(), ends_waits_early);
         runtime.roots = roots;
@@ -58,7 +63,7 @@ impl Runtime {
         runtime
     }
 
-    /// Those that a manifest names and that have no chain yet.
+    /// Begins the roots that a manifest names and that have no chain yet.
     fn begin_roots(&mut self) {
         for root in 0..self.roots {
             let id = ActorId::of_child(ActorId::of_nobody(), root as u64);
@@ -69,14 +74,14 @@ impl Runtime {
         }
     }
 
-    fn empty(rng: Rng, journal: Vec<Entry>, ends_waits_early: bool) -> Self {
+    fn empty(rng: Rng, journal: Vec<ModelEntry>, ends_waits_early: bool) -> Self {
         let (actors, replies, waits) = (Vec::new(), Vec::new(), Waits::default());
         Self { rng, actors, replies, waits, journal, ends_waits_early, budget: 0, roots: 0 }
     }
 }
 
-fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Actor {
-    Actor {
+fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> ModelActor {
+    ModelActor {
         id,
         parent,
         chain,
@@ -93,18 +98,18 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Actor
     }
 }
 
-/// The start after a crash: what `theater/recovery.rs` and `theater/in_flight.rs` do.
+/// The start after a crash: the same steps as in `theater/recovery.rs` and `theater/in_flight.rs`.
 struct Recovery {
-    runtime: Runtime,
+    runtime: ModelRuntime,
     stored: Stored,
     by_id: BTreeMap<ActorId, usize>,
-    /// Whose answer comes with a delivery.
+    /// By actor: the reply that goes with the delivery which the actor waits for.
     waiting: BTreeMap<ActorId, usize>,
 }
 
 impl Recovery {
-    fn run(crashed: Runtime, mut stored: Stored, early: bool) -> (Runtime, Stored) {
-        let Runtime { rng, mut journal, roots, .. } = crashed;
+    fn run(crashed: ModelRuntime, mut stored: Stored, early: bool) -> (ModelRuntime, Stored) {
+        let ModelRuntime { rng, mut journal, roots, .. } = crashed;
         for end in stored.ends() {
             stored.push(&end);
             journal.push(end);
@@ -112,7 +117,7 @@ impl Recovery {
         let Decided { mut fates, due, .. } = stored.decide(early);
         let mut order: Vec<ActorId> = stored.chains.keys().copied().collect();
         order.sort_by_key(|id| stored.chains[id].begun());
-        let runtime = Runtime::empty(rng, journal, early);
+        let runtime = ModelRuntime::empty(rng, journal, early);
         let by_id = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         let mut recovery = Self { runtime, stored, by_id, waiting: BTreeMap::new() };
         order.iter().for_each(|id| recovery.bring_back(*id));
@@ -137,8 +142,8 @@ impl Recovery {
     fn bring_back(&mut self, id: ActorId) {
         let chain = &self.stored.chains[&id];
         let parent = chain.parent.map(|parent| self.by_id[&parent]);
-        let behind = StateChain::behind(id, chain.head());
-        let mut actor = actor(id, parent, behind, At::Ended);
+        let grown = StateChain::after(id, chain.head());
+        let mut actor = actor(id, parent, grown, At::Ended);
         (actor.was_up, actor.has_begun) = (chain.was_up, true);
         if chain.alive {
             let open = chain.open();
@@ -163,10 +168,10 @@ impl Recovery {
             }
             Fate::Answered(awaited) => {
                 let (result, answer) = words(given(awaited));
-                // Nothing waits for it.
+                // Nobody waits for it.
                 let reply = self.reply(id, id);
                 self.runtime.waits.end(self.wait_of(reply));
-                At::Decided { open: Open { function, intent, reply }, result, answer }
+                At::Decided { open: OpenCall { function, intent, reply }, result, answer }
             }
             Fate::Await { on, through } => {
                 let reply = self.reply(id, on);
@@ -183,7 +188,7 @@ impl Recovery {
                     }
                     Through::Delivery => _ = self.waiting.insert(id, reply),
                 }
-                At::Awaiting(Open { function, intent, reply })
+                At::Awaiting(OpenCall { function, intent, reply })
             }
         };
         self.runtime.actors[at].at = At::Begin { resumes: true, then: Box::new(then) };
@@ -214,16 +219,17 @@ fn function_of(event: &ChainEvent) -> &'static Function {
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 
-/// One run: three lives, each ended by a crash, and then all comes to rest. How many circles were broken on the way.
+/// One run: three lives, each ended by a crash, and then everything comes to rest. Returns how many circles were
+/// broken.
 fn interleaving(seed: u64, early: bool) -> usize {
     let mut rng = Rng(seed);
     let (roots, mut broken) = (2 + rng.below(2), 0);
-    let mut runtime = Runtime::new(rng, roots, early);
+    let mut runtime = ModelRuntime::new(rng, roots, early);
     let mut stored = Stored::default();
     for life in 0..3 {
         let (begun, length) = (runtime.journal.len(), 20 + runtime.rng.below(100));
         runtime.budget = 4 + runtime.rng.below(16);
-        // What recovery itself has written is in both.
+        // The events that recovery wrote are in both.
         let known = if life == 0 { 0 } else { begun };
         for _ in 0..length {
             runtime.step();
@@ -248,12 +254,12 @@ fn interleaving(seed: u64, early: bool) -> usize {
     runtime.budget = 0;
     while runtime.step() {}
     runtime.journal.iter().skip(known).for_each(|entry| stored.push(entry));
-    is_at_rest(&runtime, &stored);
+    check_at_rest(&runtime, &stored);
     quotes_are_right(&stored);
     broken
 }
 
-/// What a start would decide on what is stored. How many circles it would break.
+/// Decides as a start would, and returns how many circles it would break.
 fn start_at(stored: &Stored, early: bool) -> usize {
     let ends = stored.ends();
     if ends.is_empty() {
@@ -264,7 +270,7 @@ fn start_at(stored: &Stored, early: bool) -> usize {
     ended.decide(early).given_up.len()
 }
 
-fn is_at_rest(runtime: &Runtime, stored: &Stored) {
+fn check_at_rest(runtime: &ModelRuntime, stored: &Stored) {
     for actor in &runtime.actors {
         assert!(matches!(actor.at, At::Idle | At::Ended), "{actor:?} does nothing any more");
         assert!(actor.mail.is_empty() && actor.notices.is_empty(), "{actor:?} has mail");
@@ -275,14 +281,14 @@ fn is_at_rest(runtime: &Runtime, stored: &Stored) {
     assert_eq!(start_at(stored, false), 0);
 }
 
-/// Each quote says what the quoted event says.
+/// Checks that each quote agrees with the quoted event.
 fn quotes_are_right(stored: &Stored) {
     let quoted = |link: &Link| {
         let event = &stored.chains[&link.actor].events[usize::try_from(link.sequence).expect("small")];
         assert_eq!(event.hash, link.hash, "the quoted event is there");
         event
     };
-    for (actor, Chain { events, .. }) in &stored.chains {
+    for (actor, ModelChain { events, .. }) in &stored.chains {
         for event in events {
             match event.kind() {
                 Some(EventKind::Call) => {
@@ -305,7 +311,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// Runs `runs` interleavings on all cores. How many circles were broken.
+/// Makes `runs` runs on all cores, and returns how many circles were broken.
 fn run(runs: u64, early: bool) -> usize {
     let first = number("THEATER_SEED", 1);
     let broken = |seed: u64| {

@@ -1,4 +1,5 @@
-//! What a prefix of the model's journal holds: chains, who is to be resumed, and what is owed.
+//! The contents of a prefix of the model's journal: the chains, the actors to be resumed, the owed rows; and the checks
+//! of what `decide` makes of them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,13 +10,13 @@ use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, 
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::journal::{Cause, Owed, Pending};
 use crate::promise::RESTART_CHILD;
-use crate::promise::fates::{Chains, Decided, Fate, Read, Through, decide};
+use crate::promise::fates::{Chains, Decided, Fate, ReadResult, Through, decide};
 use crate::promise::message::{REQUEST, requested};
 use crate::system::{Awaited, Lane};
 
-/// One event of the journal, and what is written with it.
+/// One event of the journal, with the rows that are written together with it.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct ModelEntry {
     pub(super) actor: ActorId,
     pub(super) event: ChainEvent,
     pub(super) owes: Option<Owed>,
@@ -23,8 +24,8 @@ pub(super) struct Entry {
     pub(super) ends: bool,
 }
 
-impl Entry {
-    /// For a person who looks for what went wrong.
+impl ModelEntry {
+    /// The event as text, for a person who looks for a defect.
     pub(super) fn told(&self) -> String {
         let short = |id: &ActorId| id.to_string()[..4].to_owned();
         let cause = Call::from_cbor(&self.event.data).ok().and_then(|call| call.cause);
@@ -40,21 +41,22 @@ impl Entry {
     }
 }
 
-/// One actor's chain.
+/// A prefix of the model's journal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
-    pub(super) chains: BTreeMap<ActorId, Chain>,
+    pub(super) chains: BTreeMap<ActorId, ModelChain>,
     rows: Vec<Pending>,
     position: u64,
-    /// Each send and notice that was promised, and to whom.
+    /// Each send and notice that was promised, with its receiver.
     promised: Vec<(Cause, ActorId)>,
-    /// Calls by the event that caused them.
+    /// The events that caused a call.
     taken: HashSet<Cause>,
     dropped: HashSet<Cause>,
 }
 
+/// One actor's chain.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Chain {
+pub(super) struct ModelChain {
     pub(super) parent: Option<ActorId>,
     pub(super) events: Vec<ChainEvent>,
     positions: Vec<u64>,
@@ -62,8 +64,8 @@ pub(super) struct Chain {
     pub(super) was_up: bool,
 }
 
-impl Chain {
-    /// Where its first event stands.
+impl ModelChain {
+    /// The place of its first event in the journal.
     pub(super) fn begun(&self) -> u64 {
         self.positions[0]
     }
@@ -76,7 +78,7 @@ impl Chain {
         Head { sequence: self.last().sequence, hash: self.last().hash }
     }
 
-    /// The transition that it ends within.
+    /// The events of the transition that the chain ends within.
     pub(super) fn open(&self) -> &[ChainEvent] {
         let resumes = |event: &ChainEvent| Started::from_cbor(&event.data).is_ok_and(|started| started.resumes);
         for (at, event) in self.events.iter().enumerate().rev() {
@@ -90,7 +92,7 @@ impl Chain {
         &[]
     }
 
-    /// The intent that it ends with.
+    /// The intent that the chain ends with.
     pub(super) fn open_intent(&self) -> Option<&ChainEvent> {
         let last = self.open().iter().rfind(|event| event.kind() != Some(EventKind::Started));
         last.filter(|event| event.kind() == Some(EventKind::Intent))
@@ -98,8 +100,8 @@ impl Chain {
 }
 
 impl Stored {
-    pub(super) fn push(&mut self, entry: &Entry) {
-        let Entry { actor, event, owes, settles, ends } = entry;
+    pub(super) fn push(&mut self, entry: &ModelEntry) {
+        let ModelEntry { actor, event, owes, settles, ends } = entry;
         self.position += 1;
         for cause in settles {
             self.rows.retain(|row| row.cause != *cause);
@@ -138,17 +140,17 @@ impl Stored {
         self.dropped.extend(dropped.iter().flatten().map(Cause::from));
     }
 
-    /// What a start does before it decides (`theater/recorded_ends.rs`): whoever has no parent ends, and an end names what
-    /// had waited.
-    pub(super) fn ends(&self) -> Vec<Entry> {
+    /// The ends that a start writes before it decides (`theater/recorded_ends.rs`): an actor without a living parent
+    /// ends, and an end names the deliveries that waited.
+    pub(super) fn ends(&self) -> Vec<ModelEntry> {
         let mut ends = Vec::new();
         let mut parents = HashSet::new();
-        let mut order: Vec<(&ActorId, &Chain)> = self.chains.iter().collect();
+        let mut order: Vec<(&ActorId, &ModelChain)> = self.chains.iter().collect();
         order.sort_by_key(|(_, chain)| chain.positions[0]);
         for (actor, chain) in order {
             let refused = chain.last().event_type == INIT.refused;
             let orphan = chain.parent.is_some_and(|parent| !parents.contains(&parent));
-            // A delivery that its sender had withdrawn, which the journal was not told yet.
+            // The sender had withdrawn the delivery, and the journal does not say so yet.
             let is_owed = !chain.alive && self.rows.iter().any(|row| row.receiver == *actor);
             if chain.alive && (refused || orphan) || is_owed {
                 ends.push(self.end(*actor, chain));
@@ -160,7 +162,7 @@ impl Stored {
         ends
     }
 
-    fn end(&self, actor: ActorId, chain: &Chain) -> Entry {
+    fn end(&self, actor: ActorId, chain: &ModelChain) -> ModelEntry {
         let rows: Vec<&Pending> = self.rows.iter().filter(|row| row.receiver == actor).collect();
         let link = |row: &&Pending| {
             let event = self.promise(row).expect("read").expect("it is there");
@@ -177,22 +179,22 @@ impl Stored {
         } else {
             ("stopped", Stopped { by: StoppedBy::Supervisor, cause: None, dropped }.to_cbor())
         };
-        let event = StateChain::behind(actor, chain.head()).append(event_type, data, 0);
-        Entry { actor, event, owes: None, settles, ends: true }
+        let event = StateChain::after(actor, chain.head()).append(event_type, data, 0);
+        ModelEntry { actor, event, owes: None, settles, ends: true }
     }
 
-    /// Decides, and looks whether what was decided is right. `circles` says whether an earlier version wrote it.
+    /// Decides, and checks the decision. `circles` says whether the journal was written as by an earlier version.
     pub(super) fn decide(&self, circles: bool) -> Decided {
         let going_on = self.chains.iter().filter(|(_, chain)| chain.alive && !chain.open().is_empty());
         let actors: Vec<ActorId> = going_on.map(|(actor, _)| *actor).collect();
         let decided = decide(self, &actors, &self.rows).expect("nothing is read from a disk");
-        self.each_promise_has_one_fate(&decided, &actors);
+        self.check_each_promise_has_one_fate(&decided, &actors);
         assert!(circles || decided.given_up.is_empty(), "no wait is in a circle: {decided:?}");
-        no_circle_is_left(&decided);
+        check_no_circle_is_left(&decided);
         decided
     }
 
-    fn each_promise_has_one_fate(&self, decided: &Decided, actors: &[ActorId]) {
+    fn check_each_promise_has_one_fate(&self, decided: &Decided, actors: &[ActorId]) {
         assert!(decided.unreadable.is_empty(), "{:?}", decided.unreadable);
         let due: HashSet<Cause> =
             decided.due.iter().map(|due| Cause::from(due.delivery.cause.as_ref().expect("a cause"))).collect();
@@ -220,11 +222,11 @@ impl Stored {
             let Some(intent) = self.chains[actor].open_intent() else { continue };
             let (link, fate) = decided.fates.get(actor).expect("an open intent has a fate");
             assert_eq!(link.hash, intent.hash);
-            self.is_right(intent, link, fate, decided);
+            self.check_fate(intent, link, fate, decided);
         }
     }
 
-    fn is_right(&self, intent: &ChainEvent, link: &Link, fate: &Fate, decided: &Decided) {
+    fn check_fate(&self, intent: &ChainEvent, link: &Link, fate: &Fate, decided: &Decided) {
         let is_delivered = decided.due.iter().any(|due| due.awaited_by == Some(link.actor));
         assert_eq!(is_delivered, matches!(fate, Fate::Await { through: Through::Delivery, .. }));
         match fate {
@@ -257,13 +259,13 @@ impl Stored {
         }
     }
 
-    /// What is owed still.
+    /// The rows that are still owed.
     pub(super) fn rows(&self) -> &[Pending] {
         &self.rows
     }
 }
 
-fn no_circle_is_left(decided: &Decided) {
+fn check_no_circle_is_left(decided: &Decided) {
     let on = |actor: &ActorId| match decided.fates.get(actor) {
         Some((_, Fate::Await { on, .. })) => Some(*on),
         _ => None,
@@ -287,25 +289,25 @@ impl Chains for Stored {
     }
 
     fn open(&self, actor: ActorId) -> &[ChainEvent] {
-        self.chains.get(&actor).filter(|chain| chain.alive).map_or(&[], Chain::open)
+        self.chains.get(&actor).filter(|chain| chain.alive).map_or(&[], ModelChain::open)
     }
 
-    fn position(&self, actor: ActorId, sequence: u64) -> Read<u64> {
+    fn position(&self, actor: ActorId, sequence: u64) -> ReadResult<u64> {
         Ok(self.chains[&actor].positions[usize::try_from(sequence).expect("small")])
     }
 
-    fn events_behind(&self, actor: ActorId, position: u64) -> Read<Vec<ChainEvent>> {
+    fn events_after(&self, actor: ActorId, position: u64) -> ReadResult<Vec<ChainEvent>> {
         let Some(chain) = self.chains.get(&actor) else { return Ok(Vec::new()) };
         let from = chain.positions.partition_point(|at| *at <= position);
         Ok(chain.events[from..].to_vec())
     }
 
-    fn page(&self, actor: ActorId, from: u64) -> Read<Vec<ChainEvent>> {
+    fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>> {
         let from = usize::try_from(from).expect("small");
         Ok(self.chains.get(&actor).map_or(Vec::new(), |chain| chain.events.get(from..).unwrap_or(&[]).to_vec()))
     }
 
-    fn promise(&self, row: &Pending) -> Read<Option<ChainEvent>> {
+    fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>> {
         let sequence = usize::try_from(row.cause.sequence).expect("small");
         Ok(self.chains.get(&row.cause.actor).map(|chain| chain.events[sequence].clone()))
     }

@@ -1,4 +1,5 @@
-//! What is kept and said of failures: how an actor failed last, how many of its restarts are used, why there is none.
+//! Failures of actors, as the supervisor keeps and reports them: how an actor failed last, how many of its restarts are
+//! used up, why it is not restarted.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::theater::tree::{Count, GivenUp, Input};
 const UNRECORDED: &str = "its end could not be recorded, so the next start of the runtime brings it back";
 
 impl Supervisor {
-    /// What is in the way of forgetting `id`: an actor, of it and all below it, that is dead, and lives on disk.
+    /// Why `id` cannot be forgotten, if it or an actor below it has ended while its chain says that it is alive: the next
+    /// start of the runtime would bring that actor back.
     pub(super) fn unrecorded(&self, id: ActorId) -> Option<String> {
         let registry = &self.theater.registry;
         let concerned = |one: ActorId| one == id || registry.is_descendant(one, id);
@@ -22,21 +24,21 @@ impl Supervisor {
         ))
     }
 
-    pub(super) fn failed(&mut self, id: ActorId, reason: FailureReason, detail: String) {
+    pub(super) fn note_failure(&mut self, id: ActorId, reason: FailureReason, detail: String) {
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.failure = Some((reason, detail));
         }
     }
 
-    pub(super) fn has_not_failed(&mut self, id: ActorId) {
+    pub(super) fn clear_failure(&mut self, id: ActorId) {
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.failure = None;
         }
     }
 
-    /// It has no thread, and could not say so itself: it has failed.
+    /// Marks an actor as failed that has no thread, and therefore could not report its failure itself.
     pub(super) fn died(&mut self, id: ActorId, reason: FailureReason, detail: String) {
-        self.failed(id, reason, detail.clone());
+        self.note_failure(id, reason, detail.clone());
         self.theater.registry.update(id, |entry| {
             entry.addresses.clear();
             entry.status = ActorStatus::Failed { reason, detail };
@@ -44,8 +46,9 @@ impl Supervisor {
         self.decide(Input::Died(id));
     }
 
-    /// It is there, and does not run since the runtime was started.
-    pub(super) fn is_left_out(&mut self, id: ActorId, why: String) {
+    /// Marks an actor from an earlier runtime as failed that does not run in this one. Its policy is not asked, nor is its
+    /// parent's.
+    pub(super) fn mark_left_out(&mut self, id: ActorId, why: String) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.is_unrecorded = true;
         actor.failure = Some((FailureReason::Interrupted, why.clone()));
@@ -55,8 +58,8 @@ impl Supervisor {
         });
     }
 
-    /// Whoever stops an actor that does not run is told whether that is the last of it.
-    pub(super) fn had_stopped(&mut self, id: ActorId) {
+    /// Answers the callers who stop an actor that does not run: an error if the next start of the runtime brings it back.
+    pub(super) fn answer_stoppers(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         for stopper in actor.stoppers.drain(..) {
             let lives_on_disk = || Err(format!("actor {id} does not run; {UNRECORDED}"));
@@ -64,8 +67,8 @@ impl Supervisor {
         }
     }
 
-    /// What a person is told of a failure that leads to a restart.
-    pub(super) fn is_to_be_restarted(&mut self, id: ActorId, after: Duration, Count { used, allowed, within }: Count) {
+    /// Logs that a failed actor will be restarted.
+    pub(super) fn announce_restart(&mut self, id: ActorId, after: Duration, Count { used, allowed, within }: Count) {
         let Some(actor) = self.actors.get(&id) else { return };
         let (name, wait, within) = (&actor.spec.manifest.name, after.as_millis(), within.as_millis());
         log::warn!("actor {name} is restarted in {wait} ms: {used} of {allowed} restarts within {within} ms are used");
@@ -74,31 +77,33 @@ impl Supervisor {
         }
     }
 
-    /// What a person is told of a failure that leads to none.
+    /// Logs that a failed actor will not be restarted, and shows why in its status.
     pub(super) fn gave_up(&mut self, id: ActorId, why: GivenUp) {
         let Some(actor) = self.actors.get(&id) else { return };
-        // A thread that ends unasked has said why.
+        // A thread that ends without an order has logged the reason itself.
         if why != GivenUp::ThreadEnded {
             log::warn!("actor {} is not restarted: {why}", actor.spec.manifest.name);
         }
         let failure = self.failure_by_limit(id, why).or_else(|| actor.failure.clone());
         self.theater.registry.update(id, |entry| {
             entry.given_up = Some(why.to_string());
-            // It waited for a restart; what is below it may take a while to end.
+            // The status still promises a restart. It changes here and not at the actor's end, because the actors below
+            // it may take a while to end first.
             if let (ActorStatus::Restarting, Some((reason, detail))) = (&entry.status, failure) {
                 entry.status = ActorStatus::Failed { reason, detail };
             }
         });
     }
 
-    /// A root that failed once too often has failed for that reason: nobody above it does.
+    /// The failure of a root that was restarted too often: `restarts`. For other actors this is `None`, because their
+    /// parent fails for that reason instead.
     pub(super) fn failure_by_limit(&self, id: ActorId, why: GivenUp) -> Option<(FailureReason, String)> {
         let (reason, detail) = self.actors.get(&id)?.failure.as_ref()?;
         let GivenUp::TooMany { is_root: true, .. } = why else { return None };
         Some((FailureReason::Restarts, format!("{why}; it failed last by {reason}: {detail}")))
     }
 
-    /// An actor without a thread has ended.
+    /// Settles the end of an actor that has no thread: answers the callers who wait for it, and corrects its status.
     pub(super) fn gone(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let why = match actor.unstarted.take() {
@@ -116,6 +121,6 @@ impl Supervisor {
                 entry.status = failure.map_or(ActorStatus::Stopped, failed);
             }
         });
-        self.is_over(id);
+        self.disappoint_restarters(id);
     }
 }

@@ -1,4 +1,4 @@
-//! What goes into the supervision tree, and what comes out: inputs, actions, and why an actor that failed is given up.
+//! The inputs and actions of the supervision tree, and the reasons why an actor that failed is given up.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use crate::chain::data::StoppedBy;
 use crate::manifest::{RestartState, Supervision};
 use crate::system::OrderKind;
 
-/// What happened.
+/// An input: what happened.
 #[derive(Clone, Debug)]
 pub(in crate::theater) enum Input {
-    /// An actor has a thread; `was_up` where an earlier incarnation of it was.
+    /// A new actor, which has a thread. `was_up` says that an incarnation of it was up before.
     Spawned {
         id: ActorId,
         parent: Option<ActorId>,
         supervision: Supervision,
         was_up: bool,
     },
-    /// An actor from before, which does not run.
+    /// An actor from an earlier runtime that does not run.
     Listed {
         id: ActorId,
         parent: Option<ActorId>,
         supervision: Supervision,
         was_up: bool,
     },
-    /// How an actor from before has failed lately.
+    /// The recent failures of an actor from an earlier runtime.
     Remembered {
         id: ActorId,
         lately: Lately,
@@ -42,52 +42,55 @@ pub(in crate::theater) enum Input {
         cause: Option<Link>,
     },
     Up(ActorId),
-    /// Its incarnation failed; its thread waits.
+    /// The actor's incarnation failed, and its thread waits.
     Failed(ActorId),
     Down(ActorId),
-    /// Its thread has ended in order.
+    /// The actor's thread has ended in order.
     Ended(ActorId),
-    /// It has no thread any more, and nobody said that it should have none: it failed with it.
+    /// The actor has lost its thread, or got none, without an order: it has failed.
     Died(ActorId),
-    /// A timer that was set for it has rung. It may be one from before: what counts is whether its restart is due.
+    /// A timer of the actor has run out. Older timers are not taken back, so the input does not mean that the restart
+    /// is due; the tree looks.
     Timer(ActorId),
 }
 
-/// How an actor has failed before the runtime was started.
+/// How an actor failed before the runtime was started.
 #[derive(Clone, Debug, Default)]
 pub(in crate::theater) struct Lately {
-    /// When it was restarted for that by policy, oldest first.
+    /// The times of its failures that led to a restart by policy, the oldest first.
     pub(in crate::theater) failures: Vec<u64>,
-    /// When it failed because of its children: what led to that is done with.
+    /// When it failed because of its children. Failures of its children before that do not count any more.
     pub(in crate::theater) by_children_at: Option<u64>,
 }
 
-/// What is to be done.
+/// An action: what the supervisor is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::theater) enum Action {
-    /// Give its thread an order.
+    /// Give the actor's thread an order.
     Order { id: ActorId, kind: OrderKind, by: StoppedBy, cause: Option<Link> },
-    /// Have its thread, which waits, begin another incarnation.
+    /// Let the actor's thread, which waits, begin another incarnation.
     Restart { id: ActorId, from: RestartState },
-    /// Have its thread, which waits, end. `given_up` where that is because it failed and is not restarted.
+    /// Let the actor's thread, which waits, end. `given_up` is set if the actor failed and is not restarted.
     End { id: ActorId, by: StoppedBy, cause: Option<Link>, given_up: Option<GivenUp> },
     /// Start a thread for an actor that has none.
     Begin { id: ActorId, from: RestartState },
-    /// It failed and is to be restarted after so long: say `Timer` at this time of the tree's clock.
+    /// The actor failed and will be restarted after this backoff: give the input `Timer` at this time of the tree's
+    /// clock.
     Timer { id: ActorId, at: u64, after: Duration, count: Count },
-    /// It failed and is not restarted. What is below it ends first.
+    /// The actor failed and is not restarted. The actors below it end first.
     GaveUp { id: ActorId, why: GivenUp },
-    /// It has ended without a thread that could be told to.
+    /// The actor has ended, and has no thread that could be told to end.
     Gone(ActorId),
-    /// When it restarted its children by policy lately (a root: itself, too), as it stands now.
+    /// The times at which a supervisor restarted its children by policy lately, as they now stand. A root counts its
+    /// own restarts too.
     Counted { supervisor: ActorId, at: Vec<u64> },
-    /// It was stopped already.
+    /// The actor was stopped already.
     AlreadyStopped(ActorId),
-    /// It cannot be restarted now.
+    /// The actor cannot be restarted now.
     NotRestarted { id: ActorId, why: &'static str },
 }
 
-/// How many restarts by policy are used of those that are allowed.
+/// How many restarts by policy are used up, of how many allowed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::theater) struct Count {
     pub(in crate::theater) used: usize,
@@ -100,16 +103,16 @@ pub(in crate::theater) struct Count {
 pub(in crate::theater) enum GivenUp {
     Temporary,
     NeverUp,
-    /// More than so many restarts: its parent's limit, or, of a root, its own.
+    /// It would be one restart too many: by its parent's limit, or, for a root, by its own.
     TooMany {
         allowed: u32,
         within: Duration,
         is_root: bool,
     },
     ParentFails,
-    /// Before its restart was due.
+    /// It was stopped before its restart was due.
     Stopped,
-    /// Its thread ended, and has said why.
+    /// Its thread ended, and has reported why.
     ThreadEnded,
 }
 

@@ -1,8 +1,8 @@
-//! The tree against a real OTP supervisor: the same scripts, the same outcomes.
+//! A test of the tree against a real OTP supervisor: the same scripts lead to the same outcomes.
 //!
-//! `tests/otp/matrix.escript` says what the table holds, and wrote it. What differs on purpose is in `expected` and
-//! `expected_below_a_supervisor`, and nowhere else. Not in the table, as it has no counterpart here: a child that ends
-//! in order by itself (`normal`, `shutdown`), where OTP restarts a permanent child and not a transient one.
+//! `tests/otp/matrix.escript` describes the table and wrote it. Intended differences stand in `expected` and
+//! `expected_below_a_supervisor`, and nowhere else. One case has no counterpart here and is not in the table: a child
+//! that ends in order by itself (`normal`, `shutdown`). OTP then restarts a permanent child and not a transient one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::manifest::{RestartPolicy, Strategy};
 
 #[derive(Deserialize)]
 struct Matrix {
-    /// The supervisor has nobody above.
+    /// Cases in which the supervisor is a root.
     flat: Vec<Case>,
-    /// The supervisor is itself a child.
+    /// Cases in which the supervisor is itself a child.
     nested: Vec<Case>,
 }
 
@@ -45,18 +45,18 @@ struct Row {
 struct Outcome {
     alive: String,
     gone: String,
-    /// By the script, in order.
+    /// The script ended it in order.
     started: String,
-    /// Told to end, in order.
+    /// It was told to end, and ended in order.
     ended: String,
     supervisor: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Backoff {
-    /// It has passed before anything else happens, as if there were none. So it is in OTP.
+    /// Timers run out before anything else happens, as if there were no backoff. So it is in OTP.
     Passes,
-    /// Whatever else happens, happens first.
+    /// Everything else happens before a timer runs out.
     Lasts,
 }
 
@@ -77,7 +77,7 @@ fn without(digits: &str, gone: impl Fn(char) -> bool) -> String {
     digits.chars().filter(|digit| !gone(*digit)).collect()
 }
 
-/// A supervisor, its children, and all of their threads: they do what they are told, at once.
+/// A supervisor, its children, and the threads of all of them, which do at once what they are told.
 struct Family {
     tree: Tree,
     now: u64,
@@ -85,14 +85,14 @@ struct Family {
     supervisor: ActorId,
     children: Vec<ActorId>,
     running: Vec<ActorId>,
-    /// The next start of each fails.
+    /// The children whose next start fails.
     refused: Vec<ActorId>,
     backoff: Backoff,
-    /// Answers to what the tree said.
+    /// Inputs that answer the actions of the tree.
     answers: VecDeque<Input>,
-    /// Failures the tree has not heard of.
+    /// Failures that the tree was not told of yet.
     failures: VecDeque<ActorId>,
-    /// When each rings. One is never taken back, so that those of before ring too.
+    /// When each timer runs out. Timers are never taken back, so old ones run out too.
     timers: BTreeSet<(u64, ActorId)>,
     started: String,
     ended: String,
@@ -130,7 +130,7 @@ impl Family {
             let supervision = Supervision { max_restarts: 9, ..supervision(RestartPolicy::Temporary) };
             family.spawn(above, None, Supervision { strategy: Strategy::OneForOne, ..supervision });
         }
-        // A temporary one fails for good, as one without a supervisor does in OTP.
+        // A temporary supervisor fails for good, as one without a supervisor does in OTP.
         let own = case.own.map_or(RestartPolicy::Temporary, policy);
         family.spawn(supervisor, family.above, supervision(own));
         for letter in case.policies.chars() {
@@ -184,7 +184,7 @@ impl Family {
         }
     }
 
-    /// Until nothing is left to happen.
+    /// Runs until nothing is left to happen.
     fn settle(&mut self) {
         while let Some(input) = self.next() {
             for action in self.tree.apply(self.now, input) {
@@ -194,7 +194,7 @@ impl Family {
         assert!(self.tree.groups.iter().all(|group| group.members.is_empty()), "a group never came up");
     }
 
-    /// What happens next; a timer only when it is time.
+    /// The next input; a timer only when it is due.
     fn next(&mut self) -> Option<Input> {
         self.now += 1;
         if let Some(answer) = self.answers.pop_front() {
@@ -228,7 +228,7 @@ impl Family {
 
     fn ordered(&mut self, id: ActorId, kind: OrderKind) {
         if !self.runs(id) {
-            // It has failed before it was told. What it reported then comes first.
+            // The thread failed before it was told to end, so its report comes first.
             if let Some(at) = self.failures.iter().position(|failed| *failed == id) {
                 self.failures.remove(at);
                 self.answers.push_back(Input::Failed(id));
@@ -292,7 +292,7 @@ fn digit(index: usize) -> char {
     char::from_digit(u32::try_from(index).expect("a few children"), 10).expect("fewer than ten children")
 }
 
-/// What is to come of a script here, given what OTP did.
+/// The expected outcome of a script, given the outcome in OTP.
 fn expected(case: &Case, row: &Row) -> Outcome {
     let mut outcome = Outcome {
         alive: row.alive.clone(),
@@ -339,7 +339,7 @@ fn name(case: &Case, row: &Row) -> String {
     format!("{strategy:?} {policies} max_restarts {} own {:?}: {}", row.max_restarts, case.own, row.script)
 }
 
-/// Every script, with what differs said all at once.
+/// Runs every script, and reports all differences at once.
 fn check(cases: &[Case], mut differs: impl FnMut(&Case, &Row) -> Option<String>) {
     let scripts = cases.iter().flat_map(|case| case.rows.iter().map(move |row| (case, row)));
     let wrong: Vec<String> = scripts.filter_map(|(case, row)| differs(case, row)).collect();
@@ -380,7 +380,7 @@ fn a_backoff_changes_no_outcome() {
     }
 }
 
-/// What is to come of a script whose last step may be one failure too many, given what OTP did.
+/// The expected outcome of a script whose last step may be one failure too many, given the outcome in OTP.
 fn expected_below_a_supervisor(case: &Case, row: &Row, from: RestartState, before: &Outcome) -> Outcome {
     let theirs = expected(case, row);
     if theirs.supervisor == "up" || case.own == Some('t') {
@@ -431,7 +431,7 @@ fn the_table_holds_the_whole_matrix() {
         policies.dedup();
         assert_eq!(policies.len(), 27);
     }
-    // If the supervisor died, nothing is left of its children.
+    // If the supervisor died, none of its children is left.
     for row in matrix.flat.iter().chain(&matrix.nested).flat_map(|case| &case.rows) {
         assert!(row.supervisor != "died" || row.alive.is_empty());
     }

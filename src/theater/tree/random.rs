@@ -1,9 +1,9 @@
-//! The tree against threads that do anything at any time: crash, panic, are not to be had, report late; timers ring late,
-//! and those of before ring, too.
+//! A test of the tree against threads that do anything at any time: they crash, panic, cannot be started, report late.
+//! Timers run out late, and old timers run out too.
 //!
-//! Whatever happens: nothing restarts before its time, nothing lives below an actor that is dead, no thread is told
-//! something that it does not wait for, and once nothing happens any more every actor is up or dead, every request is
-//! answered, and no group is left that never came up.
+//! Whatever happens, these rules hold: no actor restarts before its time; no actor lives below a dead one; no thread
+//! gets a verdict that it does not wait for. And once nothing happens any more, every actor is up or dead, every
+//! request is answered, and no group is left that never came up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::*;
 use crate::manifest::{RestartPolicy, Strategy};
 
-/// A generator of numbers that look random: the same from the same seed.
+/// A generator of pseudorandom numbers: the same numbers for the same seed.
 struct Dice(u64);
 
 impl Dice {
@@ -34,13 +34,13 @@ enum At {
     Verdict,
 }
 
-/// An actor, as the supervisor has it.
+/// An actor, as the supervisor knows it.
 #[derive(Debug)]
 struct Actor {
     parent: Option<usize>,
     at: At,
     order: Option<OrderKind>,
-    /// Said, and not heard yet.
+    /// Reports that are sent and not received yet.
     reports: VecDeque<Input>,
     due: Option<u64>,
     stops: usize,
@@ -48,7 +48,8 @@ struct Actor {
 }
 
 impl Actor {
-    /// Whether its thread waits for one; it may have died meanwhile, and its supervisor not know.
+    /// Whether the supervisor believes that the actor's thread waits for a verdict. The thread may have died in the
+    /// meantime.
     fn hears_a_verdict(&self) -> bool {
         let has_died = self.reports.iter().any(|report| matches!(report, Input::Died(_)));
         assert!(self.at == At::Verdict || has_died, "it does not wait for a verdict");
@@ -63,7 +64,7 @@ struct World {
     ids: Vec<ActorId>,
     actors: BTreeMap<ActorId, Actor>,
     timers: Vec<(u64, ActorId)>,
-    /// No thread is to be had, now and then.
+    /// Sometimes no thread can be started.
     scarce: bool,
     inputs: VecDeque<Input>,
     trace: Vec<String>,
@@ -124,7 +125,7 @@ impl World {
         (actor.at, actor.order) = (At::Init, None);
     }
 
-    /// All that one input leads to happens before the next.
+    /// All actions of one input are carried out before the next input.
     fn apply(&mut self, input: Input) {
         self.inputs.push_back(input);
         if self.inputs.len() > 1 {
@@ -139,7 +140,7 @@ impl World {
             self.trace.push(format!("{} {input:?} -> {actions:?}", self.now));
             actions.into_iter().for_each(|action| self.carry_out(action));
             if let Some(id) = ended {
-                self.is_over(id);
+                self.end_thread(id);
             }
             self.nothing_lives_below_the_dead();
             self.inputs.pop_front();
@@ -179,7 +180,7 @@ impl World {
             Action::Gone(id) => {
                 assert_eq!(self.actor(id).at, At::Nowhere);
                 self.actor(id).due = None;
-                self.is_over(id);
+                self.end_thread(id);
             }
             Action::AlreadyStopped(id) => {
                 assert!(self.tree.phase(id) == Phase::Dead);
@@ -193,7 +194,7 @@ impl World {
         }
     }
 
-    fn is_over(&mut self, id: ActorId) {
+    fn end_thread(&mut self, id: ActorId) {
         if self.tree.phase(id) == Phase::Dead {
             let actor = self.actor(id);
             (actor.due, actor.restarts) = (None, 0);
@@ -208,7 +209,7 @@ impl World {
         }
     }
 
-    /// A thread does something; where `in_order`, what it should.
+    /// Lets a thread do something; if `in_order`, what it should do.
     fn act(&mut self, id: ActorId, in_order: bool) {
         let chance = if in_order { 0 } else { self.dice.below(40) };
         let actor = self.actor(id);
@@ -217,7 +218,7 @@ impl World {
             (At::Nowhere, ..) => return,
             (_, _, 39) => (At::Nowhere, Input::Died(id)),
             (At::Verdict, ..) => return,
-            // Its journal cannot be read, say.
+            // For example, its journal cannot be read.
             (_, _, 38) => (At::Nowhere, Input::Ended(id)),
             (_, Some(OrderKind::Fail), 0..20) => (At::Verdict, Input::Failed(id)),
             (_, Some(_), 0..20) => (At::Verdict, Input::Down(id)),
@@ -258,7 +259,7 @@ impl World {
                 }
             }
             16 => self.apply(Input::Timer(id)),
-            // A few have many children, which restart in groups.
+            // A few actors have many children, which restart in groups.
             17 if self.ids.len() < 10 && self.tree.takes_children(self.ids[at / 3]) => self.spawn(Some(at / 3)),
             18 => {
                 self.actor(id).stops += 1;
@@ -272,7 +273,7 @@ impl World {
         }
     }
 
-    /// From here on everything goes well, until nothing is left to happen.
+    /// From here on everything goes well. Runs until nothing is left to happen.
     fn comes_to_rest(&mut self) {
         self.scarce = false;
         loop {

@@ -1,5 +1,5 @@
-//! Restart policy and restart intensity: what follows a failure. The backoff, the count within the window, the group that
-//! restarts together, and, where the limit is exceeded, the end of the actor and the failure of its parent.
+//! Restart policy and restart intensity: what follows a failure. That is the backoff, the count of restarts within the
+//! window, the group that restarts together, and, beyond the limit, the end of the actor and the failure of its parent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::chain::data::StoppedBy;
 use crate::manifest::{RestartPolicy, RestartState, Strategy};
 use crate::system::OrderKind;
 
-/// A restart never waits longer than this.
+/// The longest backoff before a restart.
 const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 
 impl Tree {
@@ -35,7 +35,7 @@ impl Tree {
         }
     }
 
-    /// It is not restarted: what is below it ends first.
+    /// Gives up an actor that is not restarted. The actors below it end first.
     pub(super) fn give_up(&mut self, id: ActorId, why: GivenUp) {
         let node = self.nodes.get_mut(&id).expect("the caller has looked");
         node.goal = Goal::End { by: StoppedBy::Supervisor, cause: None };
@@ -47,7 +47,7 @@ impl Tree {
 
     fn restart_by_policy(&mut self, now: u64, id: ActorId) {
         let parent = self.nodes[&id].parent;
-        // A root is its own supervisor: there is nobody above to fail.
+        // A root is its own supervisor, because no actor is above it that could fail.
         let is_root = parent.is_none();
         let supervisor = self.nodes.get_mut(&parent.unwrap_or(id)).expect("a parent outlives its children");
         let (within, allowed) = (supervisor.supervision.within, supervisor.supervision.max_restarts);
@@ -67,7 +67,7 @@ impl Tree {
         let node = self.nodes.get_mut(&id).expect("the caller has looked");
         node.own_restarts.retain(is_recent);
         node.own_restarts.push_back(now);
-        // It doubles with each restart of its own that still counts.
+        // The backoff doubles with each restart of this actor that still counts.
         let doublings = (node.own_restarts.len() - 1).min(20);
         let backoff = node.supervision.backoff.saturating_mul(1 << doublings).min(BACKOFF_CEILING);
         let at = now.saturating_add(millis(backoff));
@@ -76,7 +76,8 @@ impl Tree {
         self.actions.push(Action::Timer { id, at, after: backoff, count });
     }
 
-    /// A timer of `id` has rung. Of several, those from before say nothing: it is due, or it is not.
+    /// Handles a timer of `id` that has run out. There may be older timers of the same actor, so this one means
+    /// something only if the restart is due.
     pub(super) fn rang(&mut self, now: u64, id: ActorId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.due.is_some_and(|due| due <= now) {
@@ -85,7 +86,7 @@ impl Tree {
         }
     }
 
-    /// Says how often `supervisor` has restarted its children by policy lately.
+    /// Reports how often `supervisor` has restarted its children by policy lately.
     pub(super) fn counted(&mut self, supervisor: ActorId) {
         if let Some(node) = self.nodes.get(&supervisor) {
             let at = node.restarts.iter().copied().collect();
@@ -95,7 +96,7 @@ impl Tree {
 
     fn fail_parent(&mut self, parent: ActorId) {
         let node = self.nodes.get_mut(&parent).expect("a parent outlives its children");
-        // Its thread reports a failure of its own, and its own supervisor's policy follows.
+        // The parent's thread will report a failure of its own, and then the policy of the parent's supervisor follows.
         if matches!(node.phase, Phase::Starting | Phase::Up) && !node.failing {
             node.restarts.clear();
             node.failing = true;
@@ -125,16 +126,17 @@ impl Tree {
         self.add_group(parent, members);
     }
 
-    /// Groups that share a sibling restart as one, so that each comes back once, and after those before it.
+    /// Adds a group. Groups that share a sibling are merged, so that each sibling comes back once, and after the
+    /// siblings older than it.
     fn add_group(&mut self, parent: Option<ActorId>, mut members: Vec<ActorId>) {
         let (shared, others) = std::mem::take(&mut self.groups)
             .into_iter()
             .partition(|group| group.parent == parent && group.members.iter().any(|id| members.contains(id)));
         self.groups = others;
         members.extend(shared.into_iter().flat_map(|group: Group| group.members));
-        // A root has none.
+        // A root has no siblings.
         let siblings = parent.map_or_else(|| members[..1].to_vec(), |parent| self.children(parent));
-        // One that starts already goes on by itself.
+        // A member that is starting already goes on by itself.
         let is_member = |id: &ActorId| members.contains(id) && self.is_to_restart(*id);
         let members: VecDeque<ActorId> = siblings.into_iter().filter(is_member).collect();
         self.groups.push(Group { parent, members, first_is_starting: false });
@@ -144,7 +146,7 @@ impl Tree {
         matches!(self.nodes[&id].goal, Goal::Restart(_))
     }
 
-    /// Who restarts with `id`, oldest first.
+    /// The actors that restart together with `id`, the oldest first.
     fn members(&self, id: ActorId, parent: Option<ActorId>, strategy: Strategy) -> Vec<ActorId> {
         let siblings = parent.map_or_else(|| vec![id], |parent| self.children(parent));
         let living = siblings.into_iter().filter(|sibling| self.phase(*sibling) != Phase::Dead);
@@ -155,7 +157,8 @@ impl Tree {
         }
     }
 
-    /// A sibling goes down with the group: to come back, unless it is temporary or was to end anyway.
+    /// Ends a sibling because its group restarts. It comes back with the group, unless it is temporary or was to end
+    /// anyway.
     fn end_for_group(&mut self, sibling: ActorId) {
         let node = &self.nodes[&sibling];
         let (policy, from) = (node.supervision.restart, node.restarts_from());
@@ -173,7 +176,7 @@ impl Tree {
         self.order(sibling, OrderKind::Cycle, Goal::Restart(from), by, None);
     }
 
-    /// An actor that is down ends, or restarts, once nothing is in the way.
+    /// Ends or restarts an actor that is down, once nothing stands in the way.
     pub(super) fn settle(&mut self, id: ActorId) {
         let Some(node) = self.nodes.get(&id) else { return };
         if node.phase != Phase::Down {
@@ -195,7 +198,7 @@ impl Tree {
         }
     }
 
-    /// Restarts the next of each group, once all of the group are down.
+    /// Restarts the next member of each group whose members are all down.
     pub(super) fn advance(&mut self) {
         self.groups.retain(|group| !group.members.is_empty());
         for at in 0..self.groups.len() {
@@ -212,7 +215,7 @@ impl Tree {
         }
     }
 
-    /// On the thread that waits for it, or on another.
+    /// Starts an actor again, on its waiting thread or on a new one.
     fn start_again(&mut self, id: ActorId, from: RestartState) {
         let node = self.nodes.get_mut(&id).expect("the caller has looked");
         if !node.has_thread {

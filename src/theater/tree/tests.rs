@@ -1,4 +1,4 @@
-//! The tree's decisions, without a thread.
+//! Tests of the tree's decisions, without a thread.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Family {
         self.apply(now, Input::Failed(id))
     }
 
-    /// It failed at these times before the runtime was started.
+    /// The actor failed at these times before the runtime was started.
     fn remember(&mut self, id: ActorId, failures: &[u64]) {
         let lately = Lately { failures: failures.to_vec(), by_children_at: None };
         let actions = self.apply(0, Input::Remembered { id, lately });
@@ -70,14 +70,14 @@ impl Family {
                 Action::Gone(id) => format!("gone {}", self.index(*id)),
                 Action::AlreadyStopped(id) => format!("already stopped {}", self.index(*id)),
                 Action::NotRestarted { id, .. } => format!("not restarted {}", self.index(*id)),
-                // What is only said.
+                // These actions only report something.
                 Action::GaveUp { .. } | Action::Counted { .. } => return None,
             })
         };
         actions.iter().filter_map(short).collect()
     }
 
-    /// How much of the limit is used, by what is said of a failure; why there is no restart, where there is none.
+    /// How much of the limit a failure uses up, as reported; or why there is no restart.
     fn said(actions: &[Action]) -> (Option<usize>, Option<String>) {
         let used = actions.iter().find_map(|action| match action {
             Action::Timer { count, .. } => Some(count.used),
@@ -301,7 +301,8 @@ fn a_stopped_child_can_be_restarted_and_a_running_one_is_ended_first() {
 
 #[test]
 fn a_stale_backoff_timer_does_not_restart_early() {
-    // It fails, is stopped and restarted, and fails again within its first backoff, whose timer is still to ring.
+    // The actor fails, is stopped and restarted, and fails again within its first backoff, whose timer has not run out
+    // yet.
     let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
     let child = family.children[1];
     family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
@@ -415,7 +416,7 @@ fn a_member_of_a_group_is_not_lost_when_a_younger_sibling_fails_meanwhile() {
     let mut family = Family::new(Strategy::RestForOne, [Permanent; 3]);
     let [a, b, c] = family.children[..] else { panic!("three children") };
     family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
-    // `b` is not there when `a` fails, and fails by itself before `a` has come back.
+    // `b` is dead when `a` fails, and fails by itself before `a` has come back.
     family.apply(0, Input::Stop { id: b, by: StoppedBy::Operator, cause: None });
     family.apply(0, Input::Down(b));
     family.apply(0, Input::Ended(b));
@@ -473,7 +474,8 @@ fn a_failure_says_how_much_of_the_limit_is_used_and_the_last_one_why_there_is_no
     assert!(actions.iter().any(ends), "its thread is told so: {actions:?}");
 }
 
-/// The manifest that the documents show for a service: `restart = "permanent"`, `max_restarts = 10`, the rest as it is.
+/// The manifest that the documents show for a service: `restart = "permanent"`, `max_restarts = 10`, everything else by
+/// default.
 #[test]
 fn a_service_that_fails_at_once_each_time_is_restarted_for_ever() {
     let mut tree = Tree::default();

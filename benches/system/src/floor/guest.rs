@@ -1,4 +1,4 @@
-//! A guest under wasmtime alone, with the engine settings of `src/guest/engine.rs`.
+//! A guest under wasmtime alone, with the engine settings of `src/guest/settings.rs`.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
-//! How many actors this machine holds.
+//! The machine budget: how many actors this machine holds, counted in memory maps and threads.
 //!
-//! Past `vm.max_map_count` a process is not refused a memory map, it aborts; so spawns are admitted only within what
-//! was computed beforehand, and the refusal names the setting to raise.
+//! A process that needs more memory maps than `vm.max_map_count` is not refused a map: its allocator aborts it. So
+//! spawns are admitted only within a budget that is computed in advance, and a refusal names the setting to raise.
 
 use std::fs;
 
@@ -10,20 +10,20 @@ use rustix::process::{Resource, getrlimit};
 use crate::base::machine;
 use crate::guest::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
 
-/// Maps of one actor's thread: its stack and its signal stacks, each with a guard.
+/// The memory maps of one actor's thread: its stack and its signal stacks, each with a guard page.
 const MAPS_PER_THREAD: u64 = 6;
-/// Maps of an instance that stands between calls.
+/// The memory maps of an instance that is kept between calls.
 const MAPS_PER_INSTANCE: u64 = 6;
-/// Maps for everything else: the pool's instances, connections, the journal, code.
+/// The memory maps reserved for everything else: instances of the pool, connections, the journal, code.
 const RESERVED_MAPS: u64 = 12_000;
-/// Threads for everything else, or half of what there is, where that is less.
+/// The threads reserved for everything else; or half of the threads there are, if that is less.
 const RESERVED_THREADS: u64 = 1_000;
-/// Addresses for everything else: code, the journal, and what the allocator keeps for each core.
+/// The addresses reserved for everything else: code, the journal, and what the allocator keeps for each core.
 const RESERVED_ADDRESSES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// What is left to spend, in maps and threads.
+/// The maps and threads that actors may use, and how many they use now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct MachineBudget {
     maps: Account,
     threads: Account,
 }
@@ -32,11 +32,11 @@ pub(super) struct Budget {
 struct Account {
     limit: u64,
     spent: u64,
-    /// The setting that sets the limit.
+    /// The system setting that sets the limit.
     setting: String,
 }
 
-/// What one actor takes.
+/// What one actor costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cost {
     maps: u64,
@@ -49,8 +49,8 @@ impl Cost {
     }
 }
 
-impl Budget {
-    /// What this machine gives this process.
+impl MachineBudget {
+    /// The budget of this process on this machine.
     pub(super) fn of_this_machine() -> Self {
         let tightest = thread_bounds().into_iter().min_by_key(Bound::left);
         Self::new(max_map_count(), tightest.as_ref())
@@ -67,7 +67,7 @@ impl Budget {
         Self { maps, threads }
     }
 
-    /// Takes what an actor costs, or says which setting is in the way.
+    /// Takes the cost of an actor out of the budget. The error names the setting that sets the limit.
     pub(super) fn spend(&mut self, cost: Cost) -> Result<(), String> {
         for (account, wanted) in [(&self.maps, cost.maps), (&self.threads, 1)] {
             if account.spent.saturating_add(wanted) > account.limit {
@@ -79,7 +79,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Gives back what an actor cost that has ended.
+    /// Returns the cost of an actor that has ended.
     pub(super) fn give_back(&mut self, cost: Cost) {
         self.maps.spent -= cost.maps;
         self.threads.spent -= 1;
@@ -89,30 +89,30 @@ impl Budget {
 /// One bound of this machine on the number of actors.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
-    /// What sets it, and is to be raised.
+    /// The setting that sets the bound, which can be raised.
     pub(crate) setting: String,
     pub(crate) value: u64,
-    /// Kept for everything else, or used by others already.
+    /// The part that is kept for everything else, or that others use already.
     pub(crate) reserved: u64,
-    /// What one actor takes whose instances serve one transition each.
+    /// The part that one actor takes, if its instances serve one transition each.
     pub(crate) each: u64,
 }
 
 impl Bound {
-    /// A bound on threads, of which others use so many.
+    /// A bound on threads, of which others use `used`.
     fn of_threads(setting: impl Into<String>, value: u64, used: u64) -> Self {
         let reserved = RESERVED_THREADS.min(value.saturating_sub(used) / 2) + used;
         Self { setting: setting.into(), value, reserved, each: 1 }
     }
 
-    /// What actors may have of it.
+    /// The part that actors may use.
     fn left(&self) -> u64 {
         self.value.saturating_sub(self.reserved)
     }
 }
 
-/// Every bound on the number of actors: those that they are admitted by, then the addresses of instances that are all at
-/// work at once.
+/// Every bound on the number of actors: first those by which actors are admitted, then the addresses of instances that
+/// all work at once.
 pub(crate) fn bounds() -> Vec<Bound> {
     let setting = "vm.max_map_count".to_owned();
     let maps = Bound { setting, value: max_map_count(), reserved: RESERVED_MAPS, each: Cost::of(1).maps };
@@ -129,8 +129,8 @@ fn max_map_count() -> u64 {
     number("/proc/sys/vm/max_map_count").unwrap_or(65_530)
 }
 
-/// What the machine, the user and every control group of this process allow. Others use a part of each: the kernel's
-/// threads, the user's other processes, what else runs in the same service.
+/// The bounds on threads that the machine, the user and every control group of this process set. Others use a part of
+/// each: the kernel's threads, the user's other processes, other programs in the same service.
 fn thread_bounds() -> Vec<Bound> {
     let all = machine::threads_of_all();
     let limits = [
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn one_actor_too_many_is_refused_by_the_setting_in_the_way() {
-        let mut budget = Budget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None);
+        let mut budget = MachineBudget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None);
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         let refused = budget.spend(Cost::of(1)).expect_err("no maps left");
@@ -162,7 +162,7 @@ mod tests {
         assert!(budget.spend(Cost::of(2)).is_err(), "a standing instance costs more");
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
 
-        let mut budget = Budget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)));
+        let mut budget = MachineBudget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)));
         assert!(budget.spend(Cost::of(1)).expect_err("no threads left").contains("ulimit -u"));
     }
 

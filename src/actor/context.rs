@@ -1,0 +1,83 @@
+//! An actor's identity and its outgoing side: the status that others see, reports to the supervisor, answers to senders,
+//! notices to the parent.
+
+use std::sync::Arc;
+
+use super::spec::Spec;
+use super::verdict::{Report, ReportKind};
+use crate::base::id::ActorId;
+use crate::base::metrics::ActorMetrics;
+use crate::chain::Link;
+use crate::guest::wit::ChildEventKind;
+use crate::journal::ActorKey;
+use crate::promise::Notice;
+use crate::system::{ActorStatus, Answer, Delivery, Outcome, Reply, StatusIsSet, TheaterHandle};
+
+/// What every part of an actor's thread needs to know of the actor, and to say for it.
+pub(super) struct ActorContext {
+    pub(super) actor: ActorKey,
+    pub(super) parent: Option<ActorId>,
+    pub(super) spec: Arc<Spec>,
+    pub(super) theater: TheaterHandle,
+    pub(super) report: Box<dyn Fn(Report) + Send>,
+}
+
+impl ActorContext {
+    pub(super) fn name(&self) -> &str {
+        &self.spec.manifest.name
+    }
+
+    pub(super) fn metrics(&self) -> Option<Arc<ActorMetrics>> {
+        self.theater.registry.metrics(self.actor.id)
+    }
+
+    pub(super) fn set_status(&self, status: ActorStatus) -> StatusIsSet {
+        self.theater.registry.set_status(self.actor.id, status)
+    }
+
+    pub(super) fn report(&self, kind: ReportKind) {
+        (self.report)(Report { id: self.actor.id, kind });
+    }
+
+    /// Tells the registry that the chain now ends with an end. The chain's next `started` has to come before other actors
+    /// may rely on this one again.
+    pub(super) fn mark_ended(&self) {
+        self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
+    }
+
+    /// Reserves a place for a notice in the parent's mailbox, if there is a parent that wants notices.
+    pub(super) fn reserve_notice(&self, kind: ChildEventKind) -> Option<Notice> {
+        Notice::reserve(&self.theater.registry, self.actor.id, kind)
+    }
+
+    /// Tells the senders of `dropped` that the actor ended for the reason `why`, and that `closing` says so.
+    pub(super) fn refuse(&self, dropped: Vec<Delivery>, why: &str, closing: Option<&Link>) {
+        for delivery in dropped {
+            let outcome = Outcome::Dropped(why.to_owned());
+            self.answer(delivery.reply, Answer { outcome, closing: closing.cloned() });
+        }
+    }
+
+    /// Gives an answer that rests on a recorded event: to an actor at once, to a sender outside the runtime after the
+    /// commit that holds the event.
+    pub(super) fn answer(&self, reply: Reply, answer: Answer) {
+        match reply {
+            Reply::Nobody => {}
+            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
+            Reply::Outside { to } => {
+                // The error of a journal that is down is ignored: an answer that rests on an event which was never
+                // committed must not leave.
+                let _ = self.theater.journal.release(move || to.give(answer));
+            }
+        }
+    }
+
+    /// Gives an answer that rests on no event, because the runtime is being suspended.
+    pub(super) fn answer_unrecorded(&self, reply: Reply, outcome: Outcome) {
+        match reply {
+            Reply::Outside { to } => to.give(Answer { outcome, closing: None }),
+            // An actor that waits is being suspended too. Dropping its reply tells it so.
+            Reply::Actor { .. } | Reply::Nobody => {}
+        }
+    }
+}

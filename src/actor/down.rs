@@ -1,0 +1,115 @@
+//! The end of an incarnation, before it is recorded: why the actor went down, and who waits for the answer to the
+//! transition that was cut off.
+
+use std::sync::Arc;
+
+use super::context::ActorContext;
+use super::executor::Transition;
+use super::spec::Spec;
+use crate::base::fail;
+use crate::chain::data::FailureReason;
+use crate::guest::Interruption;
+use crate::journal::JournalDown;
+use crate::system::{Answer, Order, OrderKind, Outcome, Reply, StopSignal};
+
+/// How an incarnation ended.
+pub(super) enum Down {
+    /// The actor failed; `reply` belongs to the delivery that it failed on.
+    Failed { reason: FailureReason, detail: String, reply: Reply },
+    /// The actor was ordered to end; `reply` belongs to the transition that was aborted for the order.
+    Ordered { order: Order, reply: Reply },
+    /// The runtime is shutting down. The chain stays as it is, and the next start goes on from there.
+    Suspended,
+    /// The actor has finished what an earlier process left open, and goes on with another manifest or component.
+    Succeeded(Arc<Spec>),
+    /// The journal takes no more records. From here on nothing the actor does can be recorded, so nothing it does may
+    /// have an effect.
+    Unrecorded,
+}
+
+impl From<JournalDown> for Down {
+    fn from(JournalDown: JournalDown) -> Self {
+        Self::Unrecorded
+    }
+}
+
+impl Down {
+    /// The end that an interrupted `append` of a live recorder stands for.
+    pub(super) fn by(interruption: Interruption) -> Self {
+        debug_assert!(matches!(interruption, Interruption::JournalDown), "a live append can fail in no other way");
+        Self::Unrecorded
+    }
+
+    /// The failure of an actor that could not be brought up.
+    pub(super) fn failed_to_start(reason: FailureReason, detail: String) -> Self {
+        Self::Failed { reason, detail, reply: Reply::Nobody }
+    }
+
+    /// The end that an interrupted transition leads to; `reply` belongs to the delivery of the transition.
+    pub(super) fn interrupted(
+        context: &ActorContext,
+        stop: &StopSignal,
+        interruption: Interruption,
+        reply: Reply,
+    ) -> Self {
+        match interruption {
+            Interruption::Ordered => {
+                let order = stop.order().expect("interrupted by an order").clone();
+                if order.kind == OrderKind::Fail {
+                    return Self::failed_by_children(context, reply);
+                }
+                Self::Ordered { order, reply }
+            }
+            Interruption::Suspending => {
+                context.answer_unrecorded(reply, Outcome::Stopped);
+                Self::Suspended
+            }
+            Interruption::JournalDown => Self::Unrecorded,
+            Interruption::Shortage(_) => {
+                let (reason, detail) = (FailureReason::Interrupted, interruption.to_string());
+                Self::Failed { reason, detail, reply }
+            }
+            Interruption::CpuTime(_)
+            | Interruption::Memory(_)
+            | Interruption::TooLarge(_)
+            | Interruption::RecordedEnd
+            | Interruption::Diverged(_) => {
+                unreachable!("the guest layer turns limits into failures; the rest is replay's")
+            }
+        }
+    }
+
+    /// The failure of a parent whose children were restarted more often than it allows.
+    pub(super) fn failed_by_children(context: &ActorContext, reply: Reply) -> Self {
+        let supervision = &context.spec.manifest.supervision;
+        let within = supervision.within.as_millis();
+        let detail = format!("more than max_restarts = {} within within_ms = {within}", supervision.max_restarts);
+        Self::Failed { reason: FailureReason::Restarts, detail, reply }
+    }
+
+    /// The error for a caller who waits for the actor to be up.
+    pub(super) fn told_to_spawner(&self) -> String {
+        match self {
+            Self::Failed { reason: FailureReason::Init, detail, .. } => detail.clone(),
+            Self::Failed { reason, detail, .. } => format!("{reason}: {detail}"),
+            Self::Ordered { .. } => "stopped before it was up".into(),
+            Self::Suspended | Self::Succeeded(_) => "the runtime is shutting down".into(),
+            Self::Unrecorded => JournalDown.to_string(),
+        }
+    }
+}
+
+/// Answers the sender of a delivery with the outcome of its transition; `Err` if the incarnation ends with it.
+pub(super) fn close(context: &ActorContext, stop: &StopSignal, end: Transition, reply: Reply) -> Result<(), Down> {
+    match end {
+        Transition::Closed { outcome, closing } => {
+            fail::point("closed");
+            fail::point_after("closed-committed", || _ = context.theater.journal.flush());
+            context.answer(reply, Answer { outcome, closing: Some(closing) });
+            fail::point("answered");
+            Ok(())
+        }
+        Transition::Failed { reason, detail } => Err(Down::Failed { reason, detail, reply }),
+        Transition::Interrupted(interruption) => Err(Down::interrupted(context, stop, interruption, reply)),
+    }
+}

@@ -1,0 +1,29 @@
+//! How far an actor has come: which incarnation its chain has reached, whether it was ever up, how its last incarnation
+//! ended.
+
+use crate::base::id::Incarnation;
+use crate::system::ActorStatus;
+
+/// What an actor's thread remembers from one incarnation to the next.
+pub(super) struct Progress {
+    /// The runtime was started again, and the actor is not up yet. If the actor fails now, its chain does not record that
+    /// as its end, and the next start tries again.
+    pub(super) recovering: bool,
+    /// The status that the last incarnation's recorded end stands for; none while no end is recorded.
+    pub(super) recorded_end: Option<ActorStatus>,
+    /// An incarnation has been up before. From then on a failed `init` no longer ends the actor.
+    pub(super) was_up: bool,
+    /// The newest incarnation on the chain; 0 before the first.
+    pub(super) recorded: Incarnation,
+    /// The thread has panicked, and the actor has not been up since.
+    pub(super) panicked: bool,
+    /// How many starts the transition that was resumed last has not survived, this one included.
+    pub(super) attempts: u64,
+}
+
+impl Progress {
+    /// The progress of an actor whose thread begins now.
+    pub(super) fn new(was_up: bool, recorded: Incarnation) -> Self {
+        Self { recovering: false, recorded_end: None, was_up, recorded, panicked: false, attempts: 0 }
+    }
+}

@@ -1,0 +1,69 @@
+//! Resuming a transition that an earlier process left open: its recorded part is executed again and compared, and it goes
+//! on live where the record ends.
+
+use super::beginning::OpenTransition;
+use super::context::ActorContext;
+use super::down::{Down, close};
+use super::executor::{Executor, Job, Transition};
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, FailureReason};
+use crate::guest::{Interruption, Script};
+use crate::journal::Owed;
+use crate::system::{Outcome, Reply, StopSignal};
+
+/// Goes on with an open transition, and answers its sender.
+pub(super) fn resume(
+    context: &ActorContext,
+    stop: &StopSignal,
+    executor: &mut Executor,
+    mut open: OpenTransition,
+) -> Result<(), Down> {
+    let reply = std::mem::replace(&mut open.reply, Reply::Nobody);
+    let promised = open.promise();
+    let owed = promised.as_ref().and_then(|promised| promised.owed(context.actor.id));
+    let end = run_again_from(context, executor, open, &mut || owed);
+    if let Transition::Closed { outcome: Outcome::Returned(_), closing } = &end
+        && let Some(due) = promised.and_then(|promised| promised.due_after_a_crash(closing.clone()))
+    {
+        // The error is ignored: a mailbox that is closing names the delivery as dropped.
+        let _ = context.theater.notify(context.actor.id, due);
+    }
+    close(context, stop, end, reply)
+}
+
+/// Executes again every call since the last one that began on a new instance, and goes on live after the last recorded
+/// event. `promises` is asked for what the closing event promises, once the export has returned.
+pub(super) fn run_again_from(
+    context: &ActorContext,
+    executor: &mut Executor,
+    open: OpenTransition,
+    promises: &mut dyn FnMut() -> Option<Owed>,
+) -> Transition {
+    let OpenTransition { script, base, .. } = open;
+    let newest = executor.state();
+    executor.resume(Script::new(script), base);
+    loop {
+        let Some(upcoming) = executor.recorder().upcoming().cloned() else {
+            let detail = "its last call cannot be found: it cannot be resumed".to_owned();
+            executor.set_state(newest);
+            return Transition::Failed { reason: FailureReason::Interrupted, detail };
+        };
+        let call = Call::from_cbor(&upcoming.data).ok();
+        let function = context.spec.program.function(upcoming.function());
+        let (Some(call), Some(function)) = (call, function) else {
+            let detail = format!("event {} is no call of this component: it cannot be resumed", upcoming.sequence);
+            executor.set_state(newest);
+            return Transition::Failed { reason: FailureReason::Interrupted, detail };
+        };
+        let end = executor.transition(Job::recorded(function, call), promises);
+        match end {
+            Transition::Closed { .. } if executor.recorder().upcoming().is_some() => {}
+            Transition::Interrupted(Interruption::Diverged(divergence)) => {
+                let detail = format!("it cannot be resumed: {divergence}");
+                executor.set_state(newest);
+                return Transition::Failed { reason: FailureReason::Interrupted, detail };
+            }
+            end => return end,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a guest of the model does within a transition: it sends, requests, spawns, stops and restarts children, waits for
+//! the outcome, and returns.
+
+use std::collections::VecDeque;
+
+use super::actors::{At, Given, INIT, ModelActor, OpenCall, Ordered, failed_result, words};
+use super::runtime::{ModelRuntime, More};
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Encoded, FailureReason, HostCall, Intent, Refused, Return, StateAfter, StoppedBy};
+use crate::chain::{Function, Link, StateChain};
+use crate::guest::wit::ChildEventKind;
+use crate::journal::Cause;
+use crate::promise::{
+    HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN, STOP_CHILD,
+};
+use crate::system::{Answer, Outcome};
+
+/// How many actors one run has at most.
+const ACTORS: usize = 5;
+
+impl ModelRuntime {
+    pub(super) fn work(&mut self, i: usize) {
+        // An order is obeyed at once, or the transition closes within its grace.
+        if self.rng.one_in(2) && self.end_as_ordered(i) {
+            return;
+        }
+        if self.budget == 0 || self.rng.one_in(3) {
+            return self.close(i);
+        }
+        self.budget -= 1;
+        let other = self.rng.below(self.actors.len());
+        match self.rng.below(10) {
+            0..=2 => self.send(i, other),
+            3..=6 => self.request(i, other),
+            7 if self.actors.len() < ACTORS => self.spawn(i),
+            _ => self.change(i, other),
+        }
+    }
+
+    pub(super) fn send(&mut self, i: usize, to: usize) {
+        if !self.actors[to].takes_messages() {
+            return;
+        }
+        let receiver = self.actors[to].id;
+        let params = Encoded((receiver.to_string(), Vec::<u8>::new()).to_cbor());
+        let sent = HostCall { answer: None, params: Some(params), result: Encoded(Ok::<(), String>(()).to_cbor()) };
+        let owes = Promise::Send.owed(receiver);
+        let cause = self.record(i, SEND.host_call, sent.to_cbor(), More { owes, ..More::default() });
+        self.deliver(to, HANDLE_SEND, cause, None);
+    }
+
+    pub(super) fn request(&mut self, i: usize, to: usize) {
+        let (from, receiver) = (self.actors[i].id, self.actors[to].id);
+        if !self.actors[to].takes_messages() {
+            return;
+        }
+        let Ok(wait) = self.waits.begin(from, receiver) else { return };
+        let params = Encoded((receiver.to_string(), Vec::<u8>::new()).to_cbor());
+        let owes = Promise::Request.owed(receiver);
+        let intent = self.record(i, REQUEST.intent, Intent { params }.to_cbor(), More { owes, ..More::default() });
+        let reply = self.new_reply(wait);
+        self.deliver(to, HANDLE_REQUEST, intent.clone(), Some(reply));
+        self.actors[i].at = At::Awaiting(OpenCall { function: REQUEST, intent, reply });
+    }
+
+    pub(super) fn spawn(&mut self, i: usize) {
+        let params = Encoded((String::from("child.toml"),).to_cbor());
+        let intent = self.record(i, SPAWN.intent, Intent { params }.to_cbor(), More::default());
+        self.spawn_for(i, intent);
+    }
+
+    pub(super) fn spawn_for(&mut self, i: usize, intent: Link) {
+        let child = ActorId::of_child(self.actors[i].id, intent.sequence);
+        let wait = self.waits.begin(self.actors[i].id, child).expect("a new child waits for nobody");
+        let reply = self.new_reply(wait);
+        self.actors.push(ModelActor {
+            id: child,
+            parent: Some(i),
+            chain: StateChain::new(child),
+            at: At::Begin { resumes: false, then: Box::new(At::InitDue) },
+            work: None,
+            notices: VecDeque::new(),
+            mail: VecDeque::new(),
+            order: None,
+            starters: vec![reply],
+            stoppers: Vec::new(),
+            spawned_by: Some(intent.clone()),
+            was_up: false,
+            has_begun: false,
+        });
+        self.actors[i].at = At::Awaiting(OpenCall { function: SPAWN, intent, reply });
+    }
+
+    pub(super) fn change(&mut self, i: usize, child: usize) {
+        if self.actors[child].parent != Some(i) {
+            return;
+        }
+        let function = if self.rng.one_in(2) { STOP_CHILD } else { RESTART_CHILD };
+        let params = Encoded((self.actors[child].id.to_string(),).to_cbor());
+        let intent = self.record(i, function.intent, Intent { params }.to_cbor(), More::default());
+        self.change_for(i, child, function, intent);
+    }
+
+    pub(super) fn change_for(&mut self, i: usize, child: usize, function: &'static Function, intent: Link) {
+        let wait = self.waits.begin_anyway(self.actors[i].id, self.actors[child].id);
+        let reply = self.new_reply(wait);
+        let stops = function.full == STOP_CHILD.full;
+        let target = &mut self.actors[child];
+        match &target.at {
+            At::Closed { then, .. } if matches!(**then, At::Ended) => {
+                let ending = Given::Child(Err("it is starting or ending already".into()));
+                self.replies[reply].given = Some(if stops { Given::Changed(None) } else { ending });
+            }
+            At::Ended if stops => self.replies[reply].given = Some(Given::Changed(None)),
+            At::Ended => {
+                target.starters.push(reply);
+                (target.at, target.has_begun) = (At::Down, false);
+            }
+            _ if stops => {
+                target.stoppers.push(reply);
+                let order = Ordered { cycle: false, by: StoppedBy::Parent, cause: Some(intent.clone()) };
+                target.order = Some(order);
+            }
+            At::Begin { .. } | At::InitDue | At::Down | At::Ending { .. } => {
+                self.replies[reply].given = Some(Given::Child(Err("it is starting or ending already".into())));
+            }
+            _ if target.order.is_some() || !target.was_up => {
+                self.replies[reply].given = Some(Given::Child(Err("it is starting or ending already".into())));
+            }
+            _ => {
+                target.starters.push(reply);
+                target.order = Some(Ordered { cycle: true, by: StoppedBy::Parent, cause: Some(intent.clone()) });
+            }
+        }
+        self.actors[i].at = At::Awaiting(OpenCall { function, intent, reply });
+    }
+
+    pub(super) fn wait(&mut self, i: usize, open: &OpenCall) -> bool {
+        let decided = |result, answer| At::Decided { open: open.clone(), result, answer };
+        if let Some(given) = self.replies[open.reply].given.clone() {
+            let (result, answer) = words(given);
+            self.actors[i].at = decided(result, answer);
+            return true;
+        }
+        let was_ordered = self.actors[i].order.is_some();
+        if was_ordered && self.rng.one_in(2) {
+            self.withdraw(open.reply);
+            return self.end_as_ordered(i);
+        }
+        // A deadline passes; rarely while there is something else to do.
+        if !self.rng.one_in(6) && self.budget > 0 && !was_ordered {
+            return false;
+        }
+        self.withdraw(open.reply);
+        self.actors[i].at = decided(failed_result(), None);
+        true
+    }
+
+    pub(super) fn withdraw(&mut self, reply: usize) {
+        let reply = &mut self.replies[reply];
+        reply.withdrawn = !reply.claimed;
+        if self.ends_waits_early {
+            self.waits.end(reply.wait);
+        }
+    }
+
+    pub(super) fn host_call(&mut self, i: usize, open: &OpenCall, result: Vec<u8>, answer: Option<Link>) {
+        let settles = if open.function.full == REQUEST.full { vec![Cause::from(&open.intent)] } else { Vec::new() };
+        let data = HostCall { answer, params: None, result: Encoded(result) }.to_cbor();
+        self.record(i, open.function.host_call, data, More { settles, ..More::default() });
+        self.actors[i].at = At::Recorded { wait: self.replies[open.reply].wait };
+    }
+
+    pub(super) fn close(&mut self, i: usize) {
+        let work = self.actors[i].work.clone().expect("a transition");
+        let is_init = work.function == INIT.full;
+        if self.rng.one_in(10) {
+            return self.fail(i, FailureReason::Trap);
+        }
+        let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, INIT];
+        let function = functions.into_iter().find(|it| it.full == work.function).expect("one of these");
+        let (outcome, closing) = if self.rng.one_in(6) {
+            let refused = Refused { message: "no".into() };
+            let closing = self.record(i, function.refused, refused.to_cbor(), More::default());
+            if is_init {
+                return self.fail(i, FailureReason::Init);
+            }
+            (Outcome::Refused("no".into()), closing)
+        } else {
+            let result = Vec::<u8>::new().to_cbor();
+            let returned = Return { state: StateAfter::Unchanged, result: Encoded(result.clone()) };
+            let owes = if is_init { self.notice(i, &ChildEventKind::Started) } else { None };
+            let closing = self.record(i, function.returned, returned.to_cbor(), More { owes, ..More::default() });
+            self.tell(i, owes, ChildEventKind::Started, &closing);
+            (Outcome::Returned(result), closing)
+        };
+        self.actors[i].work = None;
+        if is_init {
+            self.actors[i].at = At::Idle;
+            return self.announce_up(i, Some(closing));
+        }
+        let answer = Given::Answer(Answer { outcome, closing: Some(closing) });
+        self.actors[i].at = At::Closed { reply: work.reply, answer, is_enqueued: true, then: Box::new(At::Idle) };
+    }
+}

@@ -1,0 +1,110 @@
+//! The commands to the supervisor thread, and the actors that they bring it.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::tree::Lately;
+use crate::actor::{OpenTransition, Report, SpawnReply, Spec};
+use crate::base::id::{ActorId, Incarnation};
+use crate::base::one_shot::{OneReceiver, OneSender, one_shot};
+use crate::chain::Link;
+use crate::chain::data::{StartReason, StoppedBy};
+use crate::guest::wit::ChildEventKind;
+use crate::journal::ActorKey;
+use crate::manifest::RestartState;
+use crate::system::{ActorStatus, Delivery, Lane, Registry, WaitId};
+
+/// What the supervisor thread is asked to do, or told.
+pub(super) enum Command {
+    Spawn(Box<Newborn>),
+    /// The actors from an earlier runtime, parents before their children, and the deliveries that are owed to them. The
+    /// sender is dropped once all of them are listed.
+    Recover(Vec<(Newborn, Comeback)>, Vec<(ActorId, Lane, Delivery)>, Sender<()>),
+    Stop {
+        id: ActorId,
+        by: StoppedBy,
+        cause: Option<Link>,
+        reply: ChangeReply,
+    },
+    Restart {
+        id: ActorId,
+        by: StoppedBy,
+        cause: Option<Link>,
+        reply: ChangeReply,
+    },
+    /// Take an actor, and all actors below it, off the list; all of them have ended.
+    Forget {
+        id: ActorId,
+        reply: OneSender<Result<Vec<ActorKey>, String>>,
+    },
+    /// A report from the thread of this number. Reports from an earlier thread of the same actor are ignored.
+    Report(u64, Report),
+    Shutdown,
+}
+
+/// An actor ready to be started.
+pub(super) struct Newborn {
+    pub(super) actor: ActorKey,
+    pub(super) spec: Arc<Spec>,
+    pub(super) parent: Option<ActorId>,
+    /// The parent's event that spawns the actor; for a fork, the event that is forked.
+    pub(super) cause: Option<Link>,
+    /// The actor begins with another actor's state, and without an `init` of its own.
+    pub(super) is_fork: bool,
+    /// The actor has lived before, and its chain goes on.
+    pub(super) again: Option<FormerLife>,
+    pub(super) reply: Option<SpawnReply>,
+}
+
+/// How an actor that has lived before goes on.
+pub(super) struct FormerLife {
+    pub(super) reason: StartReason,
+    pub(super) from: RestartState,
+    /// The newest incarnation on the actor's chain.
+    pub(super) incarnation: Incarnation,
+    /// Whether an incarnation of the actor has ever been up.
+    pub(super) was_up: bool,
+    /// Whether the actor's chain says that the actor is alive.
+    pub(super) was_alive: bool,
+    /// The notice that the parent gets once the actor is up.
+    pub(super) notice: Option<ChildEventKind>,
+    pub(super) lately: Lately,
+    pub(super) open: Option<Box<OpenTransition>>,
+}
+
+/// Whether an actor from an earlier runtime runs again.
+pub(super) enum Comeback {
+    Runs,
+    /// The actor had stopped or failed. It is listed, and can be restarted.
+    Listed(ActorStatus),
+}
+
+/// The answer to the caller who waits for a stop or a restart.
+pub(super) struct ChangeReply {
+    to: OneSender<Result<Option<Link>, String>>,
+    wait: Option<(WaitId, Arc<Registry>)>,
+}
+
+impl ChangeReply {
+    /// A reply, and where the caller waits for it. `wait` is the registered wait of a parent that asks.
+    pub(super) fn new(
+        wait: Option<WaitId>,
+        registry: &Arc<Registry>,
+    ) -> (Self, OneReceiver<Result<Option<Link>, String>>) {
+        let (to, answer) = one_shot();
+        (Self { to, wait: wait.map(|wait| (wait, Arc::clone(registry))) }, answer)
+    }
+
+    /// Answers the caller.
+    ///
+    /// If the change is done, the parent's wait ends before the answer: the child may send its parent a request at once,
+    /// and that request would look like a circle of waits if the parent still counted as waiting for the child. If the
+    /// change went wrong, the wait stays: the parent's own next event settles it.
+    pub(super) fn give(self, answer: Result<Option<Link>, String>) {
+        if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
+            registry.end_wait(wait);
+        }
+        self.to.give(answer);
+    }
+}

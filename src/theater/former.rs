@@ -1,0 +1,264 @@
+//! One actor from an earlier runtime: where its chain ends, whether it runs again, and how it goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::{Comeback, FormerLife, Newborn};
+use super::stored_spec::{damaged, is_fork, keep_initial_state, stored_spec};
+use super::tree::Lately;
+use crate::actor::{OpenTransition, Spec, recorded_limits};
+use crate::base::clock;
+use crate::base::id::Incarnation;
+use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, Failed, FailureReason, StartReason, Started};
+use crate::chain::{ChainEvent, EventKind, Head, check_link};
+use crate::guest::GuestEngine;
+use crate::guest::wit::ChildEventKind;
+use crate::handlers::INIT;
+use crate::journal::{ActorRow, JournalError, JournalReader, unfit};
+use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
+use crate::promise::REQUEST;
+use crate::system::{ActorStatus, Awaited, Reply, Wait};
+
+/// One actor from an earlier runtime, as its chain leaves it.
+pub(super) struct FormerActor {
+    pub(super) row: ActorRow,
+    /// The manifest and component that the actor runs. If `successor` is set, these are the ones that its last incarnation
+    /// ran.
+    spec: Arc<Spec>,
+    /// The manifest and component that the actor runs once its open transition is over, if they have changed.
+    successor: Option<Arc<Spec>>,
+    /// The command line names the actor's manifest.
+    pub(super) asked_for: bool,
+    pub(super) last: ChainEvent,
+    /// The events of the transition that the chain ends within; empty if none is open.
+    pub(super) open: Vec<ChainEvent>,
+    /// Whether the actor's `init` has ever returned.
+    was_up: bool,
+    /// The actor ends with this start, and its chain does not say so yet.
+    pub(super) ends: bool,
+}
+
+/// What recovery found about an open transition by looking at other actors.
+pub(super) struct Opening {
+    /// The outcome of the host call that the transition waits for.
+    pub(super) awaited: Option<Awaited>,
+    /// The actor's registered wait for that outcome.
+    pub(super) wait: Option<Wait>,
+    /// The sender that waits for the end of the transition.
+    pub(super) reply: Reply,
+}
+
+impl FormerActor {
+    /// Reads an actor from the journal. `asked_for` is the manifest that the command line names for it, loaded.
+    pub(super) fn read(
+        engine: &GuestEngine,
+        reader: &JournalReader,
+        dir: &Path,
+        row: ActorRow,
+        last: ChainEvent,
+        asked_for: Option<Spec>,
+    ) -> Result<Self, String> {
+        let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
+        let actor = row.actor;
+        let open = if row.alive { reader.open_transition(actor).map_err(unreadable)? } else { Vec::new() };
+        let started = reader.newest_started(actor).map_err(unreadable)?;
+        for event in open.iter().chain([&last]).chain(&started) {
+            check_hash(event).map_err(|why| damaged(dir, &row, &why))?;
+        }
+        let started = started_of_row(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
+        let limits = recorded_limits(&started);
+        let was_up = is_fork(reader, actor).map_err(unreadable)?
+            || reader.has_begun(actor, INIT.returned).map_err(unreadable)?;
+        let is_asked_for = asked_for.is_some();
+        let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
+        let (spec, successor) = match named {
+            // The manifest or the component has changed. The open transition is finished with those it began with, and
+            // within the limits it began with.
+            Some(named) if !open.is_empty() && !is_same(&named, &row, &limits) => {
+                (stored_spec(engine, reader, dir, &row, &limits)?, Some(Arc::new(named)))
+            }
+            Some(named) => (named, None),
+            None => (stored_spec(engine, reader, dir, &row, &limits)?, None),
+        };
+        let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
+        let ends = refused_init && !is_asked_for;
+        Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, was_up, ends })
+    }
+
+    /// Whether the actor runs again.
+    pub(super) fn runs(&self) -> bool {
+        (self.row.alive && !self.ends) || self.asked_for
+    }
+
+    /// The manifest that the actor goes on with, after its open transition if there is one.
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.successor.as_ref().unwrap_or(&self.spec).manifest
+    }
+
+    /// Whether the actor's incarnation has ended, and the next one begins from the initial state.
+    pub(super) fn begins_anew(&self) -> bool {
+        let ended = matches!(self.last.kind(), Some(EventKind::Failed | EventKind::Stopped));
+        ended && self.manifest().supervision.restart_state == RestartState::Initial
+    }
+
+    /// How the actor goes on: the reason of its `started`, the state it begins with, and the notice for its parent.
+    fn course(&self, reader: &JournalReader) -> rusqlite::Result<(StartReason, RestartState, Option<ChildEventKind>)> {
+        let told = if self.was_up { ChildEventKind::Restarted } else { ChildEventKind::Started };
+        let policy = if self.was_up { self.manifest().supervision.restart_state } else { RestartState::Initial };
+        if !self.row.alive {
+            let from = if self.was_up { RestartState::Last } else { RestartState::Initial };
+            return Ok((StartReason::Restart, from, None));
+        }
+        if !self.open.is_empty() {
+            let is_init = self.open.first().is_some_and(|call| call.function() == INIT.full);
+            return Ok((StartReason::Recovery, RestartState::Last, is_init.then_some(told)));
+        }
+        Ok(match self.last.kind() {
+            Some(EventKind::Failed | EventKind::Stopped) => (StartReason::Restart, policy, Some(told)),
+            Some(EventKind::Started) if !self.was_up || self.init_is_due(reader)? => {
+                (StartReason::Recovery, RestartState::Initial, Some(told))
+            }
+            _ if !self.was_up => (StartReason::Recovery, RestartState::Initial, Some(told)),
+            _ => (StartReason::Recovery, RestartState::Last, None),
+        })
+    }
+
+    /// Whether the `init` that follows a `started` has not begun. The chain ends with that `started`, or with several in a
+    /// row: each recovery that got no further adds one, so the reason of the first of the row decides.
+    fn init_is_due(&self, reader: &JournalReader) -> rusqlite::Result<bool> {
+        let mut at = self.last.sequence;
+        while let Some(event) = reader.events(self.row.actor, at, 1, usize::MAX)?.pop() {
+            let Some(started) =
+                Started::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Started))
+            else {
+                return Ok(false);
+            };
+            match started.reason {
+                StartReason::Spawn => return Ok(true),
+                StartReason::Restart => return Ok(self.manifest().supervision.restart_state == RestartState::Initial),
+                StartReason::Fork => return Ok(false),
+                StartReason::Recovery if at > 0 => at -= 1,
+                StartReason::Recovery => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The actor as it is given to the supervisor. `window` is the time within which its supervisor counts failures.
+    pub(super) fn back(
+        self,
+        reader: &JournalReader,
+        opening: Opening,
+        window: Duration,
+    ) -> rusqlite::Result<(Newborn, Comeback)> {
+        let lately = self.lately(reader, window)?;
+        let (reason, from, notice) = self.course(reader)?;
+        let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
+        let comeback = if runs { Comeback::Runs } else { Comeback::Listed(status_after(&self.last)) };
+        let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
+        let (incarnation, was_up, was_alive) = (self.row.incarnation, self.was_up, self.row.alive);
+        let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, notice, lately, open });
+        Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, comeback))
+    }
+
+    /// The recent failures that still count: for the actor's own supervisor, which counts them within `window`, and for the
+    /// actor as the supervisor of its children.
+    fn lately(&self, reader: &JournalReader, window: Duration) -> rusqlite::Result<Lately> {
+        let Supervision { within, restart, .. } = self.manifest().supervision;
+        if self.row.incarnation == Incarnation::FIRST && self.last.kind() != Some(EventKind::Failed) {
+            return Ok(Lately::default());
+        }
+        let now = clock::unix_ms();
+        let before = |time: Duration| now.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let mut failed = reader.failures(self.row.actor, before(window.max(within))..=now)?;
+        // A `failed` that follows another one directly records the same failure again, now with the deliveries that were
+        // lost in between, or with the reason why there is no restart. It counts once.
+        let mut end = None;
+        failed.retain(|event| end.replace(event.sequence + 1) != Some(event.sequence));
+        let by_children = |event: &&ChainEvent| {
+            Failed::from_cbor(&event.data).is_ok_and(|failed| failed.reason == FailureReason::Restarts)
+        };
+        let by_children_at = failed.iter().rev().find(by_children).map(|event| event.timestamp);
+        // An actor that never was up, and an actor that is temporary, was not restarted by policy, so none of its failures
+        // counts. The newest failure counts only if the actor goes on after it.
+        let by_policy = self.was_up && restart != RestartPolicy::Temporary;
+        let is_restarted = |event: &&ChainEvent| event.sequence < self.last.sequence || self.row.alive;
+        let counted = failed.iter().filter(|event| by_policy && event.timestamp >= before(window)).filter(is_restarted);
+        Ok(Lately { failures: counted.map(|event| event.timestamp).collect(), by_children_at })
+    }
+
+    /// The transition that is to be resumed. Its script begins at the last call that began on a new instance.
+    fn opened(
+        &self,
+        reader: &JournalReader,
+        Opening { awaited, wait, reply }: Opening,
+    ) -> rusqlite::Result<OpenTransition> {
+        let actor = self.row.actor;
+        let fresh = self.open.first().is_some_and(|call| Call::from_cbor(&call.data).is_ok_and(|call| call.fresh));
+        let (base, mut script) = if fresh {
+            (reader.newest_state(actor)?, self.open.clone())
+        } else {
+            // The open call was made on an instance that earlier calls had used, so these are executed again first. The
+            // journal keeps states at calls that begin on a new instance: the newest kept state is where to begin.
+            if let Some(why) = reader.wrong_kept_state(actor, self.open[0].sequence)? {
+                return Err(unfit(format!("actor {} ({}): {why}", self.row.name, actor.id)));
+            }
+            let (kept, state) = reader.kept_state(actor, self.open[0].sequence)?.unwrap_or_default();
+            (state, reader.events(actor, kept + 1, u64::MAX, usize::MAX)?)
+        };
+        script.retain(|event| event.kind() != Some(EventKind::Started));
+        // A transition that got further since it was resumed last has survived that start.
+        let got_further = self.last.kind() != Some(EventKind::Started);
+        // A transition that waits for another actor's answer did not end the process.
+        let waits = script.last().is_some_and(|event| event.event_type == REQUEST.intent);
+        let attempts = if got_further || waits { 0 } else { reader.attempts(actor)? };
+        Ok(OpenTransition {
+            script,
+            base: base.map(Arc::from),
+            reply,
+            awaited,
+            wait,
+            attempts,
+            asked_for: self.asked_for,
+            successor: self.successor.clone(),
+        })
+    }
+}
+
+/// Whether the manifest that the command line names is the one that the actor ran, with the same component and limits.
+fn is_same(spec: &Spec, row: &ActorRow, limits: &Limits) -> bool {
+    let text = spec.manifest.text();
+    spec.digest() == row.component && **text == *row.manifest && *spec.manifest.limits == *limits
+}
+
+/// Checks that an event is what was written: its hash says so.
+fn check_hash(event: &ChainEvent) -> Result<(), String> {
+    let before = event.parent_hash.map(|hash| Head { sequence: event.sequence.saturating_sub(1), hash });
+    check_link(before.as_ref(), event).map(|_| ()).map_err(|broken| broken.to_string())
+}
+
+/// The actor's last `started`, after a comparison with the actor's row: the row repeats what that event says, and says
+/// that the actor has ended only if its chain ends so.
+fn started_of_row(row: &ActorRow, started: Option<&ChainEvent>, last: &ChainEvent) -> Result<Started, String> {
+    let started = started.and_then(|event| Started::from_cbor(&event.data).ok());
+    let started = started.ok_or("its last start is not on its chain")?;
+    if let Some(what) = row.differs_from(&started) {
+        return Err(format!("its {what} in the table of actors is not what its last start says"));
+    }
+    let has_ended = matches!(last.kind(), Some(EventKind::Failed | EventKind::Stopped));
+    if row.alive || has_ended {
+        Ok(started)
+    } else {
+        Err("it is said to have ended, but its chain does not end so".into())
+    }
+}
+
+fn status_after(last: &ChainEvent) -> ActorStatus {
+    match Failed::from_cbor(&last.data).ok().filter(|_| last.kind() == Some(EventKind::Failed)) {
+        Some(Failed { reason, detail, .. }) => ActorStatus::Failed { reason, detail },
+        None => ActorStatus::Stopped,
+    }
+}

@@ -1,0 +1,196 @@
+//! The admission of actors: a new actor, or one from an earlier runtime, is registered if the machine and its parent have
+//! room for it, and listed if it does not run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::threads::{First, Unstarted};
+use super::{Supervised, Supervisor};
+use crate::actor::{Again, Beginning};
+use crate::base::clock;
+use crate::base::id::{ActorId, Incarnation};
+use crate::chain::StateChain;
+use crate::chain::data::StartReason;
+use crate::guest::wit::ChildEventKind;
+use crate::manifest::RestartPolicy;
+use crate::system::{ActorEntry, ActorStatus, Delivery, Lane, Mailbox, MailboxOwner, Restored, StopSignal};
+use crate::theater::command::{Comeback, FormerLife, Newborn};
+use crate::theater::machine_budget::Cost;
+use crate::theater::tree::{GivenUp, Input};
+
+/// An actor that is registered and has no thread yet.
+struct Registered {
+    id: ActorId,
+    mailbox: MailboxOwner,
+    first: First,
+    was_up: bool,
+    /// Why the actor does not run now though it is registered: it is from an earlier runtime, and this machine has no room
+    /// for it.
+    left_out: Option<String>,
+}
+
+impl Supervisor {
+    /// Registers all actors from an earlier runtime before any of them runs, so that an actor that asks for another one
+    /// finds it.
+    pub(super) fn recover(&mut self, newborns: Vec<(Newborn, Comeback)>, owed: Vec<(ActorId, Lane, Delivery)>) {
+        let mut ready = Vec::new();
+        for (newborn, comeback) in newborns {
+            match comeback {
+                Comeback::Runs => ready.extend(self.admit(newborn)),
+                Comeback::Listed(status) => self.list(newborn, status),
+            }
+        }
+        for (to, lane, delivery) in owed {
+            let function = delivery.function.full;
+            match self.theater.registry.restore(to, lane, delivery) {
+                Restored::Settled => {}
+                Restored::KeptAside => log::warn!(
+                    "actor {to} is owed a delivery to {function}, which it does not export now: it is kept until the \
+                     actor exports that at a later start, or ends"
+                ),
+                Restored::NobodyThere => {
+                    log::warn!("actor {to}, which could not be started, is owed a delivery: it waits in the journal");
+                }
+            }
+        }
+        ready.into_iter().for_each(|registered| self.start(registered));
+    }
+
+    pub(super) fn spawn(&mut self, newborn: Newborn) {
+        if let Some(registered) = self.admit(newborn) {
+            self.start(registered);
+        }
+    }
+
+    /// Registers an actor that is to run. If there is no room for a new actor, the caller who waits for it is told why; if
+    /// there is none for an actor from an earlier runtime, that actor is registered all the same, and is left out.
+    fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
+        let has_lived = newborn.again.is_some();
+        let refusal = if self.suspending {
+            Some("the runtime is shutting down".to_owned())
+        } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
+            Some(if has_lived { "its parent does not run" } else { "the parent is ending" }.to_owned())
+        } else {
+            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err()
+        };
+        let is_left_out = refusal.is_some() && has_lived && !self.suspending;
+        let (left_out, refusal) = if is_left_out { (refusal, None) } else { (None, refusal) };
+        if let Some(why) = refusal {
+            if let Some(reply) = newborn.reply.take() {
+                reply.answer(&self.theater.registry, Err(why));
+            }
+            return None;
+        }
+        let (id, parent) = (newborn.actor.id, newborn.parent);
+        let supervision = newborn.spec.manifest.supervision;
+        let mailbox = self.register(&newborn, ActorStatus::Starting);
+        // A fork continues an actor that was up, so it counts as having been up.
+        let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
+        self.decide(match left_out {
+            None => Input::Spawned { id, parent, supervision, was_up },
+            Some(_) => Input::Listed { id, parent, supervision, was_up },
+        });
+        let Newborn { cause, is_fork, again, reply, .. } = newborn;
+        let first = match again {
+            Some(before) => {
+                let FormerLife { reason, from, incarnation, notice, open, lately, was_up: _, was_alive: _ } = before;
+                self.decide(Input::Remembered { id, lately });
+                let incarnation = incarnation.next();
+                First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
+            }
+            None => First::Born(Box::new(Beginning {
+                reason: if is_fork { StartReason::Fork } else { StartReason::Spawn },
+                chain: StateChain::new(id),
+                incarnation: Incarnation::FIRST,
+                state: self.actors[&id].spec.init_state.clone(),
+                run_init: !is_fork,
+                cause,
+                reply,
+                notice: Some(ChildEventKind::Started),
+                interrupted: false,
+                open: None,
+            })),
+        };
+        Some(Registered { id, mailbox, first, was_up, left_out })
+    }
+
+    fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
+        let unstarted = self.unstarted(id, mailbox, first, was_up);
+        match left_out {
+            None => self.run_on_a_thread(id, unstarted),
+            Some(why) => self.leave_out(id, unstarted, why),
+        }
+    }
+
+    /// Lists an actor from an earlier runtime as failed, because it does not run in this one. The actor keeps what it has:
+    /// it can be restarted, and otherwise the next start of the runtime brings it back. Its policy is not asked, nor is its
+    /// parent's, because they could end a whole family for good only because the machine has little room today.
+    fn leave_out(&mut self, id: ActorId, mut unstarted: Unstarted, why: String) {
+        if let First::Again(again) = &mut unstarted.first
+            && let Some(reply) = again.reply.take()
+        {
+            let left = format!("it is left as it was: {why}");
+            reply.answer(&self.theater.registry, Err(left));
+        }
+        self.mark_left_out(id, why);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.unstarted = Some(unstarted);
+        }
+    }
+
+    /// Registers an actor that does not run.
+    fn list(&mut self, newborn: Newborn, status: ActorStatus) {
+        let (id, parent) = (newborn.actor.id, newborn.parent);
+        let supervision = newborn.spec.manifest.supervision;
+        let is_temporary = supervision.restart == RestartPolicy::Temporary;
+        let given_up = (is_temporary && matches!(status, ActorStatus::Failed { .. })).then_some(GivenUp::Temporary);
+        drop(self.register(&newborn, status));
+        self.theater.registry.update(id, |entry| entry.given_up = given_up.map(|why| why.to_string()));
+        let (was_up, lately) = newborn.again.map(|before| (before.was_up, before.lately)).unwrap_or_default();
+        self.decide(Input::Listed { id, parent, supervision, was_up });
+        self.decide(Input::Remembered { id, lately });
+    }
+
+    fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
+        let Newborn { actor, spec, parent, again, .. } = newborn;
+        let limits = &spec.manifest.limits;
+        let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        self.theater.registry.add(ActorEntry {
+            actor: *actor,
+            name: spec.manifest.name.clone(),
+            parent: *parent,
+            children: Vec::new(),
+            incarnation: again.as_ref().map_or(Incarnation::FIRST, |before| before.incarnation),
+            status,
+            has_begun: again.as_ref().is_some_and(|before| before.was_alive),
+            exports: Arc::clone(spec.program.export_names()),
+            mailbox,
+            addresses: Vec::new(),
+            manifest_path: spec.manifest.path().display().to_string(),
+            since_ms: clock::unix_ms(),
+            limits: Arc::clone(limits),
+            writes_below: spec.handlers.iter().find_map(|handler| handler.writes_below()).map(Path::to_owned),
+            started_from: Arc::new(spec.started_from()),
+            metrics: Arc::default(),
+            supervision: spec.manifest.supervision,
+            restarts: Vec::new(),
+            given_up: None,
+        });
+        let supervised = Supervised {
+            actor: *actor,
+            spec: Arc::clone(spec),
+            parent: *parent,
+            stop,
+            thread: None,
+            unstarted: None,
+            thread_number: 0,
+            failure: None,
+            is_unrecorded: false,
+            stoppers: Vec::new(),
+            restarters: Vec::new(),
+        };
+        self.actors.insert(actor.id, Box::new(supervised));
+        owner
+    }
+}
