@@ -19,56 +19,8 @@ const CIRCLES: [&str; 9] = [
     "journal/states",
 ];
 
-/// Modules in circles that other branches untie: to be emptied at the merge.
-const CIRCLES_UNTIL_THE_MERGE: [&str; 16] = [
-    "cli/history",
-    "cli/remote",
-    "handlers/http_server/wire/fields",
-    "handlers/http_server/wire/head",
-    "server/commands",
-    "server/connection",
-    "server/door",
-    "server/first",
-    "system/delivery",
-    "system/handle",
-    "system/mailbox",
-    "system/registry",
-    "system/reply",
-    "system/waits",
-    "theater/control",
-    "theater/fork",
-];
-
 /// Type names that are declared more than once and may be: Rust's own custom is to call them so.
 const SHARED_NAMES: [&str; 2] = ["Error", "Result"];
-
-/// Type names that other branches make unique: to be emptied at the merge.
-const NAMES_UNTIL_THE_MERGE: [&str; 21] = [
-    "Answer",
-    "Bell",
-    "Budget",
-    "Connection",
-    "Contents",
-    "Exchange",
-    "Guest",
-    "Head",
-    "Open",
-    "Outgoing",
-    "Pages",
-    "Place",
-    "Presence",
-    "Refusal",
-    "Said",
-    "Serving",
-    "Source",
-    "Supervision",
-    "Target",
-    "Vouched",
-    "Writer",
-];
-
-/// Functions called `is_…` that other branches give a verb: to be emptied at the merge.
-const ACTING_UNTIL_THE_MERGE: [&str; 3] = ["is_awaited_here", "is_heard_here", "is_served_here"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -307,7 +259,7 @@ fn in_circles(edges: &BTreeSet<(Module, Module)>) -> BTreeSet<String> {
 #[test]
 fn no_files_of_a_room_import_each_other_in_a_circle() {
     let found = in_circles(&Crate::read().edges());
-    let listed: Vec<&str> = CIRCLES.into_iter().chain(CIRCLES_UNTIL_THE_MERGE).collect();
+    let listed = CIRCLES;
     let new: Vec<&String> = found.iter().filter(|module| !listed.contains(&module.as_str())).collect();
     assert!(new.is_empty(), "these stand in circles of imports (a leaf file for what they share ends it): {new:?}");
     let gone: Vec<&&str> = listed.iter().filter(|module| !found.contains(**module)).collect();
@@ -380,7 +332,7 @@ fn a_type_name_has_one_meaning_in_the_whole_crate() {
         }
     }
     assert!(declared.len() > 200, "the types are found");
-    let is_shared = |name: &String| SHARED_NAMES.into_iter().chain(NAMES_UNTIL_THE_MERGE).any(|shared| shared == name);
+    let is_shared = |name: &String| SHARED_NAMES.contains(&name.as_str());
     let twice: Vec<_> = declared.iter().filter(|(name, places)| places.len() > 1 && !is_shared(name)).collect();
     assert!(twice.is_empty(), "types declared more than once (give each the name of what it is): {twice:#?}");
 }
@@ -395,10 +347,7 @@ fn a_function_called_is_or_are_answers_yes_or_no_and_changes_nothing() {
             let head = rest.split(['{', ';']).next().unwrap_or_default();
             let answer = head.rsplit_once("->").map_or("", |(_, answer)| answer);
             let asks = name.starts_with("is_") || name.starts_with("are_");
-            if asks
-                && !ACTING_UNTIL_THE_MERGE.contains(&name)
-                && (!answer.contains("bool") || head.contains("&mut self"))
-            {
+            if asks && (!answer.contains("bool") || head.contains("&mut self")) {
                 wrong.push(format!("{}: {name}", module.join("/")));
             }
         }

@@ -27,7 +27,7 @@ type Result<T> = rusqlite::Result<T>;
 
 /// An event's place on its chain, and among the events of all actors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct EventPlace {
     pub(super) sequence: u64,
     pub(super) position: u64,
 }
@@ -35,10 +35,10 @@ pub(super) struct Place {
 /// How far a chain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChainEnd {
-    pub(super) last: Place,
+    pub(super) last: EventPlace,
     pub(super) hash: EventHash,
     /// The event that led to the newest state; none where no state was named yet.
-    pub(super) state: Option<Place>,
+    pub(super) state: Option<EventPlace>,
     /// The last event whose data was dropped.
     pub(super) dropped: Option<u64>,
 }
@@ -71,11 +71,14 @@ pub(super) fn chain_end(rows: &Connection, actor: i64) -> Result<Option<ChainEnd
         let not_the_last = || unfit(format!("where the chain ends is not what its row in `heads` says: {position}"));
         let state = match (row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(6)?) {
             (None, _) => None,
-            (Some(_), Some(_)) => Some(Place { sequence: unsigned(row, 6)?, position: unsigned(row, 1)? }),
+            (Some(_), Some(_)) => Some(EventPlace { sequence: unsigned(row, 6)?, position: unsigned(row, 1)? }),
             (Some(_), None) => return Err(not_the_last()),
         };
         let end = ChainEnd {
-            last: Place { sequence: row.get::<_, Option<i64>>(4)?.ok_or_else(not_the_last)?.unsigned_abs(), position },
+            last: EventPlace {
+                sequence: row.get::<_, Option<i64>>(4)?.ok_or_else(not_the_last)?.unsigned_abs(),
+                position,
+            },
             hash: EventHash(row.get(5)?),
             state,
             dropped: row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs),
@@ -99,8 +102,8 @@ pub(super) fn chain_end(rows: &Connection, actor: i64) -> Result<Option<ChainEnd
 pub(super) fn walk_back(
     rows: &Connection,
     actor: i64,
-    from: Place,
-    mut visit: impl FnMut(Place, &Row<'_>) -> Result<ControlFlow<()>>,
+    from: EventPlace,
+    mut visit: impl FnMut(EventPlace, &Row<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut select = rows.prepare_cached(
         "SELECT sequence, previous, actor, timestamp, event_type, dropped FROM events WHERE position = ?1",
@@ -118,7 +121,7 @@ pub(super) fn walk_back(
         }
         next = match (place.sequence.checked_sub(1), row.get::<_, Option<i64>>(1)?.map(i64::unsigned_abs)) {
             (None, None) => None,
-            (Some(sequence), Some(position)) if position < place.position => Some(Place { sequence, position }),
+            (Some(sequence), Some(position)) if position < place.position => Some(EventPlace { sequence, position }),
             _ => return Err(unfit(format!("event {} does not say where the one before it stands", place.sequence))),
         };
     }
@@ -130,7 +133,7 @@ pub(super) fn walk_from(
     rows: &Connection,
     actor: i64,
     sequence: u64,
-    mut visit: impl FnMut(Place, &Row<'_>) -> Result<ControlFlow<()>>,
+    mut visit: impl FnMut(EventPlace, &Row<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let Some(from) = milestone_or_end(rows, actor, sequence)? else { return Ok(()) };
     walk_back(rows, actor, from, |place, row| match place.sequence <= sequence {
@@ -145,14 +148,14 @@ pub(super) fn stored_data(rows: &Connection, position: u64) -> Result<Vec<u8>> {
 }
 
 /// The first milestone from event `sequence` on; the last event where there is none.
-fn milestone_or_end(rows: &Connection, actor: i64, sequence: u64) -> Result<Option<Place>> {
+fn milestone_or_end(rows: &Connection, actor: i64, sequence: u64) -> Result<Option<EventPlace>> {
     let milestone = rows
         .prepare_cached(&format!(
             "SELECT sequence, position FROM events
              WHERE actor = ?1 AND sequence >= ?2 AND {MILESTONES} ORDER BY sequence LIMIT 1"
         ))?
         .query_row(params![actor, capped(sequence)], |row| {
-            Ok(Place { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
+            Ok(EventPlace { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
         })
         .optional()?;
     match milestone {
@@ -172,14 +175,14 @@ impl JournalReader {
     }
 
     /// The place of the last event of this kind up to `sequence`, of those in the index of landmarks.
-    pub(super) fn landmark(&self, actor: ActorKey, event_type: &str, sequence: u64) -> Result<Option<Place>> {
+    pub(super) fn landmark(&self, actor: ActorKey, event_type: &str, sequence: u64) -> Result<Option<EventPlace>> {
         self.rows()
             .prepare_cached(&format!(
                 "SELECT sequence, position FROM events
                  WHERE actor = ?1 AND event_type = ?2 AND sequence <= ?3 AND {LANDMARKS} ORDER BY sequence DESC LIMIT 1"
             ))?
             .query_row(params![actor.key, event_type, capped(sequence)], |row| {
-                Ok(Place { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
+                Ok(EventPlace { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
             })
             .optional()
     }
@@ -188,7 +191,7 @@ impl JournalReader {
     pub(super) fn walk_from_the_end(
         &self,
         actor: ActorKey,
-        visit: impl FnMut(Place, &Row<'_>) -> Result<ControlFlow<()>>,
+        visit: impl FnMut(EventPlace, &Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let _moment = self.at_one_moment()?;
         match self.chain_end(actor)? {
@@ -202,14 +205,14 @@ impl JournalReader {
         &self,
         actor: ActorKey,
         sequence: u64,
-        visit: impl FnMut(Place, &Row<'_>) -> Result<ControlFlow<()>>,
+        visit: impl FnMut(EventPlace, &Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let _moment = self.at_one_moment()?;
         walk_from(self.rows(), actor.key, sequence, visit)
     }
 
     /// Where event `sequence` stands.
-    pub(super) fn place(&self, actor: ActorKey, sequence: u64) -> Result<Option<Place>> {
+    pub(super) fn place(&self, actor: ActorKey, sequence: u64) -> Result<Option<EventPlace>> {
         let mut found = None;
         self.walk_from(actor, sequence, |place, _| {
             found = Some(place).filter(|place| place.sequence == sequence);
@@ -224,7 +227,7 @@ impl JournalReader {
         &self,
         actor: ActorKey,
         sequence: u64,
-        mut visit: impl FnMut(Place, &Row<'_>) -> Result<()>,
+        mut visit: impl FnMut(EventPlace, &Row<'_>) -> Result<()>,
     ) -> Result<Option<u64>> {
         let to = milestone_or_end(self.rows(), actor.key, sequence)?;
         let Some(to) = to.filter(|to| to.sequence >= sequence) else { return Ok(None) };

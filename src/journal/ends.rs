@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use super::chains::{ChainEnd, Place};
+use super::chains::{ChainEnd, EventPlace};
 use super::reader::unfit;
 use super::record::ActorKey;
 use super::rows::Rows;
@@ -36,7 +36,7 @@ impl Ends {
         position: u64,
     ) -> Result<Option<u64>> {
         let (sequence, hash) = (event.sequence, event.hash);
-        let last = Place { sequence, position };
+        let last = EventPlace { sequence, position };
         match self.known(rows, actor.key)? {
             Some(Known { end, .. }) if end.last.sequence + 1 == sequence => {
                 let previous = end.last.position;
@@ -67,7 +67,7 @@ impl Ends {
         rows: &Rows<'_>,
         actor: i64,
         events: &Range<u64>,
-    ) -> Result<Option<Place>> {
+    ) -> Result<Option<EventPlace>> {
         let Some(known) = self.known(rows, actor)?.filter(|known| !known.state_apart) else { return Ok(None) };
         let holds = known.end.state.filter(|state| events.contains(&state.sequence));
         known.state_apart = holds.is_some();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rusqlite::params;
 
-use super::chains::{Place, capped};
+use super::chains::{EventPlace, capped};
 use super::reader::{JournalReader, unsigned};
 use super::record::ActorKey;
 use super::states::names_state;
@@ -137,7 +137,7 @@ impl JournalReader {
 
     /// The newest event that names a state, from one event on backwards. `led` is the event that is said to have led to it:
     /// where that one's data was dropped, nobody can say otherwise.
-    fn newest_named(&self, actor: ActorKey, from: Place, led: Option<Place>) -> Result<Newest> {
+    fn newest_named(&self, actor: ActorKey, from: EventPlace, led: Option<EventPlace>) -> Result<Newest> {
         let trusted = self.last_kept_before(actor, from.sequence.saturating_sub(TRUSTED_BEHIND))?;
         let (mut looked_at, mut behind_dropped) = (0, false);
         let mut next = Some(from);
@@ -169,20 +169,20 @@ impl JournalReader {
         Ok(Newest::Unsaid)
     }
 
-    fn before(&self, place: Place) -> Result<Option<Place>> {
+    fn before(&self, place: EventPlace) -> Result<Option<EventPlace>> {
         let mut select = self.rows().prepare_cached("SELECT previous FROM events WHERE position = ?1")?;
         let previous: Option<i64> = select.query_row([capped(place.position)], |row| row.get(0))?;
         let before = previous.zip(place.sequence.checked_sub(1));
-        Ok(before.map(|(position, sequence)| Place { sequence, position: position.unsigned_abs() }))
+        Ok(before.map(|(position, sequence)| EventPlace { sequence, position: position.unsigned_abs() }))
     }
 
     /// The first event, from one on backwards, that may name a state, or behind which the trusted one is kept; else the first
     /// of the chain. An actor that is mostly read from has many others, so that SQLite passes them by itself.
-    fn next_of_interest(&self, actor: ActorKey, from: Place, trusted: Option<u64>) -> Result<Place> {
+    fn next_of_interest(&self, actor: ActorKey, from: EventPlace, trusted: Option<u64>) -> Result<EventPlace> {
         let mut select = self.rows().prepare_cached(OF_INTEREST)?;
         let trusted = trusted.map_or(-1, capped);
         select.query_row(params![capped(from.position), actor.key, trusted], |row| {
-            Ok(Place { sequence: unsigned(row, 1)?, position: unsigned(row, 2)? })
+            Ok(EventPlace { sequence: unsigned(row, 1)?, position: unsigned(row, 2)? })
         })
     }
 }

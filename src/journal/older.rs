@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::chains::{ChainEnd, Place, capped};
+use super::chains::{ChainEnd, EventPlace, capped};
 use super::reader::{unfit, unsigned};
 use super::schema::{CHAINS, PENDING, USES, VERSION, version};
 use crate::chain::EventHash;
@@ -79,9 +79,9 @@ fn link_chains(rows: &Connection) -> Result<HashMap<i64, ChainEnd>> {
     let mut ends: HashMap<i64, ChainEnd> = HashMap::new();
     let mut after = 0;
     loop {
-        let page: Vec<(i64, Place, [u8; 20], Option<i64>)> = select
+        let page: Vec<(i64, EventPlace, [u8; 20], Option<i64>)> = select
             .query_map([capped(after)], |row| {
-                let place = Place { sequence: unsigned(row, 1)?, position: unsigned(row, 2)? };
+                let place = EventPlace { sequence: unsigned(row, 1)?, position: unsigned(row, 2)? };
                 Ok((row.get(0)?, place, row.get(3)?, row.get(4)?))
             })?
             .collect::<Result<_>>()?;

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use crossbeam_channel::Sender;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
-use super::chains::{Place, capped, stored_data};
+use super::chains::{EventPlace, capped, stored_data};
 use super::record::{ActorKey, Cause};
 use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
@@ -152,7 +152,7 @@ impl JournalReader {
     }
 
     /// Whether the `started` there goes on with the transition before it.
-    fn resumes(&self, place: Place) -> Result<bool> {
+    fn resumes(&self, place: EventPlace) -> Result<bool> {
         let data = whole(self.rows(), stored_data(self.rows(), place.position)?)?;
         Ok(Started::from_cbor(&data).is_ok_and(|started| started.resumes))
     }
@@ -320,7 +320,7 @@ impl JournalReader {
     }
 
     /// The event of which it is known where it stands.
-    pub(super) fn event_at(&self, actor: ActorKey, place: Place) -> Result<ChainEvent> {
+    pub(super) fn event_at(&self, actor: ActorKey, place: EventPlace) -> Result<ChainEvent> {
         let mut select = self.rows().prepare_cached(EVENT_AT)?;
         self.event_behind(&mut select, actor, place, None)
     }
@@ -330,7 +330,7 @@ impl JournalReader {
         &self,
         select: &mut Statement<'_>,
         actor: ActorKey,
-        place: Place,
+        place: EventPlace,
         parent: Option<EventHash>,
     ) -> Result<ChainEvent> {
         let event = select.query_row([capped(place.position), actor.key, capped(place.sequence)], |row| {
@@ -345,7 +345,7 @@ impl JournalReader {
 
     /// The event that promised a delivery.
     pub(crate) fn promise(&self, actor: ActorKey, pending: &Pending) -> Result<ChainEvent> {
-        self.event_at(actor, Place { sequence: pending.cause.sequence, position: pending.position })
+        self.event_at(actor, EventPlace { sequence: pending.cause.sequence, position: pending.position })
     }
 
     /// An event from a row of sequence, timestamp, type, hash, data, and what was dropped.

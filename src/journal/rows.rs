@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Statement, params};
 
-use super::chains::{ChainEnd, Place, chain_end, stored_data, walk_from};
+use super::chains::{ChainEnd, EventPlace, chain_end, stored_data, walk_from};
 use super::checkpoint::carry_over;
 use super::parts::{self, Part};
 use super::reader::{unfit, whole};
@@ -149,7 +149,7 @@ impl<'c> Rows<'c> {
     }
 
     /// The newest state, as its event names it in full.
-    pub(super) fn state_in_event(&self, place: Place) -> rusqlite::Result<Option<Vec<u8>>> {
+    pub(super) fn state_in_event(&self, place: EventPlace) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut select = self.connection.prepare_cached("SELECT event_type, data FROM events WHERE position = ?1")?;
         let named = select.query_row([signed(place.position)], |row| {
             let kind = EventType::parse(row.get_ref(0)?.as_str()?).map(|event_type| event_type.kind);
@@ -166,8 +166,8 @@ impl<'c> Rows<'c> {
     }
 
     /// A state that stays, behind the event at `place`.
-    pub(super) fn kept_state(&mut self, actor: i64, place: Place, state: Option<&[u8]>) -> Written {
-        let Place { sequence, position } = place;
+    pub(super) fn kept_state(&mut self, actor: i64, place: EventPlace, state: Option<&[u8]>) -> Written {
+        let EventPlace { sequence, position } = place;
         let slot = signed(sequence + 1);
         match state {
             // The same state is often kept again: at the start of each incarnation, or where an actor only reads.
@@ -331,7 +331,7 @@ impl<'c> Rows<'c> {
     }
 
     /// Drops the states that were kept behind these events, which stand at `places`.
-    fn drop_kept_states(&self, actor: ActorKey, events: &Range<u64>, places: &[Place]) -> Written {
+    fn drop_kept_states(&self, actor: ActorKey, events: &Range<u64>, places: &[EventPlace]) -> Written {
         let slots = params![actor.key, signed(events.start), signed(events.end)];
         let mut select = self.connection.prepare_cached(
             "SELECT sequence, sha1 FROM states

@@ -6,7 +6,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use rusqlite::{OptionalExtension, params};
 
-use super::chains::{Place, capped};
+use super::chains::{EventPlace, capped};
 use super::reader::{JournalReader, kind, unfit, unsigned};
 use super::record::ActorKey;
 use super::rows::NEWEST_SLOT;
@@ -57,7 +57,7 @@ impl JournalReader {
     }
 
     /// What stands in a slot, and behind which event; whether it is what was written is the caller's to ask.
-    fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(Place, State)>> {
+    fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(EventPlace, State)>> {
         let found = self
             .rows()
             .prepare_cached("SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
@@ -133,7 +133,7 @@ impl JournalReader {
     }
 
     /// A state is what the event that led to it names, or the row is not what was written.
-    fn vouched_for(&self, actor: ActorKey, led: Place, state: State) -> Result<State> {
+    fn vouched_for(&self, actor: ActorKey, led: EventPlace, state: State) -> Result<State> {
         match self.named_at(actor, led)? {
             Some(named) if named != NamedState::of(state.as_deref()) => {
                 Err(unfit(format!("the state behind event {} is not the one that the event names", led.sequence)))
@@ -143,13 +143,13 @@ impl JournalReader {
     }
 
     /// What an event says the state is from there on.
-    pub(super) fn named_at(&self, actor: ActorKey, place: Place) -> Result<Option<NamedState>> {
+    pub(super) fn named_at(&self, actor: ActorKey, place: EventPlace) -> Result<Option<NamedState>> {
         let event = self.intact(actor, place)?;
         Ok(event.kind().and_then(|kind| names_state(kind, &event.data)))
     }
 
     /// An event whose hash covers what it says.
-    fn intact(&self, actor: ActorKey, place: Place) -> Result<ChainEvent> {
+    fn intact(&self, actor: ActorKey, place: EventPlace) -> Result<ChainEvent> {
         let event = self.event_at(actor, place)?;
         if EventHash::of(&event) != event.hash {
             return Err(unfit(format!("event {}, which led to the state, is not what was written", place.sequence)));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::Listener;
-use super::chains::Place;
+use super::chains::EventPlace;
 use super::checkpoint::Checkpointer;
 use super::ends::Ends;
 use super::error::JournalError;
@@ -265,7 +265,7 @@ impl Desk<'_> {
             self.rows.actor(actor, &row, sequence)?;
         }
         if let Some(write) = state {
-            self.state(batch, actor.key, Place { sequence, position }, write)?;
+            self.state(batch, actor.key, EventPlace { sequence, position }, write)?;
         }
         for cause in settles {
             if batch.owed.remove(&cause).is_none() {
@@ -279,7 +279,7 @@ impl Desk<'_> {
     }
 
     /// The state that the event at `place` led to, or is to be kept behind.
-    fn state(&mut self, batch: &mut Batch, actor: i64, place: Place, write: StateWrite) -> rusqlite::Result<()> {
+    fn state(&mut self, batch: &mut Batch, actor: i64, place: EventPlace, write: StateWrite) -> rusqlite::Result<()> {
         let StateWrite { state, named, keep } = write;
         if keep {
             self.rows.kept_state(actor, place, state.as_deref())?;
