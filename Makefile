@@ -36,7 +36,7 @@ test: test-guests
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
 	cargo test --locked
-	cargo test --locked --features fail-points --test recovery --test chaos
+	cargo test --locked --features fail-points,fuzzing --test recovery --test chaos --test hostile
 
 # ROUNDS=n and SEED=n choose how long and which way.
 chaos: test-guests

@@ -15,7 +15,7 @@ use crate::handlers::{ActorRef, INIT};
 use crate::journal::{ActorStarted, Attached, Record, StateWrite};
 use crate::manifest::RestartState;
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Outcome, Reply, Spawned};
+use crate::system::{ActorFailure, ActorStatus, Answer, Outcome, Reply, Spawned};
 
 /// Starts that may resume a transition and get no further with it. It is over then: a message that kills the process
 /// must not kill every start.
@@ -105,7 +105,7 @@ impl ActorRuntime {
         if !open.asked_for || open.is_init() {
             return Err(Down::Failed { reason, detail, reply: open.reply });
         }
-        let outcome = Outcome::Failed(format!("{reason}: {detail}"));
+        let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
         let failed = Failed { detail, reason, dropped: Vec::new() };
         let closing = executor.recorder().record("failed", failed.to_cbor(), Attached::default()).map_err(down_by)?;
         self.answer(open.reply, Answer { outcome, closing: Some(closing) });

@@ -12,7 +12,7 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::{Attached, Cause, Record};
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Delivery, OrderKind, Outcome, Reply};
+use crate::system::{ActorFailure, ActorStatus, Answer, Delivery, OrderKind, Outcome, Reply};
 
 /// What remains to be done after an incarnation's end was settled.
 pub(super) enum Settled {
@@ -70,7 +70,7 @@ impl ActorRuntime {
                     self.lives_no_more();
                 }
                 let set = self.set_status(if kept { ActorStatus::Restarting } else { status });
-                let outcome = Outcome::Failed(format!("{reason}: {detail}"));
+                let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
                 // The supervisor hears first: whoever is told may ask it at once for a restart.
                 self.report(ReportKind::Failed { reason, detail });
                 self.answer(reply, Answer { outcome, closing: Some(closing.clone()) });

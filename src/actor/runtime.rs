@@ -37,8 +37,8 @@ use crate::handlers::Source;
 use crate::journal::{ActorKey, JournalDown};
 use crate::manifest::RestartState;
 use crate::system::{
-    ActorStatus, Awaited, MailboxOwner, Order, Registry, Reply, Spawned, StatusIsSet, StopSignal, TheaterHandle, Wait,
-    WaitId,
+    ActorFailure, ActorStatus, Awaited, LifecycleError, MailboxOwner, Order, Registry, Reply, Spawned, StatusIsSet,
+    StopSignal, TheaterHandle, Wait, WaitId,
 };
 
 /// What the supervisor hears of an actor.
@@ -81,7 +81,7 @@ pub(crate) enum Verdict {
 ///
 /// Dropped without an answer, it says so: nobody is left waiting for an actor that has no thread, or whose thread died.
 pub(crate) struct SpawnReply {
-    to: Option<Box<dyn FnOnce(Result<Spawned, String>) + Send>>,
+    to: Option<Box<dyn FnOnce(Result<Spawned, LifecycleError>) + Send>>,
     /// The wait of the parent that spawns.
     wait: Option<WaitId>,
 }
@@ -210,7 +210,7 @@ impl ActorRuntime {
                 let detail = why.clone();
                 self.set_status(ActorStatus::Failed { reason: FailureReason::Init, detail });
                 if let Some(reply) = again.reply {
-                    reply.answer(&self.theater.registry, Err(why));
+                    reply.answer(&self.theater.registry, Err(why.into()));
                 }
                 self.refuse(self.mailbox.drain(), "failed", None);
                 None
@@ -374,30 +374,29 @@ pub(super) enum Next {
 }
 
 impl Down {
-    fn for_whoever_spawned(&self) -> String {
+    fn for_whoever_spawned(&self) -> LifecycleError {
         match self {
-            Self::Failed { reason: FailureReason::Init, detail, .. } => detail.clone(),
-            Self::Failed { reason, detail, .. } => format!("{reason}: {detail}"),
+            Self::Failed { reason, detail, .. } => LifecycleError::Failed(ActorFailure::new(*reason, detail.as_str())),
             Self::Ordered { .. } => "stopped before it was up".into(),
-            Self::Suspended | Self::Succeeded(_) => "the runtime is shutting down".into(),
-            Self::Unrecorded => JournalDown.to_string(),
+            Self::Suspended | Self::Succeeded(_) => LifecycleError::ShuttingDown,
+            Self::Unrecorded => JournalDown.into(),
         }
     }
 }
 
 impl SpawnReply {
-    pub(crate) fn new(to: Sender<Result<Spawned, String>>, wait: Option<WaitId>) -> Self {
+    pub(crate) fn new(to: Sender<Result<Spawned, LifecycleError>>, wait: Option<WaitId>) -> Self {
         // Whoever asked may have stopped waiting.
         Self { to: Some(Box::new(move |answer| _ = to.send(answer))), wait }
     }
 
-    pub(crate) fn calling(to: impl FnOnce(Result<Spawned, String>) + Send + 'static) -> Self {
+    pub(crate) fn calling(to: impl FnOnce(Result<Spawned, LifecycleError>) + Send + 'static) -> Self {
         Self { to: Some(Box::new(to)), wait: None }
     }
 
     /// Answers whoever waits. Of a child that is up the parent's wait is ended first, so that the child's next request to
     /// it is no circle; what went wrong is settled by the parent's own next event.
-    pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, String>) {
+    pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, LifecycleError>) {
         if answer.is_ok() {
             self.wait.into_iter().for_each(|wait| registry.end_wait(wait));
         }
@@ -410,7 +409,8 @@ impl SpawnReply {
 impl Drop for SpawnReply {
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
-            to(Err("outcome unknown: its thread has ended without an answer".into()));
+            let why = "outcome unknown: its thread has ended without an answer";
+            to(Err(LifecycleError::OutcomeUnknown(why.to_owned())));
         }
     }
 }

@@ -7,6 +7,7 @@ use super::hash::EventHash;
 
 /// One link of an actor's chain. The hash covers every other field.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChainEvent {
     /// Position in the chain, from 0.
     pub sequence: u64,
@@ -26,6 +27,7 @@ pub struct ChainEvent {
 
 /// The data of an event, dropped to save room or because nobody is to read it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DroppedData {
     /// How many bytes it had.
     pub length: u64,

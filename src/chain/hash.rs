@@ -32,7 +32,8 @@ impl EventHash {
         sha1_checked(|hasher| *hasher = preimage(event, data, std::mem::take(hasher))).map(Self)
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// The hash that 40 lower-case hexadecimal digits stand for; none for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
         lower_hex(text).map(Self)
     }
 
@@ -56,14 +57,16 @@ impl fmt::Debug for EventHash {
 
 /// The SHA-256 of a component's bytes: names what ran.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ComponentDigest(pub(crate) [u8; 32]);
+pub struct ComponentDigest(pub(crate) [u8; 32]);
 
 impl ComponentDigest {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// The digest of a component's bytes.
+    pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// The digest that 64 lower-case hexadecimal digits stand for; none for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
         lower_hex(text).map(Self)
     }
 }

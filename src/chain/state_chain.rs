@@ -11,6 +11,7 @@ use crate::base::pool;
 
 /// Names one event of one actor, across chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Link {
     /// Whose chain.
     pub actor: ActorId,
@@ -89,6 +90,7 @@ impl StateChain {
 /// Where and how a chain does not hold together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum ChainBroken {
     #[error("event {expected} is missing: event {found} stands in its place")]
     Gap { expected: u64, found: u64 },

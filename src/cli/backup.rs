@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::config::refused;
-use super::remote::{answered, ask, connect};
+use super::connect::{answered, ask, connect};
 use super::show::{line, print_json, say};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};

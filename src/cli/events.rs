@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::history::Source;
-use super::remote::{chain_length, connect, find};
+use super::connect::{chain_length, connect, find};
+use super::past::ActorHistory;
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::chain::{ChainEvent, EventKind};
@@ -64,12 +64,12 @@ pub(super) fn events(args: &EventsArgs) -> Done {
 }
 
 fn of_one(args: &EventsArgs, actor: &str) -> Done {
-    let mut source = Source::open(actor, args.data_dir.as_deref(), &args.remote)?;
+    let mut source = ActorHistory::open(actor, args.data_dir.as_deref(), &args.remote)?;
     let mut from = args.from.unwrap_or(0);
     if let Some(last) = args.last {
         let length = match &mut source {
-            Source::Running { client, id } => chain_length(client, id)?,
-            Source::Journal { reader, row } => {
+            ActorHistory::Running { client, id } => chain_length(client, id)?,
+            ActorHistory::Journal { reader, row } => {
                 reader.head(row.actor).map_err(Failure::no)?.map_or(0, |head| head.sequence + 1)
             }
         };
@@ -82,7 +82,7 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
         });
         return shown.map(drop);
     }
-    let Source::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
+    let ActorHistory::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
     let mut events = client.subscribe(id, Some(from)).map_err(Failure::no)?;
     loop {
         match events.next().map_err(Failure::no)? {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect, find};
+use super::connect::{answered, ask, connect, find};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;
 use crate::journal::{
-    self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener, Shown,
+    self, ActorKey, DataDir, DataDropped, Durability, Journal, JournalHandle, JournalReader, Listener, Shown,
 };
 use crate::server::protocol::{Request, Response};
 
@@ -84,12 +84,12 @@ fn through_a_runtime(
     remote: &Remote,
     actor: &str,
     request: impl FnOnce(String) -> Request,
-) -> Result<Forgotten, Failure> {
+) -> Result<DataDropped, Failure> {
     let mut client = connect(remote)?;
     let id = find(&mut client, actor)?.id;
     let forgotten = answered!(
         ask(&mut client, &request(id)),
-        Response::Forgotten { events, replays_from, gone, .. } => Forgotten { events, replays_from, is_gone: gone }
+        Response::Forgotten { events, replays_from, gone, .. } => DataDropped { events, replays_from, is_gone: gone }
     );
     Ok(forgotten)
 }
@@ -97,8 +97,8 @@ fn through_a_runtime(
 fn in_directory(
     dir: &std::path::Path,
     actor: &str,
-    forget: impl FnOnce(&JournalHandle, &JournalReader, ActorKey) -> Result<Forgotten, journal::ForgetError>,
-) -> Result<Forgotten, Failure> {
+    forget: impl FnOnce(&JournalHandle, &JournalReader, ActorKey) -> Result<DataDropped, journal::DropError>,
+) -> Result<DataDropped, Failure> {
     // Only an existing journal is opened: there is nothing to forget in a new one.
     drop(journal::open_to_read(dir).map_err(Failure::no)?);
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
@@ -106,7 +106,7 @@ fn in_directory(
     let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
     let journal = Journal::open(dir, Durability::Commit, queue_bytes, listener).map_err(Failure::no)?;
     let forgotten = journal.handle().reader().map_err(Failure::no).and_then(|reader| {
-        let row = super::history::find_row(&reader, actor, journal.handle().dir())?;
+        let row = super::past::find_row(&reader, actor, journal.handle().dir())?;
         forget(journal.handle(), &reader, row.actor).map_err(Failure::no)
     });
     journal.close();
@@ -114,7 +114,7 @@ fn in_directory(
 }
 
 /// What can be replayed from now on; `redacted` is the one event that is concerned, where it is one.
-fn report(Forgotten { events, replays_from, is_gone }: Forgotten, redacted: Option<u64>, json: bool) -> Done {
+fn report(DataDropped { events, replays_from, is_gone }: DataDropped, redacted: Option<u64>, json: bool) -> Done {
     if json {
         print_json(&serde_json::json!({ "events": events, "replays_from": replays_from, "gone": is_gone }));
         return Ok(());

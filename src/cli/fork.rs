@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect, find, from_anywhere};
+use super::connect::{answered, ask, connect, find, from_anywhere};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::server::protocol::{Request, Response};

@@ -6,6 +6,7 @@
 mod backup;
 mod check;
 mod config;
+mod connect;
 mod doctor;
 mod events;
 mod forget;
@@ -13,6 +14,7 @@ mod fork;
 mod history;
 mod logging;
 mod output;
+mod past;
 mod remote;
 mod repair;
 mod replay;
@@ -190,6 +192,12 @@ const ENDED: u8 = 3;
 struct Failure {
     message: String,
     code: u8,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl Failure {

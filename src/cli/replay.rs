@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use super::history::{find_row, misplaced_end, read_verified};
+use super::history::read_verified;
+use super::past::{find_row, misplaced_end};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};

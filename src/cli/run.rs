@@ -9,6 +9,8 @@ use clap::Args;
 use super::config::{Flags, refused};
 use super::{Done, ENDED, Failure, logging, show, signals, stderr};
 use crate::base::{memory, thread};
+use crate::handlers::Handlers;
+use crate::manifest::ActorSource;
 use crate::server::{BoundServer, MetricsServer, TheaterServer};
 use crate::system::TheaterHandle;
 use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
@@ -38,7 +40,8 @@ pub(super) fn run(args: &RunArgs) -> Done {
         durability: settings.durability(),
         actor_limits: settings.actor_limits(),
         limits: settings.runtime(),
-        manifests: args.manifests.clone(),
+        actors: args.manifests.iter().map(ActorSource::from).collect(),
+        handlers: Handlers::default(),
     };
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;

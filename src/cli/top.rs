@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect};
+use super::connect::{answered, ask, connect};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::base::clock;

@@ -17,6 +17,7 @@ use super::cache::CodeCache;
 use super::kept::Kept;
 use super::program::Program;
 use super::shortage::refused_by_the_system;
+use super::state::Extensions;
 use crate::base::limits::MEMORY_BYTES;
 use crate::base::machine;
 use crate::base::thread::{self, JoinHandle};
@@ -59,6 +60,8 @@ pub(crate) struct GuestEngine {
     compiled: Mutex<Kept>,
     programs: Mutex<HashMap<ProgramKey, Weak<Program>>>,
     ticker: Option<(Sender<()>, JoinHandle)>,
+    /// What the layers above keep beside the engine, one value a type: the handlers that an embedder adds.
+    pub(crate) extensions: Extensions,
 }
 
 /// A component, and the handlers it is linked with.
@@ -138,6 +141,7 @@ impl GuestEngine {
             compiled: Mutex::default(),
             programs: Mutex::default(),
             ticker: Some((stop, ticker)),
+            extensions: Extensions::default(),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::chain::{ChainEvent, EventKind};
 
 /// The first difference between a recorded chain and its replay.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Divergence {
     /// The event that differs.
     pub sequence: u64,

@@ -1,6 +1,6 @@
 //! Exports that nothing will call: the component has them, and no handler that the manifest grants delivers to them.
 
-use super::{HANDLERS, Handler};
+use super::{Grant, HANDLERS};
 use crate::guest::Program;
 use crate::manifest::nearest;
 
@@ -8,7 +8,7 @@ use crate::manifest::nearest;
 const PACKAGE: &str = "ntwk:theater/";
 
 /// What is said of each, with what to do.
-pub(crate) fn unheard(program: &Program, granted: &[Box<dyn Handler>]) -> Vec<String> {
+pub(crate) fn unheard(program: &Program, granted: &[Box<dyn Grant>]) -> Vec<String> {
     let mut told = Vec::new();
     let mut known = Vec::new();
     for kind in HANDLERS {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Why a journal could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum JournalError {
     #[error("cannot use the data directory {}: {error}", path.display())]
     Directory { path: PathBuf, error: io::Error },
@@ -101,4 +102,4 @@ pub(super) fn named(file: &Path) -> impl Fn(io::Error) -> io::Error {
 /// The journal's writer has ended: it failed, or the runtime is shutting down. Nothing was enqueued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the journal takes no more records")]
-pub(crate) struct JournalDown;
+pub struct JournalDown;

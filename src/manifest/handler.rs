@@ -8,9 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::{ManifestError, Source, beside, nearest};
 
-/// One `[[handlers]]` entry.
+/// One `[[handlers]]` entry of a manifest: by it the actor is granted a handler.
 #[derive(Clone, Debug)]
-pub(crate) struct HandlerEntry {
+pub struct HandlerEntry {
     source: Source,
     index: usize,
     at: usize,
@@ -51,9 +51,12 @@ pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<
 }
 
 impl HandlerEntry {
-    /// Reads the entry's `config` as the handler's own type, refusing keys it does not know. An absent `config` is
-    /// like an empty one.
-    pub(crate) fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
+    /// Reads the entry's `config` as the handler's own type. An absent `config` is like an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] names the file and the line of a key that is not among `known`, and of a value that does not fit.
+    pub fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
         let section = format!(" of handler \"{}\"", self.kind);
         let mut table = DeTable::parse(&self.source.text).map_err(|error| self.source.toml_error(&error))?.into_inner();
         let config = take_config(&mut table, self.index)
@@ -74,13 +77,13 @@ impl HandlerEntry {
         })
     }
 
-    /// A mistake in this entry.
-    pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
+    /// A mistake in this entry, with the file and the line before the message.
+    pub fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(Some(self.at), message)
     }
 
-    /// A path of the entry's config, as it is meant: relative to the manifest.
-    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+    /// The absolute path that a path in the entry's config means: relative paths lie beside the manifest.
+    pub fn beside(&self, path: &str) -> PathBuf {
         beside(&self.source.path, path)
     }
 }

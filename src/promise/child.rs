@@ -10,10 +10,13 @@ use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Failed, FailureReason, Intent, Refused, Stopped, StoppedBy};
+use crate::chain::data::{Failed, Intent, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
-use crate::system::{Asked, Awaited, Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Wait, Waited};
+use crate::system::{
+    ActorFailure, Asked, Awaited, Confinement, LifecycleError, OrderKind, Parentage, SpawnRequest, Spawned, Wait,
+    Waited,
+};
 
 pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
 pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
@@ -36,25 +39,25 @@ pub(crate) fn spawn_child(
         // It was under way when an earlier process ended.
         Ok(Awaited::Child(spawned)) => spawned,
         Ok(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
-        Ok(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
+        Ok(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(LifecycleError::OutcomeUnknown(why)))),
         Ok(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | Err(_) => {
             let wait = match live.theater.registry.begin_wait_for_init(live.id, child) {
                 Ok(wait) => wait,
-                Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string()))),
+                Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string().into()))),
             };
             let parentage = Parentage { parent: live.id, child, cause: intent, wait: wait.id(), confinement };
             *held = Some(wait);
-            live.theater.control.spawn(SpawnRequest { manifest, parentage: Some(parentage) })
+            live.theater.control.spawn(SpawnRequest { manifest: manifest.into(), parentage: Some(parentage) })
         }
     };
     let late = || format!("the init of child {child} has not answered");
     Ok(answered_by_child(wait_for(live, limits, &spawned, late)?))
 }
 
-fn answered_by_child(spawned: Result<Spawned, String>) -> Answered<Result<String, String>> {
+fn answered_by_child(spawned: Result<Spawned, LifecycleError>) -> Answered<Result<String, String>> {
     match spawned {
         Ok(Spawned { id, closing }) => Answered { result: Ok(id.to_string()), answer: closing },
-        Err(why) => Answered { result: Err(why), answer: None },
+        Err(why) => Answered { result: Err(why.to_string()), answer: None },
     }
 }
 
@@ -75,7 +78,7 @@ pub(crate) fn change_child(
     let late = || format!("child {child} {}", if stops { "has not ended" } else { "is not up again" });
     Ok(match wait_for(live, limits, &answer, late)? {
         Ok(answer) => Answered { result: Ok(()), answer },
-        Err(why) => Answered { result: Err(why), answer: None },
+        Err(why) => Answered { result: Err(why.to_string()), answer: None },
     })
 }
 
@@ -92,22 +95,26 @@ pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> 
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
-    answer: &Receiver<Result<T, String>>,
+    answer: &Receiver<Result<T, LifecycleError>>,
     late: impl FnOnce() -> String,
-) -> Result<Result<T, String>, Interruption> {
+) -> Result<Result<T, LifecycleError>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
     match live.stop.wait(answer, clock::now() + limits.request_deadline()) {
         // What a runtime that is being suspended does not do is no answer: the next start goes on with it.
         Waited::Came(Err(_)) | Waited::Gone if is_suspending() => Err(Interruption::Suspending),
         Waited::Came(answer) => Ok(answer),
-        Waited::Gone => Ok(Err("outcome unknown: the supervisor has not answered".into())),
+        Waited::Gone => Ok(Err(unknown("the supervisor has not answered"))),
         Waited::Deadline => {
             let within = limits.request_deadline_ms;
-            Ok(Err(format!("outcome unknown: {} within request_deadline_ms = {within}", late())))
+            Ok(Err(unknown(&format!("{} within request_deadline_ms = {within}", late()))))
         }
         Waited::Overdue(OrderKind::Suspend) => Err(Interruption::Suspending),
         Waited::Overdue(OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail) => Err(Interruption::Ordered),
     }
+}
+
+fn unknown(why: &str) -> LifecycleError {
+    LifecycleError::OutcomeUnknown(format!("outcome unknown: {why}"))
 }
 
 /// What a spawn is that ends the parent's chain: the child's id says whether the child is there.
@@ -119,13 +126,13 @@ pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<F
     let over = match initialised(chains, child)? {
         Some(over) => over,
         None if chains.goes_on(child) => return Ok(Fate::Await { on: child, through: Through::Init }),
-        None => Err("it has ended".to_owned()),
+        None => Err("it has ended".into()),
     };
     Ok(Fate::Answered(Awaited::Spawned(over)))
 }
 
 /// What the child's first `init` came to; nothing while it is not over.
-fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawned, String>>> {
+fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawned, LifecycleError>>> {
     let mut next = 0;
     loop {
         let page = chains.page(child, next)?;
@@ -134,14 +141,14 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawne
         for event in &page {
             let end = match event.kind() {
                 Some(EventKind::Return) => Ok(Spawned { id: child, closing: Some(link(child, event)) }),
-                Some(EventKind::Refused) => Err(Refused::from_cbor(&event.data).map_or_else(text, |it| it.message)),
-                Some(EventKind::Failed) => {
-                    Err(Failed::from_cbor(&event.data).map_or_else(text, |it| match it.reason {
-                        FailureReason::Init => it.detail,
-                        reason => format!("{reason}: {}", it.detail),
-                    }))
+                Some(EventKind::Refused) => {
+                    Err(Refused::from_cbor(&event.data).map_or_else(text, |it| it.message.into()))
                 }
-                Some(EventKind::Stopped) => Err("stopped before it was up".to_owned()),
+                Some(EventKind::Failed) => Err(match Failed::from_cbor(&event.data) {
+                    Ok(Failed { reason, detail, .. }) => LifecycleError::Failed(ActorFailure { reason, detail }),
+                    Err(error) => text(error),
+                }),
+                Some(EventKind::Stopped) => Err("stopped before it was up".into()),
                 Some(EventKind::Started | EventKind::Call | EventKind::Intent | EventKind::HostCall) | None => continue,
             };
             return Ok(Some(end));
@@ -149,8 +156,8 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawne
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+fn text(error: impl std::fmt::Display) -> LifecycleError {
+    error.to_string().into()
 }
 
 /// What a stop or a restart is that ends the parent's chain: done where an event of the child says so.

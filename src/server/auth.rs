@@ -44,6 +44,7 @@ impl fmt::Debug for Token {
 
 /// Why a text is no token.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// It could be guessed.
     #[error("a token has at least {TOKEN_BYTES} bytes; draw one with: head -c 32 /dev/urandom | base64")]

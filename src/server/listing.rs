@@ -3,7 +3,7 @@
 use super::metrics::{self, ActorMetricsView};
 use super::protocol::{ActorView, Response, StatusAnswer};
 use crate::base::limits::{ACTORS_PAGE, ACTORS_PAGE_BYTES, ACTORS_UNPAGED};
-use crate::system::{ActorInfo, Candidate, Picker, TheaterHandle};
+use crate::system::{ActorInfo, TheaterHandle};
 
 /// Whether so many fit one answer at all. One that has an id, a name and a manifest takes more than a frame's part.
 pub(super) fn fits_one_answer(theater: &TheaterHandle, by_pages: &str) -> Result<(), String> {
@@ -57,18 +57,6 @@ fn about_bytes(info: &ActorInfo) -> usize {
 
 /// The actor that `text` names.
 pub(super) fn find(theater: &TheaterHandle, text: &str) -> Result<Response, String> {
-    let mut picker = Picker::new(text);
-    let mut from = 0;
-    loop {
-        let (infos, next) = page(theater, from, None);
-        for info in infos {
-            let (id, name, alive) = (info.id.to_string(), info.name.clone(), info.status.is_alive());
-            picker.offer(&Candidate { id: &id, name: &name, alive }, || info);
-        }
-        match next {
-            Some(next) => from = next,
-            None => break,
-        }
-    }
-    picker.pick().map(|info| Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(info.into()) }))
+    let found = theater.find(text).map_err(|error| error.to_string())?;
+    Ok(Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(found.into()) }))
 }

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 
 pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
-pub use client::{Client, ClientError, ClientOptions, Endpoint};
+pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub use door::{BoundServer, TheaterServer};
 pub use prometheus::MetricsServer;
@@ -45,6 +45,7 @@ use crate::base::limits::ManagementLimits;
 
 /// Where and for whom a management server listens.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// An address; off loopback it takes a token.
     pub listen: Option<SocketAddr>,
@@ -60,8 +61,59 @@ pub struct ServerOptions {
     pub limits: ManagementLimits,
 }
 
+impl ServerOptions {
+    /// A server that listens nowhere yet, with default bounds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Listens on a TCP address; port 0 takes any free port.
+    #[must_use]
+    pub fn listen(self, address: SocketAddr) -> Self {
+        Self { listen: Some(address), ..self }
+    }
+
+    /// Listens on a Unix socket at `path`.
+    #[must_use]
+    pub fn socket(self, path: impl Into<PathBuf>) -> Self {
+        Self { socket: Some(path.into()), ..self }
+    }
+
+    /// Encrypts the TCP address.
+    #[must_use]
+    pub fn tls(self, files: TlsFiles) -> Self {
+        Self { tls: Some(files), ..self }
+    }
+
+    /// Lets a client that gives `token` do everything.
+    #[must_use]
+    pub fn control_token(self, token: Token) -> Self {
+        Self { control_token: Some(token), ..self }
+    }
+
+    /// Lets a client that gives `token` see everything and change nothing.
+    #[must_use]
+    pub fn read_token(self, token: Token) -> Self {
+        Self { read_token: Some(token), ..self }
+    }
+
+    /// Bounds what clients may use.
+    #[must_use]
+    pub fn limits(self, limits: ManagementLimits) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+impl TlsFiles {
+    /// The certificate at one path and its private key at the other.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { certificate: certificate.into(), key: key.into() }
+    }
+}
+
 /// A certificate and its key, in PEM.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TlsFiles {
     /// The certificate, followed by those that vouch for it.
     pub certificate: PathBuf,
@@ -71,6 +123,7 @@ pub struct TlsFiles {
 
 /// Why the server could not be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}; {}", remedy(error))]

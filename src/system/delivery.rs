@@ -1,5 +1,6 @@
 //! What lies in a mailbox, and what can become of it.
 
+use super::error::ActorFailure;
 use super::reply::Reply;
 use crate::chain::data::Caller;
 use crate::chain::{Function, Link};
@@ -24,7 +25,7 @@ pub(crate) enum Outcome {
     /// The export's own error.
     Refused(String),
     /// The actor ended while it worked on it.
-    Failed(String),
+    Failed(ActorFailure),
     /// The actor was stopped while it worked on it.
     Stopped,
     /// The actor ended before it came to it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::delivery::{Answer, Delivery};
+use super::error::LifecycleError;
 use super::mailbox::Lane;
 use super::registry::{ActorInfo, Refusal, Registry};
 use super::reply::{AwaitedReply, Reply};
@@ -23,25 +24,26 @@ use crate::base::places::Places;
 use crate::base::thread::ThreadPanicked;
 use crate::chain::data::{Caller, StoppedBy};
 use crate::chain::{Function, Link};
-use crate::journal::{ActorKey, JournalHandle, Record};
+use crate::journal::{ActorKey, JournalHandle};
+use crate::manifest::ActorSource;
 
 /// Lifecycle changes. None of these blocks beyond what the caller's own thread has to do (reading and compiling for a
 /// spawn); the answer comes through the channel.
-pub(crate) trait Control: Send + Sync {
+pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Starts a new actor. Reads the manifest and compiles the component on the calling thread.
-    fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, String>>;
+    fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, LifecycleError>>;
 
     /// Starts a new actor from a past state of another. Replays and compiles while the calling thread waits.
-    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, String>>;
+    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, LifecycleError>>;
 
     /// Ends an actor and everything below it. Answers when its chain says so.
-    fn stop(&self, id: ActorId, asked: Asked) -> Receiver<Result<Option<Link>, String>>;
+    fn stop(&self, id: ActorId, asked: Asked) -> Receiver<Result<Option<Link>, LifecycleError>>;
 
     /// Ends an actor if it runs, and starts it again.
-    fn restart(&self, id: ActorId, asked: Asked) -> Receiver<Result<Option<Link>, String>>;
+    fn restart(&self, id: ActorId, asked: Asked) -> Receiver<Result<Option<Link>, LifecycleError>>;
 
     /// Lists an actor that has ended, and all below it, no longer. Answers with whom that concerned.
-    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, String>>;
+    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, LifecycleError>>;
 
     /// Suspends all actors and ends the runtime.
     fn shutdown(&self);
@@ -58,12 +60,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    const BY_OPERATOR: Self = Self { by: StoppedBy::Operator, cause: None, wait: None };
+    pub(crate) const BY_OPERATOR: Self = Self { by: StoppedBy::Operator, cause: None, wait: None };
 }
 
 /// A new actor is wanted.
 pub(crate) struct SpawnRequest {
-    pub(crate) manifest: PathBuf,
+    pub(crate) manifest: ActorSource,
     pub(crate) parentage: Option<Parentage>,
 }
 
@@ -74,7 +76,7 @@ pub(crate) struct ForkRequest {
     pub(crate) at: u64,
     pub(crate) name: String,
     /// What it is to run, if not what the other ran there.
-    pub(crate) manifest: Option<PathBuf>,
+    pub(crate) manifest: Option<ActorSource>,
 }
 
 /// A new actor's place below another.
@@ -98,11 +100,13 @@ pub(crate) struct Confinement {
     pub(crate) vouched: Arc<[Vouched]>,
 }
 
-/// Where a listener is reached.
+/// Where a listener of an actor is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// `http` or `ws`.
     pub scheme: &'static str,
+    /// The IP address and the port.
     pub socket: SocketAddr,
 }
 
@@ -129,9 +133,9 @@ pub(crate) enum Awaited {
     /// A request whose answer will come.
     Reply { to: ActorId, reply: AwaitedReply },
     /// A spawn whose child has said what came of it.
-    Spawned(Result<Spawned, String>),
+    Spawned(Result<Spawned, LifecycleError>),
     /// A spawn whose child is on its way.
-    Child(Receiver<Result<Spawned, String>>),
+    Child(Receiver<Result<Spawned, LifecycleError>>),
     /// A stop or a restart that is done, and the event that says so.
     Done(Link),
     /// Nobody can know what came of it; the text says so to the guest.
@@ -152,81 +156,16 @@ pub struct TheaterHandle {
     pub(crate) failed: Sender<String>,
 }
 
-/// Said where the supervisor is gone: the runtime has ended or is ending.
-const ENDED: &str = "the runtime is shutting down";
-
 impl TheaterHandle {
-    /// Starts the actor of a manifest and waits for its `init`. The text of the error names what is wrong and where.
-    pub fn start(&self, manifest: PathBuf) -> Result<ActorId, String> {
-        let answer = self.control.spawn(SpawnRequest { manifest, parentage: None });
-        let spawned = answer.recv().unwrap_or_else(|_| Err(ENDED.into()));
-        self.once_on_disk(spawned.map(|spawned| spawned.id))
-    }
-
-    /// Starts a new root called `name` from the state that an actor had at its event `at`, and waits until it is up.
-    /// It runs what that actor ran there, or what `manifest` says.
-    pub fn fork(&self, id: ActorId, at: u64, name: &str, manifest: Option<PathBuf>) -> Result<ActorId, String> {
-        let actor = self.key(id).ok_or_else(|| format!("no such actor: {id}"))?;
-        let answer = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest });
-        let spawned = answer.recv().unwrap_or_else(|_| Err(ENDED.into()));
-        self.once_on_disk(spawned.map(|spawned| spawned.id))
-    }
-
-    /// Stops an actor and everything below it, and waits for the end.
-    pub fn stop(&self, id: ActorId) -> Result<(), String> {
-        let answer = self.control.stop(id, Asked::BY_OPERATOR);
-        self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
-    }
-
-    /// Starts an actor again, stopping it first if it runs, and waits until it is there.
-    pub fn restart(&self, id: ActorId) -> Result<(), String> {
-        let answer = self.control.restart(id, Asked::BY_OPERATOR);
-        self.once_on_disk(answer.recv().unwrap_or_else(|_| Err(ENDED.into())).map(drop))
-    }
-
-    /// Lists an actor that has ended, and all below it, no longer, at later starts either. Their histories stay.
-    pub fn forget(&self, id: ActorId) -> Result<(), String> {
-        let answer = self.control.forget(id).recv().unwrap_or_else(|_| Err(ENDED.into()));
-        // Those below first: whoever is listed after a crash has its parent.
-        for actor in answer?.into_iter().rev() {
-            // One that failed before it was up again was to be tried again by the next start.
-            for record in [Record::Ended(actor), Record::Forgotten(actor)] {
-                self.journal.enqueue(record).map_err(|error| error.to_string())?;
-            }
-        }
-        self.once_on_disk(Ok(()))
-    }
-
-    /// Every live and listed actor, in the order in which they came.
-    pub fn actors(&self) -> Vec<ActorInfo> {
-        self.registry.list()
-    }
-
-    /// At most `most` of them from the place `from` on, each with its place.
+    /// At most `most` actors from the place `from` on, in the order in which they came, each with its place.
     pub(crate) fn actors_from(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
         self.registry.page(from, most)
-    }
-
-    /// One actor.
-    pub fn actor(&self, id: ActorId) -> Option<ActorInfo> {
-        self.registry.info(id)
-    }
-
-    /// Ends the runtime: every actor is suspended where it is, and goes on at the next start.
-    pub fn shutdown(&self) {
-        self.control.shutdown();
     }
 
     /// A thread has panicked without which the runtime is of no use: it is to end, and to say so.
     pub(crate) fn thread_failed(&self, panicked: Option<ThreadPanicked>) {
         // One that was said before is enough.
         panicked.into_iter().for_each(|panicked| _ = self.failed.try_send(panicked.to_string()));
-    }
-
-    /// What is acknowledged to the outside is on disk.
-    fn once_on_disk<T>(&self, answer: Result<T, String>) -> Result<T, String> {
-        self.journal.flush().map_err(|error| error.to_string())?;
-        answer
     }
 
     pub(crate) fn key(&self, id: ActorId) -> Option<ActorKey> {

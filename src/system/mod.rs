@@ -4,6 +4,7 @@
 //! them, and nothing is sent, joined, read or called while one is held. Nothing here knows of wasm or TOML.
 
 mod delivery;
+mod error;
 mod handle;
 mod mailbox;
 mod on_disk;
@@ -17,10 +18,12 @@ mod vouched;
 mod waits;
 
 pub(crate) use delivery::{Answer, Delivery, Outcome};
+pub use error::{ActorFailure, LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use handle::{Address, TheaterHandle};
 pub(crate) use handle::{Asked, Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
+pub use pick::NotFound;
 pub(crate) use pick::{Candidate, Picker};
 pub use registry::{ActorInfo, Restarts};
 pub(crate) use registry::{Entry, Refusal, Registry, Restored, StatusIsSet};

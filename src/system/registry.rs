@@ -55,6 +55,7 @@ pub(crate) struct Entry {
 
 /// What anyone may know of one actor.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ActorInfo {
     /// Its identity.
     pub id: ActorId,
@@ -83,6 +84,7 @@ pub struct ActorInfo {
 /// Restarts by policy within the window in which they are counted: those of all children of one parent together, or of a
 /// root with its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restarts {
     /// So many there were.
     pub used: u64,

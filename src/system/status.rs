@@ -10,6 +10,7 @@ use crate::chain::data::FailureReason;
 ///                            Restarting stands between Failed or Stopped and Starting
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ActorStatus {
     /// Its thread runs, `init` has not returned.
     Starting,

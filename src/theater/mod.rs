@@ -11,8 +11,8 @@ mod confinement;
 mod control;
 mod foresee;
 mod fork;
+mod handle;
 mod in_flight;
-mod messages;
 mod recorded_ends;
 mod recovery;
 mod repair;
@@ -23,6 +23,8 @@ mod whereabouts;
 
 pub(crate) use budget::bounds;
 pub(crate) use foresee::foreseen_refusals;
+pub use handle::{ActorState, EventStream, EventsOf, FollowedEvent, ReadError};
+pub(crate) use handle::{Kinds, Members, measure};
 pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};
 pub(crate) use runtime::NotResumed;
 pub use runtime::{Config, TheaterError, TheaterRuntime};

@@ -1,11 +1,11 @@
-//! A running theater, as an embedder holds it: started, asked through its handle, ended.
+//! A running theater, as an embedder holds it: configured, started, asked through its handle, and ended.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::control::Supervision;
+use super::control::LifecycleControl;
 use super::recovery::{Recovered, recover};
 use super::supervisor::{Command, Newborn, Return, Supervisor};
 use crate::actor::{SpawnReply, Spec};
@@ -14,27 +14,88 @@ use crate::base::limits::{ActorLimits, RuntimeLimits};
 use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
 use crate::guest::GuestEngine;
+use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
-use crate::manifest::{Manifest, ManifestError};
-use crate::system::{Registry, Spawned, Subscribers, TheaterHandle};
+use crate::manifest::{ActorSource, Manifest, ManifestError};
+use crate::system::{LifecycleError, Registry, Spawned, Subscribers, TheaterHandle};
 
-/// How a theater is to run.
+/// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
+/// changes one thing.
+///
+/// ```no_run
+/// # fn main() -> Result<(), theater::TheaterError> {
+/// use theater::{Config, TheaterRuntime};
+///
+/// let config = Config::new().data_dir("/var/lib/greeter").actor("greeter.toml");
+/// let theater = TheaterRuntime::start(config)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Config {
-    /// Where the journal lies; none for a temporary directory that is removed at the end.
+    /// The directory of the journal. Without one, the journal lies in a temporary directory that is removed at the end.
     pub data_dir: Option<PathBuf>,
     /// What is promised when something is acknowledged.
     pub durability: Durability,
-    /// What actors may use: the limits of those whose manifest is silent, and the most that one may say.
+    /// What actors may use: the limits of an actor whose manifest names none, and the highest that a manifest may name.
     pub actor_limits: ActorLimits,
     /// The bounds of the runtime as a whole.
     pub limits: RuntimeLimits,
-    /// Actors to run: each is resumed where the data directory has a root of its name, and started anew otherwise.
-    pub manifests: Vec<PathBuf>,
+    /// The actors to run. Each is resumed if the data directory has a root actor of its name, and started anew otherwise.
+    pub actors: Vec<ActorSource>,
+    /// The handlers that manifests may grant beside those that Theater brings.
+    pub handlers: Handlers,
+}
+
+impl Config {
+    /// A theater without actors, in a temporary directory, with default limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps the journal in `directory`, which is made if it is not there.
+    #[must_use]
+    pub fn data_dir(self, directory: impl Into<PathBuf>) -> Self {
+        Self { data_dir: Some(directory.into()), ..self }
+    }
+
+    /// Promises this much when something is acknowledged: [`Durability::Commit`] where it is not given.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Bounds what actors may use.
+    #[must_use]
+    pub fn actor_limits(self, actor_limits: ActorLimits) -> Self {
+        Self { actor_limits, ..self }
+    }
+
+    /// Bounds the runtime as a whole.
+    #[must_use]
+    pub fn limits(self, limits: RuntimeLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Runs one more actor.
+    #[must_use]
+    pub fn actor(mut self, source: impl Into<ActorSource>) -> Self {
+        self.actors.push(source.into());
+        self
+    }
+
+    /// Lets manifests grant one more handler.
+    #[must_use]
+    pub fn handler(mut self, handler: impl Handler) -> Self {
+        self.handlers.add(handler);
+        self
+    }
 }
 
 /// Why a theater could not be started, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TheaterError {
     /// The journal cannot be used.
     #[error(transparent)]
@@ -42,9 +103,19 @@ pub enum TheaterError {
     /// A manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// An actor could not be started or resumed.
-    #[error("{0}")]
-    Actor(String),
+    /// An actor that the configuration names could not be started or resumed.
+    #[error("actor \"{name}\": {why}{note}")]
+    NotStarted {
+        /// The actor's name, from its manifest.
+        name: String,
+        /// Why it did not come up.
+        why: LifecycleError,
+        /// What else the operator should know, behind a semicolon; often empty.
+        note: String,
+    },
+    /// The actors of the data directory could not be brought back, or those of the configuration not be read.
+    #[error(transparent)]
+    Actors(LifecycleError),
     /// The sandbox or the supervisor could not be started.
     #[error("{0}")]
     Setup(String),
@@ -84,7 +155,7 @@ impl TheaterRuntime {
     /// Like [`TheaterRuntime::start`]; `begins` is called before any actor begins, with what can end the start.
     pub(crate) fn start_watched(config: Config, begins: impl FnOnce(&TheaterHandle)) -> Result<Self, TheaterError> {
         let manifests: Vec<Manifest> =
-            config.manifests.iter().map(|path| Manifest::load(path, &config.actor_limits)).collect::<Result<_, _>>()?;
+            config.actors.iter().map(|source| Manifest::of(source, &config.actor_limits)).collect::<Result<_, _>>()?;
         let dir = match &config.data_dir {
             Some(path) => DataDir::open(path)?,
             None => DataDir::ephemeral()?,
@@ -92,10 +163,12 @@ impl TheaterRuntime {
         let cache = dir.path().join("compiled");
         let (journal, subscribers, journal_failed) =
             open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
-        let engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        let mut engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        config.handlers.check().map_err(TheaterError::Setup)?;
+        engine.extensions.insert(config.handlers);
         let (commands, received) = unbounded();
         let registry = Arc::new(Registry::default());
-        let control = Supervision {
+        let control = LifecycleControl {
             engine: Arc::new(engine),
             commands: commands.clone(),
             journal: journal.handle().clone(),
@@ -113,7 +186,7 @@ impl TheaterRuntime {
             http_exchanges: Places::default(),
             failed,
         };
-        let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actor)?;
+        let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actors)?;
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
         let why = Arc::clone(&panicked);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
@@ -156,7 +229,7 @@ impl TheaterRuntime {
         for Expected { id, name, answer } in answers {
             let Err(why) = answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
             if asked_for.contains(&id) {
-                refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}"))));
+                refused = refused.or(Some(TheaterError::NotStarted { name, why, note: String::new() }));
             } else {
                 // Nobody asked for it by name: that it cannot go on does not keep the others from it.
                 log::error!("actor \"{name}\" was not resumed: {why}");
@@ -185,7 +258,7 @@ impl TheaterRuntime {
                 Err(why) => {
                     self.list_no_longer(id);
                     let note = note.map(|note| format!("; {note}")).unwrap_or_default();
-                    refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}{note}"))));
+                    refused = refused.or(Some(TheaterError::NotStarted { name, why, note }));
                 }
             }
         }
@@ -247,14 +320,14 @@ impl TheaterRuntime {
 pub(crate) struct NotResumed {
     pub(crate) id: ActorId,
     pub(crate) name: String,
-    pub(crate) why: String,
+    pub(crate) why: LifecycleError,
 }
 
 /// An actor that is to come up, and by what one hears of it.
 struct Expected {
     id: ActorId,
     name: String,
-    answer: Receiver<Result<Spawned, String>>,
+    answer: Receiver<Result<Spawned, LifecycleError>>,
 }
 
 impl Expected {

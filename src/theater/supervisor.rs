@@ -27,8 +27,8 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::system::{
-    ActorStatus, Delivery, Entry, Lane, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned, StopSignal,
-    TheaterHandle,
+    ActorStatus, Delivery, Entry, Lane, LifecycleError, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned,
+    StopSignal, TheaterHandle,
 };
 
 /// What the thread is asked to do, or told.
@@ -52,7 +52,7 @@ pub(super) enum Command {
     /// An actor that has ended, with all below it, is listed no longer.
     Forget {
         id: ActorId,
-        reply: Sender<Result<Vec<ActorKey>, String>>,
+        reply: Sender<Result<Vec<ActorKey>, LifecycleError>>,
     },
     /// From the thread of this number: an actor's earlier one has nothing to say any more.
     Report(u64, Report),
@@ -199,14 +199,14 @@ impl Supervisor {
                     actor.stoppers.push(reply);
                     self.decide(Input::Stop { id, by, cause });
                 }
-                None => reply.give(Err(format!("no such actor: {id}"))),
+                None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
             Command::Restart { id, by, cause, reply } => match self.actors.get_mut(&id) {
                 Some(actor) => {
                     actor.restarters.push(reply);
                     self.decide(Input::Restart { id, by, cause });
                 }
-                None => reply.give(Err(format!("no such actor: {id}"))),
+                None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
             Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
@@ -218,13 +218,14 @@ impl Supervisor {
         }
     }
 
-    fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, String> {
+    fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, LifecycleError> {
         if let Some(one) = self.unrecorded(id) {
-            return Err(one);
+            return Err(one.into());
         }
         let gone = self.tree.forget(id).map_err(|living| {
             let name = self.theater.registry.info(living).map_or_else(String::new, |info| info.name);
-            format!("actor {name} ({living}) has not ended: only what has ended is forgotten; stop it first")
+            let why = "has not ended: only what has ended is forgotten; stop it first";
+            LifecycleError::from(format!("actor {name} ({living}) {why}"))
         })?;
         let forgotten = gone.iter().filter_map(|id| self.actors.remove(id)).map(|actor| actor.actor).collect();
         gone.into_iter().for_each(|id| self.theater.registry.remove(id));
@@ -334,7 +335,7 @@ impl Supervisor {
             Action::NotRestarted { id, why } => {
                 // The newest: those before it may still be waiting for the restart that is under way.
                 if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {
-                    restarter.give(Err(format!("actor {id} cannot be restarted: {why}")));
+                    restarter.give(Err(format!("actor {id} cannot be restarted: {why}").into()));
                 }
             }
         }
@@ -366,7 +367,7 @@ impl Supervisor {
         if restarters.is_empty() {
             return None;
         }
-        Some(SpawnReply::calling(move |answer: Result<Spawned, String>| {
+        Some(SpawnReply::calling(move |answer: Result<Spawned, LifecycleError>| {
             for restarter in restarters {
                 restarter.give(answer.clone().map(|spawned| spawned.closing));
             }
@@ -415,11 +416,11 @@ impl Supervisor {
     /// Registers a new actor, or says why not.
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
         let refusal = if self.suspending {
-            Some("the runtime is shutting down".to_owned())
+            Some(LifecycleError::ShuttingDown)
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
-            Some("the parent is ending".to_owned())
+            Some("the parent is ending".into())
         } else {
-            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err()
+            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err().map(LifecycleError::from)
         };
         if let Some(why) = refusal {
             if let Some(reply) = newborn.reply.take() {
@@ -526,7 +527,7 @@ impl Supervisor {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
             for restarter in actor.restarters.drain(..) {
-                restarter.give(Err(why.clone()));
+                restarter.give(Err(why.as_str().into()));
             }
             return self.died(id, FailureReason::Init, why);
         }
@@ -643,7 +644,7 @@ impl Supervisor {
             }
         };
         if let Some(reply) = reply {
-            reply.answer(&self.theater.registry, Err(detail));
+            reply.answer(&self.theater.registry, Err(detail.into()));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::guest::Divergence;
 /// Why a replay did not come to its end.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum ReplayError {
     #[error("{0}")]
     Diverged(Box<Divergence>),

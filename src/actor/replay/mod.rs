@@ -35,6 +35,7 @@ use crate::system::Outcome;
 
 /// What a replay came to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Replayed {
     /// Where the chain's events end that came out as they were recorded.
     pub events: u64,

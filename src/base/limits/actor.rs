@@ -25,6 +25,7 @@ macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident = $default:expr, at most $ceiling:expr, ever $range:expr;)*) => {
         /// The bounds of one actor. All values are whole numbers in the unit their name ends in.
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Limits { $($(#[$doc])* pub $name: u64,)* }
 
         impl Default for Limits {
@@ -170,6 +171,7 @@ impl Limits {
 
 /// Why a limit cannot be what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LimitRefused {
     /// There is none of that name.
     #[error("there is no such limit")]
@@ -193,6 +195,7 @@ pub enum LimitRefused {
 /// A default or a ceiling that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the limit {name} cannot be {value}: {why}")]
+#[non_exhaustive]
 pub struct LimitsError {
     /// Which.
     pub name: &'static str,

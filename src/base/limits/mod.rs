@@ -100,6 +100,7 @@ pub(crate) const REUSE_CEILING: u32 = 1_000;
 
 /// The bounds of the management server, which `theater.toml` may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ManagementLimits {
     /// Connections at a time.
     pub connections: usize,
@@ -139,6 +140,7 @@ impl Default for ManagementLimits {
 
 /// The bounds of a runtime as a whole, which `theater.toml` may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RuntimeLimits {
     /// Bytes of records that wait for the journal's writer; beyond it, who records waits.
     pub journal_queue_bytes: usize,

@@ -19,7 +19,7 @@ const DEPTH: usize = 32;
 
 /// The bytes are not what this file writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CborError {
+pub enum CborError {
     #[error("not CBOR: {0}")]
     Malformed(&'static str),
     #[error("{0}, which does not occur in event data")]
@@ -37,7 +37,7 @@ pub(crate) enum CborError {
 }
 
 /// What events carry: anything with one encoding.
-pub(crate) trait Cbor: Sized {
+pub trait Cbor: Sized {
     fn write(&self, to: &mut Writer);
     fn read(from: &mut Reader<'_>) -> Result<Self, CborError>;
 

@@ -5,7 +5,7 @@ use minicbor::Encoder;
 use super::Cbor;
 
 /// Map keys are the caller's to order; tests check.
-pub(crate) struct Writer(Encoder<Vec<u8>>);
+pub struct Writer(Encoder<Vec<u8>>);
 
 impl Default for Writer {
     fn default() -> Self {

@@ -5,6 +5,7 @@
 //! [`VerifiedChain`]. A line has one spelling: whatever is read is written again and compared, so that no byte of a
 //! file can change unnoticed.
 
+mod export;
 mod lines;
 mod read;
 mod stored;
@@ -14,6 +15,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::io;
 
+pub use export::{ExportError, Exported};
+pub(crate) use export::{History, KeptState, export};
 pub(crate) use stored::ChainFile;
 pub(crate) use write::ChainFileWriter;
 
@@ -49,6 +52,7 @@ pub(crate) struct Header {
 /// What is wrong with a chain file, and where.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum ChainFileError {
     #[error("cannot read the chain: {0}")]
     Io(#[from] io::Error),

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::net::Place;
-use super::{ActorRef, Handler, Source};
+use super::{ActorRef, Grant, Source};
 use crate::base::limits::Limits;
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
 use crate::guest::{Capability, Export, GuestExport, StateAnd};
@@ -53,7 +53,7 @@ struct Config {
     origins: Option<Vec<String>>,
 }
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         return Ok(Box::new(WebSocketServer { place: Place::new(NAME, None, 0), origins: Arc::new(Origins::Any) }));
     };
@@ -75,7 +75,7 @@ impl Capability for WebSocketServer {
     }
 }
 
-impl Handler for WebSocketServer {
+impl Grant for WebSocketServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let serving = self.place.listen(actor, |address| Serving::start(address, actor, &self.origins))?;
         Ok(Some(Box::new(serving)))

@@ -589,7 +589,10 @@ impl Runtime {
         if for_good {
             self.stopped(i, Some(closing.clone()));
         }
-        let answer = Given::Answer(Answer { outcome: Outcome::Failed("it failed".into()), closing: Some(closing) });
+        let answer = Given::Answer(Answer {
+            outcome: Outcome::Failed(ActorFailure::new(FailureReason::Trap, "it failed")),
+            closing: Some(closing),
+        });
         let reply = work.and_then(|work| work.reply);
         self.actors[i].at = At::Closed { reply, answer, is_enqueued: true, then: Box::new(then) };
     }

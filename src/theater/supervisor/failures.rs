@@ -87,7 +87,11 @@ impl Supervisor {
         };
         actor.is_unrecorded = self.theater.registry.entry(id, |entry| entry.has_begun) == Some(true);
         for stopper in actor.stoppers.drain(..) {
-            stopper.give(if actor.is_unrecorded { Err(format!("actor {id}: {why}; {UNRECORDED}")) } else { Ok(None) });
+            stopper.give(if actor.is_unrecorded {
+                Err(format!("actor {id}: {why}; {UNRECORDED}").into())
+            } else {
+                Ok(None)
+            });
         }
         let failure = actor.failure.clone();
         self.theater.registry.update(id, |entry| {
