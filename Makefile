@@ -3,7 +3,7 @@
 THEATER := target/debug/theater
 GUESTS  := actors tests/guests
 
-.PHONY: help run actors test-guests build test chaos fuzz lint guard bench bench-peers bench-http clean
+.PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz    look for input that breaks what understands it, a minute a target"
 	@echo "make lint    rustfmt and clippy, warnings denied"
 	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
+	@echo "make package see that both crates can be published: packed, built as they are packed, and not uploaded"
 	@echo "make bench   measure Theater against the bare parts it is made of"
 	@echo "make bench-peers  the same work done by OTP, ractor and kameo"
 	@echo "make bench-http   the HTTP servers that were compared"
@@ -63,6 +64,13 @@ lint:
 # RECORD=1 makes the counts of now the baseline.
 guard:
 	cargo run --quiet --locked --example guard -- $(if $(RECORD),--record)
+
+# What `cargo publish --dry-run` does; but the library is built in target/, so that wasmtime is not compiled once more.
+package:
+	cargo publish --dry-run --locked --no-verify
+	cd target/package && rm -rf theater-runtime-*/ && tar -xzf theater-runtime-*.crate
+	cargo build --locked --lib --manifest-path target/package/theater-runtime-*/Cargo.toml --target-dir target
+	cd actors/theater-actor && cargo publish --dry-run --locked
 
 # QUICK=1 takes about 3 minutes; ONLY=name measures one group.
 bench: actors

@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/`.
+//! What wit-bindgen makes of `wit/`, which is a link to the repository's: a published crate has its own copy.
 //!
 //! The interfaces an actor calls are one world: the linker keeps of it what the actor's code reaches. The interfaces it
 //! exports are a world each, because a component must provide every export of a world it was built for.
@@ -6,7 +6,7 @@
 /// Everything an actor can call, and the types of it.
 pub mod host {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "host",
         additional_derives: [Clone, Eq, PartialEq],
         generate_unused_types: true,
@@ -17,7 +17,7 @@ macro_rules! exports {
     ($module:ident, $world:literal, { $($with:tt)* }) => {
         pub mod $module {
             wit_bindgen::generate!({
-                path: "../../wit",
+                path: "wit",
                 world: $world,
                 with: { $($with)* },
                 additional_derives: [Clone, Eq, PartialEq],

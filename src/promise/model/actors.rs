@@ -17,7 +17,7 @@ use crate::journal::{Cause, Owed};
 use crate::promise::{
     HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN, STOP_CHILD, notice,
 };
-use crate::system::{Answer, Outcome, Spawned, WaitId, Waits};
+use crate::system::{ActorFailure, Answer, LifecycleError, Outcome, Spawned, WaitId, Waits};
 
 pub(super) const INIT: &Function = function!("ntwk:theater/actor", "init");
 
@@ -46,7 +46,7 @@ pub(super) struct Reply {
 #[derive(Clone, Debug)]
 pub(super) enum Given {
     Answer(Answer),
-    Child(Result<Spawned, String>),
+    Child(Result<Spawned, LifecycleError>),
     Changed(Option<Link>),
     Unknown,
 }
@@ -277,7 +277,7 @@ impl Runtime {
     fn not_up(&mut self, i: usize, why: &str) {
         for reply in std::mem::take(&mut self.actors[i].starters) {
             // Settled by the parent's own event.
-            self.replies[reply].given = Some(Given::Child(Err(why.to_owned())));
+            self.replies[reply].given = Some(Given::Child(Err(why.into())));
         }
     }
 
