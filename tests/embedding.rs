@@ -51,7 +51,7 @@ fn gambler(more: &str) -> ActorSource {
 
 const GRANT: &str = "[[handlers]]\ntype = \"dice\"\n";
 
-/// What the judge of the library's page asks for, in one program.
+/// All that the page on embedding tells, and a capability, in one program.
 #[test]
 fn an_embedder_starts_asks_follows_verifies_and_adds_a_capability() -> Result<(), Box<dyn std::error::Error>> {
     let (place, dice) = (tempfile::tempdir()?, Dice::default());

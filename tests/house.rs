@@ -49,7 +49,9 @@ fn imports_point_left_only() {
     for file in files {
         let Some(own) = layer_of(&file) else { continue };
         let text = std::fs::read_to_string(&file).expect("a source file");
-        for used in used_layers(&text) {
+        // A link in a comment imports nothing.
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for used in used_layers(&code.join("\n")) {
             match LAYERS.iter().position(|layer| *layer == used) {
                 Some(layer) if layer > own => upward.push(format!("{} uses {used}", file.display())),
                 Some(_) => {}
