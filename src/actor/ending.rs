@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::runtime::{ActorRuntime, Down, ReportKind, SpawnReply, Verdict};
 use super::spec::Spec;
+use crate::base::wait;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Stopped, StoppedBy};
@@ -123,7 +124,7 @@ impl ActorRuntime {
         &mut self,
         recorder: &mut Recorder,
     ) -> Result<(RestartState, Option<SpawnReply>), Option<Link>> {
-        match self.verdicts.recv() {
+        match wait::receive(&self.verdicts) {
             Ok(Verdict::Restart { from, stop, reply }) => {
                 self.stop = stop;
                 self.recorded_end = None;

@@ -50,7 +50,7 @@ pub(crate) fn point_after(name: &'static str, prepare: impl FnOnce()) {
     }
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).expect("ourselves");
     loop {
-        std::thread::park();
+        super::wait::park();
     }
 }
 

@@ -16,7 +16,7 @@ use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, Boundary, Change, Recording, ReplayError, Replayed};
 use crate::base::clock;
-use crate::base::{fail, thread};
+use crate::base::{fail, thread, wait};
 use crate::chain::cbor::bytes_to_json;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
 use crate::journal::{self, ActorRow, JournalReader};
@@ -276,7 +276,7 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
-        while let Ok(row) = self.tasks.recv() {
+        while let Ok(row) = wait::receive(&self.tasks) {
             // A panic is a defect of ours, and hides nothing of what there is to say of the others.
             let replayed = catch_unwind(AssertUnwindSafe(|| self.one(&row)))
                 .unwrap_or_else(|panic| Err(ReplayError::Panicked(thread::panic_message(&*panic))));
@@ -315,7 +315,7 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
     let (mut done, mut total, mut transitions, mut wrong, mut idle) = (0_usize, 0_u64, 0_u64, 0_usize, 0_usize);
     let (mut skipped, mut skipping) = (0_u64, 0_usize);
     while done < count {
-        let (row, replayed) = match results.recv_timeout(Duration::from_millis(200)) {
+        let (row, replayed) = match wait::receive_within(results, Duration::from_millis(200)) {
             Ok(found) => found,
             Err(RecvTimeoutError::Timeout) => {
                 progress.show(&format!("{done} of {count} actors, {} events", events.load(Ordering::Relaxed)));

@@ -10,6 +10,7 @@ use super::connect::{answered, ask, connect};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::base::clock;
+use crate::base::wait;
 use crate::server::Client;
 use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response};
 
@@ -42,7 +43,7 @@ pub(super) fn top(args: &TopArgs) -> Done {
     }
     let (mut before, mut at) = (first, clock::now());
     loop {
-        std::thread::sleep(Duration::from_secs_f64(args.interval));
+        wait::sleep(Duration::from_secs_f64(args.interval));
         let (now, then) = (look()?, clock::now());
         let lines = table(&now, Some((&before, then - at)), args.rows);
         // From the upper left, each line cleared to its end, then the rest of the screen: no flicker.

@@ -21,6 +21,7 @@ use super::state::Extensions;
 use crate::base::limits::MEMORY_BYTES;
 use crate::base::machine;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use crate::chain::ComponentDigest;
 
 /// How often a guest that computes is looked after: its CPU time is up, or it was told to end.
@@ -128,7 +129,7 @@ impl GuestEngine {
         let (stop, stopped) = bounded::<()>(0);
         let engines = (pool.clone(), on_demand.clone());
         let ticker = thread::spawn("tick", move || {
-            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            while wait::receive_within(&stopped, TICK) == Err(RecvTimeoutError::Timeout) {
                 engines.0.increment_epoch();
                 engines.1.increment_epoch();
             }

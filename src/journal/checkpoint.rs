@@ -27,6 +27,7 @@ use super::queue::Queue;
 use super::schema;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 
 /// Bytes of the log, or nearly, from one carrying over to the next.
 const EVERY_BYTES: usize = 2 * 1024 * 1024;
@@ -76,7 +77,7 @@ pub(super) fn start(
     let mut keeper = Keeper { connection, presence, log, queue, shared: Arc::clone(&shared) };
     let thread = thread::spawn("checkpoint", move || {
         loop {
-            let is_rung = match rung.recv_timeout(LOOK) {
+            let is_rung = match wait::receive_within(&rung, LOOK) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,

@@ -17,6 +17,7 @@ use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
 use super::{JournalDown, JournalHandle};
 use crate::base::limits::GUEST_CHAIN_EVENTS;
+use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Call;
 use crate::chain::shown::{shown as count_shown, shown_from};
@@ -174,7 +175,7 @@ fn is_gone_soon(journal: &JournalHandle) -> Result<bool, JournalDown> {
         }
     })))?;
     journal.flush()?;
-    let is_gone = told.recv_timeout(PATIENCE).is_ok();
+    let is_gone = wait::receive_within(&told, PATIENCE).is_ok();
     if !is_gone {
         log::warn!(
             "what was dropped is still in the journal's write-ahead log, since somebody reads the journal as it was before; \

@@ -61,6 +61,7 @@ pub(crate) use survey::{Survey, Surveyed};
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use mark::{MarkFile, Tip};
 use queue::Queue;
 use writer::Writer;
@@ -206,7 +207,7 @@ impl JournalHandle {
     pub(crate) fn flush(&self) -> Result<(), JournalDown> {
         let (done, committed) = bounded::<()>(1);
         self.release(move || _ = done.try_send(()))?;
-        committed.recv().map_err(|_| JournalDown)
+        wait::receive(&committed).map_err(|_| JournalDown)
     }
 
     /// A reader of what is committed; it does not hold up the writer.

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::error::JournalDown;
 use super::record::Record;
+use crate::base::wait;
 
 pub(super) struct Queue {
     /// The most that may wait.
@@ -44,7 +45,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         while !waiting.closed && waiting.used > 0 && waiting.used + weight > self.most {
             waiting.producers_wait = true;
-            self.freed.wait(&mut waiting);
+            wait::notified(&self.freed, &mut waiting);
         }
         if waiting.closed {
             return Err(JournalDown);
@@ -65,7 +66,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         while waiting.records.is_empty() && !waiting.woken {
             waiting.writer_sleeps = true;
-            self.filled.wait(&mut waiting);
+            wait::notified(&self.filled, &mut waiting);
         }
         waiting.woken = false;
         std::mem::swap(&mut waiting.records, taken);

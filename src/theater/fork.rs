@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::actor::{self, Recording, Spec};
 use crate::base::limits::ActorLimits;
 use crate::base::thread;
+use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ComponentDigest, Link};
@@ -42,7 +43,7 @@ pub(super) fn fork(
     });
     let thread = thread.map_err(|error| format!("no thread to fork on: {error}"))?;
     thread.join().map_err(|panic| panic.to_string())?;
-    forked.recv().map_err(|_| "the fork was given up")?
+    wait::receive(&forked).map_err(|_| "the fork was given up")?
 }
 
 /// The event that is forked from.

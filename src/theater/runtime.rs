@@ -13,6 +13,7 @@ use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
 use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use crate::guest::GuestEngine;
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
@@ -224,10 +225,10 @@ impl TheaterRuntime {
         let (listed, all_listed) = bounded::<()>(0);
         let _ = commands.send(Command::Recover(before, owed, listed));
         // Nothing is ever sent: it ends when the other side goes.
-        let _ = all_listed.recv();
+        let _ = wait::receive(&all_listed);
         let mut refused = None;
         for Expected { id, name, answer } in answers {
-            let Err(why) = answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
+            let Err(why) = wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
             if asked_for.contains(&id) {
                 refused = refused.or(Some(TheaterError::NotStarted { name, why, note: String::new() }));
             } else {
@@ -253,7 +254,7 @@ impl TheaterRuntime {
         // All are waited for, whichever is refused.
         let mut refused = None;
         for (Expected { id, name, answer }, note) in answers {
-            match answer.recv().unwrap_or_else(|_| Err("it could not be started".into())) {
+            match wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) {
                 Ok(_) => _ = note.inspect(|note| log::warn!("{note}")),
                 Err(why) => {
                     self.list_no_longer(id);
@@ -287,15 +288,13 @@ impl TheaterRuntime {
 
     /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal or the supervisor fails.
     pub fn wait(&self) -> Result<(), TheaterError> {
-        crossbeam_channel::select! {
-            recv(self.ended) -> _ => match self.panicked.get() {
+        let ends: [&dyn wait::Channel; 3] = [&self.ended, &self.thread_failed, &self.journal_failed];
+        match wait::one_of(&ends, None) {
+            Some(1) => self.thread_failed.try_recv().map_or(Ok(()), |why| Err(TheaterError::ThreadFailed(why))),
+            Some(2) => self.journal_failed.try_recv().map_or(Ok(()), |why| Err(TheaterError::JournalFailed(why))),
+            Some(_) | None => match self.panicked.get() {
                 None => Ok(()),
                 Some(why) => Err(TheaterError::SupervisorFailed(why.clone())),
-            },
-            recv(self.thread_failed) -> why => why.map_err(|_| ()).map_or(Ok(()), |why| Err(TheaterError::ThreadFailed(why))),
-            recv(self.journal_failed) -> why => match why {
-                Ok(why) => Err(TheaterError::JournalFailed(why)),
-                Err(_) => Ok(()),
             },
         }
     }

@@ -20,6 +20,7 @@ use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
 use crate::chain::{Link, StateChain};
 use crate::guest::THREAD_STACK_BYTES;
@@ -180,7 +181,7 @@ impl Supervisor {
             let now = self.now();
             let next = self.timers.peek().map_or(60_000, |Reverse((at, _))| at.saturating_sub(now));
             let next = Duration::from_millis(next);
-            match self.commands.recv_timeout(next) {
+            match wait::receive_within(&self.commands, next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor holds a sender itself"),
@@ -594,7 +595,7 @@ impl Supervisor {
         let taken = handed_over.clone();
         let _ = hand_over.send(Unstarted { runtime, first });
         let body = move || {
-            let Ok(Unstarted { runtime, first }) = taken.recv() else { return };
+            let Ok(Unstarted { runtime, first }) = wait::receive(&taken) else { return };
             drop(taken);
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
             let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {

@@ -7,8 +7,8 @@ use crossbeam_channel::Receiver;
 
 use super::ReadError;
 use super::cursor::{Kinds, Members};
-use crate::base::clock;
 use crate::base::id::ActorId;
+use crate::base::{clock, wait};
 use crate::chain::{ChainEvent, EventKind};
 use crate::journal::{ActorKey, Placed, StretchBounds};
 use crate::system::{Following, ListenerId, TheaterHandle};
@@ -111,7 +111,7 @@ impl EventStream {
             let left = until.saturating_duration_since(clock::now());
             // The bell rings at a commit after the stream was made. A commit before the reading above is in what was
             // read, so no event is missed between the two.
-            if left.is_zero() || self.bell.recv_timeout(left).is_err() {
+            if left.is_zero() || wait::receive_within(&self.bell, left).is_err() {
                 return Ok(None);
             }
         }

@@ -16,13 +16,14 @@ pub use history::{ActorState, ReadError};
 use crossbeam_channel::Receiver;
 
 use crate::base::id::ActorId;
+use crate::base::wait;
 use crate::journal::{JournalDown, Record};
 use crate::manifest::ActorSource;
 use crate::system::{ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle};
 
 /// The answer to a lifecycle change. If the supervisor is gone, the runtime has ended or is ending.
 fn answer<T>(answer: &Receiver<Result<T, LifecycleError>>) -> Result<T, LifecycleError> {
-    answer.recv().unwrap_or(Err(LifecycleError::ShuttingDown))
+    wait::receive(answer).unwrap_or(Err(LifecycleError::ShuttingDown))
 }
 
 impl TheaterHandle {
