@@ -1,6 +1,6 @@
 #![doc = include_str!("../docs/embedding.md")]
 #![deny(missing_docs)]
-#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line uses it"))]
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line uses it"))]
 
 mod base;
 mod chain;
@@ -32,7 +32,7 @@ pub use chain::{ExportError, Exported, Link, UnverifiedChain, VerifiedChain};
 #[doc(hidden)]
 pub use fuzzing::TARGETS as FUZZ_TARGETS;
 pub use guest::Divergence;
-pub use handlers::{BeyondLimit, Handler, Handlers, HostCall, HostFunctions, HostParams, HostResult, LinkError};
+pub use handlers::{BeyondLimit, CallContext, Handler, Handlers, HostFunctions, HostParams, HostResult, LinkError};
 pub use journal::{DataDropped, DropError, Durability, JournalDown, JournalError, Shown};
 pub use manifest::{ActorSource, HandlerEntry, ManifestError};
 pub use server::{BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};

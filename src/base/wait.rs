@@ -110,11 +110,7 @@ pub(crate) fn notified<T: ?Sized>(condition: &Condvar, guard: &mut MutexGuard<'_
 }
 
 /// Like [`notified`], but not beyond `deadline`; `false` where that has passed.
-pub(crate) fn notified_until<T: ?Sized>(
-    condition: &Condvar,
-    guard: &mut MutexGuard<'_, T>,
-    deadline: Instant,
-) -> bool {
+pub(crate) fn notified_until<T: ?Sized>(condition: &Condvar, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> bool {
     !condition.wait_until(guard, deadline).timed_out()
 }
 

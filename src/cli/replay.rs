@@ -222,7 +222,7 @@ fn shown(state: Option<&[u8]>) -> String {
 }
 
 /// What one worker found.
-type Found = (ActorRow, Result<Replayed, ReplayError>);
+type ReplayedActor = (ActorRow, Result<Replayed, ReplayError>);
 
 /// All actors, one after the other on each core.
 fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> Done {
@@ -270,7 +270,7 @@ struct Worker {
     /// What is wrong with where chains are said to end.
     misplaced: Arc<[String]>,
     tasks: Receiver<ActorRow>,
-    found: Sender<Found>,
+    found: Sender<ReplayedActor>,
     events: Arc<AtomicU64>,
 }
 
@@ -309,7 +309,7 @@ impl Worker {
     }
 }
 
-fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &AtomicU64) -> Done {
+fn gather(args: &ReplayArgs, results: &Receiver<ReplayedActor>, count: usize, events: &AtomicU64) -> Done {
     let begun = clock::now();
     let progress = Progress::begin();
     let (mut done, mut total, mut transitions, mut wrong, mut idle) = (0_usize, 0_u64, 0_u64, 0_usize, 0_usize);

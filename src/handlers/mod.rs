@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
 pub(crate) use http_server::wire;
-pub use own::{BeyondLimit, Handler, HostCall, HostFunctions, HostParams, HostResult, LinkError};
+pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
 

@@ -90,12 +90,12 @@ pub struct LinkError(String);
 pub struct BeyondLimit(pub String);
 
 /// The call that a host function answers: who calls, and within which limits.
-pub struct HostCall<'a> {
+pub struct CallContext<'a> {
     live: &'a Live,
     limits: &'a Limits,
 }
 
-impl HostCall<'_> {
+impl CallContext<'_> {
     /// The actor that calls.
     pub fn actor(&self) -> ActorId {
         self.live.id
@@ -145,7 +145,7 @@ impl<H: Handler> HostFunctions<'_, H> {
         &mut self,
         interface: &'static str,
         name: &'static str,
-        answer: impl Fn(&H, &HostCall<'_>, &P) -> Result<R, BeyondLimit> + Send + Sync + 'static,
+        answer: impl Fn(&H, &CallContext<'_>, &P) -> Result<R, BeyondLimit> + Send + Sync + 'static,
     ) -> Result<(), LinkError> {
         let function = interned(interface, name);
         self.link(function, move |mut store: StoreContextMut<'_, Box<HostState>>, params: P| {
@@ -174,7 +174,7 @@ impl<H: Handler> HostFunctions<'_, H> {
         &mut self,
         interface: &'static str,
         name: &'static str,
-        act: impl Fn(&H, &HostCall<'_>, &P) -> Result<T, String> + Send + Sync + 'static,
+        act: impl Fn(&H, &CallContext<'_>, &P) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<(), LinkError>
     where
         Result<T, String>: HostResult,
@@ -204,10 +204,10 @@ impl<H: Handler> HostFunctions<'_, H> {
 
 /// The handler as the calling actor was granted it. Effects run live alone, and an actor's host functions are there only
 /// where its manifest grants the handler.
-fn granted<'a, H: Handler>(live: Option<&'a Live>, limits: &'a Limits) -> (&'a H, HostCall<'a>) {
+fn granted<'a, H: Handler>(live: Option<&'a Live>, limits: &'a Limits) -> (&'a H, CallContext<'a>) {
     let live = live.expect("effects run live");
     let handler = live.extensions.get::<H>().expect("the manifest grants it");
-    (handler, HostCall { live, limits })
+    (handler, CallContext { live, limits })
 }
 
 /// The description of a function whose names are known when the process runs. Each is kept for the life of the process:

@@ -61,31 +61,66 @@ impl Shown {
 /// Why nothing was dropped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum DropError {
+    /// No state is kept before the event, so nothing can be dropped and the rest still be replayed.
     #[error("no kept state lies before event {before}: nothing can be dropped and the rest still be replayed")]
-    NoKeptState { before: u64 },
+    NoKeptState {
+        /// The event before which data was to be dropped.
+        before: u64,
+    },
+    /// Nothing is left to drop: the data before the event that names the kept state is gone already.
     #[error(
         "the state kept behind event {kept} is the one that event {named} names: nothing before that is left to drop; \
          once the actor was restarted, its `started` names the state anew"
     )]
-    Unchanged { kept: u64, named: u64 },
+    Unchanged {
+        /// The event whose state is kept.
+        kept: u64,
+        /// The event that names that state.
+        named: u64,
+    },
+    /// A `get-chain` has shown the data to the actor; [`Shown::Goes`] drops it all the same.
     #[error(
         "event {call} is a get-chain that has shown the actor event {event}: without its data the call may come out \
          otherwise in replay, and what follows it cannot be replayed or forked then. To drop it all the same: \
          --despite-get-chain"
     )]
-    Shown { call: u64, event: u64 },
+    Shown {
+        /// The event of the `get-chain`.
+        call: u64,
+        /// The event that it has shown.
+        event: u64,
+    },
+    /// The chain has no such event.
     #[error("event {sequence} is not on the chain: its last is event {last}")]
-    NoSuchEvent { sequence: u64, last: u64 },
+    NoSuchEvent {
+        /// The event.
+        sequence: u64,
+        /// The last event of the chain.
+        last: u64,
+    },
+    /// The event begins an incarnation; verification needs it.
     #[error("event {sequence} is a `started`, which verification reads; it cannot be dropped")]
-    Started { sequence: u64 },
+    Started {
+        /// The event.
+        sequence: u64,
+    },
+    /// A transition or a delivery that is under way needs the event.
     #[error("event {sequence} is needed by a transition or a delivery that is under way; try again later")]
-    Needed { sequence: u64 },
+    Needed {
+        /// The event.
+        sequence: u64,
+    },
+    /// The data of the event was dropped before.
     #[error("the data of event {sequence} was dropped before")]
-    Already { sequence: u64 },
+    Already {
+        /// The event.
+        sequence: u64,
+    },
+    /// The journal cannot be read.
     #[error("{0}")]
     Read(#[from] rusqlite::Error),
+    /// The journal cannot write any more.
     #[error("{0}")]
     Down(#[from] JournalDown),
     /// The journal cannot be opened, or no listed actor has the id.

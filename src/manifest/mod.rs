@@ -26,7 +26,7 @@ pub(crate) use error::nearest;
 pub use handler::HandlerEntry;
 pub(crate) use opened::Opened;
 pub use source::ActorSource;
-use source::Kind;
+use source::SourceKind;
 pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision};
 
 use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
@@ -84,8 +84,8 @@ impl Manifest {
     /// Like [`Manifest::load`], of a source that may be in memory.
     pub(crate) fn of(source: &ActorSource, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         match &source.0 {
-            Kind::File(path) => Self::load(path, allowed),
-            Kind::Memory { path, manifest, component } => {
+            SourceKind::File(path) => Self::load(path, allowed),
+            SourceKind::Memory { path, manifest, component } => {
                 let manifest = Self::parse(path, Arc::clone(manifest), allowed)?;
                 Ok(Self { in_memory: Some(Arc::clone(component)), ..manifest })
             }

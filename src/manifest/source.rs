@@ -20,15 +20,15 @@ use std::sync::Arc;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct ActorSource(pub(super) Kind);
+pub struct ActorSource(pub(super) SourceKind);
 
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum SourceKind {
     File(PathBuf),
     Memory { path: PathBuf, manifest: Arc<str>, component: Arc<[u8]> },
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for SourceKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Kind {
 impl ActorSource {
     /// The manifest file at `path`. The component is read from where the manifest says.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Kind::File(path.into()))
+        Self(SourceKind::File(path.into()))
     }
 
     /// The text of a manifest, and the bytes of the component that the actor runs.
@@ -51,14 +51,14 @@ impl ActorSource {
     /// for it. Other paths in it mean files beside [`ActorSource::named`].
     pub fn in_memory(manifest: impl Into<String>, component: impl Into<Vec<u8>>) -> Self {
         let (manifest, component) = (manifest.into().into(), component.into().into());
-        Self(Kind::Memory { path: "actor-in-memory.toml".into(), manifest, component })
+        Self(SourceKind::Memory { path: "actor-in-memory.toml".into(), manifest, component })
     }
 
     /// Gives a source in memory the path that messages call its manifest by, and beside which its relative paths lie:
     /// `actor-in-memory.toml` in the working directory where it is not given. It changes nothing about a file.
     #[must_use]
     pub fn named(mut self, path: impl Into<PathBuf>) -> Self {
-        if let Kind::Memory { path: own, .. } = &mut self.0 {
+        if let SourceKind::Memory { path: own, .. } = &mut self.0 {
             *own = path.into();
         }
         self
@@ -67,7 +67,7 @@ impl ActorSource {
     /// The path of the manifest, or what stands for it.
     pub fn path(&self) -> &Path {
         match &self.0 {
-            Kind::File(path) | Kind::Memory { path, .. } => path,
+            SourceKind::File(path) | SourceKind::Memory { path, .. } => path,
         }
     }
 }

@@ -228,7 +228,9 @@ impl TheaterRuntime {
         let _ = wait::receive(&all_listed);
         let mut refused = None;
         for Expected { id, name, answer } in answers {
-            let Err(why) = wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
+            let Err(why) = wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) else {
+                continue;
+            };
             if asked_for.contains(&id) {
                 refused = refused.or(Some(TheaterError::NotStarted { name, why, note: String::new() }));
             } else {

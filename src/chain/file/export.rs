@@ -80,7 +80,7 @@ pub(crate) fn export<H: History, W: Write>(
     with_components: bool,
     open: impl FnOnce() -> io::Result<W>,
 ) -> Result<(Exported, W), ExportError<H::Error>> {
-    let survey = Survey::of(history)?;
+    let survey = ChainSurvey::of(history)?;
     let (Some((last, head)), Some(newest)) = (survey.last, survey.starts.last()) else {
         return Err(ExportError::Empty);
     };
@@ -117,7 +117,7 @@ pub(crate) fn export<H: History, W: Write>(
 }
 
 /// What a first pass over a chain finds: the header and the attachments are made of it.
-struct Survey {
+struct ChainSurvey {
     starts: Vec<Started>,
     last: Option<(u64, EventHash)>,
     dropped: DroppedEvents,
@@ -126,7 +126,7 @@ struct Survey {
     after_dropped: Vec<(u64, Vouched)>,
 }
 
-impl Survey {
+impl ChainSurvey {
     fn of<H: History>(history: &mut H) -> Result<Self, ExportError<H::Error>> {
         let (starts, dropped, after_dropped) = (Vec::new(), DroppedEvents::default(), Vec::new());
         let mut survey = Self { starts, last: None, dropped, now: Vouched::Lost(0), after_dropped };
@@ -158,7 +158,7 @@ impl Survey {
 }
 
 /// After each stretch whose data was dropped, the first kept state that an event names: a replay begins with it.
-fn states<H: History>(history: &mut H, survey: &Survey, last: u64) -> Result<States, ExportError<H::Error>> {
+fn states<H: History>(history: &mut H, survey: &ChainSurvey, last: u64) -> Result<States, ExportError<H::Error>> {
     let mut states = States::new();
     for (gap, after) in &survey.after_dropped {
         let (mut at, mut now) = (*gap, after.clone());
