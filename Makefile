@@ -67,10 +67,11 @@ guard:
 
 # What `cargo publish --dry-run` does; but the library is built in target/, so that wasmtime is not compiled once more.
 package:
-	cargo publish --dry-run --locked --no-verify
+	cargo publish --quiet --dry-run --locked --no-verify
+	cargo package --quiet --locked --no-verify
 	cd target/package && rm -rf theater-runtime-*/ && tar -xzf theater-runtime-*.crate
 	cargo build --locked --lib --manifest-path target/package/theater-runtime-*/Cargo.toml --target-dir target
-	cd actors/theater-actor && cargo publish --dry-run --locked
+	cd actors/theater-actor && cargo publish --quiet --dry-run --locked
 
 # QUICK=1 takes about 3 minutes; ONLY=name measures one group.
 bench: actors
