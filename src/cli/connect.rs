@@ -20,7 +20,7 @@ pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Fa
     client.ask(request).map_err(Failure::no)
 }
 
-/// What the answer should have been, or a failure that says what it was.
+/// Takes the value from the expected response, or returns a failure that shows the unexpected one.
 macro_rules! answered {
     ($response:expr, $pattern:pat => $value:expr) => {
         match $response? {

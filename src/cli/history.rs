@@ -15,12 +15,12 @@ use crate::chain::{ChainFile, Contents, ExportError, export as export_chain};
 
 #[derive(Args)]
 pub(super) struct ExportArgs {
-    /// Its name, its id, or the beginning of its id
+    /// The actor's name, its id, or the beginning of either
     actor: String,
     /// The file to write; `-` for standard output
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Leave the component out; replay then needs it given
+    /// Leave the component out; a replay then needs --component
     #[arg(long)]
     no_component: bool,
     /// Read the data directory itself; no runtime needs to be running
@@ -32,7 +32,7 @@ pub(super) struct ExportArgs {
 
 #[derive(Args)]
 pub(super) struct StateArgs {
-    /// Its name, its id, or the beginning of either
+    /// The actor's name, its id, or the beginning of either
     actor: String,
     /// Read the data directory itself; no runtime needs to be running
     #[arg(long, value_name = "DIR")]
@@ -43,7 +43,7 @@ pub(super) struct StateArgs {
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {
-    /// A chain file, as `theater export` writes it
+    /// A chain file that `theater export` wrote
     #[arg(required_unless_present = "journal")]
     chain: Option<PathBuf>,
     /// Check all chains of a data directory, and the links between them; no runtime needs to be running

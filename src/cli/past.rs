@@ -13,7 +13,7 @@ use crate::server::Client;
 use crate::server::protocol::{EventsAnswer, Request, Response};
 use crate::system::{Candidate, Picker};
 
-/// Where an actor's history is read from.
+/// An actor's history, and where it is read from.
 pub(super) enum ActorHistory {
     Running { client: Client, id: String },
     Journal { reader: JournalReader, row: ActorRow },
@@ -22,7 +22,7 @@ pub(super) enum ActorHistory {
 const PAGE: u64 = 1_000;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The actor of a data directory that `actor` names.
+/// The row of the actor that `actor` names in a data directory.
 pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Result<ActorRow, Failure> {
     let mut picker = Picker::new(actor);
     for row in reader.actors().map_err(Failure::no)? {
@@ -148,7 +148,7 @@ impl History for ActorHistory {
     }
 }
 
-/// Bytes that may be larger than a frame.
+/// Fetches bytes that may be longer than a frame, piece by piece.
 pub(super) fn fetch(client: &mut Client, request: impl Fn(u64) -> Request) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     loop {

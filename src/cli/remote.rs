@@ -79,7 +79,7 @@ pub(super) fn tree(remote: &Remote) -> Done {
     Ok(())
 }
 
-/// Events shown of an actor that failed.
+/// How many events are shown that led to a failure.
 const LED_TO_IT: u64 = 6;
 
 pub(super) fn status(one: &OneActor) -> Done {
