@@ -57,6 +57,7 @@ fuzz:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --no-default-features -- -D warnings
 	for workspace in $(GUESTS); do \
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done

@@ -20,7 +20,7 @@ pub mod cli;
 #[allow(dead_code, reason = "fuzzers and a test use it")]
 mod fuzzing;
 
-pub use actor::{ReplayError, Replayed};
+pub use actor::{Audit, ReplayError, Replayed, audit};
 pub use base::id::{ActorId, Incarnation, NotAnActorId};
 pub use base::limits::{ActorLimits, LimitRefused, Limits, LimitsError, ManagementLimits, RuntimeLimits};
 pub use chain::data::FailureReason;

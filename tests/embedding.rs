@@ -79,6 +79,8 @@ fn an_embedder_starts_asks_follows_verifies_and_adds_a_capability() -> Result<()
     assert_eq!(runtime.handle().find("gambler")?.id, gambler, "it goes on, from memory again");
     assert_eq!(runtime.handle().request_within(gambler, "", LONG)?, b"3");
     runtime.shutdown();
+    let audit = theater::audit(&place.path().join("data"))?;
+    assert_eq!((audit.actors, audit.findings.len()), (1, 0), "{:?}", audit.findings);
     Ok(())
 }
 

@@ -13,7 +13,8 @@ mod runtime;
 mod serve;
 mod spec;
 
-pub(crate) use audit::{Audit, audit, grounds};
+pub(crate) use audit::grounds;
+pub use audit::{Audit, audit};
 pub(crate) use replay::{Boundary, Change, Recording, compare, limits as recorded_limits, replay, replay_until};
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, SpawnReply, Verdict};

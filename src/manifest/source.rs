@@ -90,6 +90,12 @@ impl From<&Path> for ActorSource {
     }
 }
 
+impl From<String> for ActorSource {
+    fn from(path: String) -> Self {
+        Self::file(path)
+    }
+}
+
 impl From<&str> for ActorSource {
     fn from(path: &str) -> Self {
         Self::file(path)

@@ -123,37 +123,43 @@ pub enum TheaterError {
     /// The journal failed while the theater ran; the text says why.
     #[error("{0}")]
     JournalFailed(String),
-    /// The supervisor's thread panicked: a defect of Theater. Nobody is left who could suspend the actors.
+    /// The supervisor's thread panicked: a defect of Theater. The actors cannot be suspended any more.
     #[error(
         "{0}: this is a defect of Theater. What was acknowledged is on disk, and the next start goes on from there"
     )]
     SupervisorFailed(String),
-    /// Another thread that the runtime cannot do without panicked: a defect of Theater. It can still be shut down.
+    /// Another thread that the runtime needs panicked: a defect of Theater. The runtime can still be shut down.
     #[error("{0}: this is a defect of Theater. All actors were suspended, and go on at the next start")]
     ThreadFailed(String),
 }
 
-/// A running theater. Drop it, or better [`TheaterRuntime::shutdown`] it, and every actor is suspended where it is.
+/// A running theater. Dropping it suspends every actor where it is, as [`TheaterRuntime::shutdown`] does.
 pub struct TheaterRuntime {
     handle: TheaterHandle,
     supervisor: Option<JoinHandle>,
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
-    /// The supervisor has ended, once this is disconnected.
+    /// Disconnected once the supervisor has ended; nothing is ever sent.
     ended: Receiver<()>,
-    /// Why it has, where not in order.
+    /// The supervisor's panic, if it ended by one.
     panicked: Arc<OnceLock<String>>,
     not_resumed: Vec<NotResumed>,
 }
 
 impl TheaterRuntime {
-    /// Starts a theater: opens the journal, brings back who was there, starts who is new, and waits for their `init`.
+    /// Starts a theater: opens the journal, resumes the actors that it holds, starts the configured actors that are new, and
+    /// waits for their `init`.
+    ///
+    /// # Errors
+    ///
+    /// [`TheaterError`]; nothing runs then. A configured actor that does not come up is an error. An actor of the data
+    /// directory that the configuration does not name, and that does not come up, is logged and listed as failed.
     pub fn start(config: Config) -> Result<Self, TheaterError> {
         Self::start_watched(config, |_| ())
     }
 
-    /// Like [`TheaterRuntime::start`]; `begins` is called before any actor begins, with what can end the start.
+    /// Like [`TheaterRuntime::start`]. `begins` is called before any actor begins, with the handle that can end the start.
     pub(crate) fn start_watched(config: Config, begins: impl FnOnce(&TheaterHandle)) -> Result<Self, TheaterError> {
         let manifests: Vec<Manifest> =
             config.actors.iter().map(|source| Manifest::of(source, &config.actor_limits)).collect::<Result<_, _>>()?;
@@ -207,24 +213,25 @@ impl TheaterRuntime {
 
         begins(&runtime.handle);
         runtime.bring_back(&commands, recovered)?;
-        // Whoever is told that it runs is told what is on disk. A journal that is down says so by `wait`.
+        // The caller is told that the theater runs once the starts are on disk. If the journal is down, `wait` says so.
         let _ = runtime.handle.journal.flush();
         Ok(runtime)
     }
 
-    /// Has who was there go on and then who is new begin, each until it is up: a new one takes no port from an old one.
+    /// Resumes the actors from before, and then starts the new ones, each until it is up. Old actors come first, so that a
+    /// new actor takes no port that an old one listens on.
     fn bring_back(&mut self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
         let Recovered { mut before, owed, asked_for, new } = recovered;
         let mut answers = Vec::new();
         for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Return::Runs)) {
-            // One whose parent waits for it answers the parent.
+            // An actor whose parent waits for it answers that parent.
             if newborn.reply.is_none() {
                 answers.push(Expected::of(newborn));
             }
         }
         let (listed, all_listed) = bounded::<()>(0);
         let _ = commands.send(Command::Recover(before, owed, listed));
-        // Nothing is ever sent: it ends when the other side goes.
+        // Nothing is ever sent: the wait ends when the supervisor drops the sender.
         let _ = wait::receive(&all_listed);
         let mut refused = None;
         for Expected { id, name, answer } in answers {
@@ -234,7 +241,7 @@ impl TheaterRuntime {
             if asked_for.contains(&id) {
                 refused = refused.or(Some(TheaterError::NotStarted { name, why, note: String::new() }));
             } else {
-                // Nobody asked for it by name: that it cannot go on does not keep the others from it.
+                // The configuration does not name it, so the other actors run all the same.
                 log::error!("actor \"{name}\" was not resumed: {why}");
                 self.not_resumed.push(NotResumed { id, name, why });
             }
@@ -253,7 +260,7 @@ impl TheaterRuntime {
             answers.push((Expected::of(&mut newborn), note));
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
         }
-        // All are waited for, whichever is refused.
+        // Every answer is waited for, even if one of them is a refusal.
         let mut refused = None;
         for (Expected { id, name, answer }, note) in answers {
             match wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) {
@@ -268,7 +275,7 @@ impl TheaterRuntime {
         refused.map_or(Ok(()), Err)
     }
 
-    /// A new actor that did not come up does not come back at the next start, which begins it anew.
+    /// Removes a new actor that did not come up from the list, so that the next start begins it anew.
     fn list_no_longer(&self, id: ActorId) {
         if self.handle.registry.is_suspending() || self.handle.registry.info(id).is_none() {
             return;
@@ -278,17 +285,21 @@ impl TheaterRuntime {
         }
     }
 
-    /// Those that did not come up when the theater was started, and that no manifest named.
+    /// The actors from before that did not come up when the theater was started, and that the configuration does not name.
     pub(crate) fn not_resumed(&self) -> &[NotResumed] {
         &self.not_resumed
     }
 
-    /// For asking it.
+    /// The handle by which the theater is asked anything.
     pub fn handle(&self) -> &TheaterHandle {
         &self.handle
     }
 
-    /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal or the supervisor fails.
+    /// Waits until the runtime ends: because [`TheaterHandle::shutdown`] was called, or because a part of it failed.
+    ///
+    /// # Errors
+    ///
+    /// [`TheaterError::JournalFailed`], [`TheaterError::SupervisorFailed`] or [`TheaterError::ThreadFailed`].
     pub fn wait(&self) -> Result<(), TheaterError> {
         let ends: [&dyn wait::Channel; 3] = [&self.ended, &self.thread_failed, &self.journal_failed];
         match wait::one_of(&ends, None) {
@@ -309,7 +320,7 @@ impl TheaterRuntime {
     fn end(&mut self) {
         let Some(supervisor) = self.supervisor.take() else { return };
         self.handle.control.shutdown();
-        // Its panic was logged; the journal is closed all the same.
+        // A panic of the supervisor was logged. The journal is closed in any case.
         let _ = supervisor.join();
         if let Some(journal) = self.journal.take() {
             journal.close();
@@ -317,14 +328,14 @@ impl TheaterRuntime {
     }
 }
 
-/// An actor that was to go on when the theater was started, and did not come up.
+/// An actor from before that did not come up when the theater was started.
 pub(crate) struct NotResumed {
     pub(crate) id: ActorId,
     pub(crate) name: String,
     pub(crate) why: LifecycleError,
 }
 
-/// An actor that is to come up, and by what one hears of it.
+/// An actor that is to come up, and the channel of the answer.
 struct Expected {
     id: ActorId,
     name: String,

@@ -38,27 +38,37 @@ use said::Said;
 const PAGE: u64 = 2_000;
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// What an audit found.
-#[derive(Debug, Default)]
-pub(crate) struct Audit {
-    pub(crate) actors: u64,
-    pub(crate) events: u64,
+/// What an audit of a journal found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Audit {
+    /// Chains that were checked.
+    pub actors: u64,
+    /// Events that were checked.
+    pub events: u64,
     /// Quotes of one chain in another that were looked up.
-    pub(crate) links: u64,
+    pub links: u64,
     /// Messages that were sent and not taken yet when the journal ended.
-    pub(crate) in_flight: u64,
+    pub in_flight: u64,
     /// Events whose data was dropped: their hashes are checked, what they said is not.
-    pub(crate) dropped: u64,
-    /// Stored states that no event names, since the data of the one that led to them was dropped: they can be anything.
-    pub(crate) unvouched: u64,
-    /// Everything that is wrong: with the journal as a whole, then each with the actor and the event.
-    pub(crate) findings: Vec<String>,
+    pub dropped: u64,
+    /// Stored states that no event names, because data was dropped: nobody can tell whether they are what was written.
+    pub unvouched: u64,
+    /// Everything that is wrong: first with the journal as a whole, then each with the actor and the event. An empty list
+    /// says that the journal is whole.
+    pub findings: Vec<String>,
 }
 
 type Read<T> = rusqlite::Result<T>;
 
-/// Audits the journal in `dir` as it is at one moment, with or without a runtime at work on it.
-pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
+/// Checks every chain of the journal in `dir`, the links between chains, and what is stored beside them, as all of it is at
+/// one moment. A runtime may be using the journal.
+///
+/// # Errors
+///
+/// [`JournalError`] if there is no journal, or if it cannot be opened. What is wrong with the journal is no error, but a
+/// finding.
+pub fn audit(dir: &Path) -> Result<Audit, JournalError> {
     pool::make_ready().map_err(|why| JournalError::Thread(std::io::Error::other(why)))?;
     let mut survey = Survey::begin(dir)?;
     let (is_sealed, mut of_the_rows) = (survey.is_sealed(), Vec::new());
