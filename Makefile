@@ -66,12 +66,15 @@ lint:
 guard:
 	cargo run --quiet --locked --example guard -- $(if $(RECORD),--record)
 
-# What `cargo publish --dry-run` does; but the library is built in target/, so that wasmtime is not compiled once more.
+# What `cargo publish --dry-run` does; but the library is built in target/, so that wasmtime is not compiled once more. It
+# is a member of a workspace there: as a root of its own, cargo would take what it builds for this checkout's.
 package:
 	cargo publish --quiet --dry-run --locked --no-verify
 	cargo package --quiet --locked --no-verify
-	cd target/package && rm -rf theater-runtime-*/ && tar -xzf theater-runtime-*.crate
-	cargo build --locked --lib --manifest-path target/package/theater-runtime-*/Cargo.toml --target-dir target
+	cd target/package && rm -rf packed && mkdir packed && tar -xzf theater-runtime-*.crate -C packed
+	cd target/package/packed && cp theater-runtime-*/Cargo.lock . && \
+	  { printf '[workspace]\nresolver = "3"\nmembers = ["theater-runtime-*"]\n\n'; sed -n '/^\[profile/,$$p' ../../../Cargo.toml; } > Cargo.toml
+	cargo build --locked --lib --manifest-path target/package/packed/Cargo.toml --target-dir target
 	cd actors/theater-actor && cargo publish --quiet --dry-run --locked
 
 # QUICK=1 takes about 3 minutes; ONLY=name measures one group.
