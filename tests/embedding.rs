@@ -209,6 +209,9 @@ fn a_handle_reads_follows_and_measures_what_the_management_server_does() {
     let mut next = || all.next_within(LONG).expect("it reads").expect("an event");
     assert_eq!((next().event.event_type, next().actor), ("started".into(), actor));
     assert_eq!(theater.events(actor, 1, 1).expect("read")[0].sequence, 1);
+    let call = theater.events(actor, 1, 1).expect("read").remove(0).data_as_json().expect("data");
+    assert_eq!(call["caller"], "runtime", "{call}");
+    assert_eq!(theater.actor(actor).expect("it is there").incarnation.number(), 1);
     let state = theater.state(actor).expect("read");
     assert_eq!((state.bytes, state.lost_at), (None, None));
     theater.request(actor, "you").expect("an answer");

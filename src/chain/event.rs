@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::cbor::Value;
 use super::hash::EventHash;
 
 /// One link of an actor's chain. The hash covers every other field.
@@ -39,6 +40,15 @@ impl ChainEvent {
     /// What kind of event this is, or `None` where the type is not one of the specified kinds.
     pub fn kind(&self) -> Option<EventKind> {
         EventType::parse(&self.event_type).map(|event_type| event_type.kind)
+    }
+
+    /// The data as JSON, as `theater events --json` shows it: a byte string is the JSON that it holds, or else its text, or
+    /// else `{"base64": "…"}`. None if the data was dropped, or is not what events hold.
+    pub fn data_as_json(&self) -> Option<serde_json::Value> {
+        if self.dropped.is_some() {
+            return None;
+        }
+        Value::parse(&self.data).ok().map(|value| value.to_json())
     }
 
     /// The function of a boundary event; empty for the others.

@@ -32,6 +32,11 @@ impl EventHash {
         sha1_checked(|hasher| *hasher = preimage(event, data, std::mem::take(hasher))).map(Self)
     }
 
+    /// The 20 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
     /// The hash that 40 lower-case hexadecimal digits stand for; none for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         lower_hex(text).map(Self)
@@ -63,6 +68,11 @@ impl ComponentDigest {
     /// The digest of a component's bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The digest that 64 lower-case hexadecimal digits stand for; none for any other text.
