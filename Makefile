@@ -1,7 +1,9 @@
-# Everything a user or a CI needs: nothing is installed by hand, no step comes in between.
+# The commands for users and for continuous integration. Each one does all its steps and needs no manual installation.
 
 THEATER := target/debug/theater
 GUESTS  := actors tests/guests
+# Files of ours, compiled once more with loom's types.
+MODELS  := tests/interleavings
 
 .PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http clean
 
@@ -9,14 +11,14 @@ help:
 	@echo "make run     build everything and start the demo in the foreground"
 	@echo "make actors  build the example actors"
 	@echo "make test    build everything and run all tests"
-	@echo "make chaos   kill a runtime under load, again and again, and see that nothing is lost"
-	@echo "make fuzz    look for input that breaks what understands it, a minute a target"
-	@echo "make lint    rustfmt and clippy, warnings denied"
+	@echo "make chaos   kill a runtime under load many times, and check that nothing is lost"
+	@echo "make fuzz    search for input that breaks a parser, one minute for each target"
+	@echo "make lint    run rustfmt and clippy, and fail on warnings"
 	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
 	@echo "make package see that both crates can be published: packed, built as they are packed, and not uploaded"
 	@echo "make bench   measure Theater against the bare parts it is made of"
-	@echo "make bench-peers  the same work done by OTP, ractor and kameo"
-	@echo "make bench-http   the HTTP servers that were compared"
+	@echo "make bench-peers  measure OTP, ractor and kameo at the same work"
+	@echo "make bench-http   measure the HTTP servers that were compared"
 	@echo "make clean   remove everything that was built"
 
 build:
@@ -31,20 +33,21 @@ test-guests: actors
 run: build actors
 	@scripts/demo.sh $(THEATER)
 
-# The guests' own tests come first: a test of the documents builds an actor beside them.
+# The guests' own tests run first, because a test of the documents builds an actor in the same workspace.
 test: test-guests
 	@scripts/test-tools.sh
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
+	cd $(MODELS) && cargo test --locked --quiet
 	cargo test --locked
 	cargo test --locked --features fail-points,fuzzing --test recovery --test chaos --test hostile
 
-# ROUNDS=n and SEED=n choose how long and which way.
+# ROUNDS=n sets the number of rounds, SEED=n the random choices.
 chaos: test-guests
 	THEATER_CHAOS_ROUNDS=$(or $(ROUNDS),300) THEATER_CHAOS_SEED=$(or $(SEED),24301) \
 	  cargo test --locked --features fail-points --test chaos -- --nocapture
 
-# Needs a nightly compiler and a C++ compiler; cargo-fuzz is built here if it is not installed. SECONDS=n a target.
+# Needs a nightly compiler and a C++ compiler. Builds cargo-fuzz if it is not installed. SECONDS=n sets the time for each target.
 fuzz:
 	@command -v cargo-fuzz >/dev/null || PATH="$(CURDIR)/fuzz/target/tools/bin:$$PATH" command -v cargo-fuzz >/dev/null || \
 	  cargo install --locked --root fuzz/target/tools cargo-fuzz
@@ -58,11 +61,11 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --no-default-features -- -D warnings
-	for workspace in $(GUESTS); do \
+	for workspace in $(GUESTS) $(MODELS); do \
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done
 
-# RECORD=1 makes the counts of now the baseline.
+# RECORD=1 records the current counts as the baseline.
 guard:
 	cargo run --quiet --locked --example guard -- $(if $(RECORD),--record)
 
@@ -91,4 +94,4 @@ bench-http:
 
 clean:
 	cargo clean
-	rm -rf $(foreach workspace,$(GUESTS),$(workspace)/target $(workspace)/dist) benches/*/target
+	rm -rf $(foreach workspace,$(GUESTS) $(MODELS),$(workspace)/target $(workspace)/dist) benches/*/target

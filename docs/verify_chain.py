@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Verify a portable Theater chain file, independently of the crate.
+"""Verify a portable Theater chain file without using the crate.
 
-Written from chain-format.md (versions 1 and 2) alone; the section numbers below are that document's. Python 3.9 or later,
-standard library only.
+This program was written from chain-format.md (versions 1 and 2) alone; section numbers refer to that document. It needs
+Python 3.9 or later, and only the standard library.
 
     python3 verify_chain.py FILE        ("-" reads standard input)
 
-Exit status 0: the chain verifies, one line on standard output says what it is, and what of it was dropped. 1: it does not, one line on standard
-error says which line or event comes first and what is wrong with it. 2: wrong usage, or the file cannot be read.
+Exit status 0: the chain verifies; one line on standard output describes it, and another one the data that was dropped.
+Exit status 1: the chain does not verify; one line on standard error names the first wrong line or event, and its fault.
+Exit status 2: wrong usage, or the file cannot be read.
 
-Integrity only: unlike the crate, this does not detect a prepared SHA-1 collision (§2).
+The program checks integrity only: unlike the crate, it does not detect a prepared SHA-1 collision (§2).
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 MAX_UINT = 2**64 - 1
 MAX_INLINE_STATE = 4096  # §4
-MAX_DEPTH = 33  # §4: 32 levels, and what is in the last
+MAX_DEPTH = 33  # §4: 32 levels of nesting, and the items inside the last one
 
 WORD_KINDS = {"started", "failed", "stopped"}  # §3
 FUNCTION = re.compile(r"[!#-\[\]-~]+")  # §3: printable ASCII without the quote and the backslash
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-BOUNDARY_KINDS = {"call", "intent", "host-call", "return", "refused"}  # §3: these name a function
+BOUNDARY_KINDS = {"call", "intent", "host-call", "return", "refused"}  # §3: kinds that name a function
 REASONS = {"spawn", "restart", "recovery", "fork"}  # §4
 
 
 class Wrong(Exception):
-    """The file does not verify; the text says what is wrong with the part being looked at."""
+    """The file does not verify; the text describes the fault in the current part."""
 
 
 def quote(text: str) -> str:
-    """Text from the file, made fit for one line of ASCII."""
+    """Text from the file, escaped to fit on one line of ASCII."""
     return ascii(text if len(text) <= 80 else text[:80] + "...")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Lines (§5). Each has exactly one spelling, so nothing is gained from a JSON parser, which would also accept others:
-# a line is matched piece by piece against the only bytes it may consist of.
+# Lines (§5). Each line has exactly one spelling. A JSON parser would also accept other spellings, so this program matches
+# each line piece by piece against the only bytes that are allowed.
 
 
 def to_uint(raw: bytes) -> int:
@@ -60,7 +61,7 @@ def to_text(raw: bytes) -> str:
 
 
 def to_bytes(raw: bytes) -> bytes:
-    """Base64. Encoding again and comparing refuses missing padding and unused bits that are set alike."""
+    """Decodes base64. Encoding the result again detects missing padding, and unused bits that are set."""
     try:
         value = base64.b64decode(raw[1:-1], validate=True)
     except ValueError:
@@ -75,7 +76,7 @@ def to_hash(raw: bytes) -> Optional[bytes]:
 
 
 class Kind(NamedTuple):
-    """One kind of JSON value: what may be written, how it is read, what it is called."""
+    """A kind of JSON value: its allowed spelling, its decoder, and its name in messages."""
 
     pattern: re.Pattern[bytes]
     read: Callable[[bytes], Any]
@@ -106,7 +107,7 @@ STATE: Shape = (("state", UINT), ("data", BASE64_OR_NULL))  # §5.2, version 2
 
 
 def read_line(line: bytes, shape: Shape, whole: bool = True) -> Dict[str, Any]:
-    """The fields of a line in its one spelling; with `whole` unset, of how it begins."""
+    """The fields of a line in its one spelling. If `whole` is false, only the beginning of the line is read."""
     values: Dict[str, Any] = {}
     at = 0
     for key, kind in shape:
@@ -132,7 +133,7 @@ def read_line(line: bytes, shape: Shape, whole: bool = True) -> Dict[str, Any]:
 
 
 class Cbor:
-    """A strict reader of the deterministic CBOR of §4: any other encoding, and any other type, is refused."""
+    """A strict decoder of the deterministic CBOR of §4. It refuses any other encoding and any other type."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -140,7 +141,7 @@ class Cbor:
 
     @classmethod
     def read(cls, data: bytes) -> Any:
-        """The one item that `data` is."""
+        """Decodes `data`, which must be exactly one item."""
         reader = cls(data)
         value = reader.item(MAX_DEPTH)
         if reader.at != len(data):
@@ -154,7 +155,7 @@ class Cbor:
         return self.data[self.at - count:self.at]
 
     def head(self) -> Tuple[int, int]:
-        """An item's major type and argument, the argument in its shortest form."""
+        """An item's major type and its argument, which must be in the shortest form."""
         start = self.at
         first = self.take(1)[0]
         major, info = first >> 5, first & 31
@@ -189,7 +190,7 @@ class Cbor:
             return self.text(value)
         if major == 4:
             items: List[Any] = []
-            while len(items) < value:  # a length that lies meets the end of the data
+            while len(items) < value:  # a length that is too large reaches the end of the data
                 items.append(self.item(depth - 1))
             return items
         if major == 5:
@@ -240,7 +241,7 @@ def is_link(value: Any) -> bool:
             and is_uuid(value["actor"]) and is_uint(value["sequence"]))
 
 
-# The keys of a `started` event's data (§4), each with what its value must be.
+# The keys of a `started` event's data (§4), each with a check of its value.
 STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "id": (is_uuid, "a UUID"),
     "name": (lambda v: isinstance(v, str), "a text"),
@@ -256,7 +257,7 @@ STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
 
 
 def read_started(data: bytes) -> Dict[str, Any]:
-    """The data of a `started` event, which reads as §4 says: exactly these keys, each of its type."""
+    """Decodes the data of a `started` event, which must have exactly these keys, each with its type (§4)."""
     started = Cbor.read(data)
     if not isinstance(started, dict):
         raise Wrong("data is not a map")
@@ -313,7 +314,7 @@ def is_event_type(text: str) -> bool:
     return word in BOUNDARY_KINDS and FUNCTION.fullmatch(function) is not None
 
 
-LOST = object()  # the state where it is said nowhere: the data of the event that led to it was dropped
+LOST = object()  # a state that no event names, because the data of the event that set it was dropped
 
 
 def as_named(state: Optional[bytes]) -> Any:
@@ -324,7 +325,7 @@ def as_named(state: Optional[bytes]) -> Any:
 
 
 def named_by_return(event: Dict[str, Any]) -> Any:
-    """What the state is behind a return: a state (§4), the text "unchanged", or LOST."""
+    """The state after a `return`: a state (§4), the text "unchanged", or LOST."""
     if "data" not in event:
         return LOST
     try:
@@ -338,26 +339,26 @@ def named_by_return(event: Dict[str, Any]) -> Any:
 
 
 class Verifier:
-    """Takes the lines of one file in turn, then the end (§5.4)."""
+    """Verifies a file: it is given the lines in turn, and then the end (§5.4)."""
 
     def __init__(self) -> None:
-        self.number = 0  # of the line
-        self.part = "header"  # what the line is, for messages
+        self.number = 0  # the number of the current line
+        self.part = "header"  # the kind of the current line, for messages
         self.header: Dict[str, Any] = {}
         self.events = 0
         self.head: Optional[bytes] = None
-        self.component: Optional[bytes] = None  # of the last started event
+        self.component: Optional[bytes] = None  # the component of the last started event
         self.incarnation = 0
-        self.since = ""  # what came after the last started event, as far as the next incarnation's number depends on it
-        self.named: Dict[Tuple[bool, bytes], Optional[int]] = {}  # what started events name: blob or not, hash; its len
-        self.attached: List[Tuple[bool, bytes]] = []  # likewise, one for each line from the second on
-        self.lengths: List[int] = []  # of what is attached
+        self.since = ""  # the events after the last started, as far as the next incarnation's number depends on them
+        self.named: Dict[Tuple[bool, bytes], Optional[int]] = {}  # named by started events: (is a blob, hash) -> length
+        self.attached: List[Tuple[bool, bytes]] = []  # (is a blob, hash) of each attachment, from the second line on
+        self.lengths: List[int] = []  # the lengths of the attachments
         self.dropped = 0
-        self.stretches: List[List[int]] = []  # of events whose data was dropped: first and last of each
-        self.states: Dict[int, Any] = {}  # version 2: attached states as an event names them (§4), by their events
-        self.unvouched = 0  # attached states that no event names
+        self.stretches: List[List[int]] = []  # events whose data was dropped: first and last of each stretch
+        self.states: Dict[int, Any] = {}  # version 2: attached states in the form of §4, by the sequence of their events
+        self.unvouched = 0  # the number of attached states that no event names
         self.initial: Any = None  # the state of the first started event
-        self.now: Any = None  # the state behind the events so far, as they name it (§4), or LOST
+        self.now: Any = None  # the state after the events so far, as they name it (§4), or LOST
 
     def line(self, line: bytes) -> None:
         self.number += 1
@@ -380,7 +381,7 @@ class Verifier:
             self.read_event(line)
 
     def read_header(self, line: bytes) -> None:
-        begin = read_line(line, FORMAT, whole=False)  # first: what follows is another version's own affair
+        begin = read_line(line, FORMAT, whole=False)  # first, because another version may define the rest
         if begin["format"] != "theater-chain":
             raise Wrong(f"format is {quote(begin['format'])}, not 'theater-chain'")
         if begin["version"] not in (1, 2):
@@ -401,21 +402,21 @@ class Verifier:
         actual = sha1(data) if kind == "blob" else hashlib.sha256(data).digest()
         if actual != name:
             raise Wrong(f"{kind} {name.hex()} has the hash {actual.hex()}")
-        rank = (kind == "blob", name)  # the components, then the blobs, each ascending
+        rank = (kind == "blob", name)  # components first, then blobs, each in ascending order
         if self.attached and rank <= self.attached[-1]:
             raise Wrong(f"{kind} {name.hex()} stands out of order or twice")
         self.attached.append(rank)
         self.lengths.append(len(data))
 
     def read_state(self, line: bytes) -> None:
-        """Version 2: the state behind an event, with which a replay can begin."""
+        """Version 2: reads the state after an event, from which a replay can begin."""
         fields = read_line(line, STATE)
         if self.states and fields["state"] <= max(self.states):
             raise Wrong(f"state {fields['state']} stands out of order or twice")
         self.states[fields["state"]] = as_named(fields["data"])
 
     def check_state(self, event: Dict[str, Any]) -> None:
-        """§4.1 and §5.4, 8: an attached state is the one behind its event, where the events up to there name it."""
+        """§4.1 and §5.4, 8: an attached state must be the one that the events name, if they name one."""
         sequence, kind = event["sequence"], event["event_type"].partition(" ")[0]
         if kind not in ("started", "return", "refused"):
             raise Wrong(f"state {sequence} is attached, but no incarnation begins and no transition ends there")
@@ -425,7 +426,7 @@ class Verifier:
             raise Wrong(f"state {sequence} is not the state that the events up to it name")
 
     def check_start(self, started: Dict[str, Any]) -> None:
-        """§4.1 and §5.4, 6: a start begins with what the chain has come to, or again with what it first began with."""
+        """§4.1 and §5.4, 6: a start must begin with the chain's current state, or again with its first one."""
         state, reason = started["state"], started["reason"]
         if self.incarnation == 1:
             if reason not in ("spawn", "fork"):
@@ -492,7 +493,7 @@ class Verifier:
         self.events += 1
 
     def end(self) -> str:
-        """What only the whole file shows; returns the line that says what was verified."""
+        """Checks what only the whole file can show; returns the line that describes the verified chain."""
         header = self.header
         self.part = "header"
         if self.number == 0:
@@ -532,7 +533,7 @@ class Verifier:
 
 
 def verify(lines: Iterable[bytes]) -> str:
-    """Verify the lines of a file, each with its line feed. Raises `Wrong` with the whole message."""
+    """Verify the lines of a file, each with its line feed. Raises `Wrong` with the complete message."""
     verifier = Verifier()
     try:
         for line in lines:
@@ -549,7 +550,7 @@ def main(arguments: List[str]) -> int:
         print("usage: verify_chain.py FILE   (- for standard input)", file=sys.stderr)
         return 2
     try:
-        # Binary: lines end at a line feed and nowhere else.
+        # Read bytes, because lines end only at a line feed.
         with open(0 if arguments[0] == "-" else arguments[0], "rb") as stream:
             said = verify(stream)
     except Wrong as wrong:

@@ -1,14 +1,14 @@
 #!/bin/bash
 # build-guests.sh WORKSPACE
 #
-# Builds the actors of a cargo workspace and leaves each as WORKSPACE/dist/<package>.wasm, a component. A file in dist
-# changes only when its content does, and goes when its package goes. The same sources and compiler give the same bytes,
-# wherever the checkout lies and whoever builds; unless the workspace uses a package that lies outside of it, since that
-# package's whole path is part of cargo's symbols.
+# Builds the actors of a cargo workspace and writes each one as a component to WORKSPACE/dist/<package>.wasm. A file in dist
+# is written only if its content has changed, and is removed if its package no longer exists. The same sources and compiler
+# give the same bytes, for every user and every place of the checkout. There is one exception: if the workspace uses a
+# package outside of it, that package's whole path is part of cargo's symbols.
 #
-# Nothing needs to be installed but cargo and rustc. Where rustc lacks the standard library for wasm32-unknown-unknown,
-# it is added by rustup, or else a private toolchain is made of Debian's packages, once.
-# THEATER_GUEST_TOOLCHAIN=private uses the private toolchain in any case.
+# Only cargo and rustc must be installed. If rustc lacks the standard library for wasm32-unknown-unknown, rustup adds it, or
+# else this script makes a private toolchain from Debian's packages, once. THEATER_GUEST_TOOLCHAIN=private always uses the
+# private toolchain.
 set -euo pipefail
 
 [ $# -eq 1 ] || { echo "usage: $0 WORKSPACE" >&2; exit 2; }
@@ -22,7 +22,7 @@ compiler_has_std() {
     compgen -G "$("${RUSTC:-rustc}" --print target-libdir --target $target)/libstd-*.rlib" > /dev/null
 }
 
-# A server out of reach takes the whole time limit, so a failure is remembered for a day.
+# If rustup's server cannot be reached, the attempt takes the whole time limit, so a failure is remembered for a day.
 rustup_adds_std() {
     local failed=$cache/rustup-failed
     command -v rustup > /dev/null || return 1
@@ -52,8 +52,8 @@ MESSAGE
     export RUSTC=$cache/rust-wasm/bin/rustc
 }
 
-# Whatever the environment says about cargo builds is meant for others; here every answer is given. What cargo remembers
-# of rustc is not believed: it keeps a failure, too, after the reason is gone.
+# Ignores settings for cargo in the environment, and sets every relevant one itself. Ignores cargo's cache of rustc's
+# answers too, because cargo caches a failure even after its cause is gone.
 cargo_build() {
     local flags="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/cargo"
     flags+=$'\x1f'"--remap-path-prefix=$project=/theater"
@@ -63,7 +63,8 @@ cargo_build() {
         --color "$color" --message-format json-render-diagnostics
 }
 
-# Cargo's messages name the modules it built or found built; on the terminal remain warnings, errors and progress.
+# Prints the names of the modules that cargo built or found up to date, from cargo's JSON messages. Warnings, errors and
+# progress go to the terminal.
 build() {
     local color=never
     [ ! -t 2 ] || color=always

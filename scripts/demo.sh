@@ -1,10 +1,10 @@
 #!/bin/sh
-# demo.sh THEATER: starts the demo's actors in the foreground and says what to try.
+# demo.sh THEATER: starts the demo's actors in the foreground, and prints commands to try.
 set -eu
 theater=$1
 
 cat <<TXT
-Starting the demo; its history is kept in ./theater-data. Once it is ready, try in another terminal:
+Starting the demo. It keeps its history in ./theater-data. When it is ready, try these commands in another terminal:
 
     curl -X POST http://127.0.0.1:8080/increment
     curl http://127.0.0.1:8080/
@@ -18,7 +18,7 @@ Starting the demo; its history is kept in ./theater-data. Once it is ready, try 
     curl http://127.0.0.1:8082/
     $theater tree
 
-README.md says what to look at. Ctrl-C suspends it; make run again goes on where it was.
+README.md explains the commands. Ctrl-C suspends the demo; make run resumes it.
 
 TXT
 exec "$theater" run manifests/counter.toml manifests/ledger.toml

@@ -1,14 +1,14 @@
 #!/bin/bash
 # rust-wasm-toolchain.sh DIR
 #
-# Makes a private Rust compiler for wasm32-unknown-unknown out of Debian's packages, for machines where rustup is not
-# there or cannot reach its server. Needs apt-get, dpkg-deb, and a cargo and rustc (1.82 or newer) that bring their own
-# linkers, as rustup's do. Needs no root and installs nothing outside DIR: about 140 MB to download, 450 MB on disk,
-# half a minute. Leaves DIR/bin/rustc, to be used as
+# Makes a private Rust compiler for wasm32-unknown-unknown from Debian's packages, for machines where rustup is missing or
+# cannot reach its server. Needs apt-get, dpkg-deb, and a cargo and rustc (1.82 or newer) that bring their own linkers, as
+# those of rustup do. Needs no root, and installs nothing outside DIR: it downloads about 140 MB, uses 450 MB on disk, and
+# takes half a minute. It creates DIR/bin/rustc, which is used like this:
 #
 #     RUSTC=DIR/bin/rustc cargo build --target wasm32-unknown-unknown
 #
-# Where DIR holds one already, this only checks its links.
+# If DIR already holds a compiler, the script only checks its links.
 set -euo pipefail
 
 [ $# -eq 1 ] || { echo "usage: $0 DIR" >&2; exit 2; }
@@ -21,8 +21,9 @@ fail() {
     exit 1
 }
 
-# Debian's compiler has no linker for this target, so it borrows the ones at hand. They find their own libraries by
-# where they lie, so they are linked, not copied; and linked each time, since a `rustup update` moves them.
+# Debian's compiler has no linker for this target, so it uses those of the installed compiler. They find their libraries
+# relative to their own place, so they are linked and not copied. They are linked each time, because `rustup update` moves
+# them.
 link_linkers() {
     local linkers
     linkers=$(rustc --print sysroot)/lib/rustlib/$host/bin
@@ -32,14 +33,14 @@ link_linkers() {
     ln -sfn "$linkers/rust-lld" "$linkers/wasm-component-ld" "$dir/usr/lib/rustlib/$host/bin/"
 }
 
-# depends PACKAGE PATTERN [apt option...]: the first package matching PATTERN that PACKAGE depends on.
+# depends PACKAGE PATTERN [apt option...]: prints the first package matching PATTERN that PACKAGE depends on.
 depends() {
     local package=$1 pattern=$2
     shift 2
     apt-cache "$@" depends "$package" | sed -n "0,/^ *Depends: \($pattern.*\)/s//\1/p"
 }
 
-# download [apt option...]: the compiler that Debian keeps current for its browsers, whatever its version is by now, the
+# download [apt option...]: downloads the compiler that Debian keeps current for its browsers (in its present version), the
 # libraries it needs, and the sources of the standard library.
 download() {
     local std llvm
@@ -50,7 +51,7 @@ download() {
     apt-get -qq -o APT::Sandbox::User= "$@" download rustc-web libstd-rust-web-dev "$std" "$llvm" rust-web-src
 }
 
-# The machine's package lists may be missing or stale, and only root may renew them; so there are private ones.
+# Uses private package lists, because the machine's may be missing or old, and only root may renew them.
 download_with_private_lists() {
     local options=(-o Dir::State::lists="$dir/apt/lists" -o Dir::Cache="$dir/apt/cache" -o APT::Sandbox::User=)
     rm -f ./*.deb
@@ -80,7 +81,7 @@ WRAPPER
     chmod +x "$dir/bin/rustc"
 }
 
-# The standard library goes into the compiler's own tree, once, so that using the compiler needs no unstable option.
+# Installs the standard library into the compiler's own tree, once, so that using the compiler needs no unstable option.
 build_std() {
     local sources commit flags
     sources=$(echo "$dir"/usr/src/rustc-*)
@@ -126,7 +127,7 @@ make_toolchain() {
 
 mkdir -p "$(dirname "$dir")"
 exec 9> "$dir.lock"
-flock 9 # of two builds at once, one makes it and the other waits
+flock 9 # if two builds run at once, one makes the toolchain and the other waits
 if [ -e "$dir/finished" ]; then
     link_linkers
 elif [ -e "$dir/unfinished" ] || [ ! -e "$dir" ]; then

@@ -1,8 +1,8 @@
 #!/bin/sh
 # test-tools.sh
 #
-# Sees to the programs that the tests run beside cargo and a C compiler. What is missing is installed where that can be
-# done: by root, on Debian. Elsewhere it is named, and the tests that need it say that they were skipped.
+# Checks for the programs that the tests need besides cargo and a C compiler. If root runs it on Debian, it installs the
+# missing ones. Otherwise it lists them, and the tests that need them say that they were skipped.
 set -eu
 
 missing=
@@ -18,4 +18,4 @@ if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         exit 0
     fi
 fi
-echo "not installed:$missing (Debian's names); what needs them is skipped" >&2
+echo "not installed:$missing (Debian's package names); tests that need them are skipped" >&2

@@ -1,6 +1,6 @@
-//! Every place where bytes from outside are understood, as a function of these bytes alone: for the fuzzers in `fuzz/`
-//! and for `tests/hostile.rs`. A target that returns has done its part; what it must never do is panic, run on without
-//! end, or accept what it would say differently.
+//! Fuzz targets: every place where the program decodes bytes from outside, as a function of those bytes alone, for the
+//! fuzzers in `fuzz/` and for `tests/hostile.rs`. A target passes if it returns. It fails if it panics, does not end,
+//! or accepts bytes that the program would write differently.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::chain::data::{Call, Failed, HostCall, Intent, Refused, Return, Starte
 use crate::manifest::Manifest;
 use crate::{handlers, journal, server};
 
-/// A target's name, and what it does with the bytes.
+/// A target: its name, and the function that decodes the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -29,7 +29,7 @@ pub const TARGETS: [Target; 7] = [
 fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(manifest) = Manifest::parse(Path::new("/nowhere/fuzz.toml"), text.into(), &ActorLimits::default()) {
-        // What handlers make of their configuration; nothing is opened before an actor starts.
+        // Let the handlers read their configuration too. Nothing is opened before an actor starts.
         let _ = handlers::Handlers::new().granted(&manifest);
     }
 }

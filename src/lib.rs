@@ -3,6 +3,7 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line uses it"))]
 
 mod base;
+mod net;
 mod chain;
 mod manifest;
 mod journal;
@@ -35,7 +36,7 @@ pub use guest::Divergence;
 pub use handlers::{BeyondLimit, CallContext, Handler, Handlers, HostFunctions, HostParams, HostResult, LinkError};
 pub use journal::{DataDropped, DropError, Durability, JournalDown, JournalError, Shown};
 pub use manifest::{ActorSource, HandlerEntry, ManifestError};
-pub use server::{BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
+pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
 pub use system::{ActorFailure, ActorInfo, ActorStatus, Address, NotFound, Restarts, TheaterHandle};
 pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};

@@ -1,5 +1,5 @@
-//! Backups of a running runtime, their restoration, and the way out where there is none: a loss that is accepted is said,
-//! recorded, and gone on from.
+//! Tests of backup, restore and repair: backups of a running runtime, their restoration, and accepting a loss if there
+//! is no backup. An accepted loss is reported and recorded, and the runtime continues after it.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
 }
 
-/// What `theater ARGS…` says, which is refused.
+/// The output of `theater ARGS…`, which must fail.
 fn refused(args: &[&str]) -> String {
     let output = theater(args, None);
     assert_eq!(output.status.code(), Some(1), "theater {args:?}: {}", text(&output.stdout));
@@ -103,12 +103,12 @@ fn a_backup_or_a_restoration_that_cannot_be_whole_leaves_nothing_behind() {
     let said = refused(&["backup", path_of(&again), "--data-dir", path_of(&data)]);
     assert!(said.contains("event 5") && said.contains("is wrong") && said.contains("no copy was kept"), "{said}");
     assert!(refused(&["restore", path_of(&backup), "--data-dir", path_of(&third)]).contains("event 5"));
-    assert!(!again.exists() && !stage.path().join("again.partial").exists() && !third.join("journal.db").exists());
+    assert!(!again.exists() && !stage.path().join("again.partial").exists() && !third.exists());
     assert!(refused(&["backup", path_of(&again), "--data-dir", path_of(stage.path())]).contains("there is no journal"));
 }
 
-/// A directory whose last events are gone, though they were acknowledged; `asked` was within a transition, `asker` waited
-/// for it.
+/// A stage whose data directory has lost its last events, although they were acknowledged. `asked` was within a
+/// transition, and `asker` waited for it.
 fn that_lost_its_end() -> Stage {
     let stage = Stage::new();
     let manifests = ["asker", "asked"].map(|name| stage.manifest(name, "probe", ""));
@@ -125,7 +125,7 @@ fn that_lost_its_end() -> Stage {
     running.say(&["backup", path_of(&here)]);
     assert_eq!(Http::connect(running.http("idle")).ask("POST", "/increment", None).status, 200);
     running.kill();
-    // The mark is of now, and the database of then.
+    // The mark is the current one; the database is the earlier copy.
     ["journal.db-wal", "journal.db-shm"].iter().for_each(|name| _ = std::fs::remove_file(stage.data_dir().join(name)));
     std::fs::copy(here.join("journal.db"), stage.data_dir().join("journal.db")).expect("copied");
     stage
@@ -275,7 +275,7 @@ fn repair_does_not_say_that_nothing_is_lost_of_a_journal_that_is_damaged_elsewhe
     assert!(text(&output.stdout).contains("nothing is lost"), "{}", text(&output.stderr));
 }
 
-/// Whatever the way in which it is none; and an actor may be called like it.
+/// Covers every kind of thing that is not a file, and an actor with the same name as the mark.
 #[test]
 fn a_mark_that_is_no_file_is_refused_at_once_and_an_actor_called_like_it_hides_no_damage() {
     let stage = Stage::new();

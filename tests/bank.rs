@@ -1,4 +1,4 @@
-//! The demo bank, as it is shipped: a ledger over HTTP with an actor for each account, and money that is conserved
+//! Tests of the demo bank as it is shipped: a ledger over HTTP with an actor for each account. No money is lost,
 //! whatever fails.
 
 mod support;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::{Value, json};
 use support::{Http, Stage, Theater, component, data_of, eventually, verifies_and_replays};
 
-/// The bank's own manifests, with any free port and the components where they were built.
+/// Writes the bank's own manifests, with free ports and the paths of the built components.
 fn manifests(stage: &Stage) -> PathBuf {
     let built = component("ledger");
     let dist = built.parent().expect("a directory").display().to_string();
@@ -28,7 +28,7 @@ fn open_bank(stage: &Stage) -> Theater {
     stage.run(&[&manifests(stage)])
 }
 
-/// A customer at the counter.
+/// A customer of the bank, over HTTP.
 struct Customer(Http);
 
 impl Customer {
@@ -46,7 +46,7 @@ impl Customer {
         (answer.status, answer.json())
     }
 
-    /// Opens an account with so much in it.
+    /// Opens an account with this amount in it.
     fn open(&mut self, name: &str, cents: u64) {
         assert_eq!(self.post("/accounts", &json!({ "name": name })).0, 201);
         if cents > 0 {
@@ -85,7 +85,7 @@ fn accounts(bank: &Theater) -> Vec<String> {
     accounts.map(|actor| actor["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// The chains of the ledger and of every account verify, and execute again to the same end.
+/// Checks that the chains of the ledger and of every account verify and replay to the same head.
 fn everything_verifies_and_replays(stage: &Stage, bank: &Theater) {
     let mut actors = accounts(bank);
     actors.push(bank.id("ledger"));
@@ -149,7 +149,7 @@ fn an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so() {
     customer.open("alice", 100);
     customer.open("bob", 0);
     customer.crash("alice");
-    // The request waits for the restart, like the one that a transfer begins with.
+    // The request waits for the restart, like the first request of a transfer.
     assert_eq!(customer.transfer("alice", "bob", 30).0, 201);
     let overview = eventually("the ledger tells of the restart", || {
         let overview = customer.overview();
@@ -195,7 +195,7 @@ fn money_that_a_message_has_put_aside_arrives_where_it_was_sent() {
     let mut customer = Customer::of(&bank);
     customer.open("alice", 100);
     customer.open("bob", 0);
-    // As a ledger leaves it that was interrupted behind its first step.
+    // The same situation as after a ledger that was interrupted after the first step of a transfer.
     let send = json!({ "send": { "number": 1, "to": "bob", "cents": 30 } });
     let status = bank.request(&accounts(&bank)[0], &send).expect("it does");
     assert_eq!((&status["balance"], &status["open"]["cents"]), (&json!(70), &json!(30)));
@@ -225,11 +225,11 @@ fn a_restart_of_the_runtime_keeps_every_balance() {
     everything_verifies_and_replays(&stage, &bank);
 }
 
-/// Pairs of accounts between which money goes back and forth while the runtime is killed.
+/// Pairs of accounts that send money back and forth while the runtime is killed.
 const PAIRS: [(&str, &str); 3] = [("a1", "a2"), ("b1", "b2"), ("c1", "c2")];
 const EACH: u64 = 1_000;
 
-/// Transfers single cents until the runtime is gone: how many were acknowledged.
+/// Transfers single cents until the runtime is gone; returns how many were acknowledged.
 fn transfer_until_the_end(address: SocketAddr, (from, to): (&str, &str), all: &AtomicU64) -> u64 {
     let mut http = Http::connect(address);
     let order = json!({ "from": from, "to": to, "cents": 1 }).to_string();
@@ -244,7 +244,7 @@ fn transfer_until_the_end(address: SocketAddr, (from, to): (&str, &str), all: &A
     acknowledged
 }
 
-/// Kills the runtime while there are transfers on every connection: how many were acknowledged, by pair.
+/// Kills the runtime while every connection makes transfers; returns how many were acknowledged for each pair.
 fn kill_amid_transfers(bank: Theater, after: u64) -> Vec<u64> {
     let address = bank.http("ledger");
     let all = AtomicU64::new(0);
@@ -319,7 +319,7 @@ fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money() {
     }
     let (ids, address, over) = (accounts(&bank), bank.http("ledger"), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        // Also where something below panics: else the transfers, and this test, would go on for ever.
+        // Ends the transfers even if something below panics. Otherwise they, and this test, would run for ever.
         let _over = AtTheEnd(&over);
         for (from, to) in PAIRS {
             let over = &over;

@@ -1,7 +1,8 @@
-//! The crash campaign: a runtime under load is killed again and again, at random moments and at chosen ones, and nothing
-//! acknowledged is lost, nothing happens twice.
+//! The crash campaign: a runtime under load is killed many times, at random and at chosen moments. Nothing acknowledged
+//! is lost, and nothing happens twice.
 //!
-//! `make test` runs a few rounds, `make chaos` many: `THEATER_CHAOS_ROUNDS` says how many, `THEATER_CHAOS_SEED` which.
+//! `make test` runs a few rounds, `make chaos` many. `THEATER_CHAOS_ROUNDS` sets their number, `THEATER_CHAOS_SEED` the
+//! random choices.
 
 mod support;
 
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use support::town::{Dice, Town, from_env};
 
-/// Where a process is killed, beside anywhere.
+/// The points in the program at which the process is killed, besides random moments.
 const POINTS: [&str; 11] = [
     "before-commit",
     "committed",
@@ -33,14 +34,14 @@ fn a_runtime_killed_again_and_again_under_load_goes_on_as_if_it_had_not_been() {
     town.open_accounts();
     let mut kills = 0;
     for round in 1..=rounds {
-        // Two out of three at a chosen moment, perhaps while the start before is still being made good.
+        // Two of three kills are at a chosen point, perhaps while the runtime still recovers from the previous kill.
         let point = (dice.roll(3) > 0).then(|| {
             let point = POINTS[dice.roll(POINTS.len() as u64) as usize];
             format!("{point}:{}", 1 + dice.roll(60))
         });
         let moment = if point.is_some() { 400 } else { dice.roll(120) };
         let named = point.clone();
-        // One that is killed before it is ready was killed all the same.
+        // A runtime that is killed before it is ready counts too.
         match town.start(&point.map(|point| ("THEATER_FAIL", point)).into_iter().collect::<Vec<_>>()) {
             Ok(running) => _ = town.live_until(running, moment),
             Err(why) => assert!(why.starts_with("signal: 9"), "round {round}, {named:?}: {why}"),

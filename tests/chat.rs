@@ -1,6 +1,6 @@
-//! An application written elsewhere, for the interfaces alone: pages and assets, a WebSocket room, a store that the front
-//! spawns in its `init`, an HTTP API that it asks. It works from its own manifests, outlives a kill, and its chains
-//! replay with everything outside gone.
+//! Tests of a chat application that was written from the interfaces alone: pages and assets, a WebSocket room, a store
+//! that the front spawns in its `init`, and an HTTP API that it asks. It works with its own manifests, survives a kill,
+//! and its chains replay without anything outside.
 
 #[path = "support/outside.rs"]
 mod outside;
@@ -65,7 +65,7 @@ impl Chat {
     }
 }
 
-/// Answers questions, but not those that it is to think about.
+/// An HTTP server that answers questions, except those that contain `think`.
 fn oracle() -> Server {
     Server::answering(|request, stream| {
         if request.contains("think") {
@@ -79,7 +79,7 @@ fn oracle() -> Server {
     })
 }
 
-/// Someone in the room, who says with each message up to where it has heard.
+/// A member of the room. Each of its messages says up to which message it has heard.
 struct Member {
     client: Client,
     name: String,
@@ -132,7 +132,7 @@ fn get(running: &Theater, path: &str) -> support::HttpAnswer {
     Http::connect(running.http("chat")).ask("GET", path, None)
 }
 
-/// All chains of the data directory verify, together, and replay: what `replay` says of them.
+/// Checks that all chains of the data directory verify together, and replay; returns the answer of `replay`.
 fn all_verify_and_replay(data_dir: &Path) -> Value {
     let data_dir = data_dir.to_str().expect("a path");
     let [_, replayed] = ["verify", "replay"].map(|command| {
@@ -235,7 +235,8 @@ fn a_room_full_of_members_hears_everything_in_one_order() {
     all_verify_and_replay(&chat.stage.data_dir());
 }
 
-/// The interfaces of a WIT text, each as its words: comments and the comma before a closing brace say nothing.
+/// The interfaces of a WIT text, each as a list of its words, without comments and without the comma before a closing
+/// brace.
 fn interfaces(text: &str) -> BTreeMap<String, Vec<String>> {
     let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
     let mut words: Vec<String> = vec![String::new()];
@@ -263,7 +264,7 @@ fn interfaces(text: &str) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// The chat was compiled against its own copy of the interfaces, as they were given to authors of actors.
+/// The chat was compiled against its own copy of the interfaces, as authors of actors received them.
 #[test]
 fn the_interfaces_that_actors_were_compiled_against_are_ours_to_the_letter() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

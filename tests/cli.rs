@@ -1,4 +1,5 @@
-//! The command line: what it prints for people and for programs, its exit codes, and how an actor is named.
+//! Tests of the command line: its output for people and for programs, its exit codes, and how it finds an actor by
+//! name.
 
 mod support;
 
@@ -13,7 +14,7 @@ fn counter() -> (Stage, Theater) {
     (stage, running)
 }
 
-/// `theater ARGS…` with these variables, and no others of ours.
+/// Runs `theater ARGS…` with these environment variables and no other variables of Theater.
 fn with(args: &[&str], environment: &[(&str, &str)], stage: &Stage) -> Output {
     let mut command = Command::new(THEATER);
     for name in ["THEATER_SERVER", "THEATER_DATA_DIR", "NO_COLOR", "CLICOLOR_FORCE", "RUST_LOG", "THEATER_LOG"] {
@@ -224,7 +225,7 @@ fn what_has_ended_can_be_forgotten_and_stays_so() {
     let events = running.say(&["events", &id, "--data-dir", data.to_str().expect("a path")]);
     assert_eq!(events.lines().count(), 4, "its history stays: {events}");
     running.shut_down();
-    // One of its name is another.
+    // Another actor of the same name is a new one.
     let running = stage.run(&[&manifests[0]]);
     assert_ne!(running.id("old"), id);
     let verified = theater(&["verify", "--journal", data.to_str().expect("a path")], None);
@@ -272,6 +273,7 @@ fn what_is_measured_is_what_happened() {
         format!("theater_actor_refusals_total{{actor=\"probe\",id=\"{id}\"}} 2"),
         format!("theater_actor_failures_total{{actor=\"probe\",id=\"{id}\"}} 1"),
         format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"+Inf\"}} 9"),
+        format!("theater_actor_call_seconds_bucket{{actor=\"probe\",id=\"{id}\",le=\"16.777215\"}} 9"),
         "theater_actors{alive=\"true\"} 2".to_owned(),
     ] {
         assert!(scraped.body.lines().any(|other| other == line), "{line} in\n{}", scraped.body);
@@ -279,6 +281,7 @@ fn what_is_measured_is_what_happened() {
     for line in scraped.body.lines().filter(|line| !line.starts_with('#')) {
         let (_, value) = line.rsplit_once(' ').expect("a name and a value");
         assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(!line.contains("99999999"), "written as a person would: {line}");
     }
     assert_eq!(support::Http::connect(running.metrics()).ask("GET", "/", None).status, 404);
 }
@@ -334,10 +337,10 @@ fn the_doctor_looks_at_the_addresses_the_control_groups_and_the_threads_of_its_u
     assert!(addresses["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("ulimit -v ")), "{addresses}");
     let checks = found(&mut Command::new(THEATER));
     assert_eq!(of(&checks, "ulimit -v")["enough"], json!(true));
-    // What others use of it is needed, too.
+    // What other processes use is included in the need.
     let threads = of(&checks, "kernel.threads-max");
     assert!(threads["needed"].as_u64().expect("a number") > 1_010, "{threads}");
-    // Whatever limits this process's control groups is looked at, at each level.
+    // Every control group of this process that has a limit is examined, at each level.
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(|path| path.trim_start_matches('/'));
     for path in paths.filter(|path| !path.is_empty() && !path.contains("..")) {
@@ -389,6 +392,23 @@ fn what_cannot_be_printed_is_an_error_unless_the_reader_has_gone() {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         assert_eq!(print(args, writer.into()), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn following_ends_with_whoever_reads_it_though_nothing_more_happens() {
+    let (_stage, running) = counter();
+    let server = running.management().to_string();
+    for args in [&["events", "counter", "--follow"][..], &["events", "counter", "--below"], &["events", "--all"]] {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let mut following = Command::new(THEATER);
+        let following = following.args(args).args(["--from", "0", "--server", &server]).stdout(writer);
+        let mut child = following.spawn().expect("the binary");
+        following.stdout(Stdio::null()); // The command held the other end of the pipe.
+        std::io::Read::read_exact(&mut reader, &mut [0]).expect("an event");
+        drop(reader);
+        let ended = support::eventually("it has ended", || child.try_wait().expect("a child"));
+        assert!(ended.success(), "{args:?}: {ended}");
     }
 }
 
@@ -456,10 +476,10 @@ fn a_runtime_is_what_its_configuration_says() {
     let subscribe = json!({ "SubscribeToActor": { "id": id } });
     assert!(management.ask(&subscribe)["Subscribed"].is_object());
     assert!(management.error(&subscribe).contains("management_subscriptions is 1"));
-    // In its directory no flag is needed.
+    // In the runtime's directory no flag is needed.
     let list = with(&["list"], &[], &stage);
     assert!(list.status.success() && text(&list.stdout).contains("counter"), "{}", text(&list.stderr));
-    // A token of the file is for this runtime, not for whatever other is named.
+    // A token in the file is used for this runtime, not for another one that is named.
     let elsewhere = with(&["list", "--server", &running.management().to_string()], &[], &stage);
     assert!(text(&elsewhere.stderr).contains("not authenticated"), "{}", text(&elsewhere.stderr));
 }
@@ -505,16 +525,16 @@ fn a_file_that_a_command_writes_is_whole_or_as_it_was_before() {
     let (data_dir, path) = (stage.data_dir(), file.to_str().expect("a path").to_owned());
     let export = |to: &str| format!("{} export counter --data-dir {} -o {to}", support::THEATER, data_dir.display());
     let sh = |script: &str| Command::new("sh").args(["-c", script]).output().expect("sh");
-    // Half a file is all that may be written: the program ends within it.
+    // The file may grow to only half its size: the process is ended while it writes.
     let half = sh(&format!("ulimit -f {}; exec {}", before.len() / 2 / 512, export(&path)));
     assert!(!half.status.success(), "{}", text(&half.stderr));
     assert_eq!(std::fs::read(&file).expect("a chain"), before, "as it was before");
-    // An error is not the end of the file either.
+    // The file survives an error too.
     let full = sh(&format!("trap '' XFSZ; ulimit -f {}; exec {}", before.len() / 2 / 512, export(&path)));
     assert_eq!(full.status.code(), Some(1), "{}", text(&full.stderr));
     assert!(text(&full.stderr).contains(&path), "{}", text(&full.stderr));
     assert_eq!(std::fs::read(&file).expect("a chain"), before, "as it was before");
-    // What is no file is written to, and a link stays one.
+    // The program writes to a target that is not a regular file, and a link stays a link.
     let link = stage.path().join("link.chain");
     std::os::unix::fs::symlink(&file, &link).expect("a link");
     assert!(sh(&export(link.to_str().expect("a path"))).status.success());

@@ -1,4 +1,4 @@
-//! The clock and randomness: what was read is on the chain, and a replay reads the same.
+//! Tests of the handlers `clock` and `random`: values are recorded in the chain, and a replay returns the same values.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after any end, and the chain says how it went on.
+//! Tests of crashes and orderly ends: everything acknowledged is still there, and the chain records how it continued.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::{Value, json};
 use support::{HTTP, Http, Stage, Theater, data_of, eventually, signal, text, theater, verifies_and_replays, verify};
 
-/// What clients know of a load that was cut short.
+/// The clients' knowledge of a load that was interrupted.
 #[derive(Default)]
 struct Load {
     sent: AtomicU64,
@@ -18,7 +18,7 @@ struct Load {
 }
 
 impl Load {
-    /// One client: increments until the connection breaks or it is told to end.
+    /// One client: it increments until the connection breaks or it is told to end.
     fn increment(&self, mut http: Http) {
         while !self.over.load(Ordering::SeqCst) {
             self.sent.fetch_add(1, Ordering::SeqCst);
@@ -34,11 +34,11 @@ impl Load {
         }
     }
 
-    /// Eight clients at work until `end` has ended the runtime.
+    /// Runs eight clients until `end` has ended the runtime.
     fn until(&self, running: Theater, enough: u64, end: impl FnOnce(Theater)) {
         let address = running.http("counter");
         let before = self.acknowledged.load(Ordering::SeqCst);
-        // All are connected before it may end.
+        // Wait until all clients are connected.
         let clients: Vec<_> = (0..8).map(|_| Http::connect(address)).collect();
         std::thread::scope(|scope| {
             clients.into_iter().for_each(|client| _ = scope.spawn(|| self.increment(client)));
@@ -49,7 +49,7 @@ impl Load {
         });
     }
 
-    /// What must hold of the count that is found afterwards.
+    /// Checks the count that is found afterwards.
     fn holds(&self, count: u64) {
         let (sent, acknowledged) = (self.sent.load(Ordering::SeqCst), self.acknowledged.load(Ordering::SeqCst));
         assert!(acknowledged <= count && count <= sent, "{acknowledged} <= {count} <= {sent}");
@@ -164,7 +164,7 @@ fn a_second_signal_ends_at_once_and_the_next_start_recovers() {
 fn every_thread_is_joined_before_an_end_in_order() {
     let stage = Stage::new();
     let running = stage.run(&[&stage.http_manifest("counter", "counter", ""), &stage.manifest("probe", "probe", "")]);
-    // Clients that neither ask nor leave must not hold up the end.
+    // Clients that neither ask nor leave must not delay the end.
     let _idle: Vec<_> = (0..5).map(|_| Http::connect(running.http("counter"))).collect();
     let mut half = Http::connect(running.http("counter"));
     half.send_raw(b"POST /incr").expect("sent");
@@ -212,13 +212,13 @@ fn an_ephemeral_runtime_leaves_nothing_behind() {
     Http::connect(running.http("spinner")).send("POST", "/op", Some("\"spin\""));
     eventually("it spins", || running.event_types("spinner").last()?.starts_with("call ").then_some(()));
     signal(running.pid(), "TERM");
-    // The runtime before has said so as well; two signals at once would be heard as one.
+    // The previous runtime has logged it too. Two signals at the same time would be received as one.
     let heard = || stage.log().matches("a second signal ends at once").count() == 2;
     eventually("the first signal is heard", || heard().then_some(()));
     signal(running.pid(), "TERM");
     running.wait();
     assert_eq!(entries(&tmp), 0, "by force");
-    // Beside the log and the manifests.
+    // Three entries: the log and the manifests.
     assert_eq!(entries(stage.path()), before + 3, "nothing in the working directory");
 }
 
@@ -234,7 +234,7 @@ fn a_changed_component_is_a_new_incarnation_that_keeps_the_state() {
     assert_eq!(increment(&running), json!({ "count": 2 }), "a running actor keeps its component");
     running.kill();
 
-    // Without the manifest it goes on as it was; naming the manifest takes what that names now.
+    // Without the manifest, the actor continues unchanged. Naming the manifest uses its present component.
     let running = stage.run(&[]);
     assert_eq!(increment(&running), json!({ "count": 3 }));
     running.shut_down();
@@ -298,7 +298,7 @@ fn a_stopped_actor_stays_stopped_and_a_failed_one_failed_until_someone_restarts_
     }
 }
 
-/// Kills the runtime again and again while `spinner` is at the same message, until that is given up.
+/// Kills the runtime while `spinner` handles the same message, until that transition is given up.
 fn given_up(stage: &Stage, manifest: &Path) -> Theater {
     let mut running = stage.run(&[manifest]);
     assert_eq!(running.request("spinner", &json!("count")), Ok(json!(1)));
@@ -307,7 +307,7 @@ fn given_up(stage: &Stage, manifest: &Path) -> Theater {
     eventually("it spins", || running.event_types("spinner").last()?.starts_with("call ").then_some(()));
     for _ in 0..3 {
         running.kill();
-        // Not asked for by its manifest: what becomes of it is left to its policy.
+        // The manifest is not named, so the actor's policy decides.
         running = stage.run(&[]);
     }
     running
@@ -368,7 +368,7 @@ fn the_history_can_be_read_without_a_runtime() {
     verifies_and_replays(&file);
 }
 
-/// The files of a journal that was left in the middle of its work.
+/// The files of a journal that was killed during its work.
 fn crashed() -> (Stage, PathBuf) {
     let stage = Stage::new();
     let manifest = stage.http_manifest("counter", "counter", "");

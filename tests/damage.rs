@@ -1,7 +1,8 @@
-//! A damaged data directory: cut, flipped, zeroed, anywhere. A start either refuses with a reason or goes on with exactly
-//! what was acknowledged; `verify --journal` does not call whole what is not; what is still whole can be exported.
+//! Tests of a damaged data directory: bytes cut, flipped or zeroed at any place. A start either refuses with a reason
+//! or continues with exactly what was acknowledged. `verify --journal` accepts no damaged journal. Intact chains can be
+//! exported.
 //!
-//! `THEATER_DAMAGE_ROUNDS` says how often, `THEATER_DAMAGE_SEED` where.
+//! `THEATER_DAMAGE_ROUNDS` sets the number of damages, `THEATER_DAMAGE_SEED` their places.
 
 mod support;
 
@@ -15,15 +16,15 @@ use support::{Http, Management, Stage, Theater, eventually, text, theater, verif
 
 const PAGE: usize = 4096;
 
-/// A directory with a past, and what is true of it.
+/// A data directory with some history, and the true values in it.
 struct Past {
     stage: Stage,
-    /// Where each actor was: state and head.
+    /// The state and the head of each actor.
     truth: BTreeMap<String, (Value, Value)>,
 }
 
 impl Past {
-    /// Three actors with some history, one with a state of several pages; killed, or ended in order.
+    /// Three actors with some history, one of them with a state of several pages; killed, or ended in an orderly way.
     fn new(is_killed: bool) -> Self {
         let stage = Stage::new();
         let manifests = [
@@ -50,7 +51,7 @@ impl Past {
         Self { stage, truth }
     }
 
-    /// The same directory again, in a stage of its own.
+    /// A copy of the directory, in a stage of its own.
     fn copy(&self) -> Stage {
         let copy = Stage::new();
         for entry in std::fs::read_dir(self.stage.data_dir()).expect("a directory") {
@@ -59,7 +60,7 @@ impl Past {
                 std::fs::copy(entry.path(), copy.data_dir().join(entry.file_name())).expect("a copy");
             }
         }
-        // It is made anew from the log at every start.
+        // SQLite builds this file again from the log at every start.
         let _ = std::fs::remove_file(copy.data_dir().join("journal.db-shm"));
         copy
     }
@@ -70,7 +71,7 @@ fn stands(running: &Theater, stage: &Stage, actor: &str) -> (Value, Value) {
     (state, verify(&running.export(stage, actor)).expect("it verifies")["head"].clone())
 }
 
-/// Does something to a file; what, in words.
+/// Damages a file; returns a description of the damage.
 fn damage(path: &Path, dice: &mut Dice) -> String {
     let mut bytes = std::fs::read(path).expect("a file");
     let at = dice.roll(bytes.len() as u64) as usize;
@@ -99,7 +100,7 @@ fn says(args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// Whether the journal is called whole; then its chains are what they were.
+/// Whether `verify` accepts the journal; if so, checks that its chains are unchanged.
 fn is_called_whole(past: &Past, stage: &Stage, what: &str) -> bool {
     let directory = stage.data_dir();
     let directory = directory.to_str().expect("a path");
@@ -147,7 +148,7 @@ fn damaged_anywhere(is_killed: bool, seed: u64) {
             Ok(running) => {
                 went_on += 1;
                 for (actor, (state, _)) in &past.truth {
-                    // One whose own state is damaged fails, and says so; nobody goes on from what was not.
+                    // An actor whose own state is damaged fails and says so; no actor continues from a wrong state.
                     if running.status(actor) == "running" {
                         assert_eq!(&running.json(&["state", actor])["state"], state, "{what}: {actor}");
                     } else {
@@ -191,8 +192,8 @@ fn an_intact_chain_is_exported_from_a_journal_where_another_is_damaged() {
     assert_eq!(verify(&file).expect("it verifies")["head"], past.truth["counter"].1);
 }
 
-/// A directory that was killed while `asked` was busy, with sends and a request waiting for it, one actor stopped and one
-/// forgotten; copied for each forgery.
+/// A directory that was killed while `asked` was busy, with sends and a request in its mailbox, one actor stopped and
+/// one forgotten. It is copied for each forgery.
 fn busy_past() -> Past {
     let stage = Stage::new();
     let names = ["asker", "asked", "reader", "stopped", "forgotten"];
@@ -222,7 +223,7 @@ fn busy_past() -> Past {
     Past { stage, truth: truth.into_iter().collect() }
 }
 
-/// Seals a row of `heads` again: anyone can.
+/// Computes the seals of `heads` again, as anyone can.
 fn reseal(rows: &rusqlite::Connection) {
     let mut select = rows
         .prepare("SELECT actor, heads.position, state, heads.dropped, hash FROM heads JOIN events USING (actor) WHERE events.position = heads.position")
@@ -247,7 +248,7 @@ fn reseal(rows: &rusqlite::Connection) {
 const OF_COUNTER: &str = "actor = (SELECT actor FROM actors WHERE name = 'counter')";
 const OF_READER: &str = "actor = (SELECT actor FROM actors WHERE name = 'reader')";
 
-/// What is forged, and what a start that refuses it and `verify` say of it.
+/// Forgeries as SQL, each with the words in which a start refuses it and `verify` names it.
 fn forgeries() -> Vec<(String, &'static str)> {
     let counter = |sequence: u32| format!("(SELECT position FROM events WHERE {OF_COUNTER} AND sequence = {sequence})");
     let (fifth, eighth) = (counter(4), counter(8));
@@ -357,7 +358,7 @@ fn no_reader_panics_on_an_event_whose_data_is_damaged() {
     let file = file.to_str().expect("a path");
     let mut dice = Dice(from_env("THEATER_DAMAGE_SEED", 0xda7a));
     for (position, data) in &events {
-        // Nothing, a map with no keys, a word, half of it, another byte somewhere.
+        // Replacements: nothing, a map without keys, a word, half of the data, another byte somewhere.
         let mut flipped = data.clone();
         flipped[dice.roll(data.len() as u64) as usize] ^= 1 << dice.roll(8);
         let damaged = [Vec::new(), vec![0xa0], vec![0x61, b'x'], data[..data.len() / 2].to_vec(), flipped];

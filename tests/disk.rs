@@ -1,5 +1,5 @@
-//! The disk loses what was not synced, fills up, fails, or cannot be written: nothing acknowledged is lost, and who runs
-//! the runtime is told.
+//! Tests of a disk that loses unsynced data, fills up, fails, or cannot be written. Nothing acknowledged is lost, and
+//! the operator is told.
 
 mod support;
 
@@ -48,7 +48,7 @@ fn a_new_journal_is_whole_or_new_when_the_power_fails_at_its_beginning() {
     }
 }
 
-/// Says in the mark that it was written before the machine was started again.
+/// Changes the mark so that it was written before the last boot of the machine.
 fn reboot(mark: &Path) {
     let text = std::fs::read_to_string(mark).expect("the mark");
     let line = text.lines().max_by_key(|line| line.split(' ').nth(2)?.parse::<u64>().ok()).expect("a line");
@@ -119,7 +119,7 @@ fn a_directory_that_cannot_be_written_is_refused_and_nothing_is_lost_by_it() {
     town.holds(1);
 }
 
-/// `theater ARGS…` as somebody who may read what all may read, and write nowhere.
+/// Runs `theater ARGS…` as a user who may read what everyone may read, and may write nowhere.
 fn as_a_stranger(stage: &Stage, args: &[&str]) -> Output {
     use std::os::unix::fs::PermissionsExt;
     let binary = stage.path().join("theater");
@@ -152,7 +152,7 @@ fn a_copy_that_cannot_be_written_can_be_read_or_says_why_not() {
         }
         let copy = stage.path().join("copy");
         std::fs::create_dir(&copy).expect("a directory");
-        // As a backup might be: without the log's index, and without a log that is empty.
+        // A copy as a backup program might make it: without the log's index, and without an empty log.
         for name in ["journal.db", "journal.mark", "journal.db-wal"] {
             let bytes = std::fs::read(stage.data_dir().join(name)).unwrap_or_default();
             if !bytes.is_empty() {
@@ -163,7 +163,7 @@ fn a_copy_that_cannot_be_written_can_be_read_or_says_why_not() {
         let copy = copy.to_str().expect("a path");
         let verified = as_a_stranger(&stage, &["verify", "--journal", copy]);
         let said = text(&verified.stdout) + &text(&verified.stderr);
-        // A runtime cuts the log off in its first moments: killed after that, it leaves none.
+        // A runtime truncates the log soon after its start; if it is killed after that, there is no log.
         let has_log = std::path::Path::new(copy).join("journal.db-wal").exists();
         assert!(is_killed || !has_log);
         if has_log {
@@ -175,7 +175,7 @@ fn a_copy_that_cannot_be_written_can_be_read_or_says_why_not() {
     }
 }
 
-/// A copy of a data directory that belongs to the stranger, but for what nobody may read.
+/// A copy of a data directory that belongs to the stranger, except for one file that the stranger may not read.
 fn copy_without_a_right_to(stage: &Stage, unreadable: &str) -> std::path::PathBuf {
     use std::os::unix::fs::{PermissionsExt, chown};
     let am_root = std::fs::metadata("/proc/self").expect("proc").uid() == 0;
@@ -225,7 +225,7 @@ fn permission_denied_names_the_file_that_it_is_about() {
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).expect("to be removed");
 }
 
-/// Reads the journal as it is now, until it is dropped.
+/// A connection that reads the journal as it is now, until the connection is dropped.
 fn reader_of(stage: &Stage) -> rusqlite::Connection {
     let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a database");
     rows.execute_batch("BEGIN").expect("a transaction");
@@ -233,7 +233,7 @@ fn reader_of(stage: &Stage) -> rusqlite::Connection {
     rows
 }
 
-/// The files of the data directory in which these bytes are found.
+/// The files of the data directory that contain these bytes.
 fn files_with(stage: &Stage, wanted: &[u8]) -> Vec<String> {
     let entries = std::fs::read_dir(stage.data_dir()).expect("a directory").map(|entry| entry.expect("an entry"));
     let files = entries.filter(|entry| entry.file_type().expect("a type").is_file());
@@ -288,7 +288,7 @@ fn nobody_waits_for_a_reader_when_data_is_dropped_and_it_is_gone_once_the_reader
     assert_eq!(files_with(&stage, secret.as_bytes()), [""; 0]);
 }
 
-/// Not only where an event says it: what of it stood in a state that is none any more has no row that one could look for.
+/// The redacted word must also disappear from replaced states, for which no row exists any more that could be searched.
 #[test]
 fn nothing_of_a_redacted_word_is_left_where_earlier_and_larger_states_were_stored() {
     let stage = Stage::new();
@@ -407,9 +407,9 @@ fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_
                 last = since.elapsed();
             }
             assert_eq!(running.wait().code(), Some(3), "{what}: {}", stage.log());
-            // A second is the promise; the rest is for a loaded machine.
+            // The promise is one second; the rest is tolerance for a loaded machine.
             assert!(last < Duration::from_secs(4) && since.elapsed() < Duration::from_secs(10), "{what}: {last:?}");
-            // Who writes may meet it before it is seen.
+            // The writer may notice the damage before the check does.
             let why = if what == "cut short" { "cannot write the journal" } else { "are not there any more" };
             assert!(stage.log().contains(why), "{what}: {}", stage.log());
         }

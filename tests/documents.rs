@@ -1,6 +1,6 @@
-//! What README.md and docs/ say to type works as printed: every block of commands is run, as a reader would, in a shell of
-//! its own with the real binary and the demo's actors, and what is printed is compared with what the document says. A
-//! block that is not run says why, in a comment that the rendered page does not show (`documents/blocks.rs`).
+//! Tests that the commands in README.md and docs/ work as printed. Every block of commands is run as a reader would run
+//! it, in a separate shell with the real binary and the demo's actors, and the output is compared with the document. A
+//! block that is not run gives the reason in a comment that the rendered page does not show (`documents/blocks.rs`).
 
 mod support;
 
@@ -34,7 +34,7 @@ fn read(path: &Path) -> Vec<Block> {
     blocks(&std::fs::read_to_string(path).expect("a document"))
 }
 
-/// Reads a document and does what it says.
+/// Follows a document: runs its blocks one after the other.
 struct Reader {
     document: PathBuf,
     terminal: Terminal,
@@ -95,7 +95,7 @@ impl Reader {
         assert_eq!(status, 0, "{path}: {text}");
     }
 
-    /// What it printed, which was as expected.
+    /// Runs a step, checks its output, and returns the output.
     fn step(&mut self, at: &str, step: &Step, fails: bool) -> String {
         let (command, expected, Printed { status, text, failed }) = match step {
             Step::Serve { command, expected } => (command, expected, self.terminal.serve(command)),
@@ -202,11 +202,11 @@ fn every_block_of_toml_can_be_read() {
     }
 }
 
-/// Paths that a document names for the reader to make, or that a run makes.
+/// Paths in documents that the reader, or a run, creates.
 const NOT_THERE: [&str; 5] =
     ["NAME", "actors/tally/", "manifests/tally.toml", "benches/system/target", "fuzz/regressions/"];
 
-/// What a heading is called in a link.
+/// The anchor of a heading, as links name it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

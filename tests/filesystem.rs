@@ -1,4 +1,4 @@
-//! Files: what an actor may do in the directory it was granted, and that nothing leads out of it.
+//! Tests of the handler `filesystem`: what an actor may do in its directory, and that no path leads out of it.
 
 mod support;
 
@@ -13,7 +13,7 @@ const READ: &str = "host-call ntwk:theater/filesystem.read-file";
 const WRITE: &str = "host-call ntwk:theater/filesystem.write-file";
 const INTENT: &str = "intent ntwk:theater/filesystem.write-file";
 
-/// An actor `files` that keeps the stage's directory `kept`.
+/// An actor `files` that is granted the stage's directory `kept`.
 struct Keeper {
     stage: Stage,
     running: Theater,
@@ -48,13 +48,13 @@ impl Keeper {
         self.ask(&json!({ "op": "write-file", "path": path, "content": content }))
     }
 
-    /// Why the command is refused.
+    /// The reason for which a command is refused.
     fn refused(&self, op: &str, path: &str) -> String {
         let answer = if op == "write-file" { self.write(path, "x") } else { self.on(op, path) };
         answer["err"].as_str().unwrap_or_else(|| panic!("{op} {path:?} gave {answer}")).to_owned()
     }
 
-    /// Ends the runtime, takes the directory away, and replays what the chain says.
+    /// Ends the runtime, removes the directory, and replays the chain.
     fn replays_without_the_directory(self) {
         let chain = self.running.export(&self.stage, "files");
         self.running.shut_down();
@@ -146,7 +146,7 @@ fn no_path_leads_out_of_the_directory() {
             assert!(!why.contains("a secret"), "{op} {path:?}: {why}");
         }
     }
-    // The link itself is the actor's to delete; what it points to is not.
+    // The actor may delete the link itself, but not what it points to.
     for path in ["dir/file", "passwd", "dangling"] {
         for op in ["read-file", "write-file", "list-files", "path-exists", "create-dir", "delete-dir"] {
             keeper.refused(op, path);
@@ -173,7 +173,7 @@ fn a_link_that_stays_inside_is_followed() {
     assert_eq!(keeper.on("read-file", "link"), json!({ "ok": "x" }));
 }
 
-/// A directory is swapped with a link out of it, again and again, while the actor works on it.
+/// A directory is replaced by a link that leads outside, and back, many times while the actor works on it.
 #[test]
 fn a_link_put_in_place_at_the_wrong_moment_leads_nowhere() {
     let keeper = Keeper::new();
@@ -312,7 +312,7 @@ fn a_missing_directory_is_made_for_one_who_writes_and_named_to_one_who_only_read
     );
 }
 
-/// An actor that may write where it spawns from could grant its children anything.
+/// An actor that may write where it spawns from could grant anything to its children.
 #[test]
 fn nothing_is_spawned_from_where_the_actor_may_write() {
     let stage = Stage::new();
@@ -371,7 +371,7 @@ fn an_actor_that_may_write_over_its_own_manifest_is_started_and_its_operator_is_
 
 const KEEPS: &str = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \"kept\" }\n";
 
-/// A stage whose directory `before` holds manifests.
+/// A stage with manifests in the directory `before`.
 fn to_be_moved(manifests: &[(&str, &str, &str)]) -> Stage {
     let stage = Stage::new();
     std::fs::create_dir(stage.path().join("before")).expect("a directory");
@@ -411,7 +411,7 @@ fn a_granted_directory_that_is_gone_is_not_made_anew_but_found_where_its_manifes
         let failed = failed.unwrap_or_else(|| panic!("ready, as if nothing were wrong: {:?}", running.said()));
         assert!(failed.contains("the actor has lived before") && failed.contains("theater run MANIFEST"), "{failed}");
         assert!(failed.contains(stage.path().join("before/kept").to_str().expect("a path")), "{failed}");
-        // Its own policy may be at it, too.
+        // The actor's own restart policy may be active too.
         eventually("a restart is refused by the same words", || {
             running.refused(&["restart", "files"]).contains("the actor has lived before").then_some(())
         });
@@ -421,7 +421,7 @@ fn a_granted_directory_that_is_gone_is_not_made_anew_but_found_where_its_manifes
         let running = stage.run(&[&stage.path().join("after/files.toml")]);
         assert_eq!(read(&running, "files"), Ok(json!({ "ok": "worth keeping" })));
         running.shut_down();
-        // From now on that is where it is, whoever names it.
+        // From now on the manifest counts in its new place, whether or not it is named.
         let running = stage.run(&[]);
         assert_eq!(read(&running, "files"), Ok(json!({ "ok": "worth keeping" })));
         verifies_and_replays(&running.export(&stage, "files"));

@@ -1,4 +1,5 @@
-//! Clients of the first protocol, that of `colinrozzi/theater` in February 2025, are answered in the shapes they know.
+//! Tests of the first management protocol, that of `colinrozzi/theater` in February 2025: its clients get the answers
+//! they know.
 
 mod support;
 
@@ -7,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use support::{Management, Stage};
 
-/// Bytes as those clients have them.
+/// Bytes as arrays of numbers, as in that protocol.
 fn numbers(text: &str) -> Value {
     json!(text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! What a newcomer does: run, ask over HTTP, look at the history, export it, verify it, replay it.
+//! A test of a newcomer's first steps: run, ask over HTTP, look at the history, export it, verify it, replay it.
 
 mod support;
 

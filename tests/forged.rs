@@ -1,5 +1,5 @@
-//! Chains and journals that a forger has changed and sealed again: anyone can compute hashes. What an event under the
-//! hash does not say is not believed, and what replay can compute is compared.
+//! Tests of forged chains and journals whose hashes and seals were computed again, as anyone can do. Only what an event
+//! under the hash says is trusted, and everything that replay can compute is compared.
 
 #[path = "support/forge.rs"]
 mod forge;
@@ -10,16 +10,16 @@ use std::process::Command;
 
 use forge::{Chain, Event, Item};
 use serde_json::{Value, json};
-use support::{Stage, Theater, replay, text, theater, verifies_and_replays, verify};
+use support::{Management, Stage, Theater, eventually, replay, text, theater, verifies_and_replays, verify};
 
-/// What `docs/verify_chain.py` says; none where there is no Python.
+/// The result of `docs/verify_chain.py`; `None` without Python.
 fn python(chain: &Path) -> Option<Result<String, String>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
     let output = Command::new("python3").arg(script).arg(chain).output().ok()?;
     Some(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
 }
 
-/// Both verifiers refuse it, with these words of ours.
+/// Checks that both verifiers refuse a chain, the program with these words.
 fn both_refuse(chain: &Path, why: &str) {
     let said = verify(chain).expect_err("it is forged");
     assert!(said.contains(why), "{said}");
@@ -41,14 +41,14 @@ fn written(stage: &Stage, name: &str, chain: &Chain) -> PathBuf {
     path
 }
 
-/// A counting probe's chain; each command is asked in turn.
+/// The chain of a counting probe over several lives of the runtime; each life sends it these commands in turn.
 fn lived(stage: &Stage, more: &str, lives: &[&[Value]]) -> PathBuf {
     let manifest = stage.manifest("probe", "probe", more);
     let mut chain = None;
     for life in lives {
         let running = stage.run(&[&manifest]);
         for command in *life {
-            // Some are refused, as they should be.
+            // Some commands are refused, as intended.
             let _ = running.request("probe", command);
         }
         chain = Some(running.export(stage, "probe"));
@@ -84,7 +84,7 @@ fn an_attached_state_behind_a_refused_or_an_unchanged_is_the_one_that_was_named_
     let returns = honest.of_kind("return");
     let last_unchanged = *returns.iter().rfind(|at| unchanged(at)).expect("a get");
     let last_refused = *honest.of_kind("refused").last().expect("a refusal");
-    // The data of the first call was dropped, so that states may be attached.
+    // The data of the first call is dropped, so that states may be attached.
     let call = honest.of_kind("call")[0];
     for at in [last_unchanged, last_refused, *returns.last().expect("a return")] {
         let mut chain = honest.clone();
@@ -116,7 +116,7 @@ fn an_attached_state_that_no_event_names_any_more_is_not_built_upon() {
     for at in [counted, behind, refused] {
         for state in [state_of(&honest, at), Some(FORGED.to_vec())] {
             let mut chain = honest.clone();
-            // What led to the state is gone: true or forged, nobody can tell.
+            // The event that set the state has lost its data, so nobody can tell whether the state is true or forged.
             chain.events[counted].drop_data();
             chain.states = vec![(at as u64, state)];
             let file = written(&stage, "unnamed", &chain);
@@ -131,14 +131,14 @@ fn an_attached_state_that_no_event_names_any_more_is_not_built_upon() {
             }
             let why = replay(&file, &[]).expect_err("its end cannot be reached");
             assert!(why.contains("no state is kept that an event names"), "{why}");
-            // What lies before is not concerned.
+            // Earlier events are not affected.
             let before = replay(&file, &["--until", &(counted - 1).to_string()]).expect("it lies before");
             assert_eq!(before["state"]["count"], 1);
         }
     }
 }
 
-/// Forges the state that start number `n` begins with, and leaves the rest of its incarnation out.
+/// Forges the state that `started` number `n` names, and removes the rest of its incarnation.
 fn begun_with(honest: &Chain, n: usize, state: &[u8]) -> Chain {
     let mut chain = honest.clone();
     let at = chain.of_kind("started")[n];
@@ -158,18 +158,18 @@ fn a_restart_or_recovery_that_begins_with_another_state_than_the_chain_came_to_i
     for (n, start) in starts.iter().enumerate().skip(1) {
         let file = written(&stage, "forged", &begun_with(&honest, n, FORGED));
         both_refuse(&file, &format!("event {start}: it begins with the state {{\"count\":1000000}}"));
-        // Going back to a state that it once had, but is not the first.
+        // Going back to an earlier state that is not the first one is refused too.
         let early = state_of(&honest, honest.of_kind("return")[1]).expect("a state");
         both_refuse(&written(&stage, "forged", &begun_with(&honest, n, &early)), "but the chain has come to");
     }
-    // Where what led to the state is gone, nobody can tell.
+    // If the event that set the state has lost its data, nobody can tell.
     let mut lost = begun_with(&honest, 1, FORGED);
     let last = *lost.of_kind("return").last().expect("a return");
     lost.events[last].drop_data();
     both_accept(&written(&stage, "lost", &lost));
 }
 
-/// The journal of a stage after a row's data was changed, every later hash of the chain computed again.
+/// Changes an event's data in the journal of a stage, and computes every later hash of the chain again.
 fn forge_in_journal(stage: &Stage, actor: &str, forge: impl FnOnce(&mut Vec<Event>)) {
     let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
     let mut select = rows
@@ -194,7 +194,7 @@ fn forge_in_journal(stage: &Stage, actor: &str, forge: impl FnOnce(&mut Vec<Even
     seal(&rows, actor, parent.expect("an event"));
 }
 
-/// Seals where a chain ends, as docs/journal.md says.
+/// Computes the seal of a row of `heads`, as docs/journal.md specifies.
 fn seal(rows: &rusqlite::Connection, actor: &str, head: [u8; 20]) {
     let row = "SELECT actor, position, state, dropped FROM heads
                WHERE actor = (SELECT actor FROM actors WHERE name = ?1)";
@@ -206,6 +206,22 @@ fn seal(rows: &rusqlite::Connection, actor: &str, head: [u8; 20]) {
     let seal = i64::from_be_bytes(*forge::sha1(&sealed).first_chunk().expect("8 bytes"));
     let changed = rows.execute("UPDATE heads SET seal = ?2 WHERE actor = ?1", [numbers[0], seal]);
     assert_eq!(changed.expect("sealed"), 1);
+}
+
+/// Has what `from` owes be owed to `to`, and seals what is owed, as docs/journal.md says.
+fn owe_to(stage: &Stage, from: &str, to: &str) {
+    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
+    let changed = rows.execute("UPDATE pending SET receiver = ?2 WHERE cause_actor = ?1", [from, to]);
+    assert_eq!(changed.expect("changed"), 1);
+    let mut owed = rows
+        .prepare("SELECT concat_ws(' ', cause_actor, cause_sequence, receiver, position, coalesce(notice, '-')) FROM pending")
+        .expect("a query");
+    let sums = owed.query_map([], |row| row.get::<_, String>(0)).expect("rows").map(|text| {
+        let sum = forge::sha1(text.expect("a text").as_bytes());
+        u128::from_be_bytes(*sum.first_chunk().expect("16 bytes"))
+    });
+    let seal = sums.fold(0, u128::wrapping_add).to_be_bytes();
+    assert_eq!(rows.execute("UPDATE metadata SET value = ?1 WHERE key = 'owed'", [seal]).expect("sealed"), 1);
 }
 
 fn of_journal(stage: &Stage, args: &[&str]) -> (Option<i32>, String) {
@@ -249,7 +265,7 @@ fn a_restart_from_the_first_state_is_believed_only_where_the_manifest_says_so() 
             verifies_and_replays(&file);
             continue;
         }
-        // A verifier that executes nothing does not read manifests; replay does.
+        // A verifier that does not execute anything does not read manifests; replay does.
         let chain = Chain::read(&file);
         let first = state_of(&chain, 0).expect("a state");
         let forged = written(&stage, "forged", &begun_with(&chain, 1, &first));
@@ -321,19 +337,19 @@ fn behind_an_end_that_reads_as_one_comes_another_start_or_replay_says_so() {
         events[ends[0]].edit(|end| *end.get("by") = Item::Text("nobody".into()));
     });
     assert!(said.contains(&format!("event {}: ", ends[0])), "{said}");
-    // A transition that is said to have been stopped: the next call needs a start.
+    // A transition that was recorded as stopped: the next call needs a `started` before it.
     let stopped = honest.events[ends[0]].data.clone();
     for (data, is_one) in [(honest.events[refused].data.clone(), false), (stopped, true)] {
         let said = why("stopped within", &|events| {
             let stopped = Event { event_type: "stopped".into(), data: data.clone(), ..events[refused].clone() };
-            // The same call once more behind it.
+            // The same call once more after it.
             let again = [stopped, events[refused - 1].clone(), events[refused].clone()];
             events.splice(refused..=refused, again);
         });
         let at = if is_one { refused + 1 } else { refused };
         assert!(said.contains(&format!("event {at}: ")), "{said}");
     }
-    // Nothing is said of data that was dropped.
+    // Nothing is reported about data that was dropped.
     let mut chain = honest.clone();
     chain.events[ends[0]].drop_data();
     let dropped = written(&stage, "dropped", &chain);
@@ -384,7 +400,7 @@ fn a_data_directory_whose_row_leads_back_is_not_believed_by_any_command_that_rea
             let (code, said) = of_journal(&stage, args);
             assert!(code == Some(1) && said.contains(why), "{said}");
         }
-        // What is there can still be taken out.
+        // The existing events can still be read and exported.
         for args in [&["events", "probe"][..], &["export", "probe", "-o", "-"]] {
             let (is_ok, _, said) = of_dir(args);
             assert!(is_ok && said.contains(why), "{said}");
@@ -447,7 +463,8 @@ fn a_kept_state_of_a_journal_behind_a_refused_or_an_unchanged_is_the_one_that_wa
     }
 }
 
-/// Changes every number, word and byte string of an event's data in turn: where it is, and the event.
+/// Changes every number, word and byte string of an event's data, one at a time; returns the place and the changed
+/// event.
 fn changes(event: &Event) -> Vec<(String, Event)> {
     fn walk(item: &Item, path: String, rebuild: &dyn Fn(Item) -> Item, found: &mut Vec<(String, Item)>) {
         let mut other = |item: Item| found.push((path.clone(), rebuild(item)));
@@ -513,7 +530,7 @@ fn whatever_field_a_forger_changes_is_an_input_or_shows() {
         .iter()
         .enumerate()
         .flat_map(|(at, event)| changes(event).into_iter().map(move |(path, event)| (at, path, event)));
-    // Of the limits one stands for all.
+    // One limit stands for all of them.
     let wanted = |path: &str| !path.contains(".limits.") || path.ends_with(".memory_bytes");
     let variants: Vec<_> = variants.filter(|(_, path, _)| wanted(path)).collect();
     let halves: Vec<_> = variants.chunks(variants.len().div_ceil(2)).collect();
@@ -524,7 +541,7 @@ fn whatever_field_a_forger_changes_is_an_input_or_shows() {
             chain.events[*at] = event.clone();
             chain.seal();
             let forged = written(&stage, &format!("{at}-{n}-{}", half.len()), &chain);
-            // What does not verify is not replayed, which takes longer.
+            // Replay takes longer, so it runs only for chains that verify.
             if verify(&forged).is_ok() && replay(&forged, &[]).is_ok() {
                 unseen.insert(path.clone());
             }
@@ -535,7 +552,8 @@ fn whatever_field_a_forger_changes_is_an_input_or_shows() {
         let halves: Vec<_> = halves.iter().map(|half| scope.spawn(|| unseen(half))).collect();
         halves.into_iter().flat_map(|half| half.join().expect("replayed")).collect()
     });
-    // What comes from outside, and what was the operator's to say: nothing on the chain follows from it, or all of it does.
+    // Inputs from outside, and the operator's settings, determine the rest of the chain or do not affect it: they
+    // cannot be checked.
     let inputs = ["started.limits.memory_bytes", "started.manifest", "started.name"];
     let is_input = |path: &String| {
         inputs.contains(&path.as_str())
@@ -544,4 +562,53 @@ fn whatever_field_a_forger_changes_is_an_input_or_shows() {
     let believed: Vec<_> = unseen.iter().filter(|path| !is_input(path)).collect();
     assert!(believed.is_empty(), "{believed:?}");
     assert!(unseen.len() >= 3, "{unseen:?}");
+}
+
+/// Earlier versions could write such a journal: two requests that lead to each other, both open.
+#[test]
+fn a_start_survives_requests_in_a_circle_and_tells_the_newest_that_its_outcome_is_unknown() {
+    let stage = Stage::new();
+    let patient = "[limits]\ncpu_ms_per_call = 600000\nrequest_deadline_ms = 600000\n";
+    let names = ["first", "second", "busy"];
+    let manifests = names.map(|name| stage.manifest(name, "probe", patient));
+    let running = stage.run(&[&manifests[0], &manifests[1], &manifests[2]]);
+    let ids = names.map(|name| running.id(name));
+    let mut clients = names.map(|_| Management::connect(running.management()));
+    let comes_to = |id: &str, kind: &str| {
+        eventually(kind, || running.event_types(id).last()?.starts_with(kind).then_some(()));
+    };
+    clients[2].send_request(&ids[2], &json!({ "op": "work", "rounds": 300_000_000 }));
+    comes_to(&ids[2], "call ");
+    for (client, id) in clients.iter_mut().zip(&ids[..2]) {
+        let ask = json!({ "op": "request", "to": ids[2], "msg": "count" });
+        client.send_request(id, &json!({ "op": "many", "ops": [ask, "count"] }));
+        comes_to(id, "intent ");
+    }
+    running.kill();
+    for (at, other) in [(0, 1), (1, 0)] {
+        forge_in_journal(&stage, names[at], |events| {
+            // The call says whom to ask, and the intent who was asked.
+            for event in events.iter_mut().rev().take(2) {
+                let data = event.data.as_mut().expect("its data is there");
+                let at = data.windows(36).position(|it| it == ids[2].as_bytes()).expect("it names the busy one");
+                data[at..at + 36].copy_from_slice(ids[other].as_bytes());
+            }
+        });
+        owe_to(&stage, &ids[at], &ids[other]);
+    }
+    let running = stage.run(&[]);
+    for id in &ids[..2] {
+        // Its own count, and the one that the other asks for.
+        eventually("both go on", || (running.json(&["state", id])["state"]["count"] == 2).then_some(()));
+    }
+    let answer = |id: &str| {
+        let events = running.events(id);
+        support::data_of(&events, "host-call ntwk:theater/message-server-host.request")[0]["result"].clone()
+    };
+    let unknown = "outcome unknown: the actors waited for each other in a circle when the process ended";
+    assert_eq!(answer(&ids[1]), json!({ "err": unknown }), "the newest");
+    assert_eq!(answer(&ids[0]), json!({ "ok": 2 }), "the other had counted by then");
+    for id in &ids[..2] {
+        verifies_and_replays(&running.export(&stage, id));
+    }
 }

@@ -1,4 +1,4 @@
-//! A fork begins with the state another actor had, goes on by itself, and its chain says of what event.
+//! Tests of forks: a fork begins with the state that another actor had, runs by itself, and its chain names the event.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn count(running: &Theater, actor: &str) -> Value {
     running.json(&["state", actor])["state"]["count"].clone()
 }
 
-/// What `docs/verify_chain.py` says, where there is Python.
+/// Checks a chain with `docs/verify_chain.py`, if there is Python.
 fn python_verifies(chain: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
     match Command::new("python3").arg(script).arg(chain).output() {
@@ -37,7 +37,7 @@ fn audit(stage: &Stage) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// A counter that was restarted in between: its events, and the count at each of them.
+/// A counter that was restarted in between; returns its events, and the count at each of them.
 fn counted(stage: &Stage, more: &str) -> (Theater, std::path::PathBuf, Vec<(Value, Value)>) {
     let manifest = stage.manifest("counter", "counter", more);
     let running = stage.run(&[&manifest]);

@@ -1,7 +1,7 @@
-//! Chains that an earlier build has made: every later one verifies them, and replays them to the same head.
+//! Tests of chains that an earlier build made: every later build verifies them and replays them to the same head.
 //!
-//! `tests/golden/*.chain` are never made anew: what they hold is what this program once did. A chain of what is new is
-//! added with `cargo test --test golden -- --ignored`, which writes those that are missing.
+//! The files `tests/golden/*.chain` are never written again, because they hold what this program did in the past. A
+//! chain for a new feature is added with `cargo test --test golden -- --ignored`, which writes only missing files.
 
 mod support;
 
@@ -93,8 +93,8 @@ fn a_golden_journal_is_read_as_it_is_and_goes_on_when_it_is_opened() {
     assert!(verified().starts_with("verified: 1 actors, 111 events"), "{}", verified());
 }
 
-/// A journal of format version 4, written when a transition that was given up still used up an incarnation's number.
-/// `given-up.chain` is its export.
+/// A journal of format version 4, written when a transition that was given up still used an incarnation's number.
+/// `given-up.chain` is exported from it.
 #[test]
 fn a_golden_journal_that_lacks_an_incarnation_is_judged_as_its_export_is() {
     let stage = Stage::new();
@@ -131,7 +131,7 @@ fn write_the_golden_chains_that_are_missing() {
     }
 }
 
-/// A manifest with no path of this machine in it: a chain holds its text.
+/// A manifest without a path of this machine, because a chain contains the manifest's text.
 fn write_manifest(stage: &Stage, name: &str, component: &str, more: &str) -> PathBuf {
     stage.copy_component(component, component);
     stage.file(&format!("{name}.toml"), format!("name = {name:?}\ncomponent_path = \"{component}.wasm\"\n{more}"))
@@ -142,7 +142,7 @@ fn export(running: &Theater, actor: &str, to: &Path) {
 }
 
 /// Nearly everything that an actor can do, in one chain: sends, requests, refusals, traps, limits, states of each kind,
-/// bits of floats, its own chain, and a process that was killed while a transition was open.
+/// bits of floats, reading its own chain, and a process that was killed while a transition was open.
 fn probe(stage: &Stage, file: &Path) {
     let manifest = write_manifest(stage, "probe", "probe", "reuse = 3\nrestart = \"permanent\"\nmax_restarts = 9\n");
     let other = write_manifest(stage, "other", "probe", "");
@@ -170,7 +170,7 @@ fn probe(stage: &Stage, file: &Path) {
     tell(&running, &json!({ "op": "panic", "message": "on purpose" })).expect_err("panicked");
     running.until("probe", "running");
     assert_eq!(tell(&running, &json!("count")), Ok(json!(3)));
-    // What is asked of the other never comes back: the process is killed while both are at work.
+    // The other actor never answers, because the process is killed while both work.
     let management = running.management();
     let id = running.id("probe");
     let asked = json!({ "op": "request", "to": other_id, "msg": "spin" });
@@ -194,7 +194,7 @@ fn probe(stage: &Stage, file: &Path) {
     export(&running, "probe", file);
 }
 
-/// A counter as it is shipped, over several incarnations.
+/// The shipped counter, over several incarnations.
 fn counter(stage: &Stage, file: &Path) {
     let manifest = write_manifest(stage, "counter", "counter", support::HTTP);
     for _ in 0..2 {

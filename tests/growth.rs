@@ -1,4 +1,4 @@
-//! What a journal grows by: large bodies and states are stored once, and what is dropped gives its room back.
+//! Tests of a journal's growth: large bodies and states are stored once, and dropped data gives its room back.
 
 mod support;
 
@@ -26,7 +26,7 @@ fn pair(stage: &Stage) -> Theater {
     stage.run(&manifests.each_ref().map(Path::new))
 }
 
-/// The same large text to another actor and back, through HTTP, `times`.
+/// Sends the same large text over HTTP to one actor, on to another and back, `times` times.
 fn pass_on(running: &Theater, times: usize) {
     let echo = json!({ "op": "echo", "value": "x".repeat(LARGE) });
     let request = json!({ "op": "request", "to": running.id("asked"), "msg": echo });
@@ -42,7 +42,7 @@ fn a_large_body_is_stored_once_however_often_it_crosses_a_boundary() {
     let running = pair(&stage);
     pass_on(&running, 1);
     let once = stored_bytes(&stage);
-    // Each time it is in six events: call, intent, call, return, host-call, return.
+    // Each time the text is in six events: call, intent, call, return, host-call, return.
     pass_on(&running, 20);
     let grown = stored_bytes(&stage) - once;
     assert!(grown < 20 * 10_000, "{grown} bytes more for what is there");
@@ -122,7 +122,7 @@ fn what_nobody_needs_any_more_is_gone_and_what_somebody_needs_stays() {
     assert!(!found.windows(64).any(|window| window == [b'x'; 64]), "nothing of it is left in the file");
 }
 
-/// By the table of uses goes what is deleted: a row of it that was forged takes from an event what it says.
+/// The table `uses` decides what is deleted, so a forged row of it would remove data that an event needs.
 #[test]
 fn a_use_of_a_blob_that_was_added_altered_or_taken_away_is_named() {
     let stage = Stage::new();

@@ -1,4 +1,5 @@
-//! Whatever a guest does, its caller, its chain and the log say clearly what it was, and everyone else goes on.
+//! Tests of misbehaving guests: the caller, the chain and the log say clearly what the guest did, and other actors
+//! continue.
 
 mod support;
 
@@ -12,7 +13,7 @@ use support::{
 
 const MIB: usize = 1024 * 1024;
 
-/// A runtime with a probe and, beside it, a counter that must not notice anything.
+/// A runtime with a probe and a counter; the counter must not be affected.
 struct Scene {
     stage: Stage,
     running: Theater,
@@ -31,14 +32,14 @@ impl Scene {
         Http::connect(self.running.http("probe"))
     }
 
-    /// The counter counts, so the runtime and the other actor go on.
+    /// Checks that the counter still counts, so that the runtime and the other actor continue.
     fn the_others_go_on(&self) {
         let counted = Http::connect(self.running.http("counter")).ask("POST", "/increment", None);
         assert_eq!(counted.status, 200, "{}", counted.body);
         assert_eq!(self.running.status("counter"), "running");
     }
 
-    /// The probe failed, its chain and its status say so, and its history verifies and replays.
+    /// Checks that the probe failed, that its chain and its status say so, and that its history verifies and replays.
     fn the_probe_failed(&self, reason: &str, detail: &str) {
         self.running.until("probe", "failed");
         let last = self.running.last_event("probe");
@@ -52,7 +53,7 @@ impl Scene {
         verifies_and_replays(&self.running.export(&self.stage, "probe"));
     }
 
-    /// A line of the log that is about the probe says this.
+    /// Waits until the log has a line about the probe with these words.
     fn the_log_says(&self, what: &str) {
         eventually(&format!("the log says {what:?} of the probe"), || {
             self.stage.log().lines().any(|line| line.contains("probe") && line.contains(what)).then_some(())
@@ -169,7 +170,7 @@ fn an_http_answer_of_100_mib_is_sent_where_the_limits_allow_it() {
     assert_eq!((answer.status, answer.body.len()), (200, 100 * MIB));
     assert_eq!(scene.running.status("probe"), "running");
     scene.the_others_go_on();
-    // Straight from the journal: through the server an event of this size takes its time.
+    // Export directly from the journal, because an event of this size takes long through the server.
     let (file, dir) = (scene.stage.path().join("probe.chain"), scene.stage.data_dir());
     let (to, from) = (file.to_str().expect("a path"), dir.to_str().expect("a path"));
     let exported = theater(&["export", "probe", "-o", to, "--data-dir", from], None);
@@ -195,7 +196,7 @@ fn a_large_refusal_is_bounded_like_a_reply() {
     let long = "x".repeat(4 * MIB);
     let answer = scene.http().op(&json!({ "op": "refuse", "message": long }));
     assert_eq!(answer.status, 500);
-    // Whatever becomes of it, it is an answer that tools can read, and it has a bound.
+    // The result must be an answer that tools can read, and of limited size.
     let last = scene.running.last_event("probe");
     assert!(last["data"].to_string().len() < 2 * MIB, "a refusal is bounded by message_bytes, as a reply is");
     scene.the_others_go_on();
@@ -353,7 +354,7 @@ fn an_actor_that_does_not_answer_in_time_is_504_and_goes_on() {
     let mut slow = scene.http();
     let answer = slow.op(&json!("spin"));
     assert_eq!(answer.status, 504, "{answer:?}");
-    // What waits behind it is withdrawn at its own deadline, and is never worked on.
+    // A request that waits in the mailbox is withdrawn at its own deadline, and is never handled.
     assert_eq!(scene.http().op(&json!("count")).status, 504);
     scene.the_others_go_on();
     scene.running.say(&["restart", "probe"]);
@@ -433,7 +434,7 @@ fn a_body_that_is_too_large_is_413_and_never_reaches_the_actor() {
     scene.the_others_go_on();
 }
 
-/// Starts a component under `manifest`, which must be refused: what `start`, and in the same words `check`, say.
+/// Starts a component under `manifest`, which must be refused; returns the error, which `start` and `check` word alike.
 fn refusal(stage: &Stage, running: &Theater, manifest: &Path) -> String {
     let by_start = running.start(manifest).expect_err("it cannot run");
     let checked = theater(&["check", manifest.to_str().expect("a path")], None);
@@ -458,7 +459,7 @@ fn a_component_that_cannot_run_is_refused_in_so_many_words() {
     for (manifest, expected) in [
         (
             stage.manifest("no-http", "outside", HTTP),
-            // Which is missing first is the runtime's affair; it imports what nobody grants, too.
+            // The runtime may name any missing import first; one of them is an import that no handler provides.
             "imports \"ntwk:theater/",
         ),
         (
@@ -586,7 +587,7 @@ fn a_run_whose_init_fails_says_so_and_the_next_run_begins_with_init_again() {
     let why = stage.run_with(&[&manifest], &[]).err().expect("init refuses");
     assert!(why.starts_with("exit status: 1") && why.contains("\"probe\"") && why.contains("not today"), "{why}");
 
-    // Run again: it has never been up, so there is no state to go on with, and init decides again.
+    // In another run, the actor has never been up, so there is no state to continue with, and `init` decides again.
     match stage.run_with(&[&manifest], &[]) {
         Err(why) => assert!(why.contains("not today"), "{why}"),
         Ok(running) => {
@@ -628,7 +629,7 @@ fn a_chain_that_ends_in_a_failure_is_told_from_one_that_was_altered() {
     replay(&cut, &[]).expect_err("what does not verify does not replay");
 }
 
-/// An actor that refuses whatever it is asked, since a new build does not read the old state, say, runs and never fails.
+/// An actor that refuses every call, for instance because a new build cannot read the old state, runs and never fails.
 #[test]
 fn the_first_refusals_of_an_export_are_in_the_log_with_their_text_and_all_are_counted() {
     let stage = Stage::new();

@@ -1,5 +1,5 @@
-//! What all handlers have in common: nobody gets one but by an operator's manifest, and the page on writing one says what
-//! is compiled.
+//! Tests of all handlers together: an actor gets a handler only through an operator's manifest, and the page about
+//! writing a handler shows the compiled code.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use support::{Stage, Theater};
 
-/// Each handler, and a component that has a use for it.
+/// Each handler, with a component that uses it.
 const HANDLERS: [(&str, &str, &str); 9] = [
     ("runtime", "probe", ""),
     ("message-server", "probe", ""),
@@ -23,7 +23,7 @@ const HANDLERS: [(&str, &str, &str); 9] = [
     ("supervisor", "nursery", "config = { allow = [\"/\"] }\n"),
 ];
 
-/// A parent in `own` that may spawn from there and from `allowed`, and a child of it, `scribe`, that writes to `own/drop`.
+/// A parent in `own` that may spawn from there and from `allowed`, and its child `scribe`, which writes to `own/drop`.
 struct Family {
     stage: Stage,
     parent: PathBuf,
@@ -52,7 +52,7 @@ impl Family {
         Self { stage, parent }
     }
 
-    /// A manifest that grants a handler, to a component that lies at `component`.
+    /// Writes a manifest that grants a handler to the component at `component`.
     fn grant(&self, at: &str, handler: &str, more: &str, component: &str) -> String {
         self.stage.file(at, grant(handler, more, &self.stage.path().join(component)));
         at.strip_prefix("own/").map_or_else(|| format!("../{at}"), str::to_owned)
@@ -99,7 +99,7 @@ fn a_child_gets_each_handler_from_where_the_operator_allows_it_and_from_nowhere_
     assert_eq!(running.json(&["list"]).as_array().map(Vec::len), Some(allowed), "nothing else was started");
 }
 
-/// Between the look at a path and the reading of it somebody may put something else there.
+/// Another file may be put in place between the check of a path and the reading of its file.
 #[test]
 fn a_link_that_changes_while_it_is_looked_at_spawns_nothing_that_is_not_allowed() {
     let family = Family::new();
@@ -116,7 +116,7 @@ fn a_link_that_changes_while_it_is_looked_at_spawns_nothing_that_is_not_allowed(
     let running = family.stage.run(&[&family.parent]);
     let turns = [
         ("turning.toml", own.join("allowed.toml"), elsewhere.join("outside.toml")),
-        // What lies elsewhere would be refused for what it imports, were it read.
+        // The component elsewhere would be refused for its imports if it were read.
         ("turning.wasm", own.join("probe.wasm"), elsewhere.join("courier.wasm")),
         ("turning.json", own.join("state.json"), elsewhere.join("state.json")),
     ];
@@ -151,7 +151,7 @@ fn a_link_that_changes_while_it_is_looked_at_spawns_nothing_that_is_not_allowed(
     });
 }
 
-/// Two actors that work together are no more than each of them: what the one writes the other does not spawn.
+/// Two actors that work together can do no more than each alone: what one writes, the other cannot spawn.
 #[test]
 fn what_an_actor_wrote_is_spawned_by_no_other_whatever_it_would_grant() {
     let family = Family::new();
@@ -176,7 +176,7 @@ fn what_an_actor_wrote_is_spawned_by_no_other_whatever_it_would_grant() {
     running.kill();
     let running = family.stage.run(&[&family.parent]);
     refused(&running, "drop/filesystem.toml", why);
-    // A stranger that may write to what the parent may spawn from takes it away from it.
+    // Another actor that may write to a directory removes it from those that the parent may spawn from.
     let probe = family.grant("allowed/probe.toml", "runtime", "", "own/probe.wasm");
     spawn(&running, &probe).expect("nobody may write there yet");
     let stranger = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \"allowed\" }\n";
@@ -208,8 +208,8 @@ fn page(name: &str) -> String {
         .unwrap_or_else(|why| panic!("{name}: {why}"))
 }
 
-/// A block of code follows a line such as "`src/handlers/random.rs`:", and stands in that file word for word; `…` alone on
-/// a line stands for lines that are left out.
+/// A block of code follows a line such as "`src/handlers/random.rs`:", and stands in that file word for word. A line
+/// `…` stands for lines that are left out.
 #[test]
 fn the_code_on_the_page_about_handlers_is_the_code_that_is_compiled_and_run() {
     let text = page("docs/writing-a-handler.md");
@@ -237,7 +237,7 @@ fn the_code_on_the_page_about_handlers_is_the_code_that_is_compiled_and_run() {
     assert!(blocks >= 8, "the page shows code: {blocks} blocks");
 }
 
-/// A handler that is added is described, and so is every key and limit that the others have.
+/// A new handler must be described in the document, like all others.
 #[test]
 fn every_handler_has_a_section_and_a_row() {
     let text = page("docs/handlers.md");
@@ -256,7 +256,7 @@ fn every_handler_has_a_section_and_a_row() {
     assert_eq!(known, listed, "the tests here try each handler");
 }
 
-/// A parent whose child keeps its files where all manifests lie, as applications from elsewhere have it. `config` is the
+/// A parent whose child keeps its files in the directory of all manifests, as some applications do. `config` is the
 /// parent's.
 fn chat(config: &str, more: &str) -> Family {
     let family = Family::new();
@@ -279,7 +279,8 @@ fn write(running: &Theater, path: &str, content: &str) {
     assert_eq!(running.request("scribe", &command), Ok(json!({ "ok": null })));
 }
 
-/// The operator's word about a manifest holds for its bytes: two actors that work together get no more by it.
+/// An operator's manifest vouches for the bytes of the files it names, so two actors that work together gain nothing by
+/// it.
 #[test]
 fn what_the_parents_own_manifest_names_is_spawned_where_a_child_may_write_but_only_as_it_was() {
     let family = chat("children = [\"scribe.toml\", \"room.toml\"]", "");
@@ -300,13 +301,14 @@ fn what_the_parents_own_manifest_names_is_spawned_where_a_child_may_write_but_on
         write(&running, "room.toml", room);
         spawn(&running, "room.toml").expect("it is what it was");
     }
-    // Nor does a fresh component by the old manifest pass.
+    // A changed component with the old manifest is refused too.
     let before = std::fs::read(family.stage.path().join("own/probe.wasm")).expect("a component");
     std::fs::copy(support::component("variant"), family.stage.path().join("own/probe.wasm")).expect("copied");
     refused(&running, "room.toml", "and its component has changed since");
     std::fs::write(family.stage.path().join("own/probe.wasm"), before).expect("written");
     running.kill();
-    // Who starts the runtime without the parent's manifest vouches for nothing; who names it, for what lies there then.
+    // A start without the parent's manifest vouches for nothing; a start with it vouches for the files as they are
+    // then.
     let running = family.stage.run(&[]);
     refused(&running, "room.toml", "this runtime was started without the actor's manifest");
     running.kill();
@@ -329,7 +331,7 @@ fn a_manifest_that_is_named_may_lie_anywhere_and_is_read_when_its_parent_is() {
     assert!(why.contains("parent.toml:3: \"children\": cannot find") && why.contains("far.toml"), "{why}");
 }
 
-/// An application whose front keeps files beside its manifests: one key makes it start.
+/// An application whose front keeps files beside its manifests starts with one additional key.
 #[test]
 fn a_front_that_writes_where_its_manifests_lie_starts_with_one_added_key() {
     let files = |more: &str| format!("[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = \".\"{more} }}\n");

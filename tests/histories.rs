@@ -1,4 +1,4 @@
-//! Long histories and whole trees executed again from the journal, and what another build would have done otherwise.
+//! Tests of long histories and whole trees: they are replayed from the journal, and compared with another build.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use support::{Http, Stage, Theater, component, eventually, text, theater};
 
-/// `theater replay ARGS… --json`: its exit code, and the lines it printed.
+/// Runs `theater replay ARGS… --json`; returns its exit code and the lines it printed.
 fn replay(args: &[&str]) -> (Option<i32>, Vec<Value>) {
     let output = theater(&[&["replay", "--json"], args].concat(), None);
     let lines = text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -19,7 +19,7 @@ fn dir(stage: &Stage) -> String {
     stage.data_dir().to_str().expect("a path").to_owned()
 }
 
-/// A counter that was incremented so often, half of it before and half after its process was killed.
+/// A counter that was incremented `times` times, half of them before and half after its process was killed.
 fn counted(stage: &Stage, times: u64, more: &str) -> Theater {
     let manifest = stage.http_manifest("counter", "counter", more);
     for kill in [true, false] {
@@ -73,7 +73,7 @@ fn a_newest_state_that_was_altered_is_named() {
     let stage = Stage::new();
     counted(&stage, 4, "").shut_down();
     let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
-    // It stands in the event that led to it.
+    // The state stands in the event that led to it.
     let newest = "position = (SELECT max(position) FROM events WHERE event_type LIKE 'return %')";
     let mut data: Vec<u8> = rows
         .query_row(&format!("SELECT data FROM events WHERE {newest}"), [], |row| row.get(0))
@@ -116,7 +116,7 @@ fn a_state_that_data_was_dropped_before_is_refused_and_not_another_shown_in_its_
     }
 }
 
-/// Compares the counter's history with another build: the changes, and the exit code.
+/// Compares the counter's history with another build; returns the differences and the exit code.
 fn compared(subject: &[&str], build: &str) -> (Option<i32>, Vec<(u64, String)>) {
     let build = component(build);
     let (code, lines) = replay(&[subject, &["--compare", "--component", build.to_str().expect("a path")]].concat());

@@ -1,7 +1,7 @@
-//! Whatever comes from outside is understood or refused, and never a panic: what fuzzing has found, and good input with
-//! its bytes changed, through every target of `fuzz/`.
+//! Tests with hostile input: everything from outside is decoded or refused, without a panic. The input is what fuzzing
+//! has found, and good input with changed bytes, for every target of `fuzz/`.
 //!
-//! `THEATER_HOSTILE_ROUNDS` says how many changes each seed gets.
+//! `THEATER_HOSTILE_ROUNDS` sets the number of changes for each seed.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn understand(target: fn(&[u8]), bytes: &[u8], what: &str) {
     assert!(outcome.is_ok(), "{what} panics with {:?}", String::from_utf8_lossy(bytes));
 }
 
-/// One to four changes: a byte, a number's edge, a stretch left out, doubled, or taken from another place.
+/// Makes one to four changes: a byte, a number at its limit, a stretch removed, doubled, or copied from another place.
 fn change(bytes: &mut Vec<u8>, dice: &mut Dice) {
     const EDGES: [u8; 10] = [0x00, 0x7f, 0x80, 0xff, 0x1b, 0x5b, 0x7b, 0xbb, b'\n', b'"'];
     for _ in 0..=dice.roll(4) {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 14] = [
-    "base", "chain", "manifest", "journal", "system", "guest", "promise", "handlers", "actor", "theater", "server",
-    "config", "cli", "fuzzing",
+const LAYERS: [&str; 15] = [
+    "base", "net", "chain", "manifest", "journal", "system", "guest", "promise", "handlers", "actor", "theater",
+    "server", "config", "cli", "fuzzing",
 ];
 
 fn root() -> &'static Path {
@@ -126,6 +126,48 @@ fn no_public_function_has_a_text_for_an_error() {
     }
     let sample = "pub fn a(&self) -> Result<(), String> {\n}\npub fn b() -> Result<\n    (),\n    Error,\n> {";
     assert_eq!(public_signatures(sample).filter(|signature| signature.ends_with(", String>")).count(), 1);
+}
+
+/// How a thread blocks until another one acts, or until time has passed.
+const BLOCKING: [&str; 16] = [
+    ".recv()",
+    ".recv_timeout(",
+    ".recv_deadline(",
+    "select!",
+    "Select::new",
+    "mpsc",
+    "Barrier",
+    "thread::park",
+    "park_timeout(",
+    "Parker",
+    "Unparker",
+    ".wait(&mut ",
+    ".wait_while(",
+    ".wait_for(&mut ",
+    ".wait_until(&mut ",
+    "thread::sleep",
+];
+
+/// Files that name a parker, and wait by `base::wait` alone: a parker is made with a mailbox, and lies where it is used.
+const NAME_PARKERS: [&str; 3] = ["base/one_shot.rs", "system/mailbox.rs", "system/signal.rs"];
+
+/// One module makes threads wait, so that a simulation can decide there which thread runs next. Tests wait as they like.
+#[test]
+fn only_base_wait_blocks_until_another_thread_acts() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let is_test = |file: &Path| file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests");
+    for file in files.iter().filter(|file| !file.ends_with("base/wait.rs") && !is_test(file)) {
+        let text = std::fs::read_to_string(file).expect("a source");
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let names_parkers = NAME_PARKERS.iter().any(|named| file.ends_with(named));
+        let blocks = |line: &&str| {
+            let is_code = !line.trim_start().starts_with("//");
+            is_code && BLOCKING.iter().any(|it| line.contains(it) && !(names_parkers && it.ends_with("arker")))
+        };
+        let found: Vec<&str> = product.lines().filter(blocks).collect();
+        assert!(found.is_empty(), "{} waits by itself instead of by base::wait: {found:?}", file.display());
+    }
 }
 
 /// What runs futures, or is there for something that does.

@@ -1,4 +1,4 @@
-//! HTTP as clients see it, and as the chain keeps it: every request is answered once, and is one transition.
+//! Tests of the HTTP server with real clients and of the chain: every request is answered once, and is one transition.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn probe() -> (Stage, Theater) {
     (stage, running)
 }
 
-/// Sends these bytes on a connection of their own: the first answer's status and body.
+/// Sends these bytes on a new connection; returns the status and the body of the first answer.
 fn status_of(address: SocketAddr, request: &str) -> (u16, String) {
     let mut http = Http::connect(address);
     http.send_raw(request.as_bytes()).expect("sent");
@@ -33,7 +33,7 @@ fn the_actor_sees_the_request_as_it_was_sent() {
                    Content-Length: 5\r\n\r\nh\u{e9}lo";
     http.send_raw(request.as_bytes()).expect("sent");
     let answer = http.receive();
-    // A fragment has no place in a request; a server may refuse it, and must not guess.
+    // A fragment is not allowed in a request; a server may refuse it, but must not guess.
     let seen = match answer {
         Some(answer) if answer.status == 200 => answer.json(),
         Some(answer) if answer.status == 400 => {
@@ -58,7 +58,7 @@ fn the_actor_sees_the_request_as_it_was_sent() {
     assert_eq!(seen["body"], "h\u{e9}lo");
 }
 
-/// As a proxy sends it, and `curl -x`.
+/// An absolute target, as a proxy or `curl -x` sends it.
 #[test]
 fn the_actor_sees_an_absolute_target_in_origin_form_and_its_authority_once() {
     let (stage, running) = probe();
@@ -133,7 +133,7 @@ fn head_is_answered_by_a_head_alone() {
     http.send("HEAD", "/echo", None);
     let head = http.receive_head();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    // "HEAD" is one letter longer than "GET" in what is echoed.
+    // The echoed "HEAD" is one letter longer than "GET".
     assert!(head.to_lowercase().contains(&format!("\r\ncontent-length: {}\r\n", length + 1)), "{head}");
     assert_eq!(http.op(&json!("count")).json(), json!(1), "no body came, so the next answer is the next");
     let events = running.events("probe");
@@ -216,7 +216,7 @@ fn a_client_that_leaves_in_the_middle_costs_nobody_anything() {
         stream.write_all(request.as_bytes()).expect("sent");
         stream.shutdown(Shutdown::Both).expect("open");
     }
-    // This one is complete: it is worked on, whether or not anyone hears.
+    // This request is complete, so it is handled even if nobody reads the answer.
     let mut stream = std::net::TcpStream::connect(address).expect("a connection");
     stream.write_all(b"POST /op HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n\"count\"").expect("sent");
     eventually("it was worked on", || (running.events("probe").len() == 5).then_some(()));
@@ -224,7 +224,7 @@ fn a_client_that_leaves_in_the_middle_costs_nobody_anything() {
     assert_eq!(Http::connect(address).op(&json!("count")).json(), json!(2));
 }
 
-/// Opens so many connections at once, keeps each busy with so many requests, and reconnects where it was asked to.
+/// Opens this many connections at once, sends this many requests on each, and reconnects if it is told to.
 fn burst(address: SocketAddr, connections: usize, requests: usize) -> Vec<u64> {
     let all_connected = Barrier::new(connections);
     let client = || {
@@ -249,7 +249,7 @@ fn burst(address: SocketAddr, connections: usize, requests: usize) -> Vec<u64> {
     })
 }
 
-/// Each request was answered once, with a count of its own, and is one transition of a chain that holds nothing else.
+/// Checks that each request was answered once, with its own count, and that the chain holds one transition for each.
 fn each_request_is_one_transition(stage: &Stage, running: &Theater, mut counts: Vec<u64>) {
     let sent = counts.len() as u64;
     counts.sort_unstable();
@@ -312,7 +312,7 @@ fn a_port_that_is_taken_is_named_with_a_remedy_and_a_freed_one_can_be_had_again(
 #[test]
 fn a_request_that_can_never_fit_into_the_mailbox_is_not_told_to_come_back() {
     let stage = Stage::new();
-    // The body limit is raised, and nobody thought of the mailbox.
+    // The limit of a body is raised, but not the limit of the mailbox.
     let limits = "[limits]\nhttp_body_bytes = 33554432\nmemory_bytes = 268435456\n";
     let running = stage.run(&[&stage.http_manifest("probe", "probe", limits)]);
     let body = serde_json::to_string(&"x".repeat(20 << 20)).expect("JSON");

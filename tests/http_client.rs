@@ -1,4 +1,4 @@
-//! Actors that ask others over HTTP: what leaves, what comes back, whom they may reach, and what an interruption does.
+//! Tests of the HTTP client of actors: the requests it sends, the answers, the hosts it may reach, and interruptions.
 
 #[path = "support/outside.rs"]
 mod outside;
@@ -18,7 +18,7 @@ use support::{Stage, Theater, data_of, eventually, theater, verifies_and_replays
 const INTENT: &str = "intent ntwk:theater/http-client.send-http";
 const HOST_CALL: &str = "host-call ntwk:theater/http-client.send-http";
 
-/// An actor with the handler, and nothing else of the world outside.
+/// An actor that has only this handler.
 struct Courier {
     stage: Stage,
     running: Theater,
@@ -32,7 +32,7 @@ impl Courier {
         Self { stage, running }
     }
 
-    /// One that may reach loopback addresses.
+    /// An actor that may reach loopback addresses.
     fn local(more: &str) -> Self {
         Self::with(r#"{ allow = ["127.0.0.1"] }"#, more)
     }
@@ -50,7 +50,7 @@ impl Courier {
         answer["err"].as_str().unwrap_or_else(|| panic!("{url} gave {answer}")).to_owned()
     }
 
-    /// The chain replays, wherever the servers are by now.
+    /// Checks that the chain replays, whatever has happened to the servers.
     fn replays(&self) {
         verifies_and_replays(&self.running.export(&self.stage, "courier"));
     }
@@ -106,7 +106,7 @@ fn a_request_without_a_body_says_so_and_names_who_asks() {
     assert!(!saw.contains("content-length") && !saw.contains("transfer-encoding"), "{saw}");
 }
 
-/// A request whose body fills every buffer on the way.
+/// A request whose body fills every buffer between the two sides.
 fn large(url: &str) -> Value {
     json!({ "method": "POST", "uri": url, "body_bytes": 8 << 20 })
 }
@@ -123,11 +123,11 @@ fn an_answer_that_comes_before_the_body_was_sent_reaches_the_guest() {
     let courier = Courier::local("");
     let holding = Server::answering_at_once(|_, stream| {
         say(stream, TOO_LARGE);
-        // Not a byte of the body is read, and the connection stays open.
+        // The server reads no byte of the body and keeps the connection open.
         std::thread::park_timeout(support::PATIENCE);
     });
     is_refused_as_too_large(&courier, &holding);
-    // To close a socket in which bytes wait unread resets the connection.
+    // Closing a socket with unread bytes resets the connection.
     is_refused_as_too_large(&courier, &Server::answering_at_once(|_, stream| say(stream, TOO_LARGE)));
     let half_closing = Server::answering_at_once(|_, stream| {
         say(stream, TOO_LARGE);
@@ -337,7 +337,7 @@ fn without_an_allow_list_nothing_of_this_machine_or_its_network_is_reached() {
         let named = courier.refusal(&format!("http://{name}:{port}/"));
         assert!(named.starts_with("refused: localhost is ") && named.ends_with(only), "{named}");
     }
-    // Whether a resolver reads these forms as an address is its own affair: nothing of this machine is reached.
+    // A resolver may or may not read these forms as an address; in both cases nothing on this machine is reached.
     for name in ["[::1%25lo]", "127%2e0.0.1", "\u{ff11}27.0.0.1", "127.0.0.1\u{3002}"] {
         courier.refusal(&format!("http://{name}:{port}/"));
     }
@@ -373,7 +373,7 @@ fn with_an_allow_list_its_hosts_and_no_others_are_reached() {
     assert!(courier.refusal("http://1.1.1.1/").starts_with("refused: 1.1.1.1:80 is not in the allow-list"));
 }
 
-/// A server at whose `/to` everyone is sent to the URL in the query.
+/// A server whose path `/to` redirects to the URL in the query.
 fn redirecting(status: u16) -> Server {
     Server::answering(move |request, stream| {
         let target = request.split(' ').nth(1).expect("a target");
@@ -436,6 +436,20 @@ fn redirects_are_counted_and_each_is_checked() {
 }
 
 #[test]
+fn a_redirect_to_several_places_is_an_error_and_the_same_place_twice_is_not() {
+    let courier = Courier::local("");
+    let several = Server::saying("HTTP/1.1 302 X\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n");
+    let refused = courier.refusal(&several.url("/"));
+    assert_eq!(refused, format!("not an HTTP response: {}: it redirects to several places", several.address));
+    let twice = Server::answering(|request, stream| {
+        let location = if request.starts_with("GET /a ") { "" } else { "Location: /a\r\nlocation: /a\r\n" };
+        let status = if location.is_empty() { "200 OK" } else { "302 X" };
+        say(stream, &format!("HTTP/1.1 {status}\r\n{location}Content-Length: 0\r\n\r\n"));
+    });
+    assert_eq!(courier.get(&twice.url("/"))["ok"]["status"], 200);
+}
+
+#[test]
 fn what_goes_wrong_outside_is_named() {
     let courier = Courier::with(r#"{ allow = ["127.0.0.1", "no.invalid"], timeout_ms = 20000 }"#, "");
     let gone = TcpListener::bind("127.0.0.1:0").expect("a listener").local_addr().expect("an address");
@@ -470,7 +484,7 @@ fn an_answer_that_does_not_come_in_time_is_given_up() {
     });
 }
 
-/// A listener at which nobody is let in: its line is full, and whoever comes after waits to be connected.
+/// A listener that accepts nobody: its backlog is full, so further clients wait to be connected.
 struct Crowded {
     address: SocketAddr,
     _held: (TcpListener, Vec<TcpStream>),
@@ -494,7 +508,7 @@ fn a_host_that_does_not_let_one_in_is_given_up_by_the_connect_timeout() {
     courier.replays();
 }
 
-/// An exchange that was given up while it was being connected goes on until it is, or its time is over.
+/// An exchange that is given up while it connects ends when it is connected, or when its time is over.
 #[test]
 fn exchanges_that_hang_are_counted_against_the_actor_that_began_them_and_nobody_else() {
     let (crowded, server) = (crowded(), Server::saying("HTTP/1.1 200 OK\r\n\r\n"));
@@ -560,7 +574,7 @@ fn a_runtime_that_ends_in_order_does_not_wait_for_an_answer_nor_ask_again() {
     courier.replays();
 }
 
-/// Has the courier send a request, from outside, and does not wait for what comes of it.
+/// Makes the courier send a request, and does not wait for the outcome.
 fn send_and_forget(running: &Theater, url: &str) {
     let (server, command) = (running.management(), with_op(&json!({ "method": "POST", "uri": url })).to_string());
     std::thread::spawn(move || theater(&["request", "courier", &command], Some(server)));
@@ -606,7 +620,8 @@ fn a_request_that_a_crash_cut_off_is_not_sent_again_and_its_outcome_is_unknown()
     courier.replays();
 }
 
-/// The port of a server called `localhost` by the authority in `tests/tls/roots.pem`, which answers all with `answer`.
+/// The port of a server certified as `localhost` by the authority in `tests/tls/roots.pem`; it answers all with
+/// `answer`.
 fn tls_server(answer: String) -> u16 {
     let chain = CertificateDer::pem_slice_iter(include_bytes!("tls/server.pem")).map(|pem| pem.expect("a certificate"));
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
@@ -618,10 +633,10 @@ fn tls_server(answer: String) -> u16 {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
             let socket = stream.expect("a connection");
-            // Else the answer may still wait for an acknowledgement when a reset throws it away.
+            // Otherwise a reset could discard the answer while it waits for an acknowledgement.
             socket.set_nodelay(true).expect("a socket");
             let mut stream = rustls::StreamOwned::new(connection, socket);
-            // A client that trusts nobody here goes away.
+            // A client that does not trust this certificate closes the connection.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(answer.as_bytes());
             stream.conn.send_close_notify();
@@ -687,6 +702,7 @@ fn a_configuration_that_cannot_be_is_refused_with_the_reason() {
     let stage = Stage::new();
     let running = stage.run(&[]);
     stage.file("empty.pem", "");
+    stage.file("endless.pem", vec![b'\n'; 4 * 1024 * 1024 + 1]);
     for (config, why) in [
         (r#"{ alow = [] }"#, "did you mean \"allow\"?"),
         (r#"{ allow = ["http://h/"] }"#, "\"http://h/\" in \"allow\" is not a host; expected example.org"),
@@ -695,6 +711,8 @@ fn a_configuration_that_cannot_be_is_refused_with_the_reason() {
         (r#"{ max_redirects = 101 }"#, "\"max_redirects\" is 101; the most is 100"),
         (r#"{ roots = "none.pem" }"#, "No such file or directory"),
         (r#"{ roots = "empty.pem" }"#, "holds no certificate in PEM form"),
+        (r#"{ roots = "/dev/zero" }"#, "not a regular file"),
+        (r#"{ roots = "endless.pem" }"#, "larger than 4194304 bytes"),
     ] {
         let refused = running.start(&stage.manifest("courier", "courier", &handler(config, ""))).expect_err(config);
         assert!(refused.contains(why), "{config}: {refused}");

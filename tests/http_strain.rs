@@ -1,5 +1,5 @@
-//! HTTP under strain, through the binary: clients that mean harm or are slow, many that are neither, and every way in
-//! which a request can be malformed.
+//! Tests of the HTTP server under strain: malicious clients, slow clients, many normal clients, and every way in which
+//! a request can be malformed.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn probe() -> (Stage, Theater) {
     (stage, running)
 }
 
-/// Asks on connections of its own, so often: each is answered. Where it is told to come back it does.
+/// Sends this many requests on new connections; each must be answered. Retries if it is told to.
 fn is_answered(address: SocketAddr, times: usize) {
     for _ in 0..times {
         eventually("an answer", || {
@@ -51,7 +51,7 @@ fn five_hundred_clients_that_never_finish_a_request_keep_nobody_waiting_for_good
                     Some(slow)
                 };
                 let mut all: Vec<_> = (0..250).map(|_| begin()).collect();
-                // One more byte now and then; whoever is thrown out begins anew.
+                // Send one more byte now and then; begin again after being disconnected.
                 while !done.load(Ordering::Relaxed) {
                     for slow in &mut all {
                         if slow.as_mut().is_none_or(|slow| slow.write_all(b"x").is_err()) {
@@ -72,7 +72,7 @@ fn five_hundred_clients_that_never_finish_a_request_keep_nobody_waiting_for_good
     verifies_and_replays(&running.export(&stage, "probe"));
 }
 
-/// What a process holds: threads, open files, and memory in KiB.
+/// The resources of a process: threads, open files, and memory in KiB.
 fn held(running: &Theater) -> (usize, usize, u64) {
     let fds = std::fs::read_dir(format!("/proc/{}/fd", running.pid())).expect("a process").count();
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("a process");
@@ -105,13 +105,13 @@ fn thousands_of_requests_on_many_connections_leave_nothing_behind() {
             (threads <= before.0 && fds <= before.1 + 8).then_some(rss)
         })
     };
-    // The first ones fill caches and arenas.
+    // The first bursts fill caches and memory arenas.
     let [.., warm] = [(); 3].map(|()| burst());
     let [.., then] = [(); 6].map(|()| burst());
     assert!(then < warm + 24 * 1024, "{warm} KiB after three bursts, {then} KiB after nine");
 }
 
-/// Asks on connections of its own, so often: how long each answer took.
+/// Sends this many requests on new connections; returns how long each answer took.
 fn times(address: SocketAddr, times: usize) -> Vec<Duration> {
     let ask = || {
         let begun = Instant::now();
@@ -123,8 +123,8 @@ fn times(address: SocketAddr, times: usize) -> Vec<Duration> {
     all
 }
 
-/// Silent ones were never in the way; those with a head and no body held all places a second each, and whoever had a
-/// request waited two or three.
+/// Silent clients never kept others out. Clients with a head and no body used to hold all places for a second each, so
+/// that a client with a request waited two or three seconds.
 #[test]
 fn clients_that_drip_their_bodies_hold_no_place_that_a_whole_request_needs() {
     let stage = Stage::new();
@@ -153,7 +153,7 @@ fn clients_that_drip_their_bodies_hold_no_place_that_a_whole_request_needs() {
                             *slow = begin();
                         }
                     }
-                    // They are slow, and not busy: the machine is the runtime's.
+                    // The clients are slow but not busy, so that the processor is free for the runtime.
                     std::thread::sleep(Duration::from_millis(2));
                 }
             });
@@ -166,7 +166,7 @@ fn clients_that_drip_their_bodies_hold_no_place_that_a_whole_request_needs() {
     assert_eq!(data_of(&running.events("probe"), HANDLE).len(), 21, "nothing half was delivered");
 }
 
-/// Sends all of a body but its last byte.
+/// Sends a body except for its last byte.
 fn stall(address: SocketAddr, bytes: usize) -> TcpStream {
     let mut stalled = TcpStream::connect(address).expect("a connection");
     let head = format!("POST /op HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n");
@@ -204,7 +204,7 @@ fn answers_that_nobody_reads_keep_to_their_budget_and_their_memory_is_given_back
             http
         })
         .collect();
-    // They are worked on in their order, so the last is there when this is.
+    // Requests are handled in order, so the last answer is there when this one is.
     let answer = eventually("an answer among those that nobody reads", || Some(whole()).filter(|it| it.status == 200));
     assert_eq!(answer.body.len(), 8_000_000);
     let (_, _, during) = held(&running);
@@ -213,11 +213,11 @@ fn answers_that_nobody_reads_keep_to_their_budget_and_their_memory_is_given_back
     eventually("memory is given back", || (held(&running).2 < before + 30 * MIB).then_some(()));
 }
 
-/// The statuses of all answers on a connection that is sent these bytes.
+/// Sends these bytes on a connection; returns the statuses of all answers.
 fn statuses(address: SocketAddr, request: &[u8]) -> Vec<u16> {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    // It may be refused, and the connection closed, before all is sent.
+    // The server may refuse the request and close the connection before everything is sent.
     let _ = stream.write_all(request).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
     let mut heard = Vec::new();
     let _ = stream.read_to_end(&mut heard);
@@ -226,9 +226,9 @@ fn statuses(address: SocketAddr, request: &[u8]) -> Vec<u16> {
     lines.filter_map(|line| line.get(..4)?.strip_suffix(' ')?.parse().ok()).collect()
 }
 
-/// Refused for good: with one answer, and nothing behind it is read as another request.
+/// Requests that must be refused with one answer; nothing after them is read as another request.
 const REFUSED: &[(&str, u16)] = &[
-    // Where the body ends could be understood in two ways.
+    // The end of the body could be understood in two ways.
     ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd", 400),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd", 400),
     ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd", 400),
@@ -267,7 +267,7 @@ const REFUSED: &[(&str, u16)] = &[
     ("GET /echo HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400),
     ("GET /echo HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
     ("GET /echo HTTP/1.1\r\nHost: a\r\nX\u{e9}: b\r\n\r\n", 400),
-    // Whose request it is.
+    // The host of the request is unclear.
     ("GET /echo HTTP/1.1\r\n\r\n", 400),
     ("GET /echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
     ("GET /echo HTTP/1.1\r\nHost: a, b\r\n\r\n", 400),
@@ -363,7 +363,7 @@ fn every_well_formed_request_is_answered_however_unusual() {
         ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
     ] {
         let mut statuses = statuses(address, request.as_bytes());
-        // The body may have come before the client was told to send it.
+        // The interim answer 100 is sent only if the body has not arrived yet.
         statuses.retain(|status| *status != 100);
         assert_eq!(statuses, expected, "{request:?}");
     }

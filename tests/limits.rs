@@ -1,5 +1,5 @@
-//! What an operator says of limits holds: for actors whose manifest is silent, for manifests that want more, for those
-//! who were there before, and for the runtime as a whole.
+//! Tests of limits that an operator sets: for actors whose manifest does not mention them, for manifests that ask for
+//! more, for existing actors, and for the runtime as a whole.
 
 mod support;
 
@@ -8,14 +8,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 use support::{HTTP, Http, Management, Stage, Theater, data_of, eventually, text, theater, verifies_and_replays};
 
-/// The limits that an actor was started with last.
+/// The limits that the last `started` of an actor recorded.
 fn recorded(running: &Theater, actor: &str) -> Value {
     let events = running.events(actor);
     let started = events.iter().rfind(|event| event["event_type"] == "started").expect("it was started");
     started["data"]["limits"].clone()
 }
 
-/// Starts what the stage's `theater.toml` says.
+/// Starts a runtime with this `theater.toml`.
 fn configured(stage: &Stage, text: &str, manifests: &[&Path]) -> Result<Theater, String> {
     stage.file("theater.toml", text);
     stage.run_with(manifests, &[])
@@ -74,7 +74,7 @@ fn a_limit_that_would_leave_nothing_working_is_refused() {
 #[test]
 fn a_raised_ceiling_gives_a_guest_more_memory_than_any_had() {
     let stage = Stage::new();
-    // One page more than the built-in ceiling of a GiB, and none of it is touched. Its `init` traps, once it is reached.
+    // One page more than the built-in ceiling of 1 GiB; none of it is written. Its `init` traps when it is run.
     let component = stage.wat(
         "large",
         r#"(component
@@ -208,7 +208,7 @@ fn subscriptions_to_more_than_one_actor_have_a_bound_of_their_own() {
     assert!(client.error(&all).contains("the limit management_wide_subscriptions is 1"));
 }
 
-/// A counter that listens, with these limits.
+/// A counter with an HTTP listener and these limits.
 fn listening(limits: &str) -> (Stage, Theater) {
     let stage = Stage::new();
     let running = stage.run(&[&stage.manifest("probe", "probe", &format!("[limits]\n{limits}\n{HTTP}"))]);

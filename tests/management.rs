@@ -1,5 +1,5 @@
-//! The management server as existing clients speak to it: exact shapes, whole histories, and whatever a broken or
-//! hostile client may send.
+//! Tests of the management server with existing clients: the exact form of answers, whole histories, and broken or
+//! hostile clients.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     numbers.iter().map(|number| u8::try_from(number.as_u64().expect("a number")).expect("a byte")).collect()
 }
 
-/// The hash of a pushed event, computed from its other fields as `docs/chain-format.md` says.
+/// The hash of a pushed event, computed from its other fields as `docs/chain-format.md` specifies.
 fn hash_of(event: &Value) -> Vec<u8> {
     let number = |key: &str| event[key].as_u64().expect("a number").to_be_bytes();
     let (kind, data) = (event["event_type"].as_str().expect("text").as_bytes(), bytes(&event["data"]));
@@ -60,7 +60,7 @@ fn hash_of(event: &Value) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
-/// Events as they were pushed: one chain from `from` on, each hash right and each the parent of the next.
+/// Checks that pushed events form one chain from `from` on, and that each hash is right.
 fn are_a_chain(events: &[Value], from: u64) {
     for (at, event) in events.iter().enumerate() {
         assert_eq!(event["sequence"], from + at as u64, "no gap, nothing twice");
@@ -150,6 +150,7 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
         (json!({ "GetActorEvents": { "id": NOBODY, "from": 0, "limit": 1 } }), NOBODY),
         (json!({ "SendMessage": { "id": NOBODY, "message": "" } }), NOBODY),
         (json!({ "RequestMessage": { "id": id, "message": "!" } }), "base64"),
+        (json!({ "GetEventData": { "id": id, "sequence": 999, "offset": 0 } }), "event 999 is not on the chain"),
         (json!({ "ListActors": {} }), "not a command"),
     ] {
         let why = management.error(&command);
@@ -177,7 +178,28 @@ fn whatever_is_wrong_is_an_error_and_the_connection_goes_on() {
     assert_eq!(management.ask(&others), json!({ "Unsubscribed": { "id": id } }));
 }
 
-/// Reads until the end of the connection: the frames that came.
+#[test]
+fn a_field_that_may_be_left_out_may_be_null() {
+    let (_stage, running, mut management) = counter();
+    let id = running.id("counter");
+    for (command, answer) in [
+        (json!({ "GetActors": { "from": null, "limit": null } }), "Actors"),
+        (json!({ "GetMetrics": { "from": null, "limit": null } }), "MetricsPage"),
+        (json!({ "GetActorEvents": { "id": id, "from": 0, "limit": null } }), "ActorEvents"),
+        (json!({ "ForkActor": { "id": id, "at": 2, "name": "again", "manifest": null } }), "ActorForked"),
+        (json!({ "SubscribeToActor": { "id": id, "from": null, "kinds": null } }), "Subscribed"),
+        (json!({ "Subscribe": { "scope": "All", "from": null, "kinds": null } }), "SubscribedFrom"),
+    ] {
+        assert_eq!(keys(&management.ask(&command)), [answer], "{command}");
+    }
+    for command in ["PruneActor", "RedactEvent"] {
+        let place = if command == "PruneActor" { "before" } else { "sequence" };
+        let why = management.error(&json!({ command: { "id": id, place: 1_000_000, "despite_get_chain": null } }));
+        assert!(why.contains("event 1000000"), "{command}: {why}");
+    }
+}
+
+/// Reads until the connection ends; returns the frames.
 fn to_the_end(management: &mut Management) -> Vec<Value> {
     std::iter::from_fn(|| management.receive()).collect()
 }
@@ -227,7 +249,7 @@ fn broken_framing_ends_the_connection_and_no_other() {
                 seed.to_le_bytes()[0]
             })
             .collect();
-        // It may have been hung up on in the middle.
+        // The server may close the connection while this is sent.
         let _ = random.write_all(&noise);
     }
     let id = running.id("counter");
@@ -236,7 +258,7 @@ fn broken_framing_ends_the_connection_and_no_other() {
     drop(half_open);
     let names = || running.thread_names();
     eventually("their threads end", || {
-        // They are joined when the next one comes.
+        // They are joined when the next client connects.
         fresh().ask(&json!("ListActors"));
         (names().iter().filter(|name| name.starts_with("mgmt-")).count() <= 8).then_some(())
     });
@@ -273,7 +295,7 @@ fn subscribers_get_every_event_in_order_without_gaps_under_load() {
     let halfway = AtomicBool::new(false);
     let followed = std::thread::scope(|scope| {
         let early: Vec<_> = [Some(0), Some(2), None].map(|from| scope.spawn(move || follow(from))).into();
-        // All the early ones are there before the load is.
+        // The early subscriptions exist before the load begins.
         eventually("they have subscribed", || {
             (running.thread_names().iter().filter(|name| name.starts_with("mgmt-")).count() >= 6).then_some(())
         });
@@ -369,12 +391,13 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
     let (id, quick) = (running.id("probe"), running.id("counter"));
     let mut deaf = Management::connect(running.management());
     deaf.send(&json!({ "SubscribeToActor": { "id": id, "from": 0 } }));
-    // Behind a full socket its commands wait, too; nobody else's do.
+    // This client's own commands wait while its socket is full; other clients' commands do not.
     let mut http = Http::connect(running.http("probe"));
     let body = json!({ "op": "echo", "value": "x".repeat(1 << 20) });
     (0..12).for_each(|_| assert_eq!(http.op(&body).status, 200));
     let mut other = Management::connect(running.management());
-    // While its patience lasts, others are answered, again and again: who waited for the deaf one would be answered once.
+    // Until the server gives up on it, others are answered many times. If they waited for it, they would be answered
+    // once.
     let mut answered = 0;
     eventually("it is dropped", || {
         other.request(&quick, &json!({ "add": 1 })).expect("an answer");
@@ -383,7 +406,7 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
         stage.log().contains("does not read").then_some(())
     });
     assert!(answered > 10, "{answered}");
-    // What it has been sent it can still read; then it is over.
+    // The client can still read what it was sent; then the connection ends.
     let mut rest = Vec::new();
     let ended = deaf.0.read_to_end(&mut rest);
     assert!(ended.is_ok() || !rest.is_empty(), "{ended:?}");
@@ -396,7 +419,7 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
 #[test]
 fn a_connection_too_many_is_told_so_and_a_place_that_is_left_can_be_had() {
     let (_stage, running, mut management) = counter();
-    // One that has said nothing would have to go for others.
+    // A client that has not sent a command would have to give way to others.
     management.ask(&json!("ListActors"));
     let mut held = Vec::new();
     let refused = loop {
@@ -419,14 +442,14 @@ fn a_connection_too_many_is_told_so_and_a_place_that_is_left_can_be_had() {
 }
 
 trait ReceiveOrAsk {
-    /// Asks for the list; an error instead where the connection was refused, even before it could ask.
+    /// Asks for the list; returns an error if the connection was refused, even before it could ask.
     fn receive_or_ask(&mut self) -> Value;
 }
 
 impl ReceiveOrAsk for Management {
     fn receive_or_ask(&mut self) -> Value {
         let frame = b"\0\0\0\x0c\"ListActors\"";
-        // Refused connections are closed at once; what they were told is still to be read.
+        // Refused connections are closed at once, but their last frame can still be read.
         let _ = self.0.write_all(frame);
         self.receive().unwrap_or_else(|| json!({ "Error": { "message": "closed: 1024" } }))
     }
@@ -452,6 +475,18 @@ fn a_management_port_that_is_taken_is_named_with_a_remedy() {
     let why = support::text(&run.stderr);
     assert!(why.contains(&listen) && why.contains("--listen"), "{why}");
     assert!(!other.data_dir().join("journal.db").exists(), "and nothing was begun");
+}
+
+#[test]
+fn a_metrics_port_that_is_taken_is_named_with_a_remedy_before_any_actor_begins() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = taken.local_addr().expect("its address").to_string();
+    let stage = Stage::new();
+    let counter = stage.manifest("counter", "counter", "");
+    let refused = stage.run_with(&[&counter], &["--metrics-listen", &address]).err().expect("the port is taken");
+    let said = refused + &stage.log();
+    assert!(said.contains(&address) && said.contains("--metrics-listen"), "{said}");
+    assert!(!stage.data_dir().join("journal.db").exists(), "and nothing was begun");
 }
 
 #[test]

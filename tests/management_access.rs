@@ -1,5 +1,5 @@
-//! Who gets into the management server, and that those who say nothing keep nobody out: tokens, roles, TLS, the Unix
-//! socket, silence.
+//! Tests of access to the management server: tokens, roles, TLS, the Unix socket, and silent clients, which keep nobody
+//! out.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
 }
 
-/// A runtime with a counter, both tokens, and more arguments.
+/// A runtime with a counter, both tokens, and further arguments.
 fn guarded(more: &[&str]) -> (Stage, Theater) {
     let stage = Stage::new();
     let (control, read) = (stage.file("control.token", format!("{CONTROL}\n")), stage.file("read.token", READ));
@@ -35,7 +35,7 @@ fn authenticate(token: &str) -> Value {
     json!({ "Authenticate": { "token": token } })
 }
 
-/// `theater ARGS…` with these variables.
+/// Runs `theater ARGS…` with these environment variables.
 fn cli(args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = std::process::Command::new(THEATER);
     command.args(args).env_remove("THEATER_SERVER").env_remove("THEATER_TOKEN").envs(environment.iter().copied());
@@ -133,7 +133,8 @@ fn whoever_neither_speaks_nor_authenticates_is_told_and_hung_up_on() {
     }
     let mut known = Management::connect(running.management());
     assert!(known.ask(&authenticate(CONTROL))["Authenticated"].is_object());
-    // Who came later and says nothing is hung up on before it may be silent itself.
+    // A client that comes later and says nothing is disconnected, because it may not be silent before it has sent a
+    // command.
     let mut later = Management::connect(running.management());
     assert!(later.receive().expect("a last frame")["Error"].is_object());
     assert!(known.ask(&json!("ListActors"))["ActorList"].is_object(), "who has authenticated may be silent");
@@ -156,7 +157,8 @@ fn the_command_line_authenticates_by_a_file_or_the_environment() {
     let list = ["list", "--server", &server];
     let refused = cli(&list, &[]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("not authenticated"), "{}", text(&refused.stderr));
+    let why = text(&refused.stderr);
+    assert!(why.contains("not authenticated") && why.contains("--token-file FILE") && !why.contains('{'), "{why}");
     assert!(cli(&list, &[("THEATER_TOKEN", CONTROL)]).status.success());
     let file = stage.path().join("control.token");
     let by_file = [&list[..], &["--token-file", file.to_str().expect("a path")]].concat();
@@ -199,7 +201,7 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
     assert!(listed.status.success(), "{}", text(&listed.stderr));
     let answer = ask(&["request", "counter", "{\"add\":2}"]);
     assert_eq!(text(&answer.stdout), "{\"count\":2}\n", "{}", text(&answer.stderr));
-    // Larger than any record and any buffer on the way.
+    // Larger than any TLS record and any buffer on the way.
     let big = format!("\"{}\"", "x".repeat(900_000));
     let file = stage.file("big", &big);
     let mut command = std::process::Command::new(THEATER);
@@ -211,9 +213,13 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
 
     let stranger = cli(&["list", "--server", &server], &token);
     assert_eq!(stranger.status.code(), Some(1), "nobody known vouches for it");
+    assert!(text(&stranger.stderr).contains("--authorities FILE"), "{}", text(&stranger.stderr));
     let other_name = format!("tls:127.0.0.1:{}", running.management().port());
     let misnamed = cli(&["list", "--server", &other_name, "--authorities", paths[2]], &token);
     assert_eq!(misnamed.status.code(), Some(1), "it is made out to another name");
+    assert!(text(&misnamed.stderr).contains("a name that its certificate is for"), "{}", text(&misnamed.stderr));
+    let in_the_clear = cli(&["list", "--server", &running.management().to_string()], &token);
+    assert!(text(&in_the_clear.stderr).contains("--server tls:HOST:PORT"), "{}", text(&in_the_clear.stderr));
 
     let mut plain = Management::connect(running.management());
     let _ = plain.0.write_all(b"\0\0\0\x0c\"ListActors\"");
@@ -221,6 +227,38 @@ fn over_tls_the_server_proves_who_it_is_and_then_all_is_as_ever() {
     let _ = plain.0.read_to_end(&mut rest);
     assert!(!text(&rest).contains("ActorList"), "nothing is said in the clear");
     assert!(ask(&["list"]).status.success());
+}
+
+#[test]
+fn tls_asked_of_a_runtime_that_does_not_speak_it_is_told_of() {
+    let (_stage, running) = guarded(&[]);
+    let roots = tls("roots.pem");
+    let server = format!("tls:localhost:{}", running.management().port());
+    let refused = cli(&["list", "--server", &server, "--authorities", roots.to_str().expect("a path")], &[]);
+    assert!(text(&refused.stderr).contains("does not speak TLS"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn files_of_certificates_and_keys_are_bounded_and_hold_what_they_should() {
+    let (certificate, key) = (tls("server.pem"), tls("server.key"));
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("a path"));
+    let stage = Stage::new();
+    let data = stage.data_dir();
+    let run = ["run", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().expect("a path")];
+    let list = ["list", "--server", "tls:localhost:1"];
+    let long = "it is longer than 4194304 bytes";
+    for (args, more, why) in [
+        (&run[..], &["--tls-certificate", "/dev/zero", "--tls-key", key][..], long),
+        (&run, &["--tls-certificate", certificate, "--tls-key", "/dev/zero"], long),
+        (&run, &["--tls-certificate", key, "--tls-key", key], "there is no certificate in it"),
+        (&run, &["--tls-certificate", certificate, "--tls-key", certificate], "there is no private key in it"),
+        (&list, &["--authorities", "/dev/zero"], long),
+        (&list, &["--authorities", key], "it holds no certificate in PEM form"),
+    ] {
+        let refused = cli(&[args, more].concat(), &[]);
+        assert_eq!(refused.status.code(), Some(1), "{more:?}");
+        assert!(text(&refused.stderr).contains(why), "{more:?}: {}", text(&refused.stderr));
+    }
 }
 
 #[test]
@@ -247,7 +285,7 @@ fn a_subscription_over_tls_goes_on_while_commands_are_answered() {
     }
 }
 
-/// A management client over TLS that is not ours.
+/// A management client over TLS that is written without Theater's code.
 struct Tls(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
 
 impl Tls {
@@ -295,7 +333,7 @@ fn the_unix_socket_is_for_its_user_alone_and_asks_for_no_token() {
     let (socket, token) = (stage.path().join("theater.sock"), stage.file("token", CONTROL));
     let (path, token) = (socket.to_str().expect("a path"), token.to_str().expect("a path"));
     let manifest = stage.manifest("counter", "counter", "");
-    // What a runtime that was killed leaves there is in nobody's way.
+    // The socket file that a killed runtime leaves does not prevent a start.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     let running = stage.run_with(&[&manifest], &["--socket", path, "--token-file", token]).expect("it starts");
     let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
@@ -327,7 +365,7 @@ fn connections_that_say_nothing_make_room_for_others() {
         .map(|at| {
             let mut client = Management::connect(running.management());
             if at % 2 == 0 {
-                // The server may have chosen it to go by now.
+                // The server may have disconnected this client already to make room.
                 let _ = client.0.write_all(&[0, 0, 1, 0, b'"']);
             }
             client

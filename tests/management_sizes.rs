@@ -1,5 +1,5 @@
-//! The management server with much to say: answers under way are bounded in bytes, lists that do not fit a frame are given
-//! by pages, and commands that do not fit one are refused before they are sent.
+//! Tests of large answers of the management server: the bytes of answers in progress are limited, lists that do not fit
+//! a frame are given by pages, and commands that do not fit a frame are refused before they are sent.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn resident(running: &Theater) -> u64 {
     kib * 1024
 }
 
-/// A runtime whose clients may leave their socket full for long, with an actor whose state fills a page.
+/// A runtime whose clients may leave their socket full for a long time, with an actor whose state fills a page.
 fn with_a_large_state(more: &str) -> (Stage, Theater, String) {
     let stage = Stage::new();
     stage.file("theater.toml", format!("[limits]\nmanagement_patience_ms = 600000\n{more}"));
@@ -46,7 +46,7 @@ fn a_client_that_asks_for_much_and_reads_nothing_holds_no_more_than_its_budget()
         let more = resident(&running).saturating_sub(before) / MIB;
         assert!(more < 120, "{more} MiB");
     }
-    // All it asked for is still to be had.
+    // Everything the client asked for can still be read.
     for at in 0..40 {
         let answer = deaf.receive().unwrap_or_else(|| panic!("answer {at}"));
         assert_eq!(answer["ActorState"]["length"], 4 * MIB);
@@ -74,11 +74,11 @@ fn clients_that_read_nothing_share_the_budget_of_all_and_keep_nobody_from_small_
         assert!(more < 250, "{more} MiB");
     }
     drop(deaf);
-    // Who waited in line for the room gets it.
+    // The client that waited for the room gets it.
     assert!(other.ask(&json!({ "GetActorState": { "id": id } }))["ActorState"].is_object());
 }
 
-/// So many actors with so long a reason for their failure that no frame holds them all.
+/// So many failed actors, with such long reasons, that no frame holds them all.
 fn more_than_a_frame() -> (Stage, Theater, Management) {
     let stage = Stage::new();
     let running = stage.run(&[&stage.manifest("counter", "counter", "")]);
@@ -145,13 +145,13 @@ fn pages_of_actors_go_on_where_they_were_when_others_are_forgotten() {
     assert_eq!(management.ask(&json!("ActorTree"))["ActorTree"]["actors"].as_array().map(Vec::len), Some(3));
 }
 
-/// `theater request counter -` with this on its standard input.
+/// Runs `theater request counter -` with this message on its standard input.
 fn request_of(running: &Theater, message: &[u8]) -> Result<String, String> {
     let mut command = Command::new(THEATER);
     command.args(["request", "counter", "-"]).env("THEATER_SERVER", running.management().to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary");
-    // It may have heard enough.
+    // The command may refuse the message before it has read all of it.
     let _ = child.stdin.take().expect("piped").write_all(message);
     let output = child.wait_with_output().expect("an end");
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }

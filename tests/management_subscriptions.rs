@@ -1,5 +1,5 @@
-//! Subscriptions to one actor, to a tree, to all: history and live without gap or double, by kind, by the thousand, and
-//! what becomes of those who do not read.
+//! Tests of subscriptions to one actor, to a tree and to all actors: past and new events without gaps or duplicates, by
+//! kind, in large numbers, and with clients that do not read.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::{Management, Stage, Theater, eventually};
 
 const SUPERVISOR: &str = "[[handlers]]\ntype = \"supervisor\"\n";
 
-/// A nursery with one child called `child`, and a counter beside them.
+/// A nursery with one child called `child`, and a separate counter.
 fn family() -> (Stage, Theater, [String; 3]) {
     let stage = Stage::new();
     ["probe", "nursery"].iter().for_each(|name| _ = stage.copy_component(name, name));
@@ -37,7 +37,7 @@ fn subscribe(management: &mut Management, command: &Value) -> (String, u64) {
     (id.to_owned(), subscribed["from"].as_u64().expect("a position"))
 }
 
-/// The next events until `last` is true of one.
+/// Reads events until `last` is true for one.
 fn until(management: &mut Management, last: impl Fn(&Value) -> bool) -> Vec<Value> {
     let mut events = Vec::new();
     loop {
@@ -56,7 +56,7 @@ fn event_type(event: &Value) -> &str {
     event["event"]["event_type"].as_str().expect("a type")
 }
 
-/// Each actor's events are whole and in order, and positions only grow.
+/// Checks that each actor's events are complete and in order, and that positions only grow.
 fn are_in_order(events: &[Value], from: u64) -> HashMap<String, u64> {
     let mut next: HashMap<String, u64> = HashMap::new();
     let mut before = None;
@@ -90,7 +90,7 @@ fn all_from_the_beginning_is_the_whole_journal_and_then_what_comes() {
     assert_eq!((seen[&child], seen[&counter]), (lengths[&child], lengths[&counter]));
     assert!(seen.len() == 3 && seen[&parent] <= lengths[&parent]);
 
-    // Where one left off, another goes on.
+    // Another subscription continues where the first one ended.
     let half = &events[events.len() / 2];
     let mut late = Management::connect(running.management());
     subscribe(&mut late, &json!({ "scope": "All", "from": half["position"] }));
@@ -213,7 +213,7 @@ fn one_that_does_not_read_gets_a_last_frame_and_is_dropped() {
     let mut other = Management::connect(running.management());
     (0..200).for_each(|_| _ = other.request(&counter, &json!({ "add": 1 })).expect("an answer"));
     let mut deaf = Management::connect(running.management());
-    // Each of these pushes the whole history: far more than any socket holds.
+    // Each of these pushes the whole history, which is far more than a socket's buffer holds.
     (0..200).for_each(|_| deaf.send(&json!({ "SubscribeToActor": { "id": counter, "from": 0 } })));
     eventually("it is dropped", || {
         other.request(&counter, &json!({ "add": 1 })).expect("others are answered");

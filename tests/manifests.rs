@@ -1,4 +1,4 @@
-//! A mistake in a manifest is named by file, line and key, with a remedy, in the same words wherever it is met.
+//! Tests of mistakes in manifests: the error names file, line, key and remedy, in the same words for every command.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::json;
 use support::{Http, Management, Stage, component, text, theater};
 
-/// What `check`, `run` and StartActor say of a manifest, which must be the same.
+/// The error for a manifest from `check`, `run` and StartActor, which must be the same.
 fn refusal(stage: &Stage, management: &mut Management, manifest: &Path) -> String {
     let path = manifest.to_str().expect("a path");
     let checked = theater(&["check", path], None);
@@ -273,8 +273,8 @@ fn paths_are_relative_to_the_manifest_and_not_to_the_working_directory() {
     assert_eq!(running.request("c", &json!("count")), Ok(json!(8)));
 }
 
-/// A component that answers nothing: `init` of the type `init`, and `handle-request` over HTTP with a response whose
-/// status is of the type `status`.
+/// A component whose functions do nothing: its `init` has the type `init`, and the response of its HTTP
+/// `handle-request` has a status of the type `status`.
 fn of_types(stage: &Stage, name: &str, init: &str, init_core: &str, status: &str) -> std::path::PathBuf {
     let state = "(option (list u8))";
     stage.wat(
@@ -341,7 +341,7 @@ fn an_export_of_another_type_is_refused_at_check_and_at_start_by_its_place_with_
         let why = refusal(&stage, &mut management, &stage.manifest_at(&name, &component, more));
         assert!(why.contains(expected), "{why}");
     }
-    // What parameters are called is the author's business; and what nobody calls may have any type.
+    // Names of parameters do not matter, and functions that nothing calls may have any type.
     let fits = of_types(&stage, "fits", INIT, "i32 i32", "u16");
     running.start(&stage.manifest_at("fits", &fits, http)).expect("it starts");
     let uncalled = of_types(&stage, "uncalled", INIT, "i32 i32", "u32");
@@ -432,7 +432,7 @@ fn an_export_that_is_async_is_refused_in_words_that_say_so() {
     assert!(why.contains("async functions, streams or futures, which this runtime does not run"), "{why}");
 }
 
-/// A manifest that listens at an address that nobody else uses: every address of 127.0.0.0/8 is this machine.
+/// A manifest with a listener on an address that no other test uses (all of 127.0.0.0/8 is this machine).
 fn at(stage: &Stage, file: &str, name: &str, address: SocketAddr) -> PathBuf {
     let (host, port) = (address.ip(), address.port());
     let counter = component("counter");
@@ -467,7 +467,7 @@ fn after_a_rename_in_a_manifest_the_old_actor_keeps_its_port_and_the_start_says_
         }
         assert_eq!(running_alone(&stage), [("counter".to_owned(), "running".to_owned())], "nothing new is left listed");
     }
-    // Where both can run, both do, and the log says so.
+    // If both can run, both do, and the log says so.
     let elsewhere = at(&stage, "counter.toml", "tally", free_port("127.83.7.1"));
     let running = stage.run(&[&elsewhere]);
     assert!(stage.log().contains("names the actor \"tally\" now, and named \"counter\" before"), "{}", stage.log());
@@ -506,8 +506,8 @@ fn what_did_not_come_up_is_said_before_ready_and_a_manifest_that_did_not_is_refu
     assert_eq!(stage.run(&[&manifest]).status("counter"), "running");
 }
 
-/// What a service manager, SELinux or a seccomp filter may deny. Python sets the kernel's own such bit and becomes the
-/// program.
+/// A service manager, SELinux or a seccomp filter may forbid a process to make memory executable. Here Python sets the
+/// kernel's own flag for this and then executes the program.
 #[test]
 fn a_process_that_may_not_make_code_executable_says_that_and_not_that_the_component_is_none() {
     let stage = Stage::new();
@@ -531,7 +531,7 @@ fn a_process_that_may_not_make_code_executable_says_that_and_not_that_the_compon
     }
 }
 
-/// The manifests of `manifests/` and those that the documents show whole, each with where it stands.
+/// The manifests of `manifests/`, and those that the documents show completely, each with its place.
 fn shown_manifests() -> Vec<(String, toml::Table)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = |dir: &str, kind: &str| {

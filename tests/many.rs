@@ -1,4 +1,4 @@
-//! A thousand actors of one manifest at once.
+//! A test with a thousand actors of one manifest at once.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::{Http, Management, Stage};
 const ACTORS: usize = 1_000;
 const CLIENTS: usize = 40;
 
-/// `Threads:` or `VmRSS:` of the process.
+/// The number after `Threads:` or `VmRSS:` in the status of the process.
 fn status(pid: u32, key: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let line = status.lines().find(|line| line.starts_with(key)).expect("the key");

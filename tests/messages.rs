@@ -1,4 +1,4 @@
-//! Actors that send to and request of each other: what each is told, and how their chains quote one another.
+//! Tests of messages between actors: the answers they get, and the links between their chains.
 
 mod support;
 
@@ -34,13 +34,13 @@ impl Troupe {
         &self.ids[name]
     }
 
-    /// Has `name` do something, from outside.
+    /// Sends `name` a command from outside.
     fn tell(&mut self, name: &str, command: &Value) -> Value {
         let id = self.ids[name].clone();
         self.management.request(&id, command).unwrap_or_else(|why| panic!("{name} answers {command} with {why}"))
     }
 
-    /// `{"op": "request", …}` to `to`.
+    /// The command `{"op": "request", …}` with the receiver `to`.
     fn request(&self, to: &str, msg: &Value) -> Value {
         json!({ "op": "request", "to": self.id(to), "msg": msg })
     }
@@ -49,15 +49,15 @@ impl Troupe {
         json!({ "op": "send", "to": self.id(to), "msg": msg })
     }
 
-    /// Every link in every chain names an event that is there, of a kind that can have that effect; and every chain
-    /// verifies and replays.
+    /// Checks that every link in every chain names an existing event, of a kind that can have that effect, and that
+    /// every chain verifies and replays.
     fn chains_quote_each_other(&self) {
         let chains: HashMap<&str, Vec<Value>> =
             self.ids.iter().map(|(name, id)| (id.as_str(), self.running.events(name))).collect();
         let named = |link: &Value| {
             let of = &chains[link["actor"].as_str().expect("an id")];
             let event = &of[usize::try_from(link["sequence"].as_u64().expect("a number")).expect("small")];
-            // Twenty bytes are shown as base64, or as text where they happen to be text.
+            // Twenty bytes are shown as base64, or as text if they happen to be valid text.
             assert_eq!(hash_of(&link["hash"]), event["hash"].as_str().map(str::to_owned), "{link} names {event}");
             event["event_type"].as_str().expect("a type").to_owned()
         };
@@ -252,7 +252,7 @@ fn a_deadline_says_whether_the_message_was_taken() {
     );
     let (spin, count) = (troupe.request("b", &json!("spin")), troupe.request("b", &json!("count")));
     for (name, command, expected) in [("a", spin, "outcome unknown"), ("c", count, "not delivered")] {
-        // Whoever asks from outside has the same deadline, and meets it first: what the actor was told is on its chain.
+        // The client outside has the same deadline, and reaches it first; the chain records what the actor was told.
         let id = troupe.id(name).to_owned();
         let _ = troupe.management.request(&id, &command);
         let told = eventually("it is told", || {

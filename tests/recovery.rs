@@ -1,5 +1,5 @@
-//! A runtime that is killed goes on as if it had not been: open transitions are finished, messages under way arrive
-//! once, and what actors owe each other happens.
+//! Tests of recovery: a killed runtime continues as if it had not been killed. Open transitions are finished, messages
+//! arrive once, and everything that actors owe each other happens.
 
 mod support;
 #[path = "support/websocket.rs"]
@@ -12,7 +12,7 @@ use support::{Http, Management, Stage, Theater, data_of, eventually, theater, ve
 
 const SUPERVISOR: &str = "[[handlers]]\ntype = \"supervisor\"\n";
 
-/// Two probes, and what is killed of them.
+/// Two probes, `asker` and `asked`, in a runtime that is killed.
 struct Pair {
     stage: Stage,
     manifests: Vec<PathBuf>,
@@ -25,14 +25,14 @@ impl Pair {
         Self { stage, manifests }
     }
 
-    /// Starts it, to be killed when it comes to `point` for the nth time.
+    /// Starts the runtime; it will be killed when it reaches `point` for the nth time.
     fn until(&self, point: &str, nth: u32) -> Theater {
         let paths: Vec<_> = self.manifests.iter().map(PathBuf::as_path).collect();
         let launch = self.stage.command(&paths, &[]).arg("--data-dir").arg(self.stage.data_dir());
         launch.env("THEATER_FAIL", format!("{point}:{nth}")).launch(&self.stage).expect("it starts")
     }
 
-    /// Starts it to stay.
+    /// Starts the runtime again, without killing it.
     fn again(&self) -> Theater {
         let paths: Vec<_> = self.manifests.iter().map(PathBuf::as_path).collect();
         self.stage.run(&paths)
@@ -43,7 +43,7 @@ impl Pair {
     }
 }
 
-/// What `theater verify --journal` finds: nothing wrong.
+/// The answer of `theater verify --journal`, which must find no fault.
 fn audit(stage: &Stage) -> Value {
     let output = theater(&["verify", "--journal", stage.data_dir().to_str().expect("a path"), "--json"], None);
     let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -51,7 +51,7 @@ fn audit(stage: &Stage) -> Value {
     found
 }
 
-/// Tells `actor` something; the process ends meanwhile.
+/// Sends `actor` a command; the process is killed while it is handled.
 fn tell_and_be_killed(mut running: Theater, actor: &str, command: &Value) {
     let mut management = Management::connect(running.management());
     let id = running.id(actor);
@@ -63,7 +63,7 @@ fn count(running: &Theater, actor: &str) -> u64 {
     running.json(&["state", actor])["state"]["count"].as_u64().unwrap_or(0)
 }
 
-/// Until nothing is under way any more.
+/// Waits until the actor has counted to `expected`, so that nothing is in progress any more.
 fn settled(running: &Theater, actor: &str, expected: u64) {
     eventually(&format!("{actor} has counted to {expected}"), || (count(running, actor) == expected).then_some(()));
 }
@@ -75,7 +75,7 @@ fn ends_with_a_return(running: &Theater, actor: &str) {
     });
 }
 
-/// The asker counts, asks the other to count, and counts again.
+/// Makes the asker count, request a count from the other, and count again.
 fn count_together(running: &Theater) -> Value {
     let ask = json!({ "op": "request", "to": running.id("asked"), "msg": "count" });
     json!({ "op": "many", "ops": ["count", ask, "count"] })
@@ -121,7 +121,7 @@ fn a_request_that_a_kill_cut_off_anywhere_is_completed_exactly_once_on_both_side
 
 #[test]
 fn a_transition_that_two_kills_cut_off_goes_on_whatever_the_manifest_takes() {
-    // Beyond 4,096 bytes it is kept apart from the `started` that says whether the transition goes on.
+    // A manifest above 4,096 bytes is stored apart from the `started` event that says whether the transition resumes.
     let pair = Pair::new(&format!("description = \"{}\"\n", "long ".repeat(1_000)));
     let running = pair.again();
     let ask = json!({ "op": "request", "to": running.id("asked"), "msg": "spin" });
@@ -156,7 +156,7 @@ fn a_send_that_was_not_taken_is_delivered_once_and_in_order() {
     let sends: Vec<Value> = (0..20).map(|_| json!({ "op": "send", "to": asked, "msg": "count" })).collect();
     let command = json!({ "op": "many", "ops": sends });
     running.shut_down();
-    // The receiver's fifth transition is closed, others wait in its mailbox.
+    // The receiver's fifth transition is closed; other messages wait in its mailbox.
     let running = pair.until("closed-committed", 5);
     tell_and_be_killed(running, "asker", &command);
     let running = pair.again();
@@ -295,6 +295,103 @@ fn a_stop_and_a_restart_that_a_kill_cut_off_are_done_once() {
     }
 }
 
+/// What answered the newest `restart-child` of the parent.
+fn answer_to_the_restart(running: &Theater) -> Value {
+    eventually("it is answered", || {
+        let mut events = running.events("parent").into_iter();
+        let answer = events.rfind(|it| it["event_type"] == "host-call ntwk:theater/supervisor.restart-child")?;
+        Some(answer["data"].clone())
+    })
+}
+
+#[test]
+fn a_restart_that_a_kill_cut_off_in_the_childs_init_is_answered_once_the_child_is_up() {
+    let (stage, parent) = nursery("");
+    let slow = json!({ "init": { "op": "work", "rounds": 100_000_000 } });
+    let more = format!("init_state = '{slow}'\nrestart_state = \"initial\"\n[limits]\ncpu_ms_per_call = 600000\n");
+    stage.manifest_at("slow", "probe.wasm".as_ref(), &more);
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "slow.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    let mut management = Management::connect(running.management());
+    management.send_request(&running.id("parent"), &json!({ "op": "restart-child", "child": child }));
+    eventually("its init runs again", || {
+        let events = running.event_types(&child);
+        (events.iter().filter(|it| *it == "call ntwk:theater/actor.init").count() == 2).then_some(())
+    });
+    running.kill();
+    let running = stage.run(&[&parent]);
+    let answer = answer_to_the_restart(&running);
+    assert_eq!(answer["result"], json!({ "ok": null }));
+    let inits = running.events(&child).into_iter().filter(|it| it["event_type"] == "return ntwk:theater/actor.init");
+    let inits: Vec<Value> = inits.map(|it| it["sequence"].clone()).collect();
+    assert_eq!(inits.len(), 2, "it began twice");
+    assert_eq!((&answer["answer"]["actor"], &answer["answer"]["sequence"]), (&json!(child), &inits[1]), "by its init");
+    for actor in ["parent", &child] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+#[test]
+fn a_restart_that_a_kill_cut_off_between_the_childs_end_and_its_start_is_answered_by_its_start() {
+    let (stage, parent) = nursery("");
+    let running = stage.run(&[&parent]);
+    let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    running.shut_down();
+    // Both begin at this start, and then the child anew.
+    let running = until(&stage, &parent, "beginning", 3);
+    tell_and_be_killed(running, "parent", &json!({ "op": "restart-child", "child": child }));
+    let running = stage.run(&[&parent]);
+    let answer = answer_to_the_restart(&running);
+    assert_eq!(answer["result"], json!({ "ok": null }));
+    let events = running.events(&child);
+    assert_eq!(data_of(&events, "stopped").len(), 1, "once");
+    let answered_by = answer["answer"]["sequence"].as_u64().and_then(|at| events.get(usize::try_from(at).ok()?));
+    assert_eq!(answered_by.map(|event| &event["event_type"]), Some(&json!("started")), "{answer}");
+    verifies_and_replays(&running.export(&stage, "parent"));
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
+#[test]
+fn a_wait_from_before_goes_with_the_incarnation_that_ends_before_it_takes_the_wait_up() {
+    let stage = Stage::new();
+    // A port that nobody has now, and this test has when the runtime starts again.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let listens = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {port} }}\n");
+    let lasting =
+        "restart = \"permanent\"\nmax_restarts = 1000\nrestart_backoff_ms = 1\n[limits]\ncpu_ms_per_call = 600000\n";
+    let asker = stage.manifest("asker", "probe", &format!("{lasting}{listens}"));
+    let asked = stage.manifest("asked", "probe", lasting);
+    let running = stage.run(&[&asker, &asked]);
+    let (asker, asked) = (running.id("asker"), running.id("asked"));
+    let work = json!({ "op": "request", "to": asked, "msg": { "op": "work", "rounds": 200_000_000 } });
+    let mut management = Management::connect(running.management());
+    management.send_request(&asker, &work);
+    eventually("it is asked", || running.event_types(&asked).last()?.starts_with("call ").then_some(()));
+    running.kill();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it is free");
+    let running = stage.run(&[]);
+    eventually("it has failed by its port", || (data_of(&running.events(&asker), "failed").len() > 1).then_some(()));
+    drop(taken);
+    running.until(&asker, "running");
+    let ask = |to: &str| json!({ "op": "request", "to": to, "msg": "count" });
+    // In the other direction there would be a circle, if the wait were still there.
+    assert_eq!(running.request(&asked, &ask(&asker)), Ok(json!({ "ok": 1 })));
+    assert_eq!(running.request(&asker, &ask(&asked)), Ok(json!({ "ok": 1 })));
+    assert!(!stage.log().contains("panicked at"), "{}", stage.log());
+    for actor in [&asker, &asked] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}
+
 #[test]
 fn a_notice_and_a_restart_that_were_due_happen() {
     let (stage, parent) = nursery("max_restarts = 100\n");
@@ -302,7 +399,7 @@ fn a_notice_and_a_restart_that_were_due_happen() {
     let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "sturdy.toml" })).expect("a child");
     let child = spawned["ok"].as_str().expect("an id").to_owned();
     assert_eq!(running.request(&child, &json!("count")), Ok(json!(1)));
-    // The child fails, and waits for its backoff while the process is killed.
+    // The child fails, and the process is killed while the child waits for its backoff.
     assert!(running.request(&child, &json!("trap")).is_err());
     running.kill();
     let running = stage.run(&[&parent]);
@@ -367,7 +464,7 @@ fn a_websocket_connect_that_a_kill_cut_off_is_answered_and_followed_by_its_close
     std::fs::create_dir(stage.path().join("assets")).expect("a directory");
     let front = stage.manifest_at("chat", "chatroom.wasm".as_ref(), &handlers);
     stage.run(&[&front]).shut_down();
-    // The room asks its store what there was to hear.
+    // The room asks its store for the messages.
     let mut running = until(&stage, &front, "intent-committed", 1);
     let client = websocket::Client::connect(running.websocket("chat"));
     running.wait();
@@ -437,7 +534,7 @@ fn an_end_in_order_within_a_transition_is_no_attempt_that_failed() {
     verifies_and_replays(&running.export(&stage, "probe"));
 }
 
-/// What the outside looks like is not asked: it may have been changed since, by the actor or by someone else.
+/// The outside is not inspected, because the actor or someone else may have changed it since.
 #[test]
 fn a_change_of_a_file_that_a_kill_cut_off_anywhere_is_of_unknown_outcome_and_not_made_again() {
     let write = json!({ "op": "write-file", "path": "note", "content": "new content" });
@@ -470,7 +567,7 @@ fn a_change_of_a_file_that_a_kill_cut_off_anywhere_is_of_unknown_outcome_and_not
     }
 }
 
-/// Two probes of which the second is busy with its first message for as long as a test wants, and owed the second.
+/// Two probes; the second handles its first message for as long as a test wants, and is owed its second.
 fn owed_while_busy(pair: &Pair) -> Theater {
     let running = pair.again();
     let asked = running.id("asked");
@@ -548,7 +645,7 @@ fn a_child_whose_parent_failed_while_it_was_busy_names_what_had_waited_when_a_ki
     assert_eq!(audit(&stage)["in_flight"], 0);
 }
 
-/// Starts it where the machine refuses the thread called `name` from the first up to the last of `times`.
+/// Starts a runtime on a machine that refuses the thread called `name`, from the first to the last of `times`.
 fn without_thread(stage: &Stage, manifests: &[&std::path::Path], times: &str) -> Result<Theater, String> {
     let launch = stage.command(manifests, &[]).arg("--data-dir").arg(stage.data_dir());
     launch.env("THEATER_REFUSE", times).launch(stage)
@@ -608,7 +705,7 @@ fn a_stop_of_an_actor_without_a_thread_says_what_is_true_and_the_next_start_brin
     assert_eq!(running.request("child", &json!("count")), Ok(json!(2)));
 }
 
-/// A runtime whose thread panics where it comes to a point, from the nth time on or just then.
+/// A runtime in which a thread panics when it reaches a point: from the nth time on, or only then.
 fn panicking(stage: &Stage, manifests: &[&std::path::Path], fail: &str) -> Theater {
     let launch = stage.command(manifests, &[]).arg("--data-dir").arg(stage.data_dir());
     launch.env("THEATER_FAIL", fail).launch(stage).expect("it starts")
@@ -616,7 +713,7 @@ fn panicking(stage: &Stage, manifests: &[&std::path::Path], fail: &str) -> Theat
 
 #[test]
 fn a_panic_of_a_thread_that_the_runtime_cannot_do_without_ends_the_process_with_a_failure() {
-    // The supervisor is told of an actor's start and that it is up; then of another.
+    // The supervisor is told that an actor starts and that it is up, and then of another actor.
     for (fail, thread, in_order) in [
         ("supervising:4:panic", "theater", false),
         ("before-commit:6:panic", "journal", false),
@@ -626,7 +723,7 @@ fn a_panic_of_a_thread_that_the_runtime_cannot_do_without_ends_the_process_with_
         let (one, other) = (stage.manifest("one", "probe", ""), stage.manifest("other", "probe", ""));
         let mut running = panicking(&stage, &[&one], fail);
         for _ in 0..5 {
-            // Whoever asks gets an error, or no answer, once it has ended.
+            // After the end of the process, a client gets an error or no answer.
             running.cli(&["start", other.to_str().expect("a path")]);
         }
         assert_eq!(running.wait().code(), Some(3), "{fail}: {}", stage.log());
@@ -666,7 +763,7 @@ fn a_replay_whose_worker_panics_ends_and_says_which_actor_it_was() {
     }
 }
 
-/// A parent with a child of each policy, and a thread of theirs that panics.
+/// A parent with a child of each restart policy, in which a thread panics.
 fn families(fail: &str, of_parent: &str) -> (Stage, Theater, Vec<String>) {
     let (stage, parent) = nursery(of_parent);
     let running = panicking(&stage, &[&parent], fail);
@@ -737,7 +834,7 @@ fn an_actor_whose_thread_panics_while_it_restarts_is_tried_again_and_runs() {
         let manifest = stage.manifest("probe", "probe", &format!("{more}restart_state = {restart_state:?}\n"));
         let running = panicking(&stage, &[&manifest], "beginning:2:panic");
         running.request("probe", &json!("trap")).expect_err("it traps");
-        // What waits when it fails again is dropped before a restart from `initial`.
+        // A message that waits at the next failure is dropped before a restart from `initial`.
         let counted = eventually("it is up again", || running.request("probe", &json!("count")).ok());
         assert_eq!(counted, json!(1));
         let view = running.json(&["status", "probe"]);
@@ -751,7 +848,7 @@ fn an_actor_whose_thread_panics_while_it_restarts_is_tried_again_and_runs() {
 
 #[test]
 fn an_actor_whose_thread_dies_again_and_again_uses_up_its_restarts_and_is_given_up() {
-    // The parent begins, and two children do; each later beginning panics, also on a new thread.
+    // The parent and two children begin. Each later beginning panics, also on a new thread.
     let (stage, running, kids) = families("beginning:4:panics", "max_restarts = 4\nwithin_ms = 60000\n");
     running.request(&kids[1], &json!("trap")).expect_err("it traps");
     running.until("parent", "failed");

@@ -1,4 +1,4 @@
-//! A history executed again: whole journals, up to an event, against another build, and after data was dropped.
+//! Tests of replay: whole journals, up to an event, with another build, and after data was dropped.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn dir(stage: &Stage) -> String {
     stage.data_dir().to_str().expect("a path").to_owned()
 }
 
-/// A probe that has counted to `n`, over two incarnations, and a second one that was asked by it.
+/// A probe that has counted to `n` over two incarnations, and a second probe that it asked.
 fn counted(stage: &Stage, n: u64, more: &str) -> (Theater, std::path::PathBuf) {
     let manifest = stage.manifest("probe", "probe", more);
     let other = stage.manifest("other", "probe", "");
@@ -84,7 +84,7 @@ fn the_state_at_any_event_is_the_one_the_actor_had_there() {
             let until = event["sequence"].to_string();
             let from_journal = said(&["replay", "--journal", &dir(&stage), "probe", "--until", &until, "--json"]);
             assert_eq!(from_journal["state"]["count"], count, "event {until}");
-            // The file brings no compiled code, which takes its time.
+            // A chain file holds no compiled code, so each replay of it compiles, which takes time.
             if event["sequence"].as_u64().expect("a number") % 7 == 3 {
                 let from_file = said(&["replay", chain.to_str().expect("a path"), "--until", &until, "--json"]);
                 assert_eq!(from_journal["state"], from_file["state"], "event {until}");
@@ -169,7 +169,7 @@ fn one_event_can_be_redacted_and_its_words_are_nowhere_any_more() {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{file} still has it");
     }
     assert_eq!(said(&["verify", "--journal", &dir(&stage), "--json"])["dropped"], 2);
-    // Offline, and where a new incarnation has begun, the rest can be replayed again.
+    // After a new incarnation has begun, and without a runtime, the rest can be replayed again.
     stage.run(&[&manifest]).shut_down();
     said(&["replay", "--journal", &dir(&stage), "--json"]);
 }
@@ -213,7 +213,7 @@ fn a_divergence_is_named_by_event_and_field_whichever_way_the_chain_is_read() {
     assert!(!data_of(&events, "started").is_empty());
 }
 
-/// Commands that bring an actor's chain to many events, or to much data.
+/// Commands that add many events, or much data, to an actor's chain.
 fn fill(running: &Theater, events: u64, bytes: usize) {
     let log = json!({ "op": "log", "text": "x", "times": events });
     running.request("probe", &log).expect("logged");
@@ -229,7 +229,7 @@ fn get_chain_shows_in_replay_what_it_showed_live_whatever_the_length_of_the_chai
     let manifest = stage.manifest("probe", "probe", "");
     let running = stage.run(&[&manifest]);
     let mut shown = Vec::new();
-    // Up to the bound on their number, one less, one more, far beyond; then up to the bound on their bytes.
+    // Up to the limit on their number, one less, one more, far beyond; then up to the limit on their bytes.
     for (events, bytes) in [(1012, 0), (0, 0), (0, 0), (0, 0), (900, 0), (0, 100_000), (0, 100_000), (0, 170_000)] {
         fill(&running, events, bytes);
         let many = json!({ "op": "many", "ops": ["chain", "chain-data"] });
@@ -306,7 +306,7 @@ fn a_get_chain_of_an_open_transition_keeps_what_a_start_would_show_it_again() {
     waiter.join().expect("the client ended");
 }
 
-/// What both the journal and the chain file exported from it say of the state at each event.
+/// The state at each event, according to both the journal and the chain file exported from it.
 fn states_by_both(stage: &Stage, running: Theater) -> Vec<Result<Value, String>> {
     let chain = running.export(stage, "probe");
     let count = running.events("probe").len();
@@ -341,7 +341,7 @@ fn one_redaction_takes_away_no_time_travel_before_it_nor_between_it_and_a_prune(
     let running = stage.run(&[&manifest]);
     let events = running.events("probe");
     let starts: Vec<usize> = (0..events.len()).filter(|at| events[*at]["event_type"] == "started").collect();
-    // A prune before the second start, a redaction in the incarnation that begins with the third.
+    // A prune before the second start, and a redaction in the incarnation that begins with the third.
     let pruned = running.json(&["prune", "probe", "--before", &(starts[1] + 1).to_string()]);
     assert_eq!(pruned["replays_from"], starts[1]);
     let redacted = starts[2] + 3;
@@ -408,7 +408,7 @@ fn what_was_dropped_is_said_and_a_replay_that_executed_nothing_is_no_success() {
     }
     let why = refused(&["replay", "--journal", &dir(&stage)]);
     assert!(why.contains("nothing was executed"), "{why}");
-    // The state there is named all the same.
+    // The state there is nevertheless named.
     let state = said(&["replay", path, "--until", &last.to_string(), "--json"]);
     assert_eq!(state["state"]["count"], 3);
 }
@@ -420,7 +420,7 @@ fn what_names_the_kept_state_is_not_pruned_away() {
     let running = stage.run(&[&manifest]);
     running.request("probe", &json!("count")).expect("an answer");
     let named = running.last_event("probe")["sequence"].as_u64().expect("a number");
-    // So many events that a state is kept, behind a transition that has changed nothing.
+    // So many events that a state is kept, after a transition that has changed nothing.
     running.request("probe", &json!({ "op": "log", "text": "x", "times": 1_000 })).expect("logged");
     let kept = running.last_event("probe")["sequence"].as_u64().expect("a number");
     running.request("probe", &json!("get")).expect("an answer");

@@ -1,11 +1,14 @@
-//! What the machine could not give is not the guest's fault: a shortage of memory or addresses (`ulimit -v`) ends a
-//! transition from outside, the actor's policy restarts it, and its history replays wherever there is enough.
+//! Tests of a machine that gives too little: a shortage of memory or addresses (`ulimit -v`) is not the guest's fault.
+//! It ends a transition from outside, the actor's policy restarts it, and its history replays on any machine with
+//! enough.
 
 mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,11 +16,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
-use support::{HTTP, Http, Stage, Theater, data_of, eventually, replay, text, verifies_and_replays, verify, within};
+use support::{
+    HTTP, Http, Management, Stage, THEATER, Theater, data_of, eventually, replay, text, verifies_and_replays, verify,
+    within,
+};
 
-/// `ulimit -v` of a process that has room for itself and for some hundred MiB.
+/// A `ulimit -v` that leaves room for the process itself and some hundred MiB.
 const TIGHT_KIB: u64 = 1_000_000;
-/// What has no room there, whatever else does, and is within `memory_bytes`.
+/// An amount of memory that never fits there, but is within `memory_bytes`.
 const TOO_MUCH_MIB: u64 = 1_000;
 
 const LASTING: &str =
@@ -27,7 +33,7 @@ fn grow(mib: u64) -> Value {
     json!({ "op": "grow", "mib": mib })
 }
 
-/// The newest `failed` of an actor: that it was ended from outside, by a shortage.
+/// Checks that the newest `failed` of an actor records an end from outside because of a shortage.
 fn was_ended_by_a_shortage(running: &Theater, actor: &str) {
     let events = running.events(actor);
     let failed = data_of(&events, "failed").pop().cloned().expect("it failed");
@@ -52,7 +58,7 @@ fn memory_that_the_machine_refuses_ends_the_guest_from_outside_and_its_policy_re
     assert!(stage.log().contains("ulimit -v is 1000000 KiB"), "{}", stage.log());
 }
 
-/// Restarts of the machine's making are not held against the next start either.
+/// Restarts that the machine caused do not count at the next start either.
 #[test]
 fn an_instance_that_the_machine_has_no_addresses_for_is_no_trap_of_the_guest() {
     let stage = Stage::new();
@@ -64,7 +70,7 @@ fn an_instance_that_the_machine_has_no_addresses_for_is_no_trap_of_the_guest() {
     let before = Rlimit { current: Some(4_000_000 * 1024), maximum: Some(4_000_000 * 1024) };
     let status = std::fs::read_to_string(format!("/proc/{}/statm", running.pid())).expect("a process");
     let pages: u64 = status.split(' ').next().expect("a size").parse().expect("a number");
-    // Room for what the runtime itself needs, and for no instance.
+    // Leaves room for the runtime itself, but not for an instance.
     let tight = Rlimit { current: Some(pages * 4096 + (16 << 20)), maximum: before.maximum };
     prlimit(pid, Resource::As, tight).expect("set");
     assert_eq!(http.op(&json!("count")).status, 500);
@@ -88,7 +94,7 @@ fn eight_busy_actors_have_room_under_an_address_limit_of_20_gigabytes() {
             let mut http = Http::connect(running.http(name));
             scope.spawn(move || {
                 for expected in 1..=20 {
-                    // Long enough that all eight stand at once.
+                    // Long enough that all eight instances exist at the same time.
                     let both = json!({ "op": "many", "ops": [{ "op": "work", "rounds": 200_000 }, "count"] });
                     assert_eq!(http.op(&both).json()[1], json!(expected));
                 }
@@ -100,7 +106,7 @@ fn eight_busy_actors_have_room_under_an_address_limit_of_20_gigabytes() {
     }
 }
 
-/// A chain whose replay needs more than there is within that.
+/// A chain whose replay needs more memory than that limit allows.
 fn large(stage: &Stage) -> std::path::PathBuf {
     let running = stage.run(&[&stage.manifest("probe", "probe", LASTING)]);
     assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
@@ -120,7 +126,7 @@ fn a_replay_that_cannot_be_executed_here_says_that_and_not_that_it_diverged() {
     verifies_and_replays(&chain);
 }
 
-/// Earlier versions recorded what the operating system said as the guest's trap.
+/// Earlier versions recorded an error of the operating system as a trap of the guest.
 #[test]
 fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_note() {
     let stage = Stage::new();
@@ -137,7 +143,7 @@ fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_
     assert!(replay(&other_trap, &[]).expect_err("it traps otherwise").contains("was recorded as"));
     let shortage = altered.with_failure(&stage, "Cannot allocate memory (os error 12)");
     verify(&shortage).expect("it verifies");
-    // The guest would trap here; that it did not come so far is what was recorded.
+    // Here the guest would trap, but the recording says that it did not come this far.
     let replayed = verifies_and_replays(&shortage);
     assert_eq!(replayed["transitions"], 4);
     let said = support::theater(&["replay", shortage.to_str().expect("a path")], None);
@@ -145,7 +151,7 @@ fn a_shortage_that_was_recorded_as_a_trap_replays_as_an_end_from_outside_with_a_
     assert!(note.contains("was the machine's doing and not the guest's"), "{note}");
 }
 
-/// A chain file whose `failed` says something else, every hash from there on made anew.
+/// A chain file whose `failed` is changed; every later hash is computed again.
 struct Altered(Vec<Value>);
 
 impl Altered {
@@ -183,7 +189,7 @@ fn failed(detail: &str) -> Vec<u8> {
     [&data, detail.as_bytes(), b"\x66reason\x64trap\x67dropped\x80"].concat()
 }
 
-/// As `docs/chain-format.md` has it.
+/// The hash as `docs/chain-format.md` specifies it.
 fn hash(line: &Value, parent: Option<&str>) -> String {
     let data = BASE64.decode(line["data"].as_str().expect("data")).expect("base64");
     let event_type = line["event_type"].as_str().expect("a type");
@@ -205,7 +211,7 @@ fn hash(line: &Value, parent: Option<&str>) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// Each line has exactly one spelling, its keys in the order of the document.
+/// Writes a line in its one spelling, with its keys in the order of the document.
 fn spelled(line: &Value) -> String {
     let orders: [&[&str]; 5] = [
         &["format", "version", "actor", "component", "attachments", "events", "head"],
@@ -219,7 +225,8 @@ fn spelled(line: &Value) -> String {
     format!("{{{}}}\n", entries.join(","))
 }
 
-/// Whoever opens connections and says nothing could else fill the disk with lines, and keep the others out.
+/// Without these limits, clients that open connections and say nothing could fill the disk with log lines and keep
+/// others out.
 #[test]
 fn clients_beyond_the_descriptors_fill_no_log_and_those_that_say_nothing_give_way() {
     let stage = Stage::new();
@@ -246,4 +253,141 @@ fn clients_beyond_the_descriptors_fill_no_log_and_those_that_say_nothing_give_wa
     }
     let said = stage.log().matches("cannot let clients in").count();
     assert!(said < 20, "{said} lines");
+}
+
+/// A user who has no other process, for whom the bound on threads (`ulimit -u`) counts.
+struct Tenant(u32);
+
+impl Tenant {
+    /// One who may run what was built here; nobody where this machine has no such user for us.
+    fn of(stage: &Stage) -> Option<Self> {
+        static TENANTS: AtomicU32 = AtomicU32::new(0);
+        let tenant = Self(1_000_000 + std::process::id() * 8 + TENANTS.fetch_add(1, Ordering::Relaxed));
+        let is_given = |path: &Path| std::os::unix::fs::chown(path, Some(tenant.0), None).is_ok();
+        let data = stage.data_dir();
+        let moves_in = is_given(stage.path()) && (is_given(&data) || !data.exists());
+        let is_let_in =
+            || Command::new("setpriv").args(tenant.becomes()).args([THEATER, "--version"]).output().map(|it| it.status);
+        if moves_in && is_let_in().is_ok_and(|status| status.success()) {
+            return Some(tenant);
+        }
+        support::skipped("the bound on threads of a user", "this user may become no other (`setpriv`)");
+        None
+    }
+
+    fn becomes(&self) -> Vec<String> {
+        let user = ["--reuid".to_owned(), self.0.to_string()];
+        user.into_iter()
+            .chain(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all"].map(str::to_owned))
+            .collect()
+    }
+
+    /// `theater run`, by this user, who may have so many threads.
+    fn run(&self, stage: &Stage, manifests: &[&Path], threads: &str) -> Theater {
+        let log = std::fs::File::options().create(true).append(true).open(stage.path().join("log")).expect("a log");
+        let launch = stage.command(manifests, &["--data-dir", "data"]).env("RAYON_NUM_THREADS", "2");
+        let launch = launch.through("prlimit", &[&format!("--nproc={threads}:")], log.try_clone().expect("it"));
+        let becomes = self.becomes();
+        let becomes: Vec<&str> = becomes.iter().map(String::as_str).collect();
+        launch.through("setpriv", &becomes, log).launch(stage).unwrap_or_else(|why| panic!("it did not start: {why}"))
+    }
+
+    /// From now on the runtime may have so many threads.
+    fn allow(&self, running: &Theater, threads: &str) {
+        let mut limited = Command::new("setpriv");
+        limited.args(self.becomes()).args(["prlimit", "--pid", &running.pid().to_string()]);
+        assert!(limited.arg(format!("--nproc={threads}:")).status().expect("prlimit").success());
+    }
+}
+
+const FAMILY: &str = "[[handlers]]\ntype = \"supervisor\"\n";
+
+fn family(stage: &Stage) -> std::path::PathBuf {
+    for name in ["probe", "nursery"] {
+        stage.copy_component(name, name);
+    }
+    stage.manifest_at("child", "probe.wasm".as_ref(), "restart = \"permanent\"\n[limits]\ncpu_ms_per_call = 600000\n");
+    stage.manifest_at("parent", "nursery.wasm".as_ref(), &format!("restart = \"permanent\"\n{FAMILY}"))
+}
+
+#[test]
+fn a_user_who_may_have_no_more_threads_is_told_so_everywhere_and_nothing_else_fails() {
+    let stage = Stage::new();
+    let Some(tenant) = Tenant::of(&stage) else { return };
+    let running = tenant.run(&stage, &[&family(&stage)], "1000");
+    let (parent, spawn) = (running.id("parent"), json!({ "op": "spawn", "manifest": "child.toml" }));
+    let mut management = Management::connect(running.management());
+    let spawned = management.request(&parent, &spawn).expect("a child");
+    let child = spawned["ok"].as_str().expect("an id").to_owned();
+    tenant.allow(&running, "1");
+    let refused = management.request(&parent, &spawn).expect("an answer");
+    let why = refused["err"].as_str().expect("refused");
+    assert!(why.starts_with("this machine has no thread left for it") && why.contains("ulimit -u"), "{why}");
+    assert_eq!(management.request(&parent, &json!("list-children")), Ok(json!({ "ok": [child] })));
+    management.request(&child, &json!("trap")).expect_err("it fails");
+    let counted = eventually("it runs again", || management.request(&child, &json!("count")).ok());
+    assert_eq!(counted, json!(1));
+    // Whom nobody can serve is told that, whichever of the two threads of a connection there is none for.
+    let why = running.refused(&["list"]);
+    assert!(why.contains("the runtime has no thread for this connection") && why.contains("ulimit -u"), "{why}");
+    tenant.allow(&running, "1000");
+    assert!(management.request(&parent, &spawn).expect("an answer")["ok"].is_string());
+    assert_eq!(running.json(&["list"]).as_array().map(Vec::len), Some(3));
+    for actor in [&parent, &child] {
+        verifies_and_replays(&running.export(&stage, actor));
+    }
+}
+
+/// Half of what is left of the bound is for actors, and their number is what a start finds.
+#[test]
+fn a_start_with_room_for_fewer_actors_leaves_the_others_listed_and_as_they_were() {
+    let stage = Stage::new();
+    let Some(tenant) = Tenant::of(&stage) else { return };
+    let manifest = family(&stage);
+    let running = tenant.run(&stage, &[&manifest], "1000");
+    let spawn = json!({ "op": "spawn", "manifest": "child.toml" });
+    let spawned = |_| running.request("parent", &spawn).expect("a child")["ok"].as_str().expect("an id").to_owned();
+    let children: Vec<String> = (0..12).map(spawned).collect();
+    let (first, last) = (&children[0], &children[11]);
+    // The last is busy, and owed a message.
+    let tell = |msg: Value| json!({ "op": "send", "to": last, "msg": msg });
+    let busy = tell(json!({ "op": "work", "rounds": 300_000_000 }));
+    running.request("parent", &json!({ "op": "many", "ops": [busy, tell(json!("count"))] })).expect("both are sent");
+    eventually("it works", || running.event_types(last).last()?.starts_with("call ").then_some(()));
+    running.kill();
+
+    let running = tenant.run(&stage, &[&manifest], "20");
+    assert!(
+        running.said().iter().any(|line| line.contains("did not come up: it is left as it was: ")),
+        "{:?}",
+        running.said()
+    );
+    let parent = running.id("parent");
+    assert_eq!(running.request(&parent, &json!("list-children")), Ok(json!({ "ok": children })), "all are there");
+    let status = running.json(&["status", last]);
+    assert_eq!(status["status"], "failed", "{status}");
+    let why = status["failure"].to_string();
+    assert!(why.contains("interrupted: this machine holds no more actors: raise ulimit -u"), "{status}");
+    let told = running.request(&parent, &json!({ "op": "request", "to": last, "msg": "count" }));
+    assert_eq!(told, Ok(json!({ "err": format!("actor {last} is failed") })));
+    let stopped = running.request(&parent, &json!({ "op": "stop-child", "child": last })).expect("an answer");
+    assert!(stopped["err"].as_str().is_some_and(|why| why.contains("the next start of the runtime brings it back")));
+    running.refused(&["forget", last]);
+    // Where another makes room, it goes on with what it was doing and with what it is owed.
+    running.say(&["stop", first]);
+    running.say(&["restart", last]);
+    eventually("it counts", || (running.json(&["state", last])["state"]["count"] == 1).then_some(()));
+    running.shut_down();
+
+    let running = tenant.run(&stage, &[&manifest], "1000");
+    for child in &children[1..] {
+        assert_eq!(running.status(child), "running");
+    }
+    assert_eq!(running.request(last, &json!("count")), Ok(json!(2)), "once");
+    assert_eq!(running.status(first), "stopped");
+    verifies_and_replays(&running.export(&stage, last));
+    running.shut_down();
+    let data = stage.data_dir();
+    let verified = support::theater(&["verify", "--journal", data.to_str().expect("a path")], None);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
 }

@@ -1,5 +1,5 @@
-//! How a runtime ends when it is told to, or has to: by signals, by a disk that is full, whoever reads what it says; and
-//! that `--ephemeral` leaves nothing behind, however it ends.
+//! Tests of the end of a runtime, by signals or by a full disk, whether or not anyone reads its output. They also check
+//! that `--ephemeral` leaves nothing behind, however the runtime ends.
 
 mod support;
 
@@ -10,20 +10,20 @@ use std::process::Stdio;
 
 use support::{Begun, Http, Stage, Theater, data_of, eventually, signal, verifies_and_replays};
 
-/// An actor that computes until it is ended by force.
+/// Limits of an actor that computes until it is ended by force.
 const ENDLESS: &str = "[limits]\ncpu_ms_per_call = 600000\nstop_grace_ms = 600000\n";
-/// An actor that is ended at once.
+/// Limits of an actor that is ended at once.
 const GRACELESS: &str = "[limits]\ncpu_ms_per_call = 600000\nstop_grace_ms = 0\n";
 
-/// Who reads standard error.
+/// The reader of standard error.
 enum Reader {
-    /// It has gone, as `tee` has after a Ctrl-C.
+    /// The reader has gone, like `tee` after Ctrl-C.
     Gone,
-    /// It is there, reads nothing, and has let its pipe run full.
+    /// The reader exists but reads nothing, and its pipe is full.
     Stuck(std::io::PipeReader),
 }
 
-/// Standard error with a reader that is of no use, and what keeps it so.
+/// A standard error that nobody reads, and the value that keeps it in this condition.
 fn unread(stuck: bool) -> (Stdio, Reader) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     if !stuck {
@@ -46,7 +46,7 @@ fn spins(running: &Theater) {
     eventually("it spins", || running.event_types("probe").last()?.starts_with("call ").then_some(()));
 }
 
-/// Waits until the runtime has acted on a signal, which it may not be able to say.
+/// Waits until the runtime has acted on a signal, which it may be unable to report.
 fn is_ending(running: &Theater, stage: &Stage) {
     let hello = stage.manifest("hello", "hello", "");
     eventually("it takes no new actors", || running.start(&hello).is_err().then_some(()));
@@ -93,7 +93,7 @@ fn one_signal_ends_in_order_whoever_reads_standard_error() {
     }
 }
 
-/// A terminal that closes sends SIGHUP more than once, and systemd may send it behind SIGTERM.
+/// A terminal that closes sends SIGHUP more than once, and systemd may send it after SIGTERM.
 #[test]
 fn a_hangup_ends_in_order_and_hurries_nothing() {
     for first in ["HUP", "TERM"] {
@@ -126,7 +126,7 @@ fn a_hangup_that_is_ignored_stays_so() {
     running.shut_down();
 }
 
-/// Ends a runtime by a file that may not grow further: what it says of it, if that can be read.
+/// Ends a runtime by a limit on the size of its files; returns its exit code.
 fn outgrows_its_files(stage: &Stage, more: &[&str], stderr: impl Into<Stdio>, tmp: &Path) -> Option<i32> {
     let manifest = stage.http_manifest("counter", "counter", "");
     let launch = stage.command(&[&manifest], more).env("TMPDIR", tmp);
@@ -153,7 +153,7 @@ fn a_disk_that_is_full_ends_with_its_code_whoever_reads_standard_error() {
     }
 }
 
-/// A place for temporary directories.
+/// A directory for temporary directories.
 struct Tmp(Stage, PathBuf);
 
 impl Tmp {
@@ -216,7 +216,7 @@ fn a_second_signal_while_an_ephemeral_runtime_removes_its_directory_leaves_nothi
         let mut running = tmp.launch(&manifest);
         let own = tmp.entries().pop().expect("its directory");
         signal(running.pid(), if round % 2 == 0 { "HUP" } else { "TERM" });
-        // Some of it is gone, and perhaps not all.
+        // Wait until a part of it is removed, perhaps not all.
         while own.join("lock").exists() && own.join("journal.db").exists() && own.join("compiled").exists() {
             std::hint::spin_loop();
         }

@@ -1,4 +1,4 @@
-//! Parents and children: spawning, hearing of them, control over one's own and nobody else's, restarts by policy.
+//! Tests of supervision: spawning, notices, control over an actor's own children only, and restarts by policy.
 
 mod support;
 
@@ -45,7 +45,7 @@ impl Family {
         self.tell(&parent, command)
     }
 
-    /// The parent spawns the child of this name: its id.
+    /// Makes the parent spawn the child of this name; returns its id.
     fn spawn(&mut self, name: &str) -> String {
         let spawned = self.parent(&json!({ "op": "spawn", "manifest": format!("{name}.toml") }));
         spawned["ok"].as_str().unwrap_or_else(|| panic!("{name}: {spawned}")).to_owned()
@@ -55,7 +55,7 @@ impl Family {
         self.running.json(&["state", &self.parent])["state"].clone()
     }
 
-    /// What the parent heard of a child, once it is so much.
+    /// Waits until the parent has received these notices about a child.
     fn heard(&mut self, child: &str, expected: &Value) {
         let expected = expected.as_array().expect("a list").clone();
         eventually(&format!("it has heard {expected:?} of {child}, and nothing else"), || {
@@ -150,7 +150,7 @@ fn a_parent_hears_why_a_child_failed() {
 
 #[test]
 fn a_parent_that_has_heard_can_rely_on_the_status_and_restart_the_child_at_once() {
-    // At each notice of its child the parent restarts it, which leads to further notices; meanwhile the child traps.
+    // The parent restarts its child at each notice, which leads to further notices; in the meantime the child traps.
     let stage = Stage::new();
     let care = json!({ "on_notice": { "op": "restart-child", "child": "THE-CHILD" } });
     let mut family = Family::of(stage, &format!("init_state = '{care}'\n"));
@@ -159,7 +159,7 @@ fn a_parent_that_has_heard_can_rely_on_the_status_and_restart_the_child_at_once(
     let (result, notice) =
         ("host-call ntwk:theater/supervisor.restart-child", "call ntwk:theater/supervisor-handlers.handle-child-event");
     let results = eventually("it has heard of everything, and restarted it often", || {
-        // It may be about to end for a restart.
+        // The child may be ending for a restart.
         let _ = family.management.request(&kid, &json!("trap"));
         let events = family.running.events("parent");
         let heard: Vec<_> = data_of(&events, notice).iter().map(|call| call["params"].to_string()).collect();
@@ -198,7 +198,7 @@ fn the_status_of_a_child_is_set_before_its_parent_hears_of_it() {
 
 #[test]
 fn a_child_that_fails_while_it_is_restarted_takes_messages_again() {
-    // A restart that comes as the child fails is not one by its policy, and its mailbox was closed for good.
+    // A restart during the child's failure is not a restart by its policy; its mailbox used to be closed for good then.
     let mut family = Family::new("");
     family.child("kid", "");
     let kid = family.spawn("kid");
@@ -206,7 +206,7 @@ fn a_child_that_fails_while_it_is_restarted_takes_messages_again() {
     for round in 1..=10 {
         client.send_request(&kid, &json!("trap"));
         family.running.say(&["restart", &kid]);
-        // It may come before the restart, with it, or behind it.
+        // The message may arrive before the restart, during it, or after it.
         client.receive_reply().expect_err("it traps");
         family.running.say(&["restart", &kid]);
         assert_eq!(family.tell(&kid, &json!("count")), json!(round));
@@ -254,7 +254,7 @@ fn children_can_be_spawned_in_init_and_their_children_too() {
 fn an_actor_that_spawns_itself_without_end_is_stopped_by_a_limit_and_not_by_the_machine() {
     let stage = Stage::new();
     let spawn = json!({ "init": { "op": "spawn", "manifest": "self.toml" } });
-    // Each is told of its child's fate; the innermost meets a bound, and all the others are up.
+    // Each actor is told what happens to its child. The innermost one reaches a limit, and all others are up.
     let more = format!("init_state = '{spawn}'\n{SUPERVISOR}[limits]\nchildren = 0\n");
     stage.manifest_at("self", "nursery.wasm".as_ref(), &more);
     let mut family = Family::of(stage, "");
@@ -357,7 +357,7 @@ fn children_stop_before_their_parent_newest_first() {
     family.replays(&[&parent, &kids[0], &kids[1], &grandkid]);
 }
 
-/// Where in the journal's total order each actor's last event stands.
+/// The position in the journal of each actor's last event.
 fn rusqlite_positions(stage: &Stage, actors: &[&str]) -> Vec<i64> {
     let files = std::fs::read_dir(stage.data_dir()).expect("a directory").map(|entry| entry.expect("a file").path());
     let journal = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "db" || kind == "sqlite"));
@@ -433,7 +433,7 @@ fn more_restarts_than_allowed_fail_the_parent() {
     family.child("kid", "restart = \"permanent\"\nrestart_backoff_ms = 1\n");
     let kid = family.spawn("kid");
     for _ in 0..3 {
-        // While it restarts it takes messages, so this one waits and then traps.
+        // A restarting actor takes messages, so this message waits and then traps.
         family.trap(&kid);
     }
     family.running.until("parent", "failed");
@@ -460,8 +460,8 @@ fn a_root_with_a_policy_is_restarted_as_often_as_it_allows_itself() {
     verifies_and_replays(&running.export(&stage, "probe"));
 }
 
-/// The failure that an actor ended with says that its restart limit was the reason, in the status, the log and the events,
-/// and still does after the next start.
+/// Checks that the status, the log and the events give the restart limit as the reason of an actor's failure, also
+/// after the next start.
 fn gave_up_by_its_limit(stage: &Stage, running: Theater, actor: &str, dropped: usize) {
     running.until(actor, "failed");
     let (limit, last) = ("more than max_restarts = 1 within within_ms = 60000", "trap: UnreachableCodeReached");
@@ -668,7 +668,7 @@ fn notices_go_before_mail_and_a_full_mailbox_loses_none() {
     let mut busy = Management::connect(family.running.management());
     let mut waiting = Management::connect(family.running.management());
     busy.send_request(&parent, &json!({ "op": "work", "rounds": 400_000_000_u64 }));
-    // A notice is a call too, and is over at once.
+    // A notice is a call too, but ends at once.
     let is_work = |event: &String| event.starts_with("call ") && event.ends_with(".handle-request");
     eventually("it is at work", || family.running.event_types("parent").last().filter(|it| is_work(it)).map(drop));
     waiting.send_request(&parent, &json!("count"));
@@ -777,7 +777,7 @@ fn a_child_that_waits_for_its_parent_can_be_stopped_and_restarted_by_it() {
     for op in ["restart-child", "stop-child"] {
         let kid = family.spawn("kid");
         let mut outside = Management::connect(family.running.management());
-        // Its request waits behind what the parent is doing, which is to end it.
+        // Its request waits until the parent has finished its present work, which is to end this child.
         let ask = json!({ "op": "request", "to": parent, "msg": "count" });
         let send = json!({ "op": "send", "to": kid, "msg": ask });
         let work = json!({ "op": "work", "rounds": 30_000_000 });
@@ -794,7 +794,7 @@ fn a_spawn_whose_init_does_not_answer_within_the_request_deadline_is_of_unknown_
     let state = json!({ "init": "spin" });
     family.child("slow", &format!("init_state = '{state}'\n[limits]\ncpu_ms_per_call = 600000\nstop_grace_ms = 0\n"));
     let (parent, spawn) = (family.parent.clone(), json!({ "op": "spawn", "manifest": "slow.toml" }));
-    // Whoever asks from outside has the same deadline, and may meet it first.
+    // The client outside has the same deadline, and may reach it first.
     let _ = family.management.request(&parent, &spawn);
     let told = eventually("the parent is told", || {
         let events = family.running.events(&parent);

@@ -1,4 +1,4 @@
-//! A chain file proves itself: both verifiers say the same of honest and of tampered ones, and replay names the first
+//! Tests of verification: both verifiers agree on honest and on tampered chain files, and replay names the first
 //! difference.
 
 mod support;
@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::{Http, Stage, component, replay, text, theater, verifies_and_replays, verify};
 
-/// Runs a script of tests/vectors; `None` where there is no Python.
+/// Runs a script of tests/vectors; returns `None` without Python.
 fn python(script: &str, args: &[&Path]) -> Option<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(script);
     match Command::new("python3").arg(&script).args(args).output() {
@@ -26,7 +26,7 @@ fn python(script: &str, args: &[&Path]) -> Option<String> {
     }
 }
 
-/// What `docs/verify_chain.py` says of each file in a directory: whether it verifies, and in which words.
+/// The result of `docs/verify_chain.py` for each file in a directory: whether it verifies, and the message.
 fn by_python(dir: &Path) -> Option<BTreeMap<String, (bool, String)>> {
     let said = python("verify_all.py", &[dir])?;
     let row = |line: &str| {
@@ -37,7 +37,7 @@ fn by_python(dir: &Path) -> Option<BTreeMap<String, (bool, String)>> {
     Some(said.split('\n').filter(|line| line.matches('\t').count() >= 2).map(row).collect())
 }
 
-/// What `theater verify` says of each file in a directory.
+/// The result of `theater verify` for each file in a directory.
 fn by_theater(dir: &Path) -> BTreeMap<String, (bool, String)> {
     let files: Vec<PathBuf> = std::fs::read_dir(dir)
         .expect("a directory")
@@ -52,7 +52,7 @@ fn by_theater(dir: &Path) -> BTreeMap<String, (bool, String)> {
         assert!(!said.contains("panicked") && said.len() < 2_000, "{}: {said}", path.display());
         (path.file_name().expect("a name").to_str().expect("text").to_owned(), (code == Some(0), said))
     };
-    // Starting a process takes longer than to verify.
+    // Run on two threads, because starting a process takes longer than verifying.
     let halves: Vec<_> = files.chunks(files.len().div_ceil(2)).collect();
     std::thread::scope(|scope| {
         let halves: Vec<_> =
@@ -61,7 +61,7 @@ fn by_theater(dir: &Path) -> BTreeMap<String, (bool, String)> {
     })
 }
 
-/// Every variant of an honest chain is refused, by both.
+/// Checks that both verifiers refuse every tampered variant of an honest chain.
 fn every_tampering_shows(honest: &Path) {
     let stage = Stage::new();
     let dir = stage.path().join("tampered");
@@ -109,7 +109,7 @@ fn every_tampering_with_a_chain_with_attachments_shows() {
     every_tampering_shows(&vector("counter.chain"));
 }
 
-/// A chain of two incarnations, a large state, a refusal and a failure, as the runtime exports it.
+/// A chain of two incarnations with a large state, a refusal and a failure, as the runtime exports it.
 fn exported(more: &[&str]) -> (Stage, PathBuf) {
     let stage = Stage::new();
     let manifest = stage.http_manifest("probe", "probe", "");
@@ -225,7 +225,7 @@ fn replay_with_another_component_names_the_first_difference() {
     let variant = component("variant");
     let why = replay(&chain, &["--component", variant.to_str().expect("a path")]).expect_err("it counts wrong");
     let at = diverged(&why);
-    // 3 and 4 are the GET, on which both agree; 5 is the first increment's call.
+    // Both builds agree on events 3 and 4, the GET; event 5 is the call of the first increment.
     assert_eq!(at["sequence"], 6, "{why}");
     assert!(at["field"].as_str().is_some_and(|field| field.starts_with("data.")), "{why}");
     let shown = format!("{}{}", at["recorded"], at["actual"]);
@@ -279,7 +279,8 @@ fn replay_until_an_event_shows_the_state_there() {
 
 #[test]
 fn a_consistently_forged_answer_shows_in_replay() {
-    // A forger who rehashes everything makes a chain that verifies. What the guest would have done does not change.
+    // A forger who computes all hashes again gets a chain that verifies. But replay computes what the guest really
+    // does.
     let (stage, chain) = counted();
     let forged = stage.path().join("forged.chain");
     let script = stage.file(
@@ -302,7 +303,7 @@ fn a_consistently_forged_answer_shows_in_replay() {
     assert_eq!(at["sequence"], 6, "{at}");
 }
 
-/// The most memory that `theater ARGS…` had at a time, in KiB, and what it printed; none where there is no Python.
+/// The largest memory use of `theater ARGS…` in KiB, and its output; `None` without Python.
 fn measured(args: &[&str]) -> Option<(u64, String)> {
     let script = "import resource, subprocess, sys\n\
                   done = subprocess.run(sys.argv[1:], capture_output=True, text=True)\n\
@@ -340,7 +341,7 @@ fn a_long_chain_is_verified_and_replayed_in_the_memory_that_a_short_one_takes() 
     }
 }
 
-/// Writes variants of the golden chain in which a given-up transition has used up a number: what is honest, and what is not.
+/// Writes honest and forged variants of the golden chain in which a given-up transition has used a number.
 const GAPS: &str = r#"
 import base64, hashlib, pathlib, sys
 sys.dont_write_bytecode = True

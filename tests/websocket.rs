@@ -1,4 +1,4 @@
-//! WebSocket as clients see it, and as the chain keeps it: every message is one transition, answered to who sent it.
+//! Tests of the WebSocket server with clients and the chain: every message is one transition, answered to its sender.
 
 mod support;
 #[path = "support/websocket.rs"]
@@ -23,13 +23,13 @@ fn parrot(limits: &str) -> (Stage, Theater) {
     (stage, running)
 }
 
-/// The types of the messages that the actor has got, in order.
+/// The types of the messages that the actor has received, in order.
 fn types(running: &Theater) -> Vec<Value> {
     let events = running.events("parrot");
     data_of(&events, CALL).iter().map(|call| call["params"][0]["ty"].clone()).collect()
 }
 
-/// Sends these bytes on a connection of their own: all that comes back until the end.
+/// Sends these bytes on a new connection; returns everything that comes back until its end.
 fn raw(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -185,7 +185,7 @@ fn what_is_no_handshake_is_refused_and_never_reaches_the_actor() {
     assert_eq!(Client::connect(address).ask("hello"), "hello");
 }
 
-/// A frame as a client must not send it: not masked.
+/// A frame that is not masked, which a client must not send.
 #[test]
 fn a_client_that_breaks_the_protocol_is_told_so_and_dropped() {
     let (_stage, running) = parrot("");
@@ -194,16 +194,17 @@ fn a_client_that_breaks_the_protocol_is_told_so_and_dropped() {
         (&b"\x81\x01a"[..], 1002),
         (b"\x8f\x80\0\0\0\0", 1002),
         (b"\x81\x81\0\0\0\0\xff", 1007),
-        // Lengths in more bytes than they need.
+        // Lengths that use more bytes than necessary.
         (b"\x81\xfe\0\x01\0\0\0\0a", 1002),
         (b"\x81\xff\0\0\0\0\0\0\0\x01\0\0\0\0a", 1002),
-        // Reserved bits; a control frame in pieces, and one too long; a continuation of nothing; one message in another.
+        // Reserved bits; a control frame in pieces, and one too long; a continuation of nothing; one message inside
+        // another.
         (b"\xc1\x81\0\0\0\0a", 1002),
         (b"\x09\x80\0\0\0\0", 1002),
         (b"\x89\xfe\0\x7e\0\0\0\0", 1002),
         (b"\x80\x81\0\0\0\0a", 1002),
         (b"\x01\x81\0\0\0\0a\x01\x81\0\0\0\0a", 1002),
-        // Text whose pieces are not UTF-8 together; a close of half a code.
+        // Text whose pieces together are not UTF-8; a close with half a code.
         (b"\x01\x81\0\0\0\0\xc3\x80\x81\0\0\0\0a", 1007),
         (b"\x88\x81\0\0\0\0\x03", 1002),
         // A code that nobody may send.
@@ -243,7 +244,7 @@ fn one_client_too_many_is_turned_away_and_let_in_when_there_is_room() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
 }
 
-/// They would have ten seconds each; whoever comes with a whole handshake does not wait so long.
+/// These clients would have ten seconds each, but a client with a complete handshake does not wait so long.
 #[test]
 fn clients_that_never_finish_their_handshakes_keep_nobody_out() {
     let (_stage, running) = parrot("[limits]\nwebsocket_connections = 4\n");
@@ -268,18 +269,18 @@ fn a_silent_client_is_asked_and_one_that_is_gone_without_a_word_is_dropped() {
     let (_stage, running) = parrot("[limits]\nwebsocket_idle_ms = 100\n");
     let address = running.websocket("parrot");
     let mut alive = Client::connect(address);
-    // Reading, it answers the pings; each is the runtime's own, and no matter of the actor's.
+    // While it reads, the client answers pings. The runtime sends these itself, and the actor does not see them.
     for _ in 0..3 {
         assert!(matches!(alive.hear(), Message::Ping(_)));
         alive.0.flush().expect("the pong is sent");
     }
     assert_eq!(types(&running), [json!("connect")]);
-    // Not reading, it answers nothing.
+    // When it does not read, it answers nothing.
     eventually("it is dropped", || types(&running).contains(&json!("close")).then_some(()));
     assert_eq!(alive.hear_the_end().0, u16::from(CloseCode::Policy));
 }
 
-/// A client that takes nothing holds its own connection up, and nobody else's.
+/// A client that reads nothing delays only its own connection.
 #[test]
 fn a_slow_reader_keeps_nobody_else_waiting() {
     let (_stage, running) = parrot("");
@@ -293,7 +294,7 @@ fn a_slow_reader_keeps_nobody_else_waiting() {
     assert_eq!(floods, [1 << 20; 14], "all comes once it reads");
 }
 
-/// One that takes nothing is not waited for: it is dropped, and the actor hears of it.
+/// The runtime does not wait for a client that reads nothing: it disconnects the client, and the actor is told.
 #[test]
 fn a_reader_that_takes_nothing_for_too_long_is_dropped() {
     let (_stage, running) = parrot("[limits]\nwebsocket_stall_ms = 100\n");
@@ -309,7 +310,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_dropped() {
     assert!(heard < 8 * 7, "not all of it came");
 }
 
-/// The system's buffers grow while it sends to a client that takes nothing; that is not the client's doing.
+/// The system's buffers grow while it sends to a client that reads nothing; this does not count as reading.
 #[test]
 fn a_stall_is_over_when_the_limit_says_whatever_the_system_buffers() {
     let (_stage, running) = parrot("[limits]\nwebsocket_stall_ms = 1000\n");
@@ -331,7 +332,7 @@ fn answers_that_clients_do_not_take_keep_to_their_budget() {
     let limits = "[limits]\nwebsocket_answers_bytes = 20000000\n";
     let (_stage, running) = parrot(limits);
     let address = running.websocket("parrot");
-    // Each holds an answer of 7 MiB up, when the buffers on the way are full.
+    // Each client stops an answer of 7 MiB when the buffers on the way are full.
     let mut stuck: Vec<_> = (0..5).map(|_| Client::connect(address)).collect();
     for client in &mut stuck {
         client.say("flood");
@@ -353,13 +354,13 @@ fn a_client_has_as_long_as_the_limits_say_for_its_handshake_and_for_a_message() 
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
     let mut client = Client::connect(address);
     assert_eq!(client.ask("hello"), "hello");
-    // The head of a masked text of five bytes, and nothing behind it.
+    // The head of a masked text of five bytes, and nothing after it.
     client.0.get_mut().write_all(&[0x81, 0x85]).expect("sent");
     assert_eq!(client.hear_the_end().0, u16::from(CloseCode::Policy), "the rest did not come");
     eventually("the actor hears of it", || types(&running).contains(&json!("close")).then_some(()));
 }
 
-/// The limit of a message, an hour here, is none of the handshake.
+/// The limit for a message, an hour here, does not apply to the handshake.
 #[test]
 fn a_handshake_that_has_begun_has_no_longer_than_one_that_has_not() {
     let (_stage, running) = parrot("[limits]\nwebsocket_handshake_ms = 200\nwebsocket_message_ms = 3600000\n");
@@ -384,7 +385,7 @@ fn pings_in_the_middle_of_a_message_win_a_client_no_time() {
         drop(client);
         sends.join().expect("no panic");
     }
-    // Whose messages are whole may ping as long as it likes.
+    // A client whose messages are complete may ping as long as it likes.
     let mut client = Client::connect(address);
     let begun = std::time::Instant::now();
     while begun.elapsed().as_millis() < 1_000 {
@@ -394,7 +395,7 @@ fn pings_in_the_middle_of_a_message_win_a_client_no_time() {
     assert_eq!(client.ask("hello"), "hello");
 }
 
-/// The limit of a message, an hour here, is none of what comes after the close frames.
+/// The limit for a message, an hour here, does not apply to what follows the close frames.
 #[test]
 fn a_client_that_goes_on_sending_after_the_close_keeps_its_place_no_longer() {
     let limits = "[limits]\nwebsocket_connections = 1\nwebsocket_message_ms = 3600000\n";
@@ -420,7 +421,8 @@ fn messages_that_have_come_in_part_keep_to_their_budget() {
     let address = running.websocket("parrot");
     let mut stuck: Vec<_> = (0..6).map(|_| Client::connect(address)).collect();
     for client in &mut stuck {
-        // All but a byte of a message of 1 MiB. Who loses its room meanwhile does not take it.
+        // A message of 1 MiB except for its last byte. A client that loses its room in the meantime cannot send all of
+        // it.
         let message = [&b"\x82\xff\0\0\0\0\0\x10\0\0\0\0\0\0"[..], &[7; (1 << 20) - 1]].concat();
         let _ = client.0.get_mut().write_all(&message);
     }
@@ -431,7 +433,7 @@ fn messages_that_have_come_in_part_keep_to_their_budget() {
     drop(stuck);
 }
 
-/// It takes something now and then, so it is not stuck; but it is not done in time either.
+/// The client reads a little now and then, so it is not stuck; but it does not read its answer in time.
 #[test]
 fn a_client_that_takes_its_answer_too_slowly_is_dropped() {
     let (_stage, running) = parrot("[limits]\nwebsocket_answer_ms = 300\n");
@@ -456,7 +458,7 @@ fn every_client_that_the_actor_has_met_is_said_goodbye_to_however_full_its_mailb
         for _ in 0..40 {
             scope.spawn(move || {
                 let mut client = Client::connect(address);
-                // Some find no room, and are told so by a close.
+                // Some clients find no room, and are told so by a close.
                 while client.0.send(Message::text("hello")).is_ok() && matches!(client.0.read(), Ok(Message::Text(_))) {
                     if client.0.send(Message::text("bye")).is_err() {
                         return;
@@ -470,8 +472,7 @@ fn every_client_that_the_actor_has_met_is_said_goodbye_to_however_full_its_mailb
     assert!(count("connect") > 0);
 }
 
-/// The first line of the answer to a handshake from a page of this origin.
-/// How many clients the actor knows to have gone.
+/// How many clients the actor knows to be gone.
 fn gone(running: &Theater) -> usize {
     types(running).iter().filter(|ty| *ty == "close").count()
 }

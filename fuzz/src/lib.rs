@@ -1,6 +1,6 @@
-//! Finds a target of Theater's by its name.
+//! Runs one of Theater's fuzz targets, found by its name.
 
-/// Has the target understand `bytes`.
+/// Runs the target on `bytes`.
 pub fn run(target: &str, bytes: &[u8]) {
     let found = theater::FUZZ_TARGETS.iter().find(|(name, _)| *name == target);
     let (_, understand) = found.unwrap_or_else(|| panic!("no target {target}"));

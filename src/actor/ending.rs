@@ -112,7 +112,10 @@ impl ActorRuntime {
                     let _ = self.theater.journal.enqueue(Record::Survived(self.actor));
                 }
                 for delivery in self.mailbox.drain() {
-                    self.answer_now(delivery.reply, Outcome::Dropped("the runtime is shutting down".into()));
+                    self.answer_now(
+                        delivery.reply,
+                        Outcome::Dropped("is suspended, since the runtime is shutting down".into()),
+                    );
                 }
                 Settled::Over
             }
@@ -222,7 +225,7 @@ impl ActorRuntime {
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
             Reply::Nobody => {}
-            Reply::Actor { wait, to } => to.give_to_actor(&self.theater.registry, wait, answer),
+            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
             Reply::Outside { to } => {
                 // Nobody may be left to hear it. A journal that is down drops the answer, as it must.
                 let _ = self.theater.journal.release(move || to.give(answer));

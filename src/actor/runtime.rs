@@ -22,13 +22,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
 
 use super::ending::Settled;
 use super::executor::Executor;
 use super::spec::Spec;
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::one_shot::OneSender;
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
 use crate::chain::{ChainEvent, Link, StateChain};
 use crate::guest::wit::ChildEventKind;
@@ -281,13 +283,12 @@ impl ActorRuntime {
             Ok(()) => self.serve(&mut executor),
             Err(down) => down,
         };
-        self.taken_apart(*executor, *beginning, down)
+        self.taken_apart(executor, beginning, down)
     }
 
     #[inline(never)]
     fn executor(&mut self, beginning: &mut Beginning) -> Box<Executor> {
-        self.stop.is_heard_here();
-        self.mailbox.is_served_here();
+        self.mailbox.serve_here();
         let recorder = Recorder::live(beginning.chain.clone(), self.theater.journal.clone(), self.actor);
         let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
         self.recovering = beginning.reason == StartReason::Recovery;
@@ -302,7 +303,7 @@ impl ActorRuntime {
     }
 
     #[inline(never)]
-    fn taken_apart(&self, executor: Executor, beginning: Beginning, down: Down) -> Box<Ended> {
+    fn taken_apart(&self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<Ended> {
         self.close_mailbox_unless_it_is_kept(&down);
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
@@ -311,8 +312,6 @@ impl ActorRuntime {
     }
 
     fn live(&self, awaited: Option<Awaited>) -> Live {
-        let (found, recovered) = bounded(1);
-        awaited.into_iter().for_each(|awaited| found.send(awaited).expect("there is room for one"));
         let mut extensions = Extensions::default();
         self.spec.handlers.iter().for_each(|handler| handler.install(&mut extensions));
         extensions.insert(Arc::clone(&self.spec.vouched));
@@ -323,7 +322,7 @@ impl ActorRuntime {
             stop: Arc::clone(&self.stop),
             manifest_dir: self.spec.manifest.path().parent().unwrap_or(Path::new("")).to_owned(),
             extensions,
-            recovered,
+            recovered: Mutex::new(awaited),
         }
     }
 
@@ -385,9 +384,8 @@ impl Down {
 }
 
 impl SpawnReply {
-    pub(crate) fn new(to: Sender<Result<Spawned, LifecycleError>>, wait: Option<WaitId>) -> Self {
-        // Whoever asked may have stopped waiting.
-        Self { to: Some(Box::new(move |answer| _ = to.send(answer))), wait }
+    pub(crate) fn new(to: OneSender<Result<Spawned, LifecycleError>>, wait: Option<WaitId>) -> Self {
+        Self { to: Some(Box::new(move |answer| to.give(answer))), wait }
     }
 
     pub(crate) fn calling(to: impl FnOnce(Result<Spawned, LifecycleError>) + Send + 'static) -> Self {

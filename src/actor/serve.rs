@@ -1,18 +1,18 @@
 //! An actor at work: it takes deliveries, one after the other, and first of all finishes what an earlier process left
 //! open.
 
-use std::thread;
 use std::time::Duration;
 
 use super::executor::{Executor, Job, Transition};
 use super::runtime::{ActorRuntime, Down, Open};
 use crate::base::clock;
 use crate::base::fail;
-use crate::base::stack::Stack;
+use crate::base::stack;
+use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, FailureReason};
 use crate::chain::{ChainEvent, EventKind};
-use crate::guest::{Interruption, Script, THREAD_STACK_BYTES};
+use crate::guest::{Interruption, Script};
 use crate::handlers::INIT;
 use crate::journal::Owed;
 use crate::promise::Promise;
@@ -42,7 +42,6 @@ impl Open {
 impl ActorRuntime {
     /// Takes deliveries, one after the other, until something ends the incarnation.
     pub(super) fn serve(&mut self, executor: &mut Executor) -> Down {
-        let stack = Stack::of_this_thread(THREAD_STACK_BYTES);
         loop {
             if let Some(order) = self.stop.order() {
                 match order.kind {
@@ -58,7 +57,7 @@ impl ActorRuntime {
                 }
             }
             let Some(delivery) = self.mailbox.next() else {
-                self.wait_for_something(&stack);
+                self.wait_for_something();
                 continue;
             };
             if !delivery.reply.claim() {
@@ -141,18 +140,19 @@ impl ActorRuntime {
         }
     }
 
-    /// A delivery and an order unpark this thread. One that is being suspended looks again, for its grace to be over.
-    fn wait_for_something(&self, stack: &Stack) {
+    /// Waits until a delivery or an order unparks this thread. An actor that is being suspended looks again after a moment,
+    /// because its grace may be over.
+    fn wait_for_something(&self) {
         if self.stop.order().is_some() {
-            return thread::park_timeout(Duration::from_millis(1));
+            return wait::park_until(clock::now() + Duration::from_millis(1));
         }
-        let begun = clock::now();
-        thread::park_timeout(IDLE);
-        if clock::since(begun) >= IDLE && self.mailbox.is_empty() && self.stop.order().is_none() {
-            stack.give_back();
-            self.mailbox.shrink();
-            // What has come since has left its mark: this returns at once.
-            thread::park();
+        let idle_at = clock::now() + IDLE;
+        wait::park_until(idle_at);
+        if clock::now() >= idle_at && self.mailbox.is_empty() && self.stop.order().is_none() {
+            stack::give_back();
+            self.mailbox.let_go_of_empty_lanes();
+            // Whatever has come since has unparked this thread, so this returns at once.
+            wait::park();
         }
     }
 

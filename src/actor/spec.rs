@@ -8,7 +8,7 @@ use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Grant, Handlers};
 use crate::manifest::{Manifest, ManifestError, Opened};
-use crate::system::{Contents, StartedFrom, Vouched};
+use crate::system::{ManifestContents, StartedFrom, VouchedManifest};
 
 /// Everything that does not change while an actor runs.
 pub(crate) struct Spec {
@@ -18,7 +18,7 @@ pub(crate) struct Spec {
     /// What a new actor of it begins with.
     pub(crate) init_state: Option<Arc<[u8]>>,
     /// The manifests that this one names for its actor to spawn.
-    pub(crate) vouched: Arc<[Vouched]>,
+    pub(crate) vouched: Arc<[VouchedManifest]>,
 }
 
 impl Spec {
@@ -68,7 +68,7 @@ impl Spec {
         &self,
         path: &Path,
         is_trusted: &dyn Fn(&Path) -> Result<(), String>,
-    ) -> Result<Vouched, ManifestError> {
+    ) -> Result<VouchedManifest, ManifestError> {
         let wrong = |why: String| self.manifest.handler_error("supervisor", format!("\"children\": {why}"));
         let opened = Opened::open(path).map_err(|why| wrong(format!("cannot find {}: {why}", path.display())))?;
         let found = opened.real_path().map_err(wrong)?;
@@ -87,17 +87,17 @@ impl Spec {
                 None => child.read_init_state()?,
             };
             let contents =
-                Contents { text: Arc::clone(child.text()), component, init_state: init_state.map(Arc::from) };
+                ManifestContents { text: Arc::clone(child.text()), component, init_state: init_state.map(Arc::from) };
             Ok(judged.into_iter().collect::<Result<(), _>>().map(|()| contents))
         };
         let was = read().map_err(|error: ManifestError| wrong(error.to_string()))?;
-        Ok(Vouched { manifest: found, was })
+        Ok(VouchedManifest { manifest: found, was })
     }
 
     /// All of it that a manifest brings.
-    pub(crate) fn contents(&self) -> Contents {
+    pub(crate) fn contents(&self) -> ManifestContents {
         let (text, init_state) = (Arc::clone(self.manifest.text()), self.init_state.clone());
-        Contents { text, component: self.digest(), init_state }
+        ManifestContents { text, component: self.digest(), init_state }
     }
 
     /// What it was read from.
@@ -127,7 +127,7 @@ impl Spec {
         let unread = "this runtime was started without the actor's manifest; name it there";
         let named = handlers.iter().flat_map(|handler| handler.children());
         let named = named.filter_map(|path| path.canonicalize().ok());
-        let vouched = named.map(|manifest| Vouched { manifest, was: Err(unread.to_owned()) }).collect();
+        let vouched = named.map(|manifest| VouchedManifest { manifest, was: Err(unread.to_owned()) }).collect();
         Ok(Self { program, handlers, init_state, vouched, manifest })
     }
 

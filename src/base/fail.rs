@@ -1,23 +1,23 @@
-//! Places where a test can have the process killed, to see that the next start goes on as if it had not been; or have the
-//! thread panic that comes there, to see that this is noticed.
+//! Fail points: places in the code where a test can have the process killed, to see that the next start goes on as if nothing
+//! had happened; or have the thread panic that reaches the place, to see that the panic is noticed.
 //!
-//! Compiled in with the feature `fail-points` alone. `THEATER_FAIL=NAME:N` kills the process, as `kill -9` does, when it
-//! comes to the point NAME for the Nth time. With `THEATER_FAIL=NAME:N:panic` the thread panics instead, and with
-//! `NAME:N:panics` from the Nth time on each time. `THEATER_REFUSE=NAME:N-M` has the machine refuse the thread NAME when it
-//! is wanted for the Nth up to the Mth time.
+//! They are compiled in only with the feature `fail-points`. `THEATER_FAIL=NAME:N` kills the process, as `kill -9` does, when a
+//! thread reaches the point NAME for the Nth time. With `THEATER_FAIL=NAME:N:panic` that thread panics instead; with
+//! `NAME:N:panics` every thread panics that reaches the point for the Nth time or later. With `THEATER_REFUSE=NAME:N-M`, starting
+//! the thread NAME fails from the Nth up to the Mth time, as if the system had no thread left.
 
-/// The process ends here where a test has asked for it.
+/// The process ends here if a test has asked for that.
 #[inline]
 pub(crate) fn point(name: &'static str) {
     point_after(name, || ());
 }
 
-/// The process ends here where a test has asked for it, after `prepare` has run.
+/// The process ends here if a test has asked for that, after `prepare` has run.
 #[cfg(not(feature = "fail-points"))]
 #[inline]
 pub(crate) fn point_after(_name: &'static str, _prepare: impl FnOnce()) {}
 
-/// The process ends here where a test has asked for it, after `prepare` has run.
+/// The process ends here if a test has asked for that, after `prepare` has run.
 #[cfg(feature = "fail-points")]
 pub(crate) fn point_after(name: &'static str, prepare: impl FnOnce()) {
     use std::sync::OnceLock;
@@ -54,14 +54,14 @@ pub(crate) fn point_after(name: &'static str, prepare: impl FnOnce()) {
     }
 }
 
-/// Whether a test wants this thread to be refused.
+/// Whether a test has asked that this thread be refused.
 #[cfg(not(feature = "fail-points"))]
 #[inline]
 pub(crate) fn is_refused(_thread: &str) -> bool {
     false
 }
 
-/// Whether a test wants this thread to be refused.
+/// Whether a test has asked that this thread be refused.
 #[cfg(feature = "fail-points")]
 pub(crate) fn is_refused(thread: &str) -> bool {
     use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! Identities. Each is a type of its own, so that one cannot be passed where another is meant.
+//! Identities of actors, incarnations and subscriptions. Each is a type of its own, so that one cannot be passed where
+//! another is meant.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,15 +18,15 @@ impl ActorId {
         Self(Uuid::new_v4())
     }
 
-    /// Nobody's identity, where one is needed and none is meant.
+    /// An identity that no actor has, for where a value is needed and no actor is meant.
     pub(crate) fn of_nobody() -> Self {
         Self(Uuid::nil())
     }
 
     /// The identity of the child that `parent` spawns by its event `intent`.
     ///
-    /// It is derived, not drawn, so that a spawn interrupted by a crash finds the same child again, and so that
-    /// replay gives the guest the same answer.
+    /// It is computed from the event and not drawn at random. So a spawn that a crash has interrupted finds the same child again,
+    /// and replay gives the guest the same answer.
     pub(crate) fn of_child(parent: ActorId, intent: u64) -> Self {
         Self(Uuid::new_v5(&parent.0, &intent.to_be_bytes()))
     }

@@ -1,44 +1,44 @@
-//! What this machine lets this process have: `ulimit -v`, control groups (v1 and v2) along their whole path, the
-//! threads of its user.
+//! Limits that the machine sets this process: addresses (`ulimit -v`), memory and tasks of its control groups (v1 and v2, the
+//! process's own and all above it), and the threads of its user.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit, getuid};
 
-/// What a control group grants, and how much of it is used.
+/// How much of something a control group grants, and how much of that is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
-    /// The file that sets it.
+    /// The file that sets the limit.
     pub(crate) file: PathBuf,
     pub(crate) limit: u64,
     pub(crate) used: u64,
 }
 
-/// Above this a limit is the kernel's way of saying that there is none.
+/// By a number above this the kernel says that there is no limit.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// Bytes of addresses this process may have, where that is limited: `ulimit -v`.
+/// How many bytes of addresses this process may have (`ulimit -v`), where that is limited.
 pub(crate) fn address_limit() -> Option<u64> {
     getrlimit(Resource::As).current
 }
 
-/// Tasks that each control group of this process may have, its own first.
+/// How many tasks each control group of this process may have; the process's own group comes first.
 pub(crate) fn tasks_granted() -> Vec<Granted> {
     granted("pids", &[("pids.max", "pids.current")])
 }
 
-/// Bytes of memory that each control group of this process may have, its own first.
+/// How many bytes of memory each control group of this process may have; the process's own group comes first.
 pub(crate) fn memory_granted() -> Vec<Granted> {
     granted("memory", &[("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")])
 }
 
-/// Threads of all processes of this process's user, itself included; what `ulimit -u` counts.
+/// How many threads all processes of this process's user have, this one included: what `ulimit -u` counts.
 pub(crate) fn threads_of_the_user() -> u64 {
     threads_of(Path::new("/proc"), getuid().as_raw())
 }
 
-/// Threads on the whole machine.
+/// How many threads there are on the whole machine.
 pub(crate) fn threads_of_all() -> u64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let running = load.split_whitespace().nth(3).and_then(|field| field.split_once('/'));
@@ -48,7 +48,7 @@ pub(crate) fn threads_of_all() -> u64 {
 fn threads_of(proc: &Path, user: u32) -> u64 {
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();
     let statuses = processes.filter(|entry| entry.file_name().to_string_lossy().bytes().all(|c| c.is_ascii_digit()));
-    // A process may end between the two looks.
+    // A process may end after it was listed and before its threads are counted.
     let statuses = statuses.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
     let field = |status: &str, name: &str| -> Option<u64> {
         status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
@@ -67,15 +67,15 @@ fn limits_of(directory: &Path, files: &[(&str, &str)]) -> Vec<Granted> {
     let number = |file: &Path| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
     let limits = files.iter().filter_map(|(limit, used)| {
         let file = directory.join(limit);
-        // "max" is no number, and no limit.
+        // "max" is not a number, and means that there is no limit.
         let limit = number(&file).filter(|limit| *limit < NO_LIMIT)?;
         Some(Granted { file, limit, used: number(&directory.join(used)).unwrap_or(0) })
     });
     limits.collect()
 }
 
-/// The directories of a process's control groups that `controller` could limit it in: its own, then each above it, as
-/// far as they are mounted here. `membership` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`.
+/// The directories of the control groups in which `controller` may limit a process: the process's own group, then each group
+/// above it, as far as they are mounted here. `membership` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`.
 fn directories(membership: &str, mounts: &str, controller: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in membership.lines() {
@@ -86,7 +86,7 @@ fn directories(membership: &str, mounts: &str, controller: &str) -> Vec<PathBuf>
             continue;
         }
         let mut mounted = mounts.lines().filter_map(mount_of_groups);
-        // What was mounted last is what is seen.
+        // Of several mounts at one place, the last one is seen.
         let mount = mounted.rfind(|mount| mount.serves(is_unified, controller));
         found.extend(mount.iter().flat_map(|mount| mount.path_from(path)));
     }
@@ -95,14 +95,14 @@ fn directories(membership: &str, mounts: &str, controller: &str) -> Vec<PathBuf>
 
 /// Where a hierarchy of control groups is mounted.
 struct Mount<'a> {
-    /// Which group of the hierarchy is seen at the mount point.
+    /// The group of the hierarchy that is seen at the mount point.
     root: &'a str,
     point: &'a str,
     is_unified: bool,
     options: &'a str,
 }
 
-/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS … - TYPE SOURCE SUPEROPTIONS`
+/// Reads a line of the form `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS … - TYPE SOURCE SUPEROPTIONS`.
 fn mount_of_groups(line: &str) -> Option<Mount<'_>> {
     let (before, behind) = line.split_once(" - ")?;
     let (before, behind): (Vec<&str>, Vec<&str>) = (before.split(' ').collect(), behind.split(' ').collect());
@@ -119,8 +119,8 @@ impl Mount<'_> {
         self.is_unified == is_unified && (is_unified || self.options.split(',').any(|option| option == controller))
     }
 
-    /// The directory of the group `path`, and each above it up to the mount point. A path that leads out of what is
-    /// mounted (a container's) is taken for the mount point itself.
+    /// The directory of the group `path`, and each directory above it up to the mount point. In a container, the path may
+    /// lead out of what is mounted: then it is taken for the mount point itself.
     fn path_from(&self, path: &str) -> Vec<PathBuf> {
         let below = match path.strip_prefix(self.root.trim_end_matches('/')) {
             Some(below) if !below.split('/').any(|part| part == "..") => below.trim_start_matches('/'),

@@ -1,17 +1,18 @@
-//! Has the allocator give large blocks back to the system as soon as they are free.
+//! The memory allocator's settings: large blocks go back to the system as soon as they are free.
 //!
-//! glibc takes a block of 128 KiB or more from the system, and gives it back when it is freed; but each time one is freed
-//! it raises that size, up to 32 MiB, and blocks below it come from its arenas, one for each few threads, and stay there.
-//! A runtime that has once served large bodies to many clients would keep hundreds of MiB that nobody uses.
+//! By itself, glibc takes a block of 128 KiB or more from the system, and gives it back when it is freed. But each time
+//! such a block is freed, glibc raises that size to the block's, up to 32 MiB. Smaller blocks come from glibc's arenas, each of
+//! which serves a few threads, and stay there when they are freed. So a runtime that has once served large bodies to many
+//! clients would keep hundreds of MiB that nobody uses.
 
-/// From this size on a block is the system's. A smaller one is cheap to keep, and is asked for often.
+/// A block of this size or more comes from the system. A smaller one is cheap to keep, and is asked for often.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BYTES: i32 = 1024 * 1024;
 
-/// To be called once, before other threads are started.
+/// Has large blocks go back to the system. To be called once, before other threads are started.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn give_large_blocks_back() {
-    /// Of glibc's `malloc.h`.
+    /// The number of this parameter in glibc's `malloc.h`.
     const M_MMAP_THRESHOLD: i32 = -3;
     unsafe extern "C" {
         fn mallopt(parameter: i32, value: i32) -> i32;

@@ -1,14 +1,18 @@
-//! What is counted while the runtime works: plain atomics, added to with relaxed order, read by whoever asks.
+//! Counters and histograms of a running theater: atomic numbers that the runtime adds to, and that anyone may read.
 //!
-//! A call costs two additions and a store. Nothing here is event data, and nothing of it reaches a guest.
+//! They are added to with relaxed order: a reader sees each number as it was at some moment, and two numbers perhaps of
+//! different moments. For one call there are two additions and a store. Nothing here is recorded in a chain, and nothing of
+//! it reaches a guest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Powers of two up to 2^30: microseconds up to eighteen minutes, bytes up to a gibibyte. The last bucket takes the rest.
+/// One bucket for each power of two up to 2^30: microseconds up to eighteen minutes, bytes up to a gibibyte. The last bucket
+/// also counts what is larger.
 const BUCKETS: usize = 32;
 
-/// How often each magnitude came: bucket `n` counts the values of `n` bits, those below 2^n and not below 2^(n-1).
+/// A histogram: how often values of each magnitude came. Bucket `n` counts the values that have `n` bits: those below 2^n and
+/// not below 2^(n-1).
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
     buckets: [AtomicU64; BUCKETS],
@@ -22,7 +26,7 @@ impl Histogram {
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// A length of time, in microseconds.
+    /// Counts a length of time, in microseconds.
     pub(crate) fn observe_time(&self, time: Duration) {
         self.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
@@ -36,7 +40,7 @@ impl Histogram {
 /// A histogram as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Distribution {
-    /// Bucket `n` has the values below 2^n that the one before has not.
+    /// Bucket `n` counts the values below 2^n that bucket `n - 1` does not count.
     pub(crate) counts: Vec<u64>,
     pub(crate) sum: u64,
 }
@@ -52,7 +56,7 @@ impl Distribution {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// A bound that `of` in `within` values do not exceed, to the power of two; none where there are no values.
+    /// The smallest bound of a bucket that `of` in `within` values do not exceed; none where there are no values.
     pub(crate) fn quantile(&self, of: u64, within: u64) -> Option<u64> {
         let count = self.count();
         let rank = count.checked_mul(of)?.div_ceil(within).max(1);
@@ -64,41 +68,41 @@ impl Distribution {
         (count > 0).then(|| Self::upper(at))
     }
 
-    /// The largest value of a bucket.
+    /// The largest value that a bucket counts.
     pub(crate) fn upper(bucket: usize) -> u64 {
         (1u64 << bucket.min(63)) - 1
     }
 }
 
-/// What is counted of one actor, over all its incarnations in this process.
+/// What is counted about one actor, over all its incarnations in this process.
 #[derive(Debug, Default)]
 pub(crate) struct ActorMetrics {
-    /// Transitions by the microseconds they took; waiting for others is part of it.
+    /// Transitions, by the microseconds that they took, the time in which the actor waited for others included.
     pub(crate) calls: Histogram,
     /// Transitions in which the guest returned its own error.
     pub(crate) refusals: Counter,
-    /// Incarnations that ended themselves.
+    /// Incarnations that failed.
     pub(crate) failures: Counter,
     /// Incarnations that followed another in this process.
     pub(crate) restarts: Counter,
-    /// Linear memory that the last call ended with.
+    /// Bytes of linear memory that the guest had at the end of its last call.
     pub(crate) memory_bytes: Gauge,
 }
 
-/// What is counted of the journal.
+/// What is counted about the journal.
 #[derive(Debug, Default)]
 pub(crate) struct JournalMetrics {
-    /// Commits by the microseconds they took, the disk's part included.
+    /// Commits, by the microseconds that they took, the time that the disk needs included.
     pub(crate) commits: Histogram,
-    /// Commits by the bytes of the records they held.
+    /// Commits, by the bytes of the records in them.
     pub(crate) commit_bytes: Histogram,
     /// Events written.
     pub(crate) events: Counter,
-    /// Bytes of the file of the write-ahead log.
+    /// Bytes of the write-ahead log's file.
     pub(crate) log_bytes: Gauge,
 }
 
-/// A number that grows.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -112,7 +116,7 @@ impl Counter {
     }
 }
 
-/// A number as it is now.
+/// A number that goes up and down.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicU64);
 

@@ -1,4 +1,4 @@
-//! What every layer needs and that knows of none: identities, the clock, the bounds, threads.
+//! What every layer needs, and what needs no layer itself: identities, clocks, waits, limits, counters, threads.
 
 pub mod clock;
 pub mod fail;

@@ -1,25 +1,26 @@
-//! The pool for work that all cores can share: compiling components, checking long histories. It is rayon's global one,
-//! which is made on first use: here first, so that its threads have names.
+//! The thread pool for work that all cores share: compiling components, and checking long histories. It is rayon's global
+//! pool. Rayon would make it at its first use; it is made here before that, so that its threads have names.
 
 use std::sync::OnceLock;
 
 use super::thread;
 use std::error::Error;
 
-/// Cranelift recurses.
+/// Bytes of stack for each thread: Cranelift recurses deeply.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Makes the pool, unless it is there. One that the system gave no threads for is never there: what needs it would panic.
+/// Makes the pool, unless it is there. Where the system gives no threads for it, this is an error: rayon would panic when the
+/// pool is used.
 pub(crate) fn make_ready() -> Result<(), String> {
     static MADE: OnceLock<Result<(), String>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let pool = rayon::ThreadPoolBuilder::new().spawn_handler(|worker| {
             let name = format!("core-{}", worker.index());
-            // They live as long as the process.
+            // These threads live as long as the process.
             thread::spawn_sized(&name, STACK_BYTES, || worker.run()).map(drop)
         });
         match pool.build_global() {
-            // An embedder may have made it before.
+            // An embedder may have made the pool before.
             Err(error) if error.source().is_some() => Err(error.to_string()),
             Ok(()) | Err(_) => Ok(()),
         }

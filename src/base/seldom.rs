@@ -1,14 +1,15 @@
-//! A warning for something that can happen a thousand times a second: logged once in a while, with how often it was not.
+//! Warnings at a bounded rate: of something that may happen a thousand times a second, one line is logged in ten seconds, with
+//! the number of those that were left out.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use crate::base::clock;
 
-/// From one line of the log to the next about the same thing.
+/// The least time between two lines of the log about the same thing.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// When something was warned of last, and how often it has been kept quiet since.
+/// When the last warning was logged, and how many were left out since.
 #[derive(Debug, Default)]
 pub(crate) struct Seldom {
     said: Option<Instant>,
@@ -16,14 +17,14 @@ pub(crate) struct Seldom {
 }
 
 impl Seldom {
-    /// Logs `warning`, unless one was logged a moment ago.
+    /// Logs `warning`, unless one was logged less than ten seconds ago.
     pub(crate) fn warn(&mut self, warning: impl Display) {
         if let Some(line) = self.line(warning) {
             log::warn!("{line}");
         }
     }
 
-    /// What is to be logged, for whoever holds a lock now and logs later.
+    /// The line to be logged, for a caller that holds a lock and logs after it has given up the lock.
     pub(crate) fn line(&mut self, warning: impl Display) -> Option<String> {
         self.told(clock::now()).map(|unsaid| match unsaid {
             0 => warning.to_string(),
@@ -31,7 +32,7 @@ impl Seldom {
         })
     }
 
-    /// How many were kept quiet, if it is time to say something.
+    /// How many warnings were left out, if it is time to log one.
     fn told(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.duration_since(said) < PAUSE) {
             self.unsaid += 1;

@@ -3,8 +3,8 @@
 //! `tests/interleavings` compiles those files a second time, with a module of this name that has loom's types, and tries all
 //! interleavings of a few threads. So a file that it compiles takes these types from here and from nowhere else.
 
-pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+pub(crate) use std::sync::{Arc, OnceLock};
 
 pub(crate) use crossbeam_channel::{Receiver, Sender, unbounded};
 pub(crate) use parking_lot::Mutex;

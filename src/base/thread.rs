@@ -1,21 +1,24 @@
-//! The one place where threads are started: each has a name, and none dies unheard.
-//!
-//! A thread's panic is caught, logged with the thread's name, and handed to whoever joins it.
+//! Starting threads: every thread of this crate is started here. Each has a name, and its panic is caught, logged with that
+//! name, and handed to whoever joins the thread.
 
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle as StdJoinHandle};
 
+use parking_lot::Mutex;
+
 use super::fail;
+use super::stack;
 
 /// Linux keeps 15 bytes of a thread's name.
 pub(crate) const NAME_BYTES: usize = 15;
 
-/// Enough for code that runs no guest.
+/// Bytes of stack that are enough for code that runs no guest.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// A running thread; `join` it.
+/// A thread that was started; to be joined.
 #[derive(Debug)]
 #[must_use = "a thread that nobody joins can outlive what it uses"]
 pub(crate) struct JoinHandle(StdJoinHandle<Result<(), ThreadPanicked>>);
@@ -29,18 +32,19 @@ pub(crate) struct ThreadPanicked {
 }
 
 impl JoinHandle {
-    /// Waits for the end of the thread.
+    /// Waits for the thread to end.
     pub(crate) fn join(self) -> Result<(), ThreadPanicked> {
         self.0.join().expect("the body catches its panics")
     }
 }
 
-/// Starts a thread called `name`, cut to [`NAME_BYTES`]. Fails where the system has no thread left to give.
+/// Starts a thread called `name`, cut to [`NAME_BYTES`]. Fails where the system grants no more threads.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
     spawn_sized(name, STACK_BYTES, body)
 }
 
-/// Like [`spawn`], of a thread that others cannot do without: `told` hears on that thread of its end, by a panic or not.
+/// Like [`spawn`], for a thread that others cannot do without. When the thread ends, it calls `told`, with the panic if there was
+/// one.
 pub(crate) fn spawn_vital(
     name: &str,
     body: impl FnOnce() + Send + 'static,
@@ -48,7 +52,7 @@ pub(crate) fn spawn_vital(
 ) -> io::Result<JoinHandle> {
     let called = short(name);
     spawn(name, move || {
-        let end = run(called, body);
+        let end = run(called, Box::new(body));
         told(end.err());
     })
 }
@@ -64,30 +68,60 @@ pub(crate) fn spawn_sized(
         return Err(none_left(&io::ErrorKind::WouldBlock.into()));
     }
     let thread = Builder::new().name(name.clone()).stack_size(stack_bytes);
+    let body = Box::new(move || {
+        stack::note(stack_bytes);
+        body();
+    });
     thread.spawn(move || run(name, body)).map(JoinHandle).map_err(|error| none_left(&error))
 }
 
-fn run(name: String, body: impl FnOnce()) -> Result<(), ThreadPanicked> {
-    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
-        let message = panic_message(&*panic);
-        log::error!("thread {name} panicked: {message}");
-        ThreadPanicked { name, message }
+/// Like [`spawn`], for a body that needs `value`: if the system grants no thread, `value` comes back with the error. A
+/// value that the body captured would be lost with the body.
+pub(crate) fn spawn_with<T: Send + 'static>(
+    name: &str,
+    value: T,
+    body: impl FnOnce(T) + Send + 'static,
+) -> Result<JoinHandle, (io::Error, T)> {
+    let handed_over = Arc::new(Mutex::new(Some(value)));
+    let taken = Arc::clone(&handed_over);
+    let body = move || {
+        let value = taken.lock().take();
+        drop(taken);
+        body(value.expect("it is taken once, here"));
+    };
+    spawn(name, body).map_err(|error| {
+        let value = handed_over.lock().take();
+        (error, value.expect("there is no thread that could have taken it"))
     })
 }
 
-/// The system's words say of nothing what it was, nor what to do.
+/// Runs the body of a thread, and catches its panic. The body is boxed and the panic is reported in a function of its own, so
+/// that the frames of a thread that waits stay small.
+fn run(name: String, body: Box<dyn FnOnce() + '_>) -> Result<(), ThreadPanicked> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| report(name, &*panic))
+}
+
+#[cold]
+#[inline(never)]
+fn report(name: String, panic: &(dyn Any + Send)) -> ThreadPanicked {
+    let message = panic_message(panic);
+    log::error!("thread {name} panicked: {message}");
+    ThreadPanicked { name, message }
+}
+
+/// The system's message says neither what was missing nor what to do about it; this adds both.
 fn none_left(error: &io::Error) -> io::Error {
     let remedy = "no thread is left: raise `ulimit -u`, TasksMax or what else bounds them (`theater doctor` looks)";
     io::Error::new(error.kind(), format!("{error}: {remedy}"))
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// The longest prefix of `name` that fits, cut between characters; a NUL would end the name early, so it goes.
+/// The longest prefix of `name` that fits, cut between characters. A NUL would end the name early, so it is left out.
 fn short(name: &str) -> String {
     let mut cut = name.replace('\0', "");
     cut.truncate(cut.floor_char_boundary(NAME_BYTES));

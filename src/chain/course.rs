@@ -1,33 +1,33 @@
-//! Which state an actor has behind each event, as far as its chain names it: a state is believed where an event under the
-//! hash names it, and nowhere else.
+//! The state of an actor after each event of its chain. A state is trusted only if an event names it, because only
+//! events are covered by the chain's hashes.
 //!
-//! `started` names the state it begins with, `return` the one it leads to, or that it is unchanged; `refused`, `failed`
-//! and `stopped` leave it as it is. Where the data of a `return` was dropped, the state is unknown from there on, until
-//! an event names one again.
+//! `started` names the state that an incarnation begins with. `return` names the new state, or says that it is
+//! unchanged. `refused`, `failed` and `stopped` leave the state as it is. If the data of a `return` was dropped, the
+//! state is unknown until a later event names one.
 
 use super::cbor::Cbor;
 use super::data::{NamedState, Return, StartReason, Started, StateAfter};
 use super::event::{ChainEvent, EventKind};
 
-/// What a chain says of the state behind one of its events.
+/// What a chain says about the state after one of its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Vouched {
-    /// It is the one that an event names.
+    /// An event names this state.
     Named(NamedState),
-    /// Nothing: this event led to it, whose data was dropped or cannot be read.
+    /// No event names the state. The data of this event, which set the state, was dropped or cannot be read.
     Lost(u64),
 }
 
-/// A chain's states, followed from its first event on.
+/// Follows the states of a chain, from its first event on.
 #[derive(Clone, Debug)]
 pub(crate) struct StateCourse {
-    /// What the actor first began with, and begins with again when it is restarted from there.
+    /// The state of the chain's first `started`, to which a restart may go back.
     initial: NamedState,
     now: Vouched,
 }
 
 impl StateCourse {
-    /// The course of a chain, and what is wrong with how it begins.
+    /// Begins with the first `started` of a chain. The error says why that event cannot be the first.
     pub(crate) fn begin(first: &Started) -> Result<Self, String> {
         match first.reason {
             StartReason::Spawn | StartReason::Fork => {}
@@ -38,13 +38,13 @@ impl StateCourse {
         Ok(Self { initial: first.state.clone(), now: Vouched::Named(first.state.clone()) })
     }
 
-    /// The state behind the events so far.
+    /// The state after the last event seen.
     pub(crate) fn now(&self) -> &Vouched {
         &self.now
     }
 
-    /// A further start of the actor, which begins with what the chain has come to, or again with what it first began with.
-    /// What is wrong with it.
+    /// Takes a further `started`. It must begin with the current state or, for a restart, with the initial one; the
+    /// error says what is wrong.
     pub(crate) fn start(&mut self, started: &Started) -> Result<(), String> {
         let from_initial = match started.reason {
             StartReason::Spawn | StartReason::Fork => {
@@ -63,20 +63,20 @@ impl StateCourse {
         Ok(())
     }
 
-    /// An event that is no start.
+    /// Takes an event of a kind other than `started`.
     pub(crate) fn pass(&mut self, event: &ChainEvent) {
         if let Some(now) = named_by_return(event) {
             self.now = now;
         }
     }
 
-    /// An event says what the state is.
+    /// Sets the state to what an event says.
     pub(crate) fn say(&mut self, now: Vouched) {
         self.now = now;
     }
 }
 
-/// What a `return` says of the state; nothing where it leaves it as it was, or where the event is of another kind.
+/// What a `return` says about the state; `None` if it leaves the state unchanged, or if the event is of another kind.
 pub(crate) fn named_by_return(event: &ChainEvent) -> Option<Vouched> {
     if event.kind() != Some(EventKind::Return) {
         return None;
@@ -91,7 +91,7 @@ pub(crate) fn named_by_return(event: &ChainEvent) -> Option<Vouched> {
     }
 }
 
-/// What a chain says of the state behind `event`, where it says `now` of the one before.
+/// What a chain says about the state after `event`, if it says `now` about the state before it.
 pub(crate) fn vouched_after(now: Vouched, event: &ChainEvent) -> Vouched {
     match event.kind() {
         Some(EventKind::Started) => match Started::from_cbor(&event.data) {

@@ -1,7 +1,7 @@
-//! What each kind of event carries: one struct a kind, and its CBOR.
+//! The data of each kind of event: one struct for each kind, and its CBOR encoding.
 //!
-//! Parameters and results stay encoded here (`Vec<u8>` holding one CBOR item): only the export or host function they
-//! belong to knows their type. The layout is specified in `docs/chain-format.md`.
+//! Parameters and results stay encoded here (a `Vec<u8>` with one CBOR item), because only the exported function or
+//! host function that they belong to knows their type. `docs/chain-format.md` specifies the layout.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::state_chain::Link;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::INLINE_STATE_BYTES;
 
-/// One encoded CBOR item, passed on as it is.
+/// One encoded CBOR item, which is passed on unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoded(pub(crate) Vec<u8>);
 
@@ -25,7 +25,7 @@ impl Cbor for Encoded {
     }
 }
 
-/// A state as an event names it: in full up to [`INLINE_STATE_BYTES`], by length and SHA-1 above.
+/// A state as an event names it: in full up to [`INLINE_STATE_BYTES`], or by length and SHA-1 if it is larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NamedState {
     None,
@@ -84,7 +84,7 @@ impl Cbor for NamedState {
     }
 }
 
-/// The state a `return` speaks of.
+/// What a `return` says about the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StateAfter {
     Unchanged,
@@ -110,7 +110,7 @@ impl Cbor for StateAfter {
     }
 }
 
-/// An enum that travels as one of a closed set of words.
+/// Defines an enum whose values are encoded as fixed words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -118,12 +118,12 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            /// The word that stands for it in events and on the wire.
+            /// The word for this value, in events and in protocols.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            /// The value `word` stands for.
+            /// The value for `word`.
             pub fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
@@ -150,25 +150,25 @@ macro_rules! words {
 words! {
     /// Why an incarnation began.
     StartReason {
-        /// A new actor.
+        /// A new actor was spawned.
         Spawn = "spawn",
-        /// After a stop or a failure.
+        /// The actor was restarted after a stop or a failure.
         Restart = "restart",
         /// The runtime was started again.
         Recovery = "recovery",
-        /// A new actor from a past state of another.
+        /// A new actor was forked from a past state of another actor.
         Fork = "fork",
     }
 }
 
 words! {
-    /// Where a call came from.
+    /// The origin of a call.
     Caller {
-        /// The runtime itself: `init`, and lifecycle notices.
+        /// The runtime itself, for `init` and lifecycle notices.
         Runtime = "runtime",
-        /// Another actor; the cause says which.
+        /// Another actor; the cause of the call names its event.
         Actor = "actor",
-        /// The management server, for a person or a tool.
+        /// The management server, on behalf of a person or a tool.
         Management = "management",
         /// The HTTP listener.
         Http = "http",
@@ -178,31 +178,31 @@ words! {
 }
 
 words! {
-    /// Why an incarnation ended itself.
+    /// Why an incarnation failed.
     FailureReason {
         /// The guest trapped.
         Trap = "trap",
-        /// The guest went beyond one of its limits.
+        /// The guest exceeded one of its limits.
         Limit = "limit",
         /// The guest used up the CPU time of one call.
         Deadline = "deadline",
-        /// The runtime panicked while it ran the guest: a defect of ours.
+        /// The runtime panicked while it ran the guest: a defect of Theater.
         Panic = "panic",
-        /// `init` answered with an error, or a listener could not be started.
+        /// `init` returned an error, or a listener could not be started.
         Init = "init",
         /// The process ended while the guest ran.
         Interrupted = "interrupted",
-        /// Its children failed more often than its restart limit allows.
+        /// The actor's children failed more often than its restart limit allows.
         Restarts = "restarts",
     }
 }
 
 words! {
-    /// Who asked for a stop.
+    /// Who stopped an actor.
     StoppedBy {
         /// A person or a tool, through the management server or the library.
         Operator = "operator",
-        /// An ancestor; the cause says which.
+        /// A parent or other ancestor; the cause names its event.
         Parent = "parent",
         /// The supervisor, because the parent ended or a sibling failed.
         Supervisor = "supervisor",
@@ -252,7 +252,7 @@ impl Cbor for Incarnation {
     }
 }
 
-/// A digest.
+/// A digest as a byte string.
 struct Fixed<const N: usize>([u8; N]);
 
 impl<const N: usize> Cbor for Fixed<N> {
@@ -266,7 +266,7 @@ impl<const N: usize> Cbor for Fixed<N> {
     }
 }
 
-/// The limits in force, by name, in the map's canonical order.
+/// The limits in force, by name, in the canonical order of map keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedLimits(pub(crate) Vec<(String, u64)>);
 
@@ -297,20 +297,20 @@ impl Cbor for NamedLimits {
     }
 }
 
-/// `started`: everything an incarnation begins with.
+/// The data of `started`: everything that an incarnation begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
     pub(crate) id: ActorId,
-    /// The event of another chain whose state this one begins with; there exactly where the reason is a fork.
+    /// The event of another chain whose state this chain begins with; present exactly if the reason is `fork`.
     pub(crate) fork: Option<Link>,
     pub(crate) name: String,
     pub(crate) state: NamedState,
     pub(crate) limits: NamedLimits,
     pub(crate) parent: Option<ActorId>,
     pub(crate) reason: StartReason,
-    /// Whether the open transition before this event goes on after it.
+    /// Whether the transition that was open before this event continues after it.
     pub(crate) resumes: bool,
-    /// The manifest's text, as it was read.
+    /// The text of the manifest, as it was read.
     pub(crate) manifest: String,
     pub(crate) component: ComponentDigest,
     pub(crate) incarnation: Incarnation,
@@ -331,6 +331,15 @@ impl Cbor for Started {
         to.key("parent").item(&self.parent).key("reason").item(&self.reason).key("resumes").item(&self.resumes);
         to.key("manifest").item(&self.manifest).key("component").item(&self.component);
         to.key("incarnation").item(&self.incarnation);
+    }
+
+    /// All the limits, by name, and a whole manifest. A buffer that grows leaves its earlier sizes in the allocator's cache of
+    /// the actor's thread, which is then idle perhaps for long.
+    fn to_cbor(&self) -> Vec<u8> {
+        const BESIDE_THE_MANIFEST: usize = 2048;
+        let mut to = Writer::with_room(BESIDE_THE_MANIFEST + self.manifest.len());
+        self.write(&mut to);
+        to.finish()
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, CborError> {
@@ -357,11 +366,11 @@ impl Cbor for Started {
     }
 }
 
-/// `call`: what the guest is about to be asked.
+/// The data of `call`: the function call that the guest is about to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) cause: Option<Link>,
-    /// Whether a new instance was made for it.
+    /// Whether a new instance was made for this call.
     pub(crate) fresh: bool,
     pub(crate) caller: Caller,
     pub(crate) params: Encoded,
@@ -369,7 +378,7 @@ pub(crate) struct Call {
 
 record!(Call { "cause": cause, "fresh": fresh, "caller": caller, "params": params });
 
-/// `intent`: a host call that is about to be made.
+/// The data of `intent`: a host call that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Intent {
     pub(crate) params: Encoded,
@@ -377,7 +386,7 @@ pub(crate) struct Intent {
 
 record!(Intent { "params": params });
 
-/// `host-call`: a host call and its answer. The parameters are left out where an intent has them.
+/// The data of `host-call`: a host call and its answer. The parameters are omitted if an intent has recorded them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostCall {
     /// The event of another actor that the result came from.
@@ -406,7 +415,7 @@ impl Cbor for HostCall {
     }
 }
 
-/// `return`: the export's result, and the state from here on.
+/// The data of `return`: the function's result, and the new state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Return {
     pub(crate) state: StateAfter,
@@ -415,7 +424,7 @@ pub(crate) struct Return {
 
 record!(Return { "state": state, "result": result });
 
-/// `refused`: the export's own error.
+/// The data of `refused`: the error that the exported function returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) message: String,
@@ -423,18 +432,18 @@ pub(crate) struct Refused {
 
 record!(Refused { "message": message });
 
-/// `failed`: how the incarnation ended itself.
+/// The data of `failed`: how the actor failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) detail: String,
     pub(crate) reason: FailureReason,
-    /// The causes of the deliveries that were waiting and are lost; none for one that no actor sent.
+    /// The causes of the deliveries that waited and are lost; `None` for a delivery that no actor sent.
     pub(crate) dropped: Vec<Option<Link>>,
 }
 
 record!(Failed { "detail": detail, "reason": reason, "dropped": dropped });
 
-/// `stopped`: who ended the incarnation.
+/// The data of `stopped`: who ended the incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped {
     pub(crate) by: StoppedBy,
@@ -452,7 +461,7 @@ mod tests {
         Link { actor: ActorId::random(), sequence: 4, hash: EventHash([9; 20]) }
     }
 
-    /// Writing asserts (in tests) that the keys stand in canonical order.
+    /// Encoding asserts (in tests) that the keys are in canonical order.
     fn survives<T: Cbor + PartialEq + std::fmt::Debug>(item: &T) {
         assert_eq!(&T::from_cbor(&item.to_cbor()).expect("what was written"), item);
     }

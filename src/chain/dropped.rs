@@ -1,13 +1,13 @@
-//! Which events of a chain have lost their data, as stretches: a prune drops the data of thousands in a row.
+//! The events of a chain whose data was dropped, kept as ranges because a prune drops thousands in a row.
 
 use std::ops::RangeInclusive;
 
-/// The events whose data was dropped, in order.
+/// The events whose data was dropped, as ranges in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DroppedEvents(Vec<RangeInclusive<u64>>);
 
 impl DroppedEvents {
-    /// One more, behind all that were added before.
+    /// Adds an event; its sequence is above all that were added before.
     pub(crate) fn add(&mut self, sequence: u64) {
         match self.0.last_mut() {
             Some(last) if last.end().checked_add(1) == Some(sequence) => *last = *last.start()..=sequence,
@@ -27,20 +27,20 @@ impl DroppedEvents {
         self.0.iter().map(|stretch| stretch.end() - stretch.start() + 1).sum()
     }
 
-    /// The last one up to `sequence`.
+    /// The last dropped event at or before `sequence`.
     pub(crate) fn last_upto(&self, sequence: u64) -> Option<u64> {
         let after = self.0.partition_point(|stretch| *stretch.start() <= sequence);
         let stretch = &self.0[after.checked_sub(1)?];
         Some(sequence.min(*stretch.end()))
     }
 
-    /// The first one from `sequence` on.
+    /// The first dropped event at or after `sequence`.
     pub(crate) fn first_from(&self, sequence: u64) -> Option<u64> {
         let at = self.0.partition_point(|stretch| *stretch.end() < sequence);
         self.0.get(at).map(|stretch| sequence.max(*stretch.start()))
     }
 
-    /// In words: `15 of 51 events (1 to 14, 20)`.
+    /// A description for people: `15 of 51 events (1 to 14, 20)`.
     pub(crate) fn described(&self, events: u64) -> String {
         const SHOWN: usize = 8;
         let shown = self.0.iter().take(SHOWN).map(described);
@@ -52,7 +52,7 @@ impl DroppedEvents {
     }
 }
 
-/// `7`, or `7 to 9`.
+/// A range for people: `7`, or `7 to 9`.
 pub(crate) fn described(stretch: &RangeInclusive<u64>) -> String {
     let (first, last) = (stretch.start(), stretch.end());
     if first == last { first.to_string() } else { format!("{first} to {last}") }

@@ -1,4 +1,4 @@
-//! One link of the chain, and the closed set of what it can say.
+//! An event, which is one link of a hash chain, and the kinds of events.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,38 +6,38 @@ use std::fmt;
 use super::cbor::Value;
 use super::hash::EventHash;
 
-/// One link of an actor's chain. The hash covers every other field.
+/// One event of an actor's chain. Its hash covers all its other fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChainEvent {
     /// Position in the chain, from 0.
     pub sequence: u64,
-    /// SHA-1 over all that follows, as `docs/chain-format.md` says.
+    /// SHA-1 over the fields below, as `docs/chain-format.md` specifies.
     pub hash: EventHash,
-    /// The hash of the event before; none at sequence 0.
+    /// The hash of the event before it; none at sequence 0.
     pub parent_hash: Option<EventHash>,
-    /// The kind, and for boundary kinds the function: see [`EventType`].
+    /// The kind, and for boundary kinds also the function: see [`EventType`].
     pub event_type: Cow<'static, str>,
-    /// Deterministic CBOR, a map with text keys; empty where it was dropped.
+    /// Deterministic CBOR: a map with text keys. Empty if the data was dropped.
     pub data: Vec<u8>,
-    /// What is left of the data where it was dropped: enough for the hash.
+    /// Length and SHA-1 of the data, if the data was dropped: enough to compute the hash.
     pub dropped: Option<DroppedData>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: u64,
 }
 
-/// The data of an event, dropped to save room or because nobody is to read it any more.
+/// What remains of an event's data after it was dropped (to save room, or so that nobody can read it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DroppedData {
-    /// How many bytes it had.
+    /// The length of the data in bytes.
     pub length: u64,
-    /// Their SHA-1.
+    /// The SHA-1 of the data.
     pub sha1: [u8; 20],
 }
 
 impl ChainEvent {
-    /// What kind of event this is, or `None` where the type is not one of the specified kinds.
+    /// The kind of this event, or `None` if its type is not one of the specified kinds.
     pub fn kind(&self) -> Option<EventKind> {
         EventType::parse(&self.event_type).map(|event_type| event_type.kind)
     }
@@ -51,30 +51,30 @@ impl ChainEvent {
         Value::parse(&self.data).ok().map(|value| value.to_json())
     }
 
-    /// The function of a boundary event; empty for the others.
+    /// The function of a boundary event; empty for other events.
     pub(crate) fn function(&self) -> &str {
         self.event_type.split_once(' ').map_or("", |(_, function)| function)
     }
 }
 
-/// What happened. There are no other kinds.
+/// The kinds of events. There are no other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// An incarnation begins.
     Started,
-    /// The guest is about to run an export.
+    /// The guest is about to run an exported function.
     Call,
-    /// A host call whose effect others will see is about to be made.
+    /// A host call with an effect that others can see is about to be made.
     Intent,
     /// A host call was answered.
     HostCall,
-    /// The export returned, with a new state.
+    /// The exported function returned, with a new state.
     Return,
-    /// The export returned an error; the state stays as it was.
+    /// The exported function returned an error; the state stays as it was.
     Refused,
-    /// The incarnation ended itself.
+    /// The incarnation ended because the actor failed.
     Failed,
-    /// The incarnation was ended.
+    /// The incarnation ended because someone stopped the actor.
     Stopped,
 }
 
@@ -90,7 +90,7 @@ impl EventKind {
         Self::Stopped,
     ];
 
-    /// The word it begins an event type with.
+    /// The first word of event types of this kind.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -104,7 +104,7 @@ impl EventKind {
         }
     }
 
-    /// Whether a function is named behind the word.
+    /// Whether a function name follows the word.
     const fn names_a_function(self) -> bool {
         match self {
             Self::Call | Self::Intent | Self::HostCall | Self::Return | Self::Refused => true,
@@ -113,7 +113,8 @@ impl EventKind {
     }
 }
 
-/// An event type taken apart: `call ntwk:theater/actor.init` is a [`EventKind::Call`] of `ntwk:theater/actor.init`.
+/// An event type split into its parts: `call ntwk:theater/actor.init` is a [`EventKind::Call`] of
+/// `ntwk:theater/actor.init`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventType<'a> {
     /// The kind.
@@ -138,7 +139,8 @@ impl<'a> EventType<'a> {
     }
 }
 
-/// Printable ASCII that JSON writes as it is: no space, no quote, no backslash.
+/// Whether a text may be a function name: printable ASCII that JSON writes without escaping (no space, quote or
+/// backslash).
 fn is_function_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }

@@ -1,11 +1,11 @@
-//! The name of a function on an actor's boundary, with its event types spelled out once.
+//! The names of functions on an actor's boundary, and the event types made of them.
 
-/// One function of one WIT interface. Made by [`function!`].
+/// One function of a WIT interface, with its event types ready-made. Built by [`function!`].
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) interface: &'static str,
     pub(crate) name: &'static str,
-    /// `interface.name`.
+    /// The form `interface.name`.
     pub(crate) full: &'static str,
     pub(crate) call: &'static str,
     pub(crate) intent: &'static str,
@@ -14,7 +14,7 @@ pub(crate) struct Function {
     pub(crate) refused: &'static str,
 }
 
-/// `function!("ntwk:theater/actor", "init")`: all its event types are made at compile time.
+/// `function!("ntwk:theater/actor", "init")` builds a [`Function`] and all its event types at compile time.
 macro_rules! function {
     ($interface:literal, $name:literal) => {
         &$crate::chain::Function {

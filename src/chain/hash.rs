@@ -1,7 +1,8 @@
-//! Digests: the SHA-1 that links events, and the SHA-256 that names components.
+//! Digests: the SHA-1 that links the events of a chain, and the SHA-256 that identifies components.
 //!
-//! SHA-1 is what the chain is specified with, and only this file knows it. The live path hashes plainly; verification
-//! hashes with collision detection, which also refuses inputs built to collide (about four times the work).
+//! The chain format specifies SHA-1, and only this file uses it. Live actors hash without collision detection.
+//! Verification hashes with collision detection, which refuses inputs built to collide and takes about four times as
+//! long.
 
 use std::fmt;
 
@@ -12,18 +13,18 @@ use super::event::ChainEvent;
 
 const DOMAIN: &[u8] = b"theater-chain-event-v1\0";
 
-/// The SHA-1 of an event, and through its parent of all events before it.
+/// The SHA-1 of an event. Because it covers the parent's hash, it covers all events before it too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventHash(pub(crate) [u8; 20]);
 
 impl EventHash {
-    /// The hash `event` ought to have by its own fields.
+    /// Computes the hash of `event` from its other fields.
     pub(crate) fn of(event: &ChainEvent) -> Self {
         let data = event.dropped.map_or_else(|| sha1(&event.data), |dropped| dropped.sha1);
         Self(preimage(event, data, Sha1::new()).finalize().into())
     }
 
-    /// Like [`EventHash::of`], and `None` where the data or the fields were built to collide.
+    /// Computes the same hash; `None` if the data or the fields were built to collide.
     pub(crate) fn of_checked(event: &ChainEvent) -> Option<Self> {
         let data = match event.dropped {
             Some(dropped) => dropped.sha1,
@@ -42,7 +43,7 @@ impl EventHash {
         lower_hex(text).map(Self)
     }
 
-    /// The first 8 bytes as a big-endian number: how the WIT interface `runtime` shows a hash.
+    /// The first 8 bytes as a big-endian number; the WIT interface `runtime` shows a hash in this form.
     pub(crate) fn prefix(&self) -> u64 {
         u64::from_be_bytes(*self.0.first_chunk().expect("20 bytes begin with 8"))
     }
@@ -60,7 +61,7 @@ impl fmt::Debug for EventHash {
     }
 }
 
-/// The SHA-256 of a component's bytes: names what ran.
+/// The SHA-256 of a component's bytes, which identifies the component.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ComponentDigest(pub(crate) [u8; 32]);
 
@@ -93,7 +94,7 @@ impl fmt::Debug for ComponentDigest {
     }
 }
 
-/// Lower-case hex only: a digest has one spelling.
+/// Parses lower-case hex only, so a digest has one spelling.
 fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -115,7 +116,7 @@ pub(crate) fn sha1(bytes: &[u8]) -> [u8; 20] {
     Sha1::digest(bytes).into()
 }
 
-/// Feeds a hasher everything an event's hash covers.
+/// Feeds a hasher everything that an event's hash covers.
 fn preimage<H: Digest>(event: &ChainEvent, data_sha1: [u8; 20], mut hasher: H) -> H {
     hasher.update(DOMAIN);
     hasher.update(event.sequence.to_be_bytes());

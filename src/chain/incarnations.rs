@@ -1,48 +1,48 @@
-//! The numbers of a chain's incarnations: each `started` has the next one. One gap that earlier versions left is accepted.
+//! Checks the incarnation numbers of a chain: each `started` has the next number. One kind of gap is accepted.
 //!
-//! Those versions counted an incarnation before its `started` was written. Where the transition that it was to resume was
-//! given up instead, its number was never used, and the next `started` is two ahead of the one before:
+//! Earlier versions counted an incarnation before they wrote its `started`. If they then gave up the transition that
+//! this incarnation was to resume, they never used the number, and the next `started` is two above the one before:
 //!
 //! ```text
 //!   started 3, resumes ── failed, interrupted ── (stopped) ── started 5
 //! ```
 //!
-//! `docs/chain-format.md` §5.4 says the same; `docs/verify_chain.py` is written from there.
+//! `docs/chain-format.md` §5.4 specifies this; `docs/verify_chain.py` was written from there.
 
 use super::cbor::Cbor;
 use super::data::{Failed, FailureReason, Started};
 use super::event::{ChainEvent, EventKind};
 use crate::base::id::Incarnation;
 
-/// The order of the incarnations of one chain, whose events are shown to it one after the other.
+/// Checks the incarnations of one chain; it is given the chain's events one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Incarnations {
     newest: Incarnation,
     since: Since,
 }
 
-/// What has come since the newest `started`.
+/// The events seen since the newest `started`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Since {
-    /// Nothing, and it resumes a transition.
+    /// None, and the `started` resumes a transition.
     Resumes,
-    /// That transition was given up at once.
+    /// The resumed transition was given up at once; no other event except stops came after that.
     GivenUp,
     Anything,
 }
 
 impl Incarnations {
-    /// Before the first event of a chain.
+    /// The state before the first event of a chain.
     pub(crate) fn none() -> Self {
         Self { newest: Incarnation(0), since: Since::Anything }
     }
 
-    /// Somewhere within the incarnation that `started` begins.
+    /// The state at some event within the incarnation that `started` begins.
     pub(crate) fn within(started: &Started) -> Self {
         Self { newest: started.incarnation, since: Since::Anything }
     }
 
-    /// The next event is a `started`, which says this; or why it cannot be.
+    /// Takes a `started`; the error says why it cannot be the next.
     pub(crate) fn begins(&mut self, started: &Started) -> Result<(), String> {
         let (Incarnation(newest), found) = (self.newest, started.incarnation);
         let ahead = found.0.checked_sub(newest);
@@ -56,7 +56,7 @@ impl Incarnations {
         }
     }
 
-    /// The next event is another than a `started`.
+    /// Takes an event of a kind other than `started`.
     pub(crate) fn goes_on(&mut self, event: &ChainEvent) {
         self.since = match (self.since, event.kind()) {
             (Since::Resumes, Some(EventKind::Failed)) if may_be_given_up(event) => Since::GivenUp,
@@ -65,7 +65,7 @@ impl Incarnations {
         };
     }
 
-    /// The next event, whichever it is; or why it cannot be.
+    /// Takes an event of any kind; the error says why it cannot be the next.
     pub(crate) fn follow(&mut self, event: &ChainEvent) -> Result<(), String> {
         if event.kind() == Some(EventKind::Started) {
             let started = Started::from_cbor(&event.data).map_err(|error| error.to_string())?;
@@ -76,7 +76,7 @@ impl Incarnations {
     }
 }
 
-/// Where its data was dropped, nobody can tell that it is not.
+/// Whether a `failed` may record a transition that was given up. If its data was dropped, nobody can rule that out.
 fn may_be_given_up(failed: &ChainEvent) -> bool {
     let interrupted = |failed: Failed| failed.reason == FailureReason::Interrupted;
     failed.dropped.is_some() || Failed::from_cbor(&failed.data).is_ok_and(interrupted)
@@ -89,8 +89,8 @@ mod tests {
     use crate::chain::data::{NamedLimits, NamedState, StartReason, Stopped, StoppedBy};
     use crate::chain::{ComponentDigest, DroppedData, StateChain};
 
-    /// A chain in short: `3` starts incarnation 3, `3r` resumes in it, `i` and `t` fail by interruption and by a trap,
-    /// `d` fails by what was dropped, `s` stops, `c` calls.
+    /// A chain in a short notation: `3` starts incarnation 3, `3r` starts it and resumes, `i` fails by interruption,
+    /// `t` fails by a trap, `d` fails and its data was dropped, `s` stops, `c` calls.
     fn first_refused(chain: &str) -> Option<String> {
         let actor = ActorId::random();
         let mut events = StateChain::new(actor);

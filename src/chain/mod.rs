@@ -1,6 +1,6 @@
-//! The hash chain: what an event is, how it is hashed, how a chain grows, how it is verified, how it travels.
+//! The hash chain of an actor: events, their hashes, growth of a chain, verification, and the portable file.
 //!
-//! The formats are specified in `docs/chain-format.md`. Nothing here knows of wasm, threads or SQL.
+//! `docs/chain-format.md` specifies the formats. This room knows nothing of wasm, threads or SQL.
 
 pub(crate) mod cbor;
 mod course;

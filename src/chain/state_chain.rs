@@ -1,6 +1,6 @@
-//! A chain that grows, and what it means for one to hold together.
+//! A growing chain, and the check that consecutive events are linked.
 //!
-//! In memory a chain is its head; the events behind it are in the journal.
+//! In memory a chain is only its head, the last event's sequence and hash; the earlier events are in the journal.
 
 use rayon::prelude::*;
 
@@ -9,26 +9,26 @@ use super::hash::EventHash;
 use crate::base::id::ActorId;
 use crate::base::pool;
 
-/// Names one event of one actor, across chains.
+/// A reference to one event of one actor, valid across chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
-    /// Whose chain.
+    /// The actor whose chain holds the event.
     pub actor: ActorId,
-    /// Which event.
+    /// The event's place in that chain.
     pub sequence: u64,
-    /// Its hash, and so everything before it.
+    /// The event's hash, which covers all events before it.
     pub hash: EventHash,
 }
 
-/// The last event of a chain.
+/// The last event of a chain: its sequence and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) sequence: u64,
     pub(crate) hash: EventHash,
 }
 
-/// One actor's chain, as its owner extends it.
+/// One actor's chain while its owner extends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StateChain {
     actor: ActorId,
@@ -41,7 +41,8 @@ impl StateChain {
         Self { actor, head: None }
     }
 
-    /// A chain that goes on behind `head`, which the caller has from a journal it trusts or from events it verified.
+    /// A chain that continues after `head`. The caller has `head` from a trusted journal or from events it has
+    /// verified.
     pub(crate) fn behind(actor: ActorId, head: Head) -> Self {
         Self { actor, head: Some(head) }
     }
@@ -50,22 +51,22 @@ impl StateChain {
         self.head
     }
 
-    /// The sequence the next event will have.
+    /// The sequence that the next event will have.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.head.map_or(0, |head| head.sequence + 1)
     }
 
-    /// Names the last event.
+    /// A link to the last event.
     pub(crate) fn head_link(&self) -> Option<Link> {
         self.head.map(|Head { sequence, hash }| Link { actor: self.actor, sequence, hash })
     }
 
-    /// The chain goes on behind `head`: an event was taken over whose hash was verified.
+    /// Continues the chain after `head`, an event whose hash the caller has verified.
     pub(crate) fn take(&mut self, head: Head) {
         self.head = Some(head);
     }
 
-    /// Adds an event behind the head.
+    /// Appends an event after the head.
     pub(crate) fn append(
         &mut self,
         event_type: impl Into<std::borrow::Cow<'static, str>>,
@@ -87,7 +88,7 @@ impl StateChain {
     }
 }
 
-/// Where and how a chain does not hold together.
+/// The first place where a chain is broken, and the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainBroken {
@@ -153,7 +154,7 @@ pub enum ChainBroken {
     },
 }
 
-/// Checks that `event` follows `before`, and that its hash covers what it says.
+/// Checks that `event` follows `before`, and that its hash covers its contents.
 pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<Head, ChainBroken> {
     let sequence = event.sequence;
     let expected = before.map_or(0, |head| head.sequence + 1);
@@ -182,10 +183,10 @@ pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<He
     }
 }
 
-/// [`check_link`] for a stretch of a chain, on all cores: hashing is most of the work, and each hash covers only what its
-/// event says and the hash before it as it was read. The first that is wrong, and its place in the stretch.
+/// Applies [`check_link`] to consecutive events, on all cores. This works in parallel because hashing is most of the
+/// work, and each hash needs only its own event and the recorded hash before it. Returns the first fault and its index.
 pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Option<(usize, ChainBroken)> {
-    /// Less is not worth handing over.
+    /// A shorter run is not worth distributing over threads.
     const SHARE: usize = 64;
     let broken_at = |at: usize| {
         let preceding = at.checked_sub(1).map(|at| &events[at]).map(|it| Head { sequence: it.sequence, hash: it.hash });
@@ -194,7 +195,7 @@ pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Opti
     };
     match pool::make_ready() {
         Ok(()) => (0..events.len()).into_par_iter().with_min_len(SHARE).find_map_first(broken_at),
-        // Without threads it takes longer.
+        // Without a pool of threads, check one after the other, which takes longer.
         Err(_) => (0..events.len()).find_map(broken_at),
     }
 }

@@ -1,4 +1,5 @@
-//! The golden vectors of `tests/vectors`: hashes that were computed without this crate, from the document alone.
+//! A test with the golden vectors of `tests/vectors`: hashes that another program computed from the format document
+//! alone.
 
 use serde::Deserialize;
 

@@ -78,10 +78,15 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
         return Err(Failure::no(format!("{} {why}", to.display())));
     }
     drop(journal::open_to_read(&args.backup).map_err(Failure::no)?);
+    let is_new = !to.exists();
     let held = DataDir::open(&to).map_err(Failure::no)?;
     let copied = copy_and_verify(&args.backup, held.path());
     if copied.is_err() {
         COPIED.iter().for_each(|name| _ = fs::remove_file(held.path().join(name)));
+        if is_new {
+            // The directory was made for the copy. Where it cannot be removed, it is empty but for its lock.
+            let _ = fs::remove_file(held.path().join("lock")).and_then(|()| fs::remove_dir(held.path()));
+        }
     }
     report(&copied?, &to, "restored", args.json);
     Ok(())

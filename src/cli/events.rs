@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use super::connect::{chain_length, connect, find};
 use super::past::ActorHistory;
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
+use crate::base::thread;
 use crate::chain::{ChainEvent, EventKind};
 use crate::server::Client;
 use crate::server::protocol::{Request, Response, Scope, StatusAnswer};
@@ -83,6 +86,7 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
         return shown.map(drop);
     }
     let ActorHistory::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
+    end_with_the_reader()?;
     let mut events = client.subscribe(id, Some(from)).map_err(Failure::no)?;
     loop {
         match events.next().map_err(Failure::no)? {
@@ -92,8 +96,27 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
     }
 }
 
+/// Ends this program once nobody reads its standard output any more: an event that would show it may never come.
+fn end_with_the_reader() -> Done {
+    let watching = thread::spawn("reader", || {
+        let out = std::io::stdout();
+        // A pipe whose reader has gone has an error, whatever is asked for.
+        let mut of_interest = [PollFd::new(&out, PollFlags::empty())];
+        loop {
+            match poll(&mut of_interest, None) {
+                Err(Errno::INTR) => {}
+                Ok(_) if of_interest[0].revents().intersects(PollFlags::ERR) => std::process::exit(0),
+                // Where it cannot be watched, the next event shows it.
+                _ => return,
+            }
+        }
+    });
+    watching.map(drop).map_err(|error| Failure::no(format!("no thread to watch standard output on: {error}")))
+}
+
 /// Follows a tree of actors, or all actors, as events are committed.
 fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
+    end_with_the_reader()?;
     let mut client = connect(&args.remote)?;
     let scope = match actor {
         Some(actor) => Scope::Tree(find(&mut client, actor)?.id),

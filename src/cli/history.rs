@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::Output;
+use super::output::{Output, named};
 use super::past::ActorHistory;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
@@ -72,7 +72,7 @@ pub(super) fn state(args: &StateArgs) -> Done {
 pub(super) fn export(args: &ExportArgs) -> Done {
     let mut history = ActorHistory::open(&args.actor, args.data_dir.as_deref(), &args.remote)?;
     let exported = export_chain(&mut history, !args.no_component, || Output::to(&args.output));
-    let cannot_write = |error| Failure::no(format!("cannot write {}: {error}", args.output.display()));
+    let cannot_write = |error| Failure::no(format!("cannot write {}: {error}", named(&args.output)));
     let (exported, output) = exported.map_err(|error| match error {
         ExportError::History(failure) => failure,
         ExportError::Write(error) => cannot_write(error),

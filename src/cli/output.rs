@@ -4,6 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// What a place to write to is called in an error.
+pub(super) fn named(path: &Path) -> String {
+    if path == Path::new("-") { "to standard output".into() } else { path.display().to_string() }
+}
+
 /// A file that is being written. Until it is whole it lies beside its final place, under another name.
 pub(super) enum Output {
     Replacing {

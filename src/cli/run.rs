@@ -11,8 +11,7 @@ use super::{Done, ENDED, Failure, logging, show, signals, stderr};
 use crate::base::{memory, thread};
 use crate::handlers::Handlers;
 use crate::manifest::ActorSource;
-use crate::server::{BoundServer, MetricsServer, TheaterServer};
-use crate::system::TheaterHandle;
+use crate::server::{BoundMetrics, BoundServer, MetricsServer, TheaterServer};
 use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 #[derive(Args)]
@@ -48,6 +47,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     }
     // The management server is bound before any actor begins: a runtime that nobody could control is not started.
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
+    let metrics = settings.metrics().map(bind_metrics).transpose()?;
     let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
         Err(why) if watch.was_asked() => {
             log::info!("it was ended while it was starting: {why}");
@@ -57,7 +57,8 @@ pub(super) fn run(args: &RunArgs) -> Done {
     };
     let handle = theater.handle();
     let server = bound.serve(handle.clone()).map_err(Failure::no)?;
-    let metrics = settings.metrics().map(|address| metrics(address, handle)).transpose()?;
+    let metrics = metrics.map(|metrics| metrics.serve(handle.clone())).transpose();
+    let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
     announce(announcement(&server, metrics.as_ref(), &theater))?;
     let ended = theater.wait();
     if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
@@ -69,12 +70,13 @@ pub(super) fn run(args: &RunArgs) -> Done {
     ended.map_err(Failure::ended)
 }
 
-fn metrics(address: SocketAddr, theater: &TheaterHandle) -> Result<MetricsServer, Failure> {
+fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
     if !address.ip().is_loopback() {
         log::warn!("the metrics at {address} can be read by whoever reaches it");
     }
-    MetricsServer::start(address, theater.clone())
-        .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}")))
+    let remedy = "stop what listens there, or give another address with --metrics-listen (port 0 takes any free one)";
+    BoundMetrics::bind(address)
+        .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}; {remedy}")))
 }
 
 /// The addresses and actors that a person needs to know, one a line; the last line is `ready`.

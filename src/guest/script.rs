@@ -50,6 +50,8 @@ pub(crate) struct Script {
     past: Past,
     more: Option<Pages>,
     broken: Option<String>,
+    /// The newest of what was replayed is a start that goes on with the open transition.
+    is_resumed: bool,
 }
 
 impl Script {
@@ -59,13 +61,13 @@ impl Script {
 
     /// `events`, and what a guest may be shown of what was before them.
     pub(crate) fn behind(past: Past, events: Vec<ChainEvent>) -> Self {
-        Self { upcoming: events.into(), past, more: None, broken: None }
+        Self { upcoming: events.into(), past, more: None, broken: None, is_resumed: false }
     }
 
     /// The events that `pages` gives behind `past`.
     pub(crate) fn of_pages(past: Past, pages: Pages) -> Self {
         let next = past.last().map_or(0, |last| last + 1);
-        let mut script = Self { upcoming: VecDeque::new(), past, more: Some(pages), broken: None };
+        let mut script = Self { upcoming: VecDeque::new(), past, more: Some(pages), broken: None, is_resumed: false };
         script.turn(next);
         script
     }
@@ -83,6 +85,7 @@ impl Script {
     pub(crate) fn advance(&mut self) {
         let Some(event) = self.upcoming.pop_front() else { return };
         let next = event.sequence + 1;
+        self.is_resumed = resumes(&event);
         self.past.push(event);
         if self.upcoming.is_empty() {
             self.turn(next);
@@ -122,7 +125,8 @@ impl Script {
                 let Ok(failed) = Failed::from_cbor(&event.data) else { return false };
                 match failed.reason {
                     FailureReason::Trap => was_recorded_as_a_trap(&failed.detail),
-                    FailureReason::Init => false,
+                    // A start that was to go on with the transition, and could not: its port was taken, for instance.
+                    FailureReason::Init => self.is_resumed,
                     FailureReason::Limit
                     | FailureReason::Deadline
                     | FailureReason::Panic

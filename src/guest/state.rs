@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::engine::TABLE_ELEMENTS;
@@ -27,8 +27,8 @@ pub(crate) struct Live {
     pub(crate) stop: Arc<StopSignal>,
     pub(crate) manifest_dir: PathBuf,
     pub(crate) extensions: Extensions,
-    /// What recovery found of the host call that an earlier process left open; at most one.
-    pub(crate) recovered: Receiver<Awaited>,
+    /// What recovery found of the host call that an earlier process left open, until that call takes it.
+    pub(crate) recovered: Mutex<Option<Awaited>>,
 }
 
 /// What handlers keep for their host functions, one item a type.

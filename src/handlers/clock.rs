@@ -1,4 +1,4 @@
-//! `clock`: an actor reads the time. What it read is on the chain, and replay reads the same.
+//! The handler `clock`: an actor reads the time. The value is recorded in the chain, and replay returns the same value.
 
 use serde::Deserialize;
 use wasmtime::StoreContextMut;

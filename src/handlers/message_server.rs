@@ -1,8 +1,8 @@
-//! `message-server`: actors send to and request of each other.
+//! The handler `message-server`: actors send messages to each other, and request answers of each other.
 //!
-//! A send is recorded, then delivered. A request records an intent, delivers, and waits: for the answer, for the
-//! deadline, or for the order to end. A wait that would close a circle is refused before anything is recorded. What a
-//! message promises is in `promise/message.rs`.
+//! A send is recorded and then delivered. A request records an intent, delivers the message, and waits for the answer,
+//! for the deadline or for an order to end. If the wait would close a circle of waiting actors, the request is refused
+//! before anything is recorded. `promise/message.rs` defines what a message promises.
 
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
@@ -22,7 +22,7 @@ pub(super) const IMPORTS: &[&str] = &["ntwk:theater/message-server-host"];
 
 struct MessageServer;
 
-/// Older manifests carry a port, which means nothing here.
+/// Older manifests have a port here; it has no effect.
 #[derive(Deserialize)]
 struct Config {
     #[serde(rename = "port")]
@@ -65,7 +65,7 @@ impl Capability for MessageServer {
     }
 }
 
-/// An id has 36 bytes; more of what is not one is not recorded.
+/// How many bytes of an address are recorded. A valid id has 36.
 const ADDRESS_BYTES: usize = 64;
 
 type Message = (String, Vec<u8>);
@@ -112,14 +112,15 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
     Ok((requested,))
 }
 
-/// Why nothing was delivered.
+/// Why a message was not delivered.
 enum Refused {
     BadAddress(String),
     By(Refusal),
 }
 
 impl Refused {
-    /// What the guest is told; or nothing, where the transition is to be left open for the next start.
+    /// The error text for the guest; or the interruption that leaves the transition open for the next start of the
+    /// runtime.
     fn answer(self) -> Result<String, Interruption> {
         match self {
             Self::By(Refusal::Suspending) => Err(Interruption::Suspending),
@@ -129,8 +130,8 @@ impl Refused {
     }
 }
 
-/// What is recorded of a message: all of it, unless it is refused for its size. Then its address stands alone, so that
-/// a guest cannot fill the disk with what is refused.
+/// The part of a message that is recorded: all of it, or only the address if the message is refused for its size, so
+/// that a guest cannot fill the disk with refused messages.
 fn bounded((mut to, message): Message, limits: &Limits) -> (Message, Option<Refused>) {
     to.truncate(to.floor_char_boundary(ADDRESS_BYTES));
     let (size, limit) = (message.len(), limits.message_bytes);
@@ -140,7 +141,7 @@ fn bounded((mut to, message): Message, limits: &Limits) -> (Message, Option<Refu
     ((to, Vec::new()), Some(Refused::By(Refusal::TooLarge { size, limit })))
 }
 
-/// The receiver, and the parameters of its export.
+/// The receiver's id, and the parameters for its exported function.
 fn address((to, message): &Message) -> Result<(ActorId, Vec<u8>), Refused> {
     let to = to.parse().map_err(|error: crate::base::id::NotAnActorId| Refused::BadAddress(error.to_string()))?;
     Ok((to, (message.clone(),).to_cbor()))

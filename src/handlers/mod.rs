@@ -1,16 +1,16 @@
-//! The handlers: what an actor can be granted, one file or folder each, all of one pattern.
+//! The handlers: the capabilities that a manifest can grant to an actor, in one file or folder each.
 //!
-//! A handler is a [`Capability`] (host functions it links, exports it delivers to) with a configuration and, for some,
-//! a listener. To add one here: a file, a row in [`HANDLERS`], a WIT file. An embedder adds one from outside by the trait
-//! [`Handler`]. No handler knows another, but that `websocket_server` reads its handshakes with `http_server`'s parser.
+//! A handler is a [`Capability`] (host functions that it links, exported functions that it calls) with a configuration
+//! and, for some handlers, a listener. To add a handler here, add a file, a row in [`HANDLERS`] and a WIT file. An
+//! embedder adds one from outside, by the trait [`Handler`]. No handler uses another; what listeners share is in the
+//! layer `net`.
 
-mod answers;
 mod clock;
 mod filesystem;
 mod http_client;
 mod http_server;
+mod listen_address;
 mod message_server;
-mod net;
 mod own;
 mod random;
 mod runtime;
@@ -22,7 +22,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
-pub(crate) use http_server::wire;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
@@ -31,79 +30,80 @@ use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions, GuestEngine};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
+use crate::net;
 use crate::system::{Address, TheaterHandle};
 use own::OwnKind;
 
-/// Bytes as an HTTP client or an HTTP server might send them.
+/// Feeds the HTTP server's and the HTTP client's parsers with bytes that a client or server might send, for fuzzing.
 pub(crate) fn hostile_http(bytes: &[u8]) {
-    wire::hostile_http(bytes);
+    net::http::hostile_http(bytes);
     http_client::hostile_response(bytes);
 }
 
-/// One capability with its configuration, granted to one actor.
+/// One capability with its configuration, as granted to one actor.
 pub(crate) trait Grant: Capability + Send + Sync {
-    /// Leaves what its host functions need of the configuration.
+    /// Stores the parts of the configuration that the host functions need.
     fn install(&self, _extensions: &mut Extensions) {}
 
-    /// The directory that the guest may write to, if any: nothing that lies there is ever spawned by an actor.
+    /// The directory that the guest may write to, if there is one. No actor may spawn a file from it.
     fn writes_below(&self) -> Option<&Path> {
         None
     }
 
-    /// The directories from which the guest may spawn, beside its manifest's own; `None` where it may not spawn.
+    /// The directories, besides the manifest's own, from which the guest may spawn; `None` if it may not spawn.
     fn spawns_from(&self) -> Option<&[PathBuf]> {
         None
     }
 
-    /// The manifests that the operator's own manifest names for it to spawn, wherever they lie.
+    /// The manifests that the operator's own manifest allows the guest to spawn, wherever they lie.
     fn children(&self) -> &[PathBuf] {
         &[]
     }
 
-    /// What is accepted of its configuration and will hardly do what is meant.
+    /// Warnings about configuration that is accepted but probably not intended.
     fn doubts(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Why a start would fail by what is there now, as far as that shows without one.
+    /// Why a start would fail in the current situation, as far as this can be seen without starting.
     fn foreseen(&self) -> Option<String> {
         None
     }
 
-    /// Starts its listener, if it has one. The error is for the person who started the actor.
+    /// Starts the handler's listener, if it has one. The error text is for the person who started the actor.
     fn start(&self, _actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         Ok(None)
     }
 }
 
-/// A listener at work. Dropping it stops it and joins its threads.
+/// A running listener. Dropping it stops it and joins its threads.
 pub(crate) trait Source: Send {
     fn address(&self) -> Address;
 }
 
-/// The actor a listener delivers to.
+/// The actor that a listener delivers to.
 #[derive(Clone)]
 pub(crate) struct ActorRef {
     pub(crate) id: ActorId,
     pub(crate) name: Arc<str>,
     pub(crate) limits: Arc<Limits>,
-    /// It has been up before: what it was granted then is there, or is missing.
+    /// Whether the actor has run before, so that the resources it was granted then must already exist.
     pub(crate) has_lived: bool,
     pub(crate) theater: TheaterHandle,
 }
 
-/// One row of [`HANDLERS`].
+/// A row of [`HANDLERS`].
 struct Kind {
     name: &'static str,
-    /// The interfaces whose functions it links.
+    /// The interfaces whose functions the handler links.
     imports: &'static [&'static str],
-    /// Whether every actor has it, listed or not.
+    /// Whether every actor has the handler, even if its manifest does not list it.
     always: bool,
-    /// Makes it from its entry, or with defaults.
+    /// Builds the handler from its entry, or with defaults.
     make: fn(Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError>,
 }
 
-/// Every handler there is.
+/// All handlers.
 const HANDLERS: &[Kind] = &[
     Kind { name: runtime::NAME, imports: runtime::IMPORTS, always: true, make: runtime::make },
     Kind { name: message_server::NAME, imports: message_server::IMPORTS, always: true, make: message_server::make },
@@ -166,7 +166,7 @@ impl Handlers {
         Ok(())
     }
 
-    /// The handlers a manifest grants.
+    /// The handlers that a manifest grants.
     pub(crate) fn granted(&self, manifest: &Manifest) -> Result<Vec<Box<dyn Grant>>, ManifestError> {
         for (at, entry) in manifest.handlers.iter().enumerate() {
             if !self.names().any(|name| name == entry.kind) {
@@ -185,13 +185,13 @@ impl Handlers {
         Ok(granted)
     }
 
-    /// Every handler, with defaults: replay links them all, since none of their effects happens.
+    /// All handlers with defaults. A replay links them all, because it runs none of their effects.
     pub(crate) fn every(&self) -> Vec<Box<dyn Grant>> {
         let brought = HANDLERS.iter().map(|kind| (kind.make)(None).expect("defaults are valid"));
         brought.chain(self.own.iter().map(|kind| (kind.make)(None).expect("a prototype is valid"))).collect()
     }
 
-    /// Each handler with the interfaces it would grant, to name the one that is missing.
+    /// The name and the interfaces of each handler, for naming the handler that a manifest lacks.
     pub(crate) fn catalogue(&self) -> impl Iterator<Item = (&'static str, &'static [&'static str])> + '_ {
         let brought = HANDLERS.iter().map(|kind| (kind.name, kind.imports));
         brought.chain(self.own.iter().map(|kind| (kind.name, kind.imports)))
@@ -204,15 +204,17 @@ impl Handlers {
     }
 }
 
-/// A guest that could write where it may spawn from could write itself a manifest that grants anything. A directory that
-/// it writes to may lie below one that it spawns from: then it spawns nothing from there. It may not hold one.
+/// Refuses a manifest whose guest could write a manifest for itself, because that manifest could grant anything. The
+/// directory that the guest may write to must not contain a directory that it spawns from. It may lie below one; the
+/// guest then cannot spawn files from the writable directory.
 fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Grant>]) -> Result<(), ManifestError> {
     let own = manifest.path().parent().map(Path::to_owned);
     let Some(allowed) = granted.iter().find_map(|handler| handler.spawns_from()) else {
         return Ok(());
     };
     if granted.iter().any(|handler| !handler.children().is_empty()) {
-        // What it may write to is spawned only where it is named there, and as it was when that was read.
+        // With `children`, files in a writable directory are spawned only if `children` names them and they are
+        // unchanged.
         return Ok(());
     }
     let sources: Vec<PathBuf> = own.iter().chain(allowed).map(|directory| real(directory)).collect();
@@ -232,11 +234,12 @@ fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Grant>]
     Ok(())
 }
 
-/// What a manifest grants that is accepted and will hardly do what is meant.
+/// Warnings about grants that are accepted but probably not intended.
 pub(crate) fn doubts(manifest: &Manifest, granted: &[Box<dyn Grant>]) -> Vec<String> {
     let own = manifest.path().parent().map(real);
     let holds_own = |written: &&Path| own.as_ref().is_some_and(|own| own.starts_with(real(written)));
-    // One that spawns nothing may hold its own manifest, as some have it; its operator is told what that means.
+    // An actor that spawns nothing may be able to write to its own manifest, as some existing ones are. The operator is
+    // warned.
     let written = granted.iter().filter_map(|handler| handler.writes_below()).filter(holds_own);
     let told = written.map(|written| {
         format!(
@@ -248,7 +251,7 @@ pub(crate) fn doubts(manifest: &Manifest, granted: &[Box<dyn Grant>]) -> Vec<Str
     told.chain(granted.iter().flat_map(|handler| handler.doubts())).collect()
 }
 
-/// A path with every link followed, as far as it exists.
+/// Follows all links in a path, as far as the path exists.
 fn real(path: &Path) -> PathBuf {
     let mut real = PathBuf::new();
     for part in path.components() {
@@ -272,7 +275,7 @@ mod tests {
     use super::*;
     use crate::guest::of_wit;
 
-    /// What a handler calls an export with is what `wit/` tells authors of actors.
+    /// The types with which handlers call exports are the types in `wit/`, which authors of actors read.
     #[test]
     fn every_export_that_is_called_has_the_type_that_wit_gives_it() {
         let engine = Engine::default();

@@ -1,4 +1,5 @@
-//! `random`: an actor draws bytes. What it drew is on the chain, and replay draws the same.
+//! The handler `random`: an actor draws random bytes. They are recorded in the chain, and replay returns the same
+//! bytes.
 
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
@@ -42,7 +43,7 @@ impl Capability for Random {
     }
 }
 
-/// The type has no place for an error, so asking for too much ends the actor.
+/// The function's type has no place for an error, so the actor fails if it asks for too many bytes.
 fn bytes(mut store: StoreContextMut<'_, Box<HostState>>, params: (u32,)) -> wasmtime::Result<(Vec<u8>,)> {
     let state = store.data_mut();
     let limit = state.limits.random_bytes;

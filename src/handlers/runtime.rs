@@ -1,4 +1,4 @@
-//! `runtime`: every actor begins by `actor.init`, can log, and can read its own chain.
+//! The handler `runtime`: calls `actor.init` of every actor, and lets it write to the log and read its own chain.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -15,7 +15,7 @@ use crate::manifest::{HandlerEntry, ManifestError};
 pub(super) const NAME: &str = "runtime";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/runtime"];
 
-/// The one export every actor has.
+/// The one function that every actor exports.
 pub(crate) const INIT: &Function = function!("ntwk:theater/actor", "init");
 const LOG: &Function = function!("ntwk:theater/runtime", "log");
 
@@ -57,7 +57,7 @@ impl Capability for Runtime {
     }
 }
 
-/// The line is cut first, so that the chain and the log hold the same.
+/// Cuts the line before it is recorded, so that the chain and the log hold the same text.
 fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -> wasmtime::Result<()> {
     let state = store.data_mut();
     let limit = usize::try_from(state.limits.log_line_bytes).unwrap_or(usize::MAX);
@@ -73,7 +73,7 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     })
 }
 
-/// Only the place of the call is recorded: the events before it are in the chain already.
+/// Only the sequence of the call is recorded, because the events before it are already in the chain.
 fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(Chain,)> {
     let recorder = &mut store.data_mut().recorder;
     let next = recorder.next_sequence();
@@ -87,7 +87,7 @@ fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result
     Ok((Chain { events: events.into_iter().map(meta_event).collect() },))
 }
 
-/// WIT calls an event's data `json`, so JSON it is.
+/// WIT declares an event's data as `json`, so the data is converted to JSON.
 fn meta_event(event: ChainEvent) -> MetaEvent {
     let data = Value::parse(&event.data).map_or_else(|_| bytes_to_json(&event.data), |value| value.to_json());
     MetaEvent {

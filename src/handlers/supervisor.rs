@@ -1,7 +1,7 @@
-//! `supervisor`: an actor spawns, watches, stops and restarts children, and reads their state and history.
+//! The handler `supervisor`: an actor spawns, stops and restarts children, and reads their state and history.
 //!
-//! What changes a child records an intent first; what only reads is recorded with its result. State and history come
-//! from the journal, never through the child's mailbox.
+//! A call that changes a child records an intent first. A call that only reads is recorded with its result. State and
+//! history are read from the journal, never through the child's mailbox.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,8 +21,10 @@ use crate::guest::{
     Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
 };
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::promise::{HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, spawn_child};
-use crate::system::{Confinement, Vouched};
+use crate::promise::{
+    HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
+};
+use crate::system::{Confinement, VouchedManifest};
 
 pub(super) const NAME: &str = "supervisor";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor"];
@@ -39,10 +41,10 @@ struct Supervisor {
 
 #[derive(Deserialize, Default)]
 struct Config {
-    /// Directories from which children may be spawned, beside the manifest's own.
+    /// Directories, besides the manifest's own, from which children may be spawned.
     #[serde(default)]
     allow: Vec<String>,
-    /// Manifests that may be spawned wherever they lie, as they were when this one was read.
+    /// Manifests that may be spawned wherever they lie, if they are unchanged since this manifest was read.
     #[serde(default)]
     children: Vec<String>,
 }
@@ -55,7 +57,7 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, Manif
     Ok(Box::new(Supervisor { allow, children }))
 }
 
-/// From where children may be spawned, beside the manifest's own directory.
+/// The directories, besides the manifest's own, from which children may be spawned.
 struct Allowed(Vec<PathBuf>);
 
 impl Grant for Supervisor {
@@ -113,7 +115,7 @@ impl Capability for Supervisor {
 
 type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;
 
-/// What is longer than any path is cut before it is recorded, and is no path either way.
+/// Cuts a text that is longer than any path before it is recorded. The cut text is not a valid path either.
 fn cut((mut text,): (String,)) -> (String,) {
     text.truncate(text.floor_char_boundary(PATH_BYTES));
     (text,)
@@ -138,7 +140,7 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
 fn confinement(live: &Live) -> Confinement {
     let allowed = live.extensions.get::<Allowed>().map_or(&[][..], |allowed| &allowed.0);
     let directories = [std::slice::from_ref(&live.manifest_dir), allowed].concat();
-    let vouched = live.extensions.get::<Arc<[Vouched]>>().cloned().unwrap_or_default();
+    let vouched = live.extensions.get::<Arc<[VouchedManifest]>>().cloned().unwrap_or_default();
     Confinement { directories, vouched }
 }
 
@@ -152,7 +154,7 @@ fn list_children(mut store: HostStore<'_>) -> wasmtime::Result<(Vec<String>,)> {
     Ok((children,))
 }
 
-/// The child that `text` names, if it is below this actor.
+/// The child that `text` names, if it is a descendant of this actor.
 fn descendant(live: &Live, text: &str) -> Result<ActorId, String> {
     let child = text.parse().ok().filter(|child| live.theater.registry.is_descendant(*child, live.id));
     child.ok_or_else(|| format!("not a child of this actor: {}", text.chars().take(64).collect::<String>()))
@@ -169,9 +171,10 @@ fn change(
     let changed = state.recorder.host_call(function, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
         if attempt != Attempt::First
-            && let Some(done) = change_again(live)
+            && let Some(found) = change_again(live)
         {
-            return Ok(Effect::act(None, |_, _| Ok(done)));
+            let child = params.0.clone();
+            return Ok(Effect::act(None, move |_, _| changed_again(live, &limits, &child, found)));
         }
         let child = match descendant(live, &params.0) {
             Ok(child) => child,

@@ -1,4 +1,4 @@
-//! Exports that nothing will call: the component has them, and no handler that the manifest grants delivers to them.
+//! Warnings about exported functions that nothing will call, because no granted handler calls them.
 
 use super::{Grant, HANDLERS};
 use crate::guest::Program;
@@ -7,7 +7,7 @@ use crate::manifest::nearest;
 /// Interfaces of this package are meant for this runtime.
 const PACKAGE: &str = "ntwk:theater/";
 
-/// What is said of each, with what to do.
+/// A warning for each such function, with the remedy.
 pub(crate) fn unheard(program: &Program, granted: &[Box<dyn Grant>]) -> Vec<String> {
     let mut told = Vec::new();
     let mut known = Vec::new();

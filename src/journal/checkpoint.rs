@@ -42,7 +42,7 @@ const WARNED_OF_BYTES: u64 = 64 * 1024 * 1024;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The writer's side.
-pub(super) struct Bell {
+pub(super) struct Checkpointer {
     ring: Sender<()>,
     since: usize,
     shared: Arc<Shared>,
@@ -66,7 +66,7 @@ pub(super) fn start(
     dir: &Path,
     queue: Arc<Queue>,
     metrics: Arc<JournalMetrics>,
-) -> Result<(Bell, JoinHandle), JournalError> {
+) -> Result<(Checkpointer, JoinHandle), JournalError> {
     let (ring, rung) = bounded(1);
     let connection = schema::open_to_carry_over(dir)?;
     let shared = Arc::<Shared>::default();
@@ -85,7 +85,7 @@ pub(super) fn start(
             keeper.look(is_rung, &|| rung.is_empty());
         }
     });
-    Ok((Bell { ring, since: 0, shared, metrics }, thread.map_err(JournalError::Thread)?))
+    Ok((Checkpointer { ring, since: 0, shared, metrics }, thread.map_err(JournalError::Thread)?))
 }
 
 /// The thread's own things.
@@ -151,7 +151,7 @@ impl Log {
     }
 }
 
-impl Bell {
+impl Checkpointer {
     /// Whether the writer is to carry over the rest: less than is written from one ring to the next. It writes the log
     /// from its beginning again once all of it is.
     pub(super) fn is_rest_due(&self) -> bool {

@@ -77,6 +77,14 @@ pub enum JournalError {
         /// What is wrong with it.
         why: String,
     },
+    /// The journal has a mark, and its database is missing or empty.
+    #[error("the journal in {} has a mark, {why}: its events are not there, and nothing is left to repair. Restore the directory from a backup (see `theater restore --help`), or move it away to begin anew; nothing was changed", path.display())]
+    NoDatabase {
+        /// The data directory.
+        path: PathBuf,
+        /// What is wrong with the database, as the message goes on after "a mark,".
+        why: &'static str,
+    },
     /// The journal cannot be copied.
     #[error("cannot copy the journal into {}: {error}", path.display())]
     Copy {
@@ -86,7 +94,7 @@ pub enum JournalError {
         error: rusqlite::Error,
     },
     /// The journal cannot be read.
-    #[error("cannot read the journal in {}: {error}", path.display())]
+    #[error("cannot read the journal in {}: {error}{remedy}", path.display(), remedy = fault(.error))]
     Read {
         /// The data directory.
         path: PathBuf,
@@ -155,10 +163,16 @@ fn room(error: &rusqlite::Error) -> &'static str {
         Some(rusqlite::ErrorCode::DiskFull) => {
             "; make room on the file system of the data directory, and start again: what was acknowledged is there"
         }
-        Some(rusqlite::ErrorCode::SystemIoFailure) => {
-            "; look for a fault of the device (the system's log), and at `ulimit -f` and quotas, which SQLite does not name"
-        }
-        _ => "",
+        _ => fault(error),
+    }
+}
+
+/// What to look for where the system refused to read or write a file, and SQLite does not say why.
+fn fault(error: &rusqlite::Error) -> &'static str {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
+        "; look for a fault of the device (the system's log), and at `ulimit -f` and quotas, which SQLite does not name"
+    } else {
+        ""
     }
 }
 

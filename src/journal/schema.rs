@@ -138,7 +138,7 @@ pub(super) fn open(dir: &DataDir, durability: Durability) -> Result<(Connection,
     let file = path.join("journal.db");
     let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
     if !file.exists() && marked.is_some() {
-        return Err(JournalError::Mark { path: path.to_owned(), why: "journal.db itself is missing".into() });
+        return Err(JournalError::NoDatabase { path: path.to_owned(), why: "but no journal.db" });
     }
     let read = |error| JournalError::read(path, error);
     let mut is_sealed = matches!(&marked, Some(Ok(marked)) if marked.sealed);
@@ -172,7 +172,7 @@ fn look(path: &Path, file: &Path, marked: Option<Result<Marked, String>>) -> Res
     if is_empty(&connection).map_err(read)? {
         return match marked {
             None => Ok(None),
-            Some(_) => Err(JournalError::Mark { path: path.to_owned(), why: "but journal.db is empty".into() }),
+            Some(_) => Err(JournalError::NoDatabase { path: path.to_owned(), why: "but journal.db is empty" }),
         };
     }
     check_version(path, &connection)?;

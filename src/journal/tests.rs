@@ -311,7 +311,7 @@ fn a_journal_without_its_mark_or_a_mark_without_its_journal_is_refused() {
     assert!(refusal(dir.path()).contains("neither of its two lines is intact"));
     std::fs::write(&mark, kept).expect("written");
     std::fs::remove_file(dir.path().join("journal.db")).expect("removed");
-    assert!(refusal(dir.path()).contains("journal.db itself is missing"));
+    assert!(refusal(dir.path()).contains("but no journal.db: its events are not there"));
 }
 
 /// Makes a journal what an older program would have written: in version 3 each newest state stood apart.

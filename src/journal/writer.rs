@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::Listener;
 use super::chains::Place;
-use super::checkpoint::Bell;
+use super::checkpoint::Checkpointer;
 use super::ends::Ends;
 use super::error::JournalError;
 use super::mark::{MarkFile, Tip};
@@ -41,7 +41,7 @@ pub(super) struct Writer {
     pub(super) tip: Tip,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
-    pub(super) bell: Bell,
+    pub(super) bell: Checkpointer,
     pub(super) metrics: Arc<JournalMetrics>,
 }
 
@@ -57,7 +57,7 @@ struct Desk<'a> {
     ends: Ends,
     /// Components that are in the journal already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
-    bell: Bell,
+    bell: Checkpointer,
     /// Told once what was dropped is gone from the log too.
     when_gone: Vec<Box<dyn FnOnce() + Send>>,
     metrics: Arc<JournalMetrics>,

@@ -1,4 +1,4 @@
-//! What is checked of a manifest beside its types: which keys there are, and what their values may be.
+//! The checks of a manifest that its types cannot express: known keys, and the range of values.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -76,7 +76,7 @@ pub(super) fn check_reuse(source: &Source, reuse: Option<&Spanned<u32>>) -> Resu
     }
 }
 
-/// Where an actor's limits come from.
+/// A function that reads an actor's limits from its manifest, or supplies them from elsewhere.
 pub(super) type ReadLimits<'a> = dyn Fn(&Source, &DeTable<'_>) -> Result<Limits, ManifestError> + 'a;
 
 pub(super) fn read_limits(
@@ -104,7 +104,7 @@ pub(super) fn read_limits(
     Ok(limits)
 }
 
-/// What was accepted and has no effect.
+/// Warnings about keys that are accepted and have no effect.
 pub(super) fn warnings(source: &Source, table: &DeTable<'_>) -> Vec<String> {
     let no_effect = [
         ("logging", "the runtime's own logging decides (RUST_LOG)"),
@@ -115,7 +115,7 @@ pub(super) fn warnings(source: &Source, table: &DeTable<'_>) -> Vec<String> {
     sections.chain(interfaces(source, table)).collect()
 }
 
-/// A handler's `interface`: older manifests name one beside the type.
+/// Warnings about a handler's key `interface`, which older manifests have beside `type`.
 fn interfaces<'a>(source: &'a Source, table: &'a DeTable<'_>) -> impl Iterator<Item = String> + 'a {
     let handlers = table.get("handlers").and_then(|handlers| handlers.get_ref().as_array());
     let entries = handlers.into_iter().flatten().filter_map(|entry| entry.get_ref().as_table());

@@ -1,4 +1,4 @@
-//! What is wrong with a manifest: the file, the line, the key, and what to do about it.
+//! Errors in a manifest: the file, the line, the key, and the remedy.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl ManifestError {
     }
 }
 
-/// A manifest's text and where it came from: turns places in it into lines.
+/// A manifest's text and path; converts offsets in the text into line numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
@@ -55,7 +55,7 @@ impl Source {
         self.error(span.map(|span| span.start), named)
     }
 
-    /// Like [`Source::toml_error`] for the value of a key: its message alone does not say which.
+    /// Like [`Source::toml_error`], for an error in the value of a key; adds the key, which the error's message lacks.
     pub(crate) fn value_error(&self, section: &str, error: &toml::de::Error) -> ManifestError {
         let at = error.span().map(|span| span.start);
         let key =
@@ -69,7 +69,7 @@ impl Source {
         key.rsplit([' ', '\t', '\n', '{', ',']).next().map(|key| key.trim_matches('"'))
     }
 
-    /// Refuses a key of `table` that is not among `known`, naming the nearest that is.
+    /// Refuses a key of `table` that is not in `known`, and names the most similar known key.
     pub(crate) fn check_keys(&self, table: &DeTable<'_>, known: &[&str], section: &str) -> Result<(), ManifestError> {
         for key in table.keys() {
             let name: &str = key.get_ref();
@@ -86,7 +86,7 @@ impl Source {
     }
 }
 
-/// The known word that `word` is most likely a slip of, if any is close.
+/// The known word that `word` is most likely a misspelling of, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
     let (distance, candidate) = scored.min()?;

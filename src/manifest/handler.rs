@@ -1,4 +1,4 @@
-//! The `[[handlers]]` of a manifest. What stands under `config` is the handler's own to read.
+//! The `[[handlers]]` entries of a manifest. Each handler reads its own table `config`.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct HandlerEntry {
     pub(crate) kind: String,
 }
 
-/// The keys of an entry itself.
+/// The keys that an entry itself may have.
 const ENTRY: &[&str] = &["type", "config", "interface"];
 
 pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<HandlerEntry>, ManifestError> {
@@ -51,7 +51,7 @@ pub(super) fn read_handlers(source: &Source, table: &DeTable<'_>) -> Result<Vec<
 }
 
 impl HandlerEntry {
-    /// Reads the entry's `config` as the handler's own type. An absent `config` is like an empty one.
+    /// Deserialises the entry's `config` into the handler's own type. A missing `config` counts as an empty one.
     ///
     /// # Errors
     ///
@@ -77,12 +77,12 @@ impl HandlerEntry {
         })
     }
 
-    /// A mistake in this entry, with the file and the line before the message.
+    /// An error about this entry, with its file and line.
     pub fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(Some(self.at), message)
     }
 
-    /// The absolute path that a path in the entry's config means: relative paths lie beside the manifest.
+    /// Resolves a path from the entry's config against the directory of the manifest; the result is absolute.
     pub fn beside(&self, path: &str) -> PathBuf {
         beside(&self.source.path, path)
     }

@@ -1,16 +1,16 @@
-//! What a new actor begins with: `init_state`, or `init_data`, its older name.
+//! The state that a new actor begins with: the key `init_state`, or its older name `init_data`.
 
 use std::path::PathBuf;
 
 use super::{Keys, ManifestError, Source, beside};
 
-/// What a new actor begins with, as the manifest gives it.
+/// The initial state, as the manifest gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InitState {
     None,
-    /// JSON as text, or a TOML value that stands for it.
+    /// JSON given as text, or a TOML value converted to JSON.
     Json(Vec<u8>),
-    /// The path of a file that holds it.
+    /// The path of a file that holds the state.
     File {
         path: PathBuf,
         key: &'static str,
@@ -42,7 +42,7 @@ impl InitState {
     }
 }
 
-/// What is said of a value that JSON has nothing for, at whatever depth, and that `init` receives as something else.
+/// A warning about a value, at any depth, that JSON cannot express, so that `init` receives something else.
 pub(super) fn doubt(keys: &Keys) -> Option<String> {
     let (key, value) = match (&keys.init_state, &keys.init_data) {
         (Some(value), _) => ("init_state", value),

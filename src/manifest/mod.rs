@@ -1,8 +1,7 @@
-//! A manifest: the TOML file that says which component an actor runs, what it may do, and within which bounds.
+//! The manifest: a TOML file that names an actor, its component, the capabilities it is granted, and its limits.
 //!
-//! Here it is read and checked as far as it can be without knowing any handler: what stands under a handler's `config`
-//! stays raw until the handler itself reads it, by [`HandlerEntry::config`]. Every key is described in
-//! `docs/manifest.md`.
+//! This room reads and checks a manifest without knowing any handler. A handler's table `config` stays unread until the
+//! handler itself reads it with [`HandlerEntry::config`]. `docs/manifest.md` describes every key.
 
 mod checks;
 mod error;
@@ -45,10 +44,10 @@ pub(crate) struct Manifest {
     init_state: InitState,
     pub(crate) handlers: Vec<HandlerEntry>,
     pub(crate) limits: Limits,
-    /// Transitions one instance serves.
+    /// How many transitions one instance serves.
     pub(crate) reuse: u32,
     pub(crate) supervision: Supervision,
-    /// What was accepted and has no effect.
+    /// Warnings about keys that were accepted and have no effect.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -75,13 +74,13 @@ struct Keys {
 }
 
 impl Manifest {
-    /// Reads and checks the manifest at `path`, of an actor of a runtime that allows `allowed`. The component is not read
-    /// yet.
+    /// Reads and checks the manifest at `path`, for a runtime whose defaults and ceilings are `allowed`. Does not read
+    /// the component.
     pub(crate) fn load(path: &Path, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         Self::read(Opened::open(path).map_err(|why| cannot_read(path, &why))?, allowed)
     }
 
-    /// Like [`Manifest::load`], of a source that may be in memory.
+    /// Like [`Manifest::load`], for a source that may be in memory.
     pub(crate) fn of(source: &ActorSource, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         match &source.0 {
             SourceKind::File(path) => Self::load(path, allowed),
@@ -97,29 +96,30 @@ impl Manifest {
         self.in_memory.is_some()
     }
 
-    /// Like [`Manifest::load`], of a file that is open already.
+    /// Like [`Manifest::load`], for a file that is already open.
     pub(crate) fn read(opened: Opened, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         let (path, text) = read_text(opened)?;
         Self::parse(&path, text, allowed)
     }
 
-    /// Reads the manifest at `path` to know what it names, not to run it: its own limits do not count.
+    /// Reads the manifest at `path` only to find the files it names; `limits` replace the manifest's own limits.
     pub(crate) fn load_within(path: &Path, limits: &Limits) -> Result<Self, ManifestError> {
         Self::read_within(Opened::open(path).map_err(|why| cannot_read(path, &why))?, limits)
     }
 
-    /// Like [`Manifest::load_within`], of a file that is open already.
+    /// Like [`Manifest::load_within`], for a file that is already open.
     pub(crate) fn read_within(opened: Opened, limits: &Limits) -> Result<Self, ManifestError> {
         let (path, text) = read_text(opened)?;
         Self::recorded(&path, text, limits)
     }
 
-    /// Checks a manifest's text; `path` is where it lies, for relative paths and for errors.
+    /// Checks a manifest's text. `path` is the file it came from, for relative paths and for errors.
     pub(crate) fn parse(path: &Path, text: Arc<str>, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         Self::understand(path, text, &|source, table| read_limits(source, table, allowed))
     }
 
-    /// The manifest of an actor that was started before, under `limits`: they hold whatever is allowed by now.
+    /// The manifest of an actor that was started earlier with `limits`, which still apply even if other limits are
+    /// allowed now.
     pub(crate) fn recorded(path: &Path, text: Arc<str>, limits: &Limits) -> Result<Self, ManifestError> {
         Self::understand(path, text, &|_, _| Ok(limits.clone()))
     }
@@ -155,7 +155,7 @@ impl Manifest {
         })
     }
 
-    /// The same manifest for an actor of another name: in its text, too, which is what is read again at the next start.
+    /// The same manifest with another actor name, also in its text, because the next start reads the text again.
     pub(crate) fn renamed(&self, name: &str) -> Result<Self, ManifestError> {
         let table = DeTable::parse(self.text()).map_err(|error| self.source.toml_error(&error))?;
         let value = table.get_ref().get("name").ok_or_else(|| self.error("it has no \"name\""))?;
@@ -170,12 +170,12 @@ impl Manifest {
         &self.source.text
     }
 
-    /// Where it lies, as an absolute path.
+    /// The absolute path of the manifest.
     pub(crate) fn path(&self) -> PathBuf {
         absolute(&self.source.path)
     }
 
-    /// The state a new actor begins with, read from its file where it stands in one.
+    /// The state that a new actor begins with; reads it from its file if it is in one.
     pub(crate) fn read_init_state(&self) -> Result<Option<Vec<u8>>, ManifestError> {
         match (self.open_init_state()?, &self.init_state) {
             (Some(opened), _) => self.init_state_in(opened).map(Some),
@@ -184,13 +184,13 @@ impl Manifest {
         }
     }
 
-    /// Opens the file `init_state` names, where it names one.
+    /// Opens the file that `init_state` names, if it names one.
     pub(crate) fn open_init_state(&self) -> Result<Option<Opened>, ManifestError> {
         let opened = self.init_state_path().map(Opened::open).transpose();
         opened.map_err(|why| self.init_state_error(&why))
     }
 
-    /// The state a new actor begins with, of its file, which is open.
+    /// The state that a new actor begins with, read from its file, which is already open.
     pub(crate) fn init_state_in(&self, opened: Opened) -> Result<Vec<u8>, ManifestError> {
         let bytes = opened.read(self.limits.state_bytes).map_err(|why| self.init_state_error(&why))?;
         self.bounded_init_state(bytes)
@@ -213,7 +213,7 @@ impl Manifest {
         self.source.error(Some(*at), why)
     }
 
-    /// The file `init_state` names, where it names one.
+    /// The path of the file that `init_state` names, if it names one.
     pub(crate) fn init_state_path(&self) -> Option<&Path> {
         match &self.init_state {
             InitState::File { path, .. } => Some(path),
@@ -236,7 +236,7 @@ impl Manifest {
         Opened::open(&self.component_path).map_err(|why| self.component_error(&why))
     }
 
-    /// The component's bytes, of its file, which is open.
+    /// The component's bytes, read from its file, which is already open.
     pub(crate) fn component_in(&self, opened: Opened) -> Result<Vec<u8>, ManifestError> {
         opened.read(COMPONENT_BYTES).map_err(|why| self.component_error(&why))
     }
@@ -247,7 +247,7 @@ impl Manifest {
         self.error(format!("\"component_path\": cannot read {path}: {why}{remedy}"))
     }
 
-    /// A mistake in what the manifest says of the handler `kind`.
+    /// An error about the entry of the handler `kind`.
     pub(crate) fn handler_error(&self, kind: &str, message: String) -> ManifestError {
         match self.handlers.iter().find(|entry| entry.kind == kind) {
             Some(entry) => entry.error(message),
@@ -255,7 +255,7 @@ impl Manifest {
         }
     }
 
-    /// A mistake that shows only later, such as a component that cannot do what the manifest asks.
+    /// An error that is found only later, such as a component that cannot do what the manifest asks.
     pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(None, message)
     }
@@ -273,17 +273,18 @@ fn cannot_read(path: &Path, why: &str) -> ManifestError {
     ManifestError::new(path, None, format!("cannot read the manifest: {why}"))
 }
 
-/// What a manifest's path means: relative to the manifest, and the same from wherever the runtime is started next.
+/// Resolves a path in a manifest: relative to the manifest's directory, independent of the working directory of later
+/// runs.
 fn beside(manifest: &Path, path: &str) -> PathBuf {
     absolute(manifest).parent().unwrap_or(Path::new("/")).join(path)
 }
 
-/// Without following links; an unreadable working directory leaves the path as it is.
+/// Makes a path absolute without following links. If the working directory is unreadable, the path stays as it is.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A regular file, whole. A pipe has nobody wait for its other end: it is refused.
+/// Reads a whole regular file. A pipe is refused, without waiting for its other end.
 pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
     Opened::open(path)?.read(at_most)
 }

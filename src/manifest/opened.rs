@@ -1,5 +1,5 @@
-//! A file that is opened once: what is checked of it and what is read of it are the same file, whatever lies at its path
-//! by then.
+//! A file that is opened once, so that the file that is checked is also the file that is read, even if another file
+//! replaces it at its path in between.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -15,7 +15,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens a regular file. A pipe at that path is refused, and nobody waits for its other end.
+    /// Opens a regular file. A pipe is refused, without waiting for its other end.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of the system");
         let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
@@ -26,12 +26,12 @@ impl Opened {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// The path it was opened by.
+    /// The path by which the file was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the open file lies, with every link followed, as the kernel knows it.
+    /// The path of the open file according to the kernel, with all links followed.
     pub(crate) fn real_path(&self) -> Result<PathBuf, String> {
         let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         std::fs::read_link(&link).map_err(|error| format!("cannot tell where it lies ({link}: {error})"))

@@ -1,14 +1,14 @@
-//! How an actor is restarted, and how it has its children restarted: the words are OTP's.
+//! Restart policies of a manifest: how an actor is restarted, and how its children are. The words are those of OTP.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// When the supervisor starts a child again by itself. As in OTP.
+/// When the supervisor restarts an actor by itself, as in OTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RestartPolicy {
-    /// Never: its parent decides.
+    /// Never; the parent decides.
     #[default]
     Temporary,
     /// After a failure.
@@ -17,7 +17,7 @@ pub(crate) enum RestartPolicy {
     Permanent,
 }
 
-/// What a restarted actor begins with.
+/// The state that a restarted actor begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RestartState {
@@ -28,7 +28,7 @@ pub(crate) enum RestartState {
     Initial,
 }
 
-/// Who is restarted beside a child that failed. As in OTP.
+/// Which siblings are restarted together with a failed child, as in OTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Strategy {
@@ -38,15 +38,15 @@ pub(crate) enum Strategy {
     RestForOne,
 }
 
-/// How an actor is restarted, and how it has its children restarted.
+/// The restart settings of an actor, and of its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Supervision {
     pub(crate) restart: RestartPolicy,
     pub(crate) restart_state: RestartState,
-    /// Before the first restart; doubled for each further one within `within`.
+    /// The wait before the first restart; doubled for each further restart within `within`.
     pub(crate) backoff: Duration,
     pub(crate) strategy: Strategy,
-    /// Of its children, within `within`; one more and the actor itself fails.
+    /// How many restarts of its children are allowed within `within`; with one more, the actor itself fails.
     pub(crate) max_restarts: u32,
     pub(crate) within: Duration,
 }

@@ -1,4 +1,4 @@
-//! Manifests, right and wrong, and what is said of the wrong ones.
+//! Tests of reading manifests, valid and invalid, and of the error messages for the invalid ones.
 
 use super::*;
 

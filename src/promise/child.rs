@@ -3,12 +3,11 @@
 
 use std::path::PathBuf;
 
-use crossbeam_channel::Receiver;
-
 use super::fates::{Chains, Fate, OpenIntent, Read, Through, link};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
+use crate::base::one_shot::OneReceiver;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, Intent, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
@@ -21,6 +20,8 @@ use crate::system::{
 pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
 pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
 pub(crate) const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor", "restart-child");
+
+const INIT: &str = "ntwk:theater/actor.init";
 
 /// What the guest gets: the child's id.
 type SpawnAnswer = Result<Answered<Result<String, String>>, Interruption>;
@@ -35,12 +36,13 @@ pub(crate) fn spawn_child(
     held: &mut Option<Wait>,
 ) -> SpawnAnswer {
     let child = ActorId::of_child(live.id, intent.sequence);
-    let spawned = match live.recovered.try_recv() {
+    let recovered = live.recovered.lock().take();
+    let spawned = match recovered {
         // It was under way when an earlier process ended.
-        Ok(Awaited::Child(spawned)) => spawned,
-        Ok(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
-        Ok(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(LifecycleError::OutcomeUnknown(why)))),
-        Ok(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | Err(_) => {
+        Some(Awaited::Child(spawned)) => spawned,
+        Some(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
+        Some(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(LifecycleError::OutcomeUnknown(why)))),
+        Some(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | None => {
             let wait = match live.theater.registry.begin_wait_for_init(live.id, child) {
                 Ok(wait) => wait,
                 Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string().into()))),
@@ -76,18 +78,35 @@ pub(crate) fn change_child(
     let (control, stops) = (&live.theater.control, function.full == STOP_CHILD.full);
     let answer = if stops { control.stop(child, asked) } else { control.restart(child, asked) };
     let late = || format!("child {child} {}", if stops { "has not ended" } else { "is not up again" });
-    Ok(match wait_for(live, limits, &answer, late)? {
-        Ok(answer) => Answered { result: Ok(()), answer },
-        Err(why) => Answered { result: Err(why.to_string()), answer: None },
-    })
+    Ok(changed(wait_for(live, limits, &answer, late)?))
 }
 
-/// A stop or a restart of which recovery has found that it is done.
-pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> {
-    match live.recovered.try_recv() {
-        Ok(Awaited::Done(event)) => Some(Answered { result: Ok(()), answer: Some(event) }),
-        Ok(Awaited::Unknown(why)) => Some(Answered { result: Err(why), answer: None }),
-        Ok(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Child(_) | Awaited::Spawned(_)) | Err(_) => None,
+/// A stop or a restart that recovery has found to be over, or a restart whose child is on its way up.
+pub(crate) fn change_again(live: &Live) -> Option<Awaited> {
+    let is_change = |it: &Awaited| matches!(it, Awaited::Done(_) | Awaited::Unknown(_) | Awaited::Child(_));
+    live.recovered.lock().take().filter(is_change)
+}
+
+/// What came of what [`change_again`] has found: said at once, or once the child is up.
+pub(crate) fn changed_again(live: &Live, limits: &Limits, child: &str, found: Awaited) -> ChangeAnswer {
+    let over = match found {
+        Awaited::Done(event) => Ok(Some(event)),
+        Awaited::Child(up) => {
+            let late = || format!("child {child} is not up again");
+            wait_for(live, limits, &up, late)?.map(|up| up.closing)
+        }
+        Awaited::Unknown(why) => Err(LifecycleError::OutcomeUnknown(why)),
+        Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Spawned(_) => {
+            unreachable!("no stop and no restart is answered so")
+        }
+    };
+    Ok(changed(over))
+}
+
+fn changed(over: Result<Option<Link>, LifecycleError>) -> Answered<Result<(), String>> {
+    match over {
+        Ok(answer) => Answered { result: Ok(()), answer },
+        Err(why) => Answered { result: Err(why.to_string()), answer: None },
     }
 }
 
@@ -95,7 +114,7 @@ pub(crate) fn change_again(live: &Live) -> Option<Answered<Result<(), String>>> 
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
-    answer: &Receiver<Result<T, LifecycleError>>,
+    answer: &OneReceiver<Result<T, LifecycleError>>,
     late: impl FnOnce() -> String,
 ) -> Result<Result<T, LifecycleError>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
@@ -141,13 +160,8 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawne
         for event in &page {
             let end = match event.kind() {
                 Some(EventKind::Return) => Ok(Spawned { id: child, closing: Some(link(child, event)) }),
-                Some(EventKind::Refused) => {
-                    Err(Refused::from_cbor(&event.data).map_or_else(text, |it| it.message.into()))
-                }
-                Some(EventKind::Failed) => Err(match Failed::from_cbor(&event.data) {
-                    Ok(Failed { reason, detail, .. }) => LifecycleError::Failed(ActorFailure { reason, detail }),
-                    Err(error) => text(error),
-                }),
+                Some(EventKind::Refused) => Err(refused(event)),
+                Some(EventKind::Failed) => Err(failed(event)),
                 Some(EventKind::Stopped) => Err("stopped before it was up".into()),
                 Some(EventKind::Started | EventKind::Call | EventKind::Intent | EventKind::HostCall) | None => continue,
             };
@@ -156,31 +170,113 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> Read<Option<Result<Spawne
     }
 }
 
+/// What whoever waits for an actor is told where its `init` refused.
+fn refused(event: &ChainEvent) -> LifecycleError {
+    Refused::from_cbor(&event.data).map_or_else(text, |it| it.message.into())
+}
+
+/// What whoever waits for an actor is told where it failed before it was up.
+fn failed(event: &ChainEvent) -> LifecycleError {
+    match Failed::from_cbor(&event.data) {
+        Ok(Failed { reason, detail, .. }) => LifecycleError::Failed(ActorFailure { reason, detail }),
+        Err(error) => text(error),
+    }
+}
+
 fn text(error: impl std::fmt::Display) -> LifecycleError {
     error.to_string().into()
 }
 
-/// What a stop or a restart is that ends the parent's chain: done where an event of the child says so.
+/// What a stop or a restart is that ends the parent's chain. A stop is done where an event of the child says so; a restart
+/// is where the child is up again, and over where it failed instead.
 pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> Read<Fate> {
-    let done = |child, event: &ChainEvent| Ok(Fate::Answered(Awaited::Done(link(child, event))));
     let params = Intent::from_cbor(&intent.event.data).ok().map(|intent| intent.params.0);
     let child = params.and_then(|params| <(String,)>::from_cbor(&params).ok());
     let Some(child) = child.and_then(|(child,)| child.parse::<ActorId>().ok()) else { return Ok(Fate::Again) };
     let behind = chains.events_behind(child, intent.position)?;
-    let is_stop = |event: &&ChainEvent| {
+    let is_stop = |event: &ChainEvent| {
         event.kind() == Some(EventKind::Stopped)
             && Stopped::from_cbor(&event.data).is_ok_and(|stopped| stopped.cause.as_ref() == Some(&intent.link))
     };
-    if let Some(stopped) = behind.iter().find(is_stop) {
-        return done(child, stopped);
-    }
+    let stopped = behind.iter().position(is_stop);
     if intent.event.function() == STOP_CHILD.full {
-        return Ok(Fate::Again);
+        let done = |at: usize| Fate::Answered(Awaited::Done(link(child, &behind[at])));
+        return Ok(stopped.map_or(Fate::Again, done));
     }
-    // A child that did not run is started without an end before it.
+    let since = match stopped {
+        Some(at) => &behind[at + 1..],
+        None if begins_behind_an_end(chains, child, &behind)? => &behind[..],
+        None => return Ok(Fate::Again),
+    };
+    Ok(match came_up(since) {
+        Some(Ok(event)) => Fate::Answered(Awaited::Done(link(child, event))),
+        Some(Err(why)) => Fate::Answered(Awaited::Unknown(why.to_string())),
+        None if chains.goes_on(child) => Fate::Await { on: child, through: Through::Restart },
+        None => Fate::Answered(Awaited::Unknown("it was stopped meanwhile".to_owned())),
+    })
+}
+
+/// A child that did not run is started without an end that names the intent.
+fn begins_behind_an_end(chains: &dyn Chains, child: ActorId, behind: &[ChainEvent]) -> Read<bool> {
     let first = behind.first().filter(|event| event.kind() == Some(EventKind::Started) && event.sequence > 0);
-    let Some(started) = first else { return Ok(Fate::Again) };
+    let Some(started) = first else { return Ok(false) };
     let before = chains.page(child, started.sequence - 1)?;
-    let has_ended = before.first().is_some_and(|it| matches!(it.kind(), Some(EventKind::Failed | EventKind::Stopped)));
-    if has_ended { done(child, started) } else { Ok(Fate::Again) }
+    Ok(before.first().is_some_and(|it| matches!(it.kind(), Some(EventKind::Failed | EventKind::Stopped))))
+}
+
+/// The event with which a child was up that was started anew, or why it was not; nothing where that is not on its chain:
+/// behind a `started` an `init` may be due.
+fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, LifecycleError>> {
+    let mut started = None;
+    for event in since {
+        return Some(match event.kind() {
+            Some(EventKind::Started) => {
+                started = Some(event);
+                continue;
+            }
+            Some(EventKind::Return) => Ok(event),
+            Some(EventKind::Refused) => Err(refused(event)),
+            Some(EventKind::Failed) => Err(failed(event)),
+            Some(EventKind::Stopped) => Err("it was stopped meanwhile".into()),
+            Some(EventKind::Call) if event.function() != INIT => Ok(started?),
+            Some(EventKind::Call | EventKind::Intent | EventKind::HostCall) | None => continue,
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::StateChain;
+    use crate::chain::data::FailureReason;
+
+    #[test]
+    fn a_child_that_is_started_anew_is_up_with_its_init_or_with_what_shows_that_none_was_due() {
+        let nothing = Vec::new;
+        let refused = || Refused { message: "not today".into() }.to_cbor();
+        let failed = |reason| Failed { detail: "it broke".into(), reason, dropped: Vec::new() }.to_cbor();
+        let started = ("started", nothing());
+        let call = ("call ntwk:theater/actor.init", nothing());
+        let other = ("call ntwk:theater/message-server-client.handle-send", nothing());
+        let asks = ("intent ntwk:theater/message-server-host.request", nothing());
+        let returned = ("return ntwk:theater/actor.init", nothing());
+        let no = ("refused ntwk:theater/actor.init", refused());
+        let up = |lived: &[&(&'static str, Vec<u8>)]| {
+            let mut chain = StateChain::new(ActorId::random());
+            let events: Vec<ChainEvent> =
+                lived.iter().map(|(kind, data)| chain.append(*kind, data.clone(), 0)).collect();
+            came_up(&events).map(|up| up.map(|event| event.sequence).map_err(|why| why.to_string()))
+        };
+        let not_up = |why: &str| Some(Err(why.to_owned()));
+        assert_eq!(up(&[]), None);
+        assert_eq!(up(&[&started]), None);
+        assert_eq!(up(&[&started, &call, &asks, &started]), None);
+        assert_eq!(up(&[&started, &call, &asks, &started, &returned]), Some(Ok(4)));
+        assert_eq!(up(&[&started, &other]), Some(Ok(0)));
+        assert_eq!(up(&[&started, &call, &no]), not_up("not today"));
+        assert_eq!(up(&[&started, &("failed", failed(FailureReason::Init))]), not_up("it broke"));
+        assert_eq!(up(&[&started, &call, &("failed", failed(FailureReason::Trap))]), not_up("trap: it broke"));
+        assert_eq!(up(&[&started, &("stopped", nothing())]), not_up("it was stopped meanwhile"));
+    }
 }

@@ -63,6 +63,8 @@ pub(crate) enum Through {
     Delivery,
     /// The `init` of the new child.
     Init,
+    /// The start of a child that is to be up again.
+    Restart,
 }
 
 /// A delivery that is put back into a mailbox.

@@ -93,11 +93,12 @@ pub(crate) fn request_again(
     held: &mut Option<Wait>,
 ) -> Result<Answered<Requested>, Interruption> {
     let unknown = |why: &str| Ok(Answered { result: Err(why.to_owned()), answer: None });
-    match live.recovered.try_recv() {
-        Ok(Awaited::Reply { to, reply }) => wait_for_answer(live, limits, to, &reply, held),
-        Ok(Awaited::Answer { to, answer }) => Ok(understand(to, answer)),
-        Ok(Awaited::Unknown(why)) => unknown(&why),
-        Ok(Awaited::Child(_) | Awaited::Spawned(_) | Awaited::Done(_)) | Err(_) => {
+    let recovered = live.recovered.lock().take();
+    match recovered {
+        Some(Awaited::Reply { to, reply }) => wait_for_answer(live, limits, to, &reply, held),
+        Some(Awaited::Answer { to, answer }) => Ok(understand(to, answer)),
+        Some(Awaited::Unknown(why)) => unknown(&why),
+        Some(Awaited::Child(_) | Awaited::Spawned(_) | Awaited::Done(_)) | None => {
             unknown("outcome unknown: interrupted, and nothing says what came of it")
         }
     }
@@ -112,7 +113,7 @@ fn wait_for_answer(
 ) -> Result<Answered<Requested>, Interruption> {
     let deadline = clock::now() + limits.request_deadline();
     let unanswered = |why: String| Ok(Answered { result: Err(why), answer: None });
-    match live.stop.wait_for_reply(answer, deadline) {
+    match live.stop.wait(answer, deadline) {
         Waited::Came(answer) => {
             if answer.closing.is_some() {
                 // The receiver has ended it, behind that event.

@@ -5,7 +5,7 @@
 //! | `Send` | `host-call` of `send` | to the receiver | mail | the receiver's `call`, or its end that names it as dropped | deliver again |
 //! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for whoever waits, its `host-call` or its end | answered, await, deliver again |
 //! | `Spawn` | `intent` of `spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
-//! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, or do it now |
+//! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
 //!
@@ -34,7 +34,7 @@ mod notice;
 mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
-pub(crate) use child::{RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, spawn_child};
+pub(crate) use child::{RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child};
 pub(crate) use fates::{Chains, Decided, Due, Fate, Read, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, Request, SEND, Send, accepted_send, is_what_was_answered, is_what_was_sent,

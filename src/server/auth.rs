@@ -1,4 +1,4 @@
-//! Who may do what: tokens, roles, and what each command takes.
+//! Authentication and authorisation: tokens, roles, and which role each command needs.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -9,16 +9,17 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::protocol::Request;
+use super::read_at_most;
 use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES, WRONG_TOKEN_LINES_PER_SECOND};
 
 /// What a client may do. Each role may do what the one before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// It has not said who it is.
+    /// Nothing: it has not authenticated.
     Nobody,
-    /// See everything, change nothing.
+    /// It may see everything and change nothing.
     Read,
-    /// Everything.
+    /// It may do everything.
     Control,
 }
 
@@ -42,14 +43,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a text is no token.
+/// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It could be guessed.
+    /// It is so short that it could be guessed.
     #[error("a token has at least {TOKEN_BYTES} bytes; draw one with: head -c 32 /dev/urandom | base64")]
     TooShort,
-    /// Its file cannot be read.
+    /// The file of the token cannot be read.
     #[error("cannot read the token in {path}: {why}")]
     File {
         /// The file.
@@ -60,7 +61,7 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// The token `text`; white space around it does not count.
+    /// The token `text`. White space around it is ignored.
     pub fn new(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         if text.len() < TOKEN_BYTES { Err(TokenError::TooShort) } else { Ok(Self::of(text)) }
@@ -80,22 +81,18 @@ impl Token {
         Self(Sha256::digest(text).into())
     }
 
-    /// Takes the same time whatever was given: digests of one length are compared, to the end.
+    /// Compares two tokens. This takes the same time for every token, because digests of one length are compared to
+    /// their end.
     fn is(&self, given: &Self) -> bool {
         self.0.ct_eq(&given.0).into()
     }
 }
 
-/// The text of a token's file, for a client to send.
+/// Reads the text of a token from a file, for a client that sends it.
 pub(crate) fn read_secret(path: &Path) -> Result<String, TokenError> {
-    use std::io::Read;
     let refused = |why: String| TokenError::File { path: path.to_owned(), why };
-    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
-    let mut text = String::new();
-    file.take(TOKEN_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(error.to_string()))?;
-    if text.len() as u64 > TOKEN_FILE_BYTES {
-        return Err(refused(format!("it is longer than {TOKEN_FILE_BYTES} bytes")));
-    }
+    let text = read_at_most(TOKEN_FILE_BYTES, path).map_err(refused)?;
+    let text = String::from_utf8(text).map_err(|_| refused("it is not UTF-8 text".into()))?;
     Ok(text.trim().to_owned())
 }
 
@@ -107,12 +104,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// What someone may do who has not said who they are.
+    /// The role of a client that has not authenticated.
     pub(super) fn unasked(&self) -> Role {
         if self.control.is_none() && self.read.is_none() { Role::Control } else { Role::Nobody }
     }
 
-    /// What someone may do who gives `text`. Both tokens are looked at, whichever it is.
+    /// The role of a client that gives `text` as its token. It is always compared with both tokens.
     pub(super) fn role_of(&self, text: &str) -> Option<Role> {
         let given = Token::of(text.trim());
         let is = |token: &Option<Token>| token.as_ref().is_some_and(|token| token.is(&given));
@@ -127,7 +124,8 @@ impl Guard {
     }
 }
 
-/// What is logged of wrong tokens: whoever guesses on a thousand connections must not fill the disk with it.
+/// Limits how many wrong tokens are logged in a second. So a client that guesses tokens on a thousand connections
+/// cannot fill the disk with log lines.
 #[derive(Default)]
 pub(super) struct WrongTokens {
     /// The second in which they were counted last, and how many came in it.
@@ -136,8 +134,9 @@ pub(super) struct WrongTokens {
 }
 
 impl WrongTokens {
-    /// One came in this second: whether it is to be logged, and how many before it were not. Of two that come at once
-    /// one may be counted for the second before or behind; that is a line more or less.
+    /// Counts a wrong token that came in this second. Returns whether it is to be logged, and how many before it were
+    /// not logged. When two come at the same moment, one may be counted for the second before or after; then there is a
+    /// line more or less.
     pub(super) fn came(&self, second: u64) -> (bool, u64) {
         let unsaid = if self.second.swap(second, Ordering::Relaxed) == second {
             0
@@ -149,7 +148,7 @@ impl WrongTokens {
 }
 
 impl Request {
-    /// Who may ask this.
+    /// The role that a client needs for this command.
     pub(super) fn takes(&self) -> Role {
         match self {
             Self::Authenticate { .. } => Role::Nobody,

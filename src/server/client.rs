@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::frame::{self, FrameError};
 use super::protocol::{ActorView, Request, Response, Scope};
+use super::read_at_most;
 use crate::base::id::ActorId;
-use crate::base::limits::FRAME_BYTES;
+use crate::base::limits::{FRAME_BYTES, PEM_BYTES};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,7 +26,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The longest message that fits a frame as base64, with room for the rest of the command.
 pub(crate) const MESSAGE_BYTES: usize = (FRAME_BYTES - 1024) / 4 * 3;
 
-/// Where a management server is: `HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`.
+/// The address of a management server: `HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -57,7 +58,7 @@ impl FromStr for Endpoint {
             Some(address) => (address, true),
             None => (text, false),
         };
-        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
         if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             return Err(NotAnEndpoint("expected HOST:PORT, tls:HOST:PORT or unix:PATH"));
         }
@@ -79,11 +80,11 @@ impl fmt::Display for Endpoint {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Where.
+    /// The address of its management server.
     pub endpoint: Endpoint,
-    /// What to authenticate with.
+    /// The token with which to authenticate.
     pub token: Option<String>,
-    /// Whom to trust instead of the well-known authorities: a file of certificates in PEM.
+    /// A file of certificates in PEM that are trusted instead of those of the well-known authorities.
     pub authorities: Option<PathBuf>,
 }
 
@@ -113,7 +114,7 @@ impl fmt::Debug for ClientOptions {
     }
 }
 
-/// What to do where nobody answers.
+/// What to do if no server answers.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "a runtime's socket is for the user who runs it: ask as that user",
@@ -121,45 +122,45 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Why a client got no answer, or not the one it asked for.
+/// Why a client got no answer, or another answer than it expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// Nobody listens there.
+    /// No server listens at the address.
     #[error("no runtime answers at {endpoint}: {error}; {}", remedy(error))]
     Connect {
-        /// Where it was looked for.
+        /// The address.
         endpoint: Endpoint,
         /// What the system said.
         error: io::Error,
     },
-    /// The certificates to trust, or the server's name, cannot be used.
+    /// The trusted certificates, or the name of the server, cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
     /// The connection broke.
     #[error("the connection to the runtime broke: {0}")]
     Broken(String),
-    /// The runtime's own words.
+    /// The runtime refused the command, with this text.
     #[error("{0}")]
     Refused(String),
-    /// It would not fit a frame: nothing was sent.
+    /// The command does not fit a frame. Nothing was sent.
     #[error(
         "this command does not fit a frame, which has at most {FRAME_BYTES} bytes, so it was not sent; a message is sent as \
          base64 and has at most {MESSAGE_BYTES} bytes: split it, or hand a larger one over in a file or over HTTP"
     )]
     TooLong,
-    /// The other side speaks something else.
+    /// The other side speaks another protocol, or gave another answer than the command has.
     #[error("the runtime answered something else than asked for: {0}")]
     Unexpected(String),
 }
 
-enum Stream {
+enum ClientStream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Read for Stream {
+impl Read for ClientStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
@@ -169,7 +170,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for ClientStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
@@ -189,8 +190,8 @@ impl Write for Stream {
 
 /// A connection to a running theater.
 pub struct Client {
-    source: BufReader<Stream>,
-    /// Events that came while an answer was awaited.
+    source: BufReader<ClientStream>,
+    /// Events that came while the client waited for an answer.
     pushed: VecDeque<Response>,
 }
 
@@ -200,15 +201,15 @@ pub struct Subscription {
 }
 
 impl Client {
-    /// Connects to a management server, and authenticates where there is a token.
+    /// Connects to a management server, and authenticates if there is a token.
     pub fn connect(options: &ClientOptions) -> Result<Self, ClientError> {
         let failed = |error| ClientError::Connect { endpoint: options.endpoint.clone(), error };
         let stream = match &options.endpoint {
-            Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path).map_err(failed)?),
-            Endpoint::Tcp(address) => Stream::Tcp(tcp(address).map_err(failed)?),
+            Endpoint::Unix(path) => ClientStream::Unix(UnixStream::connect(path).map_err(failed)?),
+            Endpoint::Tcp(address) => ClientStream::Tcp(tcp(address).map_err(failed)?),
             Endpoint::Tls(address) => {
                 let session = session(address, options.authorities.as_deref())?;
-                Stream::Tls(Box::new(StreamOwned::new(session, tcp(address).map_err(failed)?)))
+                ClientStream::Tls(Box::new(StreamOwned::new(session, tcp(address).map_err(failed)?)))
             }
         };
         let mut client = Self { source: BufReader::new(stream), pushed: VecDeque::new() };
@@ -218,7 +219,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Starts the actor of a manifest, whose path is the runtime's, and waits for its `init`.
+    /// Starts the actor of a manifest, and waits for its `init`. The path is one of the machine on which the runtime
+    /// runs.
     pub fn start(&mut self, manifest: &Path) -> Result<ActorId, ClientError> {
         let manifest = manifest.display().to_string();
         match self.ask(&Request::StartActor { manifest, initial_state: None })? {
@@ -249,7 +251,7 @@ impl Client {
         Ok(alive)
     }
 
-    /// Every actor, page by page.
+    /// Hands every actor to `take`, page by page.
     pub(crate) fn each_actor(
         &mut self,
         mut take: impl FnMut(ActorView) -> Result<(), ClientError>,
@@ -267,7 +269,8 @@ impl Client {
         Ok(())
     }
 
-    /// Any command of `docs/management.md` that no method here is for; its answer as it came.
+    /// Sends any command of `docs/management.md`, also one for which there is no method here. Returns the answer as it
+    /// came.
     pub fn command(&mut self, command: &serde_json::Value) -> Result<serde_json::Value, ClientError> {
         let request = serde_json::from_value(command.clone());
         let request = request.map_err(|error| ClientError::Refused(format!("not a command: {error}")))?;
@@ -275,18 +278,20 @@ impl Client {
         serde_json::to_value(answer).map_err(|error| ClientError::Unexpected(error.to_string()))
     }
 
-    /// Asks, and waits for the answer; a refusal is an error.
+    /// Sends a command and waits for the answer. A refusal is an error.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
         let frame = frame::encode(request).map_err(|_| ClientError::TooLong)?;
         let sent = frame::send(self.source.get_mut(), &frame);
         loop {
             match self.receive() {
-                Ok(Response::Error { message }) => return Err(ClientError::Refused(of_another_version(message))),
+                Ok(Response::Error { message }) => {
+                    return Err(ClientError::Refused(how_to_authenticate(of_another_version(message))));
+                }
                 Ok(event @ (Response::ActorEvent { .. } | Response::Event { .. })) => self.pushed.push_back(event),
                 Ok(response) => return Ok(response),
-                // Who is sent away is told why before, though it may not get to ask any more.
-                Err(broken) => {
-                    return Err(sent.err().map_or(broken, |error| ClientError::Broken(error.to_string())));
+                // A client that is refused by the server gets the reason first, although sending its command may fail.
+                Err(why) => {
+                    return Err(sent.err().map_or(why, |error| broken(&FrameError::Io(error))));
                 }
             }
         }
@@ -314,12 +319,7 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<Response, ClientError> {
-        let json = frame::receive(&mut self.source).map_err(|error| match error {
-            FrameError::TooLarge { .. } => ClientError::Unexpected(format!(
-                "{error}; what listens there speaks another protocol: name a runtime's management address with --server"
-            )),
-            other => ClientError::Broken(other.to_string()),
-        })?;
+        let json = frame::receive(&mut self.source).map_err(|error| broken(&error))?;
         let json = json.ok_or_else(|| ClientError::Broken("it was closed".into()))?;
         serde_json::from_slice(&json).map_err(|error| {
             let why = format!("{error}; it may be of another version than this program, which is {VERSION}");
@@ -329,7 +329,7 @@ impl Client {
 }
 
 impl Subscription {
-    /// The next event's frame; waits for it.
+    /// Waits for the frame of the next event.
     pub(crate) fn next(&mut self) -> Result<Response, ClientError> {
         let response = match self.client.pushed.pop_front() {
             Some(pushed) => pushed,
@@ -342,7 +342,7 @@ impl Subscription {
     }
 }
 
-/// What a runtime says that does not know a command, with what that means.
+/// The message of a runtime; if it does not know a command, what that means.
 fn of_another_version(message: String) -> String {
     if !message.starts_with("not a command: unknown variant") {
         return message;
@@ -350,7 +350,51 @@ fn of_another_version(message: String) -> String {
     format!("the runtime does not know this command: it is of another version than this program, which is {VERSION}")
 }
 
-/// The first of the name's addresses that answers.
+/// The message of a runtime. If the client has not authenticated, it says how a person does that.
+fn how_to_authenticate(message: String) -> String {
+    if !message.starts_with("not authenticated: send ") {
+        return message;
+    }
+    "not authenticated: this runtime asks for a token; give it with --token-file FILE, or in THEATER_TOKEN".into()
+}
+
+/// Why a connection broke. If the two sides do not agree about TLS, it says what to do.
+fn broken(error: &FrameError) -> ClientError {
+    let of_tls = |error: &io::Error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        inner.and_then(|error| match error {
+            rustls::Error::InvalidMessage(_) => Some("what listens there does not speak TLS: name it without tls:"),
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                Some("trust who issued its certificate by --authorities FILE")
+            }
+            rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => Some("reach it by a name that its certificate is for"),
+            _ => None,
+        })
+    };
+    match error {
+        FrameError::TooLarge { size, .. } if is_tls_alert(*size) => {
+            ClientError::Unexpected("what listens there speaks TLS: name it with --server tls:HOST:PORT".into())
+        }
+        FrameError::TooLarge { .. } => ClientError::Unexpected(format!(
+            "{error}; what listens there speaks another protocol: name a runtime's management address with --server"
+        )),
+        FrameError::Io(io) => match of_tls(io) {
+            Some(remedy) => ClientError::Broken(format!("{io}; {remedy}")),
+            None => ClientError::Broken(io.to_string()),
+        },
+        other => ClientError::Broken(other.to_string()),
+    }
+}
+
+/// Whether a length is really the first four bytes of a TLS alert, with which a TLS server refuses bytes that are no
+/// handshake.
+fn is_tls_alert(size: usize) -> bool {
+    size >> 16 == 0x1503
+}
+
+/// Connects to the first address of the name that answers.
 fn tcp(address: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs()? {
@@ -372,9 +416,13 @@ fn session(address: &str, authorities: Option<&Path>) -> Result<ClientConnection
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             let named = |why: &dyn fmt::Display| ClientError::Tls(format!("{}: {why}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| named(&error))? {
+            let pem = read_at_most(PEM_BYTES, path).map_err(|why| named(&why))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| named(&error))?;
                 roots.add(certificate).map_err(|error| named(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(named(&"it holds no certificate in PEM form"));
             }
         }
     }
@@ -404,7 +452,17 @@ mod tests {
         {
             assert_eq!(text.parse::<Endpoint>().expect(text).to_string(), text);
         }
-        for wrong in ["", ":9000", "localhost", "localhost:x", "localhost:70000", "unix:", "tls:", "tls:host"] {
+        for wrong in [
+            "",
+            ":9000",
+            "localhost",
+            "localhost:x",
+            "localhost:70000",
+            "unix:",
+            "tls:",
+            "tls:host",
+            "http://localhost:80",
+        ] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
     }

@@ -1,23 +1,23 @@
-//! What each management command does: it asks a [`TheaterHandle`], and puts the answer into the protocol's shape.
+//! Carrying out each command of management: by asking a [`TheaterHandle`], and putting its answer into the protocol's shape.
 
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::lookup::known;
 use super::metrics::{self, MetricsView};
 use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
 use super::protocol::{ActorView, EventView, EventsAnswer, Request, Response, StatusAnswer};
 use super::{first, listing};
-use crate::base::id::ActorId;
 use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
-use crate::journal::{ActorKey, DataDropped, Shown};
+use crate::journal::{DataDropped, Shown};
 use crate::manifest::ActorSource;
 use crate::system::TheaterHandle;
 use crate::theater::{ActorState, ReadError};
 
-/// One command, carried out. What concerns the connection itself (subscriptions, roles, its end) is the caller's.
+/// Carries out one command. The caller handles those about the connection itself: subscriptions, roles, its end.
 pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Result<Response, String> {
     match request {
         Request::GetStateBytes { .. }
@@ -33,7 +33,8 @@ pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Requ
     }
 }
 
-/// The newest state, or only how long it is: then it is read by pieces.
+/// The newest state. Of a state that does not fit one answer it says only the length; the client reads it piece by
+/// piece then.
 fn actor_state(theater: &TheaterHandle, paging: &mut Paging, id: String) -> Result<Response, String> {
     paging.end();
     let ActorState { bytes: state, lost_at: lost } = theater.state(known(theater, &id)?.id).map_err(text)?;
@@ -68,7 +69,9 @@ fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Resu
                 let event = theater.events(actor, sequence, 1).map_err(text)?.pop();
                 whole(event.filter(|event| event.sequence == sequence).map(|event| event.data))
             };
-            (id.clone(), offset, paging.piece(Whole::EventData(id, sequence), offset, read)?)
+            let piece = paging.piece(Whole::EventData(id.clone(), sequence), offset, read)?;
+            let not_there = || format!("event {sequence} is not on the chain of actor {id}");
+            (id.clone(), offset, Some(piece.ok_or_else(not_there)?))
         }
         Request::GetComponent { digest, offset } => {
             let wanted = ComponentDigest::parse(&digest).ok_or("not a SHA-256 in hex")?;
@@ -181,19 +184,19 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
 const BY_ACTORS_PAGES: &str = "GetActors gives them by pages";
 const BY_METRICS_PAGES: &str = "GetMetrics gives them by pages, and Status the totals";
 
-/// What a command's answer is like, as far as can be said before.
-pub(super) struct Size {
-    /// It may be longer than a small one, and is read from somewhere first: there is room for it before that.
+/// What can be said about the size of an answer before there is one.
+pub(super) struct AnswerSize {
+    /// It may be long, and is read from somewhere: so room for it is taken from the budget before that.
     pub(super) is_long: bool,
-    /// What to do where it does not fit a frame.
+    /// What to do if it does not fit a frame.
     pub(super) remedy: &'static str,
 }
 
-/// About so many bytes are said of an actor.
+/// About how many bytes of an answer are about one actor.
 const ABOUT_AN_ACTOR: usize = 1024;
 
 impl Request {
-    pub(super) fn answer_size(&self, theater: &TheaterHandle) -> Size {
+    pub(super) fn answer_size(&self, theater: &TheaterHandle) -> AnswerSize {
         let are_many = || theater.registry.count() * ABOUT_AN_ACTOR > SMALL_ANSWER_BYTES;
         let (is_long, remedy) = match self {
             Self::ListActors | Self::ActorTree => (are_many(), BY_ACTORS_PAGES),
@@ -212,13 +215,8 @@ impl Request {
             }
             _ => (false, "`theater events --data-dir` reads the data directory itself"),
         };
-        Size { is_long, remedy }
+        AnswerSize { is_long, remedy }
     }
-}
-
-pub(super) fn known(theater: &TheaterHandle, id: &str) -> Result<ActorKey, String> {
-    let id: ActorId = id.parse().map_err(|error| format!("{error}"))?;
-    theater.key(id).ok_or_else(|| format!("no such actor: {id}"))
 }
 
 fn text(error: impl ToString) -> String {
@@ -245,7 +243,7 @@ fn kept_state(
     offset: u64,
 ) -> Result<Response, String> {
     let actor = known(theater, &id)?.id;
-    // A state that is none has no pieces.
+    // A state that has no bytes has no pieces.
     let mut without_bytes = None;
     let piece = paging.piece(Whole::KeptState(id.clone(), behind), offset, || {
         let Some((sequence, state)) = theater.kept_state_after(actor, behind).map_err(text)? else { return Ok(None) };

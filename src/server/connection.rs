@@ -1,189 +1,127 @@
-//! One management connection: a thread that reads and does, a thread that writes and pushes.
+//! One management connection: a thread that reads commands and carries them out, and a thread that writes answers and
+//! pushes events.
 //!
 //! ```text
-//!   silent ── a frame that it may send ──▶ heard ── the end, or its framing breaks ──▶ gone
-//!      └───── no room for others, or too late to authenticate ─────▶ gone
+//!   silent ── a command that it may send ──▶ heard ── the end, or its framing breaks ──▶ gone
+//!      └───── no room for others, or too late to authenticate ──────▶ gone
 //! ```
 //!
-//! The reading thread begins and joins the writing one; when it ends, the door hears of it.
+//! The reading thread starts the writing one and joins it. When the reading thread ends, the acceptor joins it.
 
-use std::io::BufReader;
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::io::{self, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use parking_lot::Mutex;
 
-use super::auth::{Guard, Role, WrongTokens};
-use super::budget::{Budget, Charge, Purse};
-use super::commands::{answer, known};
-use super::door::{LEFT, ring};
+use super::answer_charge::{AnswerCharge, Purse};
+use super::auth::Role;
+use super::commands::answer;
 use super::frame::{self, FrameError};
+use super::lookup::known;
 use super::paging::Paging;
 use super::protocol::{Request, Response, Scope};
+use super::shared::ManagementShared;
 use super::subscription::Kinds;
-use super::transport::{Reading, Socket, halves, is_late};
-use super::writer::{Outgoing, Wanted, Writer};
-use crate::base::clock;
+use super::transport::{ReadingHalf, Socket, halves, is_late};
+use super::writer::{EventsWanted, ManagementWriter, ToWrite};
 use crate::base::limits::{ANSWER_WAIT, ManagementLimits, WRONG_TOKEN_DELAY, WRONG_TOKENS};
-use crate::base::seldom::Seldom;
-use crate::base::thread::{self, JoinHandle};
+use crate::base::{clock, thread, wait};
 use crate::manifest::nearest;
-use crate::system::TheaterHandle;
+use crate::net::Deadline;
 
-/// Answers that wait for the writer.
-const OUTGOING: usize = 64;
-/// A frame of someone who has not authenticated: the command for it fits, and little else.
+/// How many answers may wait for the writing thread.
+const WAITING_ANSWERS: usize = 64;
+/// The most bytes of a frame from a client that has not authenticated. The command for that fits, and little else.
 const STRANGERS_FRAME_BYTES: usize = 8 * 1024;
-/// What is read and thrown away of someone whose framing broke, so that they get to read why.
+/// For how long, and how many bytes, are read and thrown away from a client whose framing broke, so that it can still
+/// read why.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 * 1024 * 1024;
-/// What is said of a command that is none.
+/// How many characters of an invalid command are quoted.
 const QUOTED_CHARS: usize = 1_000;
 
-/// What all connections of one server share.
-pub(super) struct House {
-    pub(super) theater: TheaterHandle,
-    pub(super) guard: Guard,
-    pub(super) wrong_tokens: WrongTokens,
-    /// The system gives no more threads.
-    pub(super) shortages: Mutex<Seldom>,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
-    pub(super) limits: ManagementLimits,
-    /// Bytes of answers that all connections have under way.
-    pub(super) answers: Arc<Budget>,
-}
-
-/// A connection as the door knows it.
-pub(super) struct Connection {
-    control: Socket,
-    heard: Arc<AtomicBool>,
-    reader: JoinHandle,
-}
-
-/// Says that the connection has ended when it is dropped.
-struct Leaving {
-    number: u64,
-    to: Farewell,
-}
-
-/// Where a connection says that it has ended: its number, and a bell.
-pub(super) type Farewell = (Sender<u64>, Arc<OwnedFd>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        // The door may be closed already, and then joins everyone.
-        let (numbers, bell) = &self.to;
-        let _ = numbers.send(self.number);
-        ring(bell, LEFT);
-    }
-}
-
-impl Connection {
-    /// Serves `socket`. Over TCP the house's rules hold; who may open the Unix socket may do everything.
-    pub(super) fn start(number: u64, socket: Socket, house: Arc<House>, to: Farewell) -> std::io::Result<Self> {
-        socket.prepare()?;
-        let control = socket.duplicate()?;
-        let heard = Arc::new(AtomicBool::new(false));
-        let leaving = Leaving { number, to };
-        let marked = Arc::clone(&heard);
-        let reader = thread::spawn(&format!("mgmt-{number}r"), move || {
-            serve(number, socket, &house, &marked, leaving);
-        })?;
-        Ok(Self { control, heard, reader })
-    }
-
-    /// Whether it has said something that it may say.
-    pub(super) fn was_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    /// Cuts it off; its threads end.
-    pub(super) fn hang_up(&self) {
-        self.control.shut(Shutdown::Both);
-    }
-
-    /// Ends it, if it has not ended, and joins its threads.
-    pub(super) fn close(self) {
-        self.hang_up();
-        // A panic of it was logged.
-        let _ = self.reader.join();
-    }
-}
-
-/// The reading thread: begins the writing one, and joins it.
-fn serve(number: u64, socket: Socket, house: &Arc<House>, heard: &AtomicBool, leaving: Leaving) {
+/// The body of the reading thread: it starts the writing thread, carries out commands, and joins the writing thread.
+/// `was_heard` is set when the client has sent a command that it may send.
+pub(super) fn serve(number: usize, socket: Socket, shared: &ManagementShared, was_heard: &AtomicBool) {
     let local = matches!(socket, Socket::Unix(_));
-    let tls = if local { None } else { house.tls.clone() };
+    let tls = if local { None } else { shared.tls.clone() };
     let peer = socket.peer();
-    let (reading, writing) = match halves(socket, tls, clock::now() + house.limits.authentication) {
+    let (reading, writing) = match halves(socket, tls, Deadline::after(shared.limits.authentication)) {
         Ok(halves) => halves,
         Err(error) => return log::debug!("no TLS handshake with {peer}: {error}"),
     };
-    let (outgoing, to_write) = bounded(OUTGOING);
-    let (theater, limits) = (house.theater.clone(), house.limits.clone());
-    let writer = thread::spawn(&format!("mgmt-{number}w"), move || {
-        Writer::new(writing, theater, limits).run(&to_write);
+    let (to_writer, to_write) = bounded(WAITING_ANSWERS);
+    let (theater, limits) = (shared.theater.clone(), shared.limits.clone());
+    let writer = thread::spawn_with(&format!("mgmt-{number}w"), writing, move |writing| {
+        ManagementWriter::new(writing, theater, limits).run(&to_write);
     });
     let writer = match writer {
         Ok(writer) => writer,
-        Err(error) => {
-            let line = house.shortages.lock().line(format_args!("no thread for a management connection: {error}"));
+        Err((error, mut writing)) => {
+            // The client may be gone already.
+            let _ = writing.put_frame(no_thread(&error)).and_then(|()| writing.flush(Deadline::after(LINGER)));
+            let line = shared.shortages.lock().line(format_args!("no thread for a management connection: {error}"));
             return line.into_iter().for_each(|line| log::warn!("{line}"));
         }
     };
-    let role = if local { Role::Control } else { house.guard.unasked() };
+    let role = if local { Role::Control } else { shared.guard.unasked() };
     let mut source = BufReader::new(reading);
-    let purse = Purse::new(house.limits.answer_bytes, Arc::clone(&house.answers));
-    let (paging, began) = (Paging::default(), clock::now());
-    let mut reader = Reader { house, role, peer, wrong_tokens: 0, began, heard, paging, purse };
-    let how = reader.read(&mut source, &outgoing);
-    drop(outgoing);
-    if matches!(how, End::Broken) {
-        source.get_mut().linger(clock::now() + LINGER, LINGER_BYTES);
+    let purse = Purse::new(shared.limits.answer_bytes, Arc::clone(&shared.answers));
+    let (paging, authenticates_until) = (Paging::default(), Deadline::after(shared.limits.authentication));
+    let mut reader =
+        CommandReader { shared, role, peer, wrong_tokens: 0, authenticates_until, was_heard, paging, purse };
+    let end = reader.read(&mut source, &to_writer);
+    drop(to_writer);
+    if matches!(end, NoMoreCommands::Broken) {
+        source.get_mut().linger(Deadline::after(LINGER), LINGER_BYTES);
     }
-    // A panic of it was logged.
+    // A panic was logged by the writing thread itself.
     let _ = writer.join();
-    drop(leaving);
 }
 
-/// Why no more is read.
-enum End {
+/// The frame for a client that the runtime has no thread for.
+pub(super) fn no_thread(error: &io::Error) -> Vec<u8> {
+    frame::encode_error(&format!("the runtime has no thread for this connection: {error}"))
+}
+
+/// Why no more commands are read.
+enum NoMoreCommands {
+    /// The client is gone.
     Gone,
-    /// It was told why; it may still be sending.
+    /// The client was told why. It may still be sending.
     Broken,
 }
 
-struct Reader<'a> {
-    house: &'a House,
+/// Reads the commands of one client and carries them out.
+struct CommandReader<'a> {
+    shared: &'a ManagementShared,
     role: Role,
     peer: String,
     wrong_tokens: u32,
-    began: Instant,
-    heard: &'a AtomicBool,
+    authenticates_until: Deadline,
+    was_heard: &'a AtomicBool,
     paging: Paging,
-    /// What its answers are charged to.
+    /// The budgets to which its answers are charged.
     purse: Purse,
 }
 
-impl Reader<'_> {
+impl CommandReader<'_> {
     /// Reads commands and has them carried out, until the connection ends or its framing breaks.
-    fn read(&mut self, source: &mut BufReader<Reading>, outgoing: &Sender<Outgoing>) -> End {
+    fn read(&mut self, source: &mut BufReader<ReadingHalf>, to_writer: &Sender<ToWrite>) -> NoMoreCommands {
         loop {
             let stranger = self.role == Role::Nobody;
-            source.get_mut().deadline = stranger.then(|| self.began + self.house.limits.authentication);
-            let ManagementLimits { frame_bytes, frame_time, .. } = self.house.limits;
+            source.get_mut().deadline = stranger.then_some(self.authenticates_until);
+            let ManagementLimits { frame_bytes, frame_time, .. } = self.shared.limits;
             let limit = if stranger { STRANGERS_FRAME_BYTES.min(frame_bytes) } else { frame_bytes };
-            let begun = |source: &mut BufReader<Reading>| {
-                let deadline = clock::now() + frame_time;
+            let has_begun = |source: &mut BufReader<ReadingHalf>| {
+                let deadline = Deadline::after(frame_time);
                 let reading = source.get_mut();
                 reading.deadline = Some(reading.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
             };
-            let (item, broken) = match frame::receive_within(source, limit, begun) {
-                Ok(None) => return End::Gone,
+            let (item, broken) = match frame::receive_within(source, limit, has_begun) {
+                Ok(None) => return NoMoreCommands::Gone,
                 Ok(Some(json)) => self.frame(&json),
                 Err(FrameError::Io(error)) if is_late(&error) => self.too_late(),
                 Err(FrameError::TooSlow) if stranger => self.too_late(),
@@ -191,32 +129,33 @@ impl Reader<'_> {
                     let limit = frame_time.as_millis();
                     (self.error(format!("{slow}: the limit management_frame_ms is {limit}")), true)
                 }
-                Err(FrameError::Io(_)) => return End::Gone,
+                Err(FrameError::Io(_)) => return NoMoreCommands::Gone,
                 Err(FrameError::TooLarge { size, limit }) if !stranger => {
                     (self.error(format!("a frame of {size} bytes: the limit management_frame_bytes is {limit}")), true)
                 }
                 Err(broken) => (self.error(broken.to_string()), true),
             };
-            if outgoing.send(item).is_err() {
-                // What it sent and nobody read would, at the end, have the system drop what it was told last.
-                return End::Broken;
+            if to_writer.send(item).is_err() {
+                // The writing thread has ended. The client's unread bytes are still to be read away: else the system
+                // resets the connection, and the client loses what it was told last.
+                return NoMoreCommands::Broken;
             }
             if broken {
-                return End::Broken;
+                return NoMoreCommands::Broken;
             }
         }
     }
 
-    fn too_late(&self) -> (Outgoing, bool) {
-        let limit = self.house.limits.authentication.as_millis();
+    fn too_late(&self) -> (ToWrite, bool) {
+        let limit = self.shared.limits.authentication.as_millis();
         (self.error(format!("not authenticated in time: the limit management_authentication_ms is {limit}")), true)
     }
 
-    /// One frame: what is to be said to it, and whether the connection ends with that.
-    fn frame(&mut self, json: &[u8]) -> (Outgoing, bool) {
+    /// Handles one frame. Returns the answer, and whether the connection ends with that.
+    fn frame(&mut self, json: &[u8]) -> (ToWrite, bool) {
         let request: Request = match serde_json::from_slice(json) {
             Ok(request) => request,
-            // Who has not authenticated learns nothing but that.
+            // A client that has not authenticated learns nothing else.
             Err(_) if self.role == Role::Nobody => return (self.error(NOT_YET.into()), false),
             Err(error) => return (self.error(not_a_command(&error.to_string())), false),
         };
@@ -233,25 +172,25 @@ impl Reader<'_> {
                 )
             }
             _ => {
-                self.heard.store(true, Ordering::Relaxed);
+                self.was_heard.store(true, Ordering::Relaxed);
                 (self.apply(request).unwrap_or_else(|why| self.error(why)), false)
             }
         }
     }
 
-    fn authenticate(&mut self, token: &str) -> (Outgoing, bool) {
-        if self.role != Role::Nobody && self.house.guard.unasked() != Role::Nobody {
-            // Nobody is asked here: a client that authenticates all the same is right, too.
+    fn authenticate(&mut self, token: &str) -> (ToWrite, bool) {
+        if self.role != Role::Nobody && self.shared.guard.unasked() != Role::Nobody {
+            // No token is asked for here. A client that authenticates all the same is told that it has.
             let role = self.role.word().to_owned();
             return (self.say(&Response::Authenticated { role }), false);
         }
-        if let Some(role) = self.house.guard.role_of(token) {
+        if let Some(role) = self.shared.guard.role_of(token) {
             self.role = role;
-            self.heard.store(true, Ordering::Relaxed);
+            self.was_heard.store(true, Ordering::Relaxed);
             return (self.say(&Response::Authenticated { role: role.word().to_owned() }), false);
         }
         self.wrong_tokens += 1;
-        let (is_logged, unsaid) = self.house.wrong_tokens.came(clock::unix_ms() / 1_000);
+        let (is_logged, unsaid) = self.shared.wrong_tokens.came(clock::unix_ms() / 1_000);
         if unsaid > 0 {
             log::warn!("{unsaid} more wrong tokens were given by management clients");
         }
@@ -259,54 +198,54 @@ impl Reader<'_> {
             let (peer, count) = (&self.peer, self.wrong_tokens);
             log::warn!("a management client at {peer} gave a wrong token ({count} of {WRONG_TOKENS})");
         }
-        std::thread::sleep(WRONG_TOKEN_DELAY);
+        wait::sleep(WRONG_TOKEN_DELAY);
         (self.error("not authenticated: the token is wrong".into()), self.wrong_tokens >= WRONG_TOKENS)
     }
 
-    fn apply(&mut self, request: Request) -> Result<Outgoing, String> {
-        let theater = &self.house.theater;
+    fn apply(&mut self, request: Request) -> Result<ToWrite, String> {
+        let theater = &self.shared.theater;
         match request {
             Request::SubscribeToActor { id, from, kinds } => {
-                let wanted = Wanted::Actor(known(theater, &id)?);
-                Ok(Outgoing::Subscribe { wanted, from, kinds: Kinds::parse(kinds)? })
+                let wanted = EventsWanted::Actor(known(theater, &id)?);
+                Ok(ToWrite::Subscribe { wanted, from, kinds: Kinds::parse(kinds)? })
             }
             Request::Subscribe { scope, from, kinds } => {
                 let wanted = match scope {
-                    Scope::All => Wanted::All,
-                    Scope::Tree(id) => Wanted::Tree(known(theater, &id)?.id),
+                    Scope::All => EventsWanted::All,
+                    Scope::Tree(id) => EventsWanted::Tree(known(theater, &id)?.id),
                 };
-                Ok(Outgoing::Subscribe { wanted, from, kinds: Kinds::parse(kinds)? })
+                Ok(ToWrite::Subscribe { wanted, from, kinds: Kinds::parse(kinds)? })
             }
             Request::UnsubscribeFromActor { id, subscription_id } => {
                 let actor = id.parse().map_err(|bad| format!("{bad}"))?;
-                Ok(Outgoing::Unsubscribe { actor: Some(actor), subscription_id })
+                Ok(ToWrite::Unsubscribe { actor: Some(actor), subscription_id })
             }
-            Request::Unsubscribe { subscription_id } => Ok(Outgoing::Unsubscribe { actor: None, subscription_id }),
-            Request::Shutdown => Ok(Outgoing::Shutdown),
+            Request::Unsubscribe { subscription_id } => Ok(ToWrite::Unsubscribe { actor: None, subscription_id }),
+            Request::Shutdown => Ok(ToWrite::Shutdown),
             other => self.answer(other),
         }
     }
 
-    /// Carries a command out. Where its answer may be long, there is room for it first: nothing is read that could not be
-    /// said.
-    fn answer(&mut self, request: Request) -> Result<Outgoing, String> {
-        let size = request.answer_size(&self.house.theater);
+    /// Carries a command out. If its answer may be long, it takes room in the budget first, so that nothing is read
+    /// that cannot be sent.
+    fn answer(&mut self, request: Request) -> Result<ToWrite, String> {
+        let size = request.answer_size(&self.shared.theater);
         let room = if size.is_long { Some(self.purse.reserve().ok_or_else(|| self.busy())?) } else { None };
-        let response = answer(&self.house.theater, &mut self.paging, request)?;
+        let response = answer(&self.shared.theater, &mut self.paging, request)?;
         let frame = frame::encode(&response).map_err(|why| format!("the answer: {why}; {}", size.remedy))?;
         drop(response);
         Ok(self.charged(frame, room))
     }
 
     fn busy(&self) -> String {
-        let (seconds, limit) = (ANSWER_WAIT.as_secs(), self.house.limits.answers_bytes);
+        let (seconds, limit) = (ANSWER_WAIT.as_secs(), self.shared.limits.answers_bytes);
         format!(
             "busy: for {seconds} s other clients had so many answers under way that there was no room for this one: the \
              limit management_answers_bytes is {limit}; nothing was done, try again"
         )
     }
 
-    fn charged(&self, frame: Vec<u8>, room: Option<Charge>) -> Outgoing {
+    fn charged(&self, frame: Vec<u8>, room: Option<AnswerCharge>) -> ToWrite {
         let charge = match room {
             Some(mut room) => {
                 room.shrink_to(frame.len());
@@ -314,21 +253,21 @@ impl Reader<'_> {
             }
             None => self.purse.charge(frame.len()),
         };
-        Outgoing::Answer { frame, charge }
+        ToWrite::Answer { frame, charge }
     }
 
-    fn say(&self, response: &Response) -> Outgoing {
+    fn say(&self, response: &Response) -> ToWrite {
         self.charged(frame::encode(response).unwrap_or_else(|why| frame::encode_error(&why.to_string())), None)
     }
 
-    fn error(&self, message: String) -> Outgoing {
+    fn error(&self, message: String) -> ToWrite {
         self.charged(frame::encode_error(&message), None)
     }
 }
 
-/// What is said of a frame that is no command. Of a name that is none, the nearest that is one; not all there are.
+/// The error for a frame that is no command. For an unknown name it gives the nearest known one instead of all of them.
 fn not_a_command(why: &str) -> String {
-    // It quotes what was sent, however long that was.
+    // The error of the parser quotes what was sent, however long that is.
     let cut = |why: &str| why.chars().take(QUOTED_CHARS).collect::<String>();
     let unknown = why.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected one of "));
     let Some((name, known)) = unknown else { return format!("not a command: {}", cut(why)) };

@@ -1,10 +1,10 @@
-//! The shapes that clients of the first protocol know: those of the project `colinrozzi/theater` of February 2025, in its
-//! `src/theater_server.rs`, `src/messages.rs` and `src/metrics.rs`. Bytes are arrays of numbers, and a whole history is one
-//! answer.
+//! Commands of the first protocol: that of the project `colinrozzi/theater` of February 2025, in its
+//! `src/theater_server.rs`, `src/messages.rs` and `src/metrics.rs`. Bytes are arrays of numbers, and a whole history is
+//! one answer.
 
 use serde_json::{Value, json};
 
-use super::commands::known;
+use super::lookup::known;
 use super::metrics::{self, DistributionView};
 use super::protocol::{EventsAnswer, PushedEvent, Response, StatusAnswer};
 use crate::base::clock;
@@ -12,7 +12,7 @@ use crate::base::limits::FRAME_BYTES;
 use crate::base::metrics::Distribution;
 use crate::system::TheaterHandle;
 
-/// Events read at a time.
+/// How many events are read at a time.
 const PAGE_EVENTS: u64 = 1_000;
 
 pub(super) fn status(theater: &TheaterHandle, id: String) -> Result<Response, String> {
@@ -42,7 +42,7 @@ pub(super) fn events(theater: &TheaterHandle, id: String, limit: Option<u64>) ->
             break;
         }
         for event in page.into_iter().map(PushedEvent::from) {
-            // Each byte of its data is two characters at least.
+            // In JSON each byte of its data has at least two characters.
             bytes += 2 * event.data.len();
             events.push(event);
         }
@@ -55,7 +55,7 @@ pub(super) fn events(theater: &TheaterHandle, id: String, limit: Option<u64>) ->
 
 pub(super) const BY_PAGES: &str = "give \"from\" and \"limit\", and they are given by pages";
 
-/// What those clients show of an actor, with all that is measured of it beside.
+/// The metrics of an actor that those clients show, and beside these everything else that is measured.
 pub(super) fn metrics(theater: &TheaterHandle, id: String) -> Result<Response, String> {
     let info = theater.actor(known(theater, &id)?.id).ok_or_else(|| format!("no such actor: {id}"))?;
     let since_ms = info.since_ms;
@@ -79,15 +79,15 @@ pub(super) fn metrics(theater: &TheaterHandle, id: String) -> Result<Response, S
     Ok(Response::ActorMetrics { id, metrics })
 }
 
-/// Of a microsecond.
+/// How many nanoseconds a microsecond has.
 const NANOS: u64 = 1_000;
 
-/// A bound that none exceeds, to the power of two.
+/// A bound that no latency exceeds, as a power of two.
 fn longest(latency: &DistributionView) -> u64 {
     latency.buckets.len().checked_sub(1).map_or(0, Distribution::upper)
 }
 
-/// The same from below.
+/// A bound that no latency is below, as a power of two.
 fn shortest(calls: &Distribution) -> Option<u64> {
     let first = calls.counts.iter().position(|count| *count > 0)?;
     Some(first.checked_sub(1).map_or(0, |before| Distribution::upper(before) + 1))

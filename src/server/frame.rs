@@ -1,4 +1,4 @@
-//! Frames: a big-endian `u32` length, then so many bytes of JSON.
+//! Frames of the management protocol: a length as a big-endian `u32`, and after it so many bytes of JSON.
 
 use std::io::{self, Read, Write};
 
@@ -20,12 +20,13 @@ pub(crate) enum FrameError {
     Io(io::Error),
 }
 
-/// The next frame's JSON; `None` at the end of the connection.
+/// Reads the JSON of the next frame; `None` at the end of the connection.
 pub(crate) fn receive(source: &mut impl Read) -> Result<Option<Vec<u8>>, FrameError> {
     receive_within(source, FRAME_BYTES, |_| ())
 }
 
-/// Like [`receive`], of at most `limit` bytes; `begun` hears of the first byte, and may set a deadline for the rest.
+/// Like [`receive`], for a frame of at most `limit` bytes. `begun` is called when the first byte has come, and may set
+/// a deadline for the rest.
 pub(crate) fn receive_within<S: Read>(
     source: &mut S,
     limit: usize,
@@ -46,7 +47,7 @@ pub(crate) fn receive_within<S: Read>(
     if length > limit {
         return Err(FrameError::TooLarge { size: length, limit });
     }
-    // The length is a claim: the buffer grows with what really comes.
+    // The length is what the client claims. The buffer grows only with the bytes that come.
     let mut json = Vec::new();
     source.take(length as u64).read_to_end(&mut json).map_err(cut_short)?;
     if json.len() < length { Err(FrameError::Truncated) } else { Ok(Some(json)) }
@@ -65,10 +66,10 @@ fn cut_short(error: io::Error) -> FrameError {
 #[error("it does not fit a frame: the limit of the protocol is {FRAME_BYTES} bytes")]
 pub(crate) struct TooLong;
 
-/// A whole frame. Nothing is written beyond what fits one.
+/// Makes a whole frame of a message. It stops when the message does not fit one.
 pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, TooLong> {
     let mut frame = Bounded(vec![0; LENGTH_BYTES]);
-    // Wire types serialise: the one thing that can go wrong is their length.
+    // The types of the protocol can all be serialised, so only their length can be the error.
     serde_json::to_writer(&mut frame, message).map_err(|_| TooLong)?;
     let mut frame = frame.0;
     let length = u32::try_from(frame.len() - LENGTH_BYTES).map_err(|_| TooLong)?;
@@ -76,9 +77,9 @@ pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, TooLong> {
     Ok(frame)
 }
 
-/// The frame of an error: its text is cut where it is so long that it would not fit.
+/// Makes the frame of an error. The text is cut if it would not fit.
 pub(crate) fn encode_error(message: &str) -> Vec<u8> {
-    // Of a character at most six bytes come, as an escape.
+    // A character has at most six bytes in JSON, as an escape.
     let message = &message[..message.floor_char_boundary(FRAME_BYTES / 8)];
     encode(&Response::Error { message: message.to_owned() }).expect("it was cut to fit")
 }
@@ -117,7 +118,7 @@ mod tests {
         fn whatever_comes_is_a_frame_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut source = &bytes[..];
             while let Ok(Some(json)) = receive(&mut source) {
-                // What is no command is an error as well, and nothing else.
+                // Bytes that are no command are an error, and nothing else happens.
                 let _ = serde_json::from_slice::<Request>(&json);
             }
         }

@@ -1,11 +1,12 @@
-//! Actors listed: all in one answer where they fit, by pages, and the one that a text names.
+//! Lists of actors: all of them in one answer if they fit, page by page, and the one that a text names.
 
 use super::metrics::{self, ActorMetricsView};
 use super::protocol::{ActorView, Response, StatusAnswer};
 use crate::base::limits::{ACTORS_PAGE, ACTORS_PAGE_BYTES, ACTORS_UNPAGED};
 use crate::system::{ActorInfo, TheaterHandle};
 
-/// Whether so many fit one answer at all. One that has an id, a name and a manifest takes more than a frame's part.
+/// An error if there are so many actors that they cannot fit one answer: each takes bytes for an id, a name and a
+/// manifest.
 pub(super) fn fits_one_answer(theater: &TheaterHandle, by_pages: &str) -> Result<(), String> {
     let count = theater.registry.count();
     if count <= ACTORS_UNPAGED {
@@ -27,7 +28,7 @@ pub(super) fn metrics(theater: &TheaterHandle, from: u64, limit: Option<u64>) ->
     Response::MetricsPage { actors, next }
 }
 
-/// A page, and where the next one begins. At least one actor stands on it where there is one.
+/// A page of actors, and the place where the next page begins. The page has at least one actor, if there is one.
 fn page(theater: &TheaterHandle, from: u64, limit: Option<u64>) -> (Vec<ActorInfo>, Option<u64>) {
     let most = usize::try_from(limit.unwrap_or(ACTORS_PAGE).clamp(1, ACTORS_PAGE)).unwrap_or(usize::MAX);
     let found = theater.actors_from(from, most + 1);
@@ -43,10 +44,10 @@ fn page(theater: &TheaterHandle, from: u64, limit: Option<u64>) -> (Vec<ActorInf
     (infos, None)
 }
 
-/// What of an actor can be long.
+/// About how many bytes an answer has for this actor.
 fn about_bytes(info: &ActorInfo) -> usize {
     const REST: usize = 1024;
-    // A control character is six characters in JSON.
+    // A control character has six characters in JSON.
     let escaped = |text: &str| text.chars().map(|c| if c.is_control() { 6 } else { c.len_utf8() + 1 }).sum::<usize>();
     let failure = match &info.status {
         crate::system::ActorStatus::Failed { detail, .. } => escaped(detail),

@@ -1,61 +1,68 @@
-//! The management server: what a [`TheaterHandle`] can do, over TCP, TLS or a Unix socket.
+//! The management server: what a [`TheaterHandle`] can do, over TCP, TLS or a Unix socket. Its client, and the metrics
+//! endpoint.
 //!
-//! Frames and commands are specified in `docs/management.md`. Nothing is done here that a handle cannot do.
+//! `docs/management.md` specifies frames and commands. The server does nothing that a handle cannot do.
 //!
-//! | file | what |
+//! | file | what it holds |
 //! |---|---|
-//! | `door` | the listeners' thread: who is let in, who has to go for others |
-//! | `connection`, `writer` | the two threads of a connection: one reads and does, one answers and pushes |
-//! | `commands`, `listing`, `first` | what a command does; lists by pages; the shapes of the first protocol |
-//! | `subscription`, `auth`, `budget` | a cursor into the journal; who may do what; bytes of answers under way |
-//! | `protocol`, `views`, `frame`, `transport` | the wire's types; frames; sockets with deadlines, plain and encrypted |
-//! | `metrics`, `prometheus` | what is measured, as wire types and as text |
-//! | `client` | the other side |
+//! | `bind` | binding the address and the Unix socket, and serving until the server is dropped |
+//! | `admission`, `shared` | who gets a thread, and who is disconnected for others; what all connections share |
+//! | `connection`, `writer` | the two threads of a connection: one carries out commands, one sends answers and events |
+//! | `commands`, `listing`, `lookup`, `first` | what each command does; lists by pages; the shapes of the first protocol |
+//! | `subscription`, `paging` | a cursor into the journal; bytes that do not fit a frame, piece by piece |
+//! | `auth`, `answer_charge` | tokens and roles; how many bytes of answers may wait to be sent |
+//! | `protocol`, `views`, `frame`, `transport` | the types of the protocol; frames; sockets with deadlines, with and without TLS |
+//! | `metrics`, `prometheus` | what is measured, as types of the protocol and as text for Prometheus |
+//! | `client` | the client |
 
+mod admission;
+mod answer_charge;
 mod auth;
-mod budget;
+mod bind;
 mod client;
 mod commands;
 mod connection;
-mod door;
 mod first;
 mod frame;
 mod listing;
+mod lookup;
 mod metrics;
 mod paging;
 mod prometheus;
 pub(crate) mod protocol;
+mod shared;
 mod subscription;
 mod transport;
 mod views;
 mod writer;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
+pub use bind::{BoundServer, TheaterServer};
 pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
-pub use door::{BoundServer, TheaterServer};
-pub use prometheus::MetricsServer;
+pub use prometheus::{BoundMetrics, MetricsServer};
 
 use crate::base::limits::ManagementLimits;
 
-/// Where and for whom a management server listens.
+/// Where a management server listens, and who may do what there.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// An address; off loopback it takes a token.
+    /// The address at which it listens over TCP. One that is not a loopback address needs a token.
     pub listen: Option<SocketAddr>,
-    /// A Unix socket, for the user who runs the runtime alone; no token is asked for there.
+    /// The path of a Unix socket, for the user alone who runs the runtime. No token is needed there.
     pub socket: Option<PathBuf>,
     /// TLS for the address.
     pub tls: Option<TlsFiles>,
-    /// Who gives it may do everything.
+    /// A client that gives this token may do everything.
     pub control_token: Option<Token>,
-    /// Who gives it may see everything and change nothing.
+    /// A client that gives this token may see everything and change nothing.
     pub read_token: Option<Token>,
     /// The bounds.
     pub limits: ManagementLimits,
@@ -115,7 +122,7 @@ impl TlsFiles {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TlsFiles {
-    /// The certificate, followed by those that vouch for it.
+    /// The certificate, and after it those that vouch for it.
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
@@ -125,7 +132,7 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {address}: {error}; {}", remedy(error))]
     Bind {
         /// The address asked for.
@@ -133,15 +140,15 @@ pub enum ServerError {
         /// What the system said.
         error: io::Error,
     },
-    /// The Unix socket cannot be listened on.
+    /// The server cannot listen on the Unix socket.
     #[error("cannot listen on the Unix socket {}: {why}", path.display())]
     Socket {
         /// Its path.
         path: PathBuf,
-        /// What is in the way.
+        /// Why not.
         why: String,
     },
-    /// Everyone could reach it.
+    /// Everyone could reach the server, and no token protects it.
     #[error(
         "the management server will not listen on {0} without a token: whoever reaches it could start any actor. \
          Give it one with --token-file, or use an address of this machine alone, such as 127.0.0.1"
@@ -160,7 +167,15 @@ pub enum ServerError {
     Thread(io::Error),
 }
 
-/// What to do where an address cannot be listened on.
+/// Reads a file that the operator names, of at most `most` bytes. The file may be a pipe, such as a shell's `<(…)`.
+fn read_at_most(most: u64, path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most { Err(format!("it is longer than {most} bytes")) } else { Ok(bytes) }
+}
+
+/// What to do when the server cannot listen on an address.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "is another runtime running? Give this one another address with --listen",
@@ -169,7 +184,7 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Frames as they might come, and the commands in them.
+/// For the fuzzers: reads `bytes` as frames, and the commands in them.
 pub(crate) fn hostile_frames(mut bytes: &[u8]) {
     while let Ok(Some(json)) = frame::receive(&mut bytes) {
         let _ = serde_json::from_slice::<protocol::Request>(&json);

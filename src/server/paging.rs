@@ -1,43 +1,44 @@
-//! What a client reads a piece at a time, since it does not fit a frame: it is read from the journal once, and kept until
-//! the last piece was asked for. So all pieces are of one moment, and a large one does not take as many readings as pieces.
+//! Paging: bytes that do not fit a frame, which a client reads piece by piece. They are read from the journal once, and
+//! kept until the client has asked for the last piece. So all pieces are of the same moment, and the journal is not
+//! read once for each piece.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::limits::KEPT_FOR_CLIENTS_BYTES;
 
-/// The bytes in one piece, before base64.
+/// How many bytes one piece has, before base64.
 pub(super) const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How much all connections keep.
+/// How many bytes all connections keep.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
-/// What is read: another thing, or another moment of it, is another.
+/// What a client reads piece by piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Whole {
     Component(String),
     Blob(String),
     State(String),
     EventData(String, u64),
-    /// The state kept behind an event.
+    /// The state that is kept after an event.
     KeptState(String, u64),
 }
 
-/// The one thing that a client is reading.
+/// The one thing that a client is reading now, if it is reading one.
 #[derive(Default)]
-pub(super) struct Paging(Option<Open>);
+pub(super) struct Paging(Option<OpenPaging>);
 
-struct Open {
+struct OpenPaging {
     what: Whole,
     sequence: Option<u64>,
-    bytes: Kept,
-    /// Its first piece was not asked for yet.
+    bytes: KeptBytes,
+    /// Whether its first piece was not asked for yet.
     is_fresh: bool,
 }
 
-/// Bytes that are counted while they are kept.
-struct Kept(Vec<u8>);
+/// Bytes that are counted in [`KEPT`] while they are kept.
+struct KeptBytes(Vec<u8>);
 
-impl Kept {
+impl KeptBytes {
     fn of(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
         let before = KEPT.fetch_add(bytes.len(), Ordering::Relaxed);
         let kept = Self(bytes);
@@ -51,13 +52,13 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeptBytes {
     fn drop(&mut self) {
         KEPT.fetch_sub(self.0.len(), Ordering::Relaxed);
     }
 }
 
-/// A piece of something, and how long that is; where it is a state that is kept, behind which event.
+/// A piece, and how many bytes the whole has. For a state that is kept it also has the sequence of the event.
 pub(super) struct Piece {
     pub(super) size: u64,
     pub(super) sequence: Option<u64>,
@@ -65,17 +66,17 @@ pub(super) struct Piece {
 }
 
 impl Paging {
-    /// The client asks for something else.
+    /// Frees what is kept, because the client asks for something else.
     pub(super) fn end(&mut self) {
         self.0 = None;
     }
 
-    /// The client was told how long `bytes` are, and will ask for them.
+    /// Keeps `bytes`, because the client was told how long they are and will ask for them.
     pub(super) fn begin(&mut self, what: Whole, bytes: Vec<u8>) {
-        self.0 = Kept::of(bytes).ok().map(|bytes| Open { what, sequence: None, bytes, is_fresh: true });
+        self.0 = KeptBytes::of(bytes).ok().map(|bytes| OpenPaging { what, sequence: None, bytes, is_fresh: true });
     }
 
-    /// The piece of `what` from `offset` on. The first is always read anew, by `read`, which gives the whole.
+    /// The piece of `what` from `offset` on. The first piece is always read anew, by `read`, which gives the whole.
     pub(super) fn piece(
         &mut self,
         what: Whole,
@@ -91,8 +92,8 @@ impl Paging {
         let Some((sequence, bytes)) = read()? else { return Ok(None) };
         let piece = cut(&bytes, sequence, offset);
         if !is_last(&piece, offset) {
-            // Where too much is kept already, the next piece is read anew.
-            self.0 = Kept::of(bytes).ok().map(|bytes| Open { what, sequence, bytes, is_fresh: false });
+            // If all connections keep too much already, the next piece is read anew.
+            self.0 = KeptBytes::of(bytes).ok().map(|bytes| OpenPaging { what, sequence, bytes, is_fresh: false });
         }
         Ok(Some(piece))
     }

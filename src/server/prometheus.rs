@@ -1,4 +1,4 @@
-//! The metrics as text for Prometheus, over HTTP: off unless asked for.
+//! The metrics endpoint: the metrics as text for Prometheus, over HTTP. It listens only if it is asked for.
 
 use std::fmt::Write;
 use std::io;
@@ -9,30 +9,49 @@ use std::time::Duration;
 
 use super::metrics::{ActorMetricsView, DistributionView, MetricsView, gather};
 use crate::base::metrics::Distribution;
-use crate::handlers::wire::{HttpListener, Serving, WireLimits, WireRequest, WireResponse};
+use crate::net::AcceptorHandle;
+use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
 
-/// A listening metrics endpoint. Dropping it ends it.
-pub struct MetricsServer {
+/// A metrics endpoint that has its address and answers nobody yet.
+pub struct BoundMetrics {
+    listener: HttpListener,
     address: SocketAddr,
-    _serving: Serving,
 }
 
-impl MetricsServer {
-    /// Answers `GET /metrics` at `address`; port 0 takes any free one.
-    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+/// A listening metrics endpoint. When it is dropped it closes.
+pub struct MetricsServer {
+    address: SocketAddr,
+    _acceptor: AcceptorHandle,
+}
+
+impl BoundMetrics {
+    /// Binds `address`; port 0 stands for any free port.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = HttpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let limits = WireLimits {
+        Ok(Self { listener, address })
+    }
+
+    /// Answers `GET /metrics` from now on.
+    pub fn serve(self, theater: TheaterHandle) -> io::Result<MetricsServer> {
+        let limits = HttpLimits {
             body_bytes: 0,
             head_bytes: 8 * 1024,
             connections: 16,
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
-            ..WireLimits::default()
+            ..HttpLimits::default()
         };
         let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
-        Ok(Self { address, _serving: listener.serve("metrics", limits, service)? })
+        Ok(MetricsServer { address: self.address, _acceptor: self.listener.serve("metrics", limits, service)? })
+    }
+}
+
+impl MetricsServer {
+    /// Answers `GET /metrics` at `address`; port 0 stands for any free port.
+    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
+        BoundMetrics::bind(address)?.serve(theater)
     }
 
     /// Where it listens.
@@ -55,7 +74,7 @@ fn say(status: u16, content_type: &str, body: String) -> WireResponse {
     WireResponse::new(status, headers, Some(body.into_bytes())).expect("the parts are valid")
 }
 
-/// A number of one actor.
+/// Reads one number of an actor.
 type OfActor = fn(&ActorMetricsView) -> u64;
 
 const OF_ACTORS: [(&str, &str, &str, OfActor); 7] = [
@@ -124,32 +143,33 @@ fn line(out: &mut String, name: &str, value: f64) {
 }
 
 fn labels(actor: &ActorMetricsView) -> String {
-    // An actor's name is text of any kind.
+    // The name of an actor may contain any character.
     let name = actor.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("actor=\"{name}\",id=\"{}\"", actor.id)
 }
 
-/// Every other power of two: with thousands of actors each bound is a line for each of them.
+/// Writes every other power of two as a bound. With thousands of actors, each bound is a line for each actor.
 fn histogram(out: &mut String, name: &str, labels: &str, values: &DistributionView, scale: &Scale) {
     let comma = if labels.is_empty() { "" } else { "," };
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     for bucket in scale.buckets.clone().step_by(2) {
         let below: u64 = values.buckets.iter().take(bucket + 1).sum();
-        let bound = Distribution::upper(bucket) as f64 * scale.unit;
+        let bound = Distribution::upper(bucket) as f64 / scale.in_one;
         line(out, &format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"), below as f64);
     }
     line(out, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), values.count as f64);
-    line(out, &format!("{name}_sum{braced}"), values.sum as f64 * scale.unit);
+    line(out, &format!("{name}_sum{braced}"), values.sum as f64 / scale.in_one);
     line(out, &format!("{name}_count{braced}"), values.count as f64);
 }
 
-/// Which bounds are shown, and in what unit.
+/// Which bounds are written, and how many of the counted units make one written unit. Dividing by that number gives the
+/// nearest decimal, which is written as a person would write it.
 struct Scale {
     buckets: RangeInclusive<usize>,
-    unit: f64,
+    in_one: f64,
 }
 
 /// From 63 microseconds to 16 seconds.
-const SECONDS: Scale = Scale { buckets: 6..=24, unit: 1e-6 };
+const SECONDS: Scale = Scale { buckets: 6..=24, in_one: 1e6 };
 /// From 255 bytes to 64 MiB.
-const BYTES: Scale = Scale { buckets: 8..=26, unit: 1.0 };
+const BYTES: Scale = Scale { buckets: 8..=26, in_one: 1.0 };

@@ -1,19 +1,20 @@
-//! The wire's own types. The first rows of each enum are what existing clients speak; their shapes are fixed.
+//! The types of the management protocol: commands, answers and events as JSON. Existing clients use the first rows of
+//! each enum, whose shapes must not change.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use super::metrics::{
     ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
 pub(crate) use super::views::{ActorView, EventView, PushedEvent, RestartsView, StatusWord};
 
-/// What a client asks.
+/// A command of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names, reason = "the wire names them")]
 pub(crate) enum Request {
     StartActor {
         manifest: String,
-        /// What clients of the first protocol may say; it is refused, so that nobody takes it for heard.
+        /// Clients of the first protocol may send this. It is refused, so that no client believes that it was used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         initial_state: Option<serde_json::Value>,
     },
@@ -25,7 +26,7 @@ pub(crate) enum Request {
         id: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<u64>,
-        /// The kinds of events wanted; all where it is left out.
+        /// The kinds of events that are wanted; all kinds if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kinds: Option<Vec<String>>,
     },
@@ -52,7 +53,7 @@ pub(crate) enum Request {
     Authenticate {
         token: String,
     },
-    /// The events of several actors in the order of the journal, from position `from` on.
+    /// Subscribes to the events of several actors in the order of the journal, from position `from` on.
     Subscribe {
         scope: Scope,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,9 +77,9 @@ pub(crate) enum Request {
         manifest: Option<String>,
     },
     ActorTree,
-    /// A page of what `ActorTree` gives, from the place `from` on.
+    /// A page of the actors of `ActorTree`, from the place `from` on.
     GetActors {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_left_out")]
         from: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
@@ -93,7 +94,7 @@ pub(crate) enum Request {
     GetActorState {
         id: String,
     },
-    /// With `from` a page; without, all events in the shape of the first protocol.
+    /// With `from` a page of events; without it all events, in the shape of the first protocol.
     GetActorEvents {
         id: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,25 +123,26 @@ pub(crate) enum Request {
         sequence: u64,
         offset: u64,
     },
-    /// The first kept state at an event behind `behind`, from byte `offset` on.
+    /// The first kept state at an event after event `behind`, from byte `offset` on.
     GetKeptState {
         id: String,
         behind: u64,
         offset: u64,
     },
-    /// Drops the data of what lies before the last kept state before event `before`.
+    /// Drops the data of the events before the last kept state that lies before event `before`.
     PruneActor {
         id: String,
         before: u64,
-        /// Also what a `get-chain` has shown the actor, and what a replay would have to show it again.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        /// Whether to drop also data that `get-chain` has shown the actor, and that a replay would have to show it
+        /// again.
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
     /// Drops the data of one event.
     RedactEvent {
         id: String,
         sequence: u64,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
     SendMessage {
@@ -151,14 +153,14 @@ pub(crate) enum Request {
         id: String,
         message: String,
     },
-    /// An actor that has ended is listed no longer; its history stays.
+    /// Takes an actor that has ended off the lists; its history stays.
     ForgetActor {
         id: String,
     },
     Metrics,
     /// A page of the actors of `Metrics`, from the place `from` on.
     GetMetrics {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_left_out")]
         from: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
@@ -167,15 +169,20 @@ pub(crate) enum Request {
     Shutdown,
 }
 
-/// Whose events a [`Request::Subscribe`] is about.
+/// Reads a field that may be left out: it may be null as well, because some clients write null where they have no value.
+fn or_left_out<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<T, D::Error> {
+    Option::deserialize(source).map(Option::unwrap_or_default)
+}
+
+/// The actors to whose events a [`Request::Subscribe`] subscribes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Scope {
     All,
-    /// An actor, and all that are or come below it.
+    /// An actor, and all actors that are below it now or later.
     Tree(String),
 }
 
-/// What the server answers, and pushes.
+/// An answer of the server, or an event that it pushes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
     ActorStarted {
@@ -222,7 +229,7 @@ pub(crate) enum Response {
         subscription_id: String,
         from: u64,
     },
-    /// An event of a `Subscribe`, with its place in the journal.
+    /// An event for a `Subscribe`, with its position in the journal.
     Event {
         subscription_id: String,
         position: u64,
@@ -238,22 +245,22 @@ pub(crate) enum Response {
     ActorRestarted {
         id: String,
     },
-    /// `id` is the new actor's.
+    /// `id` is the id of the new actor.
     ActorForked {
         id: String,
     },
     ActorTree {
         actors: Vec<ActorView>,
     },
-    /// A page of actors; `next` is the place where the next one begins, null behind the last.
+    /// A page of actors. `next` is the place where the next page begins; null after the last page.
     Actors {
         actors: Vec<ActorView>,
         next: Option<u64>,
     },
     ActorStatus(StatusAnswer),
-    /// `state` in base64; null where it has none, and where it is too long for a frame (`GetStateBytes` has it then).
-    /// `length` is null where it has none. `lost` is the event that led to it, where its data was dropped: then no event
-    /// names the state.
+    /// `state` is in base64. It is null if the actor has none, and if it is too long for a frame (then `GetStateBytes`
+    /// gives it). `length` is null if the actor has no state. `lost` is the event that led to the state, if the data of
+    /// that event was dropped: then no event names the state.
     ActorState {
         id: String,
         state: Option<String>,
@@ -262,14 +269,14 @@ pub(crate) enum Response {
         lost: Option<u64>,
     },
     ActorEvents(EventsAnswer),
-    /// A stretch of `size` bytes, in base64.
+    /// A piece of something that has `size` bytes, in base64.
     Bytes {
         digest: String,
         size: u64,
         offset: u64,
         data: String,
     },
-    /// `sequence` is null where no state is kept there, `size` where the state is none.
+    /// `sequence` is null if no state is kept there. `size` is null if the actor had no state there.
     KeptState {
         id: String,
         sequence: Option<u64>,
@@ -277,8 +284,8 @@ pub(crate) enum Response {
         offset: u64,
         data: String,
     },
-    /// `replays_from` is the event whose kept state a replay can begin with; null where there is none. `gone` is false while
-    /// somebody who reads the journal holds what was dropped in its log.
+    /// `replays_from` is the event with whose kept state a replay can begin; null if there is none. `gone` is false
+    /// while the dropped data is still in the journal's log because somebody reads the journal.
     Forgotten {
         id: String,
         events: u64,
@@ -289,7 +296,7 @@ pub(crate) enum Response {
     Sent {
         id: String,
     },
-    /// The answer in base64.
+    /// The answer of an actor, in base64.
     Answer {
         id: String,
         message: String,
@@ -299,7 +306,7 @@ pub(crate) enum Response {
         data_dir: String,
         actors: u64,
         alive: u64,
-        /// All actors together, and the process.
+        /// The counts of all actors together.
         #[serde(default)]
         total: Box<Totals>,
         #[serde(default)]
@@ -316,12 +323,12 @@ pub(crate) enum Response {
     ShuttingDown,
 }
 
-/// What a server meant that did not say it.
+/// The value of `gone` in the answers of servers that do not send it.
 const fn yes() -> bool {
     true
 }
 
-/// The answer to `ActorStatus` and `FindActor`, and the one that clients of the first protocol know to `GetActorStatus`.
+/// The answer to `ActorStatus` and `FindActor`, or the answer to `GetActorStatus` in the shape of the first protocol.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum StatusAnswer {
@@ -333,8 +340,8 @@ pub(crate) enum StatusAnswer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum EventsAnswer {
-    /// To one with `from`. `next` is where the next page begins; null where the page is empty.
+    /// To a command with `from`. `next` is where the next page begins; null if this page is empty.
     Page { id: String, events: Vec<EventView>, next: Option<u64> },
-    /// To one without.
+    /// To a command without `from`.
     All { id: String, events: Vec<PushedEvent> },
 }

@@ -1,7 +1,8 @@
-//! One subscription: a cursor into the journal. History and live are one, without gap or double.
+//! One subscription: a cursor into the journal. It reads the events of the past and those that are committed later in
+//! the same way, so that none is missing and none comes twice.
 //!
-//! One that follows an actor counts in that actor's sequence; one that follows more counts in the journal's own order,
-//! so that what it is shown of several actors stands in the order in which it was committed.
+//! A subscription to one actor counts in the sequence of that actor. A subscription to several actors counts in
+//! positions of the journal, so that the events of several actors come in the order in which they were committed.
 
 use std::rc::Rc;
 
@@ -13,42 +14,43 @@ use crate::system::Following;
 pub(super) use crate::theater::Kinds;
 use crate::theater::Members;
 
-/// Events read at a time.
+/// How many events, and how many bytes of their data, are read at a time.
 const PAGE_EVENTS: u64 = 256;
 const PAGE_BYTES: usize = 256 * 1024;
-/// Events of the whole journal looked at at a time.
+/// How much of the whole journal is looked at at a time.
 const STRETCH: StretchBounds = StretchBounds { looked_at: 1_024, bytes: PAGE_BYTES };
 
+/// One subscription, and where it stands.
 pub(super) struct Cursor {
     pub(super) id: SubscriptionId,
     kinds: Kinds,
-    place: Place,
+    position: CursorPosition,
 }
 
-/// Where it stands.
-enum Place {
+/// Where a cursor stands.
+enum CursorPosition {
     /// At this sequence of one actor.
     Actor(ActorKey, u64),
     /// At this position of the journal.
     Journal(Members, u64),
 }
 
-/// What a cursor comes upon.
+/// The events that a cursor has found.
 #[derive(Default)]
 pub(super) struct Page {
-    pub(super) events: Vec<Found>,
-    /// There may be more behind it.
+    pub(super) events: Vec<FoundEvent>,
+    /// Whether there may be more events after these.
     pub(super) more: bool,
 }
 
 /// An event to be pushed.
-pub(super) enum Found {
-    /// It is shared with the other subscriptions to its actor.
+pub(super) enum FoundEvent {
+    /// An event of one actor. It is shared with other subscriptions to that actor.
     OfActor(ActorId, Rc<[ChainEvent]>, usize),
     OfJournal(SubscriptionId, Placed),
 }
 
-impl Found {
+impl FoundEvent {
     pub(super) fn into_frame(self) -> Response {
         match self {
             Self::OfActor(actor, events, at) => of_actor(actor, events[at].clone()),
@@ -57,13 +59,14 @@ impl Found {
     }
 }
 
-/// The pages of one turn. Subscriptions to one actor mostly stand at the same event: it is read once for all of them.
-pub(super) struct Pages<'a> {
+/// The pages of events that are read in one turn. Subscriptions to one actor mostly stand at the same event; then a
+/// page is read once for all of them.
+pub(super) struct JournalPages<'a> {
     reader: &'a JournalReader,
     last: Option<(ActorId, u64, Rc<[ChainEvent]>)>,
 }
 
-impl<'a> Pages<'a> {
+impl<'a> JournalPages<'a> {
     pub(super) fn new(reader: &'a JournalReader) -> Self {
         Self { reader, last: None }
     }
@@ -81,7 +84,7 @@ impl<'a> Pages<'a> {
 }
 
 impl Cursor {
-    /// A cursor at event `from` of one actor, or behind what is committed now.
+    /// A cursor at event `from` of one actor, or after the last event that is committed now.
     pub(super) fn on_actor(
         reader: &JournalReader,
         actor: ActorKey,
@@ -92,7 +95,7 @@ impl Cursor {
             Some(from) => from,
             None => reader.head(actor)?.map_or(0, |head| head.sequence + 1),
         };
-        Ok(Self { id: SubscriptionId::random(), kinds, place: Place::Actor(actor, next) })
+        Ok(Self { id: SubscriptionId::random(), kinds, position: CursorPosition::Actor(actor, next) })
     }
 
     /// A cursor at position `from` of the journal, or at its end.
@@ -104,49 +107,49 @@ impl Cursor {
     ) -> rusqlite::Result<Self> {
         let next = from.map_or_else(|| reader.end(), Ok)?;
         let members = Members::new(below);
-        Ok(Self { id: SubscriptionId::random(), kinds, place: Place::Journal(members, next) })
+        Ok(Self { id: SubscriptionId::random(), kinds, position: CursorPosition::Journal(members, next) })
     }
 
     pub(super) fn follows(&self) -> Following {
-        match &self.place {
-            Place::Actor(actor, _) => Following::Actor(actor.id),
-            Place::Journal(..) => Following::Everybody,
+        match &self.position {
+            CursorPosition::Actor(actor, _) => Following::Actor(actor.id),
+            CursorPosition::Journal(..) => Following::Everybody,
         }
     }
 
-    /// Where it stands: a sequence, or a position.
+    /// Where it stands: a sequence number, or a position of the journal.
     pub(super) fn next(&self) -> u64 {
-        match &self.place {
-            Place::Actor(_, next) | Place::Journal(_, next) => *next,
+        match &self.position {
+            CursorPosition::Actor(_, next) | CursorPosition::Journal(_, next) => *next,
         }
     }
 
-    /// The events that have come since, in order; none where there are none yet.
-    pub(super) fn advance(&mut self, pages: &mut Pages<'_>) -> rusqlite::Result<Page> {
-        let Self { id, kinds, place } = self;
+    /// The events that have come since the last call, in order.
+    pub(super) fn advance(&mut self, pages: &mut JournalPages<'_>) -> rusqlite::Result<Page> {
+        let Self { id, kinds, position } = self;
         let reader = pages.reader;
-        match place {
-            Place::Actor(actor, next) => {
+        match position {
+            CursorPosition::Actor(actor, next) => {
                 let events = pages.of_actor(*actor, *next)?;
                 let Some(last) = events.last() else { return Ok(Page::default()) };
                 *next = last.sequence + 1;
                 let wanted = (0..events.len()).filter(|at| kinds.has(&events[*at].event_type));
-                let found = wanted.map(|at| Found::OfActor(actor.id, Rc::clone(&events), at));
+                let found = wanted.map(|at| FoundEvent::OfActor(actor.id, Rc::clone(&events), at));
                 Ok(Page { events: found.collect(), more: true })
             }
-            Place::Journal(members, next) => {
+            CursorPosition::Journal(members, next) => {
                 let wanted =
                     |actor: ActorKey, event_type: &str| Ok(kinds.has(event_type) && members.has(actor.id, reader)?);
                 let stretch = reader.stretch(*next, &STRETCH, wanted)?;
                 *next = stretch.next;
-                let events = stretch.events.into_iter().map(|placed| Found::OfJournal(*id, placed)).collect();
+                let events = stretch.events.into_iter().map(|placed| FoundEvent::OfJournal(*id, placed)).collect();
                 Ok(Page { events, more: stretch.advanced })
             }
         }
     }
 
     pub(super) fn is_of(&self, actor: ActorId) -> bool {
-        matches!(&self.place, Place::Actor(own, _) if own.id == actor)
+        matches!(&self.position, CursorPosition::Actor(own, _) if own.id == actor)
     }
 }
 

@@ -1,24 +1,24 @@
-//! The bytes of a connection, over TCP, TLS or a Unix socket: one half reads, another writes, each on its own thread
-//! and each with a deadline for what it waits for.
+//! The transport of a management connection: TCP, TLS or a Unix socket. One half reads and the other writes, each on a
+//! thread of its own, and each with a deadline for its waits.
 //!
-//! Under TLS the two halves share the session. Its lock is held while bytes are encrypted or decrypted in memory, never
-//! while one waits for the network. After the handshake the writing half alone writes.
+//! Under TLS the two halves share the session. Its lock is held while bytes are encrypted or decrypted in memory, and
+//! never during a wait for the network. After the handshake only the writing half writes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::base::clock;
+use crate::net::{Deadline, read_until_closed, read_within, write_within};
 
-/// The kernel keeps twice as much. It is raised once, so that a last frame finds room behind what was not read.
+/// Bytes of a socket's send buffer; the kernel keeps twice as much. The buffer is raised once, so that a last frame
+/// finds room after what the client has not read.
 const SEND_BUFFER: usize = 64 * 1024;
 const LAST_SEND_BUFFER: usize = 192 * 1024;
-/// Bytes encrypted at a time.
+/// How many bytes are encrypted at a time.
 const RECORD_BYTES: usize = 16 * 1024;
 
 /// A connected socket.
@@ -38,7 +38,7 @@ macro_rules! either {
 }
 
 impl Socket {
-    /// Readies it for use: small frames leave at once, and the send buffer leaves room to be raised.
+    /// Prepares it for use: small frames are sent at once, and the send buffer is small enough to be raised later.
     pub(super) fn prepare(&self) -> io::Result<()> {
         if let Self::Tcp(stream) = self {
             stream.set_nodelay(true)?;
@@ -47,7 +47,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Another handle of the same socket.
+    /// A second handle of the same socket.
     pub(super) fn duplicate(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
@@ -55,7 +55,7 @@ impl Socket {
         }
     }
 
-    /// Who is at the other end, for the log.
+    /// The address of the client, for the log.
     pub(super) fn peer(&self) -> String {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map_or_else(|_| "(gone)".into(), |peer| peer.to_string()),
@@ -63,64 +63,53 @@ impl Socket {
         }
     }
 
-    /// It may be closed already.
+    /// Shuts one side of it, or both.
     pub(super) fn shut(&self, how: Shutdown) {
+        // It may be closed already.
         let _ = either!(self, stream => stream.shutdown(how));
     }
 
-    /// Says one short thing, if there is room for it at once, and closes.
+    /// Sends a short text, if there is room for it at once, and closes.
     pub(super) fn say_and_close(self, bytes: &[u8]) {
-        // The other side may be gone already.
+        // The client may be gone already.
         let _ = either!(&self, stream => stream.set_nonblocking(true).and_then(|()| (&mut &*stream).write(bytes)));
         self.shut(Shutdown::Both);
     }
 
-    fn read_within(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
-        let left = deadline.map(left_until).transpose()?;
-        either!(self, stream => {
-            stream.set_read_timeout(left)?;
-            (&mut &*stream).read(buffer)
-        })
+    fn read_within(&self, buffer: &mut [u8], deadline: Option<Deadline>) -> io::Result<usize> {
+        either!(self, stream => read_within(stream, buffer, deadline))
     }
 
-    fn write_within(&self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
-        let left = left_until(deadline)?;
-        either!(self, stream => {
-            stream.set_write_timeout(Some(left))?;
-            (&mut &*stream).write(bytes)
-        })
+    fn write_within(&self, bytes: &[u8], deadline: Deadline) -> io::Result<usize> {
+        either!(self, stream => write_within(stream, bytes, deadline))
     }
 
     fn make_room(&self) {
-        // Where it cannot be raised, the last frame waits for the reader.
+        // If the buffer cannot be raised, the last frame waits until the client reads.
         let _ = either!(self, stream => rustix::net::sockopt::set_socket_send_buffer_size(stream, LAST_SEND_BUFFER));
     }
 }
 
-fn left_until(deadline: Instant) -> io::Result<Duration> {
-    let left = clock::until(deadline);
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
 type Session = Arc<Mutex<ServerConnection>>;
 
-/// Both halves of a connection over `socket`; under TLS after a handshake within `deadline`.
+/// Makes both halves of a connection over `socket`. Under TLS this makes the handshake first, which has to end before
+/// `deadline`.
 pub(super) fn halves(
     socket: Socket,
     tls: Option<Arc<ServerConfig>>,
-    deadline: Instant,
-) -> io::Result<(Reading, Writing)> {
+    deadline: Deadline,
+) -> io::Result<(ReadingHalf, WritingHalf)> {
     let writing = socket.duplicate()?;
     let session = match tls {
         Some(config) => Some(Arc::new(Mutex::new(shake_hands(&socket, config, deadline)?))),
         None => None,
     };
-    let reading = Reading { socket, session: session.clone(), deadline: None, raw: Vec::new(), at: 0 };
-    Ok((reading, Writing { socket: writing, session, backlog: Vec::new(), written: 0 }))
+    let reading = ReadingHalf { socket, session: session.clone(), deadline: None, raw: Vec::new(), at: 0 };
+    Ok((reading, WritingHalf { socket: writing, session, backlog: Vec::new(), written: 0 }))
 }
 
-fn shake_hands(socket: &Socket, config: Arc<ServerConfig>, deadline: Instant) -> io::Result<ServerConnection> {
-    struct Timed<'a>(&'a Socket, Instant);
+fn shake_hands(socket: &Socket, config: Arc<ServerConfig>, deadline: Deadline) -> io::Result<ServerConnection> {
+    struct Timed<'a>(&'a Socket, Deadline);
     impl Read for Timed<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.0.read_within(buffer, Some(self.1))
@@ -148,26 +137,20 @@ fn shake_hands(socket: &Socket, config: Arc<ServerConfig>, deadline: Instant) ->
 }
 
 /// The half that reads.
-pub(super) struct Reading {
+pub(super) struct ReadingHalf {
     socket: Socket,
     session: Option<Session>,
-    /// Until when the next byte has to come; none to wait for as long as it takes.
-    pub(super) deadline: Option<Instant>,
-    /// Encrypted bytes that came, and how many of them were taken.
+    /// When the next byte has to have come; none to wait for as long as that takes.
+    pub(super) deadline: Option<Deadline>,
+    /// Encrypted bytes that have come, and how many of them were decrypted.
     raw: Vec<u8>,
     at: usize,
 }
 
-impl Reading {
-    /// Reads and throws away what still comes, so that the other side gets to read what it was told last.
-    pub(super) fn linger(&mut self, deadline: Instant, mut bytes: usize) {
-        let mut buffer = [0; 4096];
-        while bytes > 0 {
-            match self.socket.read_within(&mut buffer, Some(deadline)) {
-                Ok(0) | Err(_) => return,
-                Ok(read) => bytes = bytes.saturating_sub(read),
-            }
-        }
+impl ReadingHalf {
+    /// Reads and throws away what still comes, so that the client does not lose what it was told last.
+    pub(super) fn linger(&mut self, deadline: Deadline, most_bytes: usize) {
+        read_until_closed(|buffer| self.socket.read_within(buffer, Some(deadline)), most_bytes);
     }
 
     fn decrypted(&mut self, session: &Session, buffer: &mut [u8]) -> io::Result<usize> {
@@ -196,7 +179,7 @@ impl Reading {
     }
 }
 
-impl Read for Reading {
+impl Read for ReadingHalf {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.session.clone() {
             None => self.socket.read_within(buffer, self.deadline),
@@ -205,16 +188,16 @@ impl Read for Reading {
     }
 }
 
-/// The half that writes. What it was given and could not write stays, so that a frame is never cut.
-pub(super) struct Writing {
+/// The half that writes. Bytes that it could not write yet stay in its backlog, so that a frame is never cut.
+pub(super) struct WritingHalf {
     pub(super) socket: Socket,
     session: Option<Session>,
     backlog: Vec<u8>,
     written: usize,
 }
 
-impl Writing {
-    /// Puts a frame behind what is still to be written.
+impl WritingHalf {
+    /// Puts a frame after what is still to be written.
     pub(super) fn put_frame(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         let Some(session) = &self.session else {
             if self.backlog.is_empty() {
@@ -234,30 +217,30 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes what is there, one deadline for all of it: who takes a byte now and then is too slow as well.
-    pub(super) fn flush(&mut self, deadline: Instant) -> io::Result<()> {
+    /// Writes what was put. There is one deadline for all of it, so that a client that takes a byte now and then is too
+    /// slow, too.
+    pub(super) fn flush(&mut self, deadline: Deadline) -> io::Result<()> {
         while self.written < self.backlog.len() {
             match self.socket.write_within(&self.backlog[self.written..], deadline) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => self.written += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         self.backlog.clear();
-        // One large frame does not hold its memory for as long as the connection lasts.
+        // The memory of one large frame is not kept for as long as the connection lasts.
         self.backlog.shrink_to(SEND_BUFFER);
         self.written = 0;
         Ok(())
     }
 
-    /// Raises the socket's send buffer: what is put now finds room behind what the other side has not read.
+    /// Raises the socket's send buffer, so that a frame that is put now finds room after what the client has not read.
     pub(super) fn make_room(&self) {
         self.socket.make_room();
     }
 }
 
-/// Whether a read or write was given up because its time was over.
+/// Whether a read or a write failed because its deadline had passed.
 pub(super) fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+    error.kind() == io::ErrorKind::TimedOut
 }

@@ -1,4 +1,4 @@
-//! What is shown of events and actors on the wire.
+//! Events and actors as the management protocol shows them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,7 +8,7 @@ use crate::base::limits::PUSHED_DATA_BYTES;
 use crate::chain::{ChainEvent, DroppedData};
 use crate::system::{ActorInfo, ActorStatus, Restarts};
 
-/// An event as existing clients know it: bytes as arrays of numbers.
+/// An event in the shape that existing clients know: its bytes are arrays of numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PushedEvent {
     pub(crate) hash: Vec<u8>,
@@ -39,7 +39,7 @@ impl From<ChainEvent> for PushedEvent {
 }
 
 impl PushedEvent {
-    /// The event again, its data cut as it was pushed; or what is wrong with it.
+    /// The event again, with its data cut as it was pushed; or why the view is wrong.
     pub(crate) fn into_event(self) -> Result<ChainEvent, String> {
         let hash = |bytes: Vec<u8>| {
             <[u8; 20]>::try_from(bytes).map(crate::chain::EventHash).map_err(|_| "a hash of another length".to_owned())
@@ -63,15 +63,15 @@ pub(crate) struct EventView {
     pub(crate) hash: String,
     pub(crate) parent_hash: Option<String>,
     pub(crate) event_type: String,
-    /// Null where it is too long for a frame; `GetEventData` has it then.
+    /// Null if it is too long for a frame; then `GetEventData` gives it.
     pub(crate) data: Option<String>,
     pub(crate) timestamp: u64,
-    /// Where the data was dropped: its length and its SHA-1 in hex.
+    /// If the data was dropped: its length, and its SHA-1 in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dropped: Option<(u64, String)>,
 }
 
-/// Data beyond this is not put into a page.
+/// Data with more bytes than this is not put into a page.
 const PAGED_DATA_BYTES: usize = 4 * 1024 * 1024;
 
 impl From<ChainEvent> for EventView {
@@ -89,9 +89,9 @@ impl From<ChainEvent> for EventView {
 }
 
 impl EventView {
-    /// The event again, or what is wrong with the view of it.
+    /// The event again, or why the view is wrong.
     ///
-    /// `fetch` gets data that was too long for the page.
+    /// `fetch` gets the data of the event with this sequence, if that was too long for the page.
     pub(crate) fn into_event(self, fetch: impl FnOnce(u64) -> Result<Vec<u8>, String>) -> Result<ChainEvent, String> {
         let hash = |text: &str| crate::chain::EventHash::parse(text).ok_or_else(|| format!("not a hash: {text}"));
         Ok(ChainEvent {
@@ -119,26 +119,26 @@ pub(crate) struct ActorView {
     pub(crate) name: String,
     pub(crate) parent: Option<String>,
     pub(crate) status: String,
-    /// Why it failed, where it did.
+    /// Why it failed, if it has failed.
     pub(crate) failure: Option<String>,
     pub(crate) incarnation: u64,
     pub(crate) mailbox_depth: u64,
     pub(crate) addresses: Vec<String>,
-    /// The same with what is spoken there.
+    /// The same with the protocol of each address.
     #[serde(default)]
     pub(crate) urls: Vec<String>,
     pub(crate) manifest: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
-    /// Of one that its policy restarts: how much of the limit is used.
+    /// For an actor that its policy restarts: how many of the permitted restarts are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restarts: Option<RestartsView>,
-    /// Why it is not restarted, where it failed and is not.
+    /// Why it is not restarted, if it has failed and is not restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) given_up: Option<String>,
 }
 
-/// Restarts within the last `within_ms`; one more than `allowed` is too many.
+/// How many restarts there were within the last `within_ms`. More than `allowed` are too many.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RestartsView {
     pub(crate) used: u64,
@@ -180,7 +180,7 @@ impl From<ActorInfo> for ActorView {
     }
 }
 
-/// An actor's status as clients of the first protocol know it.
+/// The status of an actor in the words of the first protocol.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum StatusWord {
     Running,
@@ -189,7 +189,8 @@ pub(crate) enum StatusWord {
 }
 
 impl From<&ActorStatus> for StatusWord {
-    /// One that comes up, ends or is between two incarnations takes or keeps deliveries: it runs.
+    /// An actor that starts, that ends, or that is between two incarnations counts as running, because it takes or
+    /// keeps deliveries.
     fn from(status: &ActorStatus) -> Self {
         match status {
             ActorStatus::Starting | ActorStatus::Running | ActorStatus::Stopping | ActorStatus::Restarting => {

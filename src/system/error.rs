@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::delivery::Outcome;
-use super::registry::Refusal;
+use super::answer::Outcome;
+use super::refusal::Refusal;
 use super::reply::NoAnswer;
 use crate::base::id::ActorId;
 use crate::chain::data::FailureReason;
@@ -128,6 +128,10 @@ pub enum OutcomeUnknown {
     /// The actor's thread ended without an answer.
     #[error("outcome unknown: the actor has ended without an answer")]
     Gone,
+    /// The runtime is ending, and the actor may have been suspended in the middle of the message. The next start goes on
+    /// with that.
+    #[error("outcome unknown: the runtime is shutting down")]
+    ShuttingDown,
 }
 
 impl From<Refusal> for RequestError {

@@ -1,23 +1,45 @@
-//! An actor's mailbox: two lanes, the mail's bounded in deliveries and bytes.
+//! An actor's mailbox: two lanes, one for mail and one for lifecycle notices, bounded in deliveries and in bytes.
 //!
-//! A place is reserved before anything is recorded about a delivery, and filled or given back afterwards: so what a
-//! chain says was sent has a place, and a full mailbox is an answer. Lifecycle notices have a lane of their own which
-//! no amount of mail can fill. Closing waits until every reserved place is filled or given back, so that each delivery
-//! is either worked on or named as dropped.
+//! Each lane is an unbounded channel of `crossbeam_channel`. The bounds are kept beside the channels: a sender first
+//! reserves a place, then records on its own chain what it is about to send, and then fills the place or gives it
+//! back. So a delivery that a chain says was sent always has a place, and a full mailbox is an answer that the sender gets
+//! before it records anything. The lane for notices has no bound, so no amount of mail can keep a notice out.
 //!
-//! What is reserved is counted under the lock of the lanes, so two that race for the last place do not refuse each other.
+//! Closing a mailbox waits until every reserved place is filled or given back. So the actor that ends works on each
+//! delivery, or names it as dropped; a sender that withdraws its delivery has given the place back.
+//!
+//! **Places are counted under one lock** ([`MailboxCounts`]). Of two senders that want the last place, the one that takes the
+//! lock first gets it, because it counts the place before it lets go of the lock. Counters without a lock would have both
+//! add first and look afterwards: each could then see the other's place, and both would be refused.
+//!
+//! **A lane is made when its first place is reserved, and let go when the actor is idle**
+//! ([`MailboxOwner::let_go_of_empty_lanes`]), because a channel keeps memory for 31 deliveries once it was used. No
+//! delivery is lost by that: each reserved place holds the sending side of the channel that its delivery goes into, and a
+//! lane is let go only under the lock, and only when no place in it is reserved and no delivery waits in it. A sender that
+//! reserves a place afterwards makes a new lane, and the actor, which holds none then, finds that one.
+//!
+//! **No wakeup is lost.** Take the actor A that owns the mailbox, and a sender S. The mailbox is made with A's
+//! `Unparker`, so S knows it from the beginning. S puts its delivery into the lane, and then unparks A. A parks only after it
+//! has looked into both lanes and found nothing; then it looks again. By the park protocol ([`wait`]) A therefore
+//! sees the delivery: if S put it there before A looked, A found it; if S put it there afterwards, S unparks A after A
+//! has looked, and A looks again. A's look cannot miss a lane that S has just made, because A looks for a
+//! lane that it does not hold yet wherever the number of places in that lane ([`Shared::taken`]) is not zero, and S
+//! counts its place before it unparks A.
+//!
+//! The same holds for an actor that drains a closed mailbox and waits for places to come back: whoever gives back a place
+//! counts it first, and then unparks A if the mailbox is closed. A closes the mailbox before it waits. Both count and
+//! close under the lock: if the place came back before A closed, A sees that when it counts; if it came back afterwards,
+//! whoever gave it back sees that the mailbox is closed.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
+use std::cell::RefCell;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::delivery::Delivery;
-use super::registry::Refusal;
+use super::refusal::Refusal;
+use crate::base::clock;
 use crate::base::id::ActorId;
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, unbounded};
+use crate::base::wait::{self, Parker, Unparker};
 
 /// Which of the two lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,42 +54,45 @@ pub(crate) struct Mailbox(Arc<Shared>);
 
 /// The side that receives: one thread.
 #[derive(Debug)]
-pub(crate) struct MailboxOwner(Arc<Shared>);
+pub(crate) struct MailboxOwner {
+    shared: Arc<Shared>,
+    /// The receiving sides of the lanes, as far as this side has found them; by [`Lane`].
+    lanes: [RefCell<Option<Receiver<Delivery>>>; 2],
+    /// For the thread that will serve the mailbox, until there is one.
+    parker: RefCell<Option<Parker>>,
+}
 
 #[derive(Debug)]
 struct Shared {
-    lanes: Mutex<Lanes>,
-    /// Deliveries that wait in both lanes, and places that are reserved; what is kept aside is not among them. Written
-    /// under the lock of the lanes.
-    depth: AtomicU64,
+    counts: Mutex<MailboxCounts>,
+    /// How many places of each lane are taken: reserved, or filled with a delivery that waits. Written under the lock.
+    taken: [AtomicU64; 2],
     max_deliveries: u64,
     max_bytes: u64,
-    /// Written under the lock of the lanes.
+    /// Written under the lock.
     closed: AtomicBool,
-    /// The thread that serves it, once it does.
-    owner: OnceLock<Thread>,
+    /// Wakes the thread that serves the mailbox.
+    owner: Unparker,
 }
 
+/// What the lock guards.
 #[derive(Debug, Default)]
-struct Lanes {
-    notices: VecDeque<Delivery>,
-    mail: VecDeque<Delivery>,
+struct MailboxCounts {
+    /// The lanes that there are at the moment; by [`Lane`].
+    lanes: [Option<LaneChannel>; 2],
+    /// Bytes of mail, reserved or waiting.
+    bytes: u64,
     /// What was promised before the runtime was started, and the actor has no export for.
     aside: Vec<Delivery>,
-    /// What of the mail is reserved or waiting.
-    deliveries: u64,
-    bytes: u64,
     /// Nobody will take anything out any more.
     abandoned: bool,
 }
 
-impl Lanes {
-    fn of(&mut self, lane: Lane) -> &mut VecDeque<Delivery> {
-        match lane {
-            Lane::Notice => &mut self.notices,
-            Lane::Mail => &mut self.mail,
-        }
-    }
+/// Both sides of one lane's channel.
+#[derive(Debug)]
+struct LaneChannel {
+    sender: Sender<Delivery>,
+    receiver: Receiver<Delivery>,
 }
 
 /// A reserved place. Dropping it gives it back.
@@ -78,20 +103,27 @@ pub(crate) struct Slot {
     pub(crate) receiver: ActorId,
     bytes: u64,
     lane: Lane,
-    filled: bool,
+    /// Where the delivery goes; `None` once it went there.
+    sender: Option<Sender<Delivery>>,
 }
 
 impl Mailbox {
     pub(crate) fn new(max_deliveries: u64, max_bytes: u64) -> (Self, MailboxOwner) {
+        let parker = Parker::new();
         let shared = Arc::new(Shared {
-            lanes: Mutex::default(),
-            depth: AtomicU64::new(0),
+            counts: Mutex::new(MailboxCounts::default()),
+            taken: [AtomicU64::new(0), AtomicU64::new(0)],
             max_deliveries,
             max_bytes,
             closed: AtomicBool::new(false),
-            owner: OnceLock::new(),
+            owner: parker.unparker().clone(),
         });
-        (Self(Arc::clone(&shared)), MailboxOwner(shared))
+        let owner = MailboxOwner {
+            shared: Arc::clone(&shared),
+            lanes: [RefCell::new(None), RefCell::new(None)],
+            parker: RefCell::new(Some(parker)),
+        };
+        (Self(shared), owner)
     }
 
     /// Reserves a place for a delivery of `bytes` bytes of parameters.
@@ -100,279 +132,199 @@ impl Mailbox {
         if lane == Lane::Mail && bytes > limit {
             return Err(Refusal::NeverFits { size: bytes, limit });
         }
-        let mut lanes = self.0.lanes.lock();
+        let mut counts = self.0.counts.lock();
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(Refusal::Closed);
         }
-        let full = lanes.deliveries >= self.0.max_deliveries || lanes.bytes.saturating_add(bytes) > limit;
-        if lane == Lane::Mail && full {
-            return Err(Refusal::Full);
+        if lane == Lane::Mail {
+            let deliveries = self.0.taken[lane as usize].load(Ordering::Relaxed);
+            if deliveries >= self.0.max_deliveries || counts.bytes.saturating_add(bytes) > limit {
+                return Err(Refusal::Full);
+            }
         }
-        self.0.count(&mut lanes, lane, bytes);
-        drop(lanes);
-        Ok(Slot { mailbox: self, receiver, bytes, lane, filled: false })
+        let sender = Some(self.0.take_place(&mut counts, lane, bytes));
+        drop(counts);
+        Ok(Slot { mailbox: self, receiver, bytes, lane, sender })
     }
 
-    /// Puts back what was promised before the runtime was started, whether or not there would be room for it now.
+    /// Puts back a delivery that was promised before the runtime was started, whether or not there is room for it.
     pub(crate) fn restore(&self, lane: Lane, delivery: Delivery) {
-        self.0.count(&mut self.0.lanes.lock(), lane, delivery.params.len() as u64);
-        self.0.put(lane, delivery);
+        let mut counts = self.0.counts.lock();
+        if counts.abandoned {
+            drop(counts);
+            // Whoever waits for what comes of it hears, by this, that nothing will.
+            return drop(delivery);
+        }
+        let sender = self.0.take_place(&mut counts, lane, delivery.params.len() as u64);
+        drop(counts);
+        self.0.put(&sender, delivery);
     }
 
-    /// Keeps what the actor has no export for until it ends, which names it as dropped.
+    /// Keeps a delivery that the actor has no export for, until the actor ends and names it as dropped.
     pub(crate) fn keep_aside(&self, delivery: Delivery) {
-        self.0.lanes.lock().aside.push(delivery);
+        self.0.counts.lock().aside.push(delivery);
     }
 
-    /// Deliveries that wait.
+    /// How many places are taken: deliveries that wait, and reserved places. What is kept aside does not count.
     pub(crate) fn depth(&self) -> u64 {
-        self.0.depth.load(Ordering::SeqCst)
+        self.0.taken.iter().map(|taken| taken.load(Ordering::SeqCst)).sum()
     }
 }
 
 impl Slot {
-    /// Puts the delivery in its place. The owner closes before it goes, and closing waits for this place.
+    /// Puts the delivery in its place. The mailbox cannot be gone by then, because the owner closes it before it goes, and
+    /// closing waits for this place; if the owner has panicked, the delivery is dropped.
     pub(crate) fn fill(mut self, delivery: Delivery) {
-        self.filled = true;
-        self.mailbox.0.put(self.lane, delivery);
+        if let Some(sender) = self.sender.take() {
+            self.mailbox.0.put(&sender, delivery);
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if !self.filled {
+        if self.sender.is_some() {
             let shared = &self.mailbox.0;
-            shared.free(&mut shared.lanes.lock(), self.lane, self.bytes);
-            // Only who drains a closed mailbox waits for places to come back.
+            shared.free_place(self.lane, self.bytes);
+            // Only an owner that drains a closed mailbox waits for places to come back.
             if shared.closed.load(Ordering::SeqCst) {
-                shared.wake_owner();
+                shared.owner.unpark();
             }
         }
     }
 }
 
 impl Shared {
-    fn put(&self, lane: Lane, delivery: Delivery) {
-        let mut lanes = self.lanes.lock();
-        if lanes.abandoned {
-            drop(lanes);
-            // Whoever waits for what comes of it hears that nothing will.
-            return drop(delivery);
-        }
-        lanes.of(lane).push_back(delivery);
-        drop(lanes);
-        self.wake_owner();
-    }
-
-    fn count(&self, lanes: &mut Lanes, lane: Lane, bytes: u64) {
+    /// MailboxCounts one more place, and says where its delivery goes.
+    fn take_place(&self, counts: &mut MailboxCounts, lane: Lane, bytes: u64) -> Sender<Delivery> {
         if lane == Lane::Mail {
-            lanes.deliveries += 1;
-            lanes.bytes += bytes;
+            counts.bytes += bytes;
         }
-        // Under the lock nobody else writes it.
-        self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Release);
+        let taken = &self.taken[lane as usize];
+        // Nobody else writes it while this thread has the lock.
+        taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Release);
+        let channel = counts.lanes[lane as usize].get_or_insert_with(|| {
+            let (sender, receiver) = unbounded();
+            LaneChannel { sender, receiver }
+        });
+        channel.sender.clone()
     }
 
-    fn free(&self, lanes: &mut Lanes, lane: Lane, bytes: u64) {
+    /// MailboxCounts one place less.
+    fn free_place(&self, lane: Lane, bytes: u64) {
+        let mut counts = self.counts.lock();
         if lane == Lane::Mail {
-            lanes.deliveries -= 1;
-            lanes.bytes -= bytes;
+            counts.bytes -= bytes;
         }
-        self.depth.store(self.depth.load(Ordering::Relaxed) - 1, Ordering::Release);
+        let taken = &self.taken[lane as usize];
+        taken.store(taken.load(Ordering::Relaxed) - 1, Ordering::Release);
     }
 
-    /// No wakeup is lost: the owner publishes its thread before it looks into the lanes. Either it sees the delivery just
-    /// put there, or it is found here and unparked.
-    fn wake_owner(&self) {
-        if let Some(owner) = self.owner.get() {
-            owner.unpark();
-        }
+    fn put(&self, sender: &Sender<Delivery>, delivery: Delivery) {
+        // It fails where the owner has panicked. The delivery is then dropped here, which tells whoever waits for what comes
+        // of it that nothing will.
+        let _ = sender.send(delivery);
+        self.owner.unpark();
     }
 }
 
 impl MailboxOwner {
-    /// From here on the calling thread is unparked when something comes.
-    pub(crate) fn is_served_here(&self) {
-        self.0.owner.get_or_init(thread::current);
+    /// From here on the calling thread serves the mailbox: it is unparked when something comes.
+    pub(crate) fn serve_here(&self) {
+        if let Some(parker) = self.parker.take() {
+            wait::adopt(parker);
+        }
     }
 
-    /// The next notice, else the next delivery, if there is one; its place is free.
+    /// What wakes the thread that serves the mailbox.
+    pub(crate) fn unparker(&self) -> Unparker {
+        self.shared.owner.clone()
+    }
+
+    /// The next notice, else the next delivery of mail, if there is one; its place is free then.
     pub(crate) fn next(&self) -> Option<Delivery> {
-        let mut lanes = self.0.lanes.lock();
-        let notice = lanes.notices.pop_front().map(|notice| (Lane::Notice, notice));
-        let (lane, delivery) = notice.or_else(|| lanes.mail.pop_front().map(|mail| (Lane::Mail, mail)))?;
-        self.0.free(&mut lanes, lane, delivery.params.len() as u64);
+        self.take_from(Lane::Notice).or_else(|| self.take_from(Lane::Mail))
+    }
+
+    fn take_from(&self, lane: Lane) -> Option<Delivery> {
+        if self.shared.taken[lane as usize].load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut own = self.lanes[lane as usize].borrow_mut();
+        if own.is_none() {
+            let counts = self.shared.counts.lock();
+            *own = counts.lanes[lane as usize].as_ref().map(|channel| channel.receiver.clone());
+        }
+        // Where there is none, the place is reserved and not filled yet.
+        let delivery = own.as_ref()?.try_recv().ok()?;
+        self.shared.free_place(lane, delivery.params.len() as u64);
         Some(delivery)
     }
 
-    /// Gives back the room that a burst of deliveries took.
-    pub(crate) fn shrink(&self) {
-        let mut lanes = self.0.lanes.lock();
-        lanes.notices.shrink_to_fit();
-        lanes.mail.shrink_to_fit();
+    /// Gives back the memory of the lanes in which no place is taken.
+    pub(crate) fn let_go_of_empty_lanes(&self) {
+        let mut counts = self.shared.counts.lock();
+        for lane in [Lane::Notice, Lane::Mail] {
+            if self.shared.taken[lane as usize].load(Ordering::Relaxed) == 0 {
+                counts.lanes[lane as usize] = None;
+                self.lanes[lane as usize].replace(None);
+            }
+        }
     }
 
+    /// Whether no delivery waits and no place is reserved.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.depth.load(Ordering::SeqCst) == 0
+        self.shared.taken.iter().all(|taken| taken.load(Ordering::SeqCst) == 0)
     }
 
     /// Takes no more deliveries from here on.
     pub(crate) fn close(&self) {
-        let _lanes = self.0.lanes.lock();
-        self.0.closed.store(true, Ordering::SeqCst);
+        let _counts = self.shared.counts.lock();
+        self.shared.closed.store(true, Ordering::SeqCst);
     }
 
     /// Takes deliveries again.
     pub(crate) fn open(&self) {
-        self.0.closed.store(false, Ordering::SeqCst);
+        let _counts = self.shared.counts.lock();
+        self.shared.closed.store(false, Ordering::SeqCst);
     }
 
-    /// What waits now, and what is kept aside, notices left alone; the mailbox stays open.
+    /// What is kept aside, and the mail that waits now; notices are left alone, and the mailbox stays open.
     pub(crate) fn take_waiting(&self) -> Vec<Delivery> {
-        let mut lanes = self.0.lanes.lock();
-        let mut waiting: Vec<Delivery> = std::mem::take(&mut lanes.aside);
-        for delivery in std::mem::take(&mut lanes.mail) {
-            self.0.free(&mut lanes, Lane::Mail, delivery.params.len() as u64);
-            waiting.push(delivery);
-        }
+        let mut waiting: Vec<Delivery> = std::mem::take(&mut self.shared.counts.lock().aside);
+        let most = self.shared.taken[Lane::Mail as usize].load(Ordering::Acquire);
+        waiting.extend((0..most).map_while(|_| self.take_from(Lane::Mail)));
         waiting
     }
 
     /// After [`MailboxOwner::close`]: what is kept aside, then what was still waiting, notices first, each in its order.
     pub(crate) fn drain(&self) -> Vec<Delivery> {
-        /// To fill a place or to give it back wakes the owner; this is for one that drains on another thread.
+        /// Whoever fills a place or gives it back unparks the thread that serves the mailbox. Another thread may drain it
+        /// as well, where the mailbox has no thread of its own yet: that one looks again after a while.
         const LOOK_AGAIN: Duration = Duration::from_millis(1);
-        let mut drained = std::mem::take(&mut self.0.lanes.lock().aside);
+        let mut drained = std::mem::take(&mut self.shared.counts.lock().aside);
         loop {
             while let Some(delivery) = self.next() {
                 drained.push(delivery);
             }
-            // A reserved place is filled or given back within an enqueue.
+            // A sender holds a reserved place only while it enqueues one record.
             if self.is_empty() {
                 return drained;
             }
-            thread::park_timeout(LOOK_AGAIN);
+            wait::park_until(clock::now() + LOOK_AGAIN);
         }
     }
 }
 
-/// The owner closes the mailbox and drains it before it goes; one that panics does not, and what waits goes with it.
+/// An owner closes the mailbox and drains it before it goes. One that panics does not: what waits then goes with it.
 impl Drop for MailboxOwner {
     fn drop(&mut self) {
         self.close();
-        let left = {
-            let mut lanes = self.0.lanes.lock();
-            let Lanes { deliveries, bytes, .. } = *lanes;
-            std::mem::replace(&mut *lanes, Lanes { abandoned: true, deliveries, bytes, ..Lanes::default() })
-        };
+        let mut counts = self.shared.counts.lock();
+        counts.abandoned = true;
+        let left = (std::mem::take(&mut counts.lanes), std::mem::take(&mut counts.aside));
+        drop(counts);
+        // The channels go with their last receiving sides: these, and the ones that this side holds.
         drop(left);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain::data::Caller;
-    use crate::chain::function;
-    use crate::system::{NoAnswer, Reply};
-
-    fn delivery(bytes: usize) -> Delivery {
-        Delivery {
-            function: function!("ntwk:theater/message-server-client", "handle-send"),
-            params: vec![0; bytes],
-            caller: Caller::Actor,
-            cause: None,
-            reply: Reply::Nobody,
-        }
-    }
-
-    fn put(mailbox: &Mailbox, lane: Lane, bytes: usize) -> Result<(), Refusal> {
-        mailbox.clone().reserve(ActorId::random(), lane, bytes).map(|slot| slot.fill(delivery(bytes)))
-    }
-
-    #[test]
-    fn a_full_mailbox_refuses_by_number_and_by_bytes_but_never_a_notice() {
-        let (mailbox, owner) = Mailbox::new(2, 100);
-        assert_eq!(put(&mailbox, Lane::Mail, 60), Ok(()));
-        assert_eq!(put(&mailbox, Lane::Mail, 60), Err(Refusal::Full));
-        assert_eq!(put(&mailbox, Lane::Mail, 40), Ok(()));
-        assert_eq!(put(&mailbox, Lane::Mail, 0), Err(Refusal::Full));
-        assert_eq!(put(&mailbox, Lane::Notice, 1_000), Ok(()));
-        owner.close();
-        assert_eq!(owner.drain().len(), 3);
-        assert!(owner.is_empty());
-    }
-
-    #[test]
-    fn notices_take_no_room_of_the_mails() {
-        let (mailbox, owner) = Mailbox::new(1, 100);
-        assert_eq!(put(&mailbox, Lane::Notice, 1_000), Ok(()));
-        assert_eq!(put(&mailbox, Lane::Mail, 100), Ok(()));
-        assert_eq!((mailbox.depth(), owner.next().map(|first| first.params.len())), (2, Some(1_000)));
-        assert_eq!(put(&mailbox, Lane::Mail, 0), Err(Refusal::Full));
-    }
-
-    #[test]
-    fn a_place_that_is_not_used_is_given_back() {
-        let (mailbox, _owner) = Mailbox::new(1, 100);
-        drop(mailbox.clone().reserve(ActorId::random(), Lane::Mail, 50).expect("a place"));
-        assert_eq!(put(&mailbox, Lane::Mail, 100), Ok(()));
-    }
-
-    #[test]
-    fn what_waits_in_an_abandoned_mailbox_is_known_to_be_lost() {
-        let (mailbox, owner) = Mailbox::new(10, 100);
-        let slot = mailbox.clone().reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
-        let (reply, waiting) = Reply::outside();
-        mailbox.restore(Lane::Mail, Delivery { reply, ..delivery(1) });
-        drop(owner);
-        let (reply, late) = Reply::outside();
-        slot.fill(Delivery { reply, ..delivery(1) });
-        for awaited in [waiting, late] {
-            assert_eq!(awaited.within(Duration::from_secs(600)), Err(NoAnswer::Gone));
-        }
-        assert_eq!(put(&mailbox, Lane::Mail, 1), Err(Refusal::Closed));
-    }
-
-    #[test]
-    fn closing_waits_for_every_reserved_place() {
-        let (mailbox, owner) = Mailbox::new(10, 100);
-        let slot = mailbox.clone().reserve(ActorId::random(), Lane::Mail, 1).expect("a place");
-        owner.close();
-        assert_eq!(put(&mailbox, Lane::Mail, 1), Err(Refusal::Closed));
-        let sender = std::thread::spawn(move || slot.fill(delivery(1)));
-        assert_eq!(owner.drain().len(), 1);
-        sender.join().expect("the sender");
-    }
-
-    /// Both would see a place that the other one has counted and is about to give back.
-    #[test]
-    fn of_two_that_race_for_the_last_place_one_gets_it() {
-        for round in 0..2_000 {
-            // There is room for either by bytes, and for both by number; or the other way round.
-            let (mailbox, owner) = if round % 2 == 0 { Mailbox::new(2, 100) } else { Mailbox::new(1, 1_000) };
-            let race = std::sync::Barrier::new(2);
-            let taken = thread::scope(|scope| {
-                let racers = [0, 1].map(|_| {
-                    scope.spawn(|| {
-                        race.wait();
-                        put(&mailbox, Lane::Mail, 60).is_ok()
-                    })
-                });
-                racers.map(|racer| racer.join().expect("a racer")).into_iter().filter(|taken| *taken).count()
-            });
-            assert_eq!((taken, mailbox.depth()), (1, 1));
-            drop(owner);
-        }
-    }
-
-    #[test]
-    fn what_no_export_takes_is_kept_aside_until_the_end_and_counts_nowhere() {
-        let (mailbox, owner) = Mailbox::new(1, 100);
-        mailbox.keep_aside(delivery(90));
-        assert!(owner.is_empty() && owner.next().is_none());
-        assert_eq!(put(&mailbox, Lane::Mail, 100), Ok(()));
-        owner.close();
-        assert_eq!(owner.drain().iter().map(|it| it.params.len()).collect::<Vec<_>>(), [90, 100]);
     }
 }

@@ -1,37 +1,60 @@
-//! What one actor may know of the others: who there is, how to reach them, who waits for whom, who listens.
+//! What one actor may know of the others: who there is, how to reach them, who waits for whom, who follows them.
 //!
-//! Two locks guard all of it, the registry's and the subscribers'. Both are private to their files; no guard leaves
+//! Two locks guard all of it: the registry's and the subscribers'. Both are private to their files; no guard leaves
 //! them, and nothing is sent, joined, read or called while one is held. Nothing here knows of wasm or TOML.
+//!
+//! The files use each other in one direction, from the end of this list to its beginning:
+//!
+//! - values that use no other file: `address`, `status`, `pick`, `refusal`, `waits`, `on_disk`, `vouched`;
+//! - `error`, the errors of a handle, and `answer`, which carries one of them;
+//! - `reply`, where an answer is given and awaited; `signal`, the order to end;
+//! - `delivery`, what a mailbox holds; `mailbox`;
+//! - `registry`, which finds mailboxes by actor and refuses circles of waits; `subscribers`;
+//! - `requests`, `awaited` and `control`, what the supervisor is asked for; `handle`, through which everyone asks.
 
+mod address;
+mod answer;
+mod awaited;
+mod control;
 mod delivery;
 mod error;
 mod handle;
 mod mailbox;
 mod on_disk;
 mod pick;
+mod refusal;
 mod registry;
 mod reply;
+mod requests;
 mod signal;
 mod status;
 mod subscribers;
 mod vouched;
 mod waits;
 
-pub(crate) use delivery::{Answer, Delivery, Outcome};
+#[cfg(test)]
+mod tests;
+
+pub use address::Address;
+pub(crate) use answer::{Answer, Outcome};
+pub(crate) use awaited::Awaited;
+pub(crate) use control::{Asked, Control};
+pub(crate) use delivery::Delivery;
 pub use error::{ActorFailure, LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
-pub use handle::{Address, TheaterHandle};
-pub(crate) use handle::{Asked, Awaited, Confinement, Control, ForkRequest, Parentage, SpawnRequest, Spawned};
+pub use handle::TheaterHandle;
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
 pub use pick::NotFound;
 pub(crate) use pick::{Candidate, Picker};
+pub(crate) use refusal::Refusal;
+pub(crate) use registry::{ActorEntry, Registry, Restored, StatusIsSet, Wait};
 pub use registry::{ActorInfo, Restarts};
-pub(crate) use registry::{Entry, Refusal, Registry, Restored, StatusIsSet};
 pub(crate) use reply::{AwaitedReply, NoAnswer, Reply};
+pub(crate) use requests::{Confinement, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;
 pub(crate) use subscribers::{Following, ListenerId, Subscribers};
-pub(crate) use vouched::{Contents, Vouched, vouched_for};
+pub(crate) use vouched::{ManifestContents, VouchedManifest, vouched_for};
+pub(crate) use waits::WaitId;
 #[cfg(test)]
 pub(crate) use waits::Waits;
-pub(crate) use waits::{Wait, WaitId};

@@ -1,5 +1,5 @@
-//! Changed files of a running actor: its manifest, component or `init_state` file on disk is another than the one that it
-//! was started from. A restart goes on with what was read then, and says so.
+//! Changed files of a running actor: whether its manifest, its component or its `init_state` file on disk differs from what
+//! the actor was started from. A restart goes on with what was read at the start, and warns of what has changed since.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use crate::base::limits::COMPONENT_BYTES;
 use crate::chain::ComponentDigest;
 use crate::manifest::read_bounded;
 
-/// What an actor was started from, and where that lay.
+/// What an actor was started from, and in which files that lay.
 #[derive(Debug)]
 pub(crate) struct StartedFrom {
     /// No file held it, so no file can have changed.
     pub(crate) is_in_memory: bool,
     pub(crate) manifest: (PathBuf, Arc<str>),
     pub(crate) component: (PathBuf, ComponentDigest),
-    /// The file that `init_state` names, and the state that the actor first began with.
+    /// The file that `init_state` names, and the state that the actor began with at first.
     pub(crate) init_state: Option<(PathBuf, Option<Arc<[u8]>>)>,
 }
 
 impl StartedFrom {
-    /// What is another by now or cannot be read any more, with what takes up the change.
+    /// For each file that has changed or cannot be read any more: a sentence that says so, and what takes up the change.
     pub(crate) fn changed(&self) -> Vec<String> {
         if self.is_in_memory {
             return Vec::new();

@@ -1,6 +1,6 @@
-//! Which actor is meant: by its id, its name, or the beginning of either.
+//! Finding the actor that a text means: by its id, its name, or the beginning of either.
 
-/// What can be called for.
+/// An actor that a text may mean.
 pub(crate) struct Candidate<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
@@ -29,14 +29,15 @@ pub enum NotFound {
     },
 }
 
-/// Ambiguous names show at most so many candidates.
+/// The error about an ambiguous name shows at most so many candidates.
 const SHOWN: usize = 8;
 
-/// Finds the one that a text names among those it is offered: an id first, then a name, then the beginning of an id or a
-/// name. Among several that fit equally well the one that is alive is meant. It keeps a few of them, not all.
+/// Finds the actor that a text means among those that are offered: by its id before by its name, and by its name before by
+/// the beginning of either. Among several that fit equally well, the text means the one that is alive. A `Picker` keeps a few of
+/// what it was offered, not all.
 pub(crate) struct Picker<'a, T> {
     text: &'a str,
-    /// How well those fit that are kept.
+    /// How well those candidates fit that are kept.
     fit: Fit,
     count: usize,
     shown: Vec<String>,
@@ -45,7 +46,7 @@ pub(crate) struct Picker<'a, T> {
     alive_count: usize,
 }
 
-/// From worst to best.
+/// How well a candidate fits the text, from worst to best.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Not,
@@ -59,7 +60,7 @@ impl<'a, T> Picker<'a, T> {
         Self { text, fit: Fit::Not, count: 0, shown: Vec::new(), first: None, alive: None, alive_count: 0 }
     }
 
-    /// One more that may be meant, and what to give back if it is.
+    /// Offers one more candidate, and what [`Picker::pick`] is to return if the text means it.
     pub(crate) fn offer(&mut self, candidate: &Candidate<'_>, it: impl FnOnce() -> T) {
         let fit = self.fit_of(candidate);
         if fit == Fit::Not || fit < self.fit {
@@ -93,7 +94,7 @@ impl<'a, T> Picker<'a, T> {
         }
     }
 
-    /// The one that is meant, or why that cannot be said.
+    /// What was offered with the candidate that the text means; or why there is no such candidate, or more than one.
     pub(crate) fn pick(self) -> Result<T, NotFound> {
         let Self { text, count, shown, first, alive, alive_count, .. } = self;
         match (count, alive_count) {

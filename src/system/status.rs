@@ -4,6 +4,8 @@ use std::fmt;
 
 use crate::chain::data::FailureReason;
 
+/// The state of an actor's life.
+///
 /// ```text
 ///   Starting ── init ok ──▶ Running ── stop ──▶ Stopping ──▶ Stopped
 ///      └── init failed ──────┴── fail ────────────┴────────▶ Failed
@@ -12,7 +14,7 @@ use crate::chain::data::FailureReason;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ActorStatus {
-    /// Its thread runs, `init` has not returned.
+    /// Its thread runs, and `init` has not returned yet.
     Starting,
     /// It takes deliveries.
     Running,
@@ -20,19 +22,19 @@ pub enum ActorStatus {
     Stopping,
     /// It ended because it was asked to.
     Stopped,
-    /// It ended itself.
+    /// It ended by a failure of its own.
     Failed {
         /// Why.
         reason: FailureReason,
-        /// What exactly, for a person.
+        /// What exactly went wrong, for a person to read.
         detail: String,
     },
-    /// It ended and will be started again; deliveries wait.
+    /// It has ended and will be started again; deliveries wait for that.
     Restarting,
 }
 
 impl ActorStatus {
-    /// The word for it on the wire and on screen.
+    /// The word for this status on the wire and on screen.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -44,7 +46,7 @@ impl ActorStatus {
         }
     }
 
-    /// Whether there is a thread behind it.
+    /// Whether the actor has a thread.
     pub fn is_alive(&self) -> bool {
         match self {
             Self::Starting | Self::Running | Self::Stopping | Self::Restarting => true,

@@ -1,8 +1,12 @@
-//! Who wants to be woken when an actor, or anybody, has new events on disk.
+//! Subscribers: who is woken when an actor that it follows, or any actor, has new events on disk.
 //!
-//! A subscription is a cursor into the journal, held by whoever reads; here is only its bell, and which actors it rang
-//! for. A bell that rings before the last ring was heard is the same ring, so a slow reader costs no memory beyond one
-//! mark for each actor that it follows.
+//! A subscription is a cursor into the journal, which the reader holds. Here is only what wakes the reader (a channel with
+//! room for one item), and for which actors it was woken since it last looked. If the reader is woken again before it has
+//! looked, the two wakings become one. So a slow reader costs no memory but one mark for each actor that it follows.
+//!
+//! **No news is lost.** [`Subscribers::wake`] first marks the actor as due and then puts the item into the channel. A reader that
+//! takes the item, and then takes what is due, therefore sees each mark whose item it took. If the channel was
+//! full, the reader has yet to take that item, and sees the mark when it does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::base::id::ActorId;
 
-/// One reader with a bell.
+/// Names one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ListenerId(u64);
 
@@ -23,48 +27,49 @@ pub(crate) enum Following {
 }
 
 #[derive(Debug)]
-struct Listener {
-    ring: Sender<()>,
-    /// Actors it follows that have new events since it last looked.
+struct Follower {
+    /// Wakes the reader; has room for one item.
+    bell: Sender<()>,
+    /// Actors that the reader follows, and that have had new events since it last looked.
     due: HashSet<ActorId>,
-    /// How many of its subscriptions follow each actor.
+    /// How many of the reader's subscriptions follow each actor.
     actors: HashMap<ActorId, usize>,
-    /// How many of its subscriptions follow everybody.
+    /// How many of the reader's subscriptions follow every actor.
     everybody: usize,
 }
 
-impl Listener {
+impl Follower {
     fn ring(&self) {
-        // Full: it rings already. Disconnected: nobody listens any more.
-        let _ = self.ring.try_send(());
+        // If it is full, the reader is woken already; if it is disconnected, the reader is gone.
+        let _ = self.bell.try_send(());
     }
 }
 
-/// All bells, by the actor they are for.
+/// All readers, and whom they follow.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    listeners: HashMap<ListenerId, Listener>,
+    listeners: HashMap<ListenerId, Follower>,
     by_actor: HashMap<ActorId, Vec<ListenerId>>,
     everybody: Vec<ListenerId>,
 }
 
 impl Subscribers {
-    /// A new reader, and where it hears its bell.
+    /// A new reader, and the channel that wakes it.
     pub(crate) fn listen(&self) -> (ListenerId, Receiver<()>) {
-        let (ring, heard) = bounded(1);
+        let (bell, woken) = bounded(1);
         let mut inner = self.0.lock();
         inner.next += 1;
         let id = ListenerId(inner.next);
-        let listener = Listener { ring, due: HashSet::new(), actors: HashMap::new(), everybody: 0 };
+        let listener = Follower { bell, due: HashSet::new(), actors: HashMap::new(), everybody: 0 };
         inner.listeners.insert(id, listener);
-        (id, heard)
+        (id, woken)
     }
 
-    /// The reader is gone, with all it followed.
+    /// Forgets a reader that is gone, with all that it followed.
     pub(crate) fn leave(&self, id: ListenerId) {
         let mut inner = self.0.lock();
         let Some(listener) = inner.listeners.remove(&id) else { return };
@@ -74,7 +79,7 @@ impl Subscribers {
         inner.everybody.retain(|other| *other != id);
     }
 
-    /// From here on the bell rings for these, too. It may follow the same more than once.
+    /// From here on the reader is woken for these, too. A reader may follow the same actor more than once.
     pub(crate) fn follow(&self, id: ListenerId, following: Following) {
         let mut inner = self.0.lock();
         let Inner { listeners, by_actor, everybody, .. } = &mut *inner;
@@ -92,7 +97,7 @@ impl Subscribers {
         }
     }
 
-    /// Takes one [`Subscribers::follow`] back.
+    /// Takes back one call of [`Subscribers::follow`].
     pub(crate) fn unfollow(&self, id: ListenerId, following: Following) {
         let mut inner = self.0.lock();
         let Some(listener) = inner.listeners.get_mut(&id) else { return };
@@ -115,17 +120,17 @@ impl Subscribers {
         }
     }
 
-    /// Rings a reader's bell whether or not there is anything new.
+    /// Wakes a reader, whether or not there is anything new.
     pub(crate) fn ring(&self, id: ListenerId) {
-        self.0.lock().listeners.get(&id).into_iter().for_each(Listener::ring);
+        self.0.lock().listeners.get(&id).into_iter().for_each(Follower::ring);
     }
 
-    /// The actors it follows that have new events since this was last asked.
+    /// The actors that the reader follows, and that have had new events since this was last asked.
     pub(crate) fn take_due(&self, id: ListenerId) -> HashSet<ActorId> {
         self.0.lock().listeners.get_mut(&id).map(|listener| std::mem::take(&mut listener.due)).unwrap_or_default()
     }
 
-    /// Wakes whoever follows one of `actors`. Never blocks.
+    /// Wakes every reader that follows one of `actors`. Never blocks.
     pub(crate) fn wake(&self, actors: &[ActorId]) {
         let mut inner = self.0.lock();
         let Inner { listeners, by_actor, everybody, .. } = &mut *inner;
@@ -133,7 +138,7 @@ impl Subscribers {
             return;
         }
         for id in everybody.iter() {
-            listeners.get(id).into_iter().for_each(Listener::ring);
+            listeners.get(id).into_iter().for_each(Follower::ring);
         }
         for actor in actors {
             for id in by_actor.get(actor).into_iter().flatten() {

@@ -1,31 +1,32 @@
-//! Vouched manifests: what an operator's manifest names for its actor to spawn (`children`), held to the bytes it had when
-//! that manifest was read. An actor that may write there can change the files, but not what is spawned from them.
+//! Vouched manifests: those that an operator's manifest names for its actor to spawn (`children`), each with the bytes that
+//! it had when the operator's manifest was read. An actor that may write where they lie can change the files, and a changed
+//! one is not spawned.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chain::ComponentDigest;
 
-/// A manifest that another one names, and what it was.
+/// A manifest that another one names, and its contents at that time.
 #[derive(Clone, Debug)]
-pub(crate) struct Vouched {
-    /// With every link followed.
+pub(crate) struct VouchedManifest {
+    /// The file, with every link followed.
     pub(crate) manifest: PathBuf,
-    /// What it was; or why it cannot be held to that.
-    pub(crate) was: Result<Contents, String>,
+    /// What the manifest contained; or why that could not be read.
+    pub(crate) was: Result<ManifestContents, String>,
 }
 
-/// All that a manifest brings: its text and the bytes it names.
+/// All that a manifest brings: its text, and the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Contents {
+pub(crate) struct ManifestContents {
     pub(crate) text: Arc<str>,
     pub(crate) component: ComponentDigest,
     pub(crate) init_state: Option<Arc<[u8]>>,
 }
 
-impl Vouched {
-    /// Whether `now`, which lies where an actor may write, is what was vouched for.
-    pub(crate) fn check(&self, now: &Contents) -> Result<(), String> {
+impl VouchedManifest {
+    /// Compares `now`, which lies where an actor may write, with what was vouched for; the error says what has changed.
+    pub(crate) fn check(&self, now: &ManifestContents) -> Result<(), String> {
         let was = self.was.as_ref().map_err(Clone::clone)?;
         let changed = if was.text != now.text {
             "the manifest"
@@ -40,8 +41,8 @@ impl Vouched {
     }
 }
 
-/// The entry for the manifest at `path`, if it is named.
-pub(crate) fn vouched_for<'a>(all: &'a [Vouched], path: &Path) -> Option<&'a Vouched> {
+/// The vouched manifest at `path`, if there is one.
+pub(crate) fn vouched_for<'a>(all: &'a [VouchedManifest], path: &Path) -> Option<&'a VouchedManifest> {
     let real = path.canonicalize().ok()?;
     all.iter().find(|vouched| vouched.manifest == real)
 }
@@ -52,13 +53,13 @@ mod tests {
 
     #[test]
     fn what_was_vouched_for_is_spawned_only_as_it_was() {
-        let contents = |text: &str, component: &[u8], state: Option<&[u8]>| Contents {
+        let contents = |text: &str, component: &[u8], state: Option<&[u8]>| ManifestContents {
             text: text.into(),
             component: ComponentDigest::of(component),
             init_state: state.map(Arc::from),
         };
         let was = contents("name", b"wasm", Some(b"1"));
-        let vouched = Vouched { manifest: PathBuf::from("/a.toml"), was: Ok(was.clone()) };
+        let vouched = VouchedManifest { manifest: PathBuf::from("/a.toml"), was: Ok(was.clone()) };
         assert_eq!(vouched.check(&was), Ok(()));
         for (now, what) in [
             (contents("nome", b"wasm", Some(b"1")), "the manifest"),
@@ -68,7 +69,7 @@ mod tests {
         ] {
             assert!(vouched.check(&now).expect_err("it has changed").starts_with(what));
         }
-        let unknown = Vouched { was: Err("not read".into()), ..vouched };
+        let unknown = VouchedManifest { was: Err("not read".into()), ..vouched };
         assert_eq!(unknown.check(&was), Err("not read".into()));
     }
 }

@@ -1,59 +1,25 @@
 //! Who waits for whom (the wait-for graph), and the circles that a wait would close (deadlock).
 //!
-//! An actor waits for at most one other, so a circle is found by following the edges from where the new one would lead.
-//! [`Waits`] is a plain value that the registry keeps under its lock; a [`Wait`] is one edge, held by whoever waits. It
-//! goes when the wait is dropped, and that must not be before the event that settles it was enqueued: else another actor
-//! could begin a wait in the other direction, and a prefix of the journal would hold both.
+//! An actor waits for at most one other. So a circle is found by following the edges, from the actor that the new edge would
+//! lead to. [`Waits`] is a plain value that the registry keeps under its lock.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::registry::Registry;
 use crate::base::id::ActorId;
 
+/// All waits between actors.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
+    /// From each actor that waits to the one that it waits for.
     edges: HashMap<ActorId, (ActorId, WaitId)>,
     begun: u64,
 }
 
-/// Names one wait. An answer that comes late ends the wait that it answers, never the next one.
+/// Names one wait. An answer that comes late ends the wait that it answers, and never the waiter's next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitId {
     waiter: ActorId,
     number: u64,
-}
-
-/// An actor waits, until this is dropped.
-#[derive(Debug)]
-#[must_use = "a wait ends when it is dropped"]
-pub(crate) struct Wait {
-    id: WaitId,
-    registry: Option<Arc<Registry>>,
-}
-
-impl Wait {
-    pub(super) fn new(registry: &Arc<Registry>, id: WaitId) -> Self {
-        Self { id, registry: Some(Arc::clone(registry)) }
-    }
-
-    /// For whoever answers: it ends the wait before it does.
-    pub(crate) fn id(&self) -> WaitId {
-        self.id
-    }
-
-    /// Whoever answered has ended it already.
-    pub(crate) fn end_by_answer(mut self) {
-        self.registry = None;
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if let Some(registry) = self.registry.take() {
-            registry.end_wait(self.id);
-        }
-    }
 }
 
 impl Waits {
@@ -66,11 +32,11 @@ impl Waits {
     }
 
     /// Notes that `from` waits for `to`, whatever `to` waits for. That is for an end or a restart of `to`: the order to
-    /// end cuts off what `to` waits for now, and what it waits for from now on is refused where it leads back.
+    /// end cuts off the wait that `to` is in now, and a later wait of `to` is refused where it leads back.
     pub(crate) fn begin_anyway(&mut self, from: ActorId, to: ActorId) -> WaitId {
         self.begun += 1;
         let id = WaitId { waiter: from, number: self.begun };
-        // Its one thread waits for one thing at a time: if there was an earlier wait, it is over.
+        // The actor's one thread waits for one thing at a time: if there was an earlier wait, it is over.
         self.edges.insert(from, (to, id));
         id
     }
@@ -82,7 +48,7 @@ impl Waits {
         while at != from {
             at = self.edges.get(&at)?.0;
             circle.push(at);
-            // A circle without `from`: an order is about to cut it.
+            // These steps go round in a circle without `from`, which an order is about to cut.
             if circle.len() > self.edges.len() + 2 {
                 return None;
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::actor::Spec;
 use crate::manifest::Opened;
-use crate::system::{Confinement, Vouched};
+use crate::system::{Confinement, VouchedManifest};
 
 /// The directories that actors may write to, each with the name of one that may.
 type Written = BTreeMap<PathBuf, String>;
@@ -16,7 +16,7 @@ pub(super) struct Confined<'a> {
     confinement: &'a Confinement,
     written: &'a Written,
     /// What the operator's manifest says of the one that is to be spawned.
-    vouched: Option<&'a Vouched>,
+    vouched: Option<&'a VouchedManifest>,
     /// A file of it that an actor could have written, and what is said of it.
     doubtful: Option<String>,
 }

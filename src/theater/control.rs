@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
@@ -14,6 +14,7 @@ use super::supervisor::{Command, Newborn};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
+use crate::base::one_shot::{OneReceiver, OneSender, one_shot};
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
@@ -33,7 +34,7 @@ pub(super) struct LifecycleControl {
 
 /// Where the answer to a stop or a restart goes.
 pub(super) struct ChangeReply {
-    to: Sender<Result<Option<Link>, LifecycleError>>,
+    to: OneSender<Result<Option<Link>, LifecycleError>>,
     wait: Option<(WaitId, Arc<Registry>)>,
 }
 
@@ -45,14 +46,13 @@ impl ChangeReply {
         if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
             registry.end_wait(wait);
         }
-        // The asker may have stopped waiting.
-        let _ = self.to.send(answer);
+        self.to.give(answer);
     }
 }
 
 impl Control for LifecycleControl {
-    fn spawn(&self, request: SpawnRequest) -> Receiver<Result<Spawned, LifecycleError>> {
-        let (to, answer) = bounded(1);
+    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, LifecycleError>> {
+        let (to, answer) = one_shot();
         let wait = request.parentage.as_ref().map(|parentage| parentage.wait);
         let reply = SpawnReply::new(to, wait);
         match self.load(&request) {
@@ -78,8 +78,8 @@ impl Control for LifecycleControl {
         answer
     }
 
-    fn fork(&self, request: ForkRequest) -> Receiver<Result<Spawned, LifecycleError>> {
-        let (to, answer) = bounded(1);
+    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, LifecycleError>> {
+        let (to, answer) = one_shot();
         let reply = SpawnReply::new(to, None);
         match self.forked(request) {
             Ok((spec, origin)) => {
@@ -99,13 +99,17 @@ impl Control for LifecycleControl {
         answer
     }
 
-    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, LifecycleError>> {
+    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>> {
         let (reply, answer) = self.change_reply(wait);
         let _ = self.commands.send(Command::Stop { id, by, cause, reply });
         answer
     }
 
-    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> Receiver<Result<Option<Link>, LifecycleError>> {
+    fn restart(
+        &self,
+        id: ActorId,
+        Asked { by, cause, wait }: Asked,
+    ) -> OneReceiver<Result<Option<Link>, LifecycleError>> {
         let (reply, answer) = self.change_reply(wait);
         if by == StoppedBy::Operator {
             self.warn_of_changes(id);
@@ -114,8 +118,8 @@ impl Control for LifecycleControl {
         answer
     }
 
-    fn forget(&self, id: ActorId) -> Receiver<Result<Vec<ActorKey>, LifecycleError>> {
-        let (reply, answer) = bounded(1);
+    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>> {
+        let (reply, answer) = one_shot();
         let _ = self.commands.send(Command::Forget { id, reply });
         answer
     }
@@ -126,8 +130,8 @@ impl Control for LifecycleControl {
 }
 
 impl LifecycleControl {
-    fn change_reply(&self, wait: Option<WaitId>) -> (ChangeReply, Receiver<Result<Option<Link>, LifecycleError>>) {
-        let (to, answer) = bounded(1);
+    fn change_reply(&self, wait: Option<WaitId>) -> (ChangeReply, OneReceiver<Result<Option<Link>, LifecycleError>>) {
+        let (to, answer) = one_shot();
         (ChangeReply { to, wait: wait.map(|wait| (wait, Arc::clone(&self.registry))) }, answer)
     }
 

@@ -4,10 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
-
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
+use crate::base::one_shot::one_shot;
 use crate::chain::{ChainEvent, Link};
 use crate::journal::{ActorKey, JournalReader, Pending};
 use crate::promise::{Chains, Decided, Due, Fate, Read, Through, decide};
@@ -20,8 +19,8 @@ pub(super) struct InFlight {
     pub(super) awaited: HashMap<ActorId, (Awaited, Option<Wait>)>,
     /// Who waits for the end of an open transition.
     pub(super) replies: HashMap<ActorId, Reply>,
-    /// Who waits for an `init`, and the event that asked for it.
-    pub(super) spawns: HashMap<ActorId, (SpawnReply, Link)>,
+    /// Who waits until an actor is up; and the event that asked for its `init`, where that is its first.
+    pub(super) starts: HashMap<ActorId, (SpawnReply, Option<Link>)>,
     /// What is owed, in the order in which it was promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
 }
@@ -86,7 +85,7 @@ impl Cast<'_> {
             match fate {
                 Fate::Again => {}
                 Fate::Answered(awaited) => _ = found.awaited.insert(actor, (awaited, None)),
-                Fate::Await { on, through } => self.wait(&mut found, &mut waiting, intent, (on, through)),
+                Fate::Await { on, through } => self.go_on_waiting(&mut found, &mut waiting, intent, (on, through)),
             }
         }
         for Due { to, lane, delivery, awaited_by, .. } in due {
@@ -97,7 +96,7 @@ impl Cast<'_> {
     }
 
     /// The actor whose intent this is goes on waiting.
-    fn wait(
+    fn go_on_waiting(
         &self,
         found: &mut InFlight,
         waiting: &mut HashMap<ActorId, Reply>,
@@ -106,10 +105,11 @@ impl Cast<'_> {
     ) {
         let waiter = intent.actor;
         let wait = self.registry.resume_wait(waiter, on);
-        let awaited = if through == Through::Init {
-            let (to, spawned) = bounded(1);
-            found.spawns.insert(on, (SpawnReply::new(to, Some(wait.id())), intent));
-            Awaited::Child(spawned)
+        let awaited = if matches!(through, Through::Init | Through::Restart) {
+            let (to, up) = one_shot();
+            let cause = (through == Through::Init).then_some(intent);
+            found.starts.insert(on, (SpawnReply::new(to, Some(wait.id())), cause));
+            Awaited::Child(up)
         } else {
             let (reply, answer) = Reply::actor(wait.id());
             if through == Through::Transition {

@@ -108,18 +108,18 @@ pub(super) fn recover(
     });
     let new = new.collect();
     let asked_for = pasts.iter().filter(|past| past.asked_for).map(|past| past.row.actor.id).collect();
-    let InFlight { mut awaited, mut replies, mut spawns, owed } = in_flight;
+    let InFlight { mut awaited, mut replies, mut starts, owed } = in_flight;
     let windows: HashMap<_, _> =
         pasts.iter().map(|past| (past.row.actor.id, past.manifest().supervision.within)).collect();
     let mut before = Vec::new();
     for past in pasts {
         let id = past.row.actor.id;
         let window = windows.get(&past.row.parent.unwrap_or(id)).copied().unwrap_or_default();
-        let (reply, cause) = spawns.remove(&id).unzip();
+        let (reply, cause) = starts.remove(&id).unzip();
         let (awaited, wait) = awaited.remove(&id).map_or((None, None), |(awaited, wait)| (Some(awaited), wait));
         let open = Opening { awaited, wait, reply: replies.remove(&id).unwrap_or(Reply::Nobody) };
         let (mut newborn, how) = past.back(&reader, open, window).map_err(unreadable)?;
-        (newborn.reply, newborn.cause) = (reply, cause);
+        (newborn.reply, newborn.cause) = (reply, cause.flatten());
         before.push((newborn, how));
     }
     Ok(Recovered { before, owed, asked_for, new })

@@ -11,6 +11,7 @@ use super::supervisor::{Command, Newborn, Return, Supervisor};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
+use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
@@ -235,9 +236,7 @@ impl TheaterRuntime {
         let _ = wait::receive(&all_listed);
         let mut refused = None;
         for Expected { id, name, answer } in answers {
-            let Err(why) = wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) else {
-                continue;
-            };
+            let Err(why) = answer.receive().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
             if asked_for.contains(&id) {
                 refused = refused.or(Some(TheaterError::NotStarted { name, why, note: String::new() }));
             } else {
@@ -263,7 +262,7 @@ impl TheaterRuntime {
         // Every answer is waited for, even if one of them is a refusal.
         let mut refused = None;
         for (Expected { id, name, answer }, note) in answers {
-            match wait::receive(&answer).unwrap_or_else(|_| Err("it could not be started".into())) {
+            match answer.receive().unwrap_or_else(|_| Err("it could not be started".into())) {
                 Ok(_) => _ = note.inspect(|note| log::warn!("{note}")),
                 Err(why) => {
                     self.list_no_longer(id);
@@ -339,12 +338,12 @@ pub(crate) struct NotResumed {
 struct Expected {
     id: ActorId,
     name: String,
-    answer: Receiver<Result<Spawned, LifecycleError>>,
+    answer: OneReceiver<Result<Spawned, LifecycleError>>,
 }
 
 impl Expected {
     fn of(newborn: &mut Newborn) -> Self {
-        let (to, answer) = bounded(1);
+        let (to, answer) = one_shot();
         newborn.reply = Some(SpawnReply::new(to, None));
         Self { id: newborn.actor.id, name: newborn.spec.manifest.name.clone(), answer }
     }

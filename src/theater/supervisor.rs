@@ -10,7 +10,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use parking_lot::Mutex;
 
 use super::budget::{Budget, Cost};
 use super::control::ChangeReply;
@@ -19,6 +20,7 @@ use crate::actor::{ActorRuntime, Again, Beginning, Open, Report, ReportKind, Spa
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::one_shot::OneSender;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 use crate::chain::data::{FailureReason, StartReason, StoppedBy};
@@ -28,8 +30,8 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::system::{
-    ActorStatus, Delivery, Entry, Lane, LifecycleError, Mailbox, MailboxOwner, Order, OrderKind, Restored, Spawned,
-    StopSignal, TheaterHandle,
+    ActorEntry, ActorStatus, Delivery, Lane, LifecycleError, Mailbox, MailboxOwner, Order, OrderKind, Restored,
+    Spawned, StopSignal, TheaterHandle,
 };
 
 /// What the thread is asked to do, or told.
@@ -53,7 +55,7 @@ pub(super) enum Command {
     /// An actor that has ended, with all below it, is listed no longer.
     Forget {
         id: ActorId,
-        reply: Sender<Result<Vec<ActorKey>, LifecycleError>>,
+        reply: OneSender<Result<Vec<ActorKey>, LifecycleError>>,
     },
     /// From the thread of this number: an actor's earlier one has nothing to say any more.
     Report(u64, Report),
@@ -103,6 +105,8 @@ struct Registered {
     mailbox: MailboxOwner,
     first: First,
     was_up: bool,
+    /// Why it does not run now, though it is there: it is one from before, for which this machine has no room.
+    left_out: Option<String>,
 }
 
 /// An actor as the supervisor knows it.
@@ -126,10 +130,32 @@ struct Supervised {
     restarters: Vec<ChangeReply>,
 }
 
-/// An actor's thread that the system had no room for, as it was to begin.
+/// An actor's thread that the machine has no room for, or that there is none for yet, as it is to begin.
 struct Unstarted {
     runtime: Box<ActorRuntime>,
     first: First,
+}
+
+impl Unstarted {
+    /// The body of the actor's thread. A function of its own, so that what it moves is no part of the frames of an actor
+    /// that waits.
+    #[inline(never)]
+    fn run(self) {
+        let Self { runtime, first } = self;
+        match first {
+            First::Born(beginning) => runtime.run(beginning),
+            First::Again(again) => runtime.run_again(*again),
+        }
+    }
+}
+
+/// The thread of an actor has panicked once more: the supervisor begins another one where the policy says so.
+#[cold]
+#[inline(never)]
+fn report_death(supervisor: &Sender<Command>, number: u64, id: ActorId, detail: &str) {
+    log::error!("the thread of actor {id} panicked again, and ends: {detail}");
+    let kind = ReportKind::Died { detail: detail.to_owned() };
+    let _ = supervisor.send(Command::Report(number, Report { id, kind }));
 }
 
 struct Thread {
@@ -144,7 +170,8 @@ pub(super) struct Supervisor {
     to_self: Sender<Command>,
     tree: Tree,
     budget: Budget,
-    actors: HashMap<ActorId, Supervised>,
+    /// Boxed, because a hash map keeps room for more than it holds.
+    actors: HashMap<ActorId, Box<Supervised>>,
     /// By the tree's clock.
     timers: BinaryHeap<Reverse<(u64, ActorId)>>,
     /// Threads started so far.
@@ -155,6 +182,14 @@ pub(super) struct Supervisor {
     began_ms: u64,
     started: Instant,
     suspending: bool,
+}
+
+impl Supervised {
+    /// A signal for the next incarnation of its thread.
+    fn renew_signal(&mut self) -> Arc<StopSignal> {
+        self.stop = Arc::new(self.stop.renewed());
+        Arc::clone(&self.stop)
+    }
 }
 
 impl Supervisor {
@@ -209,7 +244,7 @@ impl Supervisor {
                 }
                 None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
-            Command::Forget { id, reply } => _ = reply.send(self.forget(id)),
+            Command::Forget { id, reply } => reply.give(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
                 if self.actors.get(&id).is_some_and(|actor| actor.thread_number == thread) {
                     self.heard(id, kind);
@@ -312,7 +347,7 @@ impl Supervisor {
         match action {
             Action::Order { id, kind, by, cause } => self.order(id, Order { kind, by, cause }),
             Action::Restart { id, from } => {
-                let stop = self.new_signal(id);
+                let Some(stop) = self.actors.get_mut(&id).map(|actor| actor.renew_signal()) else { return };
                 let reply = self.restart_reply(id);
                 self.tell(id, Verdict::Restart { from, stop, reply });
             }
@@ -328,11 +363,7 @@ impl Supervisor {
             Action::GaveUp { id, why } => self.gave_up(id, why),
             Action::Gone(id) => self.gone(id),
             Action::Counted { supervisor, at } => self.theater.registry.update(supervisor, |entry| entry.restarts = at),
-            Action::AlreadyStopped(id) => {
-                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
-                    stopper.give(Ok(None));
-                }
-            }
+            Action::AlreadyStopped(id) => self.had_stopped(id),
             Action::NotRestarted { id, why } => {
                 // The newest: those before it may still be waiting for the restart that is under way.
                 if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {
@@ -375,14 +406,6 @@ impl Supervisor {
         }))
     }
 
-    fn new_signal(&mut self, id: ActorId) -> Arc<StopSignal> {
-        let signal = Arc::new(StopSignal::default());
-        if let Some(actor) = self.actors.get_mut(&id) {
-            actor.stop = Arc::clone(&signal);
-        }
-        signal
-    }
-
     /// All are there before any of them runs: whoever asks for another finds it.
     fn recover(&mut self, newborns: Vec<(Newborn, Return)>, owed: Vec<(ActorId, Lane, Delivery)>) {
         let mut ready = Vec::new();
@@ -416,13 +439,18 @@ impl Supervisor {
 
     /// Registers a new actor, or says why not.
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
+        let from_before = newborn.again.is_some();
         let refusal = if self.suspending {
             Some(LifecycleError::ShuttingDown)
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
-            Some("the parent is ending".into())
+            Some(if from_before { "its parent does not run" } else { "the parent is ending" }.into())
         } else {
             self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err().map(LifecycleError::from)
         };
+        // One from before is listed all the same, and keeps what it has.
+        let is_left_out = refusal.is_some() && from_before && !self.suspending;
+        let (left_out, refusal) =
+            if is_left_out { (refusal.map(|why| why.to_string()), None) } else { (None, refusal) };
         if let Some(why) = refusal {
             if let Some(reply) = newborn.reply.take() {
                 reply.answer(&self.theater.registry, Err(why));
@@ -434,7 +462,10 @@ impl Supervisor {
         let mailbox = self.register(&newborn, ActorStatus::Starting);
         // A fork goes on from where another was up.
         let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
-        self.decide(Input::Spawned { id, parent, supervision, was_up });
+        self.decide(match left_out {
+            None => Input::Spawned { id, parent, supervision, was_up },
+            Some(_) => Input::Listed { id, parent, supervision, was_up },
+        });
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
@@ -456,11 +487,31 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, was_up })
+        Some(Registered { id, mailbox, first, was_up, left_out })
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, was_up }: Registered) {
-        self.start_thread(id, mailbox, first, was_up);
+    fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
+        let unstarted = self.unstarted(id, mailbox, first, was_up);
+        match left_out {
+            None => self.run_on_a_thread(id, unstarted),
+            Some(why) => self.leave_out(id, unstarted, why),
+        }
+    }
+
+    /// An actor from before that does not run now: it is listed as failed and keeps what it has, so that it can be
+    /// restarted; else the next start brings it back. Its policy is not asked, nor is its parent's: that would end a
+    /// family for good because the machine is small today.
+    fn leave_out(&mut self, id: ActorId, mut unstarted: Unstarted, why: String) {
+        if let First::Again(again) = &mut unstarted.first
+            && let Some(reply) = again.reply.take()
+        {
+            let left = format!("it is left as it was: {why}");
+            reply.answer(&self.theater.registry, Err(left.into()));
+        }
+        self.is_left_out(id, why);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.unstarted = Some(unstarted);
+        }
     }
 
     fn list(&mut self, newborn: Newborn, status: ActorStatus) {
@@ -477,10 +528,10 @@ impl Supervisor {
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
         let Newborn { actor, spec, parent, again, .. } = newborn;
-        let stop = Arc::new(StopSignal::default());
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        self.theater.registry.add(Entry {
+        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        self.theater.registry.add(ActorEntry {
             actor: *actor,
             name: spec.manifest.name.clone(),
             parent: *parent,
@@ -518,7 +569,7 @@ impl Supervisor {
             stoppers: Vec::new(),
             restarters: Vec::new(),
         };
-        self.actors.insert(actor.id, supervised);
+        self.actors.insert(actor.id, Box::new(supervised));
         owner
     }
 
@@ -527,22 +578,26 @@ impl Supervisor {
     fn begin_again(&mut self, id: ActorId, from: RestartState) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
+            log::error!("actor {} ({id}) cannot be started: {why}", actor.spec.manifest.name);
             for restarter in actor.restarters.drain(..) {
                 restarter.give(Err(why.as_str().into()));
             }
-            return self.died(id, FailureReason::Init, why);
+            return self.died(id, FailureReason::Interrupted, why);
         }
         actor.is_unrecorded = false;
         let (unstarted, reply) = (actor.unstarted.take(), self.restart_reply(id));
-        let stop = self.new_signal(id);
         if let Some(Unstarted { mut runtime, first: First::Again(mut again) }) = unstarted {
-            (runtime.stop, again.reply) = (stop, reply);
+            again.reply = reply;
+            if let Some(actor) = self.actors.get_mut(&id) {
+                runtime.stop = actor.renew_signal();
+            }
             self.theater.registry.update(id, |entry| (entry.status, entry.given_up) = (ActorStatus::Restarting, None));
             return self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
         }
-        let Some(actor) = self.actors.get(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        actor.stop = Arc::new(StopSignal::new(owner.unparker()));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
@@ -552,11 +607,12 @@ impl Supervisor {
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
-        self.start_thread(id, owner, First::Again(Box::new(again)), true);
+        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)), true);
+        self.run_on_a_thread(id, unstarted);
     }
 
-    fn start_thread(&mut self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) {
-        let actor = self.actors.get(&id).expect("the caller has registered it");
+    fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) -> Unstarted {
+        let actor = &self.actors[&id];
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
         let recorded = recorded.filter(|_| matches!(first, First::Again(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime {
@@ -576,7 +632,7 @@ impl Supervisor {
             panicked: false,
             attempts: 0,
         });
-        self.run_on_a_thread(id, Unstarted { runtime, first });
+        Unstarted { runtime, first }
     }
 
     fn run_on_a_thread(&mut self, id: ActorId, Unstarted { mut runtime, first }: Unstarted) {
@@ -591,22 +647,14 @@ impl Supervisor {
         let name = format!("a-{}", runtime.spec.manifest.name);
         let last_words = self.to_self.clone();
         // Handed over once there is a thread: else it would go with the thread that there is none for.
-        let (hand_over, handed_over) = bounded(1);
-        let taken = handed_over.clone();
-        let _ = hand_over.send(Unstarted { runtime, first });
+        let unstarted = Arc::new(Mutex::new(Some(Unstarted { runtime, first })));
+        let handed_over = Arc::clone(&unstarted);
         let body = move || {
-            let Ok(Unstarted { runtime, first }) = wait::receive(&taken) else { return };
-            drop(taken);
+            let Some(unstarted) = handed_over.lock().take() else { return };
+            drop(handed_over);
             // A panic must not leave an actor that seems to run. Its chain ends where it was; a restart says so.
-            let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match first {
-                First::Born(beginning) => runtime.run(beginning),
-                First::Again(again) => runtime.run_again(*again),
-            }));
-            if let Err(panic) = said {
-                let detail = thread::panic_message(&*panic);
-                log::error!("the thread of actor {id} panicked again, and ends: {detail}");
-                let kind = ReportKind::Died { detail };
-                let _ = last_words.send(Command::Report(number, Report { id, kind }));
+            if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unstarted.run())) {
+                report_death(&last_words, number, id, &thread::panic_message(&*panic));
             }
         };
         match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
@@ -615,7 +663,7 @@ impl Supervisor {
                 actor.thread = Some(Thread { handle, verdicts });
             }
             Err(error) => {
-                let unstarted = handed_over.try_recv().expect("no thread has taken it");
+                let unstarted = unstarted.lock().take().expect("no thread has taken it");
                 self.budget.give_back(Cost::of(unstarted.runtime.spec.manifest.reuse));
                 self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
             }
@@ -640,7 +688,7 @@ impl Supervisor {
                 if let Some(actor) = self.actors.get_mut(&id) {
                     actor.unstarted = Some(Unstarted { runtime, first: First::Again(again) });
                 }
-                self.died(id, FailureReason::Init, detail.clone());
+                self.died(id, FailureReason::Interrupted, detail.clone());
                 reply
             }
         };

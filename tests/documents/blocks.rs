@@ -1,17 +1,17 @@
-//! The blocks of a Markdown document, and what its hidden comments say of each.
+//! Reads the blocks of a Markdown document, and the hidden comments about each block.
 //!
-//! A comment that stands alone before a block is for the test; who reads the rendered page does not see it:
+//! A comment that stands alone before a block is meant for the test. A reader of the rendered page does not see it:
 //!
 //! ```text
 //!   <!-- not run: REASON -->       the block is an illustration, or cannot be run here
-//!   <!-- before: COMMAND -->       run first, and not shown
-//!   <!-- prints: TEXT -->          what the block prints has this in it
-//!   <!-- fails -->                 the block's last command is refused, as the text around it says
-//!   <!-- run: COMMAND -->          the block is a file, BLOCK in this command
-//!   <!-- appended to: PATH -->     the block goes to the end of this file
+//!   <!-- before: COMMAND -->       this command is run before the block, and is not shown
+//!   <!-- prints: TEXT -->          the output of the block contains this text
+//!   <!-- fails -->                 the block's last command fails, as the text around it says
+//!   <!-- run: COMMAND -->          the block is a file, called BLOCK in this command
+//!   <!-- appended to: PATH -->     the block is appended to this file
 //! ```
 
-/// What a hidden comment says.
+/// A hidden comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
     NotRun(String),
@@ -25,18 +25,18 @@ pub enum Marker {
 /// A block of code.
 #[derive(Debug)]
 pub struct Block {
-    /// Where it begins, from 1.
+    /// The line on which it begins, counted from 1.
     pub line: usize,
-    /// What is fenced says what it is; what is indented is for a shell.
+    /// The language that a fenced block names; `sh` for an indented block.
     pub language: String,
     pub text: String,
     pub markers: Vec<Marker>,
-    /// The file that the line before it names: `` `path`: ``.
+    /// The file that the line before the block names, as `` `path`: ``.
     pub file: Option<String>,
 }
 
 impl Block {
-    /// Why it is not run, if it is not.
+    /// The reason why the block is not run, if there is one.
     pub fn not_run(&self) -> Option<&str> {
         self.markers.iter().find_map(|marker| match marker {
             Marker::NotRun(why) => Some(why.as_str()),
@@ -44,16 +44,16 @@ impl Block {
         })
     }
 
-    /// Whether it is something to be run: then it is, or says why not.
+    /// Whether the block is in a language that is run. It must then be run, or give a reason.
     pub fn is_command(&self) -> bool {
         matches!(self.language.as_str(), "sh" | "console" | "python" | "sql")
     }
 }
 
-/// Keeps an indented block from being a part of the list before it, and says nothing.
+/// A comment that separates an indented block from the list before it, and has no other meaning.
 const SEPARATOR: &str = "<!-- -->";
 
-/// The comment on `line`, if it is one of ours and stands there alone.
+/// The marker on `line`, if the line is one of these comments and nothing else.
 fn marker(line: &str) -> Option<Marker> {
     let comment = line.strip_prefix("<!--")?.strip_suffix("-->")?.trim();
     if comment == "fails" {
@@ -74,7 +74,7 @@ fn marker(line: &str) -> Option<Marker> {
     })
 }
 
-/// All blocks of a document.
+/// Reads all blocks of a document.
 pub fn blocks(text: &str) -> Vec<Block> {
     let lines: Vec<&str> = text.lines().collect();
     let (mut found, mut markers) = (Vec::new(), Vec::new());
@@ -113,14 +113,14 @@ pub fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// A part of a block that is run by itself.
+/// A part of a block that is run separately.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// For the other terminal: it runs until it is told to end.
+    /// A command for the other terminal, which runs until it is told to end.
     Serve { command: String, expected: Vec<String> },
-    /// One command after a `$`, and what it prints.
+    /// One command after a `$`, and its expected output.
     Ask { command: String, expected: Vec<String> },
-    /// Lines as they would be pasted.
+    /// Lines that are run as if they were pasted.
     Paste(String),
 }
 
@@ -128,7 +128,7 @@ fn serves(command: &str) -> bool {
     (command == "make run" || command.starts_with("theater run ")) && !command.contains('&')
 }
 
-/// What is to be done for a block of shell.
+/// The steps of a block of shell commands.
 pub fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     if !text.starts_with("$ ") {
@@ -154,7 +154,7 @@ pub fn steps(text: &str) -> Vec<Step> {
     }
     for step in &mut steps {
         if let Step::Serve { expected, .. } | Step::Ask { expected, .. } = step {
-            // What separates two commands is not printed.
+            // The empty line that separates two commands is not output.
             while expected.last().is_some_and(String::is_empty) {
                 expected.pop();
             }

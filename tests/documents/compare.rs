@@ -1,11 +1,11 @@
-//! Whether what was printed is what a document says is printed, but for what differs from run to run.
+//! Compares the output of a command with the output in a document, except for parts that differ from run to run.
 
-/// Whether `c` belongs to a word that may stand for something that differs.
+/// Whether `c` may be part of a word that differs from run to run.
 fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.')
 }
 
-/// A word in the place of which another may stand, by what it is.
+/// What kind of changing word this is, if any; another word of the same kind may stand in its place.
 fn kind(word: &str) -> Option<&'static str> {
     let bytes = word.as_bytes();
     let is_hex = |word: &str| word.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -31,12 +31,12 @@ fn kind(word: &str) -> Option<&'static str> {
     (word.len() <= 4 && word.ends_with('s') && word[..word.len() - 1].parse::<u8>().is_ok()).then_some("SECONDS")
 }
 
-/// Without what differs from run to run, and with single spaces.
+/// Replaces the parts that differ from run to run, and makes all spaces single.
 pub fn plain(line: &str) -> String {
     let mut plain = String::new();
     let mut rest = line.trim_end();
     while let Some(first) = rest.chars().next() {
-        // What joins two parts of a word begins none.
+        // A character that joins two parts of a word does not begin one.
         let is_joint = !first.is_ascii_alphanumeric();
         let end = if is_joint { 0 } else { rest.find(|c| !is_of_word(c)).unwrap_or(rest.len()) };
         let (word, after) = rest.split_at(end.max(first.len_utf8()));
@@ -50,7 +50,7 @@ pub fn plain(line: &str) -> String {
     plain.trim_start().to_owned()
 }
 
-/// Whether a line is as expected, where `…` stands for anything.
+/// Whether a line is as expected; `…` stands for any text.
 pub fn is_as_expected(expected: &str, line: &str) -> bool {
     let (expected, line) = (plain(expected), plain(line));
     let mut parts = expected.split('…');
@@ -70,7 +70,7 @@ pub fn is_as_expected(expected: &str, line: &str) -> bool {
     true
 }
 
-/// Whether all lines are, where a line `…` stands for any number of them.
+/// Whether all lines are as expected; a line `…` stands for any number of lines.
 pub fn are_as_expected(expected: &[String], lines: &[&str]) -> bool {
     match expected.split_first() {
         None => lines.is_empty(),

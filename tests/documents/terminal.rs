@@ -1,5 +1,5 @@
-//! A shell in a network and a checkout of its own: the ports that documents print are free there, and what is written is
-//! gone afterwards. Nothing of it needs root where the system lets users have namespaces.
+//! A shell with its own network and its own copy of the checkout: the ports that documents show are free there, and
+//! files that are written disappear afterwards. It needs no root on systems that let users create namespaces.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// For one command, on a loaded machine.
+/// The time for one command, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// The checkout is covered by a layer in memory that takes what is written, and the loopback interface is up.
+/// Covers the checkout with a layer in memory that receives everything written, and starts the loopback interface.
 const PREPARE: &str = "set -e
 mount -t tmpfs none \"$SCRATCH\"
 mkdir \"$SCRATCH/written\" \"$SCRATCH/work\" \"$SCRATCH/out\"
@@ -24,29 +24,29 @@ cd \"$CHECKOUT\"
 rm -rf theater-data theater.toml
 ";
 
-/// The ways into namespaces of one's own: as root, and as anybody else.
+/// The options for new namespaces: for root, and for other users.
 const WAYS: [&[&str]; 2] = [&["--net", "--mount"], &["--map-root-user", "--net", "--mount"]];
 
-/// What a reader's environment does not have, and cargo gives to what it runs: cargo would compile anew for it.
+/// Variables that cargo sets and a reader's environment lacks; with them, cargo would compile everything again.
 const FOREIGN: [&str; 8] =
     ["THEATER_", "CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "MAKE", "MFLAGS"];
 
-/// Behind what a command has printed, its exit status follows this.
+/// This character and the exit status follow the output of each command.
 const END: char = '\x1e';
 
 pub struct Terminal {
     shell: Child,
     to: ChildStdin,
     lines: Receiver<String>,
-    /// Goes with the terminal, which has a file system of its own there.
+    /// Removed together with the terminal, which has its own file system there.
     _scratch: tempfile::TempDir,
 }
 
-/// What a command came to.
+/// The result of a command.
 pub struct Printed {
     pub status: i32,
     pub text: String,
-    /// Commands that failed on the way, as bash tells them.
+    /// Commands that failed before the last one, as bash reports them.
     pub failed: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ fn unshare(way: &[&str], scratch: &Path, shell: &str) -> Command {
     command
 }
 
-/// What the blocks, and the way here, are run by; Debian's packages are named in `scripts/test-tools.sh`.
+/// The programs that the blocks and this shell need; `scripts/test-tools.sh` names their Debian packages.
 const TOOLS: [&str; 6] = ["bash", "curl", "python3", "setsid", "sqlite3", "unshare"];
 
 fn is_there(tool: &str) -> bool {
@@ -69,7 +69,7 @@ fn is_there(tool: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
 }
 
-/// The way that this machine lets us go, or why there is none.
+/// The options that work on this machine; the error says why none does.
 fn way() -> Result<&'static [&'static str], String> {
     if let Some(tool) = TOOLS.iter().find(|tool| !is_there(tool)) {
         return Err(format!("there is no {tool}"));
@@ -87,7 +87,7 @@ fn way() -> Result<&'static [&'static str], String> {
 }
 
 impl Terminal {
-    /// Opens one; with the built program on its path where `has_program`.
+    /// Opens a terminal; the built program is on its path if `has_program`.
     pub fn open(has_program: bool) -> Result<Self, String> {
         let way = way()?;
         let scratch = tempfile::tempdir().expect("a directory");
@@ -107,12 +107,12 @@ impl Terminal {
             BufReader::new(reader).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
         });
         let mut terminal = Self { shell, to, lines, _scratch: scratch };
-        // As an interactive shell has it.
+        // As in an interactive shell.
         terminal.ask("shopt -s expand_aliases; trap 'echo \"$BASH_COMMAND\" >> $SCRATCH/out/failed' ERR");
         Ok(terminal)
     }
 
-    /// Types a command and waits for its end.
+    /// Runs a command and waits for its end.
     pub fn ask(&mut self, command: &str) -> Printed {
         let typed = format!(
             ": > $SCRATCH/out/failed\n{command}\n__status=$?; printf '\\n{END}%s\\n' $__status; cat $SCRATCH/out/failed; \
@@ -133,8 +133,8 @@ impl Terminal {
         Printed { status, text, failed }
     }
 
-    /// Types a command that serves into the other terminal, where what was there is ended first, and waits until it is
-    /// ready: what it printed on standard output.
+    /// Runs a serving command in the other terminal, where the previous one is ended first, and waits until it is
+    /// ready. Returns what it printed on standard output.
     pub fn serve(&mut self, command: &str) -> Printed {
         self.stop();
         self.ask(&format!(
@@ -144,7 +144,7 @@ grep -x -B 99 ready $SCRATCH/out/served || {{ cat $SCRATCH/out/served $SCRATCH/o
         ))
     }
 
-    /// Ctrl-C in the other terminal.
+    /// Presses Ctrl-C in the other terminal.
     pub fn stop(&mut self) {
         self.ask("[ -z \"$__server\" ] || { kill -INT -- -$__server; wait $__server; } 2> /dev/null; __server=");
     }
@@ -152,7 +152,7 @@ grep -x -B 99 ready $SCRATCH/out/served || {{ cat $SCRATCH/out/served $SCRATCH/o
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // With the first process of its namespace all others go.
+        // The end of a namespace's first process ends all its other processes.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }

@@ -1,13 +1,13 @@
 #!/usr/bin/env escript
 %%! +S 1:1
-%% What a real OTP supervisor does, for `src/theater/tree/otp.rs` to compare the tree with.
+%% Records the behaviour of a real OTP supervisor; `src/theater/tree/otp.rs` compares the tree with it.
 %%
 %% To write the table again (Debian: `apt-get install --no-install-recommends erlang-base`; nothing else needs Erlang):
 %%
 %%     escript tests/otp/matrix.escript > tests/otp/matrix.json
 %%
-%% Every script begins with a supervisor and its children, 0 being the oldest, all up. A step is carried out once the
-%% one before it has settled; a step on what does not run is skipped.
+%% Every script begins with a supervisor and its children, all up; child 0 is the oldest. A step is carried out when the
+%% effects of the one before it are over. A step on a child that does not run is skipped.
 %%
 %%     crash 1          child 1 exits abnormally
 %%     crash 1 with 0   so do 1 and, before the supervisor has looked, 0

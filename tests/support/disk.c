@@ -1,11 +1,11 @@
-/* A disk that keeps only what was synced, and one that fails when told to: loaded before libc into the process under test
- * (LD_PRELOAD), it watches the files directly in THEATER_DISK_DIR.
+/* Simulates a disk that keeps only synced data, or that fails on command. It is loaded before libc into the process under
+ * test (LD_PRELOAD), and watches the files directly in THEATER_DISK_DIR.
  *
- * THEATER_DISK_SYNCED=DIR: DIR/data-INODE holds each file as it was when it was last synced, DIR/entries the directory
- * as it was when that was: lines of inode and name. What a power loss leaves is made of these.
+ * THEATER_DISK_SYNCED=DIR: DIR/data-INODE holds each file as it was when it was last synced. DIR/entries holds the directory as
+ * it was when the directory was last synced: lines of inode and name. A test builds the result of a power loss from these.
  *
- * THEATER_DISK_FAIL=CALL:N:ERRNO: the Nth CALL (open, write or sync) on those files fails, and each one after it; "open"
- * counts those that could write. A write that fails for want of room (ENOSPC) has written half. */
+ * THEATER_DISK_FAIL=CALL:N:ERRNO: the Nth CALL (open, write or sync) on those files fails, and so does each later one. "open"
+ * counts only calls that open for writing. A write that fails for lack of room (ENOSPC) has written half of its data. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -55,12 +55,12 @@ static int is_watched(int fd)
     path[length] = 0;
     if (strncmp(path, watched, prefix)) return 0;
     if (!path[prefix]) return 2;
-    /* The log's index is made anew after every end. */
+    /* SQLite builds the log's index again after every end. */
     if (length > 4 && !strcmp(path + length - 4, "-shm")) return 0;
     return path[prefix] == '/' && !strchr(path + prefix + 1, '/');
 }
 
-/* Counts a call; whether it is to fail. */
+/* Counts a call; returns whether it must fail. */
 static int is_to_fail(const char *call)
 {
     if (!failing || strcmp(call, failing)) return 0;
@@ -89,7 +89,7 @@ static void keep_file(int fd)
     char path[PATH_MAX], own[64], buffer[65536];
     struct stat file;
     snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
-    /* Two threads may sync one file: what the one has kept, the other must not cut to the length it saw before. */
+    /* Two threads may sync one file. Without the lock, one could truncate the copy to a length it saw before the other. */
     pthread_mutex_lock(&lock);
     must(fstat(fd, &file), "fstat");
     snprintf(path, sizeof path, "%s/data-%lu", synced, (unsigned long)file.st_ino);
@@ -118,7 +118,7 @@ static void keep_entries(void)
     snprintf(path, sizeof path, "%s/entries", synced);
     snprintf(next, sizeof next, "%s/entries.next", synced);
     pthread_mutex_lock(&lock);
-    /* Killed in the middle of this, the process leaves the directory as it was kept before. */
+    /* If the process is killed in the middle of this, the previous copy of the directory stays. */
     FILE *to = fopen(next, "w");
     DIR *from = opendir(watched);
     if (!to || !from) { perror(path); abort(); }

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced, or fails when told to: `disk.c`, loaded into the process under test.
+//! A disk for tests that loses unsynced data or fails on command: `disk.c`, loaded into the process under test.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::town::Dice;
 
 const PAGE: usize = 4096;
 
-/// The library, built once by the compiler that links Rust programs too.
+/// The library, built once with the compiler that also links Rust programs.
 fn library() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -23,16 +23,16 @@ fn library() -> &'static Path {
     })
 }
 
-/// What a power loss takes of what was written and not synced.
+/// The part of the unsynced data that a power loss destroys.
 pub enum Loss<'a> {
     All,
-    /// Any pages, as the dice say.
+    /// Random pages.
     Any(&'a mut Dice),
-    /// All but that of one file.
+    /// Everything except the data of one file.
     AllBut(&'static str),
 }
 
-/// A disk below a stage's data directory.
+/// The disk that holds a stage's data directory.
 pub struct Disk<'a> {
     stage: &'a Stage,
     synced: PathBuf,
@@ -48,7 +48,7 @@ impl<'a> Disk<'a> {
         vec![("LD_PRELOAD", library().display().to_string()), ("THEATER_DISK_DIR", directory.display().to_string())]
     }
 
-    /// The environment of a process whose power may fail. What is there now is on disk.
+    /// The environment of a process whose power may fail. Everything written so far counts as synced.
     pub fn that_may_lose_power(&self) -> Vec<(&'static str, String)> {
         let _ = std::fs::remove_dir_all(&self.synced);
         std::fs::create_dir(&self.synced).expect("a directory");
@@ -64,14 +64,14 @@ impl<'a> Disk<'a> {
         environment
     }
 
-    /// The environment of a process for which the `nth` call (`open`, `write` or `sync`) and those behind it fail.
+    /// The environment of a process whose `nth` call of `open`, `write` or `sync` fails, and every later one too.
     pub fn that_fails(&self, call: &str, nth: u64, errno: i32) -> Vec<(&'static str, String)> {
         let mut environment = self.loaded();
         environment.push(("THEATER_DISK_FAIL", format!("{call}:{nth}:{errno}")));
         environment
     }
 
-    /// The process was killed, and the power went: what was synced is there.
+    /// Restores what was synced, after the process was killed and the power was lost.
     pub fn lose_power(&self, mut loss: Loss) {
         let entries = std::fs::read_to_string(self.synced.join("entries")).expect("entries");
         let on_disk: HashMap<_, _> =
@@ -99,7 +99,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// The files directly in the data directory, without the log's index, and their inodes.
+    /// The files directly in the data directory, with their inodes, without the log's index.
     fn files(&self) -> Vec<(String, String)> {
         use std::os::unix::fs::MetadataExt;
         let entries =

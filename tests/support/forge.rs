@@ -1,5 +1,5 @@
-//! A chain file taken apart and put together again by what docs/chain-format.md says, without the crate: a forger can
-//! change anything and compute every hash anew.
+//! Reads and writes chain files by the rules of docs/chain-format.md, without the crate, for tests of forgery: a forger
+//! can change anything and compute every hash again.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -14,7 +14,7 @@ pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     Sha1::digest(bytes).into()
 }
 
-/// A CBOR item of those that occur in events.
+/// A CBOR item of a type that occurs in events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
     Null,
@@ -105,7 +105,7 @@ impl Item {
         }
     }
 
-    /// The item as a state of an event: in full, or by its digest.
+    /// The item that names this state in an event: in full, or by its digest.
     pub fn state(state: Option<&[u8]>) -> Self {
         match state {
             None => Self::Null,
@@ -132,7 +132,7 @@ fn head(major: u8, argument: u64) -> Vec<u8> {
 #[derive(Clone, Debug)]
 pub struct Event {
     pub event_type: String,
-    /// None where it was dropped.
+    /// The data; `None` if it was dropped.
     pub data: Option<Vec<u8>>,
     pub dropped: (u64, [u8; 20]),
     pub timestamp: u64,
@@ -159,7 +159,7 @@ impl Event {
         self.data = Some(item.write());
     }
 
-    /// As a prune or a redaction leaves it.
+    /// Drops the data, as a prune or a redaction does.
     pub fn drop_data(&mut self) {
         let data = self.data.take().expect("its data is there");
         self.dropped = (data.len() as u64, sha1(&data));
@@ -191,7 +191,7 @@ impl Event {
 pub struct Chain {
     pub actor: String,
     pub component: String,
-    /// Lines of components and blobs.
+    /// The lines of components and blobs.
     pub attachments: Vec<String>,
     pub states: Vec<(u64, Option<Vec<u8>>)>,
     pub events: Vec<Event>,
@@ -228,7 +228,7 @@ impl Chain {
         chain
     }
 
-    /// Every hash is computed anew.
+    /// Writes the file, with every hash computed again.
     pub fn seal(&mut self) {
         let mut parent = None;
         for (sequence, event) in self.events.iter_mut().enumerate() {
@@ -275,7 +275,7 @@ impl Chain {
         std::fs::write(path, self.lines().join("\n") + "\n").expect("written");
     }
 
-    /// The events of a kind, by their sequences.
+    /// The sequences of the events of a kind.
     pub fn of_kind(&self, kind: &str) -> Vec<usize> {
         (0..self.events.len()).filter(|at| self.events[*at].kind() == kind).collect()
     }

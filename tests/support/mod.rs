@@ -1,5 +1,5 @@
-//! What the tests of the real binary share: a runtime in a directory of its own, HTTP and management clients that are
-//! not ours, and waiting for conditions.
+//! What the tests of the real binary share: a runtime in its own directory, HTTP and management clients written without
+//! Theater's code, and waiting for conditions.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -17,12 +17,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-/// Long enough for a loaded machine; nothing waits so long when all is well.
+/// Long enough for a loaded machine; a passing test never waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const THEATER: &str = env!("CARGO_BIN_EXE_theater");
 
-/// A component that `make actors` or `make test-guests` has built.
+/// The path of a component that `make actors` or `make test-guests` has built.
 pub fn component(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let places = [root.join("actors/dist"), root.join("tests/guests/dist")];
@@ -30,16 +30,16 @@ pub fn component(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name}.wasm is not built: run `make test`, which builds it"))
 }
 
-/// Counts a test, or a part of one, that this machine cannot run. Past the capture of what tests print: `.ci/run` fails
-/// where it finds one.
+/// Reports a test, or a part of one, that this machine cannot run. Writes past the capture of test output, so that
+/// `.ci/run` can fail if it finds such a report.
 pub fn skipped(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "\nskipped: {what}: {why}");
 }
 
-/// The handler of an HTTP listener on any free port, for a manifest.
+/// A manifest entry for an HTTP listener on any free port.
 pub const HTTP: &str = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n";
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns a value.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -51,7 +51,7 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// Says that something is over when it goes, so also when a test panics: threads of its scope would run on else.
+/// Sets a flag when it is dropped, even if a test panics; otherwise the threads of the test's scope would run on.
 pub struct Over<'a>(pub &'a std::sync::atomic::AtomicBool);
 
 impl Drop for Over<'_> {
@@ -68,7 +68,7 @@ pub struct Stage {
 impl Stage {
     pub fn new() -> Self {
         let stage = Self { dir: tempfile::tempdir().expect("a directory") };
-        // All stages share the code compiled from the components: to compile them is most of what a test would take.
+        // All stages share the compiled code of the components, because compiling would be most of a test's time.
         let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         std::fs::create_dir_all(&shared).expect("a directory");
         std::fs::create_dir(stage.data_dir()).expect("a directory");
@@ -84,23 +84,23 @@ impl Stage {
         self.path().join("data")
     }
 
-    /// Writes the manifest of an actor `name` that runs `component`, with `more` behind.
+    /// Writes the manifest of an actor `name` that runs `component`, and appends `more`.
     pub fn manifest(&self, name: &str, component_name: &str, more: &str) -> PathBuf {
         self.manifest_at(name, &component(component_name), more)
     }
 
-    /// Like [`Stage::manifest`], of a component that lies anywhere.
+    /// Like [`Stage::manifest`], for a component at any path.
     pub fn manifest_at(&self, name: &str, component: &Path, more: &str) -> PathBuf {
         let text = format!("name = {name:?}\ncomponent_path = {component:?}\n{more}");
         self.file(&format!("{name}.toml"), &text)
     }
 
-    /// A component written as text, as `NAME.wasm`.
+    /// Builds a component from its text form, as `NAME.wasm`.
     pub fn wat(&self, name: &str, text: &str) -> PathBuf {
         self.file(&format!("{name}.wasm"), wat::parse_str(text).expect("the text of a component"))
     }
 
-    /// A copy of a built component, as `NAME.wasm` in the stage's own directory.
+    /// Copies a built component to `NAME.wasm` in the stage's own directory.
     pub fn copy_component(&self, component_name: &str, name: &str) -> PathBuf {
         self.file(&format!("{name}.wasm"), std::fs::read(component(component_name)).expect("it was built"))
     }
@@ -121,17 +121,17 @@ impl Stage {
         self.run_with(manifests, &[]).unwrap_or_else(|output| panic!("it did not start: {output}"))
     }
 
-    /// Like [`Stage::run`] with more arguments; what it said where it did not start.
+    /// Like [`Stage::run`] with more arguments; if the runtime does not start, returns what it printed.
     pub fn run_with(&self, manifests: &[&Path], more: &[&str]) -> Result<Theater, String> {
         self.command(manifests, more).arg("--data-dir").arg(self.data_dir()).launch(self)
     }
 
-    /// `theater run MANIFESTS… --listen 127.0.0.1:0 MORE…`, to be launched.
+    /// The command `theater run MANIFESTS… --listen 127.0.0.1:0 MORE…`, not started yet.
     pub fn command(&self, manifests: &[&Path], more: &[&str]) -> Launch {
         self.command_of(Command::new(THEATER), manifests, more)
     }
 
-    /// Like [`Stage::command`] in a process that may have so many KiB of addresses.
+    /// Like [`Stage::command`], in a process whose addresses are limited to this many KiB.
     pub fn command_within(&self, address_kib: u64, manifests: &[&Path], more: &[&str]) -> Launch {
         self.command_of(within(address_kib), manifests, more)
     }
@@ -144,32 +144,32 @@ impl Stage {
         Launch(command)
     }
 
-    /// What the runtime logged.
+    /// The runtime's log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
 }
 
-/// `theater`, in a process that may have so many KiB of addresses: `ulimit -v`.
+/// The command `theater` in a process whose addresses are limited to this many KiB (`ulimit -v`).
 pub fn within(address_kib: u64) -> Command {
     let mut shell = Command::new("sh");
-    // What is reserved for each core would else be most of it on a large machine.
+    // Otherwise, on a large machine, the reservations for each core would use most of it.
     shell.env("MALLOC_ARENA_MAX", "1").env("RAYON_NUM_THREADS", "2");
     shell.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &address_kib.to_string(), THEATER]);
     shell
 }
 
-/// A runtime about to be started.
+/// A runtime that is about to be started.
 pub struct Launch(Command);
 
 impl Launch {
-    /// What it says on standard error goes there, rather than into the stage's log.
+    /// Sends its standard error to `to` instead of the stage's log.
     pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
         self.0.stderr(to);
         self
     }
 
-    /// Run by another program, which ends up as it: `prlimit OPTIONS… theater run …`.
+    /// Runs it through another program that then executes it: `prlimit OPTIONS… theater run …`.
     pub fn through(self, program: &str, options: &[&str], stderr: impl Into<Stdio>) -> Self {
         let mut command = Command::new(program);
         command.args(options).arg(self.0.get_program()).args(self.0.get_args());
@@ -186,7 +186,7 @@ impl Launch {
         Self(command)
     }
 
-    /// Starts it and waits for nothing.
+    /// Starts it without waiting.
     pub fn begin(mut self) -> Begun {
         Begun(self.0.spawn().expect("the binary"))
     }
@@ -201,7 +201,7 @@ impl Launch {
         self
     }
 
-    /// Starts it and waits until it is ready; what it said where it ended instead.
+    /// Starts it and waits until it is ready; if it ends first, returns what it printed.
     pub fn launch(mut self, stage: &Stage) -> Result<Theater, String> {
         let child = self.0.spawn().expect("the binary");
         drop(self);
@@ -234,7 +234,7 @@ impl Launch {
     }
 }
 
-/// A runtime that may not be ready yet; killed when dropped.
+/// A runtime that may not be ready yet; it is killed when this is dropped.
 pub struct Begun(Child);
 
 impl Begun {
@@ -242,7 +242,7 @@ impl Begun {
         self.0.id()
     }
 
-    /// Waits for its end: its exit code, if it came to one.
+    /// Waits for its end; returns its exit code, if it has one.
     pub fn code(&mut self) -> Option<i32> {
         eventually("the runtime ends", || self.0.try_wait().expect("a child")).code()
     }
@@ -267,7 +267,7 @@ fn thread_names(pid: u32) -> Vec<String> {
     names.map(|name| name.trim_end().to_owned()).collect()
 }
 
-/// A running runtime; killed when dropped.
+/// A running runtime; it is killed when this is dropped.
 pub struct Theater {
     child: Child,
     management: Option<SocketAddr>,
@@ -278,7 +278,7 @@ pub struct Theater {
 }
 
 impl Theater {
-    /// What it said before it was ready, a line each.
+    /// The lines it printed before it was ready.
     pub fn said(&self) -> &[String] {
         &self.said
     }
@@ -306,22 +306,22 @@ impl Theater {
         }
     }
 
-    /// Where the management server listens.
+    /// The address of the management server.
     pub fn management(&self) -> SocketAddr {
         self.management.expect("the management address")
     }
 
-    /// Where its metrics are to be had.
+    /// The address of the metrics.
     pub fn metrics(&self) -> SocketAddr {
         self.metrics.expect("the metrics' address")
     }
 
-    /// Where the first actor called `name` listens.
+    /// The HTTP address of the first actor called `name`.
     pub fn http(&self, name: &str) -> SocketAddr {
         self.http.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name} listens")).1
     }
 
-    /// Where the first actor called `name` listens for WebSocket clients.
+    /// The WebSocket address of the first actor called `name`.
     pub fn websocket(&self, name: &str) -> SocketAddr {
         self.websocket.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name} listens")).1
     }
@@ -335,21 +335,21 @@ impl Theater {
         theater(args, Some(self.management()))
     }
 
-    /// Like [`Theater::cli`]; its standard error, where it did not succeed.
+    /// Like [`Theater::cli`], for a command that must fail; returns its standard error.
     pub fn refused(&self, args: &[&str]) -> String {
         let output = self.cli(args);
         assert_eq!(output.status.code(), Some(1), "theater {args:?}: {}", text(&output.stdout));
         text(&output.stderr)
     }
 
-    /// `theater start MANIFEST`: the new actor's id, or what was wrong.
+    /// Runs `theater start MANIFEST`; returns the new actor's id, or the error.
     pub fn start(&self, manifest: &Path) -> Result<String, String> {
         let output = self.cli(&["start", manifest.to_str().expect("a path")]);
         let (said, why) = (text(&output.stdout), text(&output.stderr));
         if output.status.success() { Ok(said.trim().to_owned()) } else { Err(why.trim().to_owned()) }
     }
 
-    /// Like [`Theater::cli`]; its standard output, where it succeeded.
+    /// Like [`Theater::cli`], for a command that must succeed; returns its standard output.
     pub fn say(&self, args: &[&str]) -> String {
         let output = self.cli(args);
         assert!(output.status.success(), "theater {args:?}: {}", text(&output.stderr));
@@ -362,7 +362,7 @@ impl Theater {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
-    /// A request to an actor, as a message from outside; the answer, or what went wrong.
+    /// Sends an actor a request from outside; returns the answer, or the error.
     pub fn request(&self, actor: &str, message: &Value) -> Result<Value, String> {
         let output = self.cli(&["request", actor, &message.to_string(), "--json"]);
         if output.status.success() {
@@ -411,7 +411,7 @@ impl Theater {
         file
     }
 
-    /// What its threads are called.
+    /// The names of its threads.
     pub fn thread_names(&self) -> Vec<String> {
         thread_names(self.pid())
     }
@@ -420,13 +420,13 @@ impl Theater {
         self.child.try_wait().expect("a child").is_none()
     }
 
-    /// SIGKILL: nothing in it gets to run any more.
+    /// Kills it with SIGKILL, so that no code in it runs any more.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("an exit status");
     }
 
-    /// Ends it in order, and waits.
+    /// Ends it in an orderly way, and waits.
     pub fn shut_down(mut self) {
         signal(self.pid(), "INT");
         let status = self.wait();
@@ -439,17 +439,17 @@ impl Theater {
     }
 }
 
-/// `theater verify`: what it prints, or what is wrong.
+/// Runs `theater verify`; returns its output, or the error.
 pub fn verify(chain: &Path) -> Result<Value, String> {
     json_of(&theater(&["verify", chain.to_str().expect("a path"), "--json"], None))
 }
 
-/// `theater replay`, with more arguments: what it prints, or what is wrong.
+/// Runs `theater replay` with more arguments; returns its output, or the error.
 pub fn replay(chain: &Path, more: &[&str]) -> Result<Value, String> {
     json_of(&theater(&[&["replay", chain.to_str().expect("a path"), "--json"], more].concat(), None))
 }
 
-/// A chain verifies, and its replay comes to the same head: what replay prints.
+/// Checks that a chain verifies and that its replay gives the same head; returns the output of the replay.
 pub fn verifies_and_replays(chain: &Path) -> Value {
     let verified = verify(chain).expect("it verifies");
     let replayed = replay(chain, &[]).expect("it replays");
@@ -466,7 +466,7 @@ fn json_of(output: &Output) -> Result<Value, String> {
     }
 }
 
-/// The data of the events with this type.
+/// The data of the events of this type.
 pub fn data_of<'a>(events: &'a [Value], event_type: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event_type"] == event_type).map(|event| &event["data"]).collect()
 }
@@ -512,7 +512,7 @@ impl HttpAnswer {
     }
 }
 
-/// A connection that speaks HTTP, kept open between requests.
+/// An HTTP connection that is kept open between requests.
 pub struct Http(BufReader<TcpStream>);
 
 impl Http {
@@ -528,12 +528,12 @@ impl Http {
         self.0.get_mut().write_all(request.as_bytes()).expect("sent");
     }
 
-    /// A request without a body, to a runtime that may have ended.
+    /// Sends a request without a body to a runtime that may have ended.
     pub fn try_send(&mut self, method: &str, path: &str) -> std::io::Result<()> {
         self.send_raw(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
     }
 
-    /// The next answer; `None` where the connection ended instead.
+    /// Reads the next answer; `None` if the connection ended instead.
     pub fn receive(&mut self) -> Option<HttpAnswer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -548,7 +548,7 @@ impl Http {
         Some(HttpAnswer { status, head, body: text(&body) })
     }
 
-    /// The next answer's head, where the request was HEAD and no body follows.
+    /// Reads the head of the next answer, for a HEAD request, whose answer has no body.
     pub fn receive_head(&mut self) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -557,7 +557,7 @@ impl Http {
         head
     }
 
-    /// Whether the other side has closed the connection and nothing more came.
+    /// Whether the other side has closed the connection without sending more.
     pub fn is_over(&mut self) -> bool {
         self.0.read(&mut [0]).expect("an end") == 0
     }
@@ -566,7 +566,7 @@ impl Http {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// `POST /op` with a command: the answer.
+    /// Sends a command with `POST /op`; returns the answer.
     pub fn op(&mut self, command: &Value) -> HttpAnswer {
         self.ask("POST", "/op", Some(&command.to_string()))
     }
@@ -594,11 +594,11 @@ impl Management {
     pub fn send(&mut self, command: &Value) {
         let json = command.to_string();
         let length = u32::try_from(json.len()).expect("a short command");
-        // In one piece: of two small ones the second waits until the first is acknowledged.
+        // Send one piece: the second of two small ones would wait until the first is acknowledged.
         self.send_raw(&[&length.to_be_bytes(), json.as_bytes()].concat());
     }
 
-    /// The next frame; `None` where the connection ended.
+    /// Reads the next frame; `None` if the connection ended.
     pub fn receive(&mut self) -> Option<Value> {
         let mut length = [0; 4];
         self.0.read_exact(&mut length).ok()?;
@@ -612,19 +612,19 @@ impl Management {
         self.receive().expect("an answer")
     }
 
-    /// The next pushed event.
+    /// Reads the next pushed event.
     pub fn event(&mut self) -> Value {
         let frame = self.receive().expect("an event");
         frame["ActorEvent"]["event"].clone()
     }
 
-    /// An answer that is an error: its text.
+    /// Sends a command that must fail; returns the error's text.
     pub fn error(&mut self, command: &Value) -> String {
         let answer = self.ask(command);
         answer["Error"]["message"].as_str().unwrap_or_else(|| panic!("{command} gave {answer}")).to_owned()
     }
 
-    /// Requests something of an actor: its answer, or the error's text.
+    /// Sends a request to an actor; returns its answer, or the error's text.
     pub fn request(&mut self, id: &str, message: &Value) -> Result<Value, String> {
         self.send_request(id, message);
         self.receive_reply()

@@ -1,4 +1,4 @@
-//! HTTP servers that are not ours, for actors that ask others.
+//! HTTP servers written without Theater's code, for actors that send requests.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -8,14 +8,14 @@ use std::sync::mpsc::{self, Receiver};
 
 use crate::support::PATIENCE;
 
-/// A server that is not ours: it tells what it was sent, head and body as they came.
+/// A server that reports the requests it received, head and body, unchanged.
 pub struct Server {
     pub address: SocketAddr,
     pub seen: Receiver<String>,
 }
 
 impl Server {
-    /// Each connection brings one request, and is answered by `answer`, which is shown the request.
+    /// Reads one request on each connection and answers it with `answer`, which is given the request.
     pub fn answering(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
         Self::serving(read_request, answer)
     }
@@ -29,7 +29,7 @@ impl Server {
                 let (mut stream, tell, answer) = (stream.expect("a connection"), tell.clone(), answer.clone());
                 std::thread::spawn(move || {
                     let request = read(&stream);
-                    // The test may be over.
+                    // The test may have ended.
                     let _ = tell.send(request.clone());
                     answer(&request, &mut stream);
                 });
@@ -38,17 +38,17 @@ impl Server {
         Self { address, seen }
     }
 
-    /// Answers as soon as the head of a request is there; the body stays unread, unless `answer` reads it.
+    /// Answers when the head of a request has arrived; the body stays unread unless `answer` reads it.
     pub fn answering_at_once(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> Self {
         Self::serving(read_head, answer)
     }
 
-    /// Answers all with these bytes.
+    /// Answers every request with these bytes.
     pub fn saying(bytes: &'static str) -> Self {
         Self::answering(move |_, stream| say(stream, bytes))
     }
 
-    /// Answers nothing, and holds the connection.
+    /// Answers nothing, and keeps the connection open.
     pub fn silent() -> Self {
         Self::answering(|_, stream| _ = stream.read(&mut [0]))
     }
@@ -76,7 +76,7 @@ fn read_request(stream: &TcpStream) -> String {
     request + &String::from_utf8(body).expect("text")
 }
 
-/// A byte at a time: nothing behind the head is taken.
+/// Reads byte by byte, so that nothing after the head is consumed.
 fn read_head(mut stream: &TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -87,6 +87,6 @@ fn read_head(mut stream: &TcpStream) -> String {
 }
 
 pub fn say(stream: &mut TcpStream, text: &str) {
-    // A client that has heard enough hangs up.
+    // A client that has read enough closes the connection.
     let _ = stream.write_all(text.as_bytes());
 }

@@ -1,5 +1,5 @@
-//! A town under load: a bank with four customers, three counters, and what everyone outside was told. Whatever ends the
-//! runtime in between, nothing that was acknowledged may be lost, and nothing may happen twice.
+//! A load for tests, called a town: a bank with four customers, three counters, and a record of what clients were told.
+//! However the runtime ends in between, nothing acknowledged may be lost, and nothing may happen twice.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Http, HttpAnswer, Stage, Theater, component, eventually, replay, signal, theater, verify};
 
-/// Enough to tell moments apart, and the same for the same seed.
+/// Pseudo-random numbers, the same for the same seed.
 pub struct Dice(pub u64);
 
 impl Dice {
@@ -27,17 +27,17 @@ pub fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// The bank and three counters, with what their customers know.
+/// The bank and three counters, with the knowledge of their customers.
 pub struct Town {
     pub stage: Stage,
     manifests: Vec<PathBuf>,
-    /// Transfers that were acknowledged: sender and number.
+    /// The transfers that were acknowledged: sender and number.
     pub transfers: Mutex<BTreeSet<(String, u64)>>,
-    /// Rounds of counting that were acknowledged.
+    /// How many rounds of counting were acknowledged.
     pub counted: AtomicU64,
-    /// Rounds of counting that were asked for.
+    /// How many rounds of counting were requested.
     asked: AtomicU64,
-    /// Of the two that are counted at by messages.
+    /// The ids of the two counters that count by messages.
     ids: OnceLock<[String; 2]>,
 }
 
@@ -57,7 +57,7 @@ impl Town {
         let ledger = shipped("ledger.toml");
         let counters = ["asker", "asked", "told"].map(|name| match name {
             "asker" => stage.http_manifest(name, "probe", "restart = \"permanent\"\n"),
-            // Its instances serve many calls, so that what is resumed begins before the open one.
+            // Instances serve many calls, so a resumed execution begins before the open transition.
             _ => stage.manifest(name, "probe", "reuse = 7\n"),
         });
         let manifests = [&[ledger][..], &counters].concat();
@@ -65,7 +65,7 @@ impl Town {
         Self { stage, manifests, transfers, counted, asked, ids: OnceLock::new() }
     }
 
-    /// Starts the runtime with these environment variables beside its own.
+    /// Starts the runtime with these environment variables added to its own.
     pub fn start(&self, environment: &[(&str, String)]) -> Result<Theater, String> {
         let paths: Vec<_> = self.manifests.iter().map(PathBuf::as_path).collect();
         let launch = self.stage.command(&paths, &[]).arg("--data-dir").arg(self.stage.data_dir());
@@ -84,7 +84,7 @@ impl Town {
         running.shut_down();
     }
 
-    /// Customers at work until the process dies; `end` decides when it is killed.
+    /// Runs the customers until the process dies; `end` decides when it is killed.
     pub fn live_until(&self, mut running: Theater, moment: u64) -> std::process::ExitStatus {
         let over = AtomicBool::new(false);
         let (ledger, asker) = (running.http("ledger"), running.http("asker"));
@@ -125,7 +125,7 @@ impl Town {
         }
     }
 
-    /// Counts at three actors at once: by itself, by a request, by a send.
+    /// Counts at three actors at once: directly, by a request, by a send.
     fn counting(&self, asker: SocketAddr, ids: &[String; 2], over: &AtomicBool, answers: &AtomicU64) {
         let Some(mut http) = try_connect(asker) else { return };
         let request = json!({ "op": "request", "to": ids[0], "msg": "count" });
@@ -142,7 +142,7 @@ impl Town {
         }
     }
 
-    /// What must hold, once everything that was under way is over.
+    /// Checks the totals after everything in progress has ended.
     pub fn holds(&self, round: u64) {
         let running = self.start(&[]).expect("it starts");
         let mut http = Http::connect(running.http("ledger"));
@@ -183,7 +183,7 @@ impl Town {
             .collect()
     }
 
-    /// Every chain verifies, and executes again to its head.
+    /// Checks that every chain verifies and replays to its head.
     pub fn replays(&self) {
         let running = self.start(&[]).expect("it starts");
         let actors: Vec<String> = running
@@ -204,7 +204,7 @@ impl Town {
     }
 }
 
-/// The first value under `key`, however deep.
+/// The first value under `key`, at any depth.
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     let fields = value.as_object()?;
     fields.get(key).or_else(|| fields.values().find_map(|inner| find(inner, key)))
@@ -215,7 +215,7 @@ fn is_over(running: &mut Theater) -> bool {
 }
 
 fn signal_if_alive(running: &Theater) {
-    // Until it is waited for, its id is nobody else's.
+    // Until the process is waited for, no other process can get its id.
     signal(running.pid(), "KILL");
 }
 

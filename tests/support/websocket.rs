@@ -1,4 +1,4 @@
-//! A WebSocket client that is not ours.
+//! A WebSocket client for tests, written without Theater's code.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -9,7 +9,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use crate::support::PATIENCE;
 
-/// A connection that has shaken hands.
+/// A connection that has completed the handshake.
 pub struct Client(pub WebSocket<TcpStream>);
 
 impl Client {
@@ -35,7 +35,7 @@ impl Client {
         self.hear().into_text().expect("text").as_str().to_owned()
     }
 
-    /// The code of the close frame that comes next, and what it says.
+    /// Reads the next close frame; returns its code and its text.
     pub fn hear_the_end(&mut self) -> (u16, String) {
         loop {
             match self.0.read() {

@@ -3,17 +3,17 @@
 
     python3 tests/vectors/tamper.py FILE OUTDIR
 
-FILE is an honest chain. OUTDIR (made if need be) receives one file for each variant; its name says what was done.
-A variant that makes no sense for FILE, such as a swap of two attachments where there are none, is left out. The groups
-of variants:
+FILE is an honest chain. OUTDIR (created if necessary) receives one file for each variant; its name describes the change.
+Variants that make no sense for FILE are left out, such as a swap of two attachments in a file without attachments. The
+groups of variants are:
 
 * `raw-`     the file's bytes are changed: its form, and the spelling of single fields. Nothing is recomputed.
-* `event-`, `attachment-`, `header-`  single fields or lines are changed, spelled as they should be.
-* `states-`  version 2: a state is attached that is not the one that the events name.
-* `starts-`, `sealed-`  events are changed and everything after them recomputed, hashes, links and header: what a forger would do.
-             Only what §3 to §5 demand beyond the hashes gives these away.
+* `event-`, `attachment-`, `header-`  single fields or lines are changed, with the correct spelling.
+* `states-`  version 2: the file attaches a state other than the one that the events name.
+* `starts-`, `sealed-`  events are changed and everything after them is recomputed (hashes, links and header), as a forger
+             would do. Only the rules of §3 to §5 beyond the hashes reveal these.
 
-A history that was rewritten consistently is a valid chain, and cannot be a variant here.
+A history that was rewritten consistently is a valid chain, so it is not a variant here.
 """
 
 import base64
@@ -31,7 +31,7 @@ STRANGER = "deadbeef-0000-4000-8000-00000000beef"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A chain in memory: what was read from an honest file, to be changed and written again
+# A chain in memory: read from an honest file, to be changed and written again
 
 
 class Chain:
@@ -81,7 +81,7 @@ class Chain:
 
 
 def item_end(data, at):
-    """Where the CBOR item at `at` ends, of honest data."""
+    """The offset after the CBOR item at `at`, in honest data."""
     major, argument = data[at] >> 5, data[at] & 31
     at += 1
     if argument >= 24:
@@ -114,7 +114,7 @@ def write_pairs(pairs):
 
 
 def raw_form(chain):
-    """The form of the file as a whole."""
+    """Changes of the form of the whole file."""
     raw, lines = chain.raw, chain.lines
     yield "empty", b""
     yield "only-a-line-feed", b"\n"
@@ -153,7 +153,7 @@ def raw_form(chain):
 
 
 def raw_spelling(chain):
-    """The spelling of one line of each sort; nothing that it means is changed."""
+    """Changes of the spelling of one line of each kind; the meaning of the line stays the same."""
     sorts = {"header": 0, "event": len(chain.lines) - 1}
     if chain.attachments:
         sorts["attachment"] = 1
@@ -282,7 +282,7 @@ def raw_base64(chain):
 
 
 def raw_flips(chain):
-    """One bit of one byte, at places spread over the file."""
+    """Changes of one bit of one byte, at places spread over the file."""
     size = len(chain.raw)
     for part in range(16):
         at = min(size * part // 16 + part, size - 1)
@@ -367,7 +367,7 @@ def sha256(data):
 
 
 def events(chain):
-    """One event changed, its form kept; then the same with its own hash recomputed but nothing relinked."""
+    """Changes of one event in its correct form; then the same with its own hash recomputed but nothing relinked."""
     count = len(chain.events)
     places = sorted({0, 1, count // 2, count - 1} & set(range(count)))
     for index in places:
@@ -445,7 +445,7 @@ def events(chain):
 
 
 def sealed(chain):
-    """Everything recomputed after the change, so that only what the document demands beyond the hashes refuses it."""
+    """Changes after which everything is recomputed, so that only the document's rules beyond the hashes reveal them."""
     count = len(chain.events)
 
     def made(change, first=0, relink=True):
@@ -679,7 +679,7 @@ def sealed(chain):
             word = key[1:].decode()
             datas[f"key-missing-{word}"] = write_pairs([pair for pair in pairs if pair[0] != key])
         for name, new in datas.items():
-            # All of them once; where there are several incarnations, on the first only what names other things.
+            # All variants for the last started event; for an earlier one, only those of fields that name other things.
             if which == "last" or name.startswith(("id-", "component-", "key-")):
                 yield f"started-{which}-{name}", made(set_event(index, "data", new))
         if which == "last":
@@ -694,7 +694,7 @@ def sealed(chain):
     if both.header["actor"] != chain.header["actor"]:
         yield "id-and-header-uppercase", both.render()
     for index, (kind, name, data) in enumerate(chain.attachments):
-        # No started event names it any more; the state is gone, or the component another.
+        # No started event names the attachment any more: it names no state, or another component.
         def unname(c, kind=kind, name=name):
             for at in c.starts():
                 pairs = read_pairs(c.events[at]["data"])
@@ -709,8 +709,8 @@ def sealed(chain):
 
 
 def states(chain):
-    """Version 2: what led to an attached state is there, and the state is another. A state is the one that the last event
-    up to its own named: `started`, or a `return` that does not say that it is unchanged."""
+    """Version 2: the events name a state, and the file attaches another one. The right state is the one that the last event
+    up to its own named: a `started`, or a `return` that does not say `unchanged`."""
     calls = [index for index, event in enumerate(chain.events) if event["event_type"].startswith("call ")]
     if not calls:
         return
@@ -743,7 +743,7 @@ def states(chain):
 
 
 def starts(chain):
-    """Sealed: an incarnation begins with another state than the chain has come to, or for a reason that it cannot have."""
+    """Sealed: an incarnation begins with a state other than the chain's current one, or with an impossible reason."""
     def made(index, **fields):
         other = chain.copy()
         pairs = read_pairs(other.events[index]["data"])
@@ -768,7 +768,7 @@ GROUPS = {"states": (states,), "starts": (starts,), "raw": (raw_form, raw_spelli
 
 
 def variants(raw):
-    """Every variant of the file `raw`, as {name: bytes}; none is the file itself, no two are alike."""
+    """All variants of the file `raw`, as {name: bytes}. None equals the file, and no two are equal."""
     chain = Chain(raw)
     assert chain.render() == raw, "the file is not honest"
     found, seen = {}, {raw}

@@ -1,8 +1,8 @@
-//! One account of a bank: it keeps money, and sends it to others.
+//! An actor that is one account of a bank: it holds money and sends it to other accounts.
 //!
-//! What it can be asked is [`bank::Message`], and its rules are [`bank::Account`]'s. What is against them is an `Err`
-//! that changes nothing. A manifest may begin with money in it:
-//! `init_state = '{"owner": "alice", "balance": 100}'`.
+//! [`bank::Message`] lists the messages it accepts, and [`bank::Account`] has its rules. A message that breaks the
+//! rules gets an `Err` and changes nothing. A manifest may give an account money to begin with: `init_state =
+//! '{"owner": "alice", "balance": 100}'`.
 
 use bank::{Message, Reply};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,7 @@
-//! The rules of an account, as a plain value.
+//! The rules of an account, as a plain value without a runtime.
 //!
-//! Money never appears or vanishes: each step either moves all of an amount and is entered, or is refused and leaves
-//! everything as it was. Balance and open transfer together always fit into a `u64`, so that taking a transfer back
-//! cannot fail.
+//! Money never appears or disappears: each step either moves a whole amount and records it, or is refused and changes
+//! nothing. The balance and the open transfer together always fit into a `u64`, so taking a transfer back cannot fail.
 
 use std::collections::VecDeque;
 
@@ -10,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Books, Entry, Message, Movement, Outgoing, Refusal, Reply, Statement, Status, is_name};
 
-/// Entries that are kept; older ones are only counted.
+/// How many entries are kept; older ones are only counted.
 const ENTRIES: usize = 100;
 
-/// What one account remembers.
+/// The state of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     #[serde(flatten)]
@@ -25,13 +24,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// Does what it is asked, or refuses and leaves everything as it was.
+    /// Carries out a message, or refuses it and changes nothing.
     ///
     /// # Errors
-    /// The rules are against it.
+    /// The message breaks the rules.
     ///
     /// # Panics
-    /// As asked by [`Message::Crash`].
+    /// If the message is [`Message::Crash`].
     pub fn apply(&mut self, message: Message) -> Result<Reply, Refusal> {
         match message {
             Message::Balance => Ok(()),
@@ -48,7 +47,7 @@ impl Account {
         Ok(Reply::Status(self.status().clone()))
     }
 
-    /// Where the money is.
+    /// The parts of the state that say where money is.
     pub fn books(&self) -> &Books {
         &self.books
     }
@@ -81,7 +80,7 @@ impl Account {
         self.give_out(cents, Movement::Withdrawal)
     }
 
-    /// Puts the money of a new transfer aside. Nothing happens where that was done before.
+    /// Sets the money of a new transfer aside. Does nothing if that was done before.
     fn send(&mut self, transfer: Outgoing) -> Result<(), Refusal> {
         let Status { sent, open, .. } = &self.books.status;
         match open {
@@ -106,7 +105,7 @@ impl Account {
         Ok(())
     }
 
-    /// Takes the money of a transfer in. Nothing happens where that was done before.
+    /// Receives the money of a transfer. Does nothing if that was done before.
     fn receive(&mut self, number: u64, from: String, cents: u64) -> Result<(), Refusal> {
         if self.books.has_received(number, &from) {
             return Ok(());
@@ -116,12 +115,12 @@ impl Account {
         Ok(())
     }
 
-    /// The money of a transfer has arrived. Nothing happens where the transfer is over already.
+    /// Closes a transfer whose money was received. Does nothing if the transfer is already closed.
     fn settle(&mut self, number: u64) -> Result<(), Refusal> {
         self.close(number).map(drop)
     }
 
-    /// The money of a transfer was refused: it goes back. Nothing happens where the transfer is over already.
+    /// Takes back the money of a transfer that was refused. Does nothing if the transfer is already closed.
     fn take_back(&mut self, number: u64) -> Result<(), Refusal> {
         let Some(Outgoing { number, to, cents }) = self.close(number)? else { return Ok(()) };
         self.take_in(cents, Movement::TakenBack { number, to })
@@ -190,7 +189,7 @@ mod tests {
         Outgoing { number, to: "bob".into(), cents }
     }
 
-    /// What `step` is refused for; it has changed nothing.
+    /// The reason for which `step` is refused; checks that it has changed nothing.
     fn refused(account: &Account, step: impl FnOnce(&mut Account) -> Result<(), Refusal>) -> String {
         let mut tried = account.clone();
         let refusal = step(&mut tried).unwrap_err();
@@ -198,7 +197,7 @@ mod tests {
         refusal.why().to_owned()
     }
 
-    /// Does `step` twice: the second time changes nothing.
+    /// Does `step` twice, and checks that the second time changes nothing.
     fn twice(account: &mut Account, step: impl Fn(&mut Account) -> Result<(), Refusal>) {
         step(account).unwrap();
         let once = account.clone();

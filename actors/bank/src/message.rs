@@ -1,37 +1,37 @@
-//! What accounts are asked and what they answer, as JSON.
+//! The messages that accounts receive and their answers, as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What an account is asked; it answers with its [`Status`] where nothing else is said.
+/// A message to an account. The answer is its [`Status`] unless the comment names another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Message {
-    /// `{"open":{"owner":"alice"}}`: whose account this is.
+    /// `{"open":{"owner":"alice"}}`: sets the owner of the account.
     Open { owner: String },
     /// `"balance"`
     Balance,
     /// `"statement"`, answered with a [`Statement`].
     Statement,
-    /// `{"deposit":{"cents":100}}`: money comes in over the counter.
+    /// `{"deposit":{"cents":100}}`: money is paid in.
     Deposit { cents: u64 },
-    /// `{"withdraw":{"cents":100}}`: money goes out over the counter.
+    /// `{"withdraw":{"cents":100}}`: money is paid out.
     Withdraw { cents: u64 },
-    /// `{"send":{"number":7,"to":"bob","cents":100}}`: puts money of a transfer aside.
+    /// `{"send":{"number":7,"to":"bob","cents":100}}`: sets the money of a transfer aside.
     Send(Outgoing),
-    /// `{"receive":{"number":7,"from":"alice","cents":100}}`: takes the money of a transfer in.
+    /// `{"receive":{"number":7,"from":"alice","cents":100}}`: receives the money of a transfer.
     Receive { number: u64, from: String, cents: u64 },
-    /// `{"settle":{"number":7}}`: the receiver has it.
+    /// `{"settle":{"number":7}}`: the receiver has the money.
     Settle { number: u64 },
-    /// `{"take-back":{"number":7}}`: the receiver refused it.
+    /// `{"take-back":{"number":7}}`: the receiver has refused the money.
     TakeBack { number: u64 },
-    /// `"crash"`: a panic, to see what comes of it.
+    /// `"crash"`: panics, for demonstration.
     Crash,
 }
 
-/// A transfer, as its sender knows it.
+/// A transfer, as its sender records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {
     pub number: u64,
@@ -39,7 +39,7 @@ pub struct Outgoing {
     pub cents: u64,
 }
 
-/// What an account answers.
+/// The answer of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
@@ -47,16 +47,16 @@ pub enum Reply {
     Statement(Statement),
 }
 
-/// How an account stands.
+/// The current position of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// None before it was opened.
+    /// None before the account was opened.
     pub owner: Option<String>,
     pub balance: u64,
-    /// How many transfers it has sent, which is the number of the last.
+    /// How many transfers it has sent; this is also the number of the last one.
     #[serde(default)]
     pub sent: u64,
-    /// The last one, until it is settled or taken back; its money is no longer part of the balance.
+    /// The last transfer until it is settled or taken back. Its money is not part of the balance.
     #[serde(default)]
     pub open: Option<Outgoing>,
 }
@@ -66,9 +66,9 @@ pub struct Status {
 pub struct Statement {
     pub owner: Option<String>,
     pub balance: u64,
-    /// Movements before these, which are no longer kept.
+    /// How many earlier movements there were, which are no longer kept.
     pub earlier: u64,
-    /// Oldest first.
+    /// The movements, oldest first.
     pub entries: Vec<Entry>,
 }
 
@@ -91,12 +91,12 @@ pub enum Movement {
     TakenBack { number: u64, to: String },
 }
 
-/// What of an account's state tells where money is. The ledger reads it where an account does not answer.
+/// The parts of an account's state that say where money is. The ledger reads them if an account does not answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     #[serde(flatten)]
     pub status: Status,
-    /// The last transfer it received, of each account that sent one.
+    /// The number of the last transfer it received from each account.
     #[serde(default)]
     pub received: BTreeMap<String, u64>,
 }
@@ -107,7 +107,7 @@ impl Books {
     }
 }
 
-/// All the money there is: what is in a balance, and what has left one without arriving at another.
+/// All the money: the balances, and the transfers that have left one account and not arrived at another.
 pub fn total(accounts: &BTreeMap<String, Books>) -> u128 {
     let aside = |(name, books): (&String, &Books)| {
         let open = books.status.open.as_ref()?;
@@ -118,8 +118,8 @@ pub fn total(accounts: &BTreeMap<String, Books>) -> u128 {
     balances + accounts.iter().filter_map(aside).sum::<u128>()
 }
 
-/// Why an account does not do what it was asked, and will not. Unlike any other error of a request it says for certain
-/// that nothing was done; so its text can be told apart from theirs.
+/// Why an account refuses a message for good. Unlike any other error of a request, a refusal proves that nothing was
+/// done; so its text must be distinguishable from the texts of other errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(String);
 
@@ -130,7 +130,7 @@ impl Refusal {
         Self(why.into())
     }
 
-    /// The refusal that an error's text stands for, if it is one.
+    /// The refusal that an error's text contains, if it is one.
     pub fn read(error: &str) -> Option<Self> {
         error.strip_prefix(MARK).map(Self::new)
     }
@@ -146,7 +146,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whether an account can have this name: it needs no escaping in a path, a message or a log.
+/// Whether an account may have this name: a name that needs no escaping in a path, a message or a log.
 pub fn is_name(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }

@@ -1,11 +1,11 @@
-//! Counts, for whoever asks over HTTP or by message.
+//! An actor that counts, over HTTP or by message.
 //!
 //! | HTTP | message | does |
 //! |---|---|---|
-//! | `GET /` | `"get"` | tells the count |
-//! | `POST /increment` | `{"add": 1}` | adds to it, and tells it |
+//! | `GET /` | `"get"` | returns the count |
+//! | `POST /increment` | `{"add": 1}` | adds to the count and returns it |
 //!
-//! The answer is `{"count": 1}`, and so is the state: a manifest may begin elsewhere than at 0 with
+//! The answer is `{"count": 1}`, and so is the state. A manifest may start the count at another number:
 //! `init_state = '{"count": 41}'`.
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! The smallest actor: it greets. By message, a request of `"Ada"` is answered with `"Hello, Ada!"`;
-//! over HTTP, every request with `Hello, world!`. It remembers nothing.
+//! The smallest actor: it greets. It answers the message `"Ada"` with `"Hello, Ada!"`, and every HTTP request with
+//! `Hello, world!`. It has no state.
 
 use serde::{Deserialize, Serialize};
 use theater_actor::{Actor, HttpHandler, HttpRequest, HttpResponse, MessageHandler};

@@ -1,26 +1,26 @@
-//! Accounts as the ledger reaches them, and what can come of asking one.
+//! The ledger's access to the accounts, and the possible outcomes of a message to one.
 
 use bank::{Books, Message, Refusal, Statement, Status};
 use theater_actor::{messages, runtime, supervisor};
 
-/// The actors that are accounts, by their ids.
+/// The actors that are accounts, named by their ids.
 pub(crate) trait Accounts {
     fn spawn(&self) -> Result<String, String>;
-    /// In the order in which they were spawned.
+    /// All accounts, in the order in which they were spawned.
     fn list(&self) -> Vec<String>;
     fn ask(&self, id: &str, message: &Message) -> Result<Status, NotDone>;
     fn statement(&self, id: &str) -> Result<Statement, NotDone>;
-    /// Without asking it: also while it does not answer.
+    /// The account's books, read without asking the account, so also while it does not answer.
     fn books(&self, id: &str) -> Result<Books, String>;
     fn log(&self, line: &str);
 }
 
-/// Why an account has not answered as it was asked to.
+/// Why an account has not carried out a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotDone {
-    /// It refused, and has done nothing.
+    /// The account refused, and nothing was done.
     Refused(String),
-    /// It is not running, crashed, or took too long. It may have done it all the same.
+    /// The account is not running, crashed, or took too long. It may nevertheless have carried out the message.
     Unanswered(String),
 }
 
@@ -33,10 +33,10 @@ impl From<String> for NotDone {
     }
 }
 
-/// The real ones: this actor's children.
+/// The real accounts: the children of this actor.
 pub(crate) struct Children;
 
-/// Lies beside the ledger's own manifest.
+/// The manifest of an account; it lies beside the ledger's own manifest.
 const MANIFEST: &str = "account.toml";
 
 impl Accounts for Children {

@@ -1,4 +1,4 @@
-//! From HTTP to the ledger and back.
+//! The HTTP interface of the ledger.
 
 use bank::{Outgoing, Status};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use theater_actor::{HttpRequest, HttpResponse};
 use crate::accounts::Accounts;
 use crate::ledger::{Ledger, Transferred, Trouble};
 
-/// What a path stands for.
+/// The resource that a path names.
 #[derive(Clone, Copy, Debug)]
 enum Resource<'a> {
     Overview,
@@ -44,7 +44,7 @@ struct Order {
 struct Balance<'a> {
     account: &'a str,
     balance: u64,
-    /// A transfer that has left and is not finished.
+    /// A transfer that has left the account and is not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<Outgoing>,
 }
@@ -65,7 +65,7 @@ impl<'a> Resource<'a> {
         })
     }
 
-    /// The one method it knows.
+    /// The only method that the resource accepts.
     fn method(self) -> &'static str {
         match self {
             Self::Overview | Self::Account(_) | Self::Statement(_) => "GET",
@@ -76,7 +76,7 @@ impl<'a> Resource<'a> {
 
 pub(crate) fn answer(ledger: &mut Ledger, accounts: &impl Accounts, request: &HttpRequest) -> HttpResponse {
     let mut response = route(ledger, accounts, request);
-    // For those who read it in a terminal.
+    // End with a line feed, for people who use a terminal.
     response.body.get_or_insert_default().push(b'\n');
     response
 }

@@ -1,9 +1,9 @@
-//! What the ledger knows and does, apart from HTTP.
+//! The state and the operations of the ledger, without HTTP.
 //!
-//! The ledger holds no money. Where it is, only the accounts know; so whatever interrupts the ledger, and whatever it
-//! forgets by that, nothing is lost: a transfer that was left half done still lies open at its sender, and is carried
-//! on when the ledger next looks there. One that the ledger itself could not finish it remembers, and tries again at
-//! each request.
+//! The ledger holds no money: only the accounts know where the money is. So an interruption of the ledger, and
+//! everything it forgets by it, loses no money. A transfer that was interrupted is still open at its sender, and the
+//! ledger continues it when it next asks that account. A transfer that the ledger itself could not finish is
+//! remembered, and tried again at each request.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,13 +13,13 @@ use theater_actor::{ChildEvent, ChildEventKind};
 
 use crate::accounts::{Accounts, NotDone};
 
-/// Notices that are kept.
+/// How many notices are kept.
 const NOTICES: usize = 100;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     accounts: BTreeMap<String, Account>,
-    /// By sender, who can have no other transfer open.
+    /// Unfinished transfers by sender; a sender can have only one open transfer.
     unfinished: BTreeMap<String, Unfinished>,
     notices: VecDeque<Notice>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Unfinished {
     why: String,
 }
 
-/// Something that happened to an account and was not asked for.
+/// Something unrequested that happened to an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Notice {
     account: String,
@@ -53,11 +53,11 @@ struct Notice {
     why: Option<String>,
 }
 
-/// How far a transfer came.
+/// How far a transfer has come.
 #[derive(Debug)]
 enum Outcome {
     Done,
-    /// The money is where it was.
+    /// The money is still where it was.
     Refused(String),
     Unfinished(String),
 }
@@ -69,13 +69,13 @@ pub(crate) enum Transferred {
     Unfinished(Unfinished),
 }
 
-/// Why something was not done.
+/// Why an operation was not carried out.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// It makes no sense.
+    /// The request makes no sense.
     Invalid(String),
     Unknown(String),
-    /// The rules are against it.
+    /// The rules forbid it.
     Refused(String),
     /// An account does not answer.
     Unavailable(String),
@@ -93,7 +93,7 @@ impl From<NotDone> for Trouble {
 #[derive(Debug, Serialize)]
 pub(crate) struct Overview<'a> {
     accounts: BTreeMap<&'a str, Standing>,
-    /// All the money; none where an account's books cannot be read.
+    /// All the money; none if an account's books cannot be read.
     total: Option<u128>,
     unfinished: Vec<&'a Unfinished>,
     notices: &'a VecDeque<Notice>,
@@ -103,7 +103,7 @@ pub(crate) struct Overview<'a> {
 struct Standing {
     balance: Option<u64>,
     restarts: u64,
-    /// Why it does not answer.
+    /// Why the account does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     unavailable: Option<String>,
 }
@@ -123,7 +123,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A child that an interrupted opening has left behind, which nobody owns, or `name` does.
+    /// A child without an owner, or owned by `name`, which an interrupted opening has left.
     fn left_over(&self, accounts: &impl Accounts, name: &str) -> Option<String> {
         let known = |id: &String| self.accounts.values().any(|account| account.id == *id);
         let usable = |id: &String| {
@@ -147,7 +147,7 @@ impl Ledger {
         Ok(accounts.statement(self.id(name)?)?)
     }
 
-    /// Why it is down.
+    /// Makes an account crash, and returns why it is down.
     pub(crate) fn crash(&self, accounts: &impl Accounts, name: &str) -> Result<String, Trouble> {
         match accounts.ask(self.id(name)?, &Message::Crash) {
             Ok(_) => Err(Trouble::Unavailable("it is still up".into())),
@@ -155,7 +155,7 @@ impl Ledger {
         }
     }
 
-    /// How an account stands. A transfer that an interruption has left open there is carried on first.
+    /// The status of an account. If an interruption has left a transfer open there, it is continued first.
     pub(crate) fn status(&mut self, accounts: &impl Accounts, name: &str) -> Result<Status, Trouble> {
         let status = accounts.ask(self.id(name)?, &Message::Balance)?;
         let Some(outgoing) = status.open else { return Ok(status) };
@@ -174,7 +174,7 @@ impl Ledger {
         if from == to {
             return Err(Trouble::Invalid("a transfer is from one account to another".into()));
         }
-        // Both are asked before money moves: nothing has to be given back for an account that is down.
+        // Ask both accounts before money moves, so that no money must be returned because an account is down.
         let sender = self.status(accounts, from)?;
         self.status(accounts, to)?;
         if let Some(Unfinished { transfer, why }) = self.unfinished.get(from) {
@@ -190,14 +190,14 @@ impl Ledger {
         }
     }
 
-    /// Tries again what could not be finished before.
+    /// Tries again to finish transfers that could not be finished before.
     pub(crate) fn finish(&mut self, accounts: &impl Accounts) {
         for Unfinished { transfer, .. } in self.unfinished.clone().into_values() {
             self.carry_on(accounts, transfer);
         }
     }
 
-    /// Carries out a transfer that nobody waits for: where it is refused, a notice says so.
+    /// Carries out a transfer that nobody waits for. If it is refused, a notice records this.
     fn carry_on(&mut self, accounts: &impl Accounts, transfer: Transfer) {
         let Transfer { from, outgoing: Outgoing { number, to, .. } } = transfer.clone();
         if let Outcome::Refused(why) = self.carry_out(accounts, transfer) {
@@ -205,7 +205,7 @@ impl Ledger {
         }
     }
 
-    /// Does what of a transfer is not done yet, and remembers it while that is not all.
+    /// Does the remaining steps of a transfer, and remembers the transfer if some could not be done.
     fn carry_out(&mut self, accounts: &impl Accounts, transfer: Transfer) -> Outcome {
         let outcome = self.attempt(accounts, &transfer);
         match &outcome {
@@ -218,7 +218,7 @@ impl Ledger {
         outcome
     }
 
-    /// From the top, whatever was done of it before: each step is done once.
+    /// Does all steps of a transfer from the first one, whatever was done before. Each step has its effect only once.
     fn attempt(&self, accounts: &impl Accounts, transfer: &Transfer) -> Outcome {
         let Transfer { from, outgoing } = transfer;
         let Outgoing { number, to, cents } = outgoing.clone();
@@ -231,7 +231,7 @@ impl Ledger {
         let (last, outcome) = match self.ask(accounts, &to, &Message::Receive { number, from: from.clone(), cents }) {
             Ok(_) => (Message::Settle { number }, Outcome::Done),
             Err(NotDone::Refused(why)) => (Message::TakeBack { number }, Outcome::Refused(why)),
-            // It may have been received: the money cannot be given back before that is known.
+            // The receiver may have the money, so it cannot be given back before that is known.
             Err(NotDone::Unanswered(why)) => return Outcome::Unfinished(why),
         };
         match self.ask(accounts, from, &last) {
@@ -240,7 +240,7 @@ impl Ledger {
         }
     }
 
-    /// Asks the account of a transfer. One that is not known will never take part in it.
+    /// Sends a message of a transfer to an account. An unknown account will never take part in the transfer.
     fn ask(&self, accounts: &impl Accounts, name: &str, message: &Message) -> Result<Status, NotDone> {
         let account = self.accounts.get(name).ok_or_else(|| NotDone::Refused(no_account(name)))?;
         accounts.ask(&account.id, message)
@@ -251,12 +251,12 @@ impl Ledger {
         account.map(|account| account.id.as_str()).ok_or_else(|| Trouble::Unknown(no_account(name)))
     }
 
-    /// All there is to see.
+    /// Everything that the ledger can show.
     pub(crate) fn overview(&mut self, accounts: &impl Accounts) -> Overview<'_> {
         let mut standings = self.standings(accounts);
         if standings.values().any(|standing| standing.as_ref().is_ok_and(|status| status.open.is_some())) {
             for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
-                // It does not answer: the standings say so.
+                // The account does not answer; the list of accounts says so.
                 let _ = self.status(accounts, &name);
             }
             standings = self.standings(accounts);
@@ -286,7 +286,8 @@ impl Ledger {
         self.accounts.iter().map(|(name, account)| (name.clone(), ask(account))).collect()
     }
 
-    /// Where the money is. Where all have answered and nothing is open, their answers say it; else the books do.
+    /// The total of the money. If all accounts have answered and no transfer is open, it is the sum of their answers;
+    /// otherwise the books are read.
     fn books(
         &self,
         accounts: &impl Accounts,
@@ -304,10 +305,10 @@ impl Ledger {
         })
     }
 
-    /// Hears of a child.
+    /// Takes a notice about a child.
     pub(crate) fn hear(&mut self, accounts: &impl Accounts, event: &ChildEvent) {
         let found = self.accounts.iter_mut().find(|(_, account)| account.id == event.child_id);
-        // One that is just being opened says so by itself.
+        // A child that is being opened is reported by the opening itself.
         let Some((name, account)) = found else { return };
         let name = name.clone();
         match &event.kind {

@@ -1,4 +1,4 @@
-//! A small bank over HTTP. Each account is an actor of its own, a child of this one.
+//! An actor that runs a small bank over HTTP. Each account is a separate actor, and a child of this one.
 //!
 //! | HTTP | body | does |
 //! |---|---|---|
@@ -7,12 +7,12 @@
 //! | `GET /accounts/alice` | | its balance |
 //! | `GET /accounts/alice/statement` | | its last movements |
 //! | `POST /accounts/alice/deposit`, `…/withdraw` | `{"cents": 100}` | money comes in, goes out |
-//! | `POST /transfers` | `{"from": "alice", "to": "bob", "cents": 10}` | money goes from one to the other |
-//! | `POST /accounts/alice/crash` | | makes the account panic, to see what comes of it |
+//! | `POST /transfers` | `{"from": "alice", "to": "bob", "cents": 10}` | moves money from one account to the other |
+//! | `POST /accounts/alice/crash` | | makes the account panic, for demonstration |
 //!
-//! The statuses are the usual ones: 400 for what is not understood, 404 for who is not known, 409 for what the rules of
-//! the bank are against, 503 for an account that does not answer now. A transfer that has begun and cannot be finished
-//! is 202: it is kept, and tried again at each request until it is.
+//! The HTTP statuses are: 400 for a request that is not understood, 404 for an unknown account, 409 for a request that
+//! breaks the rules of the bank, and 503 for an account that does not answer now. A transfer that has begun and cannot
+//! be finished gets 202: it is kept, and tried again at each request until it is finished.
 
 mod accounts;
 mod http;

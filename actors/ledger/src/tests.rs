@@ -1,4 +1,4 @@
-//! The ledger with accounts that follow the real rules, and fail as they are told to.
+//! Tests of the ledger, with accounts that follow the real rules and fail when told to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use crate::accounts::{Accounts, NotDone};
 use crate::http;
 use crate::ledger::Ledger;
 
-/// What becomes of one message to an account.
+/// The fate of one message to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Answered,
-    /// It does not arrive.
+    /// The message does not arrive.
     Lost,
-    /// It arrives, and the answer does not.
+    /// The message arrives, but its answer does not.
     AnswerLost,
 }
 
@@ -36,7 +36,7 @@ impl Fakes {
         Self { accounts: RefCell::default(), asked: Cell::new(0), fates: RefCell::new(fates), log: RefCell::default() }
     }
 
-    /// The fate of each message from now on, which is counted from 0.
+    /// The fate of each message from now on; messages are counted from 0.
     fn fates(&self, fates: impl Fn(usize, &Message) -> Fate + 'static) {
         self.asked.set(0);
         *self.fates.borrow_mut() = Box::new(fates);
@@ -52,7 +52,7 @@ impl Fakes {
         if fate == Fate::AnswerLost { Err(NotDone::Unanswered("answer lost".into())) } else { reply }
     }
 
-    /// All the money, as it really is.
+    /// All the money in the accounts.
     fn total(&self) -> u128 {
         let accounts = self.accounts.borrow();
         let books = accounts.iter().map(bank::Account::books);
@@ -94,7 +94,7 @@ impl Accounts for Fakes {
     }
 }
 
-/// A bank with accounts that hold so much.
+/// A bank whose accounts hold these amounts.
 fn bank(accounts: &[(&str, u64)]) -> (Ledger, Fakes) {
     let (mut ledger, fakes) = (Ledger::default(), Fakes::new());
     for (name, cents) in accounts {
@@ -128,12 +128,12 @@ fn transfer(ledger: &mut Ledger, fakes: &Fakes, from: &str, to: &str, cents: u64
     post(ledger, fakes, "/transfers", &json!({ "from": from, "to": to, "cents": cents }))
 }
 
-/// A total as JSON is read where it is more than a `u64`.
+/// A total as it is read from JSON: a number above the range of `u64` becomes a float.
 fn approximately(total: u128) -> Value {
     json!(total as f64)
 }
 
-/// What the ledger remembers once its state was written and read.
+/// The ledger's state after it was written and read again.
 fn reloaded(ledger: &Ledger) -> Ledger {
     serde_json::from_slice(&serde_json::to_vec(ledger).unwrap()).unwrap()
 }
@@ -243,8 +243,8 @@ fn what_was_taken_back_never_arrives_later() {
     assert_eq!((fakes.balance(0), fakes.balance(1)), (100, u64::MAX - 1_000));
 }
 
-/// Every message of a transfer in turn is lost, or its answer, or everything from there on; and the ledger is there to
-/// see it, or is itself interrupted and forgets.
+/// For each message of a transfer in turn: the message is lost, or its answer, or all messages from there on. The
+/// ledger either sees this, or is itself interrupted and forgets.
 #[test]
 fn a_transfer_happens_once_or_not_at_all_wherever_it_breaks() {
     let first_broken = |broken: usize, fate: Fate, for_good: bool, interrupted: bool| {

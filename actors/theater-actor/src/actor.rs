@@ -1,4 +1,4 @@
-//! The traits an actor implements, one for each interface it can export.
+//! The traits that an actor implements, one for each interface it can export.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,43 +6,41 @@ use serde::de::DeserializeOwned;
 use crate::json;
 use crate::{ChildEvent, HttpRequest, HttpResponse, WebSocketMessage};
 
-/// An actor. The value is its state: it is made from the state's bytes before each call and turned
-/// back into bytes after it.
+/// An actor. The value is its state: it is decoded from the state's bytes before each call and encoded again after it.
 ///
-/// The bytes are recorded, so they must be the same whenever the state is: `BTreeMap` and `Vec` are,
-/// a `HashMap` writes its entries in any order and is not. Statics do not outlive a call.
+/// The bytes are recorded, so equal states must have equal bytes. `BTreeMap` and `Vec` ensure this; a `HashMap` writes
+/// its entries in any order and does not. Statics do not survive a call.
 pub trait Actor: Serialize + DeserializeOwned {
-    /// Makes the first state. `state` is the manifest's `init_state`, if it names one, and `id` the
-    /// actor's own id.
+    /// Returns the first state. `state` is the manifest's `init_state`, if it names one; `id` is the actor's own id.
     ///
     /// # Errors
-    /// Says why this actor cannot be. It then fails.
+    /// The text says why this actor cannot exist. The actor then fails.
     fn init(state: Option<Self>, id: &str) -> Result<Self, String>;
 
-    /// The state that the bytes stand for: JSON, unless the actor says otherwise.
+    /// Decodes a state: from JSON, unless the actor overrides this.
     ///
     /// # Errors
-    /// The bytes are no such state.
+    /// The bytes are not a valid state.
     fn load(state: Option<Vec<u8>>) -> Result<Option<Self>, String> {
         state.map(|bytes| json::read("state", &bytes)).transpose()
     }
 
-    /// The bytes that [`load`](Self::load) makes this state of.
+    /// Encodes the state into bytes that [`load`](Self::load) can decode.
     ///
     /// # Errors
-    /// There is no way to write this state.
+    /// The state cannot be encoded.
     fn save(&self) -> Result<Option<Vec<u8>>, String> {
         json::write("state", self).map(Some)
     }
 }
 
-/// An actor that takes messages. Export it as `messages`.
+/// An actor that receives messages. Export it as `messages`.
 ///
-/// In any method an `Err` leaves the state as it was, whatever was done to `self` before.
+/// In every method, `Err` leaves the state as it was, even if `self` was changed before.
 pub trait MessageHandler: Actor {
-    /// What others send.
+    /// The type of messages from others.
     type Message: DeserializeOwned;
-    /// What a request is answered with.
+    /// The type of the answer to a request.
     type Reply: Serialize;
 
     /// Handles a message whose sender waits for the reply.
@@ -51,16 +49,16 @@ pub trait MessageHandler: Actor {
     /// The sender receives the text instead of a reply.
     fn handle_request(&mut self, message: Self::Message) -> Result<Self::Reply, String>;
 
-    /// Handles a message that nobody waits for: as a request, unless the actor says otherwise.
+    /// Handles a message whose sender does not wait: as a request, unless the actor overrides this.
     ///
     /// # Errors
-    /// The text is recorded; the sender does not hear of it.
+    /// The text is recorded; the sender is not told.
     fn handle_send(&mut self, message: Self::Message) -> Result<(), String> {
         self.handle_request(message).map(drop)
     }
 }
 
-/// An actor that answers HTTP. Export it as `http`.
+/// An actor that answers HTTP requests. Export it as `http`.
 pub trait HttpHandler: Actor {
     /// Answers one request.
     ///
@@ -69,18 +67,18 @@ pub trait HttpHandler: Actor {
     fn handle(&mut self, request: HttpRequest) -> Result<HttpResponse, String>;
 }
 
-/// An actor that speaks WebSocket. Export it as `websocket`.
+/// An actor that answers WebSocket clients. Export it as `websocket`.
 pub trait WebSocketHandler: Actor {
-    /// Handles one message of a client, and answers with those to send back to it.
+    /// Handles one message of a client, and returns the messages to send back to it.
     ///
     /// # Errors
     /// The connection is closed, and the state stays as it was.
     fn handle_message(&mut self, message: WebSocketMessage) -> Result<Vec<WebSocketMessage>, String>;
 }
 
-/// An actor that hears of its children. Export it as `children`.
+/// An actor that is told about its children. Export it as `children`.
 pub trait ChildHandler: Actor {
-    /// Hears that a child started, stopped, failed or restarted.
+    /// Receives the notice that a child started, stopped, failed or restarted.
     ///
     /// # Errors
     /// The state stays as it was.

@@ -1,9 +1,10 @@
-//! What wit-bindgen makes of `wit/`, which is a link to the repository's: a published crate has its own copy.
+//! The bindings that wit-bindgen generates from `wit/`, which is a link to the repository's: a published crate has its own copy.
 //!
-//! The interfaces an actor calls are one world: the linker keeps of it what the actor's code reaches. The interfaces it
-//! exports are a world each, because a component must provide every export of a world it was built for.
+//! The interfaces that an actor calls form one world; the linker keeps only the functions that the actor's code uses.
+//! Each interface that an actor exports is a world of its own, because a component must provide every export of its
+//! world.
 
-/// Everything an actor can call, and the types of it.
+/// Everything that an actor can call, and the types used there.
 pub mod host {
     wit_bindgen::generate!({
         path: "wit",

@@ -1,4 +1,4 @@
-//! From the functions a component exports to the traits an actor implements.
+//! Connects the functions that a component exports to the traits that an actor implements.
 
 use std::panic;
 use std::sync::Once;
@@ -53,7 +53,7 @@ impl<A: ChildHandler> bindings::children::exports::ntwk::theater::supervisor_han
     }
 }
 
-/// State in, state out, with the actor's own step between.
+/// Decodes the state, runs the actor's own step, and encodes the state again.
 fn transition<A: Actor, R>(state: State, step: impl FnOnce(&mut A) -> Result<R, String>) -> Result<(State, R), String> {
     report_panics();
     let mut actor = A::load(state)?.ok_or("the actor has no state")?;
@@ -61,7 +61,7 @@ fn transition<A: Actor, R>(state: State, step: impl FnOnce(&mut A) -> Result<R, 
     Ok((actor.save()?, result))
 }
 
-/// In a component a panic is a trap without a word, so the word goes to the log first.
+/// Logs the message of a panic, because in a component a panic is a trap without any message.
 fn report_panics() {
     static HOOK: Once = Once::new();
     if cfg!(target_family = "wasm") {

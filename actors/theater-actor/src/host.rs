@@ -1,9 +1,9 @@
-//! What an actor can call. The documentation of each interface is in `wit/`; here its functions meet Rust's types.
+//! The functions that an actor can call, with Rust types. The interfaces are documented in `wit/`.
 //!
-//! A component imports what it calls. So the use of a module, and it alone, decides whether the actor's manifest must
-//! grant the handler behind it.
+//! A component imports what it calls. So the actor's manifest must grant a module's handler only if the code uses the
+//! module.
 
-/// The log, and the actor's own history. Needs no handler.
+/// The runtime's log, and the actor's own history. Needs no handler.
 pub mod runtime {
     use crate::bindings::host::ntwk::theater::runtime as wit;
     pub use crate::bindings::host::ntwk::theater::types::{Chain, Event, MetaEvent};
@@ -13,8 +13,8 @@ pub mod runtime {
         wit::log(line);
     }
 
-    /// What [`log!`](crate::log!), [`println!`](crate::println!) and [`eprintln!`](crate::eprintln!) call. Outside a
-    /// component, in a test, it prints.
+    /// The function that [`log!`](crate::log!), [`println!`](crate::println!) and [`eprintln!`](crate::eprintln!) call.
+    /// Outside a component, in a test, it prints.
     #[doc(hidden)]
     pub fn print(line: std::fmt::Arguments<'_>) {
         if cfg!(target_family = "wasm") {
@@ -24,7 +24,7 @@ pub mod runtime {
         }
     }
 
-    /// The actor's own history up to this call: its newest events, oldest first.
+    /// Returns the actor's own history up to this call: its newest events, oldest first.
     pub fn chain() -> Chain {
         wit::get_chain()
     }
@@ -41,7 +41,7 @@ pub mod messages {
     /// Puts a message into the mailbox of `actor`.
     ///
     /// # Errors
-    /// Nothing was delivered: there is no such actor, or it takes no message now.
+    /// Nothing was delivered: there is no such actor, or it takes no messages now.
     pub fn send<M: Serialize + ?Sized>(actor: &str, message: &M) -> Result<(), String> {
         wit::send(actor, &json::write("message", message)?)
     }
@@ -49,8 +49,8 @@ pub mod messages {
     /// Puts a message into the mailbox of `actor` and waits for the reply.
     ///
     /// # Errors
-    /// There is no reply: not delivered, refused by the other actor, too late, or in a circle of
-    /// actors waiting for each other. Or it is not an `R`.
+    /// There is no reply: the message was not delivered, the other actor refused it, the deadline passed, or the wait
+    /// would close a circle of waiting actors. Or the reply is not an `R`.
     pub fn request<M, R>(actor: &str, message: &M) -> Result<R, String>
     where
         M: Serialize + ?Sized,
@@ -61,7 +61,7 @@ pub mod messages {
     }
 }
 
-/// The actor's children. Needs the handler `supervisor`.
+/// Control over the actor's children. Needs the handler `supervisor`.
 pub mod supervisor {
     use serde::de::DeserializeOwned;
 
@@ -69,21 +69,21 @@ pub mod supervisor {
     use crate::json;
     pub use wit::ChainEvent;
 
-    /// Starts the actor that the manifest at this path describes, relative to the directory of this
-    /// actor's own, and waits for its `init`. Answers with its id.
+    /// Starts the actor that the manifest at `manifest` describes, waits for its `init`, and returns its id. The path
+    /// is relative to the directory of this actor's own manifest.
     ///
     /// # Errors
-    /// Says why there is no such child.
+    /// The text says why the child was not started.
     pub fn spawn(manifest: &str) -> Result<String, String> {
         wit::spawn(manifest)
     }
 
-    /// The ids of the children, in the order in which they were spawned.
+    /// Returns the ids of the children, in the order in which they were spawned.
     pub fn list_children() -> Vec<String> {
         wit::list_children()
     }
 
-    /// Stops a child, its own children first.
+    /// Stops a child; the child's own children stop before it.
     ///
     /// # Errors
     /// It is not a child of this actor.
@@ -91,7 +91,7 @@ pub mod supervisor {
         wit::stop_child(child)
     }
 
-    /// Starts a child anew, under its old id.
+    /// Stops a child if it runs, and starts it again under the same id.
     ///
     /// # Errors
     /// It is not a child of this actor, or cannot be started.
@@ -99,7 +99,7 @@ pub mod supervisor {
         wit::restart_child(child)
     }
 
-    /// The newest state of a child, `None` where it has none.
+    /// Returns the newest state of a child, or `None` if it has none.
     ///
     /// # Errors
     /// It is not a child of this actor, or its state is not an `S`.
@@ -111,7 +111,7 @@ pub mod supervisor {
         json::read("child's state", &state).map(Some)
     }
 
-    /// The newest events of a child, oldest first.
+    /// Returns the newest events of a child, oldest first.
     ///
     /// # Errors
     /// It is not a child of this actor.
@@ -120,15 +120,15 @@ pub mod supervisor {
     }
 }
 
-/// HTTP requests to elsewhere. Needs the handler `http-client`.
+/// HTTP requests to other servers. Needs the handler `http-client`.
 pub mod http_client {
     use crate::bindings::host::ntwk::theater::http_client as wit;
     use crate::{HttpRequest, HttpResponse};
 
-    /// Sends a request and waits for the response, of whatever status.
+    /// Sends a request and waits for the response, which may have any status.
     ///
     /// # Errors
-    /// The address is not allowed, or no response came.
+    /// The address is not allowed, or no response arrived.
     pub fn send(request: &HttpRequest) -> Result<HttpResponse, String> {
         wit::send_http(request)
     }
@@ -136,13 +136,13 @@ pub mod http_client {
 
 /// Files in the directory that the manifest grants. Needs the handler `filesystem`.
 ///
-/// Paths are relative to that directory, and every function is an `Err` where the path would leave
-/// it or the operating system refuses.
+/// Paths are relative to that directory. Every function returns `Err` if the path would leave the directory, or if the
+/// operating system refuses.
 #[allow(clippy::missing_errors_doc, reason = "said once, above")]
 pub mod filesystem {
     use crate::bindings::host::ntwk::theater::filesystem as wit;
 
-    /// The content of a file.
+    /// Returns the content of a file.
     pub fn read_file(path: &str) -> Result<Vec<u8>, String> {
         wit::read_file(path)
     }
@@ -152,7 +152,7 @@ pub mod filesystem {
         wit::write_file(path, content)
     }
 
-    /// The names in a directory, sorted.
+    /// Returns the names in a directory, sorted.
     pub fn list_files(path: &str) -> Result<Vec<String>, String> {
         wit::list_files(path)
     }
@@ -162,23 +162,23 @@ pub mod filesystem {
         wit::delete_file(path)
     }
 
-    /// Makes a directory, in one that exists.
+    /// Creates a directory inside an existing one.
     pub fn create_dir(path: &str) -> Result<(), String> {
         wit::create_dir(path)
     }
 
-    /// Deletes a directory and what is in it.
+    /// Deletes a directory and everything in it.
     pub fn delete_dir(path: &str) -> Result<(), String> {
         wit::delete_dir(path)
     }
 
-    /// Whether there is a file or a directory of that path.
+    /// Says whether a file or directory with this path exists.
     pub fn path_exists(path: &str) -> Result<bool, String> {
         wit::path_exists(path)
     }
 }
 
-/// The time. Needs the handler `clock`.
+/// The current time. Needs the handler `clock`.
 pub mod clock {
     use crate::bindings::host::ntwk::theater::clock as wit;
 
@@ -188,11 +188,11 @@ pub mod clock {
     }
 }
 
-/// Randomness, which the chain records and so tells everyone who reads it. Needs the handler `random`.
+/// Random bytes. The chain records them, so everyone who reads the chain knows them. Needs the handler `random`.
 pub mod random {
     use crate::bindings::host::ntwk::theater::random as wit;
 
-    /// `n` bytes, at most 65,536.
+    /// Returns `n` bytes, at most 65,536.
     pub fn bytes(n: u32) -> Vec<u8> {
         wit::bytes(n)
     }

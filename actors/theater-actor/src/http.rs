@@ -1,4 +1,4 @@
-//! The shapes of HTTP that actors use again and again.
+//! Helpers for HTTP requests and responses that actors often need.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,42 +7,42 @@ use crate::json;
 use crate::{HttpRequest, HttpResponse};
 
 impl HttpRequest {
-    /// The path the request is for, without the query.
+    /// The path of the request, without the query.
     pub fn path(&self) -> &str {
         self.uri.split_once('?').map_or(&self.uri, |(path, _)| path)
     }
 
-    /// The body, read as JSON.
+    /// Decodes the body from JSON.
     ///
     /// # Errors
-    /// There is none, or it is not a `T`.
+    /// There is no body, or it is not a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
         json::read("body", self.body.as_deref().unwrap_or_default())
     }
 }
 
 impl HttpResponse {
-    /// A value as JSON.
+    /// A response with a value as JSON.
     ///
     /// # Errors
-    /// The value has no JSON form.
+    /// The value cannot be written as JSON.
     pub fn json<T: Serialize + ?Sized>(status: u16, value: &T) -> Result<Self, String> {
         let body = json::write("response", value)?;
         Ok(Self::new(status, "application/json", body))
     }
 
-    /// Plain text.
+    /// A response with plain text.
     pub fn text(status: u16, text: impl Into<String>) -> Self {
         Self::new(status, "text/plain; charset=utf-8", text.into().into_bytes())
     }
 
-    /// Why the request got no better answer, as `{"error": …}`.
+    /// A response with an error message, as `{"error": …}`.
     pub fn error(status: u16, message: &str) -> Self {
         let body = serde_json::json!({ "error": message }).to_string();
         Self::new(status, "application/json", body.into_bytes())
     }
 
-    /// Status 405, with the methods that would do, as in `"GET, POST"`.
+    /// Status 405, with the methods that are allowed, such as `"GET, POST"`.
     pub fn method_not_allowed(allow: &str) -> Self {
         Self::error(405, "method not allowed").with_header("allow", allow)
     }

@@ -1,11 +1,11 @@
-//! Values to bytes and back, with errors that say what was expected.
+//! Encodes and decodes values as JSON, with errors that name the expected type.
 
 use std::any::type_name;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// `what` names the bytes in the error: `the state is not of type counter::Counter: …`.
+/// Decodes a value. `what` names the bytes in the error: `the state is not of type counter::Counter: …`.
 pub(crate) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("the {what} is not of type {}: {error}", type_name::<T>()))
 }

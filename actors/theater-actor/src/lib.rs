@@ -1,8 +1,8 @@
-//! Write Theater actors in Rust.
+//! A library for writing Theater actors in Rust.
 //!
-//! An actor is a type that implements [`Actor`] and a trait for each way of reaching it. The value is
-//! the state, JSON between two calls; messages and replies are JSON of whatever types the actor names;
-//! an error is a `String`. [`export!`] makes the component:
+//! An actor is a type that implements [`Actor`] and one trait for each way in which it can be called. The value is the
+//! state, which is stored as JSON between two calls. Messages and replies are JSON of the types that the actor names.
+//! An error is a `String`. [`export!`] builds the component:
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -45,14 +45,13 @@
 //! assert_eq!(till.handle_request(Order::Charge(u64::MAX)), Err("the till is full".into()));
 //! ```
 //!
-//! Since a handler is a plain method, tests call it natively, as above. What it calls of the host
-//! ([`messages`], [`supervisor`], [`http_client`], …) exists only inside the runtime.
+//! A handler is a plain method, so tests call it natively, as above. The host functions that it calls ([`messages`],
+//! [`supervisor`], [`http_client`], …) exist only inside the runtime.
 //!
-//! A call that ends in `Err` leaves the state as it was. A panic is a trap, which makes the actor
-//! fail; its message is logged first.
+//! A call that returns `Err` leaves the state as it was. A panic is a trap: its message is logged, and the actor fails.
 //!
-//! A component exports what [`export!`] names and imports what its code calls, nothing else. The
-//! crate needs `crate-type = ["cdylib"]` and the target `wasm32-unknown-unknown`.
+//! A component exports the interfaces that [`export!`] names, and imports the functions that its code calls. The crate
+//! needs `crate-type = ["cdylib"]` and the target `wasm32-unknown-unknown`.
 
 mod actor;
 #[doc(hidden)]
@@ -70,32 +69,32 @@ pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
 };
 pub use host::{clock, filesystem, http_client, messages, random, runtime, supervisor};
 
-/// Writes a line to the runtime's log, formatted as by `format!`. Where the standard library has nowhere to print to, as
-/// in a component, its own `println!` says nothing and fails at nothing; these are heard.
+/// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has
+/// nowhere to print in a component: it prints nothing and reports no error.
 #[macro_export]
 macro_rules! log {
     ($($arg:tt)*) => { $crate::runtime::print(::core::format_args!($($arg)*)) };
 }
 
-/// [`log!`] by the name that code may use already: `use theater_actor::println;`.
+/// [`log!`] under the name `println!`, for existing code: `use theater_actor::println;`.
 #[macro_export]
 macro_rules! println {
     () => { $crate::runtime::print(::core::format_args!("")) };
     ($($arg:tt)*) => { $crate::runtime::print(::core::format_args!($($arg)*)) };
 }
 
-/// [`log!`] by the name that code may use already: `use theater_actor::eprintln;`.
+/// [`log!`] under the name `eprintln!`, for existing code: `use theater_actor::eprintln;`.
 #[macro_export]
 macro_rules! eprintln {
     () => { $crate::runtime::print(::core::format_args!("")) };
     ($($arg:tt)*) => { $crate::runtime::print(::core::format_args!($($arg)*)) };
 }
 
-/// Makes a crate the component of one actor, with the interfaces by which it can be reached.
+/// Turns a crate into the component of one actor, with the interfaces by which the actor can be called.
 ///
 /// | name | trait | exports |
 /// |---|---|---|
-/// | always | [`Actor`] | `ntwk:theater/actor` |
+/// | (always) | [`Actor`] | `ntwk:theater/actor` |
 /// | `messages` | [`MessageHandler`] | `ntwk:theater/message-server-client` |
 /// | `http` | [`HttpHandler`] | `ntwk:theater/http-server` |
 /// | `websocket` | [`WebSocketHandler`] | `ntwk:theater/websocket-server` |
@@ -110,8 +109,8 @@ macro_rules! export {
     };
 }
 
-/// One interface of one actor, for [`export!`]. Elsewhere than in a component there is nothing to export, and linkers
-/// object to the names; there it only checks the trait.
+/// Exports one interface of an actor, for [`export!`]. Outside a component it exports nothing, because linkers refuse
+/// the names; it then only checks that the trait is implemented.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {

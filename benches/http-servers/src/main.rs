@@ -6,7 +6,9 @@
 
 mod base;
 mod client;
-mod handlers;
+#[path = "../../../src/net/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "only the HTTP server is used here")]
+mod net;
 mod probes;
 mod servers;
 

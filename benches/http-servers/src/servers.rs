@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::handlers::wire::{HttpListener, WireLimits, WireRequest, WireResponse};
+use crate::net::http::{HttpListener, HttpLimits, WireRequest, WireResponse};
 
 /// Each is given these where it can be, so that the probes need not take minutes.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,13 +70,13 @@ fn respond(uri: &str, headers: impl Iterator<Item = (String, String)>) -> Vec<u8
 }
 
 fn serve_theater(address: SocketAddr) -> io::Result<()> {
-    let limits = WireLimits {
+    let limits = HttpLimits {
         connections: CONNECTIONS,
         head_timeout: TIMEOUT,
         body_timeout: TIMEOUT,
         idle_timeout: 5 * TIMEOUT,
         write_timeout: TIMEOUT,
-        ..WireLimits::default()
+        ..HttpLimits::default()
     };
     let listener = HttpListener::bind(address)?;
     let address = listener.local_addr()?;

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use theater::{Config, Durability, TheaterRuntime};
 
-use crate::handlers::wire::{HttpListener, WireLimits, WireRequest, WireResponse};
+use crate::net::http::{HttpListener, HttpLimits, WireRequest, WireResponse};
 use crate::load::Effort;
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::rows::{Actors, MESSAGE};
@@ -182,7 +182,7 @@ fn constant(body: &str) -> std::io::Result<()> {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         WireResponse::new(200, headers, Some(body.clone())).expect("a valid answer")
     };
-    let limits = WireLimits { connections: 1024, ..WireLimits::default() };
+    let limits = HttpLimits { connections: 1024, ..HttpLimits::default() };
     let _serving = listener.serve("http", limits, Arc::new(service))?;
     println!("{address}");
     std::io::stdout().flush()?;

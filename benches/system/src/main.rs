@@ -6,9 +6,11 @@
 mod base;
 mod child;
 mod floor;
-mod handlers;
 mod history;
 mod load;
+#[path = "../../../src/net/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "only the HTTP server is used here")]
+mod net;
 mod process;
 mod product;
 mod report;

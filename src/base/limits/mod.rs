@@ -84,6 +84,8 @@ pub(crate) const TOKEN_BYTES: usize = 16;
 pub(crate) const TOKEN_FILE_BYTES: u64 = 4 * KIB;
 /// A configuration file.
 pub(crate) const CONFIG_BYTES: u64 = MIB;
+/// A file of certificates, or of a key, in PEM. What an operating system trusts is a fifth of a MiB.
+pub(crate) const PEM_BYTES: u64 = 4 * MIB;
 /// One line of the log, in characters; the rest is cut. Guests' lines have a bound of their own, which is below this.
 pub(crate) const LOG_LINE_CHARS: usize = actor::GUEST_LINE_BYTES as usize + 256;
 

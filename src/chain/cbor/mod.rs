@@ -1,8 +1,8 @@
-//! Deterministic CBOR (RFC 8949 §4.2.1), in the small part that events use.
+//! Deterministic CBOR (RFC 8949 §4.2.1), limited to the types that events use.
 //!
-//! Null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise order of their
-//! encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written, and nothing else
-//! is read: one value has one encoding, and the [`Reader`] accepts only that.
+//! These types are null, booleans, unsigned integers, text, bytes, arrays, and maps with text keys in the bytewise
+//! order of their encodings (for keys under 24 bytes: shorter first, then alphabetical). Nothing else is written or
+//! read. So a value has one encoding, and the [`Reader`] accepts only that one.
 
 mod read;
 mod types;
@@ -14,10 +14,10 @@ pub(crate) use types::{list, record};
 pub(crate) use value::{Value, bytes_to_json};
 pub(crate) use write::Writer;
 
-/// Deeper nesting is refused; events nest five deep.
+/// The deepest nesting that is accepted; events nest five deep.
 const DEPTH: usize = 32;
 
-/// The bytes are not what this file writes.
+/// Why bytes are not deterministic CBOR of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CborError {
     #[error("not CBOR: {0}")]
@@ -36,7 +36,7 @@ pub enum CborError {
     UnknownKey(String),
 }
 
-/// What events carry: anything with one encoding.
+/// A type that events can carry; each value has exactly one encoding.
 pub trait Cbor: Sized {
     fn write(&self, to: &mut Writer);
     fn read(from: &mut Reader<'_>) -> Result<Self, CborError>;
@@ -47,13 +47,14 @@ pub trait Cbor: Sized {
         to.finish()
     }
 
-    /// Reads exactly one item and nothing behind it.
+    /// Decodes exactly one item; no bytes may follow it.
     fn from_cbor(bytes: &[u8]) -> Result<Self, CborError> {
         Reader::only(bytes, Self::read)
     }
 }
 
-/// The bytewise order of encodings: the head carries the length, so shorter keys come first.
+/// A key by which keys sort in the bytewise order of their encodings: an encoding begins with the length, so shorter
+/// first.
 fn key_order(key: &str) -> (usize, &str) {
     (key.len(), key)
 }
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(bytes_to_json(&[0xff]), serde_json::json!({ "base64": "/w==" }));
     }
 
-    /// Bytes that are often CBOR.
+    /// Random bytes that are often valid CBOR.
     fn nearly_cbor() -> impl Strategy<Value = Vec<u8>> {
         let head =
             prop_oneof![0x00..=0x1b_u8, 0x40..=0x45_u8, 0x60..=0x63_u8, 0x80..=0x83_u8, 0xa0..=0xa2_u8, 0xf4..=0xf7_u8];

@@ -1,10 +1,10 @@
-//! Reads one item after the other, in the deterministic encoding only; texts and bytes are borrowed from it.
+//! Decodes deterministic CBOR item by item. Texts and byte strings are borrowed from the input.
 
 use super::{Cbor, CborError, DEPTH, key_order};
 
 type Result<T> = std::result::Result<T, CborError>;
 
-/// Of what type an item is.
+/// The type of a CBOR item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     Null,
@@ -41,14 +41,14 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// What `read` makes of `bytes`, of which nothing may be left.
+    /// Decodes `bytes` with `read`, which must consume all of them.
     pub(crate) fn only<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let mut reader = Self { rest: bytes, depth: 0 };
         let item = read(&mut reader)?;
         if reader.rest.is_empty() { Ok(item) } else { Err(CborError::NotDeterministic) }
     }
 
-    /// The type of the next item.
+    /// The type of the next item, which is not consumed.
     pub(crate) fn next(&self) -> Result<Type> {
         if self.depth > DEPTH {
             return Err(CborError::TooDeep);
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The number in the head of the next item, in its shortest form.
+    /// Reads the number in the head of the next item. The number must be in its shortest form.
     fn argument(&mut self) -> Result<u64> {
         let info = self.chunk::<1>()?[0] & 0x1f;
         let (argument, least) = match info {
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
             26 => (u64::from(u32::from_be_bytes(self.chunk()?)), 1 << 16),
             27 => (u64::from_be_bytes(self.chunk()?), 1 << 32),
             28..31 => return Err(CborError::Malformed("a head that is reserved")),
-            // Of indefinite length.
+            // An item of indefinite length.
             _ => return Err(CborError::NotDeterministic),
         };
         if argument >= least { Ok(argument) } else { Err(CborError::NotDeterministic) }
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Whether null came, which is then behind.
+    /// Whether the next item is null; if so, it is consumed.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let is_null = self.next()? == Type::Null;
         if is_null {
@@ -138,7 +138,8 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// An array of so many items, which `read` reads. The number is a claim: nothing is reserved for it.
+    /// Reads the head of an array and then its items with `read`. The length is only a claim: no memory is reserved for
+    /// it.
     pub(crate) fn array<T>(&mut self, read: impl FnOnce(&mut Self, u64) -> Result<T>) -> Result<T> {
         self.expect(Type::Array, "an array")?;
         let length = self.argument()?;
@@ -148,7 +149,7 @@ impl<'a> Reader<'a> {
         Ok(items)
     }
 
-    /// A map, all entries of which `read` reads.
+    /// Reads a map; `read` must read all its entries.
     pub(crate) fn map<T>(&mut self, read: impl FnOnce(&mut Entries<'_, 'a>) -> Result<T>) -> Result<T> {
         self.expect(Type::Map, "a map")?;
         let left = self.argument()?;
@@ -163,7 +164,7 @@ impl<'a> Reader<'a> {
         Ok(map)
     }
 
-    /// The next item, whatever it is, as it is encoded.
+    /// Reads the next item of any type, and returns its encoding.
     pub(crate) fn item(&mut self) -> Result<&'a [u8]> {
         let all = self.rest;
         self.skip()?;
@@ -187,28 +188,28 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The entries of a map, in their order.
+/// The entries of a map, read in order.
 pub(crate) struct Entries<'r, 'a> {
     from: &'r mut Reader<'a>,
     left: u64,
-    /// Of the entry that comes next.
+    /// The key of the next entry, already decoded.
     key: Option<&'a str>,
 }
 
 impl<'a> Entries<'_, 'a> {
-    /// The key of the entry that comes next; none behind the last.
+    /// The key of the next entry; `None` after the last.
     pub(crate) fn key(&self) -> Option<&'a str> {
         self.key
     }
 
-    /// The value of the entry that comes next.
+    /// Decodes the value of the next entry.
     pub(crate) fn value<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
         let value = read(self.from)?;
         self.advance()?;
         Ok(value)
     }
 
-    /// The value of `key`, which has to come next.
+    /// Decodes the value of `key`, which must be the next entry.
     pub(crate) fn read<T: Cbor>(&mut self, key: &'static str) -> Result<T> {
         match self.key {
             Some(found) if found == key => self.value(T::read),
@@ -217,7 +218,7 @@ impl<'a> Entries<'_, 'a> {
         }
     }
 
-    /// The value of `key`, if that comes next.
+    /// Decodes the value of `key` if that is the next entry.
     pub(crate) fn read_if_there<T: Cbor>(&mut self, key: &'static str) -> Result<Option<T>> {
         if self.key == Some(key) { self.value(T::read).map(Some) } else { Ok(None) }
     }

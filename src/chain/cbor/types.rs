@@ -1,4 +1,4 @@
-//! The encodings of Rust's own types, and of records.
+//! CBOR encodings of Rust's own types, and a macro for records.
 
 use super::{Cbor, CborError, Reader, Writer};
 
@@ -82,7 +82,7 @@ impl<T: Cbor> Cbor for Option<T> {
     }
 }
 
-/// `{"ok": …}` or `{"err": "…"}`.
+/// A result is encoded as `{"ok": …}` or `{"err": "…"}`.
 impl<T: Cbor> Cbor for Result<T, String> {
     fn write(&self, to: &mut Writer) {
         match self {
@@ -99,7 +99,7 @@ impl<T: Cbor> Cbor for Result<T, String> {
     }
 }
 
-/// A list. (`Vec<u8>` is a byte string, so there is no `Cbor` for `u8`.)
+/// Implements `Cbor` for a list of some type. (`Vec<u8>` is a byte string, so `u8` itself has no `Cbor`.)
 macro_rules! list {
     ($($type:ty),*) => {$(
         impl $crate::chain::cbor::Cbor for Vec<$type> {
@@ -140,7 +140,7 @@ tuple!(2: A 0, B 1);
 tuple!(3: A 0, B 1, C 2);
 tuple!(4: A 0, B 1, C 2, D 3);
 
-/// A record: a map whose keys are named here in their canonical order.
+/// Implements `Cbor` for a record: a map whose keys are listed in their canonical order.
 macro_rules! record {
     ($type:ty { $($key:literal: $field:ident),+ $(,)? }) => {
         impl $crate::chain::cbor::Cbor for $type {

@@ -1,4 +1,4 @@
-//! An item of any type, for whoever does not know what it should be.
+//! A decoded CBOR item of any type, for code that does not know the type in advance.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{CborError, Reader, Type, Writer};
 
-/// A decoded item; its texts and bytes are those of the encoding.
+/// A decoded item; its texts and bytes are borrowed from the encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
     Null,
@@ -19,7 +19,7 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Reads exactly one item and nothing behind it, in the deterministic encoding only.
+    /// Decodes exactly one item in the deterministic encoding; no bytes may follow it.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, CborError> {
         Reader::only(bytes, Self::read)
     }
@@ -47,7 +47,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Encodes the value again.
+    /// Encodes the value.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut to = Writer::default();
         self.write(&mut to);
@@ -72,7 +72,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// For people: bytes that hold JSON as that JSON, other text as text, the rest as `{"base64": …}`.
+    /// JSON for people: bytes that hold JSON become that JSON, other text becomes text, other bytes become `{"base64":
+    /// …}`.
     pub(crate) fn to_json(&self) -> Json {
         match self {
             Self::Null => Json::Null,
@@ -86,7 +87,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Guest bytes for people: see [`Value::to_json`].
+/// A guest's bytes as JSON for people: see [`Value::to_json`].
 pub(crate) fn bytes_to_json(bytes: &[u8]) -> Json {
     if let Ok(json) = serde_json::from_slice(bytes) {
         return json;

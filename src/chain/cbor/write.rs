@@ -1,10 +1,10 @@
-//! Writes one item after the other.
+//! Encodes deterministic CBOR item by item.
 
 use minicbor::Encoder;
 
 use super::Cbor;
 
-/// Map keys are the caller's to order; tests check.
+/// Writes items. The caller must write map keys in order; tests check this.
 pub struct Writer(Encoder<Vec<u8>>);
 
 impl Default for Writer {
@@ -16,7 +16,12 @@ impl Default for Writer {
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 impl Writer {
-    /// Begins a map of `entries` entries; each is a [`Writer::key`] and an item.
+    /// A writer with room for this many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self(Encoder::new(Vec::with_capacity(bytes)))
+    }
+
+    /// Begins a map with `entries` entries; each entry is a [`Writer::key`] followed by an item.
     pub(crate) fn map(&mut self, entries: usize) -> &mut Self {
         self.0.map(entries as u64).expect(INFALLIBLE);
         self
@@ -56,7 +61,7 @@ impl Writer {
         self
     }
 
-    /// An item that was encoded before.
+    /// Appends an item that is already encoded.
     pub(crate) fn encoded(&mut self, item: &[u8]) -> &mut Self {
         self.0.writer_mut().extend_from_slice(item);
         self

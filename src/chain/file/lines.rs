@@ -1,4 +1,4 @@
-//! The lines of a chain file, as they are spelled. Texts are borrowed from the line where it has them without escapes.
+//! The JSON lines of a chain file. Texts without escapes are borrowed from the line.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-/// A text of a line; borrowed unless it has escapes. (A bare `Cow` within an `Option` would be copied.)
+/// A text in a line, borrowed unless it has escapes. (serde would copy a bare `Cow` inside an `Option`.)
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -81,7 +81,7 @@ pub(super) struct EventLine<'a> {
     pub(super) timestamp: u64,
 }
 
-/// An event whose data was dropped. Version 2 only.
+/// The line of an event whose data was dropped. Version 2 only.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DroppedLine<'a> {
@@ -98,7 +98,7 @@ pub(super) struct DroppedLine<'a> {
     pub(super) timestamp: u64,
 }
 
-/// A state that replay can begin with. Version 2 only.
+/// The line of an attached state that a replay can begin with. Version 2 only.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StateLine<'a> {
@@ -107,7 +107,7 @@ pub(super) struct StateLine<'a> {
     pub(super) data: Option<Text<'a>>,
 }
 
-/// Parses a line and insists that it is spelled exactly as it would be written.
+/// Parses a line. The line must be spelled exactly as this program would write it.
 pub(super) fn parse_line<'a, T: Serialize + Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     let line: T = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut rest = Expected(text.as_bytes());
@@ -115,7 +115,7 @@ pub(super) fn parse_line<'a, T: Serialize + Deserialize<'a>>(text: &'a str) -> R
     if same { Ok(line) } else { Err("not in canonical form".into()) }
 }
 
-/// What is still to be written; anything else is refused.
+/// A sink that compares instead of writing: it holds the text still expected and refuses anything else.
 struct Expected<'a>(&'a [u8]);
 
 impl Write for Expected<'_> {

@@ -1,9 +1,9 @@
-//! The portable chain file: JSON Lines that a stranger can verify without a runtime and without the component.
+//! The portable chain file: JSON Lines that can be verified without a runtime and without the component.
 //!
-//! A header, the attachments (components, then large states), the events; the layout is specified in
-//! `docs/chain-format.md`. What is read is an [`UnverifiedChain`]; only [`UnverifiedChain::verify`] turns one into a
-//! [`VerifiedChain`]. A line has one spelling: whatever is read is written again and compared, so that no byte of a
-//! file can change unnoticed.
+//! The file has a header, the attachments (components, then large states) and the events; `docs/chain-format.md`
+//! specifies the layout. Reading gives an [`UnverifiedChain`]; only [`UnverifiedChain::verify`] turns it into a
+//! [`VerifiedChain`]. Each line has exactly one spelling: a line that was read is written again and compared, so no
+//! byte of a file can change unnoticed.
 
 mod export;
 mod lines;
@@ -27,29 +27,29 @@ use super::state_chain::{ChainBroken, Head};
 use crate::base::id::ActorId;
 
 const FORMAT: &str = "theater-chain";
-/// What is written: version 1 where all data is there, 2 where some was dropped.
+/// The highest version that is written: 1 if all data is present, 2 if some was dropped.
 const VERSION: u32 = 2;
 
-/// A component that ran, as its bytes.
+/// The bytes of a component that ran.
 pub(crate) type Component = Vec<u8>;
 
-/// The states of an actor behind some of its events.
+/// The states of an actor after some of its events, by the sequence of the event.
 pub(crate) type States = BTreeMap<u64, Option<Vec<u8>>>;
 
-/// What a chain file says of itself in its first line.
+/// The header of a chain file: its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) actor: ActorId,
-    /// What the newest incarnation runs.
+    /// The component of the newest incarnation.
     pub(crate) component: ComponentDigest,
     pub(crate) attachments: u64,
     pub(crate) events: u64,
     pub(crate) head: EventHash,
-    /// 1, or 2 where data was dropped.
+    /// 1, or 2 if data was dropped.
     pub(crate) version: u32,
 }
 
-/// What is wrong with a chain file, and where.
+/// A fault in a chain file, and its place.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainFileError {
@@ -154,37 +154,39 @@ pub enum ChainFileError {
     },
 }
 
-/// A chain as it was read: nothing of it is to be believed yet.
+/// A chain as it was read from a file. Nothing in it is verified.
 #[derive(Clone, Debug)]
 pub struct UnverifiedChain {
     pub(crate) header: Header,
     pub(crate) components: BTreeMap<ComponentDigest, Component>,
     pub(crate) blobs: BTreeMap<[u8; 20], Vec<u8>>,
-    /// Where a replay may begin, beside the beginning.
+    /// The states, besides the initial one, from which a replay may begin.
     pub(crate) states: States,
     pub(crate) events: Vec<ChainEvent>,
 }
 
-/// What a chain file turned out to hold when it was verified.
+/// What the verification of a chain file has found.
 #[derive(Clone, Debug)]
 pub(crate) struct Contents {
     pub(crate) header: Header,
     pub(crate) head: Head,
-    /// How often the actor was started.
+    /// The number of incarnations.
     pub(crate) incarnations: u64,
-    /// Where they begin.
+    /// The sequences of their `started` events.
     pub(crate) begun: Vec<u64>,
-    /// How often the actor was called.
+    /// The number of calls.
     pub(crate) calls: u64,
-    /// The events whose data was dropped: their hashes are verified, what they said is not.
+    /// The events whose data was dropped: their hashes are verified, their data cannot be.
     pub(crate) dropped: DroppedEvents,
-    /// The events behind which a replay can begin, in order: an event names the state there, and the file has it.
+    /// The events after which a replay can begin, in order: an event names the state there, and the file holds the
+    /// state.
     pub(crate) starts: Vec<u64>,
-    /// The events behind which a state is attached that no event names, since data was dropped: nothing is built upon it.
+    /// The events after which the file attaches a state that no event names, because data was dropped. Such a state is
+    /// not used.
     pub(crate) unvouched: Vec<u64>,
 }
 
-/// A chain whose every hash, link and attachment was checked.
+/// A chain whose every hash, link and attachment was verified.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     chain: UnverifiedChain,
@@ -192,7 +194,7 @@ pub struct VerifiedChain {
 }
 
 impl VerifiedChain {
-    /// Whose chain it is.
+    /// The actor whose chain this is.
     pub fn actor(&self) -> ActorId {
         self.chain.header.actor
     }
@@ -207,12 +209,12 @@ impl VerifiedChain {
         self.contents.head.hash
     }
 
-    /// How often the actor was started.
+    /// The number of incarnations.
     pub fn incarnations(&self) -> u64 {
         self.contents.incarnations
     }
 
-    /// How many events there are whose data was dropped: their hashes are verified, what they said is not.
+    /// The number of events whose data was dropped: their hashes are verified, their data cannot be.
     pub fn dropped(&self) -> u64 {
         self.contents.dropped.count()
     }

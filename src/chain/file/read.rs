@@ -1,4 +1,4 @@
-//! Reading a chain file: line by line, with what can be seen of each line by itself.
+//! Reads a chain file line by line, with the checks that need only one line.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -12,7 +12,7 @@ use crate::chain::event::{ChainEvent, DroppedData};
 use crate::chain::hash::{ComponentDigest, EventHash};
 
 impl UnverifiedChain {
-    /// Reads a chain file. What can be seen line by line is checked here: the spelling of each line, and truncation.
+    /// Reads a chain file. Checks the spelling of each line and whether the file is truncated; nothing else.
     pub fn read(source: impl BufRead) -> Result<Self, ChainFileError> {
         let mut file = ChainFileReader::begin(source)?;
         let (components, blobs, states) = (BTreeMap::new(), BTreeMap::new(), States::new());
@@ -31,7 +31,7 @@ impl UnverifiedChain {
     }
 }
 
-/// One line of the second part of a file.
+/// One line of the attachments.
 pub(super) enum Attachment {
     Component(ComponentDigest, Component),
     Blob([u8; 20], Vec<u8>),
@@ -54,7 +54,7 @@ impl Attachment {
         Ok(Self::State(line.state, line.data.as_deref().map(decode).transpose()?))
     }
 
-    /// Where it stands: the components, then the blobs, then the states, each in the order of their names.
+    /// The sort key of the line: components first, then blobs, then states, each in the order of their names.
     fn rank(&self) -> (u8, Vec<u8>) {
         match self {
             Self::Component(digest, _) => (0, digest.0.to_vec()),
@@ -68,20 +68,21 @@ const COMPONENT: &str = "{\"component\":";
 const BLOB: &str = "{\"blob\":";
 const STATE: &str = "{\"state\":";
 
-/// A stretch of a file's events, as they were read.
+/// Consecutive events of a file.
 pub(super) struct Events {
     pub(super) events: Vec<ChainEvent>,
-    /// Where the first of their lines begins in the file, and where each ends within the stretch, line feeds not counted.
+    /// The offset in the file where the first line begins.
     pub(super) begin: u64,
+    /// The end of each line, counted from `begin` without the line feeds.
     pub(super) ends: Vec<usize>,
 }
 
-/// Takes a chain file apart, a piece at a time: the header, each attachment, stretches of events.
+/// Reads a chain file piece by piece: the header, each attachment, then groups of events.
 pub(super) struct ChainFileReader<R> {
     pub(super) header: Header,
     lines: Lines<R>,
     last_attachment: Option<(u8, Vec<u8>)>,
-    /// The first line that is no attachment, and where it begins.
+    /// The first line that is not an attachment, and its offset in the file.
     first: Option<(String, u64)>,
     done: usize,
 }
@@ -93,7 +94,7 @@ impl<R: BufRead> ChainFileReader<R> {
         Ok(Self { header, lines, last_attachment: None, first: None, done: 0 })
     }
 
-    /// The next attachment, and where its line begins; `None` once the events follow.
+    /// The next attachment, and the offset of its line; `None` when the events begin.
     pub(super) fn attachment(&mut self) -> Result<Option<(Attachment, u64)>, ChainFileError> {
         let begin = self.lines.offset;
         let Some(text) = self.lines.next("event 0")? else { return Ok(None) };
@@ -115,8 +116,8 @@ impl<R: BufRead> ChainFileReader<R> {
         Ok(Some((attachment, begin)))
     }
 
-    /// The next events, understood on all cores; `None` at the end of the file. The first line that is wrong is the error,
-    /// as if they were understood one by one.
+    /// The next events, decoded on all cores; `None` at the end of the file. The error is that of the first wrong line,
+    /// as if the lines were decoded one by one.
     pub(super) fn events(&mut self) -> Result<Option<Events>, ChainFileError> {
         pool::make_ready().map_err(std::io::Error::other)?;
         let mut stretch = Stretch::default();
@@ -145,11 +146,11 @@ impl<R: BufRead> ChainFileReader<R> {
     }
 }
 
-/// Consecutive lines, without what ends them.
+/// Consecutive lines, without their line feeds.
 #[derive(Default)]
 struct Stretch {
     bytes: Vec<u8>,
-    /// Where each line ends.
+    /// The index in `bytes` after each line.
     ends: Vec<usize>,
 }
 
@@ -168,16 +169,16 @@ fn event_name(sequence: impl std::fmt::Display) -> String {
     format!("event {sequence}")
 }
 
-/// Takes lines, and tells a complete one from a truncated one.
+/// Reads lines, and distinguishes a complete line from a truncated one.
 struct Lines<R> {
     source: R,
     line: u64,
-    /// Where the next line begins.
+    /// The offset where the next line begins.
     offset: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Adds lines until there is work for all cores, or no line is left. `done` events were before.
+    /// Adds lines until there is enough work for all cores, or no line is left. `done` events came before them.
     fn fill(&mut self, stretch: &mut Stretch, done: usize) -> Result<(), ChainFileError> {
         const STRETCH_BYTES: usize = 4 * 1024 * 1024;
         while stretch.bytes.len() < STRETCH_BYTES
@@ -197,7 +198,7 @@ impl<R: BufRead> Lines<R> {
         text.map_err(|why| ChainFileError::Line { line: self.line, what: what.to_owned(), why })
     }
 
-    /// Appends a line without its end to `bytes`; false where the file is over.
+    /// Appends a line without its line feed to `bytes`; returns false at the end of the file.
     fn append(&mut self, bytes: &mut Vec<u8>, what: impl Fn() -> String) -> Result<bool, ChainFileError> {
         let read = self.source.read_until(b'\n', bytes)?;
         if read == 0 {

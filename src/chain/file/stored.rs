@@ -1,5 +1,5 @@
-//! A chain file that was verified, and is read again where it lies, a piece at a time: so that a chain of any length is
-//! verified and replayed in little memory. What is read again is compared with what was verified.
+//! A verified chain file that is read again from disk, piece by piece, so that a chain of any length is verified and
+//! replayed in little memory. Data that is read again is compared with what was verified.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,41 +12,41 @@ use super::{ChainFileError, Contents};
 use crate::chain::event::ChainEvent;
 use crate::chain::hash::{ComponentDigest, sha1};
 
-/// One place of the index in so many events.
+/// The index holds the offset of one event in this many.
 const INDEXED: u64 = 256;
 
-/// Bytes that can be read from any place.
+/// A source that can be read from any offset.
 trait Source: Read + Seek + Send {}
 
 impl<S: Read + Seek + Send> Source for S {}
 
-/// Where in a file what lies.
+/// The offsets of attachments and events in a file.
 #[derive(Default)]
 struct Index {
-    /// Where the lines of attachments begin.
+    /// The offset of each attachment's line.
     components: BTreeMap<ComponentDigest, u64>,
     blobs: BTreeMap<[u8; 20], u64>,
     states: BTreeMap<u64, u64>,
-    /// Where the line of each event begins whose sequence is a multiple of [`INDEXED`].
+    /// The offset of the line of each event whose sequence is a multiple of [`INDEXED`].
     events: Vec<u64>,
 }
 
-/// A verified chain file, open.
+/// An open, verified chain file.
 pub(crate) struct ChainFile {
     contents: Contents,
     source: BufReader<Box<dyn Source>>,
     index: Index,
-    /// The event whose line the source stands at.
+    /// The event whose line the source will read next, if known.
     next: Option<u64>,
 }
 
 impl ChainFile {
-    /// Verifies a file that is not read again.
+    /// Verifies a file that will not be read again.
     pub(crate) fn check(path: &Path) -> Result<Contents, ChainFileError> {
         Ok(read_through(BufReader::new(File::open(path)?))?.0)
     }
 
-    /// Opens and verifies a file. What cannot be read twice, as a pipe, is read into memory.
+    /// Opens and verifies a file. A file that cannot be read twice, such as a pipe, is read into memory.
     pub(crate) fn verify(path: &Path) -> Result<Self, ChainFileError> {
         let mut file = File::open(path)?;
         let mut source: Box<dyn Source> = if file.metadata()?.is_file() {
@@ -64,7 +64,7 @@ impl ChainFile {
         &self.contents
     }
 
-    /// The events from `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
+    /// The events from `from` on: at most `limit` events, and at most `max_bytes` of data after the first.
     pub(crate) fn events(&mut self, from: u64, limit: u64, max_bytes: usize) -> io::Result<Vec<ChainEvent>> {
         let count = self.contents.header.events;
         let mut page = Vec::new();
@@ -140,7 +140,7 @@ impl ChainFile {
         }
     }
 
-    /// The state that is attached behind event `sequence`, if one is; it is to be compared with what the chain names.
+    /// The state that is attached after event `sequence`, if there is one. The caller must compare it with the chain.
     pub(crate) fn state(&mut self, sequence: u64) -> io::Result<Option<Option<Vec<u8>>>> {
         match self.attachment(self.index.states.get(&sequence).copied())? {
             None => Ok(None),
@@ -150,7 +150,7 @@ impl ChainFile {
     }
 }
 
-/// Reads a file once, and verifies it.
+/// Reads a file once and verifies it; also builds the index.
 fn read_through(source: impl BufRead) -> Result<(Contents, Index), ChainFileError> {
     let mut index = Index::default();
     let mut file = ChainFileReader::begin(source)?;
@@ -168,7 +168,7 @@ fn read_through(source: impl BufRead) -> Result<(Contents, Index), ChainFileErro
         let begins = std::iter::once(0).chain(stretch.ends.iter().copied());
         for (line, (event, begin)) in stretch.events.iter().zip(begins).enumerate() {
             if event.sequence.is_multiple_of(INDEXED) {
-                // A line feed stands behind each line before it.
+                // One line feed follows each earlier line of this group.
                 index.events.push(stretch.begin + begin as u64 + line as u64);
             }
         }

@@ -1,5 +1,5 @@
-//! Verifying a chain file, a piece at a time: nothing of it is believed, and each thing that is wrong is named with its
-//! event. What was verified is not kept, only what it says of what follows; so a chain may be of any length.
+//! Verifies a chain file piece by piece, and names each fault with its event. Verified events are not kept, only what
+//! is needed to check the rest, so a chain may have any length.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::chain::incarnations::Incarnations;
 use crate::chain::state_chain::{Head, first_broken};
 
 impl UnverifiedChain {
-    /// Checks everything: each hash and link, the header against the events, the attachments against their names.
+    /// Verifies each hash and link, the header against the events, and the attachments against their names.
     pub fn verify(self) -> Result<VerifiedChain, ChainFileError> {
         let mut verification = Verification::new(self.header.clone());
         self.components.iter().for_each(|(digest, bytes)| verification.component(*digest, bytes));
@@ -26,25 +26,25 @@ impl UnverifiedChain {
     }
 }
 
-/// How far a file was verified, and what has to hold of the rest.
+/// The progress of a verification, and what is needed to check the rest of the file.
 pub(super) struct Verification {
     header: Header,
-    /// What is attached; whether its bytes are those of its name.
+    /// The attached components, each with whether its bytes hash to its name.
     components: BTreeMap<ComponentDigest, bool>,
-    /// Likewise, with the length.
+    /// The attached blobs, each with its length and whether its bytes hash to its name.
     blobs: BTreeMap<[u8; 20], (u64, bool)>,
     states: BTreeMap<u64, Mark>,
-    /// Those whose event was not reached yet.
+    /// The attached states whose events have not been reached yet.
     states_ahead: BTreeSet<u64>,
     head: Option<Head>,
     incarnations: Incarnations,
-    /// What the newest start says, and where.
+    /// The newest `started`: its sequence and its component.
     newest: Option<(u64, ComponentDigest)>,
-    /// What the starts name.
+    /// The components that `started` events name.
     named_components: BTreeSet<ComponentDigest>,
     named_states: BTreeMap<[u8; 20], u64>,
     course: Option<StateCourse>,
-    /// Whether the newest start goes on with a transition.
+    /// Whether the newest `started` resumes a transition.
     resumes: bool,
     dropped: DroppedEvents,
     begun: Vec<u64>,
@@ -53,7 +53,7 @@ pub(super) struct Verification {
     unvouched: Vec<u64>,
 }
 
-/// Enough of a state to tell whether it is the one that an event names.
+/// Length and digest of a state: enough to compare it with the state that an event names.
 #[derive(PartialEq, Eq)]
 enum Mark {
     None,
@@ -118,7 +118,7 @@ impl Verification {
         self.states_ahead.insert(sequence);
     }
 
-    /// The next events: each hash and link, each start, and the states that are attached behind them.
+    /// Verifies the next events: each hash and link, each start, and the states that are attached after them.
     pub(super) fn events(&mut self, events: &[ChainEvent]) -> Result<(), ChainFileError> {
         if let Some((_, broken)) = first_broken(self.head.as_ref(), events) {
             return Err(broken.into());
@@ -169,7 +169,7 @@ impl Verification {
         Ok(())
     }
 
-    /// An attached state is the one that the last event names that named one.
+    /// Checks that an attached state is the one that the latest event with a state names.
     fn verify_state(&mut self, event: &ChainEvent) -> Result<(), ChainFileError> {
         let sequence = event.sequence;
         let refused = |why: String| Err(ChainFileError::Attachment { name: format!("state {sequence}"), why });
@@ -179,10 +179,10 @@ impl Verification {
         let Some(course) = &self.course else { return Ok(()) };
         match course.now() {
             Vouched::Named(named) if self.states.get(&sequence) != Some(&Mark::of_named(named)) => {
-                refused(format!("the state behind that event is another: {named}"))
+                refused(format!("the state after that event is another: {named}"))
             }
             Vouched::Named(_) => {
-                // Within a transition that goes on no replay can begin.
+                // A replay cannot begin within a transition that was resumed.
                 let resumes = event.kind() == Some(EventKind::Started) && self.resumes;
                 if self.starts.last() != Some(&sequence) && !resumes {
                     self.starts.push(sequence);
@@ -196,7 +196,7 @@ impl Verification {
         }
     }
 
-    /// The file is over.
+    /// Checks what only the end of the file can show.
     pub(super) fn finish(self) -> Result<Contents, ChainFileError> {
         let Some(head) = self.head else {
             return Err(ChainFileError::Lacks { what: "any event, and a chain has at least one" });

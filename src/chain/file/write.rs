@@ -1,4 +1,4 @@
-//! Writing a chain file.
+//! Writes a chain file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,11 +12,11 @@ use super::{Component, FORMAT, Header, States};
 use crate::chain::event::{ChainEvent, DroppedData};
 use crate::chain::hash::ComponentDigest;
 
-/// Writes a chain file, event by event, so that a long chain is never in memory.
+/// Writes a chain file event by event, so a long chain is never in memory.
 pub(crate) struct ChainFileWriter<W: Write>(W);
 
 impl<W: Write> ChainFileWriter<W> {
-    /// Writes the header and the attachments; the caller has taken care that `header` tells what will follow.
+    /// Writes the header and the attachments. The caller makes sure that `header` describes the events that follow.
     pub(crate) fn begin(
         sink: W,
         header: &Header,

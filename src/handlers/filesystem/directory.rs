@@ -1,8 +1,8 @@
-//! The directory itself: what the seven functions do, with no path that leads out of it.
+//! The granted directory, and the seven file functions on it. No path leads out of the directory.
 //!
-//! Every path is resolved by `cap-std` beneath an open directory: neither `..`, an absolute path, a link, nor a link
-//! put in place in the middle of it leads elsewhere. Only regular files are read and written; they are opened so that a
-//! pipe or a device is found out without waiting for it.
+//! `cap-std` resolves every path beneath an open directory. So `..`, an absolute path, a link, or a link that is
+//! inserted while the path is resolved cannot lead elsewhere. Only regular files are read and written. They are opened
+//! in a non-blocking way, so that a pipe or a device is detected without waiting for it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ use super::usage::{Usage, measure, too_deep};
 use crate::base::fail;
 use crate::base::limits::{DIRECTORY_DEPTH, Limits};
 
-/// A change that a guest asks for. Paths are as it gave them.
+/// A change that a guest asks for, with the paths that the guest gave.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
     WriteFile(&'a str, &'a [u8]),
@@ -27,7 +27,7 @@ pub(super) enum Change<'a> {
 
 pub(super) struct Directory {
     root: Dir,
-    /// At most this lies in it, as far as its actor knows; `None` before the first change that adds.
+    /// An upper bound of the directory's contents, as far as its actor knows; `None` before the first change that adds.
     usage: Mutex<Option<Usage>>,
 }
 
@@ -48,7 +48,7 @@ impl Directory {
         Ok(content)
     }
 
-    /// Sorted, since the order in a directory is an accident.
+    /// Returns the names sorted, because the order in a directory is arbitrary.
     pub(super) fn list_files(&self, path: &str, limits: &Limits) -> Result<Vec<String>, String> {
         let failed = |error: io::Error| format!("cannot list {path:?}: {error}");
         let limit = limits.list_entries;
@@ -71,7 +71,7 @@ impl Directory {
         }
     }
 
-    /// Whether a change may be made; nothing is done yet.
+    /// Checks whether a change is allowed; makes no change.
     pub(super) fn check(&self, change: &Change<'_>, limits: &Limits) -> Result<(), String> {
         match *change {
             Change::WriteFile(path, content) => {
@@ -100,7 +100,7 @@ impl Directory {
         made.map_err(|error| change.failed(&error))
     }
 
-    /// A file that is a regular one when it is looked at and when it is open. Opening waits for nobody in any case.
+    /// Opens a regular file; checks its type before and after opening. Opening never blocks.
     fn open_regular(&self, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         let not_regular = || io::Error::other("not a regular file");
         match self.root.metadata(path) {
@@ -118,7 +118,7 @@ impl Directory {
         self.root.metadata(path).ok().map(|metadata| metadata.len())
     }
 
-    /// On disk before it is acknowledged, name and content, as what the chain says of it.
+    /// Writes content and name to disk before it returns, so that the chain may say that they are there.
     fn write_file(&self, path: &str, content: &[u8]) -> io::Result<()> {
         let before = self.length(relative(path));
         let mut file = self.open_regular(relative(path), OpenOptions::new().write(true).create(true))?;
@@ -142,7 +142,8 @@ impl Directory {
         self.keep_names(relative(path))
     }
 
-    /// Emptied through the open directory, so that whatever becomes of its name, nothing else is emptied.
+    /// Empties the directory through its open handle, so that nothing else is emptied if its name changes in the
+    /// meantime.
     fn delete_dir(&self, path: &str) -> io::Result<()> {
         let path = self.subdirectory(path)?;
         empty(&self.root.open_dir(&path)?, DIRECTORY_DEPTH)?;
@@ -150,11 +151,11 @@ impl Directory {
         self.keep_names(&path)
     }
 
-    /// Has on disk which names there are beside `changed`: a file's own content says nothing of its name.
+    /// Syncs the directory that holds `changed`, because syncing a file does not sync its name.
     fn keep_names(&self, changed: &Path) -> io::Result<()> {
         let parent = changed.parent().filter(|parent| !parent.as_os_str().is_empty());
         match self.root.open(parent.unwrap_or(Path::new(".")))?.sync_all() {
-            // This kind of file system has no such thing.
+            // This file system cannot sync a directory.
             Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
             kept => kept,
         }
@@ -170,7 +171,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The path of a directory, not a link to one, below the root.
+    /// The path of a directory below the root that is not a link.
     fn subdirectory(&self, path: &str) -> io::Result<PathBuf> {
         let path: PathBuf = relative(path).components().collect();
         if !matches!(path.components().next_back(), Some(Component::Normal(_))) {
@@ -214,12 +215,12 @@ impl Change<'_> {
     }
 }
 
-/// No path at all is the directory itself.
+/// An empty path means the granted directory itself.
 fn relative(path: &str) -> &Path {
     Path::new(if path.is_empty() { "." } else { path })
 }
 
-/// A tree deeper than can be walked is not made.
+/// Refuses a path that is deeper than the program can walk.
 fn depth_of(path: &str) -> io::Result<()> {
     if Path::new(path).components().count() > DIRECTORY_DEPTH { Err(too_deep()) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
-//! `filesystem`: an actor reads, and if it may also changes, what lies in one directory.
+//! The handler `filesystem`: an actor reads files in one directory and, if its manifest allows it, changes them.
 //!
-//! A read is recorded with its result, so replay needs no directory. A change is made once its intent is on disk, and
-//! never twice. Which path means what, and what does not leave the directory, is `directory`'s.
+//! A read is recorded with its result, so a replay needs no directory. A change is made after its intent is on disk,
+//! and is never repeated. `directory.rs` resolves paths and keeps them inside the directory.
 
 mod directory;
 mod usage;
@@ -40,7 +40,7 @@ enum Mode {
     ReadWrite,
 }
 
-/// What to do where something else is in the way, and where a directory is missing that is not made.
+/// Remedies, if the path is not a directory, and if a directory is missing and is not created.
 const NO_DIRECTORY: &str = "; what lies there is no directory: name another path";
 const NOT_MADE: &str = "; create it, or grant it with mode = \"read-write\"";
 
@@ -89,8 +89,8 @@ impl Grant for Filesystem {
         }
     }
 
-    /// Nothing listens; but a directory that is not there shows before the actor begins. It is made for a new actor
-    /// alone: for one that has lived before, another would be empty, and nobody would know.
+    /// Opens no listener, but checks the directory before the actor begins. The directory is created only for a new
+    /// actor: for an actor that has run before, a new directory would be empty, and nobody would notice.
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let Self { path, mode } = self;
         if *mode == Mode::ReadWrite && !actor.has_lived {
@@ -101,9 +101,9 @@ impl Grant for Filesystem {
         }
         let remedy = match (mode, actor.has_lived) {
             (_, true) => {
-                "; the actor has lived before, so that it is not made anew: put it back; or, where the manifest lies \
-                 elsewhere now, name it (theater run MANIFEST), and the path is meant from there; or create it, if it \
-                 is to be empty"
+                "; the actor has lived before, so the directory is not created again: put it back; or, if the manifest \
+                 has moved, name it in its new place (theater run MANIFEST), and the path is relative to that place; or \
+                 create the directory, if it may be empty"
             }
             (Mode::ReadOnly, false) => NOT_MADE,
             (Mode::ReadWrite, false) => "",
@@ -139,7 +139,7 @@ impl Capability for Filesystem {
     }
 }
 
-/// What an incarnation was granted. Opened once, so that a directory that is moved away meanwhile goes with it.
+/// The directory that an incarnation was granted. It is opened once: if it is moved later, the actor keeps using it.
 struct Granted {
     path: PathBuf,
     mode: Mode,
@@ -153,7 +153,7 @@ impl Granted {
 
     fn directory(&self) -> Result<&Directory, String> {
         if self.directory.get().is_none() {
-            // The actor's thread is the only one here.
+            // Only the actor's own thread runs this.
             let directory = Directory::open(&self.path).map_err(|error| cannot_open(&self.path, &error))?;
             let _ = self.directory.set(directory);
         }
@@ -176,7 +176,8 @@ fn cannot_open(path: &Path, error: &std::io::Error) -> String {
     format!("filesystem cannot open the directory {}: {error}", path.display())
 }
 
-/// Who can reach the journal can read of every actor, and could rewrite what they did.
+/// Refuses a directory that contains the journal or lies in it: an actor with access to the journal could read the data
+/// of every actor and change their histories.
 fn keep_from_the_journal(path: &Path, journal: &Path) -> Result<(), String> {
     let (Ok(granted), Ok(journal)) = (path.canonicalize(), journal.canonicalize()) else { return Ok(()) };
     if journal.starts_with(&granted) || granted.starts_with(&journal) {
@@ -191,7 +192,7 @@ fn keep_from_the_journal(path: &Path, journal: &Path) -> Result<(), String> {
 
 type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;
 
-/// What is recorded of a path: all of it, or a part where it is refused for its length.
+/// The part of a path that is recorded: all of it, or its beginning if the path is refused for its length.
 fn bounded(mut path: String) -> (String, Result<(), String>) {
     let bytes = path.len();
     if bytes <= PATH_BYTES {
@@ -221,7 +222,7 @@ fn read<R: Cbor>(
 
 type Changed = Result<(), String>;
 
-/// Content over its limit is refused, and not recorded: a guest cannot fill the disk with what is refused.
+/// Content over its limit is refused and not recorded, so that a guest cannot fill the disk with refused content.
 fn write_file(mut store: HostStore<'_>, (path, mut content): (String, String)) -> wasmtime::Result<(Changed,)> {
     let (path, mut fits) = bounded(path);
     let (bytes, limit) = (content.len(), store.data_mut().limits.file_bytes);

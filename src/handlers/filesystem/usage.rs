@@ -1,7 +1,7 @@
-//! How much lies in a directory: measured when it matters, estimated from above in between.
+//! The amount of data in a directory: an upper estimate, which is replaced by a measurement when it matters.
 //!
-//! What the actor adds is added; what is taken away shows at the next measuring, which comes before any refusal. What
-//! others add shows then, too.
+//! The estimate grows with everything that the actor adds. Files that are removed, and files that others add, change
+//! only the next measurement, which is made before any change is refused.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 
 use crate::base::limits::{DIRECTORY_DEPTH, Limits};
 
-/// Files and directories, and the bytes of the files.
+/// The number of files and directories, and the bytes of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) entries: u64,
@@ -33,7 +33,7 @@ impl Usage {
     }
 }
 
-/// Measures all that lies in `directory`; not much further than `most` entries.
+/// Measures everything in `directory`, and stops soon after `most` entries.
 pub(super) fn measure(directory: &Dir, most: u64) -> io::Result<Usage> {
     let mut usage = Usage::default();
     add(directory, most, DIRECTORY_DEPTH, &mut usage)?;
@@ -46,7 +46,7 @@ fn add(directory: &Dir, most: u64, depth: usize, usage: &mut Usage) -> io::Resul
         let entry = entry?;
         let metadata = match entry.metadata() {
             Ok(metadata) => metadata,
-            // Taken away meanwhile.
+            // Removed since the directory was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };

@@ -1,5 +1,5 @@
-//! Which addresses are public. The others are a machine's own, its network's, or nobody's: a guest that could name
-//! them would speak from inside the network its host stands in.
+//! Which IP addresses are public. The others belong to this machine, to its network, or to nobody. A guest that could
+//! connect to them would act from inside the network in which this machine stands.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ const V4: &[Block<Ipv4Addr>] = &[
     Block(Ipv4Addr::new(100, 100, 100, 200), 32, "a metadata address"),
     Block(Ipv4Addr::new(100, 64, 0, 0), 10, "an address shared behind a carrier's NAT"),
     Block(Ipv4Addr::new(127, 0, 0, 0), 8, "a loopback address"),
-    // Azure's, which stands in a public block.
+    // Azure's metadata service, which lies in a public block.
     Block(Ipv4Addr::new(168, 63, 129, 16), 32, "a metadata address"),
     Block(Ipv4Addr::new(169, 254, 169, 254), 32, "a metadata address"),
     Block(Ipv4Addr::new(169, 254, 0, 0), 16, "a link-local address"),
@@ -35,7 +35,7 @@ const fn v6(first: u16, second: u16, third: u16) -> Ipv6Addr {
     Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0)
 }
 
-/// What public IPv6 addresses all lie in; some blocks of it are not public.
+/// The block in which all public IPv6 addresses lie. Some blocks within it are not public.
 const GLOBAL_UNICAST: (Ipv6Addr, u32) = (v6(0x2000, 0, 0), 3);
 
 const V6: &[Block<Ipv6Addr>] = &[
@@ -54,7 +54,7 @@ const V6: &[Block<Ipv6Addr>] = &[
     Block(v6(0xff00, 0, 0), 8, "a multicast address"),
 ];
 
-/// Why an address is not public; nothing where it is.
+/// Why an address is not public; nothing if it is public.
 pub(super) fn not_public(address: IpAddr) -> Option<String> {
     match address {
         IpAddr::V4(address) => {

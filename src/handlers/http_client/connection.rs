@@ -1,87 +1,72 @@
-//! One connection to a server, plain or TLS: it sends and receives at once, and every wait ends in time or when the
-//! exchange is given up.
+//! One connection to a server, with or without TLS. It sends and receives at the same time. Every wait ends by a
+//! deadline, and when the exchange is given up.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use super::explain::Failure;
+use super::explain::ExchangeFailure;
 
-use crate::base::clock;
+use crate::net::{Deadline, Wakeup, wait_until_ready};
 
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Gives an exchange up, from another thread. A clone gives up the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Stopper(Arc<OwnedFd>);
-
-impl Stopper {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?)))
-    }
-
-    /// The exchange's wait ends at once, and each of its later waits.
-    pub(super) fn give_up(&self) {
-        // It can only fail where the count would overflow, and then it was given up already.
-        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
-    }
-}
-
-/// What a connection is made with.
-pub(super) struct Way<'a> {
+/// How to connect to a server.
+pub(super) struct Route<'a> {
+    /// The name that the server's certificate has to have.
     pub(super) host: &'a str,
-    /// Where TLS is spoken.
+    /// The configuration of TLS, if TLS is spoken.
     pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) connect_until: Instant,
-    /// The end of the exchange.
-    pub(super) until: Instant,
-    pub(super) stopper: &'a Stopper,
+    pub(super) connect_until: Deadline,
+    /// When the exchange has to end.
+    pub(super) until: Deadline,
+    /// Ends every wait when the exchange is given up.
+    pub(super) give_up: &'a Wakeup,
 }
 
-pub(super) struct Connection<'a> {
+/// A connection to a server.
+pub(super) struct OutboundConnection<'a> {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    until: Instant,
-    stopper: &'a Stopper,
+    until: Deadline,
+    give_up: &'a Wakeup,
 }
 
-impl<'a> Connection<'a> {
-    /// Connects to the first of the addresses that accepts, and shakes hands where that is TLS.
-    pub(super) fn open(addresses: &[SocketAddr], way: Way<'a>) -> Result<Self, Failure> {
-        let socket = connect(addresses, way.connect_until.min(way.until))?;
+impl<'a> OutboundConnection<'a> {
+    /// Connects to the first of the addresses that accepts, and makes the TLS handshake if TLS is spoken.
+    pub(super) fn open(addresses: &[SocketAddr], route: Route<'a>) -> Result<Self, ExchangeFailure> {
+        let socket = connect(addresses, route.connect_until.min(route.until))?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let tls = way.tls.map(|config| {
-            let name = ServerName::try_from(way.host.to_owned());
-            let name = name.map_err(|_| rustls::Error::General(format!("{} is no name of a server", way.host)))?;
+        let tls = route.tls.map(|config| {
+            let name = ServerName::try_from(route.host.to_owned());
+            let name = name.map_err(|_| rustls::Error::General(format!("{} is no name of a server", route.host)))?;
             ClientConnection::new(config, name).map(Box::new)
         });
-        let tls = tls.transpose().map_err(Failure::Tls)?;
-        let mut connection = Self { socket, tls, until: way.connect_until.min(way.until), stopper: way.stopper };
+        let tls = tls.transpose().map_err(ExchangeFailure::Tls)?;
+        let mut connection = Self { socket, tls, until: route.connect_until.min(route.until), give_up: route.give_up };
         let shaken = connection.shake_hands();
-        if matches!(shaken, Err(Failure::Timeout)) && way.connect_until < way.until {
-            return Err(Failure::ConnectTimeout);
+        if matches!(shaken, Err(ExchangeFailure::Timeout)) && route.connect_until < route.until {
+            return Err(ExchangeFailure::ConnectTimeout);
         }
         shaken?;
-        connection.until = way.until;
+        connection.until = route.until;
         Ok(connection)
     }
 
-    fn shake_hands(&mut self) -> Result<(), Failure> {
+    fn shake_hands(&mut self) -> Result<(), ExchangeFailure> {
         loop {
             let Some(tls) = &mut self.tls else { return Ok(()) };
             if !tls.is_handshaking() {
                 return Ok(());
             }
             match tls.complete_io(&mut self.socket) {
-                // It has to wait for the socket, or took a part of what came.
+                // It has to wait for the socket, or it has used a part of what came.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let writes = tls.wants_write();
                     self.wait(writes)?;
@@ -92,30 +77,30 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Sends `request` and hands what comes back to `take`, both at once, until `take` says that it is enough, or the
-    /// other side ends the connection. A server may answer before it has read the request, read no more of it, and
-    /// reset the connection: its answer counts, the sending does not.
+    /// Sends `request` and, at the same time, hands what comes back to `take`, until `take` returns true because it
+    /// needs no more, or the other side ends the connection. A server may answer before it has read the whole request,
+    /// read no more of it, and reset the connection. Then its answer counts, and the failure to send does not.
     pub(super) fn converse(
         &mut self,
         request: &[&[u8]],
-        mut take: impl FnMut(&[u8]) -> Result<bool, Failure>,
-    ) -> Result<Ended, Failure> {
+        mut take: impl FnMut(&[u8]) -> Result<bool, ExchangeFailure>,
+    ) -> Result<ConversationEnd, ExchangeFailure> {
         let mut unsent: Vec<&[u8]> = request.iter().copied().filter(|part| !part.is_empty()).collect();
         unsent.reverse();
         let mut sends = true;
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             match self.receive(&mut buffer) {
-                Ok(0) => return Ok(Ended { by_reset: false, sent: sends && unsent.is_empty() }),
+                Ok(0) => return Ok(ConversationEnd { by_reset: false, sent: sends && unsent.is_empty() }),
                 Ok(came) => {
                     if take(&buffer[..came])? {
-                        return Ok(Ended { by_reset: false, sent: sends && unsent.is_empty() });
+                        return Ok(ConversationEnd { by_reset: false, sent: sends && unsent.is_empty() });
                     }
                     continue;
                 }
                 Err(error) if is_for_later(&error) => {}
                 Err(error) if super::explain::is_lost(error.kind()) => {
-                    return Ok(Ended { by_reset: true, sent: sends && unsent.is_empty() });
+                    return Ok(ConversationEnd { by_reset: true, sent: sends && unsent.is_empty() });
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -124,7 +109,7 @@ impl<'a> Connection<'a> {
                 match self.transmit(&mut unsent) {
                     Ok(()) => continue,
                     Err(error) if is_for_later(&error) => {}
-                    // What the server said before it stopped reading is still to be read.
+                    // The answer that the server sent before it stopped reading is still to be read.
                     Err(_) => sends = false,
                 }
             }
@@ -132,7 +117,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// What has come, as far as there is anything now; 0 at the end.
+    /// Reads what has come, without waiting; 0 bytes are the end.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
         loop {
@@ -145,7 +130,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Sends some of what is unsent; the last element comes first.
+    /// Sends some of what is unsent. The last element is sent first.
     fn transmit(&mut self, unsent: &mut Vec<&[u8]>) -> io::Result<()> {
         let sent = match &mut self.tls {
             None => match unsent.last() {
@@ -170,21 +155,15 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Waits until something has come, or, where something is to be sent, until there is room for it.
-    fn wait(&self, sends: bool) -> Result<(), Failure> {
+    /// Waits until something has come or, if something is to be sent, until there is room for it.
+    fn wait(&self, sends: bool) -> Result<(), ExchangeFailure> {
         loop {
-            let left = clock::until(self.until);
-            if left.is_zero() {
-                return Err(Failure::Timeout);
-            }
+            let left = self.until.left().map_err(|_| ExchangeFailure::Timeout)?;
             let wanted = if sends { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            let mut fds = [PollFd::new(&self.socket, wanted), PollFd::new(&*self.stopper.0, PollFlags::IN)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
+            let mut fds = [PollFd::new(&self.socket, wanted), PollFd::new(self.give_up, PollFlags::IN)];
+            wait_until_ready(&mut fds, Some(left))?;
             if !fds[1].revents().is_empty() {
-                return Err(Failure::GivenUp);
+                return Err(ExchangeFailure::GivenUp);
             }
             if !fds[0].revents().is_empty() {
                 return Ok(());
@@ -193,10 +172,10 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// How a conversation came to its end.
+/// How a conversation with a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ended {
-    /// The other side broke the connection off; what it said before was taken.
+pub(super) struct ConversationEnd {
+    /// The other side reset the connection. What it had sent before was handed over.
     pub(super) by_reset: bool,
     /// The whole request was sent.
     pub(super) sent: bool,
@@ -206,24 +185,19 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// Rounded up: a wait that ends a moment early would be made again for nothing.
-fn timespec(time: Duration) -> Timespec {
-    let ms = time.as_millis() + 1;
-    Timespec { tv_sec: i64::try_from(ms / 1_000).unwrap_or(i64::MAX), tv_nsec: (ms % 1_000 * 1_000_000) as _ }
-}
-
-/// Each address gets an equal share of the time that is left.
-fn connect(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream, Failure> {
-    let mut last = Failure::ConnectTimeout;
+/// Connects to the first address that accepts. Each address gets an equal share of the time that is left.
+fn connect(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStream, ExchangeFailure> {
+    let mut last = ExchangeFailure::ConnectTimeout;
     for (at, address) in addresses.iter().enumerate() {
-        let left = clock::until(until) / u32::try_from(addresses.len() - at).unwrap_or(1);
+        let left = until.left().map_err(|_| ExchangeFailure::ConnectTimeout)?;
+        let left = left / u32::try_from(addresses.len() - at).unwrap_or(1);
         if left.is_zero() {
-            return Err(Failure::ConnectTimeout);
+            return Err(ExchangeFailure::ConnectTimeout);
         }
         match TcpStream::connect_timeout(address, left) {
             Ok(socket) => return Ok(socket),
-            Err(error) if error.kind() == ErrorKind::TimedOut => last = Failure::ConnectTimeout,
-            Err(error) => last = Failure::Io(error),
+            Err(error) if error.kind() == ErrorKind::TimedOut => last = ExchangeFailure::ConnectTimeout,
+            Err(error) => last = ExchangeFailure::Io(error),
         }
     }
     Err(last)

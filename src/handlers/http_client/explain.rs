@@ -1,31 +1,33 @@
-//! What a guest is told of an exchange that failed: which step, of what, and which limit or key would change it.
+//! The text that a guest gets when its exchange failed: which step failed, with which server, and which limit or which
+//! key of the configuration would change that.
 
 use std::io::{self, ErrorKind};
 
-use super::target::Target;
-use super::{Bounds, TIMED_OUT};
+use super::bounds::Bounds;
+use super::http_url::HttpUrl;
 
-/// Why an exchange came to no response.
+/// Why an exchange has no response.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// In words already.
+pub(super) enum ExchangeFailure {
+    /// For the reason that this text gives.
     Said(String),
     ConnectTimeout,
     Timeout,
-    /// Nobody waits for it any more.
+    /// Nobody waits for the response any more.
     GivenUp,
     Tls(rustls::Error),
     Io(io::Error),
-    /// The connection ended before the response did; the status, where that had come before the request was sent.
+    /// The connection ended before the response did. The status is given if it had come before all of the request was
+    /// sent.
     Lost(Option<u16>),
     HeadTooLarge,
     BodyTooLarge,
     NotHttp(String),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for ExchangeFailure {
     fn from(error: io::Error) -> Self {
-        // What rustls finds wrong comes as an error of reading.
+        // An error that rustls finds comes as an error of reading.
         match error.downcast::<rustls::Error>() {
             Ok(wrong) => Self::Tls(wrong),
             Err(error) => Self::Io(error),
@@ -33,36 +35,38 @@ impl From<io::Error> for Failure {
     }
 }
 
-pub(super) fn explain(failure: Failure, target: &Target, bounds: &Bounds) -> String {
+pub(super) fn explain(failure: ExchangeFailure, target: &HttpUrl, bounds: &Bounds) -> String {
     let place = target.place();
     match failure {
-        Failure::Said(why) => why,
-        Failure::ConnectTimeout => {
+        ExchangeFailure::Said(why) => why,
+        ExchangeFailure::ConnectTimeout => {
             let ms = bounds.connect.as_millis();
             format!("connect timed out: {place} did not accept within connect_timeout_ms = {ms}")
         }
-        Failure::Timeout | Failure::GivenUp => timed_out(bounds),
-        Failure::Tls(why) => format!("TLS failed: {place}: {why}"),
-        Failure::Io(why) => match why.kind() {
+        ExchangeFailure::Timeout | ExchangeFailure::GivenUp => timed_out(bounds),
+        ExchangeFailure::Tls(why) => format!("TLS failed: {place}: {why}"),
+        ExchangeFailure::Io(why) => match why.kind() {
             ErrorKind::ConnectionRefused => format!("connection refused: nothing listens on {place}"),
             kind if is_lost(kind) => lost(&place),
             _ => format!("connection failed: {place}: {why}"),
         },
-        Failure::Lost(None) => lost(&place),
-        Failure::Lost(Some(status)) => {
+        ExchangeFailure::Lost(None) => lost(&place),
+        ExchangeFailure::Lost(Some(status)) => {
             format!("{}; before it had taken the request, it had answered with status {status}", lost(&place))
         }
-        Failure::HeadTooLarge => too_large("head", "http_head_bytes", bounds.head_bytes),
-        Failure::BodyTooLarge => too_large("body", "http_body_bytes", bounds.body_bytes),
-        Failure::NotHttp(why) => format!("not an HTTP response: {place}: {why}"),
+        ExchangeFailure::HeadTooLarge => too_large("head", "http_head_bytes", bounds.head_bytes),
+        ExchangeFailure::BodyTooLarge => too_large("body", "http_body_bytes", bounds.body_bytes),
+        ExchangeFailure::NotHttp(why) => format!("not an HTTP response: {place}: {why}"),
     }
 }
 
-/// Whether the other side has gone away.
+/// Whether this error means that the other side has ended the connection.
 pub(super) fn is_lost(kind: ErrorKind) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(kind, UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted)
 }
+
+const TIMED_OUT: &str = "timed out: no complete response within timeout_ms =";
 
 fn lost(place: &str) -> String {
     format!("connection lost: {place} ended it before the response was complete")

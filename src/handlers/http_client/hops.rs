@@ -1,50 +1,58 @@
-//! One exchange: a request, the redirects that follow it, and the response at the end. Runs on a thread of its own.
+//! One exchange: a request, the redirects that it leads to, and the response at the end. It runs on a thread of its
+//! own.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustls::ClientConfig;
 
-use super::answer::{Answer, Head};
-use super::connection::{Connection, Stopper, Way};
-use super::explain::{Failure, explain};
-use super::outgoing::Outgoing;
+use super::HttpClient;
+use super::bounds::Bounds;
+use super::connection::{OutboundConnection, Route};
+use super::explain::{ExchangeFailure, explain};
+use super::outgoing_request::OutgoingRequest;
 use super::reach::Reach;
-use super::{Bounds, Client};
-use crate::base::clock;
+use super::response::{IncomingResponse, ResponseHead};
 use crate::guest::wit::HttpResponse;
+use crate::net::{Deadline, Wakeup};
 
-/// What makes one exchange. It keeps no connection: each hop is resolved, checked and connected anew.
-pub(super) struct Exchange {
+/// Makes one exchange. It keeps no connection: for each hop (the request, and each redirect) the name is resolved,
+/// checked and connected to anew.
+pub(super) struct HttpExchange {
     bounds: Bounds,
     reach: Arc<Reach>,
     tls: Arc<ClientConfig>,
-    stopper: Stopper,
-    until: Instant,
+    /// Wakes the exchange when it is given up.
+    give_up: Arc<Wakeup>,
+    until: Deadline,
 }
 
-impl Exchange {
-    pub(super) fn new(client: &Client, bounds: Bounds) -> std::io::Result<Self> {
+impl HttpExchange {
+    pub(super) fn new(client: &HttpClient, bounds: Bounds) -> std::io::Result<Self> {
         let (reach, tls) = (Arc::clone(&client.reach), Arc::clone(&client.tls));
-        Ok(Self { bounds, reach, tls, stopper: Stopper::new()?, until: clock::now() + bounds.whole })
+        Ok(Self { bounds, reach, tls, give_up: Wakeup::new()?, until: Deadline::after(bounds.whole) })
     }
 
-    /// Ends it from another thread: its connection is closed.
-    pub(super) fn stopper(&self) -> Stopper {
-        self.stopper.clone()
+    /// Gives the exchange up, from another thread: its connection is closed. The exchange never resets this wakeup, so
+    /// that all its later waits end at once, too.
+    pub(super) fn give_up(&self) -> Arc<Wakeup> {
+        Arc::clone(&self.give_up)
     }
 
-    pub(super) fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Deadline {
         self.until
     }
 
-    pub(super) fn run(self, mut outgoing: Outgoing) -> Result<HttpResponse, String> {
+    pub(super) fn run(self, mut outgoing: OutgoingRequest) -> Result<HttpResponse, String> {
         for redirects in 0.. {
             let answer = self.hop(&outgoing).map_err(|failure| explain(failure, &outgoing.target, &self.bounds))?;
             let Some((status, location)) = answer.head().and_then(|head| self.followed(head)) else {
-                let (Head { status, headers, .. }, body) = answer.into_parts();
+                let (ResponseHead { status, headers, .. }, body) = answer.into_parts();
                 return Ok(HttpResponse { status, headers, body });
             };
+            if answer.head().is_some_and(|head| head.values("location").any(|other| other != location)) {
+                let place = outgoing.target.place();
+                return Err(format!("not an HTTP response: {place}: it redirects to several places"));
+            }
             if redirects == self.bounds.redirects {
                 return Err(format!("too many redirects: max_redirects is {redirects}"));
             }
@@ -54,25 +62,25 @@ impl Exchange {
         unreachable!("redirects are bounded")
     }
 
-    /// Where a response sends one on, where that is followed.
-    fn followed(&self, head: &Head) -> Option<(u16, String)> {
+    /// Where a response redirects to, if that is followed.
+    fn followed(&self, head: &ResponseHead) -> Option<(u16, String)> {
         let location = head.values("location").next().filter(|_| self.bounds.redirects > 0)?;
         is_redirect(head.status).then(|| (head.status, location.to_owned()))
     }
 
-    /// One request and its response: the whole of it, or the head alone where that is a redirect to be followed.
-    fn hop(&self, outgoing: &Outgoing) -> Result<Answer, Failure> {
+    /// One request and its response: the whole response, or its head alone if that is a redirect to be followed.
+    fn hop(&self, outgoing: &OutgoingRequest) -> Result<IncomingResponse, ExchangeFailure> {
         let target = &outgoing.target;
-        let addresses = self.reach.resolve(target).map_err(Failure::Said)?;
-        let way = Way {
+        let addresses = self.reach.resolve(target).map_err(ExchangeFailure::Said)?;
+        let route = Route {
             host: &target.host,
             tls: target.https.then(|| Arc::clone(&self.tls)),
-            connect_until: clock::now() + self.bounds.connect,
+            connect_until: Deadline::after(self.bounds.connect),
             until: self.until,
-            stopper: &self.stopper,
+            give_up: &self.give_up,
         };
-        let mut connection = Connection::open(&addresses, way)?;
-        let mut answer = Answer::new(outgoing.method == "HEAD", &self.bounds);
+        let mut connection = OutboundConnection::open(&addresses, route)?;
+        let mut answer = IncomingResponse::new(outgoing.method == "HEAD", &self.bounds);
         let (head, body) = (outgoing.head(), outgoing.body.as_deref().unwrap_or_default());
         let ended = connection.converse(&[&head, body], |came| {
             answer.push(came)?;
@@ -81,13 +89,13 @@ impl Exchange {
         if answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()) {
             return Ok(answer);
         }
-        // A server that refuses a body it has not read resets the connection behind its answer; elsewhere a reset may
-        // have cut the answer.
+        // A server that refuses a body without reading it resets the connection after its response. In all other cases
+        // a reset may have cut the response off.
         let is_cut = ended.by_reset && (ended.sent || !answer.is_until_end());
         if !is_cut && answer.end() {
             return Ok(answer);
         }
-        Err(Failure::Lost(answer.head().map(|head| head.status).filter(|_| !ended.sent)))
+        Err(ExchangeFailure::Lost(answer.head().map(|head| head.status).filter(|_| !ended.sent)))
     }
 }
 
@@ -95,15 +103,15 @@ fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// What says something of a body.
+/// Headers that describe a body.
 const OF_THE_BODY: [&str; 4] = ["content-encoding", "content-language", "content-location", "content-type"];
 const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// Turns a request into the one that a redirect asks for.
-fn redirect(outgoing: &mut Outgoing, reach: &Reach, status: u16, location: &str) -> Result<(), String> {
+fn redirect(outgoing: &mut OutgoingRequest, reach: &Reach, status: u16, location: &str) -> Result<(), String> {
     let target = outgoing.target.join(location)?;
     if outgoing.target.https && !target.https {
-        // A body, or a key in a header, would go out in the clear.
+        // The body, or a key in a header, would be sent unencrypted.
         return Err("from https to http: what was asked in confidence is not asked in the open".to_owned());
     }
     reach.check(&target)?;
@@ -129,13 +137,13 @@ mod tests {
     use super::*;
     use crate::guest::wit::HttpRequest;
 
-    fn outgoing(method: &str, uri: &str) -> Outgoing {
+    fn outgoing(method: &str, uri: &str) -> OutgoingRequest {
         let headers = ["Authorization", "Content-Type", "COOKIE", "X"].map(|name| (name.to_owned(), "v".to_owned()));
         let request = HttpRequest { method: method.into(), uri: uri.into(), headers: headers.to_vec(), body: None };
-        Outgoing::new(&request, &Reach::Public).expect("it may leave")
+        OutgoingRequest::new(&request, &Reach::Public).expect("it may leave")
     }
 
-    fn names(outgoing: &Outgoing) -> Vec<&str> {
+    fn names(outgoing: &OutgoingRequest) -> Vec<&str> {
         outgoing.headers.iter().map(|(name, _)| name.as_str()).collect()
     }
 

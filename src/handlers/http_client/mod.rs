@@ -1,21 +1,23 @@
-//! `http-client`: an actor asks others over HTTP.
+//! `http-client`: an actor sends requests to HTTP servers.
 //!
-//! A request is checked, its intent is on disk, and then it leaves, on a thread of its own: the actor waits for the
-//! answer, the time it may take, or its order to end. What was cut off is never sent again.
+//! A request is checked first. Once its intent is on disk, it is sent on a thread of its own. The actor waits for the
+//! response, until its time is over, or until it is ordered to end. A request that a crash has cut off is never sent
+//! again.
 //!
 //! ```text
-//!   outgoing ── checked ──▶ hops ── each hop ──▶ reach (resolved, checked) ──▶ connection ──▶ answer (read strictly)
+//!   outgoing_request ── checked ──▶ hops ── each hop ──▶ reach (resolved, checked) ──▶ connection ──▶ response (read strictly)
 //! ```
 
 mod address;
-mod answer;
+mod bounds;
 mod connection;
 mod explain;
 mod hops;
-mod outgoing;
+mod http_url;
+mod outgoing_request;
 mod permit;
 mod reach;
-mod target;
+mod response;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -31,64 +33,41 @@ use wasmtime::component::Linker;
 use super::Grant;
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
+    PEM_BYTES,
 };
+use crate::base::one_shot::one_shot;
 use crate::base::places::Places;
 use crate::base::thread;
 use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
-use crate::manifest::{HandlerEntry, ManifestError};
+use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
 use crate::system::{OrderKind, Waited};
+use bounds::Bounds;
 use explain::timed_out;
-use hops::Exchange;
-use outgoing::{Outgoing, bounded};
-use permit::{Permit, Room};
-use reach::{Allowed, Reach};
+use hops::HttpExchange;
+use outgoing_request::{OutgoingRequest, bounded};
+use permit::{ExchangeRoom, Permit};
+use reach::{AllowedHost, Reach};
 
 pub(super) const NAME: &str = "http-client";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/http-client"];
 
 const SEND_HTTP: &Function = function!("ntwk:theater/http-client", "send-http");
 
-const TIMED_OUT: &str = "timed out: no complete response within timeout_ms =";
-
-/// A TLS handshake and the system's resolver need more than a listener does.
+/// A TLS handshake and the system's resolver need a larger stack than a listener does.
 const STACK_BYTES: usize = 1024 * 1024;
 
-/// What a manifest grants.
+/// The handler with its configuration: what a manifest grants.
 #[derive(Clone)]
-struct Client {
+struct HttpClient {
     reach: Arc<Reach>,
     tls: Arc<ClientConfig>,
     connect: Duration,
     whole: Duration,
     redirects: u32,
-    /// Exchanges of this actor that have not ended, whichever incarnation began them.
+    /// The exchanges of this actor that have not ended, also those that an earlier incarnation began.
     under_way: Places,
-}
-
-/// The bounds of one exchange.
-#[derive(Clone, Copy)]
-struct Bounds {
-    connect: Duration,
-    whole: Duration,
-    redirects: u32,
-    head_bytes: u64,
-    body_bytes: u64,
-}
-
-impl Bounds {
-    /// Those of a manifest that says nothing.
-    fn of_defaults() -> Self {
-        let limits = Limits::default();
-        Self {
-            connect: Duration::from_millis(HTTP_CONNECT_TIMEOUT_MS),
-            whole: Duration::from_millis(HTTP_TIMEOUT_MS),
-            redirects: HTTP_REDIRECTS,
-            head_bytes: limits.http_head_bytes,
-            body_bytes: limits.http_body_bytes,
-        }
-    }
 }
 
 #[derive(Default, Deserialize)]
@@ -104,18 +83,18 @@ const KEYS: &[&str] = &["allow", "connect_timeout_ms", "timeout_ms", "max_redire
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
-        return Ok(Box::new(Client::new(&Config::default(), trusting_mozilla()).expect("defaults are valid")));
+        return Ok(Box::new(HttpClient::new(&Config::default(), trusting_mozilla()).expect("defaults are valid")));
     };
     let config: Config = entry.config(KEYS)?;
     let tls = config.roots.as_ref().map_or_else(|| Ok(trusting_mozilla()), |file| trusting(&entry.beside(file)));
-    let client = tls.and_then(|tls| Client::new(&config, tls));
+    let client = tls.and_then(|tls| HttpClient::new(&config, tls));
     Ok(Box::new(client.map_err(|why| entry.error(why))?))
 }
 
-impl Client {
+impl HttpClient {
     fn new(config: &Config, tls: Arc<ClientConfig>) -> Result<Self, String> {
         let reach = match &config.allow {
-            Some(allow) => Reach::Only(allow.iter().map(|entry| Allowed::parse(entry)).collect::<Result<_, _>>()?),
+            Some(allow) => Reach::Only(allow.iter().map(|entry| AllowedHost::parse(entry)).collect::<Result<_, _>>()?),
             None => Reach::Public,
         };
         let redirects = config.max_redirects.unwrap_or(HTTP_REDIRECTS);
@@ -150,7 +129,7 @@ fn timeout(key: &str, given: Option<u64>, default: u64) -> Result<Duration, Stri
     }
 }
 
-/// TLS with servers whose certificate has one of Mozilla's roots, the same for all actors.
+/// TLS with servers whose certificate leads to one of Mozilla's roots. All actors share it.
 fn trusting_mozilla() -> Arc<ClientConfig> {
     static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
@@ -159,13 +138,13 @@ fn trusting_mozilla() -> Arc<ClientConfig> {
     Arc::clone(&TLS)
 }
 
-/// TLS with servers whose certificate has a root in a PEM file, and no others.
+/// TLS with servers whose certificate leads to a root in a PEM file, and with no others.
 fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
-    let pem = std::fs::read(file).map_err(|error| bad(&error.to_string()))?;
+    let pem = read_bounded(file, PEM_BYTES).map_err(|why| bad(&why))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let mut roots = RootCertStore::empty();
-    // Bundles of operating systems hold a few that webpki does not know what to do with.
+    // The bundles of operating systems hold a few certificates that webpki cannot parse.
     let (usable, _) = roots.add_parsable_certificates(certificates.map_err(|error| bad(&error.to_string()))?);
     if usable == 0 { Err(bad("holds no certificate in PEM form")) } else { Ok(tls(roots)) }
 }
@@ -180,13 +159,13 @@ fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-impl Grant for Client {
+impl Grant for HttpClient {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(self.clone());
     }
 }
 
-impl Capability for Client {
+impl Capability for HttpClient {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -200,26 +179,26 @@ impl Capability for Client {
     }
 }
 
-type Answered = Result<HttpResponse, String>;
+type ExchangeResult = Result<HttpResponse, String>;
 
 fn send_http(
     mut store: StoreContextMut<'_, Box<HostState>>,
     (request,): (HttpRequest,),
-) -> wasmtime::Result<(Answered,)> {
+) -> wasmtime::Result<(ExchangeResult,)> {
     let state = store.data_mut();
     let (live, limits) = (state.live().cloned(), state.limits.clone());
     let (request, refused) = bounded(request, &limits);
     let params = (request,);
     let answered = state.recorder.host_call(SEND_HTTP, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
-        let client: &Client = live.extensions.get().expect("installed with the handler");
+        let client: &HttpClient = live.extensions.get().expect("installed with the handler");
         Ok(Effect::outside(&attempt, || {
             refused.map_or(Ok(()), Err)?;
-            let outgoing = Outgoing::new(&params.0, &client.reach)?;
+            let outgoing = OutgoingRequest::new(&params.0, &client.reach)?;
             let most = usize::try_from(limits.http_exchanges).unwrap_or(usize::MAX);
-            let own = Room { places: &client.under_way, most };
+            let own = ExchangeRoom { places: &client.under_way, most };
             let (places, most) = (&live.theater.http_exchanges, live.theater.limits.http_exchanges);
-            let permit = Permit::take(&own, &Room { places, most })?;
+            let permit = Permit::take(&own, &ExchangeRoom { places, most })?;
             let bounds = client.bounds(&limits);
             Ok(Box::new(move || exchange(live, client, bounds, outgoing, permit)))
         }))
@@ -227,55 +206,55 @@ fn send_http(
     Ok((answered,))
 }
 
-/// Makes an exchange and waits for its end. One that is given up loses its connection, and its thread ends with that;
-/// where it still resolves or connects, with the time this may take.
+/// Makes an exchange and waits for its end. An exchange that is given up loses its connection, and its thread ends
+/// then. While it still resolves a name or connects, the thread ends only when the time for that is over.
 fn exchange(
     live: &Live,
-    client: &Client,
+    client: &HttpClient,
     bounds: Bounds,
-    outgoing: Outgoing,
+    outgoing: OutgoingRequest,
     permit: Permit,
-) -> Result<Answered, Interruption> {
-    let exchange = match Exchange::new(client, bounds) {
+) -> Result<ExchangeResult, Interruption> {
+    let exchange = match HttpExchange::new(client, bounds) {
         Ok(exchange) => exchange,
         Err(error) => return Ok(Err(format!("this machine has nothing left for the exchange: {error}"))),
     };
-    let (until, stopper) = (exchange.until(), exchange.stopper());
-    let (to, answer) = crossbeam_channel::bounded(1);
+    let (until, give_up) = (exchange.until(), exchange.give_up());
+    let (to, answer) = one_shot();
     let work = move || {
         let answered = exchange.run(outgoing);
         drop(permit);
-        // Nobody waits for it any more where it was given up.
-        let _ = to.send(answered);
+        // If the exchange was given up, nobody waits for this any more.
+        to.give(answered);
     };
     let thread = match thread::spawn_sized(&format!("c-{}", live.name), STACK_BYTES, work) {
         Ok(thread) => thread,
         Err(error) => return Ok(Err(format!("this machine has no thread left for the exchange: {error}"))),
     };
-    let answered = match live.stop.wait(&answer, until) {
+    let answered = match live.stop.wait(&answer, until.moment()) {
         Waited::Came(answered) => Ok(answered),
         Waited::Gone => Ok(Err("outcome unknown: the exchange has ended without an answer".to_owned())),
         Waited::Deadline => {
-            stopper.give_up();
+            give_up.wake();
             return Ok(Err(timed_out(&bounds)));
         }
         Waited::Overdue(order) => {
-            stopper.give_up();
+            give_up.wake();
             return Err(match order {
                 OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail => Interruption::Ordered,
                 OrderKind::Suspend => Interruption::Suspending,
             });
         }
     };
-    // Its panic was logged, and is the answer already.
+    // A panic was logged by the thread itself, and `answered` says already that the outcome is unknown.
     let _ = thread.join();
     answered
 }
 
-/// What a guest might call a URL, a `Location`, or a host.
+/// For the fuzzers: reads `text` as a URL, as a `Location`, and as a host of an allow-list.
 pub(crate) fn hostile_texts(text: &str) {
-    let base = target::Target::parse("http://example.org/a/b?c").expect("a URL");
-    for target in [target::Target::parse(text), base.join(text)].into_iter().flatten() {
+    let base = http_url::HttpUrl::parse("http://example.org/a/b?c").expect("a URL");
+    for target in [http_url::HttpUrl::parse(text), base.join(text)].into_iter().flatten() {
         assert!(!target.host.is_empty() && target.port > 0, "{target:?}");
         assert_eq!(target.again().as_ref(), Ok(&target), "it reads itself as it is");
         let (sent, host) = (target.path_and_query(), target.authority());
@@ -283,10 +262,10 @@ pub(crate) fn hostile_texts(text: &str) {
         assert!(sent.starts_with('/') && is_visible(&sent) && is_visible(&host), "{target:?}");
         let _ = reach::Reach::Public.check(&target);
     }
-    let _ = reach::Allowed::parse(text);
+    let _ = reach::AllowedHost::parse(text);
 }
 
-/// What a server might answer.
+/// For the fuzzers: reads `bytes` as the response of a server.
 pub(crate) fn hostile_response(bytes: &[u8]) {
-    answer::hostile_response(bytes);
+    response::hostile_response(bytes);
 }

@@ -1,24 +1,24 @@
-//! How many exchanges there may be: of one actor, and in the whole runtime.
+//! Permits: how many exchanges one actor, and the whole runtime, may have at a time.
 
 use crate::base::places::{Place, Places};
 
-/// The right to one exchange, returned when it is dropped.
+/// The permission for one exchange, which is given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     _of_actor: Place,
     _of_runtime: Place,
 }
 
-/// Places for exchanges, and how many there are.
-pub(super) struct Room<'a> {
+/// The exchanges that are counted together, and how many of them there may be.
+pub(super) struct ExchangeRoom<'a> {
     pub(super) places: &'a Places,
     pub(super) most: usize,
 }
 
 impl Permit {
-    /// An actor waits for one exchange at a time; what it gave up may still be on its way to an end. Bounded for each
-    /// actor, so that one whose exchanges hang does not take them all.
-    pub(super) fn take(of_actor: &Room<'_>, of_runtime: &Room<'_>) -> Result<Self, String> {
+    /// An actor waits for one exchange at a time, but exchanges that it gave up may not have ended yet. There is a
+    /// bound for each actor, so that an actor whose exchanges hang does not take all permits of the runtime.
+    pub(super) fn take(of_actor: &ExchangeRoom<'_>, of_runtime: &ExchangeRoom<'_>) -> Result<Self, String> {
         let own = of_actor.places.take(of_actor.most).map_err(|under_way| {
             format!(
                 "too many exchanges: {under_way} of this actor have not ended, given up ones included; the limit \
@@ -44,7 +44,9 @@ mod tests {
     #[test]
     fn an_actor_has_only_so_many_exchanges_and_gets_each_back_when_it_has_ended() {
         let (one, other, all) = (Places::default(), Places::default(), Places::default());
-        let take = |own: &Places| Permit::take(&Room { places: own, most: 2 }, &Room { places: &all, most: 9 });
+        let take = |own: &Places| {
+            Permit::take(&ExchangeRoom { places: own, most: 2 }, &ExchangeRoom { places: &all, most: 9 })
+        };
         let held: Vec<_> = (0..2).map(|_| take(&one).expect("room")).collect();
         let refused = take(&one).expect_err("two are under way");
         let why =
@@ -58,7 +60,9 @@ mod tests {
     #[test]
     fn all_actors_together_have_only_so_many_exchanges() {
         let (one, other, all) = (Places::default(), Places::default(), Places::default());
-        let take = |own: &Places| Permit::take(&Room { places: own, most: 9 }, &Room { places: &all, most: 2 });
+        let take = |own: &Places| {
+            Permit::take(&ExchangeRoom { places: own, most: 9 }, &ExchangeRoom { places: &all, most: 2 })
+        };
         let held = (take(&one).expect("room"), take(&other).expect("room"));
         let refused = take(&one).expect_err("two are under way");
         assert!(refused.contains("2 are under way in this runtime, whose limit http_exchanges is 2"), "{refused}");

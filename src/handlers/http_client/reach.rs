@@ -1,31 +1,32 @@
-//! Whom an actor may reach: public addresses, or the hosts of its allow-list and no others.
+//! Reach: to which hosts an actor may connect. These are the hosts with public addresses or, if it has an allow-list,
+//! the hosts on that list and no others.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use super::address::not_public;
-use super::target::{Target, host_in_one_form};
+use super::http_url::{HttpUrl, host_in_one_form};
 
-/// Addresses of one name that are tried.
+/// How many addresses of one name are tried.
 const MOST_ADDRESSES: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Any host, as long as it resolves to public addresses.
+    /// Any host that resolves to public addresses.
     Public,
-    /// These hosts, whatever they resolve to.
-    Only(Vec<Allowed>),
+    /// These hosts, to whatever addresses they resolve.
+    Only(Vec<AllowedHost>),
 }
 
-/// `host`, `*.host`, or either with `:port`.
+/// An entry of an allow-list: `host`, `*.host`, or either with `:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Allowed {
+pub(super) struct AllowedHost {
     host: String,
-    /// Whether the hosts below it are meant, and not it.
+    /// Whether the hosts below this one are meant, and not this one.
     below: bool,
     port: Option<u16>,
 }
 
-impl Allowed {
+impl AllowedHost {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let bad =
             |why: &str| format!("{text:?} in \"allow\" {why}; expected example.org, *.example.org or 127.0.0.1:8080");
@@ -45,7 +46,7 @@ impl Allowed {
         Ok(Self { host, below, port })
     }
 
-    fn holds(&self, target: &Target) -> bool {
+    fn holds(&self, target: &HttpUrl) -> bool {
         let host = if self.below {
             target.host.strip_suffix(&self.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
         } else {
@@ -55,7 +56,7 @@ impl Allowed {
     }
 }
 
-/// A port follows the last colon, unless that is one of several outside brackets.
+/// Splits host and port. The port comes after the last colon, unless there are several colons outside of brackets.
 fn split_port(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {
         Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port)),
@@ -64,8 +65,8 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
 }
 
 impl Reach {
-    /// What can be said of a target before its name is resolved.
-    pub(super) fn check(&self, target: &Target) -> Result<(), String> {
+    /// Refuses a URL that can be refused before its name is resolved.
+    pub(super) fn check(&self, target: &HttpUrl) -> Result<(), String> {
         match self {
             Self::Public => match target.address().and_then(not_public) {
                 Some(what) => Err(refused(&target.host, None, &what)),
@@ -80,9 +81,10 @@ impl Reach {
         }
     }
 
-    /// The addresses of a target, in the resolver's order: those that were checked are those connected to. Takes as long
-    /// as the system's resolver takes: whoever waits for the exchange does not wait for this.
-    pub(super) fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, String> {
+    /// The addresses of a URL that may be connected to, in the order of the resolver. Exactly the addresses that were
+    /// checked are connected to. This takes as long as the system's resolver takes; the actor that waits for the
+    /// exchange does not have to wait for this.
+    pub(super) fn resolve(&self, target: &HttpUrl) -> Result<Vec<SocketAddr>, String> {
         self.check(target)?;
         let found = (target.host.as_str(), target.port).to_socket_addrs();
         let found = found.map_err(|error| format!("name not found: {}: {error}", target.host))?;
@@ -91,7 +93,7 @@ impl Reach {
         Ok(chosen)
     }
 
-    /// Of the addresses of a host those that may be connected to.
+    /// Chooses the addresses of a host that may be connected to.
     fn choose(&self, host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         let mut chosen = Vec::new();
         let mut why = format!("name not found: {host} has no address");
@@ -118,11 +120,11 @@ mod tests {
     use super::*;
 
     fn only(entries: &[&str]) -> Reach {
-        Reach::Only(entries.iter().map(|entry| Allowed::parse(entry).expect(entry)).collect())
+        Reach::Only(entries.iter().map(|entry| AllowedHost::parse(entry).expect(entry)).collect())
     }
 
     fn reaches(reach: &Reach, url: &str) -> bool {
-        reach.check(&Target::parse(url).expect(url)).is_ok()
+        reach.check(&HttpUrl::parse(url).expect(url)).is_ok()
     }
 
     #[test]
@@ -178,13 +180,13 @@ mod tests {
             "h\\g",
             "xn--a",
         ] {
-            assert!(Allowed::parse(entry).is_err(), "{entry}");
+            assert!(AllowedHost::parse(entry).is_err(), "{entry}");
         }
     }
 
     #[test]
     fn without_an_allow_list_an_address_that_is_not_public_is_refused_before_anything_leaves() {
-        let refused = Reach::Public.check(&Target::parse("http://[::ffff:10.0.0.1]:80/").expect("a URL"));
+        let refused = Reach::Public.check(&HttpUrl::parse("http://[::ffff:10.0.0.1]:80/").expect("a URL"));
         let why = "refused: ::ffff:10.0.0.1 is the IPv4-mapped form of a private address; \
                    without an allow-list only public addresses are reached";
         assert_eq!(refused, Err(why.to_owned()));

@@ -1,19 +1,21 @@
-//! The message of a client that has begun to come and is not whole: since when, how much of it is here, and its room
-//! among those of the listener's other clients. One that does not come on gives way where another needs its room.
+//! The message that a client has sent in part: since when, how many bytes of it have come, and its room in the budget
+//! that the listener's clients share. A client whose message makes no progress is disconnected when another needs its
+//! room.
 
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::clock;
-use crate::handlers::answers::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
+use crate::net::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
 
-/// A message is given room by so much at a time, as it comes.
+/// A message gets so many more bytes of the budget at a time, as it comes.
 pub(super) const STEP_BYTES: usize = 64 * 1024;
 
+/// What one client is sending.
 #[derive(Debug)]
 pub(super) struct Arriving {
-    /// For the messages of all clients together.
+    /// The budget for the messages of all clients together.
     budget: Arc<AnswerBudget>,
     message: Option<Unfinished>,
 }
@@ -23,7 +25,7 @@ struct Unfinished {
     number: u64,
     since: Instant,
     bytes: usize,
-    /// How much it may have before it needs more room.
+    /// How many bytes may come before it needs more room.
     room: usize,
     under_way: Option<UnderWay>,
 }
@@ -33,7 +35,8 @@ impl Arriving {
         Self { budget, message: None }
     }
 
-    /// So many bytes have come from `socket`, and the message `unfinished` is not whole, if there is one.
+    /// So many bytes have come from `socket`, and the message with the number `unfinished`, if that is one, is not
+    /// whole.
     pub(super) fn came(
         &mut self,
         socket: &Arc<TcpStream>,
@@ -50,19 +53,19 @@ impl Arriving {
         message.under_way.iter().for_each(UnderWay::moved);
         if message.bytes > message.room {
             message.room = message.bytes.next_multiple_of(STEP_BYTES);
-            // What it had is free first: there may not be room for both.
+            // Its old room is freed first, because there may not be room for both.
             message.under_way = None;
             message.under_way = Some(self.budget.admit(socket, message.room)?);
         }
         Ok(())
     }
 
-    /// Since when the client is waited for to send the rest of a message.
+    /// Since when the server waits for the rest of a message.
     pub(super) fn since(&self) -> Option<Instant> {
         self.message.as_ref().map(|message| message.since)
     }
 
-    /// It is waited for from now on.
+    /// The server waits for the rest of the message from now on.
     pub(super) fn begin_reading(&mut self) {
         self.message.iter_mut().for_each(|message| message.since = clock::now());
     }

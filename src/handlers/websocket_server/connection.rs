@@ -1,75 +1,77 @@
-//! One client's thread: hears a message, has the actor handle it, says what the actor answers, and again.
+//! One WebSocket connection, on its client's thread: it receives a message, has the actor handle it, sends the actor's
+//! answer, and so on.
 //!
 //! ```text
 //!   handshake ──▶ connect ──▶ answer ──▶ said ──▶ heard ──▶ answer ──▶ … ──▶ ending: close frame, `close` to the actor
 //! ```
 //!
-//! While the actor works nothing is read, so a client that sends faster than the actor handles waits in its own socket.
+//! Nothing is read while the actor works. So what a client sends faster than the actor handles it waits in the socket.
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::ending::Ending;
+use super::frame_stream::{FrameStream, Patience};
 use super::handshake::{NoHandshake, shake_hands, write_refusal};
 use super::origin::Origins;
-use super::wire::{Patience, Wire};
 use crate::base::limits::Limits;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
-use crate::handlers::answers::{AnswerBudget, NoRoom};
-use crate::handlers::{self, ActorRef};
+use crate::handlers::ActorRef;
+use crate::net::http::HttpRefusal;
+use crate::net::{AnswerBudget, ListenerClosing, NoRoom};
 use crate::promise::{HANDLE_MESSAGE, bare, close};
 use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
 
 const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// Most that a ping or a pong may carry.
+/// The most bytes that a ping or a pong may carry.
 const CONTROL_BYTES: usize = 125;
-/// For a client that is refused to take the answer.
+/// How long a refused client has to take the answer.
 const REFUSED: Duration = Duration::from_secs(1);
-/// What our own pings carry: the pong to one is not the actor's concern.
+/// What the pings of this server carry. The pongs to these are not for the actor.
 const STILL_THERE: &[u8] = b"theater: still there?";
 
 /// What all connections of a listener share.
 #[derive(Clone)]
-pub(super) struct Host {
+pub(super) struct WebSocketShared {
     pub(super) actor: ActorRef,
     pub(super) origins: Arc<Origins>,
     pub(super) answers: Arc<AnswerBudget>,
-    /// For what comes in and is not whole.
+    /// For messages that have come in part.
     pub(super) messages: Arc<AnswerBudget>,
-    /// The listener is ending.
-    pub(super) closing: Arc<AtomicBool>,
+    /// Whether the listener closes.
+    pub(super) closing: ListenerClosing,
 }
 
-pub(super) struct Connection {
-    socket: WebSocket<Wire>,
-    host: Host,
+/// A connection whose client has shaken hands.
+pub(super) struct WebSocketConnection {
+    socket: WebSocket<FrameStream>,
+    shared: WebSocketShared,
     /// The event that answered the `connect`, once the actor knows of the client.
     connected: Option<Link>,
-    /// Whether a ping of ours is unanswered.
+    /// Whether a ping of this server is unanswered.
     asked: bool,
 }
 
-impl Connection {
-    /// Shakes hands; a client that does it wrong is answered, and that was it.
-    pub(super) fn accept(socket: &Arc<TcpStream>, host: Host) -> Option<Self> {
-        let patience = Patience::of(&host.actor.limits);
-        let mut wire = Wire::new(Arc::clone(socket), Arc::clone(&host.closing), patience);
-        match shake_hands(&mut wire, &host.origins) {
+impl WebSocketConnection {
+    /// Shakes hands with the client. A client whose handshake is wrong is refused, and then there is no connection.
+    pub(super) fn accept(socket: &Arc<TcpStream>, shared: WebSocketShared) -> Option<Self> {
+        let patience = Patience::of(&shared.actor.limits);
+        let mut stream = FrameStream::new(Arc::clone(socket), shared.closing.clone(), patience);
+        match shake_hands(&mut stream, &shared.origins) {
             Ok(mut first) => {
-                first.truncate(wire.begin_frames(&first, &host.messages));
-                let config = Some(config(&host.actor.limits));
-                let socket = WebSocket::from_partially_read(wire, first, Role::Server, config);
-                Some(Self { socket, host, connected: None, asked: false })
+                first.truncate(stream.begin_frames(&first, &shared.messages));
+                let config = Some(config(&shared.actor.limits));
+                let socket = WebSocket::from_partially_read(stream, first, Role::Server, config);
+                Some(Self { socket, shared, connected: None, asked: false })
             }
             Err(NoHandshake::Refused { refusal, is_head }) => {
                 refuse(socket, &refusal, is_head);
@@ -97,10 +99,10 @@ impl Connection {
         }
     }
 
-    /// Has the actor handle a message: its answer, once it is on disk.
+    /// Has the actor handle a message, and returns the answer once that is on disk.
     fn ask(&mut self, message: WebSocketMessage) -> Result<WebSocketResponse, Ending> {
         let answer = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
-        match answer.within(self.host.actor.limits.request_deadline()) {
+        match answer.within(self.shared.actor.limits.request_deadline()) {
             Ok(Answer { outcome, closing }) => {
                 if let Outcome::Returned(_) = outcome {
                     self.connected = self.connected.take().or(closing);
@@ -114,7 +116,7 @@ impl Connection {
     }
 
     fn deliver(&self, message: WebSocketMessage) -> Result<AwaitedReply, Refusal> {
-        let ActorRef { id, theater, .. } = &self.host.actor;
+        let ActorRef { id, theater, .. } = &self.shared.actor;
         theater.deliver(*id, HANDLE_MESSAGE, (message,).to_cbor(), Caller::WebSocket)
     }
 
@@ -124,9 +126,9 @@ impl Connection {
     }
 
     fn say(&mut self, response: WebSocketResponse) -> Result<(), Ending> {
-        let wire = self.socket.get_mut();
-        let under_way = self.host.answers.admit(wire.socket(), bytes_of(&response));
-        wire.begin_answer(under_way.map_err(|NoRoom| Ending::NoRoom)?);
+        let stream = self.socket.get_mut();
+        let under_way = self.shared.answers.admit(stream.socket(), bytes_of(&response));
+        stream.begin_answer(under_way.map_err(|NoRoom| Ending::NoRoom)?);
         for message in response.messages {
             match outgoing(message) {
                 Ok(Some(message)) => self.socket.write(message).map_err(|error| Ending::of_error(&error))?,
@@ -140,28 +142,28 @@ impl Connection {
     }
 
     fn unsendable(&self, why: &str) -> Ending {
-        log::warn!("actor {} gave an answer that cannot be sent: {why}", self.host.actor.name);
+        log::warn!("actor {} gave an answer that cannot be sent: {why}", self.shared.actor.name);
         Ending::Unsendable
     }
 
-    /// The next message for the actor.
+    /// Waits for the next message that is for the actor.
     fn hear(&mut self) -> Result<WebSocketMessage, Ending> {
         self.await_next();
         loop {
-            if self.host.closing.load(Ordering::SeqCst) {
+            if self.shared.closing.has_begun() {
                 return Err(Ending::ActorEnds);
             }
             self.socket.get_mut().begin_writing();
             match self.socket.read() {
                 Ok(message) => {
                     self.heard_something();
-                    // Pongs to pings have been queued, and leave now.
+                    // The pong to a ping was queued, and is sent now.
                     self.socket.flush().or_else(only_closed).map_err(|error| Ending::of_error(&error))?;
                     if let Some(message) = incoming(message)? {
                         return Ok(message);
                     }
                 }
-                Err(_) if self.host.closing.load(Ordering::SeqCst) => return Err(Ending::ActorEnds),
+                Err(_) if self.shared.closing.has_begun() => return Err(Ending::ActorEnds),
                 Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => self.nothing_heard()?,
                 Err(error) => return Err(Ending::of_error(&error)),
             }
@@ -173,7 +175,7 @@ impl Connection {
         self.await_next();
     }
 
-    /// An idle client is asked once whether it is still there.
+    /// Nothing has come for too long. An idle client is asked once, by a ping, whether it is still there.
     fn nothing_heard(&mut self) -> Result<(), Ending> {
         if self.asked || self.socket.get_ref().is_in_the_middle() {
             return Err(Ending::Silent);
@@ -185,19 +187,19 @@ impl Connection {
     }
 
     fn await_next(&mut self) {
-        let patience = Duration::from_millis(self.host.actor.limits.websocket_idle_ms);
+        let patience = Duration::from_millis(self.shared.actor.limits.websocket_idle_ms);
         self.socket.get_mut().await_next(patience);
     }
 
     fn end(&mut self, ending: Ending) {
         self.socket.get_mut().begin_writing();
         if let Some(frame) = ending.frame() {
-            // It may be gone, or not take it.
+            // The client may be gone, or may not take it.
             let _ = self.socket.close(Some(frame)).and_then(|()| self.socket.flush());
         }
         if let Some(answered) = self.connected.take() {
-            let ActorRef { id, theater, .. } = &self.host.actor;
-            // Refused, the actor is ending and needs to hear of nobody, or hears of it at the next start.
+            let ActorRef { id, theater, .. } = &self.shared.actor;
+            // If this is refused, the actor is ending: it needs no more notices, or gets this one at its next start.
             let _ = theater.notify(*id, close(answered));
         }
         match ending {
@@ -209,7 +211,7 @@ impl Connection {
 
 fn config(limits: &Limits) -> WebSocketConfig {
     let most = usize::try_from(limits.websocket_message_bytes).unwrap_or(usize::MAX);
-    // Written when it is flushed, or when there is much of it.
+    // Messages are written when they are flushed, or when there are many bytes of them.
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(READ_BUFFER_BYTES)
@@ -217,7 +219,7 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(most))
 }
 
-/// The close that answers the client's own is on its way, and that is all that flushing says.
+/// Flushing reports an error when it has sent the close frame that answers the client's own. That is no failure.
 fn only_closed(error: Error) -> Result<(), Error> {
     match error {
         Error::ConnectionClosed => Ok(()),
@@ -225,7 +227,7 @@ fn only_closed(error: Error) -> Result<(), Error> {
     }
 }
 
-/// A message as the actor gets it; nothing where it is not for the actor.
+/// A message as the actor gets it; nothing if it is not for the actor.
 fn incoming(message: Message) -> Result<Option<WebSocketMessage>, Ending> {
     let (ty, data, text) = match message {
         Message::Text(text) => (MessageType::Text, None, Some(text.as_str().to_owned())),
@@ -239,7 +241,8 @@ fn incoming(message: Message) -> Result<Option<WebSocketMessage>, Ending> {
     Ok(Some(WebSocketMessage { ty, data, text }))
 }
 
-/// A message as the client gets it; nothing where the actor closes. Payload that stands in the other field is taken.
+/// A message as the client gets it; nothing if the actor closes the connection. A payload in the field of the other
+/// type is taken as well.
 fn outgoing(WebSocketMessage { ty, data, text }: WebSocketMessage) -> Result<Option<Message>, String> {
     let bytes = |data: Option<Vec<u8>>, text: Option<String>| data.or(text.map(String::into_bytes)).unwrap_or_default();
     match ty {
@@ -270,14 +273,14 @@ fn bytes_of(response: &WebSocketResponse) -> usize {
     response.messages.iter().map(bytes).sum()
 }
 
-/// Answers a client that asked for something else than a WebSocket.
-fn refuse(socket: &Arc<TcpStream>, refusal: &handlers::wire::Refusal, is_head: bool) {
-    let mut wire = Wire::new(Arc::clone(socket), Arc::default(), Patience::within(REFUSED));
+/// Refuses a client that asked for something else than a WebSocket.
+fn refuse(socket: &Arc<TcpStream>, refusal: &HttpRefusal, is_head: bool) {
+    let mut stream = FrameStream::new(Arc::clone(socket), ListenerClosing::default(), Patience::within(REFUSED));
     let mut text = Vec::new();
     write_refusal(&mut text, refusal, is_head);
-    // It may be gone.
-    let _ = wire.write_all(&text);
-    wire.linger();
+    // The client may be gone.
+    let _ = stream.write_all(&text);
+    stream.linger();
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Why a connection ends, and what its client is told of it.
+//! Why a WebSocket connection ends, and what its client is told about that.
 
 use tungstenite::Error;
 use tungstenite::protocol::CloseFrame;
@@ -6,16 +6,16 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::system::{Outcome, Refusal};
 
-/// Nothing of a guest's error text reaches the client.
+/// Why a connection ends. No error text of a guest reaches the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The client has closed, and was answered.
+    /// The client has closed the connection, and was answered.
     Closed,
     /// The client is gone, or takes nothing any more.
     Gone,
-    /// The client said nothing for too long, not even a pong; or began a message and did not end it.
+    /// The client sent nothing for too long, not even a pong; or it began a message and did not end it.
     Silent,
-    /// The actor closes.
+    /// The actor closes the connection.
     ActorCloses,
     Protocol,
     NotText,
@@ -23,9 +23,9 @@ pub(super) enum Ending {
     NeverFits,
     MailboxFull,
     NotTaken,
-    /// The answers under way leave no room for this one.
+    /// The answer budget has no room for this answer.
     NoRoom,
-    /// The messages that come in leave no room for this one.
+    /// The budget for messages that come in has no room for this one.
     NoRoomToHear,
     Unanswered,
     Refused,
@@ -36,7 +36,7 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// The close frame that the client gets; none where nobody is there to get one.
+    /// The close frame that the client gets; none if no client is there to get one.
     pub(super) fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
             Self::Closed | Self::Gone => return None,
@@ -78,7 +78,7 @@ impl Ending {
         }
     }
 
-    /// What a broken conversation comes to. A wait that has ended in time is told apart before.
+    /// What an error of tungstenite means. The caller has handled a wait that timed out.
     pub(super) fn of_error(error: &Error) -> Self {
         match error {
             Error::ConnectionClosed | Error::AlreadyClosed => Self::Closed,
@@ -86,9 +86,9 @@ impl Ending {
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
             Error::Protocol(_) => Self::Protocol,
             Error::Utf8(_) => Self::NotText,
-            // The frame before which reading stopped.
+            // A forbidden frame: reading stopped before it.
             Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Protocol,
-            // The budget of what comes in.
+            // The budget for messages that come in has no room.
             Error::Io(error) if error.kind() == std::io::ErrorKind::QuotaExceeded => Self::NoRoomToHear,
             Error::Io(_) => Self::Gone,
             Error::WriteBufferFull(_) | Error::AttackAttempt | Error::Tls(_) => Self::Gone,

@@ -1,10 +1,10 @@
-//! Where frames begin in what a client sends, to refuse lengths that RFC 6455 forbids: those that are not written in the
-//! fewest bytes (§5.2), which tungstenite lets through, and a control frame's beyond 125 (§5.5), which it refuses only when
-//! all of the frame has come. Everything else of a frame is tungstenite's to judge.
+//! Finds where frames begin in what a client sends, to refuse lengths that RFC 6455 forbids: lengths that are not
+//! written in the fewest bytes (§5.2), which tungstenite lets through, and lengths of control frames above 125 (§5.5),
+//! which tungstenite refuses only when the whole frame has come. tungstenite checks everything else.
 //!
-//! And where messages begin and end: a ping in the middle of one is no end of it.
+//! It also finds where messages begin and end: a ping in the middle of a message does not end it.
 
-/// The most bytes before a mask: two, and a length of eight.
+/// The most bytes before a mask: two, and eight of a length.
 const HEAD_BYTES: usize = 10;
 const MASK_BYTES: u64 = 4;
 
@@ -12,18 +12,19 @@ const MASK_BYTES: u64 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     head: [u8; HEAD_BYTES],
-    /// How much of the head is here.
+    /// How many bytes of the head have come.
     begun: usize,
-    /// Bytes of mask and payload until the next head.
+    /// How many bytes of mask and payload come before the next head.
     left: u64,
     /// The message goes on in another frame.
     is_fragmented: bool,
-    /// How many have begun: messages, and control frames between them.
+    /// How many messages, and control frames between messages, have begun.
     count: u64,
 }
 
 impl Frames {
-    /// How many of the bytes `received`, from the first on, are good: all, but for a head whose length must not be.
+    /// How many of the bytes `received`, from the first on, are good: all of them, or those before a head whose length
+    /// is forbidden.
     pub(super) fn good(&mut self, received: &[u8]) -> usize {
         let mut at = 0;
         while at < received.len() {
@@ -53,7 +54,7 @@ impl Frames {
         at
     }
 
-    /// The number of the message, or of the control frame between messages, that has begun and is not whole.
+    /// The number of the message, or of the control frame between messages, that has come in part.
     pub(super) fn unfinished(&self) -> Option<u64> {
         (self.begun > 0 || self.left > 0 || self.is_fragmented).then_some(self.count)
     }
@@ -63,7 +64,7 @@ fn is_control(first: u8) -> bool {
     first & 0x08 != 0
 }
 
-/// How long a head is that begins so.
+/// How long a head is that begins with these bytes.
 fn head_bytes(begun: &[u8]) -> usize {
     match begun.get(1).map(|second| second & 0x7f) {
         Some(126) => 4,
@@ -72,8 +73,8 @@ fn head_bytes(begun: &[u8]) -> usize {
     }
 }
 
-/// The length that a whole head says, if it says it in the fewest bytes and a frame of its kind may have it. The highest
-/// bit of the longest form is 0.
+/// The length in a whole head, if it is written in the fewest bytes and a frame of its kind may have it. In the longest
+/// form the highest bit is 0.
 fn payload_bytes(head: &[u8]) -> Option<u64> {
     let written = head[2..].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
     match head.len() {

@@ -1,4 +1,5 @@
-//! The handshake: from the head of an HTTP request, read as `http-server` reads one, to a WebSocket or a refusal.
+//! The WebSocket handshake: it reads the head of an HTTP request, with the parser of the HTTP server, and answers with
+//! a WebSocket or a refusal.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -7,31 +8,30 @@ use base64::engine::general_purpose::STANDARD;
 use tungstenite::handshake::derive_accept_key;
 
 use super::origin::Origins;
-use crate::handlers::wire::{
-    DateText, Exchange, Framing, Head, HeadScan, Refusal, WireResponse, asks_for_a_head_alone, write_response,
-};
+use crate::net::http::{AnswerContext, DateText, HeadScan, HttpRefusal, RequestFraming, RequestHead, WireResponse};
+use crate::net::http::{asks_for_a_head_alone, write_response};
 
-/// Request line and headers.
+/// The most bytes of the request line and the headers.
 const HEAD_BYTES: usize = 64 * 1024;
 const PIECE_BYTES: usize = 4 * 1024;
-/// What a key is the base64 of.
+/// How many bytes a key is the base64 of.
 const KEY_BYTES: usize = 16;
 const VERSION: &str = "13";
 
 /// Why there is no WebSocket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoHandshake {
-    /// Answered so, without the body where the method is HEAD.
-    Refused { refusal: Refusal, is_head: bool },
-    /// It is gone.
+    /// The client is to be refused so; without the body if the method is HEAD.
+    Refused { refusal: HttpRefusal, is_head: bool },
+    /// The client is gone.
     Gone,
 }
 
-/// Reads a handshake and answers it. What the client has sent behind it belongs to its first frames.
+/// Reads a handshake and answers it. Returns what the client has sent after it, which belongs to its first frames.
 pub(super) fn shake_hands(wire: &mut (impl Read + Write), origins: &Origins) -> Result<Vec<u8>, NoHandshake> {
     let mut received = Vec::new();
     let read = read_head(wire, &mut received).ok_or(NoHandshake::Gone)?;
-    let accepted = read.and_then(|end| Ok((end, check(&Head::parse(&received[..end])?, origins)?)));
+    let accepted = read.and_then(|end| Ok((end, check(&RequestHead::parse(&received[..end])?, origins)?)));
     let is_head = asks_for_a_head_alone(&received);
     let (end, accepted) = accepted.map_err(|refusal| NoHandshake::Refused { refusal, is_head })?;
     let answer = format!(
@@ -42,14 +42,14 @@ pub(super) fn shake_hands(wire: &mut (impl Read + Write), origins: &Origins) -> 
     Ok(received.split_off(end))
 }
 
-/// Reads until a head is whole: where it ends. Nothing where the client is gone.
-fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Option<Result<usize, Refusal>> {
+/// Reads until a head is whole, and returns where it ends; nothing if the client is gone.
+fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Option<Result<usize, HttpRefusal>> {
     let (mut scan, mut piece) = (HeadScan::default(), [0; PIECE_BYTES]);
     loop {
         let bytes = match wire.read(&mut piece) {
             Ok(0) => return None,
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::TimedOut => return Some(Err(Refusal::new(408, "too slow"))),
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Some(Err(HttpRefusal::new(408, "too slow"))),
             Err(_) => return None,
         };
         received.extend_from_slice(&piece[..bytes]);
@@ -59,22 +59,23 @@ fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Option<Result<usiz
     }
 }
 
-/// RFC 6455 §4.2.1: what makes a request a handshake. What to answer in `Sec-WebSocket-Accept`.
-fn check(head: &Head, origins: &Origins) -> Result<String, Refusal> {
-    let Head { method, framing, is_http10, .. } = head;
-    let is_get = method == "GET" && !is_http10 && matches!(framing, Framing::Absent | Framing::Length(0));
+/// Checks that a request is a handshake (RFC 6455 §4.2.1), and returns what to answer in `Sec-WebSocket-Accept`.
+fn check(head: &RequestHead, origins: &Origins) -> Result<String, HttpRefusal> {
+    let RequestHead { method, framing, is_http10, .. } = head;
+    let is_get = method == "GET" && !is_http10 && matches!(framing, RequestFraming::Absent | RequestFraming::Length(0));
     if !is_get || !names(head, "upgrade", "websocket") || !names(head, "connection", "upgrade") {
-        return Err(Refusal::malformed("not a WebSocket handshake; a WebSocket is what is here"));
+        return Err(HttpRefusal::malformed("not a WebSocket handshake; a WebSocket is what is here"));
     }
     if once(head, "sec-websocket-version") != Some(VERSION) {
-        return Err(Refusal::new(426, "the only version of WebSocket spoken here is 13"));
+        return Err(HttpRefusal::new(426, "the only version of WebSocket spoken here is 13"));
     }
     let key = once(head, "sec-websocket-key").filter(|key| is_key(key));
-    let key = key.ok_or_else(|| Refusal::malformed("the Sec-WebSocket-Key is not 16 bytes in base64, given once"))?;
-    // Two are one too many to be believed.
+    let key =
+        key.ok_or_else(|| HttpRefusal::malformed("the Sec-WebSocket-Key is not 16 bytes in base64, given once"))?;
+    // A client that names two origins is not believed.
     let named: Vec<&str> = values(head, "origin").collect();
     if named.len() > 1 || !origins.admit(named.first().map(|named| named.as_bytes())) {
-        return Err(Refusal::new(403, "pages of this origin may not connect"));
+        return Err(HttpRefusal::new(403, "pages of this origin may not connect"));
     }
     Ok(derive_accept_key(key.as_bytes()))
 }
@@ -83,23 +84,23 @@ fn is_key(key: &str) -> bool {
     STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES)
 }
 
-fn values<'a>(head: &'a Head, name: &'a str) -> impl Iterator<Item = &'a str> {
+fn values<'a>(head: &'a RequestHead, name: &'a str) -> impl Iterator<Item = &'a str> {
     head.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-/// The value of a header that stands there once.
-fn once<'a>(head: &'a Head, name: &'a str) -> Option<&'a str> {
+/// The value of a header that the request has exactly once.
+fn once<'a>(head: &'a RequestHead, name: &'a str) -> Option<&'a str> {
     let mut values = values(head, name);
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether a header that is a list has this member, on whatever line.
-fn names(head: &Head, name: &str, member: &str) -> bool {
+/// Whether a header that is a list has this member, on any of its lines.
+fn names(head: &RequestHead, name: &str, member: &str) -> bool {
     values(head, name).flat_map(|value| value.split(',')).any(|other| other.trim().eq_ignore_ascii_case(member))
 }
 
-/// Writes a refusal. The connection is to be closed behind it.
-pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal, is_head: bool) {
+/// Writes a refusal. The connection is to be closed after it.
+pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &HttpRefusal, is_head: bool) {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut headers = vec![header("Content-Type", "text/plain; charset=utf-8")];
     if refusal.status == 426 {
@@ -108,7 +109,7 @@ pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal, is_head: bool)
     headers.extend(refusal.retry_after().map(|seconds| header("Retry-After", seconds)));
     let body = format!("{}\n", refusal.why).into_bytes();
     let response = WireResponse::new(refusal.status, headers, Some(body)).expect("our own answers are valid");
-    let exchange = Exchange { is_head, is_connect: false, closes: true, is_http10: false };
+    let exchange = AnswerContext { is_head, is_connect: false, closes: true, is_http10: false };
     let body = write_response(out, &response, exchange, &mut DateText::default());
     out.extend_from_slice(body);
 }
@@ -123,7 +124,7 @@ mod tests {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     const THIRTEEN: &str = "Sec-WebSocket-Version: 13\r\n";
 
-    /// What is answered to a request, and what of it is left for the frames.
+    /// The answer to a request, and the bytes that are left for the frames.
     fn shaken(request: &str) -> Result<(String, Vec<u8>), u16> {
         let mut wire = Cursor::new(request.as_bytes().to_vec());
         match shake_hands(&mut wire, &Origins::Any) {
@@ -187,7 +188,7 @@ mod tests {
             assert_eq!(status_of(&format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}{version}\r\n")), 426, "{version:?}");
         }
         let mut out = Vec::new();
-        write_refusal(&mut out, &Refusal::new(426, "why"), false);
+        write_refusal(&mut out, &HttpRefusal::new(426, "why"), false);
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{text}");
         assert!(text.contains("\r\nUpgrade: websocket\r\n") && text.contains("\r\nConnection: close, Upgrade\r\n"));

@@ -1,34 +1,35 @@
 //! `websocket-server`: an actor talks with WebSocket clients.
 //!
-//! Each message of a client is a delivery like any other. What the actor says to it goes to the same client, once the
-//! events it depends on are on disk.
+//! Each message of a client is a delivery like any other. The actor's answer goes to the same client, once the events
+//! that it depends on are on disk.
 //!
-//! | file | what |
+//! | file | what it holds |
 //! |---|---|
-//! | `door` | the listener's thread: who is let in, closing |
-//! | `connection` | one client's thread: hear, ask the actor, say, and again |
+//! | `admission` | the listener: who gets a thread, who is turned away, and closing |
+//! | `connection` | one client's thread: it receives a message, asks the actor, sends the answer, and so on |
 //! | `ending` | why a connection ends, and what its client is told |
 //! | `origin` | from which pages a browser may connect |
 //! | `handshake` | from an HTTP request to a WebSocket, or a refusal |
-//! | `frames` | where frames begin, and which length is none |
-//! | `wire` | a socket whose every wait ends in time |
+//! | `frames` | where frames begin and end, and which lengths are forbidden |
+//! | `arriving` | the message that a client has sent in part |
+//! | `frame_stream` | a socket whose every wait ends by a deadline |
 //!
-//! `tungstenite` does the frames.
+//! `tungstenite` reads and writes the frames.
 
+mod admission;
 mod arriving;
 mod connection;
-mod door;
 mod ending;
+mod frame_stream;
 mod frames;
 mod handshake;
 mod origin;
-mod wire;
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::net::Place;
+use super::listen_address::ListenAddress;
 use super::{ActorRef, Grant, Source};
 use crate::base::limits::Limits;
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
@@ -36,13 +37,13 @@ use crate::guest::{Capability, Export, GuestExport, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::HANDLE_MESSAGE;
 use crate::system::Address;
-use door::Serving;
+use admission::WebSocketListener;
 use origin::Origins;
 
 pub(super) const NAME: &str = "websocket-server";
 
 struct WebSocketServer {
-    place: Place,
+    address: ListenAddress,
     origins: Arc<Origins>,
 }
 
@@ -55,11 +56,14 @@ struct Config {
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
-        return Ok(Box::new(WebSocketServer { place: Place::new(NAME, None, 0), origins: Arc::new(Origins::Any) }));
+        return Ok(Box::new(WebSocketServer {
+            address: ListenAddress::new(NAME, None, 0),
+            origins: Arc::new(Origins::Any),
+        }));
     };
     let Config { host, port, origins } = entry.config(&["host", "port", "origins"])?;
     let origins = Origins::new(origins.as_deref()).map_err(|why| entry.error(why))?;
-    Ok(Box::new(WebSocketServer { place: Place::new(NAME, host, port), origins: Arc::new(origins) }))
+    Ok(Box::new(WebSocketServer { address: ListenAddress::new(NAME, host, port), origins: Arc::new(origins) }))
 }
 
 impl Capability for WebSocketServer {
@@ -77,12 +81,12 @@ impl Capability for WebSocketServer {
 
 impl Grant for WebSocketServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let serving = self.place.listen(actor, |address| Serving::start(address, actor, &self.origins))?;
-        Ok(Some(Box::new(serving)))
+        let listener = self.address.listen(actor, |address| WebSocketListener::start(address, actor, &self.origins))?;
+        Ok(Some(Box::new(listener)))
     }
 }
 
-impl Source for Serving {
+impl Source for WebSocketListener {
     fn address(&self) -> Address {
         Address { scheme: "ws", socket: self.socket }
     }

@@ -1,8 +1,8 @@
-//! From which pages a browser may connect. A browser names the page's origin, and a page cannot make it name another; so
-//! a listener that only its own pages are to reach can tell them from all others. Programs can name any: it does not tell
-//! who someone is.
+//! Origins: from which web pages a browser may connect. A browser names the origin of the page, and a page cannot make
+//! it name another one. So a listener that is only for its own pages can tell them from all other pages. A program that
+//! is no browser can name any origin, so an origin does not tell who a client is.
 
-/// Origins that are let in.
+/// The origins that are let in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origins {
     Any,
@@ -15,7 +15,7 @@ impl Origins {
         given.iter().map(|text| parse(text)).collect::<Result<_, _>>().map(Self::Only)
     }
 
-    /// Whether a client that names this origin is let in. One that names none is no page.
+    /// Whether a client that names this origin is let in. A client that names none is no page, and is let in.
     pub(super) fn admit(&self, named: Option<&[u8]>) -> bool {
         match (self, named) {
             (Self::Any, _) | (Self::Only(_), None) => true,
@@ -27,7 +27,7 @@ impl Origins {
     }
 }
 
-/// The one form of `scheme://host[:port]`: lower case, without the scheme's own port.
+/// The one form of `scheme://host[:port]`: in lower case, without the port that the scheme has anyway.
 fn parse(text: &str) -> Result<String, String> {
     let bad = || {
         format!(

@@ -176,6 +176,7 @@ impl Recovery {
                         other.starters.push(reply);
                         other.spawned_by = other.work.is_none().then(|| intent.clone());
                     }
+                    Through::Restart => other.starters.push(reply),
                     Through::Transition => {
                         other.work.as_mut().expect("an open transition").reply = Some(reply);
                         self.runtime.replies[reply].claimed = true;

@@ -8,6 +8,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::journal::{Cause, Owed, Pending};
+use crate::promise::RESTART_CHILD;
 use crate::promise::fates::{Chains, Decided, Fate, Read, Through, decide};
 use crate::promise::message::{REQUEST, requested};
 use crate::system::{Awaited, Lane};
@@ -241,6 +242,15 @@ impl Stored {
             Fate::Await { on, through: Through::Transition } => {
                 let call = Call::from_cbor(&self.open(*on)[0].data).expect("a call");
                 assert_eq!(call.cause.as_ref(), Some(link));
+            }
+            Fate::Answered(Awaited::Done(event)) => {
+                let said = &self.chains[&event.actor].events[usize::try_from(event.sequence).expect("small")];
+                let kinds = if intent.function() == RESTART_CHILD.full {
+                    [EventKind::Started, EventKind::Return]
+                } else {
+                    [EventKind::Stopped; 2]
+                };
+                assert!(kinds.iter().any(|kind| said.kind() == Some(*kind)), "a restart is done once the child is up");
             }
             Fate::Answered(_) => assert!(Intent::from_cbor(&intent.data).is_ok()),
             Fate::Await { on, .. } => assert!(self.goes_on(*on)),

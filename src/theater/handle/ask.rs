@@ -9,7 +9,7 @@ use crate::chain::Function;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::promise::{HANDLE_REQUEST, HANDLE_SEND};
-use crate::system::{NotDelivered, RequestError, TheaterHandle};
+use crate::system::{NoAnswer, NotDelivered, OutcomeUnknown, RequestError, TheaterHandle};
 
 impl TheaterHandle {
     /// Asks an actor something, as another actor would, and waits until its answer is on disk: at most as long as the
@@ -83,6 +83,8 @@ impl TheaterHandle {
         let within = within.unwrap_or_else(|| limits.request_deadline());
         match answer.within(within) {
             Ok(answer) => RequestError::or_result(answer.outcome),
+            // The actor may be in the middle of it, and the next start goes on with that.
+            Err(NoAnswer::Gone) if self.registry.is_suspending() => Err(OutcomeUnknown::ShuttingDown.into()),
             Err(none) => Err(RequestError::of_no_answer(none, within)),
         }
     }

@@ -13,17 +13,15 @@ pub(crate) use cursor::{Kinds, Members};
 pub use follow::{EventStream, EventsOf, FollowedEvent};
 pub use history::{ActorState, ReadError};
 
-use crossbeam_channel::Receiver;
-
 use crate::base::id::ActorId;
-use crate::base::wait;
+use crate::base::one_shot::OneReceiver;
 use crate::journal::{JournalDown, Record};
 use crate::manifest::ActorSource;
 use crate::system::{ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle};
 
 /// The answer to a lifecycle change. If the supervisor is gone, the runtime has ended or is ending.
-fn answer<T>(answer: &Receiver<Result<T, LifecycleError>>) -> Result<T, LifecycleError> {
-    wait::receive(answer).unwrap_or(Err(LifecycleError::ShuttingDown))
+fn answer<T>(answer: &OneReceiver<Result<T, LifecycleError>>) -> Result<T, LifecycleError> {
+    answer.receive().unwrap_or(Err(LifecycleError::ShuttingDown))
 }
 
 impl TheaterHandle {
@@ -83,9 +81,9 @@ impl TheaterHandle {
     ///
     /// [`LifecycleError::Refused`] if one of them has not ended.
     pub fn forget(&self, id: ActorId) -> Result<(), LifecycleError> {
-        // Children before their parents: after a crash, every listed actor has its parent.
+        // The lowest come first: so, wherever a crash cuts this off, an actor that is still listed has its parent.
         for actor in answer(&self.control.forget(id))?.into_iter().rev() {
-            // An actor that failed before it was up again would be tried again by the next start.
+            // The next start would try an actor again that has failed before it was up again: it is marked as ended first.
             for record in [Record::Ended(actor), Record::Forgotten(actor)] {
                 self.journal.enqueue(record)?;
             }

@@ -44,6 +44,26 @@ impl Supervisor {
         self.decide(Input::Died(id));
     }
 
+    /// It is there, and does not run since the runtime was started.
+    pub(super) fn is_left_out(&mut self, id: ActorId, why: String) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        actor.is_unrecorded = true;
+        actor.failure = Some((FailureReason::Interrupted, why.clone()));
+        self.theater.registry.update(id, |entry| {
+            entry.status = ActorStatus::Failed { reason: FailureReason::Interrupted, detail: why };
+            entry.given_up = Some("the next start of the runtime brings it back".to_owned());
+        });
+    }
+
+    /// Whoever stops an actor that does not run is told whether that is the last of it.
+    pub(super) fn had_stopped(&mut self, id: ActorId) {
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        for stopper in actor.stoppers.drain(..) {
+            let lives_on_disk = || Err(format!("actor {id} does not run; {UNRECORDED}").into());
+            stopper.give(if actor.unstarted.is_some() { lives_on_disk() } else { Ok(None) });
+        }
+    }
+
     /// What a person is told of a failure that leads to a restart.
     pub(super) fn is_to_be_restarted(&mut self, id: ActorId, after: Duration, Count { used, allowed, within }: Count) {
         let Some(actor) = self.actors.get(&id) else { return };
@@ -82,7 +102,7 @@ impl Supervisor {
     pub(super) fn gone(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let why = match actor.unstarted.take() {
-            Some(_) => "it does not run, since the machine had no thread for it",
+            Some(_) => "it does not run, since the machine had no room or no thread for it",
             None => "its thread has died",
         };
         actor.is_unrecorded = self.theater.registry.entry(id, |entry| entry.has_begun) == Some(true);

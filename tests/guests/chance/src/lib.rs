@@ -1,4 +1,4 @@
-//! Reads the clock and draws random bytes on command.
+//! A test actor that reads the clock and draws random bytes on command.
 
 use commanded::{Chance, Commanded};
 

@@ -1,8 +1,8 @@
-//! The front of a chat, as one would write it who has only the interfaces: pages and assets, a WebSocket room, a store
-//! that it spawns, and an oracle that it asks over HTTP.
+//! The front of a chat application, written from the interfaces alone: pages and assets, a WebSocket room, a store that
+//! it spawns, and an oracle that it asks over HTTP.
 //!
-//! A WebSocket answer goes to who spoke, so the room is heard by speaking: each message says up to where its sender has
-//! heard, and is answered with everything since.
+//! A WebSocket answer goes only to the client that sent the message. So clients hear others by sending: each message
+//! says up to which message its sender has heard, and the answer has all later messages.
 
 mod room;
 mod web;
@@ -82,8 +82,8 @@ impl MessageServerClient for Component {
     }
 }
 
-/// What a client said: `{"type": "say", "name", "text", "since"}`, or `{"type": "poll", "since"}`. A text that begins
-/// with `/ask ` is put to the oracle, whose answer becomes a message, too.
+/// A message of a client: `{"type": "say", "name", "text", "since"}`, or `{"type": "poll", "since"}`. A text that
+/// begins with `/ask ` is sent to the oracle, whose answer becomes a message too.
 fn said(room: &Room, text: &str) -> Result<Value, String> {
     let said: Value = match serde_json::from_str(text) {
         Ok(said) => said,

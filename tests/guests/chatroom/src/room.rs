@@ -1,4 +1,4 @@
-//! What the room remembers, and whom it asks: the store for messages, the oracle for answers.
+//! The state of the room, and its requests to the store (messages) and to the oracle (answers).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::parse;
 pub struct Room {
     /// The manifest of the store.
     pub store: String,
-    /// Where the oracle is asked.
+    /// The address of the oracle.
     pub oracle: String,
     #[serde(default)]
     pub store_id: String,

@@ -1,4 +1,4 @@
-//! Pages, assets, and the chat as an HTTP API.
+//! The HTTP interface of the chat: pages, assets, and an API.
 
 use serde_json::{Value, json};
 

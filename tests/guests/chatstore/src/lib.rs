@@ -1,4 +1,5 @@
-//! Keeps the messages of a chat, in their order, and gives those behind a number. Written against the interfaces alone.
+//! A store that keeps the messages of a chat in order, and returns those after a number. Written from the interfaces
+//! alone.
 
 use exports::ntwk::theater::actor::Guest as ActorGuest;
 use exports::ntwk::theater::message_server_client::Guest as MessageServerClient;

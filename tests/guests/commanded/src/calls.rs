@@ -1,5 +1,6 @@
-//! Commands for the world outside, a set for each handler. A component imports what the sets it is made of call, so that
-//! an actor can be granted that alone. All but those of [`Chance`] answer with `{"ok": …}` or `{"err": text}`.
+//! Commands for host functions, one set for each handler. A component imports only the functions of the sets it uses,
+//! so that an actor can be granted one handler alone. All answers, except those of [`Chance`], are `{"ok": …}` or
+//! `{"err": text}`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,18 +8,18 @@ use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, r
 
 use crate::{More, outcome};
 
-/// HTTP requests.
+/// Commands that send HTTP requests.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Fetch {
-    /// With `{"status", "headers", "body"}`.
+    /// Answers with `{"status", "headers", "body"}`.
     Http {
         method: String,
         uri: String,
         #[serde(default)]
         headers: Vec<(String, String)>,
         body: Option<String>,
-        /// A body of so many bytes instead.
+        /// Sends a body of this many bytes instead.
         body_bytes: Option<usize>,
     },
 }
@@ -46,26 +47,26 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Each function of `filesystem`.
+/// A command for each function of `filesystem`.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 #[allow(clippy::enum_variant_names, reason = "the operations have the names of the functions")]
 pub enum Files {
-    /// With the text of the file.
+    /// Answers with the text of the file.
     ReadFile {
         path: String,
     },
-    /// With null, as all that change something.
+    /// Answers with null, like all commands that change something.
     WriteFile {
         path: String,
         content: String,
     },
-    /// Writes so many bytes.
+    /// Writes this many bytes.
     WriteBytes {
         path: String,
         n: usize,
     },
-    /// With the names.
+    /// Answers with the names.
     ListFiles {
         path: String,
     },
@@ -78,11 +79,11 @@ pub enum Files {
     DeleteDir {
         path: String,
     },
-    /// With true or false.
+    /// Answers with true or false.
     PathExists {
         path: String,
     },
-    /// Asks whether a path of so many bytes exists.
+    /// Asks whether a path of this many bytes exists.
     LongPathExists {
         n: usize,
     },
@@ -104,13 +105,13 @@ impl More for Files {
     }
 }
 
-/// The clock and randomness.
+/// Commands for the clock and for random bytes.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Chance {
-    /// The milliseconds.
+    /// Answers with the milliseconds.
     Now,
-    /// The bytes, in hexadecimal.
+    /// Answers with the bytes in hexadecimal.
     Random { n: u32 },
 }
 

@@ -1,4 +1,4 @@
-//! Commands over HTTP, and the two ends of HTTP itself: what arrived, and what is sent back.
+//! Commands over HTTP, and commands that echo a request or send a given response.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -6,7 +6,7 @@ use theater_actor::{HttpHandler, HttpRequest, HttpResponse};
 
 use crate::{Commanded, More};
 
-/// Sent exactly so, whether HTTP allows it or not.
+/// A response that is sent exactly as given, whether or not HTTP allows it.
 #[derive(Deserialize)]
 struct Respond {
     status: u16,

@@ -1,9 +1,9 @@
-//! An actor that does what its JSON commands say, so that a test can provoke anything.
+//! A test actor that carries out JSON commands, so that a test can provoke any behaviour.
 //!
-//! A command is `{"op": "echo", "value": 1}`, or the bare name where it needs no more: `"count"`. It comes as a message,
-//! or as the body of `POST /op`. A manifest's `init_state` may hold one for `init`, `{"init": command}`, and one for every
-//! notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for its id. `op.rs` lists the commands; an
-//! actor with more imports adds its own by [`More`].
+//! A command is `{"op": "echo", "value": 1}`, or only its name if it needs nothing more: `"count"`. It arrives as a
+//! message, or as the body of `POST /op`. A manifest's `init_state` may hold a command for `init`, `{"init": command}`,
+//! and one for every notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for the child's id.
+//! `op.rs` lists the commands; an actor with more imports adds its own with [`More`].
 
 mod calls;
 mod http;
@@ -19,7 +19,7 @@ use theater_actor::{Actor, ChildEvent, ChildEventKind, ChildHandler, MessageHand
 pub use calls::{Chance, Fetch, Files};
 pub use op::{More, NoMore, outcome};
 
-/// The actor, `X` being the commands it knows beyond the common ones.
+/// The actor; `X` is the type of its commands beyond the common ones.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "", default, deny_unknown_fields)]
 pub struct Commanded<X> {
@@ -27,7 +27,7 @@ pub struct Commanded<X> {
     count: u64,
     blob: String,
     notices: Vec<Value>,
-    /// Obeyed by `init`, which puts the answer in its place.
+    /// The command for `init`, which replaces it with its answer.
     init: Value,
     on_notice: Value,
     #[serde(skip)]
@@ -36,7 +36,7 @@ pub struct Commanded<X> {
     more: PhantomData<fn() -> X>,
 }
 
-/// What becomes of the state when the call ends.
+/// What happens to the state when the call ends.
 #[derive(Default)]
 enum SavedAs {
     #[default]

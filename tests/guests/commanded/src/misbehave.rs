@@ -1,4 +1,4 @@
-//! What a well-behaved actor does not do. The optimiser must not see through any of it.
+//! Misbehaviour on command, written so that the optimiser does not remove it.
 
 use std::hint::black_box;
 
@@ -32,8 +32,8 @@ pub(crate) fn grow(mib: usize) -> Result<usize, String> {
     Ok(mib)
 }
 
-/// Bits of results that are not a number, for any finite `x`. Which bits they are is the processor's choice, unless the
-/// runtime makes it.
+/// The bits of results that are not a number, for any finite `x`. The processor chooses these bits, unless the runtime
+/// sets them.
 pub(crate) fn not_a_number(x: f64) -> [u64; 4] {
     let signalling = black_box(f64::from_bits(0x7ff4_0000_dead_beef));
     let infinite = x.abs() + f64::INFINITY;

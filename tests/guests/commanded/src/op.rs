@@ -1,4 +1,4 @@
-//! The commands, and what each of them does.
+//! The common commands and their effects.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,14 +11,14 @@ use crate::{Commanded, SavedAs, misbehave};
 
 /// Commands of one actor beyond the common ones.
 pub trait More: DeserializeOwned {
-    /// Does it, and answers.
+    /// Carries out the command and returns its answer.
     ///
     /// # Errors
-    /// The export that brought the command refuses with this text.
+    /// The exported function that received the command refuses with this text.
     fn obey(self) -> Result<Value, String>;
 }
 
-/// For an actor with the common commands only.
+/// The additional commands of an actor that has only the common ones.
 #[derive(Deserialize)]
 pub enum NoMore {}
 
@@ -36,19 +36,19 @@ enum Op<X> {
     Echo { value: Value },
     /// Answers with the whole state.
     Get,
-    /// Counts one up, and answers with the count.
+    /// Adds one to the count, and answers with the count.
     Count,
-    /// Obeys one after the other, and answers with the list of answers. The first refusal refuses all.
+    /// Carries out one command after the other, and answers with the list of answers. The first refusal refuses all.
     Many { ops: Vec<Value> },
 
-    /// The export answers `Err(message)`.
+    /// Makes the exported function return `Err(message)`.
     Refuse {
         #[serde(default)]
         message: String,
     },
     /// Executes `unreachable`.
     Trap,
-    /// Panics, which logs the message.
+    /// Panics; the message is logged.
     Panic {
         #[serde(default)]
         message: String,
@@ -57,22 +57,22 @@ enum Op<X> {
     Spin,
     /// Calls itself until the stack is full.
     Recurse,
-    /// Keeps the processor busy for so many rounds, and answers with their number.
+    /// Keeps the processor busy for this many rounds, and answers with their number.
     Work { rounds: u64 },
-    /// Fills so much memory, and answers with the number.
+    /// Fills this much memory, and answers with the number.
     Grow { mib: usize },
-    /// Computes a not-a-number in several ways, and answers with the bits of each, in hexadecimal.
+    /// Computes a not-a-number in several ways, and answers with the bits of each in hexadecimal.
     Float { x: f64 },
-    /// Counts one up outside the state, and answers with that count: 1 in a fresh instance.
+    /// Adds one to a count outside the state, and answers with that count: 1 in a new instance.
     Global,
 
-    /// Answers with `n` bytes in all, quotes included.
+    /// Gives an answer of `n` bytes, including the quotes.
     ReplyBytes { n: usize },
-    /// Makes the state `n` bytes in all.
+    /// Makes the state `n` bytes long.
     StateBytes { n: usize },
-    /// Leaves no state.
+    /// Ends the call without a state.
     DropState,
-    /// Leaves these bytes as the state.
+    /// Ends the call with these bytes as the state.
     RawState { text: String },
 
     /// Logs the text.
@@ -87,7 +87,7 @@ enum Op<X> {
     Request { to: String, msg: Value },
     /// Answers with what `get-chain` shows: `{"types": […], "hashes": […], "parents": […]}`.
     Chain,
-    /// Answers with how many bytes of data `get-chain` shows of each event.
+    /// Answers with the number of bytes of data that `get-chain` shows for each event.
     ChainData,
 
     #[serde(untagged)]
@@ -98,7 +98,7 @@ fn once() -> u32 {
     1
 }
 
-/// `{"ok": …}` or `{"err": text}`: for commands whose answer is what the host said, error or not.
+/// `{"ok": …}` or `{"err": text}`, for commands that pass on the host's answer or error.
 pub fn outcome<T: Serialize>(result: Result<T, String>) -> Value {
     match result {
         Ok(value) => json!({ "ok": value }),

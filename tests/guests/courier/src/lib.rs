@@ -1,4 +1,5 @@
-//! Sends HTTP requests on command. It imports nothing else of the world outside, so that it can be granted that alone.
+//! A test actor that sends HTTP requests on command. It imports only `http-client`, so that it can be granted that
+//! alone.
 
 use commanded::{Commanded, Fetch};
 

@@ -1,4 +1,4 @@
-//! Keeps files on command, and imports nothing else of the world outside.
+//! A test actor that reads and writes files on command. It imports only `filesystem`.
 
 use commanded::{Commanded, Files};
 

@@ -1,25 +1,25 @@
-//! A probe that has children.
+//! A test actor that carries out commands and has children.
 
 use commanded::{Commanded, More, outcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use theater_actor::supervisor;
 
-/// Commands for each function of `supervisor`. All answer with `{"ok": …}` or `{"err": text}`.
+/// Commands for each function of `supervisor`. All answers are `{"ok": …}` or `{"err": text}`.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 enum Care {
-    /// With the child's id.
+    /// Answers with the child's id.
     Spawn { manifest: String },
-    /// With the ids.
+    /// Answers with the ids.
     ListChildren,
-    /// With null.
+    /// Answers with null.
     StopChild { child: String },
-    /// With null.
+    /// Answers with null.
     RestartChild { child: String },
-    /// With the state, which must be JSON, or null where there is none.
+    /// Answers with the state, which must be JSON, or with null if there is none.
     ChildState { child: String },
-    /// With a list of `{"type", "hash", "parent", "timestamp", "length"}`.
+    /// Answers with a list of `{"type", "hash", "parent", "timestamp", "length"}`.
     ChildEvents { child: String },
 }
 

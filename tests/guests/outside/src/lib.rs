@@ -1,4 +1,4 @@
-//! Calls the world outside on command: HTTP, files, the clock and randomness.
+//! A test actor that uses all handlers for the outside on command: HTTP, files, the clock and random bytes.
 
 use commanded::{Chance, Commanded, Fetch, Files, More};
 use serde::Deserialize;

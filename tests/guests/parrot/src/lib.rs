@@ -1,10 +1,11 @@
-//! Says over WebSocket what it heard, and keeps count. `bye` makes it close the connection, `refuse` answer `Err`, `trap`
-//! trap, `flood` say a mebibyte seven times, `nonsense` say what cannot be said, `count` say what it has counted.
+//! A test actor that echoes WebSocket messages and counts them. `bye` makes it close the connection, `refuse` return
+//! `Err`, `trap` trap, `flood` send a mebibyte seven times, `nonsense` send an invalid message, `count` send its
+//! counts.
 
 use serde::{Deserialize, Serialize};
 use theater_actor::{Actor, MessageType, WebSocketHandler, WebSocketMessage};
 
-/// How many of each it has heard.
+/// How many messages of each type it has received.
 #[derive(Default, Serialize, Deserialize)]
 struct Parrot {
     connects: u64,

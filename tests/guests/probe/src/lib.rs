@@ -1,4 +1,4 @@
-//! Takes commands by message and HTTP, and hears of children, should it ever have any.
+//! A test actor that takes commands by message and HTTP, and receives notices about children if it has any.
 
 type Probe = commanded::Commanded<commanded::NoMore>;
 

@@ -1,5 +1,5 @@
-//! A counter that counts wrong. It is reached as the example `counter` is, keeps the same state, and adds one too many:
-//! to replay the counter's chain on this component must show the difference at the first addition.
+//! A counter with a wrong build: it is called like the example `counter`, keeps the same state, and adds one too many.
+//! A replay of the counter's chain on this component must show the difference at the first addition.
 
 use serde::{Deserialize, Serialize};
 use theater_actor::{Actor, HttpHandler, HttpRequest, HttpResponse, MessageHandler};

@@ -1,0 +1,143 @@
+//! `http-server`: an actor answers HTTP requests.
+//!
+//! A request becomes a delivery like any other. Its answer is sent once the events that it depends on are on disk. Each
+//! kind of failure has a status of its own, and no error text of a guest reaches the client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::listen_address::ListenAddress;
+use super::{ActorRef, Grant, Source};
+use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::chain::{Function, function};
+use crate::guest::wit::{HttpRequest, HttpResponse};
+use crate::guest::{Capability, Export, GuestExport, StateAnd};
+use crate::manifest::{HandlerEntry, ManifestError};
+use crate::net::AcceptorHandle;
+use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
+use crate::system::{Address, NoAnswer, Outcome, Refusal};
+
+pub(super) const NAME: &str = "http-server";
+
+const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-request");
+
+/// After how many seconds a client may try again, when the actor had no room or was ending.
+const RETRY_AFTER: &str = "1";
+
+struct HttpServer(ListenAddress);
+
+#[derive(Deserialize)]
+struct Config {
+    host: Option<String>,
+    port: u16,
+}
+
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
+    let config = match entry {
+        Some(entry) => entry.config(&["host", "port"])?,
+        None => Config { host: None, port: 0 },
+    };
+    Ok(Box::new(HttpServer(ListenAddress::new(NAME, config.host, config.port))))
+}
+
+impl Capability for HttpServer {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn exports(&self) -> Vec<Box<dyn GuestExport>> {
+        // The result holds the headers and the body.
+        let limit = |limits: &Limits| ("http_body_bytes", limits.http_body_bytes + limits.http_head_bytes);
+        let export = Export::<(HttpRequest,), StateAnd<HttpResponse>>::with_result_limit(HANDLE_REQUEST, limit);
+        vec![Box::new(export)]
+    }
+}
+
+impl Grant for HttpServer {
+    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+        let limits = HttpLimits::of(&actor.limits);
+        let answering = actor.clone();
+        let service = Arc::new(move |request: WireRequest| answer(&answering, request));
+        let listening = self.0.listen(actor, |address| {
+            let listener = HttpListener::bind(address)?;
+            let address = listener.local_addr()?;
+            let acceptor = listener.serve(&format!("http-{}", address.port()), limits, service)?;
+            Ok(HttpSource { address, _acceptor: acceptor })
+        })?;
+        Ok(Some(Box::new(listening)))
+    }
+}
+
+/// The actor's HTTP listener at work.
+struct HttpSource {
+    address: SocketAddr,
+    _acceptor: AcceptorHandle,
+}
+
+impl Source for HttpSource {
+    fn address(&self) -> Address {
+        Address { scheme: "http", socket: self.address }
+    }
+}
+
+/// Answers one request, on the thread of its connection.
+fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
+    let WireRequest { method, uri, headers, body, .. } = request;
+    let params = (HttpRequest { method, uri, headers, body },).to_cbor();
+    let answer = match actor.theater.deliver(actor.id, HANDLE_REQUEST, params, Caller::Http) {
+        Ok(delivered) => delivered,
+        Err(refusal) => return refuse(&refusal),
+    };
+    match answer.within(actor.limits.request_deadline()) {
+        Ok(answer) => respond(actor, answer.outcome),
+        // If the actor has not taken the request, it never will. If it has, the chain holds what comes of it.
+        Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown) => plain(504, "the actor did not answer in time", &[]),
+        // The answer was dropped: the journal takes no more events, or the actor's thread has ended without an answer.
+        Err(NoAnswer::Gone) => ending(),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> WireResponse {
+    let why = match refusal {
+        Refusal::Full => "the actor has no room for more requests",
+        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
+        Refusal::NeverFits { .. } => return plain(413, "the request is larger than the actor's whole mailbox", &[]),
+        Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
+            return plain(500, "the actor cannot be asked", &[]);
+        }
+    };
+    plain(503, why, &[("Retry-After", RETRY_AFTER)])
+}
+
+fn respond(actor: &ActorRef, outcome: Outcome) -> WireResponse {
+    match outcome {
+        Outcome::Returned(result) => HttpResponse::from_cbor(&result)
+            .map_err(|error| error.to_string())
+            .and_then(|HttpResponse { status, headers, body }| {
+                WireResponse::new(status, headers, body).map_err(|error| error.to_string())
+            })
+            .unwrap_or_else(|why| {
+                log::warn!("actor {} gave an answer that cannot be sent: {why}", actor.name);
+                plain(502, "the actor gave an answer that cannot be sent", &[])
+            }),
+        // The actor's own words are on the chain, for those who may read it.
+        Outcome::Refused(_) => plain(500, "the actor refused the request", &[]),
+        Outcome::Failed(_) => plain(500, "the actor failed", &[]),
+        Outcome::Stopped | Outcome::Dropped(_) => ending(),
+    }
+}
+
+fn ending() -> WireResponse {
+    plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)])
+}
+
+fn plain(status: u16, why: &str, more: &[(&str, &str)]) -> WireResponse {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let mut headers = vec![owned(&("Content-Type", "text/plain; charset=utf-8"))];
+    headers.extend(more.iter().map(owned));
+    WireResponse::new(status, headers, Some(format!("{why}\n").into_bytes())).expect("our own answers are valid")
+}

@@ -1,0 +1,412 @@
+//! One HTTP connection, from its first request to its last answer. It has a thread while its client keeps it busy.
+//!
+//! ```text
+//!     ┌─> head ──> body ──> service ──> answer ──┬─> leave      asked for, closing, or its thread is wanted
+//!     │             │ ^                          │
+//!     │             v └── its rest has come      │
+//!     │            rest      without a thread, in the lobby
+//!     └──────────────────────────────────────────┘
+//!          └────────┴──────────┴──> refusal ────────> linger    what comes after it is never read as a request
+//! ```
+//!
+//! A connection decides nothing about other connections: when there are too many, the acceptor dismisses one.
+
+use std::net::{SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::clock;
+use crate::base::thread::panic_message;
+
+use super::answer::{AnswerContext, asks_to_close, write_refusal, write_response};
+use super::body::{IncomingBody, Taken};
+use super::client_wait::{Awaiting, ClientWait, Dismissed};
+use super::date::DateText;
+use super::head::{HeadScan, RequestHead, asks_for_a_head_alone};
+use super::refusal::HttpRefusal;
+use super::shared::HttpShared;
+use super::stream::{HttpStream, ReadEnd};
+use super::{WireRequest, WireResponse};
+use crate::net::Deadline;
+
+/// How long others wait, when no thread is free, for a client that is between two requests or has made none yet. With
+/// less patience, a client that the system did not let run for a moment would be taken for one that has nothing to say.
+const PATIENCE_SILENT: Duration = Duration::from_millis(500);
+/// The same for a client that has sent half of a head: a head is one packet, or a few that come right after each other.
+const PATIENCE_HEAD: Duration = Duration::from_millis(100);
+/// The same for each piece of an answer that a client is to take, and for each piece of a body that it is to send.
+const PATIENCE_MOVING: Duration = Duration::from_secs(1);
+/// How long a connection keeps its thread for each [`PROGRESS_BYTES`] of a body, also when nobody waits for a thread.
+const TURN: Duration = Duration::from_millis(50);
+/// A body that comes makes progress when this many bytes of it have come.
+pub(crate) const PROGRESS_BYTES: usize = 32 * 1024;
+/// How long a refused client may go on sending before its connection is closed.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a short text may take to be written. One fits the buffer of any socket.
+const SHORT_WRITE: Duration = Duration::from_secs(1);
+/// How many empty lines may come before a request.
+const EMPTY_LINES: usize = 64;
+/// How much room for the head of an answer is kept for the next answer.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// A connection with an HTTP client.
+pub(crate) struct HttpConnection {
+    stream: HttpStream,
+    peer: SocketAddr,
+    client_wait: Arc<ClientWait>,
+    shared: Arc<HttpShared>,
+    /// How much has been read of a request that was not answered yet.
+    request: Option<PartOfRequest>,
+    /// The request whose body is being received.
+    receiving: Option<Receiving>,
+    out: Vec<u8>,
+    date: DateText,
+}
+
+/// How much of a request has been read.
+#[derive(Clone, Copy, Debug)]
+enum PartOfRequest {
+    HalfAHead,
+    Head {
+        /// The method is HEAD.
+        is_head: bool,
+    },
+}
+
+/// A request whose head was read, and whose body is being received.
+struct Receiving {
+    head: RequestHead,
+    /// `None` where the head announces no body.
+    body: Option<IncomingBody>,
+    deadline: Deadline,
+    /// When the last [`PROGRESS_BYTES`] of the body had come.
+    moved: Instant,
+    /// The budget has no room for what has come of the body.
+    is_starving: bool,
+}
+
+/// What a connection waits for that rests: it has no thread until more of its body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RestingBody {
+    /// How many bytes of the body are still to come, where that is known.
+    pub(crate) left: Option<usize>,
+    /// How many bytes of the budget for bodies it has.
+    pub(crate) held: usize,
+    /// Since when it has made no progress.
+    pub(crate) since: Instant,
+    /// The budget has no room for what has come.
+    pub(crate) is_starving: bool,
+    /// The body has not come in time.
+    pub(crate) is_overdue: bool,
+}
+
+/// Why a connection ends before its client ends it.
+#[derive(Debug)]
+enum EarlyEnd {
+    Refused(HttpRefusal),
+    Read(ReadEnd),
+    Dismissed,
+    /// The answer could not be sent.
+    Unanswerable,
+}
+
+/// What comes after a request was answered, or could not be received yet.
+#[derive(Debug, PartialEq, Eq)]
+enum AfterExchange {
+    Request,
+    Leave,
+    /// The rest of the body has not come; no thread is needed until it has.
+    Rest,
+}
+
+impl From<HttpRefusal> for EarlyEnd {
+    fn from(refusal: HttpRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ReadEnd> for EarlyEnd {
+    fn from(end: ReadEnd) -> Self {
+        Self::Read(end)
+    }
+}
+
+impl From<Dismissed> for EarlyEnd {
+    fn from(_: Dismissed) -> Self {
+        Self::Dismissed
+    }
+}
+
+impl HttpConnection {
+    pub(crate) fn new(stream: HttpStream, peer: SocketAddr, shared: Arc<HttpShared>) -> Self {
+        let client_wait = Arc::new(ClientWait::new(shared.epoch));
+        let (out, date) = (Vec::new(), DateText::default());
+        Self { stream, peer, client_wait, shared, request: None, receiving: None, out, date }
+    }
+
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
+        self.stream.socket()
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(crate) fn client_wait(&self) -> &Arc<ClientWait> {
+        &self.client_wait
+    }
+
+    /// What it waits for, if it has begun to receive a body.
+    pub(crate) fn rest(&self) -> Option<RestingBody> {
+        let Receiving { body, deadline, moved, is_starving, .. } = self.receiving.as_ref()?;
+        Some(RestingBody {
+            left: body.as_ref().and_then(IncomingBody::left),
+            held: body.as_ref().map_or(0, IncomingBody::held),
+            since: *moved,
+            is_starving: *is_starving,
+            is_overdue: deadline.has_passed(),
+        })
+    }
+
+    /// Whether the request that was read in part has the method HEAD, so that its refusal has no body.
+    pub(crate) fn asks_for_a_head_alone(&self) -> bool {
+        match self.request {
+            Some(PartOfRequest::Head { is_head }) => is_head,
+            Some(PartOfRequest::HalfAHead) | None => asks_for_a_head_alone(self.stream.unread()),
+        }
+    }
+
+    /// Serves the client until either side ends the connection. Where the rest of a body has to be waited for, it
+    /// returns itself, to be run again when that has come.
+    pub(crate) fn run(mut self) -> Option<Self> {
+        let mut timeout = self.shared.limits.head_timeout;
+        let end = loop {
+            match self.exchange(timeout) {
+                Ok(AfterExchange::Request) => timeout = self.shared.limits.idle_timeout,
+                Ok(AfterExchange::Leave) => {
+                    self.stream.leave();
+                    return None;
+                }
+                Ok(AfterExchange::Rest) => {
+                    self.stream.rest();
+                    return Some(self);
+                }
+                Err(end) => break end,
+            }
+        };
+        self.end(end);
+        None
+    }
+
+    fn exchange(&mut self, timeout: Duration) -> Result<AfterExchange, EarlyEnd> {
+        let mut receiving = match self.receiving.take() {
+            Some(receiving) => receiving,
+            None => self.begin(timeout)?,
+        };
+        if !self.receive(&mut receiving)? {
+            self.receiving = Some(receiving);
+            return Ok(AfterExchange::Rest);
+        }
+        self.client_wait.engage()?;
+        let Receiving { head: RequestHead { method, target, headers, is_http10, keep_alive, .. }, body, .. } =
+            receiving;
+        let (is_head, is_connect) = (method == "HEAD", method == "CONNECT");
+        let exchange = AnswerContext { is_head, is_connect, closes: !keep_alive || is_connect, is_http10 };
+        let (body, share) = body.map(IncomingBody::finish).unzip();
+        let response = self.call(WireRequest { method, uri: target, headers, body, peer: self.peer })?;
+        // The body's room is free from here on: a client that does not take its answer keeps no other body out.
+        drop(share);
+        self.answer(response, exchange)
+    }
+
+    /// Waits for a request, reads its head, and takes what has come of its body.
+    fn begin(&mut self, timeout: Duration) -> Result<Receiving, EarlyEnd> {
+        let head = self.await_head(timeout)?;
+        let shared = &self.shared;
+        let body = IncomingBody::announced(head.framing, shared.limits.body_bytes, &shared.bodies)?;
+        let deadline = Deadline::after(shared.limits.body_timeout);
+        let mut receiving = Receiving { head, body, deadline, moved: clock::now(), is_starving: false };
+        let has_begun = self.take(&mut receiving)? > 0;
+        if receiving.head.expects_continue && !has_begun && !receiving.is_whole() {
+            self.client_wait.wait(Awaiting::Body, PATIENCE_MOVING)?;
+            self.send_shortly(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        Ok(receiving)
+    }
+
+    /// Waits for `timeout` for a request to begin, and reads its head.
+    fn await_head(&mut self, timeout: Duration) -> Result<RequestHead, EarlyEnd> {
+        let (mut deadline, mut scan, mut skipped) = (Deadline::after(timeout), HeadScan::default(), 0);
+        self.client_wait.wait(Awaiting::Request, PATIENCE_SILENT)?;
+        if self.shared.is_closing() {
+            return Err(EarlyEnd::Dismissed);
+        }
+        loop {
+            self.skip_empty_lines(&mut skipped)?;
+            if !matches!(self.stream.unread(), b"" | b"\r") {
+                if let Some(end) = scan.end(self.stream.unread(), self.shared.limits.head_bytes)? {
+                    let head = &self.stream.unread()[..end];
+                    self.request = Some(PartOfRequest::Head { is_head: asks_for_a_head_alone(head) });
+                    let head = RequestHead::parse(head);
+                    self.stream.consume(end);
+                    return Ok(head?);
+                }
+                if self.request.is_none() {
+                    self.request = Some(PartOfRequest::HalfAHead);
+                    deadline = Deadline::after(self.shared.limits.head_timeout);
+                    self.client_wait.wait(Awaiting::Request, PATIENCE_HEAD)?;
+                }
+            }
+            self.stream.receive(deadline)?;
+        }
+    }
+
+    /// RFC 9112 §2.2: some clients send an empty line after a body. A client that sends only empty lines means harm.
+    fn skip_empty_lines(&mut self, skipped: &mut usize) -> Result<(), HttpRefusal> {
+        while self.stream.unread().starts_with(b"\r\n") {
+            self.stream.consume(2);
+            *skipped += 1;
+            if *skipped > EMPTY_LINES {
+                return Err(HttpRefusal::malformed("there are too many empty lines before the request"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives the body as it comes. Returns false where the rest is to be waited for without a thread: because
+    /// nothing, or little, has come for a while; because a request waits for the thread; or because the budget has no
+    /// room.
+    fn receive(&mut self, receiving: &mut Receiving) -> Result<bool, EarlyEnd> {
+        let (mut turn, mut moved) = (Deadline::after(TURN), 0);
+        loop {
+            moved += self.take(receiving)?;
+            if receiving.is_whole() {
+                return Ok(true);
+            }
+            self.client_wait.wait(Awaiting::Body, PATIENCE_MOVING)?;
+            let may_rest = !self.shared.is_closing();
+            if may_rest && receiving.is_starving {
+                return Ok(false);
+            }
+            if moved >= PROGRESS_BYTES {
+                (turn, moved) = (Deadline::after(TURN), 0);
+                receiving.moved = clock::now();
+                if may_rest && self.shared.take_wish_to_leave() {
+                    return Ok(false);
+                }
+            }
+            if receiving.deadline.has_passed() {
+                return Err(ReadEnd::TimedOut.into());
+            }
+            if may_rest && turn.has_passed() {
+                return Ok(false);
+            }
+            match self.stream.receive(Deadline::after(TURN)) {
+                Ok(()) | Err(ReadEnd::TimedOut) => {}
+                Err(ReadEnd::Closed) => return Err(ReadEnd::Closed.into()),
+            }
+        }
+    }
+
+    /// Hands what has come to the body, if the budget has room for it, and returns how many bytes belonged to the body.
+    fn take(&mut self, receiving: &mut Receiving) -> Result<usize, EarlyEnd> {
+        let Some(body) = receiving.body.as_mut().filter(|body| !body.is_done()) else { return Ok(0) };
+        let taken = body.take(self.stream.unread())?;
+        receiving.is_starving = taken == Taken::NoRoom;
+        let used = match taken {
+            Taken::Bytes(used) => used,
+            Taken::NoRoom if self.shared.is_closing() => return Err(no_room_for_bodies().into()),
+            Taken::NoRoom => 0,
+        };
+        self.stream.consume(used);
+        Ok(used)
+    }
+
+    /// Has the service answer. If it panics, this one request is answered with an error; other requests do not notice.
+    fn call(&self, request: WireRequest) -> Result<WireResponse, HttpRefusal> {
+        let service = &self.shared.service;
+        catch_unwind(AssertUnwindSafe(|| service(request))).map_err(|panic| {
+            log::error!("the service panicked on a request of {}: {}", self.peer, panic_message(&*panic));
+            HttpRefusal::new(500, "the request could not be answered")
+        })
+    }
+
+    fn answer(&mut self, response: WireResponse, asked: AnswerContext) -> Result<AfterExchange, EarlyEnd> {
+        let shared = &self.shared;
+        let Ok(under_way) = shared.answers.admit(self.stream.socket(), response.bytes()) else {
+            drop(response);
+            return Err(HttpRefusal::busy("the request was carried out, but too many answers are under way").into());
+        };
+        let closes = asked.closes || asks_to_close(&response) || shared.is_closing() || shared.take_wish_to_leave();
+        self.out.clear();
+        let body = write_response(&mut self.out, &response, AnswerContext { closes, ..asked }, &mut self.date);
+        let client_wait = &self.client_wait;
+        client_wait.wait(Awaiting::Taking, PATIENCE_MOVING)?;
+        let moved = || {
+            under_way.moved();
+            match client_wait.wait(Awaiting::Taking, PATIENCE_MOVING) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(Dismissed) => ControlFlow::Break(()),
+            }
+        };
+        let sent = self.stream.send(&mut self.out, body, shared.limits.write_timeout, moved);
+        sent.map_err(|error| {
+            log::debug!("{} did not take its answer: {error}", self.peer);
+            EarlyEnd::Unanswerable
+        })?;
+        self.request = None;
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
+        Ok(if closes { AfterExchange::Leave } else { AfterExchange::Request })
+    }
+
+    fn send_shortly(&mut self, text: &[u8]) -> Result<(), EarlyEnd> {
+        let mut text = text.to_vec();
+        let sent = self.stream.send(&mut text, &[], SHORT_WRITE, || ControlFlow::Continue(()));
+        sent.map_err(|_| EarlyEnd::Unanswerable)
+    }
+
+    /// Tells the client why its connection ends, if it has asked for something.
+    fn end(mut self, end: EarlyEnd) {
+        log::debug!("{}: {end:?}", self.peer);
+        let Some(refusal) = self.last_word(end) else { return };
+        let is_head = self.asks_for_a_head_alone();
+        let mut text = Vec::new();
+        write_refusal(&mut text, &refusal, is_head, &mut self.date);
+        if self.send_shortly(&text).is_err() {
+            return;
+        }
+        let may_stay = !self.shared.is_closing() && self.client_wait.wait(Awaiting::Request, Duration::ZERO).is_ok();
+        if may_stay { self.stream.linger(LINGER) } else { self.stream.leave() }
+    }
+
+    /// The answer that says why the connection ends. A client that has asked for nothing gets none: it may be about to
+    /// ask, and would take that for the answer.
+    fn last_word(&self, end: EarlyEnd) -> Option<HttpRefusal> {
+        let refusal = match end {
+            EarlyEnd::Unanswerable => return None,
+            EarlyEnd::Refused(refusal) => return Some(refusal),
+            EarlyEnd::Read(ReadEnd::TimedOut) => HttpRefusal::new(408, "the request was not complete in time"),
+            EarlyEnd::Read(ReadEnd::Closed) if !self.client_wait.is_dismissed() => {
+                HttpRefusal::malformed("the request ended before it was complete")
+            }
+            EarlyEnd::Read(ReadEnd::Closed) | EarlyEnd::Dismissed => {
+                HttpRefusal::busy("the place of a waiting client was needed")
+            }
+        };
+        self.request.map(|_| refusal)
+    }
+}
+
+impl Receiving {
+    fn is_whole(&self) -> bool {
+        self.body.as_ref().is_none_or(IncomingBody::is_done)
+    }
+}
+
+/// What a client is told for whose body the budget has no room, where no other body gave way.
+pub(crate) fn no_room_for_bodies() -> HttpRefusal {
+    HttpRefusal::busy("too many bodies are being received")
+}

@@ -1,0 +1,35 @@
+//! An HTTP listener as its owner holds it: first bound, then serving until it is dropped.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use crate::net::{Acceptor, AcceptorHandle, ThreadNames, bind};
+
+use super::admission::HttpAdmission;
+use super::limits::HttpLimits;
+use super::shared::{HttpShared, Service};
+
+/// A bound address. Clients may connect already; they wait, because nobody accepts them yet.
+#[derive(Debug)]
+pub(crate) struct HttpListener(TcpListener);
+
+impl HttpListener {
+    /// Binds `address`; port 0 stands for any free port.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        bind(address).map(Self)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Answers requests by `service` from now on. The acceptor's thread is called `thread_name`; the threads of the
+    /// connections have the same name with a number after it. The handle must not be dropped by the service itself.
+    pub(crate) fn serve(self, thread_name: &str, limits: HttpLimits, service: Service) -> io::Result<AcceptorHandle> {
+        let most_threads = limits.connections.max(1);
+        let shared = Arc::new(HttpShared::new(limits, service));
+        let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
+        Acceptor::new(&names, vec![self.0], most_threads, closing, HttpAdmission::new(shared))?.start()
+    }
+}

@@ -1,0 +1,100 @@
+//! An answer as the service gives it. One that would break the protocol cannot be built.
+
+/// An answer for the client. The server itself frames it (`Content-Length`, `Transfer-Encoding`, `Connection`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WireResponse {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+/// Why such an answer cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidResponse {
+    #[error("status {0} is not one of an answer: it must lie within 200 and 599")]
+    Status(u16),
+    #[error("header name {0:?} is not a token")]
+    HeaderName(String),
+    #[error("the value of header {name} has the character {character:?}")]
+    HeaderValue { name: String, character: char },
+}
+
+impl WireResponse {
+    /// An answer of these parts. A status below 200 is refused: it is interim, and ends no exchange.
+    pub(crate) fn new(
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Option<Vec<u8>>,
+    ) -> Result<Self, InvalidResponse> {
+        if !(200..=599).contains(&status) {
+            return Err(InvalidResponse::Status(status));
+        }
+        headers.iter().try_for_each(|(name, value)| check_header(name, value))?;
+        Ok(Self { status, headers, body })
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// About how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        headers + self.body.as_ref().map_or(0, Vec::len)
+    }
+
+    pub(crate) fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+}
+
+fn check_header(name: &str, value: &str) -> Result<(), InvalidResponse> {
+    if name.is_empty() || !name.bytes().all(is_token_byte) {
+        return Err(InvalidResponse::HeaderName(name.to_owned()));
+    }
+    match value.chars().find(|character| character.is_ascii_control() && *character != '\t') {
+        Some(character) => Err(InvalidResponse::HeaderValue { name: name.to_owned(), character }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a name of a header or a method may contain this byte: RFC 9110 §5.6.2.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_header(name: &str, value: &str) -> Result<WireResponse, InvalidResponse> {
+        WireResponse::new(200, vec![(name.to_owned(), value.to_owned())], None)
+    }
+
+    #[test]
+    fn an_interim_or_impossible_status_makes_no_answer() {
+        for status in [0, 99, 100, 101, 199, 600, 1000] {
+            assert_eq!(WireResponse::new(status, Vec::new(), None), Err(InvalidResponse::Status(status)));
+        }
+        assert!(WireResponse::new(599, Vec::new(), None).is_ok());
+    }
+
+    #[test]
+    fn a_header_that_would_split_the_answer_makes_none() {
+        for value in ["a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\0b", "\x7f"] {
+            assert!(matches!(with_header("X", value), Err(InvalidResponse::HeaderValue { .. })), "{value:?}");
+        }
+        for name in ["", "a b", "a:", "a\r\n", "ä"] {
+            assert_eq!(with_header(name, "v"), Err(InvalidResponse::HeaderName(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn tabs_and_letters_of_other_languages_may_stand_in_a_value() {
+        assert!(with_header("X-Note", "ein\tÄpfelchen").is_ok());
+    }
+}

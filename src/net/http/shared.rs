@@ -1,0 +1,61 @@
+//! What the acceptor and the connections of one HTTP listener share: flags, budgets, and what never changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::base::clock;
+use crate::net::{AnswerBudget, ListenerClosing};
+
+use super::body_budget::BodyBudget;
+use super::limits::HttpLimits;
+use super::{WireRequest, WireResponse};
+
+/// Answers requests, many at a time, each on the thread of the connection that it came by. It has to return, because a
+/// listener that closes waits for it.
+pub(crate) type Service = Arc<dyn Fn(WireRequest) -> WireResponse + Send + Sync>;
+
+/// What the threads of one HTTP listener share.
+pub(crate) struct HttpShared {
+    pub(crate) limits: HttpLimits,
+    pub(crate) service: Service,
+    /// For the bodies that are being received.
+    pub(crate) bodies: Arc<BodyBudget>,
+    pub(crate) answers: Arc<AnswerBudget>,
+    /// The moment from which every [`ClientWait`](super::client_wait::ClientWait) counts.
+    pub(crate) epoch: Instant,
+    pub(crate) closing: ListenerClosing,
+    /// Whether a request waits for a thread.
+    thread_wanted: AtomicBool,
+}
+
+impl HttpShared {
+    pub(crate) fn new(limits: HttpLimits, service: Service) -> Self {
+        Self {
+            bodies: Arc::new(BodyBudget::new(limits.bodies_bytes.max(limits.body_bytes))),
+            answers: AnswerBudget::new(limits.answers_bytes.max(limits.body_bytes.saturating_add(limits.head_bytes))),
+            limits,
+            service,
+            epoch: clock::now(),
+            closing: ListenerClosing::default(),
+            thread_wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the listener closes. The flag and [`ClientWait`](super::client_wait::ClientWait) are both sequentially
+    /// consistent. So a connection that begins to wait either sees that the listener closes, or the acceptor sees that
+    /// it waits and dismisses it.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.has_begun()
+    }
+
+    /// Says whether a request waits for a thread. Then the next connection that has answered its client should leave.
+    pub(crate) fn want_thread(&self, wanted: bool) {
+        self.thread_wanted.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Whether the caller's connection should leave, and takes that wish back: one wish is met by one connection.
+    pub(crate) fn take_wish_to_leave(&self) -> bool {
+        self.thread_wanted.load(Ordering::Relaxed) && self.thread_wanted.swap(false, Ordering::Relaxed)
+    }
+}

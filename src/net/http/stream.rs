@@ -1,0 +1,214 @@
+//! The socket of one HTTP client, with a buffer for what the client has sent and nobody has used yet. Every wait on it
+//! ends by a deadline.
+//!
+//! It knows bytes, not HTTP.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::{Deadline, discard_received, read_until_closed, read_within};
+
+/// How much is read at once, and how large the buffer of a connection is between two requests.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// How much is written at once, so that a client that reads slowly can be told from one that does not read.
+const WRITE_BYTES: usize = 64 * 1024;
+/// The body of an answer up to this size is copied after its head. A larger one is gathered from its own place.
+const JOIN_BYTES: usize = 8 * 1024;
+/// How much later than its deadline a wait may end. The system counts its timeouts in steps of a few milliseconds
+/// anyway.
+const SLACK: Duration = Duration::from_millis(10);
+
+/// Why no more bytes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadEnd {
+    /// The client will send no more, or the connection broke.
+    Closed,
+    TimedOut,
+}
+
+/// The socket of one client, and its buffer.
+#[derive(Debug)]
+pub(crate) struct HttpStream {
+    socket: Arc<TcpStream>,
+    buffer: Vec<u8>,
+    /// `buffer[unread.0..unread.1]` was received and not used yet.
+    unread: (usize, usize),
+    /// The timeouts that the socket has; `None` before the first wait.
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+impl HttpStream {
+    /// A stream that has no buffer until it receives something.
+    pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
+        Self { socket, buffer: Vec::new(), unread: (0, 0), read_timeout: None, write_timeout: None }
+    }
+
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// Frees the buffer, if nothing is in it, until more is received.
+    pub(crate) fn rest(&mut self) {
+        if self.unread().is_empty() {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// What was received and not used yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer[self.unread.0..self.unread.1]
+    }
+
+    /// The first `bytes` of [`unread`](Self::unread) have been used.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.unread.0 += bytes;
+        assert!(self.unread.0 <= self.unread.1, "no more is used than was received");
+        if self.unread.0 == self.unread.1 {
+            self.unread = (0, 0);
+            if self.buffer.len() > BUFFER_BYTES {
+                self.buffer = vec![0; BUFFER_BYTES];
+            }
+        }
+    }
+
+    /// Waits for at least one byte more.
+    pub(crate) fn receive(&mut self, deadline: Deadline) -> Result<(), ReadEnd> {
+        self.make_room();
+        loop {
+            let left = deadline.left().map_err(|_| ReadEnd::TimedOut)?;
+            self.set_read_timeout(left).map_err(|_| ReadEnd::Closed)?;
+            match (&*self.socket).read(&mut self.buffer[self.unread.1..]) {
+                Ok(0) => return Err(ReadEnd::Closed),
+                Ok(bytes) => {
+                    self.unread.1 += bytes;
+                    return Ok(());
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(_) => return Err(ReadEnd::Closed),
+            }
+        }
+    }
+
+    /// Makes room for at least a byte after what is unread: by moving that to the front, else by growing the buffer.
+    fn make_room(&mut self) {
+        let (start, end) = self.unread;
+        if end < self.buffer.len() {
+            return;
+        }
+        if start > 0 {
+            self.buffer.copy_within(start..end, 0);
+            self.unread = (0, end - start);
+        } else {
+            self.buffer.resize((2 * end).max(BUFFER_BYTES), 0);
+        }
+    }
+
+    /// Sends `head` and then `body`, by one system call where they are small. `moved` is called whenever the client has
+    /// taken a piece and more is to come; it may end the sending.
+    pub(crate) fn send(
+        &mut self,
+        head: &mut Vec<u8>,
+        body: &[u8],
+        timeout: Duration,
+        mut moved: impl FnMut() -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        let mut body = body;
+        if body.len() <= JOIN_BYTES {
+            head.extend_from_slice(body);
+            body = &[];
+        }
+        let (mut head, deadline) = (&head[..], Deadline::after(timeout));
+        loop {
+            let left = deadline.left()?;
+            self.set_write_timeout(left)?;
+            match self.write_some(head, body) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    let of_head = bytes.min(head.len());
+                    (head, body) = (&head[of_head..], &body[bytes - of_head..]);
+                }
+                Err(error) if is_transient(&error) => continue,
+                Err(error) => return Err(error),
+            }
+            if head.is_empty() && body.is_empty() {
+                return Ok(());
+            }
+            if moved().is_break() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+        }
+    }
+
+    fn write_some(&self, head: &[u8], body: &[u8]) -> io::Result<usize> {
+        if body.is_empty() {
+            return (&*self.socket).write(head);
+        }
+        let piece = &body[..body.len().min(WRITE_BYTES)];
+        (&*self.socket).write_vectored(&[IoSlice::new(head), IoSlice::new(piece)])
+    }
+
+    /// Tells the client that nothing more will be sent, and reads on until the client has closed too, so that it does
+    /// not lose the answer it was just sent.
+    pub(crate) fn linger(&mut self, timeout: Duration) {
+        let deadline = Deadline::after(timeout);
+        if self.socket.shutdown(Shutdown::Write).is_ok() {
+            read_until_closed(|buffer| read_within(&*self.socket, buffer, Some(deadline)), usize::MAX);
+        }
+    }
+
+    /// Like [`linger`](Self::linger), for a client that was answered in full: throws away what is there and waits for
+    /// nothing.
+    pub(crate) fn leave(&mut self) {
+        if self.socket.shutdown(Shutdown::Write).is_ok() {
+            self.make_room();
+            discard_received(&self.socket, &mut self.buffer);
+        }
+    }
+
+    fn set_read_timeout(&mut self, left: Duration) -> io::Result<()> {
+        if is_far_from(self.read_timeout, left) {
+            self.socket.set_read_timeout(Some(left))?;
+            self.read_timeout = Some(left);
+        }
+        Ok(())
+    }
+
+    fn set_write_timeout(&mut self, left: Duration) -> io::Result<()> {
+        if is_far_from(self.write_timeout, left) {
+            self.socket.set_write_timeout(Some(left))?;
+            self.write_timeout = Some(left);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a wait for `left` needs another timeout than the socket has. One that is a little longer will do, and so
+/// will one that is not shorter than half: so a connection that waits for the same time again and again sets its
+/// socket's timeout once, and no wait is cut into many.
+fn is_far_from(timeout: Option<Duration>, left: Duration) -> bool {
+    timeout.is_none_or(|timeout| timeout > left + SLACK || timeout < left / 2)
+}
+
+/// Whether the system call was ended by a signal or by its timeout. The deadline decides whether that is the end.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_waits_for_the_same_time_again_sets_its_timeout_once() {
+        let minute = Duration::from_secs(60);
+        assert!(is_far_from(None, minute));
+        assert!(!is_far_from(Some(minute), minute - Duration::from_millis(1)));
+        assert!(!is_far_from(Some(minute), minute + minute / 2));
+        assert!(is_far_from(Some(minute), minute - Duration::from_secs(1)), "the wait would be longer than it may be");
+        assert!(is_far_from(Some(Duration::from_secs(1)), minute), "the wait would be cut into many");
+    }
+}

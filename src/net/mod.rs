@@ -1,0 +1,36 @@
+//! Networking: listening, accepting connections, deadlines for sockets, and an HTTP/1.1 server.
+//!
+//! This layer knows sockets, bytes and threads. It knows no actor, no chain and no guest, and it uses only `base`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `acceptor` | the thread of a listener: it accepts connections, backs off, and ends them all when it closes |
+//! | `connection_threads` | one thread for each connection, their names and numbers, and how many there may be |
+//! | `listener` | binding an address, with a backlog long enough for a burst of clients |
+//! | `wakeup` | waking a thread that waits for sockets |
+//! | `readiness` | waiting until one of several sockets is ready |
+//! | `deadline`, `timed_io` | the moment by which an operation ends; reading and writing before that moment |
+//! | `linger` | closing a connection so that the client still reads what was sent to it last |
+//! | `answer_budget` | how many bytes of answers, not yet taken by their clients, one listener holds |
+//! | `http` | the HTTP/1.1 server |
+
+mod acceptor;
+mod answer_budget;
+mod connection_threads;
+mod deadline;
+pub(crate) mod http;
+mod linger;
+mod listener;
+mod readiness;
+mod timed_io;
+mod wakeup;
+
+pub(crate) use acceptor::{Acceptor, AcceptorHandle, Admission, Attention, Listen, ListenerClosing, ThreadNames};
+pub(crate) use answer_budget::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
+pub(crate) use connection_threads::ConnectionThreads;
+pub(crate) use deadline::Deadline;
+pub(crate) use linger::{discard_received, read_until_closed};
+pub(crate) use listener::bind;
+pub(crate) use readiness::wait_until_ready;
+pub(crate) use timed_io::{read_within, untaken, write_within};
+pub(crate) use wakeup::Wakeup;

@@ -1,0 +1,26 @@
+//! The answer to a delivery: what became of it, and the event that says so.
+
+use super::error::ActorFailure;
+use crate::chain::Link;
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The export's result, as one CBOR item.
+    Returned(Vec<u8>),
+    /// The export's own error.
+    Refused(String),
+    /// The actor failed while it worked on the delivery.
+    Failed(ActorFailure),
+    /// The actor was stopped while it worked on the delivery.
+    Stopped,
+    /// The actor ended before it came to the delivery.
+    Dropped(String),
+}
+
+/// An outcome, and the event that closed the transition, where there was one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    pub(crate) closing: Option<Link>,
+}

@@ -1,0 +1,27 @@
+//! Refusals: why an actor's mailbox does not accept a delivery.
+
+use crate::base::id::ActorId;
+
+/// Why a delivery was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("no such actor: {0}")]
+    Unknown(ActorId),
+    #[error("actor {0} is {1}")]
+    NotRunning(ActorId, &'static str),
+    #[error("actor {0} does not export {1}")]
+    NotExported(ActorId, &'static str),
+    #[error("mailbox full")]
+    Full,
+    #[error("{size} bytes can never fit: the receiver's limit mailbox_bytes is {limit}")]
+    NeverFits { size: u64, limit: u64 },
+    #[error("the actor is ending")]
+    Closed,
+    #[error("message of {size} bytes: the limit message_bytes is {limit}")]
+    TooLarge { size: usize, limit: u64 },
+    #[error("would deadlock: {0}")]
+    Deadlock(String),
+    /// The runtime is being suspended. The transition that asks must not record this: it goes on after the next start.
+    #[error("the runtime is shutting down")]
+    Suspending,
+}

@@ -1,0 +1,100 @@
+//! Actor listings: what anyone may know of an actor, one by one, all, or page by page.
+
+use super::{ActorEntry, Inner, Registry};
+use crate::base::clock;
+use crate::base::id::{ActorId, Incarnation};
+use crate::manifest::{RestartPolicy, Supervision};
+use crate::system::address::Address;
+use crate::system::status::ActorStatus;
+
+/// What anyone may know of one actor.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ActorInfo {
+    /// Its identity.
+    pub id: ActorId,
+    /// Its name, from the manifest; not necessarily unique.
+    pub name: String,
+    /// Who spawned it; none for a root.
+    pub parent: Option<ActorId>,
+    /// What it is doing.
+    pub status: ActorStatus,
+    /// Which run this is.
+    pub incarnation: Incarnation,
+    /// Deliveries that wait.
+    pub mailbox_depth: u64,
+    /// Where its listeners are reached.
+    pub addresses: Vec<Address>,
+    /// The manifest it was started from.
+    pub manifest_path: String,
+    /// When this incarnation began, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// How many restarts are used of those that it may have by its policy; none where its policy allows none.
+    pub restarts: Option<Restarts>,
+    /// Why it is not restarted, where it has failed and is not.
+    pub given_up: Option<String>,
+}
+
+/// Restarts by policy within the window in which they are counted: those of all children of one parent together, or of a
+/// root with its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restarts {
+    /// How many restarts there were.
+    pub used: u64,
+    /// How many there may be: one more is too many.
+    pub allowed: u32,
+    /// The window, in milliseconds.
+    pub within_ms: u64,
+}
+
+impl Registry {
+    /// One actor.
+    pub(crate) fn info(&self, id: ActorId) -> Option<ActorInfo> {
+        let inner = self.0.read();
+        inner.actors.get(&id).map(|entry| inner.info(entry))
+    }
+
+    /// Every actor, in the order in which they came.
+    pub(crate) fn list(&self) -> Vec<ActorInfo> {
+        let inner = self.0.read();
+        inner.order.values().filter_map(|id| inner.actors.get(id)).map(|entry| inner.info(entry)).collect()
+    }
+
+    /// At most `most` actors from the number `from` on, in the order in which they came, each with its number. An actor keeps
+    /// its number when others are listed no longer.
+    pub(crate) fn page(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
+        let inner = self.0.read();
+        let entries = inner.order.range(from..).filter_map(|(number, id)| Some((*number, inner.actors.get(id)?)));
+        entries.take(most).map(|(number, entry)| (number, inner.info(entry))).collect()
+    }
+}
+
+impl Inner {
+    fn info(&self, entry: &ActorEntry) -> ActorInfo {
+        ActorInfo {
+            id: entry.actor.id,
+            name: entry.name.clone(),
+            parent: entry.parent,
+            status: entry.status.clone(),
+            incarnation: entry.incarnation,
+            mailbox_depth: entry.mailbox.depth(),
+            addresses: entry.addresses.clone(),
+            manifest_path: entry.manifest_path.clone(),
+            since_ms: entry.since_ms,
+            restarts: self.restarts(entry),
+            given_up: entry.given_up.clone(),
+        }
+    }
+
+    fn restarts(&self, entry: &ActorEntry) -> Option<Restarts> {
+        let supervisor = entry.parent.map_or(Some(entry), |parent| self.actors.get(&parent).map(Box::as_ref))?;
+        if entry.supervision.restart == RestartPolicy::Temporary {
+            return None;
+        }
+        let Supervision { max_restarts: allowed, within, .. } = supervisor.supervision;
+        let (now, within_ms) = (clock::unix_ms(), u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let recent = supervisor.restarts.iter().filter(|at| now.saturating_sub(**at) <= within_ms);
+        Some(Restarts { used: recent.count() as u64, allowed, within_ms })
+    }
+}

@@ -1,0 +1,145 @@
+//! Places for deliveries: finding an actor's mailbox, reserving a place in it, and putting back what an earlier process
+//! had promised.
+
+use std::sync::Arc;
+
+use super::waiting::Wait;
+use super::{Inner, Registry};
+use crate::base::id::ActorId;
+use crate::chain::Function;
+use crate::system::answer::{Answer, Outcome};
+use crate::system::delivery::Delivery;
+use crate::system::mailbox::{Lane, Mailbox, Slot};
+use crate::system::refusal::Refusal;
+use crate::system::reply::Reply;
+use crate::system::status::ActorStatus;
+
+/// What became of a delivery that was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// It waits in the mailbox, or was answered.
+    Settled,
+    /// Its receiver does not export the function, and keeps it.
+    KeptAside,
+    /// Its receiver does not live.
+    NobodyThere,
+}
+
+impl Registry {
+    /// Reserves a place in the mailbox of `to` for a delivery that nobody inside the runtime will wait for.
+    pub(crate) fn reserve(
+        &self,
+        to: ActorId,
+        lane: Lane,
+        function: &'static Function,
+        bytes: usize,
+    ) -> Result<Slot, Refusal> {
+        let mailbox = self.0.read().mailbox_for(to, function)?;
+        reserve(mailbox, to, lane, bytes)
+    }
+
+    /// Reserves a place for a message of another actor, whose chain is going to say that it was sent.
+    pub(crate) fn reserve_for_actor(
+        &self,
+        to: ActorId,
+        function: &'static Function,
+        bytes: usize,
+    ) -> Result<Slot, Refusal> {
+        let mailbox = self.0.read().mailbox_for_actors(to, function)?;
+        reserve(mailbox, to, Lane::Mail, bytes)
+    }
+
+    /// Reserves a place for a request of `from`, which will wait: refused where that would close a circle of waits.
+    pub(crate) fn begin_wait(
+        self: &Arc<Self>,
+        from: ActorId,
+        to: ActorId,
+        function: &'static Function,
+        bytes: usize,
+    ) -> Result<(Slot, Wait), Refusal> {
+        let mut inner = self.0.write();
+        let mailbox = inner.mailbox_for_actors(to, function)?;
+        let begun = inner.begin(from, to);
+        drop(inner);
+        // The wait is dropped again, and thereby ended, where there is no place.
+        let wait = Wait::new(self, begun?);
+        Ok((reserve(mailbox, to, Lane::Mail, bytes)?, wait))
+    }
+
+    /// Reserves a place for a lifecycle notice, where the parent of `child` is alive and exports `function`.
+    pub(crate) fn reserve_notice(&self, child: ActorId, function: &'static Function, bytes: usize) -> Option<Slot> {
+        let inner = self.0.read();
+        let parent = inner.actors.get(&inner.actors.get(&child)?.parent?)?;
+        if !parent.status.is_alive() || !parent.exports.contains(function.full) {
+            return None;
+        }
+        let (parent, mailbox) = (parent.actor.id, parent.mailbox.clone());
+        drop(inner);
+        mailbox.reserve(parent, Lane::Notice, bytes).ok()
+    }
+
+    /// Puts back a delivery that was promised before the runtime was started. A delivery that its receiver has no export for
+    /// is kept aside, until the receiver ends and names it as dropped, or has the export at a later start.
+    pub(crate) fn restore(&self, to: ActorId, lane: Lane, delivery: Delivery) -> Restored {
+        let function = delivery.function.full;
+        let living = self.entry(to, |entry| {
+            entry.status.is_alive().then(|| (entry.mailbox.clone(), entry.exports.contains(function)))
+        });
+        match living.flatten() {
+            Some((mailbox, true)) => {
+                mailbox.restore(lane, delivery);
+                Restored::Settled
+            }
+            Some((mailbox, false)) => match delivery.reply {
+                Reply::Actor { wait, to: waiter } => {
+                    let outcome = Outcome::Dropped(format!("does not export {function}"));
+                    self.answer(wait, waiter, Answer { outcome, closing: None });
+                    Restored::Settled
+                }
+                Reply::Nobody | Reply::Outside { .. } => {
+                    mailbox.keep_aside(delivery);
+                    Restored::KeptAside
+                }
+            },
+            None => Restored::NobodyThere,
+        }
+    }
+}
+
+impl Inner {
+    /// The mailbox of `to`, where it takes deliveries for `function`.
+    fn mailbox_for(&self, to: ActorId, function: &'static Function) -> Result<Mailbox, Refusal> {
+        if self.suspending {
+            return Err(Refusal::Suspending);
+        }
+        let entry = self.actors.get(&to).ok_or(Refusal::Unknown(to))?;
+        match entry.status {
+            // What comes while the actor starts waits until `init` is over; what comes while it restarts waits for that.
+            ActorStatus::Starting | ActorStatus::Running | ActorStatus::Restarting => {}
+            ActorStatus::Stopping | ActorStatus::Stopped | ActorStatus::Failed { .. } => {
+                return Err(Refusal::NotRunning(to, entry.status.word()));
+            }
+        }
+        if !entry.exports.contains(function.full) {
+            return Err(Refusal::NotExported(to, function.full));
+        }
+        Ok(entry.mailbox.clone())
+    }
+
+    /// The mailbox of `to` for what another actor's chain promises it. Before the receiver's chain says that the receiver
+    /// lives, nobody can be sure that the receiver will be there after a crash.
+    fn mailbox_for_actors(&self, to: ActorId, function: &'static Function) -> Result<Mailbox, Refusal> {
+        match self.actors.get(&to) {
+            Some(entry) if !entry.has_begun => Err(Refusal::NotRunning(to, entry.status.word())),
+            Some(_) | None => self.mailbox_for(to, function),
+        }
+    }
+}
+
+/// Reserves a place in a mailbox, outside the registry's lock.
+fn reserve(mailbox: Mailbox, to: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+    mailbox.reserve(to, lane, bytes).map_err(|refusal| match refusal {
+        Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
+        other => other,
+    })
+}

@@ -1,0 +1,56 @@
+//! Requests for a new actor, by a spawn or by a fork, and the answer to them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::vouched::VouchedManifest;
+use super::waits::WaitId;
+use crate::base::id::ActorId;
+use crate::chain::Link;
+use crate::journal::ActorKey;
+use crate::manifest::ActorSource;
+
+/// A new actor is wanted.
+pub(crate) struct SpawnRequest {
+    pub(crate) manifest: ActorSource,
+    pub(crate) parentage: Option<Parentage>,
+}
+
+/// A new actor is wanted that begins where another was.
+pub(crate) struct ForkRequest {
+    pub(crate) actor: ActorKey,
+    /// The event after which it begins.
+    pub(crate) at: u64,
+    pub(crate) name: String,
+    /// What it is to run, if not what the other ran there.
+    pub(crate) manifest: Option<ActorSource>,
+}
+
+/// A new actor's place below another.
+#[derive(Clone, Debug)]
+pub(crate) struct Parentage {
+    pub(crate) parent: ActorId,
+    /// The id the child is to have.
+    pub(crate) child: ActorId,
+    /// The parent's event that spawns it.
+    pub(crate) cause: Link,
+    /// The parent's wait for the child's `init`.
+    pub(crate) wait: WaitId,
+    pub(crate) confinement: Confinement,
+}
+
+/// From where an actor may spawn. The manifest and the files that it names must lie in or below one of these directories, and
+/// not where any actor may write; or the operator vouches for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Confinement {
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) vouched: Arc<[VouchedManifest]>,
+}
+
+/// A new actor is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawned {
+    pub(crate) id: ActorId,
+    /// The event that closed its `init`.
+    pub(crate) closing: Option<Link>,
+}
