@@ -5,7 +5,7 @@ GUESTS  := actors tests/guests
 # Files of ours, compiled once more with loom's types.
 MODELS  := tests/interleavings
 
-.PHONY: help run actors test-guests build test chaos fuzz lint guard bench bench-peers bench-http clean
+.PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -15,6 +15,7 @@ help:
 	@echo "make fuzz    search for input that breaks a parser, one minute for each target"
 	@echo "make lint    run rustfmt and clippy, and fail on warnings"
 	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
+	@echo "make package see that both crates can be published: packed, built as they are packed, and not uploaded"
 	@echo "make bench   measure Theater against the bare parts it is made of"
 	@echo "make bench-peers  measure OTP, ractor and kameo at the same work"
 	@echo "make bench-http   measure the HTTP servers that were compared"
@@ -39,7 +40,7 @@ test: test-guests
 	cd tests/guests && cargo test --locked --quiet
 	cd $(MODELS) && cargo test --locked --quiet
 	cargo test --locked
-	cargo test --locked --features fail-points --test recovery --test chaos
+	cargo test --locked --features fail-points,fuzzing --test recovery --test chaos --test hostile
 
 # ROUNDS=n sets the number of rounds, SEED=n the random choices.
 chaos: test-guests
@@ -59,6 +60,7 @@ fuzz:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --no-default-features -- -D warnings
 	for workspace in $(GUESTS) $(MODELS); do \
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done
@@ -66,6 +68,17 @@ lint:
 # RECORD=1 records the current counts as the baseline.
 guard:
 	cargo run --quiet --locked --example guard -- $(if $(RECORD),--record)
+
+# What `cargo publish --dry-run` does; but the library is built in target/, so that wasmtime is not compiled once more. It
+# is a member of a workspace there: as a root of its own, cargo would take what it builds for this checkout's.
+package:
+	cargo publish --quiet --dry-run --locked --no-verify
+	cargo package --quiet --locked --no-verify
+	cd target/package && rm -rf packed && mkdir packed && tar -xzf theater-runtime-*.crate -C packed
+	cd target/package/packed && cp theater-runtime-*/Cargo.lock . && \
+	  { printf '[workspace]\nresolver = "3"\nmembers = ["theater-runtime-*"]\n\n'; sed -n '/^\[profile/,$$p' ../../../Cargo.toml; } > Cargo.toml
+	cargo build --locked --lib --manifest-path target/package/packed/Cargo.toml --target-dir target
+	cd actors/theater-actor && cargo publish --quiet --dry-run --locked
 
 # QUICK=1 takes about 3 minutes; ONLY=name measures one group.
 bench: actors

@@ -30,7 +30,7 @@ fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(manifest) = Manifest::parse(Path::new("/nowhere/fuzz.toml"), text.into(), &ActorLimits::default()) {
         // Let the handlers read their configuration too. Nothing is opened before an actor starts.
-        let _ = handlers::granted(&manifest);
+        let _ = handlers::Handlers::new().granted(&manifest);
     }
 }
 

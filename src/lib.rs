@@ -1,10 +1,6 @@
-//! Theater runs WebAssembly components as supervised actors whose whole history is on disk, verifies and replays.
-//!
-//! A [`TheaterRuntime`] is a running theater; its [`TheaterHandle`] is how one asks it anything. [`TheaterServer`] does
-//! the same over TCP, [`cli`] on a command line. An actor's history is a chain of [`ChainEvent`]s; from a file it is an
-//! [`UnverifiedChain`] until it was verified. ARCHITECTURE.md is the map of the code.
-//!
-//! The modules are layers: each uses only those above it in this list.
+#![doc = include_str!("../docs/embedding.md")]
+#![deny(missing_docs)]
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line uses it"))]
 
 mod base;
 mod net;
@@ -18,20 +14,33 @@ mod handlers;
 mod actor;
 mod theater;
 mod server;
+#[cfg(feature = "cli")]
 mod config;
+#[cfg(feature = "cli")]
 pub mod cli;
-#[doc(hidden)]
-pub mod fuzzing;
+#[allow(dead_code, reason = "fuzzers and a test use it")]
+mod fuzzing;
 
-pub use actor::{ReplayError, Replayed};
+pub use actor::{Audit, ReplayError, Replayed, audit};
 pub use base::id::{ActorId, Incarnation, NotAnActorId};
 pub use base::limits::{ActorLimits, LimitRefused, Limits, LimitsError, ManagementLimits, RuntimeLimits};
-pub use chain::{ChainBroken, ChainEvent, ChainFileError, DroppedData, EventHash, EventKind, EventType, Link};
-pub use chain::{UnverifiedChain, VerifiedChain};
+pub use chain::data::FailureReason;
+pub use chain::{
+    ChainBroken, ChainEvent, ChainFileError, ComponentDigest, DroppedData, EventHash, EventKind, EventType,
+};
+pub use chain::{ExportError, Exported, Link, UnverifiedChain, VerifiedChain};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use fuzzing::TARGETS as FUZZ_TARGETS;
 pub use guest::Divergence;
-pub use journal::{Durability, JournalError};
-pub use manifest::ManifestError;
-pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint};
+pub use handlers::{BeyondLimit, CallContext, Handler, Handlers, HostFunctions, HostParams, HostResult, LinkError};
+pub use journal::{DataDropped, DropError, Durability, JournalDown, JournalError, Shown};
+pub use manifest::{ActorSource, HandlerEntry, ManifestError};
+pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
-pub use system::{ActorInfo, ActorStatus, Address, Restarts, TheaterHandle};
-pub use theater::{Config, TheaterError, TheaterRuntime};
+pub use system::{ActorFailure, ActorInfo, ActorStatus, Address, NotFound, Restarts, TheaterHandle};
+pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
+pub use theater::measure::{
+    ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
+};
+pub use theater::{ActorState, Config, EventStream, EventsOf, FollowedEvent, ReadError, TheaterError, TheaterRuntime};

@@ -420,8 +420,7 @@ fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_
 fn a_request_whose_answer_a_failing_journal_drops_is_told_503() {
     let stage = Stage::new();
     let manifest = stage.http_manifest("counter", "counter", "");
-    let config =
-        theater::Config { data_dir: Some(stage.data_dir()), manifests: vec![manifest], ..theater::Config::default() };
+    let config = theater::Config::new().data_dir(stage.data_dir()).actor(manifest);
     let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
     let address = runtime.handle().actors()[0].addresses[0].socket;
     let statuses = std::thread::scope(|threads| {

@@ -8,7 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use support::town::{Dice, from_env};
-use theater::fuzzing::TARGETS;
+use theater::FUZZ_TARGETS as TARGETS;
 
 fn files(kind: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind).join(target);

@@ -259,18 +259,16 @@ fn the_bodies_under_way_at_a_listener_are_bounded_together() {
 #[test]
 fn an_embedder_says_what_actors_may_use() {
     let stage = Stage::new();
-    let defaults = theater::Limits { message_bytes: 1_000, ..theater::Limits::default() };
-    let ceilings = theater::Limits { message_bytes: 2_000, ..theater::Limits::ceilings() };
-    let config = theater::Config {
-        data_dir: Some(stage.data_dir()),
-        actor_limits: theater::ActorLimits::new(defaults, ceilings.clone()).expect("possible"),
-        limits: theater::RuntimeLimits { http_exchanges: 1, ..theater::RuntimeLimits::default() },
-        ..theater::Config::default()
-    };
+    let (mut defaults, mut ceilings) = (theater::Limits::default(), theater::Limits::ceilings());
+    (defaults.message_bytes, ceilings.message_bytes) = (1_000, 2_000);
+    let mut limits = theater::RuntimeLimits::default();
+    limits.http_exchanges = 1;
+    let actor_limits = theater::ActorLimits::new(defaults, ceilings.clone()).expect("possible");
+    let config = theater::Config::new().data_dir(stage.data_dir()).actor_limits(actor_limits).limits(limits);
     let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
     let start = |more: &str| runtime.handle().start(stage.manifest("probe", "probe", more));
     start("").expect("it starts");
-    let why = start("[limits]\nmessage_bytes = 2001\n").expect_err("it is refused");
+    let why = start("[limits]\nmessage_bytes = 2001\n").expect_err("it is refused").to_string();
     assert!(why.contains("at most 2000"), "{why}");
     runtime.shutdown();
     let why = theater::ActorLimits::new(theater::Limits::default(), ceilings).expect_err("the default lies above");

@@ -385,20 +385,16 @@ fn connections_that_say_nothing_make_room_for_others() {
 #[test]
 fn the_library_has_what_the_command_line_has() {
     let stage = Stage::new();
-    let config = theater::Config { data_dir: Some(stage.data_dir()), ..theater::Config::default() };
+    let config = theater::Config::new().data_dir(stage.data_dir());
     let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
     let token = theater::Token::new(CONTROL).expect("a token");
-    let options = theater::ServerOptions {
-        listen: "127.0.0.1:0".parse().ok(),
-        control_token: Some(token),
-        ..theater::ServerOptions::default()
-    };
+    let loopback = "127.0.0.1:0".parse().expect("an address");
+    let options = theater::ServerOptions::new().listen(loopback).control_token(token);
     let server = theater::TheaterServer::start(options, runtime.handle().clone()).expect("a server");
     let endpoint = theater::Endpoint::Tcp(server.address().expect("an address").to_string());
-    let options = |token: Option<&str>| theater::ClientOptions {
-        endpoint: endpoint.clone(),
-        token: token.map(str::to_owned),
-        authorities: None,
+    let options = |token: Option<&str>| {
+        let options = theater::ClientOptions::new(endpoint.clone());
+        token.map_or(options.clone(), |token| options.token(token))
     };
     assert!(!format!("{:?}", options(Some(CONTROL))).contains(CONTROL), "it is not shown by accident");
     assert!(theater::Client::connect(&options(Some("wrong-0123456789abcdef"))).is_err());

@@ -368,7 +368,7 @@ fn a_redaction_with_no_state_behind_it_says_from_where_on_nothing_can_be_replaye
     (0..3).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
     let said_of_it = running.say(&["redact", "probe", "--event", "5"]);
     assert!(
-        said_of_it.contains("no state is kept behind event 5: from there on nothing can be replayed"),
+        said_of_it.contains("no state is kept after event 5: from there on nothing can be replayed"),
         "{said_of_it}"
     );
     let states = states_by_both(&stage, running);

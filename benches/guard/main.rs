@@ -185,8 +185,7 @@ fn total(part: &Path) -> Option<u64> {
 /// All works, each between two marks, with something of it done before.
 fn work() {
     let place = tempfile::tempdir().expect("a directory");
-    let config =
-        Config { data_dir: Some(place.path().join("data")), durability: Durability::Relaxed, ..Config::default() };
+    let config = Config::new().data_dir(place.path().join("data")).durability(Durability::Relaxed);
     let theater = TheaterRuntime::start(config).expect("a runtime");
     let handle = theater.handle();
     let (reused, fresh) = (manifest(place.path(), 1_000), manifest(place.path(), 1));

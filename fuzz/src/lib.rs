@@ -2,7 +2,7 @@
 
 /// Runs the target on `bytes`.
 pub fn run(target: &str, bytes: &[u8]) {
-    let found = theater::fuzzing::TARGETS.iter().find(|(name, _)| *name == target);
+    let found = theater::FUZZ_TARGETS.iter().find(|(name, _)| *name == target);
     let (_, understand) = found.unwrap_or_else(|| panic!("no target {target}"));
     understand(bytes);
 }

@@ -20,7 +20,7 @@ use crate::guest::Interruption;
 use crate::handlers::INIT;
 use crate::journal::{ActorStarted, Attached, Record, StateWrite};
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Outcome, Reply, Spawned, StopSignal};
+use crate::system::{ActorFailure, ActorStatus, Answer, Outcome, Reply, Spawned, StopSignal};
 
 /// How many starts in a row may resume the same transition without getting any further. After that the transition is
 /// closed as failed, because a message that kills the process must not kill every start.
@@ -60,7 +60,7 @@ impl Beginner<'_> {
         if !open.asked_for || open.is_init() {
             return Err(Down::Failed { reason, detail, reply: open.reply });
         }
-        let outcome = Outcome::Failed(format!("{reason}: {detail}"));
+        let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
         let failed = Failed { detail, reason, dropped: Vec::new() };
         let closing = executor.recorder().record("failed", failed.to_cbor(), Attached::default()).map_err(Down::by)?;
         self.context.answer(open.reply, Answer { outcome, closing: Some(closing) });

@@ -10,7 +10,7 @@ use crate::base::fail;
 use crate::chain::data::FailureReason;
 use crate::guest::Interruption;
 use crate::journal::JournalDown;
-use crate::system::{Answer, Order, OrderKind, Outcome, Reply, StopSignal};
+use crate::system::{ActorFailure, Answer, LifecycleError, Order, OrderKind, Outcome, Reply, StopSignal};
 
 /// How an incarnation ended.
 pub(super) enum Down {
@@ -88,13 +88,12 @@ impl Down {
     }
 
     /// The error for a caller who waits for the actor to be up.
-    pub(super) fn told_to_spawner(&self) -> String {
+    pub(super) fn told_to_spawner(&self) -> LifecycleError {
         match self {
-            Self::Failed { reason: FailureReason::Init, detail, .. } => detail.clone(),
-            Self::Failed { reason, detail, .. } => format!("{reason}: {detail}"),
+            Self::Failed { reason, detail, .. } => LifecycleError::Failed(ActorFailure::new(*reason, detail.as_str())),
             Self::Ordered { .. } => "stopped before it was up".into(),
-            Self::Suspended | Self::Succeeded(_) => "the runtime is shutting down".into(),
-            Self::Unrecorded => JournalDown.to_string(),
+            Self::Suspended | Self::Succeeded(_) => LifecycleError::ShuttingDown,
+            Self::Unrecorded => JournalDown.into(),
         }
     }
 }

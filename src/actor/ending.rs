@@ -16,7 +16,7 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::{Attached, Cause, Record};
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Delivery, MailboxOwner, Order, OrderKind, Outcome, Reply};
+use crate::system::{ActorFailure, ActorStatus, Answer, Delivery, MailboxOwner, Order, OrderKind, Outcome, Reply};
 
 /// What follows the end of an incarnation.
 pub(super) enum Settled {
@@ -106,7 +106,7 @@ impl IncarnationEnd<'_> {
             context.mark_ended();
         }
         let set = context.set_status(if kept { ActorStatus::Restarting } else { status });
-        let outcome = Outcome::Failed(format!("{reason}: {detail}"));
+        let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
         // The supervisor is told first, because a sender or the parent may ask it for a restart as soon as they hear of
         // the failure.
         context.report(ReportKind::Failed { reason, detail });

@@ -29,7 +29,8 @@ mod serve;
 mod spec;
 mod verdict;
 
-pub(crate) use audit::{Audit, audit, grounds};
+pub(crate) use audit::grounds;
+pub use audit::{Audit, audit};
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
 pub(crate) use replay::{
     BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,

@@ -141,7 +141,7 @@ impl ActorRuntime {
                 let detail = why.clone();
                 self.context.set_status(ActorStatus::Failed { reason: FailureReason::Init, detail });
                 if let Some(reply) = reply {
-                    reply.answer(&self.context.theater.registry, Err(why));
+                    reply.answer(&self.context.theater.registry, Err(why.into()));
                 }
                 self.context.refuse(self.mailbox.drain(), "failed", None);
                 None

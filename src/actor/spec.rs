@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::limits::Limits;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
-use crate::handlers::{self, Handler};
+use crate::handlers::{self, Grant, Handlers};
 use crate::manifest::{Manifest, ManifestError, Opened};
 use crate::system::{ManifestContents, StartedFrom, VouchedManifest};
 
@@ -14,7 +14,7 @@ use crate::system::{ManifestContents, StartedFrom, VouchedManifest};
 pub(crate) struct Spec {
     pub(crate) manifest: Manifest,
     pub(crate) program: Arc<Program>,
-    pub(crate) handlers: Vec<Box<dyn Handler>>,
+    pub(crate) handlers: Vec<Box<dyn Grant>>,
     /// The state that a new actor begins with.
     pub(crate) init_state: Option<Arc<[u8]>>,
     /// The manifests that this manifest names as `children`, which its actor may spawn.
@@ -105,6 +105,7 @@ impl Spec {
     pub(crate) fn started_from(&self) -> StartedFrom {
         let manifest = &self.manifest;
         StartedFrom {
+            is_in_memory: manifest.is_in_memory(),
             manifest: (manifest.path(), Arc::clone(manifest.text())),
             component: (manifest.component_path.clone(), self.digest()),
             init_state: manifest.init_state_path().map(|path| (path.to_owned(), self.init_state.clone())),
@@ -118,12 +119,12 @@ impl Spec {
         component: Vec<u8>,
         init_state: Option<Arc<[u8]>>,
     ) -> Result<Self, ManifestError> {
-        let handlers = handlers::granted(&manifest)?;
+        let handlers = Handlers::of(engine).granted(&manifest)?;
         let path = manifest.component_path.display();
         let compiled = engine.compile(&component).map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let granted: Vec<&dyn Capability> = handlers.iter().map(|handler| &**handler as &dyn Capability).collect();
         let program = engine
-            .link(compiled, &granted, &handlers::catalogue())
+            .link(compiled, &granted, &Handlers::of(engine).catalogue().collect::<Vec<_>>())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let unread = "this runtime was started without the actor's manifest; name it there";
         let named = handlers.iter().flat_map(|handler| handler.children());

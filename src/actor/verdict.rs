@@ -8,7 +8,7 @@ use crate::base::one_shot::OneSender;
 use crate::chain::Link;
 use crate::chain::data::{FailureReason, StoppedBy};
 use crate::manifest::RestartState;
-use crate::system::{Registry, Spawned, StopSignal, WaitId};
+use crate::system::{LifecycleError, Registry, Spawned, StopSignal, WaitId};
 
 /// A report of one actor's thread to the supervisor.
 pub(crate) struct Report {
@@ -44,17 +44,17 @@ pub(crate) enum Verdict {
 /// If it is dropped without an answer, it sends an error. So a caller never waits for an actor that got no thread, or
 /// whose thread died.
 pub(crate) struct SpawnReply {
-    to: Option<Box<dyn FnOnce(Result<Spawned, String>) + Send>>,
+    to: Option<Box<dyn FnOnce(Result<Spawned, LifecycleError>) + Send>>,
     /// The registered wait of the parent that spawns the actor.
     wait: Option<WaitId>,
 }
 
 impl SpawnReply {
-    pub(crate) fn new(to: OneSender<Result<Spawned, String>>, wait: Option<WaitId>) -> Self {
+    pub(crate) fn new(to: OneSender<Result<Spawned, LifecycleError>>, wait: Option<WaitId>) -> Self {
         Self { to: Some(Box::new(move |answer| to.give(answer))), wait }
     }
 
-    pub(crate) fn calling(to: impl FnOnce(Result<Spawned, String>) + Send + 'static) -> Self {
+    pub(crate) fn calling(to: impl FnOnce(Result<Spawned, LifecycleError>) + Send + 'static) -> Self {
         Self { to: Some(Box::new(to)), wait: None }
     }
 
@@ -63,7 +63,7 @@ impl SpawnReply {
     /// If the child is up, the parent's wait ends before the answer: the child may send its parent a request at once,
     /// and that request would look like a circle of waits if the parent still counted as waiting for the child. If the
     /// spawn went wrong, the wait stays: the parent's own next event settles it.
-    pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, String>) {
+    pub(crate) fn answer(mut self, registry: &Registry, answer: Result<Spawned, LifecycleError>) {
         if answer.is_ok() {
             self.wait.into_iter().for_each(|wait| registry.end_wait(wait));
         }
@@ -76,7 +76,8 @@ impl SpawnReply {
 impl Drop for SpawnReply {
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
-            to(Err("outcome unknown: its thread has ended without an answer".into()));
+            let why = "outcome unknown: its thread has ended without an answer";
+            to(Err(LifecycleError::OutcomeUnknown(why.to_owned())));
         }
     }
 }

@@ -68,6 +68,11 @@ pub struct Incarnation(pub(crate) u64);
 impl Incarnation {
     pub(crate) const FIRST: Self = Self(1);
 
+    /// The number, from 1 on.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }

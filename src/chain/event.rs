@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::cbor::Value;
 use super::hash::EventHash;
 
 /// One event of an actor's chain. Its hash covers all its other fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChainEvent {
     /// Position in the chain, from 0.
     pub sequence: u64,
@@ -26,6 +28,7 @@ pub struct ChainEvent {
 
 /// What remains of an event's data after it was dropped (to save room, or so that nobody can read it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DroppedData {
     /// The length of the data in bytes.
     pub length: u64,
@@ -37,6 +40,15 @@ impl ChainEvent {
     /// The kind of this event, or `None` if its type is not one of the specified kinds.
     pub fn kind(&self) -> Option<EventKind> {
         EventType::parse(&self.event_type).map(|event_type| event_type.kind)
+    }
+
+    /// The data as JSON, as `theater events --json` shows it: a byte string is the JSON that it holds, or else its text, or
+    /// else `{"base64": "…"}`. None if the data was dropped, or is not what events hold.
+    pub fn data_as_json(&self) -> Option<serde_json::Value> {
+        if self.dropped.is_some() {
+            return None;
+        }
+        Value::parse(&self.data).ok().map(|value| value.to_json())
     }
 
     /// The function of a boundary event; empty for other events.

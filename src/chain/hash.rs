@@ -14,7 +14,13 @@ use sha2::Sha256;
 pub struct EventHash(pub(crate) [u8; 20]);
 
 impl EventHash {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// The 20 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
+    /// The hash that 40 lower-case hexadecimal digits stand for; none for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
         lower_hex(text).map(Self)
     }
 
@@ -38,14 +44,21 @@ impl fmt::Debug for EventHash {
 
 /// The SHA-256 of a component's bytes, which identifies the component.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ComponentDigest(pub(crate) [u8; 32]);
+pub struct ComponentDigest(pub(crate) [u8; 32]);
 
 impl ComponentDigest {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// The digest of a component's bytes.
+    pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The digest that 64 lower-case hexadecimal digits stand for; none for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
         lower_hex(text).map(Self)
     }
 }

@@ -11,6 +11,7 @@ use crate::base::pool;
 
 /// A reference to one event of one actor, valid across chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Link {
     /// The actor whose chain holds the event.
     pub actor: ActorId,
@@ -89,24 +90,68 @@ impl StateChain {
 
 /// The first place where a chain is broken, and the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum ChainBroken {
+    /// An event is missing, or stands twice.
     #[error("event {expected} is missing: event {found} stands in its place")]
-    Gap { expected: u64, found: u64 },
+    Gap {
+        /// What should stand there.
+        expected: u64,
+        /// What stands there.
+        found: u64,
+    },
+    /// An event names another parent than the event before it.
     #[error("event {sequence}: its parent is {found}, but event {} hashes to {expected}", sequence - 1)]
-    WrongParent { sequence: u64, found: EventHash, expected: EventHash },
+    WrongParent {
+        /// The event.
+        sequence: u64,
+        /// What stands there.
+        found: EventHash,
+        /// What should stand there.
+        expected: EventHash,
+    },
+    /// An event that is not the first names no parent.
     #[error("event {sequence}: it names no parent, but it is not the first")]
-    NoParent { sequence: u64 },
+    NoParent {
+        /// The event.
+        sequence: u64,
+    },
+    /// The first event names a parent.
     #[error("event 0: it names the parent {found}, but it is the first")]
-    FirstHasParent { found: EventHash },
+    FirstHasParent {
+        /// What stands there.
+        found: EventHash,
+    },
+    /// An event was altered: its contents have another hash.
     #[error("event {sequence}: its hash is {found}, but its contents hash to {expected}")]
-    WrongHash { sequence: u64, found: EventHash, expected: EventHash },
+    WrongHash {
+        /// The event.
+        sequence: u64,
+        /// What stands there.
+        found: EventHash,
+        /// What should stand there.
+        expected: EventHash,
+    },
+    /// An event was built to collide under SHA-1.
     #[error("event {sequence}: its contents were built to collide under SHA-1")]
-    Collision { sequence: u64 },
+    Collision {
+        /// The event.
+        sequence: u64,
+    },
+    /// An event is of no kind that there is.
     #[error("event {sequence}: \"{found}\" is not an event type")]
-    UnknownType { sequence: u64, found: String },
+    UnknownType {
+        /// The event.
+        sequence: u64,
+        /// What stands there.
+        found: String,
+    },
+    /// The chain does not begin with a start.
     #[error("event 0 is of type \"{found}\", but a chain begins with \"started\"")]
-    NotStarted { found: String },
+    NotStarted {
+        /// What stands there.
+        found: String,
+    },
 }
 
 /// Checks that `event` follows `before`, and that its hash covers its contents.

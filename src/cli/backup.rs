@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::config::refused;
-use super::remote::{answered, ask, connect};
+use super::connect::{answered, ask, connect};
 use super::show::{line, print_json, say};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};
@@ -15,14 +15,14 @@ use crate::config::Settings;
 use crate::journal::{self, DataDir};
 use crate::server::protocol::{Request, Response};
 
-/// What a copy is made of, and what SQLite may leave beside it while it is.
+/// The files of a copy, and those that SQLite may leave beside them while the copy is made.
 const COPIED: [&str; 5] = ["journal.db", "journal.db-journal", "journal.db-wal", "journal.db-shm", "journal.mark"];
 
 #[derive(Args)]
 pub(super) struct BackupArgs {
     /// The directory to make
     backup: PathBuf,
-    /// The data directory to copy, with or without a runtime at work on it [default: that of the running runtime]
+    /// The data directory to copy; a runtime may be using it [default: that of the running runtime]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -31,12 +31,12 @@ pub(super) struct BackupArgs {
 
 #[derive(Args)]
 pub(super) struct RestoreArgs {
-    /// A directory that `theater backup` has made, or another copy of a data directory
+    /// A directory that `theater backup` made, or any other copy of a data directory
     backup: PathBuf,
-    /// The data directory to make; it has no journal yet [default: as `theater run` has it]
+    /// The data directory to make; it may not have a journal yet [default: that of `theater run`]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The configuration file [default: theater.toml, where it is there]
+    /// The configuration file [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
     config: Option<PathBuf>,
     /// Print JSON
@@ -53,7 +53,7 @@ pub(super) fn backup(args: &BackupArgs) -> Done {
     if fs::symlink_metadata(to).is_ok() {
         return Err(Failure::no(format!("{} is there already: name a directory that is not", to.display())));
     }
-    // It has its name once it is whole.
+    // The backup gets its name when it is whole: until then it is called NAME.partial.
     let mut name = to.file_name().ok_or_else(|| Failure::usage("name the directory to make"))?.to_owned();
     name.push(".partial");
     let partial = to.with_file_name(name);
@@ -92,7 +92,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
     Ok(())
 }
 
-/// Where the journal of the running runtime is, if that is on this machine.
+/// The data directory of the running runtime, if the runtime is on this machine.
 fn of_the_runtime(remote: &Remote) -> Result<PathBuf, Failure> {
     let status = ask(&mut connect(remote)?, &Request::Status);
     let dir = PathBuf::from(answered!(status, Response::Status { data_dir, .. } => data_dir));
@@ -128,7 +128,7 @@ fn report(audit: &Audit, to: &Path, done: &str, json: bool) {
     }
 }
 
-/// Makes the directory; what an earlier backup that was killed has left there goes, and nothing else.
+/// Makes the directory. If an earlier backup was killed, the files that it left there are removed, and no others.
 fn make(dir: &Path) -> Result<(), Failure> {
     remove(dir);
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -143,7 +143,7 @@ fn make(dir: &Path) -> Result<(), Failure> {
 }
 
 fn remove(partial: &Path) {
-    // What is left of it is named as what it is.
+    // A file that cannot be removed keeps the name NAME.partial, which says what it is.
     COPIED.iter().for_each(|name| _ = fs::remove_file(partial.join(name)));
     let _ = fs::remove_dir(partial);
 }

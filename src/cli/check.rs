@@ -1,5 +1,5 @@
-//! `theater check`: a look at a manifest and its component, without starting anything; what is wrong, and what is accepted
-//! and will hardly do what is meant.
+//! `theater check`: checks a manifest and its component without starting anything. It prints mistakes, and warns of what is
+//! accepted but will hardly do what is meant.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::theater::foreseen_refusals;
 #[derive(Args)]
 pub(super) struct CheckArgs {
     manifest: PathBuf,
-    /// The configuration file, whose limits hold [default: theater.toml, where it is there]
+    /// The configuration file whose limits apply [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
     config: Option<PathBuf>,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `theater config`: what is in force, and where it comes from.
+//! `theater config`: prints the settings in force, and where each value comes from; and the flags of `theater run`.
 
 use std::path::PathBuf;
 
@@ -8,41 +8,40 @@ use super::show::{self, print_json};
 use super::{Done, Failure};
 use crate::config::{ConfigError, InForce, Kind, Origin, Settings};
 
-/// What may be set on the command line of `run`; `config` takes the same, and shows what comes of it.
+/// The settings that the command line of `run` takes; `config` takes the same ones and shows the result.
 #[derive(Args)]
 pub(super) struct Flags {
-    /// The configuration file [default: theater.toml, where it is there]
+    /// The configuration file [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
     config: Option<PathBuf>,
-    /// Where the journal lies [default: theater-data]
+    /// The directory of the journal [default: theater-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// What is promised when something is acknowledged: `commit` survives power loss, `relaxed` survives kill -9
-    /// [default: commit]
+    /// What an acknowledgement promises: `commit` survives a power loss, `relaxed` survives kill -9 [default: commit]
     #[arg(long, value_name = "WORD")]
     durability: Option<String>,
-    /// Where the management server listens, or `off`; port 0 takes any free one [default: 127.0.0.1:9000]
+    /// The address of the management server, or `off`; port 0 takes any free port [default: 127.0.0.1:9000]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// A Unix socket for the management server, for this user alone
+    /// The path of a Unix socket for the management server; only this user can connect to it
     #[arg(long, value_name = "PATH")]
     socket: Option<String>,
-    /// The file of the token that lets a client do everything; needed to listen beyond this machine
+    /// The file of the token that lets a client do everything; required to listen on an address beyond this machine
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
     /// The file of the token that lets a client see everything and change nothing
     #[arg(long, value_name = "FILE")]
     read_token_file: Option<String>,
-    /// The certificate (PEM) of the management server: it speaks TLS then
+    /// The certificate (PEM) of the management server, which then speaks TLS
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<String>,
     /// The key (PEM) of that certificate
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
-    /// Where metrics are to be had for Prometheus, or `off` [default: off]
+    /// The address at which Prometheus finds the metrics, or `off` [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
-    /// What is logged: a level, or levels by module [default: info]
+    /// Which records are logged: a level, or levels by module [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }
@@ -74,7 +73,7 @@ pub(super) struct ConfigArgs {
     json: bool,
 }
 
-/// A flag that is wrong is a command line that is wrong.
+/// A mistake in the configuration as a failure of the command: a wrong flag is a wrong command line.
 pub(super) fn refused(error: ConfigError) -> Failure {
     match error {
         ConfigError::Value { origin: Origin::Flag(_), .. } => Failure::usage(error),
@@ -103,11 +102,11 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
             show::line(&format!("{:<38} {value:<28} {}", in_force.setting.key, in_force.origin));
         }
     }
-    // What does not go together is said here, too, before a start says it.
+    // Settings that contradict each other are reported here too, and not only by a start.
     settings.server().map(drop).map_err(refused)
 }
 
-/// The value; of a secret only that it is there.
+/// The value to be shown; a secret is not shown, only that it is set.
 fn shown(in_force: &InForce) -> Option<String> {
     match (in_force.setting.kind, &in_force.value) {
         (Kind::Secret, Some(_)) => Some("(set)".into()),

@@ -1,5 +1,5 @@
-//! `theater doctor`: how many actors this machine holds, and what is in the way of more: kernel settings, `ulimit`s,
-//! control groups, memory.
+//! `theater doctor`: how many actors this machine has room for, and which settings limit that: kernel settings,
+//! `ulimit`s, control groups, memory.
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
@@ -13,7 +13,7 @@ use crate::theater::bounds;
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
-    /// How many actors are wanted
+    /// How many actors the machine should have room for
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     actors: u64,
     /// Print JSON
@@ -21,25 +21,25 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-/// Files for the journal, the binary, the standard streams and the like.
+/// Open files that the runtime needs whatever actors it has: the journal, the binary, the standard streams.
 const RESERVED_FILES: u64 = 64;
-/// An actor with a listener: the listener, and a connection or two.
+/// Open files of one actor with a listener: the listener and two connections.
 const FILES_EACH: u64 = 3;
 /// Resident memory of an idle actor: 34 KiB were measured (thread, registry entry, mailbox), and its state comes to that.
 const RESIDENT_EACH: u64 = 64 * 1024;
 /// Resident memory of a runtime without actors.
 const RESIDENT_RESERVED: u64 = 128 * 1024 * 1024;
 
-/// One thing that was looked at.
+/// One setting of the machine that limits the number of actors.
 #[derive(serde::Serialize)]
 struct Check {
     setting: String,
     value: u64,
     needed: u64,
-    /// How many actors it lets in.
+    /// How many actors it allows.
     holds: u64,
     enough: bool,
-    /// What to do where it is not enough.
+    /// What to do if that is not enough.
     remedy: Option<String>,
 }
 
@@ -84,7 +84,7 @@ fn or_unlimited(value: u64) -> String {
     if value > u64::MAX / 4 { "unlimited".into() } else { value.to_string() }
 }
 
-/// For so many actors, and as many connections of the management server as are configured.
+/// The findings for `actors` actors and the configured number of management connections.
 fn checks(wanted: u64, connections: u64) -> Vec<Check> {
     let mut checks: Vec<Check> = bounds()
         .into_iter()
@@ -132,7 +132,7 @@ fn remedy(setting: &str, needed: u64) -> String {
     }
 }
 
-/// What could be had without swapping.
+/// Memory that could be used without swapping.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

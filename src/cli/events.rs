@@ -1,4 +1,4 @@
-//! `theater events`: what an actor did, one event a line; history, and what comes.
+//! `theater events`: prints an actor's events, one a line: its history, and with --follow those that come.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,8 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::history::Source;
-use super::remote::{chain_length, connect, find};
+use super::connect::{chain_length, connect, find};
+use super::past::ActorHistory;
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::base::thread;
@@ -17,23 +17,23 @@ use crate::server::protocol::{Request, Response, Scope, StatusAnswer};
 
 #[derive(Args)]
 pub(super) struct EventsArgs {
-    /// Its name, its id, or the beginning of either
+    /// The actor's name, its id, or the beginning of either
     #[arg(required_unless_present = "all")]
     actor: Option<String>,
-    /// Go on showing events as they come
+    /// Go on and show new events as they come
     #[arg(long, short)]
     follow: bool,
-    /// The first event to show; with --below or --all the first position in the journal [default: the beginning; with
-    /// --below or --all from now on]
+    /// The first event to show; with --below or --all the first position in the journal [default: the first event; with
+    /// --below or --all the next one to come]
     #[arg(long, value_name = "SEQUENCE")]
     from: Option<u64>,
-    /// Show the last so many only
+    /// Show only the last events, this many
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "below", "all"])]
     last: Option<u64>,
-    /// Show this kind only; may be given several times
+    /// Show only events of this kind; may be given several times
     #[arg(long, value_name = "KIND", value_parser = EventKind::ALL.map(EventKind::word))]
     kind: Vec<String>,
-    /// Follow the actor and all below it, in the order in which it happens
+    /// Follow the actor and all actors below it, in the order in which events are committed
     #[arg(long, conflicts_with = "data_dir")]
     below: bool,
     /// Follow every actor
@@ -67,12 +67,12 @@ pub(super) fn events(args: &EventsArgs) -> Done {
 }
 
 fn of_one(args: &EventsArgs, actor: &str) -> Done {
-    let mut source = Source::open(actor, args.data_dir.as_deref(), &args.remote)?;
+    let mut source = ActorHistory::open(actor, args.data_dir.as_deref(), &args.remote)?;
     let mut from = args.from.unwrap_or(0);
     if let Some(last) = args.last {
         let length = match &mut source {
-            Source::Running { client, id } => chain_length(client, id)?,
-            Source::Journal { reader, row } => {
+            ActorHistory::Running { client, id } => chain_length(client, id)?,
+            ActorHistory::Journal { reader, row } => {
                 reader.head(row.actor).map_err(Failure::no)?.map_or(0, |head| head.sequence + 1)
             }
         };
@@ -85,7 +85,7 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
         });
         return shown.map(drop);
     }
-    let Source::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
+    let ActorHistory::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
     end_with_the_reader()?;
     let mut events = client.subscribe(id, Some(from)).map_err(Failure::no)?;
     loop {
@@ -114,7 +114,7 @@ fn end_with_the_reader() -> Done {
     watching.map(drop).map_err(|error| Failure::no(format!("no thread to watch standard output on: {error}")))
 }
 
-/// A tree or everybody, as it happens.
+/// Follows a tree of actors, or all actors, as events are committed.
 fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
     end_with_the_reader()?;
     let mut client = connect(&args.remote)?;
@@ -129,7 +129,7 @@ fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
         let Response::Event { id, event, .. } = events.next().map_err(Failure::no)? else {
             return Err(Failure::no("the runtime sent something else than events"));
         };
-        // Data that does not fit a frame is shown as if it were not there: `events ACTOR` shows it.
+        // Data that does not fit a frame is left out here; `events ACTOR` shows it.
         let event = event.into_event(|_| Ok(Vec::new())).map_err(Failure::no)?;
         if let Some(name) = show::name_started(&event) {
             names.insert(id.clone(), name);
@@ -141,7 +141,7 @@ fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
     }
 }
 
-/// What an actor is called; one that is listed no longer by its id.
+/// The actor's name, or its id if it is not listed any more.
 fn name_of(client: &mut Client, id: &str) -> String {
     match client.ask(&Request::ActorStatus { id: id.to_owned() }) {
         Ok(Response::ActorStatus(StatusAnswer::Actor { actor })) => actor.name,

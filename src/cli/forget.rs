@@ -1,27 +1,27 @@
-//! Commands that drop data of an actor's history: through a running runtime, or in a data directory that no runtime
-//! holds.
+//! `theater prune` and `theater redact`: the commands that drop event data of an actor's history, either through a running
+//! runtime, or in a data directory that no runtime uses.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect, find};
+use super::connect::{answered, ask, connect, find};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;
 use crate::journal::{
-    self, ActorKey, DataDir, Durability, Forgotten, Journal, JournalHandle, JournalReader, Listener, Shown,
+    self, ActorKey, DataDir, DataDropped, Durability, Journal, JournalHandle, JournalReader, Listener, Shown,
 };
 use crate::server::protocol::{Request, Response};
 
 #[derive(Args)]
 pub(super) struct PruneArgs {
-    /// Its name, its id, or the beginning of its id
+    /// The actor's name, its id, or the beginning of either
     actor: String,
-    /// Drop what lies before the last kept state before this event
+    /// The data of older events is dropped, up to the last kept state before this event
     #[arg(long, value_name = "SEQUENCE")]
     before: u64,
-    /// Drop it also where a get-chain has shown it to the actor: that call may then come out otherwise in replay
+    /// Drop also data that a get-chain has shown to the actor; a replay of that call may then come out otherwise
     #[arg(long)]
     despite_get_chain: bool,
     /// Work on the data directory itself; no runtime may be running on it
@@ -33,12 +33,12 @@ pub(super) struct PruneArgs {
 
 #[derive(Args)]
 pub(super) struct RedactArgs {
-    /// Its name, its id, or the beginning of its id
+    /// The actor's name, its id, or the beginning of either
     actor: String,
     /// The event whose data is dropped
     #[arg(long, value_name = "SEQUENCE")]
     event: u64,
-    /// Drop it also where a get-chain has shown it to the actor: that call may then come out otherwise in replay
+    /// Drop also data that a get-chain has shown to the actor; a replay of that call may then come out otherwise
     #[arg(long)]
     despite_get_chain: bool,
     /// Work on the data directory itself; no runtime may be running on it
@@ -84,12 +84,12 @@ fn through_a_runtime(
     remote: &Remote,
     actor: &str,
     request: impl FnOnce(String) -> Request,
-) -> Result<Forgotten, Failure> {
+) -> Result<DataDropped, Failure> {
     let mut client = connect(remote)?;
     let id = find(&mut client, actor)?.id;
     let forgotten = answered!(
         ask(&mut client, &request(id)),
-        Response::Forgotten { events, replays_from, gone, .. } => Forgotten { events, replays_from, is_gone: gone }
+        Response::Forgotten { events, replays_from, gone, .. } => DataDropped { events, replays_from, is_gone: gone }
     );
     Ok(forgotten)
 }
@@ -97,24 +97,24 @@ fn through_a_runtime(
 fn in_directory(
     dir: &std::path::Path,
     actor: &str,
-    forget: impl FnOnce(&JournalHandle, &JournalReader, ActorKey) -> Result<Forgotten, journal::ForgetError>,
-) -> Result<Forgotten, Failure> {
-    // Only an existing journal is opened: there is nothing to forget in a new one.
+    forget: impl FnOnce(&JournalHandle, &JournalReader, ActorKey) -> Result<DataDropped, journal::DropError>,
+) -> Result<DataDropped, Failure> {
+    // Opening a journal makes one if there is none; a new journal holds nothing to drop, so an existing one is required.
     drop(journal::open_to_read(dir).map_err(Failure::no)?);
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
     let dir = DataDir::open(dir).map_err(Failure::no)?;
     let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
     let journal = Journal::open(dir, Durability::Commit, queue_bytes, listener).map_err(Failure::no)?;
     let forgotten = journal.handle().reader().map_err(Failure::no).and_then(|reader| {
-        let row = super::history::find_row(&reader, actor, journal.handle().dir())?;
+        let row = super::past::find_row(&reader, actor, journal.handle().dir())?;
         forget(journal.handle(), &reader, row.actor).map_err(Failure::no)
     });
     journal.close();
     forgotten
 }
 
-/// What can be replayed from now on; `redacted` is the one event that is concerned, where it is one.
-fn report(Forgotten { events, replays_from, is_gone }: Forgotten, redacted: Option<u64>, json: bool) -> Done {
+/// Prints what was dropped, and from which event on the history can be replayed now. `redacted` is the event of a redact.
+fn report(DataDropped { events, replays_from, is_gone }: DataDropped, redacted: Option<u64>, json: bool) -> Done {
     if json {
         print_json(&serde_json::json!({ "events": events, "replays_from": replays_from, "gone": is_gone }));
         return Ok(());
@@ -122,23 +122,23 @@ fn report(Forgotten { events, replays_from, is_gone }: Forgotten, redacted: Opti
     say!("dropped the data of {events} events; all hashes are kept");
     if !is_gone {
         say!(
-            "it is still in the write-ahead log, since somebody reads the journal as it was before; it goes as soon as they \
-             are through, or at the next start"
+            "the data is still in the write-ahead log, because somebody reads the journal as it was before; it goes when they \
+             are done, or at the next start"
         );
     }
     match (replays_from, redacted) {
         (Some(from), None) => {
-            say!("what lies behind event {from} can be replayed, from the state there; what was dropped cannot");
+            say!("the events after event {from} can be replayed, from the state there; the dropped ones cannot");
         }
         (Some(from), Some(event)) => {
             say!(
-                "what lies behind event {from} can be replayed, from the state there; from event {event} up to it nothing can"
+                "the events after event {from} can be replayed, from the state there; events {event} to {from} cannot"
             );
         }
         (None, event) => {
             let event = event.map_or_else(|| "what was dropped".to_owned(), |event| format!("event {event}"));
             say!(
-                "no state is kept behind {event}: from there on nothing can be replayed until the actor is started again"
+                "no state is kept after {event}: from there on nothing can be replayed until the actor is started again"
             );
         }
     }

@@ -1,25 +1,25 @@
-//! `theater fork`: a new actor from a past state of another.
+//! `theater fork`: starts a new actor from a past state of another.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect, find, from_anywhere};
+use super::connect::{answered, ask, connect, find, from_anywhere};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::server::protocol::{Request, Response};
 
 #[derive(Args)]
 pub(super) struct ForkArgs {
-    /// Its name, its id, or the beginning of its id
+    /// The actor's name, its id, or the beginning of either
     actor: String,
-    /// The event behind which the new actor begins; within a transition, that is the state from before it
+    /// The event after which the new actor begins; within a transition, it begins with the state before the transition
     #[arg(long, value_name = "SEQUENCE")]
     at: u64,
-    /// What the new actor is called
+    /// The name of the new actor
     #[arg(long)]
     name: String,
-    /// What the new actor runs, if not what the other ran there; its name is the one given
+    /// The manifest that the new actor runs, under the name given [default: what the other actor ran there]
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     #[command(flatten)]

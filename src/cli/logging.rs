@@ -1,4 +1,4 @@
-//! The log of `theater run`, on standard error: one record is one line, whatever a guest puts into it.
+//! The log of `theater run`, on standard error. One record is one line, whatever characters a guest puts into it.
 
 use std::backtrace::BacktraceStatus;
 use std::io::Write;
@@ -9,7 +9,8 @@ use log::LevelFilter;
 use super::{show, stderr};
 use crate::base::limits::LOG_LINE_CHARS;
 
-/// Whether a filter lets nothing of ours through without saying `off`: a slip in a level is the name of a module.
+/// Whether a filter lets no record of Theater through although it does not say `off`. A misspelt level is read as the name
+/// of a module, and silences everything.
 fn lets_nothing_through(filter: &str) -> bool {
     let directives = filter.split('/').next().unwrap_or_default().split(',').map(str::trim);
     let mut directives = directives.filter(|directive| !directive.is_empty()).peekable();
@@ -21,7 +22,7 @@ fn lets_nothing_through(filter: &str) -> bool {
     directives.peek().is_some() && directives.all(is_strange)
 }
 
-/// Logs what `filter` lets through: time, level, thread, where it comes from if that is an actor, message.
+/// Logs the records that `filter` lets through: time, level, thread, the actor if a guest logged it, and the message.
 pub(super) fn start(filter: &str) {
     if lets_nothing_through(filter) {
         stderr::tell(&format!(
@@ -30,7 +31,7 @@ pub(super) fn start(filter: &str) {
         ));
     }
     let style = if show::shows_colours(&std::io::stderr()) { WriteStyle::Always } else { WriteStyle::Never };
-    // A thread that panics says so first, and may be one that has to act.
+    // A thread that panics logs that first, and it may be a thread that still has work to do.
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let (name, trace) = (thread.name().unwrap_or("main").to_owned(), std::backtrace::Backtrace::capture());
@@ -52,7 +53,7 @@ pub(super) fn start(filter: &str) {
         .init();
 }
 
-/// Line ends are spelled out, other control characters replaced, and what is too long is cut.
+/// The message as one line: line ends are spelled out, other control characters are replaced, and a long line is cut.
 fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for (count, character) in message.chars().enumerate() {

@@ -6,6 +6,7 @@
 mod backup;
 mod check;
 mod config;
+mod connect;
 mod doctor;
 mod events;
 mod forget;
@@ -13,6 +14,7 @@ mod fork;
 mod history;
 mod logging;
 mod output;
+mod past;
 mod remote;
 mod repair;
 mod replay;
@@ -55,9 +57,10 @@ struct Cli {
 enum Command {
     /// Run the runtime in the foreground, with the actors of these manifests
     ///
-    /// Actors that an earlier run left in the data directory are resumed; a manifest whose actor is among them resumes
-    /// it rather than starting a second. Ctrl-C suspends all actors and ends; a second one ends at once. What is not
-    /// said here is looked for in the environment, then in theater.toml: `theater config` shows what is in force.
+    /// Actors that an earlier run left in the data directory are resumed. A manifest whose actor is among them resumes
+    /// that actor and starts no second one. Ctrl-C suspends all actors and ends the runtime; a second Ctrl-C ends it at
+    /// once. A setting that is not given here is taken from the environment, then from theater.toml: `theater config`
+    /// shows the settings in force.
     Run(Box<run::RunArgs>),
     /// Start an actor from a manifest, and print its id
     Start {
@@ -69,68 +72,68 @@ enum Command {
     Stop(OneActor),
     /// Start an actor again: its chain goes on in a new incarnation
     Restart(OneActor),
-    /// List an actor that has ended, and all below it, no longer; its history stays in the journal
+    /// Remove an actor that has ended, and all actors below it, from the list; their histories stay in the journal
     Forget(OneActor),
     /// Start a new actor from the state that another had at one of its events, and print its id
     ///
-    /// It is a root of its own, with a chain of its own, which quotes that event. Its `init` is not run. It runs the
-    /// component and the manifest that the other had there, unless it is given another manifest.
+    /// The new actor is a root with a chain of its own, which quotes that event. Its `init` is not run. It runs the
+    /// component and the manifest that the other actor had there, unless another manifest is given.
     Fork(fork::ForkArgs),
-    /// List actors: status, name, id, address; of a failed one why it failed
+    /// List actors: status, name, id, address, and why a failed actor failed
     List(AllActors),
     /// Show the tree of actors: who was started by whom
     Tree(AllActors),
-    /// Show one actor; of a failed one why it failed, and what led to it
+    /// Show one actor; if it failed, why, and the events that led to it
     Status(OneActor),
     /// Show the actors at work: calls, latency, mailbox, memory, restarts
     ///
-    /// On a terminal it is shown anew every second, until Ctrl-C; elsewhere, and with --json, once.
+    /// On a terminal the view is refreshed every second until Ctrl-C; elsewhere, and with --json, it is printed once.
     Top(top::TopArgs),
     /// Show an actor's state
     State(history::StateArgs),
-    /// Show an actor's events, one a line: what it was asked, what it did, what came of it
+    /// Show an actor's events, one a line: what it was asked, what it did, and the result
     Events(events::EventsArgs),
-    /// Send an actor a message, and wait until it was worked on
+    /// Send an actor a message, and wait until the actor has worked on it
     Send(MessageArgs),
-    /// Request something of an actor, and print the answer
+    /// Send an actor a request, and print the answer
     Request(MessageArgs),
     /// Write an actor's whole history to a portable chain file
     Export(history::ExportArgs),
     /// Drop old data of an actor's history; the hashes stay, so that all of it still verifies
     ///
-    /// Dropped is what lies before the last kept state before the event that is named; from that state on the history
-    /// can still be replayed. What a transition or a delivery under way needs stays.
+    /// The data of all events before the last kept state before the named event is dropped. From that state on, the
+    /// history can still be replayed. Data that a transition or a delivery under way needs stays.
     Prune(forget::PruneArgs),
     /// Drop the data of one event; its hash stays, so that the history still verifies
     Redact(forget::RedactArgs),
-    /// Copy a journal while a runtime is at work on it, or a data directory that none holds, and verify the copy
+    /// Copy a journal and verify the copy; a runtime may be using the journal meanwhile
     Backup(backup::BackupArgs),
-    /// Make a data directory of a backup, which is verified
+    /// Make a data directory from a backup, after verifying the backup
     Restore(backup::RestoreArgs),
-    /// Say what a journal has lost that every start refuses, and go on without it
+    /// Show what a damaged journal has lost, and accept the loss
     ///
-    /// For a journal whose end or whose mark is lost, where there is no backup. With --accept-loss the loss is recorded on
-    /// each chain that it concerns, and the next start goes on from what is left.
+    /// For a journal that every start refuses, because its end or its mark is lost, and that has no backup. With
+    /// --accept-loss, the loss is recorded on each chain that it concerns, and the next start goes on from what is left.
     Repair(repair::RepairArgs),
     /// Check every hash and link of a chain file
     Verify(history::VerifyArgs),
     /// Execute a history again and compare every event
     ///
-    /// Of a chain file, or of one or all actors of a data directory. Nothing that an actor did outside happens again.
-    /// With --compare another build is given the recorded inputs, and what it does otherwise is listed: exit status 0
-    /// where it does nothing otherwise, 1 where it does.
+    /// The history is a chain file, or that of one actor or all actors of a data directory. No effect outside happens
+    /// again. With --compare, another build of the component gets the recorded inputs, and every difference is listed:
+    /// the exit status is 0 if there is none, and 1 if there are differences.
     Replay(replay::ReplayArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
-    /// Check whether this machine is large enough for so many actors, and say what to change
+    /// Check whether this machine has room for a number of actors, and say which settings to change
     Doctor(doctor::DoctorArgs),
-    /// Print what is configured, and where each value comes from
+    /// Print the settings in force, and where each value comes from
     Config(Box<config::ConfigArgs>),
     /// Print a completion script for a shell
     ///
     /// For instance: theater completions bash > /etc/bash_completion.d/theater
     Completions { shell: clap_complete::Shell },
-    /// End the running runtime: every actor is suspended
+    /// End the running runtime, and suspend every actor
     Shutdown {
         #[command(flatten)]
         remote: Remote,
@@ -143,24 +146,24 @@ struct Remote {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The management server: HOST:PORT, tls:HOST:PORT or unix:PATH [default: as theater.toml says, or
+    /// The management server: HOST:PORT, tls:HOST:PORT or unix:PATH [default: that of theater.toml, or
     /// 127.0.0.1:9000]
     #[arg(long, value_name = "ENDPOINT", env = "THEATER_SERVER", help_heading = "Connection")]
     server: Option<Endpoint>,
-    /// The file of the token to authenticate with; or THEATER_TOKEN is the token itself
+    /// The file that holds the token to authenticate with; THEATER_TOKEN can hold the token itself
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     token_file: Option<String>,
     /// Certificates (PEM) to trust instead of the well-known authorities
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     authorities: Option<String>,
-    /// The configuration file [default: theater.toml, where it is there]
+    /// The configuration file [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", help_heading = "Connection")]
     config: Option<PathBuf>,
 }
 
 #[derive(Args)]
 struct OneActor {
-    /// Its name, its id, or the beginning of either
+    /// The actor's name, its id, or the beginning of either
     actor: String,
     #[command(flatten)]
     remote: Remote,
@@ -174,7 +177,7 @@ struct AllActors {
 
 #[derive(Args)]
 struct MessageArgs {
-    /// Its name, its id, or the beginning of either
+    /// The actor's name, its id, or the beginning of either
     actor: String,
     /// The message, usually JSON; `-` reads it from standard input
     message: String,
@@ -182,28 +185,34 @@ struct MessageArgs {
     remote: Remote,
 }
 
-/// The exit code of a runtime that ended itself.
+/// The exit code of a runtime that ended by itself, because its journal or a thread failed.
 const ENDED: u8 = 3;
 
-/// Why a command did not do what was asked.
+/// Why a command failed: the message, and the exit code.
 #[derive(Debug)]
 struct Failure {
     message: String,
     code: u8,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl Failure {
-    /// The answer is no.
+    /// The runtime or the data says no: exit code 1.
     fn no(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 1 }
     }
 
-    /// The command line is wrong.
+    /// The command line is wrong: exit code 2.
     fn usage(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 2 }
     }
 
-    /// The runtime ended itself.
+    /// The runtime ended by itself: exit code 3.
     fn ended(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: ENDED }
     }
@@ -217,7 +226,7 @@ pub fn main() -> ExitCode {
         if error.use_stderr() {
             error.exit()
         }
-        // What was asked for, and so a result: one that cannot be printed is an error.
+        // Help and version are results that were asked for: not being able to print them is an error.
         show::printed(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
         std::process::exit(0)
     });
@@ -259,7 +268,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
             let said = format!("theater: {message}");
-            // A runtime that ends itself ends, whoever reads why.
+            // A runtime that ends by itself does not wait for a reader of standard error.
             if code == ENDED {
                 stderr::last_words(&said)
             } else {

@@ -1,4 +1,4 @@
-//! Files that commands write: a file is there whole, or as it was before.
+//! Output files of commands: a command either writes its whole file, or leaves the file as it was before.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -9,34 +9,35 @@ pub(super) fn named(path: &Path) -> String {
     if path == Path::new("-") { "to standard output".into() } else { path.display().to_string() }
 }
 
-/// A file being written, beside its place until it is whole.
+/// A file that is being written. Until it is whole it lies beside its final place, under another name.
 pub(super) enum Output {
     Replacing {
         file: BufWriter<File>,
         partial: Partial,
         target: PathBuf,
     },
-    /// A pipe, a device, standard output: nothing can be put in its place.
+    /// A pipe, a device or standard output: it is written directly, because no file can replace it.
     Into(BufWriter<Box<dyn Write>>),
 }
 
-/// A file that is not whole: it goes where it is given up. What it was to replace is untouched.
+/// A file that is not whole yet. If it is dropped before it is whole, it is removed, and the file that it was to replace
+/// is untouched.
 pub(super) struct Partial(PathBuf);
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // After it has taken its place there is none.
+        // After the file was renamed to its final place, there is nothing left to remove.
         let _ = fs::remove_file(&self.0);
     }
 }
 
 impl Output {
-    /// Begins to write `path`; `-` is standard output.
+    /// Begins to write the file `path`; `-` stands for standard output.
     pub(super) fn to(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Into(BufWriter::new(Box::new(io::stdout()))));
         }
-        // A link stays, and the file it leads to is replaced.
+        // If `path` is a symbolic link, the link stays, and the file that it leads to is replaced.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let before = fs::metadata(&target).ok();
         if before.as_ref().is_some_and(|before| !before.is_file()) {
@@ -51,7 +52,7 @@ impl Output {
         Ok(Self::Replacing { file: BufWriter::new(file), partial, target })
     }
 
-    /// It is whole: it takes its place once it is on the disk.
+    /// Ends the file: syncs it to the disk, then renames it to its final place.
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Into(mut sink) => sink.flush(),

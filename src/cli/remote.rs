@@ -1,4 +1,4 @@
-//! Commands that ask a running runtime.
+//! Commands that a running runtime carries out: start, stop, restart, forget, list, tree, status, send, request, shutdown.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,56 +6,13 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::config::refused;
-use super::history::Source;
+use super::connect::{actors, answered, ask, chain_length, connect, find, from_anywhere};
+use super::past::ActorHistory;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
-use crate::config::Settings;
-use crate::server::protocol::{ActorView, Request, Response, StatusAnswer};
+use crate::server::protocol::{ActorView, Request, Response};
 use crate::server::{Client, ClientError, MESSAGE_BYTES};
-
-pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
-    let flags =
-        [("management.token_file", remote.token_file.clone()), ("management.authorities", remote.authorities.clone())];
-    let settings = Settings::of_environment(remote.config.as_deref(), &flags);
-    let options = settings.and_then(|settings| settings.client(remote.server.clone()));
-    Client::connect(&options.map_err(refused)?).map_err(Failure::no)
-}
-
-pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {
-    client.ask(request).map_err(Failure::no)
-}
-
-/// What the answer should have been, or a failure that says what it was.
-macro_rules! answered {
-    ($response:expr, $pattern:pat => $value:expr) => {
-        match $response? {
-            $pattern => $value,
-            other => return Err(Failure::no(crate::server::unexpected(&other))),
-        }
-    };
-}
-pub(super) use answered;
-
-pub(super) fn actors(client: &mut Client) -> Result<Vec<ActorView>, Failure> {
-    let mut all = Vec::new();
-    let gathered = client.each_actor(|actor| {
-        all.push(actor);
-        Ok(())
-    });
-    gathered.map(|()| all).map_err(Failure::no)
-}
-
-/// The actor that `text` names.
-pub(super) fn find(client: &mut Client, text: &str) -> Result<ActorView, Failure> {
-    let hint = |failure: Failure| match failure.message.starts_with("no actor is called") {
-        true => Failure::no(failure.message + "; `theater list` shows those there are"),
-        false => failure,
-    };
-    let found = ask(client, &Request::FindActor { text: text.to_owned() }).map_err(hint);
-    Ok(*answered!(found, Response::ActorStatus(StatusAnswer::Actor { actor }) => actor))
-}
 
 pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
     let manifest = from_anywhere(manifest)?;
@@ -68,13 +25,6 @@ pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
         say!("{id}");
     }
     Ok(())
-}
-
-/// A path as it is meant here: the runtime may have been started elsewhere.
-pub(super) fn from_anywhere(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|error| Failure::no(format!("{}: the working directory: {error}", path.display())));
-    absolute.map(|absolute| absolute.display().to_string())
 }
 
 pub(super) fn stop(one: &OneActor) -> Done {
@@ -129,7 +79,7 @@ pub(super) fn tree(remote: &Remote) -> Done {
     Ok(())
 }
 
-/// Events shown of an actor that failed.
+/// How many events are shown that led to a failure.
 const LED_TO_IT: u64 = 6;
 
 pub(super) fn status(one: &OneActor) -> Done {
@@ -143,7 +93,7 @@ pub(super) fn status(one: &OneActor) -> Done {
     if actor.failure.is_some() {
         let length = chain_length(&mut client, &actor.id)?;
         show::line(&format!("\nwhat led to it (all of it: theater events {}):", actor.name));
-        let mut source = Source::Running { client, id: actor.id };
+        let mut source = ActorHistory::Running { client, id: actor.id };
         let shown = source.each(length.saturating_sub(LED_TO_IT), |event| {
             show::event(&event, None);
             Ok(())
@@ -151,13 +101,6 @@ pub(super) fn status(one: &OneActor) -> Done {
         shown?;
     }
     Ok(())
-}
-
-/// How many events an actor has on disk.
-pub(super) fn chain_length(client: &mut Client, id: &str) -> Result<u64, Failure> {
-    let request = Request::GetActorMetrics { id: id.to_owned() };
-    let metrics = answered!(ask(client, &request), Response::ActorMetrics { metrics, .. } => metrics);
-    Ok(metrics["chain_length"].as_u64().unwrap_or(0))
 }
 
 pub(super) fn send(args: &MessageArgs) -> Done {
@@ -185,7 +128,8 @@ pub(super) fn request(args: &MessageArgs) -> Done {
     Ok(())
 }
 
-/// Asks an actor something. Where it is not up, or fails of it, the answer names it by its id, if at all, and has no remedy.
+/// Asks an actor something. If the actor is not up, or fails, the runtime's answer names it by its id at most and has no
+/// remedy: both are added here.
 fn ask_actor(client: &mut Client, request: &Request, actor: &ActorView) -> Result<Response, Failure> {
     client.ask(request).map_err(|error| {
         let why = error.to_string();
@@ -201,7 +145,8 @@ fn ask_actor(client: &mut Client, request: &Request, actor: &ActorView) -> Resul
     })
 }
 
-/// The message, from the command line or standard input; refused before anything is sent where no frame can hold it.
+/// The message, from the command line or from standard input. A message that no frame can hold is refused before anything
+/// is sent.
 fn message(args: &MessageArgs) -> Result<Vec<u8>, Failure> {
     let mut message = Vec::new();
     if args.message == "-" {

@@ -13,13 +13,13 @@ use crate::theater::{Damage, accept_loss, assess_loss};
 
 #[derive(Args)]
 pub(super) struct RepairArgs {
-    /// Accept what is lost: without it, it is only said
+    /// Accept the loss; without this, the loss is only shown
     #[arg(long)]
     accept_loss: bool,
-    /// The data directory; no runtime may be running on it [default: as `theater run` has it]
+    /// The data directory; no runtime may be using it [default: that of `theater run`]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The configuration file [default: theater.toml, where it is there]
+    /// The configuration file [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
     config: Option<PathBuf>,
     /// Print JSON
@@ -33,7 +33,7 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?.data_dir(),
     };
     let Some(damage) = assess_loss(&dir).map_err(Failure::no)? else {
-        refuse_findings(&dir)?;
+        refuse_other_damage(&dir)?;
         if args.json {
             print_json(&serde_json::json!({ "lost": null, "accepted": false, "concerned": [] }));
         } else {
@@ -64,8 +64,8 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
     Err(Failure::no(format!("{}: nothing was changed; accept it with --accept-loss", dir.display())))
 }
 
-/// Where the mark has nothing to complain of, something else may be wrong, which cannot be accepted.
-fn refuse_findings(dir: &Path) -> Done {
+/// Checks a journal that has lost nothing of its end. If something else is wrong with it, that cannot be accepted.
+fn refuse_other_damage(dir: &Path) -> Done {
     let findings = audit(dir).map_err(Failure::no)?.findings;
     let Some(first) = findings.first() else { return Ok(()) };
     let what = super::history::things_are_wrong(findings.len());
@@ -76,7 +76,7 @@ fn refuse_findings(dir: &Path) -> Done {
     )))
 }
 
-/// For a runtime that is to go on whatever was lost: what there is to accept is accepted, and logged.
+/// Accepts every loss of the journal and logs it, for a runtime that is to go on whatever was lost.
 pub(super) fn accept_what_is_lost(dir: &Path) -> Done {
     if !crate::journal::has_journal(dir) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! `theater replay`: of a chain file, or of one or all actors of a data directory.
+//! `theater replay`: executes the history of a chain file, or of one actor or all actors of a data directory, again.
 
 use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use super::history::{find_row, misplaced_end, read_verified};
+use super::history::read_verified;
+use super::past::{find_row, misplaced_end};
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, BehaviourChange, Boundary, Recording, ReplayError, Replayed};
@@ -22,22 +23,22 @@ use crate::journal::{self, ActorRow, JournalReader};
 
 #[derive(Args)]
 pub(super) struct ReplayArgs {
-    /// A chain file, as `theater export` writes it; with --journal an actor: its name, its id, or the beginning of it
+    /// A chain file that `theater export` wrote; with --journal an actor: its name, its id, or the beginning of either
     #[arg(value_name = "CHAIN", required_unless_present = "journal")]
     subject: Option<String>,
-    /// Replay one actor of this data directory, or all; no runtime needs to be running
+    /// Replay one actor of this data directory, or all actors; no runtime needs to be running
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
     /// Run this component instead of the recorded one
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Give the recorded inputs to the component of --component, and list what it does otherwise
+    /// Give the recorded inputs to the component of --component, and list the differences
     #[arg(long, requires = "component", conflicts_with = "until")]
     compare: bool,
     /// Replay up to this event, and print the state there
     #[arg(long, value_name = "SEQUENCE")]
     until: Option<u64>,
-    /// Compare each state that the journal keeps with the one that replay comes to
+    /// Compare each state that the journal keeps with the state that the replay computes
     #[arg(long, requires = "journal", conflicts_with_all = ["until", "compare"])]
     verify_snapshots: bool,
     /// Print JSON
@@ -71,7 +72,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
     }
 }
 
-/// A data directory has the code that its runtime compiled; a file from elsewhere brings none.
+/// The sandbox. A data directory has a cache of the code that its runtime compiled; a chain file has none.
 fn engine(dir: Option<&Path>) -> Result<GuestEngine, Failure> {
     let cache = dir.map(|dir| dir.join("compiled"));
     GuestEngine::new(cache.as_deref()).map_err(Failure::no)
@@ -170,11 +171,11 @@ fn compare(args: &ReplayArgs, engine: &GuestEngine, recording: &Recording, compo
     Ok(())
 }
 
-/// The states that the journal keeps of one actor, to be met in their order.
+/// The states that the journal keeps of one actor, compared with the replay in the order of their events.
 struct Snapshots {
     reader: JournalReader,
     row: ActorRow,
-    /// Events whose state is kept and that replay has not come to.
+    /// The events whose kept states are still to be compared.
     ahead: std::collections::VecDeque<u64>,
 }
 
@@ -220,10 +221,10 @@ fn shown(state: Option<&[u8]>) -> String {
     cut
 }
 
-/// What one worker found.
-type Found = (ActorRow, Result<Replayed, ReplayError>);
+/// An actor, and the outcome of its replay.
+type ReplayedActor = (ActorRow, Result<Replayed, ReplayError>);
 
-/// All actors, one after the other on each core.
+/// Replays all actors of a data directory: each core takes one actor after the other.
 fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> Done {
     let reader = journal::open_to_read(dir).map_err(Failure::no)?;
     let read = |error| Failure::no(journal::JournalError::Read { path: dir.to_owned(), error });
@@ -266,17 +267,17 @@ struct Worker {
     dir: PathBuf,
     component: Option<Vec<u8>>,
     snapshots: bool,
-    /// What is wrong with where chains are said to end.
+    /// What is wrong with the places at which the journal says that chains end.
     misplaced: Arc<[String]>,
     tasks: Receiver<ActorRow>,
-    found: Sender<Found>,
+    found: Sender<ReplayedActor>,
     events: Arc<AtomicU64>,
 }
 
 impl Worker {
     fn run(self) {
         while let Ok(row) = wait::receive(&self.tasks) {
-            // A panic is a defect of ours, and hides nothing of what there is to say of the others.
+            // A panic is a defect of Theater. The worker goes on with the other actors.
             let replayed = catch_unwind(AssertUnwindSafe(|| self.one(&row)))
                 .unwrap_or_else(|panic| Err(ReplayError::Panicked(thread::panic_message(&*panic))));
             if self.found.send((row, replayed)).is_err() {
@@ -308,7 +309,7 @@ impl Worker {
     }
 }
 
-fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &AtomicU64) -> Done {
+fn gather(args: &ReplayArgs, results: &Receiver<ReplayedActor>, count: usize, events: &AtomicU64) -> Done {
     let begun = clock::now();
     let progress = Progress::begin();
     let (mut done, mut total, mut transitions, mut wrong, mut idle) = (0_usize, 0_u64, 0_u64, 0_usize, 0_usize);
@@ -320,7 +321,7 @@ fn gather(args: &ReplayArgs, results: &Receiver<Found>, count: usize, events: &A
                 progress.show(&format!("{done} of {count} actors, {} events", events.load(Ordering::Relaxed)));
                 continue;
             }
-            // No worker is left, and not all was said.
+            // Every worker has ended, and not every actor was replayed.
             Err(RecvTimeoutError::Disconnected) => break,
         };
         done += 1;
@@ -379,7 +380,7 @@ fn say_of(args: &ReplayArgs, row: &ActorRow, error: &ReplayError) {
     }
 }
 
-/// A line on a terminal that tells how far it is; nothing anywhere else.
+/// A progress line on a terminal; nothing is shown elsewhere.
 struct Progress {
     shown: bool,
     last: std::cell::Cell<Option<Instant>>,
@@ -400,7 +401,7 @@ impl Progress {
 
     fn show(&self, text: &str) {
         if self.shown {
-            // It is only progress.
+            // A progress line that cannot be written does not matter.
             let mut stderr = std::io::stderr();
             let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
         }

@@ -1,4 +1,4 @@
-//! `theater run`: the runtime in the foreground.
+//! `theater run`: runs the runtime in the foreground until a signal or a shutdown.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,6 +9,8 @@ use clap::Args;
 use super::config::{Flags, refused};
 use super::{Done, ENDED, Failure, logging, show, signals, stderr};
 use crate::base::{memory, thread};
+use crate::handlers::Handlers;
+use crate::manifest::ActorSource;
 use crate::server::{BoundMetrics, BoundServer, MetricsServer, TheaterServer};
 use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
@@ -19,7 +21,7 @@ pub(super) struct RunArgs {
     /// Keep everything in a temporary directory that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
-    /// Go on with a journal that has lost its end or its mark: as `theater repair --accept-loss`, before anything else
+    /// Accept that the journal has lost its end or its mark, as `theater repair --accept-loss` does, and go on
     #[arg(long, conflicts_with = "ephemeral")]
     accept_loss: bool,
     #[command(flatten)]
@@ -37,12 +39,13 @@ pub(super) fn run(args: &RunArgs) -> Done {
         durability: settings.durability(),
         actor_limits: settings.actor_limits(),
         limits: settings.runtime(),
-        manifests: args.manifests.clone(),
+        actors: args.manifests.iter().map(ActorSource::from).collect(),
+        handlers: Handlers::default(),
     };
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;
     }
-    // Before any actor begins: who cannot be steered is not started.
+    // The management server is bound before any actor begins: a runtime that nobody could control is not started.
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let metrics = settings.metrics().map(bind_metrics).transpose()?;
     let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
@@ -59,7 +62,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     announce(announcement(&server, metrics.as_ref(), &theater))?;
     let ended = theater.wait();
     if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
-        // What is in memory can no longer be made to last: nothing is left to do in order.
+        // Nothing in memory can be written any more, so there is nothing left to suspend in order.
         signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
     }
     drop((server, metrics));
@@ -76,7 +79,7 @@ fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
         .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}; {remedy}")))
 }
 
-/// What a person needs to go on, each on a line of its own; `ready` is the last.
+/// The addresses and actors that a person needs to know, one a line; the last line is `ready`.
 fn announcement(server: &TheaterServer, metrics: Option<&MetricsServer>, theater: &TheaterRuntime) -> String {
     let mut lines = Vec::new();
     lines.extend(server.address().map(|address| format!("management  {address}")));
@@ -97,8 +100,8 @@ fn announcement(server: &TheaterServer, metrics: Option<&MetricsServer>, theater
     lines.join("\n")
 }
 
-/// On standard output, from a thread of its own: a reader that does not read keeps nothing but this waiting, and the
-/// runtime runs also where standard output is closed.
+/// Prints the announcement on standard output from a thread of its own. A reader that does not read blocks this thread
+/// alone, and the runtime runs even if standard output is closed.
 fn announce(text: String) -> Done {
     let said = thread::spawn("announce", move || {
         let mut out = std::io::stdout().lock();
@@ -107,7 +110,8 @@ fn announce(text: String) -> Done {
     said.map(drop).map_err(|error| Failure::ended(format!("no thread to say on that it is ready: {error}")))
 }
 
-/// Every connection is a file: takes what the system allows this user, rather than the shell's modest default.
+/// Raises the number of open files to the most that the system allows this user: every connection is an open file, and the
+/// default of a shell is low.
 fn allow_more_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -1,4 +1,4 @@
-//! How things look on a terminal.
+//! Printing for people: actors, events, states and times as lines on a terminal.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Write};
@@ -11,7 +11,7 @@ use crate::chain::cbor::{Value, bytes_to_json};
 use crate::chain::{ChainEvent, EventKind};
 use crate::server::protocol::{ActorView, RestartsView};
 
-/// One event's data on one line is cut here for people; `--json` shows all of it.
+/// Characters of an event's data that fit on its line; the rest is cut. `--json` shows all of it.
 const LINE_CHARS: usize = 160;
 
 pub(super) fn print_json(item: &impl Serialize) {
@@ -19,12 +19,13 @@ pub(super) fn print_json(item: &impl Serialize) {
     line(&text);
 }
 
-/// A line on standard output. A reader that has gone (`| head`) ends the program quietly; a full disk does not.
+/// Prints a line on standard output. If the reader has gone (`| head`), the program ends quietly; if the disk is full, it
+/// ends with an error.
 pub(super) fn line(text: &str) {
     printed(writeln!(std::io::stdout(), "{text}"));
 }
 
-/// What came of printing a result.
+/// Handles the outcome of printing a result, as [`line`] does.
 pub(super) fn printed(result: std::io::Result<()>) {
     match result {
         Ok(()) => {}
@@ -36,13 +37,13 @@ pub(super) fn printed(result: std::io::Result<()>) {
     }
 }
 
-/// [`line`] with what `format!` takes.
+/// [`line`] with the arguments of `format!`.
 macro_rules! say {
     ($($text:tt)*) => { $crate::cli::show::line(&format!($($text)*)) };
 }
 pub(super) use say;
 
-/// Guest bytes: as text where they are text.
+/// Prints bytes of a guest: as text if they are text, otherwise as JSON with base64.
 pub(super) fn bytes(bytes: Option<&[u8]>) {
     match bytes {
         None => line("(no state)"),
@@ -71,7 +72,7 @@ pub(super) fn tree(actors: &[ActorView]) {
     let there: HashSet<&str> = actors.iter().map(|actor| actor.id.as_str()).collect();
     let mut children: HashMap<Option<&str>, Vec<&ActorView>> = HashMap::new();
     for actor in actors {
-        // Below one that is listed no longer is as good as at the top.
+        // An actor whose parent is not listed any more is shown as a root.
         let parent = actor.parent.as_deref().filter(|parent| there.contains(parent));
         children.entry(parent).or_default().push(actor);
     }
@@ -101,7 +102,7 @@ fn described(actor: &ActorView) -> String {
     )
 }
 
-/// Why it failed, and why it is not restarted where that does not follow.
+/// Why an actor failed, and why it is not restarted, unless the first explains the second.
 fn failure(actor: &ActorView) -> Option<String> {
     let failure = actor.failure.as_ref()?;
     match actor.given_up.as_ref().filter(|why| !failure.contains(*why)) {
@@ -140,8 +141,8 @@ pub(super) fn status(actor: &ActorView) {
     }
 }
 
-/// An event on one line: its sequence, the time, whose it is where that is to be said, what happened, and its data as
-/// JSON. Nothing that a guest says can end the line or steer the terminal: JSON spells control characters out.
+/// Prints an event on one line: its sequence, the time, the actor if several are shown, the event type, and the data as
+/// JSON. No text of a guest can end the line or control the terminal: JSON spells control characters out.
 pub(super) fn event(event: &ChainEvent, actor: Option<&str>) {
     let shown = match event.dropped {
         Some(dropped) => format!("(dropped: {} bytes)", dropped.length),
@@ -153,12 +154,12 @@ pub(super) fn event(event: &ChainEvent, actor: Option<&str>) {
     line(format!("{sequence:>6}  {time}  {whose}{colour}{what}{plain}  {shown}").trim_end());
 }
 
-/// Of a beginning what changes; of all others everything.
+/// The data of an event to be shown. Of a `started` only the parts that differ between starts are shown.
 fn brief(event: &ChainEvent) -> Json {
     match decoded(event) {
         Json::Object(map) if event.kind() == Some(EventKind::Started) => {
             let brief = ["reason", "incarnation", "state"].map(|key| map.get_key_value(key));
-            // What is damaged may lack any of them: it is shown as it is.
+            // A damaged event may lack any of these keys: it is shown as it is.
             match brief.into_iter().collect::<Option<Vec<_>>>() {
                 Some(brief) => {
                     Json::Object(brief.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect())
@@ -172,30 +173,30 @@ fn brief(event: &ChainEvent) -> Json {
 
 fn cut(text: &str) -> String {
     let cut: String = text.chars().take(LINE_CHARS).collect();
-    // JSON leaves some control characters beyond ASCII as they are.
+    // JSON does not escape control characters beyond ASCII.
     let cut = visible(&cut);
     if cut.len() < text.len() { cut + "…" } else { cut }
 }
 
-/// Text without what could steer a terminal.
+/// The text with every control character replaced, so that it cannot control a terminal.
 pub(super) fn visible(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
-/// Whether standard output is to be coloured.
+/// Whether output on standard output is coloured.
 fn in_colour() -> bool {
     static DECIDED: OnceLock<bool> = OnceLock::new();
     *DECIDED.get_or_init(|| shows_colours(&std::io::stdout()))
 }
 
-/// On a terminal that shows colours, unless NO_COLOR says no; CLICOLOR_FORCE says yes elsewhere.
+/// Colours are used on a terminal that has them, unless NO_COLOR is set; CLICOLOR_FORCE forces them elsewhere.
 pub(super) fn shows_colours(out: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (out.is_terminal() && !dumb))
 }
 
-/// The name that a `started` says.
+/// The actor's name, if the event is a `started`.
 pub(super) fn name_started(event: &ChainEvent) -> Option<String> {
     match decoded(event) {
         Json::Object(mut map) if event.kind() == Some(EventKind::Started) => match map.remove("name") {

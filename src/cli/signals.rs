@@ -1,5 +1,6 @@
-//! Signals to `theater run`: the first asks for an end in order, another ends at once. The thread that hears them acts
-//! before it says anything, since nobody may be there to hear it.
+//! Signals to `theater run` (SIGINT, SIGTERM, SIGHUP): the first signal suspends all actors and ends the runtime; a second
+//! one ends the process at once. The thread that receives signals acts before it prints, because printing may block: the
+//! reader of standard error may have stopped reading.
 
 use std::io;
 use std::sync::Arc;
@@ -14,40 +15,41 @@ use crate::base::thread;
 use crate::journal;
 use crate::system::TheaterHandle;
 
-/// What a signal is to do.
+/// What a signal does.
 #[derive(Clone, Default)]
 pub(super) struct Watch(Arc<Watched>);
 
 #[derive(Default)]
 struct Watched {
-    /// Whom to ask for an end in order; before any actor begins there is nobody, and nothing to put in order.
+    /// The runtime that a signal shuts down. Before any actor begins there is none, and nothing has to be suspended.
     theater: Mutex<Option<TheaterHandle>>,
     was_asked: AtomicBool,
 }
 
-/// Begins to watch. To be called before there is anything to clean up.
+/// Begins to watch for signals. It is called before the process has anything to clean up.
 pub(super) fn watch() -> io::Result<Watch> {
-    // A file that is as long as `ulimit -f` allows is a disk that is full; by default it would end the process.
+    // SIGXFSZ: a file has reached the length that `ulimit -f` allows. Ignored, the write fails as on a full disk; by
+    // default the signal would end the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    // `nohup` has it ignored.
+    // `nohup` starts a program with SIGHUP ignored, and it stays ignored.
     if !is_ignored(SIGHUP) {
         signals.add_signal(SIGHUP)?;
     }
     let watch = Watch::default();
     let watched = watch.clone();
-    // It watches until the process ends.
+    // The thread watches until the process ends; nobody joins it.
     thread::spawn("signals", move || signals.forever().for_each(|signal| watched.heard(signal))).map(drop)?;
     Ok(watch)
 }
 
 impl Watch {
-    /// From here on there are actors, which a signal suspends.
+    /// From now on a signal shuts this runtime down, which suspends its actors.
     pub(super) fn steers(&self, theater: &TheaterHandle) {
         *self.0.theater.lock() = Some(theater.clone());
     }
 
-    /// Whether a signal has asked for the end.
+    /// Whether a signal has asked for a shutdown.
     pub(super) fn was_asked(&self) -> bool {
         self.0.was_asked.load(Ordering::Acquire)
     }
@@ -64,21 +66,22 @@ impl Watch {
             let second = if signal == SIGHUP { "SIGINT or SIGTERM" } else { "a second signal" };
             log::info!("shutting down: actors are suspended and go on at the next start; {second} ends at once");
         } else if signal != SIGHUP {
-            // A terminal that closes sends several of those, and service managers send one behind SIGTERM.
+            // A SIGHUP after the first signal is ignored: a closing terminal sends several, and service managers send one
+            // after SIGTERM.
             let words = "theater: second signal: ending at once; the next start recovers";
             end_at_once(128 + signal, || stderr::hasty_words(words));
         }
     }
 }
 
-/// Ends the process, whatever its threads are at; a temporary directory goes with it.
+/// Ends the process at once, whatever its threads do. A temporary data directory is removed first.
 pub(super) fn end_at_once(code: i32, say: impl FnOnce()) -> ! {
     journal::remove_ephemeral();
     say();
     std::process::exit(code)
 }
 
-/// Whether who started this process has had it ignore the signal.
+/// Whether the program that started this process made it ignore the signal.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -92,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_is_ignored_is_told_from_one_that_is_not() {
-        // Rust has every program ignore it.
+        // Rust makes every program ignore SIGPIPE.
         assert!(is_ignored(signal_hook::consts::SIGPIPE));
         assert!(!is_ignored(SIGTERM));
     }

@@ -1,5 +1,5 @@
-//! Standard error, for a process that has to go on, or to end, whoever reads what it says: nothing here panics because
-//! it cannot write, and neither the log nor last words wait for long for a reader that has stopped reading.
+//! Writing to standard error without depending on its reader. Nothing here panics because a write fails, and neither the
+//! log nor the last words of a process wait for long for a reader that has stopped reading.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,33 +9,33 @@ use rustix::io::Errno;
 
 use crate::base::clock;
 
-/// How long the log waits for a reader that does not read. From then on lines are dropped until it reads again.
+/// How long the log waits for a reader that does not read. After that, lines are dropped until the reader reads again.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What a pipe that has any room takes without waiting.
+/// The bytes that a pipe takes without waiting if it has any room (PIPE_BUF).
 const AT_ONCE_BYTES: usize = 4096;
 
-/// Says a line, as `eprintln!` does, which panics where the reader has gone.
+/// Writes a line. Unlike `eprintln!`, it does not panic if the reader has gone.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Says a line before the process ends, unless its reader keeps it waiting: the end does not depend on that. It takes no
-/// lock that a thread might hold which waits for the same reader.
+/// Writes a line before the process ends. If the reader does not read in time, the line is given up: the process has to
+/// end. It takes no lock, because a thread that waits for the same reader might hold it.
 pub(super) fn last_words(text: &str) {
     write_within(format!("{text}\n").as_bytes(), PATIENCE);
 }
 
-/// Like [`last_words`], and does not wait at all.
+/// Like [`last_words`], but does not wait at all.
 pub(super) fn hasty_words(text: &str) {
     write_within(format!("{text}\n").as_bytes(), Duration::ZERO);
 }
 
-/// Where the log goes: every write is one whole line, and succeeds whatever becomes of it.
+/// The sink of the log. Every write is one whole line, and succeeds even if the line is lost.
 pub(super) struct Log {
     write: fn(&[u8], Duration) -> usize,
-    /// Lines that nobody has read since one was written whole.
+    /// Lines that were dropped since a line was last written whole.
     lost: u64,
-    /// The last that was written stands without its end.
+    /// Whether the last line was written without its end.
     torn: bool,
 }
 
@@ -50,7 +50,7 @@ impl Log {
         written == line.len()
     }
 
-    /// Once lines were lost, nobody waits again before their number could be said.
+    /// Writes without waiting once lines were dropped, until the number of dropped lines could be written.
     fn line(&mut self, line: &[u8]) {
         if self.lost > 0 {
             let end = if self.torn { "\n" } else { "" };
@@ -78,7 +78,7 @@ impl Write for Log {
     }
 }
 
-/// Writes what the reader of standard error takes within `patience`: how many bytes that was.
+/// Writes as many bytes as the reader of standard error takes within `patience`, and returns their number.
 fn write_within(bytes: &[u8], patience: Duration) -> usize {
     let (stderr, deadline) = (io::stderr(), clock::now() + patience);
     let mut written = 0;
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader that takes so many bytes more, and what it was given.
+    /// A reader that takes a given number of bytes, and the bytes that it got.
     static READER: Mutex<(usize, Vec<u8>)> = Mutex::new((0, Vec::new()));
 
     fn read(bytes: &[u8], _: Duration) -> usize {

@@ -1,4 +1,4 @@
-//! `theater top`: the actors at work.
+//! `theater top`: a table of the busiest actors with their rates, refreshed on a terminal.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::remote::{answered, ask, connect};
+use super::connect::{answered, ask, connect};
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
 use crate::base::clock;
@@ -16,10 +16,10 @@ use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, R
 
 #[derive(Args)]
 pub(super) struct TopArgs {
-    /// Seconds between two looks
+    /// Seconds between two refreshes
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     interval: f64,
-    /// Actors shown on a terminal, the busiest first
+    /// How many actors to show on a terminal, the busiest first
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     rows: usize,
     #[command(flatten)]
@@ -46,7 +46,8 @@ pub(super) fn top(args: &TopArgs) -> Done {
         wait::sleep(Duration::from_secs_f64(args.interval));
         let (now, then) = (look()?, clock::now());
         let lines = table(&now, Some((&before, then - at)), args.rows);
-        // From the upper left, each line cleared to its end, then the rest of the screen: no flicker.
+        // Written from the upper left corner, clearing each line to its end and then the rest of the screen, so that
+        // nothing flickers.
         let screen: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
         let mut out = std::io::stdout().lock();
         if write!(out, "\x1b[H{screen}\x1b[J").and_then(|()| out.flush()).is_err() {
@@ -56,7 +57,7 @@ pub(super) fn top(args: &TopArgs) -> Done {
     }
 }
 
-/// The totals, then the actors page by page.
+/// Asks the runtime for the totals, then for the actors page by page.
 fn measured(client: &mut Client) -> Result<MetricsView, Failure> {
     let (total, process, journal) = answered!(
         ask(client, &Request::Status),
@@ -75,7 +76,7 @@ fn measured(client: &mut Client) -> Result<MetricsView, Failure> {
     Ok(MetricsView { actors, total, journal, process })
 }
 
-/// What is shown; rates where there is an earlier look to compare with.
+/// The table, with rates if there is an earlier measurement to compare with.
 fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows: usize) -> Vec<String> {
     let before: HashMap<&str, &ActorMetricsView> = match earlier {
         Some((view, _)) => view.actors.iter().map(|actor| (actor.id.as_str(), actor)).collect(),
@@ -159,7 +160,7 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
     lines
 }
 
-/// A rate; there is none at the first look.
+/// A rate per second; the first measurement has none.
 fn per_second(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".into(), |rate| format!("{rate:.1}"))
 }

@@ -1,10 +1,10 @@
-//! What is configured of actors' limits: `[actor_limits]`, which hold where a manifest is silent, and
-//! `[actor_ceilings]`, the most that one may say.
+//! The configured limits of actors: `[actor_limits]` are the defaults for manifests that name none, and `[actor_ceilings]`
+//! are the highest values that a manifest may name.
 
 use super::{ConfigError, InForce, Origin, Settings};
 use crate::base::limits::{ActorLimits, Declared, Limits};
 
-/// Has a default that nobody set follow a ceiling that was lowered, and refuses one that was set above its ceiling.
+/// Lowers a default that was not set to its lowered ceiling, and refuses a default that was set above its ceiling.
 pub(super) fn settle(settings: &mut Settings) -> Result<(), ConfigError> {
     for Declared { name, default_key, ceiling_key, .. } in Limits::ALL {
         let (default, ceiling) = (number(settings, default_key), number(settings, ceiling_key));
@@ -31,7 +31,7 @@ fn number(settings: &Settings, key: &str) -> u64 {
 }
 
 impl Settings {
-    /// What actors may use.
+    /// The limits of actors that this configuration gives.
     pub(crate) fn actor_limits(&self) -> ActorLimits {
         let (mut defaults, mut ceilings) = (Limits::default(), Limits::ceilings());
         for Declared { name, default_key, ceiling_key, .. } in Limits::ALL {

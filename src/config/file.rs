@@ -1,4 +1,4 @@
-//! `theater.toml`, read: each value with its line, mistakes named with theirs.
+//! Reading `theater.toml`: every value with its line, and every mistake named by its line.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ fn section(
     Ok(())
 }
 
-/// The section in which a key stands that is not known in `here`.
+/// The section that knows a key which the section `here` does not know.
 fn elsewhere(key: &str, here: &str) -> Option<(&'static str, &'static str)> {
     let place = |setting: &Setting| setting.key.split_once('.').unwrap_or(("", setting.key));
     SETTINGS.iter().map(place).find(|(section, name)| *name == key && *section != here)

@@ -1,7 +1,7 @@
-//! How a runtime is configured: flags over environment over `theater.toml` over defaults, and where each value came
-//! from. Every key is described in `docs/configuration.md`.
+//! The configuration of a runtime: flags override the environment, which overrides `theater.toml`, which overrides the
+//! defaults. Each value is kept with its origin. Every key is described in `docs/configuration.md`.
 //!
-//! Here values are read, checked and turned into what the layers below take; nothing is started.
+//! This layer reads and checks values, and turns them into the types that the layers below take. It starts nothing.
 
 mod actors;
 mod file;
@@ -18,20 +18,20 @@ use crate::journal::Durability;
 use crate::manifest::ManifestError;
 use crate::server::{ClientOptions, Endpoint, ServerOptions, TlsFiles, Token, TokenError, read_secret};
 
-/// The file that is read where it is there and none was named.
+/// The file that is read if no file is named and this one exists.
 pub(crate) const FILE_NAME: &str = "theater.toml";
 
-/// The tokens, each by itself and in a file; the first that is there is a client's.
+/// The tokens, each given directly or in a file; a client uses the first one that is set.
 const TOKENS: [(&str, &str); 2] =
     [("management.token", "management.token_file"), ("management.read_token", "management.read_token_file")];
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// The file is wrong; its error has the line.
+    /// The file has a mistake; the error names its line.
     #[error(transparent)]
     File(#[from] ManifestError),
-    /// A value from elsewhere is wrong.
+    /// A value of a flag or of the environment is wrong.
     #[error("{origin}: {why}")]
     Value { origin: Origin, why: String },
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub(crate) enum ConfigError {
     Together(String),
 }
 
-/// Where a value came from, the weakest first.
+/// The origin of a value; a later one overrides an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     Default,
@@ -65,20 +65,20 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug)]
 pub(crate) struct InForce {
     pub(crate) setting: &'static Setting,
-    /// None where it is off.
+    /// None if the setting is off.
     pub(crate) value: Option<String>,
     pub(crate) origin: Origin,
 }
 
-/// Every setting, as it is in force.
+/// Every setting with the value in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings(Vec<InForce>);
 
-/// Where settings are looked for.
+/// The places where settings are looked for.
 pub(crate) struct Sources<'a> {
-    /// The file named; none for the one of this directory, if it has one.
+    /// The named file; none stands for `theater.toml` in the working directory, if it exists.
     pub(crate) file: Option<&'a Path>,
-    /// By key; those that were given.
+    /// The given flags, by key.
     pub(crate) flags: &'a [(&'static str, Option<String>)],
     pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -104,7 +104,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Those of this process's environment.
+    /// The settings, with the environment of this process.
     pub(crate) fn of_environment(
         file: Option<&Path>,
         flags: &[(&'static str, Option<String>)],
@@ -112,7 +112,7 @@ impl Settings {
         Self::load(&Sources { file, flags, environment: &|name| std::env::var(name).ok() })
     }
 
-    /// All of them, in the order of the documentation.
+    /// All settings, in the order of the documentation.
     pub(crate) fn all(&self) -> &[InForce] {
         &self.0
     }
@@ -125,7 +125,7 @@ impl Settings {
         self.get(key).value.as_ref().map(|value| value.parse().ok().expect("it was checked"))
     }
 
-    /// A path that a file names is meant from where the file lies.
+    /// A relative path in the file is relative to the directory of the file.
     fn path(&self, key: &str) -> Option<PathBuf> {
         let InForce { value, origin, .. } = self.get(key);
         let path = PathBuf::from(value.as_ref()?);
@@ -153,7 +153,7 @@ impl Settings {
         RuntimeLimits::of_settings(|key| self.number(key))
     }
 
-    /// Where the metrics are to be had, if they are.
+    /// The address of the metrics endpoint, if there is one.
     pub(crate) fn metrics(&self) -> Option<SocketAddr> {
         self.value("metrics.listen")
     }
@@ -198,14 +198,14 @@ impl Settings {
         }
     }
 
-    /// The token that stands in the environment, unless a flag names a file.
+    /// The token in the environment, unless a flag names a file.
     fn secret(&self, text: &str, file: &str) -> Option<String> {
         let named_by_flag = matches!(self.get(file).origin, Origin::Flag(_));
         self.get(text).value.clone().filter(|_| !named_by_flag)
     }
 
-    /// How to reach `server`, or the runtime that these settings are of. What stands in the file is about the latter:
-    /// its token is not sent to another.
+    /// How a client reaches `server`, or else the runtime that these settings configure. A token in the file is for that
+    /// runtime, and is not sent to another server.
     pub(crate) fn client(&self, server: Option<Endpoint>) -> Result<ClientOptions, ConfigError> {
         let is_own = server.is_none();
         let path = |key| self.path(key).filter(|_| is_own || !matches!(self.get(key).origin, Origin::File { .. }));
@@ -232,7 +232,7 @@ impl Settings {
                 if address.ip().is_unspecified() {
                     address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
                 }
-                // Certificates are made out to names; this one is this machine's.
+                // A certificate is made out to a name; `localhost` is the name of this machine.
                 if tls {
                     Endpoint::Tls(format!("localhost:{}", address.port()))
                 } else {

@@ -1,6 +1,6 @@
-//! The table of settings: what each is called in the file, in the environment and on the command line.
+//! The table of settings: the name of each in the file, in the environment and on the command line.
 //!
-//! The limits of actors are two settings each, their default and their ceiling. They stand in the file alone: a hundred
+//! Each limit of actors is two settings, its default and its ceiling. They can be set only in the file: a hundred more
 //! variables and flags would hide the others.
 
 use std::borrow::Cow;
@@ -16,18 +16,18 @@ pub(super) const LISTEN: &str = "127.0.0.1:9000";
 /// One row of [`SETTINGS`].
 #[derive(Debug)]
 pub(crate) struct Setting {
-    /// As in the file; a dot stands for its section.
+    /// The key in the file, as `section.name`.
     pub(crate) key: &'static str,
-    /// The first that is set counts.
+    /// The environment variables; the first that is set counts.
     pub(crate) environment: &'static [&'static str],
     pub(crate) flag: Option<&'static str>,
     pub(crate) default: Option<Cow<'static, str>>,
     pub(crate) kind: Kind,
-    /// Whether `off` is a value.
+    /// Whether `off` is allowed as a value.
     pub(crate) can_be_off: bool,
 }
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Path,
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
         most: u64,
     },
     Durability,
-    /// Never shown, and not for a file.
+    /// A secret: never shown, and not allowed in a file.
     Secret,
 }
 
@@ -54,7 +54,7 @@ impl Setting {
         Self { key, environment, flag, default: default.map(Cow::Borrowed), kind, can_be_off }
     }
 
-    /// A number that stands in the file alone.
+    /// A number that can be set only in the file.
     fn of_file(key: &'static str, default: u64, (least, most): (u64, u64)) -> Self {
         let default = Some(Cow::Owned(default.to_string()));
         Self { key, environment: &[], flag: None, default, kind: Kind::Number { least, most }, can_be_off: false }
@@ -66,7 +66,7 @@ impl Setting {
         Self { environment: declared.environment, ..Self::of_file(declared.key, declared.default, (least, most)) }
     }
 
-    /// Whether there is always a value, so that an empty one is as good as not given.
+    /// Whether the setting always has a value, so that an empty text counts as not set.
     pub(super) fn is_needed(&self) -> bool {
         match self.kind {
             Kind::Path | Kind::Number { .. } | Kind::Durability => self.default.is_some(),
@@ -74,7 +74,7 @@ impl Setting {
         }
     }
 
-    /// What is wrong with a value.
+    /// Checks a value; the error says what is wrong with it.
     pub(super) fn check(&self, value: &str) -> Result<(), String> {
         let key = self.key;
         match self.kind {
@@ -94,7 +94,7 @@ impl Setting {
     }
 }
 
-/// Every setting there is, in the order in which they are shown.
+/// Every setting, in the order in which `theater config` shows them.
 pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let range = |declared: &Declared| (*declared.range.start(), *declared.range.end());
     let default = |declared: &Declared| Setting::of_file(declared.default_key, declared.default, range(declared));

@@ -18,6 +18,7 @@ use super::compiled::{Compiled, EngineError};
 use super::kept::KeptComponents;
 use super::program::{Capability, Program, ProgramError, Providers};
 use super::settings::{Addresses, SHORT_RESERVATION_BYTES, config, pool};
+use super::state::Extensions;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 use crate::chain::ComponentDigest;
@@ -33,6 +34,8 @@ pub(crate) struct GuestEngine {
     compiled: Mutex<KeptComponents>,
     programs: Mutex<HashMap<ProgramKey, Weak<Program>>>,
     ticker: Option<(Sender<()>, JoinHandle)>,
+    /// What the layers above keep beside the engine, one value a type: the handlers that an embedder adds.
+    pub(crate) extensions: Extensions,
 }
 
 /// What makes two programs the same: the component, and the names of the handlers that it is linked with.
@@ -77,6 +80,7 @@ impl GuestEngine {
             compiled: Mutex::default(),
             programs: Mutex::default(),
             ticker: Some((stop, ticker)),
+            extensions: Extensions::default(),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::chain::{ChainEvent, EventKind};
 
 /// The first difference between a recorded chain and its replay.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Divergence {
     /// The sequence of the event that differs.
     pub sequence: u64,

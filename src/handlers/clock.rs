@@ -4,7 +4,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::Grant;
 use crate::base::clock;
 use crate::chain::{Function, function};
 use crate::guest::{Capability, Effect, HostState};
@@ -20,14 +20,14 @@ struct Clock;
 #[derive(Deserialize)]
 struct Config {}
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     if let Some(entry) = entry {
         let Config {} = entry.config(&[])?;
     }
     Ok(Box::new(Clock))
 }
 
-impl Handler for Clock {}
+impl Grant for Clock {}
 
 impl Capability for Clock {
     fn name(&self) -> &'static str {

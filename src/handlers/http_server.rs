@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::listen_address::ListenAddress;
-use super::{ActorRef, Handler, Source};
+use super::{ActorRef, Grant, Source};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
@@ -36,7 +36,7 @@ struct Config {
     port: u16,
 }
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let config = match entry {
         Some(entry) => entry.config(&["host", "port"])?,
         None => Config { host: None, port: 0 },
@@ -57,7 +57,7 @@ impl Capability for HttpServer {
     }
 }
 
-impl Handler for HttpServer {
+impl Grant for HttpServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let limits = HttpLimits::of(&actor.limits);
         let answering = actor.clone();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::Grant;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
@@ -29,14 +29,14 @@ struct Config {
     _port: Option<u16>,
 }
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     if let Some(entry) = entry {
         let Config { .. } = entry.config(&["port"])?;
     }
     Ok(Box::new(MessageServer))
 }
 
-impl Handler for MessageServer {}
+impl Grant for MessageServer {}
 
 impl Capability for MessageServer {
     fn name(&self) -> &'static str {

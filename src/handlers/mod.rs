@@ -1,8 +1,9 @@
 //! The handlers: the capabilities that a manifest can grant to an actor, in one file or folder each.
 //!
 //! A handler is a [`Capability`] (host functions that it links, exported functions that it calls) with a configuration
-//! and, for some handlers, a listener. To add a handler, add a file here, a row in [`HANDLERS`] and a WIT file. No
-//! handler uses another; what listeners share is in the layer `net`.
+//! and, for some handlers, a listener. To add a handler here, add a file, a row in [`HANDLERS`] and a WIT file. An
+//! embedder adds one from outside, by the trait [`Handler`]. No handler uses another; what listeners share is in the
+//! layer `net`.
 
 mod clock;
 mod filesystem;
@@ -10,6 +11,7 @@ mod http_client;
 mod http_server;
 mod listen_address;
 mod message_server;
+mod own;
 mod random;
 mod runtime;
 mod supervisor;
@@ -20,15 +22,17 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
+pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
 
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
-use crate::guest::{Capability, Extensions};
+use crate::guest::{Capability, Extensions, GuestEngine};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
 use crate::net;
 use crate::system::{Address, TheaterHandle};
+use own::OwnKind;
 
 /// Feeds the HTTP server's and the HTTP client's parsers with bytes that a client or server might send, for fuzzing.
 pub(crate) fn hostile_http(bytes: &[u8]) {
@@ -37,7 +41,7 @@ pub(crate) fn hostile_http(bytes: &[u8]) {
 }
 
 /// One capability with its configuration, as granted to one actor.
-pub(crate) trait Handler: Capability + Send + Sync {
+pub(crate) trait Grant: Capability + Send + Sync {
     /// Stores the parts of the configuration that the host functions need.
     fn install(&self, _extensions: &mut Extensions) {}
 
@@ -96,7 +100,7 @@ struct Kind {
     /// Whether every actor has the handler, even if its manifest does not list it.
     always: bool,
     /// Builds the handler from its entry, or with defaults.
-    make: fn(Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError>,
+    make: fn(Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError>,
 }
 
 /// All handlers.
@@ -112,27 +116,98 @@ const HANDLERS: &[Kind] = &[
     Kind { name: supervisor::NAME, imports: supervisor::IMPORTS, always: false, make: supervisor::make },
 ];
 
-/// The handlers that a manifest grants.
-pub(crate) fn granted(manifest: &Manifest) -> Result<Vec<Box<dyn Handler>>, ManifestError> {
-    for (at, entry) in manifest.handlers.iter().enumerate() {
-        if !HANDLERS.iter().any(|kind| kind.name == entry.kind) {
-            return Err(entry.error(unknown(&entry.kind)));
-        }
-        if manifest.handlers[..at].iter().any(|earlier| earlier.kind == entry.kind) {
-            return Err(entry.error(format!("the handler \"{}\" is listed twice", entry.kind)));
-        }
+/// The handlers that manifests can grant: those that Theater brings, and those that an embedder adds.
+#[derive(Clone, Default)]
+pub struct Handlers {
+    own: Vec<OwnKind>,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.names()).finish()
     }
-    let entry = |kind: &Kind| manifest.handlers.iter().find(|entry| entry.kind == kind.name);
-    let wanted = HANDLERS.iter().filter(|kind| kind.always || entry(kind).is_some());
-    let granted = wanted.map(|kind| (kind.make)(entry(kind))).collect::<Result<Vec<_>, _>>()?;
-    keep_manifests_from_the_guest(manifest, &granted)?;
-    Ok(granted)
+}
+
+impl Handlers {
+    /// The handlers that Theater brings, and no others.
+    pub const fn new() -> Self {
+        Self { own: Vec::new() }
+    }
+
+    /// Adds an embedder's handler. [`crate::TheaterRuntime::start`] refuses a name or an interface that another handler
+    /// has.
+    pub fn add(&mut self, handler: impl Handler) {
+        self.own.push(OwnKind::of(handler));
+    }
+
+    /// The names of all handlers: those that Theater brings come first.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.catalogue().map(|(name, _)| name)
+    }
+
+    /// Those that actors of this engine can be granted.
+    pub(crate) fn of(engine: &GuestEngine) -> &Self {
+        static BROUGHT: Handlers = Handlers::new();
+        engine.extensions.get().unwrap_or(&BROUGHT)
+    }
+
+    /// Whether each handler has a name and interfaces of its own; the text names one that has not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let all: Vec<_> = self.catalogue().collect();
+        for (at, (name, imports)) in all.iter().enumerate() {
+            if all[..at].iter().any(|(other, _)| other == name) {
+                return Err(format!("two handlers are called \"{name}\": give the added one another name"));
+            }
+            let linked = |interface: &&&str| all[..at].iter().any(|(_, others)| others.contains(*interface));
+            if let Some(twice) = imports.iter().find(linked) {
+                return Err(format!("the handler \"{name}\" links \"{twice}\", which another handler links already"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The handlers that a manifest grants.
+    pub(crate) fn granted(&self, manifest: &Manifest) -> Result<Vec<Box<dyn Grant>>, ManifestError> {
+        for (at, entry) in manifest.handlers.iter().enumerate() {
+            if !self.names().any(|name| name == entry.kind) {
+                return Err(entry.error(self.unknown(&entry.kind)));
+            }
+            if manifest.handlers[..at].iter().any(|earlier| earlier.kind == entry.kind) {
+                return Err(entry.error(format!("the handler \"{}\" is listed twice", entry.kind)));
+            }
+        }
+        let entry = |name: &str| manifest.handlers.iter().find(|entry| entry.kind == name);
+        let wanted = HANDLERS.iter().filter(|kind| kind.always || entry(kind.name).is_some());
+        let brought = wanted.map(|kind| (kind.make)(entry(kind.name)));
+        let own = self.own.iter().filter_map(|kind| entry(kind.name).map(|entry| (kind.make)(Some(entry))));
+        let granted = brought.chain(own).collect::<Result<Vec<_>, _>>()?;
+        keep_manifests_from_the_guest(manifest, &granted)?;
+        Ok(granted)
+    }
+
+    /// All handlers with defaults. A replay links them all, because it runs none of their effects.
+    pub(crate) fn every(&self) -> Vec<Box<dyn Grant>> {
+        let brought = HANDLERS.iter().map(|kind| (kind.make)(None).expect("defaults are valid"));
+        brought.chain(self.own.iter().map(|kind| (kind.make)(None).expect("a prototype is valid"))).collect()
+    }
+
+    /// The name and the interfaces of each handler, for naming the handler that a manifest lacks.
+    pub(crate) fn catalogue(&self) -> impl Iterator<Item = (&'static str, &'static [&'static str])> + '_ {
+        let brought = HANDLERS.iter().map(|kind| (kind.name, kind.imports));
+        brought.chain(self.own.iter().map(|kind| (kind.name, kind.imports)))
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let known: Vec<&str> = self.names().collect();
+        let hint = nearest(name, &known).map(|nearest| format!("did you mean \"{nearest}\"? "));
+        format!("unknown handler \"{name}\"; {}the handlers are: {}", hint.unwrap_or_default(), known.join(", "))
+    }
 }
 
 /// Refuses a manifest whose guest could write a manifest for itself, because that manifest could grant anything. The
 /// directory that the guest may write to must not contain a directory that it spawns from. It may lie below one; the
 /// guest then cannot spawn files from the writable directory.
-fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler>]) -> Result<(), ManifestError> {
+fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Grant>]) -> Result<(), ManifestError> {
     let own = manifest.path().parent().map(Path::to_owned);
     let Some(allowed) = granted.iter().find_map(|handler| handler.spawns_from()) else {
         return Ok(());
@@ -160,7 +235,7 @@ fn keep_manifests_from_the_guest(manifest: &Manifest, granted: &[Box<dyn Handler
 }
 
 /// Warnings about grants that are accepted but probably not intended.
-pub(crate) fn doubts(manifest: &Manifest, granted: &[Box<dyn Handler>]) -> Vec<String> {
+pub(crate) fn doubts(manifest: &Manifest, granted: &[Box<dyn Grant>]) -> Vec<String> {
     let own = manifest.path().parent().map(real);
     let holds_own = |written: &&Path| own.as_ref().is_some_and(|own| own.starts_with(real(written)));
     // An actor that spawns nothing may be able to write to its own manifest, as some existing ones are. The operator is
@@ -192,22 +267,6 @@ fn real(path: &Path) -> PathBuf {
     real
 }
 
-/// All handlers with defaults. A replay links them all, because it runs none of their effects.
-pub(crate) fn every() -> Vec<Box<dyn Handler>> {
-    HANDLERS.iter().map(|kind| (kind.make)(None).expect("defaults are valid")).collect()
-}
-
-/// The name and the interfaces of each handler, for naming the handler that a manifest lacks.
-pub(crate) fn catalogue() -> Vec<(&'static str, &'static [&'static str])> {
-    HANDLERS.iter().map(|kind| (kind.name, kind.imports)).collect()
-}
-
-fn unknown(name: &str) -> String {
-    let known: Vec<&str> = HANDLERS.iter().map(|kind| kind.name).collect();
-    let hint = nearest(name, &known).map(|nearest| format!("did you mean \"{nearest}\"? "));
-    format!("unknown handler \"{name}\"; {}the handlers are: {}", hint.unwrap_or_default(), known.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use wasmtime::Engine;
@@ -221,7 +280,7 @@ mod tests {
     fn every_export_that_is_called_has_the_type_that_wit_gives_it() {
         let engine = Engine::default();
         let mut seen = 0;
-        for handler in every() {
+        for handler in Handlers::new().every() {
             for export in handler.exports() {
                 let function = export.function();
                 let text = of_wit::component(function.interface, function.name);

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::Grant;
 use crate::chain::{Function, function};
 use crate::guest::{Capability, Effect, HostState, Interruption};
 use crate::manifest::{HandlerEntry, ManifestError};
@@ -20,14 +20,14 @@ struct Random;
 #[derive(Deserialize)]
 struct Config {}
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     if let Some(entry) = entry {
         let Config {} = entry.config(&[])?;
     }
     Ok(Box::new(Random))
 }
 
-impl Handler for Random {}
+impl Grant for Random {}
 
 impl Capability for Random {
     fn name(&self) -> &'static str {

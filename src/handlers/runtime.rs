@@ -3,7 +3,7 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::Grant;
 use crate::base::clock;
 use crate::chain::cbor::{Value, bytes_to_json};
 use crate::chain::shown::GET_CHAIN;
@@ -24,14 +24,14 @@ struct Runtime;
 #[derive(serde::Deserialize)]
 struct Config {}
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     if let Some(entry) = entry {
         let Config {} = entry.config(&[])?;
     }
     Ok(Box::new(Runtime))
 }
 
-impl Handler for Runtime {}
+impl Grant for Runtime {}
 
 impl Capability for Runtime {
     fn name(&self) -> &'static str {

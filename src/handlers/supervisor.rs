@@ -10,7 +10,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::Grant;
 use crate::base::id::ActorId;
 use crate::base::limits::PATH_BYTES;
 use crate::chain::cbor::Cbor;
@@ -49,7 +49,7 @@ struct Config {
     children: Vec<String>,
 }
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else { return Ok(Box::new(Supervisor::default())) };
     let config: Config = entry.config(&["allow", "children"])?;
     let allow = config.allow.iter().map(|directory| entry.beside(directory)).collect();
@@ -60,7 +60,7 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, Man
 /// The directories, besides the manifest's own, from which children may be spawned.
 struct Allowed(Vec<PathBuf>);
 
-impl Handler for Supervisor {
+impl Grant for Supervisor {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(Allowed(self.allow.clone()));
     }

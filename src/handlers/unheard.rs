@@ -1,6 +1,6 @@
 //! Warnings about exported functions that nothing will call, because no granted handler calls them.
 
-use super::{HANDLERS, Handler};
+use super::{Grant, HANDLERS};
 use crate::guest::Program;
 use crate::manifest::nearest;
 
@@ -8,7 +8,7 @@ use crate::manifest::nearest;
 const PACKAGE: &str = "ntwk:theater/";
 
 /// A warning for each such function, with the remedy.
-pub(crate) fn unheard(program: &Program, granted: &[Box<dyn Handler>]) -> Vec<String> {
+pub(crate) fn unheard(program: &Program, granted: &[Box<dyn Grant>]) -> Vec<String> {
     let mut told = Vec::new();
     let mut known = Vec::new();
     for kind in HANDLERS {

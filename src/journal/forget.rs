@@ -28,24 +28,26 @@ const EVENTS_PER_COMMIT: u64 = 1_000;
 /// How long those who drop something wait for it to be gone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What came of it.
+/// What was dropped of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forgotten {
-    /// Events whose data is gone now and was not before.
-    pub(crate) events: u64,
-    /// The state behind what was dropped from which the chain can be replayed; none where there is none yet.
-    pub(crate) replays_from: Option<u64>,
-    /// Whether it is gone from the disk. Somebody who reads the journal as it was before holds it in the write-ahead log;
-    /// it goes as soon as they are through.
-    pub(crate) is_gone: bool,
+#[non_exhaustive]
+pub struct DataDropped {
+    /// How many events have lost their data now and had it before.
+    pub events: u64,
+    /// The first event after the dropped data from whose state the chain can be replayed; none if there is none yet.
+    pub replays_from: Option<u64>,
+    /// Whether the data is gone from the disk. If somebody still reads the journal as it was before, the write-ahead log
+    /// holds the data until they are done.
+    pub is_gone: bool,
 }
 
-/// What may be lost beside the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// What `get-chain` has shown the actor, and what replay needs to show it again, stays.
+/// Whether data may be dropped that a `get-chain` has shown to the actor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Such data stays, because a replay has to show it to the actor again.
+    #[default]
     Stays,
-    /// It goes: a call of `get-chain` may come out otherwise in replay from then on.
+    /// Such data goes too: from then on, a replay of that `get-chain` may come out otherwise.
     Goes,
 }
 
@@ -58,32 +60,72 @@ impl Shown {
 
 /// Why nothing was dropped.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ForgetError {
+#[non_exhaustive]
+pub enum DropError {
+    /// No state is kept before the event, so nothing can be dropped and the rest still be replayed.
     #[error("no kept state lies before event {before}: nothing can be dropped and the rest still be replayed")]
-    NoKeptState { before: u64 },
+    NoKeptState {
+        /// The event before which data was to be dropped.
+        before: u64,
+    },
+    /// Nothing is left to drop: the data before the event that names the kept state is gone already.
     #[error(
         "the state kept behind event {kept} is the one that event {named} names: nothing before that is left to drop; \
          once the actor was restarted, its `started` names the state anew"
     )]
-    Unchanged { kept: u64, named: u64 },
+    Unchanged {
+        /// The event whose state is kept.
+        kept: u64,
+        /// The event that names that state.
+        named: u64,
+    },
+    /// A `get-chain` has shown the data to the actor; [`Shown::Goes`] drops it all the same.
     #[error(
         "event {call} is a get-chain that has shown the actor event {event}: without its data the call may come out \
          otherwise in replay, and what follows it cannot be replayed or forked then. To drop it all the same: \
          --despite-get-chain"
     )]
-    Shown { call: u64, event: u64 },
+    Shown {
+        /// The event of the `get-chain`.
+        call: u64,
+        /// The event that it has shown.
+        event: u64,
+    },
+    /// The chain has no such event.
     #[error("event {sequence} is not on the chain: its last is event {last}")]
-    NoSuchEvent { sequence: u64, last: u64 },
+    NoSuchEvent {
+        /// The event.
+        sequence: u64,
+        /// The last event of the chain.
+        last: u64,
+    },
+    /// The event begins an incarnation; verification needs it.
     #[error("event {sequence} is a `started`, which verification reads; it cannot be dropped")]
-    Started { sequence: u64 },
+    Started {
+        /// The event.
+        sequence: u64,
+    },
+    /// A transition or a delivery that is under way needs the event.
     #[error("event {sequence} is needed by a transition or a delivery that is under way; try again later")]
-    Needed { sequence: u64 },
+    Needed {
+        /// The event.
+        sequence: u64,
+    },
+    /// The data of the event was dropped before.
     #[error("the data of event {sequence} was dropped before")]
-    Already { sequence: u64 },
+    Already {
+        /// The event.
+        sequence: u64,
+    },
+    /// The journal cannot be read.
     #[error("{0}")]
     Read(#[from] rusqlite::Error),
+    /// The journal cannot write any more.
     #[error("{0}")]
     Down(#[from] JournalDown),
+    /// The journal cannot be opened, or no listed actor has the id.
+    #[error("{0}")]
+    Closed(String),
 }
 
 /// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay, and so
@@ -94,15 +136,15 @@ pub(crate) fn prune(
     actor: ActorKey,
     before: u64,
     shown: Shown,
-) -> Result<Forgotten, ForgetError> {
+) -> Result<DataDropped, DropError> {
     let needed = first_needed(reader, actor)?;
     let kept = last_named_before(reader, actor, before.min(needed))?;
     let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else {
-        return Err(ForgetError::NoKeptState { before });
+        return Err(DropError::NoKeptState { before });
     };
     let events = reader.undropped(actor, upto)?;
     if events == 0 && upto < kept {
-        return Err(ForgetError::Unchanged { kept, named: upto });
+        return Err(DropError::Unchanged { kept, named: upto });
     }
     let replays_from = reader.next_start(actor, upto)?;
     was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
@@ -114,7 +156,7 @@ pub(crate) fn prune(
         journal.enqueue(Record::Drop { actor, from, upto: next })?;
         from = next;
     }
-    Ok(Forgotten { events, replays_from, is_gone: is_gone_soon(journal)? })
+    Ok(DataDropped { events, replays_from, is_gone: is_gone_soon(journal)? })
 }
 
 /// The last kept state before an event that an event names, and the event that does.
@@ -135,18 +177,18 @@ pub(crate) fn redact(
     actor: ActorKey,
     sequence: u64,
     shown: Shown,
-) -> Result<Forgotten, ForgetError> {
+) -> Result<DataDropped, DropError> {
     let last = reader.head(actor)?.map_or(0, |head| head.sequence);
     let event = reader.events(actor, sequence, 1, usize::MAX)?.pop().filter(|event| event.sequence == sequence);
-    let Some(event) = event else { return Err(ForgetError::NoSuchEvent { sequence, last }) };
+    let Some(event) = event else { return Err(DropError::NoSuchEvent { sequence, last }) };
     if event.kind() == Some(EventKind::Started) {
-        return Err(ForgetError::Started { sequence });
+        return Err(DropError::Started { sequence });
     }
     if event.dropped.is_some() {
-        return Err(ForgetError::Already { sequence });
+        return Err(DropError::Already { sequence });
     }
     if sequence >= first_needed(reader, actor)? {
-        return Err(ForgetError::Needed { sequence });
+        return Err(DropError::Needed { sequence });
     }
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
     // As in `prune`.
@@ -155,7 +197,7 @@ pub(crate) fn redact(
     let is_gone = is_gone_soon(journal)?;
     // Asked again: where the event named the state, what is kept behind it may be named by none now.
     let replays_from = reader.next_start(actor, sequence + 1)?;
-    Ok(Forgotten { events: 1, replays_from, is_gone })
+    Ok(DataDropped { events: 1, replays_from, is_gone })
 }
 
 /// Whether everything dropped so far is gone from the disk, the write-ahead log included; where that takes longer, it is
@@ -186,7 +228,7 @@ fn was_not_shown(
     dropped: Range<u64>,
     replays_from: Option<u64>,
     shown: Shown,
-) -> Result<(), ForgetError> {
+) -> Result<(), DropError> {
     let open = open_from(reader, actor)?;
     let from = replays_from.into_iter().chain(open).min();
     let Some(from) = from else { return Ok(()) };
@@ -199,10 +241,10 @@ fn was_not_shown(
         };
         let Some(event) = events[hidden..].iter().find(goes).map(|event| event.sequence) else { continue };
         if open.is_some_and(|open| call >= open) {
-            return Err(ForgetError::Needed { sequence: event });
+            return Err(DropError::Needed { sequence: event });
         }
         if shown == Shown::Stays {
-            return Err(ForgetError::Shown { call, event });
+            return Err(DropError::Shown { call, event });
         }
     }
     Ok(())

@@ -48,9 +48,9 @@ use rusqlite::Connection;
 
 pub(crate) use backup::{copy, has_journal};
 pub(crate) use dir::{DataDir, remove_ephemeral};
-pub(crate) use error::JournalDown;
-pub use error::JournalError;
-pub(crate) use forget::{ForgetError, Forgotten, Shown, prune, redact};
+pub use error::{JournalDown, JournalError};
+pub use forget::{DataDropped, DropError, Shown};
+pub(crate) use forget::{prune, redact};
 pub(crate) use integrity::quick_check;
 pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
@@ -68,6 +68,7 @@ use writer::Writer;
 
 /// What is promised when something is acknowledged to the outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// Nothing acknowledged is lost, by `kill -9` or by power loss: every commit is synced.
     #[default]

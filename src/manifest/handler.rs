@@ -8,9 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::{ManifestError, ManifestSource, beside, nearest};
 
-/// One `[[handlers]]` entry.
+/// One `[[handlers]]` entry of a manifest: by it the actor is granted a handler.
 #[derive(Clone, Debug)]
-pub(crate) struct HandlerEntry {
+pub struct HandlerEntry {
     source: ManifestSource,
     index: usize,
     at: usize,
@@ -51,9 +51,12 @@ pub(super) fn read_handlers(source: &ManifestSource, table: &DeTable<'_>) -> Res
 }
 
 impl HandlerEntry {
-    /// Deserialises the entry's `config` into the handler's own type, and refuses keys that are not in `known`. A
-    /// missing `config` counts as an empty one.
-    pub(crate) fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
+    /// Deserialises the entry's `config` into the handler's own type. A missing `config` counts as an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] names the file and the line of a key that is not among `known`, and of a value that does not fit.
+    pub fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, ManifestError> {
         let section = format!(" of handler \"{}\"", self.kind);
         let mut table = DeTable::parse(&self.source.text).map_err(|error| self.source.toml_error(&error))?.into_inner();
         let config = take_config(&mut table, self.index)
@@ -75,12 +78,12 @@ impl HandlerEntry {
     }
 
     /// An error about this entry, with its file and line.
-    pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
+    pub fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(Some(self.at), message)
     }
 
-    /// Resolves a path from the entry's config against the directory of the manifest.
-    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+    /// Resolves a path from the entry's config against the directory of the manifest; the result is absolute.
+    pub fn beside(&self, path: &str) -> PathBuf {
         beside(&self.source.path, path)
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod handler;
 mod init_state;
 mod opened;
+mod source;
 mod supervision;
 
 use std::path::{Path, PathBuf};
@@ -21,8 +22,10 @@ use toml::de::DeTable;
 pub use error::ManifestError;
 pub(crate) use error::ManifestSource;
 pub(crate) use error::nearest;
-pub(crate) use handler::HandlerEntry;
+pub use handler::HandlerEntry;
 pub(crate) use opened::Opened;
+pub use source::ActorSource;
+use source::SourceKind;
 pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision};
 
 use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
@@ -34,6 +37,8 @@ use init_state::{InitState, doubt};
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     source: ManifestSource,
+    /// The component of a manifest that has no file.
+    in_memory: Option<Arc<[u8]>>,
     pub(crate) name: String,
     pub(crate) component_path: PathBuf,
     init_state: InitState,
@@ -73,6 +78,22 @@ impl Manifest {
     /// the component.
     pub(crate) fn load(path: &Path, allowed: &ActorLimits) -> Result<Self, ManifestError> {
         Self::read(Opened::open(path).map_err(|why| cannot_read(path, &why))?, allowed)
+    }
+
+    /// Like [`Manifest::load`], for a source that may be in memory.
+    pub(crate) fn of(source: &ActorSource, allowed: &ActorLimits) -> Result<Self, ManifestError> {
+        match &source.0 {
+            SourceKind::File(path) => Self::load(path, allowed),
+            SourceKind::Memory { path, manifest, component } => {
+                let manifest = Self::parse(path, Arc::clone(manifest), allowed)?;
+                Ok(Self { in_memory: Some(Arc::clone(component)), ..manifest })
+            }
+        }
+    }
+
+    /// Whether no file holds the manifest and the component.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory.is_some()
     }
 
     /// Like [`Manifest::load`], for a file that is already open.
@@ -130,6 +151,7 @@ impl Manifest {
             limits: Arc::new(limits),
             warnings,
             source,
+            in_memory: None,
         })
     }
 
@@ -139,7 +161,8 @@ impl Manifest {
         let value = table.get_ref().get("name").ok_or_else(|| self.error("it has no \"name\""))?;
         let mut text = self.text().to_string();
         text.replace_range(value.span(), &toml::Value::from(name).to_string());
-        Self::recorded(&self.source.path, text.into(), &self.limits)
+        let renamed = Self::recorded(&self.source.path, text.into(), &self.limits)?;
+        Ok(Self { in_memory: self.in_memory.clone(), ..renamed })
     }
 
     /// The text as it was read.
@@ -200,7 +223,13 @@ impl Manifest {
 
     /// Reads the component's bytes.
     pub(crate) fn read_component(&self) -> Result<Vec<u8>, ManifestError> {
-        self.component_in(self.open_component()?)
+        match &self.in_memory {
+            Some(component) if component.len() as u64 > COMPONENT_BYTES => {
+                Err(self.component_error(&format!("it is longer than {COMPONENT_BYTES} bytes")))
+            }
+            Some(component) => Ok(component.to_vec()),
+            None => self.component_in(self.open_component()?),
+        }
     }
 
     pub(crate) fn open_component(&self) -> Result<Opened, ManifestError> {

@@ -9,10 +9,13 @@ use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::base::one_shot::OneReceiver;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Failed, FailureReason, Intent, Refused, Stopped, StoppedBy};
+use crate::chain::data::{Failed, Intent, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
-use crate::system::{Asked, Awaited, Confinement, OrderKind, Parentage, SpawnRequest, Spawned, Wait, Waited};
+use crate::system::{
+    ActorFailure, Asked, Awaited, Confinement, LifecycleError, OrderKind, Parentage, SpawnRequest, Spawned, Wait,
+    Waited,
+};
 
 pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
 pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
@@ -39,25 +42,25 @@ pub(crate) fn spawn_child(
         // The spawn was under way when an earlier process ended.
         Some(Awaited::Child(spawned)) => spawned,
         Some(Awaited::Spawned(over)) => return Ok(answered_by_child(over)),
-        Some(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(why))),
+        Some(Awaited::Unknown(why)) => return Ok(answered_by_child(Err(LifecycleError::OutcomeUnknown(why)))),
         Some(Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Done(_)) | None => {
             let wait = match live.theater.registry.begin_wait_for_init(live.id, child) {
                 Ok(wait) => wait,
-                Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string()))),
+                Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string().into()))),
             };
             let parentage = Parentage { parent: live.id, child, cause: intent, wait: wait.id(), confinement };
             *held = Some(wait);
-            live.theater.control.spawn(SpawnRequest { manifest, parentage: Some(parentage) })
+            live.theater.control.spawn(SpawnRequest { manifest: manifest.into(), parentage: Some(parentage) })
         }
     };
     let late = || format!("the init of child {child} has not answered");
     Ok(answered_by_child(wait_for(live, limits, &spawned, late)?))
 }
 
-fn answered_by_child(spawned: Result<Spawned, String>) -> Answered<Result<String, String>> {
+fn answered_by_child(spawned: Result<Spawned, LifecycleError>) -> Answered<Result<String, String>> {
     match spawned {
         Ok(Spawned { id, closing }) => Answered { result: Ok(id.to_string()), answer: closing },
-        Err(why) => Answered { result: Err(why), answer: None },
+        Err(why) => Answered { result: Err(why.to_string()), answer: None },
     }
 }
 
@@ -95,7 +98,7 @@ pub(crate) fn changed_again(live: &Live, limits: &Limits, child: &str, found: Aw
             let late = || format!("child {child} is not up again");
             wait_for(live, limits, &up, late)?.map(|up| up.closing)
         }
-        Awaited::Unknown(why) => Err(why),
+        Awaited::Unknown(why) => Err(LifecycleError::OutcomeUnknown(why)),
         Awaited::Answer { .. } | Awaited::Reply { .. } | Awaited::Spawned(_) => {
             unreachable!("no stop and no restart is answered so")
         }
@@ -103,10 +106,10 @@ pub(crate) fn changed_again(live: &Live, limits: &Limits, child: &str, found: Aw
     Ok(changed(over))
 }
 
-fn changed(over: Result<Option<Link>, String>) -> Answered<Result<(), String>> {
+fn changed(over: Result<Option<Link>, LifecycleError>) -> Answered<Result<(), String>> {
     match over {
         Ok(answer) => Answered { result: Ok(()), answer },
-        Err(why) => Answered { result: Err(why), answer: None },
+        Err(why) => Answered { result: Err(why.to_string()), answer: None },
     }
 }
 
@@ -114,22 +117,26 @@ fn changed(over: Result<Option<Link>, String>) -> Answered<Result<(), String>> {
 fn wait_for<T>(
     live: &Live,
     limits: &Limits,
-    answer: &OneReceiver<Result<T, String>>,
+    answer: &OneReceiver<Result<T, LifecycleError>>,
     late: impl FnOnce() -> String,
-) -> Result<Result<T, String>, Interruption> {
+) -> Result<Result<T, LifecycleError>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
     match live.stop.wait(answer, clock::now() + limits.request_deadline()) {
         // An error of a runtime that is shutting down is no answer: the next start goes on with the change.
         Waited::Came(Err(_)) | Waited::Gone if is_suspending() => Err(Interruption::Suspending),
         Waited::Came(answer) => Ok(answer),
-        Waited::Gone => Ok(Err("outcome unknown: the supervisor has not answered".into())),
+        Waited::Gone => Ok(Err(unknown("the supervisor has not answered"))),
         Waited::Deadline => {
             let within = limits.request_deadline_ms;
-            Ok(Err(format!("outcome unknown: {} within request_deadline_ms = {within}", late())))
+            Ok(Err(unknown(&format!("{} within request_deadline_ms = {within}", late()))))
         }
         Waited::Overdue(OrderKind::Suspend) => Err(Interruption::Suspending),
         Waited::Overdue(OrderKind::Stop | OrderKind::Cycle | OrderKind::Fail) => Err(Interruption::Ordered),
     }
+}
+
+fn unknown(why: &str) -> LifecycleError {
+    LifecycleError::OutcomeUnknown(format!("outcome unknown: {why}"))
 }
 
 /// What became of a spawn whose intent is the last event of the parent's chain. The child's id follows from the intent,
@@ -142,13 +149,13 @@ pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadRe
     let over = match initialised(chains, child)? {
         Some(over) => over,
         None if chains.goes_on(child) => return Ok(Fate::Await { on: child, through: Through::Init }),
-        None => Err("it has ended".to_owned()),
+        None => Err("it has ended".into()),
     };
     Ok(Fate::Answered(Awaited::Spawned(over)))
 }
 
 /// The outcome of the child's first `init`; nothing while it is not over.
-fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<Spawned, String>>> {
+fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<Spawned, LifecycleError>>> {
     let mut next = 0;
     loop {
         let page = chains.page(child, next)?;
@@ -159,7 +166,7 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<
                 Some(EventKind::Return) => Ok(Spawned { id: child, closing: Some(link(child, event)) }),
                 Some(EventKind::Refused) => Err(refused(event)),
                 Some(EventKind::Failed) => Err(failed(event)),
-                Some(EventKind::Stopped) => Err("stopped before it was up".to_owned()),
+                Some(EventKind::Stopped) => Err("stopped before it was up".into()),
                 Some(EventKind::Started | EventKind::Call | EventKind::Intent | EventKind::HostCall) | None => continue,
             };
             return Ok(Some(end));
@@ -168,20 +175,20 @@ fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<
 }
 
 /// The error for a caller who waits for an actor whose `init` refused.
-fn refused(event: &ChainEvent) -> String {
-    Refused::from_cbor(&event.data).map_or_else(text, |it| it.message)
+fn refused(event: &ChainEvent) -> LifecycleError {
+    Refused::from_cbor(&event.data).map_or_else(text, |it| it.message.into())
 }
 
 /// The error for a caller who waits for an actor that failed before it was up.
-fn failed(event: &ChainEvent) -> String {
-    Failed::from_cbor(&event.data).map_or_else(text, |it| match it.reason {
-        FailureReason::Init => it.detail,
-        reason => format!("{reason}: {}", it.detail),
-    })
+fn failed(event: &ChainEvent) -> LifecycleError {
+    match Failed::from_cbor(&event.data) {
+        Ok(Failed { reason, detail, .. }) => LifecycleError::Failed(ActorFailure { reason, detail }),
+        Err(error) => text(error),
+    }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+fn text(error: impl std::fmt::Display) -> LifecycleError {
+    error.to_string().into()
 }
 
 /// What became of a stop or a restart whose intent is the last event of the parent's chain. A stop is done if an event of
@@ -207,7 +214,7 @@ pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadR
     };
     Ok(match came_up(since) {
         Some(Ok(event)) => Fate::Answered(Awaited::Done(link(child, event))),
-        Some(Err(why)) => Fate::Answered(Awaited::Unknown(why)),
+        Some(Err(why)) => Fate::Answered(Awaited::Unknown(why.to_string())),
         None if chains.goes_on(child) => Fate::Await { on: child, through: Through::Restart },
         None => Fate::Answered(Awaited::Unknown("it was stopped meanwhile".to_owned())),
     })
@@ -224,7 +231,7 @@ fn begins_after_an_end(chains: &dyn Chains, child: ActorId, later: &[ChainEvent]
 
 /// The event that shows that a restarted child was up, or the reason why it did not come up. `None` if the events `since` the
 /// restart show neither: after a `started` an `init` may still be due.
-fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, String>> {
+fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, LifecycleError>> {
     let mut started = None;
     for event in since {
         return Some(match event.kind() {
@@ -235,7 +242,7 @@ fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, String>> {
             Some(EventKind::Return) => Ok(event),
             Some(EventKind::Refused) => Err(refused(event)),
             Some(EventKind::Failed) => Err(failed(event)),
-            Some(EventKind::Stopped) => Err("it was stopped meanwhile".to_owned()),
+            Some(EventKind::Stopped) => Err("it was stopped meanwhile".into()),
             Some(EventKind::Call) if event.function() != INIT => Ok(started?),
             Some(EventKind::Call | EventKind::Intent | EventKind::HostCall) | None => continue,
         });
@@ -247,6 +254,7 @@ fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, String>> {
 mod tests {
     use super::*;
     use crate::chain::StateChain;
+    use crate::chain::data::FailureReason;
 
     #[test]
     fn a_child_that_is_started_anew_is_up_with_its_init_or_with_what_shows_that_none_was_due() {
@@ -263,7 +271,7 @@ mod tests {
             let mut chain = StateChain::new(ActorId::random());
             let events: Vec<ChainEvent> =
                 lived.iter().map(|(kind, data)| chain.append(*kind, data.clone(), 0)).collect();
-            came_up(&events).map(|up| up.map(|event| event.sequence))
+            came_up(&events).map(|up| up.map(|event| event.sequence).map_err(|why| why.to_string()))
         };
         let not_up = |why: &str| Some(Err(why.to_owned()));
         assert_eq!(up(&[]), None);

@@ -11,7 +11,8 @@ use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
 use crate::journal::Owed;
 use crate::system::{
-    Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait, Waited,
+    ActorFailure, Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait,
+    Waited,
 };
 
 pub(crate) const HANDLE_SEND: &Function = function!("ntwk:theater/message-server-client", "handle-send");
@@ -201,9 +202,12 @@ fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> MessageT
                 Refused::from_cbor(&event.data).ok().map(|refused| Outcome::Refused(refused.message))
             }
             Some(EventKind::Failed) => Failed::from_cbor(&event.data).ok().and_then(|failed| {
-                let detail = || format!("{}: {}", failed.reason, failed.detail);
                 let dropped = || is_dropped(&failed.dropped).then(|| Outcome::Dropped("failed".into()));
-                if taken { Some(Outcome::Failed(detail())) } else { dropped() }
+                if taken {
+                    Some(Outcome::Failed(ActorFailure::new(failed.reason, failed.detail.clone())))
+                } else {
+                    dropped()
+                }
             }),
             Some(EventKind::Stopped) if taken => Some(Outcome::Stopped),
             Some(EventKind::Stopped) => Stopped::from_cbor(&event.data)

@@ -45,6 +45,7 @@ impl fmt::Debug for Token {
 
 /// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// It is so short that it could be guessed.
     #[error("a token has at least {TOKEN_BYTES} bytes; draw one with: head -c 32 /dev/urandom | base64")]

@@ -28,6 +28,7 @@ pub(crate) const MESSAGE_BYTES: usize = (FRAME_BYTES - 1024) / 4 * 3;
 
 /// The address of a management server: `HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// Plain TCP.
     Tcp(String),
@@ -37,12 +38,21 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-impl FromStr for Endpoint {
-    type Err = String;
+/// A text does not say where a management server is; the text of the error says what it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotAnEndpoint(&'static str);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Endpoint {
+    type Err = NotAnEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEndpoint> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err("unix: lacks a path".into()) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() {
+                Err(NotAnEndpoint("unix: lacks a path"))
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
         }
         let (address, tls) = match text.strip_prefix("tls:") {
             Some(address) => (address, true),
@@ -50,7 +60,7 @@ impl FromStr for Endpoint {
         };
         let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
         if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-            return Err("expected HOST:PORT, tls:HOST:PORT or unix:PATH".into());
+            return Err(NotAnEndpoint("expected HOST:PORT, tls:HOST:PORT or unix:PATH"));
         }
         Ok(if tls { Self::Tls(address.to_owned()) } else { Self::Tcp(address.to_owned()) })
     }
@@ -68,6 +78,7 @@ impl fmt::Display for Endpoint {
 
 /// How to reach a runtime.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct ClientOptions {
     /// The address of its management server.
     pub endpoint: Endpoint,
@@ -75,6 +86,25 @@ pub struct ClientOptions {
     pub token: Option<String>,
     /// A file of certificates in PEM that are trusted instead of those of the well-known authorities.
     pub authorities: Option<PathBuf>,
+}
+
+impl ClientOptions {
+    /// Reaches the runtime at `endpoint`, without a token, trusting the well-known authorities.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, token: None, authorities: None }
+    }
+
+    /// Authenticates with `token`.
+    #[must_use]
+    pub fn token(self, token: impl Into<String>) -> Self {
+        Self { token: Some(token.into()), ..self }
+    }
+
+    /// Trusts the certificates in the PEM file at `path` instead of the well-known authorities.
+    #[must_use]
+    pub fn authorities(self, path: impl Into<PathBuf>) -> Self {
+        Self { authorities: Some(path.into()), ..self }
+    }
 }
 
 impl fmt::Debug for ClientOptions {
@@ -94,6 +124,7 @@ fn remedy(error: &io::Error) -> &'static str {
 
 /// Why a client got no answer, or another answer than it expected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// No server listens at the address.
     #[error("no runtime answers at {endpoint}: {error}; {}", remedy(error))]

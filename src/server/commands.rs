@@ -1,23 +1,21 @@
-//! Carrying out each command of management: by asking a [`TheaterHandle`], or by reading the journal.
+//! Carrying out each command of management: by asking a [`TheaterHandle`], and putting its answer into the protocol's shape.
 
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::lookup::{known, read_journal};
+use super::lookup::known;
 use super::metrics::{self, MetricsView};
 use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
 use super::protocol::{ActorView, EventView, EventsAnswer, Request, Response, StatusAnswer};
 use super::{first, listing};
 use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
-use crate::journal::{JournalReader, Shown, prune, redact};
+use crate::journal::{DataDropped, Shown};
+use crate::manifest::ActorSource;
 use crate::system::TheaterHandle;
-
-/// How many events one page has, and how many bytes of their data before base64.
-const PAGE_EVENTS: u64 = 1_000;
-const PAGE_BYTES: usize = PIECE_BYTES;
+use crate::theater::{ActorState, ReadError};
 
 /// Carries out one command. The caller handles those about the connection itself: subscriptions, roles, its end.
 pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Result<Response, String> {
@@ -39,12 +37,10 @@ pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Requ
 /// piece then.
 fn actor_state(theater: &TheaterHandle, paging: &mut Paging, id: String) -> Result<Response, String> {
     paging.end();
-    let (state, lost) = read_journal(theater, known(theater, &id)?, |reader, actor| {
-        Ok((reader.newest_state(actor)?, reader.newest_state_is_lost_at(actor)?))
-    })?;
+    let ActorState { bytes: state, lost_at: lost } = theater.state(known(theater, &id)?.id).map_err(text)?;
     let length = state.as_ref().map(|state| state.len() as u64);
     let state = match state {
-        Some(large) if large.len() > PAGE_BYTES => {
+        Some(large) if large.len() > PIECE_BYTES => {
             paging.begin(Whole::State(id.clone()), large);
             None
         }
@@ -55,35 +51,36 @@ fn actor_state(theater: &TheaterHandle, paging: &mut Paging, id: String) -> Resu
 
 /// A piece of something that may be larger than a frame.
 fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Result<Response, String> {
-    let read = |read: &dyn Fn(&JournalReader) -> rusqlite::Result<Option<Vec<u8>>>| {
-        let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-        let bytes = read(&reader).map_err(|error| error.to_string())?;
-        Ok(bytes.map(|bytes| (None, bytes)))
+    let whole = |bytes: Option<Vec<u8>>| Ok(bytes.map(|bytes| (None, bytes)));
+    let kept = |bytes: Result<Vec<u8>, ReadError>| match bytes {
+        Ok(bytes) => whole(Some(bytes)),
+        Err(ReadError::NotKept(_)) => whole(None),
+        Err(error) => Err(error.to_string()),
     };
     let (named, offset, piece) = match request {
         Request::GetStateBytes { id, offset } => {
-            let actor = known(theater, &id)?;
-            let read = || read(&|reader| reader.newest_state(actor));
+            let actor = known(theater, &id)?.id;
+            let read = || whole(theater.state(actor).map_err(text)?.bytes);
             (id.clone(), offset, paging.piece(Whole::State(id), offset, read)?)
         }
         Request::GetEventData { id, sequence, offset } => {
-            let actor = known(theater, &id)?;
-            let data = |reader: &JournalReader| {
-                let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
-                Ok(event.filter(|event| event.sequence == sequence).map(|event| event.data))
+            let actor = known(theater, &id)?.id;
+            let read = || {
+                let event = theater.events(actor, sequence, 1).map_err(text)?.pop();
+                whole(event.filter(|event| event.sequence == sequence).map(|event| event.data))
             };
-            let piece = paging.piece(Whole::EventData(id.clone(), sequence), offset, || read(&data))?;
+            let piece = paging.piece(Whole::EventData(id.clone(), sequence), offset, read)?;
             let not_there = || format!("event {sequence} is not on the chain of actor {id}");
             (id.clone(), offset, Some(piece.ok_or_else(not_there)?))
         }
         Request::GetComponent { digest, offset } => {
             let wanted = ComponentDigest::parse(&digest).ok_or("not a SHA-256 in hex")?;
-            let read = || read(&|reader| reader.component(wanted));
+            let read = || kept(theater.component(wanted));
             (digest.clone(), offset, paging.piece(Whole::Component(digest), offset, read)?)
         }
         Request::GetBlob { digest, offset } => {
             let wanted = EventHash::parse(&digest).ok_or("not a SHA-1 in hex")?;
-            let read = || read(&|reader| reader.blob(&wanted.0));
+            let read = || kept(theater.large_state(&wanted.0));
             (digest.clone(), offset, paging.piece(Whole::Blob(digest), offset, read)?)
         }
         Request::GetKeptState { id, behind, offset } => return kept_state(theater, paging, id, behind, offset),
@@ -99,18 +96,21 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             Err("\"initial_state\" cannot be given: what an actor begins with is \"init_state\" of its manifest".into())
         }
         Request::StartActor { manifest, initial_state: None } => {
-            theater.start(PathBuf::from(manifest)).map(|id| Response::ActorStarted { id: id.to_string() })
+            let started = theater.start(PathBuf::from(manifest));
+            started.map(|id| Response::ActorStarted { id: id.to_string() }).map_err(text)
         }
-        Request::StopActor { id } => theater.stop(known(theater, &id)?.id).map(|()| Response::ActorStopped { id }),
+        Request::StopActor { id } => {
+            theater.stop(known(theater, &id)?.id).map(|()| Response::ActorStopped { id }).map_err(text)
+        }
         Request::RestartActor { id } => {
-            theater.restart(known(theater, &id)?.id).map(|()| Response::ActorRestarted { id })
+            theater.restart(known(theater, &id)?.id).map(|()| Response::ActorRestarted { id }).map_err(text)
         }
         Request::ForgetActor { id } => {
-            theater.forget(known(theater, &id)?.id).map(|()| Response::ActorForgotten { id })
+            theater.forget(known(theater, &id)?.id).map(|()| Response::ActorForgotten { id }).map_err(text)
         }
         Request::ForkActor { id, at, name, manifest } => {
-            let forked = theater.fork(known(theater, &id)?.id, at, &name, manifest.map(PathBuf::from));
-            forked.map(|id| Response::ActorForked { id: id.to_string() })
+            let forked = theater.fork(known(theater, &id)?.id, at, &name, manifest.map(ActorSource::file));
+            forked.map(|id| Response::ActorForked { id: id.to_string() }).map_err(text)
         }
         Request::ListActors => {
             listing::fits_one_answer(theater, BY_ACTORS_PAGES)?;
@@ -134,35 +134,26 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         Request::GetActorEvents { id, from: Some(from), limit } => events(theater, id, from, limit),
         Request::GetActorEvents { id, from: None, limit } => first::events(theater, id, limit),
         Request::PruneActor { id, before, despite_get_chain } => {
-            let actor = known(theater, &id)?;
-            let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-            let shown = Shown::goes_if(despite_get_chain);
-            let pruned = prune(&theater.journal, &reader, actor, before, shown).map_err(|error| error.to_string())?;
-            let (events, replays_from, gone) = (pruned.events, pruned.replays_from, pruned.is_gone);
-            Ok(Response::Forgotten { id, events, replays_from, gone })
+            let pruned = theater.prune(known(theater, &id)?.id, before, Shown::goes_if(despite_get_chain));
+            pruned.map(|dropped| forgotten(id, dropped)).map_err(text)
         }
         Request::RedactEvent { id, sequence, despite_get_chain } => {
-            let actor = known(theater, &id)?;
-            let reader = theater.journal.reader().map_err(|error| error.to_string())?;
-            let shown = Shown::goes_if(despite_get_chain);
-            let redacted =
-                redact(&theater.journal, &reader, actor, sequence, shown).map_err(|error| error.to_string())?;
-            let (events, replays_from, gone) = (redacted.events, redacted.replays_from, redacted.is_gone);
-            Ok(Response::Forgotten { id, events, replays_from, gone })
+            let redacted = theater.redact(known(theater, &id)?.id, sequence, Shown::goes_if(despite_get_chain));
+            redacted.map(|dropped| forgotten(id, dropped)).map_err(text)
         }
         Request::SendMessage { id, message } => {
-            theater.send(known(theater, &id)?.id, decode(&message)?)?;
+            theater.send(known(theater, &id)?.id, decode(&message)?).map_err(text)?;
             Ok(Response::Sent { id })
         }
         Request::RequestMessage { id, message } => {
-            let reply = theater.request(known(theater, &id)?.id, decode(&message)?)?;
+            let reply = theater.request(known(theater, &id)?.id, decode(&message)?).map_err(text)?;
             Ok(Response::Answer { id, message: BASE64.encode(reply) })
         }
         Request::Status => {
             let MetricsView { total, process, journal, .. } = metrics::gather(theater, |_| ());
             Ok(Response::Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                data_dir: theater.journal.dir().display().to_string(),
+                data_dir: theater.data_dir().display().to_string(),
                 actors: total.actors,
                 alive: total.alive,
                 total: Box::new(total),
@@ -172,9 +163,7 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         }
         Request::Metrics => {
             listing::fits_one_answer(theater, BY_METRICS_PAGES)?;
-            let mut actors = Vec::new();
-            let totals = metrics::gather(theater, |actor| actors.push(actor));
-            Ok(Response::Metrics(Box::new(MetricsView { actors, ..totals })))
+            Ok(Response::Metrics(Box::new(theater.metrics())))
         }
         Request::GetMetrics { from, limit } => Ok(listing::metrics(theater, from, limit)),
         Request::SubscribeToActor { .. }
@@ -230,10 +219,17 @@ impl Request {
     }
 }
 
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn forgotten(id: String, DataDropped { events, replays_from, is_gone: gone }: DataDropped) -> Response {
+    Response::Forgotten { id, events, replays_from, gone }
+}
+
 fn events(theater: &TheaterHandle, id: String, from: u64, limit: Option<u64>) -> Result<Response, String> {
-    let actor = known(theater, &id)?;
-    let limit = limit.map_or(PAGE_EVENTS, |limit| limit.min(PAGE_EVENTS));
-    let events = read_journal(theater, actor, |reader, actor| reader.events(actor, from, limit, PAGE_BYTES))?;
+    let actor = known(theater, &id)?.id;
+    let events = theater.events(actor, from, limit.unwrap_or(u64::MAX)).map_err(text)?;
     let next = events.last().map(|event| event.sequence + 1);
     let events = events.into_iter().map(EventView::from).collect();
     Ok(Response::ActorEvents(EventsAnswer::Page { id, events, next }))
@@ -246,15 +242,11 @@ fn kept_state(
     behind: u64,
     offset: u64,
 ) -> Result<Response, String> {
-    let actor = known(theater, &id)?;
+    let actor = known(theater, &id)?.id;
     // A state that has no bytes has no pieces.
     let mut without_bytes = None;
     let piece = paging.piece(Whole::KeptState(id.clone(), behind), offset, || {
-        let kept = read_journal(theater, actor, |reader, actor| match reader.first_kept_behind(actor, behind)? {
-            Some(sequence) => reader.kept_state(actor, sequence + 1),
-            None => Ok(None),
-        })?;
-        let Some((sequence, state)) = kept else { return Ok(None) };
+        let Some((sequence, state)) = theater.kept_state_after(actor, behind).map_err(text)? else { return Ok(None) };
         without_bytes = state.is_none().then_some(sequence);
         Ok(state.map(|bytes| (Some(sequence), bytes)))
     })?;

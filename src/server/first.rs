@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::lookup::{known, read_journal};
+use super::lookup::known;
 use super::metrics::{self, DistributionView};
 use super::protocol::{EventsAnswer, PushedEvent, Response, StatusAnswer};
 use crate::base::clock;
@@ -12,9 +12,8 @@ use crate::base::limits::FRAME_BYTES;
 use crate::base::metrics::Distribution;
 use crate::system::TheaterHandle;
 
-/// How many events, and how many bytes of their data, are read at a time.
+/// How many events are read at a time.
 const PAGE_EVENTS: u64 = 1_000;
-const PAGE_BYTES: usize = 1024 * 1024;
 
 pub(super) fn status(theater: &TheaterHandle, id: String) -> Result<Response, String> {
     let info = theater.actor(known(theater, &id)?.id).ok_or_else(|| format!("no such actor: {id}"))?;
@@ -22,23 +21,23 @@ pub(super) fn status(theater: &TheaterHandle, id: String) -> Result<Response, St
 }
 
 pub(super) fn send(theater: &TheaterHandle, id: String, data: Vec<u8>) -> Result<Response, String> {
-    theater.send(known(theater, &id)?.id, data)?;
+    theater.send(known(theater, &id)?.id, data).map_err(|error| error.to_string())?;
     Ok(Response::SentMessage { id })
 }
 
 pub(super) fn request(theater: &TheaterHandle, id: String, data: Vec<u8>) -> Result<Response, String> {
-    let message = theater.request(known(theater, &id)?.id, data)?;
+    let message = theater.request(known(theater, &id)?.id, data).map_err(|error| error.to_string())?;
     Ok(Response::RequestedMessage { id, message })
 }
 
 /// The whole history, or at most `limit` events of its beginning.
 pub(super) fn events(theater: &TheaterHandle, id: String, limit: Option<u64>) -> Result<Response, String> {
-    let actor = known(theater, &id)?;
+    let actor = known(theater, &id)?.id;
     let limit = limit.unwrap_or(u64::MAX);
     let (mut events, mut bytes) = (Vec::new(), 0);
     while (events.len() as u64) < limit {
         let (from, most) = (events.len() as u64, PAGE_EVENTS.min(limit - events.len() as u64));
-        let page = read_journal(theater, actor, |reader, actor| reader.events(actor, from, most, PAGE_BYTES))?;
+        let page = theater.events(actor, from, most).map_err(|error| error.to_string())?;
         if page.is_empty() {
             break;
         }

@@ -3,7 +3,7 @@
 use super::metrics::{self, ActorMetricsView};
 use super::protocol::{ActorView, Response, StatusAnswer};
 use crate::base::limits::{ACTORS_PAGE, ACTORS_PAGE_BYTES, ACTORS_UNPAGED};
-use crate::system::{ActorInfo, Candidate, Picker, TheaterHandle};
+use crate::system::{ActorInfo, TheaterHandle};
 
 /// An error if there are so many actors that they cannot fit one answer: each takes bytes for an id, a name and a
 /// manifest.
@@ -58,18 +58,6 @@ fn about_bytes(info: &ActorInfo) -> usize {
 
 /// The actor that `text` names.
 pub(super) fn find(theater: &TheaterHandle, text: &str) -> Result<Response, String> {
-    let mut picker = Picker::new(text);
-    let mut from = 0;
-    loop {
-        let (infos, next) = page(theater, from, None);
-        for info in infos {
-            let (id, name, alive) = (info.id.to_string(), info.name.clone(), info.status.is_alive());
-            picker.offer(&Candidate { id: &id, name: &name, alive }, || info);
-        }
-        match next {
-            Some(next) => from = next,
-            None => break,
-        }
-    }
-    picker.pick().map(|info| Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(info.into()) }))
+    let found = theater.find(text).map_err(|error| error.to_string())?;
+    Ok(Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(found.into()) }))
 }

@@ -44,7 +44,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
 pub use bind::{BoundServer, TheaterServer};
-pub use client::{Client, ClientError, ClientOptions, Endpoint};
+pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub use prometheus::{BoundMetrics, MetricsServer};
 
@@ -52,6 +52,7 @@ use crate::base::limits::ManagementLimits;
 
 /// Where a management server listens, and who may do what there.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// The address at which it listens over TCP. One that is not a loopback address needs a token.
     pub listen: Option<SocketAddr>,
@@ -67,8 +68,59 @@ pub struct ServerOptions {
     pub limits: ManagementLimits,
 }
 
+impl ServerOptions {
+    /// A server that listens nowhere yet, with default bounds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Listens on a TCP address; port 0 takes any free port.
+    #[must_use]
+    pub fn listen(self, address: SocketAddr) -> Self {
+        Self { listen: Some(address), ..self }
+    }
+
+    /// Listens on a Unix socket at `path`.
+    #[must_use]
+    pub fn socket(self, path: impl Into<PathBuf>) -> Self {
+        Self { socket: Some(path.into()), ..self }
+    }
+
+    /// Encrypts the TCP address.
+    #[must_use]
+    pub fn tls(self, files: TlsFiles) -> Self {
+        Self { tls: Some(files), ..self }
+    }
+
+    /// Lets a client that gives `token` do everything.
+    #[must_use]
+    pub fn control_token(self, token: Token) -> Self {
+        Self { control_token: Some(token), ..self }
+    }
+
+    /// Lets a client that gives `token` see everything and change nothing.
+    #[must_use]
+    pub fn read_token(self, token: Token) -> Self {
+        Self { read_token: Some(token), ..self }
+    }
+
+    /// Bounds what clients may use.
+    #[must_use]
+    pub fn limits(self, limits: ManagementLimits) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+impl TlsFiles {
+    /// The certificate at one path and its private key at the other.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { certificate: certificate.into(), key: key.into() }
+    }
+}
+
 /// A certificate and its key, in PEM.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TlsFiles {
     /// The certificate, and after it those that vouch for it.
     pub certificate: PathBuf,
@@ -78,6 +130,7 @@ pub struct TlsFiles {
 
 /// Why the server could not be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The server cannot listen on the address.
     #[error("cannot listen on {address}: {error}; {}", remedy(error))]

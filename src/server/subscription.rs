@@ -4,14 +4,15 @@
 //! A subscription to one actor counts in the sequence of that actor. A subscription to several actors counts in
 //! positions of the journal, so that the events of several actors come in the order in which they were committed.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::protocol::{EventView, PushedEvent, Response};
 use crate::base::id::{ActorId, SubscriptionId};
-use crate::chain::{ChainEvent, EventKind, EventType};
+use crate::chain::ChainEvent;
 use crate::journal::{ActorKey, JournalReader, Placed, StretchBounds};
 use crate::system::Following;
+pub(super) use crate::theater::Kinds;
+use crate::theater::Members;
 
 /// How many events, and how many bytes of their data, are read at a time.
 const PAGE_EVENTS: u64 = 256;
@@ -32,58 +33,6 @@ enum CursorPosition {
     Actor(ActorKey, u64),
     /// At this position of the journal.
     Journal(Members, u64),
-}
-
-/// The kinds of events that are pushed. All kinds are, if the client names none.
-#[derive(Clone, Debug)]
-pub(super) struct Kinds(Option<Vec<EventKind>>);
-
-impl Kinds {
-    pub(super) fn parse(words: Option<Vec<String>>) -> Result<Self, String> {
-        let Some(words) = words else { return Ok(Self(None)) };
-        let known = |word: &String| EventKind::ALL.into_iter().find(|kind| kind.word() == word.as_str());
-        let unknown = |word: &String| {
-            let kinds = EventKind::ALL.map(EventKind::word).join(", ");
-            format!("there is no kind of event called {word:?}: the kinds are {kinds}")
-        };
-        let kinds: Result<Vec<_>, _> = words.iter().map(|word| known(word).ok_or_else(|| unknown(word))).collect();
-        kinds.map(|kinds| Self(Some(kinds)))
-    }
-
-    fn has(&self, event_type: &str) -> bool {
-        let Some(kinds) = &self.0 else { return true };
-        EventType::parse(event_type).is_some_and(|event_type| kinds.contains(&event_type.kind))
-    }
-}
-
-/// The actors of a subscription to a tree or to all actors. An actor's parent never changes, so what was found once
-/// stays true.
-struct Members {
-    below: Option<ActorId>,
-    known: HashMap<ActorId, bool>,
-}
-
-impl Members {
-    fn has(&mut self, actor: ActorId, reader: &JournalReader) -> rusqlite::Result<bool> {
-        let Some(top) = self.below else { return Ok(true) };
-        let mut path = Vec::new();
-        let mut at = Some(actor);
-        let found = loop {
-            match at {
-                None => break false,
-                Some(one) if one == top => break true,
-                Some(one) => match self.known.get(&one) {
-                    Some(known) => break *known,
-                    None => {
-                        path.push(one);
-                        at = reader.parent(one)?;
-                    }
-                },
-            }
-        };
-        self.known.extend(path.into_iter().map(|one| (one, found)));
-        Ok(found)
-    }
 }
 
 /// The events that a cursor has found.
@@ -157,7 +106,7 @@ impl Cursor {
         kinds: Kinds,
     ) -> rusqlite::Result<Self> {
         let next = from.map_or_else(|| reader.end(), Ok)?;
-        let members = Members { below, known: HashMap::new() };
+        let members = Members::new(below);
         Ok(Self { id: SubscriptionId::random(), kinds, position: CursorPosition::Journal(members, next) })
     }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Where a listener is reached.
+/// Where a listener of an actor is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// `http` or `ws`.
     pub scheme: &'static str,
-    /// The IP address and port.
+    /// The IP address and the port.
     pub socket: SocketAddr,
 }
 

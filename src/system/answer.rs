@@ -1,5 +1,6 @@
 //! The answer to a delivery: what became of it, and the event that says so.
 
+use super::error::ActorFailure;
 use crate::chain::Link;
 
 /// What became of a delivery.
@@ -10,7 +11,7 @@ pub(crate) enum Outcome {
     /// The export's own error.
     Refused(String),
     /// The actor failed while it worked on the delivery.
-    Failed(String),
+    Failed(ActorFailure),
     /// The actor was stopped while it worked on the delivery.
     Stopped,
     /// The actor ended before it came to the delivery.

@@ -1,6 +1,7 @@
 //! The result of a host call that a crash cut off: what recovery has found of it, for the actor that goes on with it.
 
 use super::answer::Answer;
+use super::error::LifecycleError;
 use super::reply::AwaitedReply;
 use super::requests::Spawned;
 use crate::base::id::ActorId;
@@ -15,9 +16,9 @@ pub(crate) enum Awaited {
     /// A request whose answer will come.
     Reply { to: ActorId, reply: AwaitedReply },
     /// A spawn whose child has said what came of it.
-    Spawned(Result<Spawned, String>),
+    Spawned(Result<Spawned, LifecycleError>),
     /// A spawn or a restart whose child is on its way up.
-    Child(OneReceiver<Result<Spawned, String>>),
+    Child(OneReceiver<Result<Spawned, LifecycleError>>),
     /// A stop or a restart that is done, and the event that says so: of a restart the one with which the child was up.
     Done(Link),
     /// It has failed, or nobody can know what came of it; the text says so to the guest.

@@ -3,6 +3,7 @@
 //! The supervisor implements [`Control`]. Each request is answered through a one-shot channel, so that an actor that waits
 //! for the answer can still be stopped.
 
+use super::error::LifecycleError;
 use super::requests::{ForkRequest, SpawnRequest, Spawned};
 use super::waits::WaitId;
 use crate::base::id::ActorId;
@@ -13,21 +14,21 @@ use crate::journal::ActorKey;
 
 /// Lifecycle changes. None of these blocks for longer than the work takes that is done on the caller's own thread (reading
 /// and compiling for a spawn); the answer comes through the channel.
-pub(crate) trait Control: Send + Sync {
+pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Starts a new actor. Reads the manifest and compiles the component on the calling thread.
-    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, String>>;
+    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, LifecycleError>>;
 
     /// Starts a new actor from a past state of another. Replays and compiles while the calling thread waits.
-    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, String>>;
+    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, LifecycleError>>;
 
     /// Ends an actor and everything below it. Answers when its chain says so.
-    fn stop(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, String>>;
+    fn stop(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
 
     /// Ends an actor if it runs, and starts it again.
-    fn restart(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, String>>;
+    fn restart(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
 
     /// Lists an actor that has ended, and all below it, no longer. Answers with these actors.
-    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, String>>;
+    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>>;
 
     /// Suspends all actors and ends the runtime.
     fn shutdown(&self);
@@ -44,5 +45,5 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(super) const BY_OPERATOR: Self = Self { by: StoppedBy::Operator, cause: None, wait: None };
+    pub(crate) const BY_OPERATOR: Self = Self { by: StoppedBy::Operator, cause: None, wait: None };
 }

@@ -5,7 +5,8 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `status`, `pick`, `refusal`, `waits`, `answer`, `on_disk`, `vouched`;
+//! - values that use no other file: `address`, `status`, `pick`, `refusal`, `waits`, `on_disk`, `vouched`;
+//! - `error`, the errors of a handle, and `answer`, which carries one of them;
 //! - `reply`, where an answer is given and awaited; `signal`, the order to end;
 //! - `delivery`, what a mailbox holds; `mailbox`;
 //! - `registry`, which finds mailboxes by actor and refuses circles of waits; `subscribers`;
@@ -16,6 +17,7 @@ mod answer;
 mod awaited;
 mod control;
 mod delivery;
+mod error;
 mod handle;
 mod mailbox;
 mod on_disk;
@@ -38,9 +40,11 @@ pub(crate) use answer::{Answer, Outcome};
 pub(crate) use awaited::Awaited;
 pub(crate) use control::{Asked, Control};
 pub(crate) use delivery::Delivery;
+pub use error::{ActorFailure, LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use handle::TheaterHandle;
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
+pub use pick::NotFound;
 pub(crate) use pick::{Candidate, Picker};
 pub(crate) use refusal::Refusal;
 pub(crate) use registry::{ActorEntry, Registry, Restored, StatusIsSet, Wait};

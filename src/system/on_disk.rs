@@ -11,6 +11,8 @@ use crate::manifest::read_bounded;
 /// What an actor was started from, and in which files that lay.
 #[derive(Debug)]
 pub(crate) struct StartedFrom {
+    /// No file held it, so no file can have changed.
+    pub(crate) is_in_memory: bool,
     pub(crate) manifest: (PathBuf, Arc<str>),
     pub(crate) component: (PathBuf, ComponentDigest),
     /// The file that `init_state` names, and the state that the actor began with at first.
@@ -20,6 +22,9 @@ pub(crate) struct StartedFrom {
 impl StartedFrom {
     /// For each file that has changed or cannot be read any more: a sentence that says so, and what takes up the change.
     pub(crate) fn changed(&self) -> Vec<String> {
+        if self.is_in_memory {
+            return Vec::new();
+        }
         let (manifest, text) = &self.manifest;
         let (component, digest) = &self.component;
         let mut changed = Vec::new();
@@ -61,6 +66,7 @@ mod tests {
             path
         };
         let started_from = StartedFrom {
+            is_in_memory: false,
             manifest: (file("a.toml", "name"), "name".into()),
             component: (file("a.wasm", "wasm"), ComponentDigest::of(b"wasm")),
             init_state: Some((file("a.json", "{}"), Some(Arc::from(b"{}".as_slice())))),

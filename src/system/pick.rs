@@ -7,6 +7,28 @@ pub(crate) struct Candidate<'a> {
     pub(crate) alive: bool,
 }
 
+/// Why a text does not name one actor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotFound {
+    /// No actor has an id or a name that begins so.
+    #[error("no actor is called \"{text}\"")]
+    Nobody {
+        /// The text.
+        text: String,
+    },
+    /// Several actors fit equally well.
+    #[error("{count} actors are called \"{text}\": {candidates}; give more of the name or the id")]
+    Several {
+        /// The text.
+        text: String,
+        /// How many actors fit.
+        count: usize,
+        /// The names and ids of at most eight of them.
+        candidates: String,
+    },
+}
+
 /// The error about an ambiguous name shows at most so many candidates.
 const SHOWN: usize = 8;
 
@@ -73,16 +95,16 @@ impl<'a, T> Picker<'a, T> {
     }
 
     /// What was offered with the candidate that the text means; or why there is no such candidate, or more than one.
-    pub(crate) fn pick(self) -> Result<T, String> {
+    pub(crate) fn pick(self) -> Result<T, NotFound> {
         let Self { text, count, shown, first, alive, alive_count, .. } = self;
         match (count, alive_count) {
-            (0, _) => Err(format!("no actor is called \"{text}\"")),
+            (0, _) => Err(NotFound::Nobody { text: text.to_owned() }),
             (_, 1) => Ok(alive.expect("one is alive")),
             (1, _) => Ok(first.expect("there is one")),
             (count, _) => {
                 let more = if count > SHOWN { ", …" } else { "" };
-                let shown = shown.join(", ");
-                Err(format!("{count} actors are called \"{text}\": {shown}{more}; give more of the name or the id"))
+                let candidates = shown.join(", ") + more;
+                Err(NotFound::Several { text: text.to_owned(), count, candidates })
             }
         }
     }
@@ -99,7 +121,7 @@ mod tests {
         Candidate { id: "cc-4", name: "old", alive: false },
     ];
 
-    fn pick(text: &str) -> Result<usize, String> {
+    fn pick(text: &str) -> Result<usize, NotFound> {
         let pick = |order: &mut dyn Iterator<Item = usize>| {
             let mut picker = Picker::new(text);
             order.for_each(|at| picker.offer(&ALL[at], || at));
@@ -117,13 +139,13 @@ mod tests {
         {
             assert_eq!(pick(text), Ok(expected), "{text}");
         }
-        assert!(pick("nobody").expect_err("none").contains("no actor is called \"nobody\""));
+        assert!(pick("nobody").expect_err("none").to_string().contains("no actor is called \"nobody\""));
         assert!(pick("").is_err());
     }
 
     #[test]
     fn an_ambiguous_name_names_who_could_be_meant() {
-        let why = pick("cou").expect_err("two are alive");
+        let why = pick("cou").expect_err("two are alive").to_string();
         assert!(why.contains("counter (aa-1)") && why.contains("courier (ab-2)"), "{why}");
     }
 
@@ -134,7 +156,7 @@ mod tests {
             let id = format!("{at}");
             picker.offer(&Candidate { id: &id, name: "again", alive: true }, || at);
         }
-        let why = picker.pick().expect_err("which?");
+        let why = picker.pick().expect_err("which?").to_string();
         assert!(
             why.starts_with("1000 actors are called \"a\": again (0), ") && why.contains("again (7), …; "),
             "{why}"

@@ -8,10 +8,11 @@ use super::waits::WaitId;
 use crate::base::id::ActorId;
 use crate::chain::Link;
 use crate::journal::ActorKey;
+use crate::manifest::ActorSource;
 
 /// A new actor is wanted.
 pub(crate) struct SpawnRequest {
-    pub(crate) manifest: PathBuf,
+    pub(crate) manifest: ActorSource,
     pub(crate) parentage: Option<Parentage>,
 }
 
@@ -22,7 +23,7 @@ pub(crate) struct ForkRequest {
     pub(crate) at: u64,
     pub(crate) name: String,
     /// What it is to run, if not what the other ran there.
-    pub(crate) manifest: Option<PathBuf>,
+    pub(crate) manifest: Option<ActorSource>,
 }
 
 /// A new actor's place below another.

@@ -12,6 +12,7 @@ use crate::chain::data::FailureReason;
 ///                            Restarting stands between Failed or Stopped and Starting
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ActorStatus {
     /// Its thread runs, and `init` has not returned yet.
     Starting,

@@ -13,7 +13,7 @@ use crate::chain::data::{StartReason, StoppedBy};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::RestartState;
-use crate::system::{ActorStatus, Delivery, Lane, Registry, WaitId};
+use crate::system::{ActorStatus, Delivery, Lane, LifecycleError, Registry, WaitId};
 
 /// What the supervisor thread is asked to do, or told.
 pub(super) enum Command {
@@ -36,7 +36,7 @@ pub(super) enum Command {
     /// Take an actor, and all actors below it, off the list; all of them have ended.
     Forget {
         id: ActorId,
-        reply: OneSender<Result<Vec<ActorKey>, String>>,
+        reply: OneSender<Result<Vec<ActorKey>, LifecycleError>>,
     },
     /// A report from the thread of this number. Reports from an earlier thread of the same actor are ignored.
     Report(u64, Report),
@@ -82,7 +82,7 @@ pub(super) enum Comeback {
 
 /// The answer to the caller who waits for a stop or a restart.
 pub(super) struct ChangeReply {
-    to: OneSender<Result<Option<Link>, String>>,
+    to: OneSender<Result<Option<Link>, LifecycleError>>,
     wait: Option<(WaitId, Arc<Registry>)>,
 }
 
@@ -91,7 +91,7 @@ impl ChangeReply {
     pub(super) fn new(
         wait: Option<WaitId>,
         registry: &Arc<Registry>,
-    ) -> (Self, OneReceiver<Result<Option<Link>, String>>) {
+    ) -> (Self, OneReceiver<Result<Option<Link>, LifecycleError>>) {
         let (to, answer) = one_shot();
         (Self { to, wait: wait.map(|wait| (wait, Arc::clone(registry))) }, answer)
     }
@@ -101,7 +101,7 @@ impl ChangeReply {
     /// If the change is done, the parent's wait ends before the answer: the child may send its parent a request at once,
     /// and that request would look like a circle of waits if the parent still counted as waiting for the child. If the
     /// change went wrong, the wait stays: the parent's own next event settles it.
-    pub(super) fn give(self, answer: Result<Option<Link>, String>) {
+    pub(super) fn give(self, answer: Result<Option<Link>, LifecycleError>) {
         if let Some((wait, registry)) = self.wait.filter(|_| answer.is_ok()) {
             registry.end_wait(wait);
         }

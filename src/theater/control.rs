@@ -1,5 +1,7 @@
-//! Lifecycle changes as others ask for them: what takes time (reading, compiling) is done here, on the asker's thread;
-//! what is to be decided goes to the supervisor's.
+//! Lifecycle changes (spawn, fork, stop, restart, forget) as others ask for them.
+//!
+//! Reading and compiling take time, so they are done here, on the thread that asks. What has to be decided goes to the
+//! supervisor's thread as a command.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
-use super::fork::fork;
+use super::fork::{ForkGrounds, fork};
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
@@ -17,10 +19,12 @@ use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle};
-use crate::manifest::{Manifest, ManifestError};
-use crate::system::{Asked, Control, ForkRequest, Registry, SpawnRequest, Spawned};
+use crate::manifest::Manifest;
+use crate::system::{Asked, Control, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned};
 
-pub(super) struct Supervision {
+/// What a handle asks for lifecycle changes: it reads and compiles on the asking thread, and sends the rest to the
+/// supervisor's thread.
+pub(super) struct LifecycleControl {
     pub(super) engine: Arc<GuestEngine>,
     pub(super) commands: Sender<Command>,
     pub(super) journal: JournalHandle,
@@ -28,8 +32,8 @@ pub(super) struct Supervision {
     pub(super) actor_limits: ActorLimits,
 }
 
-impl Control for Supervision {
-    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, String>> {
+impl Control for LifecycleControl {
+    fn spawn(&self, request: SpawnRequest) -> OneReceiver<Result<Spawned, LifecycleError>> {
         let (to, answer) = one_shot();
         let wait = request.parentage.as_ref().map(|parentage| parentage.wait);
         let reply = SpawnReply::new(to, wait);
@@ -45,7 +49,7 @@ impl Control for Supervision {
                     again: None,
                     reply: Some(reply),
                 };
-                // Where the supervisor is gone the reply goes with the command, and whoever waits sees it.
+                // If the supervisor is gone, the reply is dropped with the command, and its drop tells the asker.
                 let _ = self.commands.send(Command::Spawn(Box::new(newborn)));
             }
             Err(why) => {
@@ -56,10 +60,10 @@ impl Control for Supervision {
         answer
     }
 
-    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, String>> {
+    fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, LifecycleError>> {
         let (to, answer) = one_shot();
         let reply = SpawnReply::new(to, None);
-        match fork(self, request) {
+        match self.forked(request) {
             Ok((spec, origin)) => {
                 let newborn = Newborn {
                     actor: self.journal.new_actor(ActorId::random()),
@@ -77,13 +81,17 @@ impl Control for Supervision {
         answer
     }
 
-    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
+    fn stop(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>> {
         let (reply, answer) = ChangeReply::new(wait, &self.registry);
         let _ = self.commands.send(Command::Stop { id, by, cause, reply });
         answer
     }
 
-    fn restart(&self, id: ActorId, Asked { by, cause, wait }: Asked) -> OneReceiver<Result<Option<Link>, String>> {
+    fn restart(
+        &self,
+        id: ActorId,
+        Asked { by, cause, wait }: Asked,
+    ) -> OneReceiver<Result<Option<Link>, LifecycleError>> {
         let (reply, answer) = ChangeReply::new(wait, &self.registry);
         if by == StoppedBy::Operator {
             self.warn_of_changes(id);
@@ -92,7 +100,7 @@ impl Control for Supervision {
         answer
     }
 
-    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, String>> {
+    fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>> {
         let (reply, answer) = one_shot();
         let _ = self.commands.send(Command::Forget { id, reply });
         answer
@@ -103,38 +111,44 @@ impl Control for Supervision {
     }
 }
 
-impl Supervision {
-    fn load(&self, request: &SpawnRequest) -> Result<Spec, String> {
-        let said = |error: ManifestError| error.to_string();
+impl LifecycleControl {
+    fn forked(&self, request: ForkRequest) -> Result<(Spec, Link), LifecycleError> {
+        let manifest_path = self.registry.entry(request.actor.id, |entry| entry.manifest_path.clone());
+        let manifest_path = manifest_path.ok_or(LifecycleError::NoSuchActor(request.actor.id))?;
+        let grounds = ForkGrounds { journal: self.journal.clone(), manifest_path, allowed: self.actor_limits.clone() };
+        fork(&self.engine, grounds, request)
+    }
+
+    fn load(&self, request: &SpawnRequest) -> Result<Spec, LifecycleError> {
         let Some(parentage) = &request.parentage else {
-            let manifest = Manifest::load(&request.manifest, &self.actor_limits).map_err(said)?;
+            let manifest = Manifest::of(&request.manifest, &self.actor_limits)?;
             return load_spec(&self.engine, manifest, &|_| Ok(()));
         };
         let written = self.registry.written();
         let mut confined = Confined::new(&parentage.confinement, &written);
-        // Each file is opened once, judged by where the open file lies, and read from there: what lies at its path may be
-        // another one by then.
-        let opened = confined.open_manifest(&request.manifest)?;
-        let manifest = Manifest::read(opened, &self.actor_limits).map_err(said)?;
-        let component = manifest.component_in(confined.open(&manifest.component_path)?).map_err(said)?;
+        // Each file is opened once, judged by where the open file lies, and read through the open file: another file may
+        // lie at the path by then.
+        let opened = confined.open_manifest(request.manifest.path())?;
+        let manifest = Manifest::read(opened, &self.actor_limits)?;
+        let component = manifest.component_in(confined.open(&manifest.component_path)?)?;
         let init_state = match manifest.init_state_path() {
-            Some(path) => Some(manifest.init_state_in(confined.open(path)?).map_err(said)?),
-            None => manifest.read_init_state().map_err(said)?,
+            Some(path) => Some(manifest.init_state_in(confined.open(path)?)?),
+            None => manifest.read_init_state()?,
         };
-        let spec = Spec::admit(&self.engine, manifest, component, init_state.map(Arc::from)).map_err(said)?;
+        let spec = Spec::admit(&self.engine, manifest, component, init_state.map(Arc::from))?;
         let spec = ready(spec, &|path| kept_from_actors(path, &written))?;
         confined.check_vouched(&spec)?;
         Ok(spec)
     }
 
-    /// A guest may keep to itself that it was refused a child; whoever runs it hears of it here.
-    fn warn_of_refused(&self, request: &SpawnRequest, why: &str) {
+    /// Logs that an actor was refused a child: the guest may tell nobody, and the operator should know.
+    fn warn_of_refused(&self, request: &SpawnRequest, why: &LifecycleError) {
         let Some(parentage) = &request.parentage else { return };
         let name = self.registry.info(parentage.parent).map_or_else(|| parentage.parent.to_string(), |info| info.name);
-        log::warn!("actor {name} was refused the child {}: {why}", request.manifest.display());
+        log::warn!("actor {name} was refused the child {}: {why}", request.manifest.path().display());
     }
 
-    /// What a restart goes on with is what the actor was started from, whatever lies there now.
+    /// Logs which files of an actor have changed: a restart goes on with what the actor was started from.
     fn warn_of_changes(&self, id: ActorId) {
         let found = self.registry.entry(id, |entry| (entry.name.clone(), Arc::clone(&entry.started_from)));
         let Some((name, started_from)) = found else { return };
@@ -144,18 +158,19 @@ impl Supervision {
     }
 }
 
-/// Reads, compiles and links what a manifest names, and makes it ready.
+/// Reads, compiles and links the component that a manifest names, and makes the actor ready to be started.
 pub(super) fn load_spec(
     engine: &GuestEngine,
     manifest: Manifest,
     is_trusted: &dyn Fn(&Path) -> Result<(), String>,
-) -> Result<Spec, String> {
-    ready(Spec::load(engine, manifest).map_err(|error| error.to_string())?, is_trusted)
+) -> Result<Spec, LifecycleError> {
+    ready(Spec::load(engine, manifest)?, is_trusted)
 }
 
-/// Holds the `children` of a manifest to what they are now, as far as `is_trusted` says; says what of it has no effect.
-fn ready(mut spec: Spec, is_trusted: &dyn Fn(&Path) -> Result<(), String>) -> Result<Spec, String> {
-    spec.vouch(is_trusted).map_err(|error| error.to_string())?;
+/// Remembers the `children` of a manifest as they are now, where `is_trusted` trusts them, and logs what in the manifest
+/// has no effect.
+fn ready(mut spec: Spec, is_trusted: &dyn Fn(&Path) -> Result<(), String>) -> Result<Spec, LifecycleError> {
+    spec.vouch(is_trusted)?;
     for warning in spec.warnings() {
         log::warn!("{}: {warning}", spec.manifest.path().display());
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::confinement::{Confined, kept_from_actors};
 use crate::actor::Spec;
 use crate::base::limits::{Limits, MANIFEST_BYTES};
-use crate::handlers;
+use crate::handlers::{Grant, Handlers};
 use crate::manifest::Manifest;
 use crate::system::Confinement;
 
@@ -29,7 +29,7 @@ pub(crate) fn foreseen_refusals(spec: &Spec) -> Vec<String> {
     let (mut children, mut wrong) = (Vec::new(), Vec::new());
     for path in paths {
         match Manifest::load_within(&path, &Limits::default())
-            .and_then(|child| handlers::granted(&child).map(|_| child))
+            .and_then(|child| Handlers::new().granted(&child).map(|_| child))
         {
             Ok(child) => children.push(child),
             Err(why) if is_meant_as_one(&path) => {
@@ -73,11 +73,10 @@ fn outside(children: &[Manifest], confinement: &Confinement) -> Vec<String> {
 
 /// The actors that will keep others from being spawned once they run, because they may write where these others lie.
 fn where_others_write(spec: &Spec, children: &[Manifest], confinement: &Confinement) -> Vec<String> {
-    let writes = |handlers: &[Box<dyn handlers::Handler>]| {
-        handlers.iter().find_map(|handler| handler.writes_below()).map(Path::to_owned)
-    };
+    let writes =
+        |handlers: &[Box<dyn Grant>]| handlers.iter().find_map(|handler| handler.writes_below()).map(Path::to_owned);
     let own = writes(&spec.handlers).map(|directory| (directory, spec.manifest.name.clone()));
-    let granted = |child: &Manifest| writes(&handlers::granted(child).ok()?);
+    let granted = |child: &Manifest| writes(&Handlers::new().granted(child).ok()?);
     let others = children.iter().filter_map(|child| Some((granted(child)?, child.name.clone())));
     let mut told = Vec::new();
     for (directory, name) in own.into_iter().chain(others) {

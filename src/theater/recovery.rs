@@ -26,7 +26,7 @@ use crate::base::id::ActorId;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalError, JournalReader};
 use crate::manifest::Manifest;
-use crate::system::{Delivery, Lane, Reply, TheaterHandle};
+use crate::system::{Delivery, Lane, LifecycleError, Reply, TheaterHandle};
 
 /// What a start of the runtime begins with.
 pub(super) struct Recovered {
@@ -47,7 +47,7 @@ pub(super) fn recover(
     engine: &GuestEngine,
     theater: &TheaterHandle,
     manifests: Vec<Manifest>,
-) -> Result<Recovered, String> {
+) -> Result<Recovered, LifecycleError> {
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
     let mut wanted = WantedManifests::load(engine, manifests)?;
     let mut moves = Moves::default();
@@ -63,7 +63,7 @@ pub(super) fn recover(
         }
         let last =
             reader.last_event(row.actor).map_err(|error| damaged(theater.journal.dir(), &row, &error.to_string()))?;
-        let Some(last) = last else { return Err(damaged(theater.journal.dir(), &row, "it has no events")) };
+        let Some(last) = last else { return Err(damaged(theater.journal.dir(), &row, "it has no events").into()) };
         let asked_for = if row.parent.is_none() { wanted.take(&row.name) } else { None };
         moves.follow(&mut row, asked_for.as_ref().map(|spec| &spec.manifest));
         former.push(FormerActor::read(engine, &reader, theater.journal.dir(), row, last, asked_for)?);
@@ -111,13 +111,13 @@ struct WantedManifests {
 }
 
 impl WantedManifests {
-    fn load(engine: &GuestEngine, manifests: Vec<Manifest>) -> Result<Self, String> {
+    fn load(engine: &GuestEngine, manifests: Vec<Manifest>) -> Result<Self, LifecycleError> {
         let mut wanted = Self { specs: HashMap::new(), order: Vec::new() };
         for manifest in manifests {
             let name = manifest.name.clone();
             wanted.order.push(name.clone());
             if wanted.specs.insert(name.clone(), load_spec(engine, manifest, &|_| Ok(()))?).is_some() {
-                return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own"));
+                return Err(format!("two of the manifests have the name \"{name}\"; give each actor its own").into());
             }
         }
         Ok(wanted)

@@ -1,4 +1,4 @@
-//! A running theater, as an embedder holds it: started, asked through its handle, ended.
+//! A running theater, as an embedder holds it: configured, started, asked through its handle, and ended.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::command::{Comeback, Command, Newborn};
-use super::control::Supervision;
+use super::control::LifecycleControl;
 use super::recovery::{Recovered, recover};
 use super::supervisor::Supervisor;
 use crate::actor::{SpawnReply, Spec};
@@ -17,27 +17,88 @@ use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 use crate::guest::GuestEngine;
+use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
-use crate::manifest::{Manifest, ManifestError};
-use crate::system::{Registry, Spawned, Subscribers, TheaterHandle};
+use crate::manifest::{ActorSource, Manifest, ManifestError};
+use crate::system::{LifecycleError, Registry, Spawned, Subscribers, TheaterHandle};
 
-/// How a theater is to run.
+/// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
+/// changes one thing.
+///
+/// ```no_run
+/// # fn main() -> Result<(), theater::TheaterError> {
+/// use theater::{Config, TheaterRuntime};
+///
+/// let config = Config::new().data_dir("/var/lib/greeter").actor("greeter.toml");
+/// let theater = TheaterRuntime::start(config)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Config {
-    /// Where the journal lies; none for a temporary directory that is removed at the end.
+    /// The directory of the journal. Without one, the journal lies in a temporary directory that is removed at the end.
     pub data_dir: Option<PathBuf>,
     /// What is promised when something is acknowledged.
     pub durability: Durability,
-    /// What actors may use: the limits of those whose manifest is silent, and the most that one may say.
+    /// What actors may use: the limits of an actor whose manifest names none, and the highest that a manifest may name.
     pub actor_limits: ActorLimits,
     /// The bounds of the runtime as a whole.
     pub limits: RuntimeLimits,
-    /// Actors to run: each is resumed where the data directory has a root of its name, and started anew otherwise.
-    pub manifests: Vec<PathBuf>,
+    /// The actors to run. Each is resumed if the data directory has a root actor of its name, and started anew otherwise.
+    pub actors: Vec<ActorSource>,
+    /// The handlers that manifests may grant beside those that Theater brings.
+    pub handlers: Handlers,
+}
+
+impl Config {
+    /// A theater without actors, in a temporary directory, with default limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps the journal in `directory`, which is made if it is not there.
+    #[must_use]
+    pub fn data_dir(self, directory: impl Into<PathBuf>) -> Self {
+        Self { data_dir: Some(directory.into()), ..self }
+    }
+
+    /// Promises this much when something is acknowledged: [`Durability::Commit`] where it is not given.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Bounds what actors may use.
+    #[must_use]
+    pub fn actor_limits(self, actor_limits: ActorLimits) -> Self {
+        Self { actor_limits, ..self }
+    }
+
+    /// Bounds the runtime as a whole.
+    #[must_use]
+    pub fn limits(self, limits: RuntimeLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Runs one more actor.
+    #[must_use]
+    pub fn actor(mut self, source: impl Into<ActorSource>) -> Self {
+        self.actors.push(source.into());
+        self
+    }
+
+    /// Lets manifests grant one more handler.
+    #[must_use]
+    pub fn handler(mut self, handler: impl Handler) -> Self {
+        self.handlers.add(handler);
+        self
+    }
 }
 
 /// Why a theater could not be started, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TheaterError {
     /// The journal cannot be used.
     #[error(transparent)]
@@ -45,49 +106,65 @@ pub enum TheaterError {
     /// A manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// An actor could not be started or resumed.
-    #[error("{0}")]
-    Actor(String),
+    /// An actor that the configuration names could not be started or resumed.
+    #[error("actor \"{name}\": {why}{note}")]
+    NotStarted {
+        /// The actor's name, from its manifest.
+        name: String,
+        /// Why it did not come up.
+        why: LifecycleError,
+        /// What else the operator should know, behind a semicolon; often empty.
+        note: String,
+    },
+    /// The actors of the data directory could not be brought back, or those of the configuration not be read.
+    #[error(transparent)]
+    Actors(LifecycleError),
     /// The sandbox or the supervisor could not be started.
     #[error("{0}")]
     Setup(String),
     /// The journal failed while the theater ran; the text says why.
     #[error("{0}")]
     JournalFailed(String),
-    /// The supervisor's thread panicked: a defect of Theater. Nobody is left who could suspend the actors.
+    /// The supervisor's thread panicked: a defect of Theater. The actors cannot be suspended any more.
     #[error(
         "{0}: this is a defect of Theater. What was acknowledged is on disk, and the next start goes on from there"
     )]
     SupervisorFailed(String),
-    /// Another thread that the runtime cannot do without panicked: a defect of Theater. It can still be shut down.
+    /// Another thread that the runtime needs panicked: a defect of Theater. The runtime can still be shut down.
     #[error("{0}: this is a defect of Theater. All actors were suspended, and go on at the next start")]
     ThreadFailed(String),
 }
 
-/// A running theater. Drop it, or better [`TheaterRuntime::shutdown`] it, and every actor is suspended where it is.
+/// A running theater. Dropping it suspends every actor where it is, as [`TheaterRuntime::shutdown`] does.
 pub struct TheaterRuntime {
     handle: TheaterHandle,
     supervisor: Option<JoinHandle>,
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
-    /// The supervisor has ended, once this is disconnected.
+    /// Disconnected once the supervisor has ended; nothing is ever sent.
     ended: Receiver<()>,
-    /// Why it has, where not in order.
+    /// The supervisor's panic, if it ended by one.
     panicked: Arc<OnceLock<String>>,
     not_resumed: Vec<NotResumed>,
 }
 
 impl TheaterRuntime {
-    /// Starts a theater: opens the journal, brings back who was there, starts who is new, and waits for their `init`.
+    /// Starts a theater: opens the journal, resumes the actors that it holds, starts the configured actors that are new, and
+    /// waits for their `init`.
+    ///
+    /// # Errors
+    ///
+    /// [`TheaterError`]; nothing runs then. A configured actor that does not come up is an error. An actor of the data
+    /// directory that the configuration does not name, and that does not come up, is logged and listed as failed.
     pub fn start(config: Config) -> Result<Self, TheaterError> {
         Self::start_watched(config, |_| ())
     }
 
-    /// Like [`TheaterRuntime::start`]; `begins` is called before any actor begins, with what can end the start.
+    /// Like [`TheaterRuntime::start`]. `begins` is called before any actor begins, with the handle that can end the start.
     pub(crate) fn start_watched(config: Config, begins: impl FnOnce(&TheaterHandle)) -> Result<Self, TheaterError> {
         let manifests: Vec<Manifest> =
-            config.manifests.iter().map(|path| Manifest::load(path, &config.actor_limits)).collect::<Result<_, _>>()?;
+            config.actors.iter().map(|source| Manifest::of(source, &config.actor_limits)).collect::<Result<_, _>>()?;
         let dir = match &config.data_dir {
             Some(path) => DataDir::open(path)?,
             None => DataDir::ephemeral()?,
@@ -95,10 +172,12 @@ impl TheaterRuntime {
         let cache = dir.path().join("compiled");
         let (journal, subscribers, journal_failed) =
             open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
-        let engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        let mut engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        config.handlers.check().map_err(TheaterError::Setup)?;
+        engine.extensions.insert(config.handlers);
         let (commands, received) = unbounded();
         let registry = Arc::new(Registry::default());
-        let control = Supervision {
+        let control = LifecycleControl {
             engine: Arc::new(engine),
             commands: commands.clone(),
             journal: journal.handle().clone(),
@@ -116,7 +195,7 @@ impl TheaterRuntime {
             http_exchanges: Places::default(),
             failed,
         };
-        let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actor)?;
+        let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actors)?;
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
         let why = Arc::clone(&panicked);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
@@ -136,32 +215,33 @@ impl TheaterRuntime {
 
         begins(&runtime.handle);
         runtime.bring_back(&commands, recovered)?;
-        // Whoever is told that it runs is told what is on disk. A journal that is down says so by `wait`.
+        // The caller is told that the theater runs once the starts are on disk. If the journal is down, `wait` says so.
         let _ = runtime.handle.journal.flush();
         Ok(runtime)
     }
 
-    /// Has who was there go on and then who is new begin, each until it is up: a new one takes no port from an old one.
+    /// Resumes the actors from before, and then starts the new ones, each until it is up. Old actors come first, so that a
+    /// new actor takes no port that an old one listens on.
     fn bring_back(&mut self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
         let Recovered { mut before, owed, asked_for, new } = recovered;
         let mut answers = Vec::new();
         for (newborn, _) in before.iter_mut().filter(|(_, how)| matches!(how, Comeback::Runs)) {
-            // One whose parent waits for it answers the parent.
+            // An actor whose parent waits for it answers that parent.
             if newborn.reply.is_none() {
                 answers.push(Expected::of(newborn));
             }
         }
         let (listed, all_listed) = bounded::<()>(0);
         let _ = commands.send(Command::Recover(before, owed, listed));
-        // Nothing is ever sent: it ends when the other side goes.
+        // Nothing is ever sent: the wait ends when the supervisor drops the sender.
         let _ = wait::receive(&all_listed);
         let mut refused = None;
         for Expected { id, name, answer } in answers {
             let Err(why) = answer.receive().unwrap_or_else(|_| Err("it could not be started".into())) else { continue };
             if asked_for.contains(&id) {
-                refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}"))));
+                refused = refused.or(Some(TheaterError::NotStarted { name, why, note: String::new() }));
             } else {
-                // Nobody asked for it by name: that it cannot go on does not keep the others from it.
+                // The configuration does not name it, so the other actors run all the same.
                 log::error!("actor \"{name}\" was not resumed: {why}");
                 self.not_resumed.push(NotResumed { id, name, why });
             }
@@ -180,7 +260,7 @@ impl TheaterRuntime {
             answers.push((Expected::of(&mut newborn), note));
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
         }
-        // All are waited for, whichever is refused.
+        // Every answer is waited for, even if one of them is a refusal.
         let mut refused = None;
         for (Expected { id, name, answer }, note) in answers {
             match answer.receive().unwrap_or_else(|_| Err("it could not be started".into())) {
@@ -188,14 +268,14 @@ impl TheaterRuntime {
                 Err(why) => {
                     self.list_no_longer(id);
                     let note = note.map(|note| format!("; {note}")).unwrap_or_default();
-                    refused = refused.or(Some(TheaterError::Actor(format!("actor \"{name}\": {why}{note}"))));
+                    refused = refused.or(Some(TheaterError::NotStarted { name, why, note }));
                 }
             }
         }
         refused.map_or(Ok(()), Err)
     }
 
-    /// A new actor that did not come up does not come back at the next start, which begins it anew.
+    /// Removes a new actor that did not come up from the list, so that the next start begins it anew.
     fn list_no_longer(&self, id: ActorId) {
         if self.handle.registry.is_suspending() || self.handle.registry.info(id).is_none() {
             return;
@@ -205,17 +285,21 @@ impl TheaterRuntime {
         }
     }
 
-    /// Those that did not come up when the theater was started, and that no manifest named.
+    /// The actors from before that did not come up when the theater was started, and that the configuration does not name.
     pub(crate) fn not_resumed(&self) -> &[NotResumed] {
         &self.not_resumed
     }
 
-    /// For asking it.
+    /// The handle by which the theater is asked anything.
     pub fn handle(&self) -> &TheaterHandle {
         &self.handle
     }
 
-    /// Waits until a shutdown was asked for (by [`TheaterHandle::shutdown`]), or the journal or the supervisor fails.
+    /// Waits until the runtime ends: because [`TheaterHandle::shutdown`] was called, or because a part of it failed.
+    ///
+    /// # Errors
+    ///
+    /// [`TheaterError::JournalFailed`], [`TheaterError::SupervisorFailed`] or [`TheaterError::ThreadFailed`].
     pub fn wait(&self) -> Result<(), TheaterError> {
         let ends: [&dyn wait::Channel; 3] = [&self.ended, &self.thread_failed, &self.journal_failed];
         match wait::one_of(&ends, None) {
@@ -236,7 +320,7 @@ impl TheaterRuntime {
     fn end(&mut self) {
         let Some(supervisor) = self.supervisor.take() else { return };
         self.handle.control.shutdown();
-        // Its panic was logged; the journal is closed all the same.
+        // A panic of the supervisor was logged. The journal is closed in any case.
         let _ = supervisor.join();
         if let Some(journal) = self.journal.take() {
             journal.close();
@@ -244,18 +328,18 @@ impl TheaterRuntime {
     }
 }
 
-/// An actor that was to go on when the theater was started, and did not come up.
+/// An actor from before that did not come up when the theater was started.
 pub(crate) struct NotResumed {
     pub(crate) id: ActorId,
     pub(crate) name: String,
-    pub(crate) why: String,
+    pub(crate) why: LifecycleError,
 }
 
-/// An actor that is to come up, and by what one hears of it.
+/// An actor that is to come up, and the channel of the answer.
 struct Expected {
     id: ActorId,
     name: String,
-    answer: OneReceiver<Result<Spawned, String>>,
+    answer: OneReceiver<Result<Spawned, LifecycleError>>,
 }
 
 impl Expected {

@@ -26,7 +26,7 @@ use crate::base::id::ActorId;
 use crate::base::wait;
 use crate::chain::data::{FailureReason, StoppedBy};
 use crate::journal::ActorKey;
-use crate::system::{ActorStatus, Order, OrderKind, StopSignal, TheaterHandle};
+use crate::system::{ActorStatus, LifecycleError, Order, OrderKind, StopSignal, TheaterHandle};
 
 /// An actor as the supervisor knows it.
 struct Supervised {
@@ -124,14 +124,14 @@ impl Supervisor {
                     actor.stoppers.push(reply);
                     self.decide(Input::Stop { id, by, cause });
                 }
-                None => reply.give(Err(format!("no such actor: {id}"))),
+                None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
             Command::Restart { id, by, cause, reply } => match self.actors.get_mut(&id) {
                 Some(actor) => {
                     actor.restarters.push(reply);
                     self.decide(Input::Restart { id, by, cause });
                 }
-                None => reply.give(Err(format!("no such actor: {id}"))),
+                None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
             Command::Forget { id, reply } => reply.give(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
@@ -143,13 +143,14 @@ impl Supervisor {
         }
     }
 
-    fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, String> {
+    fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, LifecycleError> {
         if let Some(one) = self.unrecorded(id) {
-            return Err(one);
+            return Err(one.into());
         }
         let gone = self.tree.forget(id).map_err(|living| {
             let name = self.theater.registry.info(living).map_or_else(String::new, |info| info.name);
-            format!("actor {name} ({living}) has not ended: only what has ended is forgotten; stop it first")
+            let why = "has not ended: only what has ended is forgotten; stop it first";
+            LifecycleError::from(format!("actor {name} ({living}) {why}"))
         })?;
         let forgotten = gone.iter().filter_map(|id| self.actors.remove(id)).map(|actor| actor.actor).collect();
         gone.into_iter().for_each(|id| self.theater.registry.remove(id));
@@ -248,7 +249,7 @@ impl Supervisor {
             Action::NotRestarted { id, why } => {
                 // The refusal concerns the newest caller: earlier ones may be waiting for a restart that is under way.
                 if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {
-                    restarter.give(Err(format!("actor {id} cannot be restarted: {why}")));
+                    restarter.give(Err(format!("actor {id} cannot be restarted: {why}").into()));
                 }
             }
         }

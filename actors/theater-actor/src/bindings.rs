@@ -1,4 +1,4 @@
-//! The bindings that wit-bindgen generates from `wit/`.
+//! The bindings that wit-bindgen generates from `wit/`, which is a link to the repository's: a published crate has its own copy.
 //!
 //! The interfaces that an actor calls form one world; the linker keeps only the functions that the actor's code uses.
 //! Each interface that an actor exports is a world of its own, because a component must provide every export of its
@@ -7,7 +7,7 @@
 /// Everything that an actor can call, and the types used there.
 pub mod host {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "host",
         additional_derives: [Clone, Eq, PartialEq],
         generate_unused_types: true,
@@ -18,7 +18,7 @@ macro_rules! exports {
     ($module:ident, $world:literal, { $($with:tt)* }) => {
         pub mod $module {
             wit_bindgen::generate!({
-                path: "../../wit",
+                path: "wit",
                 world: $world,
                 with: { $($with)* },
                 additional_derives: [Clone, Eq, PartialEq],

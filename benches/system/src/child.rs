@@ -165,7 +165,7 @@ fn fill(dir: &Path, actors: usize, events: usize) {
     let component = product::guest();
     let actor = Actor { name: "bench", component: &component, state_bytes: Some(64), reuse: 1_000, more: "" };
     let manifest = Stage::manifest_in(dir, &actor);
-    let config = Config { data_dir: Some(dir.join("data")), durability: Durability::Commit, ..Config::default() };
+    let config = Config::new().data_dir(dir.join("data")).durability(Durability::Commit);
     let theater = TheaterRuntime::start(config).expect("a runtime");
     let handle = theater.handle();
     let ids = start(handle, &manifest, actors);

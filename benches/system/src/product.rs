@@ -80,7 +80,7 @@ impl Stage {
     }
 
     pub fn runtime(&self, durability: Durability) -> TheaterRuntime {
-        let config = Config { data_dir: Some(self.data_dir()), durability, ..Config::default() };
+        let config = Config::new().data_dir(self.data_dir()).durability(durability);
         TheaterRuntime::start(config).expect("a runtime")
     }
 }

@@ -38,28 +38,38 @@ use said::Said;
 const PAGE: u64 = 2_000;
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The result of an audit.
-#[derive(Debug, Default)]
-pub(crate) struct Audit {
-    pub(crate) actors: u64,
-    pub(crate) events: u64,
+/// What an audit of a journal found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Audit {
+    /// How many chains were checked.
+    pub actors: u64,
+    /// How many events were checked.
+    pub events: u64,
     /// How many quotes of one chain in another were looked up.
-    pub(crate) links: u64,
+    pub links: u64,
     /// How many messages were sent and not yet taken when the journal ended.
-    pub(crate) in_flight: u64,
+    pub in_flight: u64,
     /// How many events have lost their data: their hashes are checked, but not what they said.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// How many stored states no event names, because the data of the event that led to them was dropped. Nothing
     /// proves these states.
-    pub(crate) unvouched: u64,
-    /// Everything that is wrong: first with the journal as a whole, then each with the actor and the event.
-    pub(crate) findings: Vec<String>,
+    pub unvouched: u64,
+    /// Everything that is wrong: first with the journal as a whole, then each with the actor and the event. The list is
+    /// empty if the journal is whole.
+    pub findings: Vec<String>,
 }
 
 type ReadResult<T> = rusqlite::Result<T>;
 
-/// Audits the journal in `dir` as it is at one moment, whether or not a runtime is using it.
-pub(crate) fn audit(dir: &Path) -> Result<Audit, JournalError> {
+/// Checks every chain of the journal in `dir`, the links between the chains, and the data stored beside them. It sees the
+/// journal as it is at one moment; a runtime may be using it.
+///
+/// # Errors
+///
+/// [`JournalError`] if there is no journal, or if it cannot be opened. Faults in the journal
+/// are findings, and no errors.
+pub fn audit(dir: &Path) -> Result<Audit, JournalError> {
     pool::make_ready().map_err(|why| JournalError::Thread(std::io::Error::other(why)))?;
     let mut survey = Survey::begin(dir)?;
     let (is_sealed, mut of_the_rows) = (survey.is_sealed(), Vec::new());

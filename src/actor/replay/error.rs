@@ -4,43 +4,99 @@ use crate::guest::Divergence;
 
 /// Why a replay stopped before the end of the chain.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum ReplayError {
+    /// The first event that came out otherwise than it was recorded.
     #[error("{0}")]
     Diverged(Box<Divergence>),
+    /// The component that ran is not at hand.
     #[error("the component {digest} is neither in the chain file nor given; give it with --component FILE")]
-    NoComponent { digest: String },
+    NoComponent {
+        /// The SHA-256 of the component.
+        digest: String,
+    },
+    /// The data of an event is not what its kind takes, or the event stands where it cannot.
     #[error("event {sequence}: {why}")]
-    Data { sequence: u64, why: String },
+    Data {
+        /// The event.
+        sequence: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The state that an incarnation began with is not at hand.
     #[error("event {sequence}: the state it begins with ({len} bytes) is not in the chain file")]
-    NoState { sequence: u64, len: u64 },
+    NoState {
+        /// The event.
+        sequence: u64,
+        /// Bytes of the state.
+        len: u64,
+    },
+    /// A state that the journal keeps is not the one that replay comes to.
     #[error("the kept state at event {sequence} is not the one that replay comes to: {what}")]
-    Snapshot { sequence: u64, what: String },
+    Snapshot {
+        /// The event.
+        sequence: u64,
+        /// What differs, or what was lacking.
+        what: String,
+    },
+    /// An event came out otherwise, perhaps because a `get-chain` shows the actor an event whose data was dropped.
     #[error(
         "{diverged}; event {}, a get-chain, is shown event {} without its data, which was dropped: perhaps the actor saw it \
          when it lived, and then what it made of it cannot be replayed",
         shown.0, shown.1
     )]
-    Unseen { diverged: Box<Divergence>, shown: (u64, u64) },
+    Unseen {
+        /// The divergence.
+        diverged: Box<Divergence>,
+        /// The `get-chain`, and the event that it shows.
+        shown: (u64, u64),
+    },
+    /// Data was dropped, and no later state is at hand from which the replay could go on.
     #[error(
         "the data of event {sequence} was dropped, and after it no state is kept that an event names: nothing from there on \
          can be replayed until the actor is started again; {before}"
     )]
-    Dropped { sequence: u64, before: String },
+    Dropped {
+        /// The event.
+        sequence: u64,
+        /// What was replayed before it.
+        before: String,
+    },
+    /// The state at the event asked for cannot be computed, because data before it was dropped.
     #[error("the state at event {until} cannot be had: the data of event {dropped} was dropped {}", there(*next))]
-    Gone { until: u64, dropped: u64, next: Option<u64> },
+    Gone {
+        /// The event asked for.
+        until: u64,
+        /// What was dropped.
+        dropped: u64,
+        /// The next event after which a state is kept; none if there is none.
+        next: Option<u64>,
+    },
+    /// Data was dropped that every call needs.
     #[error(
         "nothing was replayed: the data of {dropped} was dropped, and there is no call that could be executed without it"
     )]
-    NothingExecuted { dropped: String },
+    NothingExecuted {
+        /// What was dropped.
+        dropped: String,
+    },
+    /// The machine lacked what the guest needs to run, so the rest was not compared.
     #[error(
         "event {sequence} cannot be executed here, so nothing from there on was compared: the machine gave no more: {what}; see \"theater doctor\""
     )]
-    NotExecuted { sequence: u64, what: String },
+    NotExecuted {
+        /// The event.
+        sequence: u64,
+        /// What differs, or what was lacking.
+        what: String,
+    },
+    /// The recording cannot be read; the text says why.
     #[error("{0}")]
     Unreadable(String),
+    /// The replay itself panicked: a defect of Theater.
     #[error("its replay panicked: {0}; this is a defect of Theater")]
     Panicked(String),
+    /// The component cannot be run here; the text says why.
     #[error("{0}")]
     Sandbox(String),
 }

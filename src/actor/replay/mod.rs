@@ -35,6 +35,7 @@ use crate::system::Outcome;
 
 /// The result of a replay.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Replayed {
     /// The number of the chain's events up to the last one that came out as recorded.
     pub events: u64,

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use super::ReplayError;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, GuestExport, HostState, Program};
-use crate::handlers::{self, Handler};
+use crate::handlers::{Grant, Handlers};
 
 /// The handlers, with default configuration, that replay links every component with, and the programs made so far.
 pub(super) struct Stage<'a> {
     engine: &'a GuestEngine,
-    handlers: Vec<Box<dyn Handler>>,
+    handlers: Vec<Box<dyn Grant>>,
     pub(super) programs: HashMap<ComponentDigest, Arc<Program>>,
 }
 
 impl<'a> Stage<'a> {
     pub(super) fn new(engine: &'a GuestEngine) -> Self {
-        Self { engine, handlers: handlers::every(), programs: HashMap::new() }
+        Self { engine, handlers: Handlers::of(engine).every(), programs: HashMap::new() }
     }
 
     pub(super) fn program(&self, component: &[u8]) -> Result<Arc<Program>, ReplayError> {
@@ -30,7 +30,7 @@ impl<'a> Stage<'a> {
 }
 
 /// A capability whose exports a component may lack: replay grants every handler to every component.
-struct Optional<'a>(&'a dyn Handler);
+struct Optional<'a>(&'a dyn Grant);
 
 impl Capability for Optional<'_> {
     fn name(&self) -> &'static str {

@@ -31,6 +31,7 @@ macro_rules! limits {
     ($($(#[doc = $doc:literal])* $name:ident = $default:expr, at most $ceiling:expr, ever $range:expr;)*) => {
         /// The limits of one actor. Each value is a whole number in the unit that the limit's name ends in.
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Limits { $($(#[doc = $doc])* pub $name: u64,)* }
 
         impl Default for Limits {
@@ -194,6 +195,7 @@ impl Limits {
 
 /// Why a limit cannot have the value that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LimitRefused {
     /// There is no limit of that name.
     #[error("there is no such limit")]
@@ -217,6 +219,7 @@ pub enum LimitRefused {
 /// A default or a ceiling with a value that it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the limit {name} cannot be {value}: {why}")]
+#[non_exhaustive]
 pub struct LimitsError {
     /// The limit.
     pub name: &'static str,

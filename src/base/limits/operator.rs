@@ -45,6 +45,7 @@ macro_rules! operator_limits {
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct $type { $($(#[doc = $doc])* pub $name: $kind,)* }
 
         impl Default for $type {

@@ -21,7 +21,7 @@ const DEPTH: usize = 32;
 
 /// Why bytes are not deterministic CBOR of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CborError {
+pub enum CborError {
     #[error("not CBOR: {0}")]
     Malformed(&'static str),
     #[error("{0}, which does not occur in event data")]
@@ -39,7 +39,7 @@ pub(crate) enum CborError {
 }
 
 /// A type that events can carry; each value has exactly one encoding.
-pub(crate) trait Cbor: Sized {
+pub trait Cbor: Sized {
     fn write(&self, to: &mut CborWriter);
     fn read(from: &mut CborReader<'_>) -> Result<Self, CborError>;
 

@@ -39,7 +39,7 @@ const NULL: u8 = 0xf6;
 
 const ENDS_WITHIN: CborError = CborError::Malformed("it ends within an item");
 
-pub(crate) struct CborReader<'a> {
+pub struct CborReader<'a> {
     decoder: Decoder<'a>,
     depth: usize,
 }

@@ -137,6 +137,8 @@ macro_rules! tuple {
 
 tuple!(1: A 0);
 tuple!(2: A 0, B 1);
+tuple!(3: A 0, B 1, C 2);
+tuple!(4: A 0, B 1, C 2, D 3);
 
 /// Implements `Cbor` for a record: a map whose keys are listed in their canonical order.
 macro_rules! record {

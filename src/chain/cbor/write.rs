@@ -5,7 +5,7 @@ use minicbor::Encoder;
 use super::{Cbor, CborReader};
 
 /// Writes items. The caller must write map keys in order; tests check this.
-pub(crate) struct CborWriter(Encoder<Vec<u8>>);
+pub struct CborWriter(Encoder<Vec<u8>>);
 
 impl Default for CborWriter {
     fn default() -> Self {

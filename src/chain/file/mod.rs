@@ -5,6 +5,7 @@
 //! [`VerifiedChain`]. Each line has exactly one spelling: a line that was read is written again and compared, so no
 //! byte of a file can change unnoticed.
 
+mod export;
 mod lines;
 mod read;
 mod stored;
@@ -14,6 +15,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::io;
 
+pub use export::{ExportError, Exported};
+pub(crate) use export::{History, KeptState, export};
 pub(crate) use stored::ChainFile;
 pub(crate) use write::ChainFileWriter;
 
@@ -48,36 +51,107 @@ pub(crate) struct Header {
 
 /// A fault in a chain file, and its place.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
 pub enum ChainFileError {
+    /// The file cannot be read.
     #[error("cannot read the chain: {0}")]
     Io(#[from] io::Error),
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
+    /// The first line is not a header.
     #[error("line 1 is not the header of a chain file: {why}")]
-    Header { why: String },
+    Header {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The header lacks a part, or what must follow it.
     #[error("the header is not followed by {what}")]
-    Lacks { what: &'static str },
+    Lacks {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The file has a format version that this program does not know.
     #[error("the file is a chain of format version {found}; this program reads versions 1 to {VERSION}")]
-    Version { found: u32 },
+    Version {
+        /// What was found.
+        found: u32,
+    },
+    /// The file ends within a line.
     #[error("line {line} ({what}) is truncated: the file ends within it")]
-    Truncated { line: u64, what: String },
+    Truncated {
+        /// The line, counted from 1.
+        line: u64,
+        /// What the line holds, or was to hold.
+        what: String,
+    },
+    /// A line is not what it should be.
     #[error("line {line} ({what}): {why}")]
-    Line { line: u64, what: String, why: String },
+    Line {
+        /// The line, counted from 1.
+        line: u64,
+        /// What the line holds, or was to hold.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The chain does not hold together.
     #[error(transparent)]
     Broken(#[from] ChainBroken),
+    /// The header announces another number of events than there are.
     #[error("the header announces {announced} events, but the file has {found}: the last is event {last}", last = found - 1)]
-    EventCount { announced: u64, found: u64 },
+    EventCount {
+        /// What the header says.
+        announced: u64,
+        /// What was found.
+        found: u64,
+    },
+    /// The header announces another number of attachments than there are.
     #[error("the header announces {announced} attachments, but the file has {found}")]
-    AttachmentCount { announced: u64, found: u64 },
+    AttachmentCount {
+        /// What the header says.
+        announced: u64,
+        /// What was found.
+        found: u64,
+    },
+    /// The header names another hash than that of the last event.
     #[error("the header names the head {announced}, but event {sequence} has the hash {found}")]
-    WrongHead { sequence: u64, announced: EventHash, found: EventHash },
+    WrongHead {
+        /// The event.
+        sequence: u64,
+        /// What the header says.
+        announced: EventHash,
+        /// What was found.
+        found: EventHash,
+    },
+    /// The header contradicts an event.
     #[error("the header says {field} {announced}, but event {sequence} says {found}")]
-    HeaderDisagrees { field: &'static str, announced: String, sequence: u64, found: String },
+    HeaderDisagrees {
+        /// The field of the header.
+        field: &'static str,
+        /// What the header says.
+        announced: String,
+        /// The event.
+        sequence: u64,
+        /// What was found.
+        found: String,
+    },
+    /// An attached component or state is not what its name says.
     #[error("attachment {name}: {why}")]
-    Attachment { name: String, why: String },
+    Attachment {
+        /// The name of the attachment: a digest, or an event.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The data of an event is not what its kind takes.
     #[error("event {sequence}: {why}")]
-    Data { sequence: u64, why: String },
+    Data {
+        /// The event.
+        sequence: u64,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// A chain as it was read from a file. Nothing in it is verified.

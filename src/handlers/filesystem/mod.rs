@@ -13,7 +13,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{ActorRef, Handler, Source};
+use super::{ActorRef, Grant, Source};
 use crate::base::limits::{Limits, PATH_BYTES};
 use crate::chain::cbor::Cbor;
 use crate::chain::{Function, function};
@@ -56,7 +56,7 @@ struct Config {
     mode: Mode,
 }
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         return Ok(Box::new(Filesystem { path: PathBuf::new(), mode: Mode::ReadOnly }));
     };
@@ -67,7 +67,7 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, Man
     Ok(Box::new(Filesystem { path: entry.beside(&path), mode }))
 }
 
-impl Handler for Filesystem {
+impl Grant for Filesystem {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(Granted { path: self.path.clone(), mode: self.mode, directory: OnceLock::new() });
     }

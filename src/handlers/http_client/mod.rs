@@ -30,7 +30,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Handler;
+use super::Grant;
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
     PEM_BYTES,
@@ -81,7 +81,7 @@ struct Config {
 
 const KEYS: &[&str] = &["allow", "connect_timeout_ms", "timeout_ms", "max_redirects", "roots"];
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         return Ok(Box::new(HttpClient::new(&Config::default(), trusting_mozilla()).expect("defaults are valid")));
     };
@@ -159,7 +159,7 @@ fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-impl Handler for HttpClient {
+impl Grant for HttpClient {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(self.clone());
     }

@@ -100,6 +100,8 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::data::FailureReason;
+    use crate::system::ActorFailure;
 
     #[test]
     fn each_way_of_ending_has_the_code_that_says_what_a_client_may_do_about_it() {
@@ -109,7 +111,10 @@ mod tests {
         assert_eq!(code(Ending::ActorEnds), Some(1001));
         assert_eq!(code(Ending::TooLarge), Some(1009));
         assert_eq!(code(Ending::of_outcome(&Outcome::Refused("secret".into()))), Some(1011));
-        assert_eq!(code(Ending::of_outcome(&Outcome::Failed("secret".into()))), Some(1011));
+        assert_eq!(
+            code(Ending::of_outcome(&Outcome::Failed(ActorFailure::new(FailureReason::Trap, "secret")))),
+            Some(1011)
+        );
         assert_eq!(code(Ending::of_refusal(&Refusal::Full)), Some(1013));
     }
 }

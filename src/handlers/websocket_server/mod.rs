@@ -30,7 +30,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::listen_address::ListenAddress;
-use super::{ActorRef, Handler, Source};
+use super::{ActorRef, Grant, Source};
 use crate::base::limits::Limits;
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
 use crate::guest::{Capability, Export, GuestExport, StateAnd};
@@ -54,7 +54,7 @@ struct Config {
     origins: Option<Vec<String>>,
 }
 
-pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Handler>, ManifestError> {
+pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         return Ok(Box::new(WebSocketServer {
             address: ListenAddress::new(NAME, None, 0),
@@ -79,7 +79,7 @@ impl Capability for WebSocketServer {
     }
 }
 
-impl Handler for WebSocketServer {
+impl Grant for WebSocketServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let listener = self.address.listen(actor, |address| WebSocketListener::start(address, actor, &self.origins))?;
         Ok(Some(Box::new(listener)))

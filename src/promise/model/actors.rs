@@ -7,7 +7,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::StoppedBy;
 use crate::chain::{Function, Link, StateChain, function};
 use crate::journal::Cause;
-use crate::system::{Answer, Outcome, Spawned, WaitId};
+use crate::system::{Answer, LifecycleError, Outcome, Spawned, WaitId};
 
 pub(super) const INIT: &Function = function!("ntwk:theater/actor", "init");
 
@@ -33,7 +33,7 @@ pub(super) struct ModelReply {
 #[derive(Clone, Debug)]
 pub(super) enum Given {
     Answer(Answer),
-    Child(Result<Spawned, String>),
+    Child(Result<Spawned, LifecycleError>),
     Changed(Option<Link>),
     Unknown,
 }

@@ -8,7 +8,7 @@ use crate::chain::data::{Failed, FailureReason, Stopped, StoppedBy};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::Cause;
 use crate::promise::REQUEST;
-use crate::system::{Answer, Outcome, WaitId};
+use crate::system::{ActorFailure, Answer, Outcome, WaitId};
 
 impl ModelRuntime {
     pub(super) fn promised(&self, i: usize) -> Option<Cause> {
@@ -57,7 +57,10 @@ impl ModelRuntime {
         if for_good {
             self.stopped(i, Some(closing.clone()));
         }
-        let answer = Given::Answer(Answer { outcome: Outcome::Failed("it failed".into()), closing: Some(closing) });
+        let answer = Given::Answer(Answer {
+            outcome: Outcome::Failed(ActorFailure::new(FailureReason::Trap, "it failed")),
+            closing: Some(closing),
+        });
         let reply = work.and_then(|work| work.reply);
         self.actors[i].at = At::Closed { reply, answer, is_enqueued: true, then: Box::new(then) };
     }

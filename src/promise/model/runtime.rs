@@ -143,7 +143,7 @@ impl ModelRuntime {
     pub(super) fn not_up(&mut self, i: usize, why: &str) {
         for reply in std::mem::take(&mut self.actors[i].starters) {
             // The parent's own event settles this wait.
-            self.replies[reply].given = Some(Given::Child(Err(why.to_owned())));
+            self.replies[reply].given = Some(Given::Child(Err(why.into())));
         }
     }
 

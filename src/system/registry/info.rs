@@ -9,6 +9,7 @@ use crate::system::status::ActorStatus;
 
 /// What anyone may know of one actor.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ActorInfo {
     /// Its identity.
     pub id: ActorId,
@@ -37,6 +38,7 @@ pub struct ActorInfo {
 /// Restarts by policy within the window in which they are counted: those of all children of one parent together, or of a
 /// root with its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restarts {
     /// How many restarts there were.
     pub used: u64,

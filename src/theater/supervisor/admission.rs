@@ -13,7 +13,9 @@ use crate::chain::StateChain;
 use crate::chain::data::StartReason;
 use crate::guest::wit::ChildEventKind;
 use crate::manifest::RestartPolicy;
-use crate::system::{ActorEntry, ActorStatus, Delivery, Lane, Mailbox, MailboxOwner, Restored, StopSignal};
+use crate::system::{
+    ActorEntry, ActorStatus, Delivery, Lane, LifecycleError, Mailbox, MailboxOwner, Restored, StopSignal,
+};
 use crate::theater::command::{Comeback, FormerLife, Newborn};
 use crate::theater::machine_budget::Cost;
 use crate::theater::tree::{GivenUp, Input};
@@ -67,14 +69,15 @@ impl Supervisor {
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
         let has_lived = newborn.again.is_some();
         let refusal = if self.suspending {
-            Some("the runtime is shutting down".to_owned())
+            Some(LifecycleError::ShuttingDown)
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
-            Some(if has_lived { "its parent does not run" } else { "the parent is ending" }.to_owned())
+            Some(if has_lived { "its parent does not run" } else { "the parent is ending" }.into())
         } else {
-            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err()
+            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err().map(LifecycleError::from)
         };
         let is_left_out = refusal.is_some() && has_lived && !self.suspending;
-        let (left_out, refusal) = if is_left_out { (refusal, None) } else { (None, refusal) };
+        let (left_out, refusal) =
+            if is_left_out { (refusal.map(|why| why.to_string()), None) } else { (None, refusal) };
         if let Some(why) = refusal {
             if let Some(reply) = newborn.reply.take() {
                 reply.answer(&self.theater.registry, Err(why));
@@ -130,7 +133,7 @@ impl Supervisor {
             && let Some(reply) = again.reply.take()
         {
             let left = format!("it is left as it was: {why}");
-            reply.answer(&self.theater.registry, Err(left));
+            reply.answer(&self.theater.registry, Err(left.into()));
         }
         self.mark_left_out(id, why);
         if let Some(actor) = self.actors.get_mut(&id) {

@@ -62,7 +62,7 @@ impl Supervisor {
     pub(super) fn answer_stoppers(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         for stopper in actor.stoppers.drain(..) {
-            let lives_on_disk = || Err(format!("actor {id} does not run; {UNRECORDED}"));
+            let lives_on_disk = || Err(format!("actor {id} does not run; {UNRECORDED}").into());
             stopper.give(if actor.unstarted.is_some() { lives_on_disk() } else { Ok(None) });
         }
     }
@@ -112,7 +112,11 @@ impl Supervisor {
         };
         actor.is_unrecorded = self.theater.registry.entry(id, |entry| entry.has_begun) == Some(true);
         for stopper in actor.stoppers.drain(..) {
-            stopper.give(if actor.is_unrecorded { Err(format!("actor {id}: {why}; {UNRECORDED}")) } else { Ok(None) });
+            stopper.give(if actor.is_unrecorded {
+                Err(format!("actor {id}: {why}; {UNRECORDED}").into())
+            } else {
+                Ok(None)
+            });
         }
         let failure = actor.failure.clone();
         self.theater.registry.update(id, |entry| {

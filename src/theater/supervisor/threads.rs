@@ -15,7 +15,7 @@ use crate::chain::data::{FailureReason, StartReason};
 use crate::guest::THREAD_STACK_BYTES;
 use crate::guest::wit::ChildEventKind;
 use crate::manifest::RestartState;
-use crate::system::{ActorStatus, Mailbox, MailboxOwner, Spawned, StopSignal};
+use crate::system::{ActorStatus, LifecycleError, Mailbox, MailboxOwner, Spawned, StopSignal};
 use crate::theater::command::{ChangeReply, Command};
 use crate::theater::machine_budget::Cost;
 use crate::theater::tree::Input;
@@ -71,7 +71,7 @@ impl Supervisor {
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
             log::error!("actor {} ({id}) cannot be started: {why}", actor.spec.manifest.name);
             for restarter in actor.restarters.drain(..) {
-                restarter.give(Err(why.clone()));
+                restarter.give(Err(why.as_str().into()));
             }
             return self.died(id, FailureReason::Interrupted, why);
         }
@@ -178,7 +178,7 @@ impl Supervisor {
             }
         };
         if let Some(reply) = reply {
-            reply.answer(&self.theater.registry, Err(detail));
+            reply.answer(&self.theater.registry, Err(detail.into()));
         }
     }
 
@@ -198,7 +198,7 @@ impl Supervisor {
         if restarters.is_empty() {
             return None;
         }
-        Some(SpawnReply::calling(move |answer: Result<Spawned, String>| {
+        Some(SpawnReply::calling(move |answer: Result<Spawned, LifecycleError>| {
             for restarter in restarters {
                 restarter.give(answer.clone().map(|spawned| spawned.closing));
             }

@@ -36,7 +36,7 @@ pub const INLINE_STATE: usize = 4096;
 
 /// An empty journal in `dir`, made and closed by the product.
 pub fn make_journal(dir: &Path) {
-    let config = Config { data_dir: Some(dir.to_owned()), ..Config::default() };
+    let config = Config::new().data_dir(dir);
     TheaterRuntime::start(config).expect("a journal").shutdown();
 }
 

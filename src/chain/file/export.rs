@@ -1,0 +1,199 @@
+//! Exporting a chain: a portable chain file of an actor's whole history, wherever that history is read from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use super::{ChainFileWriter, Header, States};
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{NamedState, Started};
+use crate::chain::{ChainEvent, ComponentDigest, DroppedEvents, EventHash, EventKind, StateOnChain, vouched_after};
+
+/// A kept state: the event that it was the state after, and its bytes; none for an actor without a state.
+pub(crate) type KeptState = (u64, Option<Vec<u8>>);
+
+/// An actor's history, as it can be read somewhere: in a journal, or through a management server.
+pub(crate) trait History {
+    type Error;
+
+    /// The events from `from` on, a page of them; none at the end.
+    fn page(&mut self, from: u64) -> Result<Vec<ChainEvent>, Self::Error>;
+
+    /// A component that the actor ran.
+    fn component(&mut self, digest: ComponentDigest) -> Result<Vec<u8>, Self::Error>;
+
+    /// A large state, by its SHA-1.
+    fn blob(&mut self, sha1: &[u8; 20]) -> Result<Vec<u8>, Self::Error>;
+
+    /// The first state that is kept of an event after `sequence`.
+    fn kept_after(&mut self, sequence: u64) -> Result<Option<KeptState>, Self::Error>;
+}
+
+/// What was exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exported {
+    /// How many events the file holds.
+    pub events: u64,
+    /// The hash of the last of them.
+    pub head: EventHash,
+}
+
+/// Why a history was not exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError<E> {
+    /// The history cannot be read.
+    #[error("{0}")]
+    History(E),
+    /// The actor has no events yet.
+    #[error("the actor has no history yet")]
+    Empty,
+    /// An event holds something that no event can hold.
+    #[error("event {sequence}: {why}")]
+    Event {
+        /// The event.
+        sequence: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A stored state is not the one that the chain names.
+    #[error("the state kept behind event {sequence} is not the one that the chain names")]
+    State {
+        /// The event that the state was kept of.
+        sequence: u64,
+    },
+    /// An event that was there when the export began is gone.
+    #[error("event {sequence} is not there any more")]
+    Gone {
+        /// The event.
+        sequence: u64,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the chain: {0}")]
+    Write(io::Error),
+}
+
+/// Writes the history to the sink that `open` gives once it is known what there is to write. A chain may grow meanwhile;
+/// the export ends with the event that was the last when it began.
+pub(crate) fn export<H: History, W: Write>(
+    history: &mut H,
+    with_components: bool,
+    open: impl FnOnce() -> io::Result<W>,
+) -> Result<(Exported, W), ExportError<H::Error>> {
+    let survey = ChainSurvey::of(history)?;
+    let (Some((last, head)), Some(newest)) = (survey.last, survey.starts.last()) else {
+        return Err(ExportError::Empty);
+    };
+    let (mut components, mut blobs) = (BTreeMap::new(), BTreeMap::new());
+    if with_components {
+        for digest in survey.starts.iter().map(|started| started.component).collect::<BTreeSet<_>>() {
+            components.insert(digest, history.component(digest).map_err(ExportError::History)?);
+        }
+    }
+    for started in &survey.starts {
+        if let NamedState::Digest { sha1, .. } = &started.state {
+            blobs.insert(*sha1, history.blob(sha1).map_err(ExportError::History)?);
+        }
+    }
+    let states = states(history, &survey, last)?;
+    let attachments = (components.len() + blobs.len() + states.len()) as u64;
+    let version = if survey.dropped.is_empty() { 1 } else { 2 };
+    let header = Header { actor: newest.id, component: newest.component, attachments, events: last + 1, head, version };
+    let begun = open().and_then(|sink| ChainFileWriter::begin(sink, &header, &components, &blobs, &states));
+    let mut file = begun.map_err(ExportError::Write)?;
+    let mut next = 0;
+    while next <= last {
+        let page = history.page(next).map_err(ExportError::History)?;
+        if page.is_empty() {
+            return Err(ExportError::Gone { sequence: next });
+        }
+        for event in page.into_iter().take_while(|event| event.sequence <= last) {
+            next = event.sequence + 1;
+            file.event(&event).map_err(ExportError::Write)?;
+        }
+    }
+    let sink = file.finish().map_err(ExportError::Write)?;
+    Ok((Exported { events: header.events, head }, sink))
+}
+
+/// What a first pass over a chain finds: the header and the attachments are made of it.
+struct ChainSurvey {
+    starts: Vec<Started>,
+    last: Option<(u64, EventHash)>,
+    dropped: DroppedEvents,
+    now: StateOnChain,
+    /// What the events say of the state after each stretch whose data was dropped.
+    after_dropped: Vec<(u64, StateOnChain)>,
+}
+
+impl ChainSurvey {
+    fn of<H: History>(history: &mut H) -> Result<Self, ExportError<H::Error>> {
+        let (starts, dropped, after_dropped) = (Vec::new(), DroppedEvents::default(), Vec::new());
+        let mut survey = Self { starts, last: None, dropped, now: StateOnChain::Lost(0), after_dropped };
+        loop {
+            let next = survey.last.map_or(0, |(last, _)| last + 1);
+            let page = history.page(next).map_err(ExportError::History)?;
+            if page.is_empty() {
+                return Ok(survey);
+            }
+            page.iter().try_for_each(|event| survey.take(event))?;
+        }
+    }
+
+    fn take<E>(&mut self, event: &ChainEvent) -> Result<(), ExportError<E>> {
+        self.last = Some((event.sequence, event.hash));
+        if event.kind() == Some(EventKind::Started) {
+            let started = Started::from_cbor(&event.data);
+            let wrong = |why: String| ExportError::Event { sequence: event.sequence, why };
+            self.starts.push(started.map_err(|error| wrong(error.to_string()))?);
+        }
+        self.now = vouched_after(self.now.clone(), event);
+        if event.dropped.is_some() {
+            self.dropped.add(event.sequence);
+            self.after_dropped.pop_if(|(before, _)| before.checked_add(1) == Some(event.sequence));
+            self.after_dropped.push((event.sequence, self.now.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// After each stretch whose data was dropped, the first kept state that an event names: a replay begins with it.
+fn states<H: History>(history: &mut H, survey: &ChainSurvey, last: u64) -> Result<States, ExportError<H::Error>> {
+    let mut states = States::new();
+    for (gap, after) in &survey.after_dropped {
+        let (mut at, mut now) = (*gap, after.clone());
+        loop {
+            let kept = history.kept_after(at).map_err(ExportError::History)?;
+            let Some((sequence, state)) = kept.filter(|(sequence, _)| *sequence <= last) else { break };
+            now = named_after(history, now, at + 1, sequence)?;
+            if let StateOnChain::Named(named) = &now {
+                if *named != NamedState::of(state.as_deref()) {
+                    return Err(ExportError::State { sequence });
+                }
+                states.insert(sequence, state);
+                break;
+            }
+            at = sequence;
+        }
+    }
+    Ok(states)
+}
+
+/// What a chain says of the state after event `last`, if it says `now` of the state before event `from`.
+fn named_after<H: History>(
+    history: &mut H,
+    mut now: StateOnChain,
+    from: u64,
+    last: u64,
+) -> Result<StateOnChain, ExportError<H::Error>> {
+    let mut next = from;
+    while next <= last {
+        let page = history.page(next).map_err(ExportError::History)?;
+        let Some(newest) = page.last() else { break };
+        next = newest.sequence + 1;
+        for event in page.iter().filter(|event| event.sequence <= last) {
+            now = vouched_after(now, event);
+        }
+    }
+    Ok(now)
+}

@@ -1,0 +1,184 @@
+//! An actor's history as the commands read it: through a running runtime, or in a data directory.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::connect::{answered, ask, connect, find};
+use super::{Done, Failure, Remote};
+use crate::chain::{ChainEvent, ComponentDigest, History, KeptState};
+use crate::journal::{self, ActorRow, JournalReader};
+use crate::server::Client;
+use crate::server::protocol::{EventsAnswer, Request, Response};
+use crate::system::{Candidate, Picker};
+
+/// An actor's history, and where it is read from.
+pub(super) enum ActorHistory {
+    Running { client: Client, id: String },
+    Journal { reader: JournalReader, row: ActorRow },
+}
+
+const PAGE: u64 = 1_000;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The row of the actor that `actor` names in a data directory.
+pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Result<ActorRow, Failure> {
+    let mut picker = Picker::new(actor);
+    for row in reader.actors().map_err(Failure::no)? {
+        let (id, name) = (row.actor.id.to_string(), row.name.clone());
+        picker.offer(&Candidate { id: &id, name: &name, alive: row.alive }, || row);
+    }
+    picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
+}
+
+/// What is wrong with the place at which the journal says that the actor's chain ends: a chain is read from its end.
+pub(super) fn misplaced_end(reader: &JournalReader, row: &ActorRow) -> Result<Option<String>, Failure> {
+    let id = row.actor.id.to_string();
+    Ok(reader.misplaced_ends().map_err(Failure::no)?.into_iter().find(|wrong| wrong.contains(&id)))
+}
+
+impl ActorHistory {
+    pub(super) fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
+        let Some(dir) = data_dir else {
+            let mut client = connect(remote)?;
+            let id = find(&mut client, actor)?.id;
+            return Ok(Self::Running { client, id });
+        };
+        let reader = journal::open_to_read(dir).map_err(Failure::no)?;
+        let row = find_row(&reader, actor, dir)?;
+        // What is left of a damaged journal can be read; the operator is told that it is not all.
+        if let Some(wrong) = misplaced_end(&reader, &row).unwrap_or_else(|failure| Some(failure.message)) {
+            super::stderr::tell(&format!("theater: {}: {wrong}", dir.display()));
+        }
+        Ok(Self::Journal { reader, row })
+    }
+
+    /// Gives each event from `from` on to `take`, and the sequence after the last.
+    pub(super) fn each(&mut self, from: u64, mut take: impl FnMut(ChainEvent) -> Done) -> Result<u64, Failure> {
+        let mut next = from;
+        loop {
+            let page = self.page(next)?;
+            if page.is_empty() {
+                return Ok(next);
+            }
+            for event in page {
+                next = event.sequence + 1;
+                take(event)?;
+            }
+        }
+    }
+
+    /// The newest state; and the event that led to it, if that event's data was dropped and no event names the state.
+    pub(super) fn newest_state(&mut self) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
+        let (client, id) = match self {
+            Self::Journal { reader, row } => {
+                if let Some(wrong) = misplaced_end(reader, row)? {
+                    return Err(Failure::no(wrong));
+                }
+                if let Some(wrong) = reader.wrong_newest_state(row.actor).map_err(Failure::no)? {
+                    return Err(Failure::no(format!("actor {} ({}): {wrong}", row.name, row.actor.id)));
+                }
+                let state = reader.newest_state(row.actor).map_err(Failure::no)?;
+                return Ok((state, reader.newest_state_is_lost_at(row.actor).map_err(Failure::no)?));
+            }
+            Self::Running { client, id } => (client, id),
+        };
+        let answer = ask(client, &Request::GetActorState { id: id.clone() });
+        let answer = answered!(answer, Response::ActorState { state, length, lost, .. } => (state, length, lost));
+        Ok(match answer {
+            (Some(state), _, lost) => (Some(BASE64.decode(state).map_err(Failure::no)?), lost),
+            (None, Some(_), lost) => {
+                (Some(fetch(client, |offset| Request::GetStateBytes { id: id.clone(), offset })?), lost)
+            }
+            (None, None, lost) => (None, lost),
+        })
+    }
+}
+
+impl History for ActorHistory {
+    type Error = Failure;
+
+    fn page(&mut self, from: u64) -> Result<Vec<ChainEvent>, Failure> {
+        match self {
+            Self::Journal { reader, row } => {
+                Ok(reader.events(row.actor, from, PAGE, PAGE_BYTES).map_err(Failure::no)?)
+            }
+            Self::Running { client, id } => {
+                let request = Request::GetActorEvents { id: id.clone(), from: Some(from), limit: Some(PAGE) };
+                let answer = ask(client, &request);
+                let events = answered!(answer, Response::ActorEvents(EventsAnswer::Page { events, .. }) => events);
+                let mut fetch_data = |sequence| {
+                    let request = |offset| Request::GetEventData { id: id.clone(), sequence, offset };
+                    fetch(client, request).map_err(|failure| failure.message)
+                };
+                events.into_iter().map(|event| event.into_event(&mut fetch_data).map_err(Failure::no)).collect()
+            }
+        }
+    }
+
+    fn component(&mut self, digest: ComponentDigest) -> Result<Vec<u8>, Failure> {
+        let gone = || Failure::no(format!("the component {digest} is not kept; export with --no-component"));
+        match self {
+            Self::Journal { reader, .. } => reader.component(digest).map_err(Failure::no)?.ok_or_else(gone),
+            Self::Running { client, .. } => {
+                fetch(client, |offset| Request::GetComponent { digest: digest.to_string(), offset })
+            }
+        }
+    }
+
+    fn kept_after(&mut self, behind: u64) -> Result<Option<KeptState>, Failure> {
+        match self {
+            Self::Journal { reader, row } => {
+                let first = reader.first_kept_behind(row.actor, behind).map_err(Failure::no)?;
+                first.map_or(Ok(None), |first| reader.kept_state(row.actor, first + 1)).map_err(Failure::no)
+            }
+            Self::Running { client, id } => fetch_kept(client, id, behind),
+        }
+    }
+
+    fn blob(&mut self, sha1: &[u8; 20]) -> Result<Vec<u8>, Failure> {
+        let gone = || Failure::no(format!("the state {} is not kept", hex::encode(sha1)));
+        match self {
+            Self::Journal { reader, .. } => reader.blob(sha1).map_err(Failure::no)?.ok_or_else(gone),
+            Self::Running { client, .. } => {
+                fetch(client, |offset| Request::GetBlob { digest: hex::encode(sha1), offset })
+            }
+        }
+    }
+}
+
+/// Fetches bytes that may be longer than a frame, piece by piece.
+pub(super) fn fetch(client: &mut Client, request: impl Fn(u64) -> Request) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        let (size, data) = answered!(
+            ask(client, &request(bytes.len() as u64)),
+            Response::Bytes { size, data, .. } => (size, data)
+        );
+        let stretch = BASE64.decode(data).map_err(Failure::no)?;
+        let ended = stretch.is_empty();
+        bytes.extend(stretch);
+        if ended || bytes.len() as u64 >= size {
+            return Ok(bytes);
+        }
+    }
+}
+
+fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<KeptState>, Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        let request = Request::GetKeptState { id: id.to_owned(), behind, offset: bytes.len() as u64 };
+        let (sequence, size, data) = answered!(
+            ask(client, &request),
+            Response::KeptState { sequence, size, data, .. } => (sequence, size, data)
+        );
+        let (Some(sequence), Some(size)) = (sequence, size) else { return Ok(sequence.map(|at| (at, None))) };
+        let stretch = BASE64.decode(data).map_err(Failure::no)?;
+        let ended = stretch.is_empty();
+        bytes.extend(stretch);
+        if ended || bytes.len() as u64 >= size {
+            return Ok(Some((sequence, Some(bytes))));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The errors of a [`super::TheaterHandle`]: why a message has no answer, why an actor was not started or changed.
+//!
+//! Their texts are part of the command line and of the management protocol: clients and tests compare them.
+
+use std::time::Duration;
+
+use super::answer::Outcome;
+use super::refusal::Refusal;
+use super::reply::NoAnswer;
+use crate::base::id::ActorId;
+use crate::chain::data::FailureReason;
+use crate::journal::JournalDown;
+use crate::manifest::ManifestError;
+
+/// Why an incarnation of an actor ended itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+#[non_exhaustive]
+pub struct ActorFailure {
+    /// One of the closed set of reasons that a chain records.
+    pub reason: FailureReason,
+    /// What happened exactly, for a person to read.
+    pub detail: String,
+}
+
+impl ActorFailure {
+    pub(crate) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// Why a message from outside has no answer. The variant says whether the actor can have worked on the message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No actor has this id. The message was not delivered.
+    #[error("no such actor: {0}")]
+    NoSuchActor(ActorId),
+    /// The actor never worked on the message, and never will: it is safe to send the message again.
+    #[error(transparent)]
+    NotDelivered(#[from] NotDelivered),
+    /// The actor's export returned an error, which is the text. Its state is what it was before.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The actor failed while it worked on the message. Its state is what it was before.
+    #[error("failed: {0}")]
+    Failed(ActorFailure),
+    /// The actor began to work on the message, and nobody can say yet what came of it.
+    #[error(transparent)]
+    OutcomeUnknown(#[from] OutcomeUnknown),
+    /// The actor answered with bytes that are no answer: a defect of Theater.
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Why a message was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotDelivered {
+    /// The actor takes no messages now; `status` is the word for what it is doing ([`crate::ActorStatus::word`]).
+    #[error("actor {actor} is {status}")]
+    NotRunning {
+        /// The receiver.
+        actor: ActorId,
+        /// What it is doing.
+        status: &'static str,
+    },
+    /// The actor's component does not export the function that takes messages.
+    #[error("actor {actor} does not export {function}")]
+    NotExported {
+        /// The receiver.
+        actor: ActorId,
+        /// The function, as `interface.function`.
+        function: &'static str,
+    },
+    /// The receiver's mailbox has no room now: its limits `mailbox_deliveries` and `mailbox_bytes`.
+    #[error("mailbox full")]
+    MailboxFull,
+    /// The message is longer than the whole mailbox.
+    #[error("{size} bytes can never fit: the receiver's limit mailbox_bytes is {limit}")]
+    NeverFits {
+        /// Bytes of the message.
+        size: u64,
+        /// The receiver's limit, in bytes.
+        limit: u64,
+    },
+    /// The message is longer than one message may be.
+    #[error("message of {size} bytes: the limit message_bytes is {limit}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// The receiver's limit, in bytes.
+        limit: u64,
+    },
+    /// The actor is ending.
+    #[error("the actor is ending")]
+    Ending,
+    /// To wait for the answer would close a circle of actors that wait for each other; the text spells it out.
+    #[error("would deadlock: {0}")]
+    Deadlock(String),
+    /// The actor did not come to the message within the deadline; the message was taken back.
+    #[error("not delivered: the actor did not come to it within {} ms", within.as_millis())]
+    Deadline {
+        /// The deadline.
+        within: Duration,
+    },
+    /// The actor ended before it came to the message; the text says how.
+    #[error("not delivered: the actor {0}")]
+    Dropped(String),
+    /// The runtime is ending: all actors are being suspended.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+}
+
+/// Why nobody can say what came of a message that an actor had begun to work on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutcomeUnknown {
+    /// The actor was stopped while it worked on the message.
+    #[error("outcome unknown: the actor was stopped while it worked on it")]
+    Stopped,
+    /// The actor was not done within the deadline. It goes on working on the message.
+    #[error("outcome unknown: no answer within {} ms", within.as_millis())]
+    Deadline {
+        /// The deadline.
+        within: Duration,
+    },
+    /// The actor's thread ended without an answer.
+    #[error("outcome unknown: the actor has ended without an answer")]
+    Gone,
+    /// The runtime is ending, and the actor may have been suspended in the middle of the message. The next start goes on
+    /// with that.
+    #[error("outcome unknown: the runtime is shutting down")]
+    ShuttingDown,
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> Self {
+        Self::NotDelivered(match refusal {
+            Refusal::Unknown(actor) => return Self::NoSuchActor(actor),
+            Refusal::NotRunning(actor, status) => NotDelivered::NotRunning { actor, status },
+            Refusal::NotExported(actor, function) => NotDelivered::NotExported { actor, function },
+            Refusal::Full => NotDelivered::MailboxFull,
+            Refusal::NeverFits { size, limit } => NotDelivered::NeverFits { size, limit },
+            Refusal::Closed => NotDelivered::Ending,
+            Refusal::TooLarge { size, limit } => NotDelivered::TooLarge { size, limit },
+            Refusal::Deadlock(circle) => NotDelivered::Deadlock(circle),
+            Refusal::Suspending => NotDelivered::ShuttingDown,
+        })
+    }
+}
+
+impl RequestError {
+    /// What someone outside is told who waited `within` for an answer.
+    pub(crate) fn of_no_answer(none: NoAnswer, within: Duration) -> Self {
+        match none {
+            NoAnswer::NotDelivered => NotDelivered::Deadline { within }.into(),
+            NoAnswer::OutcomeUnknown => OutcomeUnknown::Deadline { within }.into(),
+            NoAnswer::Gone => OutcomeUnknown::Gone.into(),
+        }
+    }
+
+    /// The result of an export that was called for someone outside, as one CBOR item.
+    pub(crate) fn or_result(outcome: Outcome) -> Result<Vec<u8>, Self> {
+        Err(match outcome {
+            Outcome::Returned(result) => return Ok(result),
+            Outcome::Refused(message) => Self::Refused(message),
+            Outcome::Failed(failure) => Self::Failed(failure),
+            Outcome::Stopped => OutcomeUnknown::Stopped.into(),
+            Outcome::Dropped(why) => NotDelivered::Dropped(why).into(),
+        })
+    }
+}
+
+/// Why an actor was not started, forked, stopped, restarted or forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LifecycleError {
+    /// No actor has this id.
+    #[error("no such actor: {0}")]
+    NoSuchActor(ActorId),
+    /// The manifest is wrong, or its component cannot run with what the manifest grants. Nothing was started.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The actor did not come up: its `init` refused or failed, or a listener could not be started.
+    #[error("{}", as_its_starter_hears(.0))]
+    Failed(ActorFailure),
+    /// The supervisor, or what a fork would begin with, stands in the way; the text says how, and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The change was begun, and nobody can say what came of it; the text begins with `outcome unknown`.
+    #[error("{0}")]
+    OutcomeUnknown(String),
+    /// The runtime is ending: all actors are being suspended.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+    /// The journal cannot write any more, so nothing can be acknowledged.
+    #[error(transparent)]
+    JournalDown(#[from] JournalDown),
+}
+
+/// An `init` that refused speaks for itself; every other failure is named by its reason.
+fn as_its_starter_hears(failure: &ActorFailure) -> String {
+    match failure.reason {
+        FailureReason::Init => failure.detail.clone(),
+        _ => failure.to_string(),
+    }
+}
+
+/// A refusal in the supervisor's own words.
+impl From<String> for LifecycleError {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
+/// A refusal in the supervisor's own words.
+impl From<&str> for LifecycleError {
+    fn from(why: &str) -> Self {
+        Self::Refused(why.to_owned())
+    }
+}

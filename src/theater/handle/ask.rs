@@ -1,0 +1,91 @@
+//! Messages from outside the runtime: what an embedder, or the management server, sends to an actor or asks of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::id::ActorId;
+use crate::base::limits::Limits;
+use crate::chain::Function;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::promise::{HANDLE_REQUEST, HANDLE_SEND};
+use crate::system::{NoAnswer, NotDelivered, OutcomeUnknown, RequestError, TheaterHandle};
+
+impl TheaterHandle {
+    /// Asks an actor something, as another actor would, and waits until its answer is on disk: at most as long as the
+    /// actor's limit `request_deadline_ms` says, 30 seconds by default.
+    ///
+    /// # Errors
+    ///
+    /// The variant of [`RequestError`] says whether the actor can have worked on the message.
+    pub fn request(&self, id: ActorId, message: impl Into<Vec<u8>>) -> Result<Vec<u8>, RequestError> {
+        self.answer(id, message.into(), None)
+    }
+
+    /// Like [`TheaterHandle::request`], and waits at most `within`.
+    ///
+    /// # Errors
+    ///
+    /// After `within`: [`NotDelivered::Deadline`] if the actor had not begun to work on the message, which is taken back
+    /// then; [`crate::OutcomeUnknown::Deadline`] if it had, and it goes on working.
+    pub fn request_within(
+        &self,
+        id: ActorId,
+        message: impl Into<Vec<u8>>,
+        within: Duration,
+    ) -> Result<Vec<u8>, RequestError> {
+        self.answer(id, message.into(), Some(within))
+    }
+
+    /// Sends an actor a message that has no answer, and waits until what the actor did with it is on disk: at most as long
+    /// as the actor's limit `request_deadline_ms` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`TheaterHandle::request`].
+    pub fn send(&self, id: ActorId, message: impl Into<Vec<u8>>) -> Result<(), RequestError> {
+        self.call(id, HANDLE_SEND, message.into(), None).map(drop)
+    }
+
+    /// Like [`TheaterHandle::send`], and waits at most `within`.
+    ///
+    /// # Errors
+    ///
+    /// As [`TheaterHandle::request_within`].
+    pub fn send_within(&self, id: ActorId, message: impl Into<Vec<u8>>, within: Duration) -> Result<(), RequestError> {
+        self.call(id, HANDLE_SEND, message.into(), Some(within)).map(drop)
+    }
+
+    /// The limits that an actor runs under now, or none if no listed actor has this id.
+    pub fn limits(&self, id: ActorId) -> Option<Limits> {
+        self.registry.entry(id, |entry| (*entry.limits).clone())
+    }
+
+    fn answer(&self, id: ActorId, message: Vec<u8>, within: Option<Duration>) -> Result<Vec<u8>, RequestError> {
+        let result = self.call(id, HANDLE_REQUEST, message, within)?;
+        Vec::from_cbor(&result).map_err(|error| RequestError::Unreadable(error.to_string()))
+    }
+
+    /// Has an export called with a message, and waits until the transition is on disk.
+    fn call(
+        &self,
+        id: ActorId,
+        function: &'static Function,
+        message: Vec<u8>,
+        within: Option<Duration>,
+    ) -> Result<Vec<u8>, RequestError> {
+        let limits = self.registry.entry(id, |entry| Arc::clone(&entry.limits));
+        let limits = limits.ok_or(RequestError::NoSuchActor(id))?;
+        if message.len() as u64 > limits.message_bytes {
+            return Err(NotDelivered::TooLarge { size: message.len(), limit: limits.message_bytes }.into());
+        }
+        let answer = self.deliver(id, function, (message,).to_cbor(), Caller::Management)?;
+        let within = within.unwrap_or_else(|| limits.request_deadline());
+        match answer.within(within) {
+            Ok(answer) => RequestError::or_result(answer.outcome),
+            // The actor may be in the middle of it, and the next start goes on with that.
+            Err(NoAnswer::Gone) if self.registry.is_suspending() => Err(OutcomeUnknown::ShuttingDown.into()),
+            Err(none) => Err(RequestError::of_no_answer(none, within)),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What an embedder asks of a running theater: the methods of [`TheaterHandle`].
+//!
+//! The management server and the command line use these methods too. A lifecycle change goes to the supervisor, and its
+//! answer is given once the change is on disk.
+
+mod ask;
+mod cursor;
+mod follow;
+mod history;
+pub(crate) mod measure;
+
+pub(crate) use cursor::{Kinds, Members};
+pub use follow::{EventStream, EventsOf, FollowedEvent};
+pub use history::{ActorState, ReadError};
+
+use crate::base::id::ActorId;
+use crate::base::one_shot::OneReceiver;
+use crate::journal::{JournalDown, Record};
+use crate::manifest::ActorSource;
+use crate::system::{ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle};
+
+/// The answer to a lifecycle change. If the supervisor is gone, the runtime has ended or is ending.
+fn answer<T>(answer: &OneReceiver<Result<T, LifecycleError>>) -> Result<T, LifecycleError> {
+    answer.receive().unwrap_or(Err(LifecycleError::ShuttingDown))
+}
+
+impl TheaterHandle {
+    /// Starts an actor and waits until its `init` has returned and is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::Manifest`] if the manifest or the component is wrong; nothing was started then.
+    /// [`LifecycleError::Failed`] if `init` refused or failed. [`LifecycleError::Refused`] if the machine has no room.
+    pub fn start(&self, source: impl Into<ActorSource>) -> Result<ActorId, LifecycleError> {
+        let asked = self.control.spawn(SpawnRequest { manifest: source.into(), parentage: None });
+        self.once_on_disk(answer(&asked).map(|spawned| spawned.id))
+    }
+
+    /// Starts a new root actor called `name` from the state that the actor `id` had after its event `at`, and waits until
+    /// it is up. The new actor runs what the actor `id` ran there, or what `source` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`TheaterHandle::start`]; and [`LifecycleError::Refused`] if there is no event `at`, or if the state there
+    /// cannot be computed again.
+    pub fn fork(
+        &self,
+        id: ActorId,
+        at: u64,
+        name: &str,
+        source: Option<ActorSource>,
+    ) -> Result<ActorId, LifecycleError> {
+        let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        let asked = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest: source });
+        self.once_on_disk(answer(&asked).map(|spawned| spawned.id))
+    }
+
+    /// Stops an actor and all actors below it, and waits until they have ended. An actor that has ended is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::NoSuchActor`], or [`LifecycleError::Refused`] if the end could not be recorded.
+    pub fn stop(&self, id: ActorId) -> Result<(), LifecycleError> {
+        self.once_on_disk(answer(&self.control.stop(id, Asked::BY_OPERATOR)).map(drop))
+    }
+
+    /// Starts an actor again, after stopping it if it runs, and waits until it is up. Its chain goes on in a new
+    /// incarnation.
+    ///
+    /// # Errors
+    ///
+    /// As [`TheaterHandle::start`]; and [`LifecycleError::Refused`] if the actor is starting or ending already.
+    pub fn restart(&self, id: ActorId) -> Result<(), LifecycleError> {
+        self.once_on_disk(answer(&self.control.restart(id, Asked::BY_OPERATOR)).map(drop))
+    }
+
+    /// Removes an actor that has ended, and all actors below it, from the list of actors, also at later starts. Their
+    /// histories stay in the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::Refused`] if one of them has not ended.
+    pub fn forget(&self, id: ActorId) -> Result<(), LifecycleError> {
+        // The lowest come first: so, wherever a crash cuts this off, an actor that is still listed has its parent.
+        for actor in answer(&self.control.forget(id))?.into_iter().rev() {
+            // The next start would try an actor again that has failed before it was up again: it is marked as ended first.
+            for record in [Record::Ended(actor), Record::Forgotten(actor)] {
+                self.journal.enqueue(record)?;
+            }
+        }
+        self.once_on_disk(Ok(()))
+    }
+
+    /// Every listed actor, alive or not, in the order in which they came.
+    pub fn actors(&self) -> Vec<ActorInfo> {
+        self.registry.list()
+    }
+
+    /// One actor, or none if no listed actor has this id.
+    pub fn actor(&self, id: ActorId) -> Option<ActorInfo> {
+        self.registry.info(id)
+    }
+
+    /// The actor that `text` names: its id, its name, or the beginning of either. Of several that fit equally well, the
+    /// one that is alive is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if no actor fits, or several do.
+    pub fn find(&self, text: &str) -> Result<ActorInfo, NotFound> {
+        const LOOKED_AT_ONCE: usize = 1_000;
+        let mut picker = Picker::new(text);
+        let mut from = 0;
+        loop {
+            let page = self.actors_from(from, LOOKED_AT_ONCE);
+            let Some((last, _)) = page.last() else { return picker.pick() };
+            from = last + 1;
+            for (_, info) in page {
+                let (id, name, alive) = (info.id.to_string(), info.name.clone(), info.status.is_alive());
+                picker.offer(&crate::system::Candidate { id: &id, name: &name, alive }, || info);
+            }
+        }
+    }
+
+    /// The children of an actor, in the order in which they were spawned; none for an actor that is not listed.
+    pub fn children(&self, id: ActorId) -> Vec<ActorId> {
+        self.registry.children(id)
+    }
+
+    /// Ends the runtime: every actor is suspended where it is, and goes on at the next start. It does not wait;
+    /// [`crate::TheaterRuntime::shutdown`] does.
+    pub fn shutdown(&self) {
+        self.control.shutdown();
+    }
+
+    /// Gives `answer` once everything that was recorded so far is on disk.
+    fn once_on_disk<T>(&self, answer: Result<T, LifecycleError>) -> Result<T, LifecycleError> {
+        self.journal.flush().map_err(|JournalDown| JournalDown)?;
+        answer
+    }
+}
