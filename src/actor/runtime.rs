@@ -217,6 +217,10 @@ impl ActorRuntime {
     }
 
     #[inline(never)]
+    #[allow(
+        clippy::boxed_local,
+        reason = "the caller waits for long, and would hold in its frame what it passes by value"
+    )]
     fn taken_apart(&mut self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<EndedIncarnation> {
         self.ending().close_mailbox_unless_restarted(&down);
         let (guest, state) = executor.into_parts();
