@@ -1,8 +1,6 @@
 //! Digests: the SHA-1 that links the events of a chain, and the SHA-256 that identifies components.
 //!
-//! The chain format specifies SHA-1; which bytes of an event it covers is in `preimage.rs`. Live actors hash without
-//! collision detection. Verification hashes with collision detection, which refuses inputs built to collide and takes
-//! about four times as long.
+//! The chain format specifies SHA-1; which bytes of an event it covers is in `preimage.rs`.
 
 use std::fmt;
 

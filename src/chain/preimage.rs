@@ -1,7 +1,7 @@
 //! The hash of an event: SHA-1 over its fields, in the byte order that `docs/chain-format.md` specifies.
 //!
-//! A live chain is hashed plainly. Verification hashes with collision detection, which refuses inputs that were built to
-//! collide and takes about four times as long.
+//! Live actors hash without collision detection. Verification hashes with collision detection, which refuses inputs
+//! built to collide and takes about four times as long.
 
 use sha1::{Digest, Sha1};
 
@@ -11,13 +11,13 @@ use super::hash::{EventHash, sha1};
 const DOMAIN: &[u8] = b"theater-chain-event-v1\0";
 
 impl EventHash {
-    /// The hash that `event` must have by its own fields.
+    /// Computes the hash of `event` from its other fields.
     pub(crate) fn of(event: &ChainEvent) -> Self {
         let data = event.dropped.map_or_else(|| sha1(&event.data), |dropped| dropped.sha1);
         Self(preimage(event, data, Sha1::new()).finalize().into())
     }
 
-    /// Like [`EventHash::of`], but `None` if the data or the fields were built to collide with others.
+    /// Computes the same hash; `None` if the data or the fields were built to collide.
     pub(crate) fn of_checked(event: &ChainEvent) -> Option<Self> {
         let data = match event.dropped {
             Some(dropped) => dropped.sha1,

@@ -1,6 +1,6 @@
 //! The answer to a delivery: what became of it, and the event that says so.
 
-use super::error::ActorFailure;
+use super::failure::ActorFailure;
 use crate::chain::Link;
 
 /// What became of a delivery.
@@ -23,4 +23,15 @@ pub(crate) enum Outcome {
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     pub(crate) closing: Option<Link>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The receiver has ended without an answer.
+    Gone,
+    /// The receiver did not come to the delivery in time, and never will.
+    NotDelivered,
+    /// The receiver had taken the delivery, and was not through with it in time.
+    OutcomeUnknown,
 }

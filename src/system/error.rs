@@ -4,30 +4,13 @@
 
 use std::time::Duration;
 
-use super::answer::Outcome;
+use super::answer::{NoAnswer, Outcome};
+use super::failure::ActorFailure;
 use super::refusal::Refusal;
-use super::reply::NoAnswer;
 use crate::base::id::ActorId;
 use crate::chain::data::FailureReason;
 use crate::journal::JournalDown;
 use crate::manifest::ManifestError;
-
-/// Why an incarnation of an actor ended itself.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}: {detail}")]
-#[non_exhaustive]
-pub struct ActorFailure {
-    /// One of the closed set of reasons that a chain records.
-    pub reason: FailureReason,
-    /// What happened exactly, for a person to read.
-    pub detail: String,
-}
-
-impl ActorFailure {
-    pub(crate) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
-    }
-}
 
 /// Why a message from outside has no answer. The variant says whether the actor can have worked on the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,8 +5,8 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `status`, `pick`, `refusal`, `waits`, `on_disk`, `vouched`;
-//! - `error`, the errors of a handle, and `answer`, which carries one of them;
+//! - values that use no other file: `address`, `status`, `pick`, `refusal`, `failure`, `waits`, `on_disk`, `vouched`;
+//! - `answer`, what became of a delivery; `error`, the errors of a handle;
 //! - `reply`, where an answer is given and awaited; `signal`, the order to end;
 //! - `delivery`, what a mailbox holds; `mailbox`;
 //! - `registry`, which finds mailboxes by actor and refuses circles of waits; `subscribers`;
@@ -18,6 +18,7 @@ mod awaited;
 mod control;
 mod delivery;
 mod error;
+mod failure;
 mod handle;
 mod mailbox;
 mod on_disk;
@@ -36,11 +37,12 @@ mod waits;
 mod tests;
 
 pub use address::Address;
-pub(crate) use answer::{Answer, Outcome};
+pub(crate) use answer::{Answer, NoAnswer, Outcome};
 pub(crate) use awaited::Awaited;
 pub(crate) use control::{Asked, Control};
 pub(crate) use delivery::Delivery;
-pub use error::{ActorFailure, LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
+pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
+pub use failure::ActorFailure;
 pub use handle::TheaterHandle;
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
@@ -49,7 +51,7 @@ pub(crate) use pick::{Candidate, Picker};
 pub(crate) use refusal::Refusal;
 pub(crate) use registry::{ActorEntry, Registry, Restored, StatusIsSet, Wait};
 pub use registry::{ActorInfo, Restarts};
-pub(crate) use reply::{AwaitedReply, NoAnswer, Reply};
+pub(crate) use reply::{AwaitedReply, Reply};
 pub(crate) use requests::{Confinement, ForkRequest, Parentage, SpawnRequest, Spawned};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;

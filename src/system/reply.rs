@@ -12,7 +12,7 @@
 //!
 //! The answer is a [`OneShot`], whose file says why no wakeup is lost. Claim and answer lie in one allocation.
 
-use super::answer::Answer;
+use super::answer::{Answer, NoAnswer};
 use super::waits::WaitId;
 use crate::base::clock;
 use crate::base::one_shot::{Look, OneShot, SenderGone};
@@ -61,17 +61,6 @@ pub(crate) struct ReplyTo(Arc<ReplySlot>);
 /// The side that waits: one thread at a time.
 #[derive(Debug)]
 pub(crate) struct AwaitedReply(Arc<ReplySlot>);
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoAnswer {
-    /// The receiver has ended without an answer.
-    Gone,
-    /// The receiver did not come to the delivery in time, and never will.
-    NotDelivered,
-    /// The receiver had taken the delivery, and was not through with it in time.
-    OutcomeUnknown,
-}
 
 /// What both sides share.
 #[derive(Debug)]

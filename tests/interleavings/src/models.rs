@@ -11,11 +11,12 @@ use crate::base::one_shot::{OneReceiver, SenderGone, one_shot};
 use crate::base::wait;
 use crate::chain::Function;
 use crate::chain::data::{Caller, StoppedBy};
+use crate::system::answer::NoAnswer;
 use crate::system::answer::{Answer, Outcome};
 use crate::system::delivery::Delivery;
 use crate::system::mailbox::{Lane, Mailbox, MailboxOwner};
 use crate::system::refusal::Refusal;
-use crate::system::reply::{AwaitedReply, NoAnswer, Reply};
+use crate::system::reply::{AwaitedReply, Reply};
 use crate::system::signal::{Order, OrderKind, StopSignal, Waited};
 
 static FUNCTION: Function = Function;

@@ -13,6 +13,11 @@ pub mod reply;
 #[path = "../../../src/system/signal.rs"]
 pub mod signal;
 
+pub mod failure {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ActorFailure;
+}
+
 pub mod waits {
     #[derive(Clone, Copy, Debug)]
     pub struct WaitId;
