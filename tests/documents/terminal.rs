@@ -138,7 +138,9 @@ impl Terminal {
     pub fn serve(&mut self, command: &str) -> Printed {
         self.stop();
         self.ask(&format!(
-            "setsid {command} > $SCRATCH/out/served 2> $SCRATCH/out/log & __server=$!
+            // Emptied before the command starts: what an earlier one has printed must not be taken for its output.
+            ": > $SCRATCH/out/served; : > $SCRATCH/out/log
+setsid {command} > $SCRATCH/out/served 2> $SCRATCH/out/log & __server=$!
 until grep -qx ready $SCRATCH/out/served || ! kill -0 $__server 2> /dev/null; do sleep 0.05; done
 grep -x -B 99 ready $SCRATCH/out/served || {{ cat $SCRATCH/out/served $SCRATCH/out/log; false; }}"
         ))
