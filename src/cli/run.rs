@@ -62,7 +62,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     announce(announcement(&server, metrics.as_ref(), &theater))?;
     let ended = theater.wait();
     if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
-        // Nothing in memory can be written any more, so there is nothing left to suspend in order.
+        // The journal takes no more records, so an orderly suspension would achieve nothing.
         signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
     }
     drop((server, metrics));
