@@ -29,7 +29,7 @@ impl Wakeup {
 
     /// The thread is awake: its next wait lasts until it is woken again.
     pub(crate) fn reset(&self) {
-        // This fails where the counter is 0 already.
+        // This fails if the counter is 0 already.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }

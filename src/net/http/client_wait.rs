@@ -80,14 +80,15 @@ impl ClientWait {
         self.word.load(Ordering::SeqCst) == DISMISSED
     }
 
-    /// From when on the acceptor may dismiss it; nothing where it does not wait for its client.
+    /// The moment from which on the acceptor may dismiss the connection; `None` if the connection does not wait for its
+    /// client.
     pub(crate) fn overdue_from(&self) -> Option<Instant> {
         let (_, overdue) = decode(self.word.load(Ordering::SeqCst))?;
         Some(self.epoch + overdue)
     }
 
-    /// Dismisses a connection that waits for one of `what`, and returns which; nothing where it does not, or not any
-    /// more.
+    /// Dismisses the connection if it waits for one of `what`, and returns which; `None` if it does not wait for any of
+    /// them, or no longer does.
     pub(crate) fn dismiss(&self, what: &[Awaiting]) -> Option<Awaiting> {
         let word = self.word.load(Ordering::SeqCst);
         let (awaiting, _) = decode(word)?;

@@ -119,7 +119,7 @@ pub(crate) fn asks_for_a_head_alone(received: &[u8]) -> bool {
     received.trim_ascii_start().starts_with(b"HEAD ")
 }
 
-/// The same head. One of a later minor version becomes one of HTTP/1.1, the latest version that httparse knows.
+/// The same head. The version of a later minor number is replaced by HTTP/1.1, the latest version that httparse knows.
 fn with_a_known_version(bytes: &[u8]) -> Cow<'_, [u8]> {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     match line {

@@ -43,8 +43,8 @@ impl HttpShared {
     }
 
     /// Whether the listener closes. The flag and [`ClientWait`](super::client_wait::ClientWait) are both sequentially
-    /// consistent. So a connection that begins to wait either sees that the listener closes, or the acceptor sees that
-    /// it waits and dismisses it.
+    /// consistent. So when a connection begins to wait, one of two things happens: the connection sees that the
+    /// listener closes, or the acceptor sees that the connection waits, and dismisses it.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.has_begun()
     }
