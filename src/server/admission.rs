@@ -140,14 +140,14 @@ impl ManagementConnection {
         self.listener == at && !self.is_dismissed
     }
 
-    /// Cuts it off; its threads end.
+    /// Shuts the connection down, which ends its threads.
     fn hang_up(&self) {
         self.control.shut(Shutdown::Both);
     }
 }
 
-/// Disconnects the client that has been connected for the longest without sending a command. Returns false if there is
-/// none.
+/// Disconnects the client that has been connected for the longest time without sending a command. Returns false if
+/// every client has sent one.
 fn dismiss_silent(at: usize, threads: &mut ManagementThreads) -> bool {
     let silent = |connection: &&mut ManagementConnection| {
         connection.counts_at(at) && !connection.was_heard.load(Ordering::Relaxed)

@@ -15,7 +15,7 @@ use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES, WRONG_TOKEN_LINES_PER_S
 /// What a client may do. Each role may do what the one before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// Nothing: it has not authenticated.
+    /// It may do nothing, because it has not authenticated.
     Nobody,
     /// It may see everything and change nothing.
     Read,

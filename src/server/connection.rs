@@ -136,8 +136,8 @@ impl CommandReader<'_> {
                 Err(broken) => (self.error(broken.to_string()), true),
             };
             if to_writer.send(item).is_err() {
-                // The writing thread has ended. The client's unread bytes are still to be read away: else the system
-                // resets the connection, and the client loses what it was told last.
+                // The writing thread has ended. The bytes that the client has sent must still be read: otherwise the
+                // system resets the connection, and the client loses the last answer.
                 return NoMoreCommands::Broken;
             }
             if broken {
