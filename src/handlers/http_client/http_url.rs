@@ -128,7 +128,7 @@ fn bad(text: &str, why: &str) -> String {
     format!("bad URL {:?}: {why}", shortened(text))
 }
 
-/// Why a URL is refused that the standard accepts with this violation of its syntax; nothing if all readers understand
+/// Why a URL is refused that the standard accepts with this violation of its syntax; `None` if all readers understand
 /// such a URL in the same way.
 fn refused(violation: SyntaxViolation) -> Option<&'static str> {
     match violation {

@@ -13,7 +13,7 @@ const MOST_ADDRESSES: usize = 16;
 pub(super) enum Reach {
     /// Any host that resolves to public addresses.
     Public,
-    /// These hosts, to whatever addresses they resolve.
+    /// Only these hosts; the addresses that they resolve to do not matter.
     Only(Vec<AllowedHost>),
 }
 

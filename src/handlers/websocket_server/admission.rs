@@ -123,8 +123,9 @@ impl Admission for WebSocketAdmission {
         Attention { takes_clients: !is_full, at_most: is_full.then_some(GLANCE) }
     }
 
-    /// Where no thread is free and a client has not shaken hands yet, the client that comes waits in the backlog for
-    /// that one's thread. Where all have shaken hands, it is accepted to be turned away.
+    /// If no thread is free and some client has not finished its handshake, a new client waits in the socket's backlog
+    /// until that client's thread is free. If all clients have finished their handshakes, the new client is accepted
+    /// and refused.
     fn clients_wanted(&mut self, _at: usize, threads: &mut WebSocketThreads) -> usize {
         match threads.room() {
             0 if dismiss_slowest(threads) => {
@@ -165,20 +166,20 @@ fn dismiss_slowest(threads: &mut WebSocketThreads) -> bool {
     let Some(slowest) = shaking.min_by_key(|client| (!client.is_dismissed, client.began)) else { return false };
     if !slowest.is_dismissed && clock::since(slowest.began) >= HANDSHAKE_WANTED {
         slowest.is_dismissed = true;
-        // This fails for a client that has gone already, and then its thread ends as well.
+        // This fails if the client has gone already; its thread ends in that case too.
         let _ = slowest.socket.shutdown(Shutdown::Both);
     }
     true
 }
 
 fn shut_all(threads: &WebSocketThreads, how: Shutdown) {
-    // This fails for a client that has gone already, and then its thread ends as well.
+    // This fails if the client has gone already; its thread ends in that case too.
     threads.iter().for_each(|(_, client)| _ = client.socket.shutdown(how));
 }
 
 /// Answers a client that gets no thread.
 fn turn_away(mut socket: &TcpStream) {
-    // Its request may not have come yet. It is answered after this time all the same.
+    // The client's request may not have come yet. After this time the client is answered anyway.
     let _ = wait_until_ready(&mut [PollFd::new(socket, PollFlags::IN)], Some(GLANCE));
     let answered = socket.set_nonblocking(true).and_then(|()| {
         let mut request = [0; 4096];

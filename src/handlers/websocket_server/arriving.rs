@@ -35,8 +35,8 @@ impl Arriving {
         Self { budget, message: None }
     }
 
-    /// So many bytes have come from `socket`, and the message with the number `unfinished`, if that is one, is not
-    /// whole.
+    /// Notes that this many bytes have come from `socket`. `unfinished` is the number of the message that has come only
+    /// in part, if there is one.
     pub(super) fn came(
         &mut self,
         socket: &Arc<TcpStream>,

@@ -36,7 +36,7 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 const CONTROL_BYTES: usize = 125;
 /// How long a refused client has to take the answer.
 const REFUSED: Duration = Duration::from_secs(1);
-/// What the pings of this server carry. The pongs to these are not for the actor.
+/// What the pings of this server carry. The actor does not get the pongs that answer them.
 const STILL_THERE: &[u8] = b"theater: still there?";
 
 /// What all connections of a listener share.

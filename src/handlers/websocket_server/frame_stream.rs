@@ -54,9 +54,9 @@ pub(super) struct Patience {
     pub(super) handshake: Duration,
     /// For the rest of a message, from its first byte on.
     pub(super) message: Duration,
-    /// To take all that it is sent in answer to one message.
+    /// To read everything that is sent to it in answer to one message.
     pub(super) answer: Duration,
-    /// To take anything of what it is sent.
+    /// To read anything at all of the bytes that are sent to it.
     pub(super) stall: Duration,
 }
 
@@ -135,7 +135,7 @@ impl FrameStream {
         self.messages.as_ref().and_then(|(_, arriving)| arriving.since())
     }
 
-    /// The client has to take what is written next, from now on.
+    /// From now on the client has to read the bytes that are written next.
     pub(super) fn begin_writing(&mut self) {
         self.write_until = Deadline::after(self.patience.answer);
         if self.look() == 0 {
@@ -153,8 +153,8 @@ impl FrameStream {
         self.under_way = None;
     }
 
-    /// Looks how much the client has taken, and returns how much it has not taken yet. That the system takes bytes from
-    /// this server says nothing about the client, because the system's buffers grow while nobody reads.
+    /// Measures how much the client has read, and returns how much it has not read yet. That the system takes bytes
+    /// from this server says nothing about the client, because the system's buffers grow while nobody reads.
     fn look(&mut self) -> u64 {
         let untaken = untaken(&self.socket).min(self.written);
         let taken = self.written - untaken;
@@ -165,7 +165,7 @@ impl FrameStream {
         untaken
     }
 
-    /// Waits until the system takes more, for as long as the client goes on taking.
+    /// Waits until the system takes more bytes, as long as the client goes on reading.
     fn wait_until_taken(&mut self) -> io::Result<()> {
         loop {
             self.look();
@@ -305,7 +305,7 @@ mod tests {
         let refused = std::iter::repeat_with(|| stream.write(&[0; WRITE_BYTES])).find_map(Result::err);
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
         assert!(clock::since(begun) < 2 * stream.patience.stall + Duration::from_secs(1), "{:?}", clock::since(begun));
-        // One that takes something is waited for again.
+        // The wait begins again for a client that has read something.
         let took = std::thread::spawn(move || {
             client.set_read_timeout(Some(Duration::from_secs(20))).expect("an open socket");
             let mut taken = 0;

@@ -42,7 +42,7 @@ pub(super) fn shake_hands(wire: &mut (impl Read + Write), origins: &Origins) -> 
     Ok(received.split_off(end))
 }
 
-/// Reads until a head is whole, and returns where it ends; nothing if the client is gone.
+/// Reads until the head is whole, and returns where it ends; `None` if the client is gone.
 fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Option<Result<usize, HttpRefusal>> {
     let (mut scan, mut piece) = (HeadScan::default(), [0; PIECE_BYTES]);
     loop {
