@@ -18,7 +18,7 @@ pub(crate) enum Outcome {
     Dropped(String),
 }
 
-/// An outcome, and the event that closed the transition, where there was one.
+/// An outcome, and the event that closed the transition, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
@@ -30,8 +30,8 @@ pub(crate) struct Answer {
 pub(crate) enum NoAnswer {
     /// The receiver has ended without an answer.
     Gone,
-    /// The receiver did not come to the delivery in time, and never will.
+    /// The receiver did not take the delivery in time, and now never will.
     NotDelivered,
-    /// The receiver had taken the delivery, and was not through with it in time.
+    /// The receiver had taken the delivery, and did not finish it in time.
     OutcomeUnknown,
 }

@@ -1,10 +1,10 @@
-//! A delivery: one item in a mailbox, an export to be called and who hears what became of it.
+//! A delivery: one item in a mailbox. It names an export to be called, and who gets the answer.
 
 use super::reply::Reply;
 use crate::chain::data::Caller;
 use crate::chain::{Function, Link};
 
-/// One export to be called, and who hears of it.
+/// One export to be called, and who gets the answer.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) function: &'static Function,

@@ -1,5 +1,6 @@
-//! Changed files of a running actor: whether its manifest, its component or its `init_state` file on disk differs from what
-//! the actor was started from. A restart goes on with what was read at the start, and warns of what has changed since.
+//! Changed files of a running actor: whether its manifest, its component or its `init_state` file on disk differs from
+//! what the actor was started from. A restart uses the files as they were read at the start, and warns of files that
+//! have changed since.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -79,7 +79,8 @@ impl Subscribers {
         inner.everybody.retain(|other| *other != id);
     }
 
-    /// From here on the reader is woken for these, too. A reader may follow the same actor more than once.
+    /// From here on the reader is woken for the events of `following` as well. A reader may follow the same actor more
+    /// than once.
     pub(crate) fn follow(&self, id: ListenerId, following: Following) {
         let mut inner = self.0.lock();
         let Inner { listeners, by_actor, everybody, .. } = &mut *inner;

@@ -29,9 +29,9 @@ pub struct ActorInfo {
     pub manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub since_ms: u64,
-    /// How many restarts are used of those that it may have by its policy; none where its policy allows none.
+    /// How many of the restarts that its policy allows are used up; none if its policy allows no restart.
     pub restarts: Option<Restarts>,
-    /// Why it is not restarted, where it has failed and is not.
+    /// Why it is not restarted, if it has failed and will not be.
     pub given_up: Option<String>,
 }
 
