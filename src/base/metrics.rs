@@ -56,7 +56,8 @@ impl Distribution {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// The smallest bound of a bucket that `of` in `within` values do not exceed; none where there are no values.
+    /// A quantile: the smallest bound of a bucket such that at least `of` out of every `within` values lie below it.
+    /// None if there are no values.
     pub(crate) fn quantile(&self, of: u64, within: u64) -> Option<u64> {
         let count = self.count();
         let rank = count.checked_mul(of)?.div_ceil(within).max(1);

@@ -30,7 +30,7 @@ pub(crate) fn one_shot<T>() -> (OneSender<T>, OneReceiver<T>) {
 }
 
 impl<T> OneSender<T> {
-    /// Gives the value. A receiver that is gone does not hear of it.
+    /// Gives the value. If the receiver is gone, the value is dropped.
     pub(crate) fn give(self, value: T) {
         self.0.give(value);
     }
@@ -56,7 +56,8 @@ impl<T> OneReceiver<T> {
 
 /// What a thread can look at, and is unparked for once there is something to see.
 pub(crate) trait Look<T> {
-    /// The value, once; `None` where there is none yet. Then the calling thread is unparked when that changes.
+    /// Takes the value, or returns `None` if there is no value yet. After `None`, the calling thread is unparked once
+    /// there is one.
     fn look(&self) -> Option<Result<T, SenderGone>>;
 }
 
@@ -94,7 +95,7 @@ impl<T> OneShot<T> {
         }
     }
 
-    /// No value will come, unless one was given; unparks the thread that waits for it.
+    /// Says that no value will come, unless one was given already; unparks the thread that waits for it.
     pub(crate) fn close(&self) {
         let mut stage = self.0.lock();
         let before = match *stage {

@@ -24,8 +24,8 @@ thread_local! {
     static LOWEST: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Notes where the calling thread's stack lies, which was started with `bytes`. `base::thread` calls this in the first frame of
-/// its own on each thread.
+/// Notes where the stack of the calling thread lies. The thread was started with a stack of `bytes`. `base::thread`
+/// calls this in the first frame of its own on each thread.
 pub(super) fn note(bytes: usize) {
     if let Some(pointer) = machine::stack_pointer()
         && bytes > MARGIN_BYTES
