@@ -104,7 +104,7 @@ pub(super) fn recover(
     Ok(Recovered { before, owed, asked_for, new })
 }
 
-/// The manifests of the command line, loaded, by the names of their actors.
+/// The manifests that the command line names, loaded, by the names of their actors.
 struct WantedManifests {
     specs: HashMap<String, Spec>,
     order: Vec<String>,
@@ -127,13 +127,13 @@ impl WantedManifests {
         self.specs.remove(name)
     }
 
-    /// Those that nothing has taken, in the order of the command line.
+    /// The manifests that no actor has taken, in the order of the command line.
     fn rest(mut self) -> Vec<Spec> {
         self.order.into_iter().filter_map(|name| self.specs.remove(&name)).collect()
     }
 }
 
-/// Marks each actor as ending whose parent does not live on. Parents come before their children in `former`.
+/// Marks each actor as ending whose parent does not go on. Parents come before their children in `former`.
 fn end_orphans(former: &mut [FormerActor]) {
     let mut parents = HashSet::new();
     for actor in former.iter_mut() {

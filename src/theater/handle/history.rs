@@ -67,8 +67,8 @@ impl TheaterHandle {
         Ok(ActorState { bytes, lost_at })
     }
 
-    /// The events of an actor from sequence `from` on that are on disk, in order: at most `limit`, at most 1,000, and at
-    /// most 4 MiB of data beyond the first. An empty page is the end of what is there now.
+    /// The events of an actor from sequence `from` on that are on disk, in order: at most `limit`, at most 1,000, and
+    /// at most 4 MiB of data beyond the first. An empty page means that there are no further events at the moment.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`DropError`] says what is in the way; nothing was dropped then.
+    /// [`DropError`] says why the data cannot be dropped; then nothing was dropped.
     pub fn prune(&self, id: ActorId, before: u64, shown: Shown) -> Result<DataDropped, DropError> {
         let (actor, reader) = self.opened(id).map_err(|error| DropError::Closed(error.to_string()))?;
         journal::prune(&self.journal, &reader, actor, before, shown)

@@ -1,4 +1,4 @@
-//! Metrics: what a runtime measures, gathered for whoever asks, of each actor and in all.
+//! Metrics: what a runtime measures of each actor, and the totals. They are gathered when someone asks.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub struct MetricsView {
     pub process: ProcessView,
 }
 
-/// What is measured of one actor, over all its incarnations since the runtime was started.
+/// The metrics of one actor, over all its incarnations since the runtime was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ActorMetricsView {
@@ -53,7 +53,7 @@ pub struct Totals {
     pub counts: Counts,
 }
 
-/// What is counted, of one actor or of several.
+/// The counters of one actor, or their sums over several.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counts {
@@ -88,7 +88,7 @@ impl Counts {
     }
 }
 
-/// What is measured of the journal, since the runtime was started.
+/// The metrics of the journal since the runtime was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalMetricsView {
@@ -152,7 +152,7 @@ impl TheaterHandle {
         MetricsView { actors, ..totals }
     }
 
-    /// What is measured of one actor, or none if no listed actor has this id.
+    /// The metrics of one actor; none if no listed actor has this id.
     pub fn actor_metrics(&self, id: ActorId) -> Option<ActorMetricsView> {
         let reader = self.journal.reader().ok();
         of_actor(self, reader.as_ref(), self.actor(id)?).map(|(view, _)| view)
@@ -192,7 +192,7 @@ pub(crate) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsV
 
 const GATHERED_AT_ONCE: usize = 1_000;
 
-/// What is counted of one actor, and how long its calls took; none if the actor was forgotten meanwhile.
+/// The counters of one actor, and how long its calls took; none if the actor was forgotten meanwhile.
 pub(crate) fn of_actor(
     theater: &TheaterHandle,
     reader: Option<&JournalReader>,

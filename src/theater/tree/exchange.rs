@@ -103,7 +103,7 @@ pub(in crate::theater) struct Count {
 pub(in crate::theater) enum GivenUp {
     Temporary,
     NeverUp,
-    /// It would be one restart too many: by its parent's limit, or, for a root, by its own.
+    /// One more restart would exceed the limit: the parent's limit or, for a root, the actor's own.
     TooMany {
         allowed: u32,
         within: Duration,
