@@ -9,7 +9,7 @@ pub(super) struct Progress {
     /// The runtime was started again, and the actor is not up yet. If the actor fails now, its chain does not record that
     /// as its end, and the next start tries again.
     pub(super) recovering: bool,
-    /// The status that the last incarnation's recorded end stands for; none while no end is recorded.
+    /// The status that the recorded end of the last incarnation leads to; none while no end is recorded.
     pub(super) recorded_end: Option<ActorStatus>,
     /// An incarnation has been up before. From then on a failed `init` no longer ends the actor.
     pub(super) was_up: bool,

@@ -62,7 +62,7 @@ impl Replayed {
     }
 }
 
-/// A description of what was replayed before the event from which on nothing can be.
+/// A description of what was replayed before the first event that can no longer be replayed.
 fn before_it(transitions: u64, skipped: &[RangeInclusive<u64>]) -> String {
     let except = skipped.iter().map(described).collect::<Vec<_>>().join(", ");
     match (transitions, skipped) {

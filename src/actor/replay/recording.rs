@@ -126,7 +126,7 @@ impl Recording {
         }
     }
 
-    /// The stretch for a replay that is to come to event `until`, beginning as near to it as possible.
+    /// The stretch for a replay up to event `until`. It begins as near to that event as possible.
     pub(super) fn stretch_to(&self, until: u64) -> Result<ReplayStretch, ReplayError> {
         let until = until.min(self.last()?);
         let gap = self.dropped()?.last_upto(until);
