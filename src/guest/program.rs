@@ -42,7 +42,7 @@ pub(crate) trait Capability {
     }
 }
 
-/// Why a component cannot run with what it was granted.
+/// Why a component cannot run with the handlers that it was granted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
     #[error(

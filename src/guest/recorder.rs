@@ -62,8 +62,8 @@ pub(crate) struct Answered<R> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
-    /// The intent is on the chain and the answer is not: the process ended between the two. A handler asks what came of
-    /// it if it can, and does not do it again if it cannot.
+    /// The intent is on the chain and the answer is not: the process ended between the two. A handler finds out the
+    /// outcome if it can. If it cannot, it does not do the effect again.
     Again(Link),
 }
 

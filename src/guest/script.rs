@@ -117,7 +117,7 @@ impl Script {
     }
 
     /// Whether the next event ended the transition from outside. Such an end is an input, which replay applies. The end
-    /// of the chain counts as such too: after it there is nothing to compare, however long the guest would run on.
+    /// of the chain counts as such an end too: after it there is nothing to compare, even if the guest would run on.
     pub(crate) fn ends_from_outside(&self) -> bool {
         let Some(event) = self.peek() else { return true };
         match event.kind() {
