@@ -270,7 +270,7 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
             let intent = Intent::from_cbor(&promised.data).ok().map(|intent| intent.params);
             intent.filter(|_| promised.function() == REQUEST.full)
         }
-        // For a notice or an `init`, the quote alone says enough.
+        // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,
     };
     let Some((to, message)) = message.and_then(|params| addressed(&params.0)) else { return false };
