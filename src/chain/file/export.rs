@@ -73,8 +73,8 @@ pub enum ExportError<E> {
     Write(io::Error),
 }
 
-/// Writes the history to the sink that `open` gives once it is known what there is to write. A chain may grow meanwhile;
-/// the export ends with the event that was the last when it began.
+/// Writes the history to a sink. `open` makes the sink, and is called only when the history was read once without an
+/// error. A chain may grow meanwhile; the export ends with the event that was the last when it began.
 pub(crate) fn export<H: History, W: Write>(
     history: &mut H,
     with_components: bool,
@@ -116,7 +116,7 @@ pub(crate) fn export<H: History, W: Write>(
     Ok((Exported { events: header.events, head }, sink))
 }
 
-/// What a first pass over a chain finds: the header and the attachments are made of it.
+/// What a first pass over a chain finds. The header and the attachments are made from it.
 struct ChainSurvey {
     starts: Vec<Started>,
     last: Option<(u64, EventHash)>,
