@@ -255,7 +255,7 @@ impl Manifest {
         }
     }
 
-    /// An error that is found only later, such as a component that cannot do what the manifest asks.
+    /// An error that is found only after the manifest was read, such as a component that lacks an export.
     pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(None, message)
     }
