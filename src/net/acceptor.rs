@@ -32,7 +32,7 @@ use super::wakeup::Wakeup;
 /// How long the acceptor pauses before it accepts again after the system had no descriptors left. It is also the least
 /// time between two attempts to end the last connections by force.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many clients are accepted before the acceptor looks after the others again.
+/// How many clients are accepted in a row before the acceptor does its other work again.
 const ACCEPTED_AT_ONCE: usize = 64;
 
 /// A socket on which clients connect.
@@ -111,11 +111,11 @@ pub(crate) trait Admission: Send + 'static {
 pub(crate) struct Attention {
     /// Whether clients are to be accepted. While they are not, they wait in the backlog.
     pub(crate) takes_clients: bool,
-    /// How long to wait at most, if there is something to do by itself then.
+    /// The longest time to wait, if some work is due after that time even if nothing happens.
     pub(crate) at_most: Option<Duration>,
 }
 
-/// Says to all threads of a listener that it closes. A clone is the same flag.
+/// Tells all threads of a listener that it closes. A clone is the same flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListenerClosing(Arc<AtomicBool>);
 
@@ -190,7 +190,7 @@ impl<A: Admission> Acceptor<A> {
         self.start_by(thread::spawn)
     }
 
-    /// Starts the acceptor's thread, one that the process cannot do without: `told` hears of its end, on that thread.
+    /// Starts the acceptor's thread, one that the process cannot do without: `told` is called when that thread ends.
     pub(crate) fn start_vital(
         self,
         told: impl FnOnce(Option<ThreadPanicked>) + Send + 'static,

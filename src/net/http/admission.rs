@@ -102,7 +102,7 @@ impl HttpAdmission {
         }
     }
 
-    /// Bodies that do not come lose their room in the budget where other bodies need it.
+    /// Bodies that do not come lose their room in the budget if other bodies need it.
     fn free_room_for_bodies(&mut self) {
         while let Some(waiting) = self.lobby.take_for_room() {
             dismiss_waiting(&waiting, &HttpRefusal::busy("the body did not come, and its room was needed for others"));
@@ -226,7 +226,8 @@ impl Admission for HttpAdmission {
         refuse(&socket, &HttpRefusal::busy(CLOSING), false);
     }
 
-    /// A request that the service works on is waited for all the same, and answered: nothing here can stop it.
+    /// If the service works on a request, the listener waits for that and answers it, because nothing here can stop the
+    /// service.
     fn close_by_force(&mut self, threads: &mut HttpThreads) {
         self.dismiss_all(threads, &Awaiting::ANY);
         while let Some(waiting) = self.lobby.take_first(|_| true) {

@@ -1,5 +1,5 @@
-//! Whether a connection waits for its client, since when that is too long, and whether the acceptor has disconnected it
-//! for that. Two threads share this: the connection's and the acceptor's.
+//! The wait of a connection for its client: whether it waits, from when on the wait is too long, and whether the
+//! acceptor has disconnected it because of that. Two threads share this: the connection's and the acceptor's.
 //!
 //! ```text
 //!     Engaged <──────────> Awaiting(what, overdue from)      set by the connection's thread
@@ -44,7 +44,7 @@ pub(crate) struct ClientWait {
 const ENGAGED: u64 = 0;
 const DISMISSED: u64 = u64::MAX;
 /// The lower bits say what the connection waits for, as a number from 1 to 3. The upper bits say how many milliseconds
-/// after `epoch` that is overdue.
+/// after `epoch` the wait is overdue.
 const KIND_BITS: u32 = 2;
 const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
 

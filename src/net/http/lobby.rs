@@ -93,8 +93,8 @@ impl Lobby {
         self.waiting.remove(at)
     }
 
-    /// Where a body waits for room in the budget: takes the one that has some of that room, and has made no progress
-    /// for the longest.
+    /// If a body waits for room in the budget: takes out the connection that holds some of that room and has made no
+    /// progress for the longest time.
     pub(crate) fn take_for_room(&mut self) -> Option<WaitingConnection> {
         let rests =
             || self.waiting.iter().enumerate().filter_map(|(at, waiting)| Some((at, waiting.connection.rest()?)));

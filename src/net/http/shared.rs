@@ -54,7 +54,8 @@ impl HttpShared {
         self.thread_wanted.store(wanted, Ordering::Relaxed);
     }
 
-    /// Whether the caller's connection should leave, and takes that wish back: one wish is met by one connection.
+    /// Whether the caller's connection should end so that its thread is free for a waiting request. If so, this also
+    /// withdraws the wish, so that only one connection ends for it.
     pub(crate) fn take_wish_to_leave(&self) -> bool {
         self.thread_wanted.load(Ordering::Relaxed) && self.thread_wanted.swap(false, Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! A connection that waits without a thread, and how much of its request has come: found out by peeking, so that
-//! nothing is taken from its socket.
+//! A connection that waits without a thread, and how much of its request has come: found out by peeking, which leaves
+//! the bytes in the socket.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -196,7 +196,7 @@ fn hear_body(socket: &TcpStream, here: usize, left: Option<usize>) -> RequestArr
     }
 }
 
-/// Whether a client from which nothing is here will send anything.
+/// Whether a client that has sent nothing can still send something.
 fn silence(socket: &TcpStream) -> RequestArrival {
     match recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Err(Errno::AGAIN) => RequestArrival::Nothing,
