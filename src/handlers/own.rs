@@ -132,8 +132,8 @@ pub struct HostFunctions<'a, H> {
 }
 
 impl<H: Handler> HostFunctions<'_, H> {
-    /// Links a function whose doing nobody else notices: it reads something, or computes. After a crash of the process in
-    /// the middle of a call, `answer` may be called again.
+    /// Links a function without an effect that others notice: it reads something, or computes. After a crash of the
+    /// process in the middle of a call, `answer` may be called again.
     ///
     /// `answer` runs on the actor's thread, which can neither be stopped nor suspended meanwhile. What it returns is
     /// recorded before the guest gets it.

@@ -130,7 +130,7 @@ impl Admission for ManagementAdmission {
         threads.iter().for_each(|(_, connection)| connection.hang_up());
     }
 
-    /// A command that an actor works on is waited for all the same: nothing here can stop it.
+    /// If an actor works on a command, the server waits for that, because nothing here can stop the actor.
     fn close_by_force(&mut self, _threads: &mut ManagementThreads) {}
 }
 

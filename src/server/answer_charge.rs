@@ -43,8 +43,8 @@ impl ManagementBudget {
         Arc::new(Self { most, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Takes `bytes` once there is room and everybody who asked before has got theirs; nothing if that takes longer
-    /// than `until`. More bytes than the whole budget has are taken once nothing else is.
+    /// Takes `bytes` once there is room and every thread that asked before has got its bytes; `None` if that takes
+    /// longer than `until`. If `bytes` is more than the whole budget, it is taken once no other bytes are.
     fn take(self: &Arc<Self>, bytes: usize, until: Option<Instant>) -> Option<HeldBytes> {
         let mut state = self.state.lock();
         let ticket = state.tickets;

@@ -72,7 +72,7 @@ impl WebSocketListener {
 /// Decides about the clients of one WebSocket listener.
 struct WebSocketAdmission {
     shared: WebSocketShared,
-    /// A client waits in the backlog, and no thread was free at the last look; one will be soon.
+    /// Whether a client waits in the backlog because no thread was free at the last look. One will be free soon.
     is_full: bool,
 }
 
@@ -80,7 +80,7 @@ struct WebSocketAdmission {
 struct WebSocketClient {
     socket: Arc<TcpStream>,
     began: Instant,
-    /// Whether it has shaken hands; its thread says so.
+    /// Whether its handshake is over; the connection's thread sets this.
     has_shaken: Arc<AtomicBool>,
     /// Whether it was disconnected for another.
     is_dismissed: bool,
@@ -153,14 +153,14 @@ impl Admission for WebSocketAdmission {
         shut_all(threads, Shutdown::Read);
     }
 
-    /// A connection that waits for the actor is waited for all the same: nothing here can stop it.
+    /// If a connection waits for the actor, the listener waits for that, because nothing here can stop the actor.
     fn close_by_force(&mut self, threads: &mut WebSocketThreads) {
         shut_all(threads, Shutdown::Both);
     }
 }
 
-/// Disconnects the client that has taken the longest to shake hands, if it has taken too long. Returns whether any
-/// client has not shaken hands, so that its thread will be free soon.
+/// Disconnects the client whose handshake has taken the longest, if it has taken too long. Returns whether any client's
+/// handshake is not over, so that a thread will be free soon.
 fn dismiss_slowest(threads: &mut WebSocketThreads) -> bool {
     let shaking = threads.iter_mut().filter(|client| !client.has_shaken.load(Ordering::SeqCst));
     let Some(slowest) = shaking.min_by_key(|client| (!client.is_dismissed, client.began)) else { return false };

@@ -23,7 +23,8 @@ use crate::net::{read_until_closed, read_within, untaken, wait_until_ready};
 
 /// How much is written at once, so that a client that reads slowly can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
-/// How many times, while a client may take nothing, the server looks whether it has taken something.
+/// How often the server checks, within the time in which a client may read nothing, whether the client has read
+/// something.
 const LOOKS: u32 = 10;
 
 /// The socket of one client.
@@ -103,7 +104,7 @@ impl FrameStream {
     /// bytes are permitted.
     pub(super) fn begin_frames(&mut self, first: &[u8], messages: &Arc<AnswerBudget>) -> usize {
         self.messages = Some((Frames::default(), Arriving::new(Arc::clone(messages))));
-        // A budget always has room for so few bytes.
+        // A budget always has room for these few bytes.
         self.good_of(first).unwrap_or(0)
     }
 
@@ -203,8 +204,8 @@ impl Read for FrameStream {
         let until = self.waited_since().map_or(self.read_until, message_ends);
         let bytes = read_within(&*self.socket, buffer, Some(until))?;
         if bytes == 0 && self.closing.has_begun() {
-            // The acceptor has shut this side to wake this thread. The client has not closed, and is still to be told
-            // why.
+            // The acceptor has shut this side to wake this thread. The client has not closed the connection, and is
+            // still to be told why it ends.
             return Err(ErrorKind::ConnectionAborted.into());
         }
         match self.good_of(&buffer[..bytes]) {
