@@ -1,8 +1,8 @@
 //! Counters and histograms of a running theater: atomic numbers that the runtime adds to, and that anyone may read.
 //!
 //! They are added to with relaxed order: a reader sees each number as it was at some moment, and two numbers perhaps of
-//! different moments. For one call there are two additions and a store. Nothing here is recorded in a chain, and nothing of
-//! it reaches a guest.
+//! different moments. Each call of a guest costs two additions and a store. Nothing here is recorded in a chain, and
+//! nothing of it reaches a guest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,12 +1,13 @@
 //! A one-shot channel: one thread gives one value, and one thread waits for it, perhaps beside other things.
 //!
-//! A channel of `crossbeam_channel` can be waited for beside others only by `select!`. This one wakes its receiver by the park
-//! protocol of [`wait`], as a mailbox and a stop signal do, so that an actor waits for all three at once.
+//! A thread can wait for a channel of `crossbeam_channel` together with other things only by `select!`. This channel
+//! wakes its receiver by the park protocol of [`wait`], as a mailbox and a stop signal do, so that an actor waits for
+//! all three at once.
 //!
 //! **No wakeup is lost.** The value and the receiver's `Unparker` lie under one lock. The receiver looks and leaves its
 //! `Unparker` in one critical section; the sender gives the value and takes the `Unparker` out in another. If the
-//! receiver's section comes first, the sender finds the `Unparker` and unparks the receiver, because it has found it. If
-//! the sender's comes first, the receiver finds the value, and does not park.
+//! receiver's section comes first, the sender finds the `Unparker`, and so unparks the receiver. If the sender's comes
+//! first, the receiver finds the value, and does not park.
 
 use super::sync::{Arc, Mutex};
 use super::wait::{self, Unparker};

@@ -14,7 +14,7 @@ pub(crate) enum Outcome {
     Failed(ActorFailure),
     /// The actor was stopped while it worked on the delivery.
     Stopped,
-    /// The actor ended before it came to the delivery.
+    /// The actor ended before it took the delivery.
     Dropped(String),
 }
 

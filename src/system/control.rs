@@ -27,7 +27,7 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Ends an actor if it runs, and starts it again.
     fn restart(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
 
-    /// Lists an actor that has ended, and all below it, no longer. Answers with these actors.
+    /// Removes an actor that has ended, and all actors below it, from the list. Answers with these actors.
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>>;
 
     /// Suspends all actors and ends the runtime.

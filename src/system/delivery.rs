@@ -11,7 +11,7 @@ pub(crate) struct Delivery {
     /// The parameters, as one CBOR item.
     pub(crate) params: Vec<u8>,
     pub(crate) caller: Caller,
-    /// The event of another actor that this delivery comes from.
+    /// The event of another actor that led to this delivery.
     pub(crate) cause: Option<Link>,
     pub(crate) reply: Reply,
 }

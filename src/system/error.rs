@@ -78,16 +78,16 @@ pub enum NotDelivered {
     /// The actor is ending.
     #[error("the actor is ending")]
     Ending,
-    /// To wait for the answer would close a circle of actors that wait for each other; the text spells it out.
+    /// Waiting for the answer would close a circle of actors that wait for each other; the text names these actors.
     #[error("would deadlock: {0}")]
     Deadlock(String),
-    /// The actor did not come to the message within the deadline; the message was taken back.
+    /// The actor did not take the message within the deadline; the message was withdrawn.
     #[error("not delivered: the actor did not come to it within {} ms", within.as_millis())]
     Deadline {
         /// The deadline.
         within: Duration,
     },
-    /// The actor ended before it came to the message; the text says how.
+    /// The actor ended before it took the message; the text says how.
     #[error("not delivered: the actor {0}")]
     Dropped(String),
     /// The runtime is ending: all actors are being suspended.
@@ -134,7 +134,7 @@ impl From<Refusal> for RequestError {
 }
 
 impl RequestError {
-    /// What someone outside is told who waited `within` for an answer.
+    /// The error for a caller outside the runtime who waited for `within` and got no answer.
     pub(crate) fn of_no_answer(none: NoAnswer, within: Duration) -> Self {
         match none {
             NoAnswer::NotDelivered => NotDelivered::Deadline { within }.into(),

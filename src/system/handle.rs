@@ -29,7 +29,7 @@ pub struct TheaterHandle {
     pub(crate) limits: RuntimeLimits,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
-    /// Where a thread that the runtime cannot do without says that it has panicked.
+    /// The channel by which a thread that the runtime cannot do without reports that it has panicked.
     pub(crate) failed: Sender<String>,
 }
 

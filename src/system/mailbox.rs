@@ -173,8 +173,8 @@ impl Mailbox {
 }
 
 impl Slot {
-    /// Puts the delivery in its place. The mailbox cannot be gone by then, because the owner closes it before it goes, and
-    /// closing waits for this place; if the owner has panicked, the delivery is dropped.
+    /// Puts the delivery in its place. The mailbox still exists then, because the owner closes it before it is dropped,
+    /// and closing waits for this place. If the owner has panicked, the delivery is dropped.
     pub(crate) fn fill(mut self, delivery: Delivery) {
         if let Some(sender) = self.sender.take() {
             self.mailbox.0.put(&sender, delivery);
@@ -196,7 +196,7 @@ impl Drop for Slot {
 }
 
 impl Shared {
-    /// MailboxCounts one more place, and says where its delivery goes.
+    /// Counts one more place as taken, and returns the channel that its delivery goes into.
     fn take_place(&self, counts: &mut MailboxCounts, lane: Lane, bytes: u64) -> Sender<Delivery> {
         if lane == Lane::Mail {
             counts.bytes += bytes;
@@ -211,7 +211,7 @@ impl Shared {
         channel.sender.clone()
     }
 
-    /// MailboxCounts one place less.
+    /// Counts one place less as taken.
     fn free_place(&self, lane: Lane, bytes: u64) {
         let mut counts = self.counts.lock();
         if lane == Lane::Mail {

@@ -135,7 +135,7 @@ impl Registry {
         self.entry(id, |entry| Arc::clone(&entry.metrics))
     }
 
-    /// Lists an actor no longer.
+    /// Removes an actor from the list.
     pub(crate) fn remove(&self, id: ActorId) {
         let mut inner = self.0.write();
         let Some(entry) = inner.actors.remove(&id) else { return };

@@ -22,7 +22,7 @@ use crate::base::wait;
 
 use std::time::Duration;
 
-/// Who hears what became of a delivery.
+/// Who gets the answer to a delivery.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// Nobody: the delivery is a send or a notice.

@@ -52,7 +52,7 @@ pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
 pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
 /// The interim responses (1xx) before the final one.
 pub(crate) const HTTP_INTERIM_RESPONSES: usize = 16;
-/// The length of a path that a guest names. The system has no longer paths.
+/// The length of a path that a guest names. The system allows no longer path.
 pub(crate) const PATH_BYTES: usize = 4_096;
 /// How deep directories may be nested below a granted one, in a path that is created or in a tree that is walked. While a
 /// tree is walked, each directory on the way down is open.

@@ -61,8 +61,8 @@ impl Registry {
         inner.order.values().filter_map(|id| inner.actors.get(id)).map(|entry| inner.info(entry)).collect()
     }
 
-    /// At most `most` actors from the number `from` on, in the order in which they came, each with its number. An actor keeps
-    /// its number when others are listed no longer.
+    /// At most `most` actors from the number `from` on, in the order in which they came, each with its number. An actor
+    /// keeps its number when other actors are removed from the list.
     pub(crate) fn page(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
         let inner = self.0.read();
         let entries = inner.order.range(from..).filter_map(|(number, id)| Some((*number, inner.actors.get(id)?)));

@@ -115,7 +115,8 @@ impl Inner {
         }
         let entry = self.actors.get(&to).ok_or(Refusal::Unknown(to))?;
         match entry.status {
-            // What comes while the actor starts waits until `init` is over; what comes while it restarts waits for that.
+            // A delivery that comes while the actor starts waits until `init` is over; one that comes while it restarts
+            // waits until it has restarted.
             ActorStatus::Starting | ActorStatus::Running | ActorStatus::Restarting => {}
             ActorStatus::Stopping | ActorStatus::Stopped | ActorStatus::Failed { .. } => {
                 return Err(Refusal::NotRunning(to, entry.status.word()));

@@ -89,7 +89,7 @@ impl Inner {
         self.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(self.spell(&circle)))
     }
 
-    /// The circle by names; an id follows a name that more than one of them has.
+    /// The circle, written with the names of its actors. A name that several of them have is followed by the id.
     fn spell(&self, circle: &[ActorId]) -> String {
         let name = |id: &ActorId| self.actors.get(id).map_or("(new child)", |entry| entry.name.as_str());
         let spell = |id: &ActorId| {
