@@ -241,7 +241,7 @@ impl ActorRuntime {
         fail::point("ended");
         let why = down.told_to_spawner();
         let settled = self.ending().settle(&mut recorder, down);
-        // The spawner is answered after the end is recorded: nobody hears of an end that the chain does not have.
+        // The spawner is answered after the end is recorded: nobody is told of an end that the chain does not have.
         if !matches!(settled, Settled::Succeeded(_))
             && let Some(reply) = reply.take()
         {

@@ -30,19 +30,19 @@ use crate::system::{Delivery, Lane, LifecycleError, Reply, TheaterHandle};
 
 /// What a start of the runtime begins with.
 pub(super) struct Recovered {
-    /// The actors from before, parents before their children.
+    /// The actors from an earlier runtime, parents before their children.
     pub(super) before: Vec<(Newborn, Comeback)>,
     /// The deliveries that they are owed, in the order in which these were promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
-    /// The actors from before that the command line's manifests name.
+    /// The actors from an earlier runtime that the command line's manifests name.
     pub(super) asked_for: Vec<ActorId>,
-    /// The manifests of the command line that no actor from before belongs to, each with a note for the user if it seems
-    /// to have changed its name.
+    /// The manifests of the command line that no actor from an earlier runtime belongs to, each with a note for the
+    /// user if it seems to have changed its name.
     pub(super) new: Vec<(Spec, Option<String>)>,
 }
 
-/// Reads the actors from before. A root actor that one of `manifests` names goes on with that manifest, and with the
-/// component that the manifest names now.
+/// Reads the actors from an earlier runtime. A root actor that one of `manifests` names goes on with that manifest, and
+/// with the component that the manifest names now.
 pub(super) fn recover(
     engine: &GuestEngine,
     theater: &TheaterHandle,

@@ -142,7 +142,7 @@ pub struct TheaterRuntime {
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
-    /// Disconnected once the supervisor has ended; nothing is ever sent.
+    /// A channel that is disconnected once the supervisor has ended; no item is ever sent.
     ended: Receiver<()>,
     /// The supervisor's panic, if it ended by one.
     panicked: Arc<OnceLock<String>>,
@@ -220,8 +220,8 @@ impl TheaterRuntime {
         Ok(runtime)
     }
 
-    /// Resumes the actors from before, and then starts the new ones, each until it is up. Old actors come first, so that a
-    /// new actor takes no port that an old one listens on.
+    /// Resumes the actors from an earlier runtime, and then starts the new ones, each until it is up. Old actors come
+    /// first, so that a new actor takes no port that an old one listens on.
     fn bring_back(&mut self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
         let Recovered { mut before, owed, asked_for, new } = recovered;
         let mut answers = Vec::new();
@@ -285,7 +285,8 @@ impl TheaterRuntime {
         }
     }
 
-    /// The actors from before that did not come up when the theater was started, and that the configuration does not name.
+    /// The actors from an earlier runtime that did not come up when the theater was started, and that the configuration
+    /// does not name.
     pub(crate) fn not_resumed(&self) -> &[NotResumed] {
         &self.not_resumed
     }
@@ -328,7 +329,7 @@ impl TheaterRuntime {
     }
 }
 
-/// An actor from before that did not come up when the theater was started.
+/// An actor from an earlier runtime that did not come up when the theater was started.
 pub(crate) struct NotResumed {
     pub(crate) id: ActorId,
     pub(crate) name: String,

@@ -184,7 +184,7 @@ impl<'a> Auditor<'a> {
             components: HashSet::new(),
         };
         for row in rows {
-            // The finding concerns the row. The chain is walked nevertheless.
+            // An error here is a finding about the row only. The chain is checked nevertheless.
             let holdings = Holdings::of(reader, row).unwrap_or_else(|error| {
                 auditor.finding(row, &error.to_string());
                 Holdings::unknown()

@@ -9,7 +9,7 @@ pub enum ReplayError {
     /// The first event that came out otherwise than it was recorded.
     #[error("{0}")]
     Diverged(Box<Divergence>),
-    /// The component that ran is not at hand.
+    /// The component that ran is not available.
     #[error("the component {digest} is neither in the chain file nor given; give it with --component FILE")]
     NoComponent {
         /// The SHA-256 of the component.
@@ -51,7 +51,7 @@ pub enum ReplayError {
         /// The `get-chain`, and the event that it shows.
         shown: (u64, u64),
     },
-    /// Data was dropped, and no later state is at hand from which the replay could go on.
+    /// Data was dropped, and no later state is available from which the replay could go on.
     #[error(
         "the data of event {sequence} was dropped, and after it no state is kept that an event names: nothing from there on \
          can be replayed until the actor is started again; {before}"

@@ -82,7 +82,7 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`ReadError::NotKept`] if none did.
+    /// [`ReadError::NotKept`] if no actor of this journal ran the component.
     pub fn component(&self, digest: ComponentDigest) -> Result<Vec<u8>, ReadError> {
         let kept = self.journal.reader()?.component(digest)?;
         kept.ok_or_else(|| ReadError::NotKept(digest.to_string()))
@@ -92,7 +92,7 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`ReadError::NotKept`] if no event does.
+    /// [`ReadError::NotKept`] if no event names such a state.
     pub fn large_state(&self, sha1: &[u8; 20]) -> Result<Vec<u8>, ReadError> {
         let kept = self.journal.reader()?.blob(sha1)?;
         kept.ok_or_else(|| ReadError::NotKept(hex::encode(sha1)))

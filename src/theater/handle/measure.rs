@@ -61,9 +61,9 @@ pub struct Counts {
     pub calls: u64,
     /// Calls that the guest answered with its own error.
     pub refusals: u64,
-    /// Incarnations that ended themselves.
+    /// Incarnations that ended by a failure of their own.
     pub failures: u64,
-    /// Incarnations that followed another.
+    /// Incarnations that began after an earlier one of the same actor.
     pub restarts: u64,
     /// Deliveries that wait now.
     pub mailbox_depth: u64,
@@ -76,7 +76,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts of another beside these. Latencies do not add up like this: their distributions do.
+    /// Adds the counts of another actor to these. Latencies cannot be added like this; their distributions are merged
+    /// instead.
     fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.refusals += other.refusals;
@@ -220,7 +221,7 @@ pub(crate) fn of_actor(
     Some((view, calls))
 }
 
-/// What cannot be read reads 0.
+/// A number that cannot be read is 0.
 pub(crate) fn process() -> ProcessView {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {

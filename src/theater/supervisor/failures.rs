@@ -80,7 +80,7 @@ impl Supervisor {
     /// Logs that a failed actor will not be restarted, and shows why in its status.
     pub(super) fn gave_up(&mut self, id: ActorId, why: GivenUp) {
         let Some(actor) = self.actors.get(&id) else { return };
-        // A thread that ends without an order has logged the reason itself.
+        // If the thread ended without an order, it has logged the reason itself.
         if why != GivenUp::ThreadEnded {
             log::warn!("actor {} is not restarted: {why}", actor.spec.manifest.name);
         }
