@@ -284,7 +284,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Reads a whole regular file. A pipe is refused, without waiting for its other end.
+/// Reads a whole regular file. A pipe is refused at once: this does not wait for a writer.
 pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
     Opened::open(path)?.read(at_most)
 }

@@ -277,7 +277,7 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
     to == receiver.to_string() && message_of(&call.params.0).is_some_and(|taken| taken == message)
 }
 
-/// Whether a host call got the result that its answer, the event `closing` of another chain, gave. Only the returned
+/// Whether a host call has the result that the answering event `closing`, of another chain, gave. Only the returned
 /// result of a request is compared.
 pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, closing: &ChainEvent) -> bool {
     if event.function() != REQUEST.full || closing.kind() != Some(EventKind::Return) {

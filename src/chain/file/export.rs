@@ -48,7 +48,7 @@ pub enum ExportError<E> {
     /// The actor has no events yet.
     #[error("the actor has no history yet")]
     Empty,
-    /// An event holds something that no event can hold.
+    /// The data of an event is not valid.
     #[error("event {sequence}: {why}")]
     Event {
         /// The event.
