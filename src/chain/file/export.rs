@@ -57,7 +57,7 @@ pub enum ExportError<E> {
         why: String,
     },
     /// A stored state is not the one that the chain names.
-    #[error("the state kept behind event {sequence} is not the one that the chain names")]
+    #[error("the state kept after event {sequence} is not the one that the chain names")]
     State {
         /// The event that the state was kept of.
         sequence: u64,
