@@ -44,8 +44,8 @@ impl fmt::Display for Divergence {
 /// be followed further.
 pub(crate) type EventPages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
 
-/// The recorded events, and how far the replay has come. Only one page of the chain is in memory, however long the
-/// chain is, and the past events that a guest may be shown.
+/// The recorded events, and how far the replay has come. However long the chain is, only one page of it is in memory,
+/// together with the past events that a guest may be shown.
 pub(crate) struct Script {
     upcoming: VecDeque<ChainEvent>,
     past: Past,

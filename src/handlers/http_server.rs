@@ -72,7 +72,7 @@ impl Grant for HttpServer {
     }
 }
 
-/// The actor's HTTP listener at work.
+/// The running HTTP listener of an actor.
 struct HttpSource {
     address: SocketAddr,
     _acceptor: AcceptorHandle,

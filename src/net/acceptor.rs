@@ -149,8 +149,8 @@ pub(crate) struct Acceptor<A: Admission> {
     shortages: Seldom,
 }
 
-/// A listener at work. When it is dropped it accepts no more clients, ends its connections, and joins every thread. A
-/// thread of one of these connections must not drop it.
+/// A listener whose acceptor runs. When it is dropped it accepts no more clients, ends its connections, and joins every
+/// thread. A thread of one of these connections must not drop it.
 pub(crate) struct AcceptorHandle {
     closing: ListenerClosing,
     wakeup: Arc<Wakeup>,

@@ -1,4 +1,4 @@
-//! The answer to a delivery: what became of it, and the event that says so.
+//! The answer to a delivery: the outcome, and the event that records it.
 
 use super::failure::ActorFailure;
 use crate::chain::Link;

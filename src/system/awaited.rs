@@ -22,6 +22,6 @@ pub(crate) enum Awaited {
     /// A stop or a restart that is done, and the event that says so. For a restart, it is the event with which the
     /// child was up.
     Done(Link),
-    /// It has failed, or nobody can know what came of it; the text says so to the guest.
+    /// The host call has failed, or its outcome cannot be known; the text is for the guest.
     Unknown(String),
 }

@@ -21,7 +21,7 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Starts a new actor from a past state of another. Replays and compiles while the calling thread waits.
     fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, LifecycleError>>;
 
-    /// Ends an actor and everything below it. Answers when its chain says so.
+    /// Ends an actor and everything below it. Answers when the actor's chain records the end.
     fn stop(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
 
     /// Ends an actor if it runs, and starts it again.

@@ -183,7 +183,7 @@ pub enum LifecycleError {
     JournalDown(#[from] JournalDown),
 }
 
-/// An `init` that refused speaks for itself; every other failure is named by its reason.
+/// If `init` refused, its own text is the message. For every other failure the message begins with the reason.
 fn as_its_starter_hears(failure: &ActorFailure) -> String {
     match failure.reason {
         FailureReason::Init => failure.detail.clone(),

@@ -21,7 +21,8 @@ pub(crate) struct StartedFrom {
 }
 
 impl StartedFrom {
-    /// For each file that has changed or cannot be read any more: a sentence that says so, and what takes up the change.
+    /// For each file that has changed or cannot be read any more: a sentence that says so, and says what makes the
+    /// actor use the new file, if anything does.
     pub(crate) fn changed(&self) -> Vec<String> {
         if self.is_in_memory {
             return Vec::new();

@@ -234,7 +234,7 @@ fn is_same(spec: &Spec, row: &ActorRow, limits: &Limits) -> bool {
     spec.digest() == row.component && **text == *row.manifest && *spec.manifest.limits == *limits
 }
 
-/// Checks that an event is what was written: its hash says so.
+/// Checks that the stored event was not changed, by its hash.
 fn check_hash(event: &ChainEvent) -> Result<(), String> {
     let before = event.parent_hash.map(|hash| Head { sequence: event.sequence.saturating_sub(1), hash });
     check_link(before.as_ref(), event).map(|_| ()).map_err(|broken| broken.to_string())

@@ -64,7 +64,7 @@ impl Recording {
         Ok(Self::Journal { dir: dir.to_owned(), actor, reader })
     }
 
-    /// Why a replay could not follow the chain, judged by its first page, which is all of a short chain.
+    /// Why a replay could not follow the chain. Only the first page is read, which holds all of a short chain.
     #[cfg(test)]
     pub(crate) fn why_it_is_not_followed(&self) -> Option<String> {
         let mut tape = self.tape(&ReplayStretch { start: None, last: None }).expect("it can be read");

@@ -40,11 +40,11 @@ pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
 pub(crate) const HTTP_CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// How long an actor's whole HTTP request may take, unless the manifest sets it.
 pub(crate) const HTTP_TIMEOUT_MS: u64 = 30_000;
-/// The highest value that a manifest may set for either.
+/// The highest value that a manifest may set for either of these two times.
 pub(crate) const HTTP_TIMEOUT_CEILING_MS: u64 = 3_600_000;
 /// How many redirects are followed, unless the manifest sets it.
 pub(crate) const HTTP_REDIRECTS: u32 = 10;
-/// The highest value that a manifest may set.
+/// The highest number of redirects that a manifest may set.
 pub(crate) const HTTP_REDIRECTS_CEILING: u32 = 100;
 /// The headers of an actor's HTTP request.
 pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;

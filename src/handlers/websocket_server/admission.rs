@@ -35,8 +35,8 @@ const BUSY_HEAD: &[u8] =
                       Content-Length: 30\r\nConnection: close\r\n\r\n";
 const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 
-/// The WebSocket listener of an actor at work. When it is dropped it lets nobody in, tells its clients that the actor
-/// is ending, and joins every thread.
+/// The running WebSocket listener of an actor. When it is dropped it accepts no more clients, tells its clients that
+/// the actor is ending, and joins every thread.
 pub(super) struct WebSocketListener {
     pub(super) socket: SocketAddr,
     _acceptor: AcceptorHandle,

@@ -1,4 +1,4 @@
-//! Actor listings: what anyone may know of an actor, one by one, all, or page by page.
+//! Actor listings: what a handle shows of actors, for one actor, for all, or page by page.
 
 use super::{ActorEntry, Inner, Registry};
 use crate::base::clock;
@@ -7,7 +7,7 @@ use crate::manifest::{RestartPolicy, Supervision};
 use crate::system::address::Address;
 use crate::system::status::ActorStatus;
 
-/// What anyone may know of one actor.
+/// What a handle shows of one actor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ActorInfo {
@@ -19,7 +19,7 @@ pub struct ActorInfo {
     pub parent: Option<ActorId>,
     /// What it is doing.
     pub status: ActorStatus,
-    /// Which run this is.
+    /// The number of the actor's newest incarnation.
     pub incarnation: Incarnation,
     /// Deliveries that wait.
     pub mailbox_depth: u64,

@@ -66,7 +66,7 @@ impl TheaterHandle {
         Vec::from_cbor(&result).map_err(|error| RequestError::Unreadable(error.to_string()))
     }
 
-    /// Has an export called with a message, and waits until the transition is on disk.
+    /// Delivers a message to an export, and waits until the transition is on disk.
     fn call(
         &self,
         id: ActorId,

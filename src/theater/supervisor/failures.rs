@@ -46,8 +46,8 @@ impl Supervisor {
         self.decide(Input::Died(id));
     }
 
-    /// Marks an actor from an earlier runtime as failed that does not run in this one. Its policy is not asked, nor is its
-    /// parent's.
+    /// Marks an actor from an earlier runtime as failed that does not run in this one. The restart policies of the
+    /// actor and of its parent are not applied.
     pub(super) fn mark_left_out(&mut self, id: ActorId, why: String) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.is_unrecorded = true;
