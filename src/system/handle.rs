@@ -19,7 +19,8 @@ use crate::chain::Function;
 use crate::chain::data::Caller;
 use crate::journal::{ActorKey, JournalHandle};
 
-/// A running theater, to be asked. Cheap to clone; it does not keep the theater running.
+/// The handle of a running theater, through which callers ask it for anything. Cheap to clone; it does not keep the
+/// theater running.
 #[derive(Clone)]
 pub struct TheaterHandle {
     pub(crate) registry: Arc<Registry>,

@@ -19,12 +19,12 @@
 //! reserves a place afterwards makes a new lane, and the actor, which holds none then, finds that one.
 //!
 //! **No wakeup is lost.** Take the actor A that owns the mailbox, and a sender S. The mailbox is made with A's
-//! `Unparker`, so S knows it from the beginning. S puts its delivery into the lane, and then unparks A. A parks only after it
-//! has looked into both lanes and found nothing; then it looks again. By the park protocol ([`wait`]) A therefore
-//! sees the delivery: if S put it there before A looked, A found it; if S put it there afterwards, S unparks A after A
-//! has looked, and A looks again. A's look cannot miss a lane that S has just made, because A looks for a
-//! lane that it does not hold yet wherever the number of places in that lane ([`Shared::taken`]) is not zero, and S
-//! counts its place before it unparks A.
+//! `Unparker`, so S knows it from the beginning. S puts its delivery into the lane, and then unparks A. A parks only
+//! after it has looked into both lanes and found nothing; then it looks again. By the park protocol ([`wait`]) A
+//! therefore sees the delivery: if S put it there before A looked, A found it; if S put it there afterwards, S unparks
+//! A after A has looked, and A looks again. A's look cannot miss a lane that S has just made: S counts its place
+//! ([`Shared::taken`]) before it unparks A, and A looks for a lane that it does not hold yet whenever the number of
+//! taken places in that lane is not zero.
 //!
 //! The same holds for an actor that drains a closed mailbox and waits for places to come back: a thread that gives back
 //! a place first counts it, and then unparks A if the mailbox is closed. A closes the mailbox before it waits. Both

@@ -4,9 +4,9 @@
 //! room for one item), and for which actors it was woken since it last looked. If the reader is woken again before it has
 //! looked, the two wakings become one. So a slow reader costs no memory but one mark for each actor that it follows.
 //!
-//! **No news is lost.** [`Subscribers::wake`] first marks the actor as due and then puts the item into the channel. A reader that
-//! takes the item, and then takes what is due, therefore sees each mark whose item it took. If the channel was
-//! full, the reader has yet to take that item, and sees the mark when it does.
+//! **No news is lost.** [`Subscribers::wake`] first marks the actor as due and then puts the item into the channel. The
+//! reader first takes the item and then the marks. So it sees the mark of every item that it has taken. If the channel
+//! was full, the reader has yet to take that item, and sees the mark when it does.
 
 use std::collections::{HashMap, HashSet};
 

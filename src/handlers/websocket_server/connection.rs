@@ -55,7 +55,7 @@ pub(super) struct WebSocketShared {
 pub(super) struct WebSocketConnection {
     socket: WebSocket<FrameStream>,
     shared: WebSocketShared,
-    /// The event that answered the `connect`, once the actor knows of the client.
+    /// The event that answered the `connect`; none before the actor has answered it.
     connected: Option<Link>,
     /// Whether a ping of this server is unanswered.
     asked: bool,

@@ -64,8 +64,8 @@ impl HeadScan {
     }
 }
 
-/// Refuses by its first byte what cannot be HTTP. It may contain no end of a line at all, so that waiting for one would
-/// not end.
+/// Refuses bytes that cannot be HTTP as soon as the first byte shows it. It may contain no end of a line at all, so
+/// that waiting for one would not end.
 fn check_first_byte(received: &[u8]) -> Result<(), HttpRefusal> {
     match received.first() {
         Some(0x16) => Err(HttpRefusal::malformed("this looks like TLS, and this port speaks plain HTTP")),
