@@ -136,7 +136,7 @@ fn report(args: &ReplayArgs, replayed: &Replayed) {
         for skipped in skipped {
             let (first, last) = (skipped.start(), skipped.end());
             say!(
-                "not replayed: events {first} to {last}; data of them was dropped, and replay went on with the state after {last}"
+                "not replayed: events {first} to {last}; data of them was dropped, and replay went on with the state behind {last}"
             );
         }
         if *transitions == 0 {
