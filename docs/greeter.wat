@@ -12,7 +12,7 @@
       (global.set $free (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 15)) (i32.const -16)))
       (local.get $at))
 
-    ;; Ok with the state as it was: the result stands at 16, the state from 20 on.
+    ;; Ok with the state as it was: the result is at address 16, the state from address 20 on.
     (func $ok (param $some i32) (param $state i32) (param $length i32) (result i32)
       (i32.store (i32.const 16) (i32.const 0))
       (i32.store (i32.const 20) (local.get $some))
@@ -23,7 +23,7 @@
     (func (export "init") (param $some i32) (param $state i32) (param $length i32) (param i32 i32) (result i32)
       (call $ok (local.get $some) (local.get $state) (local.get $length)))
 
-    ;; The answer stands behind the state, as pointer and length.
+    ;; The answer comes after the state, as pointer and length.
     (func (export "handle-request")
       (param $some i32) (param $state i32) (param $length i32) (param $message i32) (param $size i32) (result i32)
       (local $answer i32)

@@ -37,7 +37,7 @@ pub(super) struct Beginner<'a> {
 impl Beginner<'_> {
     /// Records the beginning, and does everything that is due before the actor takes deliveries.
     ///
-    /// A transition that too many starts have tried in vain gets no beginning: it is closed here as `failed`.
+    /// If too many starts have tried to resume the open transition in vain, the transition is closed here as `failed`.
     #[inline(never)]
     pub(super) fn begin(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
         fail::point("beginning");

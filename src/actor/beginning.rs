@@ -31,7 +31,7 @@ pub(crate) struct Beginning {
     pub(crate) notice: Option<ChildEventKind>,
     /// The chain ends within a transition that cannot go on: it is closed as `failed` first.
     pub(crate) interrupted: bool,
-    /// The chain ends within a transition that goes on.
+    /// The open transition at the end of the chain, if it is to go on.
     pub(crate) open: Option<Box<OpenTransition>>,
 }
 
@@ -47,11 +47,12 @@ pub(crate) struct OpenTransition {
     pub(crate) awaited: Option<Awaited>,
     /// The actor's registered wait for the answer to that host call.
     pub(crate) wait: Option<Wait>,
-    /// How many starts in a row have resumed the transition and got no further with it.
+    /// How many starts in a row have resumed the transition without recording a further event of it.
     pub(crate) attempts: u64,
-    /// The command line named the actor: if the transition cannot go on, the actor still does.
+    /// Whether the command line named the actor. If it did, and the transition cannot go on, the actor goes on without
+    /// it.
     pub(crate) asked_for: bool,
-    /// The manifest or the component has changed: the actor goes on with this one after the transition.
+    /// The new spec, if the manifest or the component has changed: the actor runs it after the transition.
     pub(crate) successor: Option<Arc<Spec>>,
 }
 

@@ -13,7 +13,7 @@ use crate::journal::ActorKey;
 use crate::promise::Notice;
 use crate::system::{ActorStatus, Answer, Delivery, Outcome, Reply, StatusIsSet, TheaterHandle};
 
-/// What every part of an actor's thread needs to know of the actor, and to say for it.
+/// What every part of an actor's thread needs: what it knows of the actor, and the ways to report for the actor.
 pub(super) struct ActorContext {
     pub(super) actor: ActorKey,
     pub(super) parent: Option<ActorId>,
@@ -39,8 +39,8 @@ impl ActorContext {
         (self.report)(Report { id: self.actor.id, kind });
     }
 
-    /// Tells the registry that the chain now ends with an end. The chain's next `started` has to come before other actors
-    /// may rely on this one again.
+    /// Tells the registry that the chain now ends with a recorded end. Other actors' messages to this actor are refused
+    /// until the chain's next `started`.
     pub(super) fn mark_ended(&self) {
         self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
     }

@@ -20,9 +20,10 @@ pub(super) enum Down {
     Ordered { order: Order, reply: Reply },
     /// The runtime is shutting down. The chain stays as it is, and the next start goes on from there.
     Suspended,
-    /// The actor has finished what an earlier process left open, and goes on with another manifest or component.
+    /// The actor has finished the transition that an earlier process left open, and goes on with another manifest or
+    /// component.
     Succeeded(Arc<Spec>),
-    /// The journal takes no more records. From here on nothing the actor does can be recorded, so nothing it does may
+    /// The journal takes no more records. Nothing that the actor does from here on can be recorded, so none of it may
     /// have an effect.
     Unrecorded,
 }
@@ -34,7 +35,7 @@ impl From<JournalDown> for Down {
 }
 
 impl Down {
-    /// The end that an interrupted `append` of a live recorder stands for.
+    /// The end of an incarnation whose live recorder could not append an event.
     pub(super) fn by(interruption: Interruption) -> Self {
         debug_assert!(matches!(interruption, Interruption::JournalDown), "a live append can fail in no other way");
         Self::Unrecorded
@@ -98,7 +99,8 @@ impl Down {
     }
 }
 
-/// Answers the sender of a delivery with the outcome of its transition; `Err` if the incarnation ends with it.
+/// Answers the sender of a delivery with the outcome of its transition; `Err` if the incarnation ends with that
+/// transition.
 pub(super) fn close(context: &ActorContext, stop: &StopSignal, end: Transition, reply: Reply) -> Result<(), Down> {
     match end {
         Transition::Closed { outcome, closing } => {

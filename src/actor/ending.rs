@@ -22,7 +22,7 @@ use crate::system::{ActorFailure, ActorStatus, Answer, Delivery, MailboxOwner, O
 pub(super) enum Settled {
     /// The supervisor decides.
     Await,
-    /// Nothing: the thread ends.
+    /// The thread ends.
     Over,
     /// Another incarnation begins at once, with this manifest and component.
     Succeeded(Arc<Spec>),

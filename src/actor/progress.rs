@@ -6,18 +6,18 @@ use crate::system::ActorStatus;
 
 /// What an actor's thread remembers from one incarnation to the next.
 pub(super) struct Progress {
-    /// The runtime was started again, and the actor is not up yet. If the actor fails now, its chain does not record that
-    /// as its end, and the next start tries again.
+    /// Whether the runtime was started again and the actor is not up since. If the actor fails now, its chain does not
+    /// record that as its end, and the next start tries again.
     pub(super) recovering: bool,
-    /// The status that the last incarnation's recorded end stands for; none while no end is recorded.
+    /// The status that the recorded end of the last incarnation leads to; none while no end is recorded.
     pub(super) recorded_end: Option<ActorStatus>,
-    /// An incarnation has been up before. From then on a failed `init` no longer ends the actor.
+    /// Whether an incarnation has been up before. From then on a failed `init` no longer ends the actor.
     pub(super) was_up: bool,
     /// The newest incarnation on the chain; 0 before the first.
     pub(super) recorded: Incarnation,
-    /// The thread has panicked, and the actor has not been up since.
+    /// Whether the thread has panicked and the actor has not been up since.
     pub(super) panicked: bool,
-    /// How many starts the transition that was resumed last has not survived, this one included.
+    /// How many starts in a row have resumed the last resumed transition without finishing it, this start included.
     pub(super) attempts: u64,
 }
 

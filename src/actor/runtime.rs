@@ -62,10 +62,10 @@ pub(crate) struct ActorRuntime {
     progress: Progress,
 }
 
-/// What is known of an actor's earlier life when its thread begins.
+/// What is known of an actor's earlier incarnations when its thread begins.
 #[derive(Clone, Copy)]
 pub(crate) struct Lived {
-    /// An incarnation of it has been up.
+    /// Whether one of them has been up.
     pub(crate) was_up: bool,
     /// The newest incarnation on its chain; 0 before the first.
     pub(crate) recorded: Incarnation,
@@ -130,7 +130,8 @@ impl ActorRuntime {
         }
     }
 
-    /// Reads where the chain goes on; `None` if it cannot, and then everyone who waits has been told.
+    /// Reads from the journal where the chain goes on. `None` if that cannot be read; then all callers who wait have
+    /// been told.
     #[inline(never)]
     fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
         match read_on(&self.context, again) {
@@ -240,7 +241,7 @@ impl ActorRuntime {
         fail::point("ended");
         let why = down.told_to_spawner();
         let settled = self.ending().settle(&mut recorder, down);
-        // The spawner is answered after the end is recorded: nobody hears of an end that the chain does not have.
+        // The spawner is answered after the end is recorded: nobody is told of an end that the chain does not have.
         if !matches!(settled, Settled::Succeeded(_))
             && let Some(reply) = reply.take()
         {

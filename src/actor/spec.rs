@@ -42,7 +42,7 @@ impl Spec {
     }
 
     /// Checks that the component's exports have the types that calls are made with. This is not part of
-    /// [`Spec::assemble`]: an actor that an earlier version of Theater started without this check runs on.
+    /// [`Spec::assemble`]: an actor that an earlier version of Theater started without this check may go on running.
     pub(crate) fn check_exports(&self) -> Result<(), ManifestError> {
         let path = self.manifest.component_path.display();
         self.program.check_exports().map_err(|error| self.manifest.error(format!("{path}: {error}")))

@@ -27,7 +27,7 @@ pub(crate) enum ReportKind {
     Down,
     /// The thread is about to end. `closing` is the actor's last event, if the thread recorded one.
     Ended { closing: Option<Link> },
-    /// The thread is about to end because it panicked. The chain lacks whatever the thread had not recorded yet.
+    /// The thread is about to end because it panicked. The chain lacks the events that the thread had not recorded yet.
     Died { detail: String },
 }
 

@@ -15,10 +15,10 @@ pub(crate) struct Granted {
     pub(crate) used: u64,
 }
 
-/// By a number above this the kernel says that there is no limit.
+/// The kernel reports a number above this if there is no limit.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// How many bytes of addresses this process may have (`ulimit -v`), where that is limited.
+/// How many bytes of addresses this process may have (`ulimit -v`); none if that is not limited.
 pub(crate) fn address_limit() -> Option<u64> {
     getrlimit(Resource::As).current
 }
@@ -119,8 +119,8 @@ impl Mount<'_> {
         self.is_unified == is_unified && (is_unified || self.options.split(',').any(|option| option == controller))
     }
 
-    /// The directory of the group `path`, and each directory above it up to the mount point. In a container, the path may
-    /// lead out of what is mounted: then it is taken for the mount point itself.
+    /// The directory of the group `path`, and each directory above it up to the mount point. In a container, the path
+    /// may lead out of the mounted directory: then the mount point itself is taken.
     fn path_from(&self, path: &str) -> Vec<PathBuf> {
         let below = match path.strip_prefix(self.root.trim_end_matches('/')) {
             Some(below) if !below.split('/').any(|part| part == "..") => below.trim_start_matches('/'),

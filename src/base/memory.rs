@@ -1,11 +1,12 @@
 //! The memory allocator's settings: large blocks go back to the system as soon as they are free.
 //!
 //! By itself, glibc takes a block of 128 KiB or more from the system, and gives it back when it is freed. But each time
-//! such a block is freed, glibc raises that size to the block's, up to 32 MiB. Smaller blocks come from glibc's arenas, each of
-//! which serves a few threads, and stay there when they are freed. So a runtime that has once served large bodies to many
-//! clients would keep hundreds of MiB that nobody uses.
+//! such a block is freed, glibc raises the threshold of 128 KiB to the size of that block, up to 32 MiB. Smaller blocks
+//! come from glibc's arenas, each of which serves a few threads, and stay there when they are freed. So a runtime that
+//! has once served large bodies to many clients would keep hundreds of MiB that nobody uses.
 
-/// A block of this size or more comes from the system. A smaller one is cheap to keep, and is asked for often.
+/// A block of this size or more comes from the system. A smaller block costs little to keep, and programs ask for such
+/// blocks often.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BYTES: i32 = 1024 * 1024;
 

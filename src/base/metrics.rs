@@ -1,8 +1,8 @@
 //! Counters and histograms of a running theater: atomic numbers that the runtime adds to, and that anyone may read.
 //!
 //! They are added to with relaxed order: a reader sees each number as it was at some moment, and two numbers perhaps of
-//! different moments. For one call there are two additions and a store. Nothing here is recorded in a chain, and nothing of
-//! it reaches a guest.
+//! different moments. Each call of a guest costs two additions and a store. Nothing here is recorded in a chain, and
+//! nothing of it reaches a guest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,7 +56,8 @@ impl Distribution {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// The smallest bound of a bucket that `of` in `within` values do not exceed; none where there are no values.
+    /// A quantile: the smallest bound of a bucket such that at least `of` out of every `within` values lie below it.
+    /// None if there are no values.
     pub(crate) fn quantile(&self, of: u64, within: u64) -> Option<u64> {
         let count = self.count();
         let rank = count.checked_mul(of)?.div_ceil(within).max(1);

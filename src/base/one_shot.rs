@@ -1,12 +1,13 @@
 //! A one-shot channel: one thread gives one value, and one thread waits for it, perhaps beside other things.
 //!
-//! A channel of `crossbeam_channel` can be waited for beside others only by `select!`. This one wakes its receiver by the park
-//! protocol of [`wait`], as a mailbox and a stop signal do, so that an actor waits for all three at once.
+//! A thread can wait for a channel of `crossbeam_channel` together with other things only by `select!`. This channel
+//! wakes its receiver by the park protocol of [`wait`], as a mailbox and a stop signal do, so that an actor waits for
+//! all three at once.
 //!
 //! **No wakeup is lost.** The value and the receiver's `Unparker` lie under one lock. The receiver looks and leaves its
 //! `Unparker` in one critical section; the sender gives the value and takes the `Unparker` out in another. If the
-//! receiver's section comes first, the sender finds the `Unparker` and unparks the receiver, because it has found it. If
-//! the sender's comes first, the receiver finds the value, and does not park.
+//! receiver's section comes first, the sender finds the `Unparker`, and so unparks the receiver. If the sender's comes
+//! first, the receiver finds the value, and does not park.
 
 use super::sync::{Arc, Mutex};
 use super::wait::{self, Unparker};
@@ -30,7 +31,7 @@ pub(crate) fn one_shot<T>() -> (OneSender<T>, OneReceiver<T>) {
 }
 
 impl<T> OneSender<T> {
-    /// Gives the value. A receiver that is gone does not hear of it.
+    /// Gives the value. If the receiver is gone, the value is dropped.
     pub(crate) fn give(self, value: T) {
         self.0.give(value);
     }
@@ -56,7 +57,8 @@ impl<T> OneReceiver<T> {
 
 /// What a thread can look at, and is unparked for once there is something to see.
 pub(crate) trait Look<T> {
-    /// The value, once; `None` where there is none yet. Then the calling thread is unparked when that changes.
+    /// Takes the value, or returns `None` if there is no value yet. After `None`, the calling thread is unparked once
+    /// there is one.
     fn look(&self) -> Option<Result<T, SenderGone>>;
 }
 
@@ -94,7 +96,7 @@ impl<T> OneShot<T> {
         }
     }
 
-    /// No value will come, unless one was given; unparks the thread that waits for it.
+    /// Says that no value will come, unless one was given already; unparks the thread that waits for it.
     pub(crate) fn close(&self) {
         let mut stage = self.0.lock();
         let before = match *stage {

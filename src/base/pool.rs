@@ -9,8 +9,8 @@ use std::error::Error;
 /// Bytes of stack for each thread: Cranelift recurses deeply.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Makes the pool, unless it is there. Where the system gives no threads for it, this is an error: rayon would panic when the
-/// pool is used.
+/// Makes the pool, unless it exists. If the system gives no threads for it, this returns an error, because rayon would
+/// panic when the pool is used.
 pub(crate) fn make_ready() -> Result<(), String> {
     static MADE: OnceLock<Result<(), String>> = OnceLock::new();
     let made = MADE.get_or_init(|| {

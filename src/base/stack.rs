@@ -1,5 +1,5 @@
-//! The stack memory of an idle thread, given back to the system: the thread then costs what it holds, and not what it once
-//! needed. A guest's call touches eight pages or more.
+//! The stack memory of an idle thread, given back to the system: afterwards the thread has only the pages that it uses
+//! now, not the pages that it once used. A guest's call touches eight pages or more.
 //!
 //! The kernel takes pages away by `madvise` with `MADV_DONTNEED`: they stay mapped, and read as zeros when they are touched
 //! again. That is sound for the part of the thread's own stack in which nothing lives. Nothing lives below the stack
@@ -11,12 +11,14 @@
 
 use std::cell::Cell;
 
-/// Given back in whole pages; where the system's pages are larger, it refuses what does not lie on their bounds.
+/// Stack memory is given back in whole pages of this size. A system with larger pages refuses a range that does not
+/// begin and end at their bounds.
 const PAGE: usize = 4096;
 /// What a function may use below the stack pointer: 128 bytes on x86-64, nothing on AArch64.
 const RED_ZONE_BYTES: usize = 128;
-/// Above the thread's first frame lies what the system and the C library keep there; it is smaller than this. As much is
-/// kept at the other end, since the stack begins by so much later than its size lets expect.
+/// The system and the C library keep data above the thread's first frame, always less than this. The same number of
+/// bytes is left alone at the lowest end of the stack, because the true end may differ from the computed one by up to
+/// this much.
 const MARGIN_BYTES: usize = 128 * 1024;
 
 thread_local! {
@@ -24,8 +26,8 @@ thread_local! {
     static LOWEST: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Notes where the calling thread's stack lies, which was started with `bytes`. `base::thread` calls this in the first frame of
-/// its own on each thread.
+/// Notes where the stack of the calling thread lies. The thread was started with a stack of `bytes`. `base::thread`
+/// calls this in the first frame of its own on each thread.
 pub(super) fn note(bytes: usize) {
     if let Some(pointer) = machine::stack_pointer()
         && bytes > MARGIN_BYTES

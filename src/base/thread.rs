@@ -1,5 +1,5 @@
-//! Starting threads: every thread of this crate is started here. Each has a name, and its panic is caught, logged with that
-//! name, and handed to whoever joins the thread.
+//! Starting threads: every thread of this crate is started here. Each has a name, and its panic is caught, logged with
+//! that name, and handed to the thread that joins it.
 
 use std::any::Any;
 use std::io;

@@ -14,7 +14,7 @@
 //! # The park protocol
 //!
 //! Each thread has one [`Parker`], which holds at most one token. [`park`] takes the token, and blocks until there is
-//! one. Whoever has something for that thread first puts it where the thread looks, and then calls
+//! one. A thread S that has something for another thread W first puts it where W looks, and then calls
 //! [`Unparker::unpark`], which leaves a token.
 //!
 //! The waiting thread runs a loop: look at everything that it waits for; if nothing is there, park; look again.
@@ -30,12 +30,12 @@
 //! token of S while it waits for something else (the answer of a request, say), then W has returned from that `park` after S
 //! has pushed. So the look that W makes before it next parks for its mailbox sees the delivery.
 //!
-//! One thing remains: S must know W's [`Unparker`] by the time it has pushed. There are two ways to see to that:
+//! One thing remains: S must know W's [`Unparker`] by the time it has pushed. There are two ways to ensure that:
 //!
 //! - The `Unparker` is there before anyone can push: a mailbox and a stop signal are made with it. [`adopt`] gives the
 //!   thread, once it runs, the `Parker` that was made for it.
-//! - The `Unparker` lies under the same lock as what is waited for: the receiver of a one-shot channel leaves its `Unparker`
-//!   in the critical section in which it sees that there is no answer yet.
+//! - The `Unparker` lies under the same lock as the value that W waits for: the receiver of a one-shot channel leaves
+//!   its `Unparker` in the critical section in which it sees that there is no answer yet.
 
 use std::cell::RefCell;
 use std::thread;
@@ -49,8 +49,8 @@ thread_local! {
     static PARKER: RefCell<Parker> = RefCell::new(Parker::new());
 }
 
-/// Makes `parker` the calling thread's own. Whoever has an [`Unparker`] of it wakes this thread from here on, and has
-/// already left a token if it acted before.
+/// Makes `parker` the calling thread's own. From here on, every holder of an [`Unparker`] of it wakes this thread. If a
+/// holder unparked before, its token is already there.
 pub(crate) fn adopt(parker: Parker) {
     PARKER.set(parker);
 }
@@ -80,7 +80,7 @@ pub(crate) fn receive_within<T>(channel: &Receiver<T>, limit: Duration) -> Resul
     channel.recv_timeout(limit)
 }
 
-/// A channel, of whatever items, that [`one_of`] can wait for.
+/// A channel of items of any type, which [`one_of`] can wait for.
 pub(crate) trait Channel {
     #[doc(hidden)]
     fn add_to<'a>(&'a self, select: &mut Select<'a>);

@@ -42,8 +42,8 @@ impl ChainEvent {
         EventType::parse(&self.event_type).map(|event_type| event_type.kind)
     }
 
-    /// The data as JSON, as `theater events --json` shows it: a byte string is the JSON that it holds, or else its text, or
-    /// else `{"base64": "…"}`. None if the data was dropped, or is not what events hold.
+    /// The data as JSON, as `theater events --json` shows it: a byte string is the JSON that it holds, or else its
+    /// text, or else `{"base64": "…"}`. None if the data was dropped, or is not valid event data.
     pub fn data_as_json(&self) -> Option<serde_json::Value> {
         if self.dropped.is_some() {
             return None;

@@ -92,12 +92,12 @@ impl StateChain {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainBroken {
-    /// An event is missing, or stands twice.
+    /// An event is missing, or occurs twice.
     #[error("event {expected} is missing: event {found} stands in its place")]
     Gap {
-        /// What should stand there.
+        /// The expected value.
         expected: u64,
-        /// What stands there.
+        /// The value that was found.
         found: u64,
     },
     /// An event names another parent than the event before it.
@@ -105,9 +105,9 @@ pub enum ChainBroken {
     WrongParent {
         /// The event.
         sequence: u64,
-        /// What stands there.
+        /// The value that was found.
         found: EventHash,
-        /// What should stand there.
+        /// The expected value.
         expected: EventHash,
     },
     /// An event that is not the first names no parent.
@@ -119,7 +119,7 @@ pub enum ChainBroken {
     /// The first event names a parent.
     #[error("event 0: it names the parent {found}, but it is the first")]
     FirstHasParent {
-        /// What stands there.
+        /// The value that was found.
         found: EventHash,
     },
     /// An event was altered: its contents have another hash.
@@ -127,9 +127,9 @@ pub enum ChainBroken {
     WrongHash {
         /// The event.
         sequence: u64,
-        /// What stands there.
+        /// The value that was found.
         found: EventHash,
-        /// What should stand there.
+        /// The expected value.
         expected: EventHash,
     },
     /// An event was built to collide under SHA-1.
@@ -143,13 +143,13 @@ pub enum ChainBroken {
     UnknownType {
         /// The event.
         sequence: u64,
-        /// What stands there.
+        /// The value that was found.
         found: String,
     },
     /// The chain does not begin with a start.
     #[error("event 0 is of type \"{found}\", but a chain begins with \"started\"")]
     NotStarted {
-        /// What stands there.
+        /// The value that was found.
         found: String,
     },
 }

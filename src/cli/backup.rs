@@ -84,7 +84,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
     if copied.is_err() {
         COPIED.iter().for_each(|name| _ = fs::remove_file(held.path().join(name)));
         if is_new {
-            // The directory was made for the copy. Where it cannot be removed, it is empty but for its lock.
+            // The directory was made for the copy. If it cannot be removed, only the file `lock` may be left in it.
             let _ = fs::remove_file(held.path().join("lock")).and_then(|()| fs::remove_dir(held.path()));
         }
     }
@@ -128,7 +128,8 @@ fn report(audit: &Audit, to: &Path, done: &str, json: bool) {
     }
 }
 
-/// Makes the directory. If an earlier backup was killed, the files that it left there are removed, and no others.
+/// Creates the directory of a backup. If an earlier backup was killed, the files that it left there are removed, and no
+/// others.
 fn make(dir: &Path) -> Result<(), Failure> {
     remove(dir);
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -96,17 +96,18 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
     }
 }
 
-/// Ends this program once nobody reads its standard output any more: an event that would show it may never come.
+/// Ends this program once nobody reads its standard output any more. Without this, the program would notice only when
+/// it writes the next event, and that event may never come.
 fn end_with_the_reader() -> Done {
     let watching = thread::spawn("reader", || {
         let out = std::io::stdout();
-        // A pipe whose reader has gone has an error, whatever is asked for.
+        // `poll` reports an error for a pipe whose reader has gone, even if it is asked for no condition.
         let mut of_interest = [PollFd::new(&out, PollFlags::empty())];
         loop {
             match poll(&mut of_interest, None) {
                 Err(Errno::INTR) => {}
                 Ok(_) if of_interest[0].revents().intersects(PollFlags::ERR) => std::process::exit(0),
-                // Where it cannot be watched, the next event shows it.
+                // Standard output cannot be watched: the next write fails if the reader has gone.
                 _ => return,
             }
         }

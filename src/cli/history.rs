@@ -111,7 +111,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Done {
     }
     for sequence in unvouched {
         say!(
-            "the state attached behind event {sequence} is named by no event, since data was dropped: replay does not use it"
+            "the state attached after event {sequence} is named by no event, since data was dropped: replay does not use it"
         );
     }
     Ok(())

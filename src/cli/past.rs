@@ -32,7 +32,8 @@ pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Resul
     picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
 }
 
-/// What is wrong with the place at which the journal says that the actor's chain ends: a chain is read from its end.
+/// What is wrong with the journal's note of where the actor's chain ends, if anything is. It matters because a chain is
+/// read from its end.
 pub(super) fn misplaced_end(reader: &JournalReader, row: &ActorRow) -> Result<Option<String>, Failure> {
     let id = row.actor.id.to_string();
     Ok(reader.misplaced_ends().map_err(Failure::no)?.into_iter().find(|wrong| wrong.contains(&id)))
@@ -47,7 +48,7 @@ impl ActorHistory {
         };
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;
         let row = find_row(&reader, actor, dir)?;
-        // What is left of a damaged journal can be read; the operator is told that it is not all.
+        // The readable rest of a damaged journal is shown; the operator is told that something is missing.
         if let Some(wrong) = misplaced_end(&reader, &row).unwrap_or_else(|failure| Some(failure.message)) {
             super::stderr::tell(&format!("theater: {}: {wrong}", dir.display()));
         }

@@ -128,8 +128,8 @@ pub(super) fn request(args: &MessageArgs) -> Done {
     Ok(())
 }
 
-/// Asks an actor something. If the actor is not up, or fails, the runtime's answer names it by its id at most and has no
-/// remedy: both are added here.
+/// Sends a command about an actor. If the actor is not up, or fails, the runtime's answer has at most the actor's id,
+/// and no remedy. This adds the actor's name and the remedy.
 fn ask_actor(client: &mut Client, request: &Request, actor: &ActorView) -> Result<Response, Failure> {
     client.ask(request).map_err(|error| {
         let why = error.to_string();

@@ -64,7 +64,7 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
     Err(Failure::no(format!("{}: nothing was changed; accept it with --accept-loss", dir.display())))
 }
 
-/// Checks a journal that has lost nothing of its end. If something else is wrong with it, that cannot be accepted.
+/// Checks a journal that has lost nothing of its end. Any other damage is an error, because it cannot be accepted.
 fn refuse_other_damage(dir: &Path) -> Done {
     let findings = audit(dir).map_err(Failure::no)?.findings;
     let Some(first) = findings.first() else { return Ok(()) };
@@ -76,7 +76,7 @@ fn refuse_other_damage(dir: &Path) -> Done {
     )))
 }
 
-/// Accepts every loss of the journal and logs it, for a runtime that is to go on whatever was lost.
+/// Accepts every loss of the journal and logs it, for a runtime that is to start even if something was lost.
 pub(super) fn accept_what_is_lost(dir: &Path) -> Done {
     if !crate::journal::has_journal(dir) {
         return Ok(());

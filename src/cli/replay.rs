@@ -267,7 +267,7 @@ struct Worker {
     dir: PathBuf,
     component: Option<Vec<u8>>,
     snapshots: bool,
-    /// What is wrong with the places at which the journal says that chains end.
+    /// What is wrong with the journal's notes of where the chains end.
     misplaced: Arc<[String]>,
     tasks: Receiver<ActorRow>,
     found: Sender<ReplayedActor>,

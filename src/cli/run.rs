@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;
     }
-    // The management server is bound before any actor begins: a runtime that nobody could control is not started.
+    // The management server is bound before any actor begins: otherwise a runtime could start that nobody can control.
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let metrics = settings.metrics().map(bind_metrics).transpose()?;
     let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     announce(announcement(&server, metrics.as_ref(), &theater))?;
     let ended = theater.wait();
     if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
-        // Nothing in memory can be written any more, so there is nothing left to suspend in order.
+        // The journal takes no more records, so an orderly suspension would achieve nothing.
         signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
     }
     drop((server, metrics));

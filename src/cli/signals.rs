@@ -21,15 +21,16 @@ pub(super) struct Watch(Arc<Watched>);
 
 #[derive(Default)]
 struct Watched {
-    /// The runtime that a signal shuts down. Before any actor begins there is none, and nothing has to be suspended.
+    /// The runtime that a signal shuts down. None before the first actor begins: until then no actor has to be
+    /// suspended.
     theater: Mutex<Option<TheaterHandle>>,
     was_asked: AtomicBool,
 }
 
 /// Begins to watch for signals. It is called before the process has anything to clean up.
 pub(super) fn watch() -> io::Result<Watch> {
-    // SIGXFSZ: a file has reached the length that `ulimit -f` allows. Ignored, the write fails as on a full disk; by
-    // default the signal would end the process.
+    // SIGXFSZ comes when a file has reached the length that `ulimit -f` allows. By default the signal would end the
+    // process. While the signal is ignored, the write fails as it does on a full disk.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     // `nohup` starts a program with SIGHUP ignored, and it stays ignored.

@@ -46,8 +46,8 @@ pub(super) fn top(args: &TopArgs) -> Done {
         wait::sleep(Duration::from_secs_f64(args.interval));
         let (now, then) = (look()?, clock::now());
         let lines = table(&now, Some((&before, then - at)), args.rows);
-        // Written from the upper left corner, clearing each line to its end and then the rest of the screen, so that
-        // nothing flickers.
+        // The table is written over the last one, from the upper left corner. Each line clears its own rest, and at the
+        // end the rest of the screen is cleared, so that nothing flickers.
         let screen: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
         let mut out = std::io::stdout().lock();
         if write!(out, "\x1b[H{screen}\x1b[J").and_then(|()| out.flush()).is_err() {

@@ -76,7 +76,7 @@ pub(crate) struct Settings(Vec<InForce>);
 
 /// The places where settings are looked for.
 pub(crate) struct Sources<'a> {
-    /// The named file; none stands for `theater.toml` in the working directory, if it exists.
+    /// The file that is named; if none is named, `theater.toml` in the working directory, if that exists.
     pub(crate) file: Option<&'a Path>,
     /// The given flags, by key.
     pub(crate) flags: &'a [(&'static str, Option<String>)],

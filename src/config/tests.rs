@@ -176,7 +176,7 @@ fn the_documentation_has_every_setting_with_its_variables_and_its_flag() {
     for setting in SETTINGS.iter() {
         let of_actors = setting.key.split_once('.').filter(|(section, _)| section.starts_with("actor_"));
         let key = of_actors.map_or(setting.key.to_owned(), |(section, _)| format!("{section}.LIMIT"));
-        // What is a secret stands in the row of its variable.
+        // A secret has no key in the file: its row has the name of its environment variable.
         let first = match (setting.kind, setting.environment) {
             (Kind::Secret, [name, ..]) => format!("| | `{name}` |"),
             (_, _) => format!("| `{key}` |"),

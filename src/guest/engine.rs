@@ -1,7 +1,8 @@
 //! The guest engine: it compiles components, links them into programs, and shares both among all actors that run them.
 //!
 //! It holds two wasmtime engines with the same compiler settings: one takes instances from a pool of ready slots, the
-//! other makes each instance on demand, for when the pool is full. Code compiled for one runs on the other.
+//! other makes each instance on demand, and is used when the pool is full. Code that was compiled for one engine runs
+//! on the other.
 
 use std::collections::HashMap;
 use std::path::Path;

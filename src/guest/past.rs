@@ -63,13 +63,13 @@ mod tests {
     use crate::base::id::ActorId;
     use crate::chain::StateChain;
 
-    /// A chain of events with data of these sizes.
+    /// A chain whose events have data of these sizes.
     fn chain(sizes: &[usize]) -> Vec<ChainEvent> {
         let mut chain = StateChain::new(ActorId::random());
         sizes.iter().map(|size| chain.append("call x.y", vec![0; *size], 0)).collect()
     }
 
-    /// The events that a live guest is shown: the newest of all on the chain.
+    /// The sequences of the events that a live guest is shown: the newest ones before event `upto`.
     fn live(events: &[ChainEvent], upto: u64) -> Vec<u64> {
         let from = usize::try_from(shown_from(upto)).expect("a small number");
         let before = &events[from..usize::try_from(upto).expect("a small number")];

@@ -42,7 +42,7 @@ pub(crate) trait Capability {
     }
 }
 
-/// Why a component cannot run with what it was granted.
+/// Why a component cannot run with the handlers that it was granted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
     #[error(
@@ -74,7 +74,7 @@ fn told(mismatches: &[(&'static str, Mismatch)]) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// The hint for an export that the component has under a version.
+/// The hint in an error: the component exports the function, but under a name with a version.
 fn instead(versioned: &Option<String>) -> String {
     let told =
         |name| format!("; it exports \"{name}\": the packages of wit/ have no version, and neither may an export");

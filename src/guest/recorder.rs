@@ -62,8 +62,8 @@ pub(crate) struct Answered<R> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
-    /// The intent is on the chain and the answer is not: the process ended between the two. A handler asks what came of
-    /// it if it can, and does not do it again if it cannot.
+    /// The intent is on the chain and the answer is not: the process ended between the two. A handler finds out the
+    /// outcome if it can. If it cannot, it does not do the effect again.
     Again(Link),
 }
 
@@ -173,8 +173,8 @@ impl Recorder {
         &self.chain
     }
 
-    /// Appends an event and enqueues it for the journal. Once this has returned, another thread that sees anything of
-    /// the event sees it in order.
+    /// Appends an event and enqueues it for the journal. Only after this has returned may another thread see an effect
+    /// of the event: then the journal has the event before anything that the other thread records.
     ///
     /// In replay, the event must be the one that was recorded; its timestamp is copied.
     pub(crate) fn record(
@@ -478,7 +478,7 @@ impl Recorder {
         }
     }
 
-    /// In replay: takes the next event over as it was recorded, because it is an input. Its hash was verified.
+    /// In replay: copies the next event as it was recorded, because it is an input. Its hash was verified.
     pub(crate) fn copy(&mut self) -> Option<ChainEvent> {
         let Mode::Replay(script) = &mut self.mode else { return None };
         let recorded = script.peek()?.clone();

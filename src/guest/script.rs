@@ -44,8 +44,8 @@ impl fmt::Display for Divergence {
 /// be followed further.
 pub(crate) type EventPages = Box<dyn FnMut(u64) -> Result<Vec<ChainEvent>, String> + Send + Sync>;
 
-/// The recorded events, and how far the replay has come. Only one page of the chain is in memory, however long the
-/// chain is, and the past events that a guest may be shown.
+/// The recorded events, and how far the replay has come. However long the chain is, only one page of it is in memory,
+/// together with the past events that a guest may be shown.
 pub(crate) struct Script {
     upcoming: VecDeque<ChainEvent>,
     past: Past,
@@ -117,7 +117,7 @@ impl Script {
     }
 
     /// Whether the next event ended the transition from outside. Such an end is an input, which replay applies. The end
-    /// of the chain counts as such too: after it there is nothing to compare, however long the guest would run on.
+    /// of the chain counts as such an end too: after it there is nothing to compare, even if the guest would run on.
     pub(crate) fn ends_from_outside(&self) -> bool {
         let Some(event) = self.peek() else { return true };
         match event.kind() {

@@ -6,8 +6,8 @@ use std::io;
 use rustix::io::Errno;
 use wasmtime::Error;
 
-/// What the operating system refused, if `error` comes from a refusal. No guest code can cause such an error: a guest
-/// traps, or exceeds a limit of its own.
+/// What the operating system refused, if `error` comes from such a refusal. Guest code alone cannot cause such an
+/// error: it can only trap, or exceed a limit of the actor.
 pub(super) fn refused_by_the_system(error: &Error) -> Option<String> {
     if error.is::<wasmtime::OutOfMemory>() {
         return Some("out of memory".to_owned());

@@ -72,7 +72,7 @@ impl Grant for HttpServer {
     }
 }
 
-/// The actor's HTTP listener at work.
+/// The running HTTP listener of an actor.
 struct HttpSource {
     address: SocketAddr,
     _acceptor: AcceptorHandle,
@@ -94,7 +94,8 @@ fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
     };
     match answer.within(actor.limits.request_deadline()) {
         Ok(answer) => respond(actor, answer.outcome),
-        // If the actor has not taken the request, it never will. If it has, the chain holds what comes of it.
+        // If the actor has not taken the request, it never will. If the actor has begun, its chain will hold the
+        // outcome.
         Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown) => plain(504, "the actor did not answer in time", &[]),
         // The answer was dropped: the journal takes no more events, or the actor's thread has ended without an answer.
         Err(NoAnswer::Gone) => ending(),

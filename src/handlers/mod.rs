@@ -145,7 +145,7 @@ impl Handlers {
         self.catalogue().map(|(name, _)| name)
     }
 
-    /// Those that actors of this engine can be granted.
+    /// The handlers that actors of this engine can be granted.
     pub(crate) fn of(engine: &GuestEngine) -> &Self {
         static BROUGHT: Handlers = Handlers::new();
         engine.extensions.get().unwrap_or(&BROUGHT)

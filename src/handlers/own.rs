@@ -30,8 +30,8 @@ use crate::manifest::{HandlerEntry, ManifestError};
 /// the parameters with the chain and gives the guest the recorded result; it does not call the handler. A chain of an
 /// actor that uses the handler is replayed by a runtime that has it: [`crate::TheaterHandle::replay`].
 ///
-/// The value is a prototype: each actor that is granted the handler has a clone of it. What all actors share stands in
-/// it behind an [`Arc`].
+/// The value is a prototype: each actor that is granted the handler has a clone of it. Put data that all actors share
+/// into an [`Arc`].
 ///
 /// ```
 /// use theater::{Handler, HostFunctions, LinkError};
@@ -83,8 +83,8 @@ struct NoKeys {}
 #[error("{0}")]
 pub struct LinkError(String);
 
-/// A guest asked for more than it may. Its type has no place for an error, so the actor fails, with the reason `limit`
-/// and this text. The text names the limit.
+/// A guest asked for more than a limit allows. The WIT type of the function has no place for an error, so the actor
+/// fails, with the reason `limit` and this text. The text names the limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BeyondLimit(pub String);
@@ -113,13 +113,13 @@ impl CallContext<'_> {
 }
 
 /// The parameters of a host function: a tuple of at most four values. Each value is a `bool`, `u16`, `u32`, `u64`,
-/// `String`, `Vec<u8>`, `Vec<String>`, or an `Option` of one. Nobody else implements it.
+/// `String`, `Vec<u8>`, `Vec<String>`, or an `Option` of one. No other type implements it.
 pub trait HostParams: ComponentNamedList + Lift + Cbor + 'static {}
 
 impl<P: ComponentNamedList + Lift + Cbor + 'static> HostParams for P {}
 
-/// The result of a host function: one value of those that [`HostParams`] names, or a `Result` of one and a `String`, or a
-/// tuple of them. Nobody else implements it.
+/// The result of a host function: one value of those that [`HostParams`] names, or a `Result` of one and a `String`, or
+/// a tuple of them. No other type implements it.
 pub trait HostResult: Lower + Cbor + Send + 'static {}
 
 impl<R: Lower + Cbor + Send + 'static> HostResult for R {}
@@ -132,8 +132,8 @@ pub struct HostFunctions<'a, H> {
 }
 
 impl<H: Handler> HostFunctions<'_, H> {
-    /// Links a function whose doing nobody else notices: it reads something, or computes. After a crash of the process in
-    /// the middle of a call, `answer` may be called again.
+    /// Links a function without an effect that others notice: it reads something, or computes. After a crash of the
+    /// process in the middle of a call, `answer` may be called again.
     ///
     /// `answer` runs on the actor's thread, which can neither be stopped nor suspended meanwhile. What it returns is
     /// recorded before the guest gets it.
@@ -202,8 +202,8 @@ impl<H: Handler> HostFunctions<'_, H> {
     }
 }
 
-/// The handler as the calling actor was granted it. Effects run live alone, and an actor's host functions are there only
-/// where its manifest grants the handler.
+/// The handler as the calling actor was granted it. A replay runs no effects, so `live` is there. An actor has these
+/// host functions only if its manifest grants the handler.
 fn granted<'a, H: Handler>(live: Option<&'a Live>, limits: &'a Limits) -> (&'a H, CallContext<'a>) {
     let live = live.expect("effects run live");
     let handler = live.extensions.get::<H>().expect("the manifest grants it");

@@ -255,7 +255,7 @@ impl Manifest {
         }
     }
 
-    /// An error that is found only later, such as a component that cannot do what the manifest asks.
+    /// An error that is found only after the manifest was read, such as a component that lacks an export.
     pub(crate) fn error(&self, message: impl Into<String>) -> ManifestError {
         self.source.error(None, message)
     }
@@ -284,7 +284,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Reads a whole regular file. A pipe is refused, without waiting for its other end.
+/// Reads a whole regular file. A pipe is refused at once: this does not wait for a writer.
 pub(crate) fn read_bounded(path: &Path, at_most: u64) -> Result<Vec<u8>, String> {
     Opened::open(path)?.read(at_most)
 }

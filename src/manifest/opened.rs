@@ -15,7 +15,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens a regular file. A pipe is refused, without waiting for its other end.
+    /// Opens a regular file. A pipe is refused at once: this does not wait for a writer.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of the system");
         let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);

@@ -47,15 +47,17 @@ impl ActorSource {
 
     /// The text of a manifest, and the bytes of the component that the actor runs.
     ///
-    /// The manifest says what any manifest says. Its `component_path` names the component in messages; no file is read
-    /// for it. Other paths in it mean files beside [`ActorSource::named`].
+    /// The manifest has the same keys as a manifest in a file. Its `component_path` is the component's name in
+    /// messages; no file is read for it. Other relative paths in it start from the directory of the path that
+    /// [`ActorSource::named`] gives.
     pub fn in_memory(manifest: impl Into<String>, component: impl Into<Vec<u8>>) -> Self {
         let (manifest, component) = (manifest.into().into(), component.into().into());
         Self(SourceKind::Memory { path: "actor-in-memory.toml".into(), manifest, component })
     }
 
-    /// Gives a source in memory the path that messages call its manifest by, and beside which its relative paths lie:
-    /// `actor-in-memory.toml` in the working directory where it is not given. It changes nothing about a file.
+    /// Gives a source in memory a path: messages use it as the manifest's name, and relative paths in the manifest
+    /// start from its directory. Without this call, the path is `actor-in-memory.toml` in the working directory. A
+    /// source that is a file is not changed.
     #[must_use]
     pub fn named(mut self, path: impl Into<PathBuf>) -> Self {
         if let SourceKind::Memory { path: own, .. } = &mut self.0 {
@@ -64,7 +66,7 @@ impl ActorSource {
         self
     }
 
-    /// The path of the manifest, or what stands for it.
+    /// The path of the manifest, or the path that [`ActorSource::named`] gave.
     pub fn path(&self) -> &Path {
         match &self.0 {
             SourceKind::File(path) | SourceKind::Memory { path, .. } => path,

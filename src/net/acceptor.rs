@@ -29,10 +29,10 @@ use super::listener::BACKLOG;
 use super::readiness::wait_until_ready;
 use super::wakeup::Wakeup;
 
-/// How long the acceptor leaves the system alone when that has no descriptors left, and how long it waits at least
-/// between two attempts to end the last connections by force.
+/// How long the acceptor pauses before it accepts again after the system had no descriptors left. It is also the least
+/// time between two attempts to end the last connections by force.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many clients are accepted before the acceptor looks after the others again.
+/// How many clients are accepted in a row before the acceptor does its other work again.
 const ACCEPTED_AT_ONCE: usize = 64;
 
 /// A socket on which clients connect.
@@ -65,11 +65,12 @@ pub(crate) trait Admission: Send + 'static {
     /// How long a closing listener waits for its connections before it ends them by force.
     fn drain_time(&self) -> Duration;
 
-    /// Does what there is to do now, and says what the acceptor waits for next. Called whenever the acceptor is awake,
-    /// also while it closes.
+    /// Does the work that is due now, and returns what the acceptor waits for next. Called whenever the acceptor is
+    /// awake, also while it closes.
     fn look_after(&mut self, threads: &mut ThreadsOf<Self>) -> Attention;
 
-    /// How many clients of the listener numbered `at` to accept now; one is there.
+    /// How many clients of the listener numbered `at` the acceptor is to accept now. Called only if at least one client
+    /// waits to be accepted there.
     fn clients_wanted(&mut self, at: usize, threads: &mut ThreadsOf<Self>) -> usize;
 
     /// Takes a client of the listener numbered `at`: starts its thread, has it wait, or refuses it.
@@ -86,7 +87,8 @@ pub(crate) trait Admission: Send + 'static {
     /// The thread of this connection has ended.
     fn connection_ended(&mut self, _connection: Self::Connection) {}
 
-    /// The system has no descriptors left: asks a connection that is of little use to end. By default none is asked.
+    /// The system has no descriptors left: asks a connection that is of little use to end. By default no connection is
+    /// asked.
     fn free_a_descriptor(&mut self, _threads: &mut ThreadsOf<Self>) {}
 
     /// Ends what can be ended at once, because the listener closes.
@@ -109,11 +111,11 @@ pub(crate) trait Admission: Send + 'static {
 pub(crate) struct Attention {
     /// Whether clients are to be accepted. While they are not, they wait in the backlog.
     pub(crate) takes_clients: bool,
-    /// How long to wait at most, if there is something to do by itself then.
+    /// The longest time to wait, if some work is due after that time even if nothing happens.
     pub(crate) at_most: Option<Duration>,
 }
 
-/// Says to all threads of a listener that it closes. A clone is the same flag.
+/// Tells all threads of a listener that it closes. A clone is the same flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListenerClosing(Arc<AtomicBool>);
 
@@ -147,8 +149,8 @@ pub(crate) struct Acceptor<A: Admission> {
     shortages: Seldom,
 }
 
-/// A listener at work. When it is dropped it accepts no more clients, ends its connections, and joins every thread. A
-/// thread of one of these connections must not drop it.
+/// A listener whose acceptor runs. When it is dropped it accepts no more clients, ends its connections, and joins every
+/// thread. A thread of one of these connections must not drop it.
 pub(crate) struct AcceptorHandle {
     closing: ListenerClosing,
     wakeup: Arc<Wakeup>,
@@ -188,7 +190,7 @@ impl<A: Admission> Acceptor<A> {
         self.start_by(thread::spawn)
     }
 
-    /// Starts the acceptor's thread, one that the process cannot do without: `told` hears of its end, on that thread.
+    /// Starts the acceptor's thread, one that the process cannot do without: `told` is called when that thread ends.
     pub(crate) fn start_vital(
         self,
         told: impl FnOnce(Option<ThreadPanicked>) + Send + 'static,

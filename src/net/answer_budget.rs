@@ -65,7 +65,7 @@ impl AnswerBudget {
         Arc::new(Self { limit, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Takes room for an answer of `bytes` to the client at `socket`. Waits for a moment where there is none.
+    /// Takes room for an answer of `bytes` to the client at `socket`. If there is no room, this waits for a moment.
     pub(crate) fn admit(self: &Arc<Self>, socket: &Arc<TcpStream>, bytes: usize) -> Result<UnderWay, NoRoom> {
         if bytes <= SMALL_BYTES {
             return Ok(UnderWay { budget: Arc::clone(self), number: None });

@@ -113,7 +113,7 @@ impl<C> ConnectionThreads<C> {
         }
     }
 
-    /// The connections with their numbers, in the order of these.
+    /// The connections with their numbers, in ascending order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &C)> {
         self.running.iter().map(|(number, running)| (*number, &running.connection))
     }

@@ -1,10 +1,10 @@
 //! Waking a thread that waits for sockets: an event counter of the system (`eventfd`) that the thread polls beside
 //! them.
 //!
-//! No wakeup is lost. Who has news for the thread publishes it first (a flag, or an item in a channel) and wakes the
-//! thread afterwards. The thread resets the counter first and looks for news afterwards. If the news was published
-//! before that look, the thread finds it. If it was published after that look, then the counter was raised after the
-//! reset, because it is raised after the publishing; so the thread's next wait ends at once.
+//! No wakeup is lost. A thread that has news for the polling thread first publishes the news (a flag, or an item in a
+//! channel), and then wakes the polling thread. The thread resets the counter first and looks for news afterwards. If
+//! the news was published before that look, the thread finds it. If it was published after that look, then the counter
+//! was raised after the reset, because it is raised after the publishing; so the thread's next wait ends at once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +29,7 @@ impl Wakeup {
 
     /// The thread is awake: its next wait lasts until it is woken again.
     pub(crate) fn reset(&self) {
-        // This fails where the counter is 0 already.
+        // This fails if the counter is 0 already.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }

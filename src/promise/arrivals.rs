@@ -40,7 +40,7 @@ impl From<Stopped> for DroppedAtEnd {
     }
 }
 
-/// What became of sends, collected while chains are read.
+/// The outcome of each send, collected while the chains are read.
 #[derive(Default)]
 pub(crate) struct Arrivals {
     sent: Vec<Sent>,

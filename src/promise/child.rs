@@ -122,7 +122,8 @@ fn wait_for<T>(
 ) -> Result<Result<T, LifecycleError>, Interruption> {
     let is_suspending = || live.theater.registry.is_suspending();
     match live.stop.wait(answer, clock::now() + limits.request_deadline()) {
-        // An error of a runtime that is shutting down is no answer: the next start goes on with the change.
+        // If the runtime is shutting down, an error does not count as an answer: the next start goes on with the
+        // change.
         Waited::Came(Err(_)) | Waited::Gone if is_suspending() => Err(Interruption::Suspending),
         Waited::Came(answer) => Ok(answer),
         Waited::Gone => Ok(Err(unknown("the supervisor has not answered"))),
@@ -154,7 +155,7 @@ pub(super) fn spawn_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadRe
     Ok(Fate::Answered(Awaited::Spawned(over)))
 }
 
-/// The outcome of the child's first `init`; nothing while it is not over.
+/// The outcome of the child's first `init`; `None` while the `init` is not over.
 fn initialised(chains: &dyn Chains, child: ActorId) -> ReadResult<Option<Result<Spawned, LifecycleError>>> {
     let mut next = 0;
     loop {

@@ -17,7 +17,7 @@ pub(crate) trait Chains {
     /// Whether there is a chain of this actor. The actor may be listed or forgotten.
     fn is_known(&self, actor: ActorId) -> bool;
 
-    /// Whether the actor goes on.
+    /// Whether the actor goes on running after the start.
     fn goes_on(&self, actor: ActorId) -> bool;
 
     /// The events of the transition that the actor is to resume, from its `call` on; empty if none is open.
@@ -46,11 +46,11 @@ pub(crate) struct OpenIntent<'a> {
 /// What became of the promise of an intent that is the last event of a chain.
 #[derive(Debug)]
 pub(crate) enum Fate {
-    /// The chains say nothing, or could say nothing: the host function is asked again.
+    /// The chains say nothing about the outcome, or cannot: the host function is called again.
     Again,
-    /// The chains say what came of it, or that nobody can know.
+    /// The chains say what the outcome is, or that nobody can know it.
     Answered(Awaited),
-    /// It is still under way: the actor goes on waiting.
+    /// The outcome is still to come: the actor goes on waiting.
     Await { on: ActorId, through: Through },
 }
 

@@ -270,14 +270,14 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
             let intent = Intent::from_cbor(&promised.data).ok().map(|intent| intent.params);
             intent.filter(|_| promised.function() == REQUEST.full)
         }
-        // For a notice or an `init`, the quote alone says enough.
+        // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,
     };
     let Some((to, message)) = message.and_then(|params| addressed(&params.0)) else { return false };
     to == receiver.to_string() && message_of(&call.params.0).is_some_and(|taken| taken == message)
 }
 
-/// Whether a host call got the result that its answer, the event `closing` of another chain, gave. Only the returned
+/// Whether a host call has the result that the answering event `closing`, of another chain, gave. Only the returned
 /// result of a request is compared.
 pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, closing: &ChainEvent) -> bool {
     if event.function() != REQUEST.full || closing.kind() != Some(EventKind::Return) {

@@ -29,10 +29,10 @@
 //! request is not open in it, which contradicts the assumption. A longer circle is impossible for the same reason: the
 //! actor that adds its edge last finds all others in place, or gone because they are settled.
 //!
-//! After a crash, [`decide`] says what each promise is, from the chains and the rows of `pending` alone. It decides for
-//! whatever is stored there: each intent at the end of a chain is answered, awaited, done (again), or of unknown
-//! outcome. Journals of earlier versions may contain circles of open requests. Of each circle, the newest wait is
-//! answered with `outcome unknown`, and the message that it delivered stays as it is.
+//! After a crash, [`decide`] says what each promise is, from the chains and the rows of `pending` alone. It decides
+//! about everything that is stored there: each intent at the end of a chain is answered, awaited, done (again), or of
+//! unknown outcome. Journals of earlier versions may contain circles of open requests. Of each circle, the newest wait
+//! is answered with `outcome unknown`, and the message that it delivered stays as it is.
 //!
 //! A new host function that promises something needs one file here, and a line in each `match` of [`Promise`].
 

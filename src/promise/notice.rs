@@ -10,7 +10,7 @@ use crate::system::{Delivery, Registry, Reply, Slot, StatusIsSet};
 
 pub(crate) const HANDLE_CHILD_EVENT: &Function = function!("ntwk:theater/supervisor-handlers", "handle-child-event");
 
-/// A notice with a reserved place in the parent's mailbox. Its cause is not recorded yet.
+/// A notice with a reserved place in the parent's mailbox. The event that causes the notice is not recorded yet.
 pub(crate) struct Notice {
     slot: Slot,
     word: &'static str,
@@ -61,7 +61,7 @@ pub(super) fn kind(word: &str, event: &ChainEvent) -> Option<ChildEventKind> {
     }
 }
 
-/// Whether this kind of notice follows from such an event of the child.
+/// Whether an event of the child such as `event` leads to this kind of notice.
 pub(super) fn is_told_by(kind: &ChildEventKind, event: &ChainEvent) -> bool {
     match kind {
         ChildEventKind::Started | ChildEventKind::Restarted => {

@@ -1,5 +1,5 @@
 //! The promise of a WebSocket `close`: an actor that answers a client's `connect` is promised a `close`, until it takes
-//! it. So it is told of every end of a connection, including the ends that a crash brings.
+//! it. So the actor is told of every end of a connection, including the ends that a crash causes.
 
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;

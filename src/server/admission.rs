@@ -130,7 +130,7 @@ impl Admission for ManagementAdmission {
         threads.iter().for_each(|(_, connection)| connection.hang_up());
     }
 
-    /// A command that an actor works on is waited for all the same: nothing here can stop it.
+    /// If an actor works on a command, the server waits for that, because nothing here can stop the actor.
     fn close_by_force(&mut self, _threads: &mut ManagementThreads) {}
 }
 
@@ -140,14 +140,14 @@ impl ManagementConnection {
         self.listener == at && !self.is_dismissed
     }
 
-    /// Cuts it off; its threads end.
+    /// Shuts the connection down, which ends its threads.
     fn hang_up(&self) {
         self.control.shut(Shutdown::Both);
     }
 }
 
-/// Disconnects the client that has been connected for the longest without sending a command. Returns false if there is
-/// none.
+/// Disconnects the client that has been connected for the longest time without sending a command. Returns false if
+/// every client has sent one.
 fn dismiss_silent(at: usize, threads: &mut ManagementThreads) -> bool {
     let silent = |connection: &&mut ManagementConnection| {
         connection.counts_at(at) && !connection.was_heard.load(Ordering::Relaxed)

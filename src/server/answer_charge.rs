@@ -43,8 +43,8 @@ impl ManagementBudget {
         Arc::new(Self { most, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Takes `bytes` once there is room and everybody who asked before has got theirs; nothing if that takes longer
-    /// than `until`. More bytes than the whole budget has are taken once nothing else is.
+    /// Takes `bytes` once there is room and every thread that asked before has got its bytes; `None` if that takes
+    /// longer than `until`. If `bytes` is more than the whole budget, it is taken once no other bytes are.
     fn take(self: &Arc<Self>, bytes: usize, until: Option<Instant>) -> Option<HeldBytes> {
         let mut state = self.state.lock();
         let ticket = state.tickets;
@@ -75,7 +75,7 @@ impl ManagementBudget {
         has_room.then(|| self.hold(&mut state, bytes))
     }
 
-    /// Takes `bytes`, also where there is no room.
+    /// Takes `bytes` even if the budget has no room for them.
     fn take_over(self: &Arc<Self>, bytes: usize) -> HeldBytes {
         self.hold(&mut self.state.lock(), bytes)
     }
@@ -121,7 +121,7 @@ impl Purse {
     }
 
     /// Takes room for an answer of any size, before the answer is read from anywhere. It waits for the answers of this
-    /// connection that were not sent yet, and for those of others. Nothing if there is no room within [`ANSWER_WAIT`].
+    /// connection that were not sent yet, and for those of others. `None` if there is no room within [`ANSWER_WAIT`].
     pub(super) fn reserve(&self) -> Option<AnswerCharge> {
         let own = self.own.take(FRAME_BYTES, None)?;
         let all = self.all.take(FRAME_BYTES, Some(clock::now() + ANSWER_WAIT))?;
@@ -150,7 +150,7 @@ impl Purse {
 }
 
 impl AnswerCharge {
-    /// Gives back what is above `bytes`, because the answer turned out to have so many.
+    /// Gives back the room above `bytes`, because the finished answer has this many bytes.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         self.own.shrink_to(bytes);
         self.all.shrink_to(bytes);

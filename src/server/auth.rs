@@ -15,7 +15,7 @@ use crate::base::limits::{TOKEN_BYTES, TOKEN_FILE_BYTES, WRONG_TOKEN_LINES_PER_S
 /// What a client may do. Each role may do what the one before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// Nothing: it has not authenticated.
+    /// It may do nothing, because it has not authenticated.
     Nobody,
     /// It may see everything and change nothing.
     Read,
@@ -135,8 +135,8 @@ pub(super) struct WrongTokens {
 
 impl WrongTokens {
     /// Counts a wrong token that came in this second. Returns whether it is to be logged, and how many before it were
-    /// not logged. When two come at the same moment, one may be counted for the second before or after; then there is a
-    /// line more or less.
+    /// not logged. If two wrong tokens come at the same moment, one of them may be counted in the second before or
+    /// after. Then one line more or one line less is logged.
     pub(super) fn came(&self, second: u64) -> (bool, u64) {
         let unsaid = if self.second.swap(second, Ordering::Relaxed) == second {
             0

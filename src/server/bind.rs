@@ -111,7 +111,7 @@ impl Drop for SocketFile {
 }
 
 /// A socket at `path` that only this user may open. It is made under another name, and is given its own name once its
-/// permissions are set, so that at no moment another user can open it.
+/// permissions are set, so that no other user can open it at any moment.
 fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
     let refused = |why: String| ServerError::Socket { path: path.to_owned(), why };
     let failed = |error: io::Error| refused(error.to_string());

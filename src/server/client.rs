@@ -38,7 +38,7 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// A text does not say where a management server is; the text of the error says what it lacks.
+/// A text is not the address of a management server; the text of the error says what is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotAnEndpoint(&'static str);

@@ -33,8 +33,8 @@ pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Requ
     }
 }
 
-/// The newest state. Of a state that does not fit one answer it says only the length; the client reads it piece by
-/// piece then.
+/// The newest state. If it does not fit into one answer, the answer gives only its length, and the client reads the
+/// state piece by piece.
 fn actor_state(theater: &TheaterHandle, paging: &mut Paging, id: String) -> Result<Response, String> {
     paging.end();
     let ActorState { bytes: state, lost_at: lost } = theater.state(known(theater, &id)?.id).map_err(text)?;
@@ -184,9 +184,9 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
 const BY_ACTORS_PAGES: &str = "GetActors gives them by pages";
 const BY_METRICS_PAGES: &str = "GetMetrics gives them by pages, and Status the totals";
 
-/// What can be said about the size of an answer before there is one.
+/// What is known about the size of an answer before the answer is built.
 pub(super) struct AnswerSize {
-    /// It may be long, and is read from somewhere: so room for it is taken from the budget before that.
+    /// It may be long, and has to be read first: so room for it is taken from the budget before it is read.
     pub(super) is_long: bool,
     /// What to do if it does not fit a frame.
     pub(super) remedy: &'static str,

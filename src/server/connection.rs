@@ -33,7 +33,8 @@ use crate::net::Deadline;
 
 /// How many answers may wait for the writing thread.
 const WAITING_ANSWERS: usize = 64;
-/// The most bytes of a frame from a client that has not authenticated. The command for that fits, and little else.
+/// The most bytes of a frame from a client that has not authenticated. Only the command to authenticate fits, and
+/// little else.
 const STRANGERS_FRAME_BYTES: usize = 8 * 1024;
 /// For how long, and how many bytes, are read and thrown away from a client whose framing broke, so that it can still
 /// read why.
@@ -136,8 +137,8 @@ impl CommandReader<'_> {
                 Err(broken) => (self.error(broken.to_string()), true),
             };
             if to_writer.send(item).is_err() {
-                // The writing thread has ended. The client's unread bytes are still to be read away: else the system
-                // resets the connection, and the client loses what it was told last.
+                // The writing thread has ended. The bytes that the client has sent must still be read: otherwise the
+                // system resets the connection, and the client loses the last answer.
                 return NoMoreCommands::Broken;
             }
             if broken {
@@ -180,7 +181,7 @@ impl CommandReader<'_> {
 
     fn authenticate(&mut self, token: &str) -> (ToWrite, bool) {
         if self.role != Role::Nobody && self.shared.guard.unasked() != Role::Nobody {
-            // No token is asked for here. A client that authenticates all the same is told that it has.
+            // No token is asked for here. A client that authenticates although it need not is told that it has.
             let role = self.role.word().to_owned();
             return (self.say(&Response::Authenticated { role }), false);
         }

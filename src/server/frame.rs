@@ -66,7 +66,7 @@ fn cut_short(error: io::Error) -> FrameError {
 #[error("it does not fit a frame: the limit of the protocol is {FRAME_BYTES} bytes")]
 pub(crate) struct TooLong;
 
-/// Makes a whole frame of a message. It stops when the message does not fit one.
+/// Makes a whole frame of a message. It stops as soon as the message is too long for a frame.
 pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, TooLong> {
     let mut frame = Bounded(vec![0; LENGTH_BYTES]);
     // The types of the protocol can all be serialised, so only their length can be the error.

@@ -1,5 +1,5 @@
-//! The management server: what a [`TheaterHandle`] can do, over TCP, TLS or a Unix socket. Its client, and the metrics
-//! endpoint.
+//! The management server: what a [`TheaterHandle`] can do, over TCP, TLS or a Unix socket. This layer also has the
+//! client of that server, and the metrics endpoint.
 //!
 //! `docs/management.md` specifies frames and commands. The server does nothing that a handle cannot do.
 //!

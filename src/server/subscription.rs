@@ -20,14 +20,14 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// How much of the whole journal is looked at at a time.
 const STRETCH: StretchBounds = StretchBounds { looked_at: 1_024, bytes: PAGE_BYTES };
 
-/// One subscription, and where it stands.
+/// One subscription, and the place of its next event.
 pub(super) struct Cursor {
     pub(super) id: SubscriptionId,
     kinds: Kinds,
     position: CursorPosition,
 }
 
-/// Where a cursor stands.
+/// The next place that a cursor reads.
 enum CursorPosition {
     /// At this sequence of one actor.
     Actor(ActorKey, u64),
@@ -59,8 +59,8 @@ impl FoundEvent {
     }
 }
 
-/// The pages of events that are read in one turn. Subscriptions to one actor mostly stand at the same event; then a
-/// page is read once for all of them.
+/// The pages of events that are read in one turn. Subscriptions to one actor mostly wait for the same event. Then one
+/// page is read for all of them.
 pub(super) struct JournalPages<'a> {
     reader: &'a JournalReader,
     last: Option<(ActorId, u64, Rc<[ChainEvent]>)>,
@@ -117,7 +117,7 @@ impl Cursor {
         }
     }
 
-    /// Where it stands: a sequence number, or a position of the journal.
+    /// The next place that it reads: a sequence number, or a position of the journal.
     pub(super) fn next(&self) -> u64 {
         match &self.position {
             CursorPosition::Actor(_, next) | CursorPosition::Journal(_, next) => *next,

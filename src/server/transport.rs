@@ -148,7 +148,7 @@ pub(super) struct ReadingHalf {
 }
 
 impl ReadingHalf {
-    /// Reads and throws away what still comes, so that the client does not lose what it was told last.
+    /// Reads and throws away the bytes that still come, so that the client does not lose the last answer.
     pub(super) fn linger(&mut self, deadline: Deadline, most_bytes: usize) {
         read_until_closed(|buffer| self.socket.read_within(buffer, Some(deadline)), most_bytes);
     }
@@ -197,7 +197,7 @@ pub(super) struct WritingHalf {
 }
 
 impl WritingHalf {
-    /// Puts a frame after what is still to be written.
+    /// Appends a frame to the bytes that are still to be written.
     pub(super) fn put_frame(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         let Some(session) = &self.session else {
             if self.backlog.is_empty() {
@@ -217,8 +217,8 @@ impl WritingHalf {
         Ok(())
     }
 
-    /// Writes what was put. There is one deadline for all of it, so that a client that takes a byte now and then is too
-    /// slow, too.
+    /// Writes the appended frames. One deadline holds for all of them, so that a client that reads a byte now and then
+    /// is also too slow.
     pub(super) fn flush(&mut self, deadline: Deadline) -> io::Result<()> {
         while self.written < self.backlog.len() {
             match self.socket.write_within(&self.backlog[self.written..], deadline) {

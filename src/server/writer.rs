@@ -31,7 +31,7 @@ pub(super) enum ToWrite {
     /// An answer.
     Answer {
         frame: Vec<u8>,
-        /// Its bytes of the budgets, until it was sent.
+        /// The room that the answer takes in the budgets until it was sent.
         charge: AnswerCharge,
     },
     Subscribe {
@@ -103,8 +103,8 @@ impl ManagementWriter {
     pub(super) fn run(mut self, to_write: &Receiver<ToWrite>) {
         let bell = self.bell.clone();
         let done = loop {
-            // Of two channels that have something, one is named at random, so that neither answers nor events wait for
-            // long.
+            // If both channels have an item, one of them is picked at random, so that neither answers nor events wait
+            // for long.
             let done = match wait::one_of(&[to_write, &bell], None) {
                 Some(0) => match to_write.try_recv() {
                     Ok(item) => self.write(item),
@@ -283,7 +283,7 @@ impl ManagementWriter {
         if self.collected >= TOGETHER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what was collected. The client has to take it within its patience, a limit.
+    /// Writes what was collected. The client must read it within the limit `management_patience_ms`.
     fn flush(&mut self) -> Result<(), ClientGone> {
         self.collected = 0;
         match self.stream.flush(Deadline::after(self.limits.patience)) {
@@ -297,8 +297,8 @@ impl ManagementWriter {
         }
     }
 
-    /// Sends a last frame that says why the client is disconnected. It finds room in the socket's buffer after what the
-    /// client has not read, or the client reads now and makes room.
+    /// Sends a last frame that says why the client is disconnected. The frame fits into the socket's buffer after the
+    /// bytes that the client has not read, or the client reads now and makes room.
     fn part(&mut self) {
         let limit = self.limits.patience.as_millis();
         log::warn!("a management client does not read; its connection is closed");

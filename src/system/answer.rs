@@ -1,4 +1,4 @@
-//! The answer to a delivery: what became of it, and the event that says so.
+//! The answer to a delivery: the outcome, and the event that records it.
 
 use super::failure::ActorFailure;
 use crate::chain::Link;
@@ -14,11 +14,11 @@ pub(crate) enum Outcome {
     Failed(ActorFailure),
     /// The actor was stopped while it worked on the delivery.
     Stopped,
-    /// The actor ended before it came to the delivery.
+    /// The actor ended before it took the delivery.
     Dropped(String),
 }
 
-/// An outcome, and the event that closed the transition, where there was one.
+/// An outcome, and the event that closed the transition, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
@@ -30,8 +30,8 @@ pub(crate) struct Answer {
 pub(crate) enum NoAnswer {
     /// The receiver has ended without an answer.
     Gone,
-    /// The receiver did not come to the delivery in time, and never will.
+    /// The receiver did not take the delivery in time, and now never will.
     NotDelivered,
-    /// The receiver had taken the delivery, and was not through with it in time.
+    /// The receiver had taken the delivery, and did not finish it in time.
     OutcomeUnknown,
 }

@@ -15,12 +15,13 @@ pub(crate) enum Awaited {
     Answer { to: ActorId, answer: Answer },
     /// A request whose answer will come.
     Reply { to: ActorId, reply: AwaitedReply },
-    /// A spawn whose child has said what came of it.
+    /// A spawn whose child has come up or has failed.
     Spawned(Result<Spawned, LifecycleError>),
-    /// A spawn or a restart whose child is on its way up.
+    /// A spawn or a restart whose child is not up yet.
     Child(OneReceiver<Result<Spawned, LifecycleError>>),
-    /// A stop or a restart that is done, and the event that says so: of a restart the one with which the child was up.
+    /// A stop or a restart that is done, and the event that says so. For a restart, it is the event with which the
+    /// child was up.
     Done(Link),
-    /// It has failed, or nobody can know what came of it; the text says so to the guest.
+    /// The host call has failed, or its outcome cannot be known; the text is for the guest.
     Unknown(String),
 }

@@ -21,13 +21,13 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Starts a new actor from a past state of another. Replays and compiles while the calling thread waits.
     fn fork(&self, request: ForkRequest) -> OneReceiver<Result<Spawned, LifecycleError>>;
 
-    /// Ends an actor and everything below it. Answers when its chain says so.
+    /// Ends an actor and everything below it. Answers when the actor's chain records the end.
     fn stop(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
 
     /// Ends an actor if it runs, and starts it again.
     fn restart(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
 
-    /// Lists an actor that has ended, and all below it, no longer. Answers with these actors.
+    /// Removes an actor that has ended, and all actors below it, from the list. Answers with these actors.
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>>;
 
     /// Suspends all actors and ends the runtime.

@@ -28,7 +28,7 @@ pub enum RequestError {
     /// The actor failed while it worked on the message. Its state is what it was before.
     #[error("failed: {0}")]
     Failed(ActorFailure),
-    /// The actor began to work on the message, and nobody can say yet what came of it.
+    /// The actor began to work on the message, and the outcome is not known.
     #[error(transparent)]
     OutcomeUnknown(#[from] OutcomeUnknown),
     /// The actor answered with bytes that are no answer: a defect of Theater.
@@ -78,16 +78,16 @@ pub enum NotDelivered {
     /// The actor is ending.
     #[error("the actor is ending")]
     Ending,
-    /// To wait for the answer would close a circle of actors that wait for each other; the text spells it out.
+    /// Waiting for the answer would close a circle of actors that wait for each other; the text names these actors.
     #[error("would deadlock: {0}")]
     Deadlock(String),
-    /// The actor did not come to the message within the deadline; the message was taken back.
+    /// The actor did not take the message within the deadline; the message was withdrawn.
     #[error("not delivered: the actor did not come to it within {} ms", within.as_millis())]
     Deadline {
         /// The deadline.
         within: Duration,
     },
-    /// The actor ended before it came to the message; the text says how.
+    /// The actor ended before it took the message; the text says how.
     #[error("not delivered: the actor {0}")]
     Dropped(String),
     /// The runtime is ending: all actors are being suspended.
@@ -95,7 +95,7 @@ pub enum NotDelivered {
     ShuttingDown,
 }
 
-/// Why nobody can say what came of a message that an actor had begun to work on.
+/// Why the outcome of a message is not known that an actor had begun to work on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutcomeUnknown {
@@ -111,8 +111,8 @@ pub enum OutcomeUnknown {
     /// The actor's thread ended without an answer.
     #[error("outcome unknown: the actor has ended without an answer")]
     Gone,
-    /// The runtime is ending, and the actor may have been suspended in the middle of the message. The next start goes on
-    /// with that.
+    /// The runtime is ending, and the actor may have been suspended in the middle of the message. The next start goes
+    /// on with the message.
     #[error("outcome unknown: the runtime is shutting down")]
     ShuttingDown,
 }
@@ -134,7 +134,7 @@ impl From<Refusal> for RequestError {
 }
 
 impl RequestError {
-    /// What someone outside is told who waited `within` for an answer.
+    /// The error for a caller outside the runtime who waited for `within` and got no answer.
     pub(crate) fn of_no_answer(none: NoAnswer, within: Duration) -> Self {
         match none {
             NoAnswer::NotDelivered => NotDelivered::Deadline { within }.into(),
@@ -168,10 +168,11 @@ pub enum LifecycleError {
     /// The actor did not come up: its `init` refused or failed, or a listener could not be started.
     #[error("{}", as_its_starter_hears(.0))]
     Failed(ActorFailure),
-    /// The supervisor, or what a fork would begin with, stands in the way; the text says how, and what to do.
+    /// The supervisor refused the change, or the state that a fork would begin with is not available. The text says
+    /// why, and what to do.
     #[error("{0}")]
     Refused(String),
-    /// The change was begun, and nobody can say what came of it; the text begins with `outcome unknown`.
+    /// The change was begun, and its outcome is not known. The text begins with `outcome unknown`.
     #[error("{0}")]
     OutcomeUnknown(String),
     /// The runtime is ending: all actors are being suspended.
@@ -182,7 +183,7 @@ pub enum LifecycleError {
     JournalDown(#[from] JournalDown),
 }
 
-/// An `init` that refused speaks for itself; every other failure is named by its reason.
+/// If `init` refused, its own text is the message. For every other failure the message begins with the reason.
 fn as_its_starter_hears(failure: &ActorFailure) -> String {
     match failure.reason {
         FailureReason::Init => failure.detail.clone(),

@@ -19,7 +19,8 @@ use crate::chain::Function;
 use crate::chain::data::Caller;
 use crate::journal::{ActorKey, JournalHandle};
 
-/// A running theater, to be asked. Cheap to clone; it does not keep the theater running.
+/// The handle of a running theater, through which callers ask it for anything. Cheap to clone; it does not keep the
+/// theater running.
 #[derive(Clone)]
 pub struct TheaterHandle {
     pub(crate) registry: Arc<Registry>,
@@ -29,7 +30,7 @@ pub struct TheaterHandle {
     pub(crate) limits: RuntimeLimits,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
-    /// Where a thread that the runtime cannot do without says that it has panicked.
+    /// The channel by which a thread that the runtime cannot do without reports that it has panicked.
     pub(crate) failed: Sender<String>,
 }
 
@@ -41,7 +42,8 @@ impl TheaterHandle {
 
     /// A thread that the runtime cannot do without has panicked: the runtime is to end, and to say why.
     pub(crate) fn thread_failed(&self, panicked: Option<ThreadPanicked>) {
-        // There is room for one. If another thread has said so before, that is enough.
+        // The channel has room for one item. If it is full, another thread has reported a panic before, and one report
+        // is enough.
         panicked.into_iter().for_each(|panicked| _ = self.failed.try_send(panicked.to_string()));
     }
 
@@ -49,7 +51,8 @@ impl TheaterHandle {
         self.registry.entry(id, |entry| entry.actor)
     }
 
-    /// Has an export of `to` called for someone outside the runtime; the answer comes after what it depends on is on disk.
+    /// Delivers a call of an export of `to` for a caller outside the runtime. The answer comes after the events that it
+    /// depends on are on disk.
     pub(crate) fn deliver(
         &self,
         to: ActorId,
@@ -63,8 +66,8 @@ impl TheaterHandle {
         Ok(answer)
     }
 
-    /// Has an export of `to` called, for something that the actor must hear of however full its mailbox is, and that nobody
-    /// waits for. The caller sees to it that the number of such notices is bounded.
+    /// Delivers a call of an export of `to` that the actor must get however full its mailbox is, and whose answer
+    /// nobody waits for. The caller must bound the number of such notices.
     pub(crate) fn notify(&self, to: ActorId, notice: Delivery) -> Result<(), Refusal> {
         let slot = self.registry.reserve(to, Lane::Notice, notice.function, notice.params.len())?;
         slot.fill(notice);

@@ -19,17 +19,17 @@
 //! reserves a place afterwards makes a new lane, and the actor, which holds none then, finds that one.
 //!
 //! **No wakeup is lost.** Take the actor A that owns the mailbox, and a sender S. The mailbox is made with A's
-//! `Unparker`, so S knows it from the beginning. S puts its delivery into the lane, and then unparks A. A parks only after it
-//! has looked into both lanes and found nothing; then it looks again. By the park protocol ([`wait`]) A therefore
-//! sees the delivery: if S put it there before A looked, A found it; if S put it there afterwards, S unparks A after A
-//! has looked, and A looks again. A's look cannot miss a lane that S has just made, because A looks for a
-//! lane that it does not hold yet wherever the number of places in that lane ([`Shared::taken`]) is not zero, and S
-//! counts its place before it unparks A.
+//! `Unparker`, so S knows it from the beginning. S puts its delivery into the lane, and then unparks A. A parks only
+//! after it has looked into both lanes and found nothing; then it looks again. By the park protocol ([`wait`]) A
+//! therefore sees the delivery: if S put it there before A looked, A found it; if S put it there afterwards, S unparks
+//! A after A has looked, and A looks again. A's look cannot miss a lane that S has just made: S counts its place
+//! ([`Shared::taken`]) before it unparks A, and A looks for a lane that it does not hold yet whenever the number of
+//! taken places in that lane is not zero.
 //!
-//! The same holds for an actor that drains a closed mailbox and waits for places to come back: whoever gives back a place
-//! counts it first, and then unparks A if the mailbox is closed. A closes the mailbox before it waits. Both count and
-//! close under the lock: if the place came back before A closed, A sees that when it counts; if it came back afterwards,
-//! whoever gave it back sees that the mailbox is closed.
+//! The same holds for an actor that drains a closed mailbox and waits for places to come back: a thread that gives back
+//! a place first counts it, and then unparks A if the mailbox is closed. A closes the mailbox before it waits. Both
+//! count and close under the lock: if the place came back before A closed, A sees that when it counts; if it came back
+//! afterwards, the thread that gave it back sees that the mailbox is closed.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -82,9 +82,9 @@ struct MailboxCounts {
     lanes: [Option<LaneChannel>; 2],
     /// Bytes of mail, reserved or waiting.
     bytes: u64,
-    /// What was promised before the runtime was started, and the actor has no export for.
+    /// Deliveries that were promised before the runtime was started, and that the actor has no export for.
     aside: Vec<Delivery>,
-    /// Nobody will take anything out any more.
+    /// The owner was dropped: no delivery will be taken out any more.
     abandoned: bool,
 }
 
@@ -152,7 +152,7 @@ impl Mailbox {
         let mut counts = self.0.counts.lock();
         if counts.abandoned {
             drop(counts);
-            // Whoever waits for what comes of it hears, by this, that nothing will.
+            // Dropping the delivery tells the thread that waits for its answer that none will come.
             return drop(delivery);
         }
         let sender = self.0.take_place(&mut counts, lane, delivery.params.len() as u64);
@@ -165,15 +165,16 @@ impl Mailbox {
         self.0.counts.lock().aside.push(delivery);
     }
 
-    /// How many places are taken: deliveries that wait, and reserved places. What is kept aside does not count.
+    /// How many places are taken: deliveries that wait, and reserved places. Deliveries that are kept aside do not
+    /// count.
     pub(crate) fn depth(&self) -> u64 {
         self.0.taken.iter().map(|taken| taken.load(Ordering::SeqCst)).sum()
     }
 }
 
 impl Slot {
-    /// Puts the delivery in its place. The mailbox cannot be gone by then, because the owner closes it before it goes, and
-    /// closing waits for this place; if the owner has panicked, the delivery is dropped.
+    /// Puts the delivery in its place. The mailbox still exists then, because the owner closes it before it is dropped,
+    /// and closing waits for this place. If the owner has panicked, the delivery is dropped.
     pub(crate) fn fill(mut self, delivery: Delivery) {
         if let Some(sender) = self.sender.take() {
             self.mailbox.0.put(&sender, delivery);
@@ -195,7 +196,7 @@ impl Drop for Slot {
 }
 
 impl Shared {
-    /// MailboxCounts one more place, and says where its delivery goes.
+    /// Counts one more place as taken, and returns the channel that its delivery goes into.
     fn take_place(&self, counts: &mut MailboxCounts, lane: Lane, bytes: u64) -> Sender<Delivery> {
         if lane == Lane::Mail {
             counts.bytes += bytes;
@@ -210,7 +211,7 @@ impl Shared {
         channel.sender.clone()
     }
 
-    /// MailboxCounts one place less.
+    /// Counts one place less as taken.
     fn free_place(&self, lane: Lane, bytes: u64) {
         let mut counts = self.counts.lock();
         if lane == Lane::Mail {
@@ -221,8 +222,8 @@ impl Shared {
     }
 
     fn put(&self, sender: &Sender<Delivery>, delivery: Delivery) {
-        // It fails where the owner has panicked. The delivery is then dropped here, which tells whoever waits for what comes
-        // of it that nothing will.
+        // This fails if the owner has panicked. The delivery is then dropped here, which tells the thread that waits
+        // for its answer that none will come.
         let _ = sender.send(delivery);
         self.owner.unpark();
     }
@@ -289,7 +290,8 @@ impl MailboxOwner {
         self.shared.closed.store(false, Ordering::SeqCst);
     }
 
-    /// What is kept aside, and the mail that waits now; notices are left alone, and the mailbox stays open.
+    /// Takes the deliveries that are kept aside, and the mail that waits now. Notices stay in the mailbox, and the
+    /// mailbox stays open.
     pub(crate) fn take_waiting(&self) -> Vec<Delivery> {
         let mut waiting: Vec<Delivery> = std::mem::take(&mut self.shared.counts.lock().aside);
         let most = self.shared.taken[Lane::Mail as usize].load(Ordering::Acquire);
@@ -297,10 +299,12 @@ impl MailboxOwner {
         waiting
     }
 
-    /// After [`MailboxOwner::close`]: what is kept aside, then what was still waiting, notices first, each in its order.
+    /// After [`MailboxOwner::close`]: takes the deliveries that are kept aside, then the waiting notices, then the
+    /// waiting mail, each in order.
     pub(crate) fn drain(&self) -> Vec<Delivery> {
-        /// Whoever fills a place or gives it back unparks the thread that serves the mailbox. Another thread may drain it
-        /// as well, where the mailbox has no thread of its own yet: that one looks again after a while.
+        /// A thread that fills a place or gives it back unparks the thread that serves the mailbox. If the mailbox has
+        /// no thread of its own yet, another thread may drain it; that one is not unparked, and looks again after a
+        /// while.
         const LOOK_AGAIN: Duration = Duration::from_millis(1);
         let mut drained = std::mem::take(&mut self.shared.counts.lock().aside);
         loop {
@@ -316,7 +320,8 @@ impl MailboxOwner {
     }
 }
 
-/// An owner closes the mailbox and drains it before it goes. One that panics does not: what waits then goes with it.
+/// An owner closes and drains the mailbox before it is dropped. An owner that panics does not: then the waiting
+/// deliveries are dropped with it.
 impl Drop for MailboxOwner {
     fn drop(&mut self) {
         self.close();

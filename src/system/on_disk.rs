@@ -1,5 +1,6 @@
-//! Changed files of a running actor: whether its manifest, its component or its `init_state` file on disk differs from what
-//! the actor was started from. A restart goes on with what was read at the start, and warns of what has changed since.
+//! Changed files of a running actor: whether its manifest, its component or its `init_state` file on disk differs from
+//! what the actor was started from. A restart uses the files as they were read at the start, and warns of files that
+//! have changed since.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ pub(crate) struct StartedFrom {
 }
 
 impl StartedFrom {
-    /// For each file that has changed or cannot be read any more: a sentence that says so, and what takes up the change.
+    /// For each file that has changed or cannot be read any more: a sentence that says so, and says what makes the
+    /// actor use the new file, if anything does.
     pub(crate) fn changed(&self) -> Vec<String> {
         if self.is_in_memory {
             return Vec::new();

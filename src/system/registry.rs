@@ -38,8 +38,8 @@ pub(crate) struct ActorEntry {
     pub(crate) children: Vec<ActorId>,
     pub(crate) incarnation: Incarnation,
     pub(crate) status: ActorStatus,
-    /// Whether the actor's chain says that it lives: whether the chain has the first event of this life. A restart within a
-    /// life does not change that.
+    /// Whether the actor's chain says that it is alive: that a `started` is on it, and no end for good after that one.
+    /// A restart by policy does not change this.
     pub(crate) has_begun: bool,
     /// The exports that the actor can be called by.
     pub(crate) exports: Arc<HashSet<&'static str>>,
@@ -58,12 +58,12 @@ pub(crate) struct ActorEntry {
     /// When the actor's children were lately restarted by policy, in milliseconds since the Unix epoch; for a root, also when
     /// the root itself was.
     pub(crate) restarts: Vec<u64>,
-    /// Why the actor is not restarted, where it has failed and is not.
+    /// Why the actor is not restarted, if it has failed and will not be.
     pub(crate) given_up: Option<String>,
 }
 
-/// Proof that the registry says what an event has made of an actor. The actor's parent, who hears of that event, can rely
-/// on the status.
+/// Proof that the registry has the status that an event gave to an actor. So the actor's parent, which is told of that
+/// event, can rely on the status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusIsSet(());
 
@@ -104,10 +104,10 @@ impl Registry {
         }
     }
 
-    /// Sets what is said of an actor from here on; the actor's own thread calls it. Its parent may be told only afterwards.
+    /// Sets the status of an actor; the actor's own thread calls it. The actor's parent may be told only afterwards.
     pub(crate) fn set_status(&self, id: ActorId, status: ActorStatus) -> StatusIsSet {
         self.update(id, |entry| {
-            // An order to stop may have come meanwhile; it stands until the actor has ended.
+            // An order to stop may have come meanwhile; the status stays `Stopping` until the actor has ended.
             let goes_on = matches!(status, ActorStatus::Running | ActorStatus::Restarting);
             if !goes_on || entry.status != ActorStatus::Stopping {
                 entry.status = status;
@@ -116,7 +116,8 @@ impl Registry {
         StatusIsSet(())
     }
 
-    /// From here on nothing from outside is accepted, and what actors ask of each other waits for the next start.
+    /// From here on, nothing from outside is accepted, and the requests of actors to each other wait for the next
+    /// start.
     pub(crate) fn suspend(&self) {
         self.0.write().suspending = true;
     }
@@ -134,7 +135,7 @@ impl Registry {
         self.entry(id, |entry| Arc::clone(&entry.metrics))
     }
 
-    /// Lists an actor no longer.
+    /// Removes an actor from the list.
     pub(crate) fn remove(&self, id: ActorId) {
         let mut inner = self.0.write();
         let Some(entry) = inner.actors.remove(&id) else { return };
@@ -149,7 +150,8 @@ impl Registry {
         self.0.read().actors.len()
     }
 
-    /// The directories that actors may write to, or could before they ended, each with the name of one such actor.
+    /// The directories that actors may write to, or could write to before they ended, each with the name of one such
+    /// actor.
     pub(crate) fn written(&self) -> BTreeMap<PathBuf, String> {
         let inner = self.0.read();
         let mut written = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The reply to a delivery: where its receiver answers, and where whoever sent it waits for the answer.
+//! The reply to a delivery: one side is where the receiver answers, the other is where the sender waits for the answer.
 //!
 //! ```text
 //!   claim:   waiting ── the receiver takes the delivery ──▶ taken
@@ -7,8 +7,9 @@
 //!              └────▶ gone: the receiver has ended without an answer
 //! ```
 //!
-//! The claim is one atomic value that leaves `waiting` once, by a compare-and-exchange. So a delivery is taken or withdrawn
-//! and never both: a sender that is told "not delivered" can rely on it that nobody works on the delivery.
+//! The claim is one atomic value that leaves `waiting` once, by a compare-and-exchange. So a delivery is taken or
+//! withdrawn, and never both. A sender that is told "not delivered" can therefore be sure that nobody works on the
+//! delivery.
 //!
 //! The answer is a [`OneShot`], whose file says why no wakeup is lost. Claim and answer lie in one allocation.
 
@@ -21,7 +22,7 @@ use crate::base::wait;
 
 use std::time::Duration;
 
-/// Who hears what became of a delivery.
+/// Who gets the answer to a delivery.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// Nobody: the delivery is a send or a notice.
@@ -54,7 +55,7 @@ impl Reply {
     }
 }
 
-/// The side that answers. Dropped without an answer, it tells whoever waits that none will come.
+/// The side that answers. If it is dropped without an answer, it tells the waiting side that none will come.
 #[derive(Debug)]
 pub(crate) struct ReplyTo(Arc<ReplySlot>);
 
@@ -79,7 +80,7 @@ fn pair() -> (ReplyTo, AwaitedReply) {
 }
 
 impl ReplyTo {
-    /// Gives the answer, and wakes whoever waits for it.
+    /// Gives the answer, and wakes the thread that waits for it.
     pub(crate) fn give(self, answer: Answer) {
         self.0.answer.give(answer);
     }

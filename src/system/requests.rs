@@ -16,13 +16,13 @@ pub(crate) struct SpawnRequest {
     pub(crate) parentage: Option<Parentage>,
 }
 
-/// A new actor is wanted that begins where another was.
+/// A request for a new actor that begins with another actor's earlier state.
 pub(crate) struct ForkRequest {
     pub(crate) actor: ActorKey,
     /// The event after which it begins.
     pub(crate) at: u64,
     pub(crate) name: String,
-    /// What it is to run, if not what the other ran there.
+    /// The manifest that the new actor is to run; without one, it runs what the other actor ran at that event.
     pub(crate) manifest: Option<ActorSource>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Confinement {
     pub(crate) vouched: Arc<[VouchedManifest]>,
 }
 
-/// A new actor is there.
+/// A new actor was spawned.
 #[derive(Clone, Debug)]
 pub(crate) struct Spawned {
     pub(crate) id: ActorId,

@@ -23,7 +23,7 @@ use crate::chain::data::StoppedBy;
 /// What the thread is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OrderKind {
-    /// End: answer and name what is queued, write `stopped`.
+    /// End: answer the deliveries in the mailbox or name them as dropped, and record `stopped`.
     Stop,
     /// End this incarnation, keep the queue, and wait to be started again.
     Cycle,
@@ -37,7 +37,7 @@ pub(crate) enum OrderKind {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Waited<T> {
     Came(T),
-    /// Nobody is left who could send.
+    /// No sender is left: nothing will come.
     Gone,
     Deadline,
     /// The actor is to end, and its grace is over.
@@ -76,12 +76,12 @@ impl StopSignal {
         Self::new(self.thread.clone())
     }
 
-    /// Gives the order; the running transition is aborted after `grace`. The first order stands: a second one can only bring
-    /// its deadline forward.
+    /// Gives the order; the running transition is aborted after `grace`. The first order counts: a second one can only
+    /// make the deadline earlier.
     pub(crate) fn give(&self, order: Order, grace: Duration) {
         let abort_after = clock::since(self.made).saturating_add(grace).as_millis();
         self.abort_after_ms.fetch_min(u64::try_from(abort_after).unwrap_or(u64::MAX), Ordering::AcqRel);
-        // Refused where there is an order already, which then stands.
+        // Refused if there is an order already; that one counts.
         let _ = self.order.set(order);
         self.thread.unpark();
     }

@@ -29,7 +29,7 @@ pub enum ActorStatus {
         /// What exactly went wrong, for a person to read.
         detail: String,
     },
-    /// It has ended and will be started again; deliveries wait for that.
+    /// It has ended and will be started again; deliveries wait until then.
     Restarting,
 }
 

@@ -4,9 +4,9 @@
 //! room for one item), and for which actors it was woken since it last looked. If the reader is woken again before it has
 //! looked, the two wakings become one. So a slow reader costs no memory but one mark for each actor that it follows.
 //!
-//! **No news is lost.** [`Subscribers::wake`] first marks the actor as due and then puts the item into the channel. A reader that
-//! takes the item, and then takes what is due, therefore sees each mark whose item it took. If the channel was
-//! full, the reader has yet to take that item, and sees the mark when it does.
+//! **No news is lost.** [`Subscribers::wake`] first marks the actor as due and then puts the item into the channel. The
+//! reader first takes the item and then the marks. So it sees the mark of every item that it has taken. If the channel
+//! was full, the reader has yet to take that item, and sees the mark when it does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -79,7 +79,8 @@ impl Subscribers {
         inner.everybody.retain(|other| *other != id);
     }
 
-    /// From here on the reader is woken for these, too. A reader may follow the same actor more than once.
+    /// From here on the reader is woken for the events of `following` as well. A reader may follow the same actor more
+    /// than once.
     pub(crate) fn follow(&self, id: ListenerId, following: Following) {
         let mut inner = self.0.lock();
         let Inner { listeners, by_actor, everybody, .. } = &mut *inner;

@@ -1,6 +1,6 @@
-//! Vouched manifests: those that an operator's manifest names for its actor to spawn (`children`), each with the bytes that
-//! it had when the operator's manifest was read. An actor that may write where they lie can change the files, and a changed
-//! one is not spawned.
+//! Vouched manifests: those that an operator's manifest names for its actor to spawn (`children`), each with the bytes
+//! that it had when the operator's manifest was read. An actor that may write to their directory can change the files;
+//! a changed file is not spawned.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -32,7 +32,7 @@ impl Waits {
     }
 
     /// Notes that `from` waits for `to`, whatever `to` waits for. That is for an end or a restart of `to`: the order to
-    /// end cuts off the wait that `to` is in now, and a later wait of `to` is refused where it leads back.
+    /// end cuts off the wait that `to` is in now, and a later wait of `to` is refused if it leads back.
     pub(crate) fn begin_anyway(&mut self, from: ActorId, to: ActorId) -> WaitId {
         self.begun += 1;
         let id = WaitId { waiter: from, number: self.begun };
@@ -48,7 +48,8 @@ impl Waits {
         while at != from {
             at = self.edges.get(&at)?.0;
             circle.push(at);
-            // These steps go round in a circle without `from`, which an order is about to cut.
+            // These steps go round in a circle that does not contain `from`. An order to end is about to cut that
+            // circle.
             if circle.len() > self.edges.len() + 2 {
                 return None;
             }

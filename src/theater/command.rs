@@ -52,12 +52,12 @@ pub(super) struct Newborn {
     pub(super) cause: Option<Link>,
     /// The actor begins with another actor's state, and without an `init` of its own.
     pub(super) is_fork: bool,
-    /// The actor has lived before, and its chain goes on.
+    /// If the actor existed in an earlier runtime: how its chain goes on.
     pub(super) again: Option<FormerLife>,
     pub(super) reply: Option<SpawnReply>,
 }
 
-/// How an actor that has lived before goes on.
+/// How an actor from an earlier runtime goes on.
 pub(super) struct FormerLife {
     pub(super) reason: StartReason,
     pub(super) from: RestartState,

@@ -63,8 +63,8 @@ impl<'a> Confined<'a> {
         ))
     }
 
-    /// Checks that what is vouched for is what was read. The bytes that were read are compared, whatever lies at the
-    /// path by now.
+    /// Checks that what is vouched for is what was read. The bytes that were read are compared, because the file at the
+    /// path may have changed since.
     pub(super) fn check_vouched(&self, spec: &Spec) -> Result<(), String> {
         let (Some(doubtful), Some(vouched)) = (&self.doubtful, self.vouched) else { return Ok(()) };
         vouched.check(&spec.contents()).map_err(|why| format!("{doubtful}, and {why}"))

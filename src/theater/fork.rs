@@ -66,7 +66,8 @@ impl Origin {
         let ForkRequest { actor, at, .. } = request;
         let dir = journal.dir().to_owned();
         let unreadable = |error| JournalError::Read { path: dir.clone(), error }.to_string();
-        // Whatever the actor has done so far can be forked from, once somebody was told of it.
+        // After this flush, all events that the actor has recorded so far are on disk, and each of them can be forked
+        // from.
         journal.flush().map_err(|JournalDown| JournalDown.to_string())?;
         let reader = journal.reader().map_err(|error| error.to_string())?;
         let event = reader.events(actor, at, 1, usize::MAX).map_err(unreadable)?.pop();

@@ -182,7 +182,7 @@ impl FormerActor {
             Failed::from_cbor(&event.data).is_ok_and(|failed| failed.reason == FailureReason::Restarts)
         };
         let by_children_at = failed.iter().rev().find(by_children).map(|event| event.timestamp);
-        // An actor that never was up, and an actor that is temporary, was not restarted by policy, so none of its failures
+        // Neither an actor that was never up nor a temporary actor was restarted by policy, so none of its failures
         // counts. The newest failure counts only if the actor goes on after it.
         let by_policy = self.was_up && restart != RestartPolicy::Temporary;
         let is_restarted = |event: &&ChainEvent| event.sequence < self.last.sequence || self.row.alive;
@@ -234,7 +234,7 @@ fn is_same(spec: &Spec, row: &ActorRow, limits: &Limits) -> bool {
     spec.digest() == row.component && **text == *row.manifest && *spec.manifest.limits == *limits
 }
 
-/// Checks that an event is what was written: its hash says so.
+/// Checks that the stored event was not changed, by its hash.
 fn check_hash(event: &ChainEvent) -> Result<(), String> {
     let before = event.parent_hash.map(|hash| Head { sequence: event.sequence.saturating_sub(1), hash });
     check_link(before.as_ref(), event).map(|_| ()).map_err(|broken| broken.to_string())

@@ -13,7 +13,7 @@ use crate::journal::{ActorKey, JournalReader, Pending};
 use crate::promise::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 use crate::system::{Awaited, Delivery, Lane, Registry, Reply, Wait};
 
-/// What the actors that go on need of each other.
+/// What the actors that go on have yet to get from each other: outcomes, replies and owed deliveries.
 #[derive(Default)]
 pub(super) struct InFlight {
     /// By actor: the outcome of the host call that its chain ends with, and its registered wait if it goes on waiting.

@@ -75,9 +75,9 @@ impl Dropped {
 
 /// An end to be written.
 struct End<'a> {
-    /// The event that it follows.
+    /// The event that the end follows on the chain.
     last: &'a ChainEvent,
-    /// The open transition that it cuts off.
+    /// The open transition that the end cuts off.
     open: &'a [ChainEvent],
     /// Whether the actor was alive until now.
     is_new: bool,

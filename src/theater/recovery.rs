@@ -30,19 +30,19 @@ use crate::system::{Delivery, Lane, LifecycleError, Reply, TheaterHandle};
 
 /// What a start of the runtime begins with.
 pub(super) struct Recovered {
-    /// The actors from before, parents before their children.
+    /// The actors from an earlier runtime, parents before their children.
     pub(super) before: Vec<(Newborn, Comeback)>,
     /// The deliveries that they are owed, in the order in which these were promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
-    /// The actors from before that the command line's manifests name.
+    /// The actors from an earlier runtime that the command line's manifests name.
     pub(super) asked_for: Vec<ActorId>,
-    /// The manifests of the command line that no actor from before belongs to, each with a note for the user if it seems
-    /// to have changed its name.
+    /// The manifests of the command line that no actor from an earlier runtime belongs to, each with a note for the
+    /// user if it seems to have changed its name.
     pub(super) new: Vec<(Spec, Option<String>)>,
 }
 
-/// Reads the actors from before. A root actor that one of `manifests` names goes on with that manifest, and with the
-/// component that the manifest names now.
+/// Reads the actors from an earlier runtime. A root actor that one of `manifests` names goes on with that manifest, and
+/// with the component that the manifest names now.
 pub(super) fn recover(
     engine: &GuestEngine,
     theater: &TheaterHandle,
@@ -104,7 +104,7 @@ pub(super) fn recover(
     Ok(Recovered { before, owed, asked_for, new })
 }
 
-/// The manifests of the command line, loaded, by the names of their actors.
+/// The manifests that the command line names, loaded, by the names of their actors.
 struct WantedManifests {
     specs: HashMap<String, Spec>,
     order: Vec<String>,
@@ -127,13 +127,13 @@ impl WantedManifests {
         self.specs.remove(name)
     }
 
-    /// Those that nothing has taken, in the order of the command line.
+    /// The manifests that no actor has taken, in the order of the command line.
     fn rest(mut self) -> Vec<Spec> {
         self.order.into_iter().filter_map(|name| self.specs.remove(&name)).collect()
     }
 }
 
-/// Marks each actor as ending whose parent does not live on. Parents come before their children in `former`.
+/// Marks each actor as ending whose parent does not go on. Parents come before their children in `former`.
 fn end_orphans(former: &mut [FormerActor]) {
     let mut parents = HashSet::new();
     for actor in former.iter_mut() {

@@ -1,13 +1,13 @@
 //! Repair of a journal that has lost its end or its mark and cannot be restored from a backup: what is left is
-//! accepted, and every chain that may have gone on records that.
+//! accepted. Every chain whose last events may be lost records that.
 //!
 //! ```text
 //!   a journal that every start refuses ─▶ what is left is verified ─▶ `failed`, reason `interrupted`, on the chain of
 //!   each actor that was to be resumed ─▶ a new mark ─▶ the next start restarts them, each from its last state there
 //! ```
 //!
-//! A transition that a chain ends within may have been finished before the loss, with effects outside. So it is closed
-//! and not executed again.
+//! If a chain ends within a transition, that transition may have been finished before the loss, with effects outside.
+//! So it is closed and not executed again.
 
 use std::path::Path;
 

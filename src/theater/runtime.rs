@@ -39,7 +39,7 @@ use crate::system::{LifecycleError, Registry, Spawned, Subscribers, TheaterHandl
 pub struct Config {
     /// The directory of the journal. Without one, the journal lies in a temporary directory that is removed at the end.
     pub data_dir: Option<PathBuf>,
-    /// What is promised when something is acknowledged.
+    /// How safe a change is against a crash once it is acknowledged.
     pub durability: Durability,
     /// What actors may use: the limits of an actor whose manifest names none, and the highest that a manifest may name.
     pub actor_limits: ActorLimits,
@@ -63,7 +63,7 @@ impl Config {
         Self { data_dir: Some(directory.into()), ..self }
     }
 
-    /// Promises this much when something is acknowledged: [`Durability::Commit`] where it is not given.
+    /// Sets how safe a change is against a crash once it is acknowledged. The default is [`Durability::Commit`].
     #[must_use]
     pub fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
@@ -113,7 +113,7 @@ pub enum TheaterError {
         name: String,
         /// Why it did not come up.
         why: LifecycleError,
-        /// What else the operator should know, behind a semicolon; often empty.
+        /// What else the operator should know, after a semicolon; often empty.
         note: String,
     },
     /// The actors of the data directory could not be brought back, or those of the configuration not be read.
@@ -142,7 +142,7 @@ pub struct TheaterRuntime {
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
-    /// Disconnected once the supervisor has ended; nothing is ever sent.
+    /// A channel that is disconnected once the supervisor has ended; no item is ever sent.
     ended: Receiver<()>,
     /// The supervisor's panic, if it ended by one.
     panicked: Arc<OnceLock<String>>,
@@ -220,8 +220,8 @@ impl TheaterRuntime {
         Ok(runtime)
     }
 
-    /// Resumes the actors from before, and then starts the new ones, each until it is up. Old actors come first, so that a
-    /// new actor takes no port that an old one listens on.
+    /// Resumes the actors from an earlier runtime, and then starts the new ones, each until it is up. Old actors come
+    /// first, so that a new actor takes no port that an old one listens on.
     fn bring_back(&mut self, commands: &Sender<Command>, recovered: Recovered) -> Result<(), TheaterError> {
         let Recovered { mut before, owed, asked_for, new } = recovered;
         let mut answers = Vec::new();
@@ -285,7 +285,8 @@ impl TheaterRuntime {
         }
     }
 
-    /// The actors from before that did not come up when the theater was started, and that the configuration does not name.
+    /// The actors from an earlier runtime that did not come up when the theater was started, and that the configuration
+    /// does not name.
     pub(crate) fn not_resumed(&self) -> &[NotResumed] {
         &self.not_resumed
     }
@@ -320,7 +321,7 @@ impl TheaterRuntime {
     fn end(&mut self) {
         let Some(supervisor) = self.supervisor.take() else { return };
         self.handle.control.shutdown();
-        // A panic of the supervisor was logged. The journal is closed in any case.
+        // If the supervisor panicked, that was logged already. The journal is closed in any case.
         let _ = supervisor.join();
         if let Some(journal) = self.journal.take() {
             journal.close();
@@ -328,7 +329,7 @@ impl TheaterRuntime {
     }
 }
 
-/// An actor from before that did not come up when the theater was started.
+/// An actor from an earlier runtime that did not come up when the theater was started.
 pub(crate) struct NotResumed {
     pub(crate) id: ActorId,
     pub(crate) name: String,

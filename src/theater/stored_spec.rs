@@ -46,7 +46,8 @@ pub(super) fn stored_spec(
     Ok(spec)
 }
 
-/// Gives `spec` the state that the actor first began with: a changed manifest does not change that. Logs what has changed.
+/// Gives `spec` the state that the actor first began with, even if the manifest has changed since. Logs what has
+/// changed.
 pub(super) fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spec: Spec) -> rusqlite::Result<Spec> {
     let first = first_state(reader, row.actor)?;
     let path = spec.manifest.path();

@@ -13,9 +13,9 @@
 //! Then all members start again, the oldest first, each after the previous one is up. `restarts.rs` has what follows a
 //! failure.
 //!
-//! An actor whose thread is gone (it panicked, or could not be started) has failed like any other: the actors below it
-//! end or wait with it, its policy decides, and if it is restarted it gets another thread. No actor lives below a dead
-//! one.
+//! An actor whose thread is gone (it panicked, or could not be started) has failed like any other actor. The actors
+//! below it end with it or wait for its restart. Its policy decides about a restart, for which it gets another thread.
+//! No actor lives below a dead one.
 
 mod exchange;
 mod restarts;

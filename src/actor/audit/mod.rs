@@ -50,7 +50,7 @@ pub struct Audit {
     pub links: u64,
     /// How many messages were sent and not yet taken when the journal ended.
     pub in_flight: u64,
-    /// How many events have lost their data: their hashes are checked, but not what they said.
+    /// How many events have lost their data. Their hashes are checked; their contents cannot be.
     pub dropped: u64,
     /// How many stored states no event names, because the data of the event that led to them was dropped. Nothing
     /// proves these states.
@@ -184,7 +184,7 @@ impl<'a> Auditor<'a> {
             components: HashSet::new(),
         };
         for row in rows {
-            // The finding concerns the row. The chain is walked nevertheless.
+            // An error here is a finding about the row only. The chain is checked nevertheless.
             let holdings = Holdings::of(reader, row).unwrap_or_else(|error| {
                 auditor.finding(row, &error.to_string());
                 Holdings::unknown()

@@ -57,7 +57,7 @@ impl<'a> OwedCheck<'a> {
     }
 
     /// Checks that the event promised this delivery and that its sender still waits for it; the inner `Err` says what
-    /// the event says instead.
+    /// the event promised instead.
     fn promised(&self, row: &ActorRow, pending: &Pending) -> ReadResult<Result<(), String>> {
         let event = self.reader.promise(row.actor, pending)?;
         if EventHash::of(&event) != event.hash {

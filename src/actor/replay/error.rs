@@ -9,13 +9,13 @@ pub enum ReplayError {
     /// The first event that came out otherwise than it was recorded.
     #[error("{0}")]
     Diverged(Box<Divergence>),
-    /// The component that ran is not at hand.
+    /// The component that ran is not available.
     #[error("the component {digest} is neither in the chain file nor given; give it with --component FILE")]
     NoComponent {
         /// The SHA-256 of the component.
         digest: String,
     },
-    /// The data of an event is not what its kind takes, or the event stands where it cannot.
+    /// The data of an event does not fit the kind of the event, or the event cannot occur at its place in the chain.
     #[error("event {sequence}: {why}")]
     Data {
         /// The event.
@@ -23,7 +23,7 @@ pub enum ReplayError {
         /// What is wrong with it.
         why: String,
     },
-    /// The state that an incarnation began with is not at hand.
+    /// The state that an incarnation began with is not available.
     #[error("event {sequence}: the state it begins with ({len} bytes) is not in the chain file")]
     NoState {
         /// The event.
@@ -31,7 +31,7 @@ pub enum ReplayError {
         /// Bytes of the state.
         len: u64,
     },
-    /// A state that the journal keeps is not the one that replay comes to.
+    /// A state that the journal keeps is not the one that replay computes.
     #[error("the kept state at event {sequence} is not the one that replay comes to: {what}")]
     Snapshot {
         /// The event.
@@ -51,7 +51,7 @@ pub enum ReplayError {
         /// The `get-chain`, and the event that it shows.
         shown: (u64, u64),
     },
-    /// Data was dropped, and no later state is at hand from which the replay could go on.
+    /// Data was dropped, and no later state is available from which the replay could go on.
     #[error(
         "the data of event {sequence} was dropped, and after it no state is kept that an event names: nothing from there on \
          can be replayed until the actor is started again; {before}"
@@ -59,7 +59,7 @@ pub enum ReplayError {
     Dropped {
         /// The event.
         sequence: u64,
-        /// What was replayed before it.
+        /// What was replayed before that event.
         before: String,
     },
     /// The state at the event asked for cannot be computed, because data before it was dropped.
@@ -69,7 +69,7 @@ pub enum ReplayError {
         until: u64,
         /// What was dropped.
         dropped: u64,
-        /// The next event after which a state is kept; none if there is none.
+        /// The next event after which a state is kept, if there is one.
         next: Option<u64>,
     },
     /// Data was dropped that every call needs.

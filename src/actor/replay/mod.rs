@@ -62,7 +62,7 @@ impl Replayed {
     }
 }
 
-/// A description of what was replayed before the event from which on nothing can be.
+/// A description of what was replayed before the first event that can no longer be replayed.
 fn before_it(transitions: u64, skipped: &[RangeInclusive<u64>]) -> String {
     let except = skipped.iter().map(described).collect::<Vec<_>>().join(", ");
     match (transitions, skipped) {
@@ -332,7 +332,7 @@ fn go_on(executor: &mut Executor, end: Transition) -> Result<bool, ReplayError> 
     }
 }
 
-/// The remark about a `failed` that blames the guest for a shortage of the machine, as earlier versions recorded it.
+/// The remark about a `failed` of an earlier version, which recorded a shortage of the machine as a fault of the guest.
 fn recorded_shortage(event: &ChainEvent) -> Option<String> {
     let failed = Failed::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
     let is_one = failed.reason == FailureReason::Trap && was_recorded_as_a_trap(&failed.detail);

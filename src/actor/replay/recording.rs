@@ -64,7 +64,7 @@ impl Recording {
         Ok(Self::Journal { dir: dir.to_owned(), actor, reader })
     }
 
-    /// Why a replay could not follow the chain, judged by its first page, which is all of a short chain.
+    /// Why a replay could not follow the chain. Only the first page is read, which holds all of a short chain.
     #[cfg(test)]
     pub(crate) fn why_it_is_not_followed(&self) -> Option<String> {
         let mut tape = self.tape(&ReplayStretch { start: None, last: None }).expect("it can be read");
@@ -126,7 +126,7 @@ impl Recording {
         }
     }
 
-    /// The stretch for a replay that is to come to event `until`, beginning as near to it as possible.
+    /// The stretch for a replay up to event `until`. It begins as near to that event as possible.
     pub(super) fn stretch_to(&self, until: u64) -> Result<ReplayStretch, ReplayError> {
         let until = until.min(self.last()?);
         let gap = self.dropped()?.last_upto(until);

@@ -180,7 +180,7 @@ fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Stat
     reader.vouched_at(actor, link.sequence).map_err(unreadable)
 }
 
-/// The events after `head`, up to `last`. Each is checked to follow the one before it.
+/// The events after `head`, up to `last`. Each event is checked against the one before it.
 fn pages(
     mut events: Box<Events<'static>>,
     mut head: Option<Head>,

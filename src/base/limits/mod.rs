@@ -40,11 +40,11 @@ pub(crate) const PUSHED_DATA_BYTES: usize = MIB as usize;
 pub(crate) const HTTP_CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// How long an actor's whole HTTP request may take, unless the manifest sets it.
 pub(crate) const HTTP_TIMEOUT_MS: u64 = 30_000;
-/// The highest value that a manifest may set for either.
+/// The highest value that a manifest may set for either of these two times.
 pub(crate) const HTTP_TIMEOUT_CEILING_MS: u64 = 3_600_000;
 /// How many redirects are followed, unless the manifest sets it.
 pub(crate) const HTTP_REDIRECTS: u32 = 10;
-/// The highest value that a manifest may set.
+/// The highest number of redirects that a manifest may set.
 pub(crate) const HTTP_REDIRECTS_CEILING: u32 = 100;
 /// The headers of an actor's HTTP request.
 pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
@@ -52,7 +52,7 @@ pub(crate) const HTTP_REQUEST_HEADERS: usize = 1_024;
 pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
 /// The interim responses (1xx) before the final one.
 pub(crate) const HTTP_INTERIM_RESPONSES: usize = 16;
-/// The length of a path that a guest names. The system has no longer paths.
+/// The length of a path that a guest names. The system allows no longer path.
 pub(crate) const PATH_BYTES: usize = 4_096;
 /// How deep directories may be nested below a granted one, in a path that is created or in a tree that is walked. While a
 /// tree is walked, each directory on the way down is open.

@@ -88,7 +88,7 @@ operator_limits! {
     /// How long a client's socket may stay full. Beyond it the client gets a last `Error` within 5 s, then the connection
     /// is closed.
     patience: Duration, "management_patience_ms" or "THEATER_MANAGEMENT_PATIENCE_MS" = 10_000, from 100..=600_000;
-    /// How long a client that must authenticate may take for it. Beyond it the connection is closed.
+    /// How long a client that must authenticate may take to do so. Beyond it the connection is closed.
     authentication: Duration, "management_authentication_ms" or "THEATER_MANAGEMENT_AUTHENTICATION_MS" = 10_000, from 100..=600_000;
     /// One frame from a client; the default is the highest value. Beyond it: `Error`, and the connection is closed.
     frame_bytes: usize, "management_frame_bytes" or "THEATER_MANAGEMENT_FRAME_BYTES" = FRAME, from KIB..=FRAME;

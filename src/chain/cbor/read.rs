@@ -94,7 +94,7 @@ impl<'a> CborReader<'a> {
         let is_shortest = match first & 0x1f {
             0..24 => true,
             24 => *rest.first().ok_or(ENDS_WITHIN)? >= 24,
-            // A longer head is needed only if the first half of its number is not 0.
+            // A head of this length is the shortest one only if the first half of its number is not 0.
             25 => *rest.first_chunk::<2>().ok_or(ENDS_WITHIN)? > [0, u8::MAX],
             26 => *rest.first_chunk::<4>().ok_or(ENDS_WITHIN)? > [0, 0, u8::MAX, u8::MAX],
             27 => *rest.first_chunk::<8>().ok_or(ENDS_WITHIN)? > [0, 0, 0, 0, u8::MAX, u8::MAX, u8::MAX, u8::MAX],

@@ -48,7 +48,7 @@ pub enum ExportError<E> {
     /// The actor has no events yet.
     #[error("the actor has no history yet")]
     Empty,
-    /// An event holds something that no event can hold.
+    /// The data of an event is not valid.
     #[error("event {sequence}: {why}")]
     Event {
         /// The event.
@@ -57,7 +57,7 @@ pub enum ExportError<E> {
         why: String,
     },
     /// A stored state is not the one that the chain names.
-    #[error("the state kept behind event {sequence} is not the one that the chain names")]
+    #[error("the state kept after event {sequence} is not the one that the chain names")]
     State {
         /// The event that the state was kept of.
         sequence: u64,
@@ -73,8 +73,8 @@ pub enum ExportError<E> {
     Write(io::Error),
 }
 
-/// Writes the history to the sink that `open` gives once it is known what there is to write. A chain may grow meanwhile;
-/// the export ends with the event that was the last when it began.
+/// Writes the history to a sink. `open` makes the sink, and is called only when the history was read once without an
+/// error. A chain may grow meanwhile; the export ends with the event that was the last when it began.
 pub(crate) fn export<H: History, W: Write>(
     history: &mut H,
     with_components: bool,
@@ -116,7 +116,7 @@ pub(crate) fn export<H: History, W: Write>(
     Ok((Exported { events: header.events, head }, sink))
 }
 
-/// What a first pass over a chain finds: the header and the attachments are made of it.
+/// What a first pass over a chain finds. The header and the attachments are made from it.
 struct ChainSurvey {
     starts: Vec<Started>,
     last: Option<(u64, EventHash)>,

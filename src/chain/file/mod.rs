@@ -65,7 +65,7 @@ pub enum ChainFileError {
         /// What is wrong with it.
         why: String,
     },
-    /// The header lacks a part, or what must follow it.
+    /// The header lacks a part, or is not followed by a part that must come next.
     #[error("the header is not followed by {what}")]
     Lacks {
         /// What is missing.
@@ -85,7 +85,7 @@ pub enum ChainFileError {
         /// What the line holds, or was to hold.
         what: String,
     },
-    /// A line is not what it should be.
+    /// A line does not have the form that it should have.
     #[error("line {line} ({what}): {why}")]
     Line {
         /// The line, counted from 1.

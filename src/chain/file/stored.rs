@@ -168,7 +168,7 @@ fn read_through(source: impl BufRead) -> Result<(ChainFileContents, Index), Chai
         let begins = std::iter::once(0).chain(stretch.ends.iter().copied());
         for (line, (event, begin)) in stretch.events.iter().zip(begins).enumerate() {
             if event.sequence.is_multiple_of(INDEXED) {
-                // One line feed follows each earlier line of this group.
+                // Each earlier line of this group is followed by one line feed.
                 index.events.push(stretch.begin + begin as u64 + line as u64);
             }
         }

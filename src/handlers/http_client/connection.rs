@@ -66,7 +66,7 @@ impl<'a> OutboundConnection<'a> {
                 return Ok(());
             }
             match tls.complete_io(&mut self.socket) {
-                // It has to wait for the socket, or it has used a part of what came.
+                // The handshake has to wait for the socket, or it has used only a part of the bytes that came.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let writes = tls.wants_write();
                     self.wait(writes)?;
@@ -117,7 +117,7 @@ impl<'a> OutboundConnection<'a> {
         }
     }
 
-    /// Reads what has come, without waiting; 0 bytes are the end.
+    /// Reads the bytes that have come, without waiting; 0 bytes mean the end.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
         loop {
@@ -130,7 +130,7 @@ impl<'a> OutboundConnection<'a> {
         }
     }
 
-    /// Sends some of what is unsent. The last element is sent first.
+    /// Sends some of the bytes that were not sent yet. The last element is sent first.
     fn transmit(&mut self, unsent: &mut Vec<&[u8]>) -> io::Result<()> {
         let sent = match &mut self.tls {
             None => match unsent.last() {
@@ -175,7 +175,7 @@ impl<'a> OutboundConnection<'a> {
 /// How a conversation with a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConversationEnd {
-    /// The other side reset the connection. What it had sent before was handed over.
+    /// The other side reset the connection. The bytes that came before the reset were handed over.
     pub(super) by_reset: bool,
     /// The whole request was sent.
     pub(super) sent: bool,

@@ -9,7 +9,7 @@ use super::http_url::HttpUrl;
 /// Why an exchange has no response.
 #[derive(Debug)]
 pub(super) enum ExchangeFailure {
-    /// For the reason that this text gives.
+    /// The text gives the reason.
     Said(String),
     ConnectTimeout,
     Timeout,

@@ -128,8 +128,8 @@ fn bad(text: &str, why: &str) -> String {
     format!("bad URL {:?}: {why}", shortened(text))
 }
 
-/// Why a URL is refused that the standard accepts with this violation of its syntax; nothing if all readers understand
-/// such a URL in the same way.
+/// Why a URL with this violation of the syntax is refused, although the standard accepts it; `None` if all readers
+/// understand such a URL in the same way.
 fn refused(violation: SyntaxViolation) -> Option<&'static str> {
     match violation {
         SyntaxViolation::Backslash => Some("it contains a backslash; a URL is written with slashes"),

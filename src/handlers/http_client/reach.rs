@@ -13,7 +13,7 @@ const MOST_ADDRESSES: usize = 16;
 pub(super) enum Reach {
     /// Any host that resolves to public addresses.
     Public,
-    /// These hosts, to whatever addresses they resolve.
+    /// Only these hosts; the addresses that they resolve to do not matter.
     Only(Vec<AllowedHost>),
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AllowedHost {
     host: String,
-    /// Whether the hosts below this one are meant, and not this one.
+    /// Whether the entry means all hosts below this one, and not this host itself (`*.host`).
     below: bool,
     port: Option<u16>,
 }

@@ -35,8 +35,8 @@ const BUSY_HEAD: &[u8] =
                       Content-Length: 30\r\nConnection: close\r\n\r\n";
 const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 
-/// The WebSocket listener of an actor at work. When it is dropped it lets nobody in, tells its clients that the actor
-/// is ending, and joins every thread.
+/// The running WebSocket listener of an actor. When it is dropped it accepts no more clients, tells its clients that
+/// the actor is ending, and joins every thread.
 pub(super) struct WebSocketListener {
     pub(super) socket: SocketAddr,
     _acceptor: AcceptorHandle,
@@ -72,7 +72,7 @@ impl WebSocketListener {
 /// Decides about the clients of one WebSocket listener.
 struct WebSocketAdmission {
     shared: WebSocketShared,
-    /// A client waits in the backlog, and no thread was free at the last look; one will be soon.
+    /// Whether a client waits in the backlog because no thread was free at the last look. One will be free soon.
     is_full: bool,
 }
 
@@ -80,7 +80,7 @@ struct WebSocketAdmission {
 struct WebSocketClient {
     socket: Arc<TcpStream>,
     began: Instant,
-    /// Whether it has shaken hands; its thread says so.
+    /// Whether its handshake is over; the connection's thread sets this.
     has_shaken: Arc<AtomicBool>,
     /// Whether it was disconnected for another.
     is_dismissed: bool,
@@ -123,8 +123,9 @@ impl Admission for WebSocketAdmission {
         Attention { takes_clients: !is_full, at_most: is_full.then_some(GLANCE) }
     }
 
-    /// Where no thread is free and a client has not shaken hands yet, the client that comes waits in the backlog for
-    /// that one's thread. Where all have shaken hands, it is accepted to be turned away.
+    /// If no thread is free and some client has not finished its handshake, a new client waits in the socket's backlog
+    /// until that client's thread is free. If all clients have finished their handshakes, the new client is accepted
+    /// and refused.
     fn clients_wanted(&mut self, _at: usize, threads: &mut WebSocketThreads) -> usize {
         match threads.room() {
             0 if dismiss_slowest(threads) => {
@@ -152,33 +153,33 @@ impl Admission for WebSocketAdmission {
         shut_all(threads, Shutdown::Read);
     }
 
-    /// A connection that waits for the actor is waited for all the same: nothing here can stop it.
+    /// If a connection waits for the actor, the listener waits for that, because nothing here can stop the actor.
     fn close_by_force(&mut self, threads: &mut WebSocketThreads) {
         shut_all(threads, Shutdown::Both);
     }
 }
 
-/// Disconnects the client that has taken the longest to shake hands, if it has taken too long. Returns whether any
-/// client has not shaken hands, so that its thread will be free soon.
+/// Disconnects the client whose handshake has taken the longest, if it has taken too long. Returns whether any client's
+/// handshake is not over, so that a thread will be free soon.
 fn dismiss_slowest(threads: &mut WebSocketThreads) -> bool {
     let shaking = threads.iter_mut().filter(|client| !client.has_shaken.load(Ordering::SeqCst));
     let Some(slowest) = shaking.min_by_key(|client| (!client.is_dismissed, client.began)) else { return false };
     if !slowest.is_dismissed && clock::since(slowest.began) >= HANDSHAKE_WANTED {
         slowest.is_dismissed = true;
-        // This fails for a client that has gone already, and then its thread ends as well.
+        // This fails if the client has gone already; its thread ends in that case too.
         let _ = slowest.socket.shutdown(Shutdown::Both);
     }
     true
 }
 
 fn shut_all(threads: &WebSocketThreads, how: Shutdown) {
-    // This fails for a client that has gone already, and then its thread ends as well.
+    // This fails if the client has gone already; its thread ends in that case too.
     threads.iter().for_each(|(_, client)| _ = client.socket.shutdown(how));
 }
 
 /// Answers a client that gets no thread.
 fn turn_away(mut socket: &TcpStream) {
-    // Its request may not have come yet. It is answered after this time all the same.
+    // The client's request may not have come yet. After this time the client is answered anyway.
     let _ = wait_until_ready(&mut [PollFd::new(socket, PollFlags::IN)], Some(GLANCE));
     let answered = socket.set_nonblocking(true).and_then(|()| {
         let mut request = [0; 4096];

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::base::clock;
 use crate::net::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
 
-/// A message gets so many more bytes of the budget at a time, as it comes.
+/// A message that arrives takes room in the budget in steps of this many bytes.
 pub(super) const STEP_BYTES: usize = 64 * 1024;
 
 /// What one client is sending.
@@ -35,8 +35,8 @@ impl Arriving {
         Self { budget, message: None }
     }
 
-    /// So many bytes have come from `socket`, and the message with the number `unfinished`, if that is one, is not
-    /// whole.
+    /// Notes that this many bytes have come from `socket`. `unfinished` is the number of the message that has come only
+    /// in part, if there is one.
     pub(super) fn came(
         &mut self,
         socket: &Arc<TcpStream>,

@@ -36,7 +36,7 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 const CONTROL_BYTES: usize = 125;
 /// How long a refused client has to take the answer.
 const REFUSED: Duration = Duration::from_secs(1);
-/// What the pings of this server carry. The pongs to these are not for the actor.
+/// What the pings of this server carry. The actor does not get the pongs that answer them.
 const STILL_THERE: &[u8] = b"theater: still there?";
 
 /// What all connections of a listener share.
@@ -55,7 +55,7 @@ pub(super) struct WebSocketShared {
 pub(super) struct WebSocketConnection {
     socket: WebSocket<FrameStream>,
     shared: WebSocketShared,
-    /// The event that answered the `connect`, once the actor knows of the client.
+    /// The event that answered the `connect`; none before the actor has answered it.
     connected: Option<Link>,
     /// Whether a ping of this server is unanswered.
     asked: bool,

@@ -68,7 +68,7 @@ impl Ending {
         }
     }
 
-    /// Why `outcome` is no answer.
+    /// The reason to end the connection if `outcome` is not an answer that can be sent.
     pub(super) fn of_outcome(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Returned(_) => Self::Unsendable,

@@ -23,7 +23,8 @@ use crate::net::{read_until_closed, read_within, untaken, wait_until_ready};
 
 /// How much is written at once, so that a client that reads slowly can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
-/// How many times, while a client may take nothing, the server looks whether it has taken something.
+/// How often the server checks, within the time in which a client may read nothing, whether the client has read
+/// something.
 const LOOKS: u32 = 10;
 
 /// The socket of one client.
@@ -54,9 +55,9 @@ pub(super) struct Patience {
     pub(super) handshake: Duration,
     /// For the rest of a message, from its first byte on.
     pub(super) message: Duration,
-    /// To take all that it is sent in answer to one message.
+    /// To read everything that is sent to it in answer to one message.
     pub(super) answer: Duration,
-    /// To take anything of what it is sent.
+    /// To read anything at all of the bytes that are sent to it.
     pub(super) stall: Duration,
 }
 
@@ -103,7 +104,7 @@ impl FrameStream {
     /// bytes are permitted.
     pub(super) fn begin_frames(&mut self, first: &[u8], messages: &Arc<AnswerBudget>) -> usize {
         self.messages = Some((Frames::default(), Arriving::new(Arc::clone(messages))));
-        // A budget always has room for so few bytes.
+        // A budget always has room for these few bytes.
         self.good_of(first).unwrap_or(0)
     }
 
@@ -135,7 +136,7 @@ impl FrameStream {
         self.messages.as_ref().and_then(|(_, arriving)| arriving.since())
     }
 
-    /// The client has to take what is written next, from now on.
+    /// From now on the client has to read the bytes that are written next.
     pub(super) fn begin_writing(&mut self) {
         self.write_until = Deadline::after(self.patience.answer);
         if self.look() == 0 {
@@ -153,8 +154,8 @@ impl FrameStream {
         self.under_way = None;
     }
 
-    /// Looks how much the client has taken, and returns how much it has not taken yet. That the system takes bytes from
-    /// this server says nothing about the client, because the system's buffers grow while nobody reads.
+    /// Measures how much the client has read, and returns how much it has not read yet. That the system takes bytes
+    /// from this server says nothing about the client, because the system's buffers grow while nobody reads.
     fn look(&mut self) -> u64 {
         let untaken = untaken(&self.socket).min(self.written);
         let taken = self.written - untaken;
@@ -165,7 +166,7 @@ impl FrameStream {
         untaken
     }
 
-    /// Waits until the system takes more, for as long as the client goes on taking.
+    /// Waits until the system takes more bytes, as long as the client goes on reading.
     fn wait_until_taken(&mut self) -> io::Result<()> {
         loop {
             self.look();
@@ -203,8 +204,8 @@ impl Read for FrameStream {
         let until = self.waited_since().map_or(self.read_until, message_ends);
         let bytes = read_within(&*self.socket, buffer, Some(until))?;
         if bytes == 0 && self.closing.has_begun() {
-            // The acceptor has shut this side to wake this thread. The client has not closed, and is still to be told
-            // why.
+            // The acceptor has shut this side to wake this thread. The client has not closed the connection, and is
+            // still to be told why it ends.
             return Err(ErrorKind::ConnectionAborted.into());
         }
         match self.good_of(&buffer[..bytes]) {
@@ -305,7 +306,7 @@ mod tests {
         let refused = std::iter::repeat_with(|| stream.write(&[0; WRITE_BYTES])).find_map(Result::err);
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::TimedOut));
         assert!(clock::since(begun) < 2 * stream.patience.stall + Duration::from_secs(1), "{:?}", clock::since(begun));
-        // One that takes something is waited for again.
+        // The wait begins again for a client that has read something.
         let took = std::thread::spawn(move || {
             client.set_read_timeout(Some(Duration::from_secs(20))).expect("an open socket");
             let mut taken = 0;

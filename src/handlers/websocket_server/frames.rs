@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(after(&ping[1..]), Some(2));
         assert_eq!(after(&last[..6]), Some(2));
         assert_eq!(after(&last[6..]), None);
-        // One that has ended and one that begins with the same bytes are two.
+        // A message that has ended and a message that begins within the same bytes count as two.
         assert_eq!(after(&first), Some(3));
         assert_eq!(after(&[&last[..], &first].concat()), Some(4));
     }

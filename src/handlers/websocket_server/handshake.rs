@@ -21,7 +21,7 @@ const VERSION: &str = "13";
 /// Why there is no WebSocket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoHandshake {
-    /// The client is to be refused so; without the body if the method is HEAD.
+    /// The client is to get this refusal; without its body if the method is HEAD.
     Refused { refusal: HttpRefusal, is_head: bool },
     /// The client is gone.
     Gone,
@@ -42,7 +42,7 @@ pub(super) fn shake_hands(wire: &mut (impl Read + Write), origins: &Origins) -> 
     Ok(received.split_off(end))
 }
 
-/// Reads until a head is whole, and returns where it ends; nothing if the client is gone.
+/// Reads until the head is whole, and returns where it ends; `None` if the client is gone.
 fn read_head(wire: &mut impl Read, received: &mut Vec<u8>) -> Option<Result<usize, HttpRefusal>> {
     let (mut scan, mut piece) = (HeadScan::default(), [0; PIECE_BYTES]);
     loop {
@@ -72,7 +72,7 @@ fn check(head: &RequestHead, origins: &Origins) -> Result<String, HttpRefusal> {
     let key = once(head, "sec-websocket-key").filter(|key| is_key(key));
     let key =
         key.ok_or_else(|| HttpRefusal::malformed("the Sec-WebSocket-Key is not 16 bytes in base64, given once"))?;
-    // A client that names two origins is not believed.
+    // A client that names two origins is refused.
     let named: Vec<&str> = values(head, "origin").collect();
     if named.len() > 1 || !origins.admit(named.first().map(|named| named.as_bytes())) {
         return Err(HttpRefusal::new(403, "pages of this origin may not connect"));

@@ -15,7 +15,8 @@ impl Origins {
         given.iter().map(|text| parse(text)).collect::<Result<_, _>>().map(Self::Only)
     }
 
-    /// Whether a client that names this origin is let in. A client that names none is no page, and is let in.
+    /// Whether a client that names this origin is let in. A client that names no origin is not a web page, and is
+    /// accepted.
     pub(super) fn admit(&self, named: Option<&[u8]>) -> bool {
         match (self, named) {
             (Self::Any, _) | (Self::Only(_), None) => true,

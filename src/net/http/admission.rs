@@ -35,7 +35,7 @@ use super::shared::HttpShared;
 use super::stream::HttpStream;
 use super::waiting::{Overdue, WaitingConnection};
 
-/// How many connections may wait in the lobby, for each one that may have a thread.
+/// How many connections may wait in the lobby for each thread that the listener may have.
 const WAITING_PER_THREAD: usize = 4;
 /// How many are disconnected at once to make room in a full lobby.
 const DISMISSED_AT_ONCE: usize = 64;
@@ -76,7 +76,7 @@ impl HttpAdmission {
         self.lobby.len() < self.most_waiting
     }
 
-    /// Gives threads that are free to those in the lobby whose turn it is.
+    /// Gives the free threads to the connections in the lobby whose turn it is.
     fn start_waiting(&mut self, threads: &mut HttpThreads) {
         while threads.room() > 0
             && let Some(WaitingConnection { connection, .. }) = self.lobby.take_next()
@@ -92,7 +92,7 @@ impl HttpAdmission {
         let rest = self.rest.clone();
         let body = move |_| {
             if let Some(resting) = connection.run() {
-                // The acceptor has gone only if the listener has.
+                // This fails only if the acceptor has ended, and then the listener is closed as well.
                 let _ = rest.send(resting);
             }
         };
@@ -102,7 +102,7 @@ impl HttpAdmission {
         }
     }
 
-    /// Bodies that do not come lose their room in the budget where other bodies need it.
+    /// Bodies that do not come lose their room in the budget if other bodies need it.
     fn free_room_for_bodies(&mut self) {
         while let Some(waiting) = self.lobby.take_for_room() {
             dismiss_waiting(&waiting, &HttpRefusal::busy("the body did not come, and its room was needed for others"));
@@ -125,7 +125,7 @@ impl HttpAdmission {
         }
     }
 
-    /// Sees to a thread for each request that waits in the lobby. Connections whose clients have kept them waiting for
+    /// Makes threads free for the requests that wait in the lobby. Connections whose clients have kept them waiting for
     /// too long are disconnected now. If these are too few, other connections are asked to leave after their answers.
     fn free_threads(&mut self, threads: &HttpThreads) {
         let now = clock::now();
@@ -226,7 +226,8 @@ impl Admission for HttpAdmission {
         refuse(&socket, &HttpRefusal::busy(CLOSING), false);
     }
 
-    /// A request that the service works on is waited for all the same, and answered: nothing here can stop it.
+    /// If the service works on a request, the listener waits for that and answers it, because nothing here can stop the
+    /// service.
     fn close_by_force(&mut self, threads: &mut HttpThreads) {
         self.dismiss_all(threads, &Awaiting::ANY);
         while let Some(waiting) = self.lobby.take_first(|_| true) {
@@ -249,8 +250,8 @@ fn dismiss_waiting(waiting: &WaitingConnection, refusal: &HttpRefusal) {
     refuse(waiting.connection.socket(), refusal, waiting.asks_for_a_head_alone());
 }
 
-/// Refuses a client that has no thread. What it has sent is here, because it has waited. That is read first: a socket
-/// that is closed with unread bytes resets the connection, and the client may lose the answer.
+/// Refuses a client that has no thread. The client has waited, so the bytes that it sent have arrived. They are read
+/// first: a socket that is closed with unread bytes resets the connection, and the client may lose the answer.
 fn refuse(mut socket: &TcpStream, refusal: &HttpRefusal, is_head: bool) {
     let mut text = Vec::new();
     write_refusal(&mut text, refusal, is_head, &mut DateText::default());

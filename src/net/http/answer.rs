@@ -9,7 +9,7 @@ use super::date::DateText;
 use super::refusal::HttpRefusal;
 use super::response::WireResponse;
 
-/// What the form of an answer depends on beside the answer itself.
+/// What the form of an answer depends on, apart from the answer itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnswerContext {
     /// The request was a HEAD: its answer has the headers of the answer to a GET, and no body.

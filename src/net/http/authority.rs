@@ -16,7 +16,7 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// The authority that all of `text` is; nothing where it is none.
+    /// Reads all of `text` as one authority; `None` if it is not a valid one.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (host, port) = split(text)?;
         let is_host = match host.strip_prefix('[') {

@@ -29,9 +29,9 @@ enum Coding {
 /// What became of bytes that were given to a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// So many of them belonged to it.
+    /// This many of the bytes belonged to the body.
     Bytes(usize),
-    /// None was taken, because the budget has no room for them.
+    /// No byte was taken, because the budget has no room for them.
     NoRoom,
 }
 
@@ -73,8 +73,8 @@ impl IncomingBody {
         Ok(Taken::Bytes(used))
     }
 
-    /// Makes room for `more` bytes, and takes it from the budget: for twice of what there is, if the budget has that
-    /// much, so that a body is not moved each time when more of it comes.
+    /// Makes room for `more` bytes, and takes it from the budget. If the budget has enough, the room is doubled, so
+    /// that the body is not moved each time more of it comes.
     fn make_room(&mut self, more: usize) -> bool {
         let most = match &self.coding {
             Coding::Length { left } => self.bytes.len() + left,

@@ -86,7 +86,7 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Counts one more byte of an extension; an error where it must not stand there.
+    /// Counts one more byte of an extension; an error if the byte is not allowed at this place.
     fn extend(&mut self, size: u64, at: Option<Extension>, otherwise: &str) -> Result<ChunkState, HttpRefusal> {
         self.extension_bytes += 1;
         if self.extension_bytes > HTTP_EXTENSION_BYTES {

@@ -1,5 +1,5 @@
-//! Whether a connection waits for its client, since when that is too long, and whether the acceptor has disconnected it
-//! for that. Two threads share this: the connection's and the acceptor's.
+//! The wait of a connection for its client: whether it waits, from when on the wait is too long, and whether the
+//! acceptor has disconnected it because of that. Two threads share this: the connection's and the acceptor's.
 //!
 //! ```text
 //!     Engaged <──────────> Awaiting(what, overdue from)      set by the connection's thread
@@ -44,7 +44,7 @@ pub(crate) struct ClientWait {
 const ENGAGED: u64 = 0;
 const DISMISSED: u64 = u64::MAX;
 /// The lower bits say what the connection waits for, as a number from 1 to 3. The upper bits say how many milliseconds
-/// after `epoch` that is overdue.
+/// after `epoch` the wait is overdue.
 const KIND_BITS: u32 = 2;
 const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
 
@@ -80,14 +80,15 @@ impl ClientWait {
         self.word.load(Ordering::SeqCst) == DISMISSED
     }
 
-    /// From when on the acceptor may dismiss it; nothing where it does not wait for its client.
+    /// The moment from which on the acceptor may dismiss the connection; `None` if the connection does not wait for its
+    /// client.
     pub(crate) fn overdue_from(&self) -> Option<Instant> {
         let (_, overdue) = decode(self.word.load(Ordering::SeqCst))?;
         Some(self.epoch + overdue)
     }
 
-    /// Dismisses a connection that waits for one of `what`, and returns which; nothing where it does not, or not any
-    /// more.
+    /// Dismisses the connection if it waits for one of `what`, and returns which; `None` if it does not wait for any of
+    /// them, or no longer does.
     pub(crate) fn dismiss(&self, what: &[Awaiting]) -> Option<Awaiting> {
         let word = self.word.load(Ordering::SeqCst);
         let (awaiting, _) = decode(word)?;

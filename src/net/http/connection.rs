@@ -31,8 +31,8 @@ use super::stream::{HttpStream, ReadEnd};
 use super::{WireRequest, WireResponse};
 use crate::net::Deadline;
 
-/// How long others wait, when no thread is free, for a client that is between two requests or has made none yet. With
-/// less patience, a client that the system did not let run for a moment would be taken for one that has nothing to say.
+/// How long others wait, when no thread is free, for a client that is between two requests or has made none yet. A
+/// shorter time would hit clients that have a request to make, and that the system has not let run for a moment.
 const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// The same for a client that has sent half of a head: a head is one packet, or a few that come right after each other.
 const PATIENCE_HEAD: Duration = Duration::from_millis(100);
@@ -40,11 +40,11 @@ const PATIENCE_HEAD: Duration = Duration::from_millis(100);
 const PATIENCE_MOVING: Duration = Duration::from_secs(1);
 /// How long a connection keeps its thread for each [`PROGRESS_BYTES`] of a body, also when nobody waits for a thread.
 const TURN: Duration = Duration::from_millis(50);
-/// A body that comes makes progress when this many bytes of it have come.
+/// A body counts as making progress each time that this many bytes of it have come.
 pub(crate) const PROGRESS_BYTES: usize = 32 * 1024;
 /// How long a refused client may go on sending before its connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a short text may take to be written. One fits the buffer of any socket.
+/// How long the writing of a short text may take. Such a text fits the buffer of any socket.
 const SHORT_WRITE: Duration = Duration::from_secs(1);
 /// How many empty lines may come before a request.
 const EMPTY_LINES: usize = 64;
@@ -87,18 +87,18 @@ struct Receiving {
     is_starving: bool,
 }
 
-/// What a connection waits for that rests: it has no thread until more of its body has come.
+/// The body that a resting connection waits for. The connection has no thread until more of the body has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RestingBody {
-    /// How many bytes of the body are still to come, where that is known.
+    /// How many bytes of the body are still to come, if that is known.
     pub(crate) left: Option<usize>,
     /// How many bytes of the budget for bodies it has.
     pub(crate) held: usize,
     /// Since when it has made no progress.
     pub(crate) since: Instant,
-    /// The budget has no room for what has come.
+    /// Whether the budget has no room for the bytes that have come.
     pub(crate) is_starving: bool,
-    /// The body has not come in time.
+    /// Whether the body has not come in time.
     pub(crate) is_overdue: bool,
 }
 
@@ -178,8 +178,8 @@ impl HttpConnection {
         }
     }
 
-    /// Serves the client until either side ends the connection. Where the rest of a body has to be waited for, it
-    /// returns itself, to be run again when that has come.
+    /// Serves the client until either side ends the connection. If it has to wait for the rest of a body, it returns
+    /// itself; it is run again when more of the body has come.
     pub(crate) fn run(mut self) -> Option<Self> {
         let mut timeout = self.shared.limits.head_timeout;
         let end = loop {
@@ -216,7 +216,8 @@ impl HttpConnection {
         let exchange = AnswerContext { is_head, is_connect, closes: !keep_alive || is_connect, is_http10 };
         let (body, share) = body.map(IncomingBody::finish).unzip();
         let response = self.call(WireRequest { method, uri: target, headers, body, peer: self.peer })?;
-        // The body's room is free from here on: a client that does not take its answer keeps no other body out.
+        // From here on the body's room in the budget is free, so a client that does not read its answer keeps no room
+        // from other bodies.
         drop(share);
         self.answer(response, exchange)
     }
@@ -275,7 +276,7 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// Receives the body as it comes. Returns false where the rest is to be waited for without a thread: because
+    /// Receives the body as it comes. Returns false if the connection is to wait for the rest without a thread: because
     /// nothing, or little, has come for a while; because a request waits for the thread; or because the budget has no
     /// room.
     fn receive(&mut self, receiving: &mut Receiving) -> Result<bool, EarlyEnd> {
@@ -406,7 +407,7 @@ impl Receiving {
     }
 }
 
-/// What a client is told for whose body the budget has no room, where no other body gave way.
+/// The refusal for a client whose body found no room in the budget, because no other body gave up its room.
 pub(crate) fn no_room_for_bodies() -> HttpRefusal {
     HttpRefusal::busy("too many bodies are being received")
 }

@@ -4,7 +4,7 @@
 
 use super::response::is_token_byte;
 
-/// Where in the extensions of a chunk the last byte stands.
+/// Which part of a chunk's extensions the last byte was read in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
     /// In white space after the size, a name or a value. A `;` must follow, or, after a name, a `=`.
@@ -24,8 +24,8 @@ pub(crate) enum Extension {
 }
 
 impl Extension {
-    /// Where the extensions are after one more byte, which is not the end of the line; `None` where the byte must not
-    /// stand there.
+    /// Where the extensions are after one more byte, which is not the end of the line; `None` if the byte is not
+    /// allowed there.
     pub(crate) fn next(self, byte: u8) -> Option<Self> {
         let is_space = matches!(byte, b' ' | b'\t');
         let is_token = is_token_byte(byte);

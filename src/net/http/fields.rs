@@ -1,5 +1,6 @@
 //! The headers of a request that decide how the exchange goes on: where its body ends, whether the connection is kept,
-//! and whether the client waits to be told to go on. What two readers could understand differently is refused.
+//! and whether the client waits for `100 Continue` before it sends the body. What two readers could understand
+//! differently is refused.
 
 use super::authority::Authority;
 use super::framing::{RequestFraming, Version};
@@ -112,8 +113,8 @@ fn content_length(value: &[u8]) -> Result<u64, HttpRefusal> {
     }
 }
 
-/// The only coding that is accepted is `chunked`, alone. Another coding before it is not known here (501). Where
-/// `chunked` is not the last one, or stands there twice, nobody can say where the body ends (400).
+/// The only coding that is accepted is `chunked`, alone. Another coding before it is not known here (501). If `chunked`
+/// is not the last coding, or occurs twice, nobody can tell where the body ends (400).
 fn chunked(value: &[u8]) -> Result<RequestFraming, HttpRefusal> {
     let codings: Vec<_> = items(value).collect();
     let is_chunked = |coding: &&&[u8]| coding.eq_ignore_ascii_case(b"chunked");

@@ -64,8 +64,8 @@ impl HeadScan {
     }
 }
 
-/// Refuses by its first byte what cannot be HTTP. It may contain no end of a line at all, so that waiting for one would
-/// not end.
+/// Refuses bytes that cannot be HTTP as soon as the first byte shows it. It may contain no end of a line at all, so
+/// that waiting for one would not end.
 fn check_first_byte(received: &[u8]) -> Result<(), HttpRefusal> {
     match received.first() {
         Some(0x16) => Err(HttpRefusal::malformed("this looks like TLS, and this port speaks plain HTTP")),
@@ -119,7 +119,7 @@ pub(crate) fn asks_for_a_head_alone(received: &[u8]) -> bool {
     received.trim_ascii_start().starts_with(b"HEAD ")
 }
 
-/// The same head. One of a later minor version becomes one of HTTP/1.1, the latest version that httparse knows.
+/// The same head. The version of a later minor number is replaced by HTTP/1.1, the latest version that httparse knows.
 fn with_a_known_version(bytes: &[u8]) -> Cow<'_, [u8]> {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     match line {

@@ -19,14 +19,15 @@ use crate::base::clock;
 pub(crate) const GLANCE: Duration = Duration::from_millis(20);
 /// How long a body that rests keeps its room in the budget when other bodies need it.
 const PATIENCE_BUDGET: Duration = Duration::from_millis(100);
-/// How long a connection rests until it gets a thread that nobody else wants, for whatever it has sent.
+/// After how long a resting connection gets a free thread that no other connection wants, even if it has sent too
+/// little to need one.
 const RESTS: Duration = Duration::from_secs(1);
 
 /// The connections of one listener that have no thread.
 pub(crate) struct Lobby {
     /// In the order in which they came.
     waiting: VecDeque<WaitingConnection>,
-    /// How long one of them waits for a thread at most.
+    /// The longest time that one of them may wait for a thread.
     patience: Duration,
     bodies: Arc<BodyBudget>,
     /// When the lobby last looked at what has come from all clients that have sent a part.
@@ -84,15 +85,16 @@ impl Lobby {
         Some((self.waiting.remove(at)?, why))
     }
 
-    /// Takes the one that has made no progress for the longest, if that is long enough for it to be refused for others.
+    /// Takes out the connection that has made no progress for the longest time, if that time is long enough to refuse
+    /// it so that others get its place.
     pub(crate) fn take_in_the_way(&mut self) -> Option<WaitingConnection> {
         let line = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.is_in_the_way());
         let (at, _) = line.min_by_key(|(_, waiting)| waiting.since())?;
         self.waiting.remove(at)
     }
 
-    /// Where a body waits for room in the budget: takes the one that has some of that room, and has made no progress
-    /// for the longest.
+    /// If a body waits for room in the budget: takes out the connection that holds some of that room and has made no
+    /// progress for the longest time.
     pub(crate) fn take_for_room(&mut self) -> Option<WaitingConnection> {
         let rests =
             || self.waiting.iter().enumerate().filter_map(|(at, waiting)| Some((at, waiting.connection.rest()?)));
@@ -109,15 +111,15 @@ impl Lobby {
         self.waiting.remove(at)
     }
 
-    /// The places in the queue, and the sockets, of those that have said nothing. Only these are polled: what others
-    /// have said is still in their sockets, and would wake the acceptor again and again.
+    /// The clients that have sent nothing: their places in the queue, and their sockets. Only these are polled. The
+    /// bytes that other clients have sent are still in their sockets, and would wake the acceptor again and again.
     pub(crate) fn silent(&self) -> impl Iterator<Item = (usize, &TcpStream)> {
         let line = self.waiting.iter().enumerate();
         let silent = line.filter(|(_, waiting)| waiting.arrival == RequestArrival::Nothing);
         silent.map(|(at, waiting)| (at, &**waiting.connection.socket()))
     }
 
-    /// The client at this place in the queue has said something.
+    /// The client at this place in the queue has sent something.
     pub(crate) fn hear(&mut self, at: usize) {
         self.waiting[at].hear(&self.bodies);
     }
@@ -154,7 +156,8 @@ mod tests {
     use super::super::waiting::{PATIENCE_PART, PATIENCE_SILENT};
     use super::*;
 
-    /// A lobby with a client for each of `said`, who has sent that text, and the clients' own ends.
+    /// A lobby with one client for each text of `said`, which that client has sent; and the clients' ends of the
+    /// connections.
     fn lobby(said: &[&str]) -> (Lobby, Vec<TcpStream>) {
         let service = Arc::new(|_| WireResponse::new(200, Vec::new(), None).expect("valid"));
         let limits = HttpLimits { bodies_bytes: 40_000, body_bytes: 40_000, ..HttpLimits::default() };

@@ -43,8 +43,8 @@ impl HttpShared {
     }
 
     /// Whether the listener closes. The flag and [`ClientWait`](super::client_wait::ClientWait) are both sequentially
-    /// consistent. So a connection that begins to wait either sees that the listener closes, or the acceptor sees that
-    /// it waits and dismisses it.
+    /// consistent. So when a connection begins to wait, one of two things happens: the connection sees that the
+    /// listener closes, or the acceptor sees that the connection waits, and dismisses it.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.has_begun()
     }
@@ -54,7 +54,8 @@ impl HttpShared {
         self.thread_wanted.store(wanted, Ordering::Relaxed);
     }
 
-    /// Whether the caller's connection should leave, and takes that wish back: one wish is met by one connection.
+    /// Whether the caller's connection should end so that its thread is free for a waiting request. If so, this also
+    /// withdraws the wish, so that only one connection ends for it.
     pub(crate) fn take_wish_to_leave(&self) -> bool {
         self.thread_wanted.load(Ordering::Relaxed) && self.thread_wanted.swap(false, Ordering::Relaxed)
     }

@@ -15,7 +15,8 @@ use crate::net::{Deadline, discard_received, read_until_closed, read_within};
 const BUFFER_BYTES: usize = 16 * 1024;
 /// How much is written at once, so that a client that reads slowly can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
-/// The body of an answer up to this size is copied after its head. A larger one is gathered from its own place.
+/// The body of an answer up to this size is copied after its head. A larger body is sent from the memory that it lies
+/// in.
 const JOIN_BYTES: usize = 8 * 1024;
 /// How much later than its deadline a wait may end. The system counts its timeouts in steps of a few milliseconds
 /// anyway.
@@ -93,7 +94,8 @@ impl HttpStream {
         }
     }
 
-    /// Makes room for at least a byte after what is unread: by moving that to the front, else by growing the buffer.
+    /// Makes room for at least one byte after the unread bytes: it moves the unread bytes to the front, or else grows
+    /// the buffer.
     fn make_room(&mut self) {
         let (start, end) = self.unread;
         if end < self.buffer.len() {
@@ -186,9 +188,9 @@ impl HttpStream {
     }
 }
 
-/// Whether a wait for `left` needs another timeout than the socket has. One that is a little longer will do, and so
-/// will one that is not shorter than half: so a connection that waits for the same time again and again sets its
-/// socket's timeout once, and no wait is cut into many.
+/// Whether a wait for `left` needs another timeout than the socket has. A timeout that is a little longer is good
+/// enough, and so is one that is at least half as long. So a connection that waits for the same time again and again
+/// sets its socket's timeout once, and no wait is cut into many short ones.
 fn is_far_from(timeout: Option<Duration>, left: Duration) -> bool {
     timeout.is_none_or(|timeout| timeout > left + SLACK || timeout < left / 2)
 }

@@ -1,5 +1,5 @@
-//! A connection that waits without a thread, and how much of its request has come: found out by peeking, so that
-//! nothing is taken from its socket.
+//! A connection that waits without a thread, and how much of its request has come: found out by peeking, which leaves
+//! the bytes in the socket.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::head::{RequestHead, asks_for_a_head_alone};
 
 use crate::base::clock;
 
-/// How long a client that says nothing keeps others out of a full lobby.
+/// How long a client that has sent nothing may keep its place in a full lobby when others need it.
 pub(crate) const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// The same for a client that has sent a part: a head and a small body come as a few packets, one right after the
 /// other, and of a large body more comes all the time.
@@ -27,11 +27,12 @@ const LAST_BYTES: &[u8] = b"\r\n\r\n";
 /// A connection in the lobby.
 pub(crate) struct WaitingConnection {
     pub(crate) connection: HttpConnection,
-    /// Since when it wants a thread: a new one since it connected, one that rests since enough of its body has come.
+    /// The moment from which on it wants a thread: for a new connection, when it connected; for one that rests, when
+    /// enough of its body had come.
     pub(crate) waiting_since: Option<Instant>,
     /// When it entered the lobby.
     pub(crate) entered: Instant,
-    /// What of its request has come.
+    /// How much of its request has come.
     pub(crate) arrival: RequestArrival,
     /// How many bytes were in its socket at the last look.
     pub(crate) here: usize,
@@ -39,13 +40,13 @@ pub(crate) struct WaitingConnection {
     whole: Option<usize>,
 }
 
-/// What of a request has come.
+/// How much of a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestArrival {
     Nothing,
-    /// Less than is worth a thread.
+    /// Some of it, but not enough to give it a thread.
     Part,
-    /// So much of a large body that it is worth a thread.
+    /// Enough of a large body to give it a thread.
     Much,
     /// All of it; or bytes that can only be refused; or the client will send no more.
     Whole,
@@ -152,9 +153,10 @@ impl WaitingConnection {
 /// What the first bytes of a request say about the rest of it.
 enum Announced {
     Part,
-    /// Nothing else comes by itself: it has no body, or its head is wrong, or its client waits to be told to go on.
+    /// The client will send nothing more by itself: the request has no body, or its head is wrong, or the client waits
+    /// for `100 Continue`.
     Whole,
-    /// So many bytes, the head and the body together.
+    /// The request has this many bytes, the head and the body together.
     Length(usize),
     Chunked,
 }
@@ -194,11 +196,11 @@ fn hear_body(socket: &TcpStream, here: usize, left: Option<usize>) -> RequestArr
     }
 }
 
-/// Whether a client from which nothing is here will send anything.
+/// Whether a client that has sent nothing can still send something.
 fn silence(socket: &TcpStream) -> RequestArrival {
     match recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Err(Errno::AGAIN) => RequestArrival::Nothing,
-        // It has closed, or failed, or something has come at this very moment.
+        // The client has closed the connection, or the connection has failed, or bytes have come at this moment.
         Ok(_) | Err(_) => RequestArrival::Whole,
     }
 }

@@ -1,4 +1,5 @@
-//! The values of the model: an actor, its mailbox, the reply that somebody waits for, and where an actor's thread stands.
+//! The values of the model: an actor, its mailbox, the reply that somebody waits for, and the next step of an actor's
+//! thread.
 
 use std::collections::VecDeque;
 
@@ -53,7 +54,7 @@ pub(super) struct OpenCall {
     pub(super) reply: usize,
 }
 
-/// Where an actor's thread stands.
+/// The next step of an actor's thread.
 #[derive(Clone, Debug)]
 pub(super) enum At {
     /// The `started` is to be written next.
@@ -64,14 +65,14 @@ pub(super) enum At {
     InitDue,
     Idle,
     Working,
-    /// The host call with this intent was left open by a crash, and is made now.
+    /// A crash left the host call with this intent open. It is made again now.
     Again {
         function: &'static Function,
         intent: Link,
         child: ActorId,
     },
     Awaiting(OpenCall),
-    /// There is a result. The `host-call` is not enqueued yet.
+    /// The host call has its result. The event `host-call` is not enqueued yet.
     Decided {
         open: OpenCall,
         result: Vec<u8>,

@@ -1,6 +1,6 @@
 //! A model test of promises: random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures
-//! of two to five actors, with a crash at every prefix of the journal, and recovery. It asks whether each promise has
-//! exactly one fate. There are no threads.
+//! of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
+//! exactly one fate. It uses no threads.
 //!
 //! The actors are a model (`runtime.rs`) that writes real events into real chains, in the order in which threads would
 //! enqueue them, under the real graph of waits. `stored.rs` has what a prefix of the journal contains. The code under
@@ -219,8 +219,8 @@ fn function_of(event: &ChainEvent) -> &'static Function {
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 
-/// One run: three lives, each ended by a crash, and then everything comes to rest. Returns how many circles were
-/// broken.
+/// One run: the model's runtime is started three times and crashes each time; then it runs until no step is left.
+/// Returns how many circles were broken.
 fn interleaving(seed: u64, early: bool) -> usize {
     let mut rng = Rng(seed);
     let (roots, mut broken) = (2 + rng.below(2), 0);

@@ -60,7 +60,7 @@ impl ModelRuntime {
             At::Again { function, intent, .. } if function.full == SPAWN.full => self.spawn_for(i, intent),
             At::Again { function, intent, child } => {
                 let Some(child) = self.actors.iter().position(|actor| actor.id == child) else {
-                    // The child was gone before its chain had begun: there is no such child.
+                    // The child was removed before its chain had begun, so there is no such child.
                     let wait = self.waits.begin_anyway(self.actors[i].id, child);
                     let reply = self.new_reply(wait);
                     let open = OpenCall { function, intent, reply };

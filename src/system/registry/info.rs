@@ -1,4 +1,4 @@
-//! Actor listings: what anyone may know of an actor, one by one, all, or page by page.
+//! Actor listings: what a handle shows of actors, for one actor, for all, or page by page.
 
 use super::{ActorEntry, Inner, Registry};
 use crate::base::clock;
@@ -7,7 +7,7 @@ use crate::manifest::{RestartPolicy, Supervision};
 use crate::system::address::Address;
 use crate::system::status::ActorStatus;
 
-/// What anyone may know of one actor.
+/// What a handle shows of one actor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ActorInfo {
@@ -19,7 +19,7 @@ pub struct ActorInfo {
     pub parent: Option<ActorId>,
     /// What it is doing.
     pub status: ActorStatus,
-    /// Which run this is.
+    /// The number of the actor's newest incarnation.
     pub incarnation: Incarnation,
     /// Deliveries that wait.
     pub mailbox_depth: u64,
@@ -29,9 +29,9 @@ pub struct ActorInfo {
     pub manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub since_ms: u64,
-    /// How many restarts are used of those that it may have by its policy; none where its policy allows none.
+    /// How many of the restarts that its policy allows are used up; none if its policy allows no restart.
     pub restarts: Option<Restarts>,
-    /// Why it is not restarted, where it has failed and is not.
+    /// Why it is not restarted, if it has failed and will not be.
     pub given_up: Option<String>,
 }
 
@@ -61,8 +61,8 @@ impl Registry {
         inner.order.values().filter_map(|id| inner.actors.get(id)).map(|entry| inner.info(entry)).collect()
     }
 
-    /// At most `most` actors from the number `from` on, in the order in which they came, each with its number. An actor keeps
-    /// its number when others are listed no longer.
+    /// At most `most` actors from the number `from` on, in the order in which they came, each with its number. An actor
+    /// keeps its number when other actors are removed from the list.
     pub(crate) fn page(&self, from: u64, most: usize) -> Vec<(u64, ActorInfo)> {
         let inner = self.0.read();
         let entries = inner.order.range(from..).filter_map(|(number, id)| Some((*number, inner.actors.get(id)?)));

@@ -19,9 +19,9 @@ use crate::system::status::ActorStatus;
 pub(crate) enum Restored {
     /// It waits in the mailbox, or was answered.
     Settled,
-    /// Its receiver does not export the function, and keeps it.
+    /// The receiver does not export the function. The mailbox keeps the delivery aside.
     KeptAside,
-    /// Its receiver does not live.
+    /// The receiver is not alive.
     NobodyThere,
 }
 
@@ -49,7 +49,8 @@ impl Registry {
         reserve(mailbox, to, Lane::Mail, bytes)
     }
 
-    /// Reserves a place for a request of `from`, which will wait: refused where that would close a circle of waits.
+    /// Reserves a place for a request of `from`, and registers that `from` waits for `to`. Refused if the wait would
+    /// close a circle of waits.
     pub(crate) fn begin_wait(
         self: &Arc<Self>,
         from: ActorId,
@@ -61,7 +62,7 @@ impl Registry {
         let mailbox = inner.mailbox_for_actors(to, function)?;
         let begun = inner.begin(from, to);
         drop(inner);
-        // The wait is dropped again, and thereby ended, where there is no place.
+        // If the mailbox has no place, the wait is dropped here, which ends it.
         let wait = Wait::new(self, begun?);
         Ok((reserve(mailbox, to, Lane::Mail, bytes)?, wait))
     }
@@ -114,7 +115,8 @@ impl Inner {
         }
         let entry = self.actors.get(&to).ok_or(Refusal::Unknown(to))?;
         match entry.status {
-            // What comes while the actor starts waits until `init` is over; what comes while it restarts waits for that.
+            // A delivery that comes while the actor starts waits until `init` is over; one that comes while it restarts
+            // waits until it has restarted.
             ActorStatus::Starting | ActorStatus::Running | ActorStatus::Restarting => {}
             ActorStatus::Stopping | ActorStatus::Stopped | ActorStatus::Failed { .. } => {
                 return Err(Refusal::NotRunning(to, entry.status.word()));

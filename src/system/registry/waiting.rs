@@ -11,8 +11,8 @@ use crate::system::waits::WaitId;
 
 /// An actor waits for another one, until this is dropped.
 ///
-/// It must not be dropped before the event that settles the wait was enqueued: otherwise another actor could begin a wait in
-/// the other direction, and a prefix of the journal would hold both.
+/// It must not be dropped before the event that settles the wait was enqueued: otherwise another actor could begin a
+/// wait in the other direction, and a prefix of the journal would hold two actors that wait for each other.
 #[derive(Debug)]
 #[must_use = "a wait ends when it is dropped"]
 pub(crate) struct Wait {
@@ -25,12 +25,12 @@ impl Wait {
         Self { id, registry: Some(Arc::clone(registry)) }
     }
 
-    /// The wait's name, for whoever answers: the answer ends the wait before it is given.
+    /// The wait's id, for the actor that answers: it ends the wait before it gives the answer.
     pub(crate) fn id(&self) -> WaitId {
         self.id
     }
 
-    /// Lets go of a wait that whoever answered has ended already.
+    /// Drops a wait that the answering actor has ended already.
     pub(crate) fn end_by_answer(mut self) {
         self.registry = None;
     }
@@ -51,13 +51,15 @@ impl Registry {
         Ok(Wait::new(self, begun?))
     }
 
-    /// `from` waits for an end or a restart of `to`, whatever `to` waits for: the order to end cuts that off.
+    /// `from` waits for an end or a restart of `to`. This is allowed whatever `to` waits for, because the order to end
+    /// cuts off the wait of `to`.
     pub(crate) fn begin_wait_for_change(self: &Arc<Self>, from: ActorId, to: ActorId) -> Wait {
         let begun = self.0.write().waits.begin_anyway(from, to);
         Wait::new(self, begun)
     }
 
-    /// A wait that was under way when an earlier process ended. Recovery has seen to it that none of these is in a circle.
+    /// A wait that was under way when an earlier process ended. Recovery has made sure that no such wait is part of a
+    /// circle.
     pub(crate) fn resume_wait(self: &Arc<Self>, from: ActorId, to: ActorId) -> Wait {
         self.begin_wait_for_change(from, to)
     }
@@ -81,12 +83,13 @@ impl Registry {
 }
 
 impl Inner {
-    /// Notes that `from` waits for `to`; refused, with the circle spelled out, where that would close one.
+    /// Notes that `from` waits for `to`. If that would close a circle, it is refused, and the error names the actors of
+    /// the circle.
     pub(super) fn begin(&mut self, from: ActorId, to: ActorId) -> Result<WaitId, Refusal> {
         self.waits.begin(from, to).map_err(|circle| Refusal::Deadlock(self.spell(&circle)))
     }
 
-    /// The circle by names; an id follows a name that more than one of them has.
+    /// The circle, written with the names of its actors. A name that several of them have is followed by the id.
     fn spell(&self, circle: &[ActorId]) -> String {
         let name = |id: &ActorId| self.actors.get(id).map_or("(new child)", |entry| entry.name.as_str());
         let spell = |id: &ActorId| {
@@ -143,7 +146,8 @@ mod tests {
         assert!(registry.0.read().waits.is_empty(), "no wait is left");
     }
 
-    /// Else a third could begin a wait that leads back, and a prefix of the journal would hold a circle.
+    /// If the wait ended earlier, another actor could begin a wait that leads back, and a prefix of the journal would
+    /// hold a circle.
     #[test]
     fn a_wait_that_no_event_of_the_receiver_settles_ends_when_its_waiter_lets_go_of_it() {
         let registry = Arc::new(Registry::default());

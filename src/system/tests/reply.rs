@@ -1,4 +1,5 @@
-//! What a reply promises: a delivery is taken or withdrawn, and whoever waits hears the answer or that none will come.
+//! What a reply promises: a delivery is taken or withdrawn, and the waiting side gets the answer, or is told that none
+//! will come.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a stop signal promises: it ends every wait once its grace is over, and the first order stands.
+//! What a stop signal promises: it ends every wait once its grace is over, and the first order counts.
 
 use std::time::Duration;
 

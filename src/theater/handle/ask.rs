@@ -26,8 +26,8 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// After `within`: [`NotDelivered::Deadline`] if the actor had not begun to work on the message, which is taken back
-    /// then; [`crate::OutcomeUnknown::Deadline`] if it had, and it goes on working.
+    /// After `within`: [`NotDelivered::Deadline`] if the actor had not begun to work on the message, which is then
+    /// withdrawn; [`crate::OutcomeUnknown::Deadline`] if the actor had begun, and then it goes on working.
     pub fn request_within(
         &self,
         id: ActorId,
@@ -66,7 +66,7 @@ impl TheaterHandle {
         Vec::from_cbor(&result).map_err(|error| RequestError::Unreadable(error.to_string()))
     }
 
-    /// Has an export called with a message, and waits until the transition is on disk.
+    /// Delivers a message to an export, and waits until the transition is on disk.
     fn call(
         &self,
         id: ActorId,
@@ -83,7 +83,7 @@ impl TheaterHandle {
         let within = within.unwrap_or_else(|| limits.request_deadline());
         match answer.within(within) {
             Ok(answer) => RequestError::or_result(answer.outcome),
-            // The actor may be in the middle of it, and the next start goes on with that.
+            // The actor may be working on the message; then the next start goes on with it.
             Err(NoAnswer::Gone) if self.registry.is_suspending() => Err(OutcomeUnknown::ShuttingDown.into()),
             Err(none) => Err(RequestError::of_no_answer(none, within)),
         }

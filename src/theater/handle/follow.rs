@@ -23,11 +23,12 @@ const STRETCH: StretchBounds = StretchBounds { looked_at: 1_024, bytes: PAGE_BYT
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventsOf {
-    /// One actor's. A place in the stream is a sequence of that actor's chain.
+    /// The events of one actor. A place in the stream is a sequence of that actor's chain.
     Actor(ActorId),
-    /// One actor's, and those of all actors that are or come below it. A place in the stream is a position in the journal.
+    /// The events of one actor, and of all actors that are below it now or later. A place in the stream is a position
+    /// in the journal.
     Tree(ActorId),
-    /// Every actor's. A place in the stream is a position in the journal.
+    /// The events of every actor. A place in the stream is a position in the journal.
     Everybody,
 }
 
@@ -55,7 +56,7 @@ pub struct EventStream {
     read: VecDeque<FollowedEvent>,
 }
 
-/// Where a stream stands: the next place to be read.
+/// The next place that a stream reads.
 enum StreamCursor {
     Actor(ActorKey, u64),
     Journal(Members, u64),
@@ -109,8 +110,8 @@ impl EventStream {
                 continue;
             }
             let left = until.saturating_duration_since(clock::now());
-            // The bell rings at a commit after the stream was made. A commit before the reading above is in what was
-            // read, so no event is missed between the two.
+            // The bell rings at a commit after the stream was made. The page above has every event that was committed
+            // before it was read, so no event is missed in between.
             if left.is_zero() || wait::receive_within(&self.bell, left).is_err() {
                 return Ok(None);
             }

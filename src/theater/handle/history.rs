@@ -67,8 +67,8 @@ impl TheaterHandle {
         Ok(ActorState { bytes, lost_at })
     }
 
-    /// The events of an actor from sequence `from` on that are on disk, in order: at most `limit`, at most 1,000, and at
-    /// most 4 MiB of data beyond the first. An empty page is the end of what is there now.
+    /// The events of an actor from sequence `from` on that are on disk, in order: at most `limit`, at most 1,000, and
+    /// at most 4 MiB of data beyond the first. An empty page means that there are no further events at the moment.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`ReadError::NotKept`] if none did.
+    /// [`ReadError::NotKept`] if no actor of this journal ran the component.
     pub fn component(&self, digest: ComponentDigest) -> Result<Vec<u8>, ReadError> {
         let kept = self.journal.reader()?.component(digest)?;
         kept.ok_or_else(|| ReadError::NotKept(digest.to_string()))
@@ -92,7 +92,7 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`ReadError::NotKept`] if no event does.
+    /// [`ReadError::NotKept`] if no event names such a state.
     pub fn large_state(&self, sha1: &[u8; 20]) -> Result<Vec<u8>, ReadError> {
         let kept = self.journal.reader()?.blob(sha1)?;
         kept.ok_or_else(|| ReadError::NotKept(hex::encode(sha1)))
@@ -150,7 +150,7 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`DropError`] says what is in the way; nothing was dropped then.
+    /// [`DropError`] says why the data cannot be dropped; then nothing was dropped.
     pub fn prune(&self, id: ActorId, before: u64, shown: Shown) -> Result<DataDropped, DropError> {
         let (actor, reader) = self.opened(id).map_err(|error| DropError::Closed(error.to_string()))?;
         journal::prune(&self.journal, &reader, actor, before, shown)

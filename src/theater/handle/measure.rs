@@ -1,4 +1,4 @@
-//! Metrics: what a runtime measures, gathered for whoever asks, of each actor and in all.
+//! Metrics: what a runtime measures of each actor, and the totals. They are gathered when someone asks.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub struct MetricsView {
     pub process: ProcessView,
 }
 
-/// What is measured of one actor, over all its incarnations since the runtime was started.
+/// The metrics of one actor, over all its incarnations since the runtime was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ActorMetricsView {
@@ -53,7 +53,7 @@ pub struct Totals {
     pub counts: Counts,
 }
 
-/// What is counted, of one actor or of several.
+/// The counters of one actor, or their sums over several.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counts {
@@ -61,9 +61,9 @@ pub struct Counts {
     pub calls: u64,
     /// Calls that the guest answered with its own error.
     pub refusals: u64,
-    /// Incarnations that ended themselves.
+    /// Incarnations that ended by a failure of their own.
     pub failures: u64,
-    /// Incarnations that followed another.
+    /// Incarnations that began after an earlier one of the same actor.
     pub restarts: u64,
     /// Deliveries that wait now.
     pub mailbox_depth: u64,
@@ -76,7 +76,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts of another beside these. Latencies do not add up like this: their distributions do.
+    /// Adds the counts of another actor to these. Latencies cannot be added like this; their distributions are merged
+    /// instead.
     fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.refusals += other.refusals;
@@ -88,7 +89,7 @@ impl Counts {
     }
 }
 
-/// What is measured of the journal, since the runtime was started.
+/// The metrics of the journal since the runtime was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalMetricsView {
@@ -152,7 +153,7 @@ impl TheaterHandle {
         MetricsView { actors, ..totals }
     }
 
-    /// What is measured of one actor, or none if no listed actor has this id.
+    /// The metrics of one actor; none if no listed actor has this id.
     pub fn actor_metrics(&self, id: ActorId) -> Option<ActorMetricsView> {
         let reader = self.journal.reader().ok();
         of_actor(self, reader.as_ref(), self.actor(id)?).map(|(view, _)| view)
@@ -192,7 +193,7 @@ pub(crate) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsV
 
 const GATHERED_AT_ONCE: usize = 1_000;
 
-/// What is counted of one actor, and how long its calls took; none if the actor was forgotten meanwhile.
+/// The counters of one actor, and how long its calls took; none if the actor was forgotten meanwhile.
 pub(crate) fn of_actor(
     theater: &TheaterHandle,
     reader: Option<&JournalReader>,
@@ -220,7 +221,7 @@ pub(crate) fn of_actor(
     Some((view, calls))
 }
 
-/// What cannot be read reads 0.
+/// A number that cannot be read is 0.
 pub(crate) fn process() -> ProcessView {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {

@@ -81,7 +81,8 @@ impl TheaterHandle {
     ///
     /// [`LifecycleError::Refused`] if one of them has not ended.
     pub fn forget(&self, id: ActorId) -> Result<(), LifecycleError> {
-        // The lowest come first: so, wherever a crash cuts this off, an actor that is still listed has its parent.
+        // The actors at the bottom of the tree come first. So if a crash interrupts this, every actor that is still
+        // listed has a parent that is listed.
         for actor in answer(&self.control.forget(id))?.into_iter().rev() {
             // The next start would try an actor again that has failed before it was up again: it is marked as ended first.
             for record in [Record::Ended(actor), Record::Forgotten(actor)] {

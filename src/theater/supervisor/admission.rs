@@ -125,9 +125,10 @@ impl Supervisor {
         }
     }
 
-    /// Lists an actor from an earlier runtime as failed, because it does not run in this one. The actor keeps what it has:
-    /// it can be restarted, and otherwise the next start of the runtime brings it back. Its policy is not asked, nor is its
-    /// parent's, because they could end a whole family for good only because the machine has little room today.
+    /// Lists an actor from an earlier runtime as failed, because it does not run in this one. The actor keeps what it
+    /// has: it can be restarted, and otherwise the next start of the runtime brings it back. The restart policies of
+    /// the actor and of its parent are not applied, because they could end a whole family of actors for good only
+    /// because the machine has little room today.
     fn leave_out(&mut self, id: ActorId, mut unstarted: Unstarted, why: String) {
         if let First::Again(again) = &mut unstarted.first
             && let Some(reply) = again.reply.take()

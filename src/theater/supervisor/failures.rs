@@ -46,8 +46,8 @@ impl Supervisor {
         self.decide(Input::Died(id));
     }
 
-    /// Marks an actor from an earlier runtime as failed that does not run in this one. Its policy is not asked, nor is its
-    /// parent's.
+    /// Marks an actor from an earlier runtime as failed that does not run in this one. The restart policies of the
+    /// actor and of its parent are not applied.
     pub(super) fn mark_left_out(&mut self, id: ActorId, why: String) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.is_unrecorded = true;
@@ -80,7 +80,7 @@ impl Supervisor {
     /// Logs that a failed actor will not be restarted, and shows why in its status.
     pub(super) fn gave_up(&mut self, id: ActorId, why: GivenUp) {
         let Some(actor) = self.actors.get(&id) else { return };
-        // A thread that ends without an order has logged the reason itself.
+        // If the thread ended without an order, it has logged the reason itself.
         if why != GivenUp::ThreadEnded {
             log::warn!("actor {} is not restarted: {why}", actor.spec.manifest.name);
         }

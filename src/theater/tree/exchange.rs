@@ -81,8 +81,8 @@ pub(in crate::theater) enum Action {
     GaveUp { id: ActorId, why: GivenUp },
     /// The actor has ended, and has no thread that could be told to end.
     Gone(ActorId),
-    /// The times at which a supervisor restarted its children by policy lately, as they now stand. A root counts its
-    /// own restarts too.
+    /// The times of the recent restarts by policy of a supervisor's children, as they are now counted. A root counts
+    /// its own restarts too.
     Counted { supervisor: ActorId, at: Vec<u64> },
     /// The actor was stopped already.
     AlreadyStopped(ActorId),
@@ -103,7 +103,7 @@ pub(in crate::theater) struct Count {
 pub(in crate::theater) enum GivenUp {
     Temporary,
     NeverUp,
-    /// It would be one restart too many: by its parent's limit, or, for a root, by its own.
+    /// One more restart would exceed the limit: the parent's limit or, for a root, the actor's own.
     TooMany {
         allowed: u32,
         within: Duration,

@@ -45,16 +45,16 @@ struct Row {
 struct Outcome {
     alive: String,
     gone: String,
-    /// The script ended it in order.
+    /// The script ended the child in an orderly way.
     started: String,
-    /// It was told to end, and ended in order.
+    /// The child was told to end, and ended in an orderly way.
     ended: String,
     supervisor: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Backoff {
-    /// Timers run out before anything else happens, as if there were no backoff. So it is in OTP.
+    /// Timers run out before anything else happens, as if there were no backoff. OTP has no backoff.
     Passes,
     /// Everything else happens before a timer runs out.
     Lasts,
@@ -194,7 +194,7 @@ impl Family {
         assert!(self.tree.groups.iter().all(|group| group.members.is_empty()), "a group never came up");
     }
 
-    /// The next input; a timer only when it is due.
+    /// The next input: first the answers of threads, then failures and timers in the order that `backoff` says.
     fn next(&mut self) -> Option<Input> {
         self.now += 1;
         if let Some(answer) = self.answers.pop_front() {

@@ -64,7 +64,7 @@ struct World {
     ids: Vec<ActorId>,
     actors: BTreeMap<ActorId, Actor>,
     timers: Vec<(u64, ActorId)>,
-    /// Sometimes no thread can be started.
+    /// Whether the system refuses to start threads at the moment.
     scarce: bool,
     inputs: VecDeque<Input>,
     trace: Vec<String>,
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// Lets a thread do something; if `in_order`, what it should do.
+    /// Lets one thread take a step; if `in_order`, the step that a thread without failures takes.
     fn act(&mut self, id: ActorId, in_order: bool) {
         let chance = if in_order { 0 } else { self.dice.below(40) };
         let actor = self.actor(id);

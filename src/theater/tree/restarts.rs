@@ -157,8 +157,8 @@ impl Tree {
         }
     }
 
-    /// Ends a sibling because its group restarts. It comes back with the group, unless it is temporary or was to end
-    /// anyway.
+    /// Ends a sibling because its group restarts. It restarts with the group, unless it is temporary or was ordered to
+    /// end already.
     fn end_for_group(&mut self, sibling: ActorId) {
         let node = &self.nodes[&sibling];
         let (policy, from) = (node.supervision.restart, node.restarts_from());
@@ -176,7 +176,7 @@ impl Tree {
         self.order(sibling, OrderKind::Cycle, Goal::Restart(from), by, None);
     }
 
-    /// Ends or restarts an actor that is down, once nothing stands in the way.
+    /// Ends or restarts an actor that is down, once nothing keeps it from that.
     pub(super) fn settle(&mut self, id: ActorId) {
         let Some(node) = self.nodes.get(&id) else { return };
         if node.phase != Phase::Down {
