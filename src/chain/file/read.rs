@@ -1,7 +1,7 @@
 //! Reads a chain file line by line, with the checks that need only one line.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use rayon::prelude::*;
 
@@ -169,6 +169,12 @@ fn event_name(sequence: impl std::fmt::Display) -> String {
     format!("event {sequence}")
 }
 
+/// The most bytes of the first line, the header. A file that is something else (a device, an image) is refused after them.
+const HEADER_LINE_BYTES: u64 = 64 * 1024;
+/// The most bytes of any other line. The longest are those of events and of components, in base64: an event records at most
+/// 512 MiB of one value.
+const LINE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
 /// Reads lines, and distinguishes a complete line from a truncated one.
 struct Lines<R> {
     source: R,
@@ -200,11 +206,20 @@ impl<R: BufRead> Lines<R> {
 
     /// Appends a line without its line feed to `bytes`; returns false at the end of the file.
     fn append(&mut self, bytes: &mut Vec<u8>, what: impl Fn() -> String) -> Result<bool, ChainFileError> {
-        let read = self.source.read_until(b'\n', bytes)?;
+        let most = if self.line == 0 { HEADER_LINE_BYTES } else { LINE_BYTES };
+        // One byte more than a line may have, so that a line that is too long shows.
+        let read = self.source.by_ref().take(most + 1).read_until(b'\n', bytes)?;
         if read == 0 {
             return Ok(false);
         }
         self.line += 1;
+        if read as u64 > most {
+            let why = format!("it is longer than {most} bytes");
+            return Err(match self.line {
+                1 => ChainFileError::Header { why },
+                line => ChainFileError::Line { line, what: what(), why },
+            });
+        }
         self.offset += read as u64;
         match bytes.pop() {
             Some(b'\n') => Ok(true),

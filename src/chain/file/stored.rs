@@ -20,6 +20,20 @@ trait Source: Read + Seek + Send {}
 
 impl<S: Read + Seek + Send> Source for S {}
 
+/// Keeps what is read through it from a source that cannot be read twice.
+struct Keeper {
+    source: File,
+    kept: Vec<u8>,
+}
+
+impl Read for Keeper {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.kept.extend_from_slice(&buffer[..read]);
+        Ok(read)
+    }
+}
+
 /// The offsets of attachments and events in a file.
 #[derive(Default)]
 struct Index {
@@ -46,17 +60,18 @@ impl ChainFile {
         Ok(read_through(BufReader::new(File::open(path)?))?.0)
     }
 
-    /// Opens and verifies a file. A file that cannot be read twice, such as a pipe, is read into memory.
+    /// Opens and verifies a file. A file that cannot be read twice, such as a pipe, is kept in memory; it
+    /// is read no further than to its first fault.
     pub(crate) fn verify(path: &Path) -> Result<Self, ChainFileError> {
         let mut file = File::open(path)?;
-        let mut source: Box<dyn Source> = if file.metadata()?.is_file() {
-            Box::new(file)
-        } else {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Box::new(Cursor::new(bytes))
-        };
-        let (contents, index) = read_through(BufReader::new(&mut source))?;
+        if !file.metadata()?.is_file() {
+            let mut keeper = Keeper { source: file, kept: Vec::new() };
+            let (contents, index) = read_through(BufReader::new(&mut keeper))?;
+            let source: Box<dyn Source> = Box::new(Cursor::new(keeper.kept));
+            return Ok(Self { contents, source: BufReader::new(source), index, next: None });
+        }
+        let (contents, index) = read_through(BufReader::new(&mut file))?;
+        let source: Box<dyn Source> = Box::new(file);
         Ok(Self { contents, source: BufReader::new(source), index, next: None })
     }
 

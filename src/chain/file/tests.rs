@@ -99,6 +99,13 @@ fn no_line_can_be_dropped_doubled_or_swapped_unnoticed() {
 }
 
 #[test]
+fn what_has_no_lines_at_all_is_refused_at_its_beginning() {
+    let endless = std::io::BufReader::new(std::io::repeat(0));
+    let why = UnverifiedChain::read(endless).expect_err("it has no header").to_string();
+    assert_eq!(why, "line 1 is not the header of a chain file: it is longer than 65536 bytes");
+}
+
+#[test]
 fn a_file_cut_anywhere_is_refused_and_a_cut_line_is_called_truncated() {
     let honest = file();
     for length in 0..honest.len() {
