@@ -21,6 +21,10 @@ const MIB: u64 = 1024 * KIB;
 pub(crate) const MANIFEST_BYTES: u64 = MIB;
 /// The size of a component file. Components that contain Python are near 20 MiB.
 pub(crate) const COMPONENT_BYTES: u64 = 256 * MIB;
+/// The first line of a chain file, its header. Something else than a chain file (a device, an image) is refused after it.
+pub(crate) const CHAIN_FILE_HEADER_BYTES: u64 = 64 * KIB;
+/// Any other line of a chain file. The longest lines hold an event or a component in base64.
+pub(crate) const CHAIN_FILE_LINE_BYTES: u64 = 2 * 1024 * MIB;
 /// The size of one management frame. The protocol allows no larger one, and no client reads one.
 pub(crate) const FRAME_BYTES: usize = 8 * MIB as usize;
 /// How long a command waits for room for its answer while answers to other commands take all the room.

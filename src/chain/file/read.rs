@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::lines::{BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, StateLine, decode, parse_line};
 use super::{ChainFileError, Component, FORMAT, Header, States, UnverifiedChain, VERSION};
+use crate::base::limits::{CHAIN_FILE_HEADER_BYTES, CHAIN_FILE_LINE_BYTES};
 use crate::base::pool;
 use crate::chain::event::{ChainEvent, DroppedData};
 use crate::chain::hash::{ComponentDigest, EventHash};
@@ -169,12 +170,6 @@ fn event_name(sequence: impl std::fmt::Display) -> String {
     format!("event {sequence}")
 }
 
-/// The most bytes of the first line, the header. A file that is something else (a device, an image) is refused after them.
-const HEADER_LINE_BYTES: u64 = 64 * 1024;
-/// The most bytes of any other line. The longest are those of events and of components, in base64: an event records at most
-/// 512 MiB of one value.
-const LINE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-
 /// Reads lines, and distinguishes a complete line from a truncated one.
 struct Lines<R> {
     source: R,
@@ -206,7 +201,7 @@ impl<R: BufRead> Lines<R> {
 
     /// Appends a line without its line feed to `bytes`; returns false at the end of the file.
     fn append(&mut self, bytes: &mut Vec<u8>, what: impl Fn() -> String) -> Result<bool, ChainFileError> {
-        let most = if self.line == 0 { HEADER_LINE_BYTES } else { LINE_BYTES };
+        let most = if self.line == 0 { CHAIN_FILE_HEADER_BYTES } else { CHAIN_FILE_LINE_BYTES };
         // One byte more than a line may have, so that a line that is too long shows.
         let read = self.source.by_ref().take(most + 1).read_until(b'\n', bytes)?;
         if read == 0 {
