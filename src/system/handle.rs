@@ -19,7 +19,8 @@ use crate::chain::Function;
 use crate::chain::data::Caller;
 use crate::journal::{ActorKey, JournalHandle};
 
-/// A running theater, to be asked. Cheap to clone; it does not keep the theater running.
+/// A running theater, to be asked. Cheap to clone; it does not keep the theater running. After the theater has ended, a
+/// handle refuses every change and message, and still reads what is on disk, if the data directory was not temporary.
 #[derive(Clone)]
 pub struct TheaterHandle {
     pub(crate) registry: Arc<Registry>,

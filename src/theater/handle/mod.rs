@@ -79,8 +79,10 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`LifecycleError::Refused`] if one of them has not ended.
+    /// [`LifecycleError::NoSuchActor`], also if the actor was forgotten before; [`LifecycleError::Refused`] if one of them
+    /// has not ended.
     pub fn forget(&self, id: ActorId) -> Result<(), LifecycleError> {
+        self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
         // The lowest come first: so, wherever a crash cuts this off, an actor that is still listed has its parent.
         for actor in answer(&self.control.forget(id))?.into_iter().rev() {
             // The next start would try an actor again that has failed before it was up again: it is marked as ended first.
@@ -135,7 +137,11 @@ impl TheaterHandle {
 
     /// Gives `answer` once everything that was recorded so far is on disk.
     fn once_on_disk<T>(&self, answer: Result<T, LifecycleError>) -> Result<T, LifecycleError> {
-        self.journal.flush().map_err(|JournalDown| JournalDown)?;
-        answer
+        match self.journal.flush() {
+            Ok(()) => answer,
+            // A runtime that ends closes its journal.
+            Err(JournalDown) if self.registry.is_suspending() => Err(LifecycleError::ShuttingDown),
+            Err(JournalDown) => Err(JournalDown.into()),
+        }
     }
 }
