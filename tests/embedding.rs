@@ -2,8 +2,8 @@
 //! deadlines, follows and verifies what they did, and gives them a capability that Theater does not have.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use theater::{
@@ -257,6 +257,44 @@ fn a_handle_outlives_its_theater_and_says_that_it_has_ended() {
     let next = TheaterRuntime::start(config()).expect("a handle does not hold the data directory");
     assert_eq!(next.handle().request(actor, "you"), Ok(b"hello, you".to_vec()));
     next.shutdown();
+}
+
+/// Dice that end the game of whoever pays.
+#[derive(Clone, Default)]
+struct LastGame(Arc<OnceLock<TheaterHandle>>);
+
+impl Handler for LastGame {
+    const NAME: &'static str = "dice";
+    const INTERFACES: &'static [&'static str] = &["acme:dice/dice"];
+
+    fn link(functions: &mut HostFunctions<'_, Self>) -> Result<(), LinkError> {
+        functions.read("acme:dice/dice", "roll", |_, _, (sides,): &(u32,)| Ok(*sides))?;
+        functions.outside("acme:dice/dice", "pay", |LastGame(theater), call, (stake,): &(Vec<u8>,)| {
+            let theater = theater.get().ok_or("there is no theater yet")?;
+            let ended = match stake.as_slice() {
+                b"restart" => theater.restart(call.actor()),
+                _ => theater.stop(call.actor()),
+            };
+            ended.map(|()| 0_u64).map_err(|error| error.to_string())
+        })
+    }
+}
+
+#[test]
+fn a_host_function_is_refused_the_end_of_the_actor_that_waits_for_it() {
+    let last = LastGame::default();
+    let runtime = TheaterRuntime::start(Config::new().handler(last.clone()).actor(gambler(GRANT))).expect("a runtime");
+    let theater = runtime.handle();
+    assert!(last.0.set(theater.clone()).is_ok());
+    let gambler = theater.actors()[0].id;
+    for stake in ["stop", "restart"] {
+        let Err(RequestError::Refused(why)) = theater.request_within(gambler, stake, LONG) else {
+            panic!("it is refused")
+        };
+        assert!(why.contains("waits for this host function") && why.contains("on another thread"), "{why}");
+    }
+    theater.stop(gambler).expect("on another thread it stops");
+    runtime.shutdown();
 }
 
 fn fails_to_start(theater: &TheaterHandle, source: ActorSource) -> String {

@@ -1,5 +1,6 @@
 //! Handlers of an embedder's own: the trait [`Handler`], and the host functions that it links.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -129,9 +130,9 @@ impl<R: Lower + Cbor + Send + 'static> HostResult for R {}
 /// that imports it otherwise is refused when it is started.
 ///
 /// A function may ask the theater by a [`crate::TheaterHandle`] that the handler holds. But it must not wait for the actor
-/// that calls it, because that actor waits for the function: a function that stops or restarts this actor, or an actor
-/// above it, never returns, and neither does one that shuts the runtime down and waits. A request to the actor that calls
-/// ends at its deadline. A function that panics makes the actor fail, with the reason `panic`.
+/// that calls it, because that actor waits for the function. To stop or restart this actor, or an actor above it, is refused
+/// there. A function that waits for the end of the runtime never returns. A request to the actor that calls ends at its
+/// deadline. A function that panics makes the actor fail, with the reason `panic`.
 pub struct HostFunctions<'a, H> {
     linker: &'a mut Linker<Box<HostState>>,
     handler: PhantomData<fn() -> H>,
@@ -159,7 +160,7 @@ impl<H: Handler> HostFunctions<'_, H> {
             let HostState { recorder, limits, .. } = &mut **store.data_mut();
             let result = recorder.host_call(function, &params, |_| {
                 let (handler, call) = granted::<H>(live.as_deref(), limits);
-                let answered = answer(handler, &call, &params);
+                let answered = called_by(call.actor(), || answer(handler, &call, &params));
                 answered.map(Effect::Read).map_err(|BeyondLimit(why)| Interruption::TooLarge(why))
             })?;
             Ok((result,))
@@ -192,7 +193,9 @@ impl<H: Handler> HostFunctions<'_, H> {
             let result = recorder.host_call(function, &params, |attempt| {
                 let (handler, call) = granted::<H>(live.as_deref(), limits);
                 let (act, params) = (&act, &params);
-                Ok(Effect::outside(&attempt, || Ok(Box::new(move || Ok(act(handler, &call, params))))))
+                Ok(Effect::outside(&attempt, || {
+                    Ok(Box::new(move || Ok(called_by(call.actor(), || act(handler, &call, params)))))
+                }))
             })?;
             Ok((result,))
         })
@@ -218,6 +221,28 @@ fn granted<'a, H: Handler>(live: Option<&'a Live>, limits: &'a Limits) -> (&'a H
     let live = live.expect("effects run live");
     let handler = live.extensions.get::<H>().expect("the manifest grants it");
     (handler, CallContext { live, limits })
+}
+
+thread_local! {
+    static CALLER: Cell<Option<ActorId>> = const { Cell::new(None) };
+}
+
+/// The actor that waits for this thread, because a host function of an embedder's handler runs on it for that actor.
+pub(crate) fn caller() -> Option<ActorId> {
+    CALLER.get()
+}
+
+/// Runs a host function. Until it has returned or panicked, `actor` is the [`caller`] on this thread.
+fn called_by<T>(actor: ActorId, run: impl FnOnce() -> T) -> T {
+    struct Called;
+    impl Drop for Called {
+        fn drop(&mut self) {
+            CALLER.set(None);
+        }
+    }
+    CALLER.set(Some(actor));
+    let _called = Called;
+    run()
 }
 
 /// The description of a function whose names are known when the process runs. Each is kept for the life of the process:
