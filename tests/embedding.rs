@@ -2,14 +2,14 @@
 //! deadlines, follows and verifies what they did, and gives them a capability that Theater does not have.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use theater::{
-    ActorSource, ActorStatus, BeyondLimit, Config, EventKind, EventsOf, FailureReason, Handler, HostFunctions,
-    LifecycleError, LinkError, NotDelivered, OutcomeUnknown, RequestError, TheaterError, TheaterHandle, TheaterRuntime,
-    UnverifiedChain,
+    ActorId, ActorSource, ActorStatus, BeyondLimit, Config, DropError, EventKind, EventsOf, ExportError, FailureReason,
+    Handler, HostFunctions, LifecycleError, LinkError, NotDelivered, OutcomeUnknown, ReadError, ReplayError,
+    RequestError, Shown, TheaterError, TheaterHandle, TheaterRuntime, UnverifiedChain,
 };
 
 const GREETER: &[u8] = include_bytes!("../docs/greeter.wasm");
@@ -141,6 +141,162 @@ fn two_handlers_of_one_name_or_interface_are_refused() {
     );
 }
 
+/// A handler of the given name and interfaces that links `roll` of `acme:dice/dice`.
+macro_rules! roller {
+    ($name:literal, $interfaces:expr) => {{
+        #[derive(Clone)]
+        struct Roller;
+        impl Handler for Roller {
+            const NAME: &'static str = $name;
+            const INTERFACES: &'static [&'static str] = $interfaces;
+            fn link(functions: &mut HostFunctions<'_, Self>) -> Result<(), LinkError> {
+                functions.read("acme:dice/dice", "roll", |_, _, (sides,): &(u32,)| Ok(*sides))
+            }
+        }
+        Config::new().handler(Roller)
+    }};
+}
+
+#[test]
+fn a_handler_with_a_name_or_interface_that_nobody_can_write_is_refused() {
+    let why = |config: Config| TheaterRuntime::start(config).err().expect("it is refused").to_string();
+    assert!(why(roller!("", &["acme:dice/dice"])).contains("a handler has an empty name"));
+    for config in [roller!("dice", &["dice"]), roller!("dice", &["acme:dice"]), roller!("dice", &[":dice/dice"])] {
+        let why = why(config);
+        assert!(why.contains("of the handler \"dice\" is no interface: write package:name/interface"), "{why}");
+    }
+    let why = why(roller!("dice", &["acme:cards/cards"]).actor(gambler(GRANT)));
+    assert!(why.contains("which no handler of this runtime provides"), "{why}");
+    let config = roller!("dice", &["acme:dice/dice"]).actor(gambler(GRANT));
+    let why = TheaterRuntime::start(config).err().expect("it links too little").to_string();
+    assert!(why.contains("`pay`"), "{why}");
+}
+
+#[test]
+fn a_handler_links_only_the_interfaces_that_it_names() {
+    #[derive(Clone)]
+    struct Cheat;
+    impl Handler for Cheat {
+        const NAME: &'static str = "dice";
+        const INTERFACES: &'static [&'static str] = &["acme:dice/dice"];
+        fn link(functions: &mut HostFunctions<'_, Self>) -> Result<(), LinkError> {
+            functions.read("acme:cards/cards", "draw", |_, _, (): &()| Ok(1_u32))
+        }
+    }
+    let config = Config::new().handler(Cheat).actor(gambler(GRANT));
+    let why = TheaterRuntime::start(config).err().expect("it is refused").to_string();
+    let cheat = "acme:cards/cards.draw: the INTERFACES of the handler \"dice\" do not name its interface";
+    assert!(why.contains(cheat), "{why}");
+}
+
+#[test]
+fn a_theater_that_lacks_the_handler_of_a_stored_actor_names_the_actor() {
+    let place = tempfile::tempdir().expect("a directory");
+    let config = || Config::new().data_dir(place.path().join("data"));
+    let runtime = TheaterRuntime::start(config().handler(Dice::default()).actor(gambler(GRANT))).expect("a runtime");
+    let id = runtime.handle().find("gambler").expect("it is there").id;
+    runtime.shutdown();
+    let why = TheaterRuntime::start(config()).err().expect("it is refused").to_string();
+    assert!(why.contains(&format!("actor gambler ({id}) of the data directory cannot go on")), "{why}");
+    assert!(why.contains("unknown handler \"dice\""), "{why}");
+    let runtime = TheaterRuntime::start(config().handler(Dice::default())).expect("with the handler it goes on");
+    assert_eq!(runtime.handle().actor(id).expect("it is listed").status, ActorStatus::Running);
+    runtime.shutdown();
+}
+
+#[test]
+fn the_longest_deadline_there_is_is_a_deadline_like_any_other() {
+    let runtime = TheaterRuntime::start(Config::new().actor(greeter())).expect("a runtime");
+    let theater = runtime.handle();
+    let actor = theater.actors()[0].id;
+    assert_eq!(theater.request_within(actor, "you", Duration::MAX), Ok(b"hello, you".to_vec()));
+    let mut events = theater.subscribe(EventsOf::Actor(actor), None, &[EventKind::Return]).expect("a stream");
+    let asked = theater.clone();
+    let asker = std::thread::spawn(move || asked.request(actor, "me"));
+    assert!(events.next_within(Duration::MAX).expect("it reads").is_some(), "it waits for the event");
+    asker.join().expect("it does not panic").expect("an answer");
+    runtime.shutdown();
+}
+
+#[test]
+fn an_actor_that_is_not_listed_is_told_by_its_own_variant_everywhere() {
+    let runtime = TheaterRuntime::start(Config::new()).expect("a runtime");
+    let theater = runtime.handle();
+    let nobody: ActorId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().expect("an id");
+    assert!(matches!(theater.state(nobody), Err(ReadError::NoSuchActor(id)) if id == nobody));
+    assert!(matches!(theater.subscribe(EventsOf::Tree(nobody), None, &[]), Err(ReadError::NoSuchActor(_))));
+    let exported = theater.export(nobody, std::io::sink());
+    assert!(matches!(exported, Err(ExportError::History(ReadError::NoSuchActor(_)))), "{exported:?}");
+    assert!(matches!(theater.replay(nobody), Err(ReplayError::NoSuchActor(id)) if id == nobody));
+    assert!(matches!(theater.prune(nobody, 1, Shown::Stays), Err(DropError::NoSuchActor(_))));
+    assert!(matches!(theater.redact(nobody, 1, Shown::Stays), Err(DropError::NoSuchActor(_))));
+    assert_eq!(theater.restart(nobody), Err(LifecycleError::NoSuchActor(nobody)));
+    assert_eq!(theater.forget(nobody), Err(LifecycleError::NoSuchActor(nobody)));
+    assert_eq!(theater.fork(nobody, 0, "twin", None), Err(LifecycleError::NoSuchActor(nobody)));
+    runtime.shutdown();
+}
+
+#[test]
+fn a_handle_outlives_its_theater_and_says_that_it_has_ended() {
+    let place = tempfile::tempdir().expect("a directory");
+    let config = || Config::new().data_dir(place.path().join("data")).actor(greeter());
+    let runtime = TheaterRuntime::start(config()).expect("a runtime");
+    let theater = runtime.handle().clone();
+    let actor = theater.actors()[0].id;
+    let mut events = theater.subscribe(EventsOf::Actor(actor), Some(0), &[EventKind::Started]).expect("a stream");
+    drop(runtime);
+    assert_eq!(theater.request(actor, "you"), Err(RequestError::NotDelivered(NotDelivered::ShuttingDown)));
+    assert_eq!(theater.start(greeter()), Err(LifecycleError::ShuttingDown));
+    assert_eq!(theater.stop(actor), Err(LifecycleError::ShuttingDown));
+    assert_eq!(theater.restart(actor), Err(LifecycleError::ShuttingDown));
+    assert_eq!(theater.forget(actor), Err(LifecycleError::ShuttingDown));
+    assert!(events.next_within(LONG).expect("it reads").is_some(), "what is on disk can be read");
+    assert_eq!(events.next_within(Duration::ZERO).expect("it reads"), None);
+    let exported = theater.export(actor, std::io::sink()).expect("exported");
+    assert_eq!(theater.replay(actor).expect("replayed").head, Some(exported.head));
+    let next = TheaterRuntime::start(config()).expect("a handle does not hold the data directory");
+    assert_eq!(next.handle().request(actor, "you"), Ok(b"hello, you".to_vec()));
+    next.shutdown();
+}
+
+/// Dice that end the game of whoever pays.
+#[derive(Clone, Default)]
+struct LastGame(Arc<OnceLock<TheaterHandle>>);
+
+impl Handler for LastGame {
+    const NAME: &'static str = "dice";
+    const INTERFACES: &'static [&'static str] = &["acme:dice/dice"];
+
+    fn link(functions: &mut HostFunctions<'_, Self>) -> Result<(), LinkError> {
+        functions.read("acme:dice/dice", "roll", |_, _, (sides,): &(u32,)| Ok(*sides))?;
+        functions.outside("acme:dice/dice", "pay", |LastGame(theater), call, (stake,): &(Vec<u8>,)| {
+            let theater = theater.get().ok_or("there is no theater yet")?;
+            let ended = match stake.as_slice() {
+                b"restart" => theater.restart(call.actor()),
+                _ => theater.stop(call.actor()),
+            };
+            ended.map(|()| 0_u64).map_err(|error| error.to_string())
+        })
+    }
+}
+
+#[test]
+fn a_host_function_is_refused_the_end_of_the_actor_that_waits_for_it() {
+    let last = LastGame::default();
+    let runtime = TheaterRuntime::start(Config::new().handler(last.clone()).actor(gambler(GRANT))).expect("a runtime");
+    let theater = runtime.handle();
+    assert!(last.0.set(theater.clone()).is_ok());
+    let gambler = theater.actors()[0].id;
+    for stake in ["stop", "restart"] {
+        let Err(RequestError::Refused(why)) = theater.request_within(gambler, stake, LONG) else {
+            panic!("it is refused")
+        };
+        assert!(why.contains("waits for this host function") && why.contains("on another thread"), "{why}");
+    }
+    theater.stop(gambler).expect("on another thread it stops");
+    runtime.shutdown();
+}
+
 fn fails_to_start(theater: &TheaterHandle, source: ActorSource) -> String {
     theater.start(source).expect_err("it is refused").to_string()
 }
@@ -221,9 +377,9 @@ fn a_handle_reads_follows_and_measures_what_the_management_server_does() {
     assert_eq!((metrics.actors[0].counts.calls, metrics.total.alive), (2, 1));
     assert_eq!(theater.actor_metrics(actor).expect("it is there").counts.chain_length, 5);
     assert!(theater.children(actor).is_empty() && theater.data_dir().join("journal.db").exists());
-    let nothing = theater.prune(actor, 3, theater::Shown::Stays).expect_err("no state was kept").to_string();
+    let nothing = theater.prune(actor, 3, Shown::Stays).expect_err("no state was kept").to_string();
     assert!(nothing.contains("no kept state lies before event 3"), "{nothing}");
-    assert_eq!(theater.redact(actor, 3, theater::Shown::Stays).expect("redacted").events, 1);
+    assert_eq!(theater.redact(actor, 3, Shown::Stays).expect("redacted").events, 1);
     let mut file = Vec::new();
     theater.export(actor, &mut file).expect("exported");
     assert_eq!(UnverifiedChain::read(&file[..]).and_then(UnverifiedChain::verify).expect("it holds").dropped(), 1);

@@ -1,6 +1,6 @@
 //! The clocks. Every reading of a clock in this crate is here; `tests/house.rs` refuses one elsewhere.
 //!
-//! - The steady clock ([`now`], [`since`], [`until`]) measures deadlines and durations.
+//! - The steady clock ([`now`], [`after`], [`since`], [`until`]) measures deadlines and durations.
 //! - The wall clock ([`unix_ms`]) dates events and log lines.
 //! - The CPU clock of the current thread ([`thread_cpu`]) measures what a guest has used.
 //!
@@ -13,6 +13,13 @@ use rustix::time::{ClockId, clock_gettime};
 /// This moment, by the steady clock.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The moment that lies `time` after now. A time that the clock cannot add ends a hundred years from now.
+pub(crate) fn after(time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let now = now();
+    now.checked_add(time).unwrap_or_else(|| now + CENTURY)
 }
 
 /// How long ago `then` was.

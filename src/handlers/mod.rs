@@ -22,6 +22,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
+pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
@@ -151,8 +152,9 @@ impl Handlers {
         engine.extensions.get().unwrap_or(&BROUGHT)
     }
 
-    /// Whether each handler has a name and interfaces of its own; the text names one that has not.
+    /// Checks that each handler has a name and interfaces of its own; the text names one that has not.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.own.iter().try_for_each(OwnKind::check)?;
         let all: Vec<_> = self.catalogue().collect();
         for (at, (name, imports)) in all.iter().enumerate() {
             if all[..at].iter().any(|(other, _)| other == name) {

@@ -1,5 +1,6 @@
 //! Handlers of an embedder's own: the trait [`Handler`], and the host functions that it links.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -67,7 +68,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
         Ok(self.clone())
     }
 
-    /// Links every function of the interfaces. It is called once for each component.
+    /// Links every function of the interfaces. It is called once for each component. A panic here, or in
+    /// [`Handler::configured`], goes on in whoever starts the actor.
     ///
     /// # Errors
     ///
@@ -78,7 +80,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 #[derive(Deserialize)]
 struct NoKeys {}
 
-/// A host function cannot be linked: two functions have one name.
+/// A host function cannot be linked: two functions have one name, or the handler does not name the interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct LinkError(String);
@@ -126,6 +128,11 @@ impl<R: Lower + Cbor + Send + 'static> HostResult for R {}
 
 /// Where a [`Handler`] links its functions. The types of each must be those that the WIT interface gives it: a component
 /// that imports it otherwise is refused when it is started.
+///
+/// A function may ask the theater by a [`crate::TheaterHandle`] that the handler holds. But it must not wait for the actor
+/// that calls it, because that actor waits for the function. To stop or restart this actor, or an actor above it, is refused
+/// there. A function that waits for the end of the runtime never returns. A request to the actor that calls ends at its
+/// deadline. A function that panics makes the actor fail, with the reason `panic`.
 pub struct HostFunctions<'a, H> {
     linker: &'a mut Linker<Box<HostState>>,
     handler: PhantomData<fn() -> H>,
@@ -140,7 +147,7 @@ impl<H: Handler> HostFunctions<'_, H> {
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the function was linked already.
+    /// [`LinkError`] if the function was linked already, or if [`Handler::INTERFACES`] does not name `interface`.
     pub fn read<P: HostParams, R: HostResult>(
         &mut self,
         interface: &'static str,
@@ -153,7 +160,7 @@ impl<H: Handler> HostFunctions<'_, H> {
             let HostState { recorder, limits, .. } = &mut **store.data_mut();
             let result = recorder.host_call(function, &params, |_| {
                 let (handler, call) = granted::<H>(live.as_deref(), limits);
-                let answered = answer(handler, &call, &params);
+                let answered = called_by(call.actor(), || answer(handler, &call, &params));
                 answered.map(Effect::Read).map_err(|BeyondLimit(why)| Interruption::TooLarge(why))
             })?;
             Ok((result,))
@@ -169,7 +176,7 @@ impl<H: Handler> HostFunctions<'_, H> {
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the function was linked already.
+    /// [`LinkError`] if the function was linked already, or if [`Handler::INTERFACES`] does not name `interface`.
     pub fn outside<P: HostParams, T>(
         &mut self,
         interface: &'static str,
@@ -186,7 +193,9 @@ impl<H: Handler> HostFunctions<'_, H> {
             let result = recorder.host_call(function, &params, |attempt| {
                 let (handler, call) = granted::<H>(live.as_deref(), limits);
                 let (act, params) = (&act, &params);
-                Ok(Effect::outside(&attempt, || Ok(Box::new(move || Ok(act(handler, &call, params))))))
+                Ok(Effect::outside(&attempt, || {
+                    Ok(Box::new(move || Ok(called_by(call.actor(), || act(handler, &call, params)))))
+                }))
             })?;
             Ok((result,))
         })
@@ -197,6 +206,10 @@ impl<H: Handler> HostFunctions<'_, H> {
         function: &'static Function,
         call: impl Fn(StoreContextMut<'_, Box<HostState>>, P) -> wasmtime::Result<(R,)> + Send + Sync + 'static,
     ) -> Result<(), LinkError> {
+        if !H::INTERFACES.contains(&function.interface) {
+            let why = format!("the INTERFACES of the handler \"{}\" do not name its interface; add it there", H::NAME);
+            return Err(LinkError(format!("{}: {why}", function.full)));
+        }
         let linked = self.linker.instance(function.interface).and_then(|mut it| it.func_wrap(function.name, call));
         linked.map_err(|error| LinkError(format!("{}: {error:#}", function.full)))
     }
@@ -208,6 +221,28 @@ fn granted<'a, H: Handler>(live: Option<&'a Live>, limits: &'a Limits) -> (&'a H
     let live = live.expect("effects run live");
     let handler = live.extensions.get::<H>().expect("the manifest grants it");
     (handler, CallContext { live, limits })
+}
+
+thread_local! {
+    static CALLER: Cell<Option<ActorId>> = const { Cell::new(None) };
+}
+
+/// The actor that waits for this thread, because a host function of an embedder's handler runs on it for that actor.
+pub(crate) fn caller() -> Option<ActorId> {
+    CALLER.get()
+}
+
+/// Runs a host function. Until it has returned or panicked, `actor` is the [`caller`] on this thread.
+fn called_by<T>(actor: ActorId, run: impl FnOnce() -> T) -> T {
+    struct Called;
+    impl Drop for Called {
+        fn drop(&mut self) {
+            CALLER.set(None);
+        }
+    }
+    CALLER.set(Some(actor));
+    let _called = Called;
+    run()
 }
 
 /// The description of a function whose names are known when the process runs. Each is kept for the life of the process:
@@ -266,6 +301,24 @@ pub(super) struct OwnKind {
 }
 
 impl OwnKind {
+    /// Checks that a manifest can name the handler, and a component its interfaces; the text says what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { name, imports, .. } = self;
+        if name.is_empty() {
+            return Err("a handler has an empty name: give it the name that manifests are to grant it by".to_owned());
+        }
+        let is_interface = |text: &str| {
+            let parts = text.split_once(':').and_then(|(package, rest)| Some((package, rest.split_once('/')?)));
+            parts.is_some_and(|(package, (name, interface))| ![package, name, interface].contains(&""))
+        };
+        match imports.iter().find(|text| !is_interface(text)) {
+            Some(text) => {
+                Err(format!("\"{text}\" of the handler \"{name}\" is no interface: write package:name/interface"))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn of<H: Handler>(handler: H) -> Self {
         let make = move |entry: Option<&HandlerEntry>| -> Result<Box<dyn Grant>, ManifestError> {
             let handler = entry.map_or_else(|| Ok(handler.clone()), |entry| handler.configured(entry))?;

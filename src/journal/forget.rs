@@ -16,6 +16,7 @@ use crossbeam_channel::bounded;
 use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
 use super::{JournalDown, JournalHandle};
+use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::base::wait;
 use crate::chain::cbor::Cbor;
@@ -123,7 +124,10 @@ pub enum DropError {
     /// The journal cannot write any more.
     #[error("{0}")]
     Down(#[from] JournalDown),
-    /// The journal cannot be opened, or no listed actor has the id.
+    /// No listed actor has this id.
+    #[error("no such actor: {0}")]
+    NoSuchActor(ActorId),
+    /// The journal cannot be opened; the text says why.
     #[error("{0}")]
     Closed(String),
 }

@@ -15,7 +15,7 @@ pub(crate) struct Deadline(Instant);
 impl Deadline {
     /// The deadline that passes `time` from now.
     pub(crate) fn after(time: Duration) -> Self {
-        Self(clock::now() + time)
+        Self(clock::after(time))
     }
 
     /// The deadline that passes at `moment`.

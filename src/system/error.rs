@@ -175,7 +175,7 @@ pub enum LifecycleError {
     /// The change was begun, and its outcome is not known. The text begins with `outcome unknown`.
     #[error("{0}")]
     OutcomeUnknown(String),
-    /// The runtime is ending: all actors are being suspended.
+    /// The runtime is ending, or has ended: all actors are suspended.
     #[error("the runtime is shutting down")]
     ShuttingDown,
     /// The journal cannot write any more, so nothing can be acknowledged.

@@ -20,7 +20,8 @@ use crate::chain::data::Caller;
 use crate::journal::{ActorKey, JournalHandle};
 
 /// The handle of a running theater, through which callers ask it for anything. Cheap to clone; it does not keep the
-/// theater running.
+/// theater running. After the theater has ended, a handle refuses every change and message, and still reads what is on
+/// disk, if the data directory was not temporary.
 #[derive(Clone)]
 pub struct TheaterHandle {
     pub(crate) registry: Arc<Registry>,

@@ -99,7 +99,7 @@ impl Drop for ReplyTo {
 impl AwaitedReply {
     /// Waits for the answer for at most `limit`; then the delivery is withdrawn.
     pub(crate) fn within(&self, limit: Duration) -> Result<Answer, NoAnswer> {
-        let deadline = clock::now() + limit;
+        let deadline = clock::after(limit);
         loop {
             if let Some(answer) = self.look() {
                 return answer.map_err(|SenderGone| NoAnswer::Gone);

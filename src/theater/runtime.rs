@@ -157,6 +157,8 @@ impl TheaterRuntime {
     ///
     /// [`TheaterError`]; nothing runs then. A configured actor that does not come up is an error. An actor of the data
     /// directory that the configuration does not name, and that does not come up, is logged and listed as failed.
+    /// But the manifest of every actor of the data directory that is not forgotten has to be understood: nothing runs if
+    /// one of them grants a [`crate::Handler`] that the configuration does not have.
     pub fn start(config: Config) -> Result<Self, TheaterError> {
         Self::start_watched(config, |_| ())
     }

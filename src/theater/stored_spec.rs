@@ -37,7 +37,12 @@ pub(super) fn stored_spec(
         return Err(missing("its component was altered"));
     }
     let init_state = first_state(reader, row.actor).map_err(unreadable)?;
-    let spec = Spec::assemble(engine, manifest, component, init_state).map_err(|error| error.to_string())?;
+    let spec = Spec::assemble(engine, manifest, component, init_state).map_err(|error| {
+        format!(
+            "actor {} ({}) of the data directory cannot go on, and neither can the theater without it: {error}",
+            row.name, row.actor.id
+        )
+    })?;
     if let Err(error) = spec.check_exports() {
         // An earlier version of Theater, which did not check exports, has started this actor. The export may never be
         // called, so the actor goes on.

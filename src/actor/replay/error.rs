@@ -1,5 +1,6 @@
 //! The errors of replay: why a replay stopped before the end of the chain.
 
+use crate::base::id::ActorId;
 use crate::guest::Divergence;
 
 /// Why a replay stopped before the end of the chain.
@@ -90,6 +91,9 @@ pub enum ReplayError {
         /// What differs, or what was lacking.
         what: String,
     },
+    /// No listed actor has this id.
+    #[error("no such actor: {0}")]
+    NoSuchActor(ActorId),
     /// The recording cannot be read; the text says why.
     #[error("{0}")]
     Unreadable(String),

@@ -95,13 +95,14 @@ impl TheaterHandle {
 }
 
 impl EventStream {
-    /// The next event; waits for it at most `within`. None if there was no event in that time.
+    /// The next event; waits for it at most `within`. None if there was no event in that time. A
+    /// stream of a theater that has ended gives what is on disk, and then None each time.
     ///
     /// # Errors
     ///
     /// [`ReadError`] if the journal cannot be read; the next call tries again.
     pub fn next_within(&mut self, within: Duration) -> Result<Option<FollowedEvent>, ReadError> {
-        let until = clock::now() + within;
+        let until = clock::after(within);
         loop {
             if let Some(event) = self.read.pop_front() {
                 return Ok(Some(event));

@@ -127,8 +127,10 @@ impl TheaterHandle {
     /// [`ReplayError::Diverged`] names the first event that comes out otherwise.
     pub fn replay(&self, id: ActorId) -> Result<Replayed, ReplayError> {
         let unreadable = |error: &dyn ToString| ReplayError::Unreadable(error.to_string());
-        let actor = self.key(id).ok_or_else(|| unreadable(&ReadError::NoSuchActor(id)))?;
-        self.journal.flush().map_err(|error| unreadable(&error))?;
+        let actor = self.key(id).ok_or(ReplayError::NoSuchActor(id))?;
+        if self.journal.flush().is_err() {
+            log::debug!("the journal takes no more records: what is on disk of actor {id} is all that is replayed");
+        }
         let control: &dyn Any = &*self.control;
         let control = control.downcast_ref::<LifecycleControl>();
         let engine = Arc::clone(&control.ok_or_else(|| unreadable(&"this handle has no sandbox"))?.engine);
@@ -152,7 +154,7 @@ impl TheaterHandle {
     ///
     /// [`DropError`] says why the data cannot be dropped; then nothing was dropped.
     pub fn prune(&self, id: ActorId, before: u64, shown: Shown) -> Result<DataDropped, DropError> {
-        let (actor, reader) = self.opened(id).map_err(|error| DropError::Closed(error.to_string()))?;
+        let (actor, reader) = self.opened(id).map_err(not_opened)?;
         journal::prune(&self.journal, &reader, actor, before, shown)
     }
 
@@ -163,7 +165,7 @@ impl TheaterHandle {
     ///
     /// As [`TheaterHandle::prune`].
     pub fn redact(&self, id: ActorId, sequence: u64, shown: Shown) -> Result<DataDropped, DropError> {
-        let (actor, reader) = self.opened(id).map_err(|error| DropError::Closed(error.to_string()))?;
+        let (actor, reader) = self.opened(id).map_err(not_opened)?;
         journal::redact(&self.journal, &reader, actor, sequence, shown)
     }
 
@@ -175,6 +177,14 @@ impl TheaterHandle {
     fn opened(&self, id: ActorId) -> Result<(ActorKey, JournalReader), ReadError> {
         let actor = self.key(id).ok_or(ReadError::NoSuchActor(id))?;
         Ok((actor, self.journal.reader()?))
+    }
+}
+
+/// Why nothing was dropped of a history that was not opened.
+fn not_opened(error: ReadError) -> DropError {
+    match error {
+        ReadError::NoSuchActor(id) => DropError::NoSuchActor(id),
+        other => DropError::Closed(other.to_string()),
     }
 }
 

@@ -15,6 +15,7 @@ pub use history::{ActorState, ReadError};
 
 use crate::base::id::ActorId;
 use crate::base::one_shot::OneReceiver;
+use crate::handlers;
 use crate::journal::{JournalDown, Record};
 use crate::manifest::ActorSource;
 use crate::system::{ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle};
@@ -59,8 +60,10 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`LifecycleError::NoSuchActor`], or [`LifecycleError::Refused`] if the end could not be recorded.
+    /// [`LifecycleError::NoSuchActor`]; [`LifecycleError::Refused`] if the end could not be recorded, or if the actor, or
+    /// one below it, waits for the host function of a [`crate::Handler`] that asks for this.
     pub fn stop(&self, id: ActorId) -> Result<(), LifecycleError> {
+        self.refuse_circle(id)?;
         self.once_on_disk(answer(&self.control.stop(id, Asked::BY_OPERATOR)).map(drop))
     }
 
@@ -69,8 +72,10 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// As [`TheaterHandle::start`]; and [`LifecycleError::Refused`] if the actor is starting or ending already.
+    /// As [`TheaterHandle::start`]; and [`LifecycleError::Refused`] if the actor is starting or ending already, or as
+    /// [`TheaterHandle::stop`].
     pub fn restart(&self, id: ActorId) -> Result<(), LifecycleError> {
+        self.refuse_circle(id)?;
         self.once_on_disk(answer(&self.control.restart(id, Asked::BY_OPERATOR)).map(drop))
     }
 
@@ -79,8 +84,10 @@ impl TheaterHandle {
     ///
     /// # Errors
     ///
-    /// [`LifecycleError::Refused`] if one of them has not ended.
+    /// [`LifecycleError::NoSuchActor`], also if the actor was forgotten before; [`LifecycleError::Refused`] if one of them
+    /// has not ended.
     pub fn forget(&self, id: ActorId) -> Result<(), LifecycleError> {
+        self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
         // The actors at the bottom of the tree come first. So if a crash interrupts this, every actor that is still
         // listed has a parent that is listed.
         for actor in answer(&self.control.forget(id))?.into_iter().rev() {
@@ -134,9 +141,29 @@ impl TheaterHandle {
         self.control.shutdown();
     }
 
+    /// Refuses to wait for the end of `id` in a host function that `id`, or an actor below it, waits for.
+    fn refuse_circle(&self, id: ActorId) -> Result<(), LifecycleError> {
+        let Some(caller) = handlers::caller() else { return Ok(()) };
+        let mut above = Some(caller);
+        while let Some(actor) = above {
+            if actor == id {
+                let why = format!(
+                    "actor {caller} waits for this host function, so the function cannot wait for the end of {id}"
+                );
+                return Err(LifecycleError::Refused(format!("{why}; ask for it on another thread")));
+            }
+            above = self.registry.info(actor).and_then(|info| info.parent);
+        }
+        Ok(())
+    }
+
     /// Gives `answer` once everything that was recorded so far is on disk.
     fn once_on_disk<T>(&self, answer: Result<T, LifecycleError>) -> Result<T, LifecycleError> {
-        self.journal.flush().map_err(|JournalDown| JournalDown)?;
-        answer
+        match self.journal.flush() {
+            Ok(()) => answer,
+            // A runtime that ends closes its journal.
+            Err(JournalDown) if self.registry.is_suspending() => Err(LifecycleError::ShuttingDown),
+            Err(JournalDown) => Err(JournalDown.into()),
+        }
     }
 }
