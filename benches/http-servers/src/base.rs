@@ -11,6 +11,9 @@ pub(crate) mod fail;
 pub(crate) mod limits;
 #[path = "../../../src/base/seldom.rs"]
 pub(crate) mod seldom;
+#[path = "../../../src/base/stack.rs"]
+#[allow(dead_code)]
+mod stack;
 #[path = "../../../src/base/thread.rs"]
 #[allow(dead_code)]
 pub(crate) mod thread;

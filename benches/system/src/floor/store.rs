@@ -48,6 +48,7 @@ impl Rows {
         let synchronous = match durability {
             Durability::Commit => "full",
             Durability::Relaxed => "normal",
+            other => unreachable!("{other:?} is not measured"),
         };
         connection.pragma_update(None, "synchronous", synchronous).expect("a setting");
         connection.set_prepared_statement_cache_capacity(32);
