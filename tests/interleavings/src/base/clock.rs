@@ -11,3 +11,8 @@ pub fn now() -> Instant {
 pub fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
+
+/// The moment that lies `time` after now. As the clock stands still, a deadline passes only if it is now.
+pub fn after(time: Duration) -> Instant {
+    now() + time
+}
