@@ -396,8 +396,8 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
     let body = json!({ "op": "echo", "value": "x".repeat(1 << 20) });
     (0..12).for_each(|_| assert_eq!(http.op(&body).status, 200));
     let mut other = Management::connect(running.management());
-    // Until the server gives up on it, others are answered many times. If they waited for it, they would be answered
-    // once.
+    // Until the server gives up on it, others are answered again and again. If they waited for it, the first of them
+    // would be answered when it is dropped, and no second one would come before that.
     let mut answered = 0;
     eventually("it is dropped", || {
         other.request(&quick, &json!({ "add": 1 })).expect("an answer");
@@ -405,7 +405,7 @@ fn a_subscriber_that_does_not_read_is_dropped_without_slowing_the_actor() {
         answered += 1;
         stage.log().contains("does not read").then_some(())
     });
-    assert!(answered > 10, "{answered}");
+    assert!(answered > 2, "{answered}");
     // The client can still read what it was sent; then the connection ends.
     let mut rest = Vec::new();
     let ended = deaf.0.read_to_end(&mut rest);
