@@ -16,7 +16,7 @@ use super::stack;
 pub(crate) const NAME_BYTES: usize = 15;
 
 /// Bytes of stack that are enough for code that runs no guest.
-const STACK_BYTES: usize = 256 * 1024;
+pub(crate) const STACK_BYTES: usize = 256 * 1024;
 
 /// A thread that was started; to be joined.
 #[derive(Debug)]
@@ -75,10 +75,11 @@ pub(crate) fn spawn_sized(
     thread.spawn(move || run(name, body)).map(JoinHandle).map_err(|error| none_left(&error))
 }
 
-/// Like [`spawn`], for a body that needs `value`: if the system grants no thread, `value` comes back with the error. A
+/// Like [`spawn_sized`], for a body that needs `value`: if the system grants no thread, `value` comes back with the error. A
 /// value that the body captured would be lost with the body.
 pub(crate) fn spawn_with<T: Send + 'static>(
     name: &str,
+    stack_bytes: usize,
     value: T,
     body: impl FnOnce(T) + Send + 'static,
 ) -> Result<JoinHandle, (io::Error, T)> {
@@ -89,7 +90,7 @@ pub(crate) fn spawn_with<T: Send + 'static>(
         drop(taken);
         body(value.expect("it is taken once, here"));
     };
-    spawn(name, body).map_err(|error| {
+    spawn_sized(name, stack_bytes, body).map_err(|error| {
         let value = handed_over.lock().take();
         (error, value.expect("there is no thread that could have taken it"))
     })
@@ -148,6 +149,15 @@ mod tests {
             let panicked = told.recv().expect("it was told");
             assert_eq!(panicked.as_ref().map(|it| (&*it.name, &*it.message)), expected.map(|what| ("vital", what)));
         }
+    }
+
+    #[test]
+    fn a_value_comes_back_where_there_is_no_thread_for_it() {
+        let taken = spawn_with("small", STACK_BYTES, 7, |value| assert_eq!(value, 7)).expect("a thread");
+        taken.join().expect("it was given the value");
+        let (error, value) = spawn_with("huge", 1 << 46, 7, |_| unreachable!()).expect_err("no stack is so large");
+        assert_eq!(value, 7);
+        assert!(error.to_string().contains("no thread is left"), "{error}");
     }
 
     #[test]

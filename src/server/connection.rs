@@ -55,7 +55,7 @@ pub(super) fn serve(number: usize, socket: Socket, shared: &ManagementShared, wa
     };
     let (to_writer, to_write) = bounded(WAITING_ANSWERS);
     let (theater, limits) = (shared.theater.clone(), shared.limits.clone());
-    let writer = thread::spawn_with(&format!("mgmt-{number}w"), writing, move |writing| {
+    let writer = thread::spawn_with(&format!("mgmt-{number}w"), thread::STACK_BYTES, writing, move |writing| {
         ManagementWriter::new(writing, theater, limits).run(&to_write);
     });
     let writer = match writer {

@@ -4,6 +4,7 @@
 //! Each probe has a fresh server in a process of its own; all are given timeouts of 2 s and 256 connections where they
 //! can be. Numbers of requests depend on what else the machine does; CPU time for each much less.
 
+#[path = "../../system/src/base.rs"]
 mod base;
 mod client;
 #[path = "../../../src/net/mod.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::net::http::{HttpListener, HttpLimits, WireRequest, WireResponse};
+use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
 
 /// Each is given these where it can be, so that the probes need not take minutes.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,8 +12,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use theater::{Config, Durability, TheaterRuntime};
 
-use crate::net::http::{HttpListener, HttpLimits, WireRequest, WireResponse};
 use crate::load::Effort;
+use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::rows::{Actors, MESSAGE};
 

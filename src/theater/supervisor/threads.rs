@@ -4,9 +4,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crossbeam_channel::{Sender, unbounded};
-use parking_lot::Mutex;
-
 use super::Supervisor;
 use crate::actor::{ActorRuntime, Again, Beginning, Lived, Report, ReportKind, SpawnReply, Verdict};
 use crate::base::id::{ActorId, Incarnation};
@@ -19,6 +16,7 @@ use crate::system::{ActorStatus, LifecycleError, Mailbox, MailboxOwner, Spawned,
 use crate::theater::command::{ChangeReply, Command};
 use crate::theater::machine_budget::Cost;
 use crate::theater::tree::Input;
+use crossbeam_channel::{Sender, unbounded};
 
 /// The thread of an actor.
 pub(super) struct Thread {
@@ -128,26 +126,19 @@ impl Supervisor {
         runtime.connect(heard, Box::new(move |report| _ = reports.send(Command::Report(number, report))));
         let name = format!("a-{}", runtime.spec().manifest.name);
         let last_words = self.to_self.clone();
-        // The runtime goes to the thread through shared memory and not with the closure: if the system refuses the thread,
-        // it drops the closure, and the runtime must come back.
-        let unstarted = Arc::new(Mutex::new(Some(Unstarted { runtime, first })));
-        let handed_over = Arc::clone(&unstarted);
-        let body = move || {
-            let Some(unstarted) = handed_over.lock().take() else { return };
-            drop(handed_over);
+        let body = move |unstarted: Unstarted| {
             // A panic that reaches this place ends the thread. The report makes sure that the actor does not seem to run.
             // Its chain stays as it is, and the next `started` on it says that the actor began again.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unstarted.run())) {
                 report_death(&last_words, number, id, &thread::panic_message(&*panic));
             }
         };
-        match thread::spawn_sized(&name, THREAD_STACK_BYTES, body) {
+        match thread::spawn_with(&name, THREAD_STACK_BYTES, Unstarted { runtime, first }, body) {
             Ok(handle) => {
                 let actor = self.actors.get_mut(&id).expect("the caller has registered it");
                 actor.thread = Some(Thread { handle, verdicts });
             }
-            Err(error) => {
-                let unstarted = unstarted.lock().take().expect("no thread has taken it");
+            Err((error, unstarted)) => {
                 self.budget.give_back(Cost::of(unstarted.runtime.spec().manifest.reuse));
                 self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
             }
