@@ -1,0 +1,341 @@
+//! One record of the log: what it says for good, and the bytes that may be dropped.
+//!
+//! ```text
+//!   kind (1) · length of the essence · essence · length of the payload, twice, and 1 if it was dropped · payload
+//! ```
+//!
+//! The rolling digest covers kind and essence. It does not cover the payload: that may be dropped, and what remains then
+//! is its length and its digest. The essence of an event holds the event's hash, which covers the payload; those of the
+//! other kinds hold the payload's SHA-1.
+
+use super::bytes::{Bytes, Malformed, put_number, put_text};
+
+/// What the words for types stand for in one segment.
+pub(in crate::journal) trait Names {
+    /// The type text with this code.
+    fn name(&self, code: u64) -> Option<&str>;
+}
+
+/// For records that are no events.
+pub(super) struct NoNames;
+
+impl Names for NoNames {
+    fn name(&self, _: u64) -> Option<&str> {
+        None
+    }
+}
+
+/// The bytes of a record that may be dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) enum Payload<'a> {
+    Kept(&'a [u8]),
+    /// The length of the data, and what vouches for it.
+    Dropped {
+        length: u64,
+        digest: &'a [u8],
+    },
+}
+
+/// What begins with an event: the actor's row of this incarnation, as far as the event's data does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct BeginsEntry<'a> {
+    pub(in crate::journal) id: [u8; 16],
+    pub(in crate::journal) attempts: u64,
+    pub(in crate::journal) manifest_path: &'a str,
+}
+
+/// A delivery that an event promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct OwesEntry<'a> {
+    pub(in crate::journal) receiver: [u8; 16],
+    /// Empty for a message.
+    pub(in crate::journal) notice: &'a str,
+}
+
+/// One event of a chain, and what is written with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct EventEntry<'a> {
+    pub(in crate::journal) actor: u64,
+    pub(in crate::journal) sequence: u64,
+    /// How many positions before it the preceding event of its chain stands; 0 for the first.
+    pub(in crate::journal) back: u64,
+    pub(in crate::journal) timestamp: u64,
+    pub(in crate::journal) event_type: &'a str,
+    pub(in crate::journal) hash: [u8; 20],
+    /// The event names the state that the actor has from here on.
+    pub(in crate::journal) names_state: bool,
+    /// A replay can begin behind it, and it holds the state itself.
+    pub(in crate::journal) keeps: bool,
+    /// The actor ends with it, and is not to be resumed.
+    pub(in crate::journal) ends: bool,
+    pub(in crate::journal) begins: Option<BeginsEntry<'a>>,
+    pub(in crate::journal) owes: Option<OwesEntry<'a>>,
+    /// The deliveries that it settles: the actor and the sequence of the event that promised each.
+    pub(in crate::journal) settles: Vec<([u8; 16], u64)>,
+    pub(in crate::journal) data: Payload<'a>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) enum Entry<'a> {
+    Event(EventEntry<'a>),
+    /// From here on, in this segment, `code` stands for the type `text`.
+    Name {
+        code: u64,
+        text: &'a str,
+    },
+    /// A large part of events of this segment, or a state that a `started` names (`is_state`).
+    Blob {
+        name: [u8; 20],
+        is_state: bool,
+        bytes: Payload<'a>,
+    },
+    /// The state behind an event of a chain; without bytes for no state.
+    State {
+        actor: u64,
+        sequence: u64,
+        name: Option<[u8; 20]>,
+        state: Payload<'a>,
+    },
+    /// The actor has ended and is not to be resumed.
+    Ended(u64),
+    /// The transition that the actor resumed was still open at an orderly end.
+    Survived(u64),
+    /// The actor is listed no longer.
+    Forgotten(u64),
+}
+
+const EVENT: u8 = 1;
+const NAME: u8 = 2;
+const BLOB: u8 = 3;
+const STATE: u8 = 4;
+const ENDED: u8 = 5;
+const SURVIVED: u8 = 6;
+const FORGOTTEN: u8 = 7;
+
+const NAMES_STATE: u64 = 1;
+const KEEPS: u64 = 2;
+const ENDS: u64 = 4;
+const BEGINS: u64 = 8;
+const OWES: u64 = 16;
+const SETTLES: u64 = 32;
+
+impl Entry<'_> {
+    /// Writes kind and essence; `code` stands for the event's type. The essence is put together in `room`.
+    pub(super) fn put_essence(&self, to: &mut Vec<u8>, room: &mut Vec<u8>, code: u64) {
+        room.clear();
+        let kind = match self {
+            Self::Event(event) => {
+                put_event(room, event, code);
+                EVENT
+            }
+            Self::Name { code, text } => {
+                put_number(room, *code);
+                room.extend_from_slice(text.as_bytes());
+                NAME
+            }
+            Self::Blob { name, is_state, .. } => {
+                room.extend_from_slice(name);
+                room.push(u8::from(*is_state));
+                BLOB
+            }
+            Self::State { actor, sequence, name, .. } => {
+                put_number(room, *actor);
+                put_number(room, *sequence);
+                room.extend_from_slice(name.as_ref().map_or(&[], |name| &name[..]));
+                STATE
+            }
+            Self::Ended(actor) => put_actor(room, *actor, ENDED),
+            Self::Survived(actor) => put_actor(room, *actor, SURVIVED),
+            Self::Forgotten(actor) => put_actor(room, *actor, FORGOTTEN),
+        };
+        to.push(kind);
+        put_number(to, room.len() as u64);
+        to.extend_from_slice(room);
+    }
+
+    pub(in crate::journal) fn payload(&self) -> Payload<'_> {
+        match self {
+            Self::Event(EventEntry { data: payload, .. })
+            | Self::Blob { bytes: payload, .. }
+            | Self::State { state: payload, .. } => payload.clone(),
+            Self::Name { .. } | Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) => Payload::Kept(&[]),
+        }
+    }
+}
+
+/// Writes the payload, which stands behind the essence.
+pub(super) fn put_payload(payload: &Payload<'_>, to: &mut Vec<u8>) {
+    match payload {
+        Payload::Kept(bytes) => {
+            put_number(to, (bytes.len() as u64) << 1);
+            to.extend_from_slice(bytes);
+        }
+        Payload::Dropped { length, digest } => {
+            put_number(to, length << 1 | 1);
+            to.push(u8::try_from(digest.len()).expect("a digest is short"));
+            to.extend_from_slice(digest);
+        }
+    }
+}
+
+fn put_actor(to: &mut Vec<u8>, actor: u64, kind: u8) -> u8 {
+    put_number(to, actor);
+    kind
+}
+
+fn put_event(to: &mut Vec<u8>, event: &EventEntry<'_>, code: u64) {
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    let flags = flag(event.names_state, NAMES_STATE)
+        | flag(event.keeps, KEEPS)
+        | flag(event.ends, ENDS)
+        | flag(event.begins.is_some(), BEGINS)
+        | flag(event.owes.is_some(), OWES)
+        | flag(!event.settles.is_empty(), SETTLES);
+    for number in [event.actor, event.sequence, event.back, event.timestamp, code, flags] {
+        put_number(to, number);
+    }
+    to.extend_from_slice(&event.hash);
+    if let Some(begins) = &event.begins {
+        to.extend_from_slice(&begins.id);
+        put_number(to, begins.attempts);
+        put_text(to, begins.manifest_path);
+    }
+    if let Some(owes) = &event.owes {
+        to.extend_from_slice(&owes.receiver);
+        put_text(to, owes.notice);
+    }
+    if !event.settles.is_empty() {
+        put_number(to, event.settles.len() as u64);
+        for (actor, sequence) in &event.settles {
+            to.extend_from_slice(actor);
+            put_number(to, *sequence);
+        }
+    }
+}
+
+/// A record as it lies in a file, not yet understood.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RawEntry<'a> {
+    kind: u8,
+    essence: &'a [u8],
+    payload: RawPayload<'a>,
+    /// Kind, length of the essence, and essence: what the digest covers.
+    pub(super) covered: &'a [u8],
+    /// All of its bytes.
+    pub(super) length: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RawPayload<'a> {
+    Kept(&'a [u8]),
+    Dropped(u64, &'a [u8]),
+}
+
+impl<'a> RawEntry<'a> {
+    /// The record at the front of `bytes`.
+    pub(super) fn first(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut read = Bytes { rest: bytes };
+        let kind = read.byte()?;
+        let length = read.length()?;
+        let essence = read.take(length)?;
+        let covered = &bytes[..bytes.len() - read.rest.len()];
+        let length = read.number()?;
+        let payload = if length & 1 == 1 {
+            let digest = read.byte()?;
+            RawPayload::Dropped(length >> 1, read.take(digest.into())?)
+        } else {
+            let length = usize::try_from(length >> 1).map_err(|_| Malformed("a payload is too long"))?;
+            RawPayload::Kept(read.take(length)?)
+        };
+        Ok(Self { kind, essence, payload, covered, length: bytes.len() - read.rest.len() })
+    }
+
+    pub(super) fn is_event(&self) -> bool {
+        self.kind == EVENT
+    }
+
+    /// The text, where the record names a type.
+    pub(super) fn name_of_type(&self) -> Result<Option<&'a str>, Malformed> {
+        match self.kind {
+            NAME => match self.understand(&NoNames)? {
+                Entry::Name { text, .. } => Ok(Some(text)),
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// What the record says. Its type's text comes from `names`.
+    pub(super) fn understand(&self, names: &'a dyn Names) -> Result<Entry<'a>, Malformed> {
+        let mut read = Bytes { rest: self.essence };
+        let payload = match self.payload {
+            RawPayload::Kept(bytes) => Payload::Kept(bytes),
+            RawPayload::Dropped(length, digest) => Payload::Dropped { length, digest },
+        };
+        let entry = match self.kind {
+            EVENT => Entry::Event(read_event(&mut read, payload, names)?),
+            NAME => {
+                let code = read.number()?;
+                let text = read.take(read.rest.len())?;
+                let text = std::str::from_utf8(text).map_err(|_| Malformed("the name of a type is not UTF-8"))?;
+                Entry::Name { code, text }
+            }
+            BLOB => Entry::Blob { name: read.array()?, is_state: read.byte()? == 1, bytes: payload },
+            STATE => {
+                let (actor, sequence) = (read.number()?, read.number()?);
+                let name = if read.rest.is_empty() { None } else { Some(read.array()?) };
+                Entry::State { actor, sequence, name, state: payload }
+            }
+            ENDED => Entry::Ended(read.number()?),
+            SURVIVED => Entry::Survived(read.number()?),
+            FORGOTTEN => Entry::Forgotten(read.number()?),
+            _ => return Err(Malformed("a record is of no known kind")),
+        };
+        if read.rest.is_empty() { Ok(entry) } else { Err(Malformed("a record says more than its kind has")) }
+    }
+}
+
+fn read_event<'a>(
+    read: &mut Bytes<'a>,
+    data: Payload<'a>,
+    names: &'a dyn Names,
+) -> Result<EventEntry<'a>, Malformed> {
+    let (actor, sequence, back, timestamp) = (read.number()?, read.number()?, read.number()?, read.number()?);
+    let event_type = names.name(read.number()?).ok_or(Malformed("the type of an event has no name"))?;
+    let flags = read.number()?;
+    if flags >= SETTLES << 1 {
+        return Err(Malformed("an event has a flag of no known meaning"));
+    }
+    let has = |flag| flags & flag != 0;
+    let hash = read.array()?;
+    let begins = if has(BEGINS) {
+        Some(BeginsEntry { id: read.array()?, attempts: read.number()?, manifest_path: read.text()? })
+    } else {
+        None
+    };
+    let owes =
+        if has(OWES) { Some(OwesEntry { receiver: read.array()?, notice: read.text()? }) } else { None };
+    let mut settles = Vec::new();
+    if has(SETTLES) {
+        for _ in 0..read.number()? {
+            settles.push((read.array()?, read.number()?));
+        }
+    }
+    let (names_state, keeps, ends) = (has(NAMES_STATE), has(KEEPS), has(ENDS));
+    Ok(EventEntry {
+        actor,
+        sequence,
+        back,
+        timestamp,
+        event_type,
+        hash,
+        names_state,
+        keeps,
+        ends,
+        begins,
+        owes,
+        settles,
+        data,
+    })
+}

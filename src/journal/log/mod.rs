@@ -1,0 +1,130 @@
+//! The log: what is committed. It knows bytes, places and digests, and nothing of chains or of SQLite.
+//!
+//! ```text
+//!   writer ── begin ─▶ BatchBuilding ── push… ─▶ append: one write, one sync, the mark
+//!   reader ── read batches from one on · one event by its position · a large part, a stored state
+//! ```
+//!
+//! `docs/journal.md` describes the files byte by byte.
+
+mod batch;
+mod bytes;
+mod directory;
+mod entry;
+mod mark;
+mod segment;
+mod segments;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(super) use batch::Tip;
+pub(super) use bytes::Malformed;
+pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
+pub(super) use mark::{MarkFile, Marked, boot_id};
+pub(super) use segments::{BatchBuilding, Opening, Segments};
+
+/// What went wrong with the log.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::journal) enum LogError {
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    /// The files are not what was written.
+    #[error("{}: {why}", path.display())]
+    Damaged { path: PathBuf, why: String },
+    /// It ends before what was acknowledged.
+    #[error("it ends at position {found}, but {promised} was acknowledged")]
+    Behind { found: u64, promised: u64 },
+    /// It holds something else than what was acknowledged.
+    #[error("it disagrees with its mark at position {position}")]
+    Altered { position: u64 },
+}
+
+/// One batch that is committed.
+pub(in crate::journal) struct CommittedBatch<'a> {
+    pub(in crate::journal) segment: u32,
+    /// The position of its first event.
+    pub(in crate::journal) first: u64,
+    pub(in crate::journal) entries: Vec<Entry<'a>>,
+    /// How far the log has come behind it.
+    pub(in crate::journal) tip: Tip,
+}
+
+/// The data of an event as it is stored: large parts by their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) enum StoredData {
+    Kept(Vec<u8>),
+    Dropped { length: u64, digest: Vec<u8> },
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug)]
+pub(in crate::journal) struct StoredEvent {
+    pub(in crate::journal) actor: u64,
+    pub(in crate::journal) sequence: u64,
+    pub(in crate::journal) position: u64,
+    /// Where the event before it on its chain stands.
+    pub(in crate::journal) previous: Option<u64>,
+    pub(in crate::journal) timestamp: u64,
+    pub(in crate::journal) event_type: Arc<str>,
+    pub(in crate::journal) hash: [u8; 20],
+    pub(in crate::journal) names_state: bool,
+    pub(in crate::journal) data: StoredData,
+}
+
+/// A segment: its number, and the positions of the events in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct SegmentSpan {
+    pub(in crate::journal) number: u32,
+    pub(in crate::journal) first: u64,
+    pub(in crate::journal) last: u64,
+}
+
+/// What an edit leaves of a record whose payload it drops: the length, and the digest that vouches for it.
+pub(in crate::journal) type Remains = (u64, Vec<u8>);
+
+/// An append-only sequence of batches. One thread appends; any number read what is committed.
+pub(in crate::journal) trait Log: Send + Sync {
+    /// How far it has come.
+    fn tip(&self) -> Tip;
+
+    /// Begins the next batch.
+    fn begin(&self) -> Result<BatchBuilding, LogError>;
+
+    /// Appends a batch. When this returns, the batch is as durable as was asked for, and readers see it. After an error
+    /// nothing can be appended any more.
+    fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError>;
+
+    /// Shows every committed batch behind batch `after`, in order.
+    fn read(
+        &self,
+        after: u64,
+        show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
+    ) -> Result<(), LogError>;
+
+    /// The event at a position.
+    fn event(&self, position: u64) -> Result<Option<StoredEvent>, LogError>;
+
+    /// A large part of the event at a position.
+    fn part(&self, position: u64, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError>;
+
+    /// A blob, in whichever segment it is.
+    fn blob(&self, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError>;
+
+    /// A state that is stored in a segment; the inner option is the state, which may be none.
+    fn state(&self, segment: u32, actor: u64, sequence: u64) -> Result<Option<Option<Vec<u8>>>, LogError>;
+
+    /// The segments that can be written anew, oldest first: all but the one that grows.
+    fn sealed(&self) -> Vec<SegmentSpan>;
+
+    /// Has the next batch begin a new segment.
+    fn seal(&self);
+
+    /// Writes a sealed segment anew: `edit` says what is left of a record's payload, or nothing where it stays.
+    fn rewrite(
+        &self,
+        segment: u32,
+        edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>,
+    ) -> Result<(), LogError>;
+}

@@ -1,0 +1,313 @@
+//! One file of the log: a header, batches, and, once it is sealed, a footer.
+//!
+//! ```text
+//!   header (84) · batch · batch · … · directory · trailer (76)
+//! ```
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::batch::{self, BatchHeader, RawBatch, Tip, TypeNames};
+use super::bytes::{Bytes, Malformed};
+use super::directory::Directory;
+use super::entry::{Entry, NoNames, Payload, RawEntry, put_payload};
+
+/// Bytes of a segment's header.
+pub(super) const HEADER_BYTES: usize = 84;
+const TRAILER_BYTES: usize = 76;
+const MAGIC: [u8; 8] = *b"THEALOG5";
+const END: [u8; 4] = *b"TEnd";
+/// What one read takes: most records are shorter.
+const GLANCE: usize = 1_024;
+
+/// What a segment begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub(super) number: u32,
+    /// The journal that it belongs to: drawn at random when the journal was made.
+    pub(super) journal: [u8; 16],
+    /// How far the log had come before it.
+    pub(super) before: Tip,
+}
+
+impl SegmentHeader {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        bytes.extend_from_slice(&self.journal);
+        put_tip(&mut bytes, &self.before);
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut read = Bytes { rest: bytes };
+        if read.array()? != MAGIC {
+            return Err(Malformed("it is no segment of a log of format 5"));
+        }
+        let header = Self { number: read.u32()?, journal: read.array()?, before: read_tip(&mut read)? };
+        let crc = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
+        if read.u32()? == crc { Ok(header) } else { Err(Malformed("the checksum of its header does not fit")) }
+    }
+
+    /// What batches know their journal by.
+    pub(super) fn tag(&self) -> u64 {
+        u64::from_le_bytes(*self.journal.first_chunk().expect("16 bytes begin with 8"))
+    }
+}
+
+fn put_tip(to: &mut Vec<u8>, tip: &Tip) {
+    to.extend_from_slice(&tip.batch.to_le_bytes());
+    to.extend_from_slice(&tip.position.to_le_bytes());
+    to.extend_from_slice(&tip.digest);
+    to.extend_from_slice(&tip.sum);
+}
+
+fn read_tip(read: &mut Bytes<'_>) -> Result<Tip, Malformed> {
+    Ok(Tip { batch: read.u64()?, position: read.u64()?, digest: read.array()?, sum: read.array()? })
+}
+
+/// What a sealed segment ends with: where its directory is, and how far the log had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trailer {
+    directory_bytes: u32,
+    directory_crc: u32,
+    /// Counts how often the segment was written anew, with less in it.
+    pub(super) generation: u32,
+    pub(super) after: Tip,
+}
+
+impl Trailer {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut read = Bytes { rest: bytes };
+        let trailer = Self {
+            directory_bytes: read.u32()?,
+            directory_crc: read.u32()?,
+            generation: read.u32()?,
+            after: read_tip(&mut read)?,
+        };
+        let crc = crc32c::crc32c(&bytes[..TRAILER_BYTES - 8]);
+        let is_whole = read.u32()? == crc && read.array()? == END;
+        if is_whole { Ok(trailer) } else { Err(Malformed("it does not end as a sealed segment does")) }
+    }
+
+    /// The trailer at the end of a file, if it has one.
+    pub(super) fn of(file: &File) -> io::Result<Option<Self>> {
+        let length = file.metadata()?.len();
+        let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
+        let mut bytes = [0; TRAILER_BYTES];
+        file.read_exact_at(&mut bytes, at)?;
+        Ok(Self::read(&bytes).ok())
+    }
+}
+
+/// The footer of a segment: its directory, and the trailer.
+pub(super) fn footer(directory: &Directory, generation: u32, after: Tip) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    directory.put(&mut bytes);
+    let (length, crc) = (bytes.len(), crc32c::crc32c(&bytes));
+    bytes.extend_from_slice(&u32::try_from(length).expect("a directory is smaller than its segment").to_le_bytes());
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&generation.to_le_bytes());
+    put_tip(&mut bytes, &after);
+    let crc = crc32c::crc32c(&bytes[length..]);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&END);
+    bytes
+}
+
+/// The directory of a sealed segment, as its footer has it.
+pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<Directory, Malformed>> {
+    let length = file.metadata()?.len();
+    let footer = u64::from(trailer.directory_bytes) + TRAILER_BYTES as u64;
+    let Some(at) = length.checked_sub(footer) else { return Ok(Err(Malformed("its directory is cut off"))) };
+    let mut bytes = vec![0; trailer.directory_bytes as usize];
+    file.read_exact_at(&mut bytes, at)?;
+    if crc32c::crc32c(&bytes) != trailer.directory_crc {
+        return Ok(Err(Malformed("the checksum of its directory does not fit")));
+    }
+    Ok(Directory::read(&bytes))
+}
+
+/// The bytes of a segment, read at once.
+pub(super) struct SegmentBytes {
+    pub(super) header: SegmentHeader,
+    bytes: Vec<u8>,
+}
+
+/// Where a walk over the batches of a segment ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Walked {
+    /// Behind the last good batch.
+    pub(super) end: usize,
+    pub(super) tip: Tip,
+    /// What is wrong with what follows; nothing where nothing follows.
+    pub(super) fault: Option<Malformed>,
+}
+
+impl SegmentBytes {
+    pub(super) fn read(path: &Path) -> io::Result<Result<Self, Malformed>> {
+        let bytes = std::fs::read(path)?;
+        Ok(SegmentHeader::read(&bytes).map(|header| Self { header, bytes }))
+    }
+
+    /// Shows each good batch with its place in the file, up to the footer or the first that does not check.
+    pub(super) fn walk<E>(
+        &self,
+        mut show: impl FnMut(usize, &RawBatch<'_>, &Tip) -> Result<(), E>,
+    ) -> Result<Walked, E> {
+        let mut tip = self.header.before;
+        let mut at = HEADER_BYTES;
+        let limit = self.footer_at().unwrap_or(self.bytes.len());
+        let fault = loop {
+            let rest = &self.bytes[at..limit.max(at)];
+            if rest.is_empty() {
+                break None;
+            }
+            let batch = match RawBatch::first(rest, &tip, self.header.number, self.header.tag()) {
+                Ok(batch) => batch,
+                Err(fault) => break Some(fault),
+            };
+            if let Err(fault) = batch.check(&tip) {
+                break Some(fault);
+            }
+            show(at, &batch, &tip)?;
+            at += batch.length();
+            tip = batch.header.tip();
+        };
+        Ok(Walked { end: at, tip, fault })
+    }
+
+    /// Where the footer begins, if there is one.
+    fn footer_at(&self) -> Option<usize> {
+        let at = self.bytes.len().checked_sub(TRAILER_BYTES)?;
+        let trailer = Trailer::read(&self.bytes[at..]).ok()?;
+        at.checked_sub(trailer.directory_bytes as usize)
+    }
+
+    /// The directory as the records have it, and where they end.
+    pub(super) fn directory(&self) -> Result<(Directory, Walked), Malformed> {
+        let mut directory = Directory::begin(self.header.before.position + 1);
+        let walked = self.walk(|at, batch, _| note_batch(&mut directory, at, batch))?;
+        Ok((directory, walked))
+    }
+}
+
+/// Notes all records of a batch that lies at `at`.
+pub(super) fn note_batch(directory: &mut Directory, at: usize, batch: &RawBatch<'_>) -> Result<(), Malformed> {
+    for entry in batch.entries() {
+        let (within, raw) = entry?;
+        let place = u32::try_from(at + within).map_err(|_| Malformed("a segment is too long"))?;
+        if raw.is_event() {
+            // Most are, and where they stand is all that is noted of them.
+            directory.events.push(place);
+        } else {
+            directory.note(&raw.understand(&NoNames)?, place);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the record at `at`, and shows it to `show`.
+pub(super) fn read_entry<T>(
+    file: &File,
+    at: u32,
+    show: impl FnOnce(RawEntry<'_>) -> Result<T, Malformed>,
+) -> io::Result<Result<T, Malformed>> {
+    let mut room = [0; GLANCE];
+    let read = read_upto(file, &mut room, at.into())?;
+    if let Ok(entry) = RawEntry::first(&room[..read]) {
+        return Ok(show(entry));
+    }
+    let mut bytes = room[..read].to_vec();
+    loop {
+        let before = bytes.len();
+        bytes.resize(before * 8, 0);
+        let read = read_upto(file, &mut bytes[before..], u64::from(at) + before as u64)?;
+        bytes.truncate(before + read);
+        match RawEntry::first(&bytes) {
+            Ok(entry) => return Ok(show(entry)),
+            Err(error) if read == 0 => return Ok(Err(error)),
+            Err(_) => {}
+        }
+    }
+}
+
+fn read_upto(file: &File, room: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < room.len() {
+        match file.read_at(&mut room[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes a segment anew with other records in it, beside the old one; then it takes the old one's place.
+pub(super) fn write_anew(
+    path: &Path,
+    header: SegmentHeader,
+    batches: &[(BatchHeader, Vec<u8>)],
+    generation: u32,
+) -> Result<(), io::Error> {
+    let beside = beside(path);
+    let mut file = File::create(&beside)?;
+    let mut directory = Directory::begin(header.before.position + 1);
+    let (mut at, mut tip) = (HEADER_BYTES, header.before);
+    file.write_all(&header.to_bytes())?;
+    for (head, bytes) in batches {
+        let batch = RawBatch { header: *head, records: &bytes[batch::HEADER_BYTES..] };
+        note_batch(&mut directory, at, &batch).map_err(|Malformed(why)| io::Error::other(why))?;
+        file.write_all(bytes)?;
+        at += bytes.len();
+        tip = head.tip();
+    }
+    file.write_all(&footer(&directory, generation, tip))?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    sync_dir(path)
+}
+
+/// Where a segment is written before it takes its place.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+/// The name of a file, too, has to outlive a power loss.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// Records of a batch, edited: with other payloads, under the same header but for length and checksum.
+pub(super) fn edited(
+    batch: &RawBatch<'_>,
+    names: &mut TypeNames,
+    edit: &mut dyn FnMut(&Entry<'_>) -> Option<(u64, Vec<u8>)>,
+) -> Result<(BatchHeader, Vec<u8>), Malformed> {
+    let mut bytes = vec![0; batch::HEADER_BYTES];
+    for entry in batch.entries() {
+        let (_, raw) = entry?;
+        if let Some(text) = raw.name_of_type()? {
+            names.add(text);
+        }
+        let entry = raw.understand(names)?;
+        bytes.extend_from_slice(raw.covered);
+        match edit(&entry) {
+            None => put_payload(&entry.payload(), &mut bytes),
+            Some((length, digest)) => {
+                put_payload(&Payload::Dropped { length, digest: &digest }, &mut bytes);
+            }
+        }
+    }
+    let mut header = batch.header;
+    header.length = u32::try_from(bytes.len() - batch::HEADER_BYTES).expect("dropping makes it shorter");
+    header.seal(&mut bytes);
+    Ok((header, bytes))
+}
