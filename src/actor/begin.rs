@@ -188,9 +188,10 @@ impl Beginner<'_> {
             recorder.record("failed", failed.to_cbor(), Attached::default()).map_err(Down::by)?;
         }
         let named = NamedState::of(state);
-        if let (NamedState::Digest { sha1, .. }, Some(state)) = (&named, &beginning.state) {
-            journal.enqueue(Record::Blob(*sha1, Arc::clone(state)))?;
-        }
+        let begins_with = match (&named, &beginning.state) {
+            (NamedState::Digest { sha1, .. }, Some(state)) => Some((*sha1, Arc::clone(state))),
+            _ => None,
+        };
         let started = Started {
             id: actor.id,
             fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
@@ -220,6 +221,7 @@ impl Beginner<'_> {
             // nothing: the newest state is this one already, and no replay can begin in the middle of a transition.
             state: (!resumes).then(|| StateWrite { state: beginning.state.clone(), named: true, keep: true }),
             owes: notice.map(Notice::owed),
+            begins_with,
             ..Attached::default()
         };
         let link = recorder.record("started", started.to_cbor(), attached).map_err(Down::by)?;

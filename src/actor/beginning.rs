@@ -104,13 +104,14 @@ fn read_journal(context: &ActorContext, again: &Again) -> Result<Beginning, Stri
     let journal = &context.theater.journal;
     journal.flush().map_err(|error| error.to_string())?;
     let reader = journal.reader().map_err(|error| error.to_string())?;
-    let unreadable = |error: rusqlite::Error| format!("its history cannot be read: {error}");
+    let unreadable = |error: crate::journal::ReadFault| format!("its history cannot be read: {error}");
     let last = reader.last_event(context.actor).map_err(unreadable)?.ok_or("it has no history")?;
     let initial = again.from == RestartState::Initial;
     let state = if initial {
         context.spec.init_state.clone()
     } else {
-        reader.newest_state(context.actor).map_err(unreadable)?.map(Arc::from)
+        let state = context.theater.control.newest_state(context.actor);
+        state.map_err(|error| format!("its history cannot be read: {error}"))?.map(Arc::from)
     };
     let head = Head { sequence: last.sequence, hash: last.hash };
     Ok(Beginning {

@@ -20,6 +20,7 @@ mod down;
 mod ending;
 mod executor;
 mod listeners;
+mod newest_state;
 mod progress;
 mod refusals;
 mod replay;
@@ -31,6 +32,7 @@ mod verdict;
 
 pub(crate) use audit::grounds;
 pub use audit::{Audit, audit};
+pub(crate) use newest_state::newest_state;
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
 pub(crate) use replay::{
     BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,

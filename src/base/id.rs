@@ -18,6 +18,16 @@ impl ActorId {
         Self(Uuid::new_v4())
     }
 
+    /// The identity with these bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Its 16 bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     /// An identity that no actor has, for where a value is needed and no actor is meant.
     pub(crate) fn of_nobody() -> Self {
         Self(Uuid::nil())

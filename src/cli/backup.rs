@@ -15,9 +15,6 @@ use crate::config::Settings;
 use crate::journal::{self, DataDir};
 use crate::server::protocol::{Request, Response};
 
-/// The files of a copy, and those that SQLite may leave beside them while the copy is made.
-const COPIED: [&str; 5] = ["journal.db", "journal.db-journal", "journal.db-wal", "journal.db-shm", "journal.mark"];
-
 #[derive(Args)]
 pub(super) struct BackupArgs {
     /// The directory to make
@@ -82,7 +79,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
     let held = DataDir::open(&to).map_err(Failure::no)?;
     let copied = copy_and_verify(&args.backup, held.path());
     if copied.is_err() {
-        COPIED.iter().for_each(|name| _ = fs::remove_file(held.path().join(name)));
+        journal::remove_copied(held.path());
         if is_new {
             // The directory was made for the copy. If it cannot be removed, only the file `lock` may be left in it.
             let _ = fs::remove_file(held.path().join("lock")).and_then(|()| fs::remove_dir(held.path()));
@@ -96,7 +93,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
 fn of_the_runtime(remote: &Remote) -> Result<PathBuf, Failure> {
     let status = ask(&mut connect(remote)?, &Request::Status);
     let dir = PathBuf::from(answered!(status, Response::Status { data_dir, .. } => data_dir));
-    match fs::metadata(dir.join("journal.db")) {
+    match fs::metadata(dir.join("log")) {
         Ok(_) => Ok(dir),
         Err(error) => {
             let (dir, why) =
@@ -119,7 +116,7 @@ fn copy_and_verify(from: &Path, to: &Path) -> Result<Audit, Failure> {
 
 fn report(audit: &Audit, to: &Path, done: &str, json: bool) {
     let Audit { actors, events, .. } = audit;
-    let bytes = fs::metadata(to.join("journal.db")).map_or(0, |file| file.len());
+    let bytes = journal::bytes_in(to);
     if json {
         let directory = to.display().to_string();
         print_json(&serde_json::json!({ "directory": directory, "actors": actors, "events": events, "bytes": bytes }));
@@ -145,7 +142,7 @@ fn make(dir: &Path) -> Result<(), Failure> {
 
 fn remove(partial: &Path) {
     // A file that cannot be removed keeps the name NAME.partial, which says what it is.
-    COPIED.iter().for_each(|name| _ = fs::remove_file(partial.join(name)));
+    journal::remove_copied(partial);
     let _ = fs::remove_dir(partial);
 }
 

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::connect::{answered, ask, connect, find};
 use super::{Done, Failure, Remote};
 use crate::chain::{ChainEvent, ComponentDigest, History, KeptState};
-use crate::journal::{self, ActorRow, JournalReader};
+use crate::actor::newest_state;
+use crate::journal::{self, ActorRow, JournalReader, Newest};
 use crate::server::Client;
 use crate::server::protocol::{EventsAnswer, Request, Response};
 use crate::system::{Candidate, Picker};
@@ -32,13 +33,6 @@ pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Resul
     picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
 }
 
-/// What is wrong with the journal's note of where the actor's chain ends, if anything is. It matters because a chain is
-/// read from its end.
-pub(super) fn misplaced_end(reader: &JournalReader, row: &ActorRow) -> Result<Option<String>, Failure> {
-    let id = row.actor.id.to_string();
-    Ok(reader.misplaced_ends().map_err(Failure::no)?.into_iter().find(|wrong| wrong.contains(&id)))
-}
-
 impl ActorHistory {
     pub(super) fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
         let Some(dir) = data_dir else {
@@ -48,10 +42,6 @@ impl ActorHistory {
         };
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;
         let row = find_row(&reader, actor, dir)?;
-        // The readable rest of a damaged journal is shown; the operator is told that something is missing.
-        if let Some(wrong) = misplaced_end(&reader, &row).unwrap_or_else(|failure| Some(failure.message)) {
-            super::stderr::tell(&format!("theater: {}: {wrong}", dir.display()));
-        }
         Ok(Self::Journal { reader, row })
     }
 
@@ -74,13 +64,13 @@ impl ActorHistory {
     pub(super) fn newest_state(&mut self) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
         let (client, id) = match self {
             Self::Journal { reader, row } => {
-                if let Some(wrong) = misplaced_end(reader, row)? {
-                    return Err(Failure::no(wrong));
-                }
-                if let Some(wrong) = reader.wrong_newest_state(row.actor).map_err(Failure::no)? {
-                    return Err(Failure::no(format!("actor {} ({}): {wrong}", row.name, row.actor.id)));
-                }
-                let state = reader.newest_state(row.actor).map_err(Failure::no)?;
+                let state = match reader.newest_state(row.actor).map_err(Failure::no)? {
+                    Newest::Is(state) => state,
+                    Newest::Behind(_) => {
+                        let engine = super::replay::engine(Some(reader.dir()))?;
+                        newest_state(&engine, reader, row.actor).map_err(Failure::no)?
+                    }
+                };
                 return Ok((state, reader.newest_state_is_lost_at(row.actor).map_err(Failure::no)?));
             }
             Self::Running { client, id } => (client, id),

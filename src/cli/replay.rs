@@ -11,7 +11,7 @@ use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::history::read_verified;
-use super::past::{find_row, misplaced_end};
+use super::past::find_row;
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, BehaviourChange, Boundary, Recording, ReplayError, Replayed};
@@ -19,7 +19,7 @@ use crate::base::clock;
 use crate::base::{fail, thread, wait};
 use crate::chain::cbor::bytes_to_json;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
-use crate::journal::{self, ActorRow, JournalReader};
+use crate::journal::{self, ActorRow, JournalReader, Newest};
 
 #[derive(Args)]
 pub(super) struct ReplayArgs {
@@ -57,10 +57,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
         (Some(dir), Some(subject)) => {
             let reader = journal::open_to_read(dir).map_err(Failure::no)?;
             let row = find_row(&reader, subject, dir)?;
-            if let Some(wrong) = misplaced_end(&reader, &row)? {
-                return Err(Failure::no(wrong));
-            }
-            let recording = Recording::of_journal(dir, row.actor).map_err(Failure::no)?;
+            let recording = Recording::of_journal(reader.clone(), row.actor);
             let snapshots = args.verify_snapshots.then(|| Snapshots::of(reader, &row)).transpose()?;
             one_chain(args, &recording, component.as_deref(), snapshots)
         }
@@ -73,7 +70,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
 }
 
 /// The sandbox. A data directory has a cache of the code that its runtime compiled; a chain file has none.
-fn engine(dir: Option<&Path>) -> Result<GuestEngine, Failure> {
+pub(super) fn engine(dir: Option<&Path>) -> Result<GuestEngine, Failure> {
     let cache = dir.map(|dir| dir.join("compiled"));
     GuestEngine::new(cache.as_deref()).map_err(Failure::no)
 }
@@ -201,7 +198,11 @@ impl Snapshots {
 
     fn check_newest(&self, replayed: &Replayed) -> Result<(), ReplayError> {
         let newest = self.reader.newest_state(self.row.actor);
-        let newest = newest.map_err(|error| ReplayError::Unreadable(error.to_string()))?;
+        let newest = match newest.map_err(|error| ReplayError::Unreadable(error.to_string()))? {
+            Newest::Is(newest) => newest,
+            // It is not stored, so there is nothing to compare.
+            Newest::Behind(_) => return Ok(()),
+        };
         if newest != replayed.state {
             let what = format!(
                 "{} is the newest, and replay gives {}",
@@ -229,8 +230,6 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
     let reader = journal::open_to_read(dir).map_err(Failure::no)?;
     let read = |error| Failure::no(journal::JournalError::Read { path: dir.to_owned(), error });
     let rows = reader.actors().map_err(read)?;
-    let misplaced: Arc<[String]> = reader.misplaced_ends().map_err(read)?.into();
-    drop(reader);
     let engine = Arc::new(engine(Some(dir))?);
     let count = rows.len();
     let (work, tasks) = unbounded();
@@ -243,10 +242,9 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
     for at in 0..workers {
         let worker = Worker {
             engine: Arc::clone(&engine),
-            dir: dir.to_owned(),
+            reader: reader.clone(),
             component: component.clone(),
             snapshots: args.verify_snapshots,
-            misplaced: Arc::clone(&misplaced),
             tasks: tasks.clone(),
             found: found.clone(),
             events: Arc::clone(&events),
@@ -264,11 +262,9 @@ fn whole_journal(args: &ReplayArgs, dir: &Path, component: Option<Vec<u8>>) -> D
 
 struct Worker {
     engine: Arc<GuestEngine>,
-    dir: PathBuf,
+    reader: JournalReader,
     component: Option<Vec<u8>>,
     snapshots: bool,
-    /// What is wrong with the journal's notes of where the chains end.
-    misplaced: Arc<[String]>,
     tasks: Receiver<ActorRow>,
     found: Sender<ReplayedActor>,
     events: Arc<AtomicU64>,
@@ -288,14 +284,9 @@ impl Worker {
 
     fn one(&self, row: &ActorRow) -> Result<Replayed, ReplayError> {
         fail::point("replaying");
-        let open = || journal::open_to_read(&self.dir).map_err(|error| ReplayError::Unreadable(error.to_string()));
-        let snapshots = if self.snapshots { Some(Snapshots::of(open()?, row)) } else { None };
+        let snapshots = if self.snapshots { Some(Snapshots::of(self.reader.clone(), row)) } else { None };
         let mut snapshots = snapshots.transpose().map_err(|failure| ReplayError::Unreadable(failure.message))?;
-        let id = row.actor.id.to_string();
-        if let Some(wrong) = self.misplaced.iter().find(|wrong| wrong.contains(&id)) {
-            return Err(ReplayError::Unreadable(wrong.clone()));
-        }
-        let recording = Recording::of_journal(&self.dir, row.actor)?;
+        let recording = Recording::of_journal(self.reader.clone(), row.actor);
         let mut before = 0;
         let mut passed = |boundary: Boundary<'_>| {
             let at = boundary.head.sequence;

@@ -208,7 +208,10 @@ where
 fn child_state(live: &Live, child: ActorId) -> Result<Vec<u8>, String> {
     let key = live.theater.key(child).ok_or("it is gone")?;
     let reader = live.theater.journal.reader().map_err(|error| error.to_string())?;
-    Ok(reader.newest_state(key).map_err(|error| error.to_string())?.unwrap_or_default())
+    match reader.newest_state(key).map_err(|error| error.to_string())? {
+        crate::journal::Newest::Is(state) => Ok(state.unwrap_or_default()),
+        crate::journal::Newest::Behind(event) => Err(format!("the state behind event {event} is not stored")),
+    }
 }
 
 fn child_events(live: &Live, child: ActorId) -> Result<Vec<SupervisedEvent>, String> {

@@ -1,35 +1,76 @@
 //! Copies of a journal, with or without a runtime at work on it.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use super::error::JournalError;
-use super::mark::MarkFile;
-use super::schema::open_as_it_is;
+use super::components;
+use super::error::{JournalError, named};
+use super::log::{MarkFile, Segments};
 
-/// Copies the journal in `from`, as it is at one moment, into the directory `to`, which has none. It takes as long as its
-/// size says, whatever is written meanwhile, and is on disk when this returns.
+/// Copies the journal in `from`, as it is at one moment, into the directory `to`, which has none: the sealed segments, the
+/// one that grows as far as it is committed, and the components. It is on disk when this returns. The index is not copied: it
+/// comes from the log.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
     let written = |error| JournalError::directory(to, error);
     // Read first: what it vouches for is in the copy then, and perhaps more.
     let mark = MarkFile::bytes(from).map_err(|error| JournalError::directory(from, error))?;
-    let file = to.join("journal.db");
-    let name =
-        file.to_str().ok_or_else(|| written(io::Error::new(io::ErrorKind::InvalidFilename, "it is not text")))?;
-    // An older version stays one: a runtime brings it to this one.
-    open_as_it_is(from)?
-        .execute("VACUUM INTO ?1", [name])
-        .map_err(|error| JournalError::Copy { path: to.into(), error })?;
-    if let Some(mark) = mark {
-        File::create(to.join("journal.mark")).and_then(|mut file| file.write_all(&mark)).map_err(written)?;
-        File::open(to.join("journal.mark")).and_then(|file| file.sync_all()).map_err(written)?;
+    super::check_is_there(from)?;
+    let log = Segments::open_to_read(from).map_err(|error| JournalError::of_log(from, error))?;
+    make(&to.join("log")).map_err(written)?;
+    for (path, length) in log.files() {
+        copy_file(&path, &to.join("log").join(path.file_name().unwrap_or_default()), length)?;
     }
-    File::open(file).and_then(|file| file.sync_all()).map_err(written)?;
-    File::open(to).and_then(|dir| dir.sync_all()).map_err(written)
+    let stored = components::files(from).map_err(|error| JournalError::directory(from, error))?;
+    make(&to.join("components")).map_err(written)?;
+    for path in stored {
+        copy_file(&path, &to.join("components").join(path.file_name().unwrap_or_default()), None)?;
+    }
+    if let Some(mark) = mark {
+        let mut file = File::create(to.join("journal.mark")).map_err(written)?;
+        file.write_all(&mark).and_then(|()| file.sync_all()).map_err(written)?;
+    }
+    for dir in [to.join("log"), to.join("components"), to.to_owned()] {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(written)?;
+    }
+    Ok(())
+}
+
+/// Copies a file, or so many bytes of its beginning.
+fn copy_file(from: &Path, to: &Path, length: Option<u64>) -> Result<(), JournalError> {
+    let copied = || -> io::Result<()> {
+        let source = File::open(from).map_err(named(from))?;
+        let mut target = File::create(to).map_err(named(to))?;
+        io::copy(&mut source.take(length.unwrap_or(u64::MAX)), &mut target).map_err(named(to))?;
+        target.sync_all().map_err(named(to))
+    };
+    copied().map_err(|error| JournalError::Copy { path: to.to_owned(), error })
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Removes what a copy consists of from `dir`, and what a journal of an older version left of itself when it was copied. What
+/// cannot be removed stays.
+pub(crate) fn remove_copied(dir: &Path) {
+    for name in ["log", "components"] {
+        let _ = fs::remove_dir_all(dir.join(name));
+    }
+    let old = ["journal.db", "journal.db-journal", "journal.db-wal", "journal.db-shm"];
+    for name in ["journal.mark", "index.db", "index.db-wal", "index.db-shm"].iter().chain(&old) {
+        let _ = fs::remove_file(dir.join(name));
+    }
+}
+
+/// Bytes of the log and of the components in `dir`.
+pub(crate) fn bytes_in(dir: &Path) -> u64 {
+    let files = ["log", "components"].iter().filter_map(|name| fs::read_dir(dir.join(name)).ok());
+    files.flatten().flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// Whether anything of a journal is in `dir`.
 pub(crate) fn has_journal(dir: &Path) -> bool {
-    ["journal.db", "journal.db-wal", "journal.mark"].iter().any(|name| dir.join(name).exists())
+    ["log", "journal.mark", "journal.db", "journal.db-wal"].iter().any(|name| dir.join(name).exists())
 }

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::index::IndexError;
+use super::log::LogError;
+
 /// Why a journal could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -77,12 +80,12 @@ pub enum JournalError {
         /// What is wrong with it.
         why: String,
     },
-    /// The journal has a mark, and its database is missing or empty.
+    /// The journal has a mark, and its log is missing or empty.
     #[error("the journal in {} has a mark, {why}: its events are not there, and nothing is left to repair. Restore the directory from a backup (see `theater restore --help`), or move it away to begin anew; nothing was changed", path.display())]
-    NoDatabase {
+    NoLog {
         /// The data directory.
         path: PathBuf,
-        /// What is wrong with the database, as the message goes on after "a mark,".
+        /// What is wrong with the log, as the message goes on after "a mark,".
         why: &'static str,
     },
     /// The journal cannot be copied.
@@ -90,25 +93,16 @@ pub enum JournalError {
     Copy {
         /// The directory that the copy was to be made in.
         path: PathBuf,
-        /// What the operating system or SQLite said.
-        error: rusqlite::Error,
+        /// What the operating system said.
+        error: io::Error,
     },
     /// The journal cannot be read.
-    #[error("cannot read the journal in {}: {error}{remedy}", path.display(), remedy = fault(.error))]
+    #[error("cannot read the journal in {}: {error}", path.display())]
     Read {
         /// The data directory.
         path: PathBuf,
-        /// What the operating system or SQLite said.
-        error: rusqlite::Error,
-    },
-    /// The journal has a write-ahead log that SQLite cannot read where nothing may be written.
-    #[error(
-        "the journal in {} has a log, journal.db-wal, that cannot be read where nothing may be written: copy the directory to where you may write, and read the copy",
-        path.display()
-    )]
-    Unwritable {
-        /// The data directory.
-        path: PathBuf,
+        /// What is wrong.
+        error: ReadFault,
     },
     /// The journal contradicts itself.
     #[error("the journal in {} is damaged: {why}", path.display())]
@@ -120,10 +114,7 @@ pub enum JournalError {
     },
     /// A commit failed. Nothing more is acknowledged.
     #[error("cannot write the journal: {0}; nothing more is acknowledged{remedy}", remedy = room(.0))]
-    Write(#[source] rusqlite::Error),
-    /// The mark, which says how much was acknowledged, cannot be written. Nothing more is acknowledged.
-    #[error("cannot write the journal's mark: {0}; nothing more is acknowledged")]
-    WriteMark(#[source] io::Error),
+    Write(#[source] io::Error),
     /// The files of the journal were removed or replaced while the runtime was at work.
     #[error(
         "cannot write the journal: its files in {} are not there any more (removed, replaced, cut short, or no longer mounted); nothing more is acknowledged",
@@ -142,47 +133,89 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Of a journal in `path`. SQLite does not say which of its files it may not open: that is looked up.
-    pub(super) fn read(path: &Path, error: rusqlite::Error) -> Self {
-        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
-            && let Some(error) = FILES.iter().find_map(|file| refusal(&path.join(file)))
-        {
-            return Self::directory(path, error);
-        }
-        Self::Read { path: path.to_owned(), error }
-    }
-
     pub(super) fn directory(path: &Path, error: io::Error) -> Self {
         Self::Directory { path: path.to_owned(), error }
     }
 }
 
-/// What to do where a write failed, as far as SQLite says why.
-fn room(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => {
+/// What to do where a write failed, as far as the system says why.
+fn room(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; make room on the file system of the data directory, and start again: what was acknowledged is there"
         }
-        _ => fault(error),
+        io::ErrorKind::FileTooLarge => "; look at `ulimit -f`, and start again: what was acknowledged is there",
+        _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            "; look for a fault of the device (the system's log)"
+        }
+        _ => "",
     }
 }
 
-/// What to look for where the system refused to read or write a file, and SQLite does not say why.
-fn fault(error: &rusqlite::Error) -> &'static str {
-    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
-        "; look for a fault of the device (the system's log), and at `ulimit -f` and quotas, which SQLite does not name"
-    } else {
-        ""
+/// Something of a journal cannot be read, or is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct ReadFault {
+    why: String,
+    is_unfit: bool,
+}
+
+pub(crate) type ReadResult<T> = Result<T, ReadFault>;
+
+/// What is there is not what was written.
+pub(crate) fn unfit(why: String) -> ReadFault {
+    ReadFault { why, is_unfit: true }
+}
+
+/// Whether something is not what was written; else it could not be read.
+pub(crate) fn is_unfit(fault: &ReadFault) -> bool {
+    fault.is_unfit
+}
+
+impl From<LogError> for ReadFault {
+    fn from(error: LogError) -> Self {
+        let is_unfit = !matches!(error, LogError::Io { .. });
+        Self { why: error.to_string(), is_unfit }
     }
 }
 
-/// What SQLite opens.
-const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "journal.db-shm"];
+impl From<IndexError> for ReadFault {
+    fn from(error: IndexError) -> Self {
+        Self { why: format!("index.db: {error}"), is_unfit: false }
+    }
+}
 
-/// Why a file that is there cannot be read.
-fn refusal(file: &Path) -> Option<io::Error> {
-    let error = std::fs::File::open(file).err()?;
-    (error.kind() != io::ErrorKind::NotFound).then(|| named(file)(error))
+impl From<io::Error> for ReadFault {
+    fn from(error: io::Error) -> Self {
+        Self { why: error.to_string(), is_unfit: false }
+    }
+}
+
+impl JournalError {
+    /// What the log in the data directory `path` says when it is opened.
+    pub(super) fn of_log(path: &Path, error: LogError) -> Self {
+        let path = path.to_owned();
+        match error {
+            LogError::Io { path: file, error } => Self::directory(&path, named(&file)(error)),
+            LogError::Damaged { .. } => Self::Damaged { path, why: error.to_string() },
+            LogError::Behind { found, promised } => Self::Behind { path, found, promised },
+            LogError::Altered { position } => Self::Altered { path, position },
+        }
+    }
+
+    /// What went wrong when something was appended.
+    pub(super) fn of_append(error: LogError) -> Self {
+        match error {
+            LogError::Io { path, error } => Self::Write(with_name(&path, error)),
+            other => Self::Write(io::Error::other(other.to_string())),
+        }
+    }
+}
+
+/// An error that keeps its number, so that the remedy is found, and is said with its file.
+fn with_name(path: &Path, error: io::Error) -> io::Error {
+    // The system's number says more than a text of ours would; the file is the log's in any case.
+    if error.raw_os_error().is_some() { error } else { named(path)(error) }
 }
 
 /// The system's words do not name the file they are about.

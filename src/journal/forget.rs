@@ -8,26 +8,19 @@
 //! is asked for.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use std::time::Duration;
-
-use crossbeam_channel::bounded;
-
+use super::error::{ReadFault, ReadResult};
 use super::reader::{JournalReader, Pending};
 use super::record::{ActorKey, Record};
+use super::states::Newest;
 use super::{JournalDown, JournalHandle};
 use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
-use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Call;
 use crate::chain::shown::{shown as count_shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, StateOnChain};
-
-/// Events whose data is dropped in one commit: a commit holds up those who wait for theirs.
-const EVENTS_PER_COMMIT: u64 = 1_000;
-/// How long those who drop something wait for it to be gone.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was dropped of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +30,7 @@ pub struct DataDropped {
     pub events: u64,
     /// The first event after the dropped data from whose state the chain can be replayed; none if there is none yet.
     pub replays_from: Option<u64>,
-    /// Whether the data is gone from the disk. If somebody still reads the journal as it was before, the write-ahead log
-    /// holds the data until they are done.
+    /// Whether the data is gone from the files of the journal. (Who has opened a file before still reads what it held.)
     pub is_gone: bool,
 }
 
@@ -120,7 +112,7 @@ pub enum DropError {
     },
     /// The journal cannot be read.
     #[error("{0}")]
-    Read(#[from] rusqlite::Error),
+    Read(#[from] ReadFault),
     /// The journal cannot write any more.
     #[error("{0}")]
     Down(#[from] JournalDown),
@@ -152,19 +144,12 @@ pub(crate) fn prune(
     }
     let replays_from = reader.next_start(actor, upto)?;
     was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
-    // It outlives the event that holds it. One that cannot be read is said here: what the writer cannot do ends the runtime.
-    reader.newest_state(actor)?;
-    let mut from = 0;
-    while from < upto {
-        let next = upto.min(from + EVENTS_PER_COMMIT);
-        journal.enqueue(Record::Drop { actor, from, upto: next })?;
-        from = next;
-    }
-    Ok(DataDropped { events, replays_from, is_gone: is_gone_soon(journal)? })
+    drop_data(journal, reader, actor, 0..upto)?;
+    Ok(DataDropped { events, replays_from, is_gone: true })
 }
 
 /// The last kept state before an event that an event names, and the event that does.
-fn last_named_before(reader: &JournalReader, actor: ActorKey, mut before: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+fn last_named_before(reader: &JournalReader, actor: ActorKey, mut before: u64) -> ReadResult<Option<(u64, u64)>> {
     while let Some(kept) = reader.last_kept_before(actor, before)? {
         if let (named, StateOnChain::Named(_)) = reader.named_upto(actor, kept)? {
             return Ok(Some((kept, named)));
@@ -195,33 +180,42 @@ pub(crate) fn redact(
         return Err(DropError::Needed { sequence });
     }
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
-    // As in `prune`.
-    reader.newest_state(actor)?;
-    journal.enqueue(Record::Drop { actor, from: sequence, upto: sequence + 1 })?;
-    let is_gone = is_gone_soon(journal)?;
+    drop_data(journal, reader, actor, sequence..sequence + 1)?;
     // Asked again: where the event named the state, what is kept behind it may be named by none now.
     let replays_from = reader.next_start(actor, sequence + 1)?;
-    Ok(DataDropped { events: 1, replays_from, is_gone })
+    Ok(DataDropped { events: 1, replays_from, is_gone: true })
 }
 
-/// Whether everything dropped so far is gone from the disk, the write-ahead log included; where that takes longer, it is
-/// said, and said again when it is.
-fn is_gone_soon(journal: &JournalHandle) -> Result<bool, JournalDown> {
-    let (tell, told) = bounded::<()>(1);
-    journal.enqueue(Record::WhenGone(Box::new(move || {
-        if tell.send(()).is_err() {
-            log::info!("what was dropped is gone from the disk");
-        }
-    })))?;
+/// Drops the data of these events, and the states stored behind them, except what a `started` says.
+///
+/// First the log says that they are to be dropped, and the newest state is stored if an event among them names it. Then the
+/// segments that hold them are written anew. If that is broken off, the data that is left is dropped by the next call.
+fn drop_data(
+    journal: &JournalHandle,
+    reader: &JournalReader,
+    actor: ActorKey,
+    events: Range<u64>,
+) -> Result<(), DropError> {
+    let doomed = reader.doomed(actor, &events)?;
+    let last = doomed.last().map_or(events.start, |place| place.sequence);
+    // The newest state outlives the event that holds it.
+    journal.enqueue(Record::Store(actor))?;
     journal.flush()?;
-    let is_gone = wait::receive_within(&told, PATIENCE).is_ok();
-    if !is_gone {
-        log::warn!(
-            "what was dropped is still in the journal's write-ahead log, since somebody reads the journal as it was before; \
-             it goes as soon as they are through"
-        );
+    let led = reader.newest_state_at(actor)?.filter(|led| events.contains(led));
+    let newest = match led.map(|_| reader.newest_state(actor)).transpose()? {
+        Some(Newest::Behind(at)) => return Err(DropError::Needed { sequence: at }),
+        Some(Newest::Is(state)) => led.map(|led| (led, state)),
+        None => None,
+    };
+    journal.enqueue(Record::Drop { actor, from: events.start, upto: events.end, last })?;
+    if let Some((led, state)) = newest {
+        journal.enqueue(Record::State(actor, led, state.map(Arc::from)))?;
     }
-    Ok(is_gone)
+    journal.enqueue(Record::Seal)?;
+    journal.flush()?;
+    let _alone = journal.rewriting.lock();
+    reader.write_anew(actor, &events, &doomed)?;
+    Ok(())
 }
 
 /// Whether a `get-chain` behind `replays_from` has shown the actor one of these events. Of an open transition it must not,
@@ -255,7 +249,7 @@ fn was_not_shown(
 }
 
 /// The first event of what a start after a crash would execute again: of the open transition, if there is one.
-fn open_from(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<u64>> {
+fn open_from(reader: &JournalReader, actor: ActorKey) -> ReadResult<Option<u64>> {
     let open = reader.open_transition(actor)?;
     let Some(call) = open.first() else { return Ok(None) };
     if Call::from_cbor(&call.data).is_ok_and(|call| call.fresh) {
@@ -266,7 +260,7 @@ fn open_from(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option
 }
 
 /// The first event of the chain that a start after a crash might read.
-fn first_needed(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<u64> {
+fn first_needed(reader: &JournalReader, actor: ActorKey) -> ReadResult<u64> {
     let last = reader.head(actor)?.map_or(0, |head| head.sequence);
     let mut needed = last + 1;
     // Someone may wait for an answer that stands on this chain behind the oldest open transition.

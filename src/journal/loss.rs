@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use super::error::JournalError;
-use super::integrity::{check_against_mark, stored_tip};
-use super::mark::MarkFile;
-use super::schema::open_to_read;
+use super::log::{Log as _, LogError, MarkFile, Segments};
 
 /// What is gone, or may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +18,19 @@ impl Loss {
     /// What the journal in `dir` has lost by its mark; nothing where it has all that the mark vouches for.
     pub(crate) fn of(dir: &Path) -> Result<Option<Self>, JournalError> {
         let marked = MarkFile::read(dir).map_err(|error| JournalError::directory(dir, error))?;
-        let reader = open_to_read(dir)?;
-        let read = |error| JournalError::read(dir, error);
-        let found = stored_tip(&reader).map_err(read)?.position;
-        match check_against_mark(dir, &reader, marked) {
+        let log = Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?;
+        let found = log.tip().position;
+        let marked = match marked {
+            Some(Ok(marked)) => marked,
+            None if found == 0 => return Ok(None),
+            Some(Err(_)) | None => return Ok(Some(Self::Unknown { found })),
+        };
+        match log.check(&marked) {
+            // A power loss under `relaxed` may leave this, and a start says so.
             Ok(_) => Ok(None),
-            Err(JournalError::Behind { found, promised, .. }) => Ok(Some(Self::Events { found, promised })),
-            Err(JournalError::Altered { .. } | JournalError::Mark { .. }) => Ok(Some(Self::Unknown { found })),
-            Err(other) => Err(other),
+            Err(LogError::Behind { found, promised }) => Ok(Some(Self::Events { found, promised })),
+            Err(LogError::Altered { .. }) => Ok(Some(Self::Unknown { found })),
+            Err(other) => Err(JournalError::of_log(dir, other)),
         }
     }
 }

@@ -1,70 +1,68 @@
-//! The journal: the durable, totally ordered log of all chains of one runtime, in one SQLite database.
+//! The journal: the durable, totally ordered log of all chains of one runtime.
 //!
 //! ```text
 //!   any thread ── enqueue(record) ──▶ [ FIFO, bounded in bytes ] ──▶ thread `journal`
-//!                                                                     │ one transaction for all that waited
-//!                                                                     │ commit, then the mark
-//!                                                                     ▼
+//!                                                                     │ one batch of all that waited
+//!                                                                     │ appended to the log, then the mark
+//!                                                                     ├──────▶ index: in memory at once, in
+//!                                                                     ▼        index.db by its own thread
 //!                                                     release what waited · wake subscribers
 //! ```
 //!
 //! *The order rule*: before another thread can see anything of an actor, `enqueue` of all its events so far has
-//! returned. One queue feeds one writer, so every prefix of the journal is a consistent cut. The schema is described
-//! in `docs/journal.md`. Nothing here knows of wasm.
+//! returned. One queue feeds one writer, so every prefix of the journal is a consistent cut. The files are described
+//! in `docs/journal.md`. Nothing here knows of wasm. `log/` knows bytes and `index/` knows SQLite; neither knows the other.
 
 mod backup;
 mod chains;
-mod checkpoint;
+mod components;
 mod dir;
-mod ends;
+mod drops;
 mod error;
+mod facts;
 mod forget;
-mod grounds;
-mod integrity;
-#[allow(dead_code, unused_imports, reason = "the writer does not append to it yet")]
+mod index;
 mod log;
 mod loss;
-mod mark;
-mod older;
+mod newest;
 mod ordered;
 mod parts;
 mod presence;
 mod queue;
 mod reader;
 mod record;
-mod rows;
-mod schema;
-mod seals;
 mod starts;
 mod states;
 mod survey;
-mod uses;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use rusqlite::Connection;
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 
-pub(crate) use backup::{copy, has_journal};
+pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
 pub(crate) use dir::{DataDir, remove_ephemeral};
-pub use error::{JournalDown, JournalError};
+pub use error::{JournalDown, JournalError, ReadFault};
+pub(crate) use error::{ReadResult, is_unfit, unfit};
 pub use forget::{DataDropped, DropError, Shown};
 pub(crate) use forget::{prune, redact};
-pub(crate) use integrity::quick_check;
 pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
-pub(crate) use reader::{ActorRow, JournalReader, Pending, is_unfit, unfit};
+pub(crate) use reader::{ActorRow, JournalReader, Pending};
 pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
+pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 
+use self::log::{Log, MarkFile, Opening, Segments};
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
-use mark::{MarkFile, Tip};
+use index::{Index, IndexThread, OpenedIndex, Standing};
+use newest::NewestStates;
 use queue::Queue;
 use writer::Writer;
 
@@ -106,7 +104,10 @@ pub(crate) struct Listener {
 pub(crate) struct Journal {
     handle: JournalHandle,
     writer: JoinHandle,
-    checkpoint: JoinHandle,
+    indexing: IndexThread,
+    watch: JoinHandle,
+    /// Ends the watch when it is dropped.
+    watching: Sender<()>,
     /// Held until the journal is closed, whoever still has a handle.
     dir: DataDir,
 }
@@ -122,8 +123,34 @@ impl Journal {
         queue_bytes: usize,
         listener: Listener,
     ) -> Result<Self, JournalError> {
-        let opened = schema::open(&dir, durability)?;
-        Self::begin(dir, opened, queue_bytes, listener)
+        let path = dir.path();
+        let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
+        let marked = match marked {
+            Some(Ok(marked)) => Some(marked),
+            Some(Err(why)) => return Err(JournalError::Mark { path: path.to_owned(), why }),
+            None => None,
+        };
+        if marked.is_some() && !Segments::is_in(path) {
+            return Err(JournalError::NoLog { path: path.to_owned(), why: "but no log" });
+        }
+        if marked.is_none() && Segments::is_in(path) {
+            let log = Segments::open_to_read(path).map_err(|error| JournalError::of_log(path, error))?;
+            // Made, but nothing was ever acknowledged.
+            if log.tip().batch > 0 {
+                return Err(JournalError::Mark { path: path.to_owned(), why: "the file is missing".into() });
+            }
+        }
+        let opening = Segments::open(path, durability, marked.as_ref());
+        let opening = opening.map_err(|error| JournalError::of_log(path, error))?;
+        if let Some(lost) = opening.forgiven {
+            ::log::warn!(
+                "the machine was restarted under durability \"relaxed\": the journal in {} ends at position {}, {lost} \
+                 events before the last that was acknowledged",
+                path.display(),
+                opening.log.tip().position
+            );
+        }
+        Self::begin(dir, opening, queue_bytes, listener)
     }
 
     /// Opens a journal that has lost something, to say so on its chains. Until it is closed in order, others still refuse it.
@@ -132,31 +159,48 @@ impl Journal {
         queue_bytes: usize,
         listener: Listener,
     ) -> Result<Self, JournalError> {
-        let opened = schema::open_despite_loss(&dir)?;
-        Self::begin(dir, opened, queue_bytes, listener)
+        let path = dir.path();
+        let opening = Segments::open_despite_loss(path).map_err(|error| JournalError::of_log(path, error))?;
+        Self::begin(dir, opening, queue_bytes, listener)
     }
 
-    fn begin(
-        dir: DataDir,
-        (connection, mark, tip): (Connection, MarkFile, Tip),
-        queue_bytes: usize,
-        listener: Listener,
-    ) -> Result<Self, JournalError> {
-        let next_key = reader::next_actor_key(&connection).map_err(|error| JournalError::read(dir.path(), error))?;
-        let queue = Arc::new(Queue::new(queue_bytes));
+    fn begin(dir: DataDir, opening: Opening, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
+        let path: Arc<Path> = dir.path().into();
+        let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
+        let OpenedIndex { index, indexed_to, .. } = Index::open(&path).map_err(|error| unreadable(error.into()))?;
+        let segments = Arc::new(opening.log);
+        facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
+        let standing = Standing::new(Arc::clone(&index), segments.tip().sum);
+        let next_key = index.next_key().map_err(|error| unreadable(error.into()))?;
+        let (queue, metrics) = (Arc::new(Queue::new(queue_bytes)), Arc::<JournalMetrics>::default());
+        let newest = Arc::<NewestStates>::default();
+        let (watching, closing) = bounded(0);
+        let (watch, watch_thread) = presence::watch(
+            &path,
+            Arc::clone(&segments),
+            Arc::clone(&queue),
+            Arc::clone(&metrics),
+            closing,
+        )?;
+        let log: Arc<dyn Log> = segments;
+        let reader = JournalReader {
+            log: Arc::clone(&log),
+            index: Arc::clone(&index),
+            newest: Arc::clone(&newest),
+            dir: Arc::clone(&path),
+        };
         let handle = JournalHandle {
             queue: Arc::clone(&queue),
             next_key: Arc::new(AtomicI64::new(next_key)),
-            readers: ReaderPool::new(),
-            dir: dir.path().into(),
-            metrics: Arc::default(),
+            reader,
+            rewriting: Arc::default(),
+            metrics: Arc::clone(&metrics),
         };
-        let metrics = Arc::clone(&handle.metrics);
-        let (bell, checkpoint) = checkpoint::start(dir.path(), Arc::clone(&queue), Arc::clone(&metrics))?;
-        let path = dir.path().to_owned();
-        let writer = Writer { path, connection, mark, tip, queue, listener, bell, metrics };
+        let indexing = index.start_thread().map_err(JournalError::Thread)?;
+        let path = path.to_path_buf();
+        let writer = Writer { path, log, index, standing, newest, queue, listener, watch, metrics };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
-        Ok(Self { handle, writer, checkpoint, dir })
+        Ok(Self { handle, writer, indexing, watch: watch_thread, watching, dir })
     }
 
     pub(crate) fn handle(&self) -> &JournalHandle {
@@ -168,7 +212,9 @@ impl Journal {
         // A writer that failed is gone already and has said why.
         let _ = self.handle.queue.push(Record::Close);
         let _ = self.writer.join();
-        let _ = self.checkpoint.join();
+        self.indexing.close();
+        drop(self.watching);
+        let _ = self.watch.join();
         drop(self.dir);
     }
 }
@@ -178,8 +224,9 @@ impl Journal {
 pub(crate) struct JournalHandle {
     queue: Arc<Queue>,
     next_key: Arc<AtomicI64>,
-    readers: ReaderPool,
-    dir: Arc<Path>,
+    reader: JournalReader,
+    /// One at a time writes segments anew.
+    rewriting: Arc<Mutex<()>>,
     /// What the writer counts.
     pub(crate) metrics: Arc<JournalMetrics>,
 }
@@ -214,21 +261,45 @@ impl JournalHandle {
 
     /// A reader of what is committed; it does not hold up the writer.
     pub(crate) fn reader(&self) -> Result<JournalReader, JournalError> {
-        let connection = match self.readers.idle.try_recv() {
-            Ok(connection) => connection,
-            Err(_) => schema::open_to_read(&self.dir)?,
-        };
-        Ok(JournalReader::new(connection, Some(self.readers.back.clone())))
+        Ok(self.reader.clone())
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        &self.reader.dir
     }
 }
 
 /// Opens the journal in `dir` for reading alone, with or without a runtime at work on it.
 pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
-    Ok(JournalReader::new(schema::open_to_read(dir)?, None))
+    Ok(open_parts_to_read(dir)?.reader)
+}
+
+/// A journal that is only read.
+struct Opened {
+    log: Arc<Segments>,
+    reader: JournalReader,
+}
+
+fn open_parts_to_read(dir: &Path) -> Result<Opened, JournalError> {
+    check_is_there(dir)?;
+    let unreadable = |error: ReadFault| JournalError::Read { path: dir.to_owned(), error };
+    // The index first: while a runtime is at work, the log is never behind it.
+    let OpenedIndex { index, indexed_to, .. } = Index::open_to_read(dir).map_err(|error| unreadable(error.into()))?;
+    let log = Arc::new(Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?);
+    facts::bring_up(&*log, &index, indexed_to).map_err(unreadable)?;
+    let shared: Arc<dyn Log> = Arc::<Segments>::clone(&log);
+    let reader = JournalReader { log: shared, index, newest: Arc::default(), dir: dir.into() };
+    Ok(Opened { log, reader })
+}
+
+/// Whether there is a journal to read in `dir`.
+fn check_is_there(dir: &Path) -> Result<(), JournalError> {
+    let log = dir.join("log");
+    match log.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(JournalError::Absent { path: dir.to_owned() }),
+        Err(error) => Err(JournalError::directory(dir, error::named(&log)(error))),
+    }
 }
 
 /// Data as an event might have it, and as a damaged row might hold it.
@@ -244,22 +315,6 @@ pub(crate) fn hostile_parts(bytes: &[u8]) {
         assert_eq!(back.as_deref(), Ok(bytes), "what is put back is what was taken out");
     }
     parts::names(bytes);
-}
-
-/// Connections that wait to be used again: opening one costs more than most reads.
-#[derive(Clone)]
-struct ReaderPool {
-    back: Sender<Connection>,
-    idle: Receiver<Connection>,
-}
-
-impl ReaderPool {
-    const IDLE: usize = 8;
-
-    fn new() -> Self {
-        let (back, idle) = bounded(Self::IDLE);
-        Self { back, idle }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Reads the journal in its own order: the events of all actors, as they were committed.
 
-use rusqlite::{OptionalExtension, params};
+use std::collections::HashMap;
 
-use super::reader::{JournalReader, actor_id, unsigned};
+use super::error::{ReadResult, unfit};
+use super::reader::JournalReader;
 use super::record::ActorKey;
 use crate::base::id::ActorId;
 use crate::chain::ChainEvent;
@@ -35,32 +36,37 @@ pub(crate) struct StretchBounds {
 
 impl JournalReader {
     /// The position behind the last committed event.
-    pub(crate) fn end(&self) -> rusqlite::Result<u64> {
-        let last: Option<i64> = self.rows().query_row("SELECT max(position) FROM events", [], |row| row.get(0))?;
-        Ok(last.map_or(0, |last| last.unsigned_abs() + 1))
+    pub(crate) fn end(&self) -> ReadResult<u64> {
+        let last = self.log.tip().position;
+        Ok(if last == 0 { 0 } else { last + 1 })
     }
 
-    /// The wanted events from `position` on. The data of those that are not wanted is not read.
+    /// The wanted events from `position` on. The data of those that are not wanted is not put together.
     pub(crate) fn stretch(
         &self,
         position: u64,
         bounds: &StretchBounds,
-        mut wanted: impl FnMut(ActorKey, &str) -> rusqlite::Result<bool>,
-    ) -> rusqlite::Result<Stretch> {
+        mut wanted: impl FnMut(ActorKey, &str) -> ReadResult<bool>,
+    ) -> ReadResult<Stretch> {
         let mut found = Stretch { next: position, ..Stretch::default() };
-        let Ok(from) = i64::try_from(position) else { return Ok(found) };
-        let mut select = self.rows().prepare_cached(
-            "SELECT sequence, timestamp, event_type, hash, data, dropped, previous, position, events.actor, id
-             FROM events JOIN actors ON actors.actor = events.actor WHERE position >= ?1 ORDER BY position LIMIT ?2",
-        )?;
-        let mut rows = select.query(params![from, i64::try_from(bounds.looked_at).unwrap_or(i64::MAX)])?;
-        let mut bytes = 0usize;
-        while let Some(row) = rows.next()? {
-            let actor = ActorKey { key: row.get(8)?, id: actor_id(&row.get::<_, String>(9)?, 9)? };
-            let position = unsigned(row, 7)?;
-            if wanted(actor, row.get_ref(2)?.as_str()?)? {
-                let parent = self.hash_at(row.get(6)?)?;
-                let event = self.event(row, parent)?;
+        let (first, last) = (position.max(1), self.log.tip().position);
+        let upto = last.min(first.saturating_add(bounds.looked_at.saturating_sub(1)));
+        let (mut bytes, mut actors) = (0usize, HashMap::new());
+        for position in first..=upto {
+            let lost = || unfit(format!("the event at position {position} is not there"));
+            let stored = self.log.event(position)?.ok_or_else(lost)?;
+            let key = stored.actor.cast_signed();
+            let actor = match actors.get(&key) {
+                Some(actor) => *actor,
+                None => {
+                    let row = self.index.actor(key)?;
+                    let actor = row.ok_or_else(|| unfit(format!("the actor of key {key} is not known")))?.actor;
+                    actors.insert(key, actor);
+                    actor
+                }
+            };
+            if wanted(actor, &stored.event_type)? {
+                let event = self.event(&stored, self.hash_before(actor, &stored)?)?;
                 bytes = bytes.saturating_add(event.data.len());
                 if bytes > bounds.bytes && !found.events.is_empty() {
                     break;
@@ -73,22 +79,17 @@ impl JournalReader {
     }
 
     /// The sequence of the last event of a chain.
-    pub(crate) fn head_sequence(&self, actor: ActorKey) -> rusqlite::Result<Option<u64>> {
+    pub(crate) fn head_sequence(&self, actor: ActorKey) -> ReadResult<Option<u64>> {
         Ok(self.chain_end(actor)?.map(|end| end.last.sequence))
     }
 
     /// Whether an actor is listed no longer.
-    pub(crate) fn is_forgotten(&self, actor: ActorKey) -> rusqlite::Result<bool> {
-        self.rows().prepare_cached("SELECT 1 FROM actors WHERE actor = ?1 AND listed = 0")?.exists([actor.key])
+    pub(crate) fn is_forgotten(&self, actor: ActorKey) -> ReadResult<bool> {
+        Ok(!self.index.is_listed(actor.key)?)
     }
 
     /// The parent of an actor that has ever begun.
-    pub(crate) fn parent(&self, actor: ActorId) -> rusqlite::Result<Option<ActorId>> {
-        let parent: Option<Option<String>> = self
-            .rows()
-            .prepare_cached("SELECT parent FROM actors WHERE id = ?1")?
-            .query_row([actor.to_string()], |row| row.get(0))
-            .optional()?;
-        parent.flatten().map(|text| actor_id(&text, 0)).transpose()
+    pub(crate) fn parent(&self, actor: ActorId) -> ReadResult<Option<ActorId>> {
+        Ok(self.index.parent(actor)?)
     }
 }

@@ -1,53 +1,104 @@
 //! Whether the journal's files are still those that were opened. A process may write for ever to files that were removed,
 //! or lie below a file system that was unmounted: nobody will find what is in them. One that was cut short is not what was
-//! written either.
+//! written either. The thread `watch` looks at them, and the writer asks it before anything is acknowledged.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::io::Errno;
 
-/// What a start would look for, and the log's index, which others would make anew.
-const FILES: [&str; 5] = ["journal.db", "journal.db-wal", "journal.db-shm", "journal.mark", "lock"];
+use super::error::JournalError;
+use super::log::Segments;
+use super::queue::Queue;
+use crate::base::metrics::JournalMetrics;
+use crate::base::thread::{self, JoinHandle};
+use crate::base::wait;
 
-/// The one that only grows while a runtime is at work. (The mark is written anew at each commit, and the log is cut off.)
-const GROWING: &str = "journal.db";
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
-pub(super) struct Presence(Vec<Seen>);
+/// What a start would look for, beside the segments.
+const FILES: [&str; 3] = ["log", "journal.mark", "lock"];
 
-/// One of the files, as it was seen last.
-struct Seen {
-    path: PathBuf,
-    identity: (u64, u64),
-    /// The size of one that only grows.
-    bytes: Option<u64>,
+/// What the thread has found.
+#[derive(Default)]
+pub(super) struct Watch {
+    is_gone: AtomicBool,
+}
+
+impl Watch {
+    /// Whether the journal's files are there no longer: what is written then, nobody will find.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts the thread. It ends when the sender of `closing` is gone.
+pub(super) fn watch(
+    dir: &Path,
+    log: Arc<Segments>,
+    queue: Arc<Queue>,
+    metrics: Arc<JournalMetrics>,
+    closing: Receiver<()>,
+) -> Result<(Arc<Watch>, JoinHandle), JournalError> {
+    let watch = Arc::<Watch>::default();
+    let mut presence = Presence::of(dir, log);
+    let watching = Arc::clone(&watch);
+    let thread = thread::spawn("watch", move || {
+        while matches!(wait::receive_within(&closing, LOOK), Err(RecvTimeoutError::Timeout)) {
+            metrics.log_bytes.set(presence.log.bytes());
+            if !presence.look() {
+                watching.is_gone.store(true, Ordering::Relaxed);
+                queue.wake_the_writer();
+            }
+        }
+    });
+    Ok((watch, thread.map_err(JournalError::Thread)?))
+}
+
+struct Presence {
+    log: Arc<Segments>,
+    dir: PathBuf,
+    /// Each file as it was seen last: device and number.
+    seen: HashMap<PathBuf, (u64, u64)>,
 }
 
 impl Presence {
-    /// The files that are in `dir` now.
-    pub(super) fn of(dir: &Path) -> Self {
-        let seen = |name: &&str| {
-            let path = dir.join(name);
-            let file = std::fs::metadata(&path).ok()?;
-            let bytes = (*name == GROWING).then_some(file.len());
-            Some(Seen { path, identity: (file.dev(), file.ino()), bytes })
-        };
-        Self(FILES.iter().filter_map(seen).collect())
+    fn of(dir: &Path, log: Arc<Segments>) -> Self {
+        let mut presence = Self { log, dir: dir.to_owned(), seen: HashMap::new() };
+        for name in FILES {
+            let path = presence.dir.join(name);
+            if let Ok(file) = std::fs::metadata(&path) {
+                presence.seen.insert(path, (file.dev(), file.ino()));
+            }
+        }
+        presence
     }
 
     /// Whether each of them is found where it was, and whole. What cannot be told is taken for yes: who writes meets it.
-    pub(super) fn look(&mut self) -> bool {
-        self.0.iter_mut().all(|seen| match std::fs::metadata(&seen.path) {
-            Ok(file) => {
-                let is_whole = seen.bytes.is_none_or(|bytes| file.len() >= bytes);
-                seen.bytes = seen.bytes.map(|_| file.len());
-                (file.dev(), file.ino()) == seen.identity && is_whole
-            }
-            Err(error) => {
-                !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-                    && error.raw_os_error() != Some(Errno::STALE.raw_os_error())
-            }
+    fn look(&mut self) -> bool {
+        let same = |(path, identity): (&PathBuf, &(u64, u64))| match std::fs::metadata(path) {
+            Ok(file) => (file.dev(), file.ino()) == *identity,
+            Err(error) => !is_gone(&error),
+        };
+        if !self.seen.iter().all(same) {
+            return false;
+        }
+        // A segment that is written anew is another file. It is as long as it has to be, or it is said when it is read.
+        self.log.files().iter().all(|(path, length)| match std::fs::metadata(path) {
+            Ok(file) => length.is_none_or(|length| file.len() >= length) && self.log.is_the_open_one(path, file.ino()),
+            Err(error) => !is_gone(&error),
         })
     }
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::STALE.raw_os_error())
 }

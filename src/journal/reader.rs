@@ -2,21 +2,20 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-use rusqlite::{Connection, OptionalExtension, Row, Statement};
-
-use super::chains::{EventPlace, capped, stored_data};
+use super::chains::{EventPlace, before};
+use super::error::{ReadFault, ReadResult, unfit};
+use super::index::{Index, Landmark};
+use super::log::{Log, StoredData, StoredEvent};
+use super::newest::NewestStates;
 use super::record::{ActorKey, Cause};
-use super::{parts, schema};
+use super::{components, parts};
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
-
-/// One event; no other than the one that should stand there.
-const EVENT_AT: &str = "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events
-                        WHERE position = ?1 AND actor = ?2 AND sequence = ?3";
 
 /// One actor as the journal knows it.
 #[derive(Clone, Debug)]
@@ -58,62 +57,33 @@ pub(crate) struct Pending {
     pub(crate) notice: Option<String>,
 }
 
-/// A connection for reading; dropping it puts it back where it came from.
+/// Reads the log by what the index says of it; cheap to make.
+#[derive(Clone)]
 pub(crate) struct JournalReader {
-    /// The format. A runtime brings its journal to the newest; for others an older one looks like that.
-    pub(super) version: i64,
-    connection: Option<Connection>,
-    back: Option<Sender<Connection>>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) index: Arc<Index>,
+    /// The newest states that the running writer has not stored yet; empty where there is none.
+    pub(super) newest: Arc<NewestStates>,
+    pub(super) dir: Arc<Path>,
 }
 
-impl Drop for JournalReader {
-    fn drop(&mut self) {
-        if let (Some(connection), Some(back)) = (self.connection.take(), self.back.take()) {
-            // A full pool closes it.
-            let _ = back.try_send(connection);
-        }
-    }
-}
 
-type Result<T> = rusqlite::Result<T>;
+type Result<T> = ReadResult<T>;
 
 impl JournalReader {
-    pub(super) fn new(connection: Connection, back: Option<Sender<Connection>>) -> Self {
-        let version = schema::version(&connection).unwrap_or_else(|_| schema::VERSION.into());
-        Self { version, connection: Some(connection), back }
-    }
-
-    pub(super) fn rows(&self) -> &Connection {
-        self.connection.as_ref().expect("taken only by drop")
-    }
-
-    /// What is read from here on is what is there now, whatever is written meanwhile.
-    pub(crate) fn freeze(&self) -> Result<()> {
-        self.rows().execute_batch("BEGIN")
+    /// The data directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Every actor, in the order in which they were first started.
     pub(crate) fn actors(&self) -> Result<Vec<ActorRow>> {
-        let mut select = self.rows().prepare_cached(
-            "SELECT actor, id, name, parent, incarnation, component, manifest, manifest_path, alive
-             FROM actors ORDER BY actor",
-        )?;
-        select.query_map([], actor_row)?.collect()
-    }
-
-    /// The actor of a key, as a finding names it.
-    pub(super) fn who(&self, key: i64) -> Result<String> {
-        let mut select = self.rows().prepare_cached("SELECT name, id FROM actors WHERE actor = ?1")?;
-        let named = select
-            .query_row([key], |row| Ok(format!("actor {} ({})", row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
-        Ok(named.optional()?.unwrap_or_else(|| format!("the actor of key {key}, which is not in the table of actors,")))
+        Ok(self.index.actors()?)
     }
 
     /// How many starts in a row have resumed the actor's open transition and got no further.
     pub(crate) fn attempts(&self, actor: ActorKey) -> Result<u64> {
-        self.rows()
-            .prepare_cached("SELECT attempts FROM actors WHERE actor = ?1")?
-            .query_row([actor.key], |row| unsigned(row, 0))
+        Ok(self.index.attempts(actor.key)?)
     }
 
     /// The `started` of the actor's newest incarnation.
@@ -129,15 +99,15 @@ impl JournalReader {
     /// The transition that the chain ends within: its `call` and what follows; nothing where none is open.
     pub(crate) fn open_transition(&self, actor: ActorKey) -> Result<Vec<ChainEvent>> {
         let mut call = None;
-        self.walk_from_the_end(actor, |place, row| {
-            Ok(match kind(row)? {
+        self.walk_from_the_end(actor, |event| {
+            Ok(match kind(event) {
                 Some(EventKind::Call) => {
-                    call = Some(place.sequence);
+                    call = Some(event.sequence);
                     Break(())
                 }
                 Some(EventKind::Intent | EventKind::HostCall) => Continue(()),
                 // It was resumed before.
-                Some(EventKind::Started) if self.resumes(place)? => Continue(()),
+                Some(EventKind::Started) if self.resumes(event)? => Continue(()),
                 Some(
                     EventKind::Started
                     | EventKind::Return
@@ -152,9 +122,8 @@ impl JournalReader {
     }
 
     /// Whether the `started` there goes on with the transition before it.
-    fn resumes(&self, place: EventPlace) -> Result<bool> {
-        let data = whole(self.rows(), stored_data(self.rows(), place.position)?)?;
-        Ok(Started::from_cbor(&data).is_ok_and(|started| started.resumes))
+    fn resumes(&self, event: &StoredEvent) -> Result<bool> {
+        Ok(Started::from_cbor(&self.data(event)?).is_ok_and(|started| started.resumes))
     }
 
     /// Where an event stands in the order of all.
@@ -166,11 +135,11 @@ impl JournalReader {
     /// takes as long as what it finds, however long the chain is.
     pub(crate) fn events_after(&self, actor: ActorKey, position: u64) -> Result<Vec<ChainEvent>> {
         let mut from = None;
-        self.walk_from_the_end(actor, |place, _| {
-            if place.position <= position {
+        self.walk_from_the_end(actor, |event| {
+            if event.position <= position {
                 return Ok(Break(()));
             }
-            from = Some(place.sequence);
+            from = Some(event.sequence);
             Ok(Continue(()))
         })?;
         from.map_or(Ok(Vec::new()), |from| self.events(actor, from, u64::MAX, usize::MAX))
@@ -184,48 +153,40 @@ impl JournalReader {
         mut most: u64,
         mut show: impl FnMut(&ChainEvent),
     ) -> Result<()> {
-        self.walk_from_the_end(actor, |place, _| {
-            if place.position <= behind || most == 0 {
+        self.walk_from_the_end(actor, |event| {
+            if event.position <= behind || most == 0 {
                 return Ok(Break(()));
             }
             most -= 1;
-            show(&self.event_at(actor, place)?);
+            show(&self.event(event, self.hash_before(actor, event)?)?);
             Ok(Continue(()))
         })
     }
 
     /// The last event whose data was dropped.
     pub(crate) fn last_dropped(&self, actor: ActorKey) -> Result<Option<u64>> {
-        if self.version >= 4 {
-            return Ok(self.chain_end(actor)?.and_then(|end| end.dropped));
-        }
-        self.rows()
-            .prepare_cached(
-                "SELECT sequence FROM events WHERE actor = ?1 AND dropped IS NOT NULL ORDER BY sequence DESC LIMIT 1",
-            )?
-            .query_row([actor.key], |row| unsigned(row, 0))
-            .optional()
+        Ok(self.chain_end(actor)?.and_then(|end| end.dropped))
     }
 
     /// The `started` of the incarnation that event `sequence` lies in.
     pub(crate) fn started_before(&self, actor: ActorKey, sequence: u64) -> Result<Option<ChainEvent>> {
-        let started = self.landmark(actor, EventKind::Started.word(), sequence)?;
+        let started = self.landmark(actor, Landmark::Started, sequence)?;
         started.map(|place| self.event_at(actor, place)).transpose()
     }
 
     /// Whether `init` has returned, in whichever incarnation.
-    pub(crate) fn has_begun(&self, actor: ActorKey, returned: &str) -> Result<bool> {
-        Ok(self.landmark(actor, returned, u64::MAX)?.is_some())
+    pub(crate) fn has_begun(&self, actor: ActorKey) -> Result<bool> {
+        Ok(self.landmark(actor, Landmark::InitReturned, u64::MAX)?.is_some())
     }
 
     /// The newest call of a chain.
     pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
         let mut call = None;
-        self.walk_from_the_end(actor, |place, row| {
-            if kind(row)? != Some(EventKind::Call) {
+        self.walk_from_the_end(actor, |event| {
+            if kind(event) != Some(EventKind::Call) {
                 return Ok(Continue(()));
             }
-            call = Some(self.event_at(actor, place)?);
+            call = Some(self.event(event, self.hash_before(actor, event)?)?);
             Ok(Break(()))
         })?;
         Ok(call)
@@ -235,7 +196,7 @@ impl JournalReader {
     pub(crate) fn failures(&self, actor: ActorKey, times: RangeInclusive<u64>) -> Result<Vec<ChainEvent>> {
         let mut failed = Vec::new();
         let mut before = u64::MAX;
-        while let Some(place) = self.landmark(actor, EventKind::Failed.word(), before)? {
+        while let Some(place) = self.landmark(actor, Landmark::Failed, before)? {
             let event = self.event_at(actor, place)?;
             if event.timestamp < *times.start() {
                 break;
@@ -254,9 +215,9 @@ impl JournalReader {
     pub(crate) fn undropped(&self, actor: ActorKey, upto: u64) -> Result<u64> {
         let Some(last) = upto.checked_sub(1) else { return Ok(0) };
         let mut undropped = 0;
-        self.walk_from(actor, last, |_, row| {
-            let has_data = row.get::<_, Option<i64>>(5)?.is_none();
-            let can_go = kind(row)? != Some(EventKind::Started);
+        self.walk_from(actor, last, |event| {
+            let has_data = matches!(event.data, StoredData::Kept(_));
+            let can_go = kind(event) != Some(EventKind::Started);
             undropped += u64::from(has_data && can_go);
             Ok(Continue(()))
         })?;
@@ -265,15 +226,7 @@ impl JournalReader {
 
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
-        let mut select = self.rows().prepare_cached(
-            "SELECT cause_actor, cause_sequence, receiver, notice, position FROM pending ORDER BY position",
-        )?;
-        let pending = select.query_map([], |row| {
-            let cause = Cause { actor: actor_id(&row.get::<_, String>(0)?, 0)?, sequence: unsigned(row, 1)? };
-            let receiver = actor_id(&row.get::<_, String>(2)?, 2)?;
-            Ok(Pending { cause, receiver, position: unsigned(row, 4)?, notice: row.get(3)? })
-        })?;
-        pending.collect()
+        Ok(self.index.owed()?)
     }
 
     /// The last event of a chain, as it is linked to.
@@ -290,57 +243,34 @@ impl JournalReader {
 
     /// Events from sequence `from` on: at most `limit`, and at most `max_bytes` of data beyond the first.
     pub(crate) fn events(&self, actor: ActorKey, from: u64, limit: u64, max_bytes: usize) -> Result<Vec<ChainEvent>> {
-        let _moment = self.at_one_moment()?;
-        let mut select = self.rows().prepare_cached(EVENT_AT)?;
         let mut page: Vec<ChainEvent> = Vec::new();
-        let (mut next, mut bytes, mut run) = (from, 0usize, Vec::new());
-        loop {
-            run.clear();
-            let found = self.walk_run(actor, next, |place, _| {
-                run.push(place);
-                Ok(())
-            })?;
-            match found {
-                Some(behind) => next = behind,
-                None => return Ok(page),
-            }
-            for place in run.iter().rev() {
+        let (mut next, mut bytes) = (from, 0usize);
+        while let Some(run) = self.run_from(actor, next)? {
+            for stored in run.iter().rev() {
                 if page.len() as u64 >= limit {
                     return Ok(page);
                 }
-                let parent = page.last().map(|before| before.hash);
-                let event = self.event_behind(&mut select, actor, *place, parent)?;
+                let parent = match page.last() {
+                    Some(before) => Some(before.hash),
+                    None => self.hash_before(actor, stored)?,
+                };
+                let event = self.event(stored, parent)?;
                 bytes = bytes.saturating_add(event.data.len());
                 if bytes > max_bytes && !page.is_empty() {
                     return Ok(page);
                 }
+                next = event.sequence + 1;
                 page.push(event);
             }
         }
+        Ok(page)
     }
 
     /// The event of which it is known where it stands.
     pub(super) fn event_at(&self, actor: ActorKey, place: EventPlace) -> Result<ChainEvent> {
-        let mut select = self.rows().prepare_cached(EVENT_AT)?;
-        self.event_behind(&mut select, actor, place, None)
-    }
-
-    /// The same by [`EVENT_AT`], where the hash of the event before it may be known too.
-    fn event_behind(
-        &self,
-        select: &mut Statement<'_>,
-        actor: ActorKey,
-        place: EventPlace,
-        parent: Option<EventHash>,
-    ) -> Result<ChainEvent> {
-        let event = select.query_row([capped(place.position), actor.key, capped(place.sequence)], |row| {
-            let parent = match parent {
-                Some(parent) => Some(parent),
-                None => self.hash_at(row.get(6)?)?,
-            };
-            self.event(row, parent)
-        });
-        event.optional()?.ok_or_else(|| unfit(format!("event {} does not stand where it should", place.sequence)))
+        let stored = self.stored_at(actor, place)?;
+        let parent = self.hash_before(actor, &stored)?;
+        self.event(&stored, parent)
     }
 
     /// The event that promised a delivery.
@@ -348,103 +278,65 @@ impl JournalReader {
         self.event_at(actor, EventPlace { sequence: pending.cause.sequence, position: pending.position })
     }
 
-    /// An event from a row of sequence, timestamp, type, hash, data, and what was dropped.
-    pub(super) fn event(&self, row: &Row<'_>, parent_hash: Option<EventHash>) -> Result<ChainEvent> {
-        let dropped = match row.get::<_, Option<i64>>(5)? {
-            Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(4)? }),
-            None => None,
+    /// An event as its chain has it.
+    pub(super) fn event(&self, stored: &StoredEvent, parent_hash: Option<EventHash>) -> Result<ChainEvent> {
+        let dropped = match &stored.data {
+            StoredData::Kept(_) => None,
+            StoredData::Dropped { length, digest } => {
+                let sha1 = digest.as_slice().try_into().map_err(|_| unfit("what is left of data is no SHA-1".into()))?;
+                Some(DroppedData { length: *length, sha1 })
+            }
         };
         Ok(ChainEvent {
-            sequence: unsigned(row, 0)?,
-            timestamp: unsigned(row, 1)?,
-            event_type: row.get::<_, String>(2)?.into(),
+            sequence: stored.sequence,
+            timestamp: stored.timestamp,
+            event_type: stored.event_type.to_string().into(),
             parent_hash,
-            hash: EventHash(row.get(3)?),
-            data: if dropped.is_some() { Vec::new() } else { whole(self.rows(), row.get(4)?)? },
+            hash: EventHash(stored.hash),
+            data: self.data(stored)?,
             dropped,
         })
     }
 
-    /// The hash of the event at a position, if there is one.
-    pub(super) fn hash_at(&self, position: Option<i64>) -> Result<Option<EventHash>> {
-        let Some(position) = position else { return Ok(None) };
-        self.rows()
-            .prepare_cached("SELECT hash FROM events WHERE position = ?1")?
-            .query_row([position], |row| row.get(0).map(EventHash))
-            .optional()
+    /// The data of an event, with its large parts; empty where it was dropped.
+    pub(super) fn data(&self, event: &StoredEvent) -> Result<Vec<u8>> {
+        match &event.data {
+            StoredData::Kept(stored) => whole(&*self.log, event.position, stored.clone()),
+            StoredData::Dropped { .. } => Ok(Vec::new()),
+        }
     }
 
+    /// The hash of the event before one on its chain.
+    pub(super) fn hash_before(&self, actor: ActorKey, event: &StoredEvent) -> Result<Option<EventHash>> {
+        before(event)?.map(|place| Ok(EventHash(self.stored_at(actor, place)?.hash))).transpose()
+    }
+
+    /// The bytes of a component. Whether they are what its name says, the caller checks.
     pub(crate) fn component(&self, digest: ComponentDigest) -> Result<Option<Vec<u8>>> {
-        self.rows()
-            .prepare_cached("SELECT bytes FROM components WHERE digest = ?1")?
-            .query_row([digest.0], |row| row.get(0))
-            .optional()
+        Ok(components::read(&self.dir, digest)?)
     }
 
+    /// A state that a `started` names.
     pub(crate) fn blob(&self, sha1: &[u8; 20]) -> Result<Option<Vec<u8>>> {
-        blob(self.rows(), sha1)
+        Ok(self.log.blob(sha1)?)
     }
 
     /// A blob that somebody is to build upon: its name is what it hashes to.
     pub(crate) fn sound_blob(&self, name: &[u8; 20]) -> Result<Option<Vec<u8>>> {
-        match blob(self.rows(), name)? {
+        match self.blob(name)? {
             Some(bytes) if sha1(&bytes) != *name => Err(unfit(format!("the blob {} was altered", hex::encode(name)))),
             found => Ok(found),
         }
     }
 }
 
-/// The data of an event, with the parts that are kept apart.
-pub(super) fn whole(rows: &Connection, stored: Vec<u8>) -> Result<Vec<u8>> {
-    let whole = parts::put_back(stored, |name| blob(rows, name))?;
+/// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
+pub(super) fn whole(log: &dyn Log, position: u64, stored: Vec<u8>) -> Result<Vec<u8>> {
+    let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
     whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
 }
 
-fn blob(rows: &Connection, name: &[u8; 20]) -> Result<Option<Vec<u8>>> {
-    rows.prepare_cached("SELECT bytes FROM blobs WHERE sha1 = ?1")?.query_row([name], |row| row.get(0)).optional()
-}
-
-/// Rows that are not what was written. Of the database's own errors this is the one that says `why` and nothing else.
-pub(crate) fn unfit(why: String) -> rusqlite::Error {
-    rusqlite::Error::ToSqlConversionFailure(why.into())
-}
-
 /// The kind of an event that a walk has come to; none where it is of no kind.
-pub(super) fn kind(row: &Row<'_>) -> Result<Option<EventKind>> {
-    Ok(EventType::parse(row.get_ref(4)?.as_str()?).map(|event_type| event_type.kind))
-}
-
-/// Whether the rows are not what was written; else they could not be read.
-pub(crate) fn is_unfit(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::ToSqlConversionFailure(_))
-}
-
-/// The key after the last.
-pub(super) fn next_actor_key(connection: &Connection) -> Result<i64> {
-    connection.query_row("SELECT ifnull(max(actor), 0) + 1 FROM actors", [], |row| row.get(0))
-}
-
-fn actor_row(row: &Row<'_>) -> Result<ActorRow> {
-    let parent: Option<String> = row.get(3)?;
-    Ok(ActorRow {
-        actor: ActorKey { key: row.get(0)?, id: actor_id(&row.get::<_, String>(1)?, 1)? },
-        name: row.get(2)?,
-        parent: parent.map(|text| actor_id(&text, 3)).transpose()?,
-        incarnation: Incarnation(unsigned(row, 4)?),
-        component: ComponentDigest(row.get(5)?),
-        manifest: row.get(6)?,
-        manifest_path: row.get(7)?,
-        alive: row.get(8)?,
-    })
-}
-
-pub(super) fn actor_id(text: &str, column: usize) -> Result<ActorId> {
-    text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
-}
-
-pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+pub(super) fn kind(event: &StoredEvent) -> Option<EventKind> {
+    EventType::parse(&event.event_type).map(|event_type| event_type.kind)
 }

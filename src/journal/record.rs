@@ -27,12 +27,19 @@ impl From<&Link> for Cause {
 }
 
 /// A delivery that an event promises: until the receiver has taken it, or named it as dropped, or the sender has
-/// withdrawn it, it stands in the table `pending`.
+/// withdrawn it, it is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
     /// The word of a lifecycle notice, or of the end of a connection; none for a message, which the event itself holds.
     pub(crate) notice: Option<&'static str>,
+}
+
+impl Owed {
+    /// The word of a notice, or of the end of a connection, as it is written.
+    pub(super) fn word(word: &str) -> Option<&'static str> {
+        ["started", "stopped", "failed", "restarted", "close"].into_iter().find(|known| *known == word)
+    }
 }
 
 /// The actor's row at the start of an incarnation.
@@ -54,7 +61,8 @@ pub(crate) struct StateWrite {
     pub(crate) state: Option<Arc<[u8]>>,
     /// Whether the event names it, and so leads to it; else it is the one that an earlier event led to.
     pub(crate) named: bool,
-    /// Whether it is kept for good, beside being the newest.
+    /// Whether it is kept, so that a replay can begin behind the event. A state that is too large to stand in the event and
+    /// is not kept is stored when that is due: see `newest.rs`.
     pub(crate) keep: bool,
 }
 
@@ -73,6 +81,8 @@ pub(crate) struct Attached {
     pub(crate) ends: bool,
     /// Taken out of its data when it is enqueued.
     pub(crate) parts: Vec<Part>,
+    /// The state that the incarnation begins with, by its SHA-1, where it is too large to stand in the event.
+    pub(crate) begins_with: Option<([u8; 20], Arc<[u8]>)>,
 }
 
 /// One item of the queue.
@@ -84,19 +94,21 @@ pub(crate) enum Record {
     Ended(ActorKey),
     /// The transition that the actor resumed is still open at an end in order: it was not its fault.
     Survived(ActorKey),
-    /// The data of the events from one sequence to before another is dropped, `started` excepted, and so are the states
-    /// kept there.
-    Drop { actor: ActorKey, from: u64, upto: u64 },
+    /// The actor's newest state is stored, if it is not yet.
+    Store(ActorKey),
+    /// A state is stored behind an event whose data is about to be dropped.
+    State(ActorKey, u64, Option<Arc<[u8]>>),
+    /// The data of the events from one sequence to before another is about to be dropped, `started` excepted, and so are
+    /// the states kept there. The last event that loses its data is `last`.
+    Drop { actor: ActorKey, from: u64, upto: u64, last: u64 },
+    /// What was written before it can be written anew from then on: its segment is sealed.
+    Seal,
     /// The actor, which has ended, is listed no longer.
     Forgotten(ActorKey),
     /// A component's bytes; stored once.
     Component(ComponentDigest, Arc<[u8]>),
-    /// Bytes named by their SHA-1; stored once.
-    Blob([u8; 20], Arc<[u8]>),
     /// Run once everything before it is committed.
     Release(Box<dyn FnOnce() + Send>),
-    /// Run once what was dropped before it is gone from the disk, the log included.
-    WhenGone(Box<dyn FnOnce() + Send>),
     /// Nothing follows.
     Close,
 }
@@ -111,15 +123,18 @@ impl Record {
                     let state = attached.state.as_ref().and_then(|write| write.state.as_ref());
                     let manifest = attached.begins.as_ref().map_or(0, |row| row.manifest.len());
                     let parts: usize = attached.parts.iter().map(|(_, part)| part.len()).sum();
+                    let parts = parts + attached.begins_with.as_ref().map_or(0, |(_, state)| state.len());
                     event.data.len() + parts + state.map_or(0, |bytes| bytes.len()) + manifest
                 }
-                Self::Component(_, bytes) | Self::Blob(_, bytes) => bytes.len(),
+                Self::Component(_, bytes) => bytes.len(),
+                Self::State(_, _, state) => state.as_ref().map_or(0, |state| state.len()),
                 Self::Ended(_)
                 | Self::Survived(_)
                 | Self::Forgotten(_)
+                | Self::Store(_)
                 | Self::Drop { .. }
+                | Self::Seal
                 | Self::Release(_)
-                | Self::WhenGone(_)
                 | Self::Close => 0,
             }
     }

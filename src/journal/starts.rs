@@ -3,18 +3,17 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use rusqlite::params;
-
-use super::chains::capped;
-use super::reader::{JournalReader, kind, unfit};
+use super::error::{ReadResult, unfit};
+use super::index::Landmark;
+use super::log::StoredData;
+use super::reader::{JournalReader, kind};
 use super::record::ActorKey;
-use super::schema::LANDMARKS;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::GET_CHAIN;
 use crate::chain::{DroppedEvents, EventKind, StateOnChain};
 
-type Result<T> = rusqlite::Result<T>;
+type Result<T> = ReadResult<T>;
 
 impl JournalReader {
     /// The last event within these behind which a replay can begin.
@@ -36,18 +35,12 @@ impl JournalReader {
     pub(crate) fn next_start(&self, actor: ActorKey, from: u64) -> Result<Option<u64>> {
         let mut from = from;
         loop {
-            let started: Option<i64> = self
-                .rows()
-                .prepare_cached(&format!(
-                    "SELECT min(sequence) FROM events
-                     WHERE actor = ?1 AND event_type = 'started' AND sequence >= ?2 AND {LANDMARKS}"
-                ))?
-                .query_row(params![actor.key, capped(from)], |row| row.get(0))?;
+            let started = self.index.next_landmark(actor.key, Landmark::Started, from)?.map(|place| place.sequence);
             let kept = match from.checked_sub(1) {
                 Some(behind) => self.first_kept_behind(actor, behind)?,
                 None => self.last_kept_before(actor, 1)?.or(self.first_kept_behind(actor, 0)?),
             };
-            let nearest = kept.into_iter().chain(started.map(i64::unsigned_abs)).min();
+            let nearest = kept.into_iter().chain(started).min();
             let Some(at) = nearest else { return Ok(None) };
             if self.is_start(actor, at)? {
                 return Ok(Some(at));
@@ -94,9 +87,9 @@ impl JournalReader {
     pub(crate) fn dropped_events(&self, actor: ActorKey) -> Result<DroppedEvents> {
         let mut dropped = Vec::new();
         if self.last_dropped(actor)?.is_some() {
-            self.walk_from_the_end(actor, |place, row| {
-                if row.get::<_, Option<i64>>(5)?.is_some() {
-                    dropped.push(place.sequence);
+            self.walk_from_the_end(actor, |event| {
+                if matches!(event.data, StoredData::Dropped { .. }) {
+                    dropped.push(event.sequence);
                 }
                 Ok(Continue(()))
             })?;
@@ -109,8 +102,8 @@ impl JournalReader {
     /// Whether the actor was ever asked for anything: whether its chain has a call.
     pub(crate) fn has_calls(&self, actor: ActorKey) -> Result<bool> {
         let mut has_calls = false;
-        self.walk_from_the_end(actor, |_, row| {
-            has_calls = kind(row)? == Some(EventKind::Call);
+        self.walk_from_the_end(actor, |event| {
+            has_calls = kind(event) == Some(EventKind::Call);
             Ok(if has_calls { Break(()) } else { Continue(()) })
         })?;
         Ok(has_calls)
@@ -119,12 +112,12 @@ impl JournalReader {
     /// The calls of `get-chain` among the events within these.
     pub(super) fn calls_of_get_chain(&self, actor: ActorKey, low: u64, high: u64) -> Result<Vec<u64>> {
         let mut calls = Vec::new();
-        self.walk_from(actor, high, |place, row| {
-            if place.sequence < low {
+        self.walk_from(actor, high, |event| {
+            if event.sequence < low {
                 return Ok(Break(()));
             }
-            if row.get_ref(4)?.as_str()? == GET_CHAIN.host_call {
-                calls.push(place.sequence);
+            if *event.event_type == *GET_CHAIN.host_call {
+                calls.push(event.sequence);
             }
             Ok(Continue(()))
         })?;

@@ -4,17 +4,16 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use rusqlite::{OptionalExtension, params};
-
-use super::chains::{EventPlace, capped};
-use super::reader::{JournalReader, kind, unfit, unsigned};
+use super::chains::EventPlace;
+use super::error::{ReadResult, unfit};
+use super::index::Kept;
+use super::reader::{JournalReader, kind};
 use super::record::ActorKey;
-use super::rows::NEWEST_SLOT;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{NamedState, Return, Started, StateAfter};
+use crate::chain::data::{Call, NamedState, Return, Started, StateAfter};
 use crate::chain::{ChainEvent, EventHash, EventKind, StateOnChain, named_by_return};
 
-type Result<T> = rusqlite::Result<T>;
+type Result<T> = ReadResult<T>;
 
 /// A state's bytes, or none.
 type State = Option<Vec<u8>>;
@@ -25,25 +24,52 @@ impl JournalReader {
         Ok(self.chain_end(actor)?.and_then(|end| end.state).map(|led| led.sequence))
     }
 
-    /// The actor's newest state: `None` where it has none. It stands in the event that led to it, or apart where it is large
-    /// or that event's data was dropped.
-    pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<State> {
-        let _moment = self.at_one_moment()?;
-        let Some(led) = self.chain_end(actor)?.and_then(|end| end.state) else { return Ok(None) };
-        let apart: Option<State> = self
-            .rows()
-            .prepare_cached("SELECT state FROM states WHERE actor = ?1 AND slot = ?2 AND sequence = ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, capped(led.sequence)], |row| row.get(0))
-            .optional()?;
-        if let Some(state) = apart {
-            return self.settled(actor, led.sequence, state);
-        }
-        match self.named_at(actor, led)? {
-            Some(NamedState::None) => Ok(None),
-            Some(NamedState::Inline(state)) => Ok(Some(state)),
-            Some(NamedState::Digest { .. }) | None => {
-                Err(unfit(format!("the state that event {} led to is not there", led.sequence)))
+    /// The actor's newest state: `None` where it has none. [`Newest::Behind`] where it is not stored: whoever wants it
+    /// executes what the chain has behind the last stored one.
+    pub(crate) fn newest_state(&self, actor: ActorKey) -> Result<Newest> {
+        loop {
+            let Some(led) = self.chain_end(actor)?.and_then(|end| end.state) else { return Ok(Newest::Is(None)) };
+            let named = self.named_at(actor, led)?;
+            match named {
+                Some(NamedState::None) => return Ok(Newest::Is(None)),
+                Some(NamedState::Inline(state)) => return Ok(Newest::Is(Some(state))),
+                Some(NamedState::Digest { .. }) | None => {}
             }
+            if let Some(state) = self.newest.get(actor.key, led.sequence) {
+                return self.settled(actor, led.sequence, Some(state.to_vec())).map(Newest::Is);
+            }
+            if let Some(stored) = self.stored_state(actor, led)? {
+                return self.settled(actor, led.sequence, stored).map(Newest::Is);
+            }
+            // The writer may have stored it, or have gone on, since the first look.
+            if self.chain_end(actor)?.and_then(|end| end.state) == Some(led) && self.stored_state(actor, led)?.is_none() {
+                return match named {
+                    Some(_) => Ok(Newest::Behind(led.sequence)),
+                    None => Err(unfit(format!("the state that event {} led to is not there", led.sequence))),
+                };
+            }
+        }
+    }
+
+    /// The state behind an event, where it is stored: with the event, or in a record of its own.
+    fn stored_state(&self, actor: ActorKey, led: EventPlace) -> Result<Option<State>> {
+        match self.index.kept(actor.key, led.sequence)? {
+            None => Ok(None),
+            Some(Kept::InSegment(segment)) => {
+                match self.log.state(segment, actor.key.unsigned_abs(), led.sequence)? {
+                    Some(state) => Ok(Some(state)),
+                    None => Err(unfit(format!("the state behind event {} is not there", led.sequence))),
+                }
+            }
+            Some(Kept::InEvent) => match self.named_at(actor, led)? {
+                Some(NamedState::None) => Ok(Some(None)),
+                Some(NamedState::Inline(state)) => Ok(Some(Some(state))),
+                Some(NamedState::Digest { sha1, .. }) => match self.log.part(led.position, &sha1)? {
+                    Some(state) => Ok(Some(Some(state))),
+                    None => Err(unfit(format!("the state behind event {} is not there", led.sequence))),
+                },
+                None => Ok(None),
+            },
         }
     }
 
@@ -56,51 +82,48 @@ impl JournalReader {
         }
     }
 
-    /// What stands in a slot, and behind which event; whether it is what was written is the caller's to ask.
-    fn state_in(&self, actor: ActorKey, slot: i64) -> Result<Option<(EventPlace, State)>> {
-        let found = self
-            .rows()
-            .prepare_cached("SELECT sequence, state, sha1 FROM states WHERE actor = ?1 AND slot = ?2")?
-            .query_row(params![actor.key, slot], |row| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((sequence, state, name)) = found else { return Ok(None) };
-        let state = match name {
-            None => state,
-            Some(name) => match self.sound_blob(&name)? {
-                Some(state) => Some(state),
-                None => return Err(unfit(format!("the state behind event {sequence} is not there"))),
-            },
-        };
-        let Some(led) = self.place(actor, sequence)? else {
-            return Err(unfit(format!("a state is there that event {sequence} led to, but that event is not")));
-        };
-        Ok(Some((led, state)))
-    }
-
-    /// The newest state kept for good before event `sequence`, and the event behind which it is kept.
+    /// The newest state kept before event `sequence`, and the event behind which it is kept.
     pub(crate) fn kept_state(&self, actor: ActorKey, before: u64) -> Result<Option<(u64, State)>> {
         let Some(sequence) = self.last_kept_before(actor, before)? else { return Ok(None) };
-        match self.state_in(actor, capped(sequence.saturating_add(1)))? {
-            Some((led, state)) => Ok(Some((led.sequence, self.settled(actor, led.sequence, state)?))),
+        match self.kept_state_at(actor, sequence)? {
+            Some(state) => Ok(Some((sequence, self.settled(actor, sequence, state)?))),
             None => Ok(None),
         }
     }
 
-    /// The last event before event `before` behind which a state is kept for good.
-    pub(crate) fn last_kept_before(&self, actor: ActorKey, before: u64) -> Result<Option<u64>> {
-        let slot: Option<i64> = self
-            .rows()
-            .prepare_cached("SELECT max(slot) FROM states WHERE actor = ?1 AND slot > ?2 AND slot <= ?3")?
-            .query_row(params![actor.key, NEWEST_SLOT, capped(before)], |row| row.get(0))?;
-        Ok(slot.map(|slot| slot.unsigned_abs() - 1))
+    /// The last event before event `before` behind which a state is kept, so that a replay can begin there.
+    pub(crate) fn last_kept_before(&self, actor: ActorKey, mut before: u64) -> Result<Option<u64>> {
+        while let Some(sequence) = self.index.kept_before(actor.key, before)? {
+            if self.can_begin_behind(actor, sequence)? {
+                return Ok(Some(sequence));
+            }
+            before = sequence;
+        }
+        Ok(None)
     }
 
-    /// The state kept for good behind event `sequence`. That event alone is asked whether it is this one: who knows what the
-    /// chain names there compares it with that.
+    /// Whether what follows an event begins on a new instance. A state that was stored in the middle of an instance's life,
+    /// because it was the newest, does not say what that instance's globals were.
+    fn can_begin_behind(&self, actor: ActorKey, sequence: u64) -> Result<bool> {
+        let next = self.events(actor, sequence.saturating_add(1), 1, usize::MAX)?.pop();
+        Ok(next.is_none_or(|next| {
+            next.kind() != Some(EventKind::Call)
+                || next.dropped.is_some()
+                || Call::from_cbor(&next.data).is_ok_and(|call| call.fresh)
+        }))
+    }
+
+    /// The state kept behind event `sequence`. That event alone is asked whether it is this one: who knows what the chain
+    /// names there compares it with that.
     pub(crate) fn kept_state_at(&self, actor: ActorKey, sequence: u64) -> Result<Option<State>> {
-        let kept = self.state_in(actor, capped(sequence.saturating_add(1)))?;
-        let kept = kept.filter(|(led, _)| led.sequence == sequence);
-        kept.map(|(led, state)| self.vouched_for(actor, led, state)).transpose()
+        if self.index.kept(actor.key, sequence)?.is_none() {
+            return Ok(None);
+        }
+        let Some(led) = self.place(actor, sequence)? else {
+            return Err(unfit(format!("a state is there that event {sequence} led to, but that event is not")));
+        };
+        let kept = self.stored_state(actor, led)?;
+        kept.map(|state| self.vouched_for(actor, led, state)).transpose()
     }
 
     /// What the chain says of the state behind event `sequence`: the last event up to there that names one is sought.
@@ -111,9 +134,10 @@ impl JournalReader {
     /// The same, with the event that says it.
     pub(super) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, StateOnChain)> {
         let mut found = None;
-        self.walk_from(actor, sequence, |place, row| {
-            let names = matches!(kind(row)?, Some(EventKind::Started | EventKind::Return));
+        self.walk_from(actor, sequence, |event| {
+            let names = matches!(kind(event), Some(EventKind::Started | EventKind::Return));
             if names {
+                let place = EventPlace { sequence: event.sequence, position: event.position };
                 found = says(&self.intact(actor, place)?).map(|vouched| (place.sequence, vouched));
             }
             Ok(if found.is_some() { Break(()) } else { Continue(()) })
@@ -157,22 +181,29 @@ impl JournalReader {
         Ok(event)
     }
 
-    /// The events of an actor whose state is kept, in order.
+    /// The events of an actor whose state is stored, in order.
     pub(crate) fn kept_sequences(&self, actor: ActorKey) -> Result<Vec<u64>> {
-        self.rows()
-            .prepare_cached("SELECT sequence FROM states WHERE actor = ?1 AND slot > ?2 ORDER BY slot")?
-            .query_map(params![actor.key, NEWEST_SLOT], |row| unsigned(row, 0))?
-            .collect()
+        Ok(self.index.kept_sequences(actor.key)?)
     }
 
-    /// The first event behind `sequence` whose state is kept.
-    pub(crate) fn first_kept_behind(&self, actor: ActorKey, sequence: u64) -> Result<Option<u64>> {
-        self.rows()
-            .prepare_cached("SELECT min(sequence) FROM states WHERE actor = ?1 AND slot > ?2 + 1")?
-            .query_row(params![actor.key, capped(sequence).min(i64::MAX - 1)], |row| {
-                Ok(row.get::<_, Option<i64>>(0)?.map(i64::unsigned_abs))
-            })
+    /// The first event behind `sequence` whose state is kept, so that a replay can begin there.
+    pub(crate) fn first_kept_behind(&self, actor: ActorKey, mut sequence: u64) -> Result<Option<u64>> {
+        while let Some(kept) = self.index.kept_behind(actor.key, sequence)? {
+            if self.can_begin_behind(actor, kept)? {
+                return Ok(Some(kept));
+            }
+            sequence = kept;
+        }
+        Ok(None)
     }
+}
+
+/// The newest state of an actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Newest {
+    Is(Option<Vec<u8>>),
+    /// It is behind this event, and not stored.
+    Behind(u64),
 }
 
 /// What an event that may name a state says of it.

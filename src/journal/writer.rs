@@ -1,103 +1,117 @@
-//! The thread `journal`: takes what waits, commits it once, then lets go what waited for the commit.
+//! The thread `journal`: takes what waits, appends it to the log as one batch, and then lets go what waited for that.
+//!
+//! ```text
+//!   gather ─▶ encode ─▶ append: one write, one sync, the mark ─▶ tell the index ─▶ release, wake subscribers
+//! ```
 //!
 //! It waits for nobody but the disk. What it cannot write ends it: appends fail from then on, nothing that waited is
 //! released, and the layer above is told why.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::ops::Range;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use rusqlite::Connection;
 
 use super::Listener;
-use super::chains::EventPlace;
-use super::checkpoint::Checkpointer;
-use super::ends::Ends;
-use super::error::JournalError;
-use super::mark::{MarkFile, Tip};
+use super::components;
+use super::error::{JournalError, ReadFault, unfit};
+use super::index::{EventFact, Fact, Index, IndexedTo, Landmark, Standing};
+use super::log::{BatchBuilding, BeginsEntry, Entry, EventEntry, Log, LogError, OwesEntry, Payload, Tip};
+use super::newest::NewestStates;
+use super::presence::Watch;
 use super::queue::Queue;
-use super::record::{ActorKey, Attached, Cause, Owed, Record, StateWrite};
-use super::rows::Rows;
+use super::record::{ActorKey, Attached, Record, StateWrite};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread;
-use crate::chain::{ChainEvent, ComponentDigest};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// How long the end of a journal waits for those who read it, so that `journal.db` is whole by itself.
-const AT_THE_END: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     pub(super) path: PathBuf,
-    pub(super) connection: Connection,
-    pub(super) mark: MarkFile,
-    pub(super) tip: Tip,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) index: Arc<Index>,
+    pub(super) standing: Standing,
+    pub(super) newest: Arc<NewestStates>,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
-    pub(super) bell: Checkpointer,
+    pub(super) watch: Arc<Watch>,
     pub(super) metrics: Arc<JournalMetrics>,
 }
 
 /// The writer at work.
-struct Desk<'a> {
+struct Desk {
     path: PathBuf,
-    rows: Rows<'a>,
-    mark: MarkFile,
-    tip: Tip,
-    queue: &'a Queue,
+    log: Arc<dyn Log>,
+    index: Arc<Index>,
+    standing: Standing,
+    newest: Arc<NewestStates>,
+    queue: Arc<Queue>,
     /// What was taken from the queue and is not written yet.
     taken: VecDeque<Record>,
-    ends: Ends,
-    /// Components that are in the journal already: actors begin far more often than components change.
+    /// Components that are stored already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
-    bell: Checkpointer,
-    /// Told once what was dropped is gone from the log too.
-    when_gone: Vec<Box<dyn FnOnce() + Send>>,
+    watch: Arc<Watch>,
     metrics: Arc<JournalMetrics>,
 }
 
-/// What one commit holds, beside the rows.
+/// What one commit holds.
 #[derive(Default)]
 struct Batch {
     weight: usize,
+    /// The records, as they are appended; none where nothing is.
+    building: Option<BatchBuilding>,
+    /// What they mean to the index.
+    facts: Vec<Fact>,
     releases: Vec<Box<dyn FnOnce() + Send>>,
-    when_gone: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<ActorId>,
-    /// The chains that it goes on with; where they end is written once.
-    chains: BTreeSet<i64>,
-    /// The newest state of each actor in the batch whose events do not hold theirs; `None` where it did not and does now.
-    states: BTreeMap<i64, Option<(u64, Arc<[u8]>)>>,
-    /// Deliveries promised and not settled within the batch, with the position of their cause. Most are settled in the
-    /// batch that promised them, and cost nothing.
-    owed: HashMap<Cause, (Owed, u64)>,
-    /// Deliveries settled that an earlier batch promised.
-    settled: Vec<Cause>,
-    /// Something is to be gone: not only from the rows, but from the pages and the log too.
-    drops: bool,
+    /// The newest states that are stored later; none for an actor whose newest state is stored with this batch.
+    newest: BTreeMap<i64, Option<(u64, Arc<[u8]>)>>,
+    /// The segment is sealed behind it.
+    seals: bool,
     close: bool,
 }
 
+/// Why a batch cannot be put together or appended.
+enum Refused {
+    Log(LogError),
+    Read(ReadFault),
+}
+
+impl From<LogError> for Refused {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl<E: Into<ReadFault>> From<E> for Refused
+where
+    E: NotLog,
+{
+    fn from(error: E) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+/// Faults of what is read, other than the log's.
+trait NotLog {}
+impl NotLog for ReadFault {}
+impl NotLog for super::index::IndexError {}
+
 impl Writer {
     pub(super) fn run(self) {
-        let Self { path, connection, mark, tip, queue, listener, bell, metrics } = self;
+        let Self { path, log, index, standing, newest, queue, listener, watch, metrics } = self;
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
-        let work = || {
-            Rows::prepare(&connection).map_err(JournalError::Write).and_then(|rows| {
-                let (taken, ends, components, when_gone) =
-                    (VecDeque::new(), Ends::default(), HashSet::new(), Vec::new());
-                Desk { path, rows, mark, tip, queue: &queue, taken, ends, components, bell, when_gone, metrics }
-                    .commit_until_closed(&listener)
-            })
-        };
-        let result = catch_unwind(AssertUnwindSafe(work))
+        let (taken, components) = (VecDeque::new(), HashSet::new());
+        let queue = Arc::clone(&queue);
+        let desk = Desk { path, log, index, standing, newest, queue, taken, components, watch, metrics };
+        let result = catch_unwind(AssertUnwindSafe(|| desk.commit_until_closed(&listener)))
             .unwrap_or_else(|panic| Err(JournalError::Panicked(thread::panic_message(&*panic))));
         drop(closing);
         if let Err(error) = result {
@@ -116,7 +130,7 @@ impl Drop for Closing<'_> {
     }
 }
 
-impl Desk<'_> {
+impl Desk {
     fn commit_until_closed(mut self, listener: &Listener) -> Result<(), JournalError> {
         loop {
             if self.taken.is_empty() {
@@ -124,33 +138,25 @@ impl Desk<'_> {
             }
             if self.taken.is_empty() {
                 self.check_still_there()?;
-                self.tend_the_log(false);
                 continue;
             }
-            let (begun, before) = (clock::now(), self.tip.position);
+            let (begun, before) = (clock::now(), self.log.tip().position);
             let batch = self.commit()?;
-            if self.tip.position > before {
+            let events = self.log.tip().position - before;
+            if events > 0 {
                 self.metrics.commits.observe_time(clock::since(begun));
                 self.metrics.commit_bytes.observe(batch.weight as u64);
-                self.metrics.events.add(self.tip.position - before);
+                self.metrics.events.add(events);
             }
             self.check_still_there()?;
             self.queue.free(batch.weight);
-            let is_behind = self.bell.written(batch.weight);
-            if batch.drops || !batch.when_gone.is_empty() {
-                self.bell.have_it_cut();
-            }
-            self.when_gone.extend(batch.when_gone);
             for release in batch.releases {
                 release();
             }
             if !batch.touched.is_empty() {
                 (listener.committed)(&batch.touched);
             }
-            self.tend_the_log(is_behind);
             if batch.close {
-                self.mark.let_go(&self.tip).map_err(JournalError::WriteMark)?;
-                self.cut_off_the_log("at the end", AT_THE_END);
                 return Ok(());
             }
         }
@@ -158,58 +164,51 @@ impl Desk<'_> {
 
     /// Nothing is acknowledged that nobody will find.
     fn check_still_there(&self) -> Result<(), JournalError> {
-        if self.bell.is_gone() { Err(JournalError::Gone { path: self.path.clone() }) } else { Ok(()) }
+        if self.watch.is_gone() { Err(JournalError::Gone { path: self.path.clone() }) } else { Ok(()) }
     }
 
-    fn tend_the_log(&mut self, is_behind: bool) {
-        if !self.bell.is_rest_due() && !is_behind {
-            return;
-        }
-        if self.bell.is_to_be_cut() {
-            // Readers are not waited for.
-            self.cut_off_the_log("yet", Duration::ZERO);
-        } else {
-            self.rows.carry_over_the_rest();
-        }
-    }
-
-    /// What is not done here is tried again, at the next start too.
-    fn cut_off_the_log(&mut self, when: &str, patience: Duration) {
-        match self.rows.cut_off_the_log(patience) {
-            Ok(true) => {
-                self.bell.was_cut();
-                self.when_gone.drain(..).for_each(|tell| tell());
-            }
-            Ok(false) => log::debug!("the journal's write-ahead log is not cut off {when}: somebody reads it"),
-            Err(error) => log::warn!("the journal's write-ahead log is not cut off {when}: {error}"),
-        }
-    }
-
-    /// Writes what was taken, and what came meanwhile, in one transaction.
+    /// Writes what was taken, and what came meanwhile, as one batch.
     fn commit(&mut self) -> Result<Batch, JournalError> {
+        let refused = |path: &PathBuf, refused| match refused {
+            Refused::Log(error) => JournalError::of_append(error),
+            Refused::Read(error) => JournalError::Read { path: path.clone(), error },
+        };
         let mut batch = Batch::default();
-        let before = self.tip;
-        self.rows.begin().map_err(JournalError::Write)?;
         while let Some(record) = self.next(&batch) {
             batch.weight += record.weight();
-            self.apply(&mut batch, record).map_err(JournalError::Write)?;
+            self.apply(&mut batch, record).map_err(|why| refused(&self.path, why))?;
         }
-        self.write_rest(&mut batch).map_err(JournalError::Write)?;
-        if self.tip != before {
-            self.rows.digest(&self.tip.digest).map_err(JournalError::Write)?;
+        if batch.close {
+            self.store_all(&mut batch).map_err(|why| refused(&self.path, why))?;
         }
-        fail::point("before-commit");
-        self.rows.commit().map_err(JournalError::Write)?;
-        fail::point("committed");
-        if self.tip != before {
-            self.mark.write(&self.tip).map_err(JournalError::WriteMark)?;
+        if let Some(building) = batch.building.take() {
+            let tip = self.log.append(building, self.standing.sum()).map_err(JournalError::of_append)?;
+            fail::point("marked");
+            self.publish(&mut batch, tip);
         }
-        fail::point("marked");
+        if batch.seals {
+            self.log.seal().map_err(JournalError::of_append)?;
+        }
         Ok(batch)
     }
 
+    /// Readers see from here on what was appended.
+    fn publish(&mut self, batch: &mut Batch, tip: Tip) {
+        let newest = std::mem::take(&mut batch.newest);
+        // Before the index says which state is the newest; and taken away after it says where else that stands.
+        for (actor, newest) in &newest {
+            if let Some((sequence, state)) = newest {
+                self.newest.put(*actor, *sequence, Arc::clone(state));
+            }
+        }
+        let facts = std::mem::take(&mut batch.facts);
+        self.index.apply(facts, IndexedTo { batch: tip.batch, position: tip.position });
+        newest.iter().filter(|(_, newest)| newest.is_none()).for_each(|(actor, _)| self.newest.take(*actor));
+        self.standing.forget_told();
+    }
+
     fn next(&mut self, batch: &Batch) -> Option<Record> {
-        if batch.weight >= BATCH_BYTES || batch.close || batch.drops {
+        if batch.weight >= BATCH_BYTES || batch.close || batch.seals {
             return None;
         }
         if self.taken.is_empty() {
@@ -218,28 +217,34 @@ impl Desk<'_> {
         self.taken.pop_front()
     }
 
-    fn apply(&mut self, batch: &mut Batch, record: Record) -> rusqlite::Result<()> {
+    fn apply(&mut self, batch: &mut Batch, record: Record) -> Result<(), Refused> {
         match record {
             Record::Event(actor, event, attached) => self.event(batch, actor, &event, attached)?,
-            Record::Ended(actor) => self.end(batch, actor)?,
-            Record::Survived(actor) => self.rows.survived(actor)?,
-            Record::Forgotten(actor) => self.rows.forgotten(actor)?,
-            Record::Drop { actor, from, upto } => {
-                batch.drops = true;
-                self.keep_state_apart(batch, actor.key, &(from..upto))?;
-                if let Some(last) = self.rows.drop_payloads(actor, from..upto)? {
-                    self.ends.dropped(&self.rows, actor.key, last)?;
-                    batch.chains.insert(actor.key);
-                }
+            Record::Ended(actor) => self.entry(batch, &Entry::Ended(unsigned(actor.key)), Fact::Ended(actor.key))?,
+            Record::Survived(actor) => {
+                self.entry(batch, &Entry::Survived(unsigned(actor.key)), Fact::Survived(actor.key))?;
             }
+            Record::Forgotten(actor) => {
+                self.entry(batch, &Entry::Forgotten(unsigned(actor.key)), Fact::Forgotten(actor.key))?;
+            }
+            Record::Store(actor) => self.store(batch, actor.key)?,
+            Record::State(actor, sequence, state) => {
+                self.store_state(batch, actor.key, sequence, state.as_deref())?;
+            }
+            Record::Drop { actor, from, upto, last } => {
+                let actor = actor.key;
+                let entry = Entry::Dropped { actor: unsigned(actor), from, upto, last };
+                self.entry(batch, &entry, Fact::StatesDropped { actor, events: from..upto })?;
+                self.fact(batch, Fact::Dropped { actor, last })?;
+            }
+            Record::Seal => batch.seals = true,
             Record::Component(digest, bytes) => {
                 if self.components.insert(digest) {
-                    self.rows.component(digest, &bytes)?;
+                    let stored = components::store(&self.path, digest, &bytes);
+                    stored.map_err(|error| LogError::Io { path: self.path.clone(), error })?;
                 }
             }
-            Record::Blob(name, bytes) => self.rows.blob_for_good(&name, &bytes)?,
             Record::Release(release) => batch.releases.push(release),
-            Record::WhenGone(tell) => batch.when_gone.push(tell),
             Record::Close => batch.close = true,
         }
         Ok(())
@@ -251,80 +256,171 @@ impl Desk<'_> {
         actor: ActorKey,
         event: &ChainEvent,
         attached: Attached,
-    ) -> rusqlite::Result<()> {
-        let Attached { begins, state, owes, settles, ends, parts } = attached;
+    ) -> Result<(), Refused> {
+        let Attached { begins, state, owes, settles, ends, parts, begins_with } = attached;
         if batch.touched.last() != Some(&actor.id) {
             batch.touched.push(actor.id);
         }
-        self.tip.push(&event.hash.0);
-        let (sequence, position) = (event.sequence, self.tip.position);
-        let previous = self.ends.go_on(&self.rows, actor, event, position)?;
-        self.rows.event(position, previous, actor, event, &parts)?;
-        batch.chains.insert(actor.key);
-        if let Some(row) = begins {
-            self.rows.actor(actor, &row, sequence)?;
+        for (name, part) in &parts {
+            self.push(batch, &Entry::Blob { name: *name, is_state: false, bytes: Payload::Kept(part) })?;
         }
-        if let Some(write) = state {
-            self.state(batch, actor.key, EventPlace { sequence, position }, write)?;
+        if let Some((name, state)) = &begins_with {
+            self.push(batch, &Entry::Blob { name: *name, is_state: true, bytes: Payload::Kept(state) })?;
         }
-        for cause in settles {
-            if batch.owed.remove(&cause).is_none() {
-                batch.settled.push(cause);
+        let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event.sequence, state)?;
+        let position = self.building(batch)?.next_position();
+        let back = match self.standing.last(actor.key)? {
+            Some((last, _)) if last.sequence + 1 == event.sequence => position - last.position,
+            None if event.sequence == 0 => 0,
+            Some(_) | None => {
+                let what = "does not follow the last on its chain";
+                return Err(unfit(format!("event {} of actor {} {what}", event.sequence, actor.id)).into());
             }
+        };
+        let dropped = event.dropped.as_ref();
+        let entry = EventEntry {
+            actor: unsigned(actor.key),
+            sequence: event.sequence,
+            back,
+            timestamp: event.timestamp,
+            event_type: &event.event_type,
+            hash: event.hash.0,
+            names_state,
+            keeps,
+            ends,
+            begins: begins.as_ref().map(|begins| BeginsEntry {
+                id: *actor.id.as_bytes(),
+                attempts: begins.attempts,
+                manifest_path: &begins.manifest_path,
+            }),
+            owes: owes.map(|owes| OwesEntry {
+                receiver: *owes.receiver.as_bytes(),
+                notice: owes.notice.unwrap_or_default(),
+            }),
+            settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
+            data: match dropped {
+                Some(dropped) => Payload::Dropped { length: dropped.length, digest: &dropped.sha1 },
+                None => Payload::Kept(&event.data),
+            },
+        };
+        let fact = EventFact {
+            actor,
+            sequence: event.sequence,
+            position,
+            hash: event.hash,
+            landmark: Landmark::of(&event.event_type),
+            names_state,
+            keeps,
+            begins: None,
+            owes,
+            settles,
+            ends,
+        };
+        self.push(batch, &Entry::Event(entry))?;
+        self.fact(batch, Fact::Event(EventFact { begins, ..fact }))?;
+        if dropped.is_some() {
+            self.fact(batch, Fact::Dropped { actor: actor.key, last: event.sequence })?;
         }
-        if let Some(owed) = owes {
-            batch.owed.insert(Cause { actor: actor.id, sequence }, (owed, position));
+        if let Some(state) = stored_behind {
+            self.store_state(batch, actor.key, event.sequence, state.as_deref())?;
         }
-        if ends { self.end(batch, actor) } else { Ok(()) }
-    }
-
-    /// The state that the event at `place` led to, or is to be kept behind.
-    fn state(&mut self, batch: &mut Batch, actor: i64, place: EventPlace, write: StateWrite) -> rusqlite::Result<()> {
-        let StateWrite { state, named, keep } = write;
-        if keep {
-            self.rows.kept_state(actor, place, state.as_deref())?;
-        }
-        if named {
-            let apart = state.filter(|state| state.len() > INLINE_STATE_BYTES);
-            let was_apart = self.ends.leads_to_state(actor, apart.is_some());
-            if was_apart || apart.is_some() {
-                batch.states.insert(actor, apart.map(|state| (place.sequence, state)));
-            }
+        if ends || matches!(event.kind(), Some(EventKind::Failed | EventKind::Stopped)) {
+            self.store(batch, actor.key)?;
         }
         Ok(())
     }
 
-    /// The newest state outlives the data of the event that holds it.
-    fn keep_state_apart(&mut self, batch: &mut Batch, actor: i64, dropped: &Range<u64>) -> rusqlite::Result<()> {
-        if let Some(place) = self.ends.take_state_apart(&self.rows, actor, dropped)? {
-            let state = self.rows.state_in_event(place)?;
-            self.rows.newest_state(actor, place.sequence, state.as_deref())?;
-            batch.states.remove(&actor);
+    /// What becomes of the state that an event leads to, or is to be kept behind.
+    fn state_of(
+        &mut self,
+        batch: &mut Batch,
+        actor: i64,
+        sequence: u64,
+        write: Option<StateWrite>,
+    ) -> Result<StateOf, Refused> {
+        let Some(StateWrite { state, named, keep }) = write else { return Ok(StateOf::default()) };
+        if !named {
+            return Ok(StateOf { names_state: false, keeps: false, stored_behind: keep.then_some(state) });
         }
-        Ok(())
-    }
-
-    /// The actor is not to be resumed, and what it owes itself ends with it.
-    fn end(&mut self, batch: &mut Batch, actor: ActorKey) -> rusqlite::Result<()> {
-        batch.owed.retain(|cause, (owed, _)| cause.actor != actor.id || owed.receiver != actor.id);
-        self.rows.end(actor)
-    }
-
-    /// What is written once a batch, not once a record.
-    fn write_rest(&mut self, batch: &mut Batch) -> rusqlite::Result<()> {
-        for actor in std::mem::take(&mut batch.chains) {
-            self.rows.head(actor, self.ends.of(actor))?;
-        }
-        for (actor, apart) in std::mem::take(&mut batch.states) {
-            match apart {
-                Some((sequence, state)) => self.rows.newest_state(actor, sequence, Some(&state))?,
-                None => self.rows.no_newest_state(actor)?,
+        let large = state.filter(|state| state.len() > INLINE_STATE_BYTES);
+        match &large {
+            Some(state) if keep => {
+                let entry = Entry::Blob { name: sha1(state), is_state: true, bytes: Payload::Kept(state) };
+                self.push(batch, &entry)?;
             }
+            Some(_) | None => {}
         }
-        batch.settled.drain(..).try_for_each(|cause| self.rows.settled(cause))?;
-        batch.owed.drain().try_for_each(|(cause, (owed, position))| self.rows.owed(cause, owed, position))?;
-        self.rows.seal_what_is_owed()?;
-        self.ends.forget_if_many();
+        batch.newest.insert(actor, large.filter(|_| !keep).map(|state| (sequence, state)));
+        Ok(StateOf { names_state: true, keeps: keep, stored_behind: None })
+    }
+
+    /// Stores the actor's newest state, if it is not stored yet.
+    fn store(&mut self, batch: &mut Batch, actor: i64) -> Result<(), Refused> {
+        let newest = match batch.newest.get(&actor) {
+            Some(newest) => newest.clone(),
+            None => self.newest.newest(actor),
+        };
+        let Some((sequence, state)) = newest else { return Ok(()) };
+        self.store_state(batch, actor, sequence, Some(&state))?;
+        batch.newest.insert(actor, None);
         Ok(())
     }
+
+    fn store_all(&mut self, batch: &mut Batch) -> Result<(), Refused> {
+        let waiting = self.newest.actors();
+        let of_batch = batch.newest.keys().copied().filter(|actor| !waiting.contains(actor));
+        let actors: Vec<i64> = waiting.iter().copied().chain(of_batch).collect();
+        actors.into_iter().try_for_each(|actor| self.store(batch, actor))
+    }
+
+    fn store_state(
+        &mut self,
+        batch: &mut Batch,
+        actor: i64,
+        sequence: u64,
+        state: Option<&[u8]>,
+    ) -> Result<(), Refused> {
+        let (name, payload) = (state.map(sha1), Payload::Kept(state.unwrap_or_default()));
+        let segment = self.building(batch)?.segment();
+        let entry = Entry::State { actor: unsigned(actor), sequence, name, state: payload };
+        self.entry(batch, &entry, Fact::State { actor, sequence, segment })
+    }
+
+    fn entry(&mut self, batch: &mut Batch, entry: &Entry<'_>, fact: Fact) -> Result<(), Refused> {
+        self.push(batch, entry)?;
+        self.fact(batch, fact)
+    }
+
+    fn push(&mut self, batch: &mut Batch, entry: &Entry<'_>) -> Result<(), Refused> {
+        self.building(batch)?.push(entry);
+        Ok(())
+    }
+
+    fn fact(&mut self, batch: &mut Batch, fact: Fact) -> Result<(), Refused> {
+        self.standing.apply(&fact)?;
+        batch.facts.push(fact);
+        Ok(())
+    }
+
+    /// The batch that is being put together.
+    fn building<'b>(&self, batch: &'b mut Batch) -> Result<&'b mut BatchBuilding, LogError> {
+        match &mut batch.building {
+            Some(building) => Ok(building),
+            none => Ok(none.insert(self.log.begin()?)),
+        }
+    }
+}
+
+/// What is written of a state with its event.
+#[derive(Default)]
+struct StateOf {
+    names_state: bool,
+    keeps: bool,
+    /// The state is the one of an earlier event, and is stored behind this one.
+    stored_behind: Option<Option<Arc<[u8]>>>,
+}
+
+/// Keys are counted from 1.
+fn unsigned(key: i64) -> u64 {
+    key.unsigned_abs()
 }

@@ -7,10 +7,9 @@ use super::Promise;
 use super::circles::{Edge, newest_of_each_circle};
 use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, EventKind, Link};
+pub(crate) use crate::journal::ReadResult;
 use crate::journal::{Cause, Pending};
 use crate::system::{Awaited, Delivery, Lane};
-
-pub(crate) type ReadResult<T> = rusqlite::Result<T>;
 
 /// The chains as a start of the runtime finds them, in the journal or in a model.
 pub(crate) trait Chains {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::protocol::{EventView, PushedEvent, Response};
 use crate::base::id::{ActorId, SubscriptionId};
 use crate::chain::ChainEvent;
-use crate::journal::{ActorKey, JournalReader, Placed, StretchBounds};
+use crate::journal::{ActorKey, JournalReader, Placed, StretchBounds, ReadResult};
 use crate::system::Following;
 pub(super) use crate::theater::Kinds;
 use crate::theater::Members;
@@ -71,7 +71,7 @@ impl<'a> JournalPages<'a> {
         Self { reader, last: None }
     }
 
-    fn of_actor(&mut self, actor: ActorKey, from: u64) -> rusqlite::Result<Rc<[ChainEvent]>> {
+    fn of_actor(&mut self, actor: ActorKey, from: u64) -> ReadResult<Rc<[ChainEvent]>> {
         match &self.last {
             Some((id, at, events)) if (*id, *at) == (actor.id, from) => Ok(Rc::clone(events)),
             _ => {
@@ -90,7 +90,7 @@ impl Cursor {
         actor: ActorKey,
         from: Option<u64>,
         kinds: Kinds,
-    ) -> rusqlite::Result<Self> {
+    ) -> ReadResult<Self> {
         let next = match from {
             Some(from) => from,
             None => reader.head(actor)?.map_or(0, |head| head.sequence + 1),
@@ -104,7 +104,7 @@ impl Cursor {
         below: Option<ActorId>,
         from: Option<u64>,
         kinds: Kinds,
-    ) -> rusqlite::Result<Self> {
+    ) -> ReadResult<Self> {
         let next = from.map_or_else(|| reader.end(), Ok)?;
         let members = Members::new(below);
         Ok(Self { id: SubscriptionId::random(), kinds, position: CursorPosition::Journal(members, next) })
@@ -125,7 +125,7 @@ impl Cursor {
     }
 
     /// The events that have come since the last call, in order.
-    pub(super) fn advance(&mut self, pages: &mut JournalPages<'_>) -> rusqlite::Result<Page> {
+    pub(super) fn advance(&mut self, pages: &mut JournalPages<'_>) -> ReadResult<Page> {
         let Self { id, kinds, position } = self;
         let reader = pages.reader;
         match position {

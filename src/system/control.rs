@@ -30,6 +30,10 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Removes an actor that has ended, and all actors below it, from the list. Answers with these actors.
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>>;
 
+    /// The newest state of an actor, as far as its events are on disk. If it is not stored, the transitions since the last
+    /// stored one are executed again on the calling thread.
+    fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>, String>;
+
     /// Suspends all actors and ends the runtime.
     fn shutdown(&self);
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
-use crate::actor::{SpawnReply, Spec};
+use crate::actor::{newest_state, SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
 use crate::base::one_shot::{OneReceiver, one_shot};
@@ -108,6 +108,11 @@ impl Control for LifecycleControl {
 
     fn shutdown(&self) {
         let _ = self.commands.send(Command::Shutdown);
+    }
+
+    fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>, String> {
+        let reader = self.journal.reader().map_err(|error| error.to_string())?;
+        newest_state(&self.engine, &reader, actor)
     }
 }
 

@@ -132,7 +132,7 @@ impl Origin {
     /// The state after the event. If the event lies within a transition, that is the state before the transition.
     fn state(&self, engine: &GuestEngine) -> Result<Option<Vec<u8>>, LifecycleError> {
         let ForkRequest { actor, at, .. } = self.request;
-        let recording = Recording::of_journal(&self.dir, actor).map_err(|error| error.to_string())?;
+        let recording = Recording::of_journal(self.reader.clone(), actor);
         let replayed = actor::replay_until(engine, &recording, at, None, &mut |_| Ok(()));
         let replayed = replayed.map_err(|error| error.to_string())?;
         if replayed.events != at + 1 {

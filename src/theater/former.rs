@@ -17,7 +17,7 @@ use crate::chain::{ChainEvent, EventKind, Head, check_link};
 use crate::guest::GuestEngine;
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
-use crate::journal::{ActorRow, JournalError, JournalReader, unfit};
+use crate::journal::{ActorRow, JournalError, JournalReader, Newest, ReadResult};
 use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
 use crate::promise::REQUEST;
 use crate::system::{ActorStatus, Awaited, Reply, Wait};
@@ -71,7 +71,7 @@ impl FormerActor {
         let started = started_of_row(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let limits = recorded_limits(&started);
         let was_up = is_fork(reader, actor).map_err(unreadable)?
-            || reader.has_begun(actor, INIT.returned).map_err(unreadable)?;
+            || reader.has_begun(actor).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
         let (spec, successor) = match named {
@@ -105,7 +105,7 @@ impl FormerActor {
     }
 
     /// How the actor goes on: the reason of its `started`, the state it begins with, and the notice for its parent.
-    fn course(&self, reader: &JournalReader) -> rusqlite::Result<(StartReason, RestartState, Option<ChildEventKind>)> {
+    fn course(&self, reader: &JournalReader) -> ReadResult<(StartReason, RestartState, Option<ChildEventKind>)> {
         let told = if self.was_up { ChildEventKind::Restarted } else { ChildEventKind::Started };
         let policy = if self.was_up { self.manifest().supervision.restart_state } else { RestartState::Initial };
         if !self.row.alive {
@@ -128,7 +128,7 @@ impl FormerActor {
 
     /// Whether the `init` that follows a `started` has not begun. The chain ends with that `started`, or with several in a
     /// row: each recovery that got no further adds one, so the reason of the first of the row decides.
-    fn init_is_due(&self, reader: &JournalReader) -> rusqlite::Result<bool> {
+    fn init_is_due(&self, reader: &JournalReader) -> ReadResult<bool> {
         let mut at = self.last.sequence;
         while let Some(event) = reader.events(self.row.actor, at, 1, usize::MAX)?.pop() {
             let Some(started) =
@@ -153,7 +153,7 @@ impl FormerActor {
         reader: &JournalReader,
         opening: Opening,
         window: Duration,
-    ) -> rusqlite::Result<(Newborn, Comeback)> {
+    ) -> ReadResult<(Newborn, Comeback)> {
         let lately = self.lately(reader, window)?;
         let (reason, from, notice) = self.course(reader)?;
         let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
@@ -166,7 +166,7 @@ impl FormerActor {
 
     /// The recent failures that still count: for the actor's own supervisor, which counts them within `window`, and for the
     /// actor as the supervisor of its children.
-    fn lately(&self, reader: &JournalReader, window: Duration) -> rusqlite::Result<Lately> {
+    fn lately(&self, reader: &JournalReader, window: Duration) -> ReadResult<Lately> {
         let Supervision { within, restart, .. } = self.manifest().supervision;
         if self.row.incarnation == Incarnation::FIRST && self.last.kind() != Some(EventKind::Failed) {
             return Ok(Lately::default());
@@ -195,17 +195,16 @@ impl FormerActor {
         &self,
         reader: &JournalReader,
         Opening { awaited, wait, reply }: Opening,
-    ) -> rusqlite::Result<OpenTransition> {
+    ) -> ReadResult<OpenTransition> {
         let actor = self.row.actor;
         let fresh = self.open.first().is_some_and(|call| Call::from_cbor(&call.data).is_ok_and(|call| call.fresh));
-        let (base, mut script) = if fresh {
-            (reader.newest_state(actor)?, self.open.clone())
+        let newest = if fresh { Some(reader.newest_state(actor)?) } else { None };
+        let (base, mut script) = if let Some(Newest::Is(state)) = newest {
+            (state, self.open.clone())
         } else {
-            // The open call was made on an instance that earlier calls had used, so these are executed again first. The
-            // journal keeps states at calls that begin on a new instance: the newest kept state is where to begin.
-            if let Some(why) = reader.wrong_kept_state(actor, self.open[0].sequence)? {
-                return Err(unfit(format!("actor {} ({}): {why}", self.row.name, actor.id)));
-            }
+            // The open call was made on an instance that earlier calls had used, or on a state that is not stored. So the
+            // earlier calls are executed again first. The journal keeps states at calls that begin on a new instance: the
+            // newest kept state is where to begin.
             let (kept, state) = reader.kept_state(actor, self.open[0].sequence)?.unwrap_or_default();
             (state, reader.events(actor, kept + 1, u64::MAX, usize::MAX)?)
         };

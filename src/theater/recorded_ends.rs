@@ -11,7 +11,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::handlers::INIT;
-use crate::journal::{ActorKey, Attached, Cause, JournalReader, Pending, Record};
+use crate::journal::{ActorKey, Attached, Cause, JournalReader, Pending, Record, ReadResult, ReadFault};
 use crate::system::TheaterHandle;
 
 /// Writes the ends that are due, children before their parents, and waits until they are on disk.
@@ -21,7 +21,7 @@ pub(super) fn write_ends(
     former: &mut [FormerActor],
     keys: &HashMap<ActorId, ActorKey>,
 ) -> Result<(), String> {
-    let unreadable = |error: rusqlite::Error| error.to_string();
+    let unreadable = |error: ReadFault| error.to_string();
     let mut owed: BTreeMap<ActorId, Vec<Pending>> = BTreeMap::new();
     for row in reader.pending().map_err(unreadable)? {
         // A delivery that an actor owes itself (a WebSocket `close`) ends with the actor and was never delivered.
@@ -61,7 +61,7 @@ struct Dropped {
 }
 
 impl Dropped {
-    fn read(reader: &JournalReader, keys: &HashMap<ActorId, ActorKey>, rows: Vec<Pending>) -> rusqlite::Result<Self> {
+    fn read(reader: &JournalReader, keys: &HashMap<ActorId, ActorKey>, rows: Vec<Pending>) -> ReadResult<Self> {
         let mut dropped = Self { settles: Vec::new(), causes: Vec::new() };
         for row in rows {
             let Cause { actor, sequence } = row.cause;

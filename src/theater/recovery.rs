@@ -53,7 +53,7 @@ pub(super) fn recover(
     let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     let begun = clock::now();
-    refuse_findings(theater.journal.dir(), &grounds(&reader, true).map_err(unreadable)?)?;
+    refuse_findings(theater.journal.dir(), &grounds(&reader).map_err(unreadable)?)?;
     log::debug!("what the actors go on from was compared with their chains in {:?}", clock::since(begun));
     let (mut former, mut keys) = (Vec::new(), HashMap::new());
     for mut row in reader.actors().map_err(unreadable)? {

@@ -17,9 +17,7 @@ use crate::base::limits::RuntimeLimits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
-use crate::journal::{
-    ActorRow, Attached, Cause, DataDir, Journal, JournalError, JournalReader, Listener, Loss, Record,
-};
+use crate::journal::{ActorRow, Attached, Cause, DataDir, Journal, JournalError, JournalReader, Listener, Loss, Record, ReadResult};
 
 /// What is lost, and the actors that it concerns.
 #[derive(Debug)]
@@ -106,7 +104,7 @@ struct LeftChain {
     open: Vec<ChainEvent>,
 }
 
-fn chains(reader: &JournalReader) -> rusqlite::Result<Vec<LeftChain>> {
+fn chains(reader: &JournalReader) -> ReadResult<Vec<LeftChain>> {
     let mut chains = Vec::new();
     for row in reader.actors()?.into_iter().filter(|row| row.alive) {
         if let Some(last) = reader.last_event(row.actor)? {

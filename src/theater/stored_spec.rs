@@ -10,7 +10,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, StartReason, Started};
 use crate::chain::{ComponentDigest, EventHash};
 use crate::guest::GuestEngine;
-use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, unfit};
+use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, unfit, ReadResult};
 use crate::manifest::Manifest;
 
 /// The error for an actor whose stored history cannot be what a runtime has written.
@@ -53,7 +53,7 @@ pub(super) fn stored_spec(
 
 /// Gives `spec` the state that the actor first began with, even if the manifest has changed since. Logs what has
 /// changed.
-pub(super) fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spec: Spec) -> rusqlite::Result<Spec> {
+pub(super) fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spec: Spec) -> ReadResult<Spec> {
     let first = first_state(reader, row.actor)?;
     let path = spec.manifest.path();
     let path = path.display();
@@ -72,11 +72,11 @@ pub(super) fn keep_initial_state(reader: &JournalReader, row: &ActorRow, mut spe
 }
 
 /// Whether an actor is a fork. A fork begins with the state of another actor, and without an `init` of its own.
-pub(super) fn is_fork(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<bool> {
+pub(super) fn is_fork(reader: &JournalReader, actor: ActorKey) -> ReadResult<bool> {
     Ok(first_started(reader, actor)?.is_some_and(|started| started.reason == StartReason::Fork))
 }
 
-fn first_started(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Started>> {
+fn first_started(reader: &JournalReader, actor: ActorKey) -> ReadResult<Option<Started>> {
     let first = reader.first_started(actor)?;
     if first.as_ref().is_some_and(|event| EventHash::of(event) != event.hash) {
         return Err(unfit("event 0 is not what was written".to_owned()));
@@ -84,7 +84,7 @@ fn first_started(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Op
     Ok(first.and_then(|event| Started::from_cbor(&event.data).ok()))
 }
 
-fn first_state(reader: &JournalReader, actor: ActorKey) -> rusqlite::Result<Option<Arc<[u8]>>> {
+fn first_state(reader: &JournalReader, actor: ActorKey) -> ReadResult<Option<Arc<[u8]>>> {
     Ok(match first_started(reader, actor)?.map(|started| started.state) {
         None | Some(NamedState::None) => None,
         Some(NamedState::Inline(bytes)) => Some(bytes.into()),

@@ -10,13 +10,12 @@ use super::{ReadResult, finding};
 use crate::chain::EventKind;
 use crate::journal::{ActorRow, JournalReader};
 
-/// Everything that is wrong, each finding with the row that it concerns. `is_sealed` says that the journal's rows have
-/// seals.
-pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> ReadResult<Vec<String>> {
-    let mut found = reader.misplaced_ends()?;
+/// Everything that is wrong, each finding with the row that it concerns.
+pub(crate) fn grounds(reader: &JournalReader) -> ReadResult<Vec<String>> {
+    let mut found = Vec::new();
     let rows = reader.actors()?;
     for row in &rows {
-        if is_sealed && reader.is_forgotten(row.actor)? {
+        if reader.is_forgotten(row.actor)? {
             continue;
         }
         // A row that cannot be read is a finding too, and does not hide the others.
@@ -27,9 +26,6 @@ pub(crate) fn grounds(reader: &JournalReader, is_sealed: bool) -> ReadResult<Vec
         }
     }
     found.extend(OwedCheck::new(reader, &rows)?.findings()?);
-    if is_sealed {
-        found.extend(reader.broken_seals()?);
-    }
     Ok(found)
 }
 
@@ -39,5 +35,6 @@ fn of_actor(reader: &JournalReader, row: &ActorRow) -> ReadResult<Option<String>
         let why = "its row in the table of actors says (alive) that it has ended, but its chain does not end so";
         return Ok(Some(why.to_owned()));
     }
-    reader.wrong_newest_state(row.actor)
+    reader.newest_state(row.actor)?;
+    Ok(None)
 }

@@ -7,7 +7,7 @@ use super::said::Said;
 use super::{Auditor, ReadResult};
 use crate::chain::data::{NamedState, Started, StateAfter};
 use crate::chain::{ChainEvent, ComponentDigest, EventKind, StateCourse, StateOnChain, sha1};
-use crate::journal::{ActorRow, JournalReader};
+use crate::journal::{ActorRow, JournalReader, Newest};
 
 /// What the journal stores of one actor, compared while its chain is walked.
 #[derive(Default)]
@@ -86,7 +86,12 @@ impl Auditor<'_> {
         now: &StateOnChain,
     ) {
         let stored = if is_newest {
-            reader.newest_state(row.actor)
+            match reader.newest_state(row.actor) {
+                Ok(Newest::Is(state)) => Ok(state),
+                // It is computed when it is wanted, and compared then.
+                Ok(Newest::Behind(_)) => return,
+                Err(error) => Err(error),
+            }
         } else {
             reader.kept_state_at(row.actor, event.sequence).map(Option::flatten)
         };

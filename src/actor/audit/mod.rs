@@ -28,7 +28,7 @@ use rayon::prelude::*;
 use crate::base::id::ActorId;
 use crate::base::pool;
 use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, Incarnations, check_link};
-use crate::journal::{ActorRow, JournalError, JournalReader, Survey, Surveyed, quick_check};
+use crate::journal::{ActorRow, JournalError, JournalReader, ReadResult, Survey, Surveyed};
 use crate::promise::Arrivals;
 pub(crate) use grounds::grounds;
 use holdings::Holdings;
@@ -60,8 +60,6 @@ pub struct Audit {
     pub findings: Vec<String>,
 }
 
-type ReadResult<T> = rusqlite::Result<T>;
-
 /// Checks every chain of the journal in `dir`, the links between the chains, and the data stored beside them. It sees the
 /// journal as it is at one moment; a runtime may be using it.
 ///
@@ -72,15 +70,15 @@ type ReadResult<T> = rusqlite::Result<T>;
 pub fn audit(dir: &Path) -> Result<Audit, JournalError> {
     pool::make_ready().map_err(|why| JournalError::Thread(std::io::Error::other(why)))?;
     let mut survey = Survey::begin(dir)?;
-    let (is_sealed, mut of_the_rows) = (survey.is_sealed(), Vec::new());
-    match grounds(survey.reader(), is_sealed) {
+    let mut of_the_rows = Vec::new();
+    match grounds(survey.reader()) {
         Ok(found) => of_the_rows = found,
         Err(error) => of_the_rows.push(format!("what a start builds upon cannot be read: {error}")),
     }
-    let (audited, structure) = rayon::join(|| audit_survey(&mut survey), || quick_check(dir));
+    let audited = audit_survey(&mut survey);
     let unreadable = |error| Audit { findings: vec![format!("cannot be read: {error}")], ..Audit::default() };
     let mut audit = audited.unwrap_or_else(unreadable);
-    let of_the_whole = survey.findings().into_iter().chain(structure?).chain(of_the_rows).collect::<Vec<_>>();
+    let of_the_whole = survey.findings().into_iter().chain(of_the_rows).collect::<Vec<_>>();
     audit.findings.splice(0..0, of_the_whole);
     Ok(audit)
 }

@@ -61,7 +61,8 @@ fn said(numbers: &[u64], reason: FailureReason) -> (Vec<String>, Option<String>)
     let findings = audit(dir.path()).expect("it is read").findings.into_iter();
     let findings = findings.filter(|finding| finding.contains("incarnation"));
     let findings = findings.map(|finding| finding.rsplit("): ").next().unwrap_or_default().to_owned()).collect();
-    let recording = Recording::of_journal(dir.path(), actor).expect("a recording");
+    let reader = crate::journal::open_to_read(dir.path()).expect("a journal");
+    let recording = Recording::of_journal(reader, actor);
     (findings, recording.why_it_is_not_followed())
 }
 

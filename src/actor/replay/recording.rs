@@ -10,7 +10,6 @@
 //! stored and is named by an event. A file and the journal that it was exported from have the same stretches.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,14 +17,13 @@ use parking_lot::Mutex;
 use super::ReplayError;
 use crate::base::id::ActorId;
 use crate::chain::{ChainFile, DroppedEvents};
-use crate::journal::{self, ActorKey, JournalReader};
+use crate::journal::{ActorKey, JournalReader};
 
 /// A chain to be replayed, by the place where it is stored.
 pub(crate) enum Recording {
     /// Several readers read the file piece by piece; the lock is held for one piece.
     File(Arc<Mutex<ChainFile>>),
     Journal {
-        dir: PathBuf,
         actor: ActorKey,
         reader: JournalReader,
     },
@@ -59,9 +57,8 @@ impl Recording {
         Self::File(Arc::new(Mutex::new(file)))
     }
 
-    pub(crate) fn of_journal(dir: &Path, actor: ActorKey) -> Result<Self, ReplayError> {
-        let reader = journal::open_to_read(dir).map_err(unreadable)?;
-        Ok(Self::Journal { dir: dir.to_owned(), actor, reader })
+    pub(crate) fn of_journal(reader: JournalReader, actor: ActorKey) -> Self {
+        Self::Journal { actor, reader }
     }
 
     /// Why a replay could not follow the chain. Only the first page is read, which holds all of a short chain.
@@ -81,21 +78,21 @@ impl Recording {
     fn dropped(&self) -> Result<DroppedEvents, ReplayError> {
         match self {
             Self::File(file) => Ok(file.lock().contents().dropped.clone()),
-            Self::Journal { actor, reader, .. } => reader.dropped_events(*actor).map_err(unreadable),
+            Self::Journal { actor, reader } => reader.dropped_events(*actor).map_err(unreadable),
         }
     }
 
     pub(super) fn has_calls(&self) -> Result<bool, ReplayError> {
         match self {
             Self::File(file) => Ok(file.lock().contents().calls > 0),
-            Self::Journal { actor, reader, .. } => reader.has_calls(*actor).map_err(unreadable),
+            Self::Journal { actor, reader } => reader.has_calls(*actor).map_err(unreadable),
         }
     }
 
     pub(super) fn last(&self) -> Result<u64, ReplayError> {
         match self {
             Self::File(file) => Ok(file.lock().contents().head.sequence),
-            Self::Journal { actor, reader, .. } => {
+            Self::Journal { actor, reader } => {
                 Ok(reader.head(*actor).map_err(unreadable)?.map_or(0, |head| head.sequence))
             }
         }
@@ -110,7 +107,7 @@ impl Recording {
                 let upto = starts.partition_point(|start| *start <= high);
                 Ok(starts[..upto].last().copied().filter(|start| *start >= low))
             }
-            Self::Journal { actor, reader, .. } => reader.last_start(*actor, low, high).map_err(unreadable),
+            Self::Journal { actor, reader } => reader.last_start(*actor, low, high).map_err(unreadable),
         }
     }
 
@@ -122,7 +119,7 @@ impl Recording {
                 let starts = &file.contents().starts;
                 Ok(starts.get(starts.partition_point(|start| *start < from)).copied())
             }
-            Self::Journal { actor, reader, .. } => reader.next_start(*actor, from).map_err(unreadable),
+            Self::Journal { actor, reader } => reader.next_start(*actor, from).map_err(unreadable),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, StateOnChain, check_link};
 use crate::guest::{EventPages, Past};
-use crate::journal::{self, ActorKey, JournalReader};
+use crate::journal::{ActorKey, JournalReader};
 
 const PAGE_EVENTS: u64 = 512;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -76,8 +76,8 @@ impl Recording {
                     file.lock().events(from, limit, PAGE_BYTES).map_err(|error| error.to_string())
                 })
             }
-            Self::Journal { dir, actor, .. } => {
-                let (reader, actor) = (open(dir)?, *actor);
+            Self::Journal { actor, reader } => {
+                let (reader, actor) = (reader.clone(), *actor);
                 Box::new(move |from, limit| {
                     reader.events(actor, from, limit, PAGE_BYTES).map_err(|error| error.to_string())
                 })
@@ -96,8 +96,8 @@ impl Recording {
                     blob: Box::new(move |sha1| blobs.lock().blob(&sha1).map_err(|error| error.to_string())),
                 }
             }
-            Self::Journal { dir, .. } => {
-                let (components, blobs) = (open(dir)?, open(dir)?);
+            Self::Journal { reader, .. } => {
+                let (components, blobs) = (reader.clone(), reader.clone());
                 Store {
                     component: Box::new(move |digest| components.component(digest).map_err(|error| error.to_string())),
                     blob: Box::new(move |sha1| blobs.blob(&sha1).map_err(|error| error.to_string())),
@@ -208,10 +208,6 @@ fn check_hash(event: &ChainEvent) -> Result<(), ReplayError> {
         true => Ok(()),
         false => Err(ReplayError::Unreadable(format!("event {} is not what was written", event.sequence))),
     }
-}
-
-fn open(dir: &std::path::Path) -> Result<JournalReader, ReplayError> {
-    journal::open_to_read(dir).map_err(unreadable)
 }
 
 fn unreadable(error: impl ToString) -> ReplayError {

@@ -32,7 +32,7 @@ impl Directory {
             Entry::Name { text, .. } => _ = self.names.add(text),
             Entry::Blob { name, .. } => _ = self.blobs.insert(*name, at),
             Entry::State { actor, sequence, .. } => _ = self.states.insert((*actor, *sequence), at),
-            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) => {}
+            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) | Entry::Dropped { .. } => {}
         }
     }
 

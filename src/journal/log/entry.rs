@@ -103,6 +103,14 @@ pub(in crate::journal) enum Entry<'a> {
     Survived(u64),
     /// The actor is listed no longer.
     Forgotten(u64),
+    /// Data of an actor's events is about to be dropped, from one sequence to before another, and so are the states stored
+    /// behind them. The last whose data goes is `last`.
+    Dropped {
+        actor: u64,
+        from: u64,
+        upto: u64,
+        last: u64,
+    },
 }
 
 const EVENT: u8 = 1;
@@ -112,6 +120,7 @@ const STATE: u8 = 4;
 const ENDED: u8 = 5;
 const SURVIVED: u8 = 6;
 const FORGOTTEN: u8 = 7;
+const DROPPED: u8 = 8;
 
 const NAMES_STATE: u64 = 1;
 const KEEPS: u64 = 2;
@@ -148,6 +157,10 @@ impl Entry<'_> {
             Self::Ended(actor) => put_actor(room, *actor, ENDED),
             Self::Survived(actor) => put_actor(room, *actor, SURVIVED),
             Self::Forgotten(actor) => put_actor(room, *actor, FORGOTTEN),
+            Self::Dropped { actor, from, upto, last } => {
+                [actor, from, upto, last].into_iter().for_each(|number| put_number(room, *number));
+                DROPPED
+            }
         };
         to.push(kind);
         put_number(to, room.len() as u64);
@@ -159,7 +172,11 @@ impl Entry<'_> {
             Self::Event(EventEntry { data: payload, .. })
             | Self::Blob { bytes: payload, .. }
             | Self::State { state: payload, .. } => payload.clone(),
-            Self::Name { .. } | Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) => Payload::Kept(&[]),
+            Self::Name { .. }
+            | Self::Ended(_)
+            | Self::Survived(_)
+            | Self::Forgotten(_)
+            | Self::Dropped { .. } => Payload::Kept(&[]),
         }
     }
 }
@@ -290,6 +307,12 @@ impl<'a> RawEntry<'a> {
             ENDED => Entry::Ended(read.number()?),
             SURVIVED => Entry::Survived(read.number()?),
             FORGOTTEN => Entry::Forgotten(read.number()?),
+            DROPPED => Entry::Dropped {
+                actor: read.number()?,
+                from: read.number()?,
+                upto: read.number()?,
+                last: read.number()?,
+            },
             _ => return Err(Malformed("a record is of no known kind")),
         };
         if read.rest.is_empty() { Ok(entry) } else { Err(Malformed("a record says more than its kind has")) }

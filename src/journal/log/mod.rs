@@ -16,14 +16,14 @@ mod segment;
 mod segments;
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) use batch::Tip;
-pub(super) use bytes::Malformed;
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
-pub(super) use mark::{MarkFile, Marked, boot_id};
-pub(super) use segments::{BatchBuilding, Opening, Segments};
+pub(super) use mark::{MarkFile, Marked};
+pub(super) use segments::{BatchBuilding, Opening, SegmentWalk, Segments};
 
 /// What went wrong with the log.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,9 @@ pub(in crate::journal) trait Log: Send + Sync {
         show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError>;
 
+    /// The standing sum behind a batch; none where there is no such batch.
+    fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError>;
+
     /// The event at a position.
     fn event(&self, position: u64) -> Result<Option<StoredEvent>, LogError>;
 
@@ -115,11 +118,14 @@ pub(in crate::journal) trait Log: Send + Sync {
     /// A state that is stored in a segment; the inner option is the state, which may be none.
     fn state(&self, segment: u32, actor: u64, sequence: u64) -> Result<Option<Option<Vec<u8>>>, LogError>;
 
+    /// The events of an actor, among these, behind which a segment stores a state.
+    fn states_in(&self, segment: u32, actor: u64, events: &Range<u64>) -> Result<Vec<u64>, LogError>;
+
     /// The segments that can be written anew, oldest first: all but the one that grows.
     fn sealed(&self) -> Vec<SegmentSpan>;
 
-    /// Has the next batch begin a new segment.
-    fn seal(&self);
+    /// Seals the segment that grows, between two batches, and begins another.
+    fn seal(&self) -> Result<(), LogError>;
 
     /// Writes a sealed segment anew: `edit` says what is left of a record's payload, or nothing where it stays.
     fn rewrite(

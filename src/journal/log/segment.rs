@@ -155,6 +155,18 @@ impl SegmentBytes {
         Ok(SegmentHeader::read(&bytes).map(|header| Self { header, bytes }))
     }
 
+    /// The batch at a place in the file, behind `before`; none where the batches end.
+    pub(super) fn batch_at(&self, at: usize, before: &Tip) -> Result<Option<RawBatch<'_>>, Malformed> {
+        let limit = self.footer_at().unwrap_or(self.bytes.len());
+        let rest = &self.bytes[at..limit.max(at)];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let batch = RawBatch::first(rest, before, self.header.number, self.header.tag())?;
+        batch.check(before)?;
+        Ok(Some(batch))
+    }
+
     /// Shows each good batch with its place in the file, up to the footer or the first that does not check.
     pub(super) fn walk<E>(
         &self,
@@ -162,19 +174,12 @@ impl SegmentBytes {
     ) -> Result<Walked, E> {
         let mut tip = self.header.before;
         let mut at = HEADER_BYTES;
-        let limit = self.footer_at().unwrap_or(self.bytes.len());
         let fault = loop {
-            let rest = &self.bytes[at..limit.max(at)];
-            if rest.is_empty() {
-                break None;
-            }
-            let batch = match RawBatch::first(rest, &tip, self.header.number, self.header.tag()) {
-                Ok(batch) => batch,
+            let batch = match self.batch_at(at, &tip) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break None,
                 Err(fault) => break Some(fault),
             };
-            if let Err(fault) = batch.check(&tip) {
-                break Some(fault);
-            }
             show(at, &batch, &tip)?;
             at += batch.length();
             tip = batch.header.tip();

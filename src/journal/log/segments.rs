@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +75,6 @@ struct Pen {
     /// What the segment that grows has names and large parts of.
     dictionary: Dictionary,
     room: Vec<u8>,
-    seal_is_due: bool,
     /// An append failed: what is in the file behind the tip is unknown.
     has_failed: bool,
 }
@@ -87,6 +87,7 @@ struct Dictionary {
 
 /// A batch that is being put together for the segment that grows.
 pub(in crate::journal) struct BatchBuilding {
+    segment: u32,
     builder: BatchBuilder,
     dictionary: Dictionary,
     notes: Vec<(Note, usize)>,
@@ -101,6 +102,11 @@ enum Note {
 }
 
 impl BatchBuilding {
+    /// The segment that it will lie in.
+    pub(in crate::journal) fn segment(&self) -> u32 {
+        self.segment
+    }
+
     /// The position of the next event.
     pub(in crate::journal) fn next_position(&self) -> u64 {
         self.builder.next_position()
@@ -126,7 +132,7 @@ impl BatchBuilding {
             }
             Entry::State { actor, sequence, .. } => (Some(Note::State(*actor, *sequence)), 0),
             Entry::Name { text, .. } => (Some(Note::Name((*text).to_owned())), 0),
-            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) => (None, 0),
+            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) | Entry::Dropped { .. } => (None, 0),
         };
         let at = self.builder.push(entry, code);
         if let Some(note) = note {
@@ -141,6 +147,57 @@ impl BatchBuilding {
         let code = self.dictionary.names.add(text);
         self.push(&Entry::Name { code, text });
         code
+    }
+}
+
+/// A walk over the batches of a log, one at a time.
+pub(in crate::journal) struct SegmentWalk {
+    /// The segments that are still to be read.
+    paths: VecDeque<PathBuf>,
+    tip: Tip,
+    here: Option<Here>,
+}
+
+/// The segment that a walk is in.
+struct Here {
+    path: PathBuf,
+    bytes: SegmentBytes,
+    names: TypeNames,
+    at: usize,
+    reached: Tip,
+}
+
+impl SegmentWalk {
+    /// Shows the next batch. Whether there was one.
+    pub(in crate::journal) fn next(&mut self, show: &mut dyn FnMut(&CommittedBatch<'_>)) -> Result<bool, LogError> {
+        loop {
+            if self.here.is_none() {
+                let Some(path) = self.paths.pop_front() else { return Ok(false) };
+                let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
+                let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged)?;
+                let reached = bytes.header.before;
+                self.here = Some(Here { path, bytes, names: TypeNames::default(), at: segment::HEADER_BYTES, reached });
+            }
+            let here = self.here.as_mut().expect("it was just filled");
+            if here.reached.batch >= self.tip.batch {
+                return Ok(false);
+            }
+            let path = &here.path;
+            let at = here.at;
+            let damaged = |Malformed(why)| LogError::Damaged {
+                path: path.clone(),
+                why: format!("behind byte {at}: {why}"),
+            };
+            match here.bytes.batch_at(here.at, &here.reached).map_err(damaged)? {
+                None => self.here = None,
+                Some(batch) => {
+                    show(&understand(&batch, &mut here.names).map_err(damaged)?);
+                    here.at += batch.length();
+                    here.reached = batch.header.tip();
+                    return Ok(true);
+                }
+            }
+        }
     }
 }
 
@@ -174,8 +231,13 @@ impl Segments {
     }
 
     /// The same, whatever was lost behind the last good batch.
-    pub(in crate::journal) fn open_despite_loss(dir: &Path, durability: Durability) -> Result<Opening, LogError> {
-        Self::open_if(dir, durability, None, false)
+    pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<Opening, LogError> {
+        Self::open_if(dir, Durability::Commit, None, false)
+    }
+
+    /// Whether there is a log in `dir`.
+    pub(in crate::journal) fn is_in(dir: &Path) -> bool {
+        numbers_in(&dir.join("log")).is_ok_and(|numbers| !numbers.is_empty())
     }
 
     fn open_if(
@@ -212,8 +274,7 @@ impl Segments {
             dictionary.blobs = open.directory.blobs.keys().copied().collect();
         }
         let mark = MarkFile::begin(dir, &journal, &tip, durability).map_err(io_at(dir))?;
-        let (room, seal_is_due, has_failed) = (Vec::new(), false, false);
-        let pen = Pen { durability, journal, mark, dictionary, room, seal_is_due, has_failed };
+        let pen = Pen { durability, journal, mark, dictionary, room: Vec::new(), has_failed: false };
         let log = Self {
             dir: log_dir,
             state: RwLock::new(State { sealed, open, tip }),
@@ -291,6 +352,27 @@ impl Segments {
                 == (&directory.events, &directory.blobs, &directory.states)
         });
         Ok(if same { None } else { fault("its directory is not what its records say".to_owned()) })
+    }
+
+    /// Whether the file with this number at `path` is the one that grows, where `path` is that one's.
+    pub(in crate::journal) fn is_the_open_one(&self, path: &Path, number: u64) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let state = self.state.read();
+        let open = state.open.as_ref().filter(|open| open.path == *path);
+        open.is_none_or(|open| open.file.metadata().is_ok_and(|file| file.ino() == number))
+    }
+
+    /// Bytes of all segments.
+    pub(in crate::journal) fn bytes(&self) -> u64 {
+        self.files().iter().map(|(path, _)| fs::metadata(path).map_or(0, |file| file.len())).sum()
+    }
+
+    /// A walk over all batches that are committed now.
+    pub(in crate::journal) fn walk(&self) -> SegmentWalk {
+        let state = self.state.read();
+        let sealed = state.sealed.iter().map(|sealed| sealed.path.clone());
+        let paths = sealed.chain(state.open.iter().map(|open| open.path.clone())).collect();
+        SegmentWalk { paths, tip: state.tip, here: None }
     }
 
     /// The numbers of all segments.
@@ -405,18 +487,18 @@ impl Log for Segments {
     fn begin(&self) -> Result<BatchBuilding, LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads begins no batch").lock();
         let is_full = self.state.read().open.as_ref().is_none_or(|open| open.length >= SEGMENT_BYTES);
-        let has_any = self.state.read().open.is_some();
-        if is_full || (has_any && pen.seal_is_due) {
+        if is_full {
             self.begin_segment(&mut pen)?;
         }
-        pen.seal_is_due = false;
-        let builder = BatchBuilder::begin(std::mem::take(&mut pen.room), self.state.read().tip);
-        Ok(BatchBuilding { builder, dictionary: std::mem::take(&mut pen.dictionary), notes: Vec::new() })
+        let state = self.state.read();
+        let segment = state.open.as_ref().map_or(0, |open| open.header.number);
+        let builder = BatchBuilder::begin(std::mem::take(&mut pen.room), state.tip);
+        Ok(BatchBuilding { segment, builder, dictionary: std::mem::take(&mut pen.dictionary), notes: Vec::new() })
     }
 
     fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads appends nothing").lock();
-        let BatchBuilding { builder, dictionary, notes } = batch;
+        let BatchBuilding { builder, dictionary, notes, segment: _ } = batch;
         let (file, path, length, header) = {
             let state = self.state.read();
             let open = state.open.as_ref().expect("a batch was begun in it");
@@ -491,6 +573,29 @@ impl Log for Segments {
         Ok(())
     }
 
+    fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError> {
+        let path = {
+            let state = self.state.read();
+            if let Some(sealed) = state.sealed.iter().find(|sealed| sealed.after.batch == batch) {
+                return Ok(Some(sealed.after.sum));
+            }
+            let sealed = state.sealed.iter().find(|sealed| sealed.after.batch > batch).map(|sealed| &sealed.path);
+            match sealed.or(state.open.as_ref().map(|open| &open.path)) {
+                Some(path) => path.clone(),
+                None => return Ok(None),
+            }
+        };
+        let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
+        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged)?;
+        let mut sum = (bytes.header.before.batch == batch).then_some(bytes.header.before.sum);
+        bytes.walk(|_, found, _| {
+            let tip = found.header.tip();
+            sum = sum.or((tip.batch == batch).then_some(tip.sum));
+            Ok::<_, LogError>(())
+        })?;
+        Ok(sum)
+    }
+
     fn event(&self, position: u64) -> Result<Option<StoredEvent>, LogError> {
         let event = self.entry_near(
             position,
@@ -538,6 +643,12 @@ impl Log for Segments {
         Ok(found.flatten())
     }
 
+    fn states_in(&self, segment: u32, actor: u64, events: &Range<u64>) -> Result<Vec<u64>, LogError> {
+        let Some(opened) = self.opened(segment)? else { return Ok(Vec::new()) };
+        let found = opened.directory.states.range((actor, events.start)..(actor, events.end));
+        Ok(found.map(|((_, sequence), _)| *sequence).collect())
+    }
+
     fn sealed(&self) -> Vec<SegmentSpan> {
         let state = self.state.read();
         let span = |sealed: &Sealed| SegmentSpan {
@@ -548,8 +659,11 @@ impl Log for Segments {
         state.sealed.iter().map(span).collect()
     }
 
-    fn seal(&self) {
-        self.pen.as_ref().expect("who only reads seals nothing").lock().seal_is_due = true;
+    fn seal(&self) -> Result<(), LogError> {
+        let mut pen = self.pen.as_ref().expect("who only reads seals nothing").lock();
+        let has_any = |open: &Open| open.length > segment::HEADER_BYTES as u64;
+        let is_due = self.state.read().open.as_ref().is_some_and(has_any);
+        if is_due { self.begin_segment(&mut pen) } else { Ok(()) }
     }
 
     fn rewrite(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::id::ActorId;
 use crate::chain::{EventKind, EventType};
-use crate::journal::JournalReader;
+use crate::journal::{JournalReader, ReadResult};
 
 /// The kinds of events that are wanted; none named means all.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +46,7 @@ impl Members {
         Self { below, known: HashMap::new() }
     }
 
-    pub(crate) fn has(&mut self, actor: ActorId, reader: &JournalReader) -> rusqlite::Result<bool> {
+    pub(crate) fn has(&mut self, actor: ActorId, reader: &JournalReader) -> ReadResult<bool> {
         let Some(top) = self.below else { return Ok(true) };
         let mut path = Vec::new();
         let mut at = Some(actor);

@@ -11,7 +11,7 @@ use crate::base::id::ActorId;
 use crate::base::thread;
 use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, History, KeptState, export};
 use crate::guest::THREAD_STACK_BYTES;
-use crate::journal::{self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Shown};
+use crate::journal::{self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Newest, Shown, ReadResult, ReadFault};
 use crate::system::TheaterHandle;
 use crate::theater::control::LifecycleControl;
 
@@ -38,8 +38,8 @@ pub enum ReadError {
     NotKept(String),
 }
 
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<ReadFault> for ReadError {
+    fn from(error: ReadFault) -> Self {
         Self::Unreadable(error.to_string())
     }
 }
@@ -63,7 +63,11 @@ impl TheaterHandle {
     /// [`ReadError`] if no listed actor has this id, or if the journal cannot be read.
     pub fn state(&self, id: ActorId) -> Result<ActorState, ReadError> {
         let (actor, reader) = self.opened(id)?;
-        let (bytes, lost_at) = (reader.newest_state(actor)?, reader.newest_state_is_lost_at(actor)?);
+        let bytes = match reader.newest_state(actor)? {
+            Newest::Is(state) => state,
+            Newest::Behind(_) => self.control.newest_state(actor).map_err(ReadError::Unreadable)?,
+        };
+        let lost_at = reader.newest_state_is_lost_at(actor)?;
         Ok(ActorState { bytes, lost_at })
     }
 
@@ -134,12 +138,12 @@ impl TheaterHandle {
         let control: &dyn Any = &*self.control;
         let control = control.downcast_ref::<LifecycleControl>();
         let engine = Arc::clone(&control.ok_or_else(|| unreadable(&"this handle has no sandbox"))?.engine);
-        let dir = self.journal.dir().to_owned();
+        let reader = self.journal.reader().map_err(|error| unreadable(&error))?;
         let (to, replayed) = crossbeam_channel::bounded(1);
         // Replay runs guest code, which needs a large stack.
         let thread = thread::spawn_sized("replay", THREAD_STACK_BYTES, move || {
-            let replay = |recording| actor::replay(&engine, &recording, None, &mut |_| Ok(()));
-            let _ = to.send(Recording::of_journal(&dir, actor).and_then(replay));
+            let recording = Recording::of_journal(reader, actor);
+            let _ = to.send(actor::replay(&engine, &recording, None, &mut |_| Ok(())));
         });
         let thread = thread.map_err(|error| ReplayError::Sandbox(format!("no thread to replay on: {error}")))?;
         thread.join().map_err(|panicked| ReplayError::Panicked(panicked.to_string()))?;
@@ -214,7 +218,7 @@ impl History for Journaled {
     }
 }
 
-fn kept_after(reader: &JournalReader, actor: ActorKey, sequence: u64) -> rusqlite::Result<Option<KeptState>> {
+fn kept_after(reader: &JournalReader, actor: ActorKey, sequence: u64) -> ReadResult<Option<KeptState>> {
     match reader.first_kept_behind(actor, sequence)? {
         Some(first) => reader.kept_state(actor, first + 1),
         None => Ok(None),

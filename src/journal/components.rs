@@ -1,0 +1,55 @@
+//! The components that ran, beside the log: one file for each, named by its SHA-256.
+//!
+//! A component is on disk before the batch that names it. It is written once, however many actors run it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::chain::ComponentDigest;
+
+const DIR: &str = "components";
+
+fn path_of(dir: &Path, digest: ComponentDigest) -> PathBuf {
+    dir.join(DIR).join(format!("{digest}.wasm"))
+}
+
+/// Stores a component in the data directory `dir`, if it is not there. Its name and its bytes outlive a power loss.
+pub(super) fn store(dir: &Path, digest: ComponentDigest, bytes: &[u8]) -> io::Result<()> {
+    let path = path_of(dir, digest);
+    if fs::metadata(&path).is_ok_and(|file| file.len() == bytes.len() as u64) {
+        return Ok(());
+    }
+    let beside = path.with_extension("new");
+    let into = dir.join(DIR);
+    make(&into)?;
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    File::open(&into)?.sync_all()?;
+    File::open(dir)?.sync_all()
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The bytes of a component, if it is stored. Whether they are what the name says, the caller checks.
+pub(super) fn read(dir: &Path, digest: ComponentDigest) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path_of(dir, digest)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The files of all components.
+pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir.join(DIR)) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
