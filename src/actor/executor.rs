@@ -5,10 +5,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::refusals::Refusals;
 use crate::base::clock;
-use crate::base::limits::KEPT_STATE_EVENTS;
+use crate::base::limits::{INLINE_STATE_BYTES, KEPT_STATE_AFTER, KEPT_STATE_EVENTS};
 use crate::base::metrics::ActorMetrics;
 use crate::base::thread::panic_message;
 use crate::chain::cbor::Cbor;
@@ -50,15 +51,15 @@ impl Job {
 pub(crate) struct Executor {
     guest: Guest,
     state: Option<Arc<[u8]>>,
-    /// The sequence of the event whose state was last kept for good.
-    kept_at: u64,
+    /// The sequence of the event whose state was last kept, and when that was.
+    kept_at: (u64, Instant),
     /// The counters of the actor's calls and the log of its refusals; none if nobody counts.
     measured: Option<(Arc<ActorMetrics>, Refusals)>,
 }
 
 impl Executor {
     pub(crate) fn new(guest: Guest, state: Option<Arc<[u8]>>) -> Self {
-        Self { guest, state, kept_at: 0, measured: None }
+        Self { guest, state, kept_at: (0, clock::now()), measured: None }
     }
 
     /// Counts calls from here on, and logs the refusals of the actor called `name`.
@@ -67,9 +68,9 @@ impl Executor {
         self
     }
 
-    /// Notes that the state was kept for good at the event `sequence`.
+    /// Notes that the state was kept at the event `sequence`.
     pub(crate) fn kept_at(&mut self, sequence: u64) {
-        self.kept_at = sequence;
+        self.kept_at = (sequence, clock::now());
     }
 
     /// Sets the executor back to the state `base`, before events that are on the chain already. The next call gets a
@@ -160,7 +161,7 @@ impl Executor {
         let unchanged = state.as_deref() == self.state.as_deref();
         let state = if unchanged { self.state.clone() } else { state.map(Arc::from) };
         let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
-        let keep = self.mark_kept_if_due();
+        let keep = self.mark_kept_if_due(state.as_deref().filter(|_| !unchanged));
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let attached = Attached { state: write, owes, ..Attached::default() };
         let returned = Return { state: named, result: Encoded(result) };
@@ -174,20 +175,26 @@ impl Executor {
         }
     }
 
-    /// Whether the state is to be kept for good at the next event; if so, marks it as kept. It is kept only if the next
-    /// call gets a new instance, because a replay can begin only there.
-    fn mark_kept_if_due(&mut self) -> bool {
+    /// Whether `state` is to be kept at the next event; if so, marks it as kept. It is kept only if the next call gets a new
+    /// instance, because a replay can begin only there.
+    ///
+    /// A large state does not stand in its event. So it is kept after a while too: after a crash, what an actor has done
+    /// since its last kept state is executed again.
+    fn mark_kept_if_due(&mut self, state: Option<&[u8]>) -> bool {
         let sequence = self.guest.recorder().chain().next_sequence();
-        let keep = sequence >= self.kept_at + KEPT_STATE_EVENTS && self.guest.next_is_fresh();
+        let (kept, when) = self.kept_at;
+        let is_large = state.is_some_and(|state| state.len() > INLINE_STATE_BYTES);
+        let is_due = sequence >= kept + KEPT_STATE_EVENTS || (is_large && clock::since(when) >= KEPT_STATE_AFTER);
+        let keep = is_due && self.guest.next_is_fresh();
         if keep {
-            self.kept_at = sequence;
+            self.kept_at = (sequence, clock::now());
         }
         keep
     }
 
     fn refuse(&mut self, function: &'static Function, message: String) -> Transition {
         let refused = Refused { message };
-        let keep = self.mark_kept_if_due();
+        let keep = self.mark_kept_if_due(None);
         let state = keep.then(|| StateWrite { state: self.state.clone(), named: false, keep });
         let attached = Attached { state, ..Attached::default() };
         match self.guest.recorder().record(function.refused, refused.to_cbor(), attached) {

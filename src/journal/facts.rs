@@ -12,6 +12,9 @@ use crate::chain::EventHash;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 
+/// A rebuilding that takes longer than a moment is said.
+const PROGRESS_EVENTS: u64 = 100_000;
+
 /// Has the index hold what the log does. `indexed` is up to where it says that it does: what it says of that is compared with
 /// what the log vouches for, and where it is not that, the index is made anew.
 pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
@@ -23,10 +26,10 @@ pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>)
         from = None;
     }
     let Some(indexed) = from else {
-        if tip.batch > 0 {
+        if tip.position > PROGRESS_EVENTS {
             log::info!("the journal's index is made anew from the log: {} events", tip.position);
         }
-        index.distrust("it does not hold what the log does");
+        index.begin_again();
         return index.rebuild(|feed| {
             let mut facts = FactReader::new(log, index);
             facts.read(0, &mut |facts, upto| feed(facts, upto))

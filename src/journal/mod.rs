@@ -130,7 +130,7 @@ impl Journal {
             Some(Err(why)) => return Err(JournalError::Mark { path: path.to_owned(), why }),
             None => None,
         };
-        if marked.is_some() && !Segments::is_in(path) {
+        if marked.as_ref().is_some_and(|marked| marked.batch > 0) && !Segments::is_in(path) {
             return Err(JournalError::NoLog { path: path.to_owned(), why: "but no log" });
         }
         if marked.is_none() && Segments::is_in(path) {

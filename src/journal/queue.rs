@@ -115,9 +115,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::chain::ComponentDigest;
 
     fn record(bytes: usize) -> Record {
-        Record::Blob([0; 20], vec![0; bytes].into())
+        Record::Component(ComponentDigest([0; 32]), vec![0; bytes].into())
     }
 
     #[test]

@@ -108,5 +108,8 @@ pub(crate) const GUEST_CHAIN_BYTES: usize = MIB as usize;
 pub(crate) const INLINE_STATE_BYTES: usize = 4 * KIB as usize;
 /// How many events lie between two states that the journal keeps for good.
 pub(crate) const KEPT_STATE_EVENTS: u64 = 1_000;
+
+/// How long after the last kept state a large state that has changed is kept again.
+pub(crate) const KEPT_STATE_AFTER: Duration = Duration::from_secs(1);
 /// The transitions that one instance may serve, whatever the manifest says.
 pub(crate) const REUSE_CEILING: u32 = 1_000;

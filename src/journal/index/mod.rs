@@ -32,6 +32,7 @@ use rusqlite::Connection;
 
 pub(in crate::journal) use error::IndexError;
 pub(in crate::journal) use fact::{EventFact, Fact, IndexedTo, Kept, Landmark};
+#[allow(unused_imports, reason = "whoever starts the thread keeps it")]
 pub(in crate::journal) use fill::IndexThread;
 pub(in crate::journal) use sum::Standing;
 
@@ -168,6 +169,11 @@ impl Index {
             log::warn!("the journal's index, index.db, is damaged, and is to be rebuilt: {why}");
             delta.become_damaged(why.to_owned());
         }
+    }
+
+    /// The index does not hold what the log does, and is to be rebuilt: without a warning, since nothing is lost by it.
+    pub(in crate::journal) fn begin_again(&self) {
+        self.delta.lock().become_damaged("it does not hold what the log does".to_owned());
     }
 
     /// Rebuilds the index if it is damaged. `feed` reads the log from its beginning to its end as it is by then, and hands on

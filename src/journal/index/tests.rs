@@ -82,7 +82,8 @@ impl Model {
                 dropped: None,
                 kept: BTreeMap::new(),
             });
-            (actor.started, actor.alive, actor.attempts) = (started.clone(), true, started.attempts);
+            (actor.started, actor.alive, actor.listed) = (started.clone(), true, true);
+            actor.attempts = started.attempts;
         }
         let actor = self.of(event.actor.key);
         actor.events.push(event.clone());

@@ -1,7 +1,7 @@
 //! One file of the log: a header, batches, and, once it is sealed, a footer.
 //!
 //! ```text
-//!   header (84) · batch · batch · … · directory · trailer (76)
+//!   header (84) · batch · batch · … · directory · trailer (72)
 //! ```
 
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::entry::{Entry, NoNames, Payload, RawEntry, put_payload};
 
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 84;
-const TRAILER_BYTES: usize = 76;
+const TRAILER_BYTES: usize = 72;
 const MAGIC: [u8; 8] = *b"THEALOG5";
 const END: [u8; 4] = *b"TEnd";
 /// What one read takes: most records are shorter.

@@ -262,14 +262,15 @@ impl Segments {
         }
         remove_unfinished(&log_dir)?;
         let (mut dictionary, mut cut) = (Dictionary::default(), 0);
-        let open = last.map(|(open, _)| open);
-        if let Some(open) = &open {
-            let bytes = open.file.metadata().map_err(io_at(&open.path))?.len();
+        let mut open = last.map(|(open, _)| open);
+        if let Some(open) = &mut open {
+            let file = OpenOptions::new().read(true).write(true).open(&open.path).map_err(io_at(&open.path))?;
+            let bytes = file.metadata().map_err(io_at(&open.path))?.len();
             cut = bytes - open.length;
             if cut > 0 {
-                let file = OpenOptions::new().write(true).open(&open.path).map_err(io_at(&open.path))?;
                 file.set_len(open.length).and_then(|()| file.sync_all()).map_err(io_at(&open.path))?;
             }
+            open.file = Arc::new(file);
             dictionary.names = open.directory.names.clone();
             dictionary.blobs = open.directory.blobs.keys().copied().collect();
         }
