@@ -20,6 +20,8 @@ mod ends;
 mod error;
 mod forget;
 mod grounds;
+#[allow(dead_code, reason = "the journal is about to be rebuilt on a log and this index of it")]
+mod index;
 mod integrity;
 mod loss;
 mod mark;
