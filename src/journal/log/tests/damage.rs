@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::sample::{Chains, append_event, faults, make, new_log, said};
-use crate::journal::Durability;
+use crate::journal::durability::Durability;
 use crate::journal::log::segment::{self, SegmentBytes, SegmentHeader};
 use crate::journal::log::{Log, LogError, MarkFile, Marked, Segments};
 

@@ -7,7 +7,7 @@ use minicbor::Encoder;
 use minicbor::data::Tag;
 use sha1::{Digest, Sha1};
 
-use crate::journal::Durability;
+use crate::journal::durability::Durability;
 use crate::journal::log::{
     BatchBuilding, BeginsEntry, Entry, EventEntry, Log, Marked, OwesEntry, Payload, Segments, Tip,
 };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sha1::{Digest, Sha1};
 
 use super::sample::{Chains, append_event, append_everything, faults, large_part, make, new_log, said, with_part};
-use crate::journal::Durability;
+use crate::journal::durability::Durability;
 use crate::journal::log::{Entry, Log, MarkFile, Payload, Segments, StoredData};
 
 #[test]
