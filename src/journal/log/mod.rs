@@ -14,6 +14,8 @@ mod entry;
 mod mark;
 mod segment;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::ops::Range;
@@ -128,9 +130,5 @@ pub(in crate::journal) trait Log: Send + Sync {
     fn seal(&self) -> Result<(), LogError>;
 
     /// Writes a sealed segment anew: `edit` says what is left of a record's payload, or nothing where it stays.
-    fn rewrite(
-        &self,
-        segment: u32,
-        edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>,
-    ) -> Result<(), LogError>;
+    fn rewrite(&self, segment: u32, edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>) -> Result<(), LogError>;
 }
