@@ -376,31 +376,30 @@ fn crashed() -> (Stage, PathBuf) {
     let mut http = Http::connect(running.http("counter"));
     (0..20).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
     running.kill();
-    let files = std::fs::read_dir(stage.data_dir()).expect("a directory").map(|entry| entry.expect("a file").path());
-    let wal = files.into_iter().find(|path| path.to_str().is_some_and(|path| path.ends_with("-wal")));
-    (stage, wal.expect("the journal's log"))
+    let log = stage.data_dir().join("log").join("00000001.log");
+    (stage, log)
 }
 
 #[test]
 fn a_journal_that_lost_what_was_acknowledged_is_refused_with_the_place() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 3] = [
-        ("the log is gone", |wal| std::fs::remove_file(wal).expect("it was there")),
-        ("the log is cut", |wal| {
-            let file = std::fs::File::options().write(true).open(wal).expect("it is there");
+        ("the log is gone", |log| std::fs::remove_file(log).expect("it was there")),
+        ("the log is cut", |log| {
+            let file = std::fs::File::options().write(true).open(log).expect("it is there");
             let length = file.metadata().expect("a file").len();
             file.set_len(length / 2).expect("cut");
         }),
-        ("a byte of the log is flipped", |wal| {
-            let mut bytes = std::fs::read(wal).expect("it is there");
+        ("a byte of the log is flipped", |log| {
+            let mut bytes = std::fs::read(log).expect("it is there");
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
-            std::fs::write(wal, bytes).expect("written");
+            std::fs::write(log, bytes).expect("written");
         }),
     ];
     for (what, damage) in damages {
-        let (stage, wal) = crashed();
-        damage(&wal);
+        let (stage, log) = crashed();
+        damage(&log);
         let why = stage.run_with(&[], &[]).err().unwrap_or_else(|| panic!("{what}, and nobody noticed"));
         assert!(why.starts_with("exit status: 1"), "{what}: {why}");
         assert!(why.contains("journal"), "{what}: {why}");

@@ -5,8 +5,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use super::components;
-use super::error::{JournalError, named};
+use super::error::JournalError;
 use super::log::{MarkFile, Segments};
+use super::named::named;
 
 /// Copies the journal in `from`, as it is at one moment, into the directory `to`, which has none: the sealed segments, the
 /// one that grows as far as it is committed, and the components. It is on disk when this returns. The index is not copied: it

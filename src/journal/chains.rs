@@ -16,27 +16,8 @@ use std::ops::ControlFlow;
 use super::error::{ReadResult, unfit};
 use super::index::Landmark;
 use super::log::StoredEvent;
-use super::reader::JournalReader;
-use super::record::ActorKey;
-use crate::chain::EventHash;
-
-/// An event's place on its chain, and among the events of all actors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EventPlace {
-    pub(super) sequence: u64,
-    pub(super) position: u64,
-}
-
-/// How far a chain has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ChainEnd {
-    pub(super) last: EventPlace,
-    pub(super) hash: EventHash,
-    /// The newest event that names a state; none where no state was named yet.
-    pub(super) state: Option<EventPlace>,
-    /// The last event whose data was dropped.
-    pub(super) dropped: Option<u64>,
-}
+use super::reader::{JournalReader, before, place_of};
+use super::record::{ActorKey, ChainEnd, EventPlace};
 
 impl JournalReader {
     pub(super) fn chain_end(&self, actor: ActorKey) -> ReadResult<Option<ChainEnd>> {
@@ -135,18 +116,5 @@ impl JournalReader {
             Ok(if event.sequence > sequence { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(Some(run))
-    }
-}
-
-pub(super) fn place_of(event: &StoredEvent) -> EventPlace {
-    EventPlace { sequence: event.sequence, position: event.position }
-}
-
-/// Where the event before it on its chain stands.
-pub(super) fn before(event: &StoredEvent) -> ReadResult<Option<EventPlace>> {
-    match (event.sequence.checked_sub(1), event.previous) {
-        (None, None) => Ok(None),
-        (Some(sequence), Some(position)) if position > 0 => Ok(Some(EventPlace { sequence, position })),
-        _ => Err(unfit(format!("event {} does not say where the one before it stands", event.sequence))),
     }
 }

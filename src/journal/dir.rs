@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::error::{JournalError, named};
+use super::error::JournalError;
+use super::named::named;
 
 /// What the name of a directory begins with that is removed at the end.
 const EPHEMERAL: &str = "theater-ephemeral-";

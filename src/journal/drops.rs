@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow::{Break, Continue};
 use std::ops::Range;
 
-use super::chains::{EventPlace, place_of};
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::Kept;
 use super::log::{Entry, Payload, Remains, SegmentSpan, StoredData};
 use super::parts;
-use super::reader::{JournalReader, kind};
-use super::record::ActorKey;
+use super::reader::{JournalReader, kind, place_of};
+use super::record::{ActorKey, EventPlace};
 use super::states::names_state;
 use crate::chain::data::NamedState;
 use crate::chain::{EventKind, sha1};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::index::IndexError;
 use super::log::LogError;
+use super::named::named;
 
 /// Why a journal could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -216,11 +217,6 @@ impl JournalError {
 fn with_name(path: &Path, error: io::Error) -> io::Error {
     // The system's number says more than a text of ours would; the file is the log's in any case.
     if error.raw_os_error().is_some() { error } else { named(path)(error) }
-}
-
-/// The system's words do not name the file they are about.
-pub(super) fn named(file: &Path) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// The journal's writer has ended: it failed, or the runtime is shutting down. Nothing was enqueued.

@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::{ReadFault, ReadResult};
-use super::reader::{JournalReader, Pending};
-use super::record::{ActorKey, Record};
+use super::reader::JournalReader;
+use super::record::{ActorKey, Pending, Record};
 use super::states::Newest;
 use super::{JournalDown, JournalHandle};
 use crate::base::id::ActorId;

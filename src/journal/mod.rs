@@ -18,12 +18,14 @@ mod chains;
 mod components;
 mod dir;
 mod drops;
+mod durability;
 mod error;
 mod facts;
 mod forget;
 mod index;
 mod log;
 mod loss;
+mod named;
 mod newest;
 mod ordered;
 mod parts;
@@ -44,6 +46,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
+pub use durability::Durability;
 pub(crate) use dir::{DataDir, remove_ephemeral};
 pub use error::{JournalDown, JournalError, ReadFault};
 pub(crate) use error::{ReadResult, is_unfit, unfit};
@@ -51,8 +54,10 @@ pub use forget::{DataDropped, DropError, Shown};
 pub(crate) use forget::{prune, redact};
 pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
-pub(crate) use reader::{ActorRow, JournalReader, Pending};
-pub(crate) use record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
+pub(crate) use reader::JournalReader;
+pub(crate) use record::{
+    ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite,
+};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 
@@ -65,32 +70,6 @@ use index::{Index, IndexThread, OpenedIndex, Standing};
 use newest::NewestStates;
 use queue::Queue;
 use writer::Writer;
-
-/// What is promised when something is acknowledged to the outside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Nothing acknowledged is lost, by `kill -9` or by power loss: every commit is synced.
-    #[default]
-    Commit,
-    /// `kill -9` loses nothing acknowledged; a power loss may lose the last moments, always leaving a consistent prefix.
-    Relaxed,
-}
-
-impl Durability {
-    /// The word for it in files and flags.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Commit => "commit",
-            Self::Relaxed => "relaxed",
-        }
-    }
-
-    /// The durability called `word`.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Commit, Self::Relaxed].into_iter().find(|durability| durability.word() == word)
-    }
-}
 
 /// What the journal tells the layers above, from its own thread; neither may block.
 pub(crate) struct Listener {
@@ -298,7 +277,7 @@ fn check_is_there(dir: &Path) -> Result<(), JournalError> {
     match log.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(JournalError::Absent { path: dir.to_owned() }),
-        Err(error) => Err(JournalError::directory(dir, error::named(&log)(error))),
+        Err(error) => Err(JournalError::directory(dir, named::named(&log)(error))),
     }
 }
 

@@ -5,57 +5,15 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chains::{EventPlace, before};
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{Index, Landmark};
 use super::log::{Log, StoredData, StoredEvent};
 use super::newest::NewestStates;
-use super::record::{ActorKey, Cause};
+use super::record::{ActorKey, ActorRow, EventPlace, Pending};
 use super::{components, parts};
-use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
-
-/// One actor as the journal knows it.
-#[derive(Clone, Debug)]
-pub(crate) struct ActorRow {
-    pub(crate) actor: ActorKey,
-    pub(crate) name: String,
-    pub(crate) parent: Option<ActorId>,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) component: ComponentDigest,
-    pub(crate) manifest: String,
-    pub(crate) manifest_path: String,
-    /// Whether it is to be resumed.
-    pub(crate) alive: bool,
-}
-
-impl ActorRow {
-    /// What of it is not what the actor's last start says, on a chain that nobody can alter unseen.
-    pub(crate) fn differs_from(&self, started: &Started) -> Option<&'static str> {
-        let same = [
-            (started.id == self.actor.id, "id"),
-            (started.name == self.name, "name"),
-            (started.parent == self.parent, "parent"),
-            (started.incarnation == self.incarnation, "incarnation"),
-            (started.manifest == self.manifest, "manifest"),
-            (started.component == self.component, "component"),
-        ];
-        same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
-    }
-}
-
-/// A delivery that was promised and is not settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pending {
-    pub(crate) cause: Cause,
-    pub(crate) receiver: ActorId,
-    /// Where the event stands that promised it.
-    pub(crate) position: u64,
-    /// The word of a lifecycle notice; none for a message.
-    pub(crate) notice: Option<String>,
-}
 
 /// Reads the log by what the index says of it; cheap to make.
 #[derive(Clone)]
@@ -339,4 +297,17 @@ pub(super) fn whole(log: &dyn Log, position: u64, stored: Vec<u8>) -> Result<Vec
 /// The kind of an event that a walk has come to; none where it is of no kind.
 pub(super) fn kind(event: &StoredEvent) -> Option<EventKind> {
     EventType::parse(&event.event_type).map(|event_type| event_type.kind)
+}
+
+pub(super) fn place_of(event: &StoredEvent) -> EventPlace {
+    EventPlace { sequence: event.sequence, position: event.position }
+}
+
+/// Where the event before it on its chain stands.
+pub(super) fn before(event: &StoredEvent) -> ReadResult<Option<EventPlace>> {
+    match (event.sequence.checked_sub(1), event.previous) {
+        (None, None) => Ok(None),
+        (Some(sequence), Some(position)) if position > 0 => Ok(Some(EventPlace { sequence, position })),
+        _ => Err(unfit(format!("event {} does not say where the one before it stands", event.sequence))),
+    }
 }

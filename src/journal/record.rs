@@ -1,10 +1,11 @@
-//! What can be enqueued.
+//! What can be enqueued, and the places and rows by which it is found again.
 
 use std::sync::Arc;
 
 use super::parts::Part;
 use crate::base::id::{ActorId, Incarnation};
-use crate::chain::{ChainEvent, ComponentDigest, Link};
+use crate::chain::data::Started;
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, Link};
 
 /// An actor as its rows are keyed, and as everyone else knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,4 +139,62 @@ impl Record {
                 | Self::Close => 0,
             }
     }
+}
+
+/// An event's place on its chain, and among the events of all actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EventPlace {
+    pub(super) sequence: u64,
+    pub(super) position: u64,
+}
+
+/// How far a chain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChainEnd {
+    pub(super) last: EventPlace,
+    pub(super) hash: EventHash,
+    /// The newest event that names a state; none where no state was named yet.
+    pub(super) state: Option<EventPlace>,
+    /// The last event whose data was dropped.
+    pub(super) dropped: Option<u64>,
+}
+
+/// One actor as the journal knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct ActorRow {
+    pub(crate) actor: ActorKey,
+    pub(crate) name: String,
+    pub(crate) parent: Option<ActorId>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) component: ComponentDigest,
+    pub(crate) manifest: String,
+    pub(crate) manifest_path: String,
+    /// Whether it is to be resumed.
+    pub(crate) alive: bool,
+}
+
+impl ActorRow {
+    /// What of it is not what the actor's last start says, on a chain that nobody can alter unseen.
+    pub(crate) fn differs_from(&self, started: &Started) -> Option<&'static str> {
+        let same = [
+            (started.id == self.actor.id, "id"),
+            (started.name == self.name, "name"),
+            (started.parent == self.parent, "parent"),
+            (started.incarnation == self.incarnation, "incarnation"),
+            (started.manifest == self.manifest, "manifest"),
+            (started.component == self.component, "component"),
+        ];
+        same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
+    }
+}
+
+/// A delivery that was promised and is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) cause: Cause,
+    pub(crate) receiver: ActorId,
+    /// Where the event stands that promised it.
+    pub(crate) position: u64,
+    /// The word of a lifecycle notice; none for a message.
+    pub(crate) notice: Option<String>,
 }

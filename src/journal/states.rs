@@ -4,11 +4,10 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use super::chains::EventPlace;
 use super::error::{ReadResult, unfit};
 use super::index::Kept;
 use super::reader::{JournalReader, kind};
-use super::record::ActorKey;
+use super::record::{ActorKey, EventPlace};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, NamedState, Return, Started, StateAfter};
 use crate::chain::{ChainEvent, EventHash, EventKind, StateOnChain, named_by_return};

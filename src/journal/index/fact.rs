@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::base::id::ActorId;
 use crate::chain::{EventHash, EventKind};
-pub(in crate::journal) use crate::journal::chains::{ChainEnd, EventPlace};
-pub(in crate::journal) use crate::journal::reader::{ActorRow, Pending};
-pub(in crate::journal) use crate::journal::record::{ActorKey, ActorStarted, Cause, Owed};
+pub(in crate::journal) use crate::journal::record::{
+    ActorKey, ActorRow, ActorStarted, Cause, ChainEnd, EventPlace, Owed, Pending,
+};
 
 /// One event in so many is a milestone, from which a walk into the middle of a chain begins.
 const MILESTONE_EVERY: u64 = 64;
@@ -23,11 +23,21 @@ pub(in crate::journal) enum Fact {
     /// The actor is listed no longer.
     Forgotten(i64),
     /// The state behind an event is stored in a segment, apart from the event.
-    State { actor: i64, sequence: u64, segment: u32 },
+    State {
+        actor: i64,
+        sequence: u64,
+        segment: u32,
+    },
     /// The data of events was dropped, the last of them at sequence `last`.
-    Dropped { actor: i64, last: u64 },
+    Dropped {
+        actor: i64,
+        last: u64,
+    },
     /// The states that were kept behind these events are not stored any more.
-    StatesDropped { actor: i64, events: Range<u64> },
+    StatesDropped {
+        actor: i64,
+        events: Range<u64>,
+    },
 }
 
 /// An event, and what was written with it.

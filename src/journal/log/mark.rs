@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest, Sha1};
 
 use super::batch::Tip;
-use crate::journal::Durability;
-use crate::journal::error::named;
+use crate::journal::durability::Durability;
+use crate::journal::named::named;
 
 const FILE: &str = "journal.mark";
 const SLOT_BYTES: usize = 256;

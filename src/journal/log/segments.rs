@@ -18,7 +18,7 @@ use super::mark::{MarkFile, Marked, boot_id};
 use super::segment::{self, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::{CommittedBatch, Log, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
 use crate::base::fail;
-use crate::journal::Durability;
+use crate::journal::durability::Durability;
 
 /// A segment is sealed once it has so many bytes; in the unit tests so few that there are many.
 const SEGMENT_BYTES: u64 = if cfg!(test) { 4 * 1024 } else { 64 * 1024 * 1024 };
@@ -256,6 +256,9 @@ impl Segments {
         let journal = sealed.first().map(|first| first.header.journal);
         let journal = journal.or_else(|| last.as_ref().map(|(open, _)| open.header.journal));
         let journal = journal.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
+        // The mark is made before the directory: who copies a journal that grows, file by file in the order of their numbers
+        // or names, copies the mark first, and then a log that holds at least what that vouches for.
+        let mark = MarkFile::begin(dir, &journal, &tip, durability).map_err(io_at(dir))?;
         make_dir(&log_dir)?;
         if let Some(path) = stillborn {
             fs::remove_file(&path).map_err(io_at(&path))?;
@@ -274,7 +277,6 @@ impl Segments {
             dictionary.names = open.directory.names.clone();
             dictionary.blobs = open.directory.blobs.keys().copied().collect();
         }
-        let mark = MarkFile::begin(dir, &journal, &tip, durability).map_err(io_at(dir))?;
         let pen = Pen { durability, journal, mark, dictionary, room: Vec::new(), has_failed: false };
         let log = Self {
             dir: log_dir,
