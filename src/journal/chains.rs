@@ -25,7 +25,10 @@ impl JournalReader {
         // A reader that has opened its log sees what that held then.
         let last = self.log.tip().position;
         let Some(end) = end.filter(|end| end.last.position > last) else { return Ok(end) };
-        Err(unfit(format!("the index says that a chain ends at position {}, but the log ends at {last}", end.last.position)))
+        Err(unfit(format!(
+            "the index says that a chain ends at position {}, but the log ends at {last}",
+            end.last.position
+        )))
     }
 
     /// The event that should stand at a place.

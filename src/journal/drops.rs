@@ -93,7 +93,8 @@ impl JournalReader {
                 needed.extend(parts::names(stored));
             }
             let names = kind(&event).filter(|_| event.names_state || kind(&event) == Some(EventKind::Started));
-            let named = names.map(|kind| Ok::<_, ReadFault>(names_state(kind, &self.data(&event)?))).transpose()?.flatten();
+            let named =
+                names.map(|kind| Ok::<_, ReadFault>(names_state(kind, &self.data(&event)?))).transpose()?.flatten();
             if let Some(NamedState::Digest { sha1, .. }) = named {
                 needed.insert(sha1);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
-use super::log::{CommittedBatch, Entry, EventEntry, Log, Payload};
+use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload};
 use super::reader::whole;
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
@@ -17,7 +17,7 @@ const PROGRESS_EVENTS: u64 = 100_000;
 
 /// Has the index hold what the log does. `indexed` is up to where it says that it does: what it says of that is compared with
 /// what the log vouches for, and where it is not that, the index is made anew.
-pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
+pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
     let tip = log.tip();
     let mut from = indexed.filter(|indexed| indexed.batch <= tip.batch);
     if let Some(indexed) = from
@@ -40,7 +40,7 @@ pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>)
 }
 
 /// The standing sum behind a batch.
-fn sum_behind(log: &dyn Log, batch: u64) -> ReadResult<Option<[u8; 16]>> {
+fn sum_behind(log: &dyn BatchLog, batch: u64) -> ReadResult<Option<[u8; 16]>> {
     let tip = log.tip();
     if tip.batch == batch {
         return Ok(Some(tip.sum));
@@ -50,14 +50,14 @@ fn sum_behind(log: &dyn Log, batch: u64) -> ReadResult<Option<[u8; 16]>> {
 
 /// Reads facts from a log.
 struct FactReader<'a> {
-    log: &'a dyn Log,
+    log: &'a dyn BatchLog,
     index: &'a Index,
     /// The actors by their keys, as far as they are known.
     ids: HashMap<u64, ActorId>,
 }
 
 impl<'a> FactReader<'a> {
-    fn new(log: &'a dyn Log, index: &'a Index) -> Self {
+    fn new(log: &'a dyn BatchLog, index: &'a Index) -> Self {
         Self { log, index, ids: HashMap::new() }
     }
 
@@ -131,7 +131,8 @@ impl<'a> FactReader<'a> {
             };
             Ok::<_, ReadFault>(Owed { receiver: ActorId::from_bytes(owes.receiver), notice })
         });
-        let cause = |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };
+        let cause =
+            |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };
         Ok(EventFact {
             actor: ActorKey { key: key(event.actor), id: self.id_of(event.actor)? },
             sequence: event.sequence,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::JournalError;
-use super::log::{Log as _, LogError, MarkFile, Segments};
+use super::log::{BatchLog as _, LogError, MarkFile, Segments};
 
 /// What is gone, or may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

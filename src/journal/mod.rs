@@ -46,8 +46,8 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
-pub use durability::Durability;
 pub(crate) use dir::{DataDir, remove_ephemeral};
+pub use durability::Durability;
 pub use error::{JournalDown, JournalError, ReadFault};
 pub(crate) use error::{ReadResult, is_unfit, unfit};
 pub use forget::{DataDropped, DropError, Shown};
@@ -55,13 +55,11 @@ pub(crate) use forget::{prune, redact};
 pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
-pub(crate) use record::{
-    ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite,
-};
+pub(crate) use record::{ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 
-use self::log::{Log, MarkFile, Opening, Segments};
+use self::log::{BatchLog, MarkFile, OpenedLog, Segments};
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
@@ -143,7 +141,7 @@ impl Journal {
         Self::begin(dir, opening, queue_bytes, listener)
     }
 
-    fn begin(dir: DataDir, opening: Opening, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
+    fn begin(dir: DataDir, opening: OpenedLog, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
         let path: Arc<Path> = dir.path().into();
         let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
         let OpenedIndex { index, indexed_to, .. } = Index::open(&path).map_err(|error| unreadable(error.into()))?;
@@ -154,14 +152,9 @@ impl Journal {
         let (queue, metrics) = (Arc::new(Queue::new(queue_bytes)), Arc::<JournalMetrics>::default());
         let newest = Arc::<NewestStates>::default();
         let (watching, closing) = bounded(0);
-        let (watch, watch_thread) = presence::watch(
-            &path,
-            Arc::clone(&segments),
-            Arc::clone(&queue),
-            Arc::clone(&metrics),
-            closing,
-        )?;
-        let log: Arc<dyn Log> = segments;
+        let (watch, watch_thread) =
+            presence::watch(&path, Arc::clone(&segments), Arc::clone(&queue), Arc::clone(&metrics), closing)?;
+        let log: Arc<dyn BatchLog> = segments;
         let reader = JournalReader {
             log: Arc::clone(&log),
             index: Arc::clone(&index),
@@ -266,7 +259,7 @@ fn open_parts_to_read(dir: &Path) -> Result<Opened, JournalError> {
     let OpenedIndex { index, indexed_to, .. } = Index::open_to_read(dir).map_err(|error| unreadable(error.into()))?;
     let log = Arc::new(Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?);
     facts::bring_up(&*log, &index, indexed_to).map_err(unreadable)?;
-    let shared: Arc<dyn Log> = Arc::<Segments>::clone(&log);
+    let shared: Arc<dyn BatchLog> = Arc::<Segments>::clone(&log);
     let reader = JournalReader { log: shared, index, newest: Arc::default(), dir: dir.into() };
     Ok(Opened { log, reader })
 }

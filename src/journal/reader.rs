@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{Index, Landmark};
-use super::log::{Log, StoredData, StoredEvent};
+use super::log::{BatchLog, StoredData, StoredEvent};
 use super::newest::NewestStates;
 use super::record::{ActorKey, ActorRow, EventPlace, Pending};
 use super::{components, parts};
@@ -18,13 +18,12 @@ use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKin
 /// Reads the log by what the index says of it; cheap to make.
 #[derive(Clone)]
 pub(crate) struct JournalReader {
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn BatchLog>,
     pub(super) index: Arc<Index>,
     /// The newest states that the running writer has not stored yet; empty where there is none.
     pub(super) newest: Arc<NewestStates>,
     pub(super) dir: Arc<Path>,
 }
-
 
 type Result<T> = ReadResult<T>;
 
@@ -241,7 +240,8 @@ impl JournalReader {
         let dropped = match &stored.data {
             StoredData::Kept(_) => None,
             StoredData::Dropped { length, digest } => {
-                let sha1 = digest.as_slice().try_into().map_err(|_| unfit("what is left of data is no SHA-1".into()))?;
+                let sha1 =
+                    digest.as_slice().try_into().map_err(|_| unfit("what is left of data is no SHA-1".into()))?;
                 Some(DroppedData { length: *length, sha1 })
             }
         };
@@ -289,7 +289,7 @@ impl JournalReader {
 }
 
 /// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
-pub(super) fn whole(log: &dyn Log, position: u64, stored: Vec<u8>) -> Result<Vec<u8>> {
+pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> Result<Vec<u8>> {
     let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
     whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
 }

@@ -41,7 +41,8 @@ impl JournalReader {
                 return self.settled(actor, led.sequence, stored).map(Newest::Is);
             }
             // The writer may have stored it, or have gone on, since the first look.
-            if self.chain_end(actor)?.and_then(|end| end.state) == Some(led) && self.stored_state(actor, led)?.is_none() {
+            if self.chain_end(actor)?.and_then(|end| end.state) == Some(led) && self.stored_state(actor, led)?.is_none()
+            {
                 return match named {
                     Some(_) => Ok(Newest::Behind(led.sequence)),
                     None => Err(unfit(format!("the state that event {} led to is not there", led.sequence))),
@@ -54,12 +55,10 @@ impl JournalReader {
     fn stored_state(&self, actor: ActorKey, led: EventPlace) -> Result<Option<State>> {
         match self.index.kept(actor.key, led.sequence)? {
             None => Ok(None),
-            Some(Kept::InSegment(segment)) => {
-                match self.log.state(segment, actor.key.unsigned_abs(), led.sequence)? {
-                    Some(state) => Ok(Some(state)),
-                    None => Err(unfit(format!("the state behind event {} is not there", led.sequence))),
-                }
-            }
+            Some(Kept::InSegment(segment)) => match self.log.state(segment, actor.key.unsigned_abs(), led.sequence)? {
+                Some(state) => Ok(Some(state)),
+                None => Err(unfit(format!("the state behind event {} is not there", led.sequence))),
+            },
             Some(Kept::InEvent) => match self.named_at(actor, led)? {
                 Some(NamedState::None) => Ok(Some(None)),
                 Some(NamedState::Inline(state)) => Ok(Some(Some(state))),

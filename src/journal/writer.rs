@@ -16,9 +16,9 @@ use super::Listener;
 use super::components;
 use super::error::{JournalError, ReadFault, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark, Standing};
-use super::log::{BatchBuilding, BeginsEntry, Entry, EventEntry, Log, LogError, OwesEntry, Payload, Tip};
+use super::log::{BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, LogError, OwesEntry, Payload, Tip};
 use super::newest::NewestStates;
-use super::presence::Watch;
+use super::presence::FileWatch;
 use super::queue::Queue;
 use super::record::{ActorKey, Attached, Record, StateWrite};
 use crate::base::clock;
@@ -34,20 +34,20 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) struct Writer {
     pub(super) path: PathBuf,
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn BatchLog>,
     pub(super) index: Arc<Index>,
     pub(super) standing: Standing,
     pub(super) newest: Arc<NewestStates>,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<FileWatch>,
     pub(super) metrics: Arc<JournalMetrics>,
 }
 
 /// The writer at work.
 struct Desk {
     path: PathBuf,
-    log: Arc<dyn Log>,
+    log: Arc<dyn BatchLog>,
     index: Arc<Index>,
     standing: Standing,
     newest: Arc<NewestStates>,
@@ -56,7 +56,7 @@ struct Desk {
     taken: VecDeque<Record>,
     /// Components that are stored already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
-    watch: Arc<Watch>,
+    watch: Arc<FileWatch>,
     metrics: Arc<JournalMetrics>,
 }
 
@@ -293,10 +293,8 @@ impl Desk {
                 attempts: begins.attempts,
                 manifest_path: &begins.manifest_path,
             }),
-            owes: owes.map(|owes| OwesEntry {
-                receiver: *owes.receiver.as_bytes(),
-                notice: owes.notice.unwrap_or_default(),
-            }),
+            owes: owes
+                .map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: owes.notice.unwrap_or_default() }),
             settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
             data: match dropped {
                 Some(dropped) => Payload::Dropped { length: dropped.length, digest: &dropped.sha1 },

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::sample::{Chains, append_event, faults, make, new_log, said};
 use crate::journal::durability::Durability;
 use crate::journal::log::segment::{self, SegmentBytes, SegmentHeader};
-use crate::journal::log::{Log, LogError, MarkFile, Marked, Segments};
+use crate::journal::log::{BatchLog, LogError, MarkFile, Marked, Segments};
 
 fn segment_of(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("log/{number:08}.log"))

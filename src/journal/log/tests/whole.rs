@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 
 use super::sample::{Chains, append_event, append_everything, faults, large_part, make, new_log, said, with_part};
 use crate::journal::durability::Durability;
-use crate::journal::log::{Entry, Log, MarkFile, Payload, Segments, StoredData};
+use crate::journal::log::{BatchLog, Entry, MarkFile, Payload, Segments, StoredData};
 
 #[test]
 fn a_log_that_is_opened_again_says_the_same() {
