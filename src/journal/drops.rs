@@ -68,7 +68,7 @@ impl JournalReader {
         let mut doomed = Vec::new();
         for sequence in self.log.states_in(segment, actor.key.unsigned_abs(), events)? {
             // The newest state is stored anew behind the event that is dropped.
-            if self.index.kept(actor.key, sequence)? != Some(Kept::InSegment(segment)) {
+            if self.ask(|index| index.kept(actor.key, sequence))? != Some(Kept::InSegment(segment)) {
                 doomed.push(sequence);
             }
         }

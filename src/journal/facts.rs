@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
 use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload};
-use super::reader::whole;
+use super::parts;
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
 use crate::chain::EventHash;
@@ -30,13 +30,15 @@ pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<Indexe
             log::info!("the journal's index is made anew from the log: {} events", tip.position);
         }
         index.begin_again();
-        return index.rebuild(|feed| {
-            let mut facts = FactReader::new(log, index);
-            facts.read(0, &mut |facts, upto| feed(facts, upto))
-        });
+        return make_anew(log, index);
     };
     let mut facts = FactReader::new(log, index);
     facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))
+}
+
+/// Rebuilds an index that is damaged.
+pub(super) fn make_anew(log: &dyn BatchLog, index: &Index) -> ReadResult<()> {
+    index.rebuild(|feed| FactReader::new(log, index).read(0, &mut |facts, upto| feed(facts, upto)))
 }
 
 /// The standing sum behind a batch.
@@ -161,4 +163,10 @@ impl<'a> FactReader<'a> {
 
 fn key(actor: u64) -> i64 {
     actor.cast_signed()
+}
+
+/// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
+pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
+    let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
+    whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
 }

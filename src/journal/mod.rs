@@ -22,6 +22,7 @@ mod durability;
 mod error;
 mod facts;
 mod forget;
+mod format4;
 mod index;
 mod log;
 mod loss;
@@ -36,6 +37,7 @@ mod record;
 mod starts;
 mod states;
 mod survey;
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -58,6 +60,7 @@ pub(crate) use reader::JournalReader;
 pub(crate) use record::{ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
+pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
 
 use self::log::{BatchLog, MarkFile, OpenedLog, Segments};
 use crate::base::id::ActorId;
@@ -67,6 +70,7 @@ use crate::base::wait;
 use index::{Index, IndexThread, OpenedIndex, Standing};
 use newest::NewestStates;
 use queue::Queue;
+use upgrade::Readable;
 use writer::Writer;
 
 /// What the journal tells the layers above, from its own thread; neither may block.
@@ -101,6 +105,8 @@ impl Journal {
         listener: Listener,
     ) -> Result<Self, JournalError> {
         let path = dir.path();
+        upgrade::finish(path)?;
+        index::make_stub(path).map_err(|error| JournalError::directory(path, std::io::Error::other(error)))?;
         let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = match marked {
             Some(Ok(marked)) => Some(marked),
@@ -144,7 +150,14 @@ impl Journal {
     fn begin(dir: DataDir, opening: OpenedLog, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
         let path: Arc<Path> = dir.path().into();
         let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
-        let OpenedIndex { index, indexed_to, .. } = Index::open(&path).map_err(|error| unreadable(error.into()))?;
+        let opened = Index::open(&path).map_err(|error| unreadable(error.into()))?;
+        let OpenedIndex { index, indexed_to, why_empty } = opened;
+        if let Some(why) = why_empty.filter(|_| opening.log.tip().batch > 0) {
+            ::log::info!("the journal's index is made anew: {why}");
+        }
+        if opening.cut > 0 {
+            ::log::info!("{} bytes of the log that nobody was told of were cut off", opening.cut);
+        }
         let segments = Arc::new(opening.log);
         facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
         let standing = Standing::new(Arc::clone(&index), segments.tip().sum);
@@ -160,6 +173,7 @@ impl Journal {
             index: Arc::clone(&index),
             newest: Arc::clone(&newest),
             dir: Arc::clone(&path),
+            readable: None,
         };
         let handle = JournalHandle {
             queue: Arc::clone(&queue),
@@ -243,7 +257,7 @@ impl JournalHandle {
 
 /// Opens the journal in `dir` for reading alone, with or without a runtime at work on it.
 pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
-    Ok(open_parts_to_read(dir)?.reader)
+    Ok(open_parts_to_read(&upgrade::readable(dir)?)?.reader)
 }
 
 /// A journal that is only read.
@@ -252,7 +266,8 @@ struct Opened {
     reader: JournalReader,
 }
 
-fn open_parts_to_read(dir: &Path) -> Result<Opened, JournalError> {
+fn open_parts_to_read(readable: &Readable) -> Result<Opened, JournalError> {
+    let dir = &*readable.dir;
     check_is_there(dir)?;
     let unreadable = |error: ReadFault| JournalError::Read { path: dir.to_owned(), error };
     // The index first: while a runtime is at work, the log is never behind it.
@@ -260,7 +275,8 @@ fn open_parts_to_read(dir: &Path) -> Result<Opened, JournalError> {
     let log = Arc::new(Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?);
     facts::bring_up(&*log, &index, indexed_to).map_err(unreadable)?;
     let shared: Arc<dyn BatchLog> = Arc::<Segments>::clone(&log);
-    let reader = JournalReader { log: shared, index, newest: Arc::default(), dir: dir.into() };
+    let (newest, readable) = (Arc::default(), Some(readable.clone()));
+    let reader = JournalReader { log: shared, index, newest, dir: dir.into(), readable };
     Ok(Opened { log, reader })
 }
 

@@ -41,10 +41,8 @@ pub(crate) fn is_older(dir: &Path) -> Result<bool, JournalError> {
 pub(crate) fn convert(from: &Path, to: DataDir) -> Result<u64, JournalError> {
     let failed = Arc::<Mutex<Option<String>>>::default();
     let told = Arc::clone(&failed);
-    let listener = Listener {
-        committed: Box::new(|_| ()),
-        failed: Box::new(move |error| *told.lock() = Some(error.to_string())),
-    };
+    let listener =
+        Listener { committed: Box::new(|_| ()), failed: Box::new(move |error| *told.lock() = Some(error.to_string())) };
     let path = to.path().to_owned();
     let journal = Journal::open(to, Durability::Relaxed, QUEUE_BYTES, listener)?;
     let written = format4::upgrade(from, |record| {

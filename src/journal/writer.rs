@@ -15,7 +15,8 @@ use std::sync::Arc;
 use super::Listener;
 use super::components;
 use super::error::{JournalError, ReadFault, unfit};
-use super::index::{EventFact, Fact, Index, IndexedTo, Landmark, Standing};
+use super::facts::make_anew;
+use super::index::{EventFact, Fact, Index, IndexError, IndexedTo, Landmark, Standing};
 use super::log::{BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, LogError, OwesEntry, Payload, Tip};
 use super::newest::NewestStates;
 use super::presence::FileWatch;
@@ -269,7 +270,7 @@ impl Desk {
         }
         let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event.sequence, state)?;
         let position = self.building(batch)?.next_position();
-        let back = match self.standing.last(actor.key)? {
+        let back = match self.sound(|standing| standing.last(actor.key))? {
             Some((last, _)) if last.sequence + 1 == event.sequence => position - last.position,
             None if event.sequence == 0 => 0,
             Some(_) | None => {
@@ -395,9 +396,20 @@ impl Desk {
     }
 
     fn fact(&mut self, batch: &mut Batch, fact: Fact) -> Result<(), Refused> {
-        self.standing.apply(&fact)?;
+        self.sound(|standing| standing.apply(&fact))?;
         batch.facts.push(fact);
         Ok(())
+    }
+
+    /// Asks the standing sum, which may have to ask the index. If that is found damaged, it is made anew from the log.
+    fn sound<T>(&mut self, mut ask: impl FnMut(&mut Standing) -> Result<T, IndexError>) -> Result<T, Refused> {
+        match ask(&mut self.standing) {
+            Err(error) if error.is_damage() => {
+                make_anew(&*self.log, &self.index)?;
+                Ok(ask(&mut self.standing)?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The batch that is being put together.

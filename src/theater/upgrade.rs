@@ -7,7 +7,7 @@ use crate::base::clock;
 use crate::journal::{self, DataDir, JournalError};
 
 /// Brings the journal in `dir` to this version, if it has an older one.
-pub(super) fn upgrade(dir: &Path) -> Result<(), JournalError> {
+pub(crate) fn upgrade(dir: &Path) -> Result<(), JournalError> {
     if !journal::is_older(dir)? {
         return Ok(());
     }

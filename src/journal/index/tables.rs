@@ -657,3 +657,19 @@ fn write_kept(connection: &Connection, layer: &Layer) -> Result<()> {
 fn execute(connection: &Connection, statement: &str, params: impl Params) -> Result<()> {
     connection.prepare_cached(statement)?.execute(params).map(drop)
 }
+
+/// Makes `journal.db` in `dir` where it is missing: programs before the log looked for a database of this name, and refuse
+/// the journal by the version that it has.
+pub(in crate::journal) fn make_stub(dir: &Path) -> Result<()> {
+    let path = dir.join("journal.db");
+    if path.metadata().is_ok_and(|file| file.len() > 0) { Ok(()) } else { write_stub(&path) }
+}
+
+/// Writes that database.
+pub(in crate::journal) fn write_stub(path: &Path) -> Result<()> {
+    /// "THEA".
+    const APPLICATION_ID: i64 = 0x5448_4541;
+    let stub = Connection::open(path)?;
+    stub.pragma_update(None, "application_id", APPLICATION_ID)?;
+    stub.pragma_update(None, "user_version", 5)
+}

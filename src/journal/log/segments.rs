@@ -118,14 +118,6 @@ impl BatchBuilding {
         self.builder.next_position()
     }
 
-    pub(in crate::journal) fn is_empty(&self) -> bool {
-        self.builder.is_empty()
-    }
-
-    pub(in crate::journal) fn len(&self) -> usize {
-        self.builder.len()
-    }
-
     /// Appends a record. A large part that the segment has already is left out.
     pub(in crate::journal) fn push(&mut self, entry: &Entry<'_>) {
         let (note, code) = match entry {
@@ -301,11 +293,6 @@ impl Segments {
         let log_dir = dir.join("log");
         let Found { state, .. } = Found::look(&log_dir)?;
         Ok(Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: None })
-    }
-
-    /// What the log is known by; none before the first batch.
-    pub(in crate::journal) fn journal(&self) -> Option<[u8; 16]> {
-        self.state.read().journal()
     }
 
     /// What is wrong, in comparison with a mark that was read before the log was opened.
