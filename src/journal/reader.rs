@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::components;
 use super::error::{ReadResult, unfit};
 use super::facts::{make_anew, whole};
 use super::index::{Index, IndexError, Landmark};
@@ -12,7 +13,6 @@ use super::log::{BatchLog, StoredData, StoredEvent};
 use super::newest::NewestStates;
 use super::record::{ActorKey, ActorRow, EventPlace, Pending};
 use super::upgrade::Readable;
-use super::components;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};

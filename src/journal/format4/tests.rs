@@ -82,7 +82,7 @@ fn every_golden_journal_is_read_to_the_heads_that_its_own_program_named() {
         let heads: String =
             heads.values().map(|(id, head)| format!("{id} {} {}\n", head.sequence, head.hash)).collect();
         assert_eq!(heads, fs::read_to_string(dir.path().join("heads")).expect("the heads"), "{name}");
-        assert_eq!(events(&records).count() as u64, journal.events(), "{name}");
+        assert_eq!(events(&records).count() as u64, journal.events, "{name}");
     }
 }
 
@@ -276,11 +276,11 @@ fn a_mark_that_is_missing_torn_or_not_kept_is_refused_as_before() {
     let message = refusal(dir.path());
     assert!(message.contains("ends at position 139, but 150 was acknowledged"), "{message}");
     line("150", "relaxed", None, "a-boot");
-    assert_eq!(open(dir.path()).events(), 139, "the machine was restarted, and that was the bargain");
+    assert_eq!(open(dir.path()).events, 139, "the machine was restarted, and that was the bargain");
     line("139", "commit", Some(&"0".repeat(40)), "a-boot");
     assert!(refusal(dir.path()).contains("disagrees with its mark at position 139"));
     line("0", "commit", Some(&"0".repeat(40)), "a-boot");
-    assert_eq!(open(dir.path()).events(), 139, "a mark that is behind promises less");
+    assert_eq!(open(dir.path()).events, 139, "a mark that is behind promises less");
     change(dir.path(), "UPDATE metadata SET value = zeroblob(20) WHERE key = 'digest'");
     assert!(refusal(dir.path()).contains("disagrees with its mark at position 0"));
 }
