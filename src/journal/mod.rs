@@ -19,6 +19,8 @@ mod dir;
 mod ends;
 mod error;
 mod forget;
+#[allow(dead_code, reason = "the upgrade to format 5 reads with it")]
+mod format4;
 mod grounds;
 mod integrity;
 mod loss;
