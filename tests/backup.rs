@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::disk::Disk;
+use support::log_file::{alter_data, batch_places, segment_files};
 use support::{Http, Management, Stage, Theater, eventually, text, theater, verifies_and_replays};
 
 fn path_of(path: &Path) -> &str {
@@ -96,8 +98,7 @@ fn a_backup_or_a_restoration_that_cannot_be_whole_leaves_nothing_behind() {
     is_whole(&other);
 
     for dir in [&data, &backup] {
-        let rows = rusqlite::Connection::open(dir.join("journal.db")).expect("a database");
-        assert_eq!(rows.execute("UPDATE events SET data = x'a0' WHERE sequence = 5", []).expect("altered"), 1);
+        alter_data(dir, "counter", 5, &[0xa0]);
     }
     let (again, third) = (stage.path().join("again"), stage.path().join("third"));
     let said = refused(&["backup", path_of(&again), "--data-dir", path_of(&data)]);
@@ -125,9 +126,11 @@ fn that_lost_its_end() -> Stage {
     running.say(&["backup", path_of(&here)]);
     assert_eq!(Http::connect(running.http("idle")).ask("POST", "/increment", None).status, 200);
     running.kill();
-    // The mark is the current one; the database is the earlier copy.
-    ["journal.db-wal", "journal.db-shm"].iter().for_each(|name| _ = std::fs::remove_file(stage.data_dir().join(name)));
-    std::fs::copy(here.join("journal.db"), stage.data_dir().join("journal.db")).expect("copied");
+    // The mark is the current one; the log is the earlier copy.
+    for file in segment_files(&here) {
+        let name = file.file_name().expect("a name");
+        std::fs::copy(&file, stage.data_dir().join("log").join(name)).expect("copied");
+    }
     stage
 }
 
@@ -180,6 +183,28 @@ fn an_accepted_loss_is_said_recorded_on_every_chain_it_concerns_and_gone_on_from
 }
 
 #[test]
+fn a_loss_that_could_not_be_recorded_is_still_a_loss() {
+    for nth in 1..=6 {
+        let stage = that_lost_its_end();
+        let data = stage.data_dir();
+        let mut repair = std::process::Command::new(support::THEATER);
+        repair.args(["repair", "--accept-loss", "--data-dir", path_of(&data)]).env_remove("THEATER_DATA_DIR");
+        let output = repair.envs(Disk::below(&stage).that_fails("write", nth, 5)).output().expect("the binary");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        match stage.run_with(&[], &[]) {
+            Err(why) => assert!(!output.status.success() && why.contains("are lost"), "write {nth}: {said}{why}"),
+            Ok(running) => {
+                // Only writes to the index have failed, which is not the journal; or what is lost was recorded before.
+                for actor in ["asker", "asked", "idle"] {
+                    let failed = running.event_types(actor).iter().any(|event| event == "failed");
+                    assert!(failed, "write {nth}: {actor}: {said}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_lost_mark_is_accepted_likewise_and_what_is_altered_is_not() {
     let stage = Stage::new();
     let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
@@ -201,9 +226,7 @@ fn a_lost_mark_is_accepted_likewise_and_what_is_altered_is_not() {
         is_whole(&data);
     }
     std::fs::remove_file(&mark).expect("removed");
-    let rows = rusqlite::Connection::open(data.join("journal.db")).expect("a database");
-    assert_eq!(rows.execute("UPDATE events SET data = x'a0' WHERE sequence = 2", []).expect("altered"), 1);
-    drop(rows);
+    alter_data(&data, "counter", 2, &[0xa0]);
     let said = refused(&["repair", "--accept-loss", "--data-dir", path_of(&data)]);
     assert!(said.contains("more than its end is lost") && said.contains("event 2"), "{said}");
     assert!(!mark.exists(), "nothing was changed");
@@ -240,7 +263,8 @@ fn a_backup_takes_nothing_away_that_is_not_of_a_backup_that_was_broken_off() {
     let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
     let (backup, partial) = (stage.path().join("backup"), stage.path().join("backup.partial"));
     std::fs::create_dir(&partial).expect("a directory");
-    std::fs::write(partial.join("journal.db"), "half of one").expect("written");
+    std::fs::create_dir(partial.join("log")).expect("a directory");
+    std::fs::write(partial.join("log/00000001.log"), "half of one").expect("written");
     std::fs::write(partial.join("novel.txt"), "call me").expect("written");
     assert!(running.refused(&["backup", path_of(&backup)]).contains("move it away"));
     assert_eq!(std::fs::read(partial.join("novel.txt")).expect("it is there"), b"call me");
@@ -260,17 +284,31 @@ fn repair_does_not_say_that_nothing_is_lost_of_a_journal_that_is_damaged_elsewhe
     let stage = Stage::new();
     let running = stage.run(&[&stage.http_manifest("counter", "counter", "")]);
     let mut http = Http::connect(running.http("counter"));
-    (0..100).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
+    (0..50).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
+    running.say(&["redact", "counter", "--event", "5"]);
+    (0..50).for_each(|_| assert_eq!(http.ask("POST", "/increment", None).status, 200));
     running.shut_down();
-    let (data, database) = (stage.data_dir(), stage.data_dir().join("journal.db"));
-    let whole = std::fs::read(&database).expect("the database");
-    for more in [&["--json"][..], &["--accept-loss"], &[]] {
-        std::fs::write(&database, &whole[..whole.len() / 2]).expect("cut in half");
+    let data = stage.data_dir();
+    let files = segment_files(&data);
+    assert_eq!(files.len(), 2, "what was redacted was sealed");
+    for (file, more, words) in [
+        (&files[0], &["--json"][..], ["wrong", "damaged"]),
+        (&files[0], &["--accept-loss"], ["wrong", "damaged"]),
+        (&files[0], &[], ["wrong", "damaged"]),
+        // Of what lies behind it, nobody can say that it is what was written: it counts as lost, all of it.
+        (&files[1], &["--json"], ["\"promised\"", "\"lost\":"]),
+        (&files[1], &[], ["events that had been acknowledged", "behind position"]),
+    ] {
+        let whole = std::fs::read(file).expect("a segment");
+        let mut damaged = whole.clone();
+        damaged[batch_places(&whole)[4] + 40] ^= 1;
+        std::fs::write(file, &damaged).expect("damaged");
         let said = refused(&[&["repair", "--data-dir", path_of(&data)], more].concat());
-        assert!(!said.contains("nothing is lost") && !said.contains("null"), "{said}");
-        assert!(said.contains("malformed") || said.contains("wrong"), "{said}");
+        assert!(!said.contains("nothing is lost") && !said.contains("lost\": null"), "{said}");
+        assert!(words.iter().any(|word| said.contains(word)), "{more:?}: {said}");
+        assert!(std::fs::read(file).expect("a segment") == damaged, "nothing was changed");
+        std::fs::write(file, &whole).expect("put back");
     }
-    std::fs::write(&database, &whole).expect("put back");
     let output = theater(&["repair", "--data-dir", path_of(&data)], None);
     assert!(text(&output.stdout).contains("nothing is lost"), "{}", text(&output.stderr));
 }
@@ -296,9 +334,7 @@ fn a_mark_that_is_no_file_is_refused_at_once_and_an_actor_called_like_it_hides_n
         assert!(said.contains("journal.mark") && said.contains("is not a file"), "{args:?}: {said}");
     }
     std::fs::remove_file(&mark).expect("removed");
-    let rows = rusqlite::Connection::open(data.join("journal.db")).expect("a database");
-    assert_eq!(rows.execute("UPDATE events SET data = x'a0' WHERE sequence = 2", []).expect("altered"), 1);
-    drop(rows);
+    alter_data(&data, "journal.mark", 2, &[0xa0]);
     let said = refused(&["repair", "--accept-loss", "--data-dir", path_of(&data)]);
     assert!(said.contains("more than its end is lost"), "{said}");
 }

@@ -468,7 +468,7 @@ fn a_runtime_is_what_its_configuration_says() {
     stage.file("theater.toml", "data_dir = \"data\"\n[management]\ntoken_file = \"token\"\nsocket = \"sock\"\n[limits]\nmanagement_subscriptions = 1\n");
     let launch = stage.command(&[&stage.manifest("counter", "counter", "")], &[]);
     let running = launch.launch(&stage).expect("it starts");
-    assert!(stage.data_dir().join("journal.db").exists());
+    assert!(stage.data_dir().join("log").exists());
     let mut management = Management::connect(running.management());
     assert!(management.error(&json!("ListActors")).starts_with("not authenticated"));
     assert!(management.ask(&json!({ "Authenticate": { "token": token } }))["Authenticated"].is_object());

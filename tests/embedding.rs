@@ -376,7 +376,7 @@ fn a_handle_reads_follows_and_measures_what_the_management_server_does() {
     let metrics = theater.metrics();
     assert_eq!((metrics.actors[0].counts.calls, metrics.total.alive), (2, 1));
     assert_eq!(theater.actor_metrics(actor).expect("it is there").counts.chain_length, 5);
-    assert!(theater.children(actor).is_empty() && theater.data_dir().join("journal.db").exists());
+    assert!(theater.children(actor).is_empty() && theater.data_dir().join("log").exists());
     let nothing = theater.prune(actor, 3, Shown::Stays).expect_err("no state was kept").to_string();
     assert!(nothing.contains("no kept state lies before event 3"), "{nothing}");
     assert_eq!(theater.redact(actor, 3, Shown::Stays).expect("redacted").events, 1);

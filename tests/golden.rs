@@ -117,6 +117,40 @@ fn a_golden_journal_that_lacks_an_incarnation_is_judged_as_its_export_is() {
     assert!(std::fs::read(&file).expect("a chain") == std::fs::read(dir().join("given-up.chain")).expect("a chain"));
 }
 
+/// `heads` is what the program said that wrote the journal: actor, sequence and hash of each chain's last event.
+#[test]
+fn a_journal_of_every_older_format_keeps_its_heads() {
+    for name in ["journal-1", "journal-2", "journal-3", "journal-4", "journal-given-up"] {
+        let stage = Stage::new();
+        let data_dir = stage.data_dir();
+        std::fs::create_dir_all(&data_dir).expect("a directory");
+        let is_of_journal = |path: &PathBuf| path.file_name().is_some_and(|file| file != "heads");
+        let files = std::fs::read_dir(dir().join(name)).expect("a journal").map(|file| file.expect("a file").path());
+        for file in files.filter(is_of_journal) {
+            std::fs::copy(&file, data_dir.join(file.file_name().expect("a name"))).expect("copied");
+        }
+        let journal = data_dir.to_str().expect("a path");
+        let heads = std::fs::read_to_string(dir().join(name).join("heads")).expect("the heads");
+        let keeps_its_heads = |when: &str| {
+            let audit = support::theater(&["verify", "--journal", journal], None);
+            assert!(audit.status.success(), "{name}, {when}: {}", text(&audit.stdout));
+            for head in heads.lines() {
+                let words: Vec<&str> = head.split(' ').collect();
+                let events = support::theater(&["events", words[0], "--data-dir", journal, "--json"], None);
+                let events = text(&events.stdout);
+                let event = events.lines().nth(words[1].parse().expect("a number")).unwrap_or_default();
+                assert!(event.contains(words[2]), "{name}, {when}: {head}: {event}");
+            }
+        };
+        keeps_its_heads("read as it is");
+        assert!(!data_dir.join("log").exists(), "who only reads it changes nothing");
+        // An actor whose port or directory is not there fails, and the others go on.
+        stage.run(&[]).shut_down();
+        assert!(data_dir.join("log").exists() && !data_dir.join("upgrade").exists());
+        keeps_its_heads("brought to this version");
+    }
+}
+
 #[test]
 #[ignore = "writes the golden chains that are missing"]
 fn write_the_golden_chains_that_are_missing() {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use support::log_file::{LogRecord, Payload, alter_log};
 use support::{Http, Stage, Theater, component, eventually, text, theater};
 
 /// Runs `theater replay ARGS… --json`; returns its exit code and the lines it printed.
@@ -72,16 +73,13 @@ fn the_state_at_any_event_of_a_long_history_is_had_from_the_kept_state_before_it
 fn a_newest_state_that_was_altered_is_named() {
     let stage = Stage::new();
     counted(&stage, 4, "").shut_down();
-    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
     // The state stands in the event that led to it.
-    let newest = "position = (SELECT max(position) FROM events WHERE event_type LIKE 'return %')";
-    let mut data: Vec<u8> = rows
-        .query_row(&format!("SELECT data FROM events WHERE {newest}"), [], |row| row.get(0))
-        .expect("the last return");
-    let at = data.windows(9).position(|part| part == b"\"count\":4").expect("the state");
-    data[at + 8] = b'7';
-    assert_eq!(rows.execute(&format!("UPDATE events SET data = ?1 WHERE {newest}"), [data]).expect("updated"), 1);
-    drop(rows);
+    alter_log(&stage.data_dir(), |log| {
+        let last = log.events_mut().filter(|event| event.kind() == "return").last().expect("a return");
+        let Payload::Kept(data) = &mut last.data else { panic!("its data is there") };
+        let at = data.windows(9).position(|part| part == b"\"count\":4").expect("the state");
+        data[at + 8] = b'7';
+    });
     let (code, lines) = replay(&["--journal", &dir(&stage), "--verify-snapshots"]);
     let said = format!("{lines:?}");
     assert_eq!(code, Some(1), "{said}");
@@ -94,9 +92,13 @@ fn a_large_newest_state_that_was_altered_is_named() {
     let running = stage.run(&[&stage.manifest("holder", "probe", "")]);
     running.request("holder", &json!({ "op": "state-bytes", "n": 6000 })).expect("an answer");
     running.shut_down();
-    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
-    assert_eq!(rows.execute("UPDATE states SET state = zeroblob(6000) WHERE slot = 0", []).expect("updated"), 1);
-    drop(rows);
+    alter_log(&stage.data_dir(), |log| {
+        let stored = log.records_mut().filter_map(|record| match record {
+            LogRecord::State { state, .. } => Some(state),
+            _ => None,
+        });
+        *stored.last().expect("a state of its own") = Payload::Kept(vec![0; 6000]);
+    });
     let (code, lines) = replay(&["--journal", &dir(&stage), "--verify-snapshots"]);
     let said = format!("{lines:?}");
     assert_eq!(code, Some(1), "{said}");

@@ -474,7 +474,7 @@ fn a_management_port_that_is_taken_is_named_with_a_remedy() {
     assert_eq!(run.status.code(), Some(1));
     let why = support::text(&run.stderr);
     assert!(why.contains(&listen) && why.contains("--listen"), "{why}");
-    assert!(!other.data_dir().join("journal.db").exists(), "and nothing was begun");
+    assert!(!other.data_dir().join("log").exists(), "and nothing was begun");
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn a_metrics_port_that_is_taken_is_named_with_a_remedy_before_any_actor_begins()
     let refused = stage.run_with(&[&counter], &["--metrics-listen", &address]).err().expect("the port is taken");
     let said = refused + &stage.log();
     assert!(said.contains(&address) && said.contains("--metrics-listen"), "{said}");
-    assert!(!stage.data_dir().join("journal.db").exists(), "and nothing was begun");
+    assert!(!stage.data_dir().join("log").exists(), "and nothing was begun");
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::forge::sha1;
+use support::log_file::{LogRecord, Payload, alter_log, segment_files};
 use support::{Stage, Theater, component, data_of, text, theater, verifies_and_replays, verify};
 
 fn said(args: &[&str]) -> Value {
@@ -58,11 +60,13 @@ fn a_kept_state_that_was_altered_is_named() {
     let stage = Stage::new();
     let (running, _) = counted(&stage, 2, "");
     running.shut_down();
-    let rows = rusqlite::Connection::open(stage.data_dir().join("journal.db")).expect("a journal");
-    let altered = "UPDATE states SET state = CAST('{\"count\":7}' AS BLOB)
-                   WHERE slot > 1 AND actor = (SELECT actor FROM actors WHERE name = 'probe')";
-    assert!(rows.execute(altered, []).expect("updated") >= 1);
-    drop(rows);
+    // The state is kept behind an event that names it, but stands in a record of its own, and is another.
+    alter_log(&stage.data_dir(), |log| {
+        let actor = log.key_of("probe");
+        let kept = log.chain(actor).filter(|event| event.kind() == "return").last().expect("a return").sequence;
+        let (name, state) = (Some(sha1(b"{\"count\":7}")), Payload::Kept(b"{\"count\":7}".to_vec()));
+        log.append(vec![LogRecord::State { actor, sequence: kept, name, state }]);
+    });
     let why = refused(&["replay", "--journal", &dir(&stage), "--verify-snapshots"]);
     assert!(why.contains("actor probe") && why.contains("is not the one that the event names"), "{why}");
     said(&["replay", "--journal", &dir(&stage), "--json"]);
@@ -164,9 +168,9 @@ fn one_event_can_be_redacted_and_its_words_are_nowhere_any_more() {
     let chain = running.export(&stage, "probe");
     verify(&chain).expect("it verifies");
     running.shut_down();
-    for file in ["journal.db", "journal.db-wal"] {
-        let bytes = std::fs::read(stage.data_dir().join(file)).unwrap_or_default();
-        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{file} still has it");
+    for file in segment_files(&stage.data_dir()) {
+        let bytes = std::fs::read(&file).expect("a segment");
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{file:?} still has it");
     }
     assert_eq!(said(&["verify", "--journal", &dir(&stage), "--json"])["dropped"], 2);
     // After a new incarnation has begun, and without a runtime, the rest can be replayed again.

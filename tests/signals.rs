@@ -194,7 +194,7 @@ fn an_ephemeral_runtime_that_is_ended_while_it_starts_leaves_nothing_behind() {
                 let is_there = match stage {
                     "a directory" => !tmp.entries().is_empty(),
                     "a lock" => a_file("lock"),
-                    "a journal" => a_file("journal.db"),
+                    "a journal" => a_file("log"),
                     "compiled code" => a_file("compiled"),
                     _ => process.has_thread("a-probe"),
                 };
@@ -217,7 +217,7 @@ fn a_second_signal_while_an_ephemeral_runtime_removes_its_directory_leaves_nothi
         let own = tmp.entries().pop().expect("its directory");
         signal(running.pid(), if round % 2 == 0 { "HUP" } else { "TERM" });
         // Wait until a part of it is removed, perhaps not all.
-        while own.join("lock").exists() && own.join("journal.db").exists() && own.join("compiled").exists() {
+        while own.join("lock").exists() && own.join("log").exists() && own.join("compiled").exists() {
             std::hint::spin_loop();
         }
         signal(running.pid(), "INT");

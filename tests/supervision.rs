@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::log_file::LogFile;
 use support::{Http, Management, Stage, Theater, data_of, eventually, verifies_and_replays};
 
 const SUPERVISOR: &str = "[[handlers]]\ntype = \"supervisor\"\n";
@@ -348,7 +349,7 @@ fn children_stop_before_their_parent_newest_first() {
     for actor in [&family.parent, &kids[0], &kids[1], &grandkid] {
         assert_eq!(family.view(actor)["status"], "stopped");
     }
-    let journal = rusqlite_positions(&family.stage, &[&kids[1], &grandkid, &kids[0], &family.parent]);
+    let journal = last_positions(&family.stage, &[&kids[1], &grandkid, &kids[0], &family.parent]);
     assert!(journal[1] < journal[2] && journal[2] < journal[3] && journal[0] < journal[3], "{journal:?}");
     for (actor, by) in [(&grandkid, "supervisor"), (&kids[0], "supervisor"), (&family.parent.clone(), "operator")] {
         assert_eq!(family.running.last_event(actor)["data"]["by"], by);
@@ -358,15 +359,14 @@ fn children_stop_before_their_parent_newest_first() {
 }
 
 /// The position in the journal of each actor's last event.
-fn rusqlite_positions(stage: &Stage, actors: &[&str]) -> Vec<i64> {
-    let files = std::fs::read_dir(stage.data_dir()).expect("a directory").map(|entry| entry.expect("a file").path());
-    let journal = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "db" || kind == "sqlite"));
-    let journal = rusqlite::Connection::open(journal.expect("a journal")).expect("it opens");
-    let position = |id: &&str| {
-        let select = "SELECT max(position) FROM events JOIN actors USING (actor) WHERE id = ?1";
-        journal.query_row(select, [id], |row| row.get(0)).expect("a position")
+fn last_positions(stage: &Stage, actors: &[&str]) -> Vec<u64> {
+    let log = LogFile::read(&stage.data_dir());
+    let last = |id: &&str| {
+        let key = log.key_of_id(id);
+        let newest = log.events().filter(|event| event.actor == key).last().expect("an event").sequence;
+        log.position(key, newest)
     };
-    actors.iter().map(position).collect()
+    actors.iter().map(last).collect()
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl JournalReader {
         let mut doomed = Vec::new();
         for sequence in self.log.states_in(segment, actor.key.unsigned_abs(), events)? {
             // The newest state is stored anew behind the event that is dropped.
-            if self.index.kept(actor.key, sequence)? != Some(Kept::InSegment(segment)) {
+            if self.ask(|index| index.kept(actor.key, sequence))? != Some(Kept::InSegment(segment)) {
                 doomed.push(sequence);
             }
         }
@@ -93,7 +93,8 @@ impl JournalReader {
                 needed.extend(parts::names(stored));
             }
             let names = kind(&event).filter(|_| event.names_state || kind(&event) == Some(EventKind::Started));
-            let named = names.map(|kind| Ok::<_, ReadFault>(names_state(kind, &self.data(&event)?))).transpose()?.flatten();
+            let named =
+                names.map(|kind| Ok::<_, ReadFault>(names_state(kind, &self.data(&event)?))).transpose()?.flatten();
             if let Some(NamedState::Digest { sha1, .. }) = named {
                 needed.insert(sha1);
             }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
-use super::log::{CommittedBatch, Entry, EventEntry, Log, Payload};
-use super::reader::whole;
+use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload};
+use super::parts;
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
 use crate::chain::EventHash;
@@ -17,7 +17,7 @@ const PROGRESS_EVENTS: u64 = 100_000;
 
 /// Has the index hold what the log does. `indexed` is up to where it says that it does: what it says of that is compared with
 /// what the log vouches for, and where it is not that, the index is made anew.
-pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
+pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
     let tip = log.tip();
     let mut from = indexed.filter(|indexed| indexed.batch <= tip.batch);
     if let Some(indexed) = from
@@ -30,17 +30,19 @@ pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>)
             log::info!("the journal's index is made anew from the log: {} events", tip.position);
         }
         index.begin_again();
-        return index.rebuild(|feed| {
-            let mut facts = FactReader::new(log, index);
-            facts.read(0, &mut |facts, upto| feed(facts, upto))
-        });
+        return make_anew(log, index);
     };
     let mut facts = FactReader::new(log, index);
     facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))
 }
 
+/// Rebuilds an index that is damaged.
+pub(super) fn make_anew(log: &dyn BatchLog, index: &Index) -> ReadResult<()> {
+    index.rebuild(|feed| FactReader::new(log, index).read(0, &mut |facts, upto| feed(facts, upto)))
+}
+
 /// The standing sum behind a batch.
-fn sum_behind(log: &dyn Log, batch: u64) -> ReadResult<Option<[u8; 16]>> {
+fn sum_behind(log: &dyn BatchLog, batch: u64) -> ReadResult<Option<[u8; 16]>> {
     let tip = log.tip();
     if tip.batch == batch {
         return Ok(Some(tip.sum));
@@ -50,14 +52,14 @@ fn sum_behind(log: &dyn Log, batch: u64) -> ReadResult<Option<[u8; 16]>> {
 
 /// Reads facts from a log.
 struct FactReader<'a> {
-    log: &'a dyn Log,
+    log: &'a dyn BatchLog,
     index: &'a Index,
     /// The actors by their keys, as far as they are known.
     ids: HashMap<u64, ActorId>,
 }
 
 impl<'a> FactReader<'a> {
-    fn new(log: &'a dyn Log, index: &'a Index) -> Self {
+    fn new(log: &'a dyn BatchLog, index: &'a Index) -> Self {
         Self { log, index, ids: HashMap::new() }
     }
 
@@ -131,7 +133,8 @@ impl<'a> FactReader<'a> {
             };
             Ok::<_, ReadFault>(Owed { receiver: ActorId::from_bytes(owes.receiver), notice })
         });
-        let cause = |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };
+        let cause =
+            |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };
         Ok(EventFact {
             actor: ActorKey { key: key(event.actor), id: self.id_of(event.actor)? },
             sequence: event.sequence,
@@ -160,4 +163,10 @@ impl<'a> FactReader<'a> {
 
 fn key(actor: u64) -> i64 {
     actor.cast_signed()
+}
+
+/// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
+pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
+    let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
+    whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
 }

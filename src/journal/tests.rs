@@ -181,7 +181,8 @@ fn the_newest_state_outlives_the_data_of_its_event() {
     journal.close();
     assert_eq!(surveyed(dir.path()), (104, Vec::new()));
     let files = std::fs::read_dir(dir.path().join("log")).expect("segments").flatten();
-    let holds = |path: &Path, what: &[u8]| std::fs::read(path).expect("a file").windows(what.len()).any(|at| at == what);
+    let holds =
+        |path: &Path, what: &[u8]| std::fs::read(path).expect("a file").windows(what.len()).any(|at| at == what);
     // The event named it in full; what is stored behind the event holds it once more, and nothing else does.
     let counted = files.filter(|file| holds(&file.path(), b"newest")).count();
     assert_eq!(counted, 1);

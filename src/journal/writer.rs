@@ -15,10 +15,11 @@ use std::sync::Arc;
 use super::Listener;
 use super::components;
 use super::error::{JournalError, ReadFault, unfit};
-use super::index::{EventFact, Fact, Index, IndexedTo, Landmark, Standing};
-use super::log::{BatchBuilding, BeginsEntry, Entry, EventEntry, Log, LogError, OwesEntry, Payload, Tip};
+use super::facts::make_anew;
+use super::index::{EventFact, Fact, Index, IndexError, IndexedTo, Landmark, Standing};
+use super::log::{BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, LogError, OwesEntry, Payload, Tip};
 use super::newest::NewestStates;
-use super::presence::Watch;
+use super::presence::FileWatch;
 use super::queue::Queue;
 use super::record::{ActorKey, Attached, Record, StateWrite};
 use crate::base::clock;
@@ -34,20 +35,20 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) struct Writer {
     pub(super) path: PathBuf,
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn BatchLog>,
     pub(super) index: Arc<Index>,
     pub(super) standing: Standing,
     pub(super) newest: Arc<NewestStates>,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<FileWatch>,
     pub(super) metrics: Arc<JournalMetrics>,
 }
 
 /// The writer at work.
 struct Desk {
     path: PathBuf,
-    log: Arc<dyn Log>,
+    log: Arc<dyn BatchLog>,
     index: Arc<Index>,
     standing: Standing,
     newest: Arc<NewestStates>,
@@ -56,7 +57,7 @@ struct Desk {
     taken: VecDeque<Record>,
     /// Components that are stored already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
-    watch: Arc<Watch>,
+    watch: Arc<FileWatch>,
     metrics: Arc<JournalMetrics>,
 }
 
@@ -269,7 +270,7 @@ impl Desk {
         }
         let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event.sequence, state)?;
         let position = self.building(batch)?.next_position();
-        let back = match self.standing.last(actor.key)? {
+        let back = match self.sound(|standing| standing.last(actor.key))? {
             Some((last, _)) if last.sequence + 1 == event.sequence => position - last.position,
             None if event.sequence == 0 => 0,
             Some(_) | None => {
@@ -293,10 +294,8 @@ impl Desk {
                 attempts: begins.attempts,
                 manifest_path: &begins.manifest_path,
             }),
-            owes: owes.map(|owes| OwesEntry {
-                receiver: *owes.receiver.as_bytes(),
-                notice: owes.notice.unwrap_or_default(),
-            }),
+            owes: owes
+                .map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: owes.notice.unwrap_or_default() }),
             settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
             data: match dropped {
                 Some(dropped) => Payload::Dropped { length: dropped.length, digest: &dropped.sha1 },
@@ -397,9 +396,20 @@ impl Desk {
     }
 
     fn fact(&mut self, batch: &mut Batch, fact: Fact) -> Result<(), Refused> {
-        self.standing.apply(&fact)?;
+        self.sound(|standing| standing.apply(&fact))?;
         batch.facts.push(fact);
         Ok(())
+    }
+
+    /// Asks the standing sum, which may have to ask the index. If that is found damaged, it is made anew from the log.
+    fn sound<T>(&mut self, mut ask: impl FnMut(&mut Standing) -> Result<T, IndexError>) -> Result<T, Refused> {
+        match ask(&mut self.standing) {
+            Err(error) if error.is_damage() => {
+                make_anew(&*self.log, &self.index)?;
+                Ok(ask(&mut self.standing)?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The batch that is being put together.

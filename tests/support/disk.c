@@ -1,8 +1,9 @@
 /* Simulates a disk that keeps only synced data, or that fails on command. It is loaded before libc into the process under
- * test (LD_PRELOAD), and watches the files directly in THEATER_DISK_DIR.
+ * test (LD_PRELOAD), and watches the files in THEATER_DISK_DIR and in its directories `log` and `components`.
  *
  * THEATER_DISK_SYNCED=DIR: DIR/data-INODE holds each file as it was when it was last synced. DIR/entries holds the directory as
- * it was when the directory was last synced: lines of inode and name. A test builds the result of a power loss from these.
+ * it was when the directory was last synced: lines of inode and name; DIR/entries-log and DIR/entries-components likewise. A
+ * test builds the result of a power loss from these.
  *
  * THEATER_DISK_FAIL=CALL:N:ERRNO: the Nth CALL (open, write or sync) on those files fails, and so does each later one. "open"
  * counts only calls that open for writing. A write that fails for lack of room (ENOSPC) has written half of its data. */
@@ -43,10 +44,12 @@ __attribute__((constructor)) static void begin(void)
     }
 }
 
-/* Whether fd is a file directly in the watched directory (1), that directory (2), or neither. */
+static const char *const below[] = { "", "/log", "/components" };
+
+/* Whether fd is a file in a watched directory (1), one of those directories (2 and up), or neither. */
 static int is_watched(int fd)
 {
-    char link[64], path[PATH_MAX];
+    char link[64], path[PATH_MAX], *file;
     if (!watched) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -54,10 +57,16 @@ static int is_watched(int fd)
     if (length < (ssize_t)prefix) return 0;
     path[length] = 0;
     if (strncmp(path, watched, prefix)) return 0;
-    if (!path[prefix]) return 2;
+    for (int at = 0; at < 3; at++)
+        if (!strcmp(path + prefix, below[at])) return 2 + at;
     /* SQLite builds the log's index again after every end. */
     if (length > 4 && !strcmp(path + length - 4, "-shm")) return 0;
-    return path[prefix] == '/' && !strchr(path + prefix + 1, '/');
+    file = strrchr(path + prefix, '/');
+    if (!file) return 0;
+    *file = 0;
+    for (int at = 0; at < 3; at++)
+        if (!strcmp(path + prefix, below[at])) return 1;
+    return 0;
 }
 
 /* Counts a call; returns whether it must fail. */
@@ -112,18 +121,19 @@ static void keep_file(int fd)
     pthread_mutex_unlock(&lock);
 }
 
-static void keep_entries(void)
+static void keep_entries(const char *within)
 {
-    char path[PATH_MAX], next[PATH_MAX];
-    snprintf(path, sizeof path, "%s/entries", synced);
-    snprintf(next, sizeof next, "%s/entries.next", synced);
+    char path[PATH_MAX], next[PATH_MAX], directory[PATH_MAX];
+    snprintf(path, sizeof path, "%s/entries%s%s", synced, *within ? "-" : "", *within ? within + 1 : "");
+    snprintf(next, sizeof next, "%s.next", path);
+    snprintf(directory, sizeof directory, "%s%s", watched, within);
     pthread_mutex_lock(&lock);
     /* If the process is killed in the middle of this, the previous copy of the directory stays. */
     FILE *to = fopen(next, "w");
-    DIR *from = opendir(watched);
+    DIR *from = opendir(directory);
     if (!to || !from) { perror(path); abort(); }
     for (struct dirent *entry; (entry = readdir(from));)
-        if (entry->d_type == DT_REG) fprintf(to, "%lu %s\n", (unsigned long)entry->d_ino, entry->d_name);
+        if (entry->d_type == DT_REG || (entry->d_type == DT_DIR && entry->d_name[0] != '.')) fprintf(to, "%lu %s\n", (unsigned long)entry->d_ino, entry->d_name);
     closedir(from), fclose(to);
     must(rename(next, path), path);
     pthread_mutex_unlock(&lock);
@@ -135,7 +145,7 @@ static int sync_by(int fd, int (*real)(int))
     if (what == 1 && is_to_fail("sync")) return errno = fail_errno, -1;
     int outcome = real(fd);
     if (outcome == 0 && synced && what == 1) keep_file(fd);
-    if (outcome == 0 && synced && what == 2) keep_entries();
+    if (outcome == 0 && synced && what >= 2) keep_entries(below[what - 2]);
     return outcome;
 }
 

@@ -9,6 +9,8 @@ use super::Stage;
 use super::town::Dice;
 
 const PAGE: usize = 4096;
+/// The watched directories, below the data directory.
+const WITHIN: [&str; 3] = ["", "log", "components"];
 
 /// The library, built once with the compiler that also links Rust programs.
 fn library() -> &'static Path {
@@ -52,13 +54,17 @@ impl<'a> Disk<'a> {
     pub fn that_may_lose_power(&self) -> Vec<(&'static str, String)> {
         let _ = std::fs::remove_dir_all(&self.synced);
         std::fs::create_dir(&self.synced).expect("a directory");
-        let mut entries = String::new();
-        for (name, inode) in self.files() {
-            entries += &format!("{inode} {name}\n");
-            std::fs::copy(self.stage.data_dir().join(&name), self.synced.join(format!("data-{inode}")))
-                .expect("a copy");
+        for within in WITHIN {
+            let mut entries = String::new();
+            for (name, inode) in self.entries(within) {
+                entries += &format!("{inode} {name}\n");
+                let path = self.stage.data_dir().join(within).join(&name);
+                if path.is_file() {
+                    std::fs::copy(path, self.synced.join(format!("data-{inode}"))).expect("a copy");
+                }
+            }
+            std::fs::write(self.entries_of(within), entries).expect("written");
         }
-        std::fs::write(self.synced.join("entries"), entries).expect("written");
         let mut environment = self.loaded();
         environment.push(("THEATER_DISK_SYNCED", self.synced.display().to_string()));
         environment
@@ -73,39 +79,47 @@ impl<'a> Disk<'a> {
 
     /// Restores what was synced, after the process was killed and the power was lost.
     pub fn lose_power(&self, mut loss: Loss) {
-        let entries = std::fs::read_to_string(self.synced.join("entries")).expect("entries");
-        let on_disk: HashMap<_, _> =
-            entries.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (b, a)).collect();
-        for (name, inode) in self.files() {
-            let path = self.stage.data_dir().join(&name);
-            let written = std::fs::read(&path).expect("a file");
-            std::fs::remove_file(&path).expect("removed");
-            if on_disk.get(name.as_str()) != Some(&inode.as_str()) {
-                continue;
-            }
-            let synced = std::fs::read(self.synced.join(format!("data-{inode}"))).unwrap_or_default();
-            let left = match &mut loss {
-                Loss::All => synced,
-                Loss::Any(dice) => mixed(&synced, &written, dice),
-                Loss::AllBut(kept) => {
-                    if name == *kept {
-                        written
-                    } else {
-                        synced
+        for within in WITHIN {
+            let entries = std::fs::read_to_string(self.entries_of(within)).unwrap_or_default();
+            let on_disk: HashMap<_, _> =
+                entries.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (b, a)).collect();
+            for (name, inode) in self.entries(within) {
+                let path = self.stage.data_dir().join(within).join(&name);
+                let is_on_disk = on_disk.get(name.as_str()) == Some(&inode.as_str());
+                if path.is_dir() {
+                    if !is_on_disk {
+                        std::fs::remove_dir_all(&path).expect("removed");
                     }
+                    continue;
                 }
-            };
-            std::fs::write(&path, left).expect("written");
+                let written = std::fs::read(&path).expect("a file");
+                std::fs::remove_file(&path).expect("removed");
+                if !is_on_disk {
+                    continue;
+                }
+                let synced = std::fs::read(self.synced.join(format!("data-{inode}"))).unwrap_or_default();
+                let left = match &mut loss {
+                    Loss::All => synced,
+                    Loss::Any(dice) => mixed(&synced, &written, dice),
+                    Loss::AllBut(kept) if name == *kept => written,
+                    Loss::AllBut(_) => synced,
+                };
+                std::fs::write(&path, left).expect("written");
+            }
         }
     }
 
-    /// The files directly in the data directory, with their inodes, without the log's index.
-    fn files(&self) -> Vec<(String, String)> {
+    fn entries_of(&self, within: &str) -> PathBuf {
+        self.synced.join(format!("entries{}{within}", if within.is_empty() { "" } else { "-" }))
+    }
+
+    /// What is in a directory of the data directory, with its inodes: files and directories, without links and without the
+    /// index of a write-ahead log.
+    fn entries(&self, within: &str) -> Vec<(String, String)> {
         use std::os::unix::fs::MetadataExt;
-        let entries =
-            std::fs::read_dir(self.stage.data_dir()).expect("a directory").map(|entry| entry.expect("an entry"));
-        let files = entries.filter(|entry| entry.file_type().expect("a type").is_file());
-        let named = files.map(|entry| {
+        let Ok(entries) = std::fs::read_dir(self.stage.data_dir().join(within)) else { return Vec::new() };
+        let entries = entries.map(|entry| entry.expect("an entry"));
+        let named = entries.filter(|entry| !entry.file_type().expect("a type").is_symlink()).map(|entry| {
             let inode = entry.metadata().expect("a file").ino().to_string();
             (entry.file_name().into_string().expect("text"), inode)
         });

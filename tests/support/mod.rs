@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod disk;
+pub mod forge;
+pub mod log_file;
 pub mod town;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -258,6 +260,23 @@ impl Drop for Begun {
         // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Copies the journal in a data directory: its files, its log and its components.
+pub fn copy_journal(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let (name, target) = (entry.file_name(), to.join(entry.file_name()));
+        // SQLite builds the index of a write-ahead log again at every start.
+        if name == "compiled" || name.to_string_lossy().ends_with("-shm") {
+            continue;
+        }
+        if entry.file_type().expect("a type").is_dir() {
+            std::fs::create_dir(&target).expect("a directory");
+            copy_journal(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
     }
 }
 

@@ -123,15 +123,6 @@ impl BatchBuilder {
         self.before.position + 1 + u64::from(self.events)
     }
 
-    pub(in crate::journal) fn is_empty(&self) -> bool {
-        self.records == 0
-    }
-
-    /// Bytes of the records so far.
-    pub(in crate::journal) fn len(&self) -> usize {
-        self.bytes.len() - HEADER_BYTES
-    }
-
     /// Where in the batch the entry begins.
     pub(super) fn push(&mut self, entry: &Entry<'_>, code: u64) -> usize {
         let at = self.bytes.len();

@@ -10,7 +10,7 @@ use super::bytes::{Bytes, Malformed, put_number, put_text};
 use super::entry::Entry;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Directory {
+pub(super) struct SegmentDirectory {
     /// The position of the first event.
     pub(super) first: u64,
     /// Where each event stands.
@@ -20,7 +20,7 @@ pub(super) struct Directory {
     pub(super) states: BTreeMap<(u64, u64), u32>,
 }
 
-impl Directory {
+impl SegmentDirectory {
     pub(super) fn begin(first: u64) -> Self {
         Self { first, ..Self::default() }
     }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub(super) use batch::Tip;
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
-pub(super) use segments::{BatchBuilding, Opening, SegmentWalk, Segments};
+pub(super) use segments::{BatchBuilding, OpenedLog, SegmentWalk, Segments};
 
 /// What went wrong with the log.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ pub(in crate::journal) struct SegmentSpan {
 pub(in crate::journal) type Remains = (u64, Vec<u8>);
 
 /// An append-only sequence of batches. One thread appends; any number read what is committed.
-pub(in crate::journal) trait Log: Send + Sync {
+pub(in crate::journal) trait BatchLog: Send + Sync {
     /// How far it has come.
     fn tip(&self) -> Tip;
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::batch::{self, BatchHeader, RawBatch, Tip, TypeNames};
 use super::bytes::{Bytes, Malformed};
-use super::directory::Directory;
+use super::directory::SegmentDirectory;
 use super::entry::{Entry, NoNames, Payload, RawEntry, put_payload};
 
 /// Bytes of a segment's header.
@@ -96,11 +96,11 @@ impl Trailer {
         if is_whole { Ok(trailer) } else { Err(Malformed("it does not end as a sealed segment does")) }
     }
 
-    fn directory(&self, bytes: &[u8]) -> Result<Directory, Malformed> {
+    fn directory(&self, bytes: &[u8]) -> Result<SegmentDirectory, Malformed> {
         if crc32c::crc32c(bytes) != self.directory_crc {
             return Err(Malformed("the checksum of its directory does not fit"));
         }
-        Directory::read(bytes)
+        SegmentDirectory::read(bytes)
     }
 
     /// The trailer at the end of a file, if it has one.
@@ -114,7 +114,7 @@ impl Trailer {
 }
 
 /// The footer of a segment: its directory, and the trailer.
-pub(super) fn footer(directory: &Directory, generation: u32, after: Tip) -> Vec<u8> {
+pub(super) fn footer(directory: &SegmentDirectory, generation: u32, after: Tip) -> Vec<u8> {
     let mut bytes = Vec::new();
     directory.put(&mut bytes);
     let (length, crc) = (bytes.len(), crc32c::crc32c(&bytes));
@@ -129,7 +129,7 @@ pub(super) fn footer(directory: &Directory, generation: u32, after: Tip) -> Vec<
 }
 
 /// The directory of a sealed segment, as its footer has it.
-pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<Directory, Malformed>> {
+pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<SegmentDirectory, Malformed>> {
     let length = file.metadata()?.len();
     let footer = u64::from(trailer.directory_bytes) + TRAILER_BYTES as u64;
     let Some(at) = length.checked_sub(footer) else { return Ok(Err(Malformed("its directory is cut off"))) };
@@ -209,14 +209,14 @@ impl SegmentBytes {
     }
 
     /// The directory as the records have it, and where they end.
-    pub(super) fn directory(&self) -> Result<(Directory, Walked), Malformed> {
-        let mut directory = Directory::begin(self.header.before.position + 1);
+    pub(super) fn directory(&self) -> Result<(SegmentDirectory, Walked), Malformed> {
+        let mut directory = SegmentDirectory::begin(self.header.before.position + 1);
         let walked = self.walk(|at, batch| note_batch(&mut directory, at, batch))?;
         Ok((directory, walked))
     }
 
     /// The directory as a footer that begins at `end` has it.
-    pub(super) fn stated_directory(&self, end: usize, trailer: &Trailer) -> Result<Directory, Malformed> {
+    pub(super) fn stated_directory(&self, end: usize, trailer: &Trailer) -> Result<SegmentDirectory, Malformed> {
         trailer.directory(&self.bytes[end..self.bytes.len() - TRAILER_BYTES])
     }
 
@@ -251,7 +251,7 @@ pub(super) fn whole(file: &mut File) -> io::Result<Result<SegmentBytes, Malforme
 }
 
 /// Notes all records of a batch that lies at `at`.
-pub(super) fn note_batch(directory: &mut Directory, at: usize, batch: &RawBatch<'_>) -> Result<(), Malformed> {
+pub(super) fn note_batch(directory: &mut SegmentDirectory, at: usize, batch: &RawBatch<'_>) -> Result<(), Malformed> {
     for entry in batch.entries() {
         let (within, raw) = entry?;
         let place = u32::try_from(at + within).map_err(|_| Malformed("a segment is too long"))?;
@@ -312,7 +312,7 @@ pub(super) fn write_anew(
 ) -> Result<(), io::Error> {
     let beside = beside(path);
     let mut file = File::create(&beside)?;
-    let mut directory = Directory::begin(header.before.position + 1);
+    let mut directory = SegmentDirectory::begin(header.before.position + 1);
     let (mut at, mut tip) = (HEADER_BYTES, header.before);
     file.write_all(&header.to_bytes())?;
     for (head, bytes) in batches {

@@ -12,11 +12,11 @@ use parking_lot::{Mutex, RwLock};
 
 use super::batch::{self, BatchBuilder, BatchHeader, RawBatch, Tip, TypeNames};
 use super::bytes::Malformed;
-use super::directory::Directory;
+use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Names, Payload};
 use super::mark::{MarkFile, Marked, boot_id};
 use super::segment::{self, Rest, SegmentBytes, SegmentHeader, Trailer, read_entry};
-use super::{CommittedBatch, Log, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
+use super::{BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
 use crate::base::fail;
 use crate::journal::durability::Durability;
 
@@ -56,7 +56,7 @@ struct Open {
     file: Arc<File>,
     path: PathBuf,
     length: u64,
-    directory: Directory,
+    directory: SegmentDirectory,
 }
 
 /// A sealed segment with its directory.
@@ -64,7 +64,7 @@ struct Opened {
     number: u32,
     generation: u32,
     file: File,
-    directory: Directory,
+    directory: SegmentDirectory,
 }
 
 /// What the one who appends has.
@@ -86,7 +86,7 @@ struct Dictionary {
 }
 
 impl Dictionary {
-    fn of(directory: &Directory) -> Self {
+    fn of(directory: &SegmentDirectory) -> Self {
         Self { names: directory.names.clone(), blobs: directory.blobs.keys().copied().collect() }
     }
 }
@@ -116,14 +116,6 @@ impl BatchBuilding {
     /// The position of the next event.
     pub(in crate::journal) fn next_position(&self) -> u64 {
         self.builder.next_position()
-    }
-
-    pub(in crate::journal) fn is_empty(&self) -> bool {
-        self.builder.is_empty()
-    }
-
-    pub(in crate::journal) fn len(&self) -> usize {
-        self.builder.len()
     }
 
     /// Appends a record. A large part that the segment has already is left out.
@@ -222,7 +214,7 @@ impl Here {
 }
 
 /// How a log was found when it was opened.
-pub(in crate::journal) struct Opening {
+pub(in crate::journal) struct OpenedLog {
     pub(in crate::journal) log: Segments,
     /// Bytes behind the last good batch that were written and then cut off; nobody was told of what was in them.
     pub(in crate::journal) cut: u64,
@@ -246,12 +238,12 @@ impl Segments {
         dir: &Path,
         durability: Durability,
         marked: Option<&Marked>,
-    ) -> Result<Opening, LogError> {
+    ) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, durability, marked, true)
     }
 
     /// The same, whatever was lost behind the last good batch.
-    pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<Opening, LogError> {
+    pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, Durability::Commit, None, false)
     }
 
@@ -265,7 +257,7 @@ impl Segments {
         durability: Durability,
         marked: Option<&Marked>,
         is_checked: bool,
-    ) -> Result<Opening, LogError> {
+    ) -> Result<OpenedLog, LogError> {
         let log_dir = dir.join("log");
         let Found { mut state, cut, stillborn } = Found::look(&log_dir)?;
         let mut forgiven = None;
@@ -293,7 +285,7 @@ impl Segments {
         let pen = Pen { durability, journal, mark, dictionary: None, room: Vec::new(), has_failed: false };
         let log =
             Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: Some(Mutex::new(pen)) };
-        Ok(Opening { log, cut: cut as u64, forgiven })
+        Ok(OpenedLog { log, cut: cut as u64, forgiven })
     }
 
     /// Opens the log in `dir` for reading alone, with or without a runtime at work on it.
@@ -301,11 +293,6 @@ impl Segments {
         let log_dir = dir.join("log");
         let Found { state, .. } = Found::look(&log_dir)?;
         Ok(Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: None })
-    }
-
-    /// What the log is known by; none before the first batch.
-    pub(in crate::journal) fn journal(&self) -> Option<[u8; 16]> {
-        self.state.read().journal()
     }
 
     /// What is wrong, in comparison with a mark that was read before the log was opened.
@@ -430,8 +417,8 @@ impl Segments {
     fn entry_in<T>(
         &self,
         number: u32,
-        find: impl Fn(&Directory) -> Option<u32>,
-        show: impl FnOnce(&Directory, &Entry<'_>) -> T,
+        find: impl Fn(&SegmentDirectory) -> Option<u32>,
+        show: impl FnOnce(&SegmentDirectory, &Entry<'_>) -> T,
     ) -> Result<Option<T>, LogError> {
         let state = self.state.read();
         if let Some(open) = state.open.as_ref().filter(|open| open.header.number == number) {
@@ -445,7 +432,7 @@ impl Segments {
     }
 
     fn blob_in(&self, segment: u32, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError> {
-        let find = |directory: &Directory| directory.blobs.get(name).copied();
+        let find = |directory: &SegmentDirectory| directory.blobs.get(name).copied();
         let found = self.entry_in(segment, find, |_, entry| match entry {
             Entry::Blob { bytes: Payload::Kept(bytes), .. } => Some(bytes.to_vec()),
             _ => None,
@@ -472,7 +459,7 @@ impl Segments {
             Ok(file)
         });
         let file = Arc::new(made.map_err(io_at(&path))?);
-        let directory = Directory::begin(tip.position + 1);
+        let directory = SegmentDirectory::begin(tip.position + 1);
         pen.dictionary = None;
         self.state.write().open = Some(Open { header, file, path, length: segment::HEADER_BYTES as u64, directory });
         pen.has_failed = false;
@@ -496,7 +483,7 @@ impl Segments {
     }
 }
 
-impl Log for Segments {
+impl BatchLog for Segments {
     fn tip(&self) -> Tip {
         self.state.read().tip
     }
@@ -604,7 +591,7 @@ impl Log for Segments {
     }
 
     fn state(&self, segment: u32, actor: u64, sequence: u64) -> Result<Option<Option<Vec<u8>>>, LogError> {
-        let find = |directory: &Directory| directory.states.get(&(actor, sequence)).copied();
+        let find = |directory: &SegmentDirectory| directory.states.get(&(actor, sequence)).copied();
         let found = self.entry_in(segment, find, |_, entry| match entry {
             Entry::State { name: None, .. } => Some(None),
             Entry::State { state: Payload::Kept(bytes), .. } => Some(Some(bytes.to_vec())),
@@ -825,8 +812,8 @@ fn read_at<T>(
     file: &File,
     path: &Path,
     at: u32,
-    directory: &Directory,
-    show: impl FnOnce(&Directory, &Entry<'_>) -> T,
+    directory: &SegmentDirectory,
+    show: impl FnOnce(&SegmentDirectory, &Entry<'_>) -> T,
 ) -> Result<T, LogError> {
     let read = read_entry(file, at, |raw| Ok(show(directory, &raw.understand(&directory.names)?)));
     let read = read.map_err(io_at(path))?;

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 
 use crate::journal::durability::Durability;
 use crate::journal::log::{
-    BatchBuilding, BeginsEntry, Entry, EventEntry, Log, Marked, OwesEntry, Payload, Segments, Tip,
+    BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, Marked, OwesEntry, Payload, Segments, Tip,
 };
 
 pub(super) const JOURNAL: [u8; 16] = *b"a journal's name";
