@@ -12,12 +12,12 @@ fn segment_of(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("log/{number:08}.log"))
 }
 
-fn mark_of(dir: &Path) -> Marked {
+pub(super) fn mark_of(dir: &Path) -> Marked {
     MarkFile::read(dir).expect("readable").expect("a mark").expect("an intact one")
 }
 
 /// What a reader finds wrong at once, or when it reads everything.
-fn verdict(dir: &Path, marked: &Marked) -> Result<Vec<String>, String> {
+pub(super) fn verdict(dir: &Path, marked: &Marked) -> Result<Vec<String>, String> {
     let log = Segments::open_to_read(dir).map_err(|error| error.to_string())?;
     log.check(marked).map_err(|error| error.to_string())?;
     match faults(&log).into_iter().next() {

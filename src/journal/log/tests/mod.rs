@@ -3,4 +3,5 @@
 mod codec;
 mod damage;
 mod sample;
+mod second;
 mod whole;
