@@ -673,5 +673,5 @@ pub(in crate::journal) fn write_stub(path: &Path) -> Result<()> {
     stub.pragma_update(None, "application_id", APPLICATION_ID)?;
     stub.pragma_update(None, "user_version", 5)?;
     // Those programs take a database without a table for one that has lost everything.
-    stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (nothing)")
+    stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")
 }
