@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_return_that_names_no_state_is_told_by_how_it_begins() {
-        let returned = |state| Return { state, result: Encoded(vec![0xf6]) }.to_cbor();
+        let returned = |state| Return::new(state, Encoded(vec![0xf6])).to_cbor();
         let begins = |state| hex::encode(&returned(state)[..17]);
         assert!(OF_INTEREST.contains(&format!("x'{}'", begins(StateAfter::Unchanged))));
         assert!(!OF_INTEREST.contains(&begins(StateAfter::Now(NamedState::Inline(b"unchanged".to_vec())))));

@@ -12,7 +12,7 @@ use super::{parts, schema};
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
+use crate::chain::{ChainEvent, ComponentDigest, DataDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
 
 /// One event; no other than the one that should stand there.
 const EVENT_AT: &str = "SELECT sequence, timestamp, event_type, hash, data, dropped, previous FROM events
@@ -351,7 +351,7 @@ impl JournalReader {
     /// An event from a row of sequence, timestamp, type, hash, data, and what was dropped.
     pub(super) fn event(&self, row: &Row<'_>, parent_hash: Option<EventHash>) -> Result<ChainEvent> {
         let dropped = match row.get::<_, Option<i64>>(5)? {
-            Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(4)? }),
+            Some(length) => Some(DroppedData { length: length.unsigned_abs(), digest: DataDigest::Plain(row.get(4)?) }),
             None => None,
         };
         Ok(ChainEvent {
@@ -361,6 +361,7 @@ impl JournalReader {
             parent_hash,
             hash: EventHash(row.get(3)?),
             data: if dropped.is_some() { Vec::new() } else { whole(self.rows(), row.get(4)?)? },
+            salt: None,
             dropped,
         })
     }
