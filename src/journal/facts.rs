@@ -113,7 +113,7 @@ impl<'a> FactReader<'a> {
         }
         let begins = event.begins.as_ref().map(|begins| {
             let Payload::Kept(stored) = event.data else { return Err(unfit("the data of a start was dropped".into())) };
-            let data = whole(self.log, position, stored.to_vec())?;
+            let data = whole(self.log, position, unsalted(event, stored).to_vec())?;
             let started = Started::from_cbor(&data)
                 .map_err(|error| unfit(format!("the start at position {position} cannot be read: {error}")))?;
             Ok(Box::new(ActorStarted {
@@ -169,4 +169,9 @@ fn key(actor: u64) -> i64 {
 pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
     let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
     whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
+}
+
+/// The data of an event that is kept, without its salt.
+fn unsalted<'a>(event: &EventEntry<'_>, stored: &'a [u8]) -> &'a [u8] {
+    if event.is_salted { stored.get(16..).unwrap_or_default() } else { stored }
 }

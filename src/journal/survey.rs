@@ -80,6 +80,7 @@ impl Survey {
                         event_type: event.event_type.into(),
                         hash: event.hash,
                         names_state: event.names_state,
+                        is_salted: event.is_salted,
                         data: match event.data {
                             Payload::Kept(data) => StoredData::Kept(data.to_vec()),
                             Payload::Dropped { length, digest } => {

@@ -72,7 +72,28 @@ pub(in crate::journal) struct StoredEvent {
     pub(in crate::journal) event_type: Arc<str>,
     pub(in crate::journal) hash: [u8; 20],
     pub(in crate::journal) names_state: bool,
+    /// The data begins with 16 bytes of salt.
+    pub(in crate::journal) is_salted: bool,
     pub(in crate::journal) data: StoredData,
+}
+
+impl StoredEvent {
+    /// The salt of the data, if it has one and is there.
+    pub(in crate::journal) fn salt(&self) -> Option<[u8; 16]> {
+        match &self.data {
+            StoredData::Kept(bytes) if self.is_salted => bytes.first_chunk().copied(),
+            StoredData::Kept(_) | StoredData::Dropped { .. } => None,
+        }
+    }
+
+    /// The data without its salt; empty where it was dropped.
+    pub(in crate::journal) fn unsalted(&self) -> &[u8] {
+        match &self.data {
+            StoredData::Kept(bytes) if self.is_salted => bytes.get(16..).unwrap_or_default(),
+            StoredData::Kept(bytes) => bytes,
+            StoredData::Dropped { .. } => &[],
+        }
+    }
 }
 
 /// A segment: its number, and the positions of the events in it.

@@ -830,6 +830,7 @@ fn stored(event: &EventEntry<'_>, position: u64) -> StoredEvent {
         event_type: event.event_type.into(),
         hash: event.hash,
         names_state: event.names_state,
+        is_salted: event.is_salted,
         data: match event.data {
             Payload::Kept(bytes) => StoredData::Kept(bytes.to_vec()),
             Payload::Dropped { length, digest } => StoredData::Dropped { length, digest: digest.to_vec() },
