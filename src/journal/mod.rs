@@ -148,8 +148,8 @@ impl Journal {
         let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
         let OpenedIndex { index, indexed_to, .. } = Index::open(&path).map_err(|error| unreadable(error.into()))?;
         let segments = Arc::new(opening.log);
-        facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
-        let standing = Standing::new(Arc::clone(&index), segments.tip().sum);
+        let sum = facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
+        let standing = Standing::new(Arc::clone(&index), sum);
         let next_key = index.next_key().map_err(|error| unreadable(error.into()))?;
         let (queue, metrics) = (Arc::new(Queue::new(queue_bytes)), Arc::<JournalMetrics>::default());
         let newest = Arc::<NewestStates>::default();

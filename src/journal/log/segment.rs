@@ -137,6 +137,8 @@ pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<Dir
 pub(super) struct SegmentBytes {
     pub(super) header: SegmentHeader,
     bytes: Vec<u8>,
+    /// The number of the last batch in it, where that is known.
+    last: Option<u64>,
 }
 
 /// Where a walk over the batches of a segment ended.
@@ -152,11 +154,20 @@ pub(super) struct Walked {
 impl SegmentBytes {
     pub(super) fn read(path: &Path) -> io::Result<Result<Self, Malformed>> {
         let bytes = std::fs::read(path)?;
-        Ok(SegmentHeader::read(&bytes).map(|header| Self { header, bytes }))
+        Ok(SegmentHeader::read(&bytes).map(|header| Self { header, bytes, last: None }))
+    }
+
+    /// The same where it is known which batch is the last in it: what follows that one is not looked at, be it a footer that
+    /// is damaged.
+    pub(super) fn read_through(path: &Path, last: u64) -> io::Result<Result<Self, Malformed>> {
+        Ok(Self::read(path)?.map(|bytes| Self { last: Some(last), ..bytes }))
     }
 
     /// The batch at a place in the file, behind `before`; none where the batches end.
     pub(super) fn batch_at(&self, at: usize, before: &Tip) -> Result<Option<RawBatch<'_>>, Malformed> {
+        if self.last.is_some_and(|last| before.batch >= last) {
+            return Ok(None);
+        }
         let limit = self.footer_at().unwrap_or(self.bytes.len());
         let rest = &self.bytes[at..limit.max(at)];
         if rest.is_empty() {

@@ -71,7 +71,8 @@ struct Opened {
 struct Pen {
     durability: Durability,
     journal: [u8; 16],
-    mark: MarkFile,
+    /// None as long as nobody vouches for what is there, since something was lost.
+    mark: Option<MarkFile>,
     /// What the segment that grows has names and large parts of.
     dictionary: Dictionary,
     room: Vec<u8>,
@@ -99,6 +100,15 @@ enum Note {
     Name(String),
     Blob([u8; 20]),
     State(u64, u64),
+}
+
+impl State {
+    /// The files of the segments that have batches behind this one, each with the number of its last.
+    fn behind(&self, batch: u64) -> impl Iterator<Item = (PathBuf, u64)> {
+        let sealed = self.sealed.iter().filter(move |sealed| sealed.after.batch > batch);
+        let sealed = sealed.map(|sealed| (sealed.path.clone(), sealed.after.batch));
+        sealed.chain(self.open.iter().map(|open| (open.path.clone(), self.tip.batch)))
+    }
 }
 
 impl BatchBuilding {
@@ -152,9 +162,8 @@ impl BatchBuilding {
 
 /// A walk over the batches of a log, one at a time.
 pub(in crate::journal) struct SegmentWalk {
-    /// The segments that are still to be read.
-    paths: VecDeque<PathBuf>,
-    tip: Tip,
+    /// The segments that are still to be read, each with the number of its last batch.
+    paths: VecDeque<(PathBuf, u64)>,
     here: Option<Here>,
 }
 
@@ -172,16 +181,13 @@ impl SegmentWalk {
     pub(in crate::journal) fn next(&mut self, show: &mut dyn FnMut(&CommittedBatch<'_>)) -> Result<bool, LogError> {
         loop {
             if self.here.is_none() {
-                let Some(path) = self.paths.pop_front() else { return Ok(false) };
+                let Some((path, last)) = self.paths.pop_front() else { return Ok(false) };
                 let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
-                let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged)?;
+                let bytes = SegmentBytes::read_through(&path, last).map_err(io_at(&path))?.map_err(damaged)?;
                 let reached = bytes.header.before;
                 self.here = Some(Here { path, bytes, names: TypeNames::default(), at: segment::HEADER_BYTES, reached });
             }
             let here = self.here.as_mut().expect("it was just filled");
-            if here.reached.batch >= self.tip.batch {
-                return Ok(false);
-            }
             let path = &here.path;
             let at = here.at;
             let damaged = |Malformed(why)| LogError::Damaged {
@@ -230,7 +236,7 @@ impl Segments {
         Self::open_if(dir, durability, marked, true)
     }
 
-    /// The same, whatever was lost behind the last good batch.
+    /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`Log::vouch`].
     pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<Opening, LogError> {
         Self::open_if(dir, Durability::Commit, None, false)
     }
@@ -258,7 +264,8 @@ impl Segments {
         let journal = journal.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
         // The mark is made before the directory: who copies a journal that grows, file by file in the order of their numbers
         // or names, copies the mark first, and then a log that holds at least what that vouches for.
-        let mark = MarkFile::begin(dir, &journal, &tip, durability).map_err(io_at(dir))?;
+        let begun = is_checked.then(|| MarkFile::begin(dir, &journal, &tip, durability));
+        let mark = begun.transpose().map_err(io_at(dir))?;
         make_dir(&log_dir)?;
         if let Some(path) = stillborn {
             fs::remove_file(&path).map_err(io_at(&path))?;
@@ -330,7 +337,7 @@ impl Segments {
                 },
             }
         };
-        let bytes = match SegmentBytes::read(&path).map_err(io_at(&path))? {
+        let bytes = match SegmentBytes::read_through(&path, after.batch).map_err(io_at(&path))? {
             Ok(bytes) => bytes,
             Err(Malformed(why)) => return Ok(Some(format!("{}: {why}", path.display()))),
         };
@@ -340,9 +347,6 @@ impl Segments {
             Err(Malformed(why)) => return Ok(fault(why.to_owned())),
         };
         if walked.tip != after {
-            if !is_sealed && walked.tip.batch > after.batch {
-                return Ok(None);
-            }
             let why = walked.fault.map_or("it ends too early", |Malformed(why)| why);
             return Ok(fault(format!("behind byte {} (batch {}): {why}", walked.end, walked.tip.batch)));
         }
@@ -373,9 +377,7 @@ impl Segments {
     /// A walk over all batches that are committed now.
     pub(in crate::journal) fn walk(&self) -> SegmentWalk {
         let state = self.state.read();
-        let sealed = state.sealed.iter().map(|sealed| sealed.path.clone());
-        let paths = sealed.chain(state.open.iter().map(|open| open.path.clone())).collect();
-        SegmentWalk { paths, tip: state.tip, here: None }
+        SegmentWalk { paths: state.behind(0).collect(), here: None }
     }
 
     /// The numbers of all segments.
@@ -519,7 +521,9 @@ impl Log for Segments {
         }
         fail::point("committed");
         let tip = head.tip();
-        pen.mark.write(&tip).map_err(io_at(&self.dir))?;
+        if let Some(mark) = &mut pen.mark {
+            mark.write(&tip).map_err(io_at(&self.dir))?;
+        }
         pen.has_failed = false;
         {
             let mut state = self.state.write();
@@ -545,30 +549,19 @@ impl Log for Segments {
         after: u64,
         show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
-        let (tip, paths) = {
+        let paths = {
             let state = self.state.read();
-            let sealed = state.sealed.iter().filter(|sealed| sealed.after.batch > after);
-            let paths: Vec<PathBuf> = sealed.map(|sealed| sealed.path.clone()).collect();
-            let open = state.open.iter().map(|open| open.path.clone());
-            (state.tip, paths.into_iter().chain(open).collect::<Vec<_>>())
+            state.behind(after).collect::<Vec<_>>()
         };
-        let mut reached = after;
-        for path in paths {
+        for (path, last) in paths {
             let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
-            let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged)?;
+            let bytes = SegmentBytes::read_through(&path, last).map_err(io_at(&path))?.map_err(damaged)?;
             let mut names = TypeNames::default();
             let walked = bytes.walk(|_, batch, _| {
                 let committed = understand(batch, &mut names).map_err(damaged)?;
-                if committed.tip.batch <= after || committed.tip.batch > tip.batch {
-                    return Ok(());
-                }
-                reached = committed.tip.batch;
-                show(&committed)
+                if committed.tip.batch <= after { Ok(()) } else { show(&committed) }
             })?;
-            if let Some(fault) = walked.fault
-                && walked.tip.batch < tip.batch
-                && reached <= walked.tip.batch
-            {
+            if let Some(fault) = walked.fault {
                 let at = walked.end;
                 return Err(LogError::Damaged { path, why: format!("behind byte {at}: {}", fault.0) });
             }
@@ -662,6 +655,16 @@ impl Log for Segments {
         state.sealed.iter().map(span).collect()
     }
 
+    fn vouch(&self) -> Result<(), LogError> {
+        let mut pen = self.pen.as_ref().expect("who only reads vouches for nothing").lock();
+        if pen.mark.is_none() {
+            let dir = self.dir.parent().expect("the log is in the data directory");
+            let tip = self.state.read().tip;
+            pen.mark = Some(MarkFile::begin(dir, &pen.journal, &tip, pen.durability).map_err(io_at(dir))?);
+        }
+        Ok(())
+    }
+
     fn seal(&self) -> Result<(), LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads seals nothing").lock();
         let has_any = |open: &Open| open.length > segment::HEADER_BYTES as u64;
@@ -677,7 +680,11 @@ impl Log for Segments {
         let path = path_of(&self.dir, number);
         let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
         let generation = self.opened(number)?.map_or(0, |opened| opened.generation) + 1;
-        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged)?;
+        let last = {
+            let state = self.state.read();
+            state.sealed.iter().find(|sealed| sealed.header.number == number).map_or(0, |sealed| sealed.after.batch)
+        };
+        let bytes = SegmentBytes::read_through(&path, last).map_err(io_at(&path))?.map_err(damaged)?;
         let (mut names, mut batches) = (TypeNames::default(), Vec::new());
         let walked = bytes.walk(|_, batch, _| {
             batches.push(segment::edited(batch, &mut names, edit)?);
@@ -707,7 +714,7 @@ impl Found {
         for (index, number) in numbers.iter().copied().enumerate() {
             let (path, is_last) = (path_of(dir, number), index + 1 == numbers.len());
             let damaged = |why: String| LogError::Damaged { path: path.clone(), why };
-            if number as usize != numbers[0] as usize + index {
+            if number as usize != 1 + index {
                 return Err(damaged(format!("the segment {} before it is missing", number - 1)));
             }
             let file = File::open(&path).map_err(io_at(&path))?;
@@ -728,7 +735,7 @@ impl Found {
             {
                 return Err(damaged("it is a segment of another journal".to_owned()));
             }
-            if index > 0 && header.before != tip {
+            if header.before != tip {
                 return Err(damaged("it does not go on where the segment before it ends".to_owned()));
             }
             let trailer = Trailer::of(&file).map_err(io_at(&path))?;
