@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
-use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload};
+use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
@@ -16,12 +16,14 @@ use crate::chain::data::Started;
 const PROGRESS_EVENTS: u64 = 100_000;
 
 /// Has the index hold what the log does. `indexed` is up to where it says that it does: what it says of that is compared with
-/// what the log vouches for, and where it is not that, the index is made anew.
-pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
+/// what the log vouches for, and where it is not that, the index is made anew. Returns the sum of the index as it is then,
+/// which is the log's, unless the log is damaged there.
+pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<[u8; 16]> {
     let tip = log.tip();
     let mut from = indexed.filter(|indexed| indexed.batch <= tip.batch);
+    // One that cannot be summed up is made anew likewise.
     if let Some(indexed) = from
-        && sum_behind(log, indexed.batch)? != Some(index.sum()?)
+        && sum_behind(log, indexed.batch)? != index.sum().ok()
     {
         from = None;
     }
@@ -30,10 +32,24 @@ pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<Indexe
             log::info!("the journal's index is made anew from the log: {} events", tip.position);
         }
         index.begin_again();
-        return make_anew(log, index);
+        make_anew(log, index)?;
+        return summed_up(&tip, index);
     };
+    if indexed.batch == tip.batch {
+        return Ok(tip.sum);
+    }
     let mut facts = FactReader::new(log, index);
-    facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))
+    facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
+    summed_up(&tip, index)
+}
+
+/// The sum of an index that holds what the log does up to `tip`.
+fn summed_up(tip: &Tip, index: &Index) -> ReadResult<[u8; 16]> {
+    let sum = index.sum()?;
+    if sum != tip.sum {
+        log::warn!("the standing sum at the end of the log is not what its records come to; they are gone on from");
+    }
+    Ok(sum)
 }
 
 /// Rebuilds an index that is damaged.

@@ -113,6 +113,11 @@ impl Survey {
                 Err(error) => found.push(error.to_string()),
             }
         }
+        match reader.index.sum() {
+            Ok(sum) if sum == reader.log.tip().sum => {}
+            Ok(_) => found.push("the standing sum at the end of the log is not what its records come to".to_owned()),
+            Err(error) => found.push(format!("index.db: {error}")),
+        }
         if let Some(marked) = marked {
             let tip = reader.log.tip();
             match log.check(&marked) {

@@ -158,7 +158,7 @@ impl Desk {
                 (listener.committed)(&batch.touched);
             }
             if batch.close {
-                return Ok(());
+                return self.log.vouch().map_err(JournalError::of_append);
             }
         }
     }

@@ -119,6 +119,9 @@ pub(in crate::journal) trait BatchLog: Send + Sync {
     /// nothing can be appended any more.
     fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError>;
 
+    /// Has the mark vouch for what is there, where the log was opened despite a loss; else it does so with each append.
+    fn vouch(&self) -> Result<(), LogError>;
+
     /// Shows every committed batch behind batch `after`, in order.
     fn read(
         &self,
