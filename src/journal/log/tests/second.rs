@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 
 use super::damage::{mark_of, verdict};
 use super::sample::{Chains, append_event, append_everything, large_part, new_log, with_part};
-use crate::journal::log::{Entry, Log, Segments, Tip};
+use crate::journal::log::{BatchLog, Entry, Segments, Tip};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -134,7 +134,7 @@ fn both_readers_accept_and_refuse_the_same_files() {
         assert_eq!(code, Some(i32::from(first.is_err())), "{what}: {first:?}\n{said}");
     };
     agree("as written");
-    for number in 1..=3 {
+    for number in [1, 3] {
         let path = dir.path().join(format!("log/{number:08}.log"));
         let bytes = fs::read(&path).expect("the segment");
         let batches = (10..bytes.len()).step_by(bytes.len() / 4);
