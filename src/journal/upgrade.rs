@@ -105,16 +105,19 @@ pub(super) fn finish(dir: &Path) -> Result<(), JournalError> {
         return Ok(());
     }
     let finished = || -> io::Result<()> {
-        let mark = new.join("journal.mark");
-        if mark.exists() {
-            fs::rename(mark, dir.join("journal.mark"))?;
-            File::open(dir)?.sync_all()?;
-        }
         for name in ["journal.db-wal", "journal.db-shm", "index.db", "index.db-wal", "index.db-shm"] {
             match fs::remove_file(dir.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
+        }
+        if new.join("index.db").exists() {
+            fs::rename(new.join("index.db"), dir.join("index.db"))?;
+        }
+        let mark = new.join("journal.mark");
+        if mark.exists() {
+            fs::rename(mark, dir.join("journal.mark"))?;
+            File::open(dir)?.sync_all()?;
         }
         remove_dir(&new)
     };

@@ -268,7 +268,7 @@ impl Desk {
         if let Some((name, state)) = &begins_with {
             self.push(batch, &Entry::Blob { name: *name, is_state: true, bytes: Payload::Kept(state) })?;
         }
-        let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event.sequence, state)?;
+        let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event, state)?;
         let position = self.building(batch)?.next_position();
         let back = match self.sound(|standing| standing.last(actor.key))? {
             Some((last, _)) if last.sequence + 1 == event.sequence => position - last.position,
@@ -334,12 +334,14 @@ impl Desk {
         &mut self,
         batch: &mut Batch,
         actor: i64,
-        sequence: u64,
+        event: &ChainEvent,
         write: Option<StateWrite>,
     ) -> Result<StateOf, Refused> {
         let Some(StateWrite { state, named, keep }) = write else { return Ok(StateOf::default()) };
-        if !named {
-            return Ok(StateOf { names_state: false, keeps: false, stored_behind: keep.then_some(state) });
+        // An event of an older journal may have lost the state that it named.
+        if !named || event.dropped.is_some() {
+            let stored_behind = (keep || named).then_some(state);
+            return Ok(StateOf { names_state: named, keeps: false, stored_behind });
         }
         let large = state.filter(|state| state.len() > INLINE_STATE_BYTES);
         match &large {
@@ -349,7 +351,7 @@ impl Desk {
             }
             Some(_) | None => {}
         }
-        batch.newest.insert(actor, large.filter(|_| !keep).map(|state| (sequence, state)));
+        batch.newest.insert(actor, large.filter(|_| !keep).map(|state| (event.sequence, state)));
         Ok(StateOf { names_state: true, keeps: keep, stored_behind: None })
     }
 

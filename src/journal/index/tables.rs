@@ -671,5 +671,7 @@ pub(in crate::journal) fn write_stub(path: &Path) -> Result<()> {
     const APPLICATION_ID: i64 = 0x5448_4541;
     let stub = Connection::open(path)?;
     stub.pragma_update(None, "application_id", APPLICATION_ID)?;
-    stub.pragma_update(None, "user_version", 5)
+    stub.pragma_update(None, "user_version", 5)?;
+    // Those programs take a database without a table for one that has lost everything.
+    stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::sample::{Chains, append_event, faults, make, new_log, said};
+use super::sample::{SampleChains, append_event, faults, make, new_log, said};
 use crate::journal::durability::Durability;
 use crate::journal::log::segment::{self, SegmentBytes, SegmentHeader};
 use crate::journal::log::{BatchLog, LogError, MarkFile, Marked, Segments};
@@ -66,7 +66,7 @@ fn a_last_segment_that_is_cut_off_has_the_batches_that_are_whole() {
         let whole = ends.iter().filter(|end| **end <= length).count().saturating_sub(1);
         let cut = length - ends.get(whole).filter(|_| length >= ends[0]).copied().unwrap_or(length);
         assert_eq!(opening.cut, cut as u64);
-        append_event(&opening.log, &mut Chains::default(), "failed", b"later");
+        append_event(&opening.log, &mut SampleChains::default(), "failed", b"later");
         assert_eq!(said(&opening.log)[..1 + whole], all[..1 + whole]);
         assert_eq!(verdict(dir.path(), &mark_of(dir.path())).expect("a whole log").len(), 2 + whole);
     }
@@ -77,7 +77,7 @@ fn each_altered_byte_is_found() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = make(dir.path(), 3);
     log.seal().expect("sealed");
-    append_event(&log, &mut Chains::default(), "failed", b"the last");
+    append_event(&log, &mut SampleChains::default(), "failed", b"the last");
     let (all, marked) = (said(&log), mark_of(dir.path()));
     assert_eq!(verdict(dir.path(), &marked), Ok(all));
     for number in 1..=3 {
@@ -112,7 +112,7 @@ fn segments_are_those_of_one_log_and_in_order() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = make(dir.path(), 1);
     log.seal().expect("sealed");
-    append_event(&log, &mut Chains::default(), "failed", b"the last");
+    append_event(&log, &mut SampleChains::default(), "failed", b"the last");
     drop(log);
     let [first, second, third] = [1, 2, 3].map(|number| segment_of(dir.path(), number));
     let aside = dir.path().join("aside");
@@ -142,7 +142,7 @@ fn segments_are_those_of_one_log_and_in_order() {
     let other = tempfile::tempdir().expect("a directory");
     let strange = Segments::open(other.path(), Durability::Relaxed, None).expect("a log").log;
     for _ in 0..2 {
-        append_event(&strange, &mut Chains::default(), "failed", &[0; 5_000]);
+        append_event(&strange, &mut SampleChains::default(), "failed", &[0; 5_000]);
     }
     let strange = [1, 2].map(|number| fs::read(segment_of(other.path(), number)).expect("the segment"));
     with(&second, &strange[1], "it is a segment of another journal");
@@ -203,7 +203,7 @@ fn data_that_looks_like_a_footer_is_data() {
     let log = make(dir.path(), 1);
     let sealed = fs::read(segment_of(dir.path(), 1)).expect("the segment");
     let footer = &sealed[*ends(&segment_of(dir.path(), 1)).last().expect("a batch")..];
-    append_event(&log, &mut Chains::default(), "failed", footer);
+    append_event(&log, &mut SampleChains::default(), "failed", footer);
     let (all, marked) = (said(&log), mark_of(dir.path()));
     drop(log);
     assert_eq!(verdict(dir.path(), &marked), Ok(all));
@@ -233,7 +233,7 @@ fn a_segment_that_was_only_begun_is_begun_again() {
     }
     // A header that was damaged later is no reason to remove what is behind it.
     let log = Segments::open(dir.path(), Durability::Relaxed, None).expect("a log").log;
-    append_event(&log, &mut Chains::default(), "failed", b"");
+    append_event(&log, &mut SampleChains::default(), "failed", b"");
     let mut bytes = fs::read(&path).expect("the segment");
     bytes[9] ^= 1;
     fs::write(&path, &bytes).expect("written");
@@ -249,7 +249,7 @@ fn behind_a_batch_that_does_not_check_everything_is_cut() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = make(dir.path(), 3);
     let marked = mark_of(dir.path());
-    let mut chains = Chains::default();
+    let mut chains = SampleChains::default();
     append_event(&log, &mut chains, "failed", b"first");
     append_event(&log, &mut chains, "failed", b"second");
     drop(log);
@@ -297,7 +297,7 @@ fn a_mark_of_another_log_or_another_past_is_refused() {
     assert!(disagrees(&Marked { digest: [1; 20], ..marked.clone() }));
     assert!(disagrees(&Marked { position: 6, ..marked.clone() }));
     assert!(disagrees(&Marked { batch: 2, ..marked.clone() }));
-    append_event(&log, &mut Chains::default(), "failed", b"");
+    append_event(&log, &mut SampleChains::default(), "failed", b"");
     assert!(!disagrees(&marked), "a mark that is older than the log promises less");
     assert!(disagrees(&Marked { digest: [1; 20], ..marked.clone() }));
 
@@ -330,7 +330,7 @@ fn a_log_that_has_no_batch_keeps_its_name() {
     new_log(dir.path());
     let first = mark_of(dir.path()).journal;
     let log = Segments::open(dir.path(), Durability::Relaxed, Some(&mark_of(dir.path()))).expect("a log").log;
-    append_event(&log, &mut Chains::default(), "failed", b"");
+    append_event(&log, &mut SampleChains::default(), "failed", b"");
     let read = Segments::open_to_read(dir.path()).expect("a log");
     assert!(read.check(&mark_of(dir.path())).is_ok() && mark_of(dir.path()).journal == first);
 }

@@ -34,12 +34,12 @@ pub(super) fn new_log(dir: &Path) -> Segments {
 
 /// How far the chains of a sample have come.
 #[derive(Default)]
-pub(super) struct Chains {
+pub(super) struct SampleChains {
     /// Sequence, hash and position of the last event of each actor.
     ends: HashMap<u64, (u64, [u8; 20], u64)>,
 }
 
-impl Chains {
+impl SampleChains {
     /// The next event of an actor; `whole` is its data with large parts in it, `stored` without them.
     pub(super) fn event<'a>(
         &mut self,
@@ -107,7 +107,7 @@ pub(super) fn with_part(part: &[u8]) -> (Vec<u8>, Vec<u8>) {
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 /// Appends a batch with something of everything in it.
-pub(super) fn append_everything(log: &Segments, chains: &mut Chains) -> Tip {
+pub(super) fn append_everything(log: &Segments, chains: &mut SampleChains) -> Tip {
     let mut batch = log.begin().expect("a batch");
     let begins = BeginsEntry { id: [7; 16], attempts: 1, manifest_path: "/srv/counter.toml" };
     let started = chains.event(&batch, 1, "started", b"\xa0", b"\xa0");
@@ -135,7 +135,7 @@ pub(super) fn append_everything(log: &Segments, chains: &mut Chains) -> Tip {
 }
 
 /// Appends a batch of one event of the first actor.
-pub(super) fn append_event(log: &Segments, chains: &mut Chains, event_type: &str, data: &[u8]) -> Tip {
+pub(super) fn append_event(log: &Segments, chains: &mut SampleChains, event_type: &str, data: &[u8]) -> Tip {
     let mut batch = log.begin().expect("a batch");
     let event = chains.event(&batch, 1, event_type, data, data);
     batch.push(&Entry::Event(event));
@@ -145,7 +145,7 @@ pub(super) fn append_event(log: &Segments, chains: &mut Chains, event_type: &str
 /// Makes a log of one sealed segment, and `batches` small batches in the one that grows.
 pub(super) fn make(dir: &Path, batches: usize) -> Segments {
     let log = new_log(dir);
-    let mut chains = Chains::default();
+    let mut chains = SampleChains::default();
     append_everything(&log, &mut chains);
     for number in 0..batches {
         append_event(&log, &mut chains, "call ntwk:theater/actor.handle", &[number as u8; 30]);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha1::{Digest, Sha1};
 
-use super::sample::{Chains, append_event, append_everything, faults, large_part, make, new_log, said, with_part};
+use super::sample::{
+    SampleChains, append_event, append_everything, faults, large_part, make, new_log, said, with_part,
+};
 use crate::journal::durability::Durability;
 use crate::journal::log::{BatchLog, Entry, MarkFile, Payload, Segments, StoredData};
 
@@ -26,7 +28,7 @@ fn a_log_that_is_opened_again_says_the_same() {
     assert_eq!((opening.cut, opening.forgiven), (0, None));
     let log = opening.log;
     assert_eq!((said(&log), log.tip()), (before, tip));
-    append_everything(&log, &mut Chains::default());
+    append_everything(&log, &mut SampleChains::default());
     assert_eq!(faults(&log), [""; 0]);
     let reader = Segments::open_to_read(dir.path()).expect("a log");
     assert_eq!((reader.tip(), said(&reader)), (log.tip(), said(&log)));
@@ -94,7 +96,7 @@ fn a_large_part_stands_once_in_a_segment() {
 fn a_batch_that_comes_to_nothing_leaves_no_trace() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = make(dir.path(), 1);
-    let (before, mut chains) = (said(&log), Chains::default());
+    let (before, mut chains) = (said(&log), SampleChains::default());
     let mut batch = log.begin().expect("a batch");
     let event = chains.event(&batch, 9, "stopped", b"", b"");
     batch.push(&Entry::Event(event));
@@ -219,7 +221,7 @@ fn who_reads_while_another_writes_sees_a_beginning_of_what_is_written() {
                 })
             })
             .collect();
-        let mut chains = Chains::default();
+        let mut chains = SampleChains::default();
         for number in 0..300u32 {
             append_event(&log, &mut chains, "failed", &[number as u8; 90]);
         }
