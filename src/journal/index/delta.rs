@@ -140,7 +140,8 @@ impl OwedPatch {
         for (cause, row) in &newer.rows {
             match row {
                 Some(promised) => self.promise(*cause, promised.clone()),
-                None => self.settle(*cause),
+                // What the older layer promised may have come into the tables since.
+                None => _ = self.rows.insert(*cause, None),
             }
         }
     }

@@ -23,11 +23,21 @@ pub(in crate::journal) enum Fact {
     /// The actor is listed no longer.
     Forgotten(i64),
     /// The state behind an event is stored in a segment, apart from the event.
-    State { actor: i64, sequence: u64, segment: u32 },
+    State {
+        actor: i64,
+        sequence: u64,
+        segment: u32,
+    },
     /// The data of events was dropped, the last of them at sequence `last`.
-    Dropped { actor: i64, last: u64 },
+    Dropped {
+        actor: i64,
+        last: u64,
+    },
     /// The states that were kept behind these events are not stored any more.
-    StatesDropped { actor: i64, events: Range<u64> },
+    StatesDropped {
+        actor: i64,
+        events: Range<u64>,
+    },
 }
 
 /// An event, and what was written with it.

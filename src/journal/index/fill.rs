@@ -43,7 +43,9 @@ impl Writing {
     /// Says it once until something could be written again.
     fn say(&mut self, why: &str) {
         if !mem::replace(&mut self.is_said, true) {
-            log::warn!("the journal's index, index.db, cannot be written, so that it grows in memory until it can be: {why}");
+            log::warn!(
+                "the journal's index, index.db, cannot be written, so that it grows in memory until it can be: {why}"
+            );
         }
     }
 }
@@ -167,7 +169,9 @@ impl Index {
             // The file without a name serves as well until that can be done.
             return writing.say(&format!("it was removed or replaced, and cannot be written anew: {why}"));
         }
-        log::warn!("the journal's index, index.db, was removed or replaced while the runtime is at work; it is written anew");
+        log::warn!(
+            "the journal's index, index.db, was removed or replaced while the runtime is at work; it is written anew"
+        );
         let mut reading = self.reading.lock();
         let swapped = tables::nothing().map_err(|error| error.to_string()).and_then(|nothing| {
             *writing = Writing::default();

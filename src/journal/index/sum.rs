@@ -22,9 +22,7 @@ use std::sync::Arc;
 use sha1::{Digest, Sha1};
 
 use super::delta::Layer;
-use super::fact::{
-    Cause, ChainEnd, EventFact, EventPlace, Fact, Kept, Landmark, Promised, Unsaid,
-};
+use super::fact::{Cause, ChainEnd, EventFact, EventPlace, Fact, Kept, Landmark, Promised, Unsaid};
 use super::{Index, IndexError, tables};
 use crate::chain::EventHash;
 
@@ -158,11 +156,8 @@ pub(super) fn sum_of(connection: &rusqlite::Connection, layer: &Layer) -> rusqli
 }
 
 fn sum_of_places(connection: &rusqlite::Connection, layer: &Layer, sum: &mut u128) -> rusqlite::Result<()> {
-    let above: HashSet<(i64, u8, u64)> = layer
-        .landmarks
-        .keys()
-        .map(|(actor, landmark, sequence)| (*actor, landmark.code(), *sequence))
-        .collect();
+    let above: HashSet<(i64, u8, u64)> =
+        layer.landmarks.keys().map(|(actor, landmark, sequence)| (*actor, landmark.code(), *sequence)).collect();
     tables::landmarks(connection, |actor, landmark, place| {
         if !above.contains(&(actor, landmark, place.sequence)) {
             *sum = sum.wrapping_add(landmark_part(actor, landmark, place));

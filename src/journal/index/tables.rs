@@ -129,6 +129,13 @@ pub(super) fn make(path: &Path) -> std::result::Result<Connection, String> {
 
 /// A second connection to an index that is open for writing.
 pub(super) fn open_beside(path: &Path) -> Result<Connection> {
+    let connection = open_for_reading(path)?;
+    // The log is opened with what is first read, and by its name, which it may lose later.
+    held(&connection)?;
+    Ok(connection)
+}
+
+fn open_for_reading(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, READ)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -139,7 +146,7 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection> {
 pub(super) fn open_as_it_is(path: &Path) -> std::result::Result<Connection, String> {
     is_file(path)?;
     let is_unwritable = path.parent().is_some_and(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err());
-    let connection = if is_unwritable { open_unwritable(path)? } else { open_beside(path).map_err(said)? };
+    let connection = if is_unwritable { open_unwritable(path)? } else { open_for_reading(path).map_err(said)? };
     check(&connection)?;
     begin(&connection).map_err(said)?;
     Ok(connection)
@@ -369,9 +376,8 @@ pub(super) fn landmarks(connection: &Connection, mut visit: impl FnMut(i64, u8, 
 
 /// The states kept behind these events of an actor, in order.
 pub(super) fn kept_within(connection: &Connection, actor: i64, events: Range<u64>) -> Result<BTreeMap<u64, Kept>> {
-    let mut select = connection.prepare_cached(
-        "SELECT sequence, segment FROM kept WHERE actor = ?1 AND sequence >= ?2 AND sequence < ?3",
-    )?;
+    let mut select = connection
+        .prepare_cached("SELECT sequence, segment FROM kept WHERE actor = ?1 AND sequence >= ?2 AND sequence < ?3")?;
     let rows = select.query_map(params![actor, capped(events.start), capped(events.end)], |row| {
         Ok((unsigned(row, 0)?, kept_row(row)?))
     })?;
@@ -388,9 +394,8 @@ pub(super) fn kept_before(connection: &Connection, actor: i64, before: u64) -> R
 
 /// The first event from `from` on behind which a state is kept.
 pub(super) fn kept_from(connection: &Connection, actor: i64, from: u64) -> Result<Option<u64>> {
-    let mut select = connection.prepare_cached(
-        "SELECT sequence FROM kept WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT 1",
-    )?;
+    let mut select = connection
+        .prepare_cached("SELECT sequence FROM kept WHERE actor = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT 1")?;
     select.query_row(params![actor, capped(from)], |row| unsigned(row, 0)).optional()
 }
 

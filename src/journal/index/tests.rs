@@ -82,7 +82,8 @@ impl Model {
                 dropped: None,
                 kept: BTreeMap::new(),
             });
-            (actor.started, actor.alive, actor.attempts) = (started.clone(), true, started.attempts);
+            (actor.started, actor.alive, actor.listed) = (started.clone(), true, true);
+            actor.attempts = started.attempts;
         }
         let actor = self.of(event.actor.key);
         actor.events.push(event.clone());
@@ -173,11 +174,17 @@ impl Model {
     /// The index answers every question as the model does.
     fn agrees_with(&self, index: &Index, dice: &mut Dice) {
         let rows = index.actors().expect("an answer");
-        assert_eq!(rows.iter().map(|row| row.actor.key).collect::<Vec<_>>(), self.actors.keys().copied().collect::<Vec<_>>());
+        assert_eq!(
+            rows.iter().map(|row| row.actor.key).collect::<Vec<_>>(),
+            self.actors.keys().copied().collect::<Vec<_>>()
+        );
         for (row, (key, actor)) in rows.iter().zip(&self.actors) {
             let Actor { id, started, alive, .. } = actor;
             assert_eq!((row.actor.id, row.alive, &row.name), (*id, *alive, &started.name));
-            assert_eq!((row.parent, row.incarnation, &*row.manifest), (started.parent, started.incarnation, &*started.manifest));
+            assert_eq!(
+                (row.parent, row.incarnation, &*row.manifest),
+                (started.parent, started.incarnation, &*started.manifest)
+            );
             assert_eq!((row.component, &row.manifest_path), (started.component, &started.manifest_path));
             let alone = index.actor(*key).expect("an answer").expect("an actor");
             assert_eq!(format!("{alone:?}"), format!("{row:?}"));
@@ -205,9 +212,8 @@ impl Model {
         };
         assert_eq!(index.head(key).expect("an answer"), Some(end));
         assert_eq!(index.kept_sequences(key).expect("an answer"), kept.keys().copied().collect::<Vec<_>>());
-        let places = |wanted: Landmark| {
-            events.iter().filter(move |event| event.landmark == Some(wanted)).map(EventFact::place)
-        };
+        let places =
+            |wanted: Landmark| events.iter().filter(move |event| event.landmark == Some(wanted)).map(EventFact::place);
         let mut asked = vec![0, last.sequence, last.sequence + 1, u64::MAX];
         asked.extend((0..6).map(|_| dice.roll(last.sequence + 2)));
         for at in asked {
@@ -456,10 +462,42 @@ fn an_index_that_cannot_be_used_is_made_anew_and_says_why() {
         ("not a database", Box::new(move |dir| fs::write(file(dir), "no index at all, but a text").expect("written"))),
         ("not a database", Box::new(move |dir| fs::write(file(dir), vec![0; 65_536]).expect("written"))),
         ("not an index", Box::new(move |dir| fs::write(file(dir), "").expect("written"))),
-        ("its version is 77", Box::new(|dir| _ = Connection::open(dir.join("index.db")).expect("a database").pragma_update(None, "user_version", 77).expect("set"))),
-        ("not an index", Box::new(|dir| _ = Connection::open(dir.join("index.db")).expect("a database").pragma_update(None, "application_id", 77).expect("set"))),
-        ("no such table", Box::new(|dir| Connection::open(dir.join("index.db")).expect("a database").execute_batch("DROP TABLE held").expect("dropped"))),
-        ("nothing was written", Box::new(|dir| Connection::open(dir.join("index.db")).expect("a database").execute_batch("DELETE FROM held").expect("deleted"))),
+        (
+            "its version is 77",
+            Box::new(|dir| {
+                _ = Connection::open(dir.join("index.db"))
+                    .expect("a database")
+                    .pragma_update(None, "user_version", 77)
+                    .expect("set")
+            }),
+        ),
+        (
+            "not an index",
+            Box::new(|dir| {
+                _ = Connection::open(dir.join("index.db"))
+                    .expect("a database")
+                    .pragma_update(None, "application_id", 77)
+                    .expect("set")
+            }),
+        ),
+        (
+            "no such table",
+            Box::new(|dir| {
+                Connection::open(dir.join("index.db"))
+                    .expect("a database")
+                    .execute_batch("DROP TABLE held")
+                    .expect("dropped")
+            }),
+        ),
+        (
+            "nothing was written",
+            Box::new(|dir| {
+                Connection::open(dir.join("index.db"))
+                    .expect("a database")
+                    .execute_batch("DELETE FROM held")
+                    .expect("deleted")
+            }),
+        ),
     ];
     for (expected, harm) in harms {
         let dir = tempfile::tempdir().expect("a directory");
@@ -526,7 +564,8 @@ fn bytes_that_were_flipped_or_cut_off_are_an_error_or_a_wrong_sum_and_the_index_
         fs::write(&path, bytes).expect("written");
         let OpenedIndex { index, .. } = open(dir.path());
         for actor in 0..6 {
-            let answers = [index.head(actor).map(drop), index.actor(actor).map(drop), index.kept_sequences(actor).map(drop)];
+            let answers =
+                [index.head(actor).map(drop), index.actor(actor).map(drop), index.kept_sequences(actor).map(drop)];
             assert!(answers.iter().all(|answer| answer.as_ref().err().is_none_or(IndexError::is_damage)));
             let _ = (index.milestone_from(actor, 0), index.landmark(actor, Landmark::Started, 9), index.owed());
         }
