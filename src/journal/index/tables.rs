@@ -102,7 +102,7 @@ fn files(path: &Path) -> [PathBuf; 3] {
 
 /// Opens the index at `path` for writing; the text says why there is none that can be used.
 pub(super) fn open(path: &Path) -> std::result::Result<Connection, String> {
-    is_file(path)?;
+    check_file(path)?;
     let open = || {
         let connection = Connection::open_with_flags(path, WRITE)?;
         connection.busy_timeout(BUSY)?;
@@ -144,7 +144,7 @@ fn open_for_reading(path: &Path) -> Result<Connection> {
 
 /// Opens the index at `path` as it is at this moment, for reading alone.
 pub(super) fn open_as_it_is(path: &Path) -> std::result::Result<Connection, String> {
-    is_file(path)?;
+    check_file(path)?;
     let is_unwritable = path.parent().is_some_and(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err());
     let connection = if is_unwritable { open_unwritable(path)? } else { open_for_reading(path).map_err(said)? };
     check(&connection)?;
@@ -178,7 +178,7 @@ fn said(error: Error) -> String {
     error.to_string()
 }
 
-fn is_file(path: &Path) -> std::result::Result<(), String> {
+fn check_file(path: &Path) -> std::result::Result<(), String> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(()),
         Ok(_) => Err("it is not a file".into()),
