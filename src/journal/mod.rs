@@ -22,7 +22,7 @@ mod forget;
 #[allow(dead_code, reason = "the upgrade to format 5 reads with it")]
 mod format4;
 mod grounds;
-#[allow(dead_code, reason = "the journal is about to be rebuilt on a log and this index of it")]
+#[allow(dead_code, unused_imports, reason = "the journal is about to be rebuilt on a log and this index of it")]
 mod index;
 mod integrity;
 mod loss;

@@ -32,7 +32,6 @@ use rusqlite::Connection;
 
 pub(in crate::journal) use error::IndexError;
 pub(in crate::journal) use fact::{EventFact, Fact, IndexedTo, Kept, Landmark};
-#[allow(unused_imports, reason = "whoever starts the thread keeps it")]
 pub(in crate::journal) use fill::IndexThread;
 pub(in crate::journal) use sum::Standing;
 
