@@ -24,7 +24,7 @@ use crate::system::Outcome;
 #[derive(Debug)]
 pub(crate) enum Transition {
     /// The closing event is on the chain, and the actor goes on. `rests_on` says how many events of the chain, counted
-    /// from its beginning, the outcome rests on: all of them, or in a read those before it.
+    /// from its beginning, the outcome rests on: after a read, only those that led to the state.
     Closed { outcome: Outcome, closing: Link, rests_on: u64 },
     /// The incarnation ends. Its `failed` event is not recorded yet.
     Failed { reason: FailureReason, detail: String },
