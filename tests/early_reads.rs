@@ -147,7 +147,7 @@ fn what_changes_nothing_and_touches_nobody_is_answered_early() {
     }
     assert!(stage.log().contains("it is written although the disk hangs"));
     let refused = probe.is_early(&probe.command(&json!({ "op": "refuse", "message": "not that" })));
-    assert_eq!(refused["Error"]["message"], "not that", "a refusal changes nothing either");
+    assert_eq!(refused["Error"]["message"], "refused: not that", "a refusal changes nothing either");
     verifies_and_replays(&probe.running.export(&stage, "probe"));
 }
 
