@@ -3,47 +3,47 @@
 use std::ffi::CStr;
 
 use super::cells::{flag, number, text, time};
-use super::source::Source;
-use super::table::{Column, Relation, Ways};
-use super::wanted::{Key, Wanted};
+use super::source::SqlSource;
+use super::table::{ReadingWays, SqlColumn, SqlTable};
+use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::ChainEvent;
 use crate::journal::ActorRow;
 
 /// Rows are the places of actors among the journal's actors.
 pub(super) struct ActorsTable(std::vec::IntoIter<usize>);
 
-fn row<'s>(source: &'s Source, at: &usize) -> &'s ActorRow {
+fn row<'s>(source: &'s SqlSource, at: &usize) -> &'s ActorRow {
     &source.actors[*at]
 }
 
-fn head_sequence(source: &Source, at: &usize) -> rusqlite::Result<Option<u64>> {
+fn head_sequence(source: &SqlSource, at: &usize) -> rusqlite::Result<Option<u64>> {
     let head = source.read(|reader| reader.head(row(source, at).actor))?;
     Ok(head.map(|head| head.sequence))
 }
 
-fn last(source: &Source, at: &usize) -> rusqlite::Result<Option<ChainEvent>> {
+fn last(source: &SqlSource, at: &usize) -> rusqlite::Result<Option<ChainEvent>> {
     source.read(|reader| reader.last_event(row(source, at).actor))
 }
 
-fn started(source: &Source, at: &usize, is_first: bool) -> rusqlite::Result<Option<u64>> {
+fn started(source: &SqlSource, at: &usize, is_first: bool) -> rusqlite::Result<Option<u64>> {
     let actor = row(source, at).actor;
     let event =
         source.read(|reader| if is_first { reader.first_started(actor) } else { reader.newest_started(actor) })?;
     Ok(event.map(|event| event.timestamp))
 }
 
-type ActorColumn = Column<usize>;
+type ActorColumn = SqlColumn<usize>;
 
-impl Relation for ActorsTable {
+impl SqlTable for ActorsTable {
     const NAME: &'static CStr = c"actors";
     const MEANING: &'static str = "the actors that ever began, in the order of their first starts";
-    const WAYS: Ways = Ways::ActorByActor;
+    const WAYS: ReadingWays = ReadingWays::ActorByActor;
     const COLUMNS: &'static [ActorColumn] = &[
-        ActorColumn::text("id", "its UUID", |source, at| Ok(text(Some(row(source, at).actor.id)))).by(Key::Actor),
+        ActorColumn::text("id", "its UUID", |source, at| Ok(text(Some(row(source, at).actor.id)))).by(ColumnKey::Actor),
         ActorColumn::text("name", "its name in the manifest; several actors may have the same", |source, at| {
             Ok(text(Some(&row(source, at).name)))
         })
-        .by(Key::Name),
+        .by(ColumnKey::Name),
         ActorColumn::text("parent", "the UUID of the actor that spawned it; NULL for a root", |source, at| {
             Ok(text(row(source, at).parent))
         }),
@@ -58,7 +58,9 @@ impl Relation for ActorsTable {
         ActorColumn::integer("events", "how many events its chain has", |source, at| {
             Ok(number(head_sequence(source, at)?.map(|last| last.saturating_add(1))))
         }),
-        ActorColumn::text("created", "when its first incarnation began", |source, at| Ok(time(started(source, at, true)?))),
+        ActorColumn::text("created", "when its first incarnation began", |source, at| {
+            Ok(time(started(source, at, true)?))
+        }),
         ActorColumn::text("started", "when its newest incarnation began", |source, at| {
             Ok(time(started(source, at, false)?))
         }),
@@ -85,11 +87,11 @@ impl Relation for ActorsTable {
 
     type Row = usize;
 
-    fn begin(source: &Source, wanted: Wanted) -> Self {
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
         Self(wanted.places(source).into_iter())
     }
 
-    fn next(&mut self, _: &Source) -> rusqlite::Result<Option<usize>> {
+    fn next(&mut self, _: &SqlSource) -> rusqlite::Result<Option<usize>> {
         Ok(self.0.next())
     }
 }

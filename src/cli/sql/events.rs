@@ -3,36 +3,36 @@
 use std::ffi::CStr;
 
 use super::cells::{flag, json_of_data, number, text, time};
-use super::source::Source;
-use super::table::{Column, Relation, Ways};
-use super::walk::{Walk, Walked};
-use super::wanted::{Key, Wanted};
+use super::source::SqlSource;
+use super::table::{ReadingWays, SqlColumn, SqlTable};
+use super::walk::{EventWalk, WalkedEvent};
+use super::wanted::{ColumnKey, WantedRows};
 
-pub(super) struct EventsTable(Walk);
+pub(super) struct EventsTable(EventWalk);
 
-type EventColumn = Column<Walked>;
+type EventColumn = SqlColumn<WalkedEvent>;
 
-impl Relation for EventsTable {
+impl SqlTable for EventsTable {
     const NAME: &'static CStr = c"events";
     const MEANING: &'static str = "the events of all chains";
-    const WAYS: Ways = Ways::InOrder;
+    const WAYS: ReadingWays = ReadingWays::InOrder;
     const COLUMNS: &'static [EventColumn] = &[
         EventColumn::integer("position", "its place in the order of all events, from 1", |source, walked| {
             Ok(number(walked.position(source)?))
         })
-        .by(Key::Position),
+        .by(ColumnKey::Position),
         EventColumn::text("actor", "the UUID of its actor", |source, walked| {
             Ok(text(Some(source.actors[walked.actor].actor.id)))
         })
-        .by(Key::Actor),
+        .by(ColumnKey::Actor),
         EventColumn::text("name", "the name of its actor", |source, walked| {
             Ok(text(Some(&source.actors[walked.actor].name)))
         })
-        .by(Key::Name),
+        .by(ColumnKey::Name),
         EventColumn::integer("sequence", "its place on its actor's chain, from 0", |_, walked| {
             Ok(number(Some(walked.event.sequence)))
         })
-        .by(Key::Sequence),
+        .by(ColumnKey::Sequence),
         EventColumn::text("time", "when it happened", |_, walked| Ok(time(Some(walked.event.timestamp)))),
         EventColumn::integer("unix_ms", "the same, in milliseconds since the Unix epoch", |_, walked| {
             Ok(number(Some(walked.event.timestamp)))
@@ -64,13 +64,13 @@ impl Relation for EventsTable {
         }),
     ];
 
-    type Row = Walked;
+    type Row = WalkedEvent;
 
-    fn begin(source: &Source, wanted: Wanted) -> Self {
-        Self(Walk::new(source, wanted))
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
+        Self(EventWalk::new(source, wanted))
     }
 
-    fn next(&mut self, source: &Source) -> rusqlite::Result<Option<Walked>> {
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<WalkedEvent>> {
         let Self(walk) = self;
         walk.next(source, |_, _| true)
     }

@@ -4,32 +4,32 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 
 use super::cells::{number, text, time};
-use super::source::Source;
-use super::table::{Column, Relation, Ways};
-use super::walk::{Walk, Walked};
-use super::wanted::{Key, Span, Wanted};
+use super::source::SqlSource;
+use super::table::{ReadingWays, SqlColumn, SqlTable};
+use super::walk::{EventWalk, WalkedEvent};
+use super::wanted::{ColumnKey, NumberSpan, WantedRows};
 use crate::chain::EventKind;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Failed;
 
 pub(super) struct FailuresTable {
-    wanted: Wanted,
+    wanted: WantedRows,
     actors: std::vec::IntoIter<usize>,
-    of_one: VecDeque<Walked>,
+    of_one: VecDeque<WalkedEvent>,
 }
 
 /// What the event says; nothing where its data was dropped or damaged.
-fn failed(source: &Source, walked: &Walked) -> Option<Failed> {
+fn failed(source: &SqlSource, walked: &WalkedEvent) -> Option<Failed> {
     Failed::from_cbor(&source.with_data(&walked.event)?.data).ok()
 }
 
 /// The function of the transition that the failure ended, if it ended one.
-fn function(source: &Source, failure: &Walked) -> rusqlite::Result<Option<String>> {
+fn function(source: &SqlSource, failure: &WalkedEvent) -> rusqlite::Result<Option<String>> {
     let Some(last) = failure.event.sequence.checked_sub(1) else { return Ok(None) };
-    let (actors, sequences) = (Some([failure.actor].into()), Span { first: 0, last });
-    let before = Wanted { actors, sequences, ..Wanted::everything(true, true) };
-    let mut walk = Walk::new(source, before);
-    while let Some(Walked { event, .. }) = walk.next(source, |_, _| true)? {
+    let (actors, sequences) = (Some([failure.actor].into()), NumberSpan { first: 0, last });
+    let before = WantedRows { actors, sequences, ..WantedRows::everything(true, true) };
+    let mut walk = EventWalk::new(source, before);
+    while let Some(WalkedEvent { event, .. }) = walk.next(source, |_, _| true)? {
         match event.kind() {
             Some(EventKind::Call) => return Ok(Some(event.function().to_owned())),
             Some(EventKind::Intent | EventKind::HostCall) => {}
@@ -48,12 +48,12 @@ fn resumes(started: &[u8]) -> bool {
     crate::chain::data::Started::from_cbor(started).is_ok_and(|started| started.resumes)
 }
 
-type FailureColumn = Column<Walked>;
+type FailureColumn = SqlColumn<WalkedEvent>;
 
-impl Relation for FailuresTable {
+impl SqlTable for FailuresTable {
     const NAME: &'static CStr = c"failures";
     const MEANING: &'static str = "the failures of all actors";
-    const WAYS: Ways = Ways::ActorByActor;
+    const WAYS: ReadingWays = ReadingWays::ActorByActor;
     const COLUMNS: &'static [FailureColumn] = &[
         FailureColumn::integer("position", "its place in the order of all events", |source, walked| {
             Ok(number(walked.position(source)?))
@@ -61,15 +61,15 @@ impl Relation for FailuresTable {
         FailureColumn::text("actor", "the UUID of the actor that failed", |source, walked| {
             Ok(text(Some(source.actors[walked.actor].actor.id)))
         })
-        .by(Key::Actor),
+        .by(ColumnKey::Actor),
         FailureColumn::text("name", "the name of that actor", |source, walked| {
             Ok(text(Some(&source.actors[walked.actor].name)))
         })
-        .by(Key::Name),
+        .by(ColumnKey::Name),
         FailureColumn::integer("sequence", "its place on the actor's chain", |_, walked| {
             Ok(number(Some(walked.event.sequence)))
         })
-        .by(Key::Sequence),
+        .by(ColumnKey::Sequence),
         FailureColumn::text("time", "when it happened", |_, walked| Ok(time(Some(walked.event.timestamp)))),
         FailureColumn::integer("unix_ms", "the same, in milliseconds since the Unix epoch", |_, walked| {
             Ok(number(Some(walked.event.timestamp)))
@@ -90,14 +90,14 @@ impl Relation for FailuresTable {
         }),
     ];
 
-    type Row = Walked;
+    type Row = WalkedEvent;
 
-    fn begin(source: &Source, wanted: Wanted) -> Self {
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
         let actors = wanted.places(source).into_iter();
         Self { wanted, actors, of_one: VecDeque::new() }
     }
 
-    fn next(&mut self, source: &Source) -> rusqlite::Result<Option<Walked>> {
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<WalkedEvent>> {
         loop {
             while let Some(walked) = self.of_one.pop_front() {
                 if self.wanted.sequences.has(walked.event.sequence) {
@@ -106,7 +106,7 @@ impl Relation for FailuresTable {
             }
             let Some(actor) = self.actors.next() else { return Ok(None) };
             let failures = source.read(|reader| reader.failures(source.actors[actor].actor, 0..=u64::MAX))?;
-            self.of_one = failures.into_iter().map(|event| Walked { actor, position: None, event }).collect();
+            self.of_one = failures.into_iter().map(|event| WalkedEvent { actor, position: None, event }).collect();
         }
     }
 }

@@ -6,10 +6,10 @@ use std::ffi::CStr;
 use rusqlite::types::Value as Cell;
 
 use super::cells::{between, number, text, time};
-use super::source::Source;
-use super::table::{Column, Relation, Ways};
-use super::walk::{Walk, Walked, closing_of};
-use super::wanted::{Key, Wanted};
+use super::source::SqlSource;
+use super::table::{ReadingWays, SqlColumn, SqlTable};
+use super::walk::{EventWalk, WalkedEvent, closing_of};
+use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{Call, Refused, Return};
 use crate::chain::{ChainEvent, EventKind, Function, function};
@@ -17,22 +17,22 @@ use crate::chain::{ChainEvent, EventKind, Function, function};
 const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-request");
 
 pub(super) struct HttpTable {
-    walk: Walk,
+    walk: EventWalk,
     /// The call that each actor is at work on, as far as the walk has come.
-    open: HashMap<usize, Walked>,
+    open: HashMap<usize, WalkedEvent>,
     /// Those that had not ended where the walk did.
-    left: VecDeque<HttpExchange>,
+    left: VecDeque<HandledRequest>,
 }
 
 /// The `call` for a request, and the event that ended it.
-pub(super) struct HttpExchange {
-    call: Walked,
+pub(super) struct HandledRequest {
+    call: WalkedEvent,
     closing: Option<ChainEvent>,
 }
 
-impl HttpExchange {
+impl HandledRequest {
     /// What the request was, as far as its data was not dropped.
-    fn request<T>(&self, source: &Source, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
+    fn request<T>(&self, source: &SqlSource, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
         let call = Call::from_cbor(&source.with_data(&self.call.event)?.data).ok()?;
         match Value::parse(&call.params.0).ok()? {
             Value::Array(params) => show(params.first()?),
@@ -41,7 +41,7 @@ impl HttpExchange {
     }
 
     /// A text of the request.
-    fn said(&self, source: &Source, key: &str) -> Option<String> {
+    fn said(&self, source: &SqlSource, key: &str) -> Option<String> {
         self.request(source, |request| match entry(request, key)? {
             Value::Text(text) => Some((*text).to_owned()),
             _ => None,
@@ -49,7 +49,7 @@ impl HttpExchange {
     }
 
     /// The path and the query of the request's target.
-    fn target(&self, source: &Source) -> Option<(String, Option<String>)> {
+    fn target(&self, source: &SqlSource) -> Option<(String, Option<String>)> {
         let uri = self.said(source, "uri")?;
         Some(match uri.split_once('?') {
             Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
@@ -58,24 +58,20 @@ impl HttpExchange {
     }
 
     /// The response that the actor returned.
-    fn response<T>(&self, source: &Source, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
+    fn response<T>(&self, source: &SqlSource, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
         let closing = self.closing.as_ref().filter(|closing| closing.kind() == Some(EventKind::Return))?;
         let returned = Return::from_cbor(&source.with_data(closing)?.data).ok()?;
         show(&Value::parse(&returned.result.0).ok()?)
     }
 
-    fn status(&self, source: &Source) -> Option<u64> {
+    fn status(&self, source: &SqlSource) -> Option<u64> {
         match self.closing.as_ref()?.kind()? {
             EventKind::Return => self.response(source, |response| match entry(response, "status")? {
                 Value::Uint(status) => Some(*status),
                 _ => None,
             }),
             EventKind::Refused | EventKind::Failed => Some(500),
-            EventKind::Started
-            | EventKind::Call
-            | EventKind::Intent
-            | EventKind::HostCall
-            | EventKind::Stopped => None,
+            EventKind::Started | EventKind::Call | EventKind::Intent | EventKind::HostCall | EventKind::Stopped => None,
         }
     }
 }
@@ -94,7 +90,7 @@ fn is_ending(event_type: &str) -> bool {
 
 impl HttpTable {
     /// Takes an event; returns an exchange where it ends one.
-    fn take(&mut self, walked: Walked) -> Option<HttpExchange> {
+    fn take(&mut self, walked: WalkedEvent) -> Option<HandledRequest> {
         if *walked.event.event_type == *HANDLE_REQUEST.call {
             self.open.insert(walked.actor, walked);
             return None;
@@ -103,44 +99,44 @@ impl HttpTable {
             return None;
         }
         let call = self.open.remove(&walked.actor)?;
-        Some(HttpExchange { call, closing: Some(walked.event) })
+        Some(HandledRequest { call, closing: Some(walked.event) })
     }
 
     /// The walk is over: what is still open may have ended behind what was to be walked through.
-    fn end(&mut self, source: &Source) -> rusqlite::Result<()> {
-        let mut open: Vec<Walked> = self.open.drain().map(|(_, call)| call).collect();
+    fn end(&mut self, source: &SqlSource) -> rusqlite::Result<()> {
+        let mut open: Vec<WalkedEvent> = self.open.drain().map(|(_, call)| call).collect();
         open.sort_by_key(|call| (call.position, call.actor));
         for call in open {
             let closing = closing_of(source, call.actor, call.event.sequence)?;
-            self.left.push_back(HttpExchange { call, closing });
+            self.left.push_back(HandledRequest { call, closing });
         }
         Ok(())
     }
 }
 
-type HttpColumn = Column<HttpExchange>;
+type HttpColumn = SqlColumn<HandledRequest>;
 
-impl Relation for HttpTable {
+impl SqlTable for HttpTable {
     const NAME: &'static CStr = c"http";
     const MEANING: &'static str = "the HTTP requests that actors were called for, in the order in which they ended";
-    const WAYS: Ways = Ways::JournalOrChains;
+    const WAYS: ReadingWays = ReadingWays::JournalOrChains;
     const COLUMNS: &'static [HttpColumn] = &[
         HttpColumn::integer("position", "the place of the `call` in the order of all events", |source, row| {
             Ok(number(row.call.position(source)?))
         })
-        .by(Key::Position),
+        .by(ColumnKey::Position),
         HttpColumn::text("actor", "the UUID of the actor", |source, row| {
             Ok(text(Some(source.actors[row.call.actor].actor.id)))
         })
-        .by(Key::Actor),
+        .by(ColumnKey::Actor),
         HttpColumn::text("name", "the name of the actor", |source, row| {
             Ok(text(Some(&source.actors[row.call.actor].name)))
         })
-        .by(Key::Name),
+        .by(ColumnKey::Name),
         HttpColumn::integer("sequence", "the place of the `call` on the actor's chain", |_, row| {
             Ok(number(Some(row.call.event.sequence)))
         })
-        .by(Key::Sequence),
+        .by(ColumnKey::Sequence),
         HttpColumn::text("time", "when the actor was called", |_, row| Ok(time(Some(row.call.event.timestamp)))),
         HttpColumn::integer("unix_ms", "the same, in milliseconds since the Unix epoch", |_, row| {
             Ok(number(Some(row.call.event.timestamp)))
@@ -185,13 +181,13 @@ impl Relation for HttpTable {
         }),
     ];
 
-    type Row = HttpExchange;
+    type Row = HandledRequest;
 
-    fn begin(source: &Source, wanted: Wanted) -> Self {
-        Self { walk: Walk::new(source, wanted), open: HashMap::new(), left: VecDeque::new() }
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
+        Self { walk: EventWalk::new(source, wanted), open: HashMap::new(), left: VecDeque::new() }
     }
 
-    fn next(&mut self, source: &Source) -> rusqlite::Result<Option<HttpExchange>> {
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<HandledRequest>> {
         let picks = |_: usize, event_type: &str| event_type == HANDLE_REQUEST.call || is_ending(event_type);
         while let Some(walked) = self.walk.next(source, picks)? {
             if let Some(exchange) = self.take(walked) {

@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::CStr;
 
 use super::cells::{between, number, text, time};
-use super::source::Source;
-use super::table::{Column, Relation, Ways};
-use super::walk::{Walk, Walked, closing_of};
-use super::wanted::{Key, Span, Wanted};
+use super::source::SqlSource;
+use super::table::{ReadingWays, SqlColumn, SqlTable};
+use super::walk::{EventWalk, WalkedEvent, closing_of};
+use super::wanted::{ColumnKey, NumberSpan, WantedRows};
 use crate::base::id::ActorId;
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{Call, Encoded, Failed, HostCall, Intent, Refused, Return, Stopped};
@@ -20,8 +20,8 @@ use crate::journal::Cause;
 use crate::promise::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, SEND, accepted_send};
 
 pub(super) struct MessagesTable {
-    wanted: Wanted,
-    walk: Walk,
+    wanted: WantedRows,
+    walk: EventWalk,
     /// Sent and not taken, as far as the walk has come.
     waiting: HashMap<Cause, MessageTale>,
     /// Taken, by the actor that is at work on it.
@@ -36,14 +36,14 @@ pub(super) struct MessagesTable {
 
 /// Where and when an event happened.
 #[derive(Clone, Copy)]
-struct Moment {
+struct EventMoment {
     actor: usize,
     sequence: u64,
     unix_ms: u64,
 }
 
-impl Moment {
-    fn of(walked: &Walked) -> Self {
+impl EventMoment {
+    fn of(walked: &WalkedEvent) -> Self {
         Self { actor: walked.actor, sequence: walked.event.sequence, unix_ms: walked.event.timestamp }
     }
 }
@@ -51,11 +51,11 @@ impl Moment {
 /// What became of a message.
 pub(super) struct MessageTale {
     /// The position of the event that sent it, and that event; nothing for a message from outside.
-    sent: Option<(u64, Moment)>,
+    sent: Option<(u64, EventMoment)>,
     receiver: ActorId,
     is_request: bool,
-    taken: Option<Moment>,
-    closed: Option<Moment>,
+    taken: Option<EventMoment>,
+    closed: Option<EventMoment>,
     /// Nothing where nobody can tell, because data was dropped.
     outcome: Option<&'static str>,
 }
@@ -70,12 +70,12 @@ const WITHDRAWN: &str = "withdrawn";
 const NOT_DELIVERED: &str = "not delivered";
 
 impl MessageTale {
-    fn event(source: &Source, moment: Option<Moment>) -> rusqlite::Result<Option<ChainEvent>> {
+    fn event(source: &SqlSource, moment: Option<EventMoment>) -> rusqlite::Result<Option<ChainEvent>> {
         moment.map_or(Ok(None), |moment| source.event(moment.actor, moment.sequence))
     }
 
     /// The message as JSON: the sender's event has it, or else the call.
-    fn message(&self, source: &Source) -> rusqlite::Result<Option<String>> {
+    fn message(&self, source: &SqlSource) -> rusqlite::Result<Option<String>> {
         let (moment, place) = match self.sent {
             Some((_, sent)) => (Some(sent), 1),
             None => (self.taken, 0),
@@ -91,7 +91,7 @@ impl MessageTale {
     }
 
     /// What the receiver returned, as JSON; or the text of its refusal or failure.
-    fn answer(&self, source: &Source) -> rusqlite::Result<Option<String>> {
+    fn answer(&self, source: &SqlSource) -> rusqlite::Result<Option<String>> {
         let Some(closing) = Self::event(source, self.closed.filter(|_| self.taken.is_some()))? else { return Ok(None) };
         let Some(data) = source.with_data(&closing).map(|closing| &closing.data) else { return Ok(None) };
         Ok(match closing.kind() {
@@ -125,11 +125,7 @@ fn params(event: &ChainEvent) -> Option<Encoded> {
         EventKind::Call => Call::from_cbor(&event.data).ok().map(|call| call.params),
         EventKind::Intent => Intent::from_cbor(&event.data).ok().map(|intent| intent.params),
         EventKind::HostCall => HostCall::from_cbor(&event.data).ok()?.params,
-        EventKind::Started
-        | EventKind::Return
-        | EventKind::Refused
-        | EventKind::Failed
-        | EventKind::Stopped => None,
+        EventKind::Started | EventKind::Return | EventKind::Refused | EventKind::Failed | EventKind::Stopped => None,
     }
 }
 
@@ -178,7 +174,10 @@ fn says(event_type: &str) -> Option<Says> {
         it if it == REQUEST.host_call => Says::Answered,
         it if it == HANDLE_SEND.call => Says::Taken { is_request: false },
         it if it == HANDLE_REQUEST.call => Says::Taken { is_request: true },
-        it if [HANDLE_SEND, HANDLE_REQUEST].iter().any(|function| it == function.returned || it == function.refused) => {
+        it if [HANDLE_SEND, HANDLE_REQUEST]
+            .iter()
+            .any(|function| it == function.returned || it == function.refused) =>
+        {
             Says::Closed
         }
         it if ends.contains(&it) => Says::Ended,
@@ -187,7 +186,7 @@ fn says(event_type: &str) -> Option<Says> {
 }
 
 /// Whether an event has to be looked at: those of other senders and of other receivers need not.
-fn is_picked(wanted: &Wanted, is_behind: bool, actor: usize, event_type: &str) -> bool {
+fn is_picked(wanted: &WantedRows, is_behind: bool, actor: usize, event_type: &str) -> bool {
     match says(event_type) {
         Some(Says::Sent { .. }) => !is_behind && wanted.has_actor(actor),
         Some(Says::Answered) => wanted.has_actor(actor),
@@ -198,7 +197,7 @@ fn is_picked(wanted: &Wanted, is_behind: bool, actor: usize, event_type: &str) -
 
 impl MessagesTable {
     /// Takes an event. Messages that nothing more will happen to can be told then.
-    fn take(&mut self, source: &Source, walked: &Walked) -> rusqlite::Result<()> {
+    fn take(&mut self, source: &SqlSource, walked: &WalkedEvent) -> rusqlite::Result<()> {
         let Some(says) = says(&walked.event.event_type) else { return Ok(()) };
         match says {
             Says::Closed => self.close(walked),
@@ -218,24 +217,24 @@ impl MessagesTable {
         Ok(())
     }
 
-    fn sent(&mut self, source: &Source, walked: &Walked, is_request: bool) {
-        let Walked { actor, event, position } = walked;
+    fn sent(&mut self, source: &SqlSource, walked: &WalkedEvent, is_request: bool) {
+        let WalkedEvent { actor, event, position } = walked;
         let Some(to) = receiver(event) else { return };
         let cause = Cause { actor: source.actors[*actor].actor.id, sequence: event.sequence };
         if is_request {
             self.asked.insert(*actor, cause);
         }
         if self.wanted.sequences.has(event.sequence) && self.wanted.has_receiver(source.place_of(to)) {
-            let sent = position.map(|position| (position, Moment::of(walked)));
+            let sent = position.map(|position| (position, EventMoment::of(walked)));
             let (taken, closed, outcome) = (None, None, Some(WAITING));
             self.waiting.insert(cause, MessageTale { sent, receiver: to, is_request, taken, closed, outcome });
         }
     }
 
-    fn taken(&mut self, source: &Source, walked: &Walked, is_request: bool) {
+    fn taken(&mut self, source: &SqlSource, walked: &WalkedEvent, is_request: bool) {
         let Ok(call) = Call::from_cbor(&walked.event.data) else { return };
         let receiver = source.actors[walked.actor].actor.id;
-        let (taken, closed, outcome) = (Some(Moment::of(walked)), None, Some(TAKEN));
+        let (taken, closed, outcome) = (Some(EventMoment::of(walked)), None, Some(TAKEN));
         let tale = match &call.cause {
             Some(cause) => self.waiting.remove(&Cause::from(cause)),
             None if self.has_outside() => {
@@ -250,20 +249,20 @@ impl MessagesTable {
 
     /// Whether messages from outside are wanted: they have no sender, no sequence and no position.
     fn has_outside(&self) -> bool {
-        let everything = Wanted::everything(false, false);
-        let Wanted { actors, sequences, positions, .. } = &self.wanted;
+        let everything = WantedRows::everything(false, false);
+        let WantedRows { actors, sequences, positions, .. } = &self.wanted;
         actors.is_none() && (*sequences, *positions) == (everything.sequences, everything.positions)
     }
 
     /// The sender of a request has its answer. If the request still waits here, then it was withdrawn, or the data of the
     /// call that took it was dropped.
-    fn answered(&mut self, source: &Source, sender: usize, event: &ChainEvent) -> rusqlite::Result<()> {
+    fn answered(&mut self, source: &SqlSource, sender: usize, event: &ChainEvent) -> rusqlite::Result<()> {
         let Some(cause) = self.asked.remove(&sender) else { return Ok(()) };
         let Ok(answer) = HostCall::from_cbor(&event.data) else { return Ok(()) };
         if is_withdrawn(&answer)
             && let Some(tale) = self.waiting.remove(&cause)
         {
-            let closed = Some(Moment { actor: sender, sequence: event.sequence, unix_ms: event.timestamp });
+            let closed = Some(EventMoment { actor: sender, sequence: event.sequence, unix_ms: event.timestamp });
             self.left.push_back(MessageTale { closed, outcome: Some(WITHDRAWN), ..tale });
         } else if let Some(link) = answer.answer
             && let Some(tale) = self.waiting.remove(&cause)
@@ -275,7 +274,7 @@ impl MessagesTable {
             self.left.push_back(match closing {
                 Some((actor, event)) => {
                     let (sequence, unix_ms) = (event.sequence, event.timestamp);
-                    closed(tale, Moment { actor, sequence, unix_ms }, event.kind())
+                    closed(tale, EventMoment { actor, sequence, unix_ms }, event.kind())
                 }
                 None => MessageTale { outcome: None, ..tale },
             });
@@ -284,31 +283,31 @@ impl MessagesTable {
     }
 
     /// The call that an actor was at work on has ended.
-    fn close(&mut self, walked: &Walked) {
+    fn close(&mut self, walked: &WalkedEvent) {
         if let Some(tale) = self.taken.remove(&walked.actor) {
-            self.left.push_back(closed(tale, Moment::of(walked), walked.event.kind()));
+            self.left.push_back(closed(tale, EventMoment::of(walked), walked.event.kind()));
         }
     }
 
     /// An actor has ended, and names the messages that it will not take.
-    fn drop_waiting(&mut self, walked: &Walked) {
+    fn drop_waiting(&mut self, walked: &WalkedEvent) {
         for cause in dropped(&walked.event).iter().flatten() {
             if let Some(tale) = self.waiting.remove(&Cause::from(cause)) {
-                let closed = Some(Moment::of(walked));
+                let closed = Some(EventMoment::of(walked));
                 self.left.push_back(MessageTale { closed, outcome: Some(DROPPED), ..tale });
             }
         }
     }
 
     /// The walk is over: what it left open is told as it is at the end of the journal.
-    fn end(&mut self, source: &Source) -> rusqlite::Result<()> {
+    fn end(&mut self, source: &SqlSource) -> rusqlite::Result<()> {
         let mut left = Vec::new();
         for (actor, tale) in self.taken.drain() {
             let ended = match tale.taken {
                 Some(taken) => closing_of(source, actor, taken.sequence)?,
                 None => None,
             };
-            let moment = |event: &ChainEvent| Moment { actor, sequence: event.sequence, unix_ms: event.timestamp };
+            let moment = |event: &ChainEvent| EventMoment { actor, sequence: event.sequence, unix_ms: event.timestamp };
             left.push(match ended {
                 Some(event) => closed(tale, moment(&event), event.kind()),
                 None => tale,
@@ -333,7 +332,7 @@ impl MessagesTable {
 
 /// A message that no event of its receiver names, and that is not owed any more: its sender has withdrawn it as it ended, or
 /// its receiver dropped it, which earlier versions did not record. If data of the receiver was dropped, nobody can tell.
-fn what_became_of(source: &Source, tale: &MessageTale) -> rusqlite::Result<Option<&'static str>> {
+fn what_became_of(source: &SqlSource, tale: &MessageTale) -> rusqlite::Result<Option<&'static str>> {
     let lacks_data = match source.place_of(tale.receiver) {
         Some(at) => source.read(|reader| reader.last_dropped(source.actors[at].actor))?.is_some(),
         None => false,
@@ -342,42 +341,46 @@ fn what_became_of(source: &Source, tale: &MessageTale) -> rusqlite::Result<Optio
     Ok(Some(gone).filter(|_| !lacks_data))
 }
 
-fn closed(tale: MessageTale, closed: Moment, kind: Option<EventKind>) -> MessageTale {
+fn closed(tale: MessageTale, closed: EventMoment, kind: Option<EventKind>) -> MessageTale {
     MessageTale { closed: Some(closed), outcome: kind.map(EventKind::word), ..tale }
 }
 
-type MessageColumn = Column<MessageTale>;
+type MessageColumn = SqlColumn<MessageTale>;
 
-impl Relation for MessagesTable {
+impl SqlTable for MessagesTable {
     const NAME: &'static CStr = c"messages";
     const MEANING: &'static str =
         "the messages to actors, from actors and from outside, in the order in which they were done with";
-    const WAYS: Ways = Ways::Journal;
+    const WAYS: ReadingWays = ReadingWays::Journal;
     const COLUMNS: &'static [MessageColumn] = &[
         MessageColumn::integer(
             "position",
             "the place of the event that sent it in the order of all; NULL for a message from outside",
             |_, tale| Ok(number(tale.sent.map(|(position, _)| position))),
         )
-        .by(Key::Position),
-        MessageColumn::text("sender", "the UUID of the actor that sent it; NULL for a message from outside", |source, tale| {
-            Ok(text(tale.sent.map(|(_, sent)| source.actors[sent.actor].actor.id)))
-        })
-        .by(Key::Actor),
+        .by(ColumnKey::Position),
+        MessageColumn::text(
+            "sender",
+            "the UUID of the actor that sent it; NULL for a message from outside",
+            |source, tale| Ok(text(tale.sent.map(|(_, sent)| source.actors[sent.actor].actor.id))),
+        )
+        .by(ColumnKey::Actor),
         MessageColumn::text("sender_name", "the name of that actor", |source, tale| {
             Ok(text(tale.sent.map(|(_, sent)| &source.actors[sent.actor].name)))
         })
-        .by(Key::Name),
+        .by(ColumnKey::Name),
         MessageColumn::integer("sequence", "the place of the event that sent it on the sender's chain", |_, tale| {
             Ok(number(tale.sent.map(|(_, sent)| sent.sequence)))
         })
-        .by(Key::Sequence),
-        MessageColumn::text("receiver", "the UUID of the actor that it went to", |_, tale| Ok(text(Some(tale.receiver))))
-            .by(Key::Receiver),
+        .by(ColumnKey::Sequence),
+        MessageColumn::text("receiver", "the UUID of the actor that it went to", |_, tale| {
+            Ok(text(Some(tale.receiver)))
+        })
+        .by(ColumnKey::Receiver),
         MessageColumn::text("receiver_name", "the name of that actor", |source, tale| {
             Ok(text(source.name_of(tale.receiver)))
         })
-        .by(Key::ReceiverName),
+        .by(ColumnKey::ReceiverName),
         MessageColumn::text("kind", "`send`, or `request`: the sender waits for the answer", |_, tale| {
             Ok(text(Some(if tale.is_request { "request" } else { "send" })))
         }),
@@ -410,9 +413,11 @@ impl Relation for MessagesTable {
             let taken = tale.taken.map(|taken| taken.unix_ms);
             Ok(between(tale.sent.map(|(_, sent)| sent.unix_ms), taken))
         }),
-        MessageColumn::integer("took_ms", "milliseconds from `sent` to `answered`; from outside, from `taken`", |_, tale| {
-            Ok(between(tale.began(), tale.closed.map(|closed| closed.unix_ms)))
-        }),
+        MessageColumn::integer(
+            "took_ms",
+            "milliseconds from `sent` to `answered`; from outside, from `taken`",
+            |_, tale| Ok(between(tale.began(), tale.closed.map(|closed| closed.unix_ms))),
+        ),
         MessageColumn::text("message", "the message, as JSON", |source, tale| Ok(text(tale.message(source)?))),
         MessageColumn::text(
             "answer",
@@ -423,15 +428,15 @@ impl Relation for MessagesTable {
 
     type Row = MessageTale;
 
-    fn begin(source: &Source, wanted: Wanted) -> Self {
-        let all = Wanted::everything(false, false);
-        let positions = if wanted.is_nothing() { Span { first: 1, last: 0 } } else { wanted.positions };
-        let walk = Walk::new(source, Wanted { positions, ..all });
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
+        let all = WantedRows::everything(false, false);
+        let positions = if wanted.is_nothing() { NumberSpan { first: 1, last: 0 } } else { wanted.positions };
+        let walk = EventWalk::new(source, WantedRows { positions, ..all });
         let (waiting, taken, asked) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { wanted, walk, waiting, taken, asked, left: VecDeque::new(), is_behind: false }
     }
 
-    fn next(&mut self, source: &Source) -> rusqlite::Result<Option<MessageTale>> {
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<MessageTale>> {
         loop {
             if let Some(tale) = self.left.pop_front() {
                 return Ok(Some(tale));

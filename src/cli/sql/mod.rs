@@ -34,10 +34,10 @@ use self::events::EventsTable;
 use self::failures::FailuresTable;
 use self::http::HttpTable;
 use self::messages::MessagesTable;
-use self::print::{Printer, SqlFormat};
-use self::source::Source;
+use self::print::{RowPrinter, SqlFormat};
+use self::source::SqlSource;
 use self::states::StatesTable;
-use self::table::Relation;
+use self::table::SqlTable;
 use super::config::refused as wrong_settings;
 use super::show::say;
 use super::{Done, Failure, stderr};
@@ -79,7 +79,7 @@ pub(super) fn sql(args: &SqlArgs) -> Done {
         Some(dir) => dir.clone(),
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(wrong_settings)?.data_dir(),
     };
-    let source = Arc::new(Source::open(&dir)?);
+    let source = Arc::new(SqlSource::open(&dir)?);
     let refusal = Refusal::default();
     let connection = connection(&source, &refusal).map_err(Failure::no)?;
     let printed = print(&connection, &statement, format, args.limit);
@@ -103,7 +103,7 @@ fn print(connection: &Connection, statement: &str, format: SqlFormat, limit: u64
     let columns: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
     let count = columns.len();
     let mut rows = select.query([])?;
-    let mut printer = Printer::new(format, columns);
+    let mut printer = RowPrinter::new(format, columns);
     let mut printed = 0;
     let ended = loop {
         match rows.next() {
@@ -131,7 +131,7 @@ struct Described {
 }
 
 impl Described {
-    fn of<R: Relation>() -> Self {
+    fn of<R: SqlTable>() -> Self {
         let columns = R::COLUMNS.iter().map(|column| [column.name, column.sql_type, column.meaning]).collect();
         Self { name: R::NAME.to_str().unwrap_or_default(), meaning: R::MEANING, columns }
     }
@@ -159,7 +159,7 @@ fn show_tables(format: SqlFormat) {
         }
         return;
     }
-    let mut printer = Printer::new(format, ["table", "column", "type", "meaning"].map(str::to_owned).to_vec());
+    let mut printer = RowPrinter::new(format, ["table", "column", "type", "meaning"].map(str::to_owned).to_vec());
     for Described { name, columns, .. } in described() {
         for [column, sql_type, meaning] in columns {
             printer.row(&[name, column, sql_type, meaning].map(ValueRef::from));
@@ -169,7 +169,7 @@ fn show_tables(format: SqlFormat) {
 }
 
 /// A connection that has the tables, and can do nothing but read them.
-fn connection(source: &Arc<Source>, refusal: &Refusal) -> rusqlite::Result<Connection> {
+fn connection(source: &Arc<SqlSource>, refusal: &Refusal) -> rusqlite::Result<Connection> {
     let connection = Connection::open_in_memory()?;
     table::add::<ActorsTable>(&connection, source)?;
     table::add::<EventsTable>(&connection, source)?;
@@ -181,6 +181,8 @@ fn connection(source: &Arc<Source>, refusal: &Refusal) -> rusqlite::Result<Conne
     connection.authorizer(Some(move |context: AuthContext<'_>| refusal.judge(&context.action)))?;
     Ok(connection)
 }
+
+const A_CHANGE_OF_THE_SCHEMA: &str = "a change of the schema";
 
 /// What a statement was refused for, if it was.
 #[derive(Clone, Default)]
@@ -200,11 +202,17 @@ impl Refusal {
             AuthAction::Pragma { pragma_name, .. } => format!("PRAGMA {pragma_name}"),
             AuthAction::Attach { .. } => "ATTACH".into(),
             AuthAction::Detach { .. } => "DETACH".into(),
+            // The schema is a table of SQLite's own.
+            AuthAction::Insert { table_name } | AuthAction::Delete { table_name }
+                if table_name.starts_with("sqlite_") =>
+            {
+                A_CHANGE_OF_THE_SCHEMA.into()
+            }
             AuthAction::Insert { .. } => "INSERT".into(),
             AuthAction::Update { .. } => "UPDATE".into(),
             AuthAction::Delete { .. } => "DELETE".into(),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => "a transaction".into(),
-            _ => "a change of the schema".into(),
+            _ => A_CHANGE_OF_THE_SCHEMA.into(),
         };
         // The first is what the statement says; the others follow from it.
         self.0.lock().get_or_insert(refused);
@@ -216,14 +224,14 @@ impl Refusal {
         if let Some(refused) = self.0.lock().as_ref() {
             return format!("refused: {refused}: `theater sql` reads the journal, and does nothing else");
         }
-        match error {
-            rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with("no such table") => {
-                let tables = described().map(|table| table.name).join(", ");
-                format!("{msg}; the tables are {tables}")
-            }
+        let said = match error {
             rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
             rusqlite::Error::MultipleStatement => "there is more than one statement".into(),
             error => error.to_string(),
+        };
+        if said.starts_with("no such table") {
+            return format!("{said}; the tables are {}", described().map(|table| table.name).join(", "));
         }
+        said
     }
 }

@@ -24,7 +24,7 @@ const MEASURED_ROWS: usize = 200;
 const CELL_CHARS: usize = 100;
 
 /// Prints rows one after the other. Whoever has read enough may go: then the program ends quietly.
-pub(super) struct Printer {
+pub(super) struct RowPrinter {
     out: BufWriter<Stdout>,
     format: SqlFormat,
     columns: Vec<String>,
@@ -39,14 +39,12 @@ struct TableCell {
     is_number: bool,
 }
 
-impl Printer {
+impl RowPrinter {
     pub(super) fn new(format: SqlFormat, columns: Vec<String>) -> Self {
         let columns = if format == SqlFormat::Json { with_names_of_their_own(columns) } else { columns };
-        let mut printer =
-            Self { out: BufWriter::new(stdout()), format, columns, unmeasured: Vec::new(), widths: None };
+        let mut printer = Self { out: BufWriter::new(stdout()), format, columns, unmeasured: Vec::new(), widths: None };
         if format == SqlFormat::Csv {
-            let names: Vec<ValueRef<'_>> =
-                printer.columns.iter().map(|name| ValueRef::Text(name.as_bytes())).collect();
+            let names: Vec<ValueRef<'_>> = printer.columns.iter().map(|name| ValueRef::Text(name.as_bytes())).collect();
             let line = csv(&names);
             printer.put(&line);
         }
@@ -56,7 +54,8 @@ impl Printer {
     pub(super) fn row(&mut self, cells: &[ValueRef<'_>]) {
         match self.format {
             SqlFormat::Json => {
-                let entries = self.columns.iter().zip(cells).map(|(name, cell)| format!("{}:{}", quoted(name), json(cell)));
+                let entries =
+                    self.columns.iter().zip(cells).map(|(name, cell)| format!("{}:{}", quoted(name), json(cell)));
                 let line = format!("{{{}}}\n", entries.collect::<Vec<_>>().join(","));
                 self.put(&line);
             }
@@ -207,7 +206,8 @@ mod tests {
 
     #[test]
     fn json_has_every_value_and_a_name_for_every_column() {
-        let cells = [ValueRef::Real(1.5), ValueRef::Real(f64::INFINITY), ValueRef::Text(b"\x1b[2J"), ValueRef::Blob(b"x")];
+        let cells =
+            [ValueRef::Real(1.5), ValueRef::Real(f64::INFINITY), ValueRef::Text(b"\x1b[2J"), ValueRef::Blob(b"x")];
         let shown: Vec<String> = cells.iter().map(json).collect();
         assert_eq!(shown, ["1.5", "null", "\"\\u001b[2J\"", "{\"base64\":\"eA==\"}"]);
         let columns = ["name", "name", "name_2", "id", "name"].map(str::to_owned).to_vec();

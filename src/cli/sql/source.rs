@@ -12,7 +12,7 @@ use crate::base::id::ActorId;
 use crate::chain::ChainEvent;
 use crate::journal::{self, ActorRow, JournalReader};
 
-pub(super) struct Source {
+pub(super) struct SqlSource {
     /// SQLite wants to be given something that threads could share. One thread alone reads.
     reader: Mutex<JournalReader>,
     /// In the order of their first starts. The tables name an actor by its place in here.
@@ -25,7 +25,7 @@ pub(super) struct Source {
     lacks_data: AtomicBool,
 }
 
-impl Source {
+impl SqlSource {
     pub(super) fn open(dir: &Path) -> Result<Self, Failure> {
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;
         reader.freeze().map_err(Failure::no)?;
@@ -44,10 +44,7 @@ impl Source {
     }
 
     /// Reads the journal. What it says if it cannot be read becomes the error of the statement, here alone.
-    pub(super) fn read<T, E: Display>(
-        &self,
-        ask: impl FnOnce(&JournalReader) -> Result<T, E>,
-    ) -> rusqlite::Result<T> {
+    pub(super) fn read<T, E: Display>(&self, ask: impl FnOnce(&JournalReader) -> Result<T, E>) -> rusqlite::Result<T> {
         ask(&self.reader.lock()).map_err(|error| rusqlite::Error::ModuleError(error.to_string()))
     }
 

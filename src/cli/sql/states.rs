@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 
 use super::cells::{flag, json_of_bytes, number, text, time};
-use super::source::Source;
-use super::table::{Column, Relation, Ways};
-use super::wanted::{Key, Wanted};
+use super::source::SqlSource;
+use super::table::{ReadingWays, SqlColumn, SqlTable};
+use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::StateOnChain;
 
 pub(super) struct StatesTable {
-    wanted: Wanted,
+    wanted: WantedRows,
     actors: std::vec::IntoIter<usize>,
     of_one: VecDeque<StoredState>,
 }
@@ -25,7 +25,7 @@ pub(super) struct StoredState {
 }
 
 impl StoredState {
-    fn bytes(&self, source: &Source) -> rusqlite::Result<Option<Vec<u8>>> {
+    fn bytes(&self, source: &SqlSource) -> rusqlite::Result<Option<Vec<u8>>> {
         let actor = source.actors[self.actor].actor;
         if self.is_newest {
             return source.read(|reader| reader.newest_state(actor));
@@ -33,14 +33,14 @@ impl StoredState {
         Ok(source.read(|reader| reader.kept_state_at(actor, self.sequence))?.flatten())
     }
 
-    fn unix_ms(&self, source: &Source) -> rusqlite::Result<Option<u64>> {
+    fn unix_ms(&self, source: &SqlSource) -> rusqlite::Result<Option<u64>> {
         Ok(source.event(self.actor, self.sequence)?.map(|event| event.timestamp))
     }
 }
 
 impl StatesTable {
     /// The states of one actor, in the order of the events that led to them.
-    fn of(source: &Source, actor: usize) -> rusqlite::Result<VecDeque<StoredState>> {
+    fn of(source: &SqlSource, actor: usize) -> rusqlite::Result<VecDeque<StoredState>> {
         let key = source.actors[actor].actor;
         let newest = source.read(|reader| reader.newest_state_at(key))?;
         let kept = source.read(|reader| reader.kept_sequences(key))?;
@@ -53,21 +53,23 @@ impl StatesTable {
     }
 }
 
-type StateColumn = Column<StoredState>;
+type StateColumn = SqlColumn<StoredState>;
 
-impl Relation for StatesTable {
+impl SqlTable for StatesTable {
     const NAME: &'static CStr = c"states";
     const MEANING: &'static str = "the states that the journal holds: each actor's newest, and those that are kept";
-    const WAYS: Ways = Ways::ActorByActor;
+    const WAYS: ReadingWays = ReadingWays::ActorByActor;
     const COLUMNS: &'static [StateColumn] = &[
         StateColumn::text("actor", "the UUID of the actor", |source, row| {
             Ok(text(Some(source.actors[row.actor].actor.id)))
         })
-        .by(Key::Actor),
-        StateColumn::text("name", "the name of the actor", |source, row| Ok(text(Some(&source.actors[row.actor].name))))
-            .by(Key::Name),
+        .by(ColumnKey::Actor),
+        StateColumn::text("name", "the name of the actor", |source, row| {
+            Ok(text(Some(&source.actors[row.actor].name)))
+        })
+        .by(ColumnKey::Name),
         StateColumn::integer("sequence", "the event that led to the state", |_, row| Ok(number(Some(row.sequence))))
-            .by(Key::Sequence),
+            .by(ColumnKey::Sequence),
         StateColumn::text("time", "when that event happened", |source, row| Ok(time(row.unix_ms(source)?))),
         StateColumn::integer("unix_ms", "the same, in milliseconds since the Unix epoch", |source, row| {
             Ok(number(row.unix_ms(source)?))
@@ -91,12 +93,12 @@ impl Relation for StatesTable {
 
     type Row = StoredState;
 
-    fn begin(source: &Source, wanted: Wanted) -> Self {
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
         let actors = wanted.places(source).into_iter();
         Self { wanted, actors, of_one: VecDeque::new() }
     }
 
-    fn next(&mut self, source: &Source) -> rusqlite::Result<Option<StoredState>> {
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<StoredState>> {
         loop {
             while let Some(state) = self.of_one.pop_front() {
                 if self.wanted.sequences.has(state.sequence) {

@@ -1,6 +1,6 @@
 //! A table of the journal as SQLite sees it: a virtual table whose rows are read when a statement asks for them.
 //!
-//! What differs between the tables is in the trait [`Relation`]; here is what SQLite asks of each of them: how it would read
+//! What differs between the tables is in the trait [`SqlTable`]; here is what SQLite asks of each of them: how it would read
 //! the rows of a statement (`best_index`), then to read them (`filter`, `next`), and one cell of a row at a time.
 
 use std::borrow::Cow;
@@ -15,24 +15,24 @@ use rusqlite::vtab::{
     sqlite3_vtab_cursor,
 };
 
-use super::source::Source;
-use super::wanted::{Comparison, Condition, Key, Wanted};
+use super::source::SqlSource;
+use super::wanted::{ColumnKey, PushedComparison, PushedCondition, WantedRows};
 
 /// One column: what SQLite and people are told of it, and its cell in a row.
-pub(super) struct Column<R> {
+pub(super) struct SqlColumn<R> {
     pub(super) name: &'static str,
     pub(super) sql_type: &'static str,
     pub(super) meaning: &'static str,
     /// What a condition on it says about where its rows are read.
-    key: Option<Key>,
-    cell: fn(&Source, &R) -> rusqlite::Result<Cell>,
+    key: Option<ColumnKey>,
+    cell: fn(&SqlSource, &R) -> rusqlite::Result<Cell>,
 }
 
-impl<R> Column<R> {
+impl<R> SqlColumn<R> {
     pub(super) const fn text(
         name: &'static str,
         meaning: &'static str,
-        cell: fn(&Source, &R) -> rusqlite::Result<Cell>,
+        cell: fn(&SqlSource, &R) -> rusqlite::Result<Cell>,
     ) -> Self {
         Self { name, sql_type: "TEXT", meaning, key: None, cell }
     }
@@ -40,13 +40,13 @@ impl<R> Column<R> {
     pub(super) const fn integer(
         name: &'static str,
         meaning: &'static str,
-        cell: fn(&Source, &R) -> rusqlite::Result<Cell>,
+        cell: fn(&SqlSource, &R) -> rusqlite::Result<Cell>,
     ) -> Self {
         Self { name, sql_type: "INTEGER", meaning, key: None, cell }
     }
 
     /// The same column; conditions on it narrow down what is read.
-    pub(super) const fn by(self, key: Key) -> Self {
+    pub(super) const fn by(self, key: ColumnKey) -> Self {
         let Self { name, sql_type, meaning, cell, .. } = self;
         Self { name, sql_type, meaning, key: Some(key), cell }
     }
@@ -54,7 +54,7 @@ impl<R> Column<R> {
 
 /// In which ways the rows of a table can be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ways {
+pub(super) enum ReadingWays {
     /// There are a few rows for each actor.
     ActorByActor,
     /// A row is known once an event far behind its first one was read, on another chain: so the journal is read in its own
@@ -67,23 +67,23 @@ pub(super) enum Ways {
 }
 
 /// A table, and its rows while a statement reads them.
-pub(super) trait Relation: Sized + 'static {
+pub(super) trait SqlTable: Sized + 'static {
     const NAME: &'static CStr;
     const MEANING: &'static str;
-    const COLUMNS: &'static [Column<Self::Row>];
-    const WAYS: Ways;
+    const COLUMNS: &'static [SqlColumn<Self::Row>];
+    const WAYS: ReadingWays;
 
     type Row;
 
     /// Begins to read.
-    fn begin(source: &Source, wanted: Wanted) -> Self;
+    fn begin(source: &SqlSource, wanted: WantedRows) -> Self;
 
     /// The next row, if there is one.
-    fn next(&mut self, source: &Source) -> rusqlite::Result<Option<Self::Row>>;
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<Self::Row>>;
 }
 
 /// Makes a table known to a connection.
-pub(super) fn add<R: Relation>(connection: &Connection, source: &Arc<Source>) -> rusqlite::Result<()> {
+pub(super) fn add<R: SqlTable>(connection: &Connection, source: &Arc<SqlSource>) -> rusqlite::Result<()> {
     let module: &'static Module<'static, VirtualTable<R>> = const { &Module::eponymous_only_module() };
     connection.create_module(R::NAME, module, Some(Arc::clone(source)))
 }
@@ -92,16 +92,16 @@ pub(super) fn add<R: Relation>(connection: &Connection, source: &Arc<Source>) ->
 struct VirtualTable<R> {
     /// SQLite's own part; it must come first.
     base: sqlite3_vtab,
-    source: Arc<Source>,
+    source: Arc<SqlSource>,
     relation: PhantomData<R>,
 }
 
 /// Some rows of a table, while a statement reads them.
 #[repr(C)]
-struct TableCursor<R: Relation> {
+struct TableCursor<R: SqlTable> {
     /// SQLite's own part; it must come first.
     base: sqlite3_vtab_cursor,
-    source: Arc<Source>,
+    source: Arc<SqlSource>,
     reading: Option<R>,
     row: Option<R::Row>,
     /// Rows that were read, this one among them.
@@ -109,13 +109,13 @@ struct TableCursor<R: Relation> {
 }
 
 // SAFETY: the type is `repr(C)`, and its first field is SQLite's own part: that is all that the trait asks for.
-unsafe impl<R: Relation> VTab<'_> for VirtualTable<R> {
-    type Aux = Arc<Source>;
+unsafe impl<R: SqlTable> VTab<'_> for VirtualTable<R> {
+    type Aux = Arc<SqlSource>;
     type Cursor = TableCursor<R>;
 
     fn connect(
         _: &mut VTabConnection,
-        source: Option<&Arc<Source>>,
+        source: Option<&Arc<SqlSource>>,
         _: &[u8],
         _: &[u8],
         _: &[u8],
@@ -164,7 +164,7 @@ struct Plan {
     is_by_chain: bool,
     is_backwards: bool,
     /// By which columns the rows are ordered then.
-    in_order_of: Vec<Key>,
+    in_order_of: Vec<ColumnKey>,
     /// Events that are looked at, roughly.
     cost: f64,
     rows: i64,
@@ -176,7 +176,7 @@ const BY_JOURNAL: &str = "journal";
 const BACKWARDS: &str = "backwards";
 
 impl Plan {
-    fn text(&self, conditions: &[(usize, Condition)]) -> String {
+    fn text(&self, conditions: &[(usize, PushedCondition)]) -> String {
         let mut words = vec![if self.is_by_chain { BY_CHAIN.to_owned() } else { BY_JOURNAL.to_owned() }];
         words.extend(self.is_backwards.then(|| BACKWARDS.to_owned()));
         words.extend(conditions.iter().map(|(_, condition)| condition.word()));
@@ -184,17 +184,17 @@ impl Plan {
     }
 }
 
-fn key_of<R: Relation>(column: c_int) -> Option<Key> {
+fn key_of<R: SqlTable>(column: c_int) -> Option<ColumnKey> {
     R::COLUMNS.get(usize::try_from(column).ok()?)?.key
 }
 
-impl<R: Relation> VirtualTable<R> {
+impl<R: SqlTable> VirtualTable<R> {
     /// The conditions that narrow down what is read, each with its place in SQLite's list.
-    fn conditions(&self, info: &IndexInfo) -> rusqlite::Result<Vec<(usize, Condition)>> {
+    fn conditions(&self, info: &IndexInfo) -> rusqlite::Result<Vec<(usize, PushedCondition)>> {
         let mut conditions = Vec::new();
         for (at, constraint) in info.constraints().enumerate().filter(|(_, constraint)| constraint.is_usable()) {
             let Some(key) = key_of::<R>(constraint.column()) else { continue };
-            let Some(condition) = Condition::of(key, constraint.operator()) else { continue };
+            let Some(condition) = PushedCondition::of(key, constraint.operator()) else { continue };
             // By another collation, more texts are equal than those that are the same.
             if key.is_number() || info.collation(at)? == "BINARY" {
                 conditions.push((at, condition));
@@ -203,51 +203,53 @@ impl<R: Relation> VirtualTable<R> {
         Ok(conditions)
     }
 
-    fn plan(&self, info: &IndexInfo, conditions: &[(usize, Condition)]) -> rusqlite::Result<Plan> {
+    fn plan(&self, info: &IndexInfo, conditions: &[(usize, PushedCondition)]) -> rusqlite::Result<Plan> {
         /// A place on a chain is found by some steps back from the next one that is indexed.
         const STEPS: f64 = 64.0;
-        let has = |key: Key, equal: bool| {
-            conditions.iter().any(|(_, it)| it.key == key && (it.comparison == Comparison::Equal) == equal)
+        let has = |key: ColumnKey, equal: bool| {
+            conditions.iter().any(|(_, it)| it.key == key && (it.comparison == PushedComparison::Equal) == equal)
         };
-        let is_between = |key: Key| {
-            let has_one = |of: [Comparison; 2]| {
+        let is_between = |key: ColumnKey| {
+            let has_one = |of: [PushedComparison; 2]| {
                 conditions.iter().any(|(_, it)| it.key == key && of.contains(&it.comparison))
             };
-            has_one([Comparison::AtLeast, Comparison::Above]) && has_one([Comparison::AtMost, Comparison::Below])
+            has_one([PushedComparison::AtLeast, PushedComparison::Above])
+                && has_one([PushedComparison::AtMost, PushedComparison::Below])
         };
-        let share = |key: Key| match (has(key, true), is_between(key), has(key, false)) {
+        let share = |key: ColumnKey| match (has(key, true), is_between(key), has(key, false)) {
             (true, ..) => 0.0,
             (_, true, _) => 1.0 / 16.0,
             (.., true) => 1.0 / 4.0,
             (.., false) => 1.0,
         };
-        let is_one_actor = has(Key::Actor, true) || self.is_name_of_one(info, conditions)?;
-        let is_of_some = is_one_actor || has(Key::Name, true);
+        let is_one_actor = has(ColumnKey::Actor, true) || self.is_name_of_one(info, conditions)?;
+        let is_of_some = is_one_actor || has(ColumnKey::Name, true);
         let actors = self.source.actors.len().max(1) as f64;
         let events = self.source.end as f64;
         let chains = if is_of_some { 1.0 } else { actors };
         let of_actors = chains / actors;
-        let on_chains = (events * of_actors * share(Key::Sequence)).max(1.0);
+        let on_chains = (events * of_actors * share(ColumnKey::Sequence)).max(1.0);
         // An event that was come to on its chain does not say its position: each is looked up.
-        let asks_for_positions = has(Key::Position, true) || has(Key::Position, false);
+        let asks_for_positions = has(ColumnKey::Position, true) || has(ColumnKey::Position, false);
         let by_chain = chains * STEPS + on_chains * if asks_for_positions { STEPS } else { 1.0 };
-        let by_journal = (events * share(Key::Position)).max(1.0);
+        let by_journal = (events * share(ColumnKey::Position)).max(1.0);
         let (is_by_chain, cost) = match R::WAYS {
-            Ways::ActorByActor => (true, chains),
-            Ways::Journal => (false, by_journal),
-            Ways::JournalOrChains | Ways::InOrder if by_chain < by_journal => (true, by_chain),
-            Ways::JournalOrChains | Ways::InOrder => (false, by_journal),
+            ReadingWays::ActorByActor => (true, chains),
+            ReadingWays::Journal => (false, by_journal),
+            ReadingWays::JournalOrChains | ReadingWays::InOrder if by_chain < by_journal => (true, by_chain),
+            ReadingWays::JournalOrChains | ReadingWays::InOrder => (false, by_journal),
         };
         let in_order_of = match (R::WAYS, is_by_chain) {
-            (Ways::InOrder, false) => vec![Key::Position],
-            (Ways::InOrder, true) if is_one_actor => vec![Key::Position, Key::Sequence],
-            (Ways::InOrder, true) | (Ways::ActorByActor | Ways::Journal | Ways::JournalOrChains, _) => Vec::new(),
+            (ReadingWays::InOrder, false) => vec![ColumnKey::Position],
+            (ReadingWays::InOrder, true) if is_one_actor => vec![ColumnKey::Position, ColumnKey::Sequence],
+            (ReadingWays::InOrder, true)
+            | (ReadingWays::ActorByActor | ReadingWays::Journal | ReadingWays::JournalOrChains, _) => Vec::new(),
         };
-        let is_one_at_most =
-            R::WAYS == Ways::InOrder && (has(Key::Position, true) || (has(Key::Actor, true) && has(Key::Sequence, true)));
+        let is_one_at_most = R::WAYS == ReadingWays::InOrder
+            && (has(ColumnKey::Position, true) || (has(ColumnKey::Actor, true) && has(ColumnKey::Sequence, true)));
         let rows = match R::WAYS {
-            Ways::ActorByActor => chains,
-            _ => (events * of_actors * share(Key::Sequence) * share(Key::Position)).max(1.0),
+            ReadingWays::ActorByActor => chains,
+            _ => (events * of_actors * share(ColumnKey::Sequence) * share(ColumnKey::Position)).max(1.0),
         };
         // A count that is estimated needs no more than this.
         let rows = rows.min(1e15) as i64;
@@ -255,8 +257,8 @@ impl<R: Relation> VirtualTable<R> {
     }
 
     /// Whether a name is asked for that one actor alone has, as far as SQLite knows the name already.
-    fn is_name_of_one(&self, info: &IndexInfo, conditions: &[(usize, Condition)]) -> rusqlite::Result<bool> {
-        for (at, _) in conditions.iter().filter(|(_, condition)| condition.key == Key::Name) {
+    fn is_name_of_one(&self, info: &IndexInfo, conditions: &[(usize, PushedCondition)]) -> rusqlite::Result<bool> {
+        for (at, _) in conditions.iter().filter(|(_, condition)| condition.key == ColumnKey::Name) {
             if let Some(ValueRef::Text(name)) = info.rhs_value(*at)? {
                 return Ok(self.source.of_name(&String::from_utf8_lossy(name)).len() <= 1);
             }
@@ -266,13 +268,13 @@ impl<R: Relation> VirtualTable<R> {
 }
 
 // SAFETY: as above.
-unsafe impl<R: Relation> VTabCursor for TableCursor<R> {
+unsafe impl<R: SqlTable> VTabCursor for TableCursor<R> {
     fn filter(&mut self, _: c_int, plan: Option<&str>, values: &Filters<'_>) -> rusqlite::Result<()> {
         let mut words = plan.unwrap_or_default().split(' ').peekable();
         let is_by_chain = words.next_if_eq(&BY_CHAIN).or_else(|| words.next_if_eq(&BY_JOURNAL)) == Some(BY_CHAIN);
         let is_backwards = words.next_if_eq(&BACKWARDS).is_some();
-        let mut wanted = Wanted::everything(is_by_chain, is_backwards);
-        for (condition, value) in words.filter_map(Condition::parse).zip(values.iter()) {
+        let mut wanted = WantedRows::everything(is_by_chain, is_backwards);
+        for (condition, value) in words.filter_map(PushedCondition::parse).zip(values.iter()) {
             wanted.narrow(&self.source, condition, value);
         }
         self.reading = Some(R::begin(&self.source, wanted));

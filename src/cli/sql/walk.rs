@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::source::Source;
-use super::wanted::{Span, Wanted};
+use super::source::SqlSource;
+use super::wanted::{NumberSpan, WantedRows};
 use crate::chain::{ChainEvent, EventKind};
 use crate::journal::StretchBounds;
 
@@ -14,7 +14,7 @@ const PAGE: u64 = 512;
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// An event that a walk has come to.
-pub(super) struct Walked {
+pub(super) struct WalkedEvent {
     /// The place of its actor among the journal's actors.
     pub(super) actor: usize,
     /// Its place in the order of all, where the walk has seen it.
@@ -22,9 +22,9 @@ pub(super) struct Walked {
     pub(super) event: ChainEvent,
 }
 
-impl Walked {
+impl WalkedEvent {
     /// Its place in the order of all, which is looked up if it is not known.
-    pub(super) fn position(&self, source: &Source) -> rusqlite::Result<Option<u64>> {
+    pub(super) fn position(&self, source: &SqlSource) -> rusqlite::Result<Option<u64>> {
         match self.position {
             Some(position) => Ok(Some(position)),
             None => source.position(self.actor, self.event.sequence),
@@ -41,14 +41,14 @@ enum Rest {
     Chains(VecDeque<usize>, Option<u64>),
 }
 
-pub(super) struct Walk {
-    wanted: Wanted,
+pub(super) struct EventWalk {
+    wanted: WantedRows,
     rest: Rest,
-    page: VecDeque<Walked>,
+    page: VecDeque<WalkedEvent>,
 }
 
-impl Walk {
-    pub(super) fn new(source: &Source, wanted: Wanted) -> Self {
+impl EventWalk {
+    pub(super) fn new(source: &SqlSource, wanted: WantedRows) -> Self {
         let rest = if wanted.is_by_chain || wanted.is_nothing() {
             Rest::Chains(wanted.places(source).into(), None)
         } else if wanted.is_backwards {
@@ -63,9 +63,9 @@ impl Walk {
     /// actor and the type are passed over, and their data is not read.
     pub(super) fn next(
         &mut self,
-        source: &Source,
+        source: &SqlSource,
         picks: impl Fn(usize, &str) -> bool,
-    ) -> rusqlite::Result<Option<Walked>> {
+    ) -> rusqlite::Result<Option<WalkedEvent>> {
         loop {
             if let Some(walked) = self.page.pop_front() {
                 let position = walked.position.unwrap_or(self.wanted.positions.first);
@@ -87,7 +87,7 @@ impl Walk {
 
     fn journal_forwards(
         &mut self,
-        source: &Source,
+        source: &SqlSource,
         next: u64,
         picks: &impl Fn(usize, &str) -> bool,
     ) -> rusqlite::Result<bool> {
@@ -104,7 +104,7 @@ impl Walk {
 
     fn journal_backwards(
         &mut self,
-        source: &Source,
+        source: &SqlSource,
         before: u64,
         picks: &impl Fn(usize, &str) -> bool,
     ) -> rusqlite::Result<bool> {
@@ -121,14 +121,14 @@ impl Walk {
                 width /= 2;
                 continue;
             }
-            let is_before = |walked: &Walked| walked.position.is_some_and(|position| position < before);
+            let is_before = |walked: &WalkedEvent| walked.position.is_some_and(|position| position < before);
             self.page.extend(found.into_iter().filter(is_before).rev());
             self.rest = Rest::Journal(from);
             return Ok(true);
         }
     }
 
-    fn chains(&mut self, source: &Source) -> rusqlite::Result<bool> {
+    fn chains(&mut self, source: &SqlSource) -> rusqlite::Result<bool> {
         let Rest::Chains(chains, at) = &mut self.rest else { return Ok(false) };
         let Some(&actor) = chains.front() else { return Ok(false) };
         let wanted = self.wanted.sequences;
@@ -169,18 +169,18 @@ impl Walk {
             chains.pop_front();
             *at = None;
         }
-        self.page.extend(page.into_iter().map(|event| Walked { actor, position: None, event }));
+        self.page.extend(page.into_iter().map(|event| WalkedEvent { actor, position: None, event }));
         Ok(true)
     }
 
     /// The picked ones among at most `count` events from a position on, and the position where to go on.
     fn stretch(
         &self,
-        source: &Source,
+        source: &SqlSource,
         from: u64,
         count: u64,
         picks: &impl Fn(usize, &str) -> bool,
-    ) -> rusqlite::Result<(Vec<Walked>, u64)> {
+    ) -> rusqlite::Result<(Vec<WalkedEvent>, u64)> {
         let bounds = StretchBounds { looked_at: count, bytes: PAGE_BYTES };
         let is_picked = |actor: usize, event_type: &str| self.wanted.has_actor(actor) && picks(actor, event_type);
         let found = source.read(|reader| {
@@ -190,7 +190,7 @@ impl Walk {
         })?;
         let walked = found.events.into_iter().filter_map(|placed| {
             let actor = source.place_of(placed.actor)?;
-            Some(Walked { actor, position: Some(placed.position), event: placed.event })
+            Some(WalkedEvent { actor, position: Some(placed.position), event: placed.event })
         });
         Ok((walked.collect(), found.next))
     }
@@ -201,16 +201,16 @@ impl Walk {
     }
 }
 
-fn events(source: &Source, actor: usize, from: u64, limit: u64) -> rusqlite::Result<Vec<ChainEvent>> {
+fn events(source: &SqlSource, actor: usize, from: u64, limit: u64) -> rusqlite::Result<Vec<ChainEvent>> {
     source.read(|reader| reader.events(source.actors[actor].actor, from, limit, PAGE_BYTES))
 }
 
 /// The event that ended the transition of a `call`, as far as the chain has come.
-pub(super) fn closing_of(source: &Source, actor: usize, call: u64) -> rusqlite::Result<Option<ChainEvent>> {
+pub(super) fn closing_of(source: &SqlSource, actor: usize, call: u64) -> rusqlite::Result<Option<ChainEvent>> {
     let Some(first) = call.checked_add(1) else { return Ok(None) };
-    let (actors, sequences) = (Some([actor].into()), Span { first, last: u64::MAX });
-    let mut walk = Walk::new(source, Wanted { actors, sequences, ..Wanted::everything(true, false) });
-    while let Some(Walked { event, .. }) = walk.next(source, |_, _| true)? {
+    let (actors, sequences) = (Some([actor].into()), NumberSpan { first, last: u64::MAX });
+    let mut walk = EventWalk::new(source, WantedRows { actors, sequences, ..WantedRows::everything(true, false) });
+    while let Some(WalkedEvent { event, .. }) = walk.next(source, |_, _| true)? {
         match event.kind() {
             Some(EventKind::Return | EventKind::Refused | EventKind::Failed | EventKind::Stopped) => {
                 return Ok(Some(event));

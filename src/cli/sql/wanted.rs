@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use rusqlite::types::ValueRef;
 use rusqlite::vtab::IndexConstraintOp;
 
-use super::source::Source;
+use super::source::SqlSource;
 
 /// What a column says about where its row is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum ColumnKey {
     /// The id of the actor on whose chain the event stands.
     Actor,
     /// The name of that actor.
@@ -25,7 +25,7 @@ pub(super) enum Key {
     Position,
 }
 
-impl Key {
+impl ColumnKey {
     const ALL: [(Self, &'static str); 6] = [
         (Self::Actor, "actor"),
         (Self::Name, "name"),
@@ -43,7 +43,7 @@ impl Key {
 
 /// How a column is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(super) enum PushedComparison {
     Equal,
     AtLeast,
     Above,
@@ -51,7 +51,7 @@ pub(super) enum Comparison {
     Below,
 }
 
-impl Comparison {
+impl PushedComparison {
     const ALL: [(Self, IndexConstraintOp, &'static str); 5] = [
         (Self::Equal, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ, "="),
         (Self::AtLeast, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GE, ">="),
@@ -63,40 +63,41 @@ impl Comparison {
 
 /// A condition that narrows down what is read, without its value. `EXPLAIN QUERY PLAN` shows it as `sequence>=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Condition {
-    pub(super) key: Key,
-    pub(super) comparison: Comparison,
+pub(super) struct PushedCondition {
+    pub(super) key: ColumnKey,
+    pub(super) comparison: PushedComparison,
 }
 
-impl Condition {
+impl PushedCondition {
     /// The condition that SQLite asks about, if it is of a kind that narrows anything down.
-    pub(super) fn of(key: Key, operator: IndexConstraintOp) -> Option<Self> {
-        let (comparison, ..) = Comparison::ALL.into_iter().find(|(_, other, _)| *other == operator)?;
-        (key.is_number() || comparison == Comparison::Equal).then_some(Self { key, comparison })
+    pub(super) fn of(key: ColumnKey, operator: IndexConstraintOp) -> Option<Self> {
+        let (comparison, ..) = PushedComparison::ALL.into_iter().find(|(_, other, _)| *other == operator)?;
+        (key.is_number() || comparison == PushedComparison::Equal).then_some(Self { key, comparison })
     }
 
     pub(super) fn word(self) -> String {
-        let key = Key::ALL.into_iter().find(|(key, _)| *key == self.key).map_or("", |(_, word)| word);
-        let sign = Comparison::ALL.into_iter().find(|(it, ..)| *it == self.comparison).map_or("", |(.., sign)| sign);
+        let key = ColumnKey::ALL.into_iter().find(|(key, _)| *key == self.key).map_or("", |(_, word)| word);
+        let sign =
+            PushedComparison::ALL.into_iter().find(|(it, ..)| *it == self.comparison).map_or("", |(.., sign)| sign);
         format!("{key}{sign}")
     }
 
     pub(super) fn parse(word: &str) -> Option<Self> {
         let (name, sign) = word.split_at(word.find(['=', '<', '>'])?);
-        let (key, _) = Key::ALL.into_iter().find(|(_, other)| *other == name)?;
-        let (comparison, ..) = Comparison::ALL.into_iter().find(|(.., other)| *other == sign)?;
+        let (key, _) = ColumnKey::ALL.into_iter().find(|(_, other)| *other == name)?;
+        let (comparison, ..) = PushedComparison::ALL.into_iter().find(|(.., other)| *other == sign)?;
         Some(Self { key, comparison })
     }
 }
 
 /// The numbers from `first` to `last`; none if `first` is beyond `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct NumberSpan {
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
-impl Span {
+impl NumberSpan {
     const ALL: Self = Self { first: 0, last: u64::MAX };
     const NONE: Self = Self { first: 1, last: 0 };
 
@@ -108,21 +109,21 @@ impl Span {
         self.first > self.last
     }
 
-    fn narrow(&mut self, comparison: Comparison, value: i64) {
+    fn narrow(&mut self, comparison: PushedComparison, value: i64) {
         let both = |one: Self, other: Self| Self { first: one.first.max(other.first), last: one.last.min(other.last) };
         let Ok(value) = u64::try_from(value) else {
             // All numbers here are above a negative one.
-            if matches!(comparison, Comparison::Equal | Comparison::AtMost | Comparison::Below) {
+            if matches!(comparison, PushedComparison::Equal | PushedComparison::AtMost | PushedComparison::Below) {
                 *self = Self::NONE;
             }
             return;
         };
         let allowed = match comparison {
-            Comparison::Equal => Self { first: value, last: value },
-            Comparison::AtLeast => Self { first: value, ..Self::ALL },
-            Comparison::Above => Self { first: value.saturating_add(1), ..Self::ALL },
-            Comparison::AtMost => Self { last: value, ..Self::ALL },
-            Comparison::Below => value.checked_sub(1).map_or(Self::NONE, |last| Self { last, ..Self::ALL }),
+            PushedComparison::Equal => Self { first: value, last: value },
+            PushedComparison::AtLeast => Self { first: value, ..Self::ALL },
+            PushedComparison::Above => Self { first: value.saturating_add(1), ..Self::ALL },
+            PushedComparison::AtMost => Self { last: value, ..Self::ALL },
+            PushedComparison::Below => value.checked_sub(1).map_or(Self::NONE, |last| Self { last, ..Self::ALL }),
         };
         *self = both(*self, allowed);
     }
@@ -130,28 +131,28 @@ impl Span {
 
 /// What is to be read, and in which way.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedRows {
     /// Whose events; none for everybody's.
     pub(super) actors: Option<BTreeSet<usize>>,
     /// To whom messages go; none for everybody.
     pub(super) receivers: Option<BTreeSet<usize>>,
-    pub(super) sequences: Span,
-    pub(super) positions: Span,
+    pub(super) sequences: NumberSpan,
+    pub(super) positions: NumberSpan,
     /// Whether one chain is read after the other, and not the journal in its own order.
     pub(super) is_by_chain: bool,
     pub(super) is_backwards: bool,
 }
 
-impl Wanted {
+impl WantedRows {
     pub(super) const fn everything(is_by_chain: bool, is_backwards: bool) -> Self {
-        let (sequences, positions) = (Span::ALL, Span::ALL);
+        let (sequences, positions) = (NumberSpan::ALL, NumberSpan::ALL);
         Self { actors: None, receivers: None, sequences, positions, is_by_chain, is_backwards }
     }
 
     /// Narrows it down by a condition and its value. A value of another type than the column's narrows nothing: SQLite knows
     /// how such values compare.
-    pub(super) fn narrow(&mut self, source: &Source, condition: Condition, value: ValueRef<'_>) {
-        let Condition { key, comparison } = condition;
+    pub(super) fn narrow(&mut self, source: &SqlSource, condition: PushedCondition, value: ValueRef<'_>) {
+        let PushedCondition { key, comparison } = condition;
         let among = |known: &mut Option<BTreeSet<usize>>, these: BTreeSet<usize>| {
             *known = Some(match known.take() {
                 Some(known) => known.intersection(&these).copied().collect(),
@@ -160,17 +161,20 @@ impl Wanted {
         };
         match (key, value) {
             // Nothing equals NULL, nor is above or below it.
-            (_, ValueRef::Null) => self.sequences = Span::NONE,
-            (Key::Sequence, ValueRef::Integer(value)) => self.sequences.narrow(comparison, value),
-            (Key::Position, ValueRef::Integer(value)) => self.positions.narrow(comparison, value),
-            (Key::Actor | Key::Name | Key::Receiver | Key::ReceiverName, ValueRef::Text(text)) => {
+            (_, ValueRef::Null) => self.sequences = NumberSpan::NONE,
+            (ColumnKey::Sequence, ValueRef::Integer(value)) => self.sequences.narrow(comparison, value),
+            (ColumnKey::Position, ValueRef::Integer(value)) => self.positions.narrow(comparison, value),
+            (
+                ColumnKey::Actor | ColumnKey::Name | ColumnKey::Receiver | ColumnKey::ReceiverName,
+                ValueRef::Text(text),
+            ) => {
                 let text = String::from_utf8_lossy(text);
                 let these = match key {
-                    Key::Actor | Key::Receiver => source.of_id(&text).into_iter().collect(),
+                    ColumnKey::Actor | ColumnKey::Receiver => source.of_id(&text).into_iter().collect(),
                     _ => source.of_name(&text),
                 };
                 match key {
-                    Key::Actor | Key::Name => among(&mut self.actors, these),
+                    ColumnKey::Actor | ColumnKey::Name => among(&mut self.actors, these),
                     _ => among(&mut self.receivers, these),
                 }
             }
@@ -195,7 +199,7 @@ impl Wanted {
     }
 
     /// The actors whose events are wanted, in order.
-    pub(super) fn places(&self, source: &Source) -> Vec<usize> {
+    pub(super) fn places(&self, source: &SqlSource) -> Vec<usize> {
         match &self.actors {
             _ if self.is_nothing() => Vec::new(),
             Some(actors) => actors.iter().copied().collect(),
@@ -210,36 +214,40 @@ mod tests {
 
     #[test]
     fn a_condition_is_read_back_from_the_word_that_a_plan_shows() {
-        for (key, word) in Key::ALL {
-            for (comparison, operator, sign) in Comparison::ALL {
-                let condition = Condition { key, comparison };
+        for (key, word) in ColumnKey::ALL {
+            for (comparison, operator, sign) in PushedComparison::ALL {
+                let condition = PushedCondition { key, comparison };
                 assert_eq!(condition.word(), format!("{word}{sign}"));
-                assert_eq!(Condition::parse(&condition.word()), Some(condition));
-                let is_possible = key.is_number() || comparison == Comparison::Equal;
-                assert_eq!(Condition::of(key, operator), Some(condition).filter(|_| is_possible));
+                assert_eq!(PushedCondition::parse(&condition.word()), Some(condition));
+                let is_possible = key.is_number() || comparison == PushedComparison::Equal;
+                assert_eq!(PushedCondition::of(key, operator), Some(condition).filter(|_| is_possible));
             }
         }
-        assert_eq!(Condition::parse("backwards"), None);
+        assert_eq!(PushedCondition::parse("backwards"), None);
     }
 
     #[test]
     fn a_span_has_the_numbers_that_all_its_conditions_allow() {
-        let all = Comparison::ALL.map(|(comparison, ..)| comparison);
-        let holds = |number: i64, comparison: Comparison, value: i64| match comparison {
-            Comparison::Equal => number == value,
-            Comparison::AtLeast => number >= value,
-            Comparison::Above => number > value,
-            Comparison::AtMost => number <= value,
-            Comparison::Below => number < value,
+        let all = PushedComparison::ALL.map(|(comparison, ..)| comparison);
+        let holds = |number: i64, comparison: PushedComparison, value: i64| match comparison {
+            PushedComparison::Equal => number == value,
+            PushedComparison::AtLeast => number >= value,
+            PushedComparison::Above => number > value,
+            PushedComparison::AtMost => number <= value,
+            PushedComparison::Below => number < value,
         };
         for (first, second) in all.into_iter().flat_map(|first| all.map(|second| (first, second))) {
             for (low, high) in (-1..4).flat_map(|low| (-1..4).map(move |high| (low, high))) {
-                let mut span = Span::ALL;
+                let mut span = NumberSpan::ALL;
                 span.narrow(first, low);
                 span.narrow(second, high);
                 for number in 0..6_i64 {
                     let expected = holds(number, first, low) && holds(number, second, high);
-                    assert_eq!(span.has(number.cast_unsigned()), expected, "{number} {first:?} {low} {second:?} {high}");
+                    assert_eq!(
+                        span.has(number.cast_unsigned()),
+                        expected,
+                        "{number} {first:?} {low} {second:?} {high}"
+                    );
                 }
             }
         }
