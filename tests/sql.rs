@@ -211,7 +211,7 @@ fn a_message_is_told_from_its_sending_to_its_answer() {
          JOIN events sent ON sent.actor = sender AND sent.sequence = messages.sequence AND sent.position = messages.position
          JOIN events call ON call.actor = receiver AND call.sequence = messages.call
          JOIN events closing ON closing.actor = receiver AND closing.sequence = messages.closing
-         WHERE kind = 'send'",
+         WHERE messages.kind = 'send'",
     );
     let on_host = "host-call ntwk:theater/message-server-host.send";
     let on_client = |kind: &str| format!("{kind} ntwk:theater/message-server-client.handle-send");
@@ -246,28 +246,28 @@ fn a_message_is_told_from_its_sending_to_its_answer() {
 
 /// Conditions on the columns that narrow down what is read.
 const CONDITIONS: [&str; 22] = [
-    "A = '{id}'",
-    "A = 'nobody'",
-    "N = 'account'",
-    "N = 'ACCOUNT' COLLATE NOCASE",
-    "N IN ('account', 'ledger')",
-    "N = NULL",
-    "N IS NULL",
-    "S = 5",
-    "S = -1",
-    "S = '5'",
-    "S > 2.5",
-    "S >= 3 AND S < 9",
-    "A = '{id}' AND S = 4",
-    "A = '{id}' AND S > 4",
-    "A = '{id}' AND S <= 4",
-    "N = 'account' AND S BETWEEN 2 AND 6",
-    "A = '{id}' AND P > 30",
-    "P = 20",
-    "P > 20 AND P <= 60",
-    "P < 20",
-    "P > 5 AND N = 'ledger'",
-    "A = '{id}' AND N = 'ledger' AND S > 7",
+    "{A} = '{id}'",
+    "{A} = 'nobody'",
+    "{N} = 'account'",
+    "{N} = 'ACCOUNT' COLLATE NOCASE",
+    "{N} IN ('account', 'ledger')",
+    "{N} = NULL",
+    "{N} IS NULL",
+    "{S} = 5",
+    "{S} = -1",
+    "{S} = 5.0",
+    "{S} > 2.5",
+    "{S} >= 3 AND {S} < 9",
+    "{A} = '{id}' AND {S} = 4",
+    "{A} = '{id}' AND {S} > 4",
+    "{A} = '{id}' AND {S} <= 4",
+    "{N} = 'account' AND {S} BETWEEN 2 AND 6",
+    "{A} = '{id}' AND {P} > 30",
+    "{P} = 20",
+    "{P} > 20 AND {P} <= 60",
+    "{P} < 20",
+    "{P} > 5 AND {N} = 'ledger'",
+    "{A} = '{id}' AND {N} = 'ledger' AND {S} > 7",
 ];
 
 #[test]
@@ -292,8 +292,8 @@ fn a_condition_that_narrows_the_reading_changes_no_answer() {
             // A plus before a column keeps SQLite from asking the table for it.
             let of = |plus: &str| {
                 let mut condition = condition.replace("{id}", &id);
-                for (letter, name) in ["A", "N", "S", "P"].into_iter().zip(names) {
-                    condition = condition.replace(&format!("{letter} "), &format!("{plus}t.{name} "));
+                for (letter, name) in ["{A}", "{N}", "{S}", "{P}"].into_iter().zip(names) {
+                    condition = condition.replace(letter, &format!("{plus}t.{name}"));
                 }
                 let [id, _, sequence, position] = names;
                 let row = format!("t.{id} || ' ' || t.{sequence} || ' ' || t.{position}");
