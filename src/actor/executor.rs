@@ -221,6 +221,6 @@ fn asks_from_outside(function: &Function, caller: Caller) -> bool {
     match caller {
         Caller::Http => true,
         Caller::Management => function.full == HANDLE_REQUEST.full,
-        Caller::Runtime | Caller::Actor | Caller::WebSocket => false,
+        Caller::Runtime | Caller::Actor | Caller::WebSocket | Caller::Timer => false,
     }
 }

@@ -377,7 +377,7 @@ impl Recorder {
         params: Encoded,
         result: &R,
     ) -> Result<Link, Interruption> {
-        let data = HostCall { answer: None, params: Some(params), result: Encoded(result.to_cbor()) }.to_cbor();
+        let data = HostCall::new(None, Some(params), Encoded(result.to_cbor())).to_cbor();
         self.record_of_read(function.host_call, data, Attached::default())
     }
 
