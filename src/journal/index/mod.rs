@@ -79,12 +79,12 @@ impl Index {
         let path = dir.join("index.db");
         let opened = tables::open(&path).and_then(|writing| {
             let held = tables::held(&writing).map_err(|error| error.to_string())?;
+            let held = held.ok_or("nothing was written to it")?;
             let reading = tables::open_beside(&path).map_err(|error| error.to_string())?;
             Ok((Writing::of(&path, writing)?, reading, held))
         });
         let (writing, reading, indexed_to, why_empty) = match opened {
-            Ok((writing, reading, Some(held))) => (writing, Some(reading), Some(held), None),
-            Ok((writing, reading, None)) => (writing, Some(reading), None, Some("nothing was written to it".into())),
+            Ok((writing, reading, held)) => (writing, Some(reading), Some(held), None),
             Err(why) => (Writing::default(), None, None, Some(why)),
         };
         let is_to_be_made = reading.is_none();
