@@ -274,9 +274,11 @@ fn open_parts_to_read(dir: &Path) -> Result<Opened, JournalError> {
 /// Whether there is a journal to read in `dir`.
 fn check_is_there(dir: &Path) -> Result<(), JournalError> {
     let log = dir.join("log");
-    match log.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(JournalError::Absent { path: dir.to_owned() }),
+    match std::fs::metadata(&log) {
+        Ok(found) if found.is_dir() => Ok(()),
+        // A file of that name is somebody else's.
+        Ok(_) => Err(JournalError::Absent { path: dir.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(JournalError::Absent { path: dir.to_owned() }),
         Err(error) => Err(JournalError::directory(dir, named::named(&log)(error))),
     }
 }

@@ -890,7 +890,9 @@ fn path_of(dir: &Path, number: u32) -> PathBuf {
 fn numbers_in(dir: &Path) -> Result<Vec<u32>, LogError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(io_at(dir)(error)),
     };
     let mut numbers = Vec::new();
