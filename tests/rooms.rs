@@ -4,20 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Modules that stand in a circle of imports and may. The journal is to be rebuilt on a log of its own, and then these go.
+/// Modules that stand in a circle of imports and may.
 ///
 /// The test fails for a module that is listed here and stands in no circle, so that the list can only shrink.
-const CIRCLES: [&str; 9] = [
-    "journal/chains",
-    "journal/checkpoint",
-    "journal/integrity",
-    "journal/older",
-    "journal/reader",
-    "journal/rows",
-    "journal/schema",
-    "journal/seals",
-    "journal/states",
-];
+const CIRCLES: [&str; 0] = [];
 
 /// Type names that are declared more than once and may be: Rust's own custom is to call them so.
 const SHARED_NAMES: [&str; 2] = ["Error", "Result"];

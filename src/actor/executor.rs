@@ -125,7 +125,7 @@ impl Executor {
         let Job { function, params, caller, cause } = job;
         let settles = cause.iter().map(Cause::from).collect();
         let fresh = self.guest.next_is_fresh();
-        let call = Call { cause, fresh, caller, params: Encoded(params) };
+        let call = Call::new(cause, fresh, caller, Encoded(params));
         let recorder = self.guest.recorder();
         let recorded = recorder.record(function.call, call.to_cbor(), Attached { settles, ..Attached::default() });
         if let Err(interruption) = recorded.and_then(|_| recorder.stop_where_it_was_ended()) {
@@ -164,7 +164,7 @@ impl Executor {
         let keep = self.mark_kept_if_due(state.as_deref().filter(|_| !unchanged));
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let attached = Attached { state: write, owes, ..Attached::default() };
-        let returned = Return { state: named, result: Encoded(result) };
+        let returned = Return::new(named, Encoded(result));
         match self.guest.recorder().record(function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
                 // The state changes only after it is recorded.

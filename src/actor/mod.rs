@@ -32,8 +32,8 @@ mod verdict;
 
 pub(crate) use audit::grounds;
 pub use audit::{Audit, audit};
-pub(crate) use newest_state::newest_state;
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
+pub(crate) use newest_state::newest_state;
 pub(crate) use replay::{
     BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,
 };

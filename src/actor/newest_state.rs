@@ -25,6 +25,9 @@ pub(crate) fn newest_state(
     if replayed.events == behind + 1 {
         Ok(replayed.state)
     } else {
-        Err(format!("its newest state cannot be computed again: that comes to event {} and not to {behind}", replayed.events))
+        Err(format!(
+            "its newest state cannot be computed again: that comes to event {} and not to {behind}",
+            replayed.events
+        ))
     }
 }

@@ -10,7 +10,8 @@ use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;
 use crate::journal::{
-    self, ActorKey, DataDir, DataDropped, Durability, Journal, JournalHandle, JournalReader, Listener, Shown,
+    self, ActorKey, DataDir, DataDropped, Durability, Journal, JournalHandle, JournalReader, Listener, Newest, Record,
+    Shown,
 };
 use crate::server::protocol::{Request, Response};
 
@@ -101,12 +102,20 @@ fn in_directory(
 ) -> Result<DataDropped, Failure> {
     // Opening a journal makes one if there is none; a new journal holds nothing to drop, so an existing one is required.
     drop(journal::open_to_read(dir).map_err(Failure::no)?);
+    crate::theater::upgrade(dir).map_err(Failure::no)?;
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
     let dir = DataDir::open(dir).map_err(Failure::no)?;
     let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
     let journal = Journal::open(dir, Durability::Commit, queue_bytes, listener).map_err(Failure::no)?;
     let forgotten = journal.handle().reader().map_err(Failure::no).and_then(|reader| {
         let row = super::past::find_row(&reader, actor, journal.handle().dir())?;
+        if let Newest::Behind(event) = reader.newest_state(row.actor).map_err(Failure::no)? {
+            // What it is to be computed from may be dropped.
+            let engine = super::sandbox::engine(Some(journal.handle().dir()))?;
+            let state = crate::actor::newest_state(&engine, &reader, row.actor).map_err(Failure::no)?;
+            let stored = Record::State(row.actor, event, state.map(Into::into));
+            journal.handle().enqueue(stored).and_then(|()| journal.handle().flush()).map_err(Failure::no)?;
+        }
         forget(journal.handle(), &reader, row.actor).map_err(Failure::no)
     });
     journal.close();

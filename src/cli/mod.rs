@@ -18,6 +18,7 @@ mod past;
 mod remote;
 mod repair;
 mod replay;
+mod sandbox;
 mod run;
 mod show;
 mod signals;

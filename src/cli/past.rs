@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::connect::{answered, ask, connect, find};
+use super::sandbox::engine;
 use super::{Done, Failure, Remote};
-use crate::chain::{ChainEvent, ComponentDigest, History, KeptState};
 use crate::actor::newest_state;
+use crate::chain::{ChainEvent, ComponentDigest, History, KeptState};
 use crate::journal::{self, ActorRow, JournalReader, Newest};
 use crate::server::Client;
 use crate::server::protocol::{EventsAnswer, Request, Response};
@@ -67,7 +68,7 @@ impl ActorHistory {
                 let state = match reader.newest_state(row.actor).map_err(Failure::no)? {
                     Newest::Is(state) => state,
                     Newest::Behind(_) => {
-                        let engine = super::replay::engine(Some(reader.dir()))?;
+                        let engine = engine(Some(reader.dir()))?;
                         newest_state(&engine, reader, row.actor).map_err(Failure::no)?
                     }
                 };

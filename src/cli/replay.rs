@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::history::read_verified;
 use super::past::find_row;
+use super::sandbox::engine;
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
 use crate::actor::{self, BehaviourChange, Boundary, Recording, ReplayError, Replayed};
@@ -67,12 +68,6 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
         }
         (None, None) => unreachable!("clap asks for one of them"),
     }
-}
-
-/// The sandbox. A data directory has a cache of the code that its runtime compiled; a chain file has none.
-pub(super) fn engine(dir: Option<&Path>) -> Result<GuestEngine, Failure> {
-    let cache = dir.map(|dir| dir.join("compiled"));
-    GuestEngine::new(cache.as_deref()).map_err(Failure::no)
 }
 
 fn one_chain(

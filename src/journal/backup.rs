@@ -8,12 +8,15 @@ use super::components;
 use super::error::JournalError;
 use super::log::{MarkFile, Segments};
 use super::named::named;
+use super::upgrade::readable;
 
 /// Copies the journal in `from`, as it is at one moment, into the directory `to`, which has none: the sealed segments, the
 /// one that grows as far as it is committed, and the components. It is on disk when this returns. The index is not copied: it
 /// comes from the log.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
     let written = |error| JournalError::directory(to, error);
+    let readable = readable(from)?;
+    let from = &*readable.dir;
     // Read first: what it vouches for is in the copy then, and perhaps more.
     let mark = MarkFile::bytes(from).map_err(|error| JournalError::directory(from, error))?;
     super::check_is_there(from)?;

@@ -21,11 +21,14 @@ use super::record::{ActorKey, ChainEnd, EventPlace};
 
 impl JournalReader {
     pub(super) fn chain_end(&self, actor: ActorKey) -> ReadResult<Option<ChainEnd>> {
-        let end = self.index.head(actor.key)?;
+        let end = self.ask(|index| index.head(actor.key))?;
         // A reader that has opened its log sees what that held then.
         let last = self.log.tip().position;
         let Some(end) = end.filter(|end| end.last.position > last) else { return Ok(end) };
-        Err(unfit(format!("the index says that a chain ends at position {}, but the log ends at {last}", end.last.position)))
+        Err(unfit(format!(
+            "the index says that a chain ends at position {}, but the log ends at {last}",
+            end.last.position
+        )))
     }
 
     /// The event that should stand at a place.
@@ -86,7 +89,7 @@ impl JournalReader {
     fn milestone_or_end(&self, actor: ActorKey, sequence: u64) -> ReadResult<Option<EventPlace>> {
         // Milestones are not summed up: one that leads elsewhere is as good as none. If the event is there and cannot be
         // read, the walk from the end meets it.
-        let milestone = self.index.milestone_from(actor.key, sequence)?;
+        let milestone = self.ask(|index| index.milestone_from(actor.key, sequence))?;
         match milestone.filter(|milestone| self.stored_at(actor, *milestone).is_ok()) {
             Some(milestone) => Ok(Some(milestone)),
             None => Ok(self.chain_end(actor)?.map(|end| end.last)),
@@ -95,7 +98,7 @@ impl JournalReader {
 
     /// The place of the last event of this kind up to `sequence`.
     pub(super) fn landmark(&self, actor: ActorKey, kind: Landmark, sequence: u64) -> ReadResult<Option<EventPlace>> {
-        Ok(self.index.landmark(actor.key, kind, sequence)?)
+        Ok(self.ask(|index| index.landmark(actor.key, kind, sequence))?)
     }
 
     /// Where event `sequence` stands.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
-use super::log::{CommittedBatch, Entry, EventEntry, Log, Payload, Tip};
-use super::reader::whole;
-use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
+use super::parts;
+use super::record::{ActorKey, ActorRow, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
 use crate::chain::EventHash;
 use crate::chain::cbor::Cbor;
@@ -18,12 +18,11 @@ const PROGRESS_EVENTS: u64 = 100_000;
 /// Has the index hold what the log does. `indexed` is up to where it says that it does: what it says of that is compared with
 /// what the log vouches for, and where it is not that, the index is made anew. Returns the sum of the index as it is then,
 /// which is the log's, unless the log is damaged there.
-pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<[u8; 16]> {
+pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<[u8; 16]> {
     let tip = log.tip();
     let mut from = indexed.filter(|indexed| indexed.batch <= tip.batch);
-    // One that cannot be summed up is made anew likewise.
     if let Some(indexed) = from
-        && sum_behind(log, indexed.batch)? != index.sum().ok()
+        && !is_right(log, index, indexed)?
     {
         from = None;
     }
@@ -32,10 +31,7 @@ pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>)
             log::info!("the journal's index is made anew from the log: {} events", tip.position);
         }
         index.begin_again();
-        index.rebuild(|feed| {
-            let mut facts = FactReader::new(log, index);
-            facts.read(0, &mut |facts, upto| feed(facts, upto))
-        })?;
+        make_anew(log, index)?;
         return summed_up(&tip, index);
     };
     if indexed.batch == tip.batch {
@@ -44,6 +40,23 @@ pub(super) fn bring_up(log: &dyn Log, index: &Index, indexed: Option<IndexedTo>)
     let mut facts = FactReader::new(log, index);
     facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
     summed_up(&tip, index)
+}
+
+/// Whether an index holds what the log does up to a batch. One that cannot be read does not.
+fn is_right(log: &dyn BatchLog, index: &Index, indexed: IndexedTo) -> ReadResult<bool> {
+    let sum = sum_behind(log, indexed.batch)?;
+    let (Ok(found), Ok(rows)) = (index.sum(), index.actors()) else { return Ok(false) };
+    // What starts say of the actors is not summed up: it is in the log.
+    Ok(sum == Some(found) && rows.iter().all(|row| is_said(log, index, row)))
+}
+
+/// Whether an actor's row is what its newest start says. Where that cannot be read, whoever needs it says so.
+fn is_said(log: &dyn BatchLog, index: &Index, row: &ActorRow) -> bool {
+    let Ok(place) = index.landmark(row.actor.key, Landmark::Started, u64::MAX) else { return false };
+    let event = place.and_then(|place| log.event(place.position).ok()).flatten();
+    let data = event.and_then(|event| whole(log, event.position, event.unsalted().to_vec()).ok());
+    let started = data.and_then(|data| Started::from_cbor(&data).ok());
+    started.is_none_or(|started| row.differs_from(&started).is_none())
 }
 
 /// The sum of an index that holds what the log does up to `tip`.
@@ -55,8 +68,13 @@ fn summed_up(tip: &Tip, index: &Index) -> ReadResult<[u8; 16]> {
     Ok(sum)
 }
 
+/// Rebuilds an index that is damaged.
+pub(super) fn make_anew(log: &dyn BatchLog, index: &Index) -> ReadResult<()> {
+    index.rebuild(|feed| FactReader::new(log, index).read(0, &mut |facts, upto| feed(facts, upto)))
+}
+
 /// The standing sum behind a batch.
-fn sum_behind(log: &dyn Log, batch: u64) -> ReadResult<Option<[u8; 16]>> {
+fn sum_behind(log: &dyn BatchLog, batch: u64) -> ReadResult<Option<[u8; 16]>> {
     let tip = log.tip();
     if tip.batch == batch {
         return Ok(Some(tip.sum));
@@ -66,14 +84,14 @@ fn sum_behind(log: &dyn Log, batch: u64) -> ReadResult<Option<[u8; 16]>> {
 
 /// Reads facts from a log.
 struct FactReader<'a> {
-    log: &'a dyn Log,
+    log: &'a dyn BatchLog,
     index: &'a Index,
     /// The actors by their keys, as far as they are known.
     ids: HashMap<u64, ActorId>,
 }
 
 impl<'a> FactReader<'a> {
-    fn new(log: &'a dyn Log, index: &'a Index) -> Self {
+    fn new(log: &'a dyn BatchLog, index: &'a Index) -> Self {
         Self { log, index, ids: HashMap::new() }
     }
 
@@ -127,7 +145,7 @@ impl<'a> FactReader<'a> {
         }
         let begins = event.begins.as_ref().map(|begins| {
             let Payload::Kept(stored) = event.data else { return Err(unfit("the data of a start was dropped".into())) };
-            let data = whole(self.log, position, stored.to_vec())?;
+            let data = whole(self.log, position, unsalted(event, stored).to_vec())?;
             let started = Started::from_cbor(&data)
                 .map_err(|error| unfit(format!("the start at position {position} cannot be read: {error}")))?;
             Ok(Box::new(ActorStarted {
@@ -147,7 +165,8 @@ impl<'a> FactReader<'a> {
             };
             Ok::<_, ReadFault>(Owed { receiver: ActorId::from_bytes(owes.receiver), notice })
         });
-        let cause = |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };
+        let cause =
+            |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };
         Ok(EventFact {
             actor: ActorKey { key: key(event.actor), id: self.id_of(event.actor)? },
             sequence: event.sequence,
@@ -176,4 +195,15 @@ impl<'a> FactReader<'a> {
 
 fn key(actor: u64) -> i64 {
     actor.cast_signed()
+}
+
+/// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
+pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
+    let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
+    whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
+}
+
+/// The data of an event that is kept, without its salt.
+fn unsalted<'a>(event: &EventEntry<'_>, stored: &'a [u8]) -> &'a [u8] {
+    if event.is_salted { stored.get(16..).unwrap_or_default() } else { stored }
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::error::JournalError;
-use super::log::{Log as _, LogError, MarkFile, Segments};
+use super::log::{BatchLog as _, LogError, MarkFile, Segments};
+use super::upgrade::readable;
 
 /// What is gone, or may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) enum Loss {
 impl Loss {
     /// What the journal in `dir` has lost by its mark; nothing where it has all that the mark vouches for.
     pub(crate) fn of(dir: &Path) -> Result<Option<Self>, JournalError> {
+        let readable = readable(dir)?;
+        let dir = &*readable.dir;
         let marked = MarkFile::read(dir).map_err(|error| JournalError::directory(dir, error))?;
         let log = Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?;
         let found = log.tip().position;

@@ -22,6 +22,7 @@ mod durability;
 mod error;
 mod facts;
 mod forget;
+mod format4;
 mod index;
 mod log;
 mod loss;
@@ -36,6 +37,7 @@ mod record;
 mod starts;
 mod states;
 mod survey;
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -46,8 +48,8 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
-pub use durability::Durability;
 pub(crate) use dir::{DataDir, remove_ephemeral};
+pub use durability::Durability;
 pub use error::{JournalDown, JournalError, ReadFault};
 pub(crate) use error::{ReadResult, is_unfit, unfit};
 pub use forget::{DataDropped, DropError, Shown};
@@ -55,13 +57,12 @@ pub(crate) use forget::{prune, redact};
 pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
-pub(crate) use record::{
-    ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite,
-};
+pub(crate) use record::{ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
+pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
 
-use self::log::{Log, MarkFile, Opening, Segments};
+use self::log::{BatchLog, MarkFile, OpenedLog, Segments};
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
@@ -69,6 +70,7 @@ use crate::base::wait;
 use index::{Index, IndexThread, OpenedIndex, Standing};
 use newest::NewestStates;
 use queue::Queue;
+use upgrade::Readable;
 use writer::Writer;
 
 /// What the journal tells the layers above, from its own thread; neither may block.
@@ -103,6 +105,8 @@ impl Journal {
         listener: Listener,
     ) -> Result<Self, JournalError> {
         let path = dir.path();
+        upgrade::finish(path)?;
+        index::make_stub(path).map_err(|error| JournalError::directory(path, std::io::Error::other(error)))?;
         let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = match marked {
             Some(Ok(marked)) => Some(marked),
@@ -143,10 +147,17 @@ impl Journal {
         Self::begin(dir, opening, queue_bytes, listener)
     }
 
-    fn begin(dir: DataDir, opening: Opening, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
+    fn begin(dir: DataDir, opening: OpenedLog, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
         let path: Arc<Path> = dir.path().into();
         let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
-        let OpenedIndex { index, indexed_to, .. } = Index::open(&path).map_err(|error| unreadable(error.into()))?;
+        let opened = Index::open(&path).map_err(|error| unreadable(error.into()))?;
+        let OpenedIndex { index, indexed_to, why_empty } = opened;
+        if let Some(why) = why_empty.filter(|_| opening.log.tip().batch > 0) {
+            ::log::info!("the journal's index is made anew: {why}");
+        }
+        if opening.cut > 0 {
+            ::log::info!("{} bytes of the log that nobody was told of were cut off", opening.cut);
+        }
         let segments = Arc::new(opening.log);
         let sum = facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
         let standing = Standing::new(Arc::clone(&index), sum);
@@ -154,19 +165,15 @@ impl Journal {
         let (queue, metrics) = (Arc::new(Queue::new(queue_bytes)), Arc::<JournalMetrics>::default());
         let newest = Arc::<NewestStates>::default();
         let (watching, closing) = bounded(0);
-        let (watch, watch_thread) = presence::watch(
-            &path,
-            Arc::clone(&segments),
-            Arc::clone(&queue),
-            Arc::clone(&metrics),
-            closing,
-        )?;
-        let log: Arc<dyn Log> = segments;
+        let (watch, watch_thread) =
+            presence::watch(&path, Arc::clone(&segments), Arc::clone(&queue), Arc::clone(&metrics), closing)?;
+        let log: Arc<dyn BatchLog> = segments;
         let reader = JournalReader {
             log: Arc::clone(&log),
             index: Arc::clone(&index),
             newest: Arc::clone(&newest),
             dir: Arc::clone(&path),
+            readable: None,
         };
         let handle = JournalHandle {
             queue: Arc::clone(&queue),
@@ -250,7 +257,7 @@ impl JournalHandle {
 
 /// Opens the journal in `dir` for reading alone, with or without a runtime at work on it.
 pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
-    Ok(open_parts_to_read(dir)?.reader)
+    Ok(open_parts_to_read(&upgrade::readable(dir)?)?.reader)
 }
 
 /// A journal that is only read.
@@ -259,15 +266,17 @@ struct Opened {
     reader: JournalReader,
 }
 
-fn open_parts_to_read(dir: &Path) -> Result<Opened, JournalError> {
+fn open_parts_to_read(readable: &Readable) -> Result<Opened, JournalError> {
+    let dir = &*readable.dir;
     check_is_there(dir)?;
     let unreadable = |error: ReadFault| JournalError::Read { path: dir.to_owned(), error };
     // The index first: while a runtime is at work, the log is never behind it.
     let OpenedIndex { index, indexed_to, .. } = Index::open_to_read(dir).map_err(|error| unreadable(error.into()))?;
     let log = Arc::new(Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?);
     facts::bring_up(&*log, &index, indexed_to).map_err(unreadable)?;
-    let shared: Arc<dyn Log> = Arc::<Segments>::clone(&log);
-    let reader = JournalReader { log: shared, index, newest: Arc::default(), dir: dir.into() };
+    let shared: Arc<dyn BatchLog> = Arc::<Segments>::clone(&log);
+    let (newest, readable) = (Arc::default(), Some(readable.clone()));
+    let reader = JournalReader { log: shared, index, newest, dir: dir.into(), readable };
     Ok(Opened { log, reader })
 }
 

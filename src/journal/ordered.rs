@@ -59,7 +59,7 @@ impl JournalReader {
             let actor = match actors.get(&key) {
                 Some(actor) => *actor,
                 None => {
-                    let row = self.index.actor(key)?;
+                    let row = self.ask(|index| index.actor(key))?;
                     let actor = row.ok_or_else(|| unfit(format!("the actor of key {key} is not known")))?.actor;
                     actors.insert(key, actor);
                     actor
@@ -85,11 +85,11 @@ impl JournalReader {
 
     /// Whether an actor is listed no longer.
     pub(crate) fn is_forgotten(&self, actor: ActorKey) -> ReadResult<bool> {
-        Ok(!self.index.is_listed(actor.key)?)
+        Ok(!self.ask(|index| index.is_listed(actor.key))?)
     }
 
     /// The parent of an actor that has ever begun.
     pub(crate) fn parent(&self, actor: ActorId) -> ReadResult<Option<ActorId>> {
-        Ok(self.index.parent(actor)?)
+        Ok(self.ask(|index| index.parent(actor))?)
     }
 }

@@ -28,11 +28,11 @@ const FILES: [&str; 3] = ["log", "journal.mark", "lock"];
 
 /// What the thread has found.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct FileWatch {
     is_gone: AtomicBool,
 }
 
-impl Watch {
+impl FileWatch {
     /// Whether the journal's files are there no longer: what is written then, nobody will find.
     pub(super) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Relaxed)
@@ -46,8 +46,8 @@ pub(super) fn watch(
     queue: Arc<Queue>,
     metrics: Arc<JournalMetrics>,
     closing: Receiver<()>,
-) -> Result<(Arc<Watch>, JoinHandle), JournalError> {
-    let watch = Arc::<Watch>::default();
+) -> Result<(Arc<FileWatch>, JoinHandle), JournalError> {
+    let watch = Arc::<FileWatch>::default();
     let mut presence = Presence::of(dir, log);
     let watching = Arc::clone(&watch);
     let thread = thread::spawn("watch", move || {

@@ -5,26 +5,32 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::{ReadFault, ReadResult, unfit};
-use super::index::{Index, Landmark};
-use super::log::{Log, StoredData, StoredEvent};
+use super::components;
+use super::error::{ReadResult, unfit};
+use super::facts::{make_anew, whole};
+use super::index::{Index, IndexError, Landmark};
+use super::log::{BatchLog, StoredData, StoredEvent};
 use super::newest::NewestStates;
 use super::record::{ActorKey, ActorRow, EventPlace, Pending};
-use super::{components, parts};
+use super::upgrade::Readable;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
+use crate::chain::{
+    ChainEvent, ComponentDigest, DataDigest, DroppedData, EventHash, EventKind, EventType, Head, Salt, sha1,
+};
 
 /// Reads the log by what the index says of it; cheap to make.
 #[derive(Clone)]
 pub(crate) struct JournalReader {
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn BatchLog>,
     pub(super) index: Arc<Index>,
     /// The newest states that the running writer has not stored yet; empty where there is none.
     pub(super) newest: Arc<NewestStates>,
     pub(super) dir: Arc<Path>,
+    /// What is removed when nobody reads it any more: the copy of a journal of an older format.
+    #[expect(dead_code, reason = "it is held for its drop")]
+    pub(super) readable: Option<Readable>,
 }
-
 
 type Result<T> = ReadResult<T>;
 
@@ -34,14 +40,25 @@ impl JournalReader {
         &self.dir
     }
 
+    /// Asks the index. If it is found damaged, it is made anew from the log, and asked again.
+    pub(super) fn ask<T>(&self, question: impl Fn(&Index) -> std::result::Result<T, IndexError>) -> Result<T> {
+        match question(&self.index) {
+            Err(error) if error.is_damage() => {
+                make_anew(&*self.log, &self.index)?;
+                Ok(question(&self.index)?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
     /// Every actor, in the order in which they were first started.
     pub(crate) fn actors(&self) -> Result<Vec<ActorRow>> {
-        Ok(self.index.actors()?)
+        Ok(self.ask(|index| index.actors())?)
     }
 
     /// How many starts in a row have resumed the actor's open transition and got no further.
     pub(crate) fn attempts(&self, actor: ActorKey) -> Result<u64> {
-        Ok(self.index.attempts(actor.key)?)
+        Ok(self.ask(|index| index.attempts(actor.key))?)
     }
 
     /// The `started` of the actor's newest incarnation.
@@ -184,7 +201,7 @@ impl JournalReader {
 
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
-        Ok(self.index.owed()?)
+        Ok(self.ask(|index| index.owed())?)
     }
 
     /// The last event of a chain, as it is linked to.
@@ -241,8 +258,13 @@ impl JournalReader {
         let dropped = match &stored.data {
             StoredData::Kept(_) => None,
             StoredData::Dropped { length, digest } => {
-                let sha1 = digest.as_slice().try_into().map_err(|_| unfit("what is left of data is no SHA-1".into()))?;
-                Some(DroppedData { length: *length, sha1 })
+                let unknown = || unfit(format!("what is left of the data of event {} is no digest", stored.sequence));
+                let digest = match digest.len() {
+                    20 => DataDigest::Plain(digest.as_slice().try_into().map_err(|_| unknown())?),
+                    32 => DataDigest::Salted(digest.as_slice().try_into().map_err(|_| unknown())?),
+                    _ => return Err(unknown()),
+                };
+                Some(DroppedData { length: *length, digest })
             }
         };
         Ok(ChainEvent {
@@ -252,6 +274,7 @@ impl JournalReader {
             parent_hash,
             hash: EventHash(stored.hash),
             data: self.data(stored)?,
+            salt: stored.salt().map(Salt),
             dropped,
         })
     }
@@ -259,7 +282,7 @@ impl JournalReader {
     /// The data of an event, with its large parts; empty where it was dropped.
     pub(super) fn data(&self, event: &StoredEvent) -> Result<Vec<u8>> {
         match &event.data {
-            StoredData::Kept(stored) => whole(&*self.log, event.position, stored.clone()),
+            StoredData::Kept(_) => whole(&*self.log, event.position, event.unsalted().to_vec()),
             StoredData::Dropped { .. } => Ok(Vec::new()),
         }
     }
@@ -286,12 +309,6 @@ impl JournalReader {
             found => Ok(found),
         }
     }
-}
-
-/// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
-pub(super) fn whole(log: &dyn Log, position: u64, stored: Vec<u8>) -> Result<Vec<u8>> {
-    let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
-    whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
 }
 
 /// The kind of an event that a walk has come to; none where it is of no kind.

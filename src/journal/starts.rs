@@ -35,7 +35,8 @@ impl JournalReader {
     pub(crate) fn next_start(&self, actor: ActorKey, from: u64) -> Result<Option<u64>> {
         let mut from = from;
         loop {
-            let started = self.index.next_landmark(actor.key, Landmark::Started, from)?.map(|place| place.sequence);
+            let started =
+                self.ask(|index| index.next_landmark(actor.key, Landmark::Started, from))?.map(|place| place.sequence);
             let kept = match from.checked_sub(1) {
                 Some(behind) => self.first_kept_behind(actor, behind)?,
                 None => self.last_kept_before(actor, 1)?.or(self.first_kept_behind(actor, 0)?),

@@ -41,7 +41,8 @@ impl JournalReader {
                 return self.settled(actor, led.sequence, stored).map(Newest::Is);
             }
             // The writer may have stored it, or have gone on, since the first look.
-            if self.chain_end(actor)?.and_then(|end| end.state) == Some(led) && self.stored_state(actor, led)?.is_none() {
+            if self.chain_end(actor)?.and_then(|end| end.state) == Some(led) && self.stored_state(actor, led)?.is_none()
+            {
                 return match named {
                     Some(_) => Ok(Newest::Behind(led.sequence)),
                     None => Err(unfit(format!("the state that event {} led to is not there", led.sequence))),
@@ -69,14 +70,12 @@ impl JournalReader {
 
     /// The state behind an event, where it is stored: with the event, or in a record of its own.
     fn stored_state(&self, actor: ActorKey, led: EventPlace) -> Result<Option<State>> {
-        match self.index.kept(actor.key, led.sequence)? {
+        match self.ask(|index| index.kept(actor.key, led.sequence))? {
             None => Ok(None),
-            Some(Kept::InSegment(segment)) => {
-                match self.log.state(segment, actor.key.unsigned_abs(), led.sequence)? {
-                    Some(state) => Ok(Some(state)),
-                    None => Err(unfit(format!("the state behind event {} is not there", led.sequence))),
-                }
-            }
+            Some(Kept::InSegment(segment)) => match self.log.state(segment, actor.key.unsigned_abs(), led.sequence)? {
+                Some(state) => Ok(Some(state)),
+                None => Err(unfit(format!("the state behind event {} is not there", led.sequence))),
+            },
             Some(Kept::InEvent) => match self.named_at(actor, led)? {
                 Some(NamedState::None) => Ok(Some(None)),
                 Some(NamedState::Inline(state)) => Ok(Some(Some(state))),
@@ -109,7 +108,7 @@ impl JournalReader {
 
     /// The last event before event `before` behind which a state is kept, so that a replay can begin there.
     pub(crate) fn last_kept_before(&self, actor: ActorKey, mut before: u64) -> Result<Option<u64>> {
-        while let Some(sequence) = self.index.kept_before(actor.key, before)? {
+        while let Some(sequence) = self.ask(|index| index.kept_before(actor.key, before))? {
             if self.can_begin_behind(actor, sequence)? {
                 return Ok(Some(sequence));
             }
@@ -132,7 +131,7 @@ impl JournalReader {
     /// The state kept behind event `sequence`. That event alone is asked whether it is this one: who knows what the chain
     /// names there compares it with that.
     pub(crate) fn kept_state_at(&self, actor: ActorKey, sequence: u64) -> Result<Option<State>> {
-        if self.index.kept(actor.key, sequence)?.is_none() {
+        if self.ask(|index| index.kept(actor.key, sequence))?.is_none() {
             return Ok(None);
         }
         let Some(led) = self.place(actor, sequence)? else {
@@ -199,12 +198,12 @@ impl JournalReader {
 
     /// The events of an actor whose state is stored, in order.
     pub(crate) fn kept_sequences(&self, actor: ActorKey) -> Result<Vec<u64>> {
-        Ok(self.index.kept_sequences(actor.key)?)
+        Ok(self.ask(|index| index.kept_sequences(actor.key))?)
     }
 
     /// The first event behind `sequence` whose state is kept, so that a replay can begin there.
     pub(crate) fn first_kept_behind(&self, actor: ActorKey, mut sequence: u64) -> Result<Option<u64>> {
-        while let Some(kept) = self.index.kept_behind(actor.key, sequence)? {
+        while let Some(kept) = self.ask(|index| index.kept_behind(actor.key, sequence))? {
             if self.can_begin_behind(actor, kept)? {
                 return Ok(Some(kept));
             }

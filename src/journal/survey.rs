@@ -8,6 +8,7 @@ use std::path::Path;
 use super::error::{JournalError, ReadResult};
 use super::log::{Entry, MarkFile, Marked, Payload, SegmentWalk, StoredData, StoredEvent};
 use super::reader::JournalReader;
+use super::upgrade::readable;
 use super::{Opened, open_parts_to_read};
 use crate::chain::ChainEvent;
 
@@ -34,6 +35,8 @@ pub(crate) struct Survey {
 impl Survey {
     /// Opens the journal in `dir` for a walk, with or without a runtime at work on it.
     pub(crate) fn begin(dir: &Path) -> Result<Self, JournalError> {
+        let readable = readable(dir)?;
+        let dir = &*readable.dir;
         // Read first: while a runtime is at work the log is never behind it.
         let marked = MarkFile::read(dir).map_err(|error| JournalError::directory(dir, error))?;
         let mut found = Vec::new();
@@ -48,7 +51,7 @@ impl Survey {
                 None
             }
         };
-        let Opened { log, reader } = open_parts_to_read(dir)?;
+        let Opened { log, reader } = open_parts_to_read(&readable)?;
         let walk = log.walk();
         Ok(Self { reader, walk, marked, log, found })
     }
@@ -77,6 +80,7 @@ impl Survey {
                         event_type: event.event_type.into(),
                         hash: event.hash,
                         names_state: event.names_state,
+                        is_salted: event.is_salted,
                         data: match event.data {
                             Payload::Kept(data) => StoredData::Kept(data.to_vec()),
                             Payload::Dropped { length, digest } => {

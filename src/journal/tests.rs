@@ -54,6 +54,7 @@ impl Scribe {
             return self.append("refused ntwk:theater/actor.init", vec![0xa0], None);
         }
         let started = Started {
+            label: None,
             id: self.actor.id,
             fork: None,
             name: "scribe".into(),
@@ -71,7 +72,7 @@ impl Scribe {
 
     /// An event that leads to a state.
     fn write_state(&mut self, state: Option<&[u8]>, keep: bool) -> ChainEvent {
-        let returned = Return { state: StateAfter::Now(NamedState::of(state)), result: Encoded(vec![0xf6]) };
+        let returned = Return::new(StateAfter::Now(NamedState::of(state)), Encoded(vec![0xf6]));
         let state = StateWrite { state: state.map(Arc::from), named: true, keep };
         self.append(RETURNED, returned.to_cbor(), Some(state))
     }
@@ -181,7 +182,8 @@ fn the_newest_state_outlives_the_data_of_its_event() {
     journal.close();
     assert_eq!(surveyed(dir.path()), (104, Vec::new()));
     let files = std::fs::read_dir(dir.path().join("log")).expect("segments").flatten();
-    let holds = |path: &Path, what: &[u8]| std::fs::read(path).expect("a file").windows(what.len()).any(|at| at == what);
+    let holds =
+        |path: &Path, what: &[u8]| std::fs::read(path).expect("a file").windows(what.len()).any(|at| at == what);
     // The event named it in full; what is stored behind the event holds it once more, and nothing else does.
     let counted = files.filter(|file| holds(&file.path(), b"newest")).count();
     assert_eq!(counted, 1);

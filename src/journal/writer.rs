@@ -15,10 +15,11 @@ use std::sync::Arc;
 use super::Listener;
 use super::components;
 use super::error::{JournalError, ReadFault, unfit};
-use super::index::{EventFact, Fact, Index, IndexedTo, Landmark, Standing};
-use super::log::{BatchBuilding, BeginsEntry, Entry, EventEntry, Log, LogError, OwesEntry, Payload, Tip};
+use super::facts::make_anew;
+use super::index::{EventFact, Fact, Index, IndexError, IndexedTo, Landmark, Standing};
+use super::log::{BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, LogError, OwesEntry, Payload, Tip};
 use super::newest::NewestStates;
-use super::presence::Watch;
+use super::presence::FileWatch;
 use super::queue::Queue;
 use super::record::{ActorKey, Attached, Record, StateWrite};
 use crate::base::clock;
@@ -27,27 +28,27 @@ use crate::base::id::ActorId;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread;
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, sha1};
+use crate::chain::{ChainEvent, ComponentDigest, DataDigest, EventKind, sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) struct Writer {
     pub(super) path: PathBuf,
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn BatchLog>,
     pub(super) index: Arc<Index>,
     pub(super) standing: Standing,
     pub(super) newest: Arc<NewestStates>,
     pub(super) queue: Arc<Queue>,
     pub(super) listener: Listener,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<FileWatch>,
     pub(super) metrics: Arc<JournalMetrics>,
 }
 
 /// The writer at work.
 struct Desk {
     path: PathBuf,
-    log: Arc<dyn Log>,
+    log: Arc<dyn BatchLog>,
     index: Arc<Index>,
     standing: Standing,
     newest: Arc<NewestStates>,
@@ -56,7 +57,7 @@ struct Desk {
     taken: VecDeque<Record>,
     /// Components that are stored already: actors begin far more often than components change.
     components: HashSet<ComponentDigest>,
-    watch: Arc<Watch>,
+    watch: Arc<FileWatch>,
     metrics: Arc<JournalMetrics>,
 }
 
@@ -267,9 +268,9 @@ impl Desk {
         if let Some((name, state)) = &begins_with {
             self.push(batch, &Entry::Blob { name: *name, is_state: true, bytes: Payload::Kept(state) })?;
         }
-        let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event.sequence, state)?;
+        let StateOf { names_state, keeps, stored_behind } = self.state_of(batch, actor.key, event, state)?;
         let position = self.building(batch)?.next_position();
-        let back = match self.standing.last(actor.key)? {
+        let back = match self.sound(|standing| standing.last(actor.key))? {
             Some((last, _)) if last.sequence + 1 == event.sequence => position - last.position,
             None if event.sequence == 0 => 0,
             Some(_) | None => {
@@ -277,7 +278,8 @@ impl Desk {
                 return Err(unfit(format!("event {} of actor {} {what}", event.sequence, actor.id)).into());
             }
         };
-        let dropped = event.dropped.as_ref();
+        let (dropped, digest) = (event.dropped.as_ref(), event.dropped.map(|dropped| digest_bytes(dropped.digest)));
+        let salted = event.salt.map(|salt| [&salt.0[..], &event.data].concat());
         let entry = EventEntry {
             actor: unsigned(actor.key),
             sequence: event.sequence,
@@ -288,19 +290,20 @@ impl Desk {
             names_state,
             keeps,
             ends,
+            is_salted: event.is_salted(),
             begins: begins.as_ref().map(|begins| BeginsEntry {
                 id: *actor.id.as_bytes(),
                 attempts: begins.attempts,
                 manifest_path: &begins.manifest_path,
             }),
-            owes: owes.map(|owes| OwesEntry {
-                receiver: *owes.receiver.as_bytes(),
-                notice: owes.notice.unwrap_or_default(),
-            }),
+            owes: owes
+                .map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: owes.notice.unwrap_or_default() }),
             settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
             data: match dropped {
-                Some(dropped) => Payload::Dropped { length: dropped.length, digest: &dropped.sha1 },
-                None => Payload::Kept(&event.data),
+                Some(dropped) => {
+                    Payload::Dropped { length: dropped.length, digest: digest.as_deref().unwrap_or_default() }
+                }
+                None => Payload::Kept(salted.as_deref().unwrap_or(&event.data)),
             },
         };
         let fact = EventFact {
@@ -335,12 +338,14 @@ impl Desk {
         &mut self,
         batch: &mut Batch,
         actor: i64,
-        sequence: u64,
+        event: &ChainEvent,
         write: Option<StateWrite>,
     ) -> Result<StateOf, Refused> {
         let Some(StateWrite { state, named, keep }) = write else { return Ok(StateOf::default()) };
-        if !named {
-            return Ok(StateOf { names_state: false, keeps: false, stored_behind: keep.then_some(state) });
+        // An event of an older journal may have lost the state that it named.
+        if !named || event.dropped.is_some() {
+            let stored_behind = (keep || named).then_some(state);
+            return Ok(StateOf { names_state: named, keeps: false, stored_behind });
         }
         let large = state.filter(|state| state.len() > INLINE_STATE_BYTES);
         match &large {
@@ -350,7 +355,7 @@ impl Desk {
             }
             Some(_) | None => {}
         }
-        batch.newest.insert(actor, large.filter(|_| !keep).map(|state| (sequence, state)));
+        batch.newest.insert(actor, large.filter(|_| !keep).map(|state| (event.sequence, state)));
         Ok(StateOf { names_state: true, keeps: keep, stored_behind: None })
     }
 
@@ -397,9 +402,20 @@ impl Desk {
     }
 
     fn fact(&mut self, batch: &mut Batch, fact: Fact) -> Result<(), Refused> {
-        self.standing.apply(&fact)?;
+        self.sound(|standing| standing.apply(&fact))?;
         batch.facts.push(fact);
         Ok(())
+    }
+
+    /// Asks the standing sum, which may have to ask the index. If that is found damaged, it is made anew from the log.
+    fn sound<T>(&mut self, mut ask: impl FnMut(&mut Standing) -> Result<T, IndexError>) -> Result<T, Refused> {
+        match ask(&mut self.standing) {
+            Err(error) if error.is_damage() => {
+                make_anew(&*self.log, &self.index)?;
+                Ok(ask(&mut self.standing)?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The batch that is being put together.
@@ -418,6 +434,14 @@ struct StateOf {
     keeps: bool,
     /// The state is the one of an earlier event, and is stored behind this one.
     stored_behind: Option<Option<Arc<[u8]>>>,
+}
+
+/// The digest that is left of data.
+pub(super) fn digest_bytes(digest: DataDigest) -> Vec<u8> {
+    match digest {
+        DataDigest::Plain(sha1) => sha1.to_vec(),
+        DataDigest::Salted(sha256) => sha256.to_vec(),
+    }
 }
 
 /// Keys are counted from 1.

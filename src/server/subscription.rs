@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::protocol::{EventView, PushedEvent, Response};
 use crate::base::id::{ActorId, SubscriptionId};
 use crate::chain::ChainEvent;
-use crate::journal::{ActorKey, JournalReader, Placed, StretchBounds, ReadResult};
+use crate::journal::{ActorKey, JournalReader, Placed, ReadResult, StretchBounds};
 use crate::system::Following;
 pub(super) use crate::theater::Kinds;
 use crate::theater::Members;

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
-use crate::actor::{newest_state, SpawnReply, Spec};
+use crate::actor::{SpawnReply, Spec, newest_state};
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
 use crate::base::one_shot::{OneReceiver, one_shot};

@@ -70,8 +70,7 @@ impl FormerActor {
         }
         let started = started_of_row(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let limits = recorded_limits(&started);
-        let was_up = is_fork(reader, actor).map_err(unreadable)?
-            || reader.has_begun(actor).map_err(unreadable)?;
+        let was_up = is_fork(reader, actor).map_err(unreadable)? || reader.has_begun(actor).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
         let (spec, successor) = match named {
@@ -139,7 +138,7 @@ impl FormerActor {
             match started.reason {
                 StartReason::Spawn => return Ok(true),
                 StartReason::Restart => return Ok(self.manifest().supervision.restart_state == RestartState::Initial),
-                StartReason::Fork => return Ok(false),
+                StartReason::Fork | StartReason::Upgrade => return Ok(false),
                 StartReason::Recovery if at > 0 => at -= 1,
                 StartReason::Recovery => return Ok(false),
             }
@@ -191,11 +190,7 @@ impl FormerActor {
     }
 
     /// The transition that is to be resumed. Its script begins at the last call that began on a new instance.
-    fn opened(
-        &self,
-        reader: &JournalReader,
-        Opening { awaited, wait, reply }: Opening,
-    ) -> ReadResult<OpenTransition> {
+    fn opened(&self, reader: &JournalReader, Opening { awaited, wait, reply }: Opening) -> ReadResult<OpenTransition> {
         let actor = self.row.actor;
         let fresh = self.open.first().is_some_and(|call| Call::from_cbor(&call.data).is_ok_and(|call| call.fresh));
         let newest = if fresh { Some(reader.newest_state(actor)?) } else { None };

@@ -22,6 +22,7 @@ mod runtime;
 mod stored_spec;
 mod supervisor;
 mod tree;
+mod upgrade;
 mod whereabouts;
 
 pub(crate) use foresee::foreseen_refusals;
@@ -31,3 +32,4 @@ pub(crate) use machine_budget::bounds;
 pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};
 pub(crate) use runtime::NotResumed;
 pub use runtime::{Config, TheaterError, TheaterRuntime};
+pub(crate) use upgrade::upgrade;

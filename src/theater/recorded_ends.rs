@@ -11,7 +11,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::handlers::INIT;
-use crate::journal::{ActorKey, Attached, Cause, JournalReader, Pending, Record, ReadResult, ReadFault};
+use crate::journal::{ActorKey, Attached, Cause, JournalReader, Pending, ReadFault, ReadResult, Record};
 use crate::system::TheaterHandle;
 
 /// Writes the ends that are due, children before their parents, and waits until they are on disk.

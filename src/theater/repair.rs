@@ -17,7 +17,9 @@ use crate::base::limits::RuntimeLimits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
-use crate::journal::{ActorRow, Attached, Cause, DataDir, Journal, JournalError, JournalReader, Listener, Loss, Record, ReadResult};
+use crate::journal::{
+    ActorRow, Attached, Cause, DataDir, Journal, JournalError, JournalReader, Listener, Loss, ReadResult, Record,
+};
 
 /// What is lost, and the actors that it concerns.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::command::{Comeback, Command, Newborn};
 use super::control::LifecycleControl;
 use super::recovery::{Recovered, recover};
 use super::supervisor::Supervisor;
+use super::upgrade::upgrade;
 use crate::actor::{SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
@@ -369,5 +370,6 @@ fn open_journal(dir: DataDir, durability: Durability, queue_bytes: usize) -> Res
         committed: Box::new(move |actors| woken.wake(actors)),
         failed: Box::new(move |error| _ = failed.send(error.to_string())),
     };
+    upgrade(dir.path())?;
     Ok((Journal::open(dir, durability, queue_bytes, listener)?, subscribers, journal_failed))
 }

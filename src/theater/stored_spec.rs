@@ -10,7 +10,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, StartReason, Started};
 use crate::chain::{ComponentDigest, EventHash};
 use crate::guest::GuestEngine;
-use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, unfit, ReadResult};
+use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, ReadResult, unfit};
 use crate::manifest::Manifest;
 
 /// The error for an actor whose stored history cannot be what a runtime has written.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use rusqlite::Connection;
 use theater::{Durability, TheaterRuntime, UnverifiedChain};
 use wasmtime::component::Component;
 
+use crate::log_file::LogFile;
 use crate::floor::guest::{FloorGuest, engine};
 use crate::floor::parts::{self, Commits, checked_sha1};
 use crate::floor::system::{Layers, Log, System};
@@ -61,14 +61,13 @@ struct Hashed {
 }
 
 fn hashed(data_dir: &Path) -> Vec<Hashed> {
-    let rows = Connection::open(data_dir.join("journal.db")).expect("the journal");
-    let mut select = rows.prepare("SELECT event_type, data FROM events").expect("a statement");
-    let events = select.query_map([], |row| {
-        let event_type: String = row.get(0)?;
+    let log = LogFile::read(data_dir);
+    let hashed = log.events().map(|event| {
         // The domain, two numbers, the parent, two lengths and the hash of the data.
-        Ok(Hashed { preimage: vec![7; 23 + 8 + 21 + 8 + 4 + event_type.len() + 8 + 20], data: row.get(1)? })
+        let preimage = vec![7; 23 + 8 + 21 + 8 + 4 + event.event_type.len() + 8 + 20];
+        Hashed { preimage, data: event.data.kept().expect("nothing was dropped").clone() }
     });
-    events.expect("rows").collect::<Result<_, _>>().expect("rows")
+    hashed.collect()
 }
 
 /// Collision-checked SHA-1 over what the events' hashes cover, on all cores; seconds.
@@ -166,13 +165,11 @@ pub fn replay(report: &mut Report, effort: &Effort) {
     }
 }
 
-/// Bytes of the data directory's database once it is closed.
+/// Bytes of the log once it is closed, or of the floor's database.
 fn size_of(data_dir: &Path) -> f64 {
-    ["journal.db", "journal.db-wal"]
-        .iter()
-        .filter_map(|name| std::fs::metadata(data_dir.join(name)).ok())
-        .map(|metadata| metadata.len() as f64)
-        .sum()
+    let bytes = |file: &Path| std::fs::metadata(file).map_or(0.0, |file| file.len() as f64);
+    let segments = std::fs::read_dir(data_dir.join("log")).into_iter().flatten().flatten();
+    segments.map(|segment| bytes(&segment.path())).sum::<f64>() + bytes(&data_dir.join("rows.db"))
 }
 
 pub fn room(report: &mut Report, effort: &Effort) {

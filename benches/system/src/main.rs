@@ -6,7 +6,12 @@
 mod base;
 mod child;
 mod floor;
+#[path = "../../../tests/support/forge.rs"]
+#[allow(dead_code, reason = "the tests need all of it")]
+mod forge;
 mod history;
+#[path = "../../../tests/support/log_file.rs"]
+mod log_file;
 mod load;
 #[path = "../../../src/net/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "only the HTTP server is used here")]

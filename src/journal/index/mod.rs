@@ -36,6 +36,8 @@ pub(in crate::journal) use fact::{EventFact, Fact, IndexedTo, Kept, Landmark};
 pub(in crate::journal) use fill::IndexThread;
 pub(in crate::journal) use sum::Standing;
 
+pub(in crate::journal) use tables::{make_stub, write_stub};
+
 use delta::{Delta, Health, Layer};
 use fill::Writing;
 

@@ -102,7 +102,7 @@ fn files(path: &Path) -> [PathBuf; 3] {
 
 /// Opens the index at `path` for writing; the text says why there is none that can be used.
 pub(super) fn open(path: &Path) -> std::result::Result<Connection, String> {
-    is_file(path)?;
+    check_file(path)?;
     let open = || {
         let connection = Connection::open_with_flags(path, WRITE)?;
         connection.busy_timeout(BUSY)?;
@@ -144,7 +144,7 @@ fn open_for_reading(path: &Path) -> Result<Connection> {
 
 /// Opens the index at `path` as it is at this moment, for reading alone.
 pub(super) fn open_as_it_is(path: &Path) -> std::result::Result<Connection, String> {
-    is_file(path)?;
+    check_file(path)?;
     let is_unwritable = path.parent().is_some_and(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err());
     let connection = if is_unwritable { open_unwritable(path)? } else { open_for_reading(path).map_err(said)? };
     check(&connection)?;
@@ -178,7 +178,7 @@ fn said(error: Error) -> String {
     error.to_string()
 }
 
-fn is_file(path: &Path) -> std::result::Result<(), String> {
+fn check_file(path: &Path) -> std::result::Result<(), String> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(()),
         Ok(_) => Err("it is not a file".into()),
@@ -280,14 +280,17 @@ pub(super) fn actors(connection: &Connection) -> Result<BTreeMap<i64, Listing>> 
     rows.collect()
 }
 
+const UNSAID: &str = "SELECT alive, attempts, listed, started, manifest_path, actor FROM actors";
+
 pub(super) fn unsaid(connection: &Connection, actor: i64) -> Result<Option<Unsaid>> {
-    Ok(self::actor(connection, actor)?.map(|listing| listing.unsaid()))
+    let mut select = connection.prepare_cached(&format!("{UNSAID} WHERE actor = ?1"))?;
+    select.query_row([actor], unsaid_row).optional()
 }
 
 pub(super) fn all_unsaid(connection: &Connection, mut visit: impl FnMut(i64, Unsaid)) -> Result<()> {
-    let mut select = connection.prepare(LISTING)?;
+    let mut select = connection.prepare(UNSAID)?;
     each(&mut select.query([])?, |row| {
-        visit(row.get(0)?, listing(row)?.unsaid());
+        visit(row.get(5)?, unsaid_row(row)?);
         Ok(())
     })
 }
@@ -442,6 +445,16 @@ fn listing(row: &Row<'_>) -> Result<Listing> {
         attempts: unsigned(row, 9)?,
         listed: flag(row, 10)?,
         started: unsigned(row, 11)?,
+    })
+}
+
+fn unsaid_row(row: &Row<'_>) -> Result<Unsaid> {
+    Ok(Unsaid {
+        alive: flag(row, 0)?,
+        attempts: unsigned(row, 1)?,
+        listed: flag(row, 2)?,
+        started: unsigned(row, 3)?,
+        manifest_path: row.get(4)?,
     })
 }
 
@@ -643,4 +656,22 @@ fn write_kept(connection: &Connection, layer: &Layer) -> Result<()> {
 
 fn execute(connection: &Connection, statement: &str, params: impl Params) -> Result<()> {
     connection.prepare_cached(statement)?.execute(params).map(drop)
+}
+
+/// Makes `journal.db` in `dir` where it is missing: programs before the log looked for a database of this name, and refuse
+/// the journal by the version that it has.
+pub(in crate::journal) fn make_stub(dir: &Path) -> Result<()> {
+    let path = dir.join("journal.db");
+    if path.metadata().is_ok_and(|file| file.len() > 0) { Ok(()) } else { write_stub(&path) }
+}
+
+/// Writes that database.
+pub(in crate::journal) fn write_stub(path: &Path) -> Result<()> {
+    /// "THEA".
+    const APPLICATION_ID: i64 = 0x5448_4541;
+    let stub = Connection::open(path)?;
+    stub.pragma_update(None, "application_id", APPLICATION_ID)?;
+    stub.pragma_update(None, "user_version", 5)?;
+    // Those programs take a database without a table for one that has lost everything.
+    stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")
 }

@@ -220,7 +220,7 @@ impl Model {
             let milestone = events.iter().find(|event| event.sequence >= at && event.sequence % 64 == 63);
             assert_eq!(index.milestone_from(key, at).expect("an answer"), milestone.map(EventFact::place), "from {at}");
             for landmark in [Landmark::Started, Landmark::Failed, Landmark::InitReturned] {
-                let upto = places(landmark).filter(|place| place.sequence <= at).last();
+                let upto = places(landmark).rfind(|place| place.sequence <= at);
                 assert_eq!(index.landmark(key, landmark, at).expect("an answer"), upto, "{landmark:?} up to {at}");
                 let from = places(landmark).find(|place| place.sequence >= at);
                 assert_eq!(index.next_landmark(key, landmark, at).expect("an answer"), from, "{landmark:?} from {at}");
@@ -465,19 +465,15 @@ fn an_index_that_cannot_be_used_is_made_anew_and_says_why() {
         (
             "its version is 77",
             Box::new(|dir| {
-                _ = Connection::open(dir.join("index.db"))
-                    .expect("a database")
-                    .pragma_update(None, "user_version", 77)
-                    .expect("set")
+                let database = Connection::open(dir.join("index.db")).expect("a database");
+                database.pragma_update(None, "user_version", 77).expect("set");
             }),
         ),
         (
             "not an index",
             Box::new(|dir| {
-                _ = Connection::open(dir.join("index.db"))
-                    .expect("a database")
-                    .pragma_update(None, "application_id", 77)
-                    .expect("set")
+                let database = Connection::open(dir.join("index.db")).expect("a database");
+                database.pragma_update(None, "application_id", 77).expect("set");
             }),
         ),
         (

@@ -123,15 +123,6 @@ impl BatchBuilder {
         self.before.position + 1 + u64::from(self.events)
     }
 
-    pub(in crate::journal) fn is_empty(&self) -> bool {
-        self.records == 0
-    }
-
-    /// Bytes of the records so far.
-    pub(in crate::journal) fn len(&self) -> usize {
-        self.bytes.len() - HEADER_BYTES
-    }
-
     /// Where in the batch the entry begins.
     pub(super) fn push(&mut self, entry: &Entry<'_>, code: u64) -> usize {
         let at = self.bytes.len();
@@ -248,7 +239,7 @@ impl<'a> Iterator for RawEntries<'a> {
 }
 
 /// The names of types in one segment: a type is named once, and then stands by a number.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::journal) struct TypeNames {
     texts: Vec<String>,
     codes: HashMap<String, u64>,
@@ -257,6 +248,11 @@ pub(in crate::journal) struct TypeNames {
 impl TypeNames {
     pub(super) fn code(&self, text: &str) -> Option<u64> {
         self.codes.get(text).copied()
+    }
+
+    /// Adds a name as a record has it: each text gets the next code.
+    pub(super) fn learn(&mut self, (code, text): (u64, &str)) -> Result<(), Malformed> {
+        if code == self.add(text) { Ok(()) } else { Err(Malformed("the names of types are not in order")) }
     }
 
     /// Gives a text the next code.

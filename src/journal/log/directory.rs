@@ -9,8 +9,8 @@ use super::batch::TypeNames;
 use super::bytes::{Bytes, Malformed, put_number, put_text};
 use super::entry::Entry;
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Directory {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SegmentDirectory {
     /// The position of the first event.
     pub(super) first: u64,
     /// Where each event stands.
@@ -20,20 +20,21 @@ pub(super) struct Directory {
     pub(super) states: BTreeMap<(u64, u64), u32>,
 }
 
-impl Directory {
+impl SegmentDirectory {
     pub(super) fn begin(first: u64) -> Self {
         Self { first, ..Self::default() }
     }
 
     /// Notes the record at `at`.
-    pub(super) fn note(&mut self, entry: &Entry<'_>, at: u32) {
+    pub(super) fn note(&mut self, entry: &Entry<'_>, at: u32) -> Result<(), Malformed> {
         match entry {
             Entry::Event(_) => self.events.push(at),
-            Entry::Name { text, .. } => _ = self.names.add(text),
+            Entry::Name { code, text } => self.names.learn((*code, text))?,
             Entry::Blob { name, .. } => _ = self.blobs.insert(*name, at),
             Entry::State { actor, sequence, .. } => _ = self.states.insert((*actor, *sequence), at),
             Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) | Entry::Dropped { .. } => {}
         }
+        Ok(())
     }
 
     pub(super) fn event(&self, position: u64) -> Option<u32> {

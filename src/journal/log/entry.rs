@@ -36,6 +36,12 @@ pub(in crate::journal) enum Payload<'a> {
     },
 }
 
+impl Payload<'_> {
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+}
+
 /// What begins with an event: the actor's row of this incarnation, as far as the event's data does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::journal) struct BeginsEntry<'a> {
@@ -68,6 +74,8 @@ pub(in crate::journal) struct EventEntry<'a> {
     pub(in crate::journal) keeps: bool,
     /// The actor ends with it, and is not to be resumed.
     pub(in crate::journal) ends: bool,
+    /// The data begins with 16 bytes of salt, which are dropped with it.
+    pub(in crate::journal) is_salted: bool,
     pub(in crate::journal) begins: Option<BeginsEntry<'a>>,
     pub(in crate::journal) owes: Option<OwesEntry<'a>>,
     /// The deliveries that it settles: the actor and the sequence of the event that promised each.
@@ -128,6 +136,7 @@ const ENDS: u64 = 4;
 const BEGINS: u64 = 8;
 const OWES: u64 = 16;
 const SETTLES: u64 = 32;
+const SALTED: u64 = 64;
 
 impl Entry<'_> {
     /// Writes kind and essence; `code` stands for the event's type. The essence is put together in `room`.
@@ -172,11 +181,9 @@ impl Entry<'_> {
             Self::Event(EventEntry { data: payload, .. })
             | Self::Blob { bytes: payload, .. }
             | Self::State { state: payload, .. } => payload.clone(),
-            Self::Name { .. }
-            | Self::Ended(_)
-            | Self::Survived(_)
-            | Self::Forgotten(_)
-            | Self::Dropped { .. } => Payload::Kept(&[]),
+            Self::Name { .. } | Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) | Self::Dropped { .. } => {
+                Payload::Kept(&[])
+            }
         }
     }
 }
@@ -208,7 +215,8 @@ fn put_event(to: &mut Vec<u8>, event: &EventEntry<'_>, code: u64) {
         | flag(event.ends, ENDS)
         | flag(event.begins.is_some(), BEGINS)
         | flag(event.owes.is_some(), OWES)
-        | flag(!event.settles.is_empty(), SETTLES);
+        | flag(!event.settles.is_empty(), SETTLES)
+        | flag(event.is_salted, SALTED);
     for number in [event.actor, event.sequence, event.back, event.timestamp, code, flags] {
         put_number(to, number);
     }
@@ -272,15 +280,15 @@ impl<'a> RawEntry<'a> {
         self.kind == EVENT
     }
 
-    /// The text, where the record names a type.
-    pub(super) fn name_of_type(&self) -> Result<Option<&'a str>, Malformed> {
-        match self.kind {
-            NAME => match self.understand(&NoNames)? {
-                Entry::Name { text, .. } => Ok(Some(text)),
-                _ => Ok(None),
-            },
-            _ => Ok(None),
+    /// Code and text, where the record names a type.
+    pub(super) fn name_of_type(&self) -> Result<Option<(u64, &'a str)>, Malformed> {
+        if self.kind != NAME {
+            return Ok(None);
         }
+        let mut read = Bytes { rest: self.essence };
+        let code = read.number()?;
+        let text = std::str::from_utf8(read.rest).map_err(|_| Malformed("the name of a type is not UTF-8"))?;
+        Ok(Some((code, text)))
     }
 
     /// What the record says. Its type's text comes from `names`.
@@ -293,12 +301,10 @@ impl<'a> RawEntry<'a> {
         let entry = match self.kind {
             EVENT => Entry::Event(read_event(&mut read, payload, names)?),
             NAME => {
-                let code = read.number()?;
-                let text = read.take(read.rest.len())?;
-                let text = std::str::from_utf8(text).map_err(|_| Malformed("the name of a type is not UTF-8"))?;
-                Entry::Name { code, text }
+                let (code, text) = self.name_of_type()?.expect("it is of that kind");
+                return Ok(Entry::Name { code, text });
             }
-            BLOB => Entry::Blob { name: read.array()?, is_state: read.byte()? == 1, bytes: payload },
+            BLOB => Entry::Blob { name: read.array()?, is_state: read.flag()?, bytes: payload },
             STATE => {
                 let (actor, sequence) = (read.number()?, read.number()?);
                 let name = if read.rest.is_empty() { None } else { Some(read.array()?) };
@@ -319,15 +325,11 @@ impl<'a> RawEntry<'a> {
     }
 }
 
-fn read_event<'a>(
-    read: &mut Bytes<'a>,
-    data: Payload<'a>,
-    names: &'a dyn Names,
-) -> Result<EventEntry<'a>, Malformed> {
+fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a dyn Names) -> Result<EventEntry<'a>, Malformed> {
     let (actor, sequence, back, timestamp) = (read.number()?, read.number()?, read.number()?, read.number()?);
     let event_type = names.name(read.number()?).ok_or(Malformed("the type of an event has no name"))?;
     let flags = read.number()?;
-    if flags >= SETTLES << 1 {
+    if flags >= SALTED << 1 {
         return Err(Malformed("an event has a flag of no known meaning"));
     }
     let has = |flag| flags & flag != 0;
@@ -337,15 +339,14 @@ fn read_event<'a>(
     } else {
         None
     };
-    let owes =
-        if has(OWES) { Some(OwesEntry { receiver: read.array()?, notice: read.text()? }) } else { None };
+    let owes = if has(OWES) { Some(OwesEntry { receiver: read.array()?, notice: read.text()? }) } else { None };
     let mut settles = Vec::new();
     if has(SETTLES) {
         for _ in 0..read.number()? {
             settles.push((read.array()?, read.number()?));
         }
     }
-    let (names_state, keeps, ends) = (has(NAMES_STATE), has(KEEPS), has(ENDS));
+    let (names_state, keeps, ends, is_salted) = (has(NAMES_STATE), has(KEEPS), has(ENDS), has(SALTED));
     Ok(EventEntry {
         actor,
         sequence,
@@ -356,6 +357,7 @@ fn read_event<'a>(
         names_state,
         keeps,
         ends,
+        is_salted,
         begins,
         owes,
         settles,

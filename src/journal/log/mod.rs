@@ -14,6 +14,8 @@ mod entry;
 mod mark;
 mod segment;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::ops::Range;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 pub(super) use batch::Tip;
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
-pub(super) use segments::{BatchBuilding, Opening, SegmentWalk, Segments};
+pub(super) use segments::{BatchBuilding, OpenedLog, SegmentWalk, Segments};
 
 /// What went wrong with the log.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +72,28 @@ pub(in crate::journal) struct StoredEvent {
     pub(in crate::journal) event_type: Arc<str>,
     pub(in crate::journal) hash: [u8; 20],
     pub(in crate::journal) names_state: bool,
+    /// The data begins with 16 bytes of salt.
+    pub(in crate::journal) is_salted: bool,
     pub(in crate::journal) data: StoredData,
+}
+
+impl StoredEvent {
+    /// The salt of the data, if it has one and is there.
+    pub(in crate::journal) fn salt(&self) -> Option<[u8; 16]> {
+        match &self.data {
+            StoredData::Kept(bytes) if self.is_salted => bytes.first_chunk().copied(),
+            StoredData::Kept(_) | StoredData::Dropped { .. } => None,
+        }
+    }
+
+    /// The data without its salt; empty where it was dropped.
+    pub(in crate::journal) fn unsalted(&self) -> &[u8] {
+        match &self.data {
+            StoredData::Kept(bytes) if self.is_salted => bytes.get(16..).unwrap_or_default(),
+            StoredData::Kept(bytes) => bytes,
+            StoredData::Dropped { .. } => &[],
+        }
+    }
 }
 
 /// A segment: its number, and the positions of the events in it.
@@ -85,7 +108,7 @@ pub(in crate::journal) struct SegmentSpan {
 pub(in crate::journal) type Remains = (u64, Vec<u8>);
 
 /// An append-only sequence of batches. One thread appends; any number read what is committed.
-pub(in crate::journal) trait Log: Send + Sync {
+pub(in crate::journal) trait BatchLog: Send + Sync {
     /// How far it has come.
     fn tip(&self) -> Tip;
 
@@ -131,9 +154,5 @@ pub(in crate::journal) trait Log: Send + Sync {
     fn seal(&self) -> Result<(), LogError>;
 
     /// Writes a sealed segment anew: `edit` says what is left of a record's payload, or nothing where it stays.
-    fn rewrite(
-        &self,
-        segment: u32,
-        edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>,
-    ) -> Result<(), LogError>;
+    fn rewrite(&self, segment: u32, edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>) -> Result<(), LogError>;
 }

@@ -4,14 +4,15 @@
 //!   header (84) · batch · batch · … · directory · trailer (72)
 //! ```
 
+use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::batch::{self, BatchHeader, RawBatch, Tip, TypeNames};
 use super::bytes::{Bytes, Malformed};
-use super::directory::Directory;
+use super::directory::SegmentDirectory;
 use super::entry::{Entry, NoNames, Payload, RawEntry, put_payload};
 
 /// Bytes of a segment's header.
@@ -95,6 +96,13 @@ impl Trailer {
         if is_whole { Ok(trailer) } else { Err(Malformed("it does not end as a sealed segment does")) }
     }
 
+    fn directory(&self, bytes: &[u8]) -> Result<SegmentDirectory, Malformed> {
+        if crc32c::crc32c(bytes) != self.directory_crc {
+            return Err(Malformed("the checksum of its directory does not fit"));
+        }
+        SegmentDirectory::read(bytes)
+    }
+
     /// The trailer at the end of a file, if it has one.
     pub(super) fn of(file: &File) -> io::Result<Option<Self>> {
         let length = file.metadata()?.len();
@@ -106,7 +114,7 @@ impl Trailer {
 }
 
 /// The footer of a segment: its directory, and the trailer.
-pub(super) fn footer(directory: &Directory, generation: u32, after: Tip) -> Vec<u8> {
+pub(super) fn footer(directory: &SegmentDirectory, generation: u32, after: Tip) -> Vec<u8> {
     let mut bytes = Vec::new();
     directory.put(&mut bytes);
     let (length, crc) = (bytes.len(), crc32c::crc32c(&bytes));
@@ -121,24 +129,19 @@ pub(super) fn footer(directory: &Directory, generation: u32, after: Tip) -> Vec<
 }
 
 /// The directory of a sealed segment, as its footer has it.
-pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<Directory, Malformed>> {
+pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<SegmentDirectory, Malformed>> {
     let length = file.metadata()?.len();
     let footer = u64::from(trailer.directory_bytes) + TRAILER_BYTES as u64;
     let Some(at) = length.checked_sub(footer) else { return Ok(Err(Malformed("its directory is cut off"))) };
     let mut bytes = vec![0; trailer.directory_bytes as usize];
     file.read_exact_at(&mut bytes, at)?;
-    if crc32c::crc32c(&bytes) != trailer.directory_crc {
-        return Ok(Err(Malformed("the checksum of its directory does not fit")));
-    }
-    Ok(Directory::read(&bytes))
+    Ok(trailer.directory(&bytes))
 }
 
 /// The bytes of a segment, read at once.
 pub(super) struct SegmentBytes {
     pub(super) header: SegmentHeader,
     bytes: Vec<u8>,
-    /// The number of the last batch in it, where that is known.
-    last: Option<u64>,
 }
 
 /// Where a walk over the batches of a segment ended.
@@ -147,74 +150,108 @@ pub(super) struct Walked {
     /// Behind the last good batch.
     pub(super) end: usize,
     pub(super) tip: Tip,
-    /// What is wrong with what follows; nothing where nothing follows.
-    pub(super) fault: Option<Malformed>,
+    pub(super) rest: Rest,
+}
+
+/// What follows the last good batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing, or room that was not written to yet.
+    Nothing,
+    /// The footer of a sealed segment, as its trailer has it.
+    Footer(Trailer),
+    /// Something that is not what was written.
+    Fault(Malformed),
 }
 
 impl SegmentBytes {
     pub(super) fn read(path: &Path) -> io::Result<Result<Self, Malformed>> {
-        let bytes = std::fs::read(path)?;
-        Ok(SegmentHeader::read(&bytes).map(|header| Self { header, bytes, last: None }))
+        Ok(Self::of(std::fs::read(path)?))
     }
 
-    /// The same where it is known which batch is the last in it: what follows that one is not looked at, be it a footer that
-    /// is damaged.
-    pub(super) fn read_through(path: &Path, last: u64) -> io::Result<Result<Self, Malformed>> {
-        Ok(Self::read(path)?.map(|bytes| Self { last: Some(last), ..bytes }))
+    pub(super) fn of(bytes: Vec<u8>) -> Result<Self, Malformed> {
+        SegmentHeader::read(&bytes).map(|header| Self { header, bytes })
     }
 
-    /// The batch at a place in the file, behind `before`; none where the batches end.
-    pub(super) fn batch_at(&self, at: usize, before: &Tip) -> Result<Option<RawBatch<'_>>, Malformed> {
-        if self.last.is_some_and(|last| before.batch >= last) {
-            return Ok(None);
-        }
-        let limit = self.footer_at().unwrap_or(self.bytes.len());
-        let rest = &self.bytes[at..limit.max(at)];
-        if rest.is_empty() {
-            return Ok(None);
-        }
-        let batch = RawBatch::first(rest, before, self.header.number, self.header.tag())?;
-        batch.check(before)?;
-        Ok(Some(batch))
+    /// The batch at a place in the file, behind `before`; else what is there.
+    pub(super) fn batch_at(&self, at: usize, before: &Tip) -> Result<RawBatch<'_>, Rest> {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        // A footer is asked for where no batch is: data of an event may look like one, and end the file.
+        let batch = RawBatch::first(rest, before, self.header.number, self.header.tag());
+        let batch = batch.map_err(|fault| Rest::of(rest, before, fault))?;
+        batch.check(before).map_err(Rest::Fault)?;
+        Ok(batch)
     }
 
     /// Shows each good batch with its place in the file, up to the footer or the first that does not check.
-    pub(super) fn walk<E>(
-        &self,
-        mut show: impl FnMut(usize, &RawBatch<'_>, &Tip) -> Result<(), E>,
-    ) -> Result<Walked, E> {
-        let mut tip = self.header.before;
-        let mut at = HEADER_BYTES;
-        let fault = loop {
+    pub(super) fn walk<E>(&self, mut show: impl FnMut(usize, &RawBatch<'_>) -> Result<(), E>) -> Result<Walked, E> {
+        let (mut at, mut tip) = (HEADER_BYTES, self.header.before);
+        loop {
             let batch = match self.batch_at(at, &tip) {
-                Ok(Some(batch)) => batch,
-                Ok(None) => break None,
-                Err(fault) => break Some(fault),
+                Ok(batch) => batch,
+                Err(rest) => return Ok(Walked { end: at, tip, rest }),
             };
-            show(at, &batch, &tip)?;
+            show(at, &batch)?;
             at += batch.length();
             tip = batch.header.tip();
-        };
-        Ok(Walked { end: at, tip, fault })
+        }
     }
 
-    /// Where the footer begins, if there is one.
-    fn footer_at(&self) -> Option<usize> {
-        let at = self.bytes.len().checked_sub(TRAILER_BYTES)?;
-        let trailer = Trailer::read(&self.bytes[at..]).ok()?;
-        at.checked_sub(trailer.directory_bytes as usize)
+    /// How far the log had come behind batch `number`, if that is in this segment or the last one before it.
+    pub(super) fn tip_behind(&self, number: u64) -> Option<Tip> {
+        let mut found = Some(self.header.before).filter(|tip| tip.batch == number);
+        let Ok(_) = self.walk(|_, batch| {
+            let tip = batch.header.tip();
+            found = found.or(Some(tip).filter(|tip| tip.batch == number));
+            Ok::<_, Infallible>(())
+        });
+        found
     }
 
     /// The directory as the records have it, and where they end.
-    pub(super) fn directory(&self) -> Result<(Directory, Walked), Malformed> {
-        let mut directory = Directory::begin(self.header.before.position + 1);
-        let walked = self.walk(|at, batch, _| note_batch(&mut directory, at, batch))?;
+    pub(super) fn directory(&self) -> Result<(SegmentDirectory, Walked), Malformed> {
+        let mut directory = SegmentDirectory::begin(self.header.before.position + 1);
+        let walked = self.walk(|at, batch| note_batch(&mut directory, at, batch))?;
         Ok((directory, walked))
+    }
+
+    /// The directory as a footer that begins at `end` has it.
+    pub(super) fn stated_directory(&self, end: usize, trailer: &Trailer) -> Result<SegmentDirectory, Malformed> {
+        trailer.directory(&self.bytes[end..self.bytes.len() - TRAILER_BYTES])
+    }
+
+    /// Bytes from `end` to the last that was ever written to.
+    pub(super) fn written_behind(&self, end: usize) -> usize {
+        self.bytes[end..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
     }
 }
 
+impl Rest {
+    /// What `rest` is, where it does not begin with a batch because of `fault`.
+    fn of(rest: &[u8], tip: &Tip, fault: Malformed) -> Self {
+        if rest.iter().all(|byte| *byte == 0) {
+            return Self::Nothing;
+        }
+        let trailer = rest.len().checked_sub(TRAILER_BYTES).map(|at| (at, Trailer::read(&rest[at..])));
+        match trailer {
+            Some((at, Ok(trailer))) if (trailer.directory_bytes as usize, trailer.after) == (at, *tip) => {
+                Self::Footer(trailer)
+            }
+            _ => Self::Fault(fault),
+        }
+    }
+}
+
+/// A segment that is open already: it may have another's place by now.
+pub(super) fn whole(file: &mut File) -> io::Result<Result<SegmentBytes, Malformed>> {
+    let mut bytes = Vec::new();
+    file.seek(io::SeekFrom::Start(0))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(SegmentBytes::of(bytes))
+}
+
 /// Notes all records of a batch that lies at `at`.
-pub(super) fn note_batch(directory: &mut Directory, at: usize, batch: &RawBatch<'_>) -> Result<(), Malformed> {
+pub(super) fn note_batch(directory: &mut SegmentDirectory, at: usize, batch: &RawBatch<'_>) -> Result<(), Malformed> {
     for entry in batch.entries() {
         let (within, raw) = entry?;
         let place = u32::try_from(at + within).map_err(|_| Malformed("a segment is too long"))?;
@@ -222,7 +259,7 @@ pub(super) fn note_batch(directory: &mut Directory, at: usize, batch: &RawBatch<
             // Most are, and where they stand is all that is noted of them.
             directory.events.push(place);
         } else {
-            directory.note(&raw.understand(&NoNames)?, place);
+            directory.note(&raw.understand(&NoNames)?, place)?;
         }
     }
     Ok(())
@@ -275,7 +312,7 @@ pub(super) fn write_anew(
 ) -> Result<(), io::Error> {
     let beside = beside(path);
     let mut file = File::create(&beside)?;
-    let mut directory = Directory::begin(header.before.position + 1);
+    let mut directory = SegmentDirectory::begin(header.before.position + 1);
     let (mut at, mut tip) = (HEADER_BYTES, header.before);
     file.write_all(&header.to_bytes())?;
     for (head, bytes) in batches {
@@ -310,20 +347,22 @@ pub(super) fn edited(
     let mut bytes = vec![0; batch::HEADER_BYTES];
     for entry in batch.entries() {
         let (_, raw) = entry?;
-        if let Some(text) = raw.name_of_type()? {
-            names.add(text);
+        if let Some(name) = raw.name_of_type()? {
+            names.learn(name)?;
         }
         let entry = raw.understand(names)?;
         bytes.extend_from_slice(raw.covered);
-        match edit(&entry) {
-            None => put_payload(&entry.payload(), &mut bytes),
-            Some((length, digest)) => {
-                put_payload(&Payload::Dropped { length, digest: &digest }, &mut bytes);
-            }
+        let payload = entry.payload();
+        // What was dropped before stays as it is: its digest is that of the whole.
+        let remains = if payload.is_kept() { edit(&entry) } else { None };
+        match &remains {
+            None => put_payload(&payload, &mut bytes),
+            Some((length, digest)) => put_payload(&Payload::Dropped { length: *length, digest }, &mut bytes),
         }
     }
     let mut header = batch.header;
-    header.length = u32::try_from(bytes.len() - batch::HEADER_BYTES).expect("dropping makes it shorter");
+    header.length =
+        u32::try_from(bytes.len() - batch::HEADER_BYTES).expect("little is put in the place of what is dropped");
     header.seal(&mut bytes);
     Ok((header, bytes))
 }

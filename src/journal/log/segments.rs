@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use parking_lot::{Mutex, RwLock};
 
 use super::batch::{self, BatchBuilder, BatchHeader, RawBatch, Tip, TypeNames};
 use super::bytes::Malformed;
-use super::directory::Directory;
+use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Names, Payload};
 use super::mark::{MarkFile, Marked, boot_id};
-use super::segment::{self, SegmentBytes, SegmentHeader, Trailer, read_entry};
-use super::{CommittedBatch, Log, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
+use super::segment::{self, Rest, SegmentBytes, SegmentHeader, Trailer, read_entry};
+use super::{BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
 use crate::base::fail;
 use crate::journal::durability::Durability;
 
@@ -56,7 +56,7 @@ struct Open {
     file: Arc<File>,
     path: PathBuf,
     length: u64,
-    directory: Directory,
+    directory: SegmentDirectory,
 }
 
 /// A sealed segment with its directory.
@@ -64,7 +64,7 @@ struct Opened {
     number: u32,
     generation: u32,
     file: File,
-    directory: Directory,
+    directory: SegmentDirectory,
 }
 
 /// What the one who appends has.
@@ -74,16 +74,22 @@ struct Pen {
     /// None as long as nobody vouches for what is there, since something was lost.
     mark: Option<MarkFile>,
     /// What the segment that grows has names and large parts of.
-    dictionary: Dictionary,
+    /// It is with the batch that is being put together, and anew where none came of that.
+    dictionary: Option<Dictionary>,
     room: Vec<u8>,
     /// An append failed: what is in the file behind the tip is unknown.
     has_failed: bool,
 }
 
-#[derive(Default)]
 struct Dictionary {
     names: TypeNames,
     blobs: HashSet<[u8; 20]>,
+}
+
+impl Dictionary {
+    fn of(directory: &SegmentDirectory) -> Self {
+        Self { names: directory.names.clone(), blobs: directory.blobs.keys().copied().collect() }
+    }
 }
 
 /// A batch that is being put together for the segment that grows.
@@ -102,15 +108,6 @@ enum Note {
     State(u64, u64),
 }
 
-impl State {
-    /// The files of the segments that have batches behind this one, each with the number of its last.
-    fn behind(&self, batch: u64) -> impl Iterator<Item = (PathBuf, u64)> {
-        let sealed = self.sealed.iter().filter(move |sealed| sealed.after.batch > batch);
-        let sealed = sealed.map(|sealed| (sealed.path.clone(), sealed.after.batch));
-        sealed.chain(self.open.iter().map(|open| (open.path.clone(), self.tip.batch)))
-    }
-}
-
 impl BatchBuilding {
     /// The segment that it will lie in.
     pub(in crate::journal) fn segment(&self) -> u32 {
@@ -120,14 +117,6 @@ impl BatchBuilding {
     /// The position of the next event.
     pub(in crate::journal) fn next_position(&self) -> u64 {
         self.builder.next_position()
-    }
-
-    pub(in crate::journal) fn is_empty(&self) -> bool {
-        self.builder.is_empty()
-    }
-
-    pub(in crate::journal) fn len(&self) -> usize {
-        self.builder.len()
     }
 
     /// Appends a record. A large part that the segment has already is left out.
@@ -162,8 +151,8 @@ impl BatchBuilding {
 
 /// A walk over the batches of a log, one at a time.
 pub(in crate::journal) struct SegmentWalk {
-    /// The segments that are still to be read, each with the number of its last batch.
-    paths: VecDeque<(PathBuf, u64)>,
+    /// The segments that are still to be read, each with how far the log had come behind it.
+    files: VecDeque<(PathBuf, Tip)>,
     here: Option<Here>,
 }
 
@@ -174,43 +163,61 @@ struct Here {
     names: TypeNames,
     at: usize,
     reached: Tip,
+    upto: Tip,
 }
 
 impl SegmentWalk {
     /// Shows the next batch. Whether there was one.
     pub(in crate::journal) fn next(&mut self, show: &mut dyn FnMut(&CommittedBatch<'_>)) -> Result<bool, LogError> {
         loop {
-            if self.here.is_none() {
-                let Some((path, last)) = self.paths.pop_front() else { return Ok(false) };
-                let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
-                let bytes = SegmentBytes::read_through(&path, last).map_err(io_at(&path))?.map_err(damaged)?;
-                let reached = bytes.header.before;
-                self.here = Some(Here { path, bytes, names: TypeNames::default(), at: segment::HEADER_BYTES, reached });
-            }
-            let here = self.here.as_mut().expect("it was just filled");
-            let path = &here.path;
-            let at = here.at;
-            let damaged = |Malformed(why)| LogError::Damaged {
-                path: path.clone(),
-                why: format!("behind byte {at}: {why}"),
+            let mut here = match self.here.take() {
+                Some(here) => here,
+                None => match self.files.pop_front() {
+                    Some((path, upto)) => Here::begin(path, upto)?,
+                    None => return Ok(false),
+                },
             };
-            match here.bytes.batch_at(here.at, &here.reached).map_err(damaged)? {
-                None => self.here = None,
-                Some(batch) => {
-                    show(&understand(&batch, &mut here.names).map_err(damaged)?);
-                    here.at += batch.length();
-                    here.reached = batch.header.tip();
-                    return Ok(true);
-                }
+            if here.reached.batch < here.upto.batch {
+                here.show_next(show)?;
+                self.here = Some(here);
+                return Ok(true);
+            }
+            if here.reached != here.upto {
+                return Err(here.damaged(Malformed("its batches are not those that were there when it was opened")));
             }
         }
     }
 }
 
+impl Here {
+    fn begin(path: PathBuf, upto: Tip) -> Result<Self, LogError> {
+        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
+        let reached = bytes.header.before;
+        Ok(Self { path, bytes, names: TypeNames::default(), at: segment::HEADER_BYTES, reached, upto })
+    }
+
+    fn show_next(&mut self, show: &mut dyn FnMut(&CommittedBatch<'_>)) -> Result<(), LogError> {
+        let batch = self.bytes.batch_at(self.at, &self.reached).map_err(|rest| match rest {
+            Rest::Fault(fault) => self.damaged(fault),
+            Rest::Nothing | Rest::Footer(_) => self.damaged(Malformed("it ends too early")),
+        })?;
+        let (length, tip) = (batch.length(), batch.header.tip());
+        let damaged = damaged_behind(&self.path, self.at);
+        show(&understand(&batch, &mut self.names).map_err(damaged)?);
+        self.at += length;
+        self.reached = tip;
+        Ok(())
+    }
+
+    fn damaged(&self, fault: Malformed) -> LogError {
+        damaged_behind(&self.path, self.at)(fault)
+    }
+}
+
 /// How a log was found when it was opened.
-pub(in crate::journal) struct Opening {
+pub(in crate::journal) struct OpenedLog {
     pub(in crate::journal) log: Segments,
-    /// Bytes behind the last good batch that were cut off; nobody was told of what was in them.
+    /// Bytes behind the last good batch that were written and then cut off; nobody was told of what was in them.
     pub(in crate::journal) cut: u64,
     /// Events that the mark promised and that are gone, as a power loss under `relaxed` may leave it.
     pub(in crate::journal) forgiven: Option<u64>,
@@ -218,9 +225,9 @@ pub(in crate::journal) struct Opening {
 
 /// The files of a log, as they were found.
 struct Found {
-    sealed: Vec<Sealed>,
-    last: Option<(Open, Option<Malformed>)>,
-    tip: Tip,
+    state: State,
+    /// Bytes that were written behind the last good batch.
+    cut: usize,
     /// A file that was begun and holds nothing yet.
     stillborn: Option<PathBuf>,
 }
@@ -232,12 +239,12 @@ impl Segments {
         dir: &Path,
         durability: Durability,
         marked: Option<&Marked>,
-    ) -> Result<Opening, LogError> {
+    ) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, durability, marked, true)
     }
 
-    /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`Log::vouch`].
-    pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<Opening, LogError> {
+    /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`BatchLog::vouch`].
+    pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, Durability::Commit, None, false)
     }
 
@@ -251,71 +258,48 @@ impl Segments {
         durability: Durability,
         marked: Option<&Marked>,
         is_checked: bool,
-    ) -> Result<Opening, LogError> {
+    ) -> Result<OpenedLog, LogError> {
         let log_dir = dir.join("log");
-        let found = Found::look(&log_dir)?;
+        let Found { mut state, cut, stillborn } = Found::look(&log_dir)?;
         let mut forgiven = None;
         if is_checked && let Some(marked) = marked {
-            forgiven = found.check(marked)?;
+            forgiven = state.check(marked)?;
         }
-        let Found { sealed, last, tip, stillborn } = found;
-        let journal = sealed.first().map(|first| first.header.journal);
-        let journal = journal.or_else(|| last.as_ref().map(|(open, _)| open.header.journal));
-        let journal = journal.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
+        // A log that has no batch yet may have a mark.
+        let known = state.journal().or(marked.map(|marked| marked.journal));
+        let journal = known.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
         // The mark is made before the directory: who copies a journal that grows, file by file in the order of their numbers
         // or names, copies the mark first, and then a log that holds at least what that vouches for.
-        let begun = is_checked.then(|| MarkFile::begin(dir, &journal, &tip, durability));
+        let begun = is_checked.then(|| MarkFile::begin(dir, &journal, &state.tip, durability));
         let mark = begun.transpose().map_err(io_at(dir))?;
         make_dir(&log_dir)?;
         if let Some(path) = stillborn {
             fs::remove_file(&path).map_err(io_at(&path))?;
         }
         remove_unfinished(&log_dir)?;
-        let (mut dictionary, mut cut) = (Dictionary::default(), 0);
-        let mut open = last.map(|(open, _)| open);
-        if let Some(open) = &mut open {
+        if let Some(open) = &mut state.open {
             let file = OpenOptions::new().read(true).write(true).open(&open.path).map_err(io_at(&open.path))?;
-            let bytes = file.metadata().map_err(io_at(&open.path))?.len();
-            cut = bytes - open.length;
             if cut > 0 {
                 file.set_len(open.length).and_then(|()| file.sync_all()).map_err(io_at(&open.path))?;
             }
             open.file = Arc::new(file);
-            dictionary.names = open.directory.names.clone();
-            dictionary.blobs = open.directory.blobs.keys().copied().collect();
         }
-        let pen = Pen { durability, journal, mark, dictionary, room: Vec::new(), has_failed: false };
-        let log = Self {
-            dir: log_dir,
-            state: RwLock::new(State { sealed, open, tip }),
-            opened: Mutex::default(),
-            pen: Some(Mutex::new(pen)),
-        };
-        Ok(Opening { log, cut, forgiven })
+        let pen = Pen { durability, journal, mark, dictionary: None, room: Vec::new(), has_failed: false };
+        let log =
+            Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: Some(Mutex::new(pen)) };
+        Ok(OpenedLog { log, cut: cut as u64, forgiven })
     }
 
     /// Opens the log in `dir` for reading alone, with or without a runtime at work on it.
     pub(in crate::journal) fn open_to_read(dir: &Path) -> Result<Self, LogError> {
         let log_dir = dir.join("log");
-        let found = Found::look(&log_dir)?;
-        let Found { sealed, last, tip, .. } = found;
-        let state = State { sealed, open: last.map(|(open, _)| open), tip };
+        let Found { state, .. } = Found::look(&log_dir)?;
         Ok(Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: None })
-    }
-
-    /// What the log is known by; none before the first batch.
-    pub(in crate::journal) fn journal(&self) -> Option<[u8; 16]> {
-        let state = self.state.read();
-        let first = state.sealed.first().map(|first| first.header.journal);
-        first.or_else(|| state.open.as_ref().map(|open| open.header.journal))
     }
 
     /// What is wrong, in comparison with a mark that was read before the log was opened.
     pub(in crate::journal) fn check(&self, marked: &Marked) -> Result<Option<u64>, LogError> {
-        let state = self.state.read();
-        let headers = state.sealed.iter().map(|sealed| (sealed.header, sealed.path.as_path()));
-        let open = state.open.iter().map(|open| (open.header, open.path.as_path()));
-        check_against(marked, state.tip, headers.chain(open).collect())
+        self.state.read().check(marked)
     }
 
     /// Where each sealed segment's file is, with its number; then the one that grows and its length.
@@ -337,28 +321,34 @@ impl Segments {
                 },
             }
         };
-        let bytes = match SegmentBytes::read_through(&path, after.batch).map_err(io_at(&path))? {
+        let fault = |why: &str| Ok(Some(format!("{}: {why}", path.display())));
+        let bytes = match SegmentBytes::read(&path).map_err(io_at(&path))? {
             Ok(bytes) => bytes,
-            Err(Malformed(why)) => return Ok(Some(format!("{}: {why}", path.display()))),
+            Err(Malformed(why)) => return fault(why),
         };
-        let fault = |why: String| Some(format!("{}: {why}", path.display()));
         let (directory, walked) = match bytes.directory() {
             Ok(found) => found,
-            Err(Malformed(why)) => return Ok(fault(why.to_owned())),
+            Err(Malformed(why)) => return fault(why),
         };
-        if walked.tip != after {
-            let why = walked.fault.map_or("it ends too early", |Malformed(why)| why);
-            return Ok(fault(format!("behind byte {} (batch {}): {why}", walked.end, walked.tip.batch)));
+        // One that grows may have grown on.
+        if walked.tip.batch < after.batch || (is_sealed && walked.tip != after) {
+            let why = match &walked.rest {
+                Rest::Fault(Malformed(why)) => why,
+                Rest::Nothing | Rest::Footer(_) => "it ends too early",
+            };
+            return fault(&format!("behind byte {} (batch {}): {why}", walked.end, walked.tip.batch));
         }
         if !is_sealed {
             return Ok(None);
         }
-        let opened = self.opened(number)?;
-        let same = opened.as_ref().is_some_and(|opened| {
-            (&opened.directory.events, &opened.directory.blobs, &opened.directory.states)
-                == (&directory.events, &directory.blobs, &directory.states)
-        });
-        Ok(if same { None } else { fault("its directory is not what its records say".to_owned()) })
+        let Rest::Footer(trailer) = &walked.rest else {
+            return fault("its footer is damaged; the records are whole");
+        };
+        match bytes.stated_directory(walked.end, trailer) {
+            Ok(stated) if stated == directory => Ok(None),
+            Ok(_) => fault("its directory is not what its records say"),
+            Err(Malformed(why)) => fault(why),
+        }
     }
 
     /// Whether the file with this number at `path` is the one that grows, where `path` is that one's.
@@ -376,8 +366,14 @@ impl Segments {
 
     /// A walk over all batches that are committed now.
     pub(in crate::journal) fn walk(&self) -> SegmentWalk {
+        self.walk_behind(0)
+    }
+
+    /// A walk over the segments that have a batch behind batch `after`.
+    fn walk_behind(&self, after: u64) -> SegmentWalk {
         let state = self.state.read();
-        SegmentWalk { paths: state.behind(0).collect(), here: None }
+        let files = state.files().filter(|(_, upto)| upto.batch > after);
+        SegmentWalk { files: files.map(|(path, upto)| (path.to_owned(), upto)).collect(), here: None }
     }
 
     /// The numbers of all segments.
@@ -389,12 +385,12 @@ impl Segments {
 
     /// A sealed segment, with its directory.
     fn opened(&self, number: u32) -> Result<Option<Arc<Opened>>, LogError> {
-        let (path, generation) = {
+        let (path, (after, generation)) = {
             let state = self.state.read();
             let Some(sealed) = state.sealed.iter().find(|sealed| sealed.header.number == number) else {
                 return Ok(None);
             };
-            (sealed.path.clone(), sealed.generation)
+            (sealed.path.clone(), sealed.ends())
         };
         let mut held = self.opened.lock();
         if let Some(at) = held.iter().position(|opened| (opened.number, opened.generation) == (number, generation)) {
@@ -403,7 +399,7 @@ impl Segments {
             return Ok(Some(opened));
         }
         drop(held);
-        let opened = Arc::new(open_sealed(&path, number, generation)?);
+        let opened = Arc::new(open_sealed(&path, number, &after, generation)?);
         held = self.opened.lock();
         held.retain(|other| other.number != number);
         held.push_front(Arc::clone(&opened));
@@ -411,35 +407,39 @@ impl Segments {
         Ok(Some(opened))
     }
 
-    /// Reads the record that `find` finds in the directory of the segment with the event at `position`.
-    fn entry_near<T>(
-        &self,
-        position: u64,
-        find: impl Fn(&Directory) -> Option<u32>,
-        show: impl FnOnce(&Directory, &Entry<'_>) -> T,
-    ) -> Result<Option<T>, LogError> {
+    /// The segment with the event at `position`, if there is one.
+    fn holder_of(&self, position: u64) -> Option<u32> {
         let state = self.state.read();
-        if let Some(open) = state.open.as_ref().filter(|open| position > open.header.before.position) {
-            let Some(at) = find(&open.directory) else { return Ok(None) };
-            return read_at(&open.file, &open.path, at, &open.directory, show).map(Some);
-        }
         let behind = state.sealed.partition_point(|sealed| sealed.after.position < position);
-        let Some(sealed) = state.sealed.get(behind) else { return Ok(None) };
-        let (number, path) = (sealed.header.number, sealed.path.clone());
-        drop(state);
-        self.entry_in(number, &path, find, show)
+        let sealed = state.sealed.get(behind).map(|sealed| sealed.header.number);
+        sealed.or(state.open.as_ref().map(|open| open.header.number))
     }
 
+    /// Reads the record that `find` finds in the directory of a segment.
     fn entry_in<T>(
         &self,
         number: u32,
-        path: &Path,
-        find: impl Fn(&Directory) -> Option<u32>,
-        show: impl FnOnce(&Directory, &Entry<'_>) -> T,
+        find: impl Fn(&SegmentDirectory) -> Option<u32>,
+        show: impl FnOnce(&SegmentDirectory, &Entry<'_>) -> T,
     ) -> Result<Option<T>, LogError> {
+        let state = self.state.read();
+        if let Some(open) = state.open.as_ref().filter(|open| open.header.number == number) {
+            let Some(at) = find(&open.directory) else { return Ok(None) };
+            return read_at(&open.file, &open.path, at, &open.directory, show).map(Some);
+        }
+        drop(state);
         let Some(opened) = self.opened(number)? else { return Ok(None) };
         let Some(at) = find(&opened.directory) else { return Ok(None) };
-        read_at(&opened.file, path, at, &opened.directory, show).map(Some)
+        read_at(&opened.file, &path_of(&self.dir, number), at, &opened.directory, show).map(Some)
+    }
+
+    fn blob_in(&self, segment: u32, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError> {
+        let find = |directory: &SegmentDirectory| directory.blobs.get(name).copied();
+        let found = self.entry_in(segment, find, |_, entry| match entry {
+            Entry::Blob { bytes: Payload::Kept(bytes), .. } => Some(bytes.to_vec()),
+            _ => None,
+        })?;
+        Ok(found.flatten())
     }
 
     /// Makes the segment that grows a sealed one, and begins another.
@@ -450,6 +450,7 @@ impl Segments {
             let last = open.map(|open| open.header.number).or(state.sealed.last().map(|last| last.header.number));
             (state.tip, last.unwrap_or(0))
         };
+        pen.has_failed = true;
         self.seal_open()?;
         let header = SegmentHeader { number: last + 1, journal: pen.journal, before: tip };
         let path = path_of(&self.dir, header.number);
@@ -460,10 +461,10 @@ impl Segments {
             Ok(file)
         });
         let file = Arc::new(made.map_err(io_at(&path))?);
-        let directory = Directory::begin(tip.position + 1);
-        pen.dictionary = Dictionary::default();
-        self.state.write().open =
-            Some(Open { header, file, path, length: segment::HEADER_BYTES as u64, directory });
+        let directory = SegmentDirectory::begin(tip.position + 1);
+        pen.dictionary = None;
+        self.state.write().open = Some(Open { header, file, path, length: segment::HEADER_BYTES as u64, directory });
+        pen.has_failed = false;
         Ok(())
     }
 
@@ -484,21 +485,23 @@ impl Segments {
     }
 }
 
-impl Log for Segments {
+impl BatchLog for Segments {
     fn tip(&self) -> Tip {
         self.state.read().tip
     }
 
     fn begin(&self) -> Result<BatchBuilding, LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads begins no batch").lock();
+        pen.check(&self.dir)?;
         let is_full = self.state.read().open.as_ref().is_none_or(|open| open.length >= SEGMENT_BYTES);
         if is_full {
             self.begin_segment(&mut pen)?;
         }
         let state = self.state.read();
-        let segment = state.open.as_ref().map_or(0, |open| open.header.number);
+        let open = state.open.as_ref().expect("a full one has a successor");
         let builder = BatchBuilder::begin(std::mem::take(&mut pen.room), state.tip);
-        Ok(BatchBuilding { segment, builder, dictionary: std::mem::take(&mut pen.dictionary), notes: Vec::new() })
+        let dictionary = pen.dictionary.take().unwrap_or_else(|| Dictionary::of(&open.directory));
+        Ok(BatchBuilding { segment: open.header.number, builder, dictionary, notes: Vec::new() })
     }
 
     fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError> {
@@ -509,9 +512,7 @@ impl Log for Segments {
             let open = state.open.as_ref().expect("a batch was begun in it");
             (Arc::clone(&open.file), open.path.clone(), open.length, open.header)
         };
-        if pen.has_failed {
-            return Err(LogError::Io { path, error: io::Error::other("an earlier write failed") });
-        }
+        pen.check(&self.dir)?;
         let (bytes, head) = builder.finish(header.number, header.tag(), sum);
         pen.has_failed = true;
         file.write_all_at(&bytes, length).map_err(io_at(&path))?;
@@ -540,7 +541,7 @@ impl Log for Segments {
             open.length += bytes.len() as u64;
             state.tip = tip;
         }
-        (pen.dictionary, pen.room) = (dictionary, bytes);
+        (pen.dictionary, pen.room) = (Some(dictionary), bytes);
         Ok(tip)
     }
 
@@ -549,52 +550,28 @@ impl Log for Segments {
         after: u64,
         show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
-        let paths = {
-            let state = self.state.read();
-            state.behind(after).collect::<Vec<_>>()
-        };
-        for (path, last) in paths {
-            let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
-            let bytes = SegmentBytes::read_through(&path, last).map_err(io_at(&path))?.map_err(damaged)?;
-            let mut names = TypeNames::default();
-            let walked = bytes.walk(|_, batch, _| {
-                let committed = understand(batch, &mut names).map_err(damaged)?;
-                if committed.tip.batch <= after { Ok(()) } else { show(&committed) }
+        let mut walk = self.walk_behind(after);
+        let mut shown = Ok(());
+        loop {
+            let has_more = walk.next(&mut |batch| {
+                if batch.tip.batch > after {
+                    shown = show(batch);
+                }
             })?;
-            if let Some(fault) = walked.fault {
-                let at = walked.end;
-                return Err(LogError::Damaged { path, why: format!("behind byte {at}: {}", fault.0) });
+            if !has_more || shown.is_err() {
+                return shown;
             }
         }
-        Ok(())
     }
 
     fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError> {
-        let path = {
-            let state = self.state.read();
-            if let Some(sealed) = state.sealed.iter().find(|sealed| sealed.after.batch == batch) {
-                return Ok(Some(sealed.after.sum));
-            }
-            let sealed = state.sealed.iter().find(|sealed| sealed.after.batch > batch).map(|sealed| &sealed.path);
-            match sealed.or(state.open.as_ref().map(|open| &open.path)) {
-                Some(path) => path.clone(),
-                None => return Ok(None),
-            }
-        };
-        let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
-        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged)?;
-        let mut sum = (bytes.header.before.batch == batch).then_some(bytes.header.before.sum);
-        bytes.walk(|_, found, _| {
-            let tip = found.header.tip();
-            sum = sum.or((tip.batch == batch).then_some(tip.sum));
-            Ok::<_, LogError>(())
-        })?;
-        Ok(sum)
+        Ok(self.state.read().tip_behind(batch)?.map(|tip| tip.sum))
     }
 
     fn event(&self, position: u64) -> Result<Option<StoredEvent>, LogError> {
-        let event = self.entry_near(
-            position,
+        let Some(segment) = self.holder_of(position) else { return Ok(None) };
+        let event = self.entry_in(
+            segment,
             |directory| directory.event(position),
             |_, entry| match entry {
                 Entry::Event(event) => Some(stored(event, position)),
@@ -605,18 +582,12 @@ impl Log for Segments {
     }
 
     fn part(&self, position: u64, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError> {
-        let part = self.entry_near(position, |directory| directory.blobs.get(name).copied(), |_, entry| kept(entry))?;
-        Ok(part.flatten())
+        self.holder_of(position).map_or(Ok(None), |segment| self.blob_in(segment, name))
     }
 
     fn blob(&self, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError> {
-        if let Some(found) = self.part(u64::MAX, name)? {
-            return Ok(Some(found));
-        }
-        for span in self.sealed().into_iter().rev() {
-            let path = path_of(&self.dir, span.number);
-            let find = |directory: &Directory| directory.blobs.get(name).copied();
-            if let Some(found) = self.entry_in(span.number, &path, find, |_, entry| kept(entry))?.flatten() {
+        for segment in self.numbers().into_iter().rev() {
+            if let Some(found) = self.blob_in(segment, name)? {
                 return Ok(Some(found));
             }
         }
@@ -624,18 +595,12 @@ impl Log for Segments {
     }
 
     fn state(&self, segment: u32, actor: u64, sequence: u64) -> Result<Option<Option<Vec<u8>>>, LogError> {
-        let find = |directory: &Directory| directory.states.get(&(actor, sequence)).copied();
-        let show = |_: &Directory, entry: &Entry<'_>| match entry {
+        let find = |directory: &SegmentDirectory| directory.states.get(&(actor, sequence)).copied();
+        let found = self.entry_in(segment, find, |_, entry| match entry {
             Entry::State { name: None, .. } => Some(None),
             Entry::State { state: Payload::Kept(bytes), .. } => Some(Some(bytes.to_vec())),
             _ => None,
-        };
-        let is_open = self.state.read().open.as_ref().is_some_and(|open| open.header.number == segment);
-        let found = if is_open {
-            self.entry_near(u64::MAX, find, show)?
-        } else {
-            self.entry_in(segment, &path_of(&self.dir, segment), find, show)?
-        };
+        })?;
         Ok(found.flatten())
     }
 
@@ -667,32 +632,26 @@ impl Log for Segments {
 
     fn seal(&self) -> Result<(), LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads seals nothing").lock();
+        pen.check(&self.dir)?;
         let has_any = |open: &Open| open.length > segment::HEADER_BYTES as u64;
         let is_due = self.state.read().open.as_ref().is_some_and(has_any);
         if is_due { self.begin_segment(&mut pen) } else { Ok(()) }
     }
 
-    fn rewrite(
-        &self,
-        number: u32,
-        edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>,
-    ) -> Result<(), LogError> {
+    fn rewrite(&self, number: u32, edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>) -> Result<(), LogError> {
         let path = path_of(&self.dir, number);
-        let damaged = |Malformed(why)| LogError::Damaged { path: path.clone(), why: why.to_owned() };
-        let generation = self.opened(number)?.map_or(0, |opened| opened.generation) + 1;
-        let last = {
-            let state = self.state.read();
-            state.sealed.iter().find(|sealed| sealed.header.number == number).map_or(0, |sealed| sealed.after.batch)
-        };
-        let bytes = SegmentBytes::read_through(&path, last).map_err(io_at(&path))?.map_err(damaged)?;
+        let sealed = self.state.read().sealed.iter().find(|sealed| sealed.header.number == number).map(Sealed::ends);
+        let (after, generation) = sealed.expect("only a sealed segment is written anew");
+        let generation = generation + 1;
+        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
         let (mut names, mut batches) = (TypeNames::default(), Vec::new());
-        let walked = bytes.walk(|_, batch, _| {
+        let walked = bytes.walk(|_, batch| {
             batches.push(segment::edited(batch, &mut names, edit)?);
             Ok(())
         });
-        let walked = walked.map_err(damaged)?;
-        if let Some(fault) = walked.fault {
-            return Err(damaged(fault));
+        let walked = walked.map_err(damaged_at(&path))?;
+        if walked.tip != after {
+            return Err(damaged_behind(&path, walked.end)(Malformed("a batch does not check")));
         }
         segment::write_anew(&path, bytes.header, &batches, generation).map_err(io_at(&path))?;
         let mut state = self.state.write();
@@ -706,107 +665,134 @@ impl Log for Segments {
     }
 }
 
-impl Found {
-    fn look(dir: &Path) -> Result<Self, LogError> {
-        let numbers = numbers_in(dir)?;
-        let (mut sealed, mut tip): (Vec<Sealed>, _) = (Vec::new(), Tip::EMPTY);
-        let found = |sealed, last, tip, stillborn| Ok(Self { sealed, last, tip, stillborn });
-        for (index, number) in numbers.iter().copied().enumerate() {
-            let (path, is_last) = (path_of(dir, number), index + 1 == numbers.len());
-            let damaged = |why: String| LogError::Damaged { path: path.clone(), why };
-            if number as usize != 1 + index {
-                return Err(damaged(format!("the segment {} before it is missing", number - 1)));
-            }
-            let file = File::open(&path).map_err(io_at(&path))?;
-            let header = match header_of(&file).map_err(io_at(&path))? {
-                Ok(header) => header,
-                // It was begun, and the header is not whole: nothing is in it.
-                Err(_) if is_last && index > 0 => return found(sealed, None, tip, Some(path)),
-                Err(_) if is_last && file.metadata().map_err(io_at(&path))?.len() <= segment::HEADER_BYTES as u64 => {
-                    return found(sealed, None, tip, Some(path));
-                }
-                Err(Malformed(why)) => return Err(damaged(why.to_owned())),
-            };
-            if header.number != number {
-                return Err(damaged(format!("it is the segment {}, under another's name", header.number)));
-            }
-            if let Some(first) = sealed.first()
-                && first.header.journal != header.journal
-            {
-                return Err(damaged("it is a segment of another journal".to_owned()));
-            }
-            if header.before != tip {
-                return Err(damaged("it does not go on where the segment before it ends".to_owned()));
-            }
-            let trailer = Trailer::of(&file).map_err(io_at(&path))?;
-            if let Some(trailer) = trailer {
-                tip = trailer.after;
-                sealed.push(Sealed { header, after: tip, path, generation: trailer.generation });
-                continue;
-            }
-            let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?;
-            let bytes = bytes.map_err(|Malformed(why)| damaged(why.to_owned()))?;
-            let (directory, walked) = bytes.directory().map_err(|Malformed(why)| damaged(why.to_owned()))?;
-            tip = walked.tip;
-            if !is_last {
-                // Its footer is damaged. The batches tell, or the next segment does not go on from there.
-                log::warn!("the footer of {} is damaged; what it says is read from the records", path.display());
-                sealed.push(Sealed { header, after: tip, path, generation: 0 });
-                continue;
-            }
-            let open = Open { header, file: Arc::new(file), path, length: walked.end as u64, directory };
-            return found(sealed, Some((open, walked.fault)), tip, None);
-        }
-        found(sealed, None, tip, None)
-    }
-
-    fn check(&self, marked: &Marked) -> Result<Option<u64>, LogError> {
-        let headers = self.sealed.iter().map(|sealed| (sealed.header, sealed.path.as_path()));
-        let open = self.last.iter().map(|(open, _)| (open.header, open.path.as_path()));
-        check_against(marked, self.tip, headers.chain(open).collect())
+impl Pen {
+    fn check(&self, dir: &Path) -> Result<(), LogError> {
+        if self.has_failed { Err(io_at(dir)(io::Error::other("an earlier write failed"))) } else { Ok(()) }
     }
 }
 
-/// Whether the log that has come to `tip` has what its mark vouches for. How many events a power loss under `relaxed` has
-/// taken, where that may be.
-fn check_against(marked: &Marked, tip: Tip, headers: Vec<(SegmentHeader, &Path)>) -> Result<Option<u64>, LogError> {
-    if let Some((first, _)) = headers.first()
-        && first.journal != marked.journal
-    {
-        return Err(LogError::Altered { position: marked.position });
+impl Sealed {
+    fn ends(&self) -> (Tip, u32) {
+        (self.after, self.generation)
     }
-    if tip.batch < marked.batch {
-        let (found, promised) = (tip.position, marked.position);
-        if marked.durability == Durability::Relaxed && marked.boot != boot_id() {
-            return Ok(Some(promised - found));
-        }
-        return Err(LogError::Behind { found, promised });
-    }
-    let altered = Err(LogError::Altered { position: marked.position });
-    let found = if tip.batch == marked.batch {
-        Some(tip)
-    } else {
-        // The mark is older than the log: its batch is looked up.
-        let holds = headers.iter().rev().find(|(header, _)| header.before.batch <= marked.batch);
-        match holds {
-            Some((header, _)) if header.before.batch == marked.batch => Some(header.before),
-            Some((_, path)) => {
-                let bytes = SegmentBytes::read(path).map_err(io_at(path))?;
-                let Ok(bytes) = bytes else { return altered };
-                let mut found = None;
-                let Ok(_) = bytes.walk(|_, batch, _| {
-                    found = Some(batch.header.tip()).filter(|tip| tip.batch == marked.batch).or(found);
-                    Ok::<_, std::convert::Infallible>(())
-                });
-                found
+}
+
+impl Found {
+    fn look(dir: &Path) -> Result<Self, LogError> {
+        let numbers = numbers_in(dir)?;
+        let state = State { sealed: Vec::new(), open: None, tip: Tip::EMPTY };
+        let mut found = Self { state, cut: 0, stillborn: None };
+        for (number, expected) in numbers.iter().copied().zip(1..) {
+            let path = path_of(dir, number);
+            if number != expected {
+                let why = format!("the segment {expected} before it is missing");
+                return Err(LogError::Damaged { path, why });
             }
-            None => None,
+            found.take(path, number, numbers.last() == Some(&number))?;
         }
-    };
-    match found {
-        Some(found) if (found.position, found.digest) == (marked.position, marked.digest) => Ok(None),
-        Some(_) | None => altered,
+        Ok(found)
     }
+
+    /// Adds the next segment.
+    fn take(&mut self, path: PathBuf, number: u32, is_last: bool) -> Result<(), LogError> {
+        let damaged = |why: &str| Err(LogError::Damaged { path: path.clone(), why: why.to_owned() });
+        let mut file = File::open(&path).map_err(io_at(&path))?;
+        let header = match header_of(&file).map_err(io_at(&path))? {
+            Ok(header) => header,
+            Err(_) if is_last && holds_nothing(&file).map_err(io_at(&path))? => {
+                self.stillborn = Some(path);
+                return Ok(());
+            }
+            Err(Malformed(why)) => return damaged(why),
+        };
+        if header.number != number {
+            return damaged(&format!("it is the segment {}, under another's name", header.number));
+        }
+        if self.state.journal().is_some_and(|journal| journal != header.journal) {
+            return damaged("it is a segment of another journal");
+        }
+        if header.before != self.state.tip {
+            return damaged("it does not go on where the segment before it ends");
+        }
+        // The last may not be sealed, and end with data of an event that looks like a trailer.
+        if !is_last && let Some(Trailer { after, generation, .. }) = Trailer::of(&file).map_err(io_at(&path))? {
+            self.state.tip = after;
+            self.state.sealed.push(Sealed { header, after, path, generation });
+            return Ok(());
+        }
+        let bytes = segment::whole(&mut file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
+        let (directory, walked) = bytes.directory().map_err(damaged_at(&path))?;
+        let after = walked.tip;
+        self.state.tip = after;
+        match walked.rest {
+            Rest::Footer(Trailer { generation, .. }) => {
+                self.state.sealed.push(Sealed { header, after, path, generation });
+            }
+            Rest::Nothing | Rest::Fault(_) if is_last => {
+                self.cut = bytes.written_behind(walked.end);
+                let (file, length) = (Arc::new(file), walked.end as u64);
+                self.state.open = Some(Open { header, file, path, length, directory });
+            }
+            Rest::Nothing | Rest::Fault(_) => {
+                // The batches tell, or the next segment does not go on from there.
+                log::warn!("the footer of {} is damaged; what it says is read from the records", path.display());
+                self.state.sealed.push(Sealed { header, after, path, generation: 0 });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn journal(&self) -> Option<[u8; 16]> {
+        let first = self.sealed.first().map(|first| first.header.journal);
+        first.or_else(|| self.open.as_ref().map(|open| open.header.journal))
+    }
+
+    /// Each segment's file, and how far the log had come behind it.
+    fn files(&self) -> impl DoubleEndedIterator<Item = (&Path, Tip)> {
+        let sealed = self.sealed.iter().map(|sealed| (sealed.path.as_path(), sealed.after));
+        sealed.chain(self.open.iter().map(|open| (open.path.as_path(), self.tip)))
+    }
+
+    /// How far the log had come behind batch `number`; none where there is no such batch.
+    fn tip_behind(&self, number: u64) -> Result<Option<Tip>, LogError> {
+        let ends = || [Tip::EMPTY].into_iter().chain(self.files().map(|(_, upto)| upto));
+        if let Some(tip) = ends().find(|tip| tip.batch == number) {
+            return Ok(Some(tip));
+        }
+        let Some((path, _)) = self.files().find(|(_, upto)| upto.batch > number) else { return Ok(None) };
+        let bytes = SegmentBytes::read(path).map_err(io_at(path))?;
+        Ok(bytes.ok().and_then(|bytes| bytes.tip_behind(number)))
+    }
+
+    /// Whether the log has what its mark vouches for. How many events a power loss under `relaxed` has taken, where that
+    /// may be.
+    fn check(&self, marked: &Marked) -> Result<Option<u64>, LogError> {
+        let altered = LogError::Altered { position: marked.position };
+        if self.journal().is_some_and(|journal| journal != marked.journal) {
+            return Err(altered);
+        }
+        if self.tip.batch < marked.batch {
+            let (found, promised) = (self.tip.position, marked.position);
+            if marked.durability == Durability::Relaxed && marked.boot != boot_id() {
+                return Ok(Some(promised.saturating_sub(found)));
+            }
+            return Err(LogError::Behind { found, promised });
+        }
+        // The mark may be older than the log: then its batch is looked up.
+        match self.tip_behind(marked.batch)? {
+            Some(found) if (found.position, found.digest) == (marked.position, marked.digest) => Ok(None),
+            Some(_) | None => Err(altered),
+        }
+    }
+}
+
+/// Whether a file holds nothing behind the place of a segment's header.
+fn holds_nothing(mut file: &File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
 }
 
 fn header_of(file: &File) -> io::Result<Result<SegmentHeader, Malformed>> {
@@ -818,18 +804,21 @@ fn header_of(file: &File) -> io::Result<Result<SegmentHeader, Malformed>> {
     }
 }
 
-fn open_sealed(path: &Path, number: u32, generation: u32) -> Result<Opened, LogError> {
-    let damaged = |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: why.to_owned() };
-    let file = File::open(path).map_err(io_at(path))?;
+fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result<Opened, LogError> {
+    let mut file = File::open(path).map_err(io_at(path))?;
     let trailer = Trailer::of(&file).map_err(io_at(path))?;
-    let directory = match trailer {
+    let footer = match trailer.filter(|trailer| trailer.after == *after) {
         Some(trailer) => segment::directory(&file, &trailer).map_err(io_at(path))?,
         None => Err(Malformed("it has no footer")),
     };
-    let directory = match directory {
-        Ok(directory) => directory,
-        Err(_) => SegmentBytes::read(path).map_err(io_at(path))?.and_then(|bytes| bytes.directory()).map_err(damaged)?.0,
-    };
+    if let Ok(directory) = footer {
+        return Ok(Opened { number, generation, file, directory });
+    }
+    let bytes = segment::whole(&mut file).map_err(io_at(path))?.map_err(damaged_at(path))?;
+    let (directory, walked) = bytes.directory().map_err(damaged_at(path))?;
+    if walked.tip != *after {
+        return Err(damaged_behind(path, walked.end)(Malformed("a batch does not check")));
+    }
     Ok(Opened { number, generation, file, directory })
 }
 
@@ -837,19 +826,12 @@ fn read_at<T>(
     file: &File,
     path: &Path,
     at: u32,
-    directory: &Directory,
-    show: impl FnOnce(&Directory, &Entry<'_>) -> T,
+    directory: &SegmentDirectory,
+    show: impl FnOnce(&SegmentDirectory, &Entry<'_>) -> T,
 ) -> Result<T, LogError> {
     let read = read_entry(file, at, |raw| Ok(show(directory, &raw.understand(&directory.names)?)));
     let read = read.map_err(io_at(path))?;
     read.map_err(|Malformed(why)| LogError::Damaged { path: path.to_owned(), why: format!("at byte {at}: {why}") })
-}
-
-fn kept(entry: &Entry<'_>) -> Option<Vec<u8>> {
-    match entry {
-        Entry::Blob { bytes: Payload::Kept(bytes), .. } => Some(bytes.to_vec()),
-        _ => None,
-    }
 }
 
 fn stored(event: &EventEntry<'_>, position: u64) -> StoredEvent {
@@ -862,6 +844,7 @@ fn stored(event: &EventEntry<'_>, position: u64) -> StoredEvent {
         event_type: event.event_type.into(),
         hash: event.hash,
         names_state: event.names_state,
+        is_salted: event.is_salted,
         data: match event.data {
             Payload::Kept(bytes) => StoredData::Kept(bytes.to_vec()),
             Payload::Dropped { length, digest } => StoredData::Dropped { length, digest: digest.to_vec() },
@@ -872,8 +855,8 @@ fn stored(event: &EventEntry<'_>, position: u64) -> StoredEvent {
 /// The records of a batch; the names of types that it brings are added to `names`.
 fn understand<'a>(batch: &RawBatch<'a>, names: &'a mut TypeNames) -> Result<CommittedBatch<'a>, Malformed> {
     for entry in batch.entries() {
-        if let Some(text) = entry?.1.name_of_type()? {
-            names.add(text);
+        if let Some(name) = entry?.1.name_of_type()? {
+            names.learn(name)?;
         }
     }
     let names: &'a dyn Names = names;
@@ -920,6 +903,14 @@ fn make_dir(dir: &Path) -> Result<(), LogError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.and_then(|()| segment::sync_dir(dir)).map_err(io_at(dir))
+}
+
+fn damaged_at(path: &Path) -> impl Fn(Malformed) -> LogError {
+    move |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: why.to_owned() }
+}
+
+fn damaged_behind(path: &Path, at: usize) -> impl Fn(Malformed) -> LogError {
+    move |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: format!("behind byte {at}: {why}") }
 }
 
 fn io_at(path: &Path) -> impl Fn(io::Error) -> LogError {

@@ -11,7 +11,9 @@ use crate::base::id::ActorId;
 use crate::base::thread;
 use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, History, KeptState, export};
 use crate::guest::THREAD_STACK_BYTES;
-use crate::journal::{self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Newest, Shown, ReadResult, ReadFault};
+use crate::journal::{
+    self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Newest, ReadFault, ReadResult, Shown,
+};
 use crate::system::TheaterHandle;
 use crate::theater::control::LifecycleControl;
 

@@ -1,5 +1,4 @@
-//! SQLite alone, with the journal's own tables (made by the product, so that they cannot differ) and the rows that it
-//! writes for a transition.
+//! SQLite alone, with the tables that the journal had in format 4 and the rows that it wrote for a transition.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -7,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use sha1::{Digest, Sha1};
-use theater::{Config, Durability, TheaterRuntime};
+use theater::Durability;
 
 pub type Hash = [u8; 20];
 
@@ -34,16 +33,73 @@ pub struct Rows {
 /// A state up to this size stands in the event alone.
 pub const INLINE_STATE: usize = 4096;
 
-/// An empty journal in `dir`, made and closed by the product.
-pub fn make_journal(dir: &Path) {
-    let config = Config::new().data_dir(dir);
-    TheaterRuntime::start(config).expect("a journal").shutdown();
-}
+/// The tables of the journal as it was in format 4, when it was a database: what peers with SQLite write too.
+const TABLES: &str = "
+    CREATE TABLE metadata (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE components (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE blobs (sha1 BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE actors (
+        actor INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        parent TEXT,
+        incarnation INTEGER NOT NULL,
+        component BLOB NOT NULL,
+        manifest TEXT NOT NULL,
+        manifest_path TEXT NOT NULL,
+        alive INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        started INTEGER NOT NULL DEFAULT 0,
+        listed INTEGER NOT NULL DEFAULT 1
+    ) STRICT;
+    CREATE TABLE events (
+        position INTEGER PRIMARY KEY,
+        actor INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        previous INTEGER,
+        timestamp INTEGER NOT NULL,
+        event_type TEXT NOT NULL,
+        hash BLOB NOT NULL,
+        data BLOB NOT NULL,
+        dropped INTEGER
+    ) STRICT;
+    CREATE TABLE states (
+        actor INTEGER NOT NULL,
+        slot INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        state BLOB,
+        sha1 BLOB,
+        PRIMARY KEY (actor, slot)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE pending (
+        cause_actor TEXT NOT NULL,
+        cause_sequence INTEGER NOT NULL,
+        receiver TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        notice TEXT,
+        PRIMARY KEY (cause_actor, cause_sequence)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE uses (
+        sha1 BLOB NOT NULL,
+        user INTEGER NOT NULL,
+        PRIMARY KEY (sha1, user)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE heads (
+        actor INTEGER PRIMARY KEY,
+        position INTEGER NOT NULL,
+        state INTEGER,
+        dropped INTEGER,
+        seal INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX milestones ON events (actor, sequence) WHERE sequence % 64 = 63;
+    CREATE INDEX landmarks ON events (actor, event_type, sequence)
+        WHERE (event_type = 'started' OR event_type = 'failed' OR event_type = 'return ntwk:theater/actor.init');
+    INSERT INTO metadata VALUES ('digest', zeroblob(20));
+";
 
 impl Rows {
     pub fn open(dir: &Path, durability: Durability) -> Self {
-        make_journal(dir);
-        let connection = Connection::open(dir.join("journal.db")).expect("the journal");
+        let connection = Connection::open(dir.join("rows.db")).expect("a database");
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).expect("a log");
         let synchronous = match durability {
             Durability::Commit => "full",
@@ -51,6 +107,7 @@ impl Rows {
             other => unreachable!("{other:?} is not measured"),
         };
         connection.pragma_update(None, "synchronous", synchronous).expect("a setting");
+        connection.execute_batch(TABLES).expect("tables");
         connection.set_prepared_statement_cache_capacity(32);
         let (heads, touched, states) = (HashMap::new(), BTreeSet::new(), HashMap::new());
         Self { connection, position: 0, heads, touched, states }

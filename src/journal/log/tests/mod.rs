@@ -1,0 +1,7 @@
+//! The log against what can happen to its files.
+
+mod codec;
+mod damage;
+mod sample;
+mod second;
+mod whole;
