@@ -198,7 +198,8 @@ impl LogFile {
             while bytes.get(read.at..read.at + 4) == Some(b"TBat") {
                 segment.batches.push(batch(&mut read, &journal, number, &mut here, &mut names, &mut directory));
             }
-            if read.at < bytes.len() {
+            // Zeros are room that was not written to yet.
+            if bytes[read.at..].iter().any(|byte| *byte != 0) {
                 let ending = directory.put(0);
                 assert_eq!(read.take(ending.len()), ending, "the directory is what the records say");
                 let at = read.at;
