@@ -37,7 +37,7 @@ pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<Indexe
     if indexed.batch == tip.batch {
         return Ok(tip.sum);
     }
-    let mut facts = FactReader::new(log, index);
+    let mut facts = FactReader::new(log, Some(index));
     facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
     summed_up(&tip, index)
 }
@@ -70,7 +70,7 @@ fn summed_up(tip: &Tip, index: &Index) -> ReadResult<[u8; 16]> {
 
 /// Rebuilds an index that is damaged.
 pub(super) fn make_anew(log: &dyn BatchLog, index: &Index) -> ReadResult<()> {
-    index.rebuild(|feed| FactReader::new(log, index).read(0, &mut |facts, upto| feed(facts, upto)))
+    index.rebuild(|feed| FactReader::new(log, None).read(0, &mut |facts, upto| feed(facts, upto)))
 }
 
 /// The standing sum behind a batch.
@@ -85,14 +85,15 @@ fn sum_behind(log: &dyn BatchLog, batch: u64) -> ReadResult<Option<[u8; 16]>> {
 /// Reads facts from a log.
 struct FactReader<'a> {
     log: &'a dyn BatchLog,
-    index: &'a Index,
+    /// What knows the actors that began before; none where all is read from the beginning.
+    before: Option<&'a Index>,
     /// The actors by their keys, as far as they are known.
     ids: HashMap<u64, ActorId>,
 }
 
 impl<'a> FactReader<'a> {
-    fn new(log: &'a dyn BatchLog, index: &'a Index) -> Self {
-        Self { log, index, ids: HashMap::new() }
+    fn new(log: &'a dyn BatchLog, before: Option<&'a Index>) -> Self {
+        Self { log, before, ids: HashMap::new() }
     }
 
     fn read(&mut self, after: u64, feed: &mut dyn FnMut(Vec<Fact>, IndexedTo)) -> ReadResult<()> {
@@ -186,7 +187,7 @@ impl<'a> FactReader<'a> {
         if let Some(id) = self.ids.get(&actor) {
             return Ok(*id);
         }
-        let row = self.index.actor(key(actor))?;
+        let row = self.before.map(|index| index.actor(key(actor))).transpose()?.flatten();
         let id = row.ok_or_else(|| unfit(format!("the actor of key {actor} never began")))?.actor.id;
         self.ids.insert(actor, id);
         Ok(id)
