@@ -22,6 +22,7 @@ mod sandbox;
 mod run;
 mod show;
 mod signals;
+mod sql;
 mod stderr;
 mod top;
 
@@ -39,6 +40,7 @@ Where to look:
   What has it done, step by step?            theater events ACTOR
   What does it do now?                       theater events ACTOR --follow, theater top
   Does it do the same again?                 theater export ACTOR -o FILE; theater replay FILE
+  How many, how often, how long?              theater sql 'SELECT …' (theater sql shows the tables)
   How is it backed up?                       theater backup DIR; theater restore DIR
   Is this machine large enough?              theater doctor --actors N
   What is configured, and where?             theater config
@@ -124,6 +126,12 @@ enum Command {
     /// again. With --compare, another build of the component gets the recorded inputs, and every difference is listed:
     /// the exit status is 0 if there is none, and 1 if there are differences.
     Replay(replay::ReplayArgs),
+    /// Ask a journal in SQL: actors, events, messages, HTTP requests, states, failures
+    ///
+    /// The statement reads the data directory itself, as it is at one moment, whether or not a runtime uses it, and can
+    /// change nothing. For instance: theater sql "SELECT name, type, data FROM events ORDER BY position DESC LIMIT 20".
+    /// Without a statement, the tables and their columns are shown.
+    Sql(sql::SqlArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
@@ -254,6 +262,7 @@ pub fn main() -> ExitCode {
         Command::Repair(args) => repair::repair(&args),
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Sql(args) => sql::sql(&args),
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),

@@ -26,8 +26,13 @@ use crate::system::Wait;
 /// What a host function does that others can notice. The handler decides this live, after it has looked at the
 /// arguments.
 pub(crate) enum Effect<'a, R> {
-    /// Nobody notices it: it reads something, or refuses an argument. The result is recorded.
+    /// Nobody notices it: it reads something outside of the runtime, or refuses an argument. The result is recorded.
     Read(R),
+    /// Nobody notices it: it looks at another actor, which may have events that are not on disk yet. The result is
+    /// recorded.
+    Look(R),
+    /// Only the runtime's log notices it. It is recorded first and then done.
+    Log { result: R, act: Box<dyn FnOnce() + 'a> },
     /// Others notice it, and it cannot fail any more. It is recorded first and then done; `act` gets the event that
     /// recorded it.
     Announce { result: R, owes: Option<Owed>, act: Box<dyn FnOnce(Link) + 'a> },
@@ -88,6 +93,8 @@ impl<'a, T: 'a> Effect<'a, Result<T, String>> {
 pub(crate) struct Recorder {
     chain: StateChain,
     mode: Mode,
+    /// See [`Recorder::rests_on`].
+    rests_on: u64,
     /// The delivery that the open intent promised. If the incarnation ends, its last event settles the delivery.
     promised: Option<Cause>,
     /// The registered wait of the open intent. It ends after the answer, or the end of the incarnation, is enqueued; at
@@ -144,7 +151,8 @@ impl Recorder {
     }
 
     fn of(chain: StateChain, mode: Mode) -> Self {
-        Self { chain, mode, promised: None, wait: None, unseen: None, resumed: Vec::new() }
+        let rests_on = chain.next_sequence();
+        Self { chain, mode, rests_on, promised: None, wait: None, unseen: None, resumed: Vec::new() }
     }
 
     /// Takes over the registered wait of the open intent that an earlier process left.
@@ -173,6 +181,26 @@ impl Recorder {
         &self.chain
     }
 
+    /// How many events of the chain, counted from its beginning, the newest state rests on. The events after them are
+    /// parts of reads: if a crash takes them back, the state and the promises of this actor are the same as before.
+    pub(crate) fn rests_on(&self) -> u64 {
+        self.rests_on
+    }
+
+    /// Like [`Recorder::record`], for an event that may be a part of a read: nothing that the actor does or answers later
+    /// rests on it.
+    pub(crate) fn record_of_read(
+        &mut self,
+        event_type: &'static str,
+        data: Vec<u8>,
+        attached: Attached,
+    ) -> Result<Link, Interruption> {
+        let rests_on = self.rests_on;
+        let link = self.record(event_type, data, attached)?;
+        self.rests_on = rests_on;
+        Ok(link)
+    }
+
     /// Appends an event and enqueues it for the journal. Only after this has returned may another thread see an effect
     /// of the event: then the journal has the event before anything that the other thread records.
     ///
@@ -194,6 +222,7 @@ impl Recorder {
                 journal
                     .enqueue(Record::Event(*actor, event, attached))
                     .map_err(|JournalDown| Interruption::JournalDown)?;
+                self.rests_on = self.chain.next_sequence();
                 if ends {
                     self.wait = None;
                 }
@@ -267,7 +296,16 @@ impl Recorder {
     ) -> Result<R, Interruption> {
         match effect {
             Effect::Read(result) => {
+                self.record_read(function, params, &result)?;
+                Ok(result)
+            }
+            Effect::Look(result) => {
                 self.record_host_call(function, Some(params), &result, None, Attached::default())?;
+                Ok(result)
+            }
+            Effect::Log { result, act } => {
+                self.record_read(function, params, &result)?;
+                act();
                 Ok(result)
             }
             Effect::Announce { result, owes, act } => {
@@ -307,10 +345,10 @@ impl Recorder {
     ) -> Result<R, Interruption> {
         self.promised = Some(Cause::from(&intent));
         let answered = match effect {
-            Effect::Read(result) => Answered { result, answer: None },
+            Effect::Read(result) | Effect::Look(result) => Answered { result, answer: None },
             Effect::Act { act, .. } => act(intent, &mut self.wait)?,
             // No version of Theater records an intent for these effects.
-            Effect::Announce { .. } | Effect::Outside(_) => {
+            Effect::Log { .. } | Effect::Announce { .. } | Effect::Outside(_) => {
                 return Err(diverged(Divergence {
                     sequence: intent.sequence,
                     field: "event_type".into(),
@@ -331,6 +369,16 @@ impl Recorder {
         self.record_host_call(function, None, &result, answer, attached)?;
         self.wait = None;
         Ok(result)
+    }
+
+    fn record_read<R: Cbor>(
+        &mut self,
+        function: &'static Function,
+        params: Encoded,
+        result: &R,
+    ) -> Result<Link, Interruption> {
+        let data = HostCall::new(None, Some(params), Encoded(result.to_cbor())).to_cbor();
+        self.record_of_read(function.host_call, data, Attached::default())
     }
 
     fn record_host_call<R: Cbor>(

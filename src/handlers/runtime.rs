@@ -68,12 +68,13 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     let budget = &mut state.log;
     state.recorder.host_call(LOG, &params, |_| {
         let live = live.as_ref().expect("effects run live");
-        let written = |_| budget.write(&live.name, &params.0, clock::unix_ms() / 1000, per_second);
-        Ok(Effect::Announce { result: (), owes: None, act: Box::new(written) })
+        let write = || budget.write(&live.name, &params.0, clock::unix_ms() / 1000, per_second);
+        Ok(Effect::Log { result: (), act: Box::new(write) })
     })
 }
 
-/// Only the sequence of the call is recorded, because the events before it are already in the chain.
+/// Only the sequence of the call is recorded, because the events before it are already in the chain. They are on disk
+/// before the guest sees them.
 fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(Chain,)> {
     let recorder = &mut store.data_mut().recorder;
     let next = recorder.next_sequence();

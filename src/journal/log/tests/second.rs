@@ -134,7 +134,7 @@ fn both_readers_accept_and_refuse_the_same_files() {
         assert_eq!(code, Some(i32::from(first.is_err())), "{what}: {first:?}\n{said}");
     };
     agree("as written");
-    for number in 1..=3 {
+    for number in [1, 3] {
         let path = dir.path().join(format!("log/{number:08}.log"));
         let bytes = fs::read(&path).expect("the segment");
         let batches = (10..bytes.len()).step_by(bytes.len() / 4);

@@ -1,0 +1,237 @@
+//! `theater sql`: SQL statements that read a journal, whether or not a runtime is at work on it.
+//!
+//! ```text
+//!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures
+//!                                                               │ what of WHERE narrows down what is read (wanted.rs)
+//!                                                               ▼
+//!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
+//! ```
+
+mod actors;
+mod cells;
+mod events;
+mod failures;
+mod http;
+mod messages;
+mod print;
+mod source;
+mod states;
+mod table;
+mod walk;
+mod wanted;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::types::ValueRef;
+
+use self::actors::ActorsTable;
+use self::events::EventsTable;
+use self::failures::FailuresTable;
+use self::http::HttpTable;
+use self::messages::MessagesTable;
+use self::print::{RowPrinter, SqlFormat};
+use self::source::SqlSource;
+use self::states::StatesTable;
+use self::table::SqlTable;
+use super::config::refused as wrong_settings;
+use super::show::say;
+use super::{Done, Failure, stderr};
+use crate::config::Settings;
+
+#[derive(Args)]
+pub(super) struct SqlArgs {
+    /// The statement; `-` reads it from standard input [default: show the tables and their columns]
+    statement: Option<String>,
+    /// How rows are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "table")]
+    format: SqlFormat,
+    /// Print JSON: the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Print at most so many rows; 0 for all
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000)]
+    limit: u64,
+    /// The data directory; a runtime may be using it [default: that of `theater run`]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The configuration file [default: theater.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn sql(args: &SqlArgs) -> Done {
+    let format = if args.json { SqlFormat::Json } else { args.format };
+    let statement = match args.statement.as_deref() {
+        None => {
+            show_tables(format);
+            return Ok(());
+        }
+        Some("-") => std::io::read_to_string(std::io::stdin())
+            .map_err(|error| Failure::no(format!("cannot read the statement: {error}")))?,
+        Some(statement) => statement.to_owned(),
+    };
+    let dir = match &args.data_dir {
+        Some(dir) => dir.clone(),
+        None => Settings::of_environment(args.config.as_deref(), &[]).map_err(wrong_settings)?.data_dir(),
+    };
+    let source = Arc::new(SqlSource::open(&dir)?);
+    let refusal = Refusal::default();
+    let connection = connection(&source, &refusal).map_err(Failure::no)?;
+    let printed = print(&connection, &statement, format, args.limit);
+    let is_cut = printed.map_err(|error| Failure::no(refusal.text(&error)))?;
+    if is_cut {
+        let limit = args.limit;
+        stderr::tell(&format!("theater: cut after {limit} rows: --limit ROWS prints more, and --limit 0 all"));
+    }
+    if source.lacks_data() {
+        stderr::tell("theater: the data of some events was dropped (prune, redact): NULL stands for what they said");
+    }
+    Ok(())
+}
+
+/// Runs the statement and prints its rows; whether there are more than may be printed.
+fn print(connection: &Connection, statement: &str, format: SqlFormat, limit: u64) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare(statement)?;
+    if select.column_count() == 0 {
+        return Err(rusqlite::Error::ModuleError("there is no statement that reads anything".into()));
+    }
+    let columns: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+    let count = columns.len();
+    let mut rows = select.query([])?;
+    let mut printer = RowPrinter::new(format, columns);
+    let mut printed = 0;
+    let ended = loop {
+        match rows.next() {
+            Ok(Some(_)) if limit > 0 && printed == limit => break Ok(true),
+            Ok(Some(row)) => match (0..count).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<_>>>() {
+                Ok(cells) => printer.row(&cells),
+                Err(error) => break Err(error),
+            },
+            Ok(None) => break Ok(false),
+            Err(error) => break Err(error),
+        }
+        printed += 1;
+    };
+    // What was read before an error is shown.
+    printer.finish();
+    ended
+}
+
+/// What people are told of a table.
+struct Described {
+    name: &'static str,
+    meaning: &'static str,
+    /// Name, type and meaning of each column.
+    columns: Vec<[&'static str; 3]>,
+}
+
+impl Described {
+    fn of<R: SqlTable>() -> Self {
+        let columns = R::COLUMNS.iter().map(|column| [column.name, column.sql_type, column.meaning]).collect();
+        Self { name: R::NAME.to_str().unwrap_or_default(), meaning: R::MEANING, columns }
+    }
+}
+
+fn described() -> [Described; 6] {
+    [
+        Described::of::<ActorsTable>(),
+        Described::of::<EventsTable>(),
+        Described::of::<MessagesTable>(),
+        Described::of::<HttpTable>(),
+        Described::of::<StatesTable>(),
+        Described::of::<FailuresTable>(),
+    ]
+}
+
+/// Prints all tables and their columns.
+fn show_tables(format: SqlFormat) {
+    if format == SqlFormat::Table {
+        for Described { name, meaning, columns } in described() {
+            say!("{name}: {meaning}");
+            for [column, sql_type, meaning] in columns {
+                say!("  {column:<13} {sql_type:<7} {meaning}");
+            }
+        }
+        return;
+    }
+    let mut printer = RowPrinter::new(format, ["table", "column", "type", "meaning"].map(str::to_owned).to_vec());
+    for Described { name, columns, .. } in described() {
+        for [column, sql_type, meaning] in columns {
+            printer.row(&[name, column, sql_type, meaning].map(ValueRef::from));
+        }
+    }
+    printer.finish();
+}
+
+/// A connection that has the tables, and can do nothing but read them.
+fn connection(source: &Arc<SqlSource>, refusal: &Refusal) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    table::add::<ActorsTable>(&connection, source)?;
+    table::add::<EventsTable>(&connection, source)?;
+    table::add::<MessagesTable>(&connection, source)?;
+    table::add::<HttpTable>(&connection, source)?;
+    table::add::<StatesTable>(&connection, source)?;
+    table::add::<FailuresTable>(&connection, source)?;
+    let refusal = refusal.clone();
+    connection.authorizer(Some(move |context: AuthContext<'_>| refusal.judge(&context.action)))?;
+    Ok(connection)
+}
+
+const A_CHANGE_OF_THE_SCHEMA: &str = "a change of the schema";
+
+/// What a statement was refused for, if it was.
+#[derive(Clone, Default)]
+struct Refusal(Arc<Mutex<Option<String>>>);
+
+impl Refusal {
+    /// Whether a statement may do this. It may read the tables, and call functions that touch no file.
+    fn judge(&self, action: &AuthAction<'_>) -> Authorization {
+        let refused = match action {
+            AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => return Authorization::Allow,
+            AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
+                return Authorization::Allow;
+            }
+            // What `pragma_table_info('events')` reads.
+            AuthAction::Pragma { pragma_name: "table_info" | "table_xinfo", .. } => return Authorization::Allow,
+            AuthAction::Function { function_name } => (*function_name).to_owned(),
+            AuthAction::Pragma { pragma_name, .. } => format!("PRAGMA {pragma_name}"),
+            AuthAction::Attach { .. } => "ATTACH".into(),
+            AuthAction::Detach { .. } => "DETACH".into(),
+            // The schema is a table of SQLite's own.
+            AuthAction::Insert { table_name } | AuthAction::Delete { table_name }
+                if table_name.starts_with("sqlite_") =>
+            {
+                A_CHANGE_OF_THE_SCHEMA.into()
+            }
+            AuthAction::Insert { .. } => "INSERT".into(),
+            AuthAction::Update { .. } => "UPDATE".into(),
+            AuthAction::Delete { .. } => "DELETE".into(),
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => "a transaction".into(),
+            _ => A_CHANGE_OF_THE_SCHEMA.into(),
+        };
+        // The first is what the statement says; the others follow from it.
+        self.0.lock().get_or_insert(refused);
+        Authorization::Deny
+    }
+
+    /// Why a statement failed.
+    fn text(&self, error: &rusqlite::Error) -> String {
+        if let Some(refused) = self.0.lock().as_ref() {
+            return format!("refused: {refused}: `theater sql` reads the journal, and does nothing else");
+        }
+        let said = match error {
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            rusqlite::Error::MultipleStatement => "there is more than one statement".into(),
+            error => error.to_string(),
+        };
+        if said.starts_with("no such table") {
+            return format!("{said}; the tables are {}", described().map(|table| table.name).join(", "));
+        }
+        said
+    }
+}
