@@ -231,8 +231,8 @@ fn permission_denied_names_the_file_that_it_is_about() {
     let closed = copy_without_a_right_to(&stage, "nothing");
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).expect("set");
     let dir = closed.to_str().expect("a path");
-    says(&["verify", "--journal", dir], &closed.join("journal.mark"));
-    says(&["events", "hello", "--data-dir", dir], &closed.join("log"));
+    says(&["verify", "--journal", dir], &closed);
+    says(&["events", "hello", "--data-dir", dir], &closed);
     says(&["run", "--data-dir", dir, "--listen", "127.0.0.1:0"], &closed.join("lock"));
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).expect("to be removed");
 }

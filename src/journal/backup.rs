@@ -76,5 +76,6 @@ pub(crate) fn bytes_in(dir: &Path) -> u64 {
 
 /// Whether anything of a journal is in `dir`.
 pub(crate) fn has_journal(dir: &Path) -> bool {
-    ["log", "journal.mark", "journal.db", "journal.db-wal"].iter().any(|name| dir.join(name).exists())
+    let files = ["journal.mark", "journal.db", "journal.db-wal"];
+    dir.join("log").is_dir() || files.iter().any(|name| dir.join(name).exists())
 }

@@ -6,7 +6,7 @@ use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
 use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
-use super::record::{ActorKey, ActorStarted, Cause, Owed};
+use super::record::{ActorKey, ActorRow, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
 use crate::chain::EventHash;
 use crate::chain::cbor::Cbor;
@@ -21,9 +21,8 @@ const PROGRESS_EVENTS: u64 = 100_000;
 pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<[u8; 16]> {
     let tip = log.tip();
     let mut from = indexed.filter(|indexed| indexed.batch <= tip.batch);
-    // One that cannot be summed up is made anew likewise.
     if let Some(indexed) = from
-        && sum_behind(log, indexed.batch)? != index.sum().ok()
+        && !is_right(log, index, indexed)?
     {
         from = None;
     }
@@ -38,9 +37,26 @@ pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<Indexe
     if indexed.batch == tip.batch {
         return Ok(tip.sum);
     }
-    let mut facts = FactReader::new(log, index);
+    let mut facts = FactReader::new(log, Some(index));
     facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
     summed_up(&tip, index)
+}
+
+/// Whether an index holds what the log does up to a batch. One that cannot be read does not.
+fn is_right(log: &dyn BatchLog, index: &Index, indexed: IndexedTo) -> ReadResult<bool> {
+    let sum = sum_behind(log, indexed.batch)?;
+    let (Ok(found), Ok(rows)) = (index.sum(), index.actors()) else { return Ok(false) };
+    // What starts say of the actors is not summed up: it is in the log.
+    Ok(sum == Some(found) && rows.iter().all(|row| is_said(log, index, row)))
+}
+
+/// Whether an actor's row is what its newest start says. Where that cannot be read, whoever needs it says so.
+fn is_said(log: &dyn BatchLog, index: &Index, row: &ActorRow) -> bool {
+    let Ok(place) = index.landmark(row.actor.key, Landmark::Started, u64::MAX) else { return false };
+    let event = place.and_then(|place| log.event(place.position).ok()).flatten();
+    let data = event.and_then(|event| whole(log, event.position, event.unsalted().to_vec()).ok());
+    let started = data.and_then(|data| Started::from_cbor(&data).ok());
+    started.is_none_or(|started| row.differs_from(&started).is_none())
 }
 
 /// The sum of an index that holds what the log does up to `tip`.
@@ -54,7 +70,7 @@ fn summed_up(tip: &Tip, index: &Index) -> ReadResult<[u8; 16]> {
 
 /// Rebuilds an index that is damaged.
 pub(super) fn make_anew(log: &dyn BatchLog, index: &Index) -> ReadResult<()> {
-    index.rebuild(|feed| FactReader::new(log, index).read(0, &mut |facts, upto| feed(facts, upto)))
+    index.rebuild(|feed| FactReader::new(log, None).read(0, &mut |facts, upto| feed(facts, upto)))
 }
 
 /// The standing sum behind a batch.
@@ -69,14 +85,15 @@ fn sum_behind(log: &dyn BatchLog, batch: u64) -> ReadResult<Option<[u8; 16]>> {
 /// Reads facts from a log.
 struct FactReader<'a> {
     log: &'a dyn BatchLog,
-    index: &'a Index,
+    /// What knows the actors that began before; none where all is read from the beginning.
+    before: Option<&'a Index>,
     /// The actors by their keys, as far as they are known.
     ids: HashMap<u64, ActorId>,
 }
 
 impl<'a> FactReader<'a> {
-    fn new(log: &'a dyn BatchLog, index: &'a Index) -> Self {
-        Self { log, index, ids: HashMap::new() }
+    fn new(log: &'a dyn BatchLog, before: Option<&'a Index>) -> Self {
+        Self { log, before, ids: HashMap::new() }
     }
 
     fn read(&mut self, after: u64, feed: &mut dyn FnMut(Vec<Fact>, IndexedTo)) -> ReadResult<()> {
@@ -170,7 +187,7 @@ impl<'a> FactReader<'a> {
         if let Some(id) = self.ids.get(&actor) {
             return Ok(*id);
         }
-        let row = self.index.actor(key(actor))?;
+        let row = self.before.map(|index| index.actor(key(actor))).transpose()?.flatten();
         let id = row.ok_or_else(|| unfit(format!("the actor of key {actor} never began")))?.actor.id;
         self.ids.insert(actor, id);
         Ok(id)

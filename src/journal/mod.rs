@@ -113,10 +113,11 @@ impl Journal {
             Some(Err(why)) => return Err(JournalError::Mark { path: path.to_owned(), why }),
             None => None,
         };
-        if marked.as_ref().is_some_and(|marked| marked.batch > 0) && !Segments::is_in(path) {
+        let has_log = Segments::is_in(path).map_err(|error| JournalError::of_log(path, error))?;
+        if marked.as_ref().is_some_and(|marked| marked.batch > 0) && !has_log {
             return Err(JournalError::NoLog { path: path.to_owned(), why: "but no log" });
         }
-        if marked.is_none() && Segments::is_in(path) {
+        if marked.is_none() && has_log {
             let log = Segments::open_to_read(path).map_err(|error| JournalError::of_log(path, error))?;
             // Made, but nothing was ever acknowledged.
             if log.tip().batch > 0 {
@@ -283,9 +284,13 @@ fn open_parts_to_read(readable: &Readable) -> Result<Opened, JournalError> {
 /// Whether there is a journal to read in `dir`.
 fn check_is_there(dir: &Path) -> Result<(), JournalError> {
     let log = dir.join("log");
-    match log.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(JournalError::Absent { path: dir.to_owned() }),
+    match std::fs::metadata(&log) {
+        Ok(found) if found.is_dir() => Ok(()),
+        // A file of that name is somebody else's.
+        Ok(_) => Err(JournalError::Absent { path: dir.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(JournalError::Absent { path: dir.to_owned() })
+        }
         Err(error) => Err(JournalError::directory(dir, named::named(&log)(error))),
     }
 }

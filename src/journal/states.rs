@@ -51,6 +51,23 @@ impl JournalReader {
         }
     }
 
+    /// What is wrong with the newest state: it is what the newest event says that names one.
+    pub(crate) fn wrong_newest_state(&self, actor: ActorKey) -> Result<Option<String>> {
+        let newest = self.newest_state(actor)?;
+        let (at, StateOnChain::Named(named)) = self.named_upto(actor, u64::MAX)? else { return Ok(None) };
+        let led = self.chain_end(actor)?.and_then(|end| end.state);
+        let goes_on_with = match (newest, led) {
+            (Newest::Is(state), _) => Some(NamedState::of(state.as_deref())),
+            (Newest::Behind(_), Some(led)) => self.named_at(actor, led)?,
+            (Newest::Behind(_), None) => None,
+        };
+        if goes_on_with.as_ref() == Some(&named) {
+            return Ok(None);
+        }
+        let led = led.map_or("no event".to_owned(), |led| format!("event {}", led.sequence));
+        Ok(Some(format!("{led} is said to have led to its newest state, but event {at} did")))
+    }
+
     /// The state behind an event, where it is stored: with the event, or in a record of its own.
     fn stored_state(&self, actor: ActorKey, led: EventPlace) -> Result<Option<State>> {
         match self.ask(|index| index.kept(actor.key, led.sequence))? {

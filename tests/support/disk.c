@@ -126,7 +126,7 @@ static void keep_file(int fd)
 
 static void keep_entries(const char *within)
 {
-    char path[PATH_MAX], next[PATH_MAX], directory[PATH_MAX];
+    char path[PATH_MAX], next[PATH_MAX + 8], directory[PATH_MAX];
     snprintf(path, sizeof path, "%s/entries%s%s", synced, *within ? "-" : "", *within ? within + 1 : "");
     snprintf(next, sizeof next, "%s.next", path);
     snprintf(directory, sizeof directory, "%s%s", watched, within);

@@ -58,6 +58,8 @@ pub struct LogEvent {
     /// The receiver, and the word of a notice.
     pub owes: Option<([u8; 16], String)>,
     pub settles: Vec<([u8; 16], u64)>,
+    /// The data begins with 16 bytes of salt.
+    pub is_salted: bool,
     pub data: Payload,
 }
 
@@ -196,7 +198,8 @@ impl LogFile {
             while bytes.get(read.at..read.at + 4) == Some(b"TBat") {
                 segment.batches.push(batch(&mut read, &journal, number, &mut here, &mut names, &mut directory));
             }
-            if read.at < bytes.len() {
+            // Zeros are room that was not written to yet.
+            if bytes[read.at..].iter().any(|byte| *byte != 0) {
                 let ending = directory.put(0);
                 assert_eq!(read.take(ending.len()), ending, "the directory is what the records say");
                 let at = read.at;
@@ -299,7 +302,8 @@ impl LogFile {
         let name = Item::Text(name.to_owned());
         let is_so = |event: &&LogEvent| {
             let data = event.begins.as_ref().and(event.data.kept());
-            data.is_some_and(|data| *Item::read(data).get("name") == name)
+            let salt = if event.is_salted { 16 } else { 0 };
+            data.is_some_and(|data| *Item::read(&data[salt..]).get("name") == name)
         };
         self.events().filter(is_so).last().unwrap_or_else(|| panic!("no actor is called {name:?}")).actor
     }
@@ -354,6 +358,7 @@ impl LogFile {
 }
 
 fn forged_from(event: &LogEvent) -> forge::Event {
+    assert!(!event.is_salted, "runtimes write events of version 1");
     let (data, dropped) = match &event.data {
         Payload::Kept(data) => (Some(data.clone()), (0, [0; 20])),
         Payload::Dropped { length, digest } => (None, (*length, *digest.first_chunk().expect("a SHA-1"))),
@@ -588,6 +593,7 @@ fn put_event(to: &mut Vec<u8>, event: &LogEvent, code: u64) {
         event.begins.is_some(),
         event.owes.is_some(),
         !event.settles.is_empty(),
+        event.is_salted,
     ];
     let flags = (0..).zip(flags).fold(0, |bits, (at, is_set)| bits | u64::from(is_set) << at);
     for number in [event.actor, event.sequence, event.back, event.timestamp, code, flags] {
@@ -735,13 +741,13 @@ fn event(read: &mut Bytes<'_>, data: Payload, names: &[String]) -> LogEvent {
     let (actor, sequence, back, timestamp) = (read.number(), read.number(), read.number(), read.number());
     let event_type = names[read.number() as usize].clone();
     let flags = read.number();
-    assert!(flags < 64, "six flags");
+    assert!(flags < 128, "seven flags");
     let has = |at: u64| flags >> at & 1 == 1;
     let hash = read.array();
     let begins = has(3).then(|| Begins { id: read.array(), attempts: read.number(), manifest_path: read.text() });
     let owes = has(4).then(|| (read.array(), read.text()));
     let settles = if has(5) { (0..read.number()).map(|_| (read.array(), read.number())).collect() } else { Vec::new() };
-    let (names_state, keeps, ends) = (has(0), has(1), has(2));
+    let (names_state, keeps, ends, is_salted) = (has(0), has(1), has(2), has(6));
     LogEvent {
         actor,
         sequence,
@@ -755,6 +761,7 @@ fn event(read: &mut Bytes<'_>, data: Payload, names: &[String]) -> LogEvent {
         begins,
         owes,
         settles,
+        is_salted,
         data,
     }
 }
@@ -785,40 +792,7 @@ struct Row {
     attempts: u64,
     listed: bool,
     started: u64,
-    /// The SHA-1 over what the start says of the actor.
-    said: [u8; 20],
     manifest_path: String,
-}
-
-/// What a start says of its actor, as it is summed up.
-fn said_by(start: &LogEvent, id: &[u8; 16]) -> [u8; 20] {
-    let Some(data) = start.data.kept().filter(|data| data.windows(9).any(|key| key == b"component")) else {
-        return [0; 20];
-    };
-    let mut start = Item::read(data);
-    let text = |item: &Item| match item {
-        Item::Text(text) => text.clone(),
-        other => panic!("{other:?} is no text"),
-    };
-    let parent = match start.get("parent") {
-        Item::Text(parent) => uuid::Uuid::parse_str(parent).expect("an id").into_bytes(),
-        _ => [0; 16],
-    };
-    let (incarnation, component) = match (start.get("incarnation").clone(), start.get("component").clone()) {
-        (Item::Uint(incarnation), Item::Bytes(component)) => (incarnation, component),
-        other => panic!("{other:?} are no incarnation and no component"),
-    };
-    let (name, manifest) = (text(start.get("name")), text(start.get("manifest")));
-    let said = [
-        &id[..],
-        &parent,
-        &incarnation.to_be_bytes(),
-        &component,
-        &(name.len() as u64).to_be_bytes(),
-        name.as_bytes(),
-        manifest.as_bytes(),
-    ];
-    sha1(&said.concat())
 }
 
 struct Promise {
@@ -863,8 +837,7 @@ impl Sums {
         if let Some(begins) = &event.begins {
             self.ids.insert(actor, begins.id);
             let (attempts, manifest_path) = (begins.attempts, begins.manifest_path.clone());
-            let (said, started) = (said_by(event, &begins.id), position);
-            self.actors.insert(actor, Row { alive: true, attempts, listed: true, started, said, manifest_path });
+            self.actors.insert(actor, Row { alive: true, attempts, listed: true, started: position, manifest_path });
         }
         let landmark = match &*event.event_type {
             "started" => Some(0),
@@ -905,7 +878,7 @@ impl Sums {
             let (alive, listed) = ([u8::from(row.alive)], [u8::from(row.listed)]);
             let (actor, attempts, started) =
                 (actor.to_be_bytes(), row.attempts.to_be_bytes(), row.started.to_be_bytes());
-            part(2, &[&actor, &alive, &attempts, &listed, &started, &row.said, row.manifest_path.as_bytes()])
+            part(2, &[&actor, &alive, &attempts, &listed, &started, row.manifest_path.as_bytes()])
         });
         let owed = self.owed.iter().map(|((actor, sequence), promise)| {
             let (actor, receiver) = (text_of(actor), text_of(&promise.receiver));

@@ -35,6 +35,5 @@ fn of_actor(reader: &JournalReader, row: &ActorRow) -> ReadResult<Option<String>
         let why = "its row in the table of actors says (alive) that it has ended, but its chain does not end so";
         return Ok(Some(why.to_owned()));
     }
-    reader.newest_state(row.actor)?;
-    Ok(None)
+    reader.wrong_newest_state(row.actor)
 }

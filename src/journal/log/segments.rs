@@ -249,8 +249,8 @@ impl Segments {
     }
 
     /// Whether there is a log in `dir`.
-    pub(in crate::journal) fn is_in(dir: &Path) -> bool {
-        numbers_in(&dir.join("log")).is_ok_and(|numbers| !numbers.is_empty())
+    pub(in crate::journal) fn is_in(dir: &Path) -> Result<bool, LogError> {
+        Ok(!numbers_in(&dir.join("log"))?.is_empty())
     }
 
     fn open_if(
@@ -515,6 +515,10 @@ impl BatchLog for Segments {
         pen.check(&self.dir)?;
         let (bytes, head) = builder.finish(header.number, header.tag(), sum);
         pen.has_failed = true;
+        // One that was cut short would be made as long again by the write, with a hole in it, and nobody would see that.
+        if file.metadata().map_err(io_at(&path))?.len() < length {
+            return Err(LogError::Damaged { path, why: "it was cut short".into() });
+        }
         file.write_all_at(&bytes, length).map_err(io_at(&path))?;
         fail::point("before-commit");
         if pen.durability == Durability::Commit {
@@ -873,7 +877,9 @@ fn path_of(dir: &Path, number: u32) -> PathBuf {
 fn numbers_in(dir: &Path) -> Result<Vec<u32>, LogError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(io_at(dir)(error)),
     };
     let mut numbers = Vec::new();
