@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use sha1::{Digest, Sha1};
 
 use super::damage::{mark_of, verdict};
-use super::sample::{Chains, append_event, append_everything, large_part, new_log, with_part};
+use super::sample::{SampleChains, append_event, append_everything, large_part, new_log, with_part};
 use crate::journal::log::{BatchLog, Entry, Segments, Tip};
 
 fn root() -> &'static Path {
@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 /// What the golden log is made of: two segments, in the first of which the data of an event was dropped.
 fn make_golden(dir: &Path) -> Segments {
     let log = new_log(dir);
-    let mut chains = Chains::default();
+    let mut chains = SampleChains::default();
     append_everything(&log, &mut chains);
     append_event(&log, &mut chains, "failed", b"\xf6");
     append_event(&log, &mut chains, "stopped", b"\xf6");
@@ -119,7 +119,7 @@ fn both_readers_list_the_same_events() {
 #[test]
 fn both_readers_accept_and_refuse_the_same_files() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, mut chains) = (new_log(dir.path()), Chains::default());
+    let (log, mut chains) = (new_log(dir.path()), SampleChains::default());
     append_everything(&log, &mut chains);
     for data in [b"\xf6", b"\xf5", b"\xf4"] {
         append_event(&log, &mut chains, "failed", data);
