@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verify a portable Theater chain file without using the crate.
 
-This program was written from chain-format.md (versions 1 and 2) alone; section numbers refer to that document. It needs
+This program was written from chain-format.md (versions 1 to 3) alone; section numbers refer to that document. It needs
 Python 3.9 or later, and only the standard library.
 
     python3 verify_chain.py FILE        ("-" reads standard input)
@@ -30,6 +30,7 @@ FUNCTION = re.compile(r"[!#-\[\]-~]+")  # §3: printable ASCII without the quote
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BOUNDARY_KINDS = {"call", "intent", "host-call", "return", "refused"}  # §3: kinds that name a function
 REASONS = {"spawn", "restart", "recovery", "fork"}  # §4
+REASONS_3 = REASONS | {"upgrade"}  # §4, version 3
 
 
 class Wrong(Exception):
@@ -86,6 +87,7 @@ class Kind(NamedTuple):
 UINT = Kind(re.compile(rb"(?:0|[1-9][0-9]{0,19})(?=[,}])"), to_uint, "a plain decimal integer of 64 bits")
 TEXT = Kind(re.compile(rb'"[^"\\\x00-\x1f]*"'), to_text, "a string without escapes")
 UUID = Kind(re.compile(rb'"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"'), to_text, "a hyphenated lower-case UUID")
+HEX16 = Kind(re.compile(rb'"[0-9a-f]{32}"'), to_hash, "32 lower-case hex digits")
 HEX20 = Kind(re.compile(rb'"[0-9a-f]{40}"'), to_hash, "40 lower-case hex digits")
 HEX32 = Kind(re.compile(rb'"[0-9a-f]{64}"'), to_hash, "64 lower-case hex digits")
 HEX20_OR_NULL = Kind(re.compile(rb'null|"[0-9a-f]{40}"'), to_hash, "null or 40 lower-case hex digits")
@@ -102,8 +104,10 @@ COMPONENT: Shape = (("component", HEX32), ("data", BASE64))  # §5.2
 BLOB: Shape = (("blob", HEX20), ("data", BASE64))  # §5.2
 EVENT: Shape = (("sequence", UINT), ("hash", HEX20), ("parent_hash", HEX20_OR_NULL), ("event_type", TEXT),
                 ("data", BASE64), ("timestamp", UINT))  # §5.3
-DROPPED: Shape = (*EVENT[:4], ("data_length", UINT), ("data_sha1", HEX20), ("timestamp", UINT))  # §5.3, version 2
-STATE: Shape = (("state", UINT), ("data", BASE64_OR_NULL))  # §5.2, version 2
+DROPPED: Shape = (*EVENT[:4], ("data_length", UINT), ("data_sha1", HEX20), ("timestamp", UINT))  # §5.3
+SALTED: Shape = (*EVENT[:4], ("salt", HEX16), *EVENT[4:])  # §5.3, version 3
+SALTED_DROPPED: Shape = (*EVENT[:4], ("data_length", UINT), ("data_sha256", HEX32), ("timestamp", UINT))  # §5.3, version 3
+STATE: Shape = (("state", UINT), ("data", BASE64_OR_NULL))  # §5.2, from version 2 on
 
 
 def read_line(line: bytes, shape: Shape, whole: bool = True) -> Dict[str, Any]:
@@ -248,7 +252,7 @@ STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "state": (is_state, "a state: null, up to 4,096 bytes, or {len, sha1} of a larger one"),
     "limits": (is_limits, "a map of text to unsigned integers"),
     "parent": (lambda v: v is None or is_uuid(v), "a UUID or null"),
-    "reason": (lambda v: isinstance(v, str) and v in REASONS, "one of " + ", ".join(sorted(REASONS))),
+    "reason": (lambda v: isinstance(v, str) and v in REASONS_3, "one of " + ", ".join(sorted(REASONS_3))),
     "resumes": (lambda v: isinstance(v, bool), "a boolean"),
     "manifest": (lambda v: isinstance(v, str), "a text"),
     "component": (lambda v: isinstance(v, bytes) and len(v) == 32, "32 bytes"),
@@ -256,9 +260,14 @@ STARTED: Dict[str, Tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def read_started(data: bytes) -> Dict[str, Any]:
+def is_salted(event: Dict[str, Any]) -> bool:
+    """Whether the event is of version 3 (§5.3)."""
+    return "salt" in event or "data_sha256" in event
+
+
+def read_started(event: Dict[str, Any]) -> Dict[str, Any]:
     """Decodes the data of a `started` event, which must have exactly these keys, each with its type (§4)."""
-    started = Cbor.read(data)
+    started = Cbor.read(event["data"])
     if not isinstance(started, dict):
         raise Wrong("data is not a map")
     for key, (fits, name) in STARTED.items():
@@ -268,9 +277,16 @@ def read_started(data: bytes) -> Dict[str, Any]:
             raise Wrong(f"data: {key} is not {name}")
     if started["reason"] == "fork" and not is_link(started.get("fork")):
         raise Wrong("data: fork is not a link, though the reason is fork")
+    if not is_salted(event) and started["reason"] not in REASONS:
+        raise Wrong(f"data: reason is {started['reason']}, which only an event of version 3 can have")
+    optional = ("fork",) if started["reason"] == "fork" else ()
+    if is_salted(event):
+        optional += ("label",)
+        if not isinstance(started.get("label", ""), str):
+            raise Wrong("data: label is not a text")
     for key in started:
-        if key not in STARTED and not (key == "fork" and started["reason"] == "fork"):
-            raise Wrong(f"data has the key {quote(key)}, which a started event does not have")
+        if key not in STARTED and key not in optional:
+            raise Wrong(f"data has the key {quote(key)}, which a started event of this version does not have")
     return started
 
 
@@ -298,12 +314,20 @@ def sha1(data: bytes) -> bytes:
 def event_hash(event: Dict[str, Any]) -> bytes:
     """§2."""
     parent, kind = event["parent_hash"], event["event_type"].encode("utf-8")
-    return sha1(b"theater-chain-event-v1\0"
+    domain, digest = b"theater-chain-event-v1\0", event.get("data_sha1")
+    length = event["data_length"] if "data_length" in event else len(event["data"])
+    if "salt" in event:
+        domain, digest = b"theater-chain-event-v3\0", hashlib.sha256(event["salt"] + event["data"]).digest()
+    elif "data_sha256" in event:
+        domain, digest = b"theater-chain-event-v3\0", event["data_sha256"]
+    elif digest is None:
+        digest = sha1(event["data"])
+    return sha1(domain
                 + event["sequence"].to_bytes(8, "big")
                 + (b"\0" if parent is None else b"\1" + parent)
                 + event["timestamp"].to_bytes(8, "big")
                 + len(kind).to_bytes(4, "big") + kind
-                + event["data_length"].to_bytes(8, "big") + event["data_sha1"])
+                + length.to_bytes(8, "big") + digest)
 
 
 def is_event_type(text: str) -> bool:
@@ -332,7 +356,9 @@ def named_by_return(event: Dict[str, Any]) -> Any:
         returned = Cbor.read(event["data"])
     except Wrong:
         return LOST
-    if not isinstance(returned, dict) or returned.keys() != {"state", "result"}:
+    if not isinstance(returned, dict) or returned.keys() - {"deferred"} != {"state", "result"}:
+        return LOST
+    if "deferred" in returned and not (is_salted(event) and is_uint(returned["deferred"])):
         return LOST
     state = returned["state"]
     return state if state == "unchanged" or is_state(state) else LOST
@@ -355,9 +381,11 @@ class Verifier:
         self.lengths: List[int] = []  # the lengths of the attachments
         self.dropped = 0
         self.stretches: List[List[int]] = []  # events whose data was dropped: first and last of each stretch
-        self.states: Dict[int, Any] = {}  # version 2: attached states in the form of §4, by the sequence of their events
+        self.salted = False  # whether an event of version 3 was read
+        self.states: Dict[int, Any] = {}  # from version 2 on: attached states in the form of §4, by the sequence of their events
         self.unvouched = 0  # the number of attached states that no event names
         self.initial: Any = None  # the state of the first started event
+        self.upgraded: Any = LOST  # the state that an upgrade named which may be taken back (§4.1), or LOST if there is none
         self.now: Any = None  # the state after the events so far, as they name it (§4), or LOST
 
     def line(self, line: bytes) -> None:
@@ -367,7 +395,7 @@ class Verifier:
         elif line.startswith(b'{"sequence":'):
             self.part = f"event {self.events}"
         else:
-            attachments = (b'{"component":', b'{"blob":', b'{"state":')[:3 if self.header.get("version") == 2 else 2]
+            attachments = (b'{"component":', b'{"blob":', b'{"state":')[:2 if self.header.get("version") == 1 else 3]
             self.part = "attachment" if line.startswith(attachments) else "unknown"
         if not line.endswith(b"\n"):
             raise Wrong("truncated: the line does not end with a line feed")
@@ -384,8 +412,8 @@ class Verifier:
         begin = read_line(line, FORMAT, whole=False)  # first, because another version may define the rest
         if begin["format"] != "theater-chain":
             raise Wrong(f"format is {quote(begin['format'])}, not 'theater-chain'")
-        if begin["version"] not in (1, 2):
-            raise Wrong(f"version is {begin['version']}, not 1 or 2")
+        if begin["version"] not in (1, 2, 3):
+            raise Wrong(f"version is {begin['version']}, not 1, 2 or 3")
         self.header = read_line(line, HEADER)
 
     def read_attachment(self, line: bytes) -> None:
@@ -409,7 +437,7 @@ class Verifier:
         self.lengths.append(len(data))
 
     def read_state(self, line: bytes) -> None:
-        """Version 2: reads the state after an event, from which a replay can begin."""
+        """From version 2 on: reads the state after an event, from which a replay can begin."""
         fields = read_line(line, STATE)
         if self.states and fields["state"] <= max(self.states):
             raise Wrong(f"state {fields['state']} stands out of order or twice")
@@ -426,22 +454,28 @@ class Verifier:
             raise Wrong(f"state {sequence} is not the state that the events up to it name")
 
     def check_start(self, started: Dict[str, Any]) -> None:
-        """§4.1 and §5.4, 6: a start must begin with the chain's current state, or again with its first one."""
+        """§4.1 and §5.4, 6: a start must begin with the chain's current state, or with one that it may go back to."""
         state, reason = started["state"], started["reason"]
         if self.incarnation == 1:
             if reason not in ("spawn", "fork"):
                 raise Wrong(f"it is the first start of its chain, but its reason is {reason}")
             self.initial = state
-        elif reason not in ("restart", "recovery"):
+        elif reason not in ("restart", "recovery", "upgrade"):
             raise Wrong(f"its reason is {reason}, but it is not the first start of its chain")
+        elif reason == "upgrade" and started["resumes"]:
+            raise Wrong("it is an upgrade, but resumes a transition")
         elif self.now is not LOST and state != self.now:
-            if reason != "restart" or started["resumes"] or state != self.initial:
+            back = {"restart": LOST if started["resumes"] else self.initial, "upgrade": self.upgraded}.get(reason, LOST)
+            if back is LOST or state != back:
                 raise Wrong("it begins with another state than the one that the chain has come to")
+        if reason != "recovery":
+            self.upgraded = state if reason == "upgrade" else LOST
         self.now = state
 
     def read_event(self, line: bytes) -> None:
-        if self.header["version"] == 2 and b',"data_length":' in line:
-            event = read_line(line, DROPPED)
+        version = self.header["version"]
+        if version > 1 and b',"data_length":' in line:
+            event = read_line(line, SALTED_DROPPED if version == 3 and b',"data_sha256":' in line else DROPPED)
             self.dropped += 1
             if self.stretches and self.stretches[-1][1] + 1 == event["sequence"]:
                 self.stretches[-1][1] += 1
@@ -450,8 +484,10 @@ class Verifier:
             if event["event_type"] == "started":
                 raise Wrong("the data of a started event is dropped")
         else:
-            event = read_line(line, EVENT)
-            event["data_length"], event["data_sha1"] = len(event["data"]), sha1(event["data"])
+            event = read_line(line, SALTED if version == 3 and b',"salt":' in line else EVENT)
+        if self.salted and not is_salted(event):
+            raise Wrong("it is of version 1, but comes after an event of version 3")
+        self.salted = is_salted(event)
         if event["sequence"] != self.events:
             raise Wrong(f"sequence is {event['sequence']}, not {self.events}")
         if not is_event_type(event["event_type"]):
@@ -465,7 +501,7 @@ class Verifier:
         if event["hash"] != actual:
             raise Wrong(f"hash is {event['hash'].hex()}, but the event hashes to {actual.hex()}")
         if event["event_type"] == "started":
-            started = read_started(event["data"])
+            started = read_started(event)
             if started["id"] != self.header["actor"]:
                 raise Wrong(f"id is {quote(started['id'])}, but the header's actor is {self.header['actor']}")
             ahead = started["incarnation"] - self.incarnation
@@ -507,6 +543,8 @@ class Verifier:
             raise Wrong(f"state {max(self.states)} is attached, but there is no such event")
         if header["version"] == 2 and not self.dropped:
             raise Wrong("version is 2, but all data is there")
+        if header["version"] == 3 and not self.salted:
+            raise Wrong("version is 3, but no event is of version 3")
         if header["events"] != self.events:
             raise Wrong(f"events is {header['events']}, but {self.events} follow")
         if header["head"] != self.head:

@@ -26,9 +26,9 @@ pub use base::id::{ActorId, Incarnation, NotAnActorId};
 pub use base::limits::{ActorLimits, LimitRefused, Limits, LimitsError, ManagementLimits, RuntimeLimits};
 pub use chain::data::FailureReason;
 pub use chain::{
-    ChainBroken, ChainEvent, ChainFileError, ComponentDigest, DroppedData, EventHash, EventKind, EventType,
+    ChainBroken, ChainEvent, ChainFileError, ComponentDigest, DataDigest, DroppedData, EventHash, EventKind, EventType,
 };
-pub use chain::{ExportError, Exported, Link, UnverifiedChain, VerifiedChain};
+pub use chain::{ExportError, Exported, Link, Salt, UnverifiedChain, VerifiedChain};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use fuzzing::TARGETS as FUZZ_TARGETS;

@@ -230,8 +230,7 @@ fn busy_past() -> Past {
     eventually("the index holds what the log does", || {
         let index = index_of(&stage);
         let held: i64 = index.query_row("SELECT batch FROM held", [], |row| row.get(0)).ok()?;
-        let held = held.unsigned_abs();
-        (held == LogFile::read(&stage.data_dir()).tip().batch).then_some(())
+        (held.cast_unsigned() == LogFile::read(&stage.data_dir()).tip().batch).then_some(())
     });
     running.kill();
     Past { stage, truth: truth.into_iter().collect() }
@@ -360,7 +359,7 @@ fn last_of<'a>(log: &'a mut LogFile, name: &str) -> &'a mut support::log_file::L
 fn forgeries() -> Vec<Forgery> {
     let forgery = |what, words, is_seen, change| Forgery { what, words, is_seen, change };
     vec![
-        forgery("a start says something else", "event 0", true, |log| {
+        forgery("a start says something else", "start at position cannot be read", true, |log| {
             let counter = log.key_of("counter");
             log.event(counter, 0).data = Payload::Kept(vec![0xa0]);
         }),

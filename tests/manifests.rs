@@ -37,6 +37,7 @@ fn each_mistake_is_named_by_file_line_and_key_with_a_remedy() {
         ("range", "reuse = 0", ":3", "from 1 to 1000"),
         ("policy", "restart = \"always\"", ":3", "expected one of `temporary`, `transient`, `permanent`"),
         ("strategy", "strategy = \"all\"", ":3", "one-for-all"),
+        ("reads", "reads = \"soon\"", ":3", "\"reads\": unknown variant `soon`, expected `commit` or `early`"),
         ("backoff", "restart_backoff_ms = -1", ":3", "restart_backoff_ms"),
         ("limit", "[limits]\nmemory_bites = 1", ":4", "did you mean \"memory_bytes\"?"),
         ("ceiling", "[limits]\nmemory_bytes = 10000000000", ":4", "at most 1073741824"),

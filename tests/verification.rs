@@ -88,7 +88,7 @@ fn vector(name: &str) -> PathBuf {
 fn both_verifiers_accept_the_honest_vectors() {
     let dir = vector("");
     let theater = by_theater(&dir);
-    assert!(theater.len() >= 4 && theater.values().all(|(verifies, _)| *verifies), "{theater:?}");
+    assert!(theater.len() >= 7 && theater.values().all(|(verifies, _)| *verifies), "{theater:?}");
     if let Some(python) = by_python(&dir) {
         assert!(python.keys().eq(theater.keys()) && python.values().all(|(verifies, _)| *verifies), "{python:?}");
     }
@@ -107,6 +107,39 @@ fn every_tampering_with_a_chain_without_attachments_shows() {
 #[test]
 fn every_tampering_with_a_chain_with_attachments_shows() {
     every_tampering_shows(&vector("counter.chain"));
+}
+
+#[test]
+fn every_tampering_with_a_chain_of_version_3_shows() {
+    every_tampering_shows(&vector("salted.chain"));
+}
+
+#[test]
+fn every_tampering_with_a_chain_that_began_as_version_1_and_went_on_as_version_3_shows() {
+    every_tampering_shows(&vector("mixed.chain"));
+}
+
+#[test]
+fn both_verifiers_refuse_a_chain_without_some_of_its_data_wherever_a_byte_is_changed_or_the_end_is_cut_off() {
+    let stage = Stage::new();
+    let honest = std::fs::read(vector("dropped.chain")).expect("a chain");
+    let dir = stage.path().join("changed");
+    std::fs::create_dir(&dir).expect("a directory");
+    let write = |name: String, bytes: &[u8]| std::fs::write(dir.join(name), bytes).expect("a file");
+    for at in (0..honest.len()).step_by(3) {
+        let mut changed = honest.clone();
+        changed[at] ^= 1 << (at % 8);
+        write(format!("{at}-flipped.chain"), &changed);
+        write(format!("{at}-cut.chain"), &honest[..at]);
+    }
+    for entry in std::fs::read_dir(&dir).expect("a directory") {
+        let changed = std::fs::read(entry.expect("a file").path()).expect("a file");
+        let verified = theater::UnverifiedChain::read(&changed[..]).and_then(theater::UnverifiedChain::verify);
+        assert!(verified.is_err(), "{}", text(&changed));
+    }
+    for (name, (verifies, said)) in by_python(&dir).into_iter().flatten() {
+        assert!(!verifies, "{name}: {said}");
+    }
 }
 
 /// A chain of two incarnations with a large state, a refusal and a failure, as the runtime exports it.
@@ -148,7 +181,7 @@ fn both_verifiers_accept_an_exported_chain_and_it_replays() {
 
 #[test]
 fn no_byte_of_a_chain_can_be_changed() {
-    for name in ["one.chain", "bare.chain"] {
+    for name in ["one.chain", "bare.chain", "dropped.chain"] {
         let honest = std::fs::read(vector(name)).expect("a chain");
         for at in 0..honest.len() {
             for bit in [0, 5] {

@@ -196,6 +196,7 @@ impl Beginner<'_> {
             id: actor.id,
             fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
             name: manifest.name.clone(),
+            label: None,
             state: named,
             limits: NamedLimits::of(manifest.limits.entries()),
             parent: *parent,

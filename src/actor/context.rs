@@ -2,6 +2,7 @@
 //! notices to the parent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::spec::Spec;
 use super::verdict::{Report, ReportKind};
@@ -10,6 +11,7 @@ use crate::base::metrics::ActorMetrics;
 use crate::chain::Link;
 use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
+use crate::manifest::Reads;
 use crate::promise::Notice;
 use crate::system::{ActorStatus, Answer, Delivery, Outcome, Reply, StatusIsSet, TheaterHandle};
 
@@ -20,6 +22,8 @@ pub(super) struct ActorContext {
     pub(super) spec: Arc<Spec>,
     pub(super) theater: TheaterHandle,
     pub(super) report: Box<dyn Fn(Report) + Send>,
+    /// How many events of the chain, counted from its beginning, are known to be committed.
+    pub(super) committed: Arc<AtomicU64>,
 }
 
 impl ActorContext {
@@ -58,6 +62,19 @@ impl ActorContext {
         }
     }
 
+    /// Gives the answer of a transition, which rests on the first `rests_on` events of the chain. If these are known to be
+    /// committed, and the manifest allows it, a sender outside does not wait for the commit of the later events.
+    pub(super) fn answer_as_early(&self, reply: Reply, answer: Answer, rests_on: u64) {
+        match reply {
+            Reply::Outside { to } if self.is_early(rests_on) => to.give(answer),
+            reply => self.answer(reply, answer),
+        }
+    }
+
+    fn is_early(&self, rests_on: u64) -> bool {
+        self.spec.manifest.reads == Reads::Early && rests_on <= self.committed.load(Ordering::Acquire)
+    }
+
     /// Gives an answer that rests on a recorded event: to an actor at once, to a sender outside the runtime after the
     /// commit that holds the event.
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
@@ -65,9 +82,14 @@ impl ActorContext {
             Reply::Nobody => {}
             Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
             Reply::Outside { to } => {
+                let committed = Arc::clone(&self.committed);
+                let upto = answer.closing.as_ref().map_or(0, |closing| closing.sequence + 1);
                 // The error of a journal that is down is ignored: an answer that rests on an event which was never
                 // committed must not leave.
-                let _ = self.theater.journal.release(move || to.give(answer));
+                let _ = self.theater.journal.release(move || {
+                    committed.fetch_max(upto, Ordering::Release);
+                    to.give(answer);
+                });
             }
         }
     }

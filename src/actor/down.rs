@@ -103,10 +103,10 @@ impl Down {
 /// transition.
 pub(super) fn close(context: &ActorContext, stop: &StopSignal, end: Transition, reply: Reply) -> Result<(), Down> {
     match end {
-        Transition::Closed { outcome, closing } => {
+        Transition::Closed { outcome, closing, rests_on } => {
             fail::point("closed");
             fail::point_after("closed-committed", || _ = context.theater.journal.flush());
-            context.answer(reply, Answer { outcome, closing: Some(closing) });
+            context.answer_as_early(reply, Answer { outcome, closing: Some(closing) }, rests_on);
             fail::point("answered");
             Ok(())
         }

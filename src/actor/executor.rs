@@ -18,13 +18,15 @@ use crate::chain::{Function, Link};
 use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
 use crate::handlers::INIT;
 use crate::journal::{Attached, Cause, Owed, StateWrite};
+use crate::promise::HANDLE_REQUEST;
 use crate::system::Outcome;
 
 /// How a transition ended.
 #[derive(Debug)]
 pub(crate) enum Transition {
-    /// The closing event is on the chain, and the actor goes on.
-    Closed { outcome: Outcome, closing: Link },
+    /// The closing event is on the chain, and the actor goes on. `rests_on` says how many events of the chain, counted
+    /// from its beginning, the outcome rests on: after a read, only those that led to the state.
+    Closed { outcome: Outcome, closing: Link, rests_on: u64 },
     /// The incarnation ends. Its `failed` event is not recorded yet.
     Failed { reason: FailureReason, detail: String },
     /// The guest was stopped in the middle of the call. What follows depends on the reason.
@@ -125,9 +127,11 @@ impl Executor {
         let Job { function, params, caller, cause } = job;
         let settles = cause.iter().map(Cause::from).collect();
         let fresh = self.guest.next_is_fresh();
-        let call = Call { cause, fresh, caller, params: Encoded(params) };
+        let call = Call::new(cause, fresh, caller, Encoded(params));
+        let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
-        let recorded = recorder.record(function.call, call.to_cbor(), Attached { settles, ..Attached::default() });
+        let attached = Attached { settles, ..Attached::default() };
+        let recorded = record(recorder, function.call, call.to_cbor(), attached);
         if let Err(interruption) = recorded.and_then(|_| recorder.stop_where_it_was_ended()) {
             return Transition::Interrupted(interruption);
         }
@@ -163,13 +167,16 @@ impl Executor {
         let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
         let keep = self.mark_kept_if_due(state.as_deref().filter(|_| !unchanged));
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
+        let record = if unchanged && owes.is_none() { Recorder::record_of_read } else { Recorder::record };
         let attached = Attached { state: write, owes, ..Attached::default() };
-        let returned = Return { state: named, result: Encoded(result) };
-        match self.guest.recorder().record(function.returned, returned.to_cbor(), attached) {
+        let returned = Return::new(named, Encoded(result));
+        let recorder = self.guest.recorder();
+        match record(recorder, function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
+                let rests_on = recorder.rests_on();
                 // The state changes only after it is recorded.
                 self.state = state;
-                Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing }
+                Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing, rests_on }
             }
             Err(interruption) => Transition::Interrupted(interruption),
         }
@@ -197,9 +204,23 @@ impl Executor {
         let keep = self.mark_kept_if_due(None);
         let state = keep.then(|| StateWrite { state: self.state.clone(), named: false, keep });
         let attached = Attached { state, ..Attached::default() };
-        match self.guest.recorder().record(function.refused, refused.to_cbor(), attached) {
-            Ok(closing) => Transition::Closed { outcome: Outcome::Refused(refused.message), closing },
+        let recorder = self.guest.recorder();
+        match recorder.record_of_read(function.refused, refused.to_cbor(), attached) {
+            Ok(closing) => {
+                let rests_on = recorder.rests_on();
+                Transition::Closed { outcome: Outcome::Refused(refused.message), closing, rests_on }
+            }
             Err(interruption) => Transition::Interrupted(interruption),
         }
+    }
+}
+
+/// Whether someone outside asks for an answer by this call, and sends no message that the actor is to have. Only such a
+/// call can be a read.
+fn asks_from_outside(function: &Function, caller: Caller) -> bool {
+    match caller {
+        Caller::Http => true,
+        Caller::Management => function.full == HANDLE_REQUEST.full,
+        Caller::Runtime | Caller::Actor | Caller::WebSocket => false,
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn resume(
     let promised = open.promise();
     let owed = promised.as_ref().and_then(|promised| promised.owed(context.actor.id));
     let end = run_again_from(context, executor, open, &mut || owed);
-    if let Transition::Closed { outcome: Outcome::Returned(_), closing } = &end
+    if let Transition::Closed { outcome: Outcome::Returned(_), closing, .. } = &end
         && let Some(due) = promised.and_then(|promised| promised.due_after_a_crash(closing.clone()))
     {
         // The error is ignored: a mailbox that is closing names the delivery as dropped.

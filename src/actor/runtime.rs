@@ -98,7 +98,7 @@ impl ActorRuntime {
         Lived { was_up, recorded }: Lived,
     ) -> Self {
         Self {
-            context: ActorContext { actor, parent, spec, theater, report: Box::new(|_| ()) },
+            context: ActorContext { actor, parent, spec, theater, report: Box::new(|_| ()), committed: Arc::default() },
             mailbox,
             stop,
             verdicts: bounded(0).1,

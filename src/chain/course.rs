@@ -5,7 +5,6 @@
 //! unchanged. `refused`, `failed` and `stopped` leave the state as it is. If the data of a `return` was dropped, the
 //! state is unknown until a later event names one.
 
-use super::cbor::Cbor;
 use super::data::{NamedState, Return, StartReason, Started, StateAfter};
 use super::event::{ChainEvent, EventKind};
 
@@ -23,6 +22,8 @@ pub(crate) enum StateOnChain {
 pub(crate) struct StateCourse {
     /// The state of the chain's first `started`, to which a restart may go back.
     initial: NamedState,
+    /// The state that an upgrade began with, to which a further upgrade may go back: the new build may have turned out bad.
+    upgraded: Option<NamedState>,
     now: StateOnChain,
 }
 
@@ -31,11 +32,11 @@ impl StateCourse {
     pub(crate) fn begin(first: &Started) -> Result<Self, String> {
         match first.reason {
             StartReason::Spawn | StartReason::Fork => {}
-            StartReason::Restart | StartReason::Recovery => {
+            StartReason::Restart | StartReason::Recovery | StartReason::Upgrade => {
                 return Err(format!("it is the first start of its chain, but its reason is {}", first.reason));
             }
         }
-        Ok(Self { initial: first.state.clone(), now: StateOnChain::Named(first.state.clone()) })
+        Ok(Self { initial: first.state.clone(), upgraded: None, now: StateOnChain::Named(first.state.clone()) })
     }
 
     /// The state after the last event seen.
@@ -43,21 +44,30 @@ impl StateCourse {
         &self.now
     }
 
-    /// Takes a further `started`. It must begin with the current state or, for a restart, with the initial one; the
-    /// error says what is wrong.
+    /// Takes a further `started`. It must begin with the current state or, for a restart, with the initial one, or, for an
+    /// upgrade, with the one that the upgrade before it began with; the error says what is wrong.
     pub(crate) fn start(&mut self, started: &Started) -> Result<(), String> {
-        let from_initial = match started.reason {
+        let goes_back = match started.reason {
             StartReason::Spawn | StartReason::Fork => {
                 return Err(format!("its reason is {}, but it is not the first start of its chain", started.reason));
             }
             StartReason::Restart => !started.resumes && started.state == self.initial,
             StartReason::Recovery => false,
+            StartReason::Upgrade if started.resumes => {
+                return Err("it is an upgrade, but goes on with a transition".into());
+            }
+            StartReason::Upgrade => self.upgraded.as_ref() == Some(&started.state),
         };
         if let StateOnChain::Named(now) = &self.now
             && *now != started.state
-            && !from_initial
+            && !goes_back
         {
             return Err(format!("it begins with {}, but the chain has come to {now}", started.state));
+        }
+        match started.reason {
+            StartReason::Recovery => {}
+            StartReason::Upgrade => self.upgraded = Some(started.state.clone()),
+            StartReason::Spawn | StartReason::Fork | StartReason::Restart => self.upgraded = None,
         }
         self.now = StateOnChain::Named(started.state.clone());
         Ok(())
@@ -84,7 +94,7 @@ pub(crate) fn named_by_return(event: &ChainEvent) -> Option<StateOnChain> {
     if event.dropped.is_some() {
         return Some(StateOnChain::Lost(event.sequence));
     }
-    match Return::from_cbor(&event.data).map(|returned| returned.state) {
+    match event.read::<Return>().map(|returned| returned.state) {
         Ok(StateAfter::Now(named)) => Some(StateOnChain::Named(named)),
         Ok(StateAfter::Unchanged) => None,
         Err(_) => Some(StateOnChain::Lost(event.sequence)),
@@ -94,7 +104,7 @@ pub(crate) fn named_by_return(event: &ChainEvent) -> Option<StateOnChain> {
 /// What a chain says about the state after `event`, if it says `now` about the state before it.
 pub(crate) fn vouched_after(now: StateOnChain, event: &ChainEvent) -> StateOnChain {
     match event.kind() {
-        Some(EventKind::Started) => match Started::from_cbor(&event.data) {
+        Some(EventKind::Started) => match event.read::<Started>() {
             Ok(started) => StateOnChain::Named(started.state),
             Err(_) => StateOnChain::Lost(event.sequence),
         },

@@ -6,10 +6,27 @@
 use std::fmt;
 
 use super::cbor::{Cbor, CborError, CborReader, CborWriter, Type, bytes_to_json, list, record};
+use super::event::ChainEvent;
 use super::hash::{ComponentDigest, EventHash, sha1};
 use super::state_chain::Link;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::INLINE_STATE_BYTES;
+
+/// The data of one kind of event.
+pub(crate) trait EventData: Cbor {
+    /// Whether it says something that only an event of version 3 can say.
+    fn is_of_version_3(&self) -> bool {
+        false
+    }
+}
+
+impl ChainEvent {
+    /// The data, decoded. An error also if the data says something that only an event of a later version can say.
+    pub(crate) fn read<T: EventData>(&self) -> Result<T, CborError> {
+        let data = T::from_cbor(&self.data)?;
+        if data.is_of_version_3() && !self.is_salted() { Err(CborError::TooNew) } else { Ok(data) }
+    }
+}
 
 /// One encoded CBOR item, which is passed on unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +175,8 @@ words! {
         Recovery = "recovery",
         /// A new actor was forked from a past state of another actor.
         Fork = "fork",
+        /// The actor goes on with another component or manifest. Version 3.
+        Upgrade = "upgrade",
     }
 }
 
@@ -174,6 +193,8 @@ words! {
         Http = "http",
         /// The WebSocket listener.
         WebSocket = "websocket",
+        /// A timer that the actor has set. Version 3.
+        Timer = "timer",
     }
 }
 
@@ -304,6 +325,8 @@ pub(crate) struct Started {
     /// The event of another chain whose state this chain begins with; present exactly if the reason is `fork`.
     pub(crate) fork: Option<Link>,
     pub(crate) name: String,
+    /// The name of the actor among its siblings, if it was spawned with one. Version 3.
+    pub(crate) label: Option<String>,
     pub(crate) state: NamedState,
     pub(crate) limits: NamedLimits,
     pub(crate) parent: Option<ActorId>,
@@ -323,11 +346,10 @@ impl Cbor for Started {
             self.reason == StartReason::Fork,
             "a fork says of what, and nothing else"
         );
-        to.map(if self.fork.is_some() { 11 } else { 10 }).key("id").item(&self.id);
-        if let Some(fork) = &self.fork {
-            to.key("fork").item(fork);
-        }
-        to.key("name").item(&self.name).key("state").item(&self.state).key("limits").item(&self.limits);
+        let entries = 10 + usize::from(self.fork.is_some()) + usize::from(self.label.is_some());
+        to.map(entries).key("id").item(&self.id);
+        to.item_if_there("fork", self.fork.as_ref()).key("name").item(&self.name);
+        to.item_if_there("label", self.label.as_ref()).key("state").item(&self.state).key("limits").item(&self.limits);
         to.key("parent").item(&self.parent).key("reason").item(&self.reason).key("resumes").item(&self.resumes);
         to.key("manifest").item(&self.manifest).key("component").item(&self.component);
         to.key("incarnation").item(&self.incarnation);
@@ -348,6 +370,7 @@ impl Cbor for Started {
                 id: entries.read("id")?,
                 fork: entries.read_if_there("fork")?,
                 name: entries.read("name")?,
+                label: entries.read_if_there("label")?,
                 state: entries.read("state")?,
                 limits: entries.read("limits")?,
                 parent: entries.read("parent")?,
@@ -366,52 +389,174 @@ impl Cbor for Started {
     }
 }
 
+impl EventData for Started {
+    fn is_of_version_3(&self) -> bool {
+        self.label.is_some() || self.reason == StartReason::Upgrade
+    }
+}
+
 /// The data of `call`: the function call that the guest is about to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
+    /// The actor's own event that promised this call. Version 3.
+    pub(crate) of: Option<u64>,
     pub(crate) cause: Option<Link>,
     /// Whether a new instance was made for this call.
     pub(crate) fresh: bool,
+    /// Which firing of the timer this is; present exactly if a timer calls. Version 3.
+    pub(crate) round: Option<u64>,
     pub(crate) caller: Caller,
     pub(crate) params: Encoded,
 }
 
-record!(Call { "cause": cause, "fresh": fresh, "caller": caller, "params": params });
+impl Call {
+    /// A call that no earlier event of the actor itself has promised.
+    pub(crate) fn new(cause: Option<Link>, fresh: bool, caller: Caller, params: Encoded) -> Self {
+        Self { of: None, cause, fresh, round: None, caller, params }
+    }
+}
+
+impl Cbor for Call {
+    fn write(&self, to: &mut CborWriter) {
+        to.map(4 + usize::from(self.of.is_some()) + usize::from(self.round.is_some()));
+        to.item_if_there("of", self.of.as_ref()).key("cause").item(&self.cause).key("fresh").item(&self.fresh);
+        to.item_if_there("round", self.round.as_ref()).key("caller").item(&self.caller);
+        to.key("params").item(&self.params);
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        let call = from.map(|entries| {
+            Ok(Self {
+                of: entries.read_if_there("of")?,
+                cause: entries.read("cause")?,
+                fresh: entries.read("fresh")?,
+                round: entries.read_if_there("round")?,
+                caller: entries.read("caller")?,
+                params: entries.read("params")?,
+            })
+        })?;
+        match (call.caller == Caller::Timer, call.round) {
+            (true, None) => Err(CborError::MissingKey("round")),
+            (false, Some(_)) => Err(CborError::UnknownKey("round".into())),
+            (true, Some(_)) | (false, None) => Ok(call),
+        }
+    }
+}
+
+impl EventData for Call {
+    fn is_of_version_3(&self) -> bool {
+        self.of.is_some() || self.round.is_some()
+    }
+}
 
 /// The data of `intent`: a host call that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Intent {
+    /// The actor's own event whose promise this host call carries on or settles. Version 3.
+    pub(crate) of: Option<u64>,
+    /// The actor that the address in the parameters stood for. Version 3.
+    pub(crate) to: Option<ActorId>,
     pub(crate) params: Encoded,
 }
 
-record!(Intent { "params": params });
-
-/// The data of `host-call`: a host call and its answer. The parameters are omitted if an intent has recorded them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostCall {
-    /// The event of another actor that the result came from.
-    pub(crate) answer: Option<Link>,
-    pub(crate) params: Option<Encoded>,
-    pub(crate) result: Encoded,
+impl Intent {
+    /// An intent with these parameters alone.
+    pub(crate) fn new(params: Encoded) -> Self {
+        Self { of: None, to: None, params }
+    }
 }
 
-impl Cbor for HostCall {
+impl Cbor for Intent {
     fn write(&self, to: &mut CborWriter) {
-        to.map(if self.params.is_some() { 3 } else { 2 }).key("answer").item(&self.answer);
-        if let Some(params) = &self.params {
-            to.key("params").item(params);
-        }
-        to.key("result").item(&self.result);
+        to.map(1 + usize::from(self.of.is_some()) + usize::from(self.to.is_some()));
+        to.item_if_there("of", self.of.as_ref()).item_if_there("to", self.to.as_ref());
+        to.key("params").item(&self.params);
     }
 
     fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
         from.map(|entries| {
             Ok(Self {
-                answer: entries.read("answer")?,
-                params: entries.read_if_there("params")?,
-                result: entries.read("result")?,
+                of: entries.read_if_there("of")?,
+                to: entries.read_if_there("to")?,
+                params: entries.read("params")?,
             })
         })
+    }
+}
+
+impl EventData for Intent {
+    fn is_of_version_3(&self) -> bool {
+        self.of.is_some() || self.to.is_some()
+    }
+}
+
+/// What a `host-call` says about the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CallResult {
+    Whole(Encoded),
+    /// The result can be computed again from earlier events of the chain; this is the SHA-256 of their hashes. Version 3.
+    Digest([u8; 32]),
+}
+
+impl CallResult {
+    /// The encoded result, if the event holds it.
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        match self {
+            Self::Whole(result) => Some(&result.0),
+            Self::Digest(_) => None,
+        }
+    }
+}
+
+/// The data of `host-call`: a host call and its answer. The parameters are omitted if an intent has recorded them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostCall {
+    /// As in [`Intent`]; absent if an intent has recorded it.
+    pub(crate) of: Option<u64>,
+    /// As in [`Intent`]; absent if an intent has recorded it.
+    pub(crate) to: Option<ActorId>,
+    /// The event of another actor that the result came from.
+    pub(crate) answer: Option<Link>,
+    pub(crate) params: Option<Encoded>,
+    pub(crate) result: CallResult,
+}
+
+impl HostCall {
+    /// A host call whose event holds the whole result.
+    pub(crate) fn new(answer: Option<Link>, params: Option<Encoded>, result: Encoded) -> Self {
+        Self { of: None, to: None, answer, params, result: CallResult::Whole(result) }
+    }
+}
+
+impl Cbor for HostCall {
+    fn write(&self, to: &mut CborWriter) {
+        let there = [self.of.is_some(), self.to.is_some(), self.params.is_some()];
+        to.map(2 + there.into_iter().filter(|there| *there).count());
+        to.item_if_there("of", self.of.as_ref()).item_if_there("to", self.to.as_ref());
+        to.key("answer").item(&self.answer);
+        match &self.result {
+            CallResult::Whole(result) => to.item_if_there("params", self.params.as_ref()).key("result").item(result),
+            CallResult::Digest(digest) => to.key("digest").bytes(digest).item_if_there("params", self.params.as_ref()),
+        };
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        from.map(|entries| {
+            let (of, to) = (entries.read_if_there("of")?, entries.read_if_there("to")?);
+            let (answer, digest) = (entries.read("answer")?, entries.read_if_there("digest")?);
+            let params = entries.read_if_there("params")?;
+            let result = match digest {
+                Some(Fixed(digest)) => CallResult::Digest(digest),
+                None => CallResult::Whole(entries.read("result")?),
+            };
+            Ok(Self { of, to, answer, params, result })
+        })
+    }
+}
+
+impl EventData for HostCall {
+    fn is_of_version_3(&self) -> bool {
+        self.of.is_some() || self.to.is_some() || matches!(self.result, CallResult::Digest(_))
     }
 }
 
@@ -420,9 +565,40 @@ impl Cbor for HostCall {
 pub(crate) struct Return {
     pub(crate) state: StateAfter,
     pub(crate) result: Encoded,
+    /// The actor's own host call that took over the answer: this event does not answer the caller, a later one does.
+    /// Version 3.
+    pub(crate) deferred: Option<u64>,
 }
 
-record!(Return { "state": state, "result": result });
+impl Return {
+    /// A return that answers its caller.
+    pub(crate) fn new(state: StateAfter, result: Encoded) -> Self {
+        Self { state, result, deferred: None }
+    }
+}
+
+impl Cbor for Return {
+    fn write(&self, to: &mut CborWriter) {
+        to.map(2 + usize::from(self.deferred.is_some())).key("state").item(&self.state);
+        to.key("result").item(&self.result).item_if_there("deferred", self.deferred.as_ref());
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        from.map(|entries| {
+            Ok(Self {
+                state: entries.read("state")?,
+                result: entries.read("result")?,
+                deferred: entries.read_if_there("deferred")?,
+            })
+        })
+    }
+}
+
+impl EventData for Return {
+    fn is_of_version_3(&self) -> bool {
+        self.deferred.is_some()
+    }
+}
 
 /// The data of `refused`: the error that the exported function returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -431,6 +607,7 @@ pub(crate) struct Refused {
 }
 
 record!(Refused { "message": message });
+impl EventData for Refused {}
 
 /// The data of `failed`: how the actor failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -442,6 +619,7 @@ pub(crate) struct Failed {
 }
 
 record!(Failed { "detail": detail, "reason": reason, "dropped": dropped });
+impl EventData for Failed {}
 
 /// The data of `stopped`: who ended the incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -452,10 +630,12 @@ pub(crate) struct Stopped {
 }
 
 record!(Stopped { "by": by, "cause": cause, "dropped": dropped });
+impl EventData for Stopped {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::{Salt, StateChain};
 
     fn link() -> Link {
         Link { actor: ActorId::random(), sequence: 4, hash: EventHash([9; 20]) }
@@ -473,6 +653,7 @@ mod tests {
             id: ActorId::random(),
             fork: None,
             name: "counter".into(),
+            label: None,
             state: NamedState::of(Some(&[1; INLINE_STATE_BYTES + 1])),
             limits: NamedLimits::of(crate::base::limits::Limits::default().entries()),
             parent: Some(ActorId::random()),
@@ -483,15 +664,23 @@ mod tests {
             incarnation: Incarnation::FIRST,
         };
         survives(&spawned);
-        survives(&Started { reason: StartReason::Fork, fork: Some(link()), ..spawned });
-        survives(&Call { cause: Some(link()), fresh: true, caller: Caller::Actor, params: nothing.clone() });
-        survives(&Intent { params: nothing.clone() });
-        survives(&HostCall { answer: None, params: Some(nothing.clone()), result: nothing.clone() });
-        survives(&HostCall { answer: Some(link()), params: None, result: nothing.clone() });
+        survives(&Started { reason: StartReason::Fork, fork: Some(link()), ..spawned.clone() });
+        survives(&Started { reason: StartReason::Upgrade, label: Some("alice".into()), ..spawned });
+        survives(&Call::new(Some(link()), true, Caller::Actor, nothing.clone()));
+        let due = Call::new(Some(link()), false, Caller::Timer, nothing.clone());
+        survives(&Call { of: Some(3), round: Some(0), ..due });
+        survives(&Intent::new(nothing.clone()));
+        survives(&Intent { of: Some(3), to: Some(ActorId::random()), params: nothing.clone() });
+        survives(&HostCall::new(None, Some(nothing.clone()), nothing.clone()));
+        survives(&HostCall::new(Some(link()), None, nothing.clone()));
+        let sent = HostCall::new(None, Some(nothing.clone()), nothing.clone());
+        survives(&HostCall { of: Some(3), to: Some(ActorId::random()), ..sent.clone() });
+        survives(&HostCall { result: CallResult::Digest([8; 32]), ..sent });
         for state in
             [StateAfter::Unchanged, StateAfter::Now(NamedState::None), StateAfter::Now(NamedState::of(Some(b"x")))]
         {
-            survives(&Return { state, result: nothing.clone() });
+            survives(&Return::new(state.clone(), nothing.clone()));
+            survives(&Return { deferred: Some(3), ..Return::new(state, nothing.clone()) });
         }
         survives(&Refused { message: "no".into() });
         survives(&Failed {
@@ -500,6 +689,48 @@ mod tests {
             dropped: vec![None, Some(link())],
         });
         survives(&Stopped { by: StoppedBy::Parent, cause: Some(link()), dropped: vec![] });
+    }
+
+    /// Whether events of versions 1 and 3 can hold this data.
+    fn held<T: EventData>(data: &T) -> [bool; 2] {
+        [None, Some(Salt([1; 16]))].map(|salt| {
+            let event = StateChain::new(ActorId::random()).append_salted("stopped", data.to_cbor(), 0, salt);
+            event.read::<T>().is_ok()
+        })
+    }
+
+    #[test]
+    fn what_came_with_version_3_is_no_data_of_an_earlier_event() {
+        let (nothing, actor) = (Encoded(().to_cbor()), ActorId::random());
+        let (either, salted) = ([true, true], [false, true]);
+        let call = Call::new(None, true, Caller::Runtime, nothing.clone());
+        assert_eq!(held(&call), either);
+        assert_eq!(held(&Call { of: Some(1), ..call.clone() }), salted);
+        assert_eq!(held(&Call { caller: Caller::Timer, round: Some(1), ..call.clone() }), salted);
+        assert_eq!(held(&Call { caller: Caller::Timer, ..call.clone() }), [false, false], "which firing?");
+        assert_eq!(held(&Call { round: Some(1), ..call }), [false, false], "a firing of what?");
+        let intent = Intent::new(nothing.clone());
+        assert_eq!(held(&intent), either);
+        assert_eq!(held(&Intent { of: Some(1), ..intent.clone() }), salted);
+        assert_eq!(held(&Intent { to: Some(actor), ..intent }), salted);
+        let host_call = HostCall::new(None, None, nothing.clone());
+        assert_eq!(held(&host_call), either);
+        assert_eq!(held(&HostCall { of: Some(1), ..host_call.clone() }), salted);
+        assert_eq!(held(&HostCall { to: Some(actor), ..host_call.clone() }), salted);
+        assert_eq!(held(&HostCall { result: CallResult::Digest([0; 32]), ..host_call }), salted);
+        let returned = Return::new(StateAfter::Unchanged, nothing);
+        assert_eq!(held(&returned), either);
+        assert_eq!(held(&Return { deferred: Some(1), ..returned }), salted);
+    }
+
+    #[test]
+    fn a_host_call_has_its_result_or_the_digest_of_it_and_never_both() {
+        let mut both = CborWriter::default();
+        both.map(3).key("answer").null().key("digest").bytes(&[0; 32]).key("result").null();
+        assert_eq!(HostCall::from_cbor(&both.finish()), Err(CborError::UnknownKey("result".into())));
+        let mut neither = CborWriter::default();
+        neither.map(1).key("answer").null();
+        assert_eq!(HostCall::from_cbor(&neither.finish()), Err(CborError::MissingKey("result")));
     }
 
     #[test]

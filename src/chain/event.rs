@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::cbor::Value;
-use super::hash::EventHash;
+use super::hash::{EventHash, lower_hex};
+use super::salt::Salt;
 
 /// One event of an actor's chain. Its hash covers all its other fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,9 @@ pub struct ChainEvent {
     pub event_type: Cow<'static, str>,
     /// Deterministic CBOR: a map with text keys. Empty if the data was dropped.
     pub data: Vec<u8>,
-    /// Length and SHA-1 of the data, if the data was dropped: enough to compute the hash.
+    /// The salt of an event of version 3 whose data is there. It is dropped with the data.
+    pub salt: Option<Salt>,
+    /// Length and digest of the data, if the data was dropped: enough to compute the hash.
     pub dropped: Option<DroppedData>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: u64,
@@ -32,14 +35,55 @@ pub struct ChainEvent {
 pub struct DroppedData {
     /// The length of the data in bytes.
     pub length: u64,
-    /// The SHA-1 of the data.
-    pub sha1: [u8; 20],
+    /// The digest of the data.
+    pub digest: DataDigest,
+}
+
+impl DroppedData {
+    /// What remains of an event's data when it is dropped, or has remained of it.
+    pub fn of(event: &ChainEvent) -> Self {
+        let there = || Self { length: event.data.len() as u64, digest: DataDigest::of(&event.data, event.salt) };
+        event.dropped.unwrap_or_else(there)
+    }
+}
+
+/// The digest of an event's data. The event's hash covers the digest in place of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataDigest {
+    /// Version 1: the SHA-1 of the data. Data of few possible values can be found again from it.
+    Plain([u8; 20]),
+    /// Version 3: the SHA-256 of the salt and the data. Once the salt is dropped, it says nothing about the data.
+    Salted([u8; 32]),
+}
+
+impl DataDigest {
+    /// The digest that 40 or 64 lower-case hexadecimal digits stand for; none for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        lower_hex(text).map(Self::Plain).or_else(|| lower_hex(text).map(Self::Salted))
+    }
+}
+
+impl fmt::Display for DataDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(sha1) => f.write_str(&hex::encode(sha1)),
+            Self::Salted(sha256) => f.write_str(&hex::encode(sha256)),
+        }
+    }
 }
 
 impl ChainEvent {
     /// The kind of this event, or `None` if its type is not one of the specified kinds.
     pub fn kind(&self) -> Option<EventKind> {
         EventType::parse(&self.event_type).map(|event_type| event_type.kind)
+    }
+
+    /// Whether this is an event of version 3: its data is, or was, hashed behind a salt.
+    pub fn is_salted(&self) -> bool {
+        match self.dropped {
+            Some(dropped) => matches!(dropped.digest, DataDigest::Salted(_)),
+            None => self.salt.is_some(),
+        }
     }
 
     /// The data as JSON, as `theater events --json` shows it: a byte string is the JSON that it holds, or else its

@@ -74,7 +74,7 @@ impl fmt::Debug for ComponentDigest {
 }
 
 /// Parses lower-case hex only, so a digest has one spelling.
-fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

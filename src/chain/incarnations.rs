@@ -9,7 +9,6 @@
 //!
 //! `docs/chain-format.md` §5.4 specifies this; `docs/verify_chain.py` was written from there.
 
-use super::cbor::Cbor;
 use super::data::{Failed, FailureReason, Started};
 use super::event::{ChainEvent, EventKind};
 use crate::base::id::Incarnation;
@@ -68,7 +67,7 @@ impl Incarnations {
     /// Takes an event of any kind; the error says why it cannot be the next.
     pub(crate) fn follow(&mut self, event: &ChainEvent) -> Result<(), String> {
         if event.kind() == Some(EventKind::Started) {
-            let started = Started::from_cbor(&event.data).map_err(|error| error.to_string())?;
+            let started = event.read::<Started>().map_err(|error| error.to_string())?;
             return self.begins(&started);
         }
         self.goes_on(event);
@@ -79,13 +78,14 @@ impl Incarnations {
 /// Whether a `failed` may record a transition that was given up. If its data was dropped, nobody can rule that out.
 fn may_be_given_up(failed: &ChainEvent) -> bool {
     let interrupted = |failed: Failed| failed.reason == FailureReason::Interrupted;
-    failed.dropped.is_some() || Failed::from_cbor(&failed.data).is_ok_and(interrupted)
+    failed.dropped.is_some() || failed.read().is_ok_and(interrupted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::id::ActorId;
+    use crate::chain::cbor::Cbor;
     use crate::chain::data::{NamedLimits, NamedState, StartReason, Stopped, StoppedBy};
     use crate::chain::{ComponentDigest, DroppedData, StateChain};
 
@@ -106,8 +106,8 @@ mod tests {
             };
             let mut event = events.append(kind, data, 0);
             if word == "d" {
+                event.dropped = Some(DroppedData::of(&event));
                 event.data.clear();
-                event.dropped = Some(DroppedData { length: 1, sha1: [0; 20] });
             }
             incarnations.follow(&event).err()
         })
@@ -118,6 +118,7 @@ mod tests {
             id,
             fork: None,
             name: String::new(),
+            label: None,
             state: NamedState::None,
             limits: NamedLimits(vec![]),
             parent: None,

@@ -12,6 +12,7 @@ mod function;
 mod hash;
 mod incarnations;
 mod preimage;
+mod salt;
 pub(crate) mod shown;
 mod state_chain;
 #[cfg(test)]
@@ -19,12 +20,13 @@ mod vectors;
 
 pub(crate) use course::{StateCourse, StateOnChain, named_by_return, vouched_after};
 pub(crate) use dropped::DroppedEvents;
-pub use event::{ChainEvent, DroppedData, EventKind, EventType};
+pub use event::{ChainEvent, DataDigest, DroppedData, EventKind, EventType};
 pub(crate) use file::{ChainFile, ChainFileContents, History, KeptState, export};
 pub use file::{ChainFileError, ExportError, Exported, UnverifiedChain, VerifiedChain};
 pub(crate) use function::{Function, function};
 pub(crate) use hash::sha1;
 pub use hash::{ComponentDigest, EventHash};
 pub(crate) use incarnations::Incarnations;
+pub use salt::Salt;
 pub use state_chain::{ChainBroken, Link};
 pub(crate) use state_chain::{Head, StateChain, check_link};

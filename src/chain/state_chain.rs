@@ -2,10 +2,13 @@
 //!
 //! In memory a chain is only its head, the last event's sequence and hash; the earlier events are in the journal.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::event::{ChainEvent, EventType};
 use super::hash::EventHash;
+use super::salt::Salt;
 use crate::base::id::ActorId;
 use crate::base::pool;
 
@@ -66,12 +69,23 @@ impl StateChain {
         self.head = Some(head);
     }
 
-    /// Appends an event after the head.
+    /// Appends an event after the head. It is of version 1: the journal keeps no salts yet.
     pub(crate) fn append(
         &mut self,
-        event_type: impl Into<std::borrow::Cow<'static, str>>,
+        event_type: impl Into<Cow<'static, str>>,
         data: Vec<u8>,
         timestamp: u64,
+    ) -> ChainEvent {
+        self.append_salted(event_type, data, timestamp, None)
+    }
+
+    /// Appends an event after the head: of version 3 if it has a salt, else of version 1.
+    pub(crate) fn append_salted(
+        &mut self,
+        event_type: impl Into<Cow<'static, str>>,
+        data: Vec<u8>,
+        timestamp: u64,
+        salt: Option<Salt>,
     ) -> ChainEvent {
         let mut event = ChainEvent {
             sequence: self.next_sequence(),
@@ -79,6 +93,7 @@ impl StateChain {
             parent_hash: self.head.map(|head| head.hash),
             event_type: event_type.into(),
             data,
+            salt,
             dropped: None,
             timestamp,
         };
@@ -146,6 +161,12 @@ pub enum ChainBroken {
         /// The value that was found.
         found: String,
     },
+    /// An event of an earlier version stands after one of version 3.
+    #[error("event {sequence}: it has no salt, but an event before it has one")]
+    Unsalted {
+        /// The event.
+        sequence: u64,
+    },
     /// The chain does not begin with a start.
     #[error("event 0 is of type \"{found}\", but a chain begins with \"started\"")]
     NotStarted {
@@ -203,13 +224,21 @@ pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::salt::Salts;
+
+    const TYPES: [&str; 3] = ["started", "call ntwk:theater/actor.init", "return ntwk:theater/actor.init"];
 
     fn three_events() -> Vec<ChainEvent> {
         let mut chain = StateChain::new(ActorId::random());
-        ["started", "call ntwk:theater/actor.init", "return ntwk:theater/actor.init"]
-            .into_iter()
-            .map(|event_type| chain.append(event_type, vec![0xa0], 1_000))
-            .collect()
+        TYPES.into_iter().map(|event_type| chain.append(event_type, vec![0xa0], 1_000)).collect()
+    }
+
+    fn three_salted_events() -> Vec<ChainEvent> {
+        let (actor, salts) = (ActorId::random(), Salts::drawn());
+        let mut chain = StateChain::new(actor);
+        let salt = |sequence| Some(salts.salt(actor, sequence));
+        let append = |(sequence, event_type)| chain.append_salted(event_type, vec![0xa0], 1_000, salt(sequence));
+        (0..).zip(TYPES).map(append).collect()
     }
 
     fn check(events: &[ChainEvent]) -> Result<(), ChainBroken> {
@@ -219,6 +248,7 @@ mod tests {
     #[test]
     fn an_untouched_chain_holds_together() {
         assert_eq!(check(&three_events()), Ok(()));
+        assert_eq!(check(&three_salted_events()), Ok(()));
     }
 
     #[test]
@@ -230,12 +260,24 @@ mod tests {
             |event| event.data.push(0),
             |event| event.timestamp += 1,
         ];
-        for alter in alterations {
-            let mut events = three_events();
+        let salt_alone: [fn(&mut ChainEvent); 2] =
+            [|event| event.salt.as_mut().expect("a salted event").0[0] ^= 1, |event| event.salt = None];
+        let salted = alterations.iter().chain(&salt_alone).map(|alter| (three_salted_events(), alter));
+        for (mut events, alter) in alterations.iter().map(|alter| (three_events(), alter)).chain(salted) {
             alter(&mut events[1]);
             let broken = check(&events).expect_err("an altered event");
             assert!(broken.to_string().starts_with("event 1: "), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_new_event_is_of_version_3_if_it_is_given_a_salt_and_goes_on_a_chain_of_version_1() {
+        let mut chain = StateChain::new(ActorId::random());
+        let older = chain.append("started", vec![0xa0], 1_000);
+        let newer = chain.append_salted("stopped", vec![0xa0], 1_000, Some(Salt([1; 16])));
+        assert_eq!((older.is_salted(), newer.is_salted()), (false, true));
+        assert_eq!(newer.parent_hash, Some(older.hash));
+        assert_eq!(check(&[older, newer]), Ok(()));
     }
 
     #[test]

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::limits::{GUEST_CHAIN_BYTES, GUEST_CHAIN_EVENTS};
-use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::shown::{shown, shown_from};
+use crate::chain::shown::shown_from;
 use crate::chain::{ChainEvent, EventKind};
 
 /// The events that a replay has passed, as far as a guest may still be shown them.
@@ -44,17 +43,16 @@ impl Past {
         self.events.back().map(|event| event.sequence)
     }
 
-    /// The events that a guest is shown by a call of `get-chain` which is event `upto`.
-    pub(crate) fn shown(&self, upto: u64) -> Vec<ChainEvent> {
-        let before = || self.events.iter().filter(|event| (shown_from(upto)..upto).contains(&event.sequence));
-        let hidden = before().count() - shown(before().map(|event| &**event));
-        before().skip(hidden).map(|event| (**event).clone()).collect()
+    /// The events that a call of `get-chain` which is event `upto` may show.
+    pub(crate) fn before(&self, upto: u64) -> Vec<ChainEvent> {
+        let before = self.events.iter().filter(|event| (shown_from(upto)..upto).contains(&event.sequence));
+        before.map(|event| (**event).clone()).collect()
     }
 }
 
 /// Whether the event is a start that goes on with the open transition.
 pub(crate) fn resumes(event: &ChainEvent) -> bool {
-    event.kind() == Some(EventKind::Started) && Started::from_cbor(&event.data).is_ok_and(|started| started.resumes)
+    event.kind() == Some(EventKind::Started) && event.read::<Started>().is_ok_and(|started| started.resumes)
 }
 
 #[cfg(test)]
@@ -62,6 +60,7 @@ mod tests {
     use super::*;
     use crate::base::id::ActorId;
     use crate::chain::StateChain;
+    use crate::chain::shown::shown;
 
     /// A chain whose events have data of these sizes.
     fn chain(sizes: &[usize]) -> Vec<ChainEvent> {
@@ -83,7 +82,9 @@ mod tests {
             past.push(event.clone());
             // The call is on the chain by then, but is not shown itself.
             let upto = event.sequence;
-            let replayed: Vec<u64> = past.shown(upto).iter().map(|event| event.sequence).collect();
+            let before = past.before(upto);
+            let replayed: Vec<u64> =
+                before[before.len() - shown(before.iter())..].iter().map(|event| event.sequence).collect();
             assert_eq!(replayed, live(&events, upto), "at event {upto}");
         }
     }

@@ -18,7 +18,7 @@ use super::script::{Divergence, Script, compare};
 use crate::base::{clock, fail};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{Encoded, HostCall, Intent};
-use crate::chain::shown::{shown, shown_from};
+use crate::chain::shown::{ShownEvents, ShownPast, shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalHandle, Owed, Record};
 use crate::system::Wait;
@@ -26,8 +26,13 @@ use crate::system::Wait;
 /// What a host function does that others can notice. The handler decides this live, after it has looked at the
 /// arguments.
 pub(crate) enum Effect<'a, R> {
-    /// Nobody notices it: it reads something, or refuses an argument. The result is recorded.
+    /// Nobody notices it: it reads something outside of the runtime, or refuses an argument. The result is recorded.
     Read(R),
+    /// Nobody notices it: it looks at another actor, which may have events that are not on disk yet. The result is
+    /// recorded.
+    Look(R),
+    /// Only the runtime's log notices it. It is recorded first and then done.
+    Log { result: R, act: Box<dyn FnOnce() + 'a> },
     /// Others notice it, and it cannot fail any more. It is recorded first and then done; `act` gets the event that
     /// recorded it.
     Announce { result: R, owes: Option<Owed>, act: Box<dyn FnOnce(Link) + 'a> },
@@ -88,6 +93,8 @@ impl<'a, T: 'a> Effect<'a, Result<T, String>> {
 pub(crate) struct Recorder {
     chain: StateChain,
     mode: Mode,
+    /// See [`Recorder::rests_on`].
+    rests_on: u64,
     /// The delivery that the open intent promised. If the incarnation ends, its last event settles the delivery.
     promised: Option<Cause>,
     /// The registered wait of the open intent. It ends after the answer, or the end of the incarnation, is enqueued; at
@@ -144,7 +151,8 @@ impl Recorder {
     }
 
     fn of(chain: StateChain, mode: Mode) -> Self {
-        Self { chain, mode, promised: None, wait: None, unseen: None, resumed: Vec::new() }
+        let rests_on = chain.next_sequence();
+        Self { chain, mode, rests_on, promised: None, wait: None, unseen: None, resumed: Vec::new() }
     }
 
     /// Takes over the registered wait of the open intent that an earlier process left.
@@ -173,6 +181,26 @@ impl Recorder {
         &self.chain
     }
 
+    /// How many events of the chain, counted from its beginning, the newest state rests on. The events after them are
+    /// parts of reads: if a crash takes them back, the state and the promises of this actor are the same as before.
+    pub(crate) fn rests_on(&self) -> u64 {
+        self.rests_on
+    }
+
+    /// Like [`Recorder::record`], for an event that may be a part of a read: nothing that the actor does or answers later
+    /// rests on it.
+    pub(crate) fn record_of_read(
+        &mut self,
+        event_type: &'static str,
+        data: Vec<u8>,
+        attached: Attached,
+    ) -> Result<Link, Interruption> {
+        let rests_on = self.rests_on;
+        let link = self.record(event_type, data, attached)?;
+        self.rests_on = rests_on;
+        Ok(link)
+    }
+
     /// Appends an event and enqueues it for the journal. Only after this has returned may another thread see an effect
     /// of the event: then the journal has the event before anything that the other thread records.
     ///
@@ -194,6 +222,7 @@ impl Recorder {
                 journal
                     .enqueue(Record::Event(*actor, event, attached))
                     .map_err(|JournalDown| Interruption::JournalDown)?;
+                self.rests_on = self.chain.next_sequence();
                 if ends {
                     self.wait = None;
                 }
@@ -219,7 +248,7 @@ impl Recorder {
                 if let Some(divergence) = compare(recorded, event_type, &data) {
                     return Err(diverged(divergence));
                 }
-                self.chain.append(event_type, data, recorded.timestamp);
+                self.chain.append_salted(event_type, data, recorded.timestamp, recorded.salt);
                 script.advance();
                 Ok(self.chain.head_link().expect("an event was appended"))
             }
@@ -267,7 +296,16 @@ impl Recorder {
     ) -> Result<R, Interruption> {
         match effect {
             Effect::Read(result) => {
+                self.record_read(function, params, &result)?;
+                Ok(result)
+            }
+            Effect::Look(result) => {
                 self.record_host_call(function, Some(params), &result, None, Attached::default())?;
+                Ok(result)
+            }
+            Effect::Log { result, act } => {
+                self.record_read(function, params, &result)?;
+                act();
                 Ok(result)
             }
             Effect::Announce { result, owes, act } => {
@@ -278,7 +316,7 @@ impl Recorder {
             }
             Effect::Act { owes, act } => {
                 let attached = Attached { owes, ..Attached::default() };
-                let intent = self.record(function.intent, Intent { params }.to_cbor(), attached)?;
+                let intent = self.record(function.intent, Intent::new(params).to_cbor(), attached)?;
                 self.promised = owes.map(|_| Cause::from(&intent));
                 fail::point("intent-recorded");
                 fail::point_after("intent-committed", || _ = self.flush());
@@ -288,7 +326,7 @@ impl Recorder {
                 self.answered(function, answered)
             }
             Effect::Outside(act) => {
-                self.record(function.intent, Intent { params }.to_cbor(), Attached::default())?;
+                self.record(function.intent, Intent::new(params).to_cbor(), Attached::default())?;
                 self.flush()?;
                 fail::point("outside-committed");
                 let result = act()?;
@@ -307,10 +345,10 @@ impl Recorder {
     ) -> Result<R, Interruption> {
         self.promised = Some(Cause::from(&intent));
         let answered = match effect {
-            Effect::Read(result) => Answered { result, answer: None },
+            Effect::Read(result) | Effect::Look(result) => Answered { result, answer: None },
             Effect::Act { act, .. } => act(intent, &mut self.wait)?,
             // No version of Theater records an intent for these effects.
-            Effect::Announce { .. } | Effect::Outside(_) => {
+            Effect::Log { .. } | Effect::Announce { .. } | Effect::Outside(_) => {
                 return Err(diverged(Divergence {
                     sequence: intent.sequence,
                     field: "event_type".into(),
@@ -333,6 +371,16 @@ impl Recorder {
         Ok(result)
     }
 
+    fn record_read<R: Cbor>(
+        &mut self,
+        function: &'static Function,
+        params: Encoded,
+        result: &R,
+    ) -> Result<Link, Interruption> {
+        let data = HostCall { answer: None, params: Some(params), result: Encoded(result.to_cbor()) }.to_cbor();
+        self.record_of_read(function.host_call, data, Attached::default())
+    }
+
     fn record_host_call<R: Cbor>(
         &mut self,
         function: &'static Function,
@@ -341,7 +389,7 @@ impl Recorder {
         answer: Option<Link>,
         attached: Attached,
     ) -> Result<Link, Interruption> {
-        let data = HostCall { answer, params, result: Encoded(result.to_cbor()) }.to_cbor();
+        let data = HostCall::new(answer, params, Encoded(result.to_cbor())).to_cbor();
         self.record(function.host_call, data, attached)
     }
 
@@ -354,7 +402,9 @@ impl Recorder {
         }
         let mut params = Some(params.clone());
         if self.recorded()?.kind() == Some(EventKind::Intent) {
-            let intent = Intent { params: params.take().expect("not taken yet") };
+            // Which actor an address stood for is an input.
+            let Intent { of, to, .. } = self.recorded()?.read().unwrap_or_else(|_| Intent::new(Encoded(().to_cbor())));
+            let intent = Intent { of, to, params: params.take().expect("not taken yet") };
             let intent = self.record(function.intent, intent.to_cbor(), Attached::default())?;
             if matches!(self.mode, Mode::Live(_)) {
                 return Ok(Recalled::Intent(intent));
@@ -363,23 +413,21 @@ impl Recorder {
         }
         let recorded = self.recorded()?;
         let before = match recorded.kind() {
-            Some(EventKind::HostCall) => HostCall::from_cbor(&recorded.data).ok(),
+            Some(EventKind::HostCall) => recorded.read::<HostCall>().ok(),
             _ => None,
         };
         let Some(before) = before else {
             return Err(diverged(unlike(recorded, function.host_call)));
         };
-        let result = before.result.clone();
-        let again = HostCall { answer: before.answer, params, result: before.result };
+        let again = HostCall { params, ..before };
         let Link { sequence, .. } = self.record(function.host_call, again.to_cbor(), Attached::default())?;
-        let result = R::from_cbor(&result.0).map_err(|error| {
-            diverged(Divergence {
-                sequence,
-                field: "data.result".into(),
-                recorded: error.to_string().into(),
-                actual: function.full.into(),
-            })
-        })?;
+        let unreadable = |why: String| {
+            let (field, recorded, actual) = ("data.result".into(), why.into(), function.full.into());
+            diverged(Divergence { sequence, field, recorded, actual })
+        };
+        // No host function of this version computes its result again from the chain.
+        let result = again.result.whole().ok_or_else(|| unreadable("named by its digest".to_owned()))?;
+        let result = R::from_cbor(result).map_err(|error| unreadable(error.to_string()))?;
         self.stop_where_it_was_ended()?;
         Ok(Recalled::Answer(result))
     }
@@ -400,9 +448,11 @@ impl Recorder {
         recorded.unwrap_or_else(|| self.chain.next_sequence())
     }
 
-    /// The events that a guest is shown of its chain by a host call that is event `upto`: the newest ones before it.
-    pub(crate) fn past(&mut self, upto: u64) -> Result<Vec<ChainEvent>, Interruption> {
-        match &self.mode {
+    /// The events that a `get-chain` shows the guest: what its event says or, if that says no more than its place, the
+    /// newest ones before it.
+    pub(crate) fn past(&mut self, past: &ShownPast) -> Result<Vec<ChainEvent>, Interruption> {
+        let upto = past.upto();
+        let mut events = match &self.mode {
             Mode::Live(Outlet { journal, actor }) | Mode::Resuming { outlet: Outlet { journal, actor }, .. } => {
                 self.flush()?;
                 let from = shown_from(upto);
@@ -411,21 +461,30 @@ impl Recorder {
                         .events(*actor, from, upto - from, usize::MAX)
                         .map_err(|error| crate::journal::JournalError::Read { path: journal.dir().to_owned(), error })
                 });
-                let mut events = read.map_err(|error| {
+                read.map_err(|error| {
                     log::error!("{error}");
                     Interruption::JournalDown
-                })?;
-                let hidden = events.len() - shown(events.iter());
-                events.drain(..hidden);
-                Ok(events)
+                })?
             }
-            Mode::Replay(script) => {
-                let events = script.past().shown(upto);
-                let hidden = events.iter().find(|event| event.dropped.is_some());
-                self.unseen = hidden.map(|event| Unseen { call: upto, event: event.sequence }).or(self.unseen);
-                Ok(events)
-            }
+            Mode::Replay(script) => script.past().before(upto),
+        };
+        let hidden = match past {
+            ShownPast::Upto(_) => events.len() - shown(events.iter()),
+            ShownPast::Events(named) => events.iter().take_while(|event| event.sequence < named.first).count(),
+        };
+        events.drain(..hidden);
+        if let ShownPast::Events(named) = past {
+            show_as_then(&mut events, named)?;
         }
+        if matches!(self.mode, Mode::Replay(_)) {
+            let was_shown = |event: &&ChainEvent| match past {
+                ShownPast::Upto(_) => true,
+                ShownPast::Events(named) => !named.is_bare(event.sequence),
+            };
+            let hidden = events.iter().filter(was_shown).find(|event| event.dropped.is_some());
+            self.unseen = hidden.map(|event| Unseen { call: upto, event: event.sequence }).or(self.unseen);
+        }
+        Ok(events)
     }
 
     /// In replay: an event that the guest was perhaps shown with its data when it lived, and is shown without it now.
@@ -488,6 +547,18 @@ impl Recorder {
     }
 }
 
+/// Takes the data from the events that were shown without it. The error says that the events are not those that were shown.
+fn show_as_then(events: &mut [ChainEvent], named: &ShownEvents) -> Result<(), Interruption> {
+    let first = events.first().map_or(named.upto, |event| event.sequence);
+    if first != named.first {
+        let (sequence, field) = (named.upto, "data.result.first".into());
+        let (recorded, actual) = (named.first.into(), first.into());
+        return Err(diverged(Divergence { sequence, field, recorded, actual }));
+    }
+    events.iter_mut().filter(|event| named.is_bare(event.sequence)).for_each(|event| event.data.clear());
+    Ok(())
+}
+
 fn diverged(divergence: Divergence) -> Interruption {
     Interruption::Diverged(Box::new(divergence))
 }
@@ -517,5 +588,100 @@ fn past_the_end(chain: &StateChain, what: &str) -> Divergence {
         field: "event_type".into(),
         recorded: serde_json::Value::Null,
         actual: what.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::ActorId;
+    use crate::chain::shown::GET_CHAIN;
+    use crate::chain::{DroppedData, Salt, function};
+
+    const ASK: &Function = function!("x:y/z", "ask");
+
+    /// A chain of version 3 with events of these types and data.
+    fn salted(all: Vec<(&'static str, Vec<u8>)>) -> Vec<ChainEvent> {
+        let mut chain = StateChain::new(ActorId::random());
+        let salts = (0..).map(|byte| Some(Salt([byte; 16])));
+        all.into_iter().zip(salts).map(|((kind, data), salt)| chain.append_salted(kind, data, 7, salt)).collect()
+    }
+
+    fn replaying(events: &[ChainEvent]) -> Recorder {
+        Recorder::replaying(StateChain::new(ActorId::random()), Script::new(events.to_vec()))
+    }
+
+    fn nothing_happens<'a, R>(_: Attempt) -> Result<Effect<'a, R>, Interruption> {
+        unreachable!("a replay has no effects")
+    }
+
+    #[test]
+    fn a_replay_takes_salts_and_what_an_address_stood_for_from_the_chain_and_comes_to_the_same_hash() {
+        let params = Encoded(("root/bob".to_owned(),).to_cbor());
+        let intent = Intent { of: Some(0), to: Some(ActorId::random()), params: params.clone() };
+        let sent = HostCall::new(None, Some(params), Encoded(2_u64.to_cbor()));
+        let sent = HostCall { of: Some(0), to: Some(ActorId::random()), ..sent };
+        let events = salted(vec![
+            (ASK.intent, intent.to_cbor()),
+            (ASK.host_call, HostCall::new(None, None, Encoded(1_u64.to_cbor())).to_cbor()),
+            (ASK.host_call, sent.to_cbor()),
+        ]);
+        let mut recorder = replaying(&events);
+        for answer in [1_u64, 2] {
+            let got: u64 = recorder.host_call(ASK, &("root/bob".to_owned(),), nothing_happens).expect("an answer");
+            assert_eq!(got, answer);
+        }
+        assert_eq!(recorder.chain().head().map(|head| head.hash), Some(events[2].hash));
+
+        let other = ("root/eve".to_owned(),);
+        let refused =
+            replaying(&events).host_call::<_, u64>(ASK, &other, nothing_happens).expect_err("another address");
+        assert!(matches!(refused.downcast_ref(), Some(Interruption::Diverged(at)) if at.field == "data.params[0]"));
+    }
+
+    #[test]
+    fn a_result_that_is_named_by_its_digest_is_not_taken_for_the_result() {
+        let named = HostCall::new(None, Some(Encoded(().to_cbor())), Encoded(Vec::new()));
+        let named = HostCall { result: crate::chain::data::CallResult::Digest([1; 32]), ..named };
+        let events = salted(vec![(ASK.host_call, named.to_cbor())]);
+        let refused = replaying(&events).host_call::<_, u64>(ASK, &(), nothing_happens).expect_err("no result");
+        assert!(
+            matches!(refused.downcast_ref(), Some(Interruption::Diverged(at)) if at.recorded == "named by its digest")
+        );
+    }
+
+    /// What a guest is shown in replay by a `get-chain` after three events: sequence and length of data of each.
+    fn shown_again(dropped: &[usize], named: ShownPast) -> (Result<Vec<(u64, usize)>, Interruption>, Option<Unseen>) {
+        let get = HostCall::new(None, Some(Encoded(().to_cbor())), Encoded(named.to_cbor()));
+        let past = ["started", "call x.y", "return x.y"].map(|kind| (kind, vec![0xf6; 4]));
+        let mut events = salted(past.into_iter().chain([(GET_CHAIN.host_call, get.to_cbor())]).collect());
+        for at in dropped {
+            let kept = Some(DroppedData::of(&events[*at]));
+            events[*at] = ChainEvent { data: Vec::new(), salt: None, dropped: kept, ..events[*at].clone() };
+        }
+        let mut recorder = replaying(&events);
+        (0..3).for_each(|_| _ = recorder.copy());
+        let named: ShownPast = recorder.host_call(GET_CHAIN, &(), nothing_happens).expect("it is on the chain");
+        let shown = recorder.past(&named);
+        (shown.map(|past| past.iter().map(|event| (event.sequence, event.data.len())).collect()), recorder.unseen())
+    }
+
+    #[test]
+    fn a_get_chain_of_version_3_shows_again_what_it_has_shown_and_knows_what_it_cannot_show_any_more() {
+        let named = |bare: &[(u64, u64)], first| ShownPast::Events(ShownEvents { bare: bare.to_vec(), upto: 3, first });
+        let (shown, unseen) = shown_again(&[], named(&[], 0));
+        assert_eq!((shown.ok(), unseen), (Some(vec![(0, 4), (1, 4), (2, 4)]), None));
+        let (shown, unseen) = shown_again(&[1], named(&[(1, 1)], 0));
+        assert_eq!((shown.ok(), unseen), (Some(vec![(0, 4), (1, 0), (2, 4)]), None), "it was dropped before");
+        let (shown, unseen) = shown_again(&[], named(&[(0, 1)], 0));
+        assert_eq!((shown.ok(), unseen), (Some(vec![(0, 0), (1, 0), (2, 4)]), None), "this copy has it still");
+        let (shown, unseen) = shown_again(&[1, 2], named(&[(1, 1)], 1));
+        let later = Some(Unseen { call: 3, event: 2 });
+        assert_eq!((shown.ok(), unseen), (Some(vec![(1, 0), (2, 0)]), later), "it was dropped later");
+        let (shown, unseen) = shown_again(&[1], ShownPast::Upto(3));
+        let perhaps = Some(Unseen { call: 3, event: 1 });
+        assert_eq!((shown.ok(), unseen), (Some(vec![(0, 4), (1, 0), (2, 4)]), perhaps), "nobody knows when");
+        let (shown, _) = shown_again(&[], named(&[], 7));
+        assert!(matches!(shown, Err(Interruption::Diverged(at)) if at.field == "data.result.first"));
     }
 }

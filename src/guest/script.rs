@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::past::{Past, resumes};
 use super::shortage::was_recorded_as_a_trap;
-use crate::chain::cbor::{Cbor, Value, bytes_to_json};
+use crate::chain::cbor::{Value, bytes_to_json};
 use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind};
 
@@ -123,7 +123,7 @@ impl Script {
         match event.kind() {
             Some(EventKind::Stopped | EventKind::Started) => true,
             Some(EventKind::Failed) => {
-                let Ok(failed) = Failed::from_cbor(&event.data) else { return false };
+                let Ok(failed) = event.read::<Failed>() else { return false };
                 match failed.reason {
                     FailureReason::Trap => was_recorded_as_a_trap(&failed.detail),
                     // The start before it was to go on with the transition, and could not, for instance because its port was taken.
@@ -189,12 +189,13 @@ fn first_difference(path: String, before: &Value, now: &Value) -> (String, Json,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::cbor::Cbor;
     use crate::chain::data::{Encoded, NamedState, Return, StateAfter};
     use crate::chain::{EventHash, StateChain};
 
     fn returned(count: u64) -> Vec<u8> {
         let result = Encoded((format!("{{\"count\":{count}}}").into_bytes(),).to_cbor());
-        Return { state: StateAfter::Now(NamedState::None), result }.to_cbor()
+        Return::new(StateAfter::Now(NamedState::None), result).to_cbor()
     }
 
     #[test]

@@ -18,6 +18,9 @@ const POOL_CORE_INSTANCES: u32 = 4_000;
 /// The other way to reset a memory is to return its pages to the kernel. That interrupts every core which runs a thread of
 /// the process, and the next instance faults the pages in again. The cost of copying is that each slot of the pool that
 /// was ever used keeps these bytes: many instances that were at work at once leave at most 256 MiB together.
+///
+/// A memory that has grown costs such an interruption nevertheless: the pages beyond its first size are made inaccessible for
+/// the next instance. No setting avoids that, so `theater-actor` brings an allocator that does not begin by growing.
 const KEPT_MEMORY_BYTES: usize = 128 * 1024;
 /// The same for a table.
 const KEPT_TABLE_BYTES: usize = 16 * 1024;

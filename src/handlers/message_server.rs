@@ -86,7 +86,7 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
                 let owes = send.owed();
                 Ok(Effect::Announce { result: Ok(()), owes, act: Box::new(|event| send.fill(event)) })
             }
-            Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),
+            Err(refused) => refused.answer().map(|why| Effect::Look(Err(why))),
         }
     })?;
     Ok((sent,))
@@ -106,7 +106,7 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
             .and_then(|(to, params)| ReservedRequest::reserve(live, to, params).map_err(Refused::By));
         match addressed {
             Ok(request) => Ok(Effect::act(request.owed(), |intent, held| request.make(live, &limits, intent, held))),
-            Err(refused) => refused.answer().map(|why| Effect::Read(Err(why))),
+            Err(refused) => refused.answer().map(|why| Effect::Look(Err(why))),
         }
     })?;
     Ok((requested,))

@@ -143,7 +143,8 @@ impl<H: Handler> HostFunctions<'_, H> {
     /// process in the middle of a call, `answer` may be called again.
     ///
     /// `answer` runs on the actor's thread, which can neither be stopped nor suspended meanwhile. What it returns is
-    /// recorded before the guest gets it.
+    /// recorded before the guest gets it. If the actor's manifest has `reads = "early"`, the record may be lost in a crash
+    /// although a client outside has the answer.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use wasmtime::component::Linker;
 use super::Grant;
 use crate::base::clock;
 use crate::chain::cbor::{Value, bytes_to_json};
-use crate::chain::shown::GET_CHAIN;
+use crate::chain::shown::{GET_CHAIN, ShownPast};
 use crate::chain::{ChainEvent, Function, function};
 use crate::guest::wit::{Chain, Event, MetaEvent};
 use crate::guest::{Capability, Divergence, Effect, Export, GuestExport, HostState, Interruption, StateOnly};
@@ -68,22 +68,23 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     let budget = &mut state.log;
     state.recorder.host_call(LOG, &params, |_| {
         let live = live.as_ref().expect("effects run live");
-        let written = |_| budget.write(&live.name, &params.0, clock::unix_ms() / 1000, per_second);
-        Ok(Effect::Announce { result: (), owes: None, act: Box::new(written) })
+        let write = || budget.write(&live.name, &params.0, clock::unix_ms() / 1000, per_second);
+        Ok(Effect::Log { result: (), act: Box::new(write) })
     })
 }
 
-/// Only the sequence of the call is recorded, because the events before it are already in the chain.
+/// Only the sequence of the call is recorded, because the events before it are already in the chain. They are on disk
+/// before the guest sees them.
 fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(Chain,)> {
     let recorder = &mut store.data_mut().recorder;
     let next = recorder.next_sequence();
-    let upto: u64 = recorder.host_call(GET_CHAIN, &(), |_| Ok(Effect::Read(next)))?;
-    if upto != next {
-        let (field, recorded, actual) = ("data.result".into(), upto.into(), next.into());
+    let past: ShownPast = recorder.host_call(GET_CHAIN, &(), |_| Ok(Effect::Read(ShownPast::Upto(next))))?;
+    if past.upto() != next {
+        let (field, recorded, actual) = ("data.result".into(), past.upto().into(), next.into());
         let divergence = Divergence { sequence: next, field, recorded, actual };
         return Err(wasmtime::Error::new(Interruption::Diverged(Box::new(divergence))));
     }
-    let events = recorder.past(upto).map_err(wasmtime::Error::new)?;
+    let events = recorder.past(&past).map_err(wasmtime::Error::new)?;
     Ok((Chain { events: events.into_iter().map(meta_event).collect() },))
 }
 

@@ -129,7 +129,7 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
         let live = live.as_deref().expect("effects run live");
         let children = live.theater.registry.children(live.id).len() as u64;
         if attempt == Attempt::First && children >= limits.children {
-            return Ok(Effect::Read(Err(format!("too many children: the limit children is {}", limits.children))));
+            return Ok(Effect::Look(Err(format!("too many children: the limit children is {}", limits.children))));
         }
         let wanted = (live.manifest_dir.join(&params.0), confinement(live));
         Ok(Effect::act(None, |intent, held| spawn_child(live, &limits, wanted, intent, held)))
@@ -149,7 +149,7 @@ fn list_children(mut store: HostStore<'_>) -> wasmtime::Result<(Vec<String>,)> {
     let live = state.live().cloned();
     let children = state.recorder.host_call(LIST_CHILDREN, &(), |_| {
         let live = live.as_deref().expect("effects run live");
-        Ok(Effect::Read(live.theater.registry.children(live.id).iter().map(ToString::to_string).collect()))
+        Ok(Effect::Look(live.theater.registry.children(live.id).iter().map(ToString::to_string).collect()))
     })?;
     Ok((children,))
 }
@@ -178,7 +178,7 @@ fn change(
         }
         let child = match descendant(live, &params.0) {
             Ok(child) => child,
-            Err(why) => return Ok(Effect::Read(Err(why))),
+            Err(why) => return Ok(Effect::Look(Err(why))),
         };
         Ok(Effect::act(None, move |intent, held| change_child(live, &limits, (function, child), intent, held)))
     })?;
@@ -200,7 +200,7 @@ where
     let found = state.recorder.host_call(function, &params, |_| {
         let live = live.as_deref().expect("effects run live");
         live.theater.journal.flush().map_err(|_| Interruption::JournalDown)?;
-        Ok(Effect::Read(descendant(live, &params.0).and_then(|child| from_journal(live, child))))
+        Ok(Effect::Look(descendant(live, &params.0).and_then(|child| from_journal(live, child))))
     })?;
     Ok((found,))
 }

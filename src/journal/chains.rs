@@ -87,7 +87,10 @@ impl JournalReader {
 
     /// The first milestone from event `sequence` on; the last event where there is none.
     fn milestone_or_end(&self, actor: ActorKey, sequence: u64) -> ReadResult<Option<EventPlace>> {
-        match self.ask(|index| index.milestone_from(actor.key, sequence))? {
+        // Milestones are not summed up: one that leads elsewhere is as good as none. If the event is there and cannot be
+        // read, the walk from the end meets it.
+        let milestone = self.ask(|index| index.milestone_from(actor.key, sequence))?;
+        match milestone.filter(|milestone| self.stored_at(actor, *milestone).is_ok()) {
             Some(milestone) => Ok(Some(milestone)),
             None => Ok(self.chain_end(actor)?.map(|end| end.last)),
         }

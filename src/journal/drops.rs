@@ -11,8 +11,9 @@ use super::parts;
 use super::reader::{JournalReader, kind, place_of};
 use super::record::{ActorKey, EventPlace};
 use super::states::names_state;
+use super::writer::digest_bytes;
 use crate::chain::data::NamedState;
-use crate::chain::{EventKind, sha1};
+use crate::chain::{DroppedData, EventKind};
 
 impl JournalReader {
     /// The events among these that have data which can be dropped, in order.
@@ -39,8 +40,9 @@ impl JournalReader {
             let here = doomed.iter().filter(|place| (span.first..=span.last).contains(&place.position));
             let mut remains: HashMap<u64, Remains> = HashMap::new();
             for place in here {
-                let data = self.data(&self.stored_at(actor, *place)?)?;
-                remains.insert(place.sequence, (data.len() as u64, sha1(&data).to_vec()));
+                let event = self.event(&self.stored_at(actor, *place)?, None)?;
+                let DroppedData { length, digest, .. } = DroppedData::of(&event);
+                remains.insert(place.sequence, (length, digest_bytes(digest)));
             }
             let states = self.doomed_states(actor, events, span.number)?;
             if remains.is_empty() && states.is_empty() {
@@ -89,9 +91,7 @@ impl JournalReader {
             if event.actor == actor && dropped.contains_key(&event.sequence) {
                 continue;
             }
-            if let StoredData::Kept(stored) = &event.data {
-                needed.extend(parts::names(stored));
-            }
+            needed.extend(parts::names(event.unsalted()));
             let names = kind(&event).filter(|_| event.names_state || kind(&event) == Some(EventKind::Started));
             let named =
                 names.map(|kind| Ok::<_, ReadFault>(names_state(kind, &self.data(&event)?))).transpose()?.flatten();

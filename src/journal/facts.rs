@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::{ReadFault, ReadResult, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
-use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload};
+use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
 use super::record::{ActorKey, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
@@ -16,12 +16,14 @@ use crate::chain::data::Started;
 const PROGRESS_EVENTS: u64 = 100_000;
 
 /// Has the index hold what the log does. `indexed` is up to where it says that it does: what it says of that is compared with
-/// what the log vouches for, and where it is not that, the index is made anew.
-pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<()> {
+/// what the log vouches for, and where it is not that, the index is made anew. Returns the sum of the index as it is then,
+/// which is the log's, unless the log is damaged there.
+pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<IndexedTo>) -> ReadResult<[u8; 16]> {
     let tip = log.tip();
     let mut from = indexed.filter(|indexed| indexed.batch <= tip.batch);
+    // One that cannot be summed up is made anew likewise.
     if let Some(indexed) = from
-        && sum_behind(log, indexed.batch)? != Some(index.sum()?)
+        && sum_behind(log, indexed.batch)? != index.sum().ok()
     {
         from = None;
     }
@@ -30,10 +32,24 @@ pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<Indexe
             log::info!("the journal's index is made anew from the log: {} events", tip.position);
         }
         index.begin_again();
-        return make_anew(log, index);
+        make_anew(log, index)?;
+        return summed_up(&tip, index);
     };
+    if indexed.batch == tip.batch {
+        return Ok(tip.sum);
+    }
     let mut facts = FactReader::new(log, index);
-    facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))
+    facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
+    summed_up(&tip, index)
+}
+
+/// The sum of an index that holds what the log does up to `tip`.
+fn summed_up(tip: &Tip, index: &Index) -> ReadResult<[u8; 16]> {
+    let sum = index.sum()?;
+    if sum != tip.sum {
+        log::warn!("the standing sum at the end of the log is not what its records come to; they are gone on from");
+    }
+    Ok(sum)
 }
 
 /// Rebuilds an index that is damaged.
@@ -113,7 +129,7 @@ impl<'a> FactReader<'a> {
         }
         let begins = event.begins.as_ref().map(|begins| {
             let Payload::Kept(stored) = event.data else { return Err(unfit("the data of a start was dropped".into())) };
-            let data = whole(self.log, position, stored.to_vec())?;
+            let data = whole(self.log, position, unsalted(event, stored).to_vec())?;
             let started = Started::from_cbor(&data)
                 .map_err(|error| unfit(format!("the start at position {position} cannot be read: {error}")))?;
             Ok(Box::new(ActorStarted {
@@ -169,4 +185,9 @@ fn key(actor: u64) -> i64 {
 pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
     let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
     whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
+}
+
+/// The data of an event that is kept, without its salt.
+fn unsalted<'a>(event: &EventEntry<'_>, stored: &'a [u8]) -> &'a [u8] {
+    if event.is_salted { stored.get(16..).unwrap_or_default() } else { stored }
 }

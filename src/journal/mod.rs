@@ -159,8 +159,8 @@ impl Journal {
             ::log::info!("{} bytes of the log that nobody was told of were cut off", opening.cut);
         }
         let segments = Arc::new(opening.log);
-        facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
-        let standing = Standing::new(Arc::clone(&index), segments.tip().sum);
+        let sum = facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
+        let standing = Standing::new(Arc::clone(&index), sum);
         let next_key = index.next_key().map_err(|error| unreadable(error.into()))?;
         let (queue, metrics) = (Arc::new(Queue::new(queue_bytes)), Arc::<JournalMetrics>::default());
         let newest = Arc::<NewestStates>::default();

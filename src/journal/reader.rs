@@ -15,7 +15,9 @@ use super::record::{ActorKey, ActorRow, EventPlace, Pending};
 use super::upgrade::Readable;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, EventType, Head, sha1};
+use crate::chain::{
+    ChainEvent, ComponentDigest, DataDigest, DroppedData, EventHash, EventKind, EventType, Head, Salt, sha1,
+};
 
 /// Reads the log by what the index says of it; cheap to make.
 #[derive(Clone)]
@@ -256,9 +258,13 @@ impl JournalReader {
         let dropped = match &stored.data {
             StoredData::Kept(_) => None,
             StoredData::Dropped { length, digest } => {
-                let sha1 =
-                    digest.as_slice().try_into().map_err(|_| unfit("what is left of data is no SHA-1".into()))?;
-                Some(DroppedData { length: *length, sha1 })
+                let unknown = || unfit(format!("what is left of the data of event {} is no digest", stored.sequence));
+                let digest = match digest.len() {
+                    20 => DataDigest::Plain(digest.as_slice().try_into().map_err(|_| unknown())?),
+                    32 => DataDigest::Salted(digest.as_slice().try_into().map_err(|_| unknown())?),
+                    _ => return Err(unknown()),
+                };
+                Some(DroppedData { length: *length, digest })
             }
         };
         Ok(ChainEvent {
@@ -268,6 +274,7 @@ impl JournalReader {
             parent_hash,
             hash: EventHash(stored.hash),
             data: self.data(stored)?,
+            salt: stored.salt().map(Salt),
             dropped,
         })
     }
@@ -275,7 +282,7 @@ impl JournalReader {
     /// The data of an event, with its large parts; empty where it was dropped.
     pub(super) fn data(&self, event: &StoredEvent) -> Result<Vec<u8>> {
         match &event.data {
-            StoredData::Kept(stored) => whole(&*self.log, event.position, stored.clone()),
+            StoredData::Kept(_) => whole(&*self.log, event.position, event.unsalted().to_vec()),
             StoredData::Dropped { .. } => Ok(Vec::new()),
         }
     }

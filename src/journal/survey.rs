@@ -80,6 +80,7 @@ impl Survey {
                         event_type: event.event_type.into(),
                         hash: event.hash,
                         names_state: event.names_state,
+                        is_salted: event.is_salted,
                         data: match event.data {
                             Payload::Kept(data) => StoredData::Kept(data.to_vec()),
                             Payload::Dropped { length, digest } => {
@@ -111,6 +112,11 @@ impl Survey {
                 Ok(fault) => found.extend(fault),
                 Err(error) => found.push(error.to_string()),
             }
+        }
+        match reader.index.sum() {
+            Ok(sum) if sum == reader.log.tip().sum => {}
+            Ok(_) => found.push("the standing sum at the end of the log is not what its records come to".to_owned()),
+            Err(error) => found.push(format!("index.db: {error}")),
         }
         if let Some(marked) = marked {
             let tip = reader.log.tip();

@@ -54,6 +54,7 @@ impl Scribe {
             return self.append("refused ntwk:theater/actor.init", vec![0xa0], None);
         }
         let started = Started {
+            label: None,
             id: self.actor.id,
             fork: None,
             name: "scribe".into(),
@@ -71,7 +72,7 @@ impl Scribe {
 
     /// An event that leads to a state.
     fn write_state(&mut self, state: Option<&[u8]>, keep: bool) -> ChainEvent {
-        let returned = Return { state: StateAfter::Now(NamedState::of(state)), result: Encoded(vec![0xf6]) };
+        let returned = Return::new(StateAfter::Now(NamedState::of(state)), Encoded(vec![0xf6]));
         let state = StateWrite { state: state.map(Arc::from), named: true, keep };
         self.append(RETURNED, returned.to_cbor(), Some(state))
     }

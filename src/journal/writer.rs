@@ -28,7 +28,7 @@ use crate::base::id::ActorId;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread;
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, sha1};
+use crate::chain::{ChainEvent, ComponentDigest, DataDigest, EventKind, sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -158,7 +158,7 @@ impl Desk {
                 (listener.committed)(&batch.touched);
             }
             if batch.close {
-                return Ok(());
+                return self.log.vouch().map_err(JournalError::of_append);
             }
         }
     }
@@ -278,7 +278,8 @@ impl Desk {
                 return Err(unfit(format!("event {} of actor {} {what}", event.sequence, actor.id)).into());
             }
         };
-        let dropped = event.dropped.as_ref();
+        let (dropped, digest) = (event.dropped.as_ref(), event.dropped.map(|dropped| digest_bytes(dropped.digest)));
+        let salted = event.salt.map(|salt| [&salt.0[..], &event.data].concat());
         let entry = EventEntry {
             actor: unsigned(actor.key),
             sequence: event.sequence,
@@ -289,6 +290,7 @@ impl Desk {
             names_state,
             keeps,
             ends,
+            is_salted: event.is_salted(),
             begins: begins.as_ref().map(|begins| BeginsEntry {
                 id: *actor.id.as_bytes(),
                 attempts: begins.attempts,
@@ -298,8 +300,10 @@ impl Desk {
                 .map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: owes.notice.unwrap_or_default() }),
             settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
             data: match dropped {
-                Some(dropped) => Payload::Dropped { length: dropped.length, digest: &dropped.sha1 },
-                None => Payload::Kept(&event.data),
+                Some(dropped) => {
+                    Payload::Dropped { length: dropped.length, digest: digest.as_deref().unwrap_or_default() }
+                }
+                None => Payload::Kept(salted.as_deref().unwrap_or(&event.data)),
             },
         };
         let fact = EventFact {
@@ -430,6 +434,14 @@ struct StateOf {
     keeps: bool,
     /// The state is the one of an earlier event, and is stored behind this one.
     stored_behind: Option<Option<Arc<[u8]>>>,
+}
+
+/// The digest that is left of data.
+pub(super) fn digest_bytes(digest: DataDigest) -> Vec<u8> {
+    match digest {
+        DataDigest::Plain(sha1) => sha1.to_vec(),
+        DataDigest::Salted(sha256) => sha256.to_vec(),
+    }
 }
 
 /// Keys are counted from 1.

@@ -21,6 +21,7 @@ const KEYS: &[&str] = &[
     "event_server",
     "limits",
     "reuse",
+    "reads",
     "restart",
     "restart_state",
     "restart_backoff_ms",

@@ -8,6 +8,7 @@ mod error;
 mod handler;
 mod init_state;
 mod opened;
+mod reads;
 mod source;
 mod supervision;
 
@@ -24,6 +25,7 @@ pub(crate) use error::ManifestSource;
 pub(crate) use error::nearest;
 pub use handler::HandlerEntry;
 pub(crate) use opened::Opened;
+pub(crate) use reads::Reads;
 pub use source::ActorSource;
 use source::SourceKind;
 pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision};
@@ -46,6 +48,7 @@ pub(crate) struct Manifest {
     pub(crate) limits: Arc<Limits>,
     /// How many transitions one instance serves.
     pub(crate) reuse: u32,
+    pub(crate) reads: Reads,
     pub(crate) supervision: Supervision,
     /// Warnings about keys that were accepted and have no effect.
     pub(crate) warnings: Vec<String>,
@@ -58,6 +61,8 @@ struct Keys {
     init_state: Option<Spanned<toml::Value>>,
     init_data: Option<Spanned<toml::Value>>,
     reuse: Option<Spanned<u32>>,
+    #[serde(default)]
+    reads: Reads,
     #[serde(default)]
     restart: RestartPolicy,
     #[serde(default)]
@@ -140,6 +145,7 @@ impl Manifest {
             init_state: InitState::of(&source, &keys)?,
             handlers,
             reuse: check_reuse(&source, keys.reuse.as_ref())?,
+            reads: keys.reads,
             supervision: Supervision {
                 restart: keys.restart,
                 restart_state: keys.restart_state,

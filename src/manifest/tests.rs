@@ -28,7 +28,7 @@ fn with(more: &str) -> Result<Manifest, String> {
 fn the_least_manifest_names_an_actor_and_its_component() {
     let manifest = parse(LEAST).expect("a manifest");
     assert_eq!(manifest.component_path, absolute(Path::new("dir/counter.wasm")));
-    assert_eq!((manifest.reuse, manifest.read_init_state()), (1, Ok(None)));
+    assert_eq!((manifest.reuse, manifest.reads, manifest.read_init_state()), (1, Reads::Commit, Ok(None)));
     assert_eq!(*manifest.limits, Limits::default());
 }
 
@@ -83,6 +83,7 @@ fn each_mistake_is_named_with_its_line_and_a_remedy() {
         ("[[handlers]]\nkind = \"x\"", "dir/actor.toml:4: unknown key \"kind\" of [[handlers]]"),
         ("[[handlers]]\n", "dir/actor.toml:3: [[handlers]] needs a \"type\""),
         ("handlers = 3", "dir/actor.toml:3: \"handlers\" is written as [[handlers]]"),
+        ("reads = \"soon\"", "dir/actor.toml:3: \"reads\": unknown variant `soon`, expected `commit` or `early`"),
         ("restart = \"sometimes\"", "dir/actor.toml:3: \"restart\": unknown variant `sometimes`"),
         ("x = ", "dir/actor.toml:3: "),
     ] {

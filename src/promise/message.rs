@@ -254,7 +254,7 @@ pub(super) fn requested_of(intent: &ChainEvent) -> Option<ActorId> {
 
 /// The receiver of a send, if the send was accepted.
 pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<ActorId> {
-    let accepted = event.function() == SEND.full && host_call.result.0 == Ok::<(), String>(()).to_cbor();
+    let accepted = event.function() == SEND.full && host_call.result.whole() == Some(&Ok::<(), String>(()).to_cbor());
     let (to, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
     to.parse().ok()
 }
@@ -284,7 +284,7 @@ pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, clo
         return true;
     }
     let given = Return::from_cbor(&closing.data).ok().and_then(|given| Vec::<u8>::from_cbor(&given.result.0).ok());
-    let got = Result::<Vec<u8>, String>::from_cbor(&host_call.result.0).ok().and_then(Result::ok);
+    let got = host_call.result.whole().and_then(|got| Result::<Vec<u8>, String>::from_cbor(got).ok()?.ok());
     given.is_some() && given == got
 }
 

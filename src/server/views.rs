@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::PUSHED_DATA_BYTES;
-use crate::chain::{ChainEvent, DroppedData};
+use crate::chain::{ChainEvent, DataDigest, DroppedData, Salt};
 use crate::system::{ActorInfo, ActorStatus, Restarts};
 
 /// An event in the shape that existing clients know: its bytes are arrays of numbers.
@@ -19,6 +19,9 @@ pub(crate) struct PushedEvent {
     pub(crate) sequence: u64,
     /// The true length of `data`, which is cut at 1 MiB.
     pub(crate) data_length: u64,
+    /// The salt of the data, if the event is of version 3 of the chain format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) salt: Option<Vec<u8>>,
 }
 
 impl From<ChainEvent> for PushedEvent {
@@ -34,6 +37,7 @@ impl From<ChainEvent> for PushedEvent {
             timestamp: event.timestamp,
             sequence: event.sequence,
             data_length,
+            salt: event.salt.map(|salt| salt.0.to_vec()),
         }
     }
 }
@@ -44,12 +48,15 @@ impl PushedEvent {
         let hash = |bytes: Vec<u8>| {
             <[u8; 20]>::try_from(bytes).map(crate::chain::EventHash).map_err(|_| "a hash of another length".to_owned())
         };
+        let salt =
+            |bytes: Vec<u8>| <[u8; 16]>::try_from(bytes).map(Salt).map_err(|_| "a salt of another length".to_owned());
         Ok(ChainEvent {
             sequence: self.sequence,
             hash: hash(self.hash)?,
             parent_hash: self.parent_hash.map(hash).transpose()?,
             event_type: self.event_type.into(),
             data: self.data,
+            salt: self.salt.map(salt).transpose()?,
             dropped: None,
             timestamp: self.timestamp,
         })
@@ -66,7 +73,10 @@ pub(crate) struct EventView {
     /// Null if it is too long for a frame; then `GetEventData` gives it.
     pub(crate) data: Option<String>,
     pub(crate) timestamp: u64,
-    /// If the data was dropped: its length, and its SHA-1 in hex.
+    /// The salt of the data in hex, if the event is of version 3 of the chain format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) salt: Option<String>,
+    /// If the data was dropped: its length, and its digest in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dropped: Option<(u64, String)>,
 }
@@ -83,7 +93,8 @@ impl From<ChainEvent> for EventView {
             event_type: event.event_type.into_owned(),
             data: (event.data.len() <= PAGED_DATA_BYTES).then(|| BASE64.encode(event.data)),
             timestamp: event.timestamp,
-            dropped: event.dropped.map(|dropped| (dropped.length, hex::encode(dropped.sha1))),
+            salt: event.salt.map(|salt| salt.to_string()),
+            dropped: event.dropped.map(|dropped| (dropped.length, dropped.digest.to_string())),
         }
     }
 }
@@ -103,8 +114,12 @@ impl EventView {
                 Some(data) => BASE64.decode(data).map_err(|error| format!("data is not base64: {error}"))?,
                 None => fetch(self.sequence)?,
             },
+            salt: self.salt.map(|text| Salt::parse(&text).ok_or(format!("not a salt: {text}"))).transpose()?,
             dropped: match self.dropped {
-                Some((length, sha1)) => Some(DroppedData { length, sha1: hash(&sha1)?.0 }),
+                Some((length, text)) => {
+                    let digest = DataDigest::parse(&text).ok_or(format!("not a digest: {text}"))?;
+                    Some(DroppedData { length, digest })
+                }
                 None => None,
             },
             timestamp: self.timestamp,

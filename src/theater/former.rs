@@ -138,7 +138,7 @@ impl FormerActor {
             match started.reason {
                 StartReason::Spawn => return Ok(true),
                 StartReason::Restart => return Ok(self.manifest().supervision.restart_state == RestartState::Initial),
-                StartReason::Fork => return Ok(false),
+                StartReason::Fork | StartReason::Upgrade => return Ok(false),
                 StartReason::Recovery if at > 0 => at -= 1,
                 StartReason::Recovery => return Ok(false),
             }

@@ -6,7 +6,9 @@
  * test builds the result of a power loss from these.
  *
  * THEATER_DISK_FAIL=CALL:N:ERRNO: the Nth CALL (open, write or sync) on those files fails, and so does each later one. "open"
- * counts only calls that open for writing. A write that fails for lack of room (ENOSPC) has written half of its data. */
+ * counts only calls that open for writing. A write that fails for lack of room (ENOSPC) has written half of its data.
+ *
+ * THEATER_DISK_HANGS=FILE: while FILE exists, a sync of those files waits. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -28,13 +30,14 @@ struct range { ino_t inode; off_t offset; size_t length; };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct range *unsynced;
 static size_t count, room;
-static const char *watched, *synced, *failing;
+static const char *watched, *synced, *failing, *hangs;
 static long fail_from, fail_errno, seen;
 
 __attribute__((constructor)) static void begin(void)
 {
     watched = getenv("THEATER_DISK_DIR");
     synced = getenv("THEATER_DISK_SYNCED");
+    hangs = getenv("THEATER_DISK_HANGS");
     char *fail = getenv("THEATER_DISK_FAIL");
     if (fail) {
         fail = strdup(fail);
@@ -142,6 +145,7 @@ static void keep_entries(const char *within)
 static int sync_by(int fd, int (*real)(int))
 {
     int what = is_watched(fd);
+    while (what == 1 && hangs && !access(hangs, F_OK)) usleep(1000);
     if (what == 1 && is_to_fail("sync")) return errno = fail_errno, -1;
     int outcome = real(fd);
     if (outcome == 0 && synced && what == 1) keep_file(fd);

@@ -1,4 +1,4 @@
-//! A disk for tests that loses unsynced data or fails on command: `disk.c`, loaded into the process under test.
+//! A disk for tests that loses unsynced data, fails or hangs on command: `disk.c`, loaded into the process under test.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,26 @@ impl<'a> Disk<'a> {
         let mut environment = self.loaded();
         environment.push(("THEATER_DISK_FAIL", format!("{call}:{nth}:{errno}")));
         environment
+    }
+
+    /// The environment of a process whose syncs wait between [`Disk::hang`] and [`Disk::go_on`].
+    pub fn that_may_hang(&self) -> Vec<(&'static str, String)> {
+        let mut environment = self.loaded();
+        environment.push(("THEATER_DISK_HANGS", self.hangs().display().to_string()));
+        environment
+    }
+
+    pub fn hang(&self) {
+        std::fs::write(self.hangs(), "").expect("written");
+    }
+
+    pub fn go_on(&self) {
+        std::fs::remove_file(self.hangs()).expect("it hangs");
+    }
+
+    /// The disk hangs while this file exists.
+    fn hangs(&self) -> PathBuf {
+        self.stage.path().join("hangs")
     }
 
     /// Restores what was synced, after the process was killed and the power was lost.

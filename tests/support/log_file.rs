@@ -785,7 +785,40 @@ struct Row {
     attempts: u64,
     listed: bool,
     started: u64,
+    /// The SHA-1 over what the start says of the actor.
+    said: [u8; 20],
     manifest_path: String,
+}
+
+/// What a start says of its actor, as it is summed up.
+fn said_by(start: &LogEvent, id: &[u8; 16]) -> [u8; 20] {
+    let Some(data) = start.data.kept().filter(|data| data.windows(9).any(|key| key == b"component")) else {
+        return [0; 20];
+    };
+    let mut start = Item::read(data);
+    let text = |item: &Item| match item {
+        Item::Text(text) => text.clone(),
+        other => panic!("{other:?} is no text"),
+    };
+    let parent = match start.get("parent") {
+        Item::Text(parent) => uuid::Uuid::parse_str(parent).expect("an id").into_bytes(),
+        _ => [0; 16],
+    };
+    let (incarnation, component) = match (start.get("incarnation").clone(), start.get("component").clone()) {
+        (Item::Uint(incarnation), Item::Bytes(component)) => (incarnation, component),
+        other => panic!("{other:?} are no incarnation and no component"),
+    };
+    let (name, manifest) = (text(start.get("name")), text(start.get("manifest")));
+    let said = [
+        &id[..],
+        &parent,
+        &incarnation.to_be_bytes(),
+        &component,
+        &(name.len() as u64).to_be_bytes(),
+        name.as_bytes(),
+        manifest.as_bytes(),
+    ];
+    sha1(&said.concat())
 }
 
 struct Promise {
@@ -830,7 +863,8 @@ impl Sums {
         if let Some(begins) = &event.begins {
             self.ids.insert(actor, begins.id);
             let (attempts, manifest_path) = (begins.attempts, begins.manifest_path.clone());
-            self.actors.insert(actor, Row { alive: true, attempts, listed: true, started: position, manifest_path });
+            let (said, started) = (said_by(event, &begins.id), position);
+            self.actors.insert(actor, Row { alive: true, attempts, listed: true, started, said, manifest_path });
         }
         let landmark = match &*event.event_type {
             "started" => Some(0),
@@ -871,7 +905,7 @@ impl Sums {
             let (alive, listed) = ([u8::from(row.alive)], [u8::from(row.listed)]);
             let (actor, attempts, started) =
                 (actor.to_be_bytes(), row.attempts.to_be_bytes(), row.started.to_be_bytes());
-            part(2, &[&actor, &alive, &attempts, &listed, &started, row.manifest_path.as_bytes()])
+            part(2, &[&actor, &alive, &attempts, &listed, &started, &row.said, row.manifest_path.as_bytes()])
         });
         let owed = self.owed.iter().map(|((actor, sequence), promise)| {
             let (actor, receiver) = (text_of(actor), text_of(&promise.receiver));

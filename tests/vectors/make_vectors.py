@@ -3,8 +3,9 @@
 
     python3 tests/vectors/make_vectors.py [OUTDIR]      (default: the directory of this file)
 
-Writes `events.json` (single events with their hashes) and the `*.chain` files (honest, all of them). Deterministic:
-run twice, it writes the same bytes. Shares no code with the crate, nor with docs/verify_chain.py.
+Writes `events.json` and `salted.json` (single events of versions 1 and 3 with their hashes) and the `*.chain` files
+(honest, all of them). Deterministic: run twice, it writes the same bytes. Shares no code with the crate, nor with
+docs/verify_chain.py.
 """
 
 import base64
@@ -47,22 +48,24 @@ def cbor_head(major, argument):
     raise ValueError(argument)
 
 
-def event_hash(sequence, parent, event_type, data, timestamp):
-    """`parent`: 20 bytes or None. `event_type`: text, or bytes for what is not UTF-8."""
+def preimage(sequence, parent, event_type, data, timestamp, salt=None):
+    """What is hashed. `parent`: 20 bytes or None. `event_type`: text, or bytes for what is not UTF-8. `salt`: 16 bytes in
+    version 3."""
     kind = event_type if isinstance(event_type, bytes) else event_type.encode("utf-8")
-    sha = hashlib.sha1(usedforsecurity=False)
-    sha.update(b"theater-chain-event-v1" + bytes(1))
-    sha.update(struct.pack(">Q", sequence))
-    if parent is None:
-        sha.update(bytes([0]))
-    else:
-        sha.update(bytes([1]))
-        sha.update(parent)
-    sha.update(struct.pack(">QI", timestamp, len(kind)))
-    sha.update(kind)
-    sha.update(struct.pack(">Q", len(data)))
-    sha.update(hashlib.sha1(data, usedforsecurity=False).digest())
-    return sha.digest()
+    parts = [b"theater-chain-event-v1" if salt is None else b"theater-chain-event-v3", bytes(1)]
+    parts.append(struct.pack(">Q", sequence))
+    parts += [bytes([0])] if parent is None else [bytes([1]), parent]
+    parts += [struct.pack(">QI", timestamp, len(kind)), kind, struct.pack(">Q", len(data))]
+    parts.append(data_digest(data, salt))
+    return b"".join(parts)
+
+
+def data_digest(data, salt=None):
+    return sha1(data) if salt is None else hashlib.sha256(salt + data).digest()
+
+
+def event_hash(*fields):
+    return sha1(preimage(*fields))
 
 
 def header_line(header):
@@ -76,16 +79,32 @@ def attachment_line(kind, name, data):
     return b'{"%s":"%s","data":"%s"}\n' % (kind.encode(), name.hex().encode(), base64.b64encode(data))
 
 
-def event_line(sequence, digest, parent, event_type, data, timestamp):
+def event_line(sequence, digest, parent, event_type, data, timestamp, salt=None, dropped=False):
     kind = event_type if isinstance(event_type, bytes) else event_type.encode("utf-8")
-    return b'{"sequence":%d,"hash":"%s","parent_hash":%s,"event_type":"%s","data":"%s","timestamp":%d}\n' % (
+    if dropped:
+        name = b"data_sha1" if salt is None else b"data_sha256"
+        body = b'"data_length":%d,"%s":"%s"' % (len(data), name, data_digest(data, salt).hex().encode())
+    else:
+        body = b"" if salt is None else b'"salt":"%s",' % salt.hex().encode()
+        body += b'"data":"%s"' % base64.b64encode(data)
+    return b'{"sequence":%d,"hash":"%s","parent_hash":%s,"event_type":"%s",%s,"timestamp":%d}\n' % (
         sequence,
         digest.hex().encode(),
         b"null" if parent is None else b'"%s"' % parent.hex().encode(),
         kind,
-        base64.b64encode(data),
+        body,
         timestamp,
     )
+
+
+def state_line(sequence, state):
+    return b'{"state":%d,"data":%s}\n' % (
+        sequence, b"null" if state is None else b'"%s"' % base64.b64encode(state))
+
+
+def salt_of(sequence):
+    """A salt for a vector. A real one is drawn at random."""
+    return hashlib.sha256(b"a salt that everybody knows" + struct.pack(">Q", sequence)).digest()[:16]
 
 
 def sha1(data):
@@ -110,17 +129,19 @@ def started(component, **fields):
         "component": hashlib.sha256(component).digest(),
         "incarnation": 1,
     }
-    assert fields.keys() <= value.keys() | {"fork"}
+    assert fields.keys() <= value.keys() | {"fork", "label"}
     value.update(fields)
     return cbor(value)
 
 
-def chain(steps, components=(), blobs=(), actor=ACTOR):
-    """A portable file. `steps`: (event_type, data, timestamp); `components`, `blobs`: the bytes to attach."""
+def chain(steps, components=(), blobs=(), actor=ACTOR, salted_from=None, dropped=(), states=()):
+    """A portable file. `steps`: (event_type, data, timestamp); `components`, `blobs`: the bytes to attach; `salted_from`:
+    the first event of version 3; `dropped`: the events without their data; `states`: (event, state) to attach."""
     events, parent, component = [], None, None
     for sequence, (event_type, data, timestamp) in enumerate(steps):
-        digest = event_hash(sequence, parent, event_type, data, timestamp)
-        events.append((sequence, digest, parent, event_type, data, timestamp))
+        salt = None if salted_from is None or sequence < salted_from else salt_of(sequence)
+        digest = event_hash(sequence, parent, event_type, data, timestamp, salt)
+        events.append((sequence, digest, parent, event_type, data, timestamp, salt, sequence in dropped))
         parent = digest
         if event_type == "started":
             at = data.index(b"\x69component\x58\x20") + 12  # only one in the data made above
@@ -128,7 +149,9 @@ def chain(steps, components=(), blobs=(), actor=ACTOR):
     lines = [attachment_line("component", name, data)
              for name, data in sorted((hashlib.sha256(data).digest(), data) for data in components)]
     lines += [attachment_line("blob", name, data) for name, data in sorted((sha1(data), data) for data in blobs)]
-    header = {"format": "theater-chain", "version": 1, "actor": actor, "component": component.hex(),
+    lines += [state_line(sequence, state) for sequence, state in states]
+    version = 3 if salted_from is not None else 2 if dropped else 1
+    header = {"format": "theater-chain", "version": version, "actor": actor, "component": component.hex(),
               "attachments": len(lines), "events": len(events), "head": parent.hex()}
     return b"".join([header_line(header), *lines, *(event_line(*event) for event in events)])
 
@@ -137,6 +160,7 @@ HANDLE = "ntwk:theater/http-server.handle-request"
 SEND = "ntwk:theater/message-server.send"
 INIT = "ntwk:theater/actor.init"
 NOW = "ntwk:theater/timing.now"
+GET_CHAIN = "ntwk:theater/runtime.get-chain"
 
 
 def make_chains():
@@ -173,7 +197,40 @@ def make_chains():
                                     "h": 2**32 - 1, "i": 2**32, "j": U64_MAX, "k" * 24: 1, "l" * 256: 2},
                             name="\u821e" * 22000), 1),
     ]
+    called = {"cause": None, "fresh": False, "caller": "runtime", "params": None}
+    salted = [
+        ("started", started(first, state=state(large), label="alice"), t),
+        ("call " + INIT, cbor({**called, "fresh": True, "params": [large[:9], []]}), t + 1),
+        ("host-call f.set-timer", cbor({"answer": None, "params": ["tick", 5], "result": None}), t + 2),
+        ("intent f.ask", cbor({"to": OTHER, "params": ["root/bob", b"?"]}), t + 2),
+        ("host-call f.ask", cbor({"answer": link, "result": {"ok": b"!"}}), t + 3),
+        ("host-call f.get", cbor({"answer": None, "digest": hashlib.sha256(bytes(20)).digest(), "params": ["key"]}), t + 3),
+        ("host-call " + GET_CHAIN,
+         cbor({"answer": None, "params": None, "result": {"bare": [[1, 1], [3, 4]], "upto": 6, "first": 0}}), t + 3),
+        ("return " + INIT, cbor({"state": small, "result": None}), t + 4),
+        ("call f.handle-timer", cbor({**called, "of": 2, "round": 0, "caller": "timer", "params": ["tick"]}), t + 9),
+        ("refused f.handle-timer", cbor({"message": "not now"}), t + 9),
+        ("call " + HANDLE, cbor({**called, "caller": "http", "params": [None]}), t + 10),
+        ("host-call f.defer", cbor({"answer": None, "params": None, "result": 11}), t + 10),
+        ("return " + HANDLE, cbor({"state": "unchanged", "result": None, "deferred": 11}), t + 10),
+        ("call f.handle-reply", cbor({**called, "of": 3, "cause": link, "caller": "actor"}), t + 11),
+        ("intent f.reply", cbor({"of": 11, "to": OTHER, "params": [11, b"{}"]}), t + 11),
+        ("host-call f.reply", cbor({"answer": None, "result": {"ok": None}}), t + 12),
+        ("host-call f.push-chunk", cbor({"of": 12, "to": OTHER, "answer": None, "params": [12], "result": None}), t + 12),
+        ("return f.handle-reply", cbor({"state": state(larger), "result": None}), t + 12),
+        ("started", started(second, state=state(larger), reason="upgrade", incarnation=2, label="alice"), t + 13),
+        ("call f.migrate", cbor({**called, "fresh": True}), t + 13),
+        ("return f.migrate", cbor({"state": b"migrated", "result": None}), t + 13),
+        ("call " + HANDLE, cbor({**called, "caller": "http", "params": [None]}), t + 14),
+        ("failed", cbor({"detail": "unreachable", "reason": "trap", "dropped": [None, link]}), t + 14),
+        ("started", started(first, state=state(larger), reason="upgrade", incarnation=3), t + 15),
+        ("stopped", cbor({"by": "operator", "cause": None, "dropped": []}), t + 16),
+    ]
     return {
+        "salted.chain": chain(salted, (first, second), (large, larger), salted_from=0),
+        "mixed.chain": chain(counter, (first, second), (large, larger), salted_from=7),
+        # Data of either version was dropped. The state attached after event 2 is named by it, that after event 9 by none.
+        "dropped.chain": chain(counter, salted_from=6, dropped=(1, 3, 4, 6, 7, 9, 11, 14), states=((2, small), (9, small))),
         "counter.chain": chain(counter, (first, second), (large, larger)),
         "bare.chain": chain(counter),  # the same, without attachments
         "one.chain": chain([("started", started(first, reason="fork", fork=link), t)], (first,)),
@@ -209,9 +266,11 @@ def make_events():
     ]
 
 
-def events_json():
+def events_json(salted):
     rows = []
     for name, sequence, parent, event_type, data, repeat, timestamp in make_events():
+        salt = salt_of(sequence) if salted else None
+        fields = (sequence, parent, event_type, data * repeat, timestamp, salt)
         rows.append({
             "name": name,
             "sequence": sequence,
@@ -220,15 +279,19 @@ def events_json():
             "data_hex": data.hex(),  # the data is these bytes ...
             "data_repeat": repeat,  # ... so many times over
             "timestamp": timestamp,
-            "hash": event_hash(sequence, parent, event_type, data * repeat, timestamp).hex(),
+            "hash": event_hash(*fields).hex(),
         })
+        if salted:
+            rows[-1]["salted"] = {"salt": salt.hex(), "data_sha256": data_digest(data * repeat, salt).hex(),
+                                  "preimage_hex": preimage(*fields).hex()}
     return ("[\n" + ",\n".join(json.dumps(row, ensure_ascii=True) for row in rows) + "\n]\n").encode("ascii")
 
 
 def main(arguments):
     out = pathlib.Path(arguments[0]) if arguments else pathlib.Path(__file__).resolve().parent
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in {"events.json": events_json(), **make_chains()}.items():
+    made = {"events.json": events_json(False), "salted.json": events_json(True), **make_chains()}
+    for name, content in made.items():
         (out / name).write_bytes(content)
 
 

@@ -9,7 +9,8 @@ groups of variants are:
 
 * `raw-`     the file's bytes are changed: its form, and the spelling of single fields. Nothing is recomputed.
 * `event-`, `attachment-`, `header-`  single fields or lines are changed, with the correct spelling.
-* `states-`  version 2: the file attaches a state other than the one that the events name.
+* `states-`  version 2 or 3: the file attaches a state other than the one that the events name.
+* `salts-`   version 3: salts and digests are changed, and versions are mixed in ways that may not be.
 * `starts-`, `sealed-`  events are changed and everything after them is recomputed (hashes, links and header), as a forger
              would do. Only the rules of §3 to §5 beyond the hashes reveal these.
 
@@ -25,7 +26,8 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from make_vectors import attachment_line, cbor, cbor_head, event_hash, event_line, header_line, sha1  # noqa: E402
+from make_vectors import (  # noqa: E402
+    attachment_line, cbor, cbor_head, data_digest, event_hash, event_line, header_line, sha1, state_line)
 
 STRANGER = "deadbeef-0000-4000-8000-00000000beef"
 
@@ -46,7 +48,8 @@ class Chain:
             if "sequence" in row:
                 parent = row["parent_hash"]
                 self.events.append({**row, "data": data, "hash": bytes.fromhex(row["hash"]),
-                                    "parent_hash": parent and bytes.fromhex(parent)})
+                                    "parent_hash": parent and bytes.fromhex(parent),
+                                    "salt": bytes.fromhex(row["salt"]) if "salt" in row else None})
             else:
                 kind = "blob" if "blob" in row else "component"
                 self.attachments.append([kind, bytes.fromhex(row[kind]), data])
@@ -55,14 +58,12 @@ class Chain:
         return copy.deepcopy(self)
 
     def render(self):
-        keys = ("sequence", "hash", "parent_hash", "event_type", "data", "timestamp")
         return b"".join([header_line(self.header), *(attachment_line(*one) for one in self.attachments),
-                         *(event_line(*(event[key] for key in keys)) for event in self.events)])
+                         *(line_of(event) for event in self.events)])
 
     def rehash(self, index):
         event = self.events[index]
-        event["hash"] = event_hash(event["sequence"], event["parent_hash"], event["event_type"], event["data"],
-                                   event["timestamp"])
+        event["hash"] = event_hash(*hashed(event))
 
     def seal(self, first=0, relink=True):
         """Recompute every hash and link from `first` on, and the header's numbers and head."""
@@ -78,6 +79,15 @@ class Chain:
 
     def starts(self):
         return [index for index, event in enumerate(self.events) if event["event_type"] == "started"]
+
+
+def hashed(event):
+    return [event[key] for key in ("sequence", "parent_hash", "event_type", "data", "timestamp", "salt")]
+
+
+def line_of(event, dropped=False):
+    keys = ("sequence", "hash", "parent_hash", "event_type", "data", "timestamp", "salt")
+    return event_line(*(event[key] for key in keys), dropped)
 
 
 def item_end(data, at):
@@ -228,7 +238,7 @@ def raw_spelling(chain):
                 if key != "event_type":
                     spelt[f"{key}-empty"] = field(key, b"", b'""')
                     spelt[f"{key}-space-within"] = field(key, b'"', b' "').replace(b': "', b':"')
-                if key in ("hash", "parent_hash", "head", "component", "blob", "actor"):
+                if key in ("hash", "parent_hash", "head", "component", "blob", "actor", "salt"):
                     spelt[f"{key}-uppercase"] = field(key, b"", b'"' + value.upper().encode() + b'"')
                     spelt[f"{key}-short"] = field(key, b"", b'"' + value[:-2].encode() + b'"')
                     spelt[f"{key}-long"] = field(key, b"", b'"' + value.encode() + b'00"')
@@ -294,7 +304,7 @@ def raw_flips(chain):
 def header_fields(chain):
     for key, values in {
         "format": ["theater-chains", "Theater-chain", "theater-chain ", ""],
-        "version": [0, 2, 2**32 + 1, 2**64 - 1],
+        "version": [0, 1, 2, 3, 4, 2**32 + 1, 2**64 - 1],
         "actor": [STRANGER],
         "component": ["00" * 32],
         "attachments": [chain.header["attachments"] + 1, chain.header["attachments"] - 1, 0, 2**64 - 1],
@@ -398,6 +408,10 @@ def events(chain):
             "hash-zero": ("hash", bytes(20)),
             "hash-of-parent": ("hash", event["parent_hash"] or bytes(20)),
             "hash-plain-sha1-of-data": ("hash", sha1(data)),
+            "salt-first-bit": ("salt", event["salt"] and bytes([event["salt"][0] ^ 1]) + event["salt"][1:]),
+            "salt-last-bit": ("salt", event["salt"] and event["salt"][:-1] + bytes([event["salt"][-1] ^ 1])),
+            "salt-zero": ("salt", event["salt"] and bytes(16)),
+            "salt-of-another": ("salt", event["salt"] and chain.events[index - 1]["salt"]),
         }
         for name, (key, value) in changes.items():
             if event[key] == value:
@@ -506,16 +520,19 @@ def sealed(chain):
         change(other)
         return other.render()
 
-    def parts(event, kind, domain=b"theater-chain-event-v1\0", order="big", none=b"\0", digest=True, length=8):
-        parent, data = event["parent_hash"], event["data"]
+    def parts(event, kind, domain=None, order="big", none=b"\0", digest=data_digest, length=8):
+        parent, data, salt = event["parent_hash"], event["data"], event["salt"]
+        if domain is None:
+            domain = b"theater-chain-event-v1\0" if salt is None else b"theater-chain-event-v3\0"
         return sha1(domain + event["sequence"].to_bytes(8, order) + (none if parent is None else b"\1" + parent)
                     + event["timestamp"].to_bytes(8, order) + len(kind).to_bytes(4, order) + kind
-                    + len(data).to_bytes(length, order) + (sha1(data) if digest else data))
+                    + len(data).to_bytes(length, order) + digest(data, salt))
 
     for name, options in {"no-domain": {"domain": b""}, "domain-v2": {"domain": b"theater-chain-event-v2\0"},
                           "domain-without-nul": {"domain": b"theater-chain-event-v1"},
                           "little-endian": {"order": "little"}, "no-parent-as-zeros": {"none": bytes(21)},
-                          "data-itself": {"digest": False}, "data-length-4": {"length": 4}}.items():
+                          "data-itself": {"digest": lambda data, salt: data}, "data-length-4": {"length": 4},
+                          **other_digests(chain)}.items():
         yield f"hash-{name}", other_hash(lambda event, kind: parts(event, kind, **options))
 
     # §5.4, 5: started
@@ -590,6 +607,11 @@ def sealed(chain):
             "parent-uint": put("parent", cbor(0)),
             "parent-false": put("parent", cbor(False)),
             "reason-unknown": put("reason", cbor("whim")),
+            **({"reason-of-version-3": put("reason", cbor("upgrade"))} if not chain.events[index]["salt"] else {}),
+            **{f"label-{name}": write_pairs(sorted([*(pair for pair in pairs if pair[0] != cbor("label")),
+                                                    (cbor("label"), cbor(value))]))
+               for name, value in {"null": None, "bytes": b"alice", "uint": 1,
+                                   **({} if chain.events[index]["salt"] else {"of-version-3": "alice"})}.items()},
             "reason-capital": put("reason", cbor("Spawn")),
             "reason-empty": put("reason", cbor("")),
             "reason-null": put("reason", cbor(None)),
@@ -677,6 +699,8 @@ def sealed(chain):
         }
         for key, _ in pairs:
             word = key[1:].decode()
+            if word == "label":
+                continue  # which may be absent
             datas[f"key-missing-{word}"] = write_pairs([pair for pair in pairs if pair[0] != key])
         for name, new in datas.items():
             # All variants for the last started event; for an earlier one, only those of fields that name other things.
@@ -708,24 +732,101 @@ def sealed(chain):
         yield f"attachment-{index}-{kind}-named-no-more", made(unname)
 
 
+def other_digests(chain):
+    """Version 3: other ways to compute the digest of the data, or to hash it."""
+    if not chain.events[-1]["salt"]:
+        return {"sha256-unsalted": {"digest": lambda data, salt: sha256(data)}}
+
+    def salted(compute):
+        return {"digest": lambda data, salt: data_digest(data) if salt is None else compute(data, salt)}
+
+    return {"unsalted": salted(lambda data, salt: sha256(data)), "sha1": salted(lambda data, salt: sha1(data)),
+            "salt-last": salted(lambda data, salt: sha256(data + salt)),
+            "salt-in-hex": salted(lambda data, salt: sha256(salt.hex().encode() + data)),
+            "salted-sha1": salted(lambda data, salt: sha1(salt + data)),
+            "digest-in-two-steps": salted(lambda data, salt: sha256(salt + sha256(data))),
+            "salt-itself": salted(lambda data, salt: salt + data), "domain-v1": {"domain": b"theater-chain-event-v1\0"},
+            "domain-v3": {"domain": b"theater-chain-event-v3\0"}}
+
+
+def salts(chain):
+    """Version 3: events of both versions where they may not be, and lines that keep too little or too much."""
+    salted = [index for index, event in enumerate(chain.events) if event["salt"]]
+    if not salted:
+        other = chain.copy()
+        other.events[-1]["salt"] = bytes(16)
+        other.seal()
+        yield "last-is-salted-in-version-1", other.render()
+        other.header["version"] = 2
+        yield "last-is-salted-in-version-2", other.render()
+        return
+    last = len(chain.events) - 1
+    for at in [at for at in (salted[0] + 1, last) if at > salted[0]]:
+        other = chain.copy()
+        other.events[at]["salt"] = None
+        other.seal()
+        yield f"{at}-older-again", other.render()
+        for event in other.events[at:]:
+            event["salt"] = None
+        other.seal()
+        yield f"{at}-older-from-there", other.render()
+    other = chain.copy()
+    for event in other.events:
+        event["salt"] = None
+    other.seal()
+    yield "none-in-version-3", other.render()
+    for version in (1, 2):
+        other = chain.copy()
+        other.header["version"] = version
+        yield f"in-version-{version}", other.render()
+    # A line without its data, which is honest, and then changed.
+    at = next(index for index in reversed(salted) if chain.events[index]["event_type"] != "started")
+    event, line = chain.events[at], line_of(chain.events[at])
+    gone = line_of(event, dropped=True)
+    digest = data_digest(event["data"], event["salt"]).hex().encode()
+    length = b'"data_length":%d' % len(event["data"])
+    salt, data = b'"salt":"%s",' % event["salt"].hex().encode(), b'"data":"%s"' % base64.b64encode(event["data"])
+    for name, new in {
+        "length-less": gone.replace(length, b'"data_length":%d' % (len(event["data"]) - 1)),
+        "length-more": gone.replace(length, b'"data_length":%d' % (len(event["data"]) + 1)),
+        "length-missing": gone.replace(length + b",", b""),
+        "digest-flipped": gone.replace(digest, b"%064x" % (int(digest, 16) ^ 1)),
+        "digest-zero": gone.replace(digest, b"0" * 64),
+        "digest-short": gone.replace(digest, digest[:40]),
+        "digest-uppercase": gone.replace(digest, digest.upper()),
+        "digest-unsalted": gone.replace(digest, sha256(event["data"]).hex().encode()),
+        "called-sha1": gone.replace(b"data_sha256", b"data_sha1"),
+        "as-sha1": gone.replace(b"data_sha256", b"data_sha1").replace(digest, sha1(event["data"]).hex().encode()),
+        "salt-kept": gone.replace(length, salt + length),
+        "salt-kept-last": gone.replace(b',"timestamp"', b"," + salt + b'"timestamp"'),
+        "data-kept": gone.replace(length, data + b"," + length),
+        "digest-first": gone.replace(length + b",", b"").replace(b',"timestamp"', b"," + length + b',"timestamp"'),
+        "salt-alone-dropped": line.replace(salt, b""),
+        "data-alone-dropped": line.replace(data, b'"data":""'),
+        "salt-null": line.replace(salt, b'"salt":null,'),
+        "salt-after-data": line.replace(salt, b"").replace(b',"timestamp"', b"," + salt + b'"timestamp"'),
+        "salt-before-type": line.replace(salt, b"").replace(b'"event_type"', salt + b'"event_type"'),
+        "salt-twice": line.replace(salt, salt + salt),
+    }.items():
+        yield f"{at}-{name}", chain.raw.replace(line, new)
+    index = chain.starts()[0]
+    yield "start-dropped", chain.raw.replace(line_of(chain.events[index]), line_of(chain.events[index], dropped=True))
+
+
 def states(chain):
-    """Version 2: the events name a state, and the file attaches another one. The right state is the one that the last event
+    """Version 2 or 3: the events name a state, and the file attaches another one. The right state is the one that the last event
     up to its own named: a `started`, or a `return` that does not say `unchanged`."""
     calls = [index for index, event in enumerate(chain.events) if event["event_type"].startswith("call ")]
     if not calls:
         return
     dropped = chain.events[calls[0]]
-    line = event_line(*(dropped[key] for key in ("sequence", "hash", "parent_hash", "event_type", "data", "timestamp")))
-    spelled = b'"data":"%s"' % base64.b64encode(dropped["data"])
-    gone = b'"data_length":%d,"data_sha1":"%s"' % (len(dropped["data"]), sha1(dropped["data"]).hex().encode())
 
     def made(at, state):
         other = chain.copy()
-        other.header["version"] = 2
+        other.header["version"] = max(2, other.header["version"])
         other.header["attachments"] += 1
-        text = b"null" if state is None else b'"%s"' % base64.b64encode(state)
-        lines = other.render().replace(line, line.replace(spelled, gone, 1)).split(b"\n")[:-1]
-        lines.insert(1 + len(other.attachments), b'{"state":%d,"data":%s}' % (at, text))
+        lines = other.render().replace(line_of(dropped), line_of(dropped, dropped=True)).split(b"\n")[:-1]
+        lines.insert(1 + len(other.attachments), state_line(at, state)[:-1])
         return b"\n".join(lines) + b"\n"
 
     now = None
@@ -754,16 +855,18 @@ def starts(chain):
 
     first, *later = chain.starts()
     if cbor("fork") not in dict(read_pairs(chain.events[first]["data"])):
-        for reason in ("restart", "recovery"):
+        for reason in ("restart", "recovery", "upgrade"):
             yield f"first-{reason}", made(first, reason=reason)
     for index in later:
         yield f"{index}-spawn", made(index, reason="spawn")
+        yield f"{index}-upgrade-forged", made(index, reason="upgrade", state=b'{"count":1000000}')
+        yield f"{index}-upgrade-resumes", made(index, reason="upgrade", resumes=True)
         for reason in ("restart", "recovery"):
             yield f"{index}-{reason}-forged", made(index, reason=reason, state=b'{"count":1000000}')
             yield f"{index}-{reason}-large", made(index, reason=reason, state={"len": 5000, "sha1": sha1(b"x" * 5000)})
 
 
-GROUPS = {"states": (states,), "starts": (starts,), "raw": (raw_form, raw_spelling, raw_base64, raw_flips), "header": (header_fields,),
+GROUPS = {"salts": (salts,), "states": (states,), "starts": (starts,), "raw": (raw_form, raw_spelling, raw_base64, raw_flips), "header": (header_fields,),
           "attachment": (attachments,), "event": (events,), "sealed": (sealed,)}
 
 

@@ -52,11 +52,16 @@
 //!
 //! A component exports the interfaces that [`export!`] names, and imports the functions that its code calls. The crate
 //! needs `crate-type = ["cdylib"]` and the target `wasm32-unknown-unknown`.
+//!
+//! The feature `heap`, which is on by default, brings an allocator whose first 64 KiB are there when an instance begins, so
+//! that a small call need not ask for memory. A component with an allocator of its own turns the feature off.
 
 mod actor;
 #[doc(hidden)]
 pub mod bindings;
 mod export;
+#[cfg(any(all(target_family = "wasm", feature = "heap"), test))]
+mod heap;
 mod host;
 mod http;
 mod json;

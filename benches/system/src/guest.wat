@@ -1,5 +1,6 @@
 ;; The guest that all measurements share: no allocator to speak of, no library, so that what is measured is not its own
-;; work. Its state is any bytes; each call adds 1 to the first 8 of them, so that every transition has a new state.
+;; work. Its state is any bytes; each call adds 1 to the first 8 of them, so that every transition has a new state; but a
+;; request "r" + anything leaves the state as it is.
 ;;
 ;; A request "f" + n (u32, little-endian) + id (36 bytes) + payload: makes n requests of the actor id with the payload,
 ;; answers with the last answer. "s" likewise makes n sends, answers with the payload. Any other request is its own answer.
@@ -59,9 +60,10 @@
     (func (export "handle-request")
       (param $some i32) (param $state i32) (param $length i32) (param $message i32) (param $size i32) (result i32)
       (local $kind i32) (local $left i32) (local $mark i32)
-      (if (local.get $some) (then (call $count (local.get $state) (local.get $length))))
+      (if (local.get $size) (then (local.set $kind (i32.load8_u (local.get $message)))))
+      (if (i32.and (local.get $some) (i32.ne (local.get $kind) (i32.const 114)))
+        (then (call $count (local.get $state) (local.get $length))))
       (if (i32.ge_u (local.get $size) (i32.const 41)) (then
-        (local.set $kind (i32.load8_u (local.get $message)))
         (if (i32.or (i32.eq (local.get $kind) (i32.const 102)) (i32.eq (local.get $kind) (i32.const 115))) (then
           (local.set $left (i32.load align=1 (i32.add (local.get $message) (i32.const 1))))
           (local.set $size (i32.sub (local.get $size) (i32.const 41)))

@@ -59,6 +59,7 @@ const GROUPS: &[Group] = &[
     ("one-actor", rows::one_actor),
     ("states", rows::states),
     ("many-actors", rows::many_actors),
+    ("reads", rows::reads),
     ("actor-to-actor", rows::actor_to_actor),
     ("sends", rows::sends),
     ("instances", rows::instances),

@@ -21,6 +21,11 @@ pub fn echo(bytes: usize) -> Vec<u8> {
     vec![b'e'; bytes]
 }
 
+/// Such a message, which leaves the state as it is.
+pub fn read(bytes: usize) -> Vec<u8> {
+    vec![b'r'; bytes]
+}
+
 /// Has the guest make `times` requests (`f`) or sends (`s`) of `payload` to another actor.
 pub fn command(kind: u8, times: u32, to: ActorId, payload: &[u8]) -> Vec<u8> {
     [&[kind], &times.to_le_bytes()[..], to.to_string().as_bytes(), payload].concat()

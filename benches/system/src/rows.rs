@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use theater::{Durability, TheaterRuntime};
@@ -26,10 +27,17 @@ pub struct Actors {
 
 impl Actors {
     pub fn start(count: usize, state_bytes: usize, reuse: u32, durability: Durability) -> Self {
+        Self::start_with("", count, state_bytes, reuse, durability)
+    }
+
+    /// Like [`Actors::start`], with more keys at the beginning of the manifest.
+    fn start_with(keys: &str, count: usize, state_bytes: usize, reuse: u32, durability: Durability) -> Self {
         let stage = Stage::new();
         let component = product::guest();
         let actor = Actor { name: "bench", component: &component, state_bytes: Some(state_bytes), reuse, more: "" };
         let manifest = stage.manifest(&actor);
+        let text = std::fs::read_to_string(&manifest).expect("just written");
+        std::fs::write(&manifest, format!("{keys}{text}")).expect("written");
         let theater = stage.runtime(durability);
         let ids = start(theater.handle(), &manifest, count);
         Self { theater, ids, stage }
@@ -225,6 +233,37 @@ pub fn many_actors(report: &mut Report, effort: &Effort) {
                     target: target(durability, reuse).filter(|_| actors > 1),
                 });
             }
+        }
+    }
+}
+
+/// Actors that are mostly read, beside the same actors when every request changes their state.
+pub fn reads(report: &mut Report, effort: &Effort) {
+    const ACTORS: usize = 64;
+    for reuse in REUSES {
+        for reads in ["commit", "early"] {
+            let keys = format!("reads = \"{reads}\"\n");
+            let actors = Actors::start_with(&keys, ACTORS, 1024, reuse, Durability::Commit);
+            let asked: Vec<_> = (0..ACTORS).map(|client| AtomicUsize::new(client)).collect();
+            let mix = |client: usize| {
+                let is_write = 3 * asked[client].fetch_add(1, Ordering::Relaxed) % 100 < 3;
+                let message = if is_write { echo(MESSAGE) } else { product::read(MESSAGE) };
+                actors.request(client, &message);
+            };
+            let Pair { product, floor, busy } = effort.alternate(
+                || effort.rate(ACTORS, mix),
+                || effort.rate(ACTORS, |client| _ = actors.request(client, &echo(MESSAGE))),
+            );
+            report.push(Row {
+                group: "97 of 100 requests are reads, 64 clients of 64 actors, state 1 KiB",
+                name: format!("reads = \"{reads}\", {}", instance(reuse)),
+                unit: Unit::Rate,
+                product,
+                floor: Some(floor),
+                busy: Some(busy),
+                note: "the same actors, every request a write".into(),
+                target: (reads == "early").then_some(Target::Ratio(3.0)),
+            });
         }
     }
 }

@@ -29,6 +29,7 @@ fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
             id: actor.id,
             fork: None,
             name: "counted".into(),
+            label: None,
             state: NamedState::None,
             limits: NamedLimits(vec![]),
             parent: None,

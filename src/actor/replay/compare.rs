@@ -134,7 +134,7 @@ impl Beside<'_> {
             Transition::Interrupted(other) => return Err(ReplayError::Sandbox(other.to_string())),
             Transition::Failed { reason, detail } => {
                 let failed = closing.as_ref().filter(|event| event.kind() == Some(EventKind::Failed));
-                let before = failed.and_then(|event| Failed::from_cbor(&event.data).ok());
+                let before = failed.and_then(|event| event.read::<Failed>().ok());
                 if before.as_ref().is_some_and(|before| before.reason == reason && before.detail == detail) {
                     return Ok(None);
                 }

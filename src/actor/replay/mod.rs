@@ -23,8 +23,8 @@ use tape::{Snapshot, Store, Tape};
 
 use super::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
-use crate::chain::cbor::{Cbor, CborError};
-use crate::chain::data::{Call, Failed, FailureReason, NamedState, StartReason, Started, Stopped};
+use crate::chain::cbor::CborError;
+use crate::chain::data::{Call, EventData, Failed, FailureReason, NamedState, StartReason, Started, Stopped};
 use crate::chain::dropped::described;
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain};
 use crate::guest::{
@@ -334,7 +334,7 @@ fn go_on(executor: &mut Executor, end: Transition) -> Result<bool, ReplayError> 
 
 /// The remark about a `failed` of an earlier version, which recorded a shortage of the machine as a fault of the guest.
 fn recorded_shortage(event: &ChainEvent) -> Option<String> {
-    let failed = Failed::from_cbor(&event.data).ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
+    let failed = event.read::<Failed>().ok().filter(|_| event.kind() == Some(EventKind::Failed))?;
     let is_one = failed.reason == FailureReason::Trap && was_recorded_as_a_trap(&failed.detail);
     is_one.then(|| {
         format!(
@@ -383,9 +383,8 @@ fn after_the_end(event: &ChainEvent) -> ReplayError {
     ReplayError::Data { sequence: event.sequence, why }
 }
 
-pub(super) fn read<T: Cbor>(event: &ChainEvent) -> Result<T, ReplayError> {
-    T::from_cbor(&event.data)
-        .map_err(|error: CborError| ReplayError::Data { sequence: event.sequence, why: error.to_string() })
+pub(super) fn read<T: EventData>(event: &ChainEvent) -> Result<T, ReplayError> {
+    event.read().map_err(|error: CborError| ReplayError::Data { sequence: event.sequence, why: error.to_string() })
 }
 
 /// The limits that were in force. A limit that this version does not know has no effect here. A value outside the

@@ -15,6 +15,9 @@ use crate::manifest::{Manifest, RestartState};
 pub(super) struct Starts {
     initial: NamedState,
     origin: Option<StateOnChain>,
+    /// The state that an upgrade began with, to which a further upgrade may go back. It is lost if the replay begins behind
+    /// a recovery, because the upgrade may lie before that.
+    upgraded: Option<StateOnChain>,
     /// Whether the actor's `init` has returned, as far as it was replayed.
     was_up: bool,
     /// The incarnation began from the initial state, which is not the state that the previous one left. So its `init`
@@ -24,7 +27,13 @@ pub(super) struct Starts {
 
 impl Starts {
     pub(super) fn of(tape: &Tape) -> Self {
-        Self { initial: tape.initial.clone(), origin: tape.origin.clone(), was_up: false, init_is_due: false }
+        let (initial, origin) = (tape.initial.clone(), tape.origin.clone());
+        let upgraded = tape.start.as_ref().and_then(|start| match start.started.reason {
+            StartReason::Upgrade => Some(StateOnChain::Named(start.started.state.clone())),
+            StartReason::Recovery => Some(StateOnChain::Lost(start.head.sequence)),
+            StartReason::Spawn | StartReason::Fork | StartReason::Restart => None,
+        });
+        Self { initial, origin, upgraded, was_up: false, init_is_due: false }
     }
 
     /// Checks a `started` at a boundary, where the state is `last`.
@@ -39,7 +48,9 @@ impl Starts {
             StartReason::Spawn | StartReason::Fork if !is_first => {
                 wrong("only the first start can be a spawn or a fork")
             }
-            StartReason::Restart | StartReason::Recovery if is_first => wrong("the first start is a spawn or a fork"),
+            StartReason::Restart | StartReason::Recovery | StartReason::Upgrade if is_first => {
+                wrong("the first start is a spawn or a fork")
+            }
             StartReason::Spawn => Ok(()),
             StartReason::Fork => {
                 self.was_up = true;
@@ -50,7 +61,20 @@ impl Starts {
                     Some(StateOnChain::Named(_) | StateOnChain::Lost(_)) | None => Ok(()),
                 }
             }
+            StartReason::Upgrade => {
+                let before = self.upgraded.replace(StateOnChain::Named(started.state.clone()));
+                let goes_back = match before {
+                    Some(StateOnChain::Named(before)) => before == started.state,
+                    Some(StateOnChain::Lost(_)) => true,
+                    None => false,
+                };
+                let last = NamedState::of(last);
+                if goes_back || last == started.state { Ok(()) } else { Err(other(sequence, started, &last)) }
+            }
             StartReason::Restart | StartReason::Recovery => {
+                if started.reason == StartReason::Restart {
+                    self.upgraded = None;
+                }
                 let last = NamedState::of(last);
                 if last == started.state {
                     return Ok(());

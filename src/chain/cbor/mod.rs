@@ -36,6 +36,8 @@ pub enum CborError {
     MissingKey(&'static str),
     #[error("the key \"{0}\" does not belong here")]
     UnknownKey(String),
+    #[error("it says what only an event of version 3 can say, and has no salt")]
+    TooNew,
 }
 
 /// A type that events can carry; each value has exactly one encoding.

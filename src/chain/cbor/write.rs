@@ -72,6 +72,14 @@ impl CborWriter {
         self
     }
 
+    /// An entry of a map that is left out if there is no item.
+    pub(crate) fn item_if_there(&mut self, key: &str, item: Option<&impl Cbor>) -> &mut Self {
+        match item {
+            Some(item) => self.key(key).item(item),
+            None => self,
+        }
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         let bytes = self.0.into_writer();
         if cfg!(test) {

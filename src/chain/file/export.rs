@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use super::{ChainFileWriter, Header, States};
-use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{ChainEvent, ComponentDigest, DroppedEvents, EventHash, EventKind, StateOnChain, vouched_after};
 
@@ -97,7 +96,11 @@ pub(crate) fn export<H: History, W: Write>(
     }
     let states = states(history, &survey, last)?;
     let attachments = (components.len() + blobs.len() + states.len()) as u64;
-    let version = if survey.dropped.is_empty() { 1 } else { 2 };
+    let version = match (survey.salted, survey.dropped.is_empty()) {
+        (true, _) => 3,
+        (false, false) => 2,
+        (false, true) => 1,
+    };
     let header = Header { actor: newest.id, component: newest.component, attachments, events: last + 1, head, version };
     let begun = open().and_then(|sink| ChainFileWriter::begin(sink, &header, &components, &blobs, &states));
     let mut file = begun.map_err(ExportError::Write)?;
@@ -121,6 +124,8 @@ struct ChainSurvey {
     starts: Vec<Started>,
     last: Option<(u64, EventHash)>,
     dropped: DroppedEvents,
+    /// Whether the last event is of version 3.
+    salted: bool,
     now: StateOnChain,
     /// What the events say of the state after each stretch whose data was dropped.
     after_dropped: Vec<(u64, StateOnChain)>,
@@ -129,7 +134,8 @@ struct ChainSurvey {
 impl ChainSurvey {
     fn of<H: History>(history: &mut H) -> Result<Self, ExportError<H::Error>> {
         let (starts, dropped, after_dropped) = (Vec::new(), DroppedEvents::default(), Vec::new());
-        let mut survey = Self { starts, last: None, dropped, now: StateOnChain::Lost(0), after_dropped };
+        let now = StateOnChain::Lost(0);
+        let mut survey = Self { starts, last: None, dropped, salted: false, now, after_dropped };
         loop {
             let next = survey.last.map_or(0, |(last, _)| last + 1);
             let page = history.page(next).map_err(ExportError::History)?;
@@ -142,8 +148,9 @@ impl ChainSurvey {
 
     fn take<E>(&mut self, event: &ChainEvent) -> Result<(), ExportError<E>> {
         self.last = Some((event.sequence, event.hash));
+        self.salted = event.is_salted();
         if event.kind() == Some(EventKind::Started) {
-            let started = Started::from_cbor(&event.data);
+            let started = event.read::<Started>();
             let wrong = |why: String| ExportError::Event { sequence: event.sequence, why };
             self.starts.push(started.map_err(|error| wrong(error.to_string()))?);
         }

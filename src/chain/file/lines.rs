@@ -81,7 +81,25 @@ pub(super) struct EventLine<'a> {
     pub(super) timestamp: u64,
 }
 
-/// The line of an event whose data was dropped. Version 2 only.
+/// The line of an event of version 3.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SaltedLine<'a> {
+    pub(super) sequence: u64,
+    #[serde(borrow)]
+    pub(super) hash: Text<'a>,
+    #[serde(borrow)]
+    pub(super) parent_hash: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) event_type: Text<'a>,
+    #[serde(borrow)]
+    pub(super) salt: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Text<'a>,
+    pub(super) timestamp: u64,
+}
+
+/// The line of an event of version 1 whose data was dropped. From version 2 on.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DroppedLine<'a> {
@@ -98,7 +116,24 @@ pub(super) struct DroppedLine<'a> {
     pub(super) timestamp: u64,
 }
 
-/// The line of an attached state that a replay can begin with. Version 2 only.
+/// The line of an event of version 3 whose data was dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SaltedDroppedLine<'a> {
+    pub(super) sequence: u64,
+    #[serde(borrow)]
+    pub(super) hash: Text<'a>,
+    #[serde(borrow)]
+    pub(super) parent_hash: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) event_type: Text<'a>,
+    pub(super) data_length: u64,
+    #[serde(borrow)]
+    pub(super) data_sha256: Text<'a>,
+    pub(super) timestamp: u64,
+}
+
+/// The line of an attached state that a replay can begin with. From version 2 on.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StateLine<'a> {

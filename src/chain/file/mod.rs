@@ -27,8 +27,8 @@ use super::state_chain::{ChainBroken, Head};
 use crate::base::id::ActorId;
 
 const FORMAT: &str = "theater-chain";
-/// The highest version that is written: 1 if all data is present, 2 if some was dropped.
-const VERSION: u32 = 2;
+/// The highest version: 3 if an event has a salt; else 2 if some data was dropped; else 1.
+const VERSION: u32 = 3;
 
 /// The bytes of a component that ran.
 pub(crate) type Component = Vec<u8>;
@@ -45,7 +45,7 @@ pub(crate) struct Header {
     pub(crate) attachments: u64,
     pub(crate) events: u64,
     pub(crate) head: EventHash,
-    /// 1, or 2 if data was dropped.
+    /// 1, 2 or 3.
     pub(crate) version: u32,
 }
 

@@ -5,12 +5,16 @@ use std::io::{BufRead, Read};
 
 use rayon::prelude::*;
 
-use super::lines::{BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, StateLine, decode, parse_line};
+use super::lines::{
+    BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, SaltedDroppedLine, SaltedLine, StateLine, Text,
+    decode, parse_line,
+};
 use super::{ChainFileError, Component, FORMAT, Header, States, UnverifiedChain, VERSION};
 use crate::base::limits::{CHAIN_FILE_HEADER_BYTES, CHAIN_FILE_LINE_BYTES};
 use crate::base::pool;
-use crate::chain::event::{ChainEvent, DroppedData};
-use crate::chain::hash::{ComponentDigest, EventHash};
+use crate::chain::event::{ChainEvent, DataDigest, DroppedData};
+use crate::chain::hash::{ComponentDigest, EventHash, lower_hex};
+use crate::chain::salt::Salt;
 
 impl UnverifiedChain {
     /// Reads a chain file. Checks the spelling of each line and whether the file is truncated; nothing else.
@@ -247,35 +251,51 @@ fn read_header(text: &str) -> Result<Header, ChainFileError> {
     })
 }
 
+/// Reads the line of an event. Each form of line has a key that the others do not have; no text in a line can contain
+/// such a key, because a quote within a text would be escaped.
 pub(super) fn read_event(line: &[u8], version: u32) -> Result<ChainEvent, String> {
     let text = text_of(line)?;
+    if version > 2 && text.contains(",\"salt\":") {
+        let line: SaltedLine<'_> = parse_line(text)?;
+        let salt = Salt::parse(&line.salt).ok_or("\"salt\" is not 16 bytes in hex")?;
+        let event = event((line.sequence, line.timestamp), &line.hash, line.parent_hash, &line.event_type)?;
+        return Ok(ChainEvent { data: decode(&line.data)?, salt: Some(salt), ..event });
+    }
+    if version > 2 && text.contains(",\"data_sha256\":") {
+        let line: SaltedDroppedLine<'_> = parse_line(text)?;
+        let digest = lower_hex(&line.data_sha256).ok_or("\"data_sha256\" is not a SHA-256 in hex")?;
+        let event = event((line.sequence, line.timestamp), &line.hash, line.parent_hash, &line.event_type)?;
+        let dropped = DroppedData { length: line.data_length, digest: DataDigest::Salted(digest) };
+        return Ok(ChainEvent { dropped: Some(dropped), ..event });
+    }
     if version > 1 && text.contains(",\"data_length\":") {
-        return read_dropped(text);
+        let line: DroppedLine<'_> = parse_line(text)?;
+        let digest = lower_hex(&line.data_sha1).ok_or("\"data_sha1\" is not a SHA-1 in hex")?;
+        let event = event((line.sequence, line.timestamp), &line.hash, line.parent_hash, &line.event_type)?;
+        let dropped = DroppedData { length: line.data_length, digest: DataDigest::Plain(digest) };
+        return Ok(ChainEvent { dropped: Some(dropped), ..event });
     }
     let line: EventLine<'_> = parse_line(text)?;
-    let hash = |name: &str, text: &str| EventHash::parse(text).ok_or(format!("\"{name}\" is not a SHA-1 in hex"));
-    Ok(ChainEvent {
-        sequence: line.sequence,
-        hash: hash("hash", &line.hash)?,
-        parent_hash: line.parent_hash.as_deref().map(|text| hash("parent_hash", text)).transpose()?,
-        event_type: line.event_type.to_string().into(),
-        data: decode(&line.data)?,
-        dropped: None,
-        timestamp: line.timestamp,
-    })
+    let event = event((line.sequence, line.timestamp), &line.hash, line.parent_hash, &line.event_type)?;
+    Ok(ChainEvent { data: decode(&line.data)?, ..event })
 }
 
-fn read_dropped(text: &str) -> Result<ChainEvent, String> {
-    let line: DroppedLine<'_> = parse_line(text)?;
-    let hash = |name: &str, text: &str| EventHash::parse(text).ok_or(format!("\"{name}\" is not a SHA-1 in hex"));
-    let sha1 = hash("data_sha1", &line.data_sha1)?.0;
+/// An event of what every line of an event has, without data.
+fn event(
+    (sequence, timestamp): (u64, u64),
+    hash: &str,
+    parent_hash: Option<Text<'_>>,
+    event_type: &str,
+) -> Result<ChainEvent, String> {
+    let digest = |name: &str, text: &str| EventHash::parse(text).ok_or(format!("\"{name}\" is not a SHA-1 in hex"));
     Ok(ChainEvent {
-        sequence: line.sequence,
-        hash: hash("hash", &line.hash)?,
-        parent_hash: line.parent_hash.as_deref().map(|text| hash("parent_hash", text)).transpose()?,
-        event_type: line.event_type.to_string().into(),
+        sequence,
+        hash: digest("hash", hash)?,
+        parent_hash: parent_hash.map(|text| digest("parent_hash", &text)).transpose()?,
+        event_type: event_type.to_owned().into(),
         data: Vec::new(),
-        dropped: Some(DroppedData { length: line.data_length, sha1 }),
-        timestamp: line.timestamp,
+        salt: None,
+        dropped: None,
+        timestamp,
     })
 }

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Attachment;
 use super::{ChainFileContents, ChainFileError, Header, UnverifiedChain, VerifiedChain};
-use crate::chain::cbor::Cbor;
 use crate::chain::course::{StateCourse, StateOnChain};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::dropped::DroppedEvents;
 use crate::chain::event::{ChainEvent, EventKind};
 use crate::chain::hash::{ComponentDigest, sha1};
 use crate::chain::incarnations::Incarnations;
-use crate::chain::state_chain::{Head, first_broken};
+use crate::chain::state_chain::{ChainBroken, Head, first_broken};
 
 impl UnverifiedChain {
     /// Verifies each hash and link, the header against the events, and the attachments against their names.
@@ -37,6 +36,8 @@ pub(super) struct Verification {
     /// The attached states whose events have not been reached yet.
     states_ahead: BTreeSet<u64>,
     head: Option<Head>,
+    /// Whether an event of version 3 was seen. From there on, every event is of version 3.
+    salted: bool,
     incarnations: Incarnations,
     /// The newest `started`: its sequence and its component.
     newest: Option<(u64, ComponentDigest)>,
@@ -83,6 +84,7 @@ impl Verification {
             states: BTreeMap::new(),
             states_ahead: BTreeSet::new(),
             head: None,
+            salted: false,
             incarnations: Incarnations::none(),
             newest: None,
             named_components: BTreeSet::new(),
@@ -125,6 +127,10 @@ impl Verification {
         }
         for event in events {
             self.head = Some(Head { sequence: event.sequence, hash: event.hash });
+            if self.salted && !event.is_salted() {
+                return Err(ChainBroken::Unsalted { sequence: event.sequence }.into());
+            }
+            self.salted = event.is_salted();
             if event.dropped.is_some() {
                 self.dropped.add(event.sequence);
             }
@@ -146,7 +152,7 @@ impl Verification {
 
     fn started(&mut self, event: &ChainEvent) -> Result<(), ChainFileError> {
         let wrong = |why: String| ChainFileError::Data { sequence: event.sequence, why };
-        let started = Started::from_cbor(&event.data).map_err(|error| wrong(error.to_string()))?;
+        let started = event.read::<Started>().map_err(|error| wrong(error.to_string()))?;
         if started.id != self.header.actor {
             return Err(disagrees("actor", self.header.actor, event.sequence, started.id));
         }
@@ -209,8 +215,14 @@ impl Verification {
             let (announced, found) = (self.header.head, head.hash);
             return Err(ChainFileError::WrongHead { sequence: head.sequence, announced, found });
         }
-        if self.header.version > 1 && self.dropped.is_empty() {
-            return Err(ChainFileError::Lacks { what: "any event without its data, and its version is 2" });
+        match self.header.version {
+            2 if self.dropped.is_empty() => {
+                return Err(ChainFileError::Lacks { what: "any event without its data, and its version is 2" });
+            }
+            3 if !self.salted => {
+                return Err(ChainFileError::Lacks { what: "any event with a salt, and its version is 3" });
+            }
+            _ => {}
         }
         if let Some((sequence, component)) = self.newest
             && component != self.header.component

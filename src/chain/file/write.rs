@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use super::lines::{BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, StateLine};
+use super::lines::{
+    BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, SaltedDroppedLine, SaltedLine, StateLine,
+};
 use super::{Component, FORMAT, Header, States};
-use crate::chain::event::{ChainEvent, DroppedData};
+use crate::chain::event::{ChainEvent, DataDigest, DroppedData};
 use crate::chain::hash::ComponentDigest;
 
 /// Writes a chain file event by event, so a long chain is never in memory.
@@ -48,25 +50,36 @@ impl<W: Write> ChainFileWriter<W> {
     }
 
     pub(crate) fn event(&mut self, event: &ChainEvent) -> io::Result<()> {
-        if let Some(DroppedData { length, sha1 }) = event.dropped {
-            return self.line(&DroppedLine {
-                sequence: event.sequence,
-                hash: event.hash.to_string().into(),
-                parent_hash: event.parent_hash.map(|hash| hash.to_string().into()),
-                event_type: (&*event.event_type).into(),
-                data_length: length,
-                data_sha1: hex::encode(sha1).into(),
-                timestamp: event.timestamp,
-            });
+        let (sequence, timestamp) = (event.sequence, event.timestamp);
+        let hash = event.hash.to_string().into();
+        let parent_hash = event.parent_hash.map(|hash| hash.to_string().into());
+        let event_type = (&*event.event_type).into();
+        match (event.dropped, event.salt) {
+            (Some(DroppedData { length: data_length, digest: DataDigest::Plain(sha1) }), _) => {
+                let data_sha1 = hex::encode(sha1).into();
+                self.line(&DroppedLine { sequence, hash, parent_hash, event_type, data_length, data_sha1, timestamp })
+            }
+            (Some(DroppedData { length: data_length, digest: DataDigest::Salted(sha256) }), _) => {
+                let data_sha256 = hex::encode(sha256).into();
+                self.line(&SaltedDroppedLine {
+                    sequence,
+                    hash,
+                    parent_hash,
+                    event_type,
+                    data_length,
+                    data_sha256,
+                    timestamp,
+                })
+            }
+            (None, None) => {
+                let data = BASE64.encode(&event.data).into();
+                self.line(&EventLine { sequence, hash, parent_hash, event_type, data, timestamp })
+            }
+            (None, Some(salt)) => {
+                let (salt, data) = (salt.to_string().into(), BASE64.encode(&event.data).into());
+                self.line(&SaltedLine { sequence, hash, parent_hash, event_type, salt, data, timestamp })
+            }
         }
-        self.line(&EventLine {
-            sequence: event.sequence,
-            hash: event.hash.to_string().into(),
-            parent_hash: event.parent_hash.map(|hash| hash.to_string().into()),
-            event_type: (&*event.event_type).into(),
-            data: BASE64.encode(&event.data).into(),
-            timestamp: event.timestamp,
-        })
     }
 
     pub(crate) fn finish(mut self) -> io::Result<W> {

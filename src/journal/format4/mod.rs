@@ -34,7 +34,8 @@ use crate::base::id::{ActorId, Incarnation};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::{
-    ChainEvent, ComponentDigest, DroppedData, EventHash, EventKind, Head, StateOnChain, named_by_return, sha1,
+    ChainEvent, ComponentDigest, DataDigest, DroppedData, EventHash, EventKind, Head, StateOnChain, named_by_return,
+    sha1,
 };
 
 const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -335,10 +336,11 @@ impl OldJournal {
 
     fn event(&self, row: &Row<'_>) -> Outcome<OldEvent> {
         let dropped = match row.get::<_, Option<i64>>(7)? {
-            Some(length) => Some(DroppedData { length: length.unsigned_abs(), sha1: row.get(6)? }),
+            Some(length) => Some(DroppedData { length: length.unsigned_abs(), digest: DataDigest::Plain(row.get(6)?) }),
             None => None,
         };
         let event = ChainEvent {
+            salt: None,
             sequence: unsigned(row, 2)?,
             timestamp: unsigned(row, 3)?,
             event_type: row.get::<_, String>(4)?.into(),

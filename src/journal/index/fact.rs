@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use sha1::{Digest as _, Sha1};
+
 use crate::base::id::ActorId;
 use crate::chain::{EventHash, EventKind};
 pub(in crate::journal) use crate::journal::record::{
@@ -160,11 +162,27 @@ impl Listing {
             listed: self.listed,
             started: self.started,
             manifest_path: self.row.manifest_path.clone(),
+            said: self.said(),
         }
+    }
+
+    /// The SHA-1 over what the newest start says of the actor, as it stands in the row.
+    fn said(&self) -> [u8; 20] {
+        let row = &self.row;
+        let mut hasher = Sha1::new();
+        hasher.update(row.actor.id.as_bytes());
+        hasher.update(row.parent.as_ref().map_or(&[0; 16], |parent| parent.as_bytes()));
+        hasher.update(row.incarnation.0.to_be_bytes());
+        hasher.update(row.component.0);
+        hasher.update((row.name.len() as u64).to_be_bytes());
+        hasher.update(&row.name);
+        hasher.update(&row.manifest);
+        hasher.finalize().into()
     }
 }
 
-/// What an actor's row says and its chain does not, and which event begins its newest incarnation.
+/// What an actor's row says and its chain does not, which event begins its newest incarnation, and a digest of what that
+/// event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unsaid {
     pub(super) alive: bool,
@@ -172,6 +190,7 @@ pub(super) struct Unsaid {
     pub(super) listed: bool,
     pub(super) started: u64,
     pub(super) manifest_path: String,
+    pub(super) said: [u8; 20],
 }
 
 /// What is owed, by its cause.

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   1 heads      actor, last position, last sequence, hash (20 bytes), position of the newest state's event or 2^64 - 1
-//!   2 actors     actor, alive (1 byte), attempts, listed (1 byte), position of the newest start, manifest path (the rest)
+//!   2 actors     actor, alive (1 byte), attempts, listed (1 byte), position of the newest start, a SHA-1 over what that start
+//!                says (id, parent's id or zeros, incarnation, component, length of the name, name, manifest), manifest path
 //!   3 owed       cause's sequence, position, cause's actor (36 bytes), receiver (36 bytes), notice (the rest; none: "-")
 //!   4 landmarks  actor, 0 started, 1 failed or 2 init returned (1 byte), sequence, position
 //!   5 kept       actor, sequence, segment, or 2^64 - 1 where the event itself holds the state
@@ -79,6 +80,7 @@ impl Summand<i64> for Unsaid {
             hasher.update(self.attempts.to_be_bytes());
             hasher.update([u8::from(self.listed)]);
             hasher.update(self.started.to_be_bytes());
+            hasher.update(self.said);
             hasher.update(&self.manifest_path);
         })
     }

@@ -280,17 +280,14 @@ pub(super) fn actors(connection: &Connection) -> Result<BTreeMap<i64, Listing>> 
     rows.collect()
 }
 
-const UNSAID: &str = "SELECT alive, attempts, listed, started, manifest_path, actor FROM actors";
-
 pub(super) fn unsaid(connection: &Connection, actor: i64) -> Result<Option<Unsaid>> {
-    let mut select = connection.prepare_cached(&format!("{UNSAID} WHERE actor = ?1"))?;
-    select.query_row([actor], unsaid_row).optional()
+    Ok(self::actor(connection, actor)?.map(|listing| listing.unsaid()))
 }
 
 pub(super) fn all_unsaid(connection: &Connection, mut visit: impl FnMut(i64, Unsaid)) -> Result<()> {
-    let mut select = connection.prepare(UNSAID)?;
+    let mut select = connection.prepare(LISTING)?;
     each(&mut select.query([])?, |row| {
-        visit(row.get(5)?, unsaid_row(row)?);
+        visit(row.get(0)?, listing(row)?.unsaid());
         Ok(())
     })
 }
@@ -445,16 +442,6 @@ fn listing(row: &Row<'_>) -> Result<Listing> {
         attempts: unsigned(row, 9)?,
         listed: flag(row, 10)?,
         started: unsigned(row, 11)?,
-    })
-}
-
-fn unsaid_row(row: &Row<'_>) -> Result<Unsaid> {
-    Ok(Unsaid {
-        alive: flag(row, 0)?,
-        attempts: unsigned(row, 1)?,
-        listed: flag(row, 2)?,
-        started: unsigned(row, 3)?,
-        manifest_path: row.get(4)?,
     })
 }
 

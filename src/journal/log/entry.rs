@@ -74,6 +74,8 @@ pub(in crate::journal) struct EventEntry<'a> {
     pub(in crate::journal) keeps: bool,
     /// The actor ends with it, and is not to be resumed.
     pub(in crate::journal) ends: bool,
+    /// The data begins with 16 bytes of salt, which are dropped with it.
+    pub(in crate::journal) is_salted: bool,
     pub(in crate::journal) begins: Option<BeginsEntry<'a>>,
     pub(in crate::journal) owes: Option<OwesEntry<'a>>,
     /// The deliveries that it settles: the actor and the sequence of the event that promised each.
@@ -134,6 +136,7 @@ const ENDS: u64 = 4;
 const BEGINS: u64 = 8;
 const OWES: u64 = 16;
 const SETTLES: u64 = 32;
+const SALTED: u64 = 64;
 
 impl Entry<'_> {
     /// Writes kind and essence; `code` stands for the event's type. The essence is put together in `room`.
@@ -212,7 +215,8 @@ fn put_event(to: &mut Vec<u8>, event: &EventEntry<'_>, code: u64) {
         | flag(event.ends, ENDS)
         | flag(event.begins.is_some(), BEGINS)
         | flag(event.owes.is_some(), OWES)
-        | flag(!event.settles.is_empty(), SETTLES);
+        | flag(!event.settles.is_empty(), SETTLES)
+        | flag(event.is_salted, SALTED);
     for number in [event.actor, event.sequence, event.back, event.timestamp, code, flags] {
         put_number(to, number);
     }
@@ -325,7 +329,7 @@ fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a dyn Names)
     let (actor, sequence, back, timestamp) = (read.number()?, read.number()?, read.number()?, read.number()?);
     let event_type = names.name(read.number()?).ok_or(Malformed("the type of an event has no name"))?;
     let flags = read.number()?;
-    if flags >= SETTLES << 1 {
+    if flags >= SALTED << 1 {
         return Err(Malformed("an event has a flag of no known meaning"));
     }
     let has = |flag| flags & flag != 0;
@@ -342,7 +346,7 @@ fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a dyn Names)
             settles.push((read.array()?, read.number()?));
         }
     }
-    let (names_state, keeps, ends) = (has(NAMES_STATE), has(KEEPS), has(ENDS));
+    let (names_state, keeps, ends, is_salted) = (has(NAMES_STATE), has(KEEPS), has(ENDS), has(SALTED));
     Ok(EventEntry {
         actor,
         sequence,
@@ -353,6 +357,7 @@ fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a dyn Names)
         names_state,
         keeps,
         ends,
+        is_salted,
         begins,
         owes,
         settles,

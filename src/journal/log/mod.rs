@@ -72,7 +72,28 @@ pub(in crate::journal) struct StoredEvent {
     pub(in crate::journal) event_type: Arc<str>,
     pub(in crate::journal) hash: [u8; 20],
     pub(in crate::journal) names_state: bool,
+    /// The data begins with 16 bytes of salt.
+    pub(in crate::journal) is_salted: bool,
     pub(in crate::journal) data: StoredData,
+}
+
+impl StoredEvent {
+    /// The salt of the data, if it has one and is there.
+    pub(in crate::journal) fn salt(&self) -> Option<[u8; 16]> {
+        match &self.data {
+            StoredData::Kept(bytes) if self.is_salted => bytes.first_chunk().copied(),
+            StoredData::Kept(_) | StoredData::Dropped { .. } => None,
+        }
+    }
+
+    /// The data without its salt; empty where it was dropped.
+    pub(in crate::journal) fn unsalted(&self) -> &[u8] {
+        match &self.data {
+            StoredData::Kept(bytes) if self.is_salted => bytes.get(16..).unwrap_or_default(),
+            StoredData::Kept(bytes) => bytes,
+            StoredData::Dropped { .. } => &[],
+        }
+    }
 }
 
 /// A segment: its number, and the positions of the events in it.
@@ -97,6 +118,9 @@ pub(in crate::journal) trait BatchLog: Send + Sync {
     /// Appends a batch. When this returns, the batch is as durable as was asked for, and readers see it. After an error
     /// nothing can be appended any more.
     fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError>;
+
+    /// Has the mark vouch for what is there, where the log was opened despite a loss; else it does so with each append.
+    fn vouch(&self) -> Result<(), LogError>;
 
     /// Shows every committed batch behind batch `after`, in order.
     fn read(

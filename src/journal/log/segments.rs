@@ -71,7 +71,8 @@ struct Opened {
 struct Pen {
     durability: Durability,
     journal: [u8; 16],
-    mark: MarkFile,
+    /// None as long as nobody vouches for what is there, since something was lost.
+    mark: Option<MarkFile>,
     /// What the segment that grows has names and large parts of.
     /// It is with the batch that is being put together, and anew where none came of that.
     dictionary: Option<Dictionary>,
@@ -242,7 +243,7 @@ impl Segments {
         Self::open_if(dir, durability, marked, true)
     }
 
-    /// The same, whatever was lost behind the last good batch.
+    /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`BatchLog::vouch`].
     pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, Durability::Commit, None, false)
     }
@@ -269,7 +270,8 @@ impl Segments {
         let journal = known.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
         // The mark is made before the directory: who copies a journal that grows, file by file in the order of their numbers
         // or names, copies the mark first, and then a log that holds at least what that vouches for.
-        let mark = MarkFile::begin(dir, &journal, &state.tip, durability).map_err(io_at(dir))?;
+        let begun = is_checked.then(|| MarkFile::begin(dir, &journal, &state.tip, durability));
+        let mark = begun.transpose().map_err(io_at(dir))?;
         make_dir(&log_dir)?;
         if let Some(path) = stillborn {
             fs::remove_file(&path).map_err(io_at(&path))?;
@@ -520,7 +522,9 @@ impl BatchLog for Segments {
         }
         fail::point("committed");
         let tip = head.tip();
-        pen.mark.write(&tip).map_err(io_at(&self.dir))?;
+        if let Some(mark) = &mut pen.mark {
+            mark.write(&tip).map_err(io_at(&self.dir))?;
+        }
         pen.has_failed = false;
         {
             let mut state = self.state.write();
@@ -614,6 +618,16 @@ impl BatchLog for Segments {
             last: sealed.after.position,
         };
         state.sealed.iter().map(span).collect()
+    }
+
+    fn vouch(&self) -> Result<(), LogError> {
+        let mut pen = self.pen.as_ref().expect("who only reads vouches for nothing").lock();
+        if pen.mark.is_none() {
+            let dir = self.dir.parent().expect("the log is in the data directory");
+            let tip = self.state.read().tip;
+            pen.mark = Some(MarkFile::begin(dir, &pen.journal, &tip, pen.durability).map_err(io_at(dir))?);
+        }
+        Ok(())
     }
 
     fn seal(&self) -> Result<(), LogError> {
@@ -830,6 +844,7 @@ fn stored(event: &EventEntry<'_>, position: u64) -> StoredEvent {
         event_type: event.event_type.into(),
         hash: event.hash,
         names_state: event.names_state,
+        is_salted: event.is_salted,
         data: match event.data {
             Payload::Kept(bytes) => StoredData::Kept(bytes.to_vec()),
             Payload::Dropped { length, digest } => StoredData::Dropped { length, digest: digest.to_vec() },

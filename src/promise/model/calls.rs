@@ -44,7 +44,7 @@ impl ModelRuntime {
         }
         let receiver = self.actors[to].id;
         let params = Encoded((receiver.to_string(), Vec::<u8>::new()).to_cbor());
-        let sent = HostCall { answer: None, params: Some(params), result: Encoded(Ok::<(), String>(()).to_cbor()) };
+        let sent = HostCall::new(None, Some(params), Encoded(Ok::<(), String>(()).to_cbor()));
         let owes = Promise::Send.owed(receiver);
         let cause = self.record(i, SEND.host_call, sent.to_cbor(), More { owes, ..More::default() });
         self.deliver(to, HANDLE_SEND, cause, None);
@@ -58,7 +58,7 @@ impl ModelRuntime {
         let Ok(wait) = self.waits.begin(from, receiver) else { return };
         let params = Encoded((receiver.to_string(), Vec::<u8>::new()).to_cbor());
         let owes = Promise::Request.owed(receiver);
-        let intent = self.record(i, REQUEST.intent, Intent { params }.to_cbor(), More { owes, ..More::default() });
+        let intent = self.record(i, REQUEST.intent, Intent::new(params).to_cbor(), More { owes, ..More::default() });
         let reply = self.new_reply(wait);
         self.deliver(to, HANDLE_REQUEST, intent.clone(), Some(reply));
         self.actors[i].at = At::Awaiting(OpenCall { function: REQUEST, intent, reply });
@@ -66,7 +66,7 @@ impl ModelRuntime {
 
     pub(super) fn spawn(&mut self, i: usize) {
         let params = Encoded((String::from("child.toml"),).to_cbor());
-        let intent = self.record(i, SPAWN.intent, Intent { params }.to_cbor(), More::default());
+        let intent = self.record(i, SPAWN.intent, Intent::new(params).to_cbor(), More::default());
         self.spawn_for(i, intent);
     }
 
@@ -98,7 +98,7 @@ impl ModelRuntime {
         }
         let function = if self.rng.one_in(2) { STOP_CHILD } else { RESTART_CHILD };
         let params = Encoded((self.actors[child].id.to_string(),).to_cbor());
-        let intent = self.record(i, function.intent, Intent { params }.to_cbor(), More::default());
+        let intent = self.record(i, function.intent, Intent::new(params).to_cbor(), More::default());
         self.change_for(i, child, function, intent);
     }
 
@@ -167,7 +167,7 @@ impl ModelRuntime {
 
     pub(super) fn host_call(&mut self, i: usize, open: &OpenCall, result: Vec<u8>, answer: Option<Link>) {
         let settles = if open.function.full == REQUEST.full { vec![Cause::from(&open.intent)] } else { Vec::new() };
-        let data = HostCall { answer, params: None, result: Encoded(result) }.to_cbor();
+        let data = HostCall::new(answer, None, Encoded(result)).to_cbor();
         self.record(i, open.function.host_call, data, More { settles, ..More::default() });
         self.actors[i].at = At::Recorded { wait: self.replies[open.reply].wait };
     }
@@ -189,7 +189,7 @@ impl ModelRuntime {
             (Outcome::Refused("no".into()), closing)
         } else {
             let result = Vec::<u8>::new().to_cbor();
-            let returned = Return { state: StateAfter::Unchanged, result: Encoded(result.clone()) };
+            let returned = Return::new(StateAfter::Unchanged, Encoded(result.clone()));
             let owes = if is_init { self.notice(i, &ChildEventKind::Started) } else { None };
             let closing = self.record(i, function.returned, returned.to_cbor(), More { owes, ..More::default() });
             self.tell(i, owes, ChildEventKind::Started, &closing);

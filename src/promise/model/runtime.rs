@@ -115,6 +115,7 @@ impl ModelRuntime {
             id,
             fork: None,
             name: String::new(),
+            label: None,
             state: NamedState::None,
             limits: NamedLimits(Vec::new()),
             parent,
@@ -156,7 +157,7 @@ impl ModelRuntime {
         (cause, reply): (Option<Link>, Option<usize>),
     ) {
         let settles = cause.iter().map(Cause::from).collect();
-        let call = Call { cause, fresh: true, caller, params: Encoded(params) };
+        let call = Call::new(cause, true, caller, Encoded(params));
         self.record(i, function.call, call.to_cbor(), More { settles, ..More::default() });
         self.actors[i].work = Some(Work { function: function.full, reply });
         self.actors[i].at = At::Working;

@@ -13,7 +13,8 @@ use crate::system::{NoAnswer, NotDelivered, OutcomeUnknown, RequestError, Theate
 
 impl TheaterHandle {
     /// Asks an actor something, as another actor would, and waits until its answer is on disk: at most as long as the
-    /// actor's limit `request_deadline_ms` says, 30 seconds by default.
+    /// actor's limit `request_deadline_ms` says, 30 seconds by default. If the actor's manifest has `reads = "early"`, and
+    /// the request has changed nothing, the call returns as soon as the state that the actor read is on disk.
     ///
     /// # Errors
     ///

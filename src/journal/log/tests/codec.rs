@@ -41,6 +41,7 @@ impl Drawn {
             5 => Entry::Forgotten(actor),
             6 => Entry::Dropped { actor, from: sequence, upto: back, last: timestamp },
             _ => Entry::Event(EventEntry {
+                is_salted: false,
                 actor,
                 sequence,
                 back,

@@ -57,6 +57,7 @@ impl SampleChains {
         let hash = event_hash(sequence, parent.as_ref(), timestamp, event_type, whole);
         self.ends.insert(actor, (sequence, hash, position));
         EventEntry {
+            is_salted: false,
             actor,
             sequence,
             back: end.map_or(0, |(.., before)| position - before),
@@ -111,21 +112,21 @@ pub(super) fn append_everything(log: &Segments, chains: &mut SampleChains) -> Ti
     let mut batch = log.begin().expect("a batch");
     let begins = BeginsEntry { id: [7; 16], attempts: 1, manifest_path: "/srv/counter.toml" };
     let started = chains.event(&batch, 1, "started", b"\xa0", b"\xa0");
-    batch.push(&Entry::Event(EventEntry { begins: Some(begins), names_state: true, ..started }));
+    batch.push(&Entry::Event(EventEntry { is_salted: false, begins: Some(begins), names_state: true, ..started }));
     let part = large_part();
     let (whole, stored) = with_part(&part);
     batch.push(&Entry::Blob { name: Sha1::digest(&part).into(), is_state: false, bytes: Payload::Kept(&part) });
     let sent = chains.event(&batch, 1, "intent ntwk:theater/runtime.send", &whole, &stored);
     let owes = OwesEntry { receiver: [8; 16], notice: "" };
-    batch.push(&Entry::Event(EventEntry { owes: Some(owes), ..sent }));
+    batch.push(&Entry::Event(EventEntry { is_salted: false, owes: Some(owes), ..sent }));
     let taken = chains.event(&batch, 2, "call ntwk:theater/actor.handle", &whole, &stored);
-    batch.push(&Entry::Event(EventEntry { settles: vec![([7; 16], 1)], ..taken }));
+    batch.push(&Entry::Event(EventEntry { is_salted: false, settles: vec![([7; 16], 1)], ..taken }));
     let state = b"a state";
     let name = Some(Sha1::digest(state).into());
     batch.push(&Entry::State { actor: 2, sequence: 0, name, state: Payload::Kept(state) });
     batch.push(&Entry::State { actor: 1, sequence: 1, name: None, state: Payload::Kept(b"") });
     let failed = chains.event(&batch, 2, "failed", b"\xf6", b"\xf6");
-    batch.push(&Entry::Event(EventEntry { ends: true, keeps: true, ..failed }));
+    batch.push(&Entry::Event(EventEntry { is_salted: false, ends: true, keeps: true, ..failed }));
     batch.push(&Entry::Ended(2));
     batch.push(&Entry::Survived(1));
     batch.push(&Entry::Forgotten(2));
