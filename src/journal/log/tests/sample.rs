@@ -16,7 +16,7 @@ pub(super) const JOURNAL: [u8; 16] = *b"a journal's name";
 
 /// Something above 4,096 bytes, so that a segment of the unit tests is full with it.
 pub(super) fn large_part() -> Vec<u8> {
-    (0..4_100u32).map(|at| (at * at >> 3) as u8).collect()
+    (0..4_100u32).map(|at| ((at * at) >> 3) as u8).collect()
 }
 
 /// Nothing yet, and known by [`JOURNAL`].
