@@ -72,7 +72,8 @@ fn the_golden_chains_hold_every_kind_of_event_and_little_else() {
 fn a_chain_of_version_3_is_a_chain_of_version_1_with_other_hashes_and_replays_to_the_same_states() {
     let state_at = |name: &str, until: &str| {
         let chain = dir().join(format!("{name}.chain"));
-        support::replay(&chain, &["--until", until]).unwrap_or_else(|why| panic!("{name}, {until}: {why}"))["state"].clone()
+        support::replay(&chain, &["--until", until]).unwrap_or_else(|why| panic!("{name}, {until}: {why}"))["state"]
+            .clone()
     };
     for until in ["2", "10", "12", "16", "20", "22"] {
         let state = state_at("counter", until);
