@@ -600,11 +600,16 @@ mod tests {
 
     const ASK: &Function = function!("x:y/z", "ask");
 
-    /// A chain of version 3 with events of these types and data.
+    /// A chain of version 3 with events of these types and data, and one more after them.
     fn salted(all: Vec<(&'static str, Vec<u8>)>) -> Vec<ChainEvent> {
         let mut chain = StateChain::new(ActorId::random());
         let salts = (0..).map(|byte| Some(Salt([byte; 16])));
-        all.into_iter().zip(salts).map(|((kind, data), salt)| chain.append_salted(kind, data, 7, salt)).collect()
+        let closing = ("return x:y/z.run", vec![0xf6]);
+        all.into_iter()
+            .chain([closing])
+            .zip(salts)
+            .map(|((kind, data), salt)| chain.append_salted(kind, data, 7, salt))
+            .collect()
     }
 
     fn replaying(events: &[ChainEvent]) -> Recorder {
