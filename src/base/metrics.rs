@@ -99,7 +99,7 @@ pub(crate) struct JournalMetrics {
     pub(crate) commit_bytes: Histogram,
     /// Events written.
     pub(crate) events: Counter,
-    /// Bytes of the write-ahead log's file.
+    /// Bytes of the log's segments.
     pub(crate) log_bytes: Gauge,
 }
 

@@ -129,12 +129,6 @@ fn report(DataDropped { events, replays_from, is_gone }: DataDropped, redacted: 
         return Ok(());
     }
     say!("dropped the data of {events} events; all hashes are kept");
-    if !is_gone {
-        say!(
-            "the data is still in the write-ahead log, because somebody reads the journal as it was before; it goes when they \
-             are done, or at the next start"
-        );
-    }
     match (replays_from, redacted) {
         (Some(from), None) => {
             say!("the events after event {from} can be replayed, from the state there; the dropped ones cannot");

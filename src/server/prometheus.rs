@@ -115,7 +115,7 @@ fn spelled(metrics: &MetricsView) -> String {
     line(&mut out, "theater_actors{alive=\"false\"}", (total.actors - total.alive) as f64);
     for (name, kind, help, value) in [
         ("theater_journal_events_total", "counter", "Events written to the journal.", journal.events),
-        ("theater_journal_log_bytes", "gauge", "Bytes of the journal's write-ahead log.", journal.log_bytes),
+        ("theater_journal_log_bytes", "gauge", "Bytes of the journal's log.", journal.log_bytes),
         ("theater_resident_bytes", "gauge", "Resident memory of the process.", process.resident_bytes),
         ("theater_threads", "gauge", "Threads of the process.", process.threads),
         ("theater_open_files", "gauge", "Files and sockets open.", process.open_files),

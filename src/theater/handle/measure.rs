@@ -99,7 +99,7 @@ pub struct JournalMetricsView {
     pub commit_us: DistributionView,
     /// Bytes of the records of each commit.
     pub commit_bytes: DistributionView,
-    /// Bytes of the write-ahead log now.
+    /// Bytes of the log's segments now.
     #[serde(default)]
     pub log_bytes: u64,
 }
