@@ -606,7 +606,8 @@ fn a_segment_that_is_missing_swapped_doubled_or_of_another_journal_is_refused_by
     let of = |stage: &Stage, number: u32| stage.data_dir().join("log").join(format!("{number:08}.log"));
     let copy = |from: &Path, to: &Path| _ = std::fs::copy(from, to).expect("a copy");
     let other_first = of(&other.stage, 1);
-    let ways: Vec<(&str, &str, Box<dyn Fn(&Stage)>)> = vec![
+    type Way<'a> = (&'static str, &'static str, Box<dyn Fn(&Stage) + 'a>);
+    let ways: Vec<Way<'_>> = vec![
         (
             "the first is missing",
             "00000002.log",

@@ -98,7 +98,7 @@ impl JournalReader {
 
     /// The place of the last event of this kind up to `sequence`.
     pub(super) fn landmark(&self, actor: ActorKey, kind: Landmark, sequence: u64) -> ReadResult<Option<EventPlace>> {
-        Ok(self.ask(|index| index.landmark(actor.key, kind, sequence))?)
+        self.ask(|index| index.landmark(actor.key, kind, sequence))
     }
 
     /// Where event `sequence` stands.

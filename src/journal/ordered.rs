@@ -90,6 +90,6 @@ impl JournalReader {
 
     /// The parent of an actor that has ever begun.
     pub(crate) fn parent(&self, actor: ActorId) -> ReadResult<Option<ActorId>> {
-        Ok(self.ask(|index| index.parent(actor))?)
+        self.ask(|index| index.parent(actor))
     }
 }

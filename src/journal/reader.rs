@@ -53,12 +53,12 @@ impl JournalReader {
 
     /// Every actor, in the order in which they were first started.
     pub(crate) fn actors(&self) -> Result<Vec<ActorRow>> {
-        Ok(self.ask(|index| index.actors())?)
+        self.ask(|index| index.actors())
     }
 
     /// How many starts in a row have resumed the actor's open transition and got no further.
     pub(crate) fn attempts(&self, actor: ActorKey) -> Result<u64> {
-        Ok(self.ask(|index| index.attempts(actor.key))?)
+        self.ask(|index| index.attempts(actor.key))
     }
 
     /// The `started` of the actor's newest incarnation.
@@ -201,7 +201,7 @@ impl JournalReader {
 
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
-        Ok(self.ask(|index| index.owed())?)
+        self.ask(|index| index.owed())
     }
 
     /// The last event of a chain, as it is linked to.

@@ -198,7 +198,7 @@ impl JournalReader {
 
     /// The events of an actor whose state is stored, in order.
     pub(crate) fn kept_sequences(&self, actor: ActorKey) -> Result<Vec<u64>> {
-        Ok(self.ask(|index| index.kept_sequences(actor.key))?)
+        self.ask(|index| index.kept_sequences(actor.key))
     }
 
     /// The first event behind `sequence` whose state is kept, so that a replay can begin there.

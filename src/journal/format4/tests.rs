@@ -33,7 +33,11 @@ fn refusal(dir: &Path) -> String {
 
 fn records(journal: &OldJournal) -> Vec<Record> {
     let mut records = Vec::new();
-    journal.records(|record| Ok(records.push(record))).unwrap_or_else(|error| panic!("{error}"));
+    let mut push = |record| {
+        records.push(record);
+        Ok(())
+    };
+    journal.records(&mut push).unwrap_or_else(|error| panic!("{error}"));
     records
 }
 
@@ -210,7 +214,11 @@ fn an_upgrade_begins_with_the_components_and_changes_none_of_the_old_files() {
         };
         let before = bytes();
         let mut written = Vec::new();
-        let events = upgrade(dir.path(), |record| Ok(written.push(record))).unwrap_or_else(|error| panic!("{error}"));
+        let push = |record| {
+            written.push(record);
+            Ok(())
+        };
+        let events = upgrade(dir.path(), push).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(events, Some(self::events(&written).count() as u64), "{name}");
         let Some(Record::Component(digest, component)) = written.first() else { panic!("{name}: a component") };
         assert_eq!(*digest, ComponentDigest::of(component), "{name}");
