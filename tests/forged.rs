@@ -524,7 +524,7 @@ fn a_start_survives_requests_in_a_circle_and_tells_the_newest_that_its_outcome_i
     let comes_to = |id: &str, kind: &str| {
         eventually(kind, || running.event_types(id).last()?.starts_with(kind).then_some(()));
     };
-    clients[2].send_request(&ids[2], &json!({ "op": "work", "rounds": 3_000_000_000_u64 }));
+    clients[2].send_request(&ids[2], &json!({ "op": "work", "rounds": 30_000_000_000_u64 }));
     comes_to(&ids[2], "call ");
     for (client, id) in clients.iter_mut().zip(&ids[..2]) {
         let ask = json!({ "op": "request", "to": ids[2], "msg": "count" });
