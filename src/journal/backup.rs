@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::components;
 use super::error::JournalError;
-use super::log::{MarkFile, Segments};
+use super::log::{self, MarkFile, Segments};
 use super::named::named;
 use super::upgrade::readable;
 
@@ -20,19 +20,19 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
     // Read first: what it vouches for is in the copy then, and perhaps more.
     let mark = MarkFile::bytes(from).map_err(|error| JournalError::directory(from, error))?;
     super::check_is_there(from)?;
-    let log = Segments::open_to_read(from).map_err(|error| JournalError::of_log(from, error))?;
-    make(&to.join("log")).map_err(written)?;
-    for (path, length) in log.files() {
+    let segments = Segments::open_to_read(from).map_err(|error| JournalError::of_log(from, error))?;
+    if let Some(mark) = mark {
+        let mut file = File::create(to.join("journal.mark")).map_err(written)?;
+        file.write_all(&mark).and_then(|()| file.sync_all()).map_err(written)?;
+    }
+    log::make_dir(to).map_err(written)?;
+    for (path, length) in segments.files() {
         copy_file(&path, &to.join("log").join(path.file_name().unwrap_or_default()), length)?;
     }
     let stored = components::files(from).map_err(|error| JournalError::directory(from, error))?;
     make(&to.join("components")).map_err(written)?;
     for path in stored {
         copy_file(&path, &to.join("components").join(path.file_name().unwrap_or_default()), None)?;
-    }
-    if let Some(mark) = mark {
-        let mut file = File::create(to.join("journal.mark")).map_err(written)?;
-        file.write_all(&mark).and_then(|()| file.sync_all()).map_err(written)?;
     }
     for dir in [to.join("log"), to.join("components"), to.to_owned()] {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(written)?;

@@ -125,6 +125,16 @@ pub enum JournalError {
         /// The data directory.
         path: PathBuf,
     },
+    /// The log answered an append with another batch. Whether this one is there, nobody knows.
+    #[error(
+        "cannot write the journal: the log answered batch {batch} with batch {found}; nothing more is acknowledged"
+    )]
+    Answered {
+        /// The batch that was appended.
+        batch: u64,
+        /// The batch that the answer is about.
+        found: u64,
+    },
     /// The thread that writes the journal panicked; the text is its panic.
     #[error("the journal's writer panicked: {0}; nothing more is acknowledged")]
     Panicked(String),

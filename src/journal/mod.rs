@@ -134,7 +134,7 @@ impl Journal {
                 opening.log.tip().position
             );
         }
-        Self::begin(dir, opening, queue_bytes, listener)
+        Self::begin(dir, opening, |segments| segments, queue_bytes, listener)
     }
 
     /// Opens a journal that has lost something, to say so on its chains. Until it is closed in order, others still refuse it.
@@ -145,10 +145,17 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let path = dir.path();
         let opening = Segments::open_despite_loss(path).map_err(|error| JournalError::of_log(path, error))?;
-        Self::begin(dir, opening, queue_bytes, listener)
+        Self::begin(dir, opening, |segments| segments, queue_bytes, listener)
     }
 
-    fn begin(dir: DataDir, opening: OpenedLog, queue_bytes: usize, listener: Listener) -> Result<Self, JournalError> {
+    /// Starts the threads; `log_on` gives the log that is written and read.
+    fn begin(
+        dir: DataDir,
+        opening: OpenedLog,
+        log_on: impl FnOnce(Arc<Segments>) -> Arc<dyn BatchLog>,
+        queue_bytes: usize,
+        listener: Listener,
+    ) -> Result<Self, JournalError> {
         let path: Arc<Path> = dir.path().into();
         let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
         let opened = Index::open(&path).map_err(|error| unreadable(error.into()))?;
@@ -168,7 +175,7 @@ impl Journal {
         let (watching, closing) = bounded(0);
         let (watch, watch_thread) =
             presence::watch(&path, Arc::clone(&segments), Arc::clone(&queue), Arc::clone(&metrics), closing)?;
-        let log: Arc<dyn BatchLog> = segments;
+        let log = log_on(segments);
         let reader = JournalReader {
             log: Arc::clone(&log),
             index: Arc::clone(&index),

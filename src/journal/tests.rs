@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
+
 use super::*;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::chain::cbor::Cbor;
@@ -320,6 +322,64 @@ fn a_journal_that_cannot_write_says_so_and_takes_nothing_more() {
         std::thread::yield_now();
     }
     assert_eq!(journal.handle().flush(), Err(JournalDown));
+    journal.close();
+}
+
+/// A journal on a log that does this at its third append, and what it says when it fails.
+fn open_on_double(dir: &Path, mischief: log::Mischief) -> (Journal, Receiver<String>) {
+    let (said, heard) = bounded(1);
+    let failed = Box::new(move |error: &JournalError| said.send(error.to_string()).expect("the test listens"));
+    let listener = Listener { committed: Box::new(|_| ()), failed };
+    let opening = Segments::open(dir, Durability::Commit, None).expect("a log");
+    let dir = DataDir::open(dir).expect("a directory");
+    let on = |segments| Arc::new(log::Double::new(segments, 2, mischief)) as Arc<dyn BatchLog>;
+    (Journal::begin(dir, opening, on, QUEUE_BYTES, listener).expect("a journal"), heard)
+}
+
+#[test]
+fn nothing_is_acknowledged_that_the_log_fails_or_forgets_to_append_or_answers_wrongly() {
+    let says = [
+        (log::Mischief::Loses, "a mischief of the test", 2),
+        (log::Mischief::Fails, "a mischief of the test", 3),
+        (log::Mischief::Repeats, "the log answered batch 3 with batch 2", 3),
+    ];
+    for (mischief, why, left) in says {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (journal, heard) = open_on_double(dir.path(), mischief);
+        let mut scribe = Scribe::new(journal.handle());
+        for _ in 0..2 {
+            scribe.write();
+            journal.handle().flush().expect("committed");
+        }
+        scribe.write();
+        assert_eq!(journal.handle().flush(), Err(JournalDown), "{why}");
+        assert!(heard.recv().expect("a failure").contains(why));
+        journal.close();
+        assert_eq!(surveyed(dir.path()), (left, Vec::new()), "{why}");
+        open(dir.path()).expect("the journal again").close();
+    }
+}
+
+#[test]
+fn a_release_waits_as_long_as_the_log_takes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (go_on, waits) = bounded(0);
+    let (journal, _heard) = open_on_double(dir.path(), log::Mischief::Delays(waits));
+    let mut scribe = Scribe::new(journal.handle());
+    for _ in 0..2 {
+        scribe.write();
+        journal.handle().flush().expect("committed");
+    }
+    scribe.write();
+    let (done, released) = bounded(1);
+    journal.handle().release(move || done.send(()).expect("the test waits")).expect("an open journal");
+    // The writer stands in the append by now, and readers are not held up.
+    let reader = journal.handle().reader().expect("a reader");
+    assert_eq!(reader.events(scribe.actor, 0, 9, usize::MAX).expect("events").len(), 2);
+    assert!(released.is_empty());
+    go_on.send(()).expect("the log waits");
+    released.recv().expect("released");
+    assert_eq!(reader.events(scribe.actor, 0, 9, usize::MAX).expect("events").len(), 3);
     journal.close();
 }
 

@@ -158,7 +158,7 @@ impl Desk {
                 (listener.committed)(&batch.touched);
             }
             if batch.close {
-                return self.log.vouch().map_err(JournalError::of_append);
+                return self.log.close().map_err(JournalError::of_append);
             }
         }
     }
@@ -183,7 +183,11 @@ impl Desk {
             self.store_all(&mut batch).map_err(|why| refused(&self.path, why))?;
         }
         if let Some(building) = batch.building.take() {
+            let (before, upto) = (self.log.tip(), building.next_position() - 1);
             let tip = self.log.append(building, self.standing.sum()).map_err(JournalError::of_append)?;
+            if (tip.batch, tip.position) != (before.batch + 1, upto) {
+                return Err(JournalError::Answered { batch: before.batch + 1, found: tip.batch });
+            }
             fail::point("marked");
             self.publish(&mut batch, tip);
         }

@@ -9,7 +9,10 @@
 
 mod batch;
 mod bytes;
+mod dir;
 mod directory;
+#[cfg(test)]
+mod double;
 mod entry;
 mod mark;
 mod segment;
@@ -23,6 +26,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) use batch::Tip;
+pub(super) use dir::make as make_dir;
+#[cfg(test)]
+pub(super) use double::{Double, Mischief};
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
 pub(super) use segments::{BatchBuilding, OpenedLog, SegmentWalk, Segments};
@@ -119,8 +125,8 @@ pub(in crate::journal) trait BatchLog: Send + Sync {
     /// nothing can be appended any more.
     fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError>;
 
-    /// Has the mark vouch for what is there, where the log was opened despite a loss; else it does so with each append.
-    fn vouch(&self) -> Result<(), LogError>;
+    /// Gives back what was reserved, and has the mark vouch for what is there, where the log was opened despite a loss.
+    fn close(&self) -> Result<(), LogError>;
 
     /// Shows every committed batch behind batch `after`, in order.
     fn read(

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::process::{Resource, getrlimit};
 
 use super::batch::{self, BatchBuilder, BatchHeader, RawBatch, Tip, TypeNames};
 use super::bytes::Malformed;
+use super::dir;
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Names, Payload};
 use super::mark::{MarkFile, Marked, boot_id};
@@ -22,6 +25,9 @@ use crate::journal::durability::Durability;
 
 /// A segment is sealed once it has so many bytes; in the unit tests so few that there are many.
 const SEGMENT_BYTES: u64 = if cfg!(test) { 4 * 1024 } else { 64 * 1024 * 1024 };
+/// The file of the segment that grows is made longer by so much at a time; in the unit tests, which damage it at every
+/// length, not at all.
+const RESERVED_BYTES: u64 = if cfg!(test) { 1 } else { 4 * 1024 * 1024 };
 /// Sealed segments whose directories are held, each about 2 MiB at most.
 const OPEN_SEGMENTS: usize = 16;
 
@@ -77,6 +83,8 @@ struct Pen {
     /// It is with the batch that is being put together, and anew where none came of that.
     dictionary: Option<Dictionary>,
     room: Vec<u8>,
+    /// How long the file of the segment that grows is: batches and zeros behind them.
+    reserved: u64,
     /// An append failed: what is in the file behind the tip is unknown.
     has_failed: bool,
 }
@@ -243,7 +251,7 @@ impl Segments {
         Self::open_if(dir, durability, marked, true)
     }
 
-    /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`BatchLog::vouch`].
+    /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`BatchLog::close`].
     pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, Durability::Commit, None, false)
     }
@@ -268,23 +276,24 @@ impl Segments {
         // A log that has no batch yet may have a mark.
         let known = state.journal().or(marked.map(|marked| marked.journal));
         let journal = known.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
-        // The mark is made before the directory: who copies a journal that grows, file by file in the order of their numbers
-        // or names, copies the mark first, and then a log that holds at least what that vouches for.
+        // The mark is made before the directory; see `dir::make`.
         let begun = is_checked.then(|| MarkFile::begin(dir, &journal, &state.tip, durability));
         let mark = begun.transpose().map_err(io_at(dir))?;
-        make_dir(&log_dir)?;
+        dir::make(dir).map_err(io_at(&log_dir))?;
         if let Some(path) = stillborn {
             fs::remove_file(&path).map_err(io_at(&path))?;
         }
         remove_unfinished(&log_dir)?;
+        let mut reserved = 0;
         if let Some(open) = &mut state.open {
             let file = OpenOptions::new().read(true).write(true).open(&open.path).map_err(io_at(&open.path))?;
             if cut > 0 {
                 file.set_len(open.length).and_then(|()| file.sync_all()).map_err(io_at(&open.path))?;
             }
+            reserved = file.metadata().map_err(io_at(&open.path))?.len();
             open.file = Arc::new(file);
         }
-        let pen = Pen { durability, journal, mark, dictionary: None, room: Vec::new(), has_failed: false };
+        let pen = Pen { durability, journal, mark, dictionary: None, room: Vec::new(), reserved, has_failed: false };
         let log =
             Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: Some(Mutex::new(pen)) };
         Ok(OpenedLog { log, cut: cut as u64, forgiven })
@@ -451,6 +460,7 @@ impl Segments {
             (state.tip, last.unwrap_or(0))
         };
         pen.has_failed = true;
+        self.trim(pen)?;
         self.seal_open()?;
         let header = SegmentHeader { number: last + 1, journal: pen.journal, before: tip };
         let path = path_of(&self.dir, header.number);
@@ -462,9 +472,19 @@ impl Segments {
         });
         let file = Arc::new(made.map_err(io_at(&path))?);
         let directory = SegmentDirectory::begin(tip.position + 1);
-        pen.dictionary = None;
-        self.state.write().open = Some(Open { header, file, path, length: segment::HEADER_BYTES as u64, directory });
+        let length = segment::HEADER_BYTES as u64;
+        (pen.dictionary, pen.reserved) = (None, length);
+        self.state.write().open = Some(Open { header, file, path, length, directory });
         pen.has_failed = false;
+        Ok(())
+    }
+
+    /// Gives back what is reserved behind the last batch.
+    fn trim(&self, pen: &mut Pen) -> Result<(), LogError> {
+        let state = self.state.read();
+        let Some(open) = state.open.as_ref().filter(|open| pen.reserved > open.length) else { return Ok(()) };
+        open.file.set_len(open.length).map_err(io_at(&open.path))?;
+        pen.reserved = open.length;
         Ok(())
     }
 
@@ -519,6 +539,7 @@ impl BatchLog for Segments {
         if file.metadata().map_err(io_at(&path))?.len() < length {
             return Err(LogError::Damaged { path, why: "it was cut short".into() });
         }
+        pen.reserve(&file, length + bytes.len() as u64);
         file.write_all_at(&bytes, length).map_err(io_at(&path))?;
         fail::point("before-commit");
         if pen.durability == Durability::Commit {
@@ -624,8 +645,9 @@ impl BatchLog for Segments {
         state.sealed.iter().map(span).collect()
     }
 
-    fn vouch(&self) -> Result<(), LogError> {
-        let mut pen = self.pen.as_ref().expect("who only reads vouches for nothing").lock();
+    fn close(&self) -> Result<(), LogError> {
+        let mut pen = self.pen.as_ref().expect("who only reads closes nothing").lock();
+        self.trim(&mut pen)?;
         if pen.mark.is_none() {
             let dir = self.dir.parent().expect("the log is in the data directory");
             let tip = self.state.read().tip;
@@ -670,6 +692,16 @@ impl BatchLog for Segments {
 }
 
 impl Pen {
+    /// Has the file reach to `end` and further, so that most commits need not have its length synced, too. Where that cannot
+    /// be had, on a full disk for instance, the write itself says what is wrong.
+    fn reserve(&mut self, file: &File, end: u64) {
+        if end > self.reserved {
+            let length = end.next_multiple_of(RESERVED_BYTES);
+            let reserved = may_be_any_length() && fallocate(file, FallocateFlags::empty(), 0, length).is_ok();
+            self.reserved = if reserved { length } else { end };
+        }
+    }
+
     fn check(&self, dir: &Path) -> Result<(), LogError> {
         if self.has_failed { Err(io_at(dir)(io::Error::other("an earlier write failed"))) } else { Ok(()) }
     }
@@ -792,6 +824,11 @@ impl State {
     }
 }
 
+/// Whether `ulimit -f` allows files of any length: to reserve beyond it would end the process.
+fn may_be_any_length() -> bool {
+    getrlimit(Resource::Fsize).current.is_none()
+}
+
 /// Whether a file holds nothing behind the place of a segment's header.
 fn holds_nothing(mut file: &File) -> io::Result<bool> {
     let mut bytes = Vec::new();
@@ -901,12 +938,6 @@ fn remove_unfinished(dir: &Path) -> Result<(), LogError> {
         }
     }
     Ok(())
-}
-
-fn make_dir(dir: &Path) -> Result<(), LogError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.and_then(|()| segment::sync_dir(dir)).map_err(io_at(dir))
 }
 
 fn damaged_at(path: &Path) -> impl Fn(Malformed) -> LogError {

@@ -68,7 +68,7 @@ fn a_last_segment_that_is_cut_off_has_the_batches_that_are_whole() {
         assert_eq!(opening.cut, cut as u64);
         append_event(&opening.log, &mut SampleChains::default(), "failed", b"later");
         assert_eq!(said(&opening.log)[..1 + whole], all[..1 + whole]);
-        opening.log.vouch().expect("the mark");
+        opening.log.close().expect("the mark");
         assert_eq!(verdict(dir.path(), &mark_of(dir.path())).expect("a whole log").len(), 2 + whole);
     }
 }
