@@ -328,9 +328,10 @@ impl LogFile {
             stored.hash = event.hash_behind(sequence as u64, parent);
             stored.event_type.clone_from(&event.event_type);
             stored.timestamp = event.timestamp;
+            stored.is_salted = event.is_salted();
             stored.data = match &event.data {
-                Some(data) => Payload::Kept(data.clone()),
-                None => Payload::Dropped { length: event.dropped.0, digest: event.dropped.1.to_vec() },
+                Some(data) => Payload::Kept([event.salt.as_ref().map_or(&[][..], |salt| salt), data].concat()),
+                None => Payload::Dropped { length: event.dropped.0, digest: event.dropped.1.clone() },
             };
             parent = Some(stored.hash);
         }
@@ -358,13 +359,19 @@ impl LogFile {
 }
 
 fn forged_from(event: &LogEvent) -> forge::Event {
-    assert!(!event.is_salted, "runtimes write events of version 1");
     let (data, dropped) = match &event.data {
-        Payload::Kept(data) => (Some(data.clone()), (0, [0; 20])),
-        Payload::Dropped { length, digest } => (None, (*length, *digest.first_chunk().expect("a SHA-1"))),
+        Payload::Kept(data) => (Some(data.clone()), (0, Vec::new())),
+        Payload::Dropped { length, digest } => (None, (*length, digest.clone())),
+    };
+    let (salt, data) = match data {
+        Some(data) if event.is_salted => {
+            let (salt, data) = data.split_first_chunk().expect("a salt");
+            (Some(*salt), Some(data.to_vec()))
+        }
+        data => (None, data),
     };
     let (event_type, timestamp, hash) = (event.event_type.clone(), event.timestamp, event.hash);
-    forge::Event { event_type, data, dropped, timestamp, hash }
+    forge::Event { event_type, data, salt, dropped, timestamp, hash }
 }
 
 /// Changes the words of the mark's newest line, and writes it twice.
