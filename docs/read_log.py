@@ -23,7 +23,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 HEADER, TRAILER, BATCH = 84, 72, 88
 EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED = range(1, 9)
 NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES, SALTED = 1, 2, 4, 8, 16, 32, 64
-STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21576, 21570, 21588
+STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x62", b"\xd9\x54\x74"  # tags 21576, 21602, 21620
+OLD_BYTES, OLD_TEXT = b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21570, 21588: of parts without a salt
 
 
 class Wrong(Exception):
@@ -129,7 +130,7 @@ def put_back(data: bytes, blobs: Dict[bytes, Optional[bytes]]) -> Optional[bytes
     while read.at < len(data):
         begin = read.at
         mark = data[begin : begin + 3]
-        if mark in (PART_BYTES, PART_TEXT):
+        if mark in (PART_BYTES, PART_TEXT, OLD_BYTES, OLD_TEXT):
             read.take(3)
             if read.take(1) != b"\x54":
                 raise Wrong("a large part has no SHA-1")
@@ -139,7 +140,11 @@ def put_back(data: bytes, blobs: Dict[bytes, Optional[bytes]]) -> Optional[bytes
             part = blobs[name]
             if part is None:
                 return None
-            whole += cbor_head(2 if mark == PART_BYTES else 3, len(part)) + part
+            if mark in (PART_BYTES, PART_TEXT):
+                if len(part) < 16:
+                    raise Wrong(f"the large part {name.hex()} has no salt")
+                part = part[16:]
+            whole += cbor_head(2 if mark in (PART_BYTES, OLD_BYTES) else 3, len(part)) + part
         else:
             first = read.take(1)[0]
             major, value = first >> 5, first & 31
@@ -335,6 +340,8 @@ class Log:
             key = (read.number(), read.number())
             if read.at < len(record.essence):
                 self.check_payload(record, read.take(20))
+            if read.at < len(record.essence) and read.take(1) != b"\1":
+                raise Wrong("a state without a salt says so")
             contents.states[key] = record.at
         elif record.kind in (ENDED, SURVIVED, FORGOTTEN):
             read.number()

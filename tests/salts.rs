@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
+use support::forge::Item;
+use support::log_file::{LogFile, LogRecord};
 use support::{
     Stage, Theater, read_log_by_document, text, theater, theater_says, verifies_and_replays, verify_by_document,
 };
@@ -187,4 +189,47 @@ fn a_get_chain_shows_in_replay_which_events_had_no_data_then_and_replay_knows_wh
     let output = theater(&["replay", "--journal", dir, "probe"], None);
     let why = text(&output.stderr);
     assert!(why.contains("event 11, a get-chain, is shown event 7 without its data"), "{why}");
+}
+
+/// A large body is kept once beside the events that have it, and a state that outlives its event in a record of its own.
+/// The names of both stay when they are dropped.
+#[test]
+fn a_large_payload_and_a_stored_state_are_not_found_again_either_once_they_were_dropped() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    let value = "yes, to all of it. ".repeat(1_000);
+    running.request("probe", &json!({ "op": "echo", "value": value })).expect("an answer");
+    let in_event = json!({ "op": "echo", "value": value }).to_string();
+    running.request("probe", &json!("count")).expect("an answer");
+    let counted = running.last_event("probe");
+    running.request("probe", &json!({ "op": "state-bytes", "n": 6_000 })).expect("an answer");
+    let large = running.last_event("probe");
+    let whole = events(&running.export(&stage, "probe"));
+    let named = |event: &Value| {
+        let at = usize::try_from(event["sequence"].as_u64().expect("a number")).expect("small");
+        Item::read(&data(&whole[at])).get("state").clone()
+    };
+    let Item::Bytes(small) = named(&counted) else { panic!("{counted}") };
+    let Item::Bytes(sha1) = named(&large).get("sha1").clone() else { panic!("{large}") };
+    // The newest state is stored before the event that led to it loses its data.
+    running.json(&["redact", "probe", "--event", &large["sequence"].to_string()]);
+    running.request("probe", &json!("drop-state")).expect("an answer");
+    running.say(&["restart", "probe"]);
+    running.json(&["prune", "probe", "--before", "999"]);
+    running.shut_down();
+    let dir = stage.data_dir();
+    let log = LogFile::read(&dir);
+    let has = |wanted: fn(&LogRecord) -> bool| log.records().any(wanted);
+    assert!(has(|record| matches!(record, LogRecord::State { is_salted: true, state, .. } if state.kept().is_none())));
+    assert!(has(|record| matches!(record, LogRecord::Blob { bytes, .. } if bytes.kept().is_none())));
+    for guess in [in_event.as_bytes(), value.as_bytes(), json!(value).to_string().as_bytes(), &small] {
+        for trace in traces(guess) {
+            assert_eq!(containing(&dir, &trace), [] as [PathBuf; 0], "{}", hex::encode(&trace[..20.min(trace.len())]));
+        }
+    }
+    for trace in [sha1.clone(), hex::encode(&sha1).into_bytes()] {
+        assert_eq!(containing(&dir, &trace), [] as [PathBuf; 0], "the SHA-1 of a large state");
+    }
+    read_log_by_document(&dir);
+    theater_says(&["verify", "--journal", dir.to_str().expect("a path")]);
 }

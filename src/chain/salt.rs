@@ -16,8 +16,19 @@ pub struct Salt(pub(crate) [u8; 16]);
 impl Salt {
     /// The salt of the new event with this sequence on the actor's chain.
     pub(crate) fn draw(actor: ActorId, sequence: u64) -> Self {
-        static SALTS: LazyLock<Salts> = LazyLock::new(Salts::drawn);
         SALTS.salt(actor, sequence)
+    }
+
+    /// The salt of a large part of events that is kept beside them. In one era, the same part has the same salt.
+    pub(crate) fn of_part(era: u64, part: &[u8]) -> Self {
+        SALTS.of_part(era, part)
+    }
+
+    /// A salt for something that is kept once.
+    pub(crate) fn random() -> Self {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).expect(RANDOMNESS);
+        Self(salt)
     }
 
     /// The 16 bytes.
@@ -47,18 +58,34 @@ impl fmt::Debug for Salt {
 /// process and stored nowhere, so whoever knows other salts cannot compute a salt that was dropped.
 struct Salts([u8; 32]);
 
+static SALTS: LazyLock<Salts> = LazyLock::new(Salts::drawn);
+
+const RANDOMNESS: &str = "the system has randomness once it is up";
+
 impl Salts {
     fn drawn() -> Self {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).expect("the system has randomness once it is up");
+        getrandom::fill(&mut secret).expect(RANDOMNESS);
         Self(secret)
     }
 
     fn salt(&self, actor: ActorId, sequence: u64) -> Salt {
-        let hash = Sha256::new().chain_update(self.0).chain_update(actor.as_bytes());
-        let hash: [u8; 32] = hash.chain_update(sequence.to_be_bytes()).finalize().into();
-        Salt(*hash.first_chunk().expect("32 bytes begin with 16"))
+        first_half(
+            Sha256::new().chain_update(self.0).chain_update(actor.as_bytes()).chain_update(sequence.to_be_bytes()),
+        )
     }
+
+    fn of_part(&self, era: u64, part: &[u8]) -> Salt {
+        // A salt of an event comes from 24 bytes behind the secret, so no part has the same input.
+        const PART: &[u8] = b"theater: a large part of events";
+        let hash = Sha256::new().chain_update(self.0).chain_update(PART);
+        first_half(hash.chain_update(era.to_be_bytes()).chain_update(part))
+    }
+}
+
+fn first_half(hash: Sha256) -> Salt {
+    let hash: [u8; 32] = hash.finalize().into();
+    Salt(*hash.first_chunk().expect("32 bytes begin with 16"))
 }
 
 #[cfg(test)]

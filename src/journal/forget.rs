@@ -207,6 +207,7 @@ fn drop_data(
         Some(Newest::Is(state)) => led.map(|led| (led, state)),
         None => None,
     };
+    journal.begin_era();
     journal.enqueue(Record::Drop { actor, from: events.start, upto: events.end, last })?;
     if let Some((led, state)) = newest {
         journal.enqueue(Record::State(actor, led, state.map(Arc::from)))?;
