@@ -56,7 +56,9 @@ impl fmt::Debug for Salt {
 
 /// Draws salts: 16 bytes of the SHA-256 of a secret, the actor and the sequence. The secret is drawn once in a run of the
 /// process and stored nowhere, so whoever knows other salts cannot compute a salt that was dropped.
-struct Salts([u8; 32]);
+///
+/// The secret fills a block of SHA-256. What is kept is the hash behind that block, so a salt costs one block more.
+struct Salts(Sha256);
 
 static SALTS: LazyLock<Salts> = LazyLock::new(Salts::drawn);
 
@@ -64,22 +66,19 @@ const RANDOMNESS: &str = "the system has randomness once it is up";
 
 impl Salts {
     fn drawn() -> Self {
-        let mut secret = [0; 32];
+        let mut secret = [0; 64];
         getrandom::fill(&mut secret).expect(RANDOMNESS);
-        Self(secret)
+        Self(Sha256::new().chain_update(secret))
     }
 
     fn salt(&self, actor: ActorId, sequence: u64) -> Salt {
-        first_half(
-            Sha256::new().chain_update(self.0).chain_update(actor.as_bytes()).chain_update(sequence.to_be_bytes()),
-        )
+        first_half(self.0.clone().chain_update(actor.as_bytes()).chain_update(sequence.to_be_bytes()))
     }
 
     fn of_part(&self, era: u64, part: &[u8]) -> Salt {
         // A salt of an event comes from 24 bytes behind the secret, so no part has the same input.
         const PART: &[u8] = b"theater: a large part of events";
-        let hash = Sha256::new().chain_update(self.0).chain_update(PART);
-        first_half(hash.chain_update(era.to_be_bytes()).chain_update(part))
+        first_half(self.0.clone().chain_update(PART).chain_update(era.to_be_bytes()).chain_update(part))
     }
 }
 
