@@ -18,12 +18,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HEADER, TRAILER, BATCH = 84, 72, 88
 EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED = range(1, 9)
-NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES = 1, 2, 4, 8, 16, 32
-STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21576, 21570, 21588
+NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES, SALTED = 1, 2, 4, 8, 16, 32, 64
+STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x62", b"\xd9\x54\x74"  # tags 21576, 21602, 21620
+OLD_BYTES, OLD_TEXT = b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21570, 21588: of parts without a salt
 
 
 class Wrong(Exception):
@@ -129,7 +130,7 @@ def put_back(data: bytes, blobs: Dict[bytes, Optional[bytes]]) -> Optional[bytes
     while read.at < len(data):
         begin = read.at
         mark = data[begin : begin + 3]
-        if mark in (PART_BYTES, PART_TEXT):
+        if mark in (PART_BYTES, PART_TEXT, OLD_BYTES, OLD_TEXT):
             read.take(3)
             if read.take(1) != b"\x54":
                 raise Wrong("a large part has no SHA-1")
@@ -139,7 +140,11 @@ def put_back(data: bytes, blobs: Dict[bytes, Optional[bytes]]) -> Optional[bytes
             part = blobs[name]
             if part is None:
                 return None
-            whole += cbor_head(2 if mark == PART_BYTES else 3, len(part)) + part
+            if mark in (PART_BYTES, PART_TEXT):
+                if len(part) < 16:
+                    raise Wrong(f"the large part {name.hex()} has no salt")
+                part = part[16:]
+            whole += cbor_head(2 if mark in (PART_BYTES, OLD_BYTES) else 3, len(part)) + part
         else:
             first = read.take(1)[0]
             major, value = first >> 5, first & 31
@@ -160,17 +165,17 @@ def cbor_head(major: int, value: int) -> bytes:
     return bytes([major << 5 | 24 + size]) + value.to_bytes(1 << size, "big")
 
 
-def event_hash(sequence: int, parent: Optional[bytes], timestamp: int, kind: str, length: int, sha1: bytes) -> bytes:
-    """chain-format.md, section 2"""
+def event_hash(sequence: int, parent: Optional[bytes], timestamp: int, kind: str, length: int, digest: bytes) -> bytes:
+    """chain-format.md, section 2. The digest of the data is a SHA-1 in version 1, and a SHA-256 in version 3."""
     return hashlib.sha1(
-        b"theater-chain-event-v1\0"
+        (b"theater-chain-event-v1\0" if len(digest) == 20 else b"theater-chain-event-v3\0")
         + sequence.to_bytes(8, "big")
         + (b"\0" if parent is None else b"\1" + parent)
         + timestamp.to_bytes(8, "big")
         + len(kind.encode()).to_bytes(4, "big")
         + kind.encode()
         + length.to_bytes(8, "big")
-        + sha1
+        + digest
     ).digest()
 
 
@@ -259,6 +264,7 @@ class Log:
         self.tips = {0: START}  # by the number of the batch
         self.journal: Optional[bytes] = None
         self.chains: Dict[int, Tuple[int, bytes, int]] = {}  # of the last event: sequence, hash, position
+        self.salted: Set[int] = set()  # the actors whose last event is salted
         self.dropped = 0
         self.notes: List[str] = []
 
@@ -334,6 +340,8 @@ class Log:
             key = (read.number(), read.number())
             if read.at < len(record.essence):
                 self.check_payload(record, read.take(20))
+            if read.at < len(record.essence) and read.take(1) != b"\1":
+                raise Wrong("a state without a salt says so")
             contents.states[key] = record.at
         elif record.kind in (ENDED, SURVIVED, FORGOTTEN):
             read.number()
@@ -360,16 +368,26 @@ class Log:
         last_sequence, parent, last_position = self.chains.get(actor, (-1, None, position))
         if (sequence, back) != (last_sequence + 1, position - last_position):
             raise Wrong(f"event {sequence} of actor {actor} does not follow event {last_sequence}")
+        salted = bool(flags & SALTED)
+        if salted:
+            self.salted.add(actor)
+        elif actor in self.salted:
+            raise Wrong(f"event {sequence} of actor {actor} is not salted, but an event before it is")
         if record.payload is None:
             self.dropped += 1
             words.append("dropped")
-            length, sha1 = record.length, record.digest
+            length, digest = record.length, record.digest
         else:
-            data = put_back(record.payload, contents.blobs)
+            salt, stored = record.payload[: 16 * salted], record.payload[16 * salted :]
+            if len(salt) != 16 * salted:
+                raise Wrong(f"the salt of event {sequence} of actor {actor} is too short")
+            data = put_back(stored, contents.blobs)
             if data is None:
                 raise Wrong(f"a large part of event {sequence} of actor {actor} was dropped")
-            length, sha1 = len(data), hashlib.sha1(data).digest()
-        if event_hash(sequence, parent, timestamp, kind, length, sha1) != hash:
+            length, digest = len(data), (hashlib.sha256(salt + data) if salted else hashlib.sha1(data)).digest()
+        if len(digest) != (32 if salted else 20):
+            raise Wrong(f"the digest of the data of event {sequence} of actor {actor} has another length")
+        if event_hash(sequence, parent, timestamp, kind, length, digest) != hash:
             raise Wrong(f"event {sequence} of actor {actor} does not hash to {hash.hex()}")
         self.chains[actor] = (sequence, hash, position)
         if not self.quiet:
@@ -391,9 +409,9 @@ class Log:
 
 
 def flag_words(flags: int, read: Reader) -> List[str]:
-    if flags >= 64:
+    if flags >= 2 * SALTED:
         raise Wrong("an event has a flag of no known meaning")
-    names = ((NAMES_STATE, "names-state"), (KEEPS, "keeps"), (ENDS, "ends"))
+    names = ((NAMES_STATE, "names-state"), (KEEPS, "keeps"), (ENDS, "ends"), (SALTED, "salted"))
     words = [word for flag, word in names if flags & flag]
     if flags & BEGINS:
         id, attempts, path = read.take(16), read.number(), read.text()

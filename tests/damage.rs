@@ -359,7 +359,7 @@ fn forgeries() -> Vec<Forgery> {
     vec![
         forgery("a start says something else", "start at position cannot be read", true, |log| {
             let counter = log.key_of("counter");
-            log.event(counter, 0).data = Payload::Kept(vec![0xa0]);
+            log.event(counter, 0).says(&[0xa0]);
         }),
         forgery("a promise goes to another", "actor asker pending promises it to", true, |log| {
             let counter = log.id_of(log.key_of("counter"));
@@ -391,12 +391,24 @@ fn forgeries() -> Vec<Forgery> {
                 let last = last_of(log, "reader");
                 last.names_state = true;
                 let (sequence, name) = (last.sequence, Some(sha1(b"{}")));
-                log.append(vec![LogRecord::State { actor, sequence, name, state: Payload::Kept(b"{}".to_vec()) }]);
+                log.append(vec![LogRecord::State {
+                    actor,
+                    sequence,
+                    name,
+                    is_salted: false,
+                    state: Payload::Kept(b"{}".to_vec()),
+                }]);
             },
         ),
         forgery("a state is stored for an event to come", "actor reader which is not on the chain", false, |log| {
             let (actor, name) = (log.key_of("reader"), Some(sha1(b"{}")));
-            log.append(vec![LogRecord::State { actor, sequence: 999, name, state: Payload::Kept(b"{}".to_vec()) }]);
+            log.append(vec![LogRecord::State {
+                actor,
+                sequence: 999,
+                name,
+                is_salted: false,
+                state: Payload::Kept(b"{}".to_vec()),
+            }]);
         }),
         forgery("an event does not follow the one before it", "does not stand where it should", true, |log| {
             last_of(log, "counter").back += 1;
@@ -418,9 +430,9 @@ fn forgeries() -> Vec<Forgery> {
         }),
         forgery("an event says another state", "event", true, |log| {
             let last = last_of(log, "counter");
-            let mut item = Item::read(last.data.kept().expect("its data is there"));
+            let mut item = Item::read(last.said());
             *item.get("state") = Item::state(Some(b"{\"count\":1000000}"));
-            last.data = Payload::Kept(item.write());
+            last.says(&item.write());
         }),
     ]
 }
@@ -753,8 +765,7 @@ fn no_reader_panics_on_an_event_whose_data_is_damaged() {
     let directory = stage.data_dir();
     let directory = directory.to_str().expect("a path");
     let honest = LogFile::read(&stage.data_dir());
-    let events: Vec<Vec<u8>> =
-        honest.events().map(|event| event.data.kept().expect("its data is there").clone()).collect();
+    let events: Vec<Vec<u8>> = honest.events().map(|event| event.said().to_vec()).collect();
     let file = stage.path().join("damaged.chain");
     let file = file.to_str().expect("a path");
     let mut dice = Dice(from_env("THEATER_DAMAGE_SEED", 0xda7a));
@@ -765,7 +776,7 @@ fn no_reader_panics_on_an_event_whose_data_is_damaged() {
         let damaged = [Vec::new(), vec![0xa0], vec![0x61, b'x'], data[..data.len() / 2].to_vec(), flipped];
         let damaged = &damaged[dice.roll(5) as usize];
         let mut log = honest.clone();
-        log.events_mut().nth(at).expect("an event").data = Payload::Kept(damaged.clone());
+        log.events_mut().nth(at).expect("an event").says(damaged);
         log.write(&stage.data_dir());
         let what = format!("event {at} as {damaged:?}");
         let (code, said) = says(&["verify", "--journal", directory]);

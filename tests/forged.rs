@@ -395,7 +395,13 @@ fn a_kept_state_of_a_journal_behind_a_refused_or_an_unchanged_is_the_one_that_wa
             log.events_mut().for_each(|event| event.keeps = false);
             log.retain(|record| !matches!(record, LogRecord::State { .. }));
             let name = Some(forge::sha1(&state));
-            log.append(vec![LogRecord::State { actor, sequence: at, name, state: Payload::Kept(state) }]);
+            log.append(vec![LogRecord::State {
+                actor,
+                sequence: at,
+                name,
+                is_salted: false,
+                state: Payload::Kept(state),
+            }]);
         });
         let (code, said) = of_journal(&stage, &["verify"]);
         assert_eq!(code, Some(i32::from(!honest)), "{said}");

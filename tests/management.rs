@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use support::{Http, Management, Stage, Theater, eventually};
 
 const NOBODY: &str = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
@@ -43,7 +44,7 @@ fn hash_of(event: &Value) -> Vec<u8> {
     let number = |key: &str| event[key].as_u64().expect("a number").to_be_bytes();
     let (kind, data) = (event["event_type"].as_str().expect("text").as_bytes(), bytes(&event["data"]));
     let mut hash = Sha1::new();
-    hash.update(b"theater-chain-event-v1\0");
+    hash.update(b"theater-chain-event-v3\0");
     hash.update(number("sequence"));
     match &event["parent_hash"] {
         Value::Null => hash.update([0]),
@@ -56,7 +57,7 @@ fn hash_of(event: &Value) -> Vec<u8> {
     hash.update(u32::try_from(kind.len()).expect("short").to_be_bytes());
     hash.update(kind);
     hash.update((data.len() as u64).to_be_bytes());
-    hash.update(Sha1::digest(&data));
+    hash.update(Sha256::new().chain_update(bytes(&event["salt"])).chain_update(&data).finalize());
     hash.finalize().to_vec()
 }
 

@@ -65,7 +65,7 @@ fn a_kept_state_that_was_altered_is_named() {
         let actor = log.key_of("probe");
         let kept = log.chain(actor).filter(|event| event.kind() == "return").last().expect("a return").sequence;
         let (name, state) = (Some(sha1(b"{\"count\":7}")), Payload::Kept(b"{\"count\":7}".to_vec()));
-        log.append(vec![LogRecord::State { actor, sequence: kept, name, state }]);
+        log.append(vec![LogRecord::State { actor, sequence: kept, name, is_salted: false, state }]);
     });
     let why = refused(&["replay", "--journal", &dir(&stage), "--verify-snapshots"]);
     assert!(why.contains("actor probe") && why.contains("is not the one that the event names"), "{why}");

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use support::{
     HTTP, Http, Management, Stage, THEATER, Theater, data_of, eventually, replay, text, verifies_and_replays, verify,
     within,
@@ -194,7 +195,7 @@ fn hash(line: &Value, parent: Option<&str>) -> String {
     let data = BASE64.decode(line["data"].as_str().expect("data")).expect("base64");
     let event_type = line["event_type"].as_str().expect("a type");
     let mut hasher = Sha1::new();
-    hasher.update(b"theater-chain-event-v1\0");
+    hasher.update(b"theater-chain-event-v3\0");
     hasher.update(line["sequence"].as_u64().expect("a number").to_be_bytes());
     match parent {
         None => hasher.update([0]),
@@ -207,7 +208,8 @@ fn hash(line: &Value, parent: Option<&str>) -> String {
     hasher.update(u32::try_from(event_type.len()).expect("short").to_be_bytes());
     hasher.update(event_type);
     hasher.update((data.len() as u64).to_be_bytes());
-    hasher.update(Sha1::digest(&data));
+    let salt = hex::decode(line["salt"].as_str().expect("a salt")).expect("hex");
+    hasher.update(Sha256::new().chain_update(salt).chain_update(&data).finalize());
     hex::encode(hasher.finalize())
 }
 
@@ -215,7 +217,7 @@ fn hash(line: &Value, parent: Option<&str>) -> String {
 fn spelled(line: &Value) -> String {
     let orders: [&[&str]; 5] = [
         &["format", "version", "actor", "component", "attachments", "events", "head"],
-        &["sequence", "hash", "parent_hash", "event_type", "data", "timestamp"],
+        &["sequence", "hash", "parent_hash", "event_type", "salt", "data", "timestamp"],
         &["component", "data"],
         &["blob", "data"],
         &["state", "data"],

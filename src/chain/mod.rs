@@ -29,4 +29,4 @@ pub use hash::{ComponentDigest, EventHash};
 pub(crate) use incarnations::Incarnations;
 pub use salt::Salt;
 pub use state_chain::{ChainBroken, Link};
-pub(crate) use state_chain::{Head, StateChain, check_link};
+pub(crate) use state_chain::{Head, Salting, StateChain, check_link};

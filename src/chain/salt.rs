@@ -2,14 +2,35 @@
 //! few possible values could be found again from its digest, which stays.
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use sha2::{Digest, Sha256};
 
 use super::hash::lower_hex;
+use crate::base::id::ActorId;
 
 /// The salt of one event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Salt(pub(crate) [u8; 16]);
 
 impl Salt {
+    /// The salt of the new event with this sequence on the actor's chain.
+    pub(crate) fn draw(actor: ActorId, sequence: u64) -> Self {
+        SALTS.salt(actor, sequence)
+    }
+
+    /// The salt of a large part of events that is kept beside them. In one era, the same part has the same salt.
+    pub(crate) fn of_part(era: u64, part: &[u8]) -> Self {
+        SALTS.of_part(era, part)
+    }
+
+    /// A salt for something that is kept once.
+    pub(crate) fn random() -> Self {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).expect(RANDOMNESS);
+        Self(salt)
+    }
+
     /// The 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -33,33 +54,42 @@ impl fmt::Debug for Salt {
     }
 }
 
-/// Draws the salts of new events: 16 bytes of the SHA-256 of a secret, the actor and the sequence. The secret is drawn once
-/// in a run of the process and stored nowhere, so who knows other salts can compute none that was dropped. Only tests draw
-/// salts until the journal keeps them.
-#[cfg(test)]
-pub(crate) struct Salts([u8; 32]);
+/// Draws salts: 16 bytes of the SHA-256 of a secret, the actor and the sequence. The secret is drawn once in a run of the
+/// process and stored nowhere, so whoever knows other salts cannot compute a salt that was dropped.
+///
+/// The secret fills a block of SHA-256. What is kept is the hash behind that block, so a salt costs one block more.
+struct Salts(Sha256);
 
-#[cfg(test)]
+static SALTS: LazyLock<Salts> = LazyLock::new(Salts::drawn);
+
+const RANDOMNESS: &str = "the system has randomness once it is up";
+
 impl Salts {
-    pub(crate) fn drawn() -> Self {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).expect("the system has randomness once it is up");
-        Self(secret)
+    fn drawn() -> Self {
+        let mut secret = [0; 64];
+        getrandom::fill(&mut secret).expect(RANDOMNESS);
+        Self(Sha256::new().chain_update(secret))
     }
 
-    /// The salt of the event with this sequence on the actor's chain.
-    pub(crate) fn salt(&self, actor: crate::base::id::ActorId, sequence: u64) -> Salt {
-        use sha2::Digest;
-        let hash = sha2::Sha256::new().chain_update(self.0).chain_update(actor.to_string());
-        let hash: [u8; 32] = hash.chain_update(sequence.to_be_bytes()).finalize().into();
-        Salt(*hash.first_chunk().expect("32 bytes begin with 16"))
+    fn salt(&self, actor: ActorId, sequence: u64) -> Salt {
+        first_half(self.0.clone().chain_update(actor.as_bytes()).chain_update(sequence.to_be_bytes()))
     }
+
+    fn of_part(&self, era: u64, part: &[u8]) -> Salt {
+        // A salt of an event comes from 24 bytes behind the secret, so no part has the same input.
+        const PART: &[u8] = b"theater: a large part of events";
+        first_half(self.0.clone().chain_update(PART).chain_update(era.to_be_bytes()).chain_update(part))
+    }
+}
+
+fn first_half(hash: Sha256) -> Salt {
+    let hash: [u8; 32] = hash.finalize().into();
+    Salt(*hash.first_chunk().expect("32 bytes begin with 16"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::ActorId;
 
     #[test]
     fn a_salt_has_one_spelling() {
@@ -80,6 +110,7 @@ mod tests {
                 salts.extend((0..8).map(|sequence| salt.salt(actor, sequence)));
             }
         }
-        assert_eq!(salts.len(), 2 * 2 * 8);
+        salts.extend(actors.map(|actor| Salt::draw(actor, 0)));
+        assert_eq!(salts.len(), 2 * 2 * 8 + 2);
     }
 }

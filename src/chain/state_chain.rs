@@ -69,17 +69,18 @@ impl StateChain {
         self.head = Some(head);
     }
 
-    /// Appends an event after the head. It is of version 1: the journal keeps no salts yet.
+    /// Appends a new event after the head. It is of version 3, with a salt of its own.
     pub(crate) fn append(
         &mut self,
         event_type: impl Into<Cow<'static, str>>,
         data: Vec<u8>,
         timestamp: u64,
     ) -> ChainEvent {
-        self.append_salted(event_type, data, timestamp, None)
+        let salt = Salt::draw(self.actor, self.next_sequence());
+        self.append_salted(event_type, data, timestamp, Some(salt))
     }
 
-    /// Appends an event after the head: of version 3 if it has a salt, else of version 1.
+    /// Appends an event after the head that was recorded before: of version 3 if it has a salt, else of version 1.
     pub(crate) fn append_salted(
         &mut self,
         event_type: impl Into<Cow<'static, str>>,
@@ -204,6 +205,26 @@ pub(crate) fn check_link(before: Option<&Head>, event: &ChainEvent) -> Result<He
     }
 }
 
+/// Whether the events of a chain went over to version 3: from then on, none is of version 1.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Salting(bool);
+
+impl Salting {
+    /// Takes the next event of the chain.
+    pub(crate) fn follow(&mut self, event: &ChainEvent) -> Result<(), ChainBroken> {
+        if self.0 && !event.is_salted() {
+            return Err(ChainBroken::Unsalted { sequence: event.sequence });
+        }
+        self.0 = event.is_salted();
+        Ok(())
+    }
+
+    /// Whether the last event is of version 3.
+    pub(crate) fn has_begun(self) -> bool {
+        self.0
+    }
+}
+
 /// Applies [`check_link`] to consecutive events, on all cores. This works in parallel because hashing is most of the
 /// work, and each hash needs only its own event and the recorded hash before it. Returns the first fault and its index.
 pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Option<(usize, ChainBroken)> {
@@ -224,21 +245,17 @@ pub(crate) fn first_broken(before: Option<&Head>, events: &[ChainEvent]) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::salt::Salts;
 
     const TYPES: [&str; 3] = ["started", "call ntwk:theater/actor.init", "return ntwk:theater/actor.init"];
+
+    fn three_events_of_version_1() -> Vec<ChainEvent> {
+        let mut chain = StateChain::new(ActorId::random());
+        TYPES.into_iter().map(|event_type| chain.append_salted(event_type, vec![0xa0], 1_000, None)).collect()
+    }
 
     fn three_events() -> Vec<ChainEvent> {
         let mut chain = StateChain::new(ActorId::random());
         TYPES.into_iter().map(|event_type| chain.append(event_type, vec![0xa0], 1_000)).collect()
-    }
-
-    fn three_salted_events() -> Vec<ChainEvent> {
-        let (actor, salts) = (ActorId::random(), Salts::drawn());
-        let mut chain = StateChain::new(actor);
-        let salt = |sequence| Some(salts.salt(actor, sequence));
-        let append = |(sequence, event_type)| chain.append_salted(event_type, vec![0xa0], 1_000, salt(sequence));
-        (0..).zip(TYPES).map(append).collect()
     }
 
     fn check(events: &[ChainEvent]) -> Result<(), ChainBroken> {
@@ -248,7 +265,7 @@ mod tests {
     #[test]
     fn an_untouched_chain_holds_together() {
         assert_eq!(check(&three_events()), Ok(()));
-        assert_eq!(check(&three_salted_events()), Ok(()));
+        assert_eq!(check(&three_events_of_version_1()), Ok(()));
     }
 
     #[test]
@@ -262,8 +279,8 @@ mod tests {
         ];
         let salt_alone: [fn(&mut ChainEvent); 2] =
             [|event| event.salt.as_mut().expect("a salted event").0[0] ^= 1, |event| event.salt = None];
-        let salted = alterations.iter().chain(&salt_alone).map(|alter| (three_salted_events(), alter));
-        for (mut events, alter) in alterations.iter().map(|alter| (three_events(), alter)).chain(salted) {
+        let salted = alterations.iter().chain(&salt_alone).map(|alter| (three_events(), alter));
+        for (mut events, alter) in alterations.iter().map(|alter| (three_events_of_version_1(), alter)).chain(salted) {
             alter(&mut events[1]);
             let broken = check(&events).expect_err("an altered event");
             assert!(broken.to_string().starts_with("event 1: "), "{broken}");
@@ -271,13 +288,17 @@ mod tests {
     }
 
     #[test]
-    fn a_new_event_is_of_version_3_if_it_is_given_a_salt_and_goes_on_a_chain_of_version_1() {
-        let mut chain = StateChain::new(ActorId::random());
-        let older = chain.append("started", vec![0xa0], 1_000);
-        let newer = chain.append_salted("stopped", vec![0xa0], 1_000, Some(Salt([1; 16])));
+    fn every_new_event_is_of_version_3_and_has_a_salt_of_its_own_also_on_a_chain_of_version_1() {
+        let actor = ActorId::random();
+        let mut chain = StateChain::new(actor);
+        let older = chain.append_salted("started", vec![0xa0], 1_000, None);
+        let newer = StateChain::after(actor, chain.head().expect("an event")).append("stopped", vec![0xa0], 1_000);
         assert_eq!((older.is_salted(), newer.is_salted()), (false, true));
         assert_eq!(newer.parent_hash, Some(older.hash));
         assert_eq!(check(&[older, newer]), Ok(()));
+
+        let salts: std::collections::HashSet<_> = three_events().iter().filter_map(|event| event.salt).collect();
+        assert_eq!(salts.len(), 3);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use super::script::{Divergence, Script, compare};
 use crate::base::{clock, fail};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{Encoded, HostCall, Intent};
-use crate::chain::shown::{ShownEvents, ShownPast, shown, shown_from};
+use crate::chain::shown::{GET_CHAIN, ShownEvents, ShownPast, shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
-use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalHandle, Owed, Record};
+use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalError, JournalHandle, Owed, Record};
 use crate::system::Wait;
 
 /// What a host function does that others can notice. The handler decides this live, after it has looked at the
@@ -130,6 +130,27 @@ enum Mode {
 struct Outlet {
     journal: JournalHandle,
     actor: ActorKey,
+}
+
+impl Outlet {
+    /// Waits until everything recorded so far is on disk.
+    fn flush(&self) -> Result<(), Interruption> {
+        self.journal.flush().map_err(|JournalDown| Interruption::JournalDown)
+    }
+
+    /// The events that a `get-chain` which is event `upto` may show.
+    fn before(&self, upto: u64) -> Result<Vec<ChainEvent>, Interruption> {
+        self.flush()?;
+        let (journal, from) = (&self.journal, shown_from(upto));
+        let unreadable = |error| JournalError::Read { path: journal.dir().to_owned(), error };
+        let read = journal
+            .reader()
+            .and_then(|reader| reader.events(self.actor, from, upto - from, usize::MAX).map_err(unreadable));
+        read.map_err(|error| {
+            log::error!("{error}");
+            Interruption::JournalDown
+        })
+    }
 }
 
 /// What the chain says of a host call that is about to be made.
@@ -448,24 +469,38 @@ impl Recorder {
         recorded.unwrap_or_else(|| self.chain.next_sequence())
     }
 
-    /// The events that a `get-chain` shows the guest: what its event says or, if that says no more than its place, the
-    /// newest ones before it.
-    pub(crate) fn past(&mut self, past: &ShownPast) -> Result<Vec<ChainEvent>, Interruption> {
+    /// Makes the host call `get-chain`, and returns the events that it shows the guest. Live, they are read from the journal,
+    /// and the call records which they are. A guest is shown only what is on disk.
+    pub(crate) fn get_chain(&mut self) -> wasmtime::Result<Vec<ChainEvent>> {
+        let next = self.next_sequence();
+        let (outlet, mut read) = (self.outlet().cloned(), None);
+        let shown: ShownPast = self.host_call(GET_CHAIN, &(), |_| {
+            let mut events = outlet.expect("effects run live").before(next)?;
+            let shown = ShownEvents::of(&events, next);
+            events.retain(|event| event.sequence >= shown.first);
+            read = Some(events);
+            Ok(Effect::Read(ShownPast::Events(shown)))
+        })?;
+        match read {
+            Some(events) => Ok(events),
+            None => self.show_again(next, &shown).map_err(wasmtime::Error::new),
+        }
+    }
+
+    /// The events that a recorded `get-chain`, which is event `next`, has shown: what its event says or, if that says no
+    /// more than its place, the newest ones before it.
+    fn show_again(&mut self, next: u64, past: &ShownPast) -> Result<Vec<ChainEvent>, Interruption> {
         let upto = past.upto();
+        if upto != next {
+            return Err(diverged(Divergence {
+                sequence: next,
+                field: "data.result".into(),
+                recorded: upto.into(),
+                actual: next.into(),
+            }));
+        }
         let mut events = match &self.mode {
-            Mode::Live(Outlet { journal, actor }) | Mode::Resuming { outlet: Outlet { journal, actor }, .. } => {
-                self.flush()?;
-                let from = shown_from(upto);
-                let read = journal.reader().and_then(|reader| {
-                    reader
-                        .events(*actor, from, upto - from, usize::MAX)
-                        .map_err(|error| crate::journal::JournalError::Read { path: journal.dir().to_owned(), error })
-                });
-                read.map_err(|error| {
-                    log::error!("{error}");
-                    Interruption::JournalDown
-                })?
-            }
+            Mode::Live(outlet) | Mode::Resuming { outlet, .. } => outlet.before(upto)?,
             Mode::Replay(script) => script.past().before(upto),
         };
         let hidden = match past {
@@ -477,14 +512,21 @@ impl Recorder {
             show_as_then(&mut events, named)?;
         }
         if matches!(self.mode, Mode::Replay(_)) {
-            let was_shown = |event: &&ChainEvent| match past {
+            let was_whole = |event: &&ChainEvent| match past {
                 ShownPast::Upto(_) => true,
-                ShownPast::Events(named) => !named.is_bare(event.sequence),
+                ShownPast::Events(named) => named.is_whole(event.sequence),
             };
-            let hidden = events.iter().filter(was_shown).find(|event| event.dropped.is_some());
+            let hidden = events.iter().filter(was_whole).find(|event| event.dropped.is_some());
             self.unseen = hidden.map(|event| Unseen { call: upto, event: event.sequence }).or(self.unseen);
         }
         Ok(events)
+    }
+
+    fn outlet(&self) -> Option<&Outlet> {
+        match &self.mode {
+            Mode::Live(outlet) | Mode::Resuming { outlet, .. } => Some(outlet),
+            Mode::Replay(_) => None,
+        }
     }
 
     /// In replay: an event that the guest was perhaps shown with its data when it lived, and is shown without it now.
@@ -504,12 +546,7 @@ impl Recorder {
 
     /// Live: waits until everything recorded so far is on disk.
     pub(crate) fn flush(&self) -> Result<(), Interruption> {
-        match &self.mode {
-            Mode::Live(outlet) | Mode::Resuming { outlet, .. } => {
-                outlet.journal.flush().map_err(|JournalDown| Interruption::JournalDown)
-            }
-            Mode::Replay(_) => Ok(()),
-        }
+        self.outlet().map_or(Ok(()), Outlet::flush)
     }
 
     /// In replay, or while resuming: the next event. To ask a live recorder is a defect.
@@ -595,7 +632,6 @@ fn past_the_end(chain: &StateChain, what: &str) -> Divergence {
 mod tests {
     use super::*;
     use crate::base::id::ActorId;
-    use crate::chain::shown::GET_CHAIN;
     use crate::chain::{DroppedData, Salt, function};
 
     const ASK: &Function = function!("x:y/z", "ask");
@@ -656,7 +692,7 @@ mod tests {
     }
 
     /// What a guest is shown in replay by a `get-chain` after three events: sequence and length of data of each.
-    fn shown_again(dropped: &[usize], named: ShownPast) -> (Result<Vec<(u64, usize)>, Interruption>, Option<Unseen>) {
+    fn shown_again(dropped: &[usize], named: ShownPast) -> (wasmtime::Result<Vec<(u64, usize)>>, Option<Unseen>) {
         let get = HostCall::new(None, Some(Encoded(().to_cbor())), Encoded(named.to_cbor()));
         let past = ["started", "call x.y", "return x.y"].map(|kind| (kind, vec![0xf6; 4]));
         let mut events = salted(past.into_iter().chain([(GET_CHAIN.host_call, get.to_cbor())]).collect());
@@ -666,8 +702,7 @@ mod tests {
         }
         let mut recorder = replaying(&events);
         (0..3).for_each(|_| _ = recorder.copy());
-        let named: ShownPast = recorder.host_call(GET_CHAIN, &(), nothing_happens).expect("it is on the chain");
-        let shown = recorder.past(&named);
+        let shown = recorder.get_chain();
         (shown.map(|past| past.iter().map(|event| (event.sequence, event.data.len())).collect()), recorder.unseen())
     }
 
@@ -687,6 +722,17 @@ mod tests {
         let perhaps = Some(Unseen { call: 3, event: 1 });
         assert_eq!((shown.ok(), unseen), (Some(vec![(0, 4), (1, 0), (2, 4)]), perhaps), "nobody knows when");
         let (shown, _) = shown_again(&[], named(&[], 7));
-        assert!(matches!(shown, Err(Interruption::Diverged(at)) if at.field == "data.result.first"));
+        assert_eq!(divergence(shown).field, "data.result.first");
+        let later = ShownPast::Events(ShownEvents { bare: vec![], upto: 4, first: 0 });
+        for elsewhere in [later, ShownPast::Upto(2)] {
+            assert_eq!(divergence(shown_again(&[], elsewhere).0).field, "data.result");
+        }
+    }
+
+    fn divergence<T>(result: wasmtime::Result<T>) -> Divergence {
+        match result.err().expect("a divergence").downcast() {
+            Ok(Interruption::Diverged(divergence)) => *divergence,
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -6,10 +6,9 @@ use wasmtime::component::Linker;
 use super::Grant;
 use crate::base::clock;
 use crate::chain::cbor::{Value, bytes_to_json};
-use crate::chain::shown::{GET_CHAIN, ShownPast};
 use crate::chain::{ChainEvent, Function, function};
 use crate::guest::wit::{Chain, Event, MetaEvent};
-use crate::guest::{Capability, Divergence, Effect, Export, GuestExport, HostState, Interruption, StateOnly};
+use crate::guest::{Capability, Effect, Export, GuestExport, HostState, StateOnly};
 use crate::manifest::{HandlerEntry, ManifestError};
 
 pub(super) const NAME: &str = "runtime";
@@ -73,18 +72,8 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     })
 }
 
-/// Only the sequence of the call is recorded, because the events before it are already in the chain. They are on disk
-/// before the guest sees them.
 fn get_chain(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(Chain,)> {
-    let recorder = &mut store.data_mut().recorder;
-    let next = recorder.next_sequence();
-    let past: ShownPast = recorder.host_call(GET_CHAIN, &(), |_| Ok(Effect::Read(ShownPast::Upto(next))))?;
-    if past.upto() != next {
-        let (field, recorded, actual) = ("data.result".into(), past.upto().into(), next.into());
-        let divergence = Divergence { sequence: next, field, recorded, actual };
-        return Err(wasmtime::Error::new(Interruption::Diverged(Box::new(divergence))));
-    }
-    let events = recorder.past(&past).map_err(wasmtime::Error::new)?;
+    let events = store.data_mut().recorder.get_chain()?;
     Ok((Chain { events: events.into_iter().map(meta_event).collect() },))
 }
 

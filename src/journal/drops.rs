@@ -51,7 +51,7 @@ impl JournalReader {
             let needed = self.needed_blobs(&span, key, &remains)?;
             self.log.rewrite(span.number, &mut |entry| match entry {
                 Entry::Event(event) if event.actor == key => remains.get(&event.sequence).cloned(),
-                Entry::State { actor, sequence, name: Some(name), state: Payload::Kept(state) }
+                Entry::State { actor, sequence, name: Some(name), state: Payload::Kept(state), .. }
                     if *actor == key && states.contains(sequence) =>
                 {
                     Some((state.len() as u64, name.to_vec()))

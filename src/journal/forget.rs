@@ -19,7 +19,7 @@ use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Call;
-use crate::chain::shown::{shown as count_shown, shown_from};
+use crate::chain::shown::{ShownEvents, ShownPast, shown_from};
 use crate::chain::{ChainEvent, EventKind, StateOnChain};
 
 /// What was dropped of a chain.
@@ -207,6 +207,7 @@ fn drop_data(
         Some(Newest::Is(state)) => led.map(|led| (led, state)),
         None => None,
     };
+    journal.begin_era();
     journal.enqueue(Record::Drop { actor, from: events.start, upto: events.end, last })?;
     if let Some((led, state)) = newest {
         journal.enqueue(Record::State(actor, led, state.map(Arc::from)))?;
@@ -230,14 +231,18 @@ fn was_not_shown(
     let open = open_from(reader, actor)?;
     let from = replays_from.into_iter().chain(open).min();
     let Some(from) = from else { return Ok(()) };
-    for call in reader.calls_of_get_chain(actor, from, dropped.end.saturating_add(GUEST_CHAIN_EVENTS))? {
+    for (call, past) in reader.calls_of_get_chain(actor, from, dropped.end.saturating_add(GUEST_CHAIN_EVENTS))? {
         let first = shown_from(call);
         let events = reader.events(actor, first, call - first, usize::MAX)?;
-        let hidden = events.len() - count_shown(events.iter());
-        let goes = |event: &&ChainEvent| {
-            dropped.contains(&event.sequence) && event.dropped.is_none() && event.kind() != Some(EventKind::Started)
+        let was_shown = match past {
+            ShownPast::Upto(_) => ShownEvents::of(&events, call),
+            ShownPast::Events(shown) => shown,
         };
-        let Some(event) = events[hidden..].iter().find(goes).map(|event| event.sequence) else { continue };
+        let goes = |event: &&ChainEvent| {
+            let is_there = event.dropped.is_none() && event.kind() != Some(EventKind::Started);
+            is_there && dropped.contains(&event.sequence) && was_shown.is_whole(event.sequence)
+        };
+        let Some(event) = events.iter().find(goes).map(|event| event.sequence) else { continue };
         if open.is_some_and(|open| call >= open) {
             return Err(DropError::Needed { sequence: event });
         }

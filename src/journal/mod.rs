@@ -42,7 +42,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -188,6 +188,7 @@ impl Journal {
             next_key: Arc::new(AtomicI64::new(next_key)),
             reader,
             rewriting: Arc::default(),
+            era: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
         let indexing = index.start_thread().map_err(JournalError::Thread)?;
@@ -221,6 +222,9 @@ pub(crate) struct JournalHandle {
     reader: JournalReader,
     /// One at a time writes segments anew.
     rewriting: Arc<Mutex<()>>,
+    /// How often data was dropped in this run of the process. A large part that comes again after that has another name, so
+    /// that it cannot be recognised as the one that was dropped.
+    era: Arc<AtomicU64>,
     /// What the writer counts.
     pub(crate) metrics: Arc<JournalMetrics>,
 }
@@ -236,9 +240,14 @@ impl JournalHandle {
     pub(crate) fn enqueue(&self, mut record: Record) -> Result<(), JournalDown> {
         // On the thread that has something to say: the writer is everybody's.
         if let Record::Event(_, event, attached) = &mut record {
-            attached.parts = parts::take_out(&mut event.data);
+            attached.parts = parts::take_out(&mut event.data, self.era.load(Ordering::Relaxed));
         }
         self.queue.push(record)
+    }
+
+    /// Gives large parts other names than before.
+    fn begin_era(&self) {
+        self.era.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Has the writer run `release` once everything enqueued so far is committed. It must not block.
@@ -305,7 +314,7 @@ fn check_is_there(dir: &Path) -> Result<(), JournalError> {
 /// Data as an event might have it, and as a damaged row might hold it.
 pub(crate) fn hostile_parts(bytes: &[u8]) {
     let mut stored = bytes.to_vec();
-    let parts = parts::take_out(&mut stored);
+    let parts = parts::take_out(&mut stored, 0);
     let find = |name: &[u8; 20]| {
         let found = parts.iter().find(|(other, _)| other == name).map(|(_, part)| part.clone());
         Ok::<_, std::convert::Infallible>(found)

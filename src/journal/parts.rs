@@ -3,16 +3,18 @@
 //!
 //! ```text
 //!   data       {"params": ["…", h'4d5a90…'], …}                    what the chain's hash covers
-//!   stored     21576({"params": ["…", 21570(h'<SHA-1>')], …})      and the bytes in the table `blobs`
+//!   stored     21576({"params": ["…", 21602(h'<name>')], …})       and a record with a salt and the bytes
 //! ```
 //!
-//! A byte string or text beyond [`LARGE_BYTES`] is replaced by its SHA-1 under a tag of its own; the whole is tagged
-//! too, which no event's data is. Encodings are deterministic, so that putting the parts back gives the same bytes.
+//! A byte string or text beyond [`LARGE_BYTES`] is replaced by its name under a tag of its own; the whole is tagged
+//! too, which no event's data is. Encodings are deterministic, so that putting the parts back gives the same bytes. The name
+//! is the SHA-1 of a salt and the part, so that it does not give the part away once both were dropped; it stays. (Parts that
+//! older programs took out have no salt, and other tags.)
 
 use minicbor::data::{Tag, Type};
 use minicbor::{Decoder, Encoder, decode};
 
-use crate::chain::sha1;
+use crate::chain::{Salt, sha1};
 
 /// What is not larger stays where it is: its name would take as much room as it saves.
 const LARGE_BYTES: usize = 4096;
@@ -20,18 +22,21 @@ const LARGE_BYTES: usize = 4096;
 const STORED: u64 = 0x5448;
 const BYTES: u64 = 0x5442;
 const TEXT: u64 = 0x5454;
+const SALTED_BYTES: u64 = 0x5462;
+const SALTED_TEXT: u64 = 0x5474;
 
 type Sha1 = [u8; 20];
 
-/// A part, and its name.
+/// A part behind its salt, and the name of both.
 pub(crate) type Part = (Sha1, Vec<u8>);
 
-/// Takes the large parts out of `data`; what is not CBOR, or has none, stays as it is.
-pub(super) fn take_out(data: &mut Vec<u8>) -> Vec<Part> {
+/// Takes the large parts out of `data`; what is not CBOR, or has none, stays as it is. The same part has the same name for
+/// as long as `era` stays the same.
+pub(super) fn take_out(data: &mut Vec<u8>, era: u64) -> Vec<Part> {
     if data.len() <= LARGE_BYTES {
         return Vec::new();
     }
-    match split(data) {
+    match split(data, era) {
         Ok((stored, parts)) if !parts.is_empty() => {
             *data = stored;
             parts
@@ -40,7 +45,7 @@ pub(super) fn take_out(data: &mut Vec<u8>) -> Vec<Part> {
     }
 }
 
-fn split(data: &[u8]) -> Result<(Vec<u8>, Vec<Part>), decode::Error> {
+fn split(data: &[u8], era: u64) -> Result<(Vec<u8>, Vec<Part>), decode::Error> {
     let mut stored = tagged(STORED);
     let mut parts = Vec::new();
     let mut decoder = Decoder::new(data);
@@ -48,20 +53,21 @@ fn split(data: &[u8]) -> Result<(Vec<u8>, Vec<Part>), decode::Error> {
     while decoder.position() < data.len() {
         let at = decoder.position();
         let (tag, part) = match decoder.datatype()? {
-            Type::Bytes => (BYTES, decoder.bytes()?),
-            Type::String => (TEXT, decoder.str()?.as_bytes()),
+            Type::Bytes => (SALTED_BYTES, decoder.bytes()?),
+            Type::String => (SALTED_TEXT, decoder.str()?.as_bytes()),
             // What is in them follows; nothing marks their end.
             Type::Array => (STORED, decoder.array().map(|_| &[][..])?),
             Type::Map => (STORED, decoder.map().map(|_| &[][..])?),
             _ => (STORED, decoder.skip().map(|()| &[][..])?),
         };
         if part.len() > LARGE_BYTES {
-            let name = sha1(part);
+            let salted = [&Salt::of_part(era, part).as_bytes()[..], part].concat();
+            let name = sha1(&salted);
             stored.extend_from_slice(&data[copied..at]);
             stored.extend(tagged(tag));
             stored.extend(encoded(|to| _ = to.bytes(&name)));
             copied = decoder.position();
-            parts.push((name, part.to_vec()));
+            parts.push((name, salted));
         }
     }
     stored.extend_from_slice(&data[copied..]);
@@ -76,9 +82,12 @@ pub(super) fn put_back<E>(
     let Some(rest) = stored.strip_prefix(&*tagged(STORED)) else { return Ok(Ok(stored)) };
     let mut data = Vec::with_capacity(stored.len());
     let mut copied = 0;
-    for Reference { from, to, is_text, name } in references(rest) {
+    for Reference { from, to, is_text, is_salted, name } in references(rest) {
         data.extend_from_slice(&rest[copied..from]);
-        let Some(part) = find(&name)? else { return Ok(Err(name)) };
+        let Some(mut part) = find(&name)? else { return Ok(Err(name)) };
+        if is_salted {
+            part.drain(..part.len().min(16));
+        }
         data.extend(if is_text {
             // Text that is none would not hash to what the chain says.
             encoded(|to| _ = to.str(&String::from_utf8_lossy(&part)))
@@ -101,6 +110,7 @@ struct Reference {
     from: usize,
     to: usize,
     is_text: bool,
+    is_salted: bool,
     name: Sha1,
 }
 
@@ -123,9 +133,15 @@ fn reference(decoder: &mut Decoder<'_>) -> Result<Option<Reference>, decode::Err
         Type::Array => decoder.array().map(|_| None),
         Type::Map => decoder.map().map(|_| None),
         Type::Tag => {
-            let tag = decoder.tag()?;
+            let (is_text, is_salted) = match decoder.tag()?.as_u64() {
+                SALTED_BYTES => (false, true),
+                SALTED_TEXT => (true, true),
+                BYTES => (false, false),
+                TEXT => (true, false),
+                _ => return Err(decode::Error::message("no tag of a part")),
+            };
             let name = decoder.bytes()?.try_into().map_err(|_| decode::Error::message("no name of a part"))?;
-            Ok(Some(Reference { from, to: decoder.position(), is_text: tag == Tag::new(TEXT), name }))
+            Ok(Some(Reference { from, to: decoder.position(), is_text, is_salted, name }))
         }
         _ => decoder.skip().map(|()| None),
     }
@@ -153,7 +169,7 @@ mod tests {
 
     fn kept(data: &[u8]) -> (Vec<u8>, HashMap<Sha1, Vec<u8>>) {
         let mut stored = data.to_vec();
-        let parts = take_out(&mut stored);
+        let parts = take_out(&mut stored, 0);
         (stored, parts.into_iter().collect())
     }
 
@@ -217,6 +233,30 @@ mod tests {
         let data = array(&[body.clone(), "x".to_owned().to_cbor(), body]);
         let (stored, parts) = kept(&data);
         assert_eq!((parts.len(), names(&stored).len(), stored.len() < 200), (1, 2, true));
-        assert_eq!(back(stored, &HashMap::new()), Err(sha1(&[7; 5000])));
+        assert_eq!(back(stored.clone(), &HashMap::new()), Err(names(&stored)[0]));
+    }
+
+    #[test]
+    fn a_name_does_not_give_a_part_away_and_is_another_in_another_era() {
+        let data = vec![7_u8; 5000].to_cbor();
+        let names_in = |era| {
+            let mut stored = data.clone();
+            let parts = take_out(&mut stored, era);
+            assert_eq!((parts.len(), sha1(&parts[0].1), &parts[0].1[16..]), (1, parts[0].0, &[7; 5000][..]));
+            names(&stored)
+        };
+        assert_eq!(names_in(1), names_in(1));
+        assert_ne!(names_in(1), names_in(2));
+        assert_ne!(names_in(1), [sha1(&[7; 5000])]);
+    }
+
+    #[test]
+    fn parts_that_an_older_program_took_out_without_a_salt_are_put_back() {
+        for (tag, whole) in [(BYTES, vec![b'x'; 5000].to_cbor()), (TEXT, "x".repeat(5000).to_cbor())] {
+            let name = sha1(&[b'x'; 5000]);
+            let stored = [tagged(STORED), tagged(tag), encoded(|to| _ = to.bytes(&name))].concat();
+            assert_eq!(names(&stored), [name]);
+            assert_eq!(back(stored, &HashMap::from([(name, vec![b'x'; 5000])])), Ok(whole));
+        }
     }
 }

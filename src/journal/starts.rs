@@ -9,8 +9,8 @@ use super::log::StoredData;
 use super::reader::{JournalReader, kind};
 use super::record::ActorKey;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{NamedState, Started};
-use crate::chain::shown::GET_CHAIN;
+use crate::chain::data::{HostCall, NamedState, Started};
+use crate::chain::shown::{GET_CHAIN, ShownPast};
 use crate::chain::{DroppedEvents, EventKind, StateOnChain};
 
 type Result<T> = ReadResult<T>;
@@ -110,15 +110,17 @@ impl JournalReader {
         Ok(has_calls)
     }
 
-    /// The calls of `get-chain` among the events within these.
-    pub(super) fn calls_of_get_chain(&self, actor: ActorKey, low: u64, high: u64) -> Result<Vec<u64>> {
+    /// The calls of `get-chain` among the events within these, and what each has recorded.
+    pub(super) fn calls_of_get_chain(&self, actor: ActorKey, low: u64, high: u64) -> Result<Vec<(u64, ShownPast)>> {
         let mut calls = Vec::new();
         self.walk_from(actor, high, |event| {
             if event.sequence < low {
                 return Ok(Break(()));
             }
             if *event.event_type == *GET_CHAIN.host_call {
-                calls.push(event.sequence);
+                let call = HostCall::from_cbor(&self.data(event)?);
+                let shown = call.ok().and_then(|call| ShownPast::from_cbor(call.result.whole()?).ok());
+                calls.push((event.sequence, shown.unwrap_or(ShownPast::Upto(event.sequence))));
             }
             Ok(Continue(()))
         })?;

@@ -28,7 +28,7 @@ use crate::base::id::ActorId;
 use crate::base::limits::INLINE_STATE_BYTES;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread;
-use crate::chain::{ChainEvent, ComponentDigest, DataDigest, EventKind, sha1};
+use crate::chain::{ChainEvent, ComponentDigest, DataDigest, EventKind, Salt, sha1};
 
 /// One commit takes at most this much, so that a release never waits for an endless batch.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -353,9 +353,14 @@ impl Desk {
         }
         let large = state.filter(|state| state.len() > INLINE_STATE_BYTES);
         match &large {
-            Some(state) if keep => {
+            // What a `started` says is never dropped, so its state may be stored under its own digest.
+            Some(state) if keep && event.kind() == Some(EventKind::Started) => {
                 let entry = Entry::Blob { name: sha1(state), is_state: true, bytes: Payload::Kept(state) };
                 self.push(batch, &entry)?;
+            }
+            Some(_) if keep => {
+                batch.newest.insert(actor, None);
+                return Ok(StateOf { names_state: true, keeps: false, stored_behind: Some(large) });
             }
             Some(_) | None => {}
         }
@@ -389,9 +394,12 @@ impl Desk {
         sequence: u64,
         state: Option<&[u8]>,
     ) -> Result<(), Refused> {
-        let (name, payload) = (state.map(sha1), Payload::Kept(state.unwrap_or_default()));
+        // The name stays when the state is dropped, so it must not be the digest of the state alone.
+        let salted = state.map(|state| [&Salt::random().as_bytes()[..], state].concat());
+        let (name, payload) = (salted.as_deref().map(sha1), Payload::Kept(salted.as_deref().unwrap_or_default()));
         let segment = self.building(batch)?.segment();
-        let entry = Entry::State { actor: unsigned(actor), sequence, name, state: payload };
+        let is_salted = salted.is_some();
+        let entry = Entry::State { actor: unsigned(actor), sequence, name, is_salted, state: payload };
         self.entry(batch, &entry, Fact::State { actor, sequence, segment })
     }
 

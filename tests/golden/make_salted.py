@@ -3,9 +3,9 @@
 
     python3 tests/golden/make_salted.py [OUTDIR]      (default: the directory of this file)
 
-The runtime writes no events of version 3 yet. So these chains are chains that it did write, hashed again with salts, and
-with the keys that version 3 adds where this program reads them. Replay must come to the same states. Deterministic: run
-twice, it writes the same bytes.
+These chains were made before the runtime wrote events of version 3. They are chains that it did write, hashed again with
+salts, and with the keys that version 3 adds where this program reads them. Replay must come to the same states.
+Deterministic: run twice, it writes the same bytes.
 """
 
 import pathlib

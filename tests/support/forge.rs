@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     Sha1::digest(bytes).into()
@@ -134,15 +135,23 @@ pub struct Event {
     pub event_type: String,
     /// The data; `None` if it was dropped.
     pub data: Option<Vec<u8>>,
-    pub dropped: (u64, [u8; 20]),
+    /// The salt of an event of version 3 whose data is there.
+    pub salt: Option<[u8; 16]>,
+    /// Length and digest of data that was dropped: a SHA-1 in version 1, a SHA-256 in version 3.
+    pub dropped: (u64, Vec<u8>),
     pub timestamp: u64,
     pub hash: [u8; 20],
 }
 
 impl Event {
+    /// An event of version 3.
     pub fn new(event_type: &str, data: Vec<u8>) -> Self {
-        let (dropped, hash) = ((0, [0; 20]), [0; 20]);
-        Self { event_type: event_type.into(), data: Some(data), dropped, timestamp: 1_700_000_000_000, hash }
+        let (event_type, data, salt) = (event_type.into(), Some(data), Some([7; 16]));
+        Self { event_type, data, salt, dropped: (0, Vec::new()), timestamp: 1_700_000_000_000, hash: [0; 20] }
+    }
+
+    pub fn is_salted(&self) -> bool {
+        self.salt.is_some() || self.dropped.1.len() == 32
     }
 
     pub fn kind(&self) -> &str {
@@ -161,17 +170,23 @@ impl Event {
 
     /// Drops the data, as a prune or a redaction does.
     pub fn drop_data(&mut self) {
-        let data = self.data.take().expect("its data is there");
-        self.dropped = (data.len() as u64, sha1(&data));
+        self.dropped = self.digest();
+        (self.data, self.salt) = (None, None);
     }
 
-    fn digest(&self) -> (u64, [u8; 20]) {
-        self.data.as_ref().map_or(self.dropped, |data| (data.len() as u64, sha1(data)))
+    /// Length and digest of the data.
+    pub fn digest(&self) -> (u64, Vec<u8>) {
+        let Some(data) = &self.data else { return self.dropped.clone() };
+        let digest = match &self.salt {
+            Some(salt) => Sha256::new().chain_update(salt).chain_update(data).finalize().to_vec(),
+            None => sha1(data).to_vec(),
+        };
+        (data.len() as u64, digest)
     }
 
     pub fn hash_behind(&self, sequence: u64, parent: Option<[u8; 20]>) -> [u8; 20] {
         let mut hasher = Sha1::new();
-        hasher.update(b"theater-chain-event-v1\0");
+        hasher.update(if self.is_salted() { b"theater-chain-event-v3\0" } else { b"theater-chain-event-v1\0" });
         hasher.update(sequence.to_be_bytes());
         match parent {
             None => hasher.update([0]),
@@ -215,11 +230,15 @@ impl Chain {
                 chain.attachments.push(line.to_owned());
             } else {
                 let hash = |key: &str| hex::decode(word(&row[key])).expect("hex").try_into().expect("20 bytes");
-                let dropped = row["data_length"].as_u64().map(|length| (length, hash("data_sha1")));
+                let digest = ["data_sha1", "data_sha256"].into_iter().find_map(|key| row[key].as_str());
+                let digest = digest.map(|digest| hex::decode(digest).expect("hex"));
+                let dropped = row["data_length"].as_u64().map(|length| (length, digest.expect("a digest")));
+                let salt = |salt: &str| hex::decode(salt).expect("hex").try_into().expect("16 bytes");
                 chain.events.push(Event {
                     event_type: word(&row["event_type"]),
                     data: dropped.is_none().then(|| bytes(&row["data"])),
-                    dropped: dropped.unwrap_or((0, [0; 20])),
+                    salt: row["salt"].as_str().map(salt),
+                    dropped: dropped.unwrap_or_default(),
                     timestamp: row["timestamp"].as_u64().expect("a number"),
                     hash: hash("hash"),
                 });
@@ -238,7 +257,12 @@ impl Chain {
     }
 
     pub fn lines(&self) -> Vec<String> {
-        let version = if self.events.iter().any(|event| event.data.is_none()) { 2 } else { 1 };
+        let has = |what: fn(&Event) -> bool| self.events.iter().any(what);
+        let version = match (has(Event::is_salted), has(|event| event.data.is_none())) {
+            (true, _) => 3,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
         let (actor, component) = (&self.actor, &self.component);
         let (attachments, events) = (self.attachments.len() + self.states.len(), self.events.len());
         let head = hex::encode(self.events.last().expect("an event").hash);
@@ -256,10 +280,14 @@ impl Chain {
             let Event { event_type, timestamp, .. } = event;
             let hash = hex::encode(event.hash);
             let data = match &event.data {
-                Some(data) => format!("\"data\":\"{}\"", BASE64.encode(data)),
+                Some(data) => {
+                    let salt = event.salt.map(|salt| format!("\"salt\":\"{}\",", hex::encode(salt)));
+                    format!("{}\"data\":\"{}\"", salt.unwrap_or_default(), BASE64.encode(data))
+                }
                 None => {
-                    let (length, digest) = event.dropped;
-                    format!("\"data_length\":{length},\"data_sha1\":\"{}\"", hex::encode(digest))
+                    let (length, digest) = &event.dropped;
+                    let key = if event.is_salted() { "data_sha256" } else { "data_sha1" };
+                    format!("\"data_length\":{length},\"{key}\":\"{}\"", hex::encode(digest))
                 }
             };
             lines.push(format!(

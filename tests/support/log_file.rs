@@ -67,18 +67,46 @@ impl LogEvent {
     pub fn kind(&self) -> &str {
         self.event_type.split(' ').next().expect("a word")
     }
+
+    /// Its data, without the salt.
+    pub fn said(&self) -> &[u8] {
+        &self.data.kept().expect("its data is there")[if self.is_salted { 16 } else { 0 }..]
+    }
+
+    /// Changes the data, and leaves the salt as it is.
+    pub fn says(&mut self, data: &[u8]) {
+        let payload = self.data.kept().expect("its data is there");
+        let salt = if self.is_salted { &payload[..16] } else { &[] };
+        self.data = Payload::Kept([salt, data].concat());
+    }
 }
 
 /// A record. The names of types are not among them: they are written where an event of the segment first needs one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogRecord {
     Event(LogEvent),
-    Blob { name: [u8; 20], is_state: bool, bytes: Payload },
-    State { actor: u64, sequence: u64, name: Option<[u8; 20]>, state: Payload },
+    Blob {
+        name: [u8; 20],
+        is_state: bool,
+        bytes: Payload,
+    },
+    /// The payload of a salted one begins with 16 bytes of salt.
+    State {
+        actor: u64,
+        sequence: u64,
+        name: Option<[u8; 20]>,
+        is_salted: bool,
+        state: Payload,
+    },
     Ended(u64),
     Survived(u64),
     Forgotten(u64),
-    Dropped { actor: u64, from: u64, upto: u64, last: u64 },
+    Dropped {
+        actor: u64,
+        from: u64,
+        upto: u64,
+        last: u64,
+    },
 }
 
 impl LogRecord {
@@ -173,7 +201,7 @@ pub fn alter_log(data: &Path, change: impl FnOnce(&mut LogFile)) {
 pub fn alter_data(data: &Path, actor: &str, sequence: u64, altered: &[u8]) {
     alter_log(data, |log| {
         let key = log.key_of(actor);
-        log.event(key, sequence).data = Payload::Kept(altered.to_vec());
+        log.event(key, sequence).says(altered);
     });
 }
 
@@ -300,11 +328,7 @@ impl LogFile {
     /// The key of the actor that was last started with this name.
     pub fn key_of(&self, name: &str) -> u64 {
         let name = Item::Text(name.to_owned());
-        let is_so = |event: &&LogEvent| {
-            let data = event.begins.as_ref().and(event.data.kept());
-            let salt = if event.is_salted { 16 } else { 0 };
-            data.is_some_and(|data| *Item::read(&data[salt..]).get("name") == name)
-        };
+        let is_so = |event: &&LogEvent| event.begins.is_some() && *Item::read(event.said()).get("name") == name;
         self.events().filter(is_so).last().unwrap_or_else(|| panic!("no actor is called {name:?}")).actor
     }
 
@@ -328,9 +352,10 @@ impl LogFile {
             stored.hash = event.hash_behind(sequence as u64, parent);
             stored.event_type.clone_from(&event.event_type);
             stored.timestamp = event.timestamp;
+            stored.is_salted = event.is_salted();
             stored.data = match &event.data {
-                Some(data) => Payload::Kept(data.clone()),
-                None => Payload::Dropped { length: event.dropped.0, digest: event.dropped.1.to_vec() },
+                Some(data) => Payload::Kept([event.salt.as_ref().map_or(&[][..], |salt| salt), data].concat()),
+                None => Payload::Dropped { length: event.dropped.0, digest: event.dropped.1.clone() },
             };
             parent = Some(stored.hash);
         }
@@ -358,13 +383,19 @@ impl LogFile {
 }
 
 fn forged_from(event: &LogEvent) -> forge::Event {
-    assert!(!event.is_salted, "runtimes write events of version 1");
     let (data, dropped) = match &event.data {
-        Payload::Kept(data) => (Some(data.clone()), (0, [0; 20])),
-        Payload::Dropped { length, digest } => (None, (*length, *digest.first_chunk().expect("a SHA-1"))),
+        Payload::Kept(data) => (Some(data.clone()), (0, Vec::new())),
+        Payload::Dropped { length, digest } => (None, (*length, digest.clone())),
+    };
+    let (salt, data) = match data {
+        Some(data) if event.is_salted => {
+            let (salt, data) = data.split_first_chunk().expect("a salt");
+            (Some(*salt), Some(data.to_vec()))
+        }
+        data => (None, data),
     };
     let (event_type, timestamp, hash) = (event.event_type.clone(), event.timestamp, event.hash);
-    forge::Event { event_type, data, dropped, timestamp, hash }
+    forge::Event { event_type, data, salt, dropped, timestamp, hash }
 }
 
 /// Changes the words of the mark's newest line, and writes it twice.
@@ -563,10 +594,11 @@ fn essence_of(record: &LogRecord, code: u64) -> (u8, Vec<u8>) {
             to.push(u8::from(*is_state));
             3
         }
-        LogRecord::State { actor, sequence, name, .. } => {
+        LogRecord::State { actor, sequence, name, is_salted, .. } => {
             put_number(to, *actor);
             put_number(to, *sequence);
             to.extend(name.iter().flatten());
+            to.extend(is_salted.then_some(1));
             4
         }
         LogRecord::Ended(actor) | LogRecord::Survived(actor) | LogRecord::Forgotten(actor) => {
@@ -727,6 +759,7 @@ fn record(kind: u8, read: &mut Bytes<'_>, payload: Payload, names: &[String]) ->
             actor: read.number(),
             sequence: read.number(),
             name: (read.at < read.bytes.len()).then(|| read.array()),
+            is_salted: read.at < read.bytes.len() && read.array() == [1],
             state: payload,
         },
         5 => LogRecord::Ended(read.number()),

@@ -463,6 +463,37 @@ pub fn verify(chain: &Path) -> Result<Value, String> {
     json_of(&theater(&["verify", chain.to_str().expect("a path"), "--json"], None))
 }
 
+/// The output of a command that succeeds.
+pub fn theater_says(args: &[&str]) -> String {
+    let output = theater(args, None);
+    assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Checks that the verifier written from the document accepts a chain.
+pub fn verify_by_document(chain: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_chain.py");
+    match Command::new("python3").arg(&script).arg(chain).output() {
+        Ok(output) => assert!(output.status.success(), "{}: {}", chain.display(), text(&output.stderr)),
+        Err(_) => skipped("the verifier written from the document", "there is no python3"),
+    }
+}
+
+/// Checks that the reader of the log written from the document accepts the journal in a directory; returns what it says.
+pub fn read_log_by_document(data_dir: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/read_log.py");
+    match Command::new("python3").arg(&script).arg(data_dir).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}: {}", data_dir.display(), text(&output.stderr));
+            text(&output.stdout)
+        }
+        Err(_) => {
+            skipped("the reader of the log written from the document", "there is no python3");
+            String::new()
+        }
+    }
+}
+
 /// Runs `theater replay` with more arguments; returns its output, or the error.
 pub fn replay(chain: &Path, more: &[&str]) -> Result<Value, String> {
     json_of(&theater(&[&["replay", chain.to_str().expect("a path"), "--json"], more].concat(), None))

@@ -27,7 +27,7 @@ use rayon::prelude::*;
 
 use crate::base::id::ActorId;
 use crate::base::pool;
-use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, Incarnations, check_link};
+use crate::chain::{ChainBroken, ChainEvent, ComponentDigest, Head, Incarnations, Salting, check_link};
 use crate::journal::{ActorRow, JournalError, JournalReader, ReadResult, Survey, Surveyed};
 use crate::promise::Arrivals;
 pub(crate) use grounds::grounds;
@@ -161,6 +161,7 @@ struct Auditor<'a> {
 /// How far the chain of one actor has been walked.
 struct Course {
     head: Option<Head>,
+    salting: Salting,
     incarnations: Incarnations,
     holdings: Holdings,
     /// Something is wrong with the chain. What follows is not reported, because it would only repeat the finding.
@@ -187,8 +188,8 @@ impl<'a> Auditor<'a> {
                 auditor.finding(row, &error.to_string());
                 Holdings::unknown()
             });
-            let incarnations = Incarnations::none();
-            auditor.courses.push(Course { head: None, incarnations, holdings, is_over: false });
+            let (salting, incarnations) = (Salting::default(), Incarnations::none());
+            auditor.courses.push(Course { head: None, salting, incarnations, holdings, is_over: false });
         }
         Ok(auditor)
     }
@@ -244,6 +245,7 @@ impl<'a> Auditor<'a> {
             if self.courses[*course].is_over {
                 continue;
             }
+            let checked = checked.and_then(|said| self.courses[*course].salting.follow(event).map(|()| said));
             match checked {
                 Ok(said) => {
                     self.audit.events += 1;

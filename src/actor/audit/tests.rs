@@ -5,21 +5,23 @@ use std::path::Path;
 use super::*;
 use crate::actor::Recording;
 use crate::base::id::Incarnation;
-use crate::chain::StateChain;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
+use crate::chain::{Salt, StateChain};
 use crate::journal::{ActorKey, ActorStarted, Attached, DataDir, Durability, Journal, Listener, Record};
 
 /// Writes a journal of one actor whose incarnations have these numbers. Each incarnation but the first resumes a
-/// transition, and each ends with a failure for `reason`.
-fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
+/// transition, and each ends with a failure for `reason`. The events of version 1 are named.
+fn journal(dir: &Path, numbers: &[u64], reason: FailureReason, of_version_1: &[u64]) -> ActorKey {
     let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
     let dir = DataDir::open(dir).expect("a directory");
     let journal = Journal::open(dir, Durability::Relaxed, 1 << 20, listener).expect("a journal");
     let actor = journal.handle().new_actor(ActorId::random());
     let mut chain = StateChain::new(actor.id);
     let mut write = |kind: &'static str, data: Vec<u8>, begins: Option<Box<ActorStarted>>| {
-        let event = chain.append(kind, data, 0);
+        let sequence = chain.next_sequence();
+        let salt = (!of_version_1.contains(&sequence)).then(|| Salt::draw(actor.id, sequence));
+        let event = chain.append_salted(kind, data, 0, salt);
         let attached = Attached { begins, ..Attached::default() };
         journal.handle().enqueue(Record::Event(actor, event, attached)).expect("an open journal");
     };
@@ -57,10 +59,14 @@ fn journal(dir: &Path, numbers: &[u64], reason: FailureReason) -> ActorKey {
 
 /// The findings of an audit about the order of incarnations, and the error of a replay that reads the same journal.
 fn said(numbers: &[u64], reason: FailureReason) -> (Vec<String>, Option<String>) {
+    said_of(numbers, reason, &[], "incarnation")
+}
+
+fn said_of(numbers: &[u64], reason: FailureReason, of_version_1: &[u64], word: &str) -> (Vec<String>, Option<String>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let actor = journal(dir.path(), numbers, reason);
+    let actor = journal(dir.path(), numbers, reason, of_version_1);
     let findings = audit(dir.path()).expect("it is read").findings.into_iter();
-    let findings = findings.filter(|finding| finding.contains("incarnation"));
+    let findings = findings.filter(|finding| finding.contains(word));
     let findings = findings.map(|finding| finding.rsplit("): ").next().unwrap_or_default().to_owned()).collect();
     let reader = crate::journal::open_to_read(dir.path()).expect("a journal");
     let recording = Recording::of_journal(reader, actor);
@@ -84,4 +90,17 @@ fn an_incarnation_that_is_missing_or_there_twice_is_found_in_a_journal_as_in_a_f
     }
     let (found, _) = said(&[1, 2, 4], FailureReason::Trap);
     assert_eq!(found, ["event 4: it is incarnation 4, but 3 is the next"]);
+}
+
+#[test]
+fn an_event_of_version_1_after_one_of_version_3_is_found_in_a_journal_as_in_a_file() {
+    for older in [&[][..], &[0], &[0, 1, 2], &[0, 1, 2, 3]] {
+        let (found, replay) = said_of(&[1, 2], FailureReason::Interrupted, older, "salt");
+        assert_eq!((found, replay), (vec![], None), "{older:?}");
+    }
+    for (older, refused) in [(&[1][..], 1), (&[0, 2], 2), (&[0, 1, 3], 3), (&[2, 3], 2)] {
+        let (found, replay) = said_of(&[1, 2], FailureReason::Interrupted, older, "salt");
+        let why = ChainBroken::Unsalted { sequence: refused }.to_string();
+        assert_eq!((found, replay), (vec![why.clone()], Some(why)), "{older:?}");
+    }
 }

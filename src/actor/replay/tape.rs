@@ -8,7 +8,9 @@ use super::{ReplayError, read};
 use crate::base::id::ActorId;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, StateOnChain, check_link};
+use crate::chain::{
+    ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, Salting, StateOnChain, check_link,
+};
 use crate::guest::{EventPages, Past};
 use crate::journal::{ActorKey, JournalReader};
 
@@ -187,6 +189,7 @@ fn pages(
     mut incarnations: Incarnations,
     last: Option<u64>,
 ) -> EventPages {
+    let mut salting = Salting::default();
     // No two threads share this. The lock only satisfies the type, which must be `Sync`.
     let events = parking_lot::Mutex::new(move |from: u64, limit: u64| events(from, limit));
     Box::new(move |from| {
@@ -196,7 +199,8 @@ fn pages(
         }
         let page = (events.lock())(from, limit)?;
         for event in &page {
-            head = Some(check_link(head.as_ref(), event).map_err(|broken| broken.to_string())?);
+            let checked = check_link(head.as_ref(), event).and_then(|head| salting.follow(event).map(|()| head));
+            head = Some(checked.map_err(|broken| broken.to_string())?);
             incarnations.follow(event).map_err(|why| format!("event {}: {why}", event.sequence))?;
         }
         Ok(page)

@@ -1,11 +1,11 @@
 use super::*;
 use crate::base::id::Incarnation;
+use crate::chain::Salt;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{
     Call, Caller, Encoded, NamedLimits, NamedState, Return, StartReason, Started, StateAfter, Stopped, StoppedBy,
 };
 use crate::chain::event::DroppedData;
-use crate::chain::salt::Salts;
 use crate::chain::sha1;
 use crate::chain::state_chain::StateChain;
 
@@ -56,9 +56,9 @@ fn events(actor: ActorId, salted: SaltedOnes) -> Vec<ChainEvent> {
 
 /// A chain of these types and data, each event with a salt or without one.
 fn grow(actor: ActorId, all: impl IntoIterator<Item = ((&'static str, Vec<u8>), bool)>) -> Vec<ChainEvent> {
-    let (mut chain, salts) = (StateChain::new(actor), Salts::drawn());
+    let mut chain = StateChain::new(actor);
     let append = |(at, ((event_type, data), salted)): (u64, ((&'static str, Vec<u8>), bool))| {
-        chain.append_salted(event_type, data, 1_000 + at, salted.then(|| salts.salt(actor, at)))
+        chain.append_salted(event_type, data, 1_000 + at, salted.then(|| Salt::draw(actor, at)))
     };
     (0..).zip(all).map(append).collect()
 }

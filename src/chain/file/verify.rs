@@ -11,7 +11,7 @@ use crate::chain::dropped::DroppedEvents;
 use crate::chain::event::{ChainEvent, EventKind};
 use crate::chain::hash::{ComponentDigest, sha1};
 use crate::chain::incarnations::Incarnations;
-use crate::chain::state_chain::{ChainBroken, Head, first_broken};
+use crate::chain::state_chain::{Head, Salting, first_broken};
 
 impl UnverifiedChain {
     /// Verifies each hash and link, the header against the events, and the attachments against their names.
@@ -37,7 +37,7 @@ pub(super) struct Verification {
     states_ahead: BTreeSet<u64>,
     head: Option<Head>,
     /// Whether an event of version 3 was seen. From there on, every event is of version 3.
-    salted: bool,
+    salting: Salting,
     incarnations: Incarnations,
     /// The newest `started`: its sequence and its component.
     newest: Option<(u64, ComponentDigest)>,
@@ -84,7 +84,7 @@ impl Verification {
             states: BTreeMap::new(),
             states_ahead: BTreeSet::new(),
             head: None,
-            salted: false,
+            salting: Salting::default(),
             incarnations: Incarnations::none(),
             newest: None,
             named_components: BTreeSet::new(),
@@ -127,10 +127,7 @@ impl Verification {
         }
         for event in events {
             self.head = Some(Head { sequence: event.sequence, hash: event.hash });
-            if self.salted && !event.is_salted() {
-                return Err(ChainBroken::Unsalted { sequence: event.sequence }.into());
-            }
-            self.salted = event.is_salted();
+            self.salting.follow(event)?;
             if event.dropped.is_some() {
                 self.dropped.add(event.sequence);
             }
@@ -219,7 +216,7 @@ impl Verification {
             2 if self.dropped.is_empty() => {
                 return Err(ChainFileError::Lacks { what: "any event without its data, and its version is 2" });
             }
-            3 if !self.salted => {
+            3 if !self.salting.has_begun() => {
                 return Err(ChainFileError::Lacks { what: "any event with a salt, and its version is 3" });
             }
             _ => {}

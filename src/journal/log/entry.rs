@@ -103,6 +103,8 @@ pub(in crate::journal) enum Entry<'a> {
         actor: u64,
         sequence: u64,
         name: Option<[u8; 20]>,
+        /// The payload begins with 16 bytes of salt.
+        is_salted: bool,
         state: Payload<'a>,
     },
     /// The actor has ended and is not to be resumed.
@@ -157,10 +159,13 @@ impl Entry<'_> {
                 room.push(u8::from(*is_state));
                 BLOB
             }
-            Self::State { actor, sequence, name, .. } => {
+            Self::State { actor, sequence, name, is_salted, .. } => {
                 put_number(room, *actor);
                 put_number(room, *sequence);
-                room.extend_from_slice(name.as_ref().map_or(&[], |name| &name[..]));
+                if let Some(name) = name {
+                    room.extend_from_slice(name);
+                    room.extend(is_salted.then_some(1));
+                }
                 STATE
             }
             Self::Ended(actor) => put_actor(room, *actor, ENDED),
@@ -308,7 +313,11 @@ impl<'a> RawEntry<'a> {
             STATE => {
                 let (actor, sequence) = (read.number()?, read.number()?);
                 let name = if read.rest.is_empty() { None } else { Some(read.array()?) };
-                Entry::State { actor, sequence, name, state: payload }
+                let is_salted = !read.rest.is_empty();
+                if is_salted && !read.flag()? {
+                    return Err(Malformed("a state without a salt says so"));
+                }
+                Entry::State { actor, sequence, name, is_salted, state: payload }
             }
             ENDED => Entry::Ended(read.number()?),
             SURVIVED => Entry::Survived(read.number()?),

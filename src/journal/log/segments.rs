@@ -623,7 +623,10 @@ impl BatchLog for Segments {
         let find = |directory: &SegmentDirectory| directory.states.get(&(actor, sequence)).copied();
         let found = self.entry_in(segment, find, |_, entry| match entry {
             Entry::State { name: None, .. } => Some(None),
-            Entry::State { state: Payload::Kept(bytes), .. } => Some(Some(bytes.to_vec())),
+            Entry::State { state: Payload::Kept(bytes), is_salted, .. } => {
+                let salt = if *is_salted { 16 } else { 0 };
+                bytes.get(salt..).map(|state| Some(state.to_vec()))
+            }
             _ => None,
         })?;
         Ok(found.flatten())

@@ -35,7 +35,13 @@ impl Drawn {
         match self.kind {
             0 => Entry::Name { code: actor, text: &self.text },
             1 => Entry::Blob { name: self.hash, is_state: flag, bytes: self.payload() },
-            2 => Entry::State { actor, sequence, name: flag.then_some(self.hash), state: self.payload() },
+            2 => Entry::State {
+                actor,
+                sequence,
+                name: flag.then_some(self.hash),
+                is_salted: flag && ends,
+                state: self.payload(),
+            },
             3 => Entry::Ended(actor),
             4 => Entry::Survived(actor),
             5 => Entry::Forgotten(actor),
@@ -143,7 +149,8 @@ proptest! {
 fn small_batch() -> (Vec<u8>, Tip) {
     let before = Tip { batch: 1, position: 2, digest: [3; 20], sum: [0; 16] };
     let mut builder = BatchBuilder::begin(Vec::new(), before);
-    builder.push(&Entry::State { actor: 1, sequence: 2, name: None, state: Payload::Kept(b"state") }, 0);
+    builder
+        .push(&Entry::State { actor: 1, sequence: 2, name: None, is_salted: false, state: Payload::Kept(b"state") }, 0);
     builder.push(&Entry::Ended(300), 0);
     (builder.finish(7, 99, [5; 16]).0, before)
 }

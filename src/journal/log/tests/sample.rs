@@ -123,8 +123,8 @@ pub(super) fn append_everything(log: &Segments, chains: &mut SampleChains) -> Ti
     batch.push(&Entry::Event(EventEntry { is_salted: false, settles: vec![([7; 16], 1)], ..taken }));
     let state = b"a state";
     let name = Some(Sha1::digest(state).into());
-    batch.push(&Entry::State { actor: 2, sequence: 0, name, state: Payload::Kept(state) });
-    batch.push(&Entry::State { actor: 1, sequence: 1, name: None, state: Payload::Kept(b"") });
+    batch.push(&Entry::State { actor: 2, sequence: 0, name, is_salted: false, state: Payload::Kept(state) });
+    batch.push(&Entry::State { actor: 1, sequence: 1, name: None, is_salted: false, state: Payload::Kept(b"") });
     let failed = chains.event(&batch, 2, "failed", b"\xf6", b"\xf6");
     batch.push(&Entry::Event(EventEntry { is_salted: false, ends: true, keeps: true, ..failed }));
     batch.push(&Entry::Ended(2));
