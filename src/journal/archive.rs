@@ -28,7 +28,7 @@ impl Archive {
     fn copy(&self, segment: &Path, kept: &Path) -> io::Result<()> {
         make(&self.dir)?;
         if kept.try_exists().map_err(named(kept))? {
-            return is_the_same(segment, kept);
+            return refuse_another(segment, kept);
         }
         let beside = kept.with_extension("partial");
         let copied = fs::copy(segment, &beside).and_then(|_| File::open(&beside)?.sync_all());
@@ -40,7 +40,7 @@ impl Archive {
 }
 
 /// A journal that was restored from a backup goes on under the same name, with other segments under the same numbers.
-fn is_the_same(segment: &Path, kept: &Path) -> io::Result<()> {
+fn refuse_another(segment: &Path, kept: &Path) -> io::Result<()> {
     if log::end_of(segment).map_err(named(segment))? == log::end_of(kept).map_err(named(kept))? {
         return Ok(());
     }
