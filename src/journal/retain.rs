@@ -131,11 +131,12 @@ impl Pruner {
         let from = self.left.get(&actor.key).copied().unwrap_or(0);
         let before = reader.first_behind(actor, position)?.min(needs.first(reader, actor)?);
         let kept = forget::last_named_before(reader, actor, before)?;
-        let Some((_, upto)) = kept.filter(|(kept, upto)| *kept > 0 && *upto > from) else { return Ok(None) };
-        let doomed = Doomed::of(reader, actor, from..upto)?;
+        let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else { return Ok(None) };
+        let doomed = Doomed::of(reader, actor, from..upto.max(from))?;
         if doomed.places.is_empty() {
-            self.left.insert(actor.key, upto);
-            return Ok(None);
+            self.left.insert(actor.key, doomed.events.end);
+            // Of an actor whose state never changes, somebody has to be told.
+            return if upto < kept { Err(DropError::Unchanged { kept, named: upto }) } else { Ok(None) };
         }
         forget::was_not_shown(reader, actor, from..upto, reader.next_start(actor, upto)?, Shown::Stays)?;
         Ok(Some(doomed))
