@@ -633,7 +633,7 @@ fn a_start_on_a_disk_that_is_nearly_full_resumes_actors_and_refuses_new_ones() {
         return skipped("a start on a disk that is nearly full", NO_MOUNT);
     };
     let [old, new] = ["old", "new"].map(|name| stage.manifest(name, "probe", ""));
-    disk.launch(&stage, &[old.clone()], WATERMARK).unwrap_or_else(|why| panic!("{why}")).shut_down();
+    disk.launch(&stage, std::slice::from_ref(&old), WATERMARK).unwrap_or_else(|why| panic!("{why}")).shut_down();
     disk.fill(70);
     let why = disk.launch(&stage, &[old.clone(), new], WATERMARK).err().expect("no start");
     is_refused_for_the_disk(&why);

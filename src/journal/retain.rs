@@ -99,8 +99,8 @@ impl Pruner {
         let mut retained = Retained::default();
         loop {
             let upto = position.min(self.reached.saturating_add(TOGETHER));
-            let (doomed, refused) = self.doomed(upto)?;
-            retained.refused = refused;
+            retained.refused.clear();
+            let doomed = self.doomed(upto, &mut retained)?;
             self.drop_all(doomed, &mut retained)?;
             self.reached = self.reached.max(upto);
             if upto == position {
@@ -109,10 +109,10 @@ impl Pruner {
         }
     }
 
-    /// What is to be dropped up to a position, and the actors that refuse it.
-    fn doomed(&mut self, position: u64) -> Result<(Vec<(String, Doomed)>, Vec<(String, DropError)>), Unfinished> {
+    /// What is to be dropped up to a position, each with the name of its actor.
+    fn doomed(&mut self, position: u64, retained: &mut Retained) -> Result<Vec<(String, Doomed)>, Unfinished> {
         let needs = Needs::of(&self.journal.reader)?;
-        let (mut doomed, mut refused) = (Vec::new(), Vec::new());
+        let mut doomed = Vec::new();
         for row in self.journal.reader.actors()? {
             if (self.is_over)() {
                 return Err(Unfinished::Over);
@@ -120,10 +120,10 @@ impl Pruner {
             match self.doomed_of(&row, position, &needs) {
                 Ok(None) => {}
                 Ok(Some(found)) => doomed.push((row.name, found)),
-                Err(why) => refused.push((row.name, why)),
+                Err(why) => retained.refused.push((row.name, why)),
             }
         }
-        Ok((doomed, refused))
+        Ok(doomed)
     }
 
     fn doomed_of(&mut self, row: &ActorRow, position: u64, needs: &Needs) -> Result<Option<Doomed>, DropError> {
