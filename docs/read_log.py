@@ -5,6 +5,9 @@ This program was written from journal.md ("The log", "The mark", "Large parts") 
 needs Python 3.9 or later, and only the standard library.
 
     python3 read_log.py [--quiet] DIRECTORY        (the data directory, which has the file journal.mark)
+    python3 read_log.py [--quiet] SEGMENT          (one segment of a log, such as an archive has)
+
+Of a segment alone, the first event of each chain in it cannot be checked: that needs the hash of the event before it.
 
 It prints one line for each event: position, actor, sequence, timestamp, type, hash, and what is written with it.
 
@@ -258,8 +261,9 @@ def read_header(data: bytes) -> Tuple[int, bytes, Tip]:
 class Log:
     """What was read so far."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, is_part: bool = False) -> None:
         self.quiet = quiet
+        self.is_part = is_part  # it begins somewhere in the log, and in the chains
         self.tip = START
         self.tips = {0: START}  # by the number of the batch
         self.journal: Optional[bytes] = None
@@ -282,7 +286,9 @@ class Log:
             raise Wrong(f"it is the segment {stated}, under another's name")
         if self.journal not in (None, journal):
             raise Wrong("it is a segment of another journal")
-        if before != self.tip:
+        if self.is_part:
+            self.tip = before
+        elif before != self.tip:
             raise Wrong("it does not go on where the segment before it ends")
         self.journal = journal
         contents = Contents(self.tip.position + 1)
@@ -365,8 +371,9 @@ class Log:
             raise Wrong("the type of an event has no name")
         kind, hash = contents.names[code], read.take(20)
         words = flag_words(flags, read)
+        is_known = not self.is_part or actor in self.chains or sequence == 0
         last_sequence, parent, last_position = self.chains.get(actor, (-1, None, position))
-        if (sequence, back) != (last_sequence + 1, position - last_position):
+        if is_known and (sequence, back) != (last_sequence + 1, position - last_position):
             raise Wrong(f"event {sequence} of actor {actor} does not follow event {last_sequence}")
         salted = bool(flags & SALTED)
         if salted:
@@ -387,7 +394,7 @@ class Log:
             length, digest = len(data), (hashlib.sha256(salt + data) if salted else hashlib.sha1(data)).digest()
         if len(digest) != (32 if salted else 20):
             raise Wrong(f"the digest of the data of event {sequence} of actor {actor} has another length")
-        if event_hash(sequence, parent, timestamp, kind, length, digest) != hash:
+        if is_known and event_hash(sequence, parent, timestamp, kind, length, digest) != hash:
             raise Wrong(f"event {sequence} of actor {actor} does not hash to {hash.hex()}")
         self.chains[actor] = (sequence, hash, position)
         if not self.quiet:
@@ -499,12 +506,31 @@ def segments(directory: str) -> List[Tuple[int, str]]:
     return sorted(found)
 
 
+def read_alone(path: str, quiet: bool) -> int:
+    log = Log(quiet, is_part=True)
+    try:
+        with open(path, "rb") as file:
+            number, _journal, before = read_header(file.read(HEADER))
+        log.segment(path, number, is_last=False)
+    except OSError as error:
+        print(f"read_log.py: {error}", file=sys.stderr)
+        return 2
+    except Wrong as fault:
+        print(f"read_log.py: {path}: {fault}", file=sys.stderr)
+        return 1
+    print(f"whole: segment {number}, positions {before.position + 1} to {log.tip.position} ({log.dropped} dropped), "
+          f"{len(log.chains)} chains, digest {log.tip.digest.hex()}")
+    return 0
+
+
 def main(arguments: List[str]) -> int:
     quiet = arguments[:1] == ["--quiet"]
     if len(arguments) != 1 + quiet:
         print(__doc__.strip(), file=sys.stderr)
         return 2
     directory = arguments[-1]
+    if os.path.isfile(directory):
+        return read_alone(directory, quiet)
     log = Log(quiet)
     path = directory
     try:

@@ -34,7 +34,7 @@ pub use chain::{ExportError, Exported, Link, Salt, UnverifiedChain, VerifiedChai
 pub use fuzzing::TARGETS as FUZZ_TARGETS;
 pub use guest::Divergence;
 pub use handlers::{BeyondLimit, CallContext, Handler, Handlers, HostFunctions, HostParams, HostResult, LinkError};
-pub use journal::{DataDropped, DropError, Durability, JournalDown, JournalError, Shown};
+pub use journal::{DataDropped, DiskLow, DropError, Durability, JournalDown, JournalError, Shown};
 pub use manifest::{ActorSource, HandlerEntry, ManifestError};
 pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
@@ -43,4 +43,5 @@ pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use theater::measure::{
     ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
-pub use theater::{ActorState, Config, EventStream, EventsOf, FollowedEvent, ReadError, TheaterError, TheaterRuntime};
+pub use theater::{ActorState, Config, EventStream, EventsOf, FollowedEvent, ReadError};
+pub use theater::{Retention, TheaterError, TheaterRuntime};

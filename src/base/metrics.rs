@@ -101,6 +101,10 @@ pub(crate) struct JournalMetrics {
     pub(crate) events: Counter,
     /// Bytes of the log's segments.
     pub(crate) log_bytes: Gauge,
+    /// Bytes that are free on the disk.
+    pub(crate) free_bytes: Gauge,
+    /// 1 while new work is refused because the disk is nearly full, else 0.
+    pub(crate) refuses_work: Gauge,
 }
 
 /// A number that only grows.

@@ -103,7 +103,8 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
         }
     }
     // Settings that contradict each other are reported here too, and not only by a start.
-    settings.server().map(drop).map_err(refused)
+    settings.server().map(drop).map_err(refused)?;
+    settings.retention().map(drop).map_err(refused)
 }
 
 /// The value to be shown; a secret is not shown, only that it is set.

@@ -39,6 +39,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
         durability: settings.durability(),
         actor_limits: settings.actor_limits(),
         limits: settings.runtime(),
+        retention: settings.retention().map_err(refused)?,
         actors: args.manifests.iter().map(ActorSource::from).collect(),
         handlers: Handlers::default(),
     };

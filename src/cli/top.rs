@@ -112,9 +112,11 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
             total.counts.mailbox_depth
         ),
         format!(
-            "journal {} events, commit {}   process {} resident, {} threads, {} files, {} maps",
+            "journal {} events, commit {}, {} free{}   process {} resident, {} threads, {} files, {} maps",
             metrics.journal.events,
             latency(&metrics.journal.commit_us),
+            bytes(metrics.journal.free_bytes),
+            if metrics.journal.refuses_work { " (too little: new work is refused)" } else { "" },
             bytes(metrics.process.resident_bytes),
             metrics.process.threads,
             metrics.process.open_files,

@@ -10,6 +10,7 @@ mod setting;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 
@@ -17,6 +18,7 @@ use crate::base::limits::{ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
 use crate::manifest::ManifestError;
 use crate::server::{ClientOptions, Endpoint, ServerOptions, TlsFiles, Token, TokenError, read_secret};
+use crate::theater::Retention;
 
 /// The file that is read if no file is named and this one exists.
 pub(crate) const FILE_NAME: &str = "theater.toml";
@@ -151,6 +153,19 @@ impl Settings {
     /// The bounds of the runtime as a whole.
     pub(crate) fn runtime(&self) -> RuntimeLimits {
         RuntimeLimits::of_settings(|key| self.number(key))
+    }
+
+    /// What old data is dropped.
+    pub(crate) fn retention(&self) -> Result<Retention, ConfigError> {
+        const DAY: u64 = 24 * 60 * 60;
+        let mut retention = Retention::new();
+        retention.keep_for = self.value("retention.keep_days").map(|days: u64| Duration::from_secs(days * DAY));
+        retention.keep_bytes = self.value("retention.keep_bytes");
+        retention.archive = self.path("retention.archive");
+        retention.every = Duration::from_secs(self.number("retention.every_minutes") * 60);
+        let data_dir = self.path("data_dir").unwrap_or_default();
+        retention.check(&data_dir).map_err(ConfigError::Together)?;
+        Ok(retention)
     }
 
     /// The address of the metrics endpoint, if there is one.

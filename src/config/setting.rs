@@ -13,6 +13,11 @@ use crate::journal::Durability;
 /// Where the management server listens by default.
 pub(super) const LISTEN: &str = "127.0.0.1:9000";
 
+/// A hundred years: the clock could not count much further back.
+const KEEP_DAYS: Kind = Kind::Number { least: 1, most: 36_500 };
+/// A mebibyte: below that there is nothing to gain.
+const KEEP_BYTES: Kind = Kind::Number { least: 1 << 20, most: 1 << 50 };
+
 /// One row of [`SETTINGS`].
 #[derive(Debug)]
 pub(crate) struct Setting {
@@ -135,6 +140,16 @@ fn runtime() -> Vec<Setting> {
             Some("--metrics-listen"),
             Some("off"),
             Kind::Address,
+        ),
+        Setting::new("retention.keep_days", &["THEATER_RETENTION_KEEP_DAYS"], None, None, KEEP_DAYS),
+        Setting::new("retention.keep_bytes", &["THEATER_RETENTION_KEEP_BYTES"], None, None, KEEP_BYTES),
+        Setting::new("retention.archive", &["THEATER_RETENTION_ARCHIVE"], None, None, Kind::Path),
+        Setting::new(
+            "retention.every_minutes",
+            &["THEATER_RETENTION_EVERY_MINUTES"],
+            None,
+            Some("60"),
+            Kind::Number { least: 1, most: 10_080 },
         ),
     ]
 }

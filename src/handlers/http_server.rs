@@ -105,6 +105,7 @@ fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
 fn refuse(refusal: &Refusal) -> WireResponse {
     let why = match refusal {
         Refusal::Full => "the actor has no room for more requests",
+        Refusal::DiskLow(_) => "the server's disk is nearly full",
         Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
         Refusal::NeverFits { .. } => return plain(413, "the request is larger than the actor's whole mailbox", &[]),
         Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {

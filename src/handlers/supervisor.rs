@@ -127,9 +127,14 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
     let (live, limits) = (state.live().cloned(), state.limits.clone());
     let spawned = state.recorder.host_call(SPAWN, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
-        let children = live.theater.registry.children(live.id).len() as u64;
-        if attempt == Attempt::First && children >= limits.children {
-            return Ok(Effect::Look(Err(format!("too many children: the limit children is {}", limits.children))));
+        if attempt == Attempt::First {
+            let children = live.theater.registry.children(live.id).len() as u64;
+            if children >= limits.children {
+                return Ok(Effect::Look(Err(format!("too many children: the limit children is {}", limits.children))));
+            }
+            if let Err(low) = live.theater.journal.has_room() {
+                return Ok(Effect::Look(Err(low.to_string())));
+            }
         }
         let wanted = (live.manifest_dir.join(&params.0), confinement(live));
         Ok(Effect::act(None, |intent, held| spawn_child(live, &limits, wanted, intent, held)))

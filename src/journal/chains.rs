@@ -111,6 +111,20 @@ impl JournalReader {
         Ok(found)
     }
 
+    /// The first event of the chain behind a position in the order of all; the one after the last where there is none.
+    pub(crate) fn first_behind(&self, actor: ActorKey, position: u64) -> ReadResult<u64> {
+        let Some(end) = self.chain_end(actor)? else { return Ok(0) };
+        let (mut low, mut high) = (0, end.last.sequence + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.place(actor, middle)?.is_some_and(|place| place.position <= position) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
     /// The events from event `sequence` to the first milestone on or behind it, or to the end, the last first. None where
     /// there is no such event.
     pub(super) fn run_from(&self, actor: ActorKey, sequence: u64) -> ReadResult<Option<Vec<StoredEvent>>> {

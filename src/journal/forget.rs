@@ -7,12 +7,15 @@
 //! transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
 //! is asked for.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::error::{ReadFault, ReadResult};
+use super::archive::Archive;
+use super::error::{JournalError, ReadFault, ReadResult};
+use super::log::SegmentSpan;
 use super::reader::JournalReader;
-use super::record::{ActorKey, Pending, Record};
+use super::record::{ActorKey, EventPlace, Pending, Record};
 use super::states::Newest;
 use super::{JournalDown, JournalHandle};
 use crate::base::id::ActorId;
@@ -110,6 +113,9 @@ pub enum DropError {
         /// The event.
         sequence: u64,
     },
+    /// A segment of the log could not be copied to the archive, so it stays as it is.
+    #[error("nothing was dropped, because the archive does not take it: {0}")]
+    Archive(JournalError),
     /// The journal cannot be read.
     #[error("{0}")]
     Read(#[from] ReadFault),
@@ -124,6 +130,21 @@ pub enum DropError {
     Closed(String),
 }
 
+/// What is to be dropped of one chain.
+pub(super) struct Doomed {
+    pub(super) actor: ActorKey,
+    /// The events, and the states stored behind them.
+    pub(super) events: Range<u64>,
+    /// Those among them that have data which can be dropped, in order: all but what a `started` says.
+    pub(super) places: Vec<EventPlace>,
+}
+
+impl Doomed {
+    pub(super) fn of(reader: &JournalReader, actor: ActorKey, events: Range<u64>) -> ReadResult<Self> {
+        Ok(Self { actor, places: reader.doomed(actor, &events)?, events })
+    }
+}
+
 /// Drops the data of all events that lie before the last kept state before event `before`; `started` events stay, and so
 /// does what names that state.
 pub(crate) fn prune(
@@ -133,7 +154,7 @@ pub(crate) fn prune(
     before: u64,
     shown: Shown,
 ) -> Result<DataDropped, DropError> {
-    let needed = first_needed(reader, actor)?;
+    let needed = Needs::of(reader)?.first(reader, actor)?;
     let kept = last_named_before(reader, actor, before.min(needed))?;
     let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else {
         return Err(DropError::NoKeptState { before });
@@ -144,12 +165,21 @@ pub(crate) fn prune(
     }
     let replays_from = reader.next_start(actor, upto)?;
     was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
-    drop_data(journal, reader, actor, 0..upto)?;
+    let doomed = Doomed::of(reader, actor, 0..upto)?;
+    let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
+    for span in &segments {
+        archive(journal, span)?;
+    }
+    drop_data(journal, &doomed, &segments)?;
     Ok(DataDropped { events, replays_from, is_gone: true })
 }
 
 /// The last kept state before an event that an event names, and the event that does.
-fn last_named_before(reader: &JournalReader, actor: ActorKey, mut before: u64) -> ReadResult<Option<(u64, u64)>> {
+pub(super) fn last_named_before(
+    reader: &JournalReader,
+    actor: ActorKey,
+    mut before: u64,
+) -> ReadResult<Option<(u64, u64)>> {
     while let Some(kept) = reader.last_kept_before(actor, before)? {
         if let (named, StateOnChain::Named(_)) = reader.named_upto(actor, kept)? {
             return Ok(Some((kept, named)));
@@ -176,11 +206,14 @@ pub(crate) fn redact(
     if event.dropped.is_some() {
         return Err(DropError::Already { sequence });
     }
-    if sequence >= first_needed(reader, actor)? {
+    if sequence >= Needs::of(reader)?.first(reader, actor)? {
         return Err(DropError::Needed { sequence });
     }
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
-    drop_data(journal, reader, actor, sequence..sequence + 1)?;
+    // What nobody is to read any more does not go to the archive.
+    let doomed = Doomed::of(reader, actor, sequence..sequence + 1)?;
+    let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
+    drop_data(journal, &doomed, &segments)?;
     // Asked again: where the event named the state, what is kept behind it may be named by none now.
     let replays_from = reader.next_start(actor, sequence + 1)?;
     Ok(DataDropped { events: 1, replays_from, is_gone: true })
@@ -190,38 +223,57 @@ pub(crate) fn redact(
 ///
 /// First the log says that they are to be dropped, and the newest state is stored if an event among them names it. Then the
 /// segments that hold them are written anew. If that is broken off, the data that is left is dropped by the next call.
-fn drop_data(
-    journal: &JournalHandle,
-    reader: &JournalReader,
-    actor: ActorKey,
-    events: Range<u64>,
-) -> Result<(), DropError> {
-    let doomed = reader.doomed(actor, &events)?;
-    let last = doomed.last().map_or(events.start, |place| place.sequence);
-    // The newest state outlives the event that holds it.
-    journal.enqueue(Record::Store(actor))?;
+fn drop_data(journal: &JournalHandle, doomed: &Doomed, segments: &[SegmentSpan]) -> Result<(), DropError> {
+    condemn(journal, doomed)?;
     journal.flush()?;
-    let led = reader.newest_state_at(actor)?.filter(|led| events.contains(led));
-    let newest = match led.map(|_| reader.newest_state(actor)).transpose()? {
+    let _alone = journal.rewriting.lock();
+    journal.reader.write_anew(segments, std::slice::from_ref(doomed), &|| false)?;
+    Ok(())
+}
+
+/// Has the states stored that are in memory alone, and sees to it that all that is to be dropped lies in sealed segments:
+/// those are what it returns.
+pub(super) fn set_apart(journal: &JournalHandle, doomed: &[Doomed]) -> Result<Vec<SegmentSpan>, DropError> {
+    for chain in doomed {
+        journal.enqueue(Record::Store(chain.actor))?;
+    }
+    journal.flush()?;
+    if journal.reader.reaches_the_end(doomed)? {
+        journal.enqueue(Record::Seal)?;
+        journal.flush()?;
+    }
+    Ok(journal.reader.segments_with(doomed)?)
+}
+
+/// Copies a segment to the archive, if there is one.
+pub(super) fn archive(journal: &JournalHandle, span: &SegmentSpan) -> Result<(), DropError> {
+    let log = &journal.reader.log;
+    let (Some(dir), Some(id)) = (journal.archive.get(), log.journal()) else { return Ok(()) };
+    let _alone = journal.rewriting.lock();
+    Archive::of(dir, &id).take(&log.file(span.number)).map_err(DropError::Archive)
+}
+
+/// Writes to the log that this is dropped. The newest state outlives the event that holds it.
+pub(super) fn condemn(journal: &JournalHandle, doomed: &Doomed) -> Result<(), DropError> {
+    let (reader, Doomed { actor, events, places }) = (&journal.reader, doomed);
+    let led = reader.newest_state_at(*actor)?.filter(|led| events.contains(led));
+    let newest = match led.map(|_| reader.newest_state(*actor)).transpose()? {
         Some(Newest::Behind(at)) => return Err(DropError::Needed { sequence: at }),
         Some(Newest::Is(state)) => led.map(|led| (led, state)),
         None => None,
     };
+    let last = places.last().map_or(events.start, |place| place.sequence);
     journal.begin_era();
-    journal.enqueue(Record::Drop { actor, from: events.start, upto: events.end, last })?;
+    journal.enqueue(Record::Drop { actor: *actor, from: events.start, upto: events.end, last })?;
     if let Some((led, state)) = newest {
-        journal.enqueue(Record::State(actor, led, state.map(Arc::from)))?;
+        journal.enqueue(Record::State(*actor, led, state.map(Arc::from)))?;
     }
-    journal.enqueue(Record::Seal)?;
-    journal.flush()?;
-    let _alone = journal.rewriting.lock();
-    reader.write_anew(actor, &events, &doomed)?;
     Ok(())
 }
 
 /// Whether a `get-chain` behind `replays_from` has shown the actor one of these events. Of an open transition it must not,
 /// since a start after a crash shows it again.
-fn was_not_shown(
+pub(super) fn was_not_shown(
     reader: &JournalReader,
     actor: ActorKey,
     dropped: Range<u64>,
@@ -264,35 +316,48 @@ fn open_from(reader: &JournalReader, actor: ActorKey) -> ReadResult<Option<u64>>
     Ok(Some(reader.last_kept_before(actor, call.sequence)?.map_or(0, |kept| kept + 1)))
 }
 
-/// The first event of the chain that a start after a crash might read.
-fn first_needed(reader: &JournalReader, actor: ActorKey) -> ReadResult<u64> {
-    let last = reader.head(actor)?.map_or(0, |head| head.sequence);
-    let mut needed = last + 1;
-    // Someone may wait for an answer that stands on this chain behind the oldest open transition.
-    let mut oldest = u64::MAX;
-    for row in reader.actors()?.into_iter().filter(|row| row.alive) {
-        if let Some(call) = reader.open_transition(row.actor)?.first() {
-            oldest = oldest.min(reader.position(row.actor, call.sequence)?.unwrap_or(0));
+/// What a start after a crash might read, of whichever chain.
+pub(super) struct Needs {
+    /// The first position that is needed on every chain: where the oldest open transition begins, or else what was committed
+    /// since this was made. (What begins later needs nothing from before.)
+    from: u64,
+    /// The first event of an actor that another is owed.
+    owed: HashMap<ActorId, u64>,
+}
+
+impl Needs {
+    pub(super) fn of(reader: &JournalReader) -> ReadResult<Self> {
+        let mut from = reader.log.tip().position + 1;
+        for row in reader.actors()?.into_iter().filter(|row| row.alive) {
+            if let Some(call) = reader.open_transition(row.actor)?.first() {
+                from = from.min(reader.position(row.actor, call.sequence)?.unwrap_or(0));
+            }
         }
+        let mut owed: HashMap<ActorId, u64> = HashMap::new();
+        // Of what an actor owes itself only the hash is needed.
+        for Pending { cause, receiver, .. } in reader.pending()? {
+            if cause.actor != receiver {
+                let first = owed.entry(cause.actor).or_insert(u64::MAX);
+                *first = cause.sequence.min(*first);
+            }
+        }
+        Ok(Self { from, owed })
     }
-    if oldest < u64::MAX
-        && let Some(event) = reader.events_after(actor, oldest.saturating_sub(1))?.first()
-    {
-        needed = needed.min(event.sequence);
+
+    /// The first event of the chain that a start after a crash might read.
+    pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<u64> {
+        // Someone may wait for an answer that stands on this chain behind the oldest open transition.
+        let mut needed = reader.first_behind(actor, self.from.saturating_sub(1))?;
+        needed = needed.min(self.owed.get(&actor.id).copied().unwrap_or(u64::MAX));
+        // Where an instance serves several calls, a resumed transition begins at the last kept state. (A call whose data was
+        // dropped could be, since its instance was new.)
+        if let Some(call) = reader.last_call(actor)?
+            && call.dropped.is_none()
+            && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
+            && let Some(kept) = reader.last_kept_before(actor, call.sequence)?
+        {
+            needed = needed.min(kept + 1);
+        }
+        Ok(needed)
     }
-    // Of what an actor owes itself only the hash is needed.
-    let needs_data = |pending: &Pending| pending.cause.actor == actor.id && pending.receiver != actor.id;
-    for pending in reader.pending()?.into_iter().filter(needs_data) {
-        needed = needed.min(pending.cause.sequence);
-    }
-    // Where an instance serves several calls, a resumed transition begins at the last kept state. (A call whose data was
-    // dropped could be, since its instance was new.)
-    if let Some(call) = reader.last_call(actor)?
-        && call.dropped.is_none()
-        && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
-        && let Some(kept) = reader.last_kept_before(actor, call.sequence)?
-    {
-        needed = needed.min(kept + 1);
-    }
-    Ok(needed)
 }

@@ -13,6 +13,7 @@
 //! returned. One queue feeds one writer, so every prefix of the journal is a consistent cut. The files are described
 //! in `docs/journal.md`. Nothing here knows of wasm. `log/` knows bytes and `index/` knows SQLite; neither knows the other.
 
+mod archive;
 mod backup;
 mod chains;
 mod components;
@@ -34,15 +35,17 @@ mod presence;
 mod queue;
 mod reader;
 mod record;
+mod retain;
+mod room;
 mod starts;
 mod states;
 mod survey;
 mod upgrade;
 mod writer;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -58,6 +61,8 @@ pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
 pub(crate) use record::{ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite};
+pub(crate) use retain::{Pruner, Retained, Unfinished};
+pub use room::DiskLow;
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
@@ -70,6 +75,7 @@ use crate::base::wait;
 use index::{Index, IndexThread, OpenedIndex, Standing};
 use newest::NewestStates;
 use queue::Queue;
+use room::DiskRoom;
 use upgrade::Readable;
 use writer::Writer;
 
@@ -173,8 +179,9 @@ impl Journal {
         let (queue, metrics) = (Arc::new(Queue::new(queue_bytes)), Arc::<JournalMetrics>::default());
         let newest = Arc::<NewestStates>::default();
         let (watching, closing) = bounded(0);
+        let room = Arc::new(DiskRoom::of(&path));
         let (watch, watch_thread) =
-            presence::watch(&path, Arc::clone(&segments), Arc::clone(&queue), Arc::clone(&metrics), closing)?;
+            presence::watch(&room, Arc::clone(&segments), Arc::clone(&queue), Arc::clone(&metrics), closing)?;
         let log = log_on(segments);
         let reader = JournalReader {
             log: Arc::clone(&log),
@@ -190,6 +197,8 @@ impl Journal {
             rewriting: Arc::default(),
             era: Arc::default(),
             metrics: Arc::clone(&metrics),
+            room,
+            archive: Arc::default(),
         };
         let indexing = index.start_thread().map_err(JournalError::Thread)?;
         let path = path.to_path_buf();
@@ -227,6 +236,9 @@ pub(crate) struct JournalHandle {
     era: Arc<AtomicU64>,
     /// What the writer counts.
     pub(crate) metrics: Arc<JournalMetrics>,
+    room: Arc<DiskRoom>,
+    /// Where segments are copied to before a prune takes something out of them.
+    archive: Arc<OnceLock<PathBuf>>,
 }
 
 impl JournalHandle {
@@ -260,6 +272,27 @@ impl JournalHandle {
         let (done, committed) = bounded::<()>(1);
         self.release(move || _ = done.try_send(()))?;
         wait::receive(&committed).map_err(|_| JournalDown)
+    }
+
+    /// Sets the directory that segments are copied to before a prune takes something out of them.
+    pub(crate) fn archive_to(&self, dir: PathBuf) {
+        // It is set once, before anything is pruned.
+        let _ = self.archive.set(dir);
+    }
+
+    /// Sets how many bytes are to stay free on the disk. The error says why that cannot be.
+    pub(crate) fn keep_free(&self, least: u64) -> Result<(), String> {
+        self.room.keep_free(least, &self.metrics)
+    }
+
+    /// Whether the disk has room for new work.
+    pub(crate) fn has_room(&self) -> Result<(), DiskLow> {
+        self.room.check()
+    }
+
+    /// Whether the disk has room for what follows from work that was taken before.
+    pub(crate) fn has_room_within(&self) -> Result<(), DiskLow> {
+        self.room.check_within()
     }
 
     /// A reader of what is committed; it does not hold up the writer.

@@ -1,6 +1,7 @@
 //! Whether the journal's files are still those that were opened. A process may write for ever to files that were removed,
 //! or lie below a file system that was unmounted: nobody will find what is in them. One that was cut short is not what was
-//! written either. The thread `watch` looks at them, and the writer asks it before anything is acknowledged.
+//! written either. The thread `watch` looks at them, and the writer asks it before anything is acknowledged. It looks at the
+//! room of the disk too.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -14,8 +15,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::io::Errno;
 
 use super::error::JournalError;
-use super::log::Segments;
+use super::log::{BatchLog, Segments};
 use super::queue::Queue;
+use super::room::DiskRoom;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
@@ -41,18 +43,19 @@ impl FileWatch {
 
 /// Starts the thread. It ends when the sender of `closing` is gone.
 pub(super) fn watch(
-    dir: &Path,
+    room: &Arc<DiskRoom>,
     log: Arc<Segments>,
     queue: Arc<Queue>,
     metrics: Arc<JournalMetrics>,
     closing: Receiver<()>,
 ) -> Result<(Arc<FileWatch>, JoinHandle), JournalError> {
     let watch = Arc::<FileWatch>::default();
-    let mut presence = Presence::of(dir, log);
-    let watching = Arc::clone(&watch);
+    let mut presence = Presence::of(room.dir(), log);
+    let (watching, room) = (Arc::clone(&watch), Arc::clone(room));
     let thread = thread::spawn("watch", move || {
         while matches!(wait::receive_within(&closing, LOOK), Err(RecvTimeoutError::Timeout)) {
             metrics.log_bytes.set(presence.log.bytes());
+            room.look(&metrics);
             if !presence.look() {
                 watching.is_gone.store(true, Ordering::Relaxed);
                 queue.wake_the_writer();

@@ -80,7 +80,17 @@ impl Scribe {
     }
 
     fn append(&mut self, event_type: &'static str, data: Vec<u8>, state: Option<StateWrite>) -> ChainEvent {
-        let event = self.chain.append(event_type, data, 7);
+        self.append_at(7, event_type, data, state)
+    }
+
+    fn append_at(
+        &mut self,
+        timestamp: u64,
+        event_type: &'static str,
+        data: Vec<u8>,
+        state: Option<StateWrite>,
+    ) -> ChainEvent {
+        let event = self.chain.append(event_type, data, timestamp);
         let attached = Attached { state, begins: self.begins.take(), ..Attached::default() };
         self.journal.enqueue(Record::Event(self.actor, event.clone(), attached)).expect("an open journal");
         event
@@ -428,4 +438,26 @@ fn an_index_that_is_gone_or_lies_is_made_anew_from_the_log() {
         as_it_was(&journal.handle().reader().expect("a reader"));
         journal.close();
     }
+}
+
+#[test]
+fn what_is_old_ends_before_the_first_young_event_although_some_clocks_were_wrong() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    let mut scribe = Scribe::new(journal.handle());
+    scribe.write();
+    for timestamp in [200, 5, 9_000, 300, 150, 400] {
+        scribe.append_at(timestamp, "refused ntwk:theater/actor.init", vec![0xa0], None);
+    }
+    journal.handle().flush().expect("committed");
+    let mut pruner = Pruner::new(journal.handle().clone(), || false);
+    let mut older_than = |time| pruner.older_than(time, 1_000).expect("a position");
+    assert_eq!(older_than(1), 0, "the first event is of 7");
+    assert_eq!(older_than(150), 1);
+    assert_eq!(older_than(300), 4, "a clock that was ahead says nothing, and one that was behind hides nothing");
+    assert_eq!(older_than(301), 6);
+    assert_eq!(older_than(500), 7);
+    let mut over = Pruner::new(journal.handle().clone(), || true);
+    assert!(matches!(over.older_than(500, 1_000), Err(Unfinished::Over)));
+    journal.close();
 }

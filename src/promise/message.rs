@@ -31,6 +31,7 @@ pub(crate) struct ReservedSend {
 
 impl ReservedSend {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
+        live.theater.journal.has_room_within()?;
         let slot = live.theater.registry.reserve_for_actor(to, HANDLE_SEND, params.len())?;
         Ok(Self { slot, params })
     }
@@ -62,6 +63,7 @@ pub(crate) struct ReservedRequest {
 
 impl ReservedRequest {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
+        live.theater.journal.has_room_within()?;
         let (slot, wait) = live.theater.registry.begin_wait(live.id, to, HANDLE_REQUEST, params.len())?;
         Ok(Self { slot, wait, params })
     }

@@ -116,6 +116,8 @@ fn spelled(metrics: &MetricsView) -> String {
     for (name, kind, help, value) in [
         ("theater_journal_events_total", "counter", "Events written to the journal.", journal.events),
         ("theater_journal_log_bytes", "gauge", "Bytes of the journal's log.", journal.log_bytes),
+        ("theater_disk_free_bytes", "gauge", "Bytes free on the disk of the data directory.", journal.free_bytes),
+        ("theater_disk_low", "gauge", "1 while new work is refused for lack of room.", journal.refuses_work.into()),
         ("theater_resident_bytes", "gauge", "Resident memory of the process.", process.resident_bytes),
         ("theater_threads", "gauge", "Threads of the process.", process.threads),
         ("theater_open_files", "gauge", "Files and sockets open.", process.open_files),

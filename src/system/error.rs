@@ -9,7 +9,7 @@ use super::failure::ActorFailure;
 use super::refusal::Refusal;
 use crate::base::id::ActorId;
 use crate::chain::data::FailureReason;
-use crate::journal::JournalDown;
+use crate::journal::{DiskLow, JournalDown};
 use crate::manifest::ManifestError;
 
 /// Why a message from outside has no answer. The variant says whether the actor can have worked on the message.
@@ -90,6 +90,9 @@ pub enum NotDelivered {
     /// The actor ended before it took the message; the text says how.
     #[error("not delivered: the actor {0}")]
     Dropped(String),
+    /// The disk is nearly full: the limit `min_free_bytes` of the runtime.
+    #[error(transparent)]
+    DiskLow(#[from] DiskLow),
     /// The runtime is ending: all actors are being suspended.
     #[error("the runtime is shutting down")]
     ShuttingDown,
@@ -128,6 +131,7 @@ impl From<Refusal> for RequestError {
             Refusal::Closed => NotDelivered::Ending,
             Refusal::TooLarge { size, limit } => NotDelivered::TooLarge { size, limit },
             Refusal::Deadlock(circle) => NotDelivered::Deadlock(circle),
+            Refusal::DiskLow(low) => NotDelivered::DiskLow(low),
             Refusal::Suspending => NotDelivered::ShuttingDown,
         })
     }
@@ -175,6 +179,9 @@ pub enum LifecycleError {
     /// The change was begun, and its outcome is not known. The text begins with `outcome unknown`.
     #[error("{0}")]
     OutcomeUnknown(String),
+    /// The disk is nearly full: the limit `min_free_bytes` of the runtime. Nothing was started.
+    #[error(transparent)]
+    DiskLow(#[from] DiskLow),
     /// The runtime is ending, or has ended: all actors are suspended.
     #[error("the runtime is shutting down")]
     ShuttingDown,

@@ -53,7 +53,7 @@ impl TheaterHandle {
     }
 
     /// Delivers a call of an export of `to` for a caller outside the runtime. The answer comes after the events that it
-    /// depends on are on disk.
+    /// depends on are on disk. If the disk is nearly full, the call is refused.
     pub(crate) fn deliver(
         &self,
         to: ActorId,
@@ -61,6 +61,7 @@ impl TheaterHandle {
         params: Vec<u8>,
         caller: Caller,
     ) -> Result<AwaitedReply, Refusal> {
+        self.journal.has_room()?;
         let slot = self.registry.reserve(to, Lane::Mail, function, params.len())?;
         let (reply, answer) = Reply::outside();
         slot.fill(Delivery { function, params, caller, cause: None, reply });

@@ -1,6 +1,7 @@
 //! Refusals: why an actor's mailbox does not accept a delivery.
 
 use crate::base::id::ActorId;
+use crate::journal::DiskLow;
 
 /// Why a delivery was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,9 @@ pub(crate) enum Refusal {
     TooLarge { size: usize, limit: u64 },
     #[error("would deadlock: {0}")]
     Deadlock(String),
+    /// Actors are told this later than who is outside.
+    #[error(transparent)]
+    DiskLow(#[from] DiskLow),
     /// The runtime is being suspended. The transition that asks must not record this: it goes on after the next start.
     #[error("the runtime is shutting down")]
     Suspending,

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::command::{Comeback, Command, Newborn};
 use super::control::LifecycleControl;
 use super::recovery::{Recovered, recover};
+use super::retention::{Retaining, Retention};
 use super::supervisor::Supervisor;
 use super::upgrade::upgrade;
 use crate::actor::{SpawnReply, Spec};
@@ -46,6 +47,8 @@ pub struct Config {
     pub actor_limits: ActorLimits,
     /// The bounds of the runtime as a whole.
     pub limits: RuntimeLimits,
+    /// What old data is dropped while the theater runs; by default none.
+    pub retention: Retention,
     /// The actors to run. Each is resumed if the data directory has a root actor of its name, and started anew otherwise.
     pub actors: Vec<ActorSource>,
     /// The handlers that manifests may grant beside those that Theater brings.
@@ -80,6 +83,12 @@ impl Config {
     #[must_use]
     pub fn limits(self, limits: RuntimeLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Drops old data while the theater runs.
+    #[must_use]
+    pub fn retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     /// Runs one more actor.
@@ -140,6 +149,7 @@ pub enum TheaterError {
 pub struct TheaterRuntime {
     handle: TheaterHandle,
     supervisor: Option<JoinHandle>,
+    retaining: Option<Retaining>,
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
@@ -173,8 +183,14 @@ impl TheaterRuntime {
             None => DataDir::ephemeral()?,
         };
         let cache = dir.path().join("compiled");
+        let retention = config.retention;
+        retention.check(dir.path()).map_err(TheaterError::Setup)?;
         let (journal, subscribers, journal_failed) =
             open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
+        journal.handle().keep_free(config.limits.min_free_bytes).map_err(TheaterError::Setup)?;
+        if let Some(archive) = &retention.archive {
+            journal.handle().archive_to(archive.clone());
+        }
         let mut engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
         config.handlers.check().map_err(TheaterError::Setup)?;
         engine.extensions.insert(config.handlers);
@@ -213,13 +229,24 @@ impl TheaterRuntime {
         let no_thread = |error| TheaterError::Setup(format!("cannot start the supervisor's thread: {error}"));
         let supervisor = Some(supervisor.map_err(no_thread)?);
         let (journal, not_resumed) = (Some(journal), Vec::new());
-        let mut runtime =
-            Self { handle, supervisor, journal, journal_failed, thread_failed, ended, panicked, not_resumed };
+        let mut runtime = Self {
+            handle,
+            supervisor,
+            retaining: None,
+            journal,
+            journal_failed,
+            thread_failed,
+            ended,
+            panicked,
+            not_resumed,
+        };
 
         begins(&runtime.handle);
         runtime.bring_back(&commands, recovered)?;
         // The caller is told that the theater runs once the starts are on disk. If the journal is down, `wait` says so.
         let _ = runtime.handle.journal.flush();
+        let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of retention: {error}"));
+        runtime.retaining = Retaining::start(runtime.handle.journal.clone(), retention).map_err(no_thread)?;
         Ok(runtime)
     }
 
@@ -256,6 +283,10 @@ impl TheaterRuntime {
     fn begin_new(&self, commands: &Sender<Command>, new: Vec<(Spec, Option<String>)>) -> Result<(), TheaterError> {
         let mut answers = Vec::new();
         for (spec, note) in new {
+            if let Err(low) = self.handle.journal.has_room() {
+                let (name, why) = (spec.manifest.name.clone(), low.into());
+                return Err(TheaterError::NotStarted { name, why, note: String::new() });
+            }
             let actor = self.handle.journal.new_actor(ActorId::random());
             let spec = Arc::new(spec);
             let mut newborn =
@@ -326,6 +357,9 @@ impl TheaterRuntime {
         self.handle.control.shutdown();
         // If the supervisor panicked, that was logged already. The journal is closed in any case.
         let _ = supervisor.join();
+        if let Some(retaining) = self.retaining.take() {
+            retaining.end();
+        }
         if let Some(journal) = self.journal.take() {
             journal.close();
         }

@@ -29,6 +29,12 @@ impl FromNumber for usize {
     }
 }
 
+impl FromNumber for u64 {
+    fn from_number(number: u64) -> Self {
+        number
+    }
+}
+
 impl FromNumber for Duration {
     /// A limit that is a time is written in milliseconds.
     fn from_number(number: u64) -> Self {
@@ -108,6 +114,9 @@ operator_limits! {
     journal_queue_bytes: usize, "journal_queue_bytes" or "THEATER_JOURNAL_QUEUE_BYTES" = 64 * MIB, from 64 * KIB..=64 * GIB;
     /// The HTTP requests of all actors in progress; each needs a thread. Beyond it: `Err`.
     http_exchanges: usize, "http_exchanges" or "THEATER_HTTP_EXCHANGES" = 1_024, from 0..=65_536;
+    /// What is to stay free on the disk of the data directory. With less, new work is refused until there is room again:
+    /// 503, `Error`, `Err` of `spawn`. With less than half, `Err` of `send` and `request` too. 0 turns this off.
+    min_free_bytes: u64, "min_free_bytes" or "THEATER_MIN_FREE_BYTES" = 256 * MIB, from 0..=64 * GIB;
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub(super) enum Ending {
     TooLarge,
     NeverFits,
     MailboxFull,
+    DiskLow,
     NotTaken,
     /// The answer budget has no room for this answer.
     NoRoom,
@@ -47,6 +48,7 @@ impl Ending {
             Self::TooLarge => (CloseCode::Size, "the message is too large"),
             Self::NeverFits => (CloseCode::Size, "the message is larger than the actor's whole mailbox"),
             Self::MailboxFull => (CloseCode::Again, "the actor has no room for more messages"),
+            Self::DiskLow => (CloseCode::Again, "the server's disk is nearly full"),
             Self::NotTaken => (CloseCode::Again, "the actor did not come to it in time"),
             Self::NoRoom => (CloseCode::Again, "too many answers are under way; the message was handled"),
             Self::NoRoomToHear => (CloseCode::Again, "too many messages are coming in"),
@@ -62,6 +64,7 @@ impl Ending {
     pub(super) fn of_refusal(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Full => Self::MailboxFull,
+            Refusal::DiskLow(_) => Self::DiskLow,
             Refusal::NeverFits { .. } => Self::NeverFits,
             Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => Self::ActorEnds,
             Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => Self::Failed,

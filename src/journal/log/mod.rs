@@ -31,6 +31,7 @@ pub(super) use dir::make as make_dir;
 pub(super) use double::{Double, Mischief};
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
+pub(super) use segment::end_of;
 pub(super) use segments::{BatchBuilding, OpenedLog, SegmentWalk, Segments};
 
 /// What went wrong with the log.
@@ -155,6 +156,15 @@ pub(in crate::journal) trait BatchLog: Send + Sync {
 
     /// The segments that can be written anew, oldest first: all but the one that grows.
     fn sealed(&self) -> Vec<SegmentSpan>;
+
+    /// The file of a segment.
+    fn file(&self, segment: u32) -> PathBuf;
+
+    /// Bytes of all segments.
+    fn bytes(&self) -> u64;
+
+    /// What all its segments call the journal; none before the first.
+    fn journal(&self) -> Option<[u8; 16]>;
 
     /// Seals the segment that grows, between two batches, and begins another.
     fn seal(&self) -> Result<(), LogError>;

@@ -113,6 +113,11 @@ impl Trailer {
     }
 }
 
+/// How far the log has come behind the sealed segment in this file; none where that is no sealed segment.
+pub(in crate::journal) fn end_of(path: &Path) -> io::Result<Option<Tip>> {
+    Ok(Trailer::of(&File::open(path)?)?.map(|trailer| trailer.after))
+}
+
 /// The footer of a segment: its directory, and the trailer.
 pub(super) fn footer(directory: &SegmentDirectory, generation: u32, after: Tip) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -311,7 +316,20 @@ pub(super) fn write_anew(
     generation: u32,
 ) -> Result<(), io::Error> {
     let beside = beside(path);
-    let mut file = File::create(&beside)?;
+    let written = write_beside(&beside, header, batches, generation);
+    // On a disk that is full, it would take the room that somebody has to make.
+    written.inspect_err(|_| _ = std::fs::remove_file(&beside))?;
+    std::fs::rename(&beside, path)?;
+    sync_dir(path)
+}
+
+fn write_beside(
+    beside: &Path,
+    header: SegmentHeader,
+    batches: &[(BatchHeader, Vec<u8>)],
+    generation: u32,
+) -> Result<(), io::Error> {
+    let mut file = File::create(beside)?;
     let mut directory = SegmentDirectory::begin(header.before.position + 1);
     let (mut at, mut tip) = (HEADER_BYTES, header.before);
     file.write_all(&header.to_bytes())?;
@@ -323,9 +341,7 @@ pub(super) fn write_anew(
         tip = head.tip();
     }
     file.write_all(&footer(&directory, generation, tip))?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    sync_dir(path)
+    file.sync_all()
 }
 
 /// Where a segment is written before it takes its place.

@@ -368,11 +368,6 @@ impl Segments {
         open.is_none_or(|open| open.file.metadata().is_ok_and(|file| file.ino() == number))
     }
 
-    /// Bytes of all segments.
-    pub(in crate::journal) fn bytes(&self) -> u64 {
-        self.files().iter().map(|(path, _)| fs::metadata(path).map_or(0, |file| file.len())).sum()
-    }
-
     /// A walk over all batches that are committed now.
     pub(in crate::journal) fn walk(&self) -> SegmentWalk {
         self.walk_behind(0)
@@ -657,6 +652,19 @@ impl BatchLog for Segments {
             pen.mark = Some(MarkFile::begin(dir, &pen.journal, &tip, pen.durability).map_err(io_at(dir))?);
         }
         Ok(())
+    }
+
+    fn file(&self, segment: u32) -> PathBuf {
+        path_of(&self.dir, segment)
+    }
+
+    fn bytes(&self) -> u64 {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        self.files().iter().map(|(path, grown)| grown.unwrap_or_else(|| size(path))).sum()
+    }
+
+    fn journal(&self) -> Option<[u8; 16]> {
+        self.state.read().journal()
     }
 
     fn seal(&self) -> Result<(), LogError> {

@@ -102,6 +102,12 @@ pub struct JournalMetricsView {
     /// Bytes of the log's segments now.
     #[serde(default)]
     pub log_bytes: u64,
+    /// Bytes that are free on the disk now.
+    #[serde(default)]
+    pub free_bytes: u64,
+    /// Whether new work from outside is refused, because less is free than `min_free_bytes`.
+    #[serde(default)]
+    pub refuses_work: bool,
 }
 
 /// The process as the operating system sees it. A number that cannot be read is 0.
@@ -187,6 +193,8 @@ pub(crate) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsV
         commit_us: (&journal.commits.read()).into(),
         commit_bytes: (&journal.commit_bytes.read()).into(),
         log_bytes: journal.log_bytes.read(),
+        free_bytes: journal.free_bytes.read(),
+        refuses_work: journal.refuses_work.read() > 0,
     };
     MetricsView { actors: Vec::new(), total, journal, process: process() }
 }

@@ -32,7 +32,9 @@ impl TheaterHandle {
     ///
     /// [`LifecycleError::Manifest`] if the manifest or the component is wrong; nothing was started then.
     /// [`LifecycleError::Failed`] if `init` refused or failed. [`LifecycleError::Refused`] if the machine has no room.
+    /// [`LifecycleError::DiskLow`] if the disk is nearly full.
     pub fn start(&self, source: impl Into<ActorSource>) -> Result<ActorId, LifecycleError> {
+        self.journal.has_room()?;
         let asked = self.control.spawn(SpawnRequest { manifest: source.into(), parentage: None });
         self.once_on_disk(answer(&asked).map(|spawned| spawned.id))
     }
@@ -52,6 +54,7 @@ impl TheaterHandle {
         source: Option<ActorSource>,
     ) -> Result<ActorId, LifecycleError> {
         let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        self.journal.has_room()?;
         let asked = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest: source });
         self.once_on_disk(answer(&asked).map(|spawned| spawned.id))
     }
