@@ -3,6 +3,8 @@
 //! there is room.
 
 mod support;
+#[path = "support/websocket.rs"]
+mod websocket;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -538,6 +540,7 @@ fn a_disk_that_is_nearly_full_takes_no_new_work_until_there_is_room() {
         stage.http_manifest("probe", "probe", ""),
         stage.manifest("asked", "probe", patient),
         stage.manifest("nursery", "nursery", "[[handlers]]\ntype = \"supervisor\"\n"),
+        stage.manifest("parrot", "parrot", "[[handlers]]\ntype = \"websocket-server\"\nconfig = { port = 0 }\n"),
     ];
     let mut running = disk.launch(&stage, &manifests, WATERMARK).unwrap_or_else(|why| panic!("{why}"));
     let mut http = Http::connect(running.http("probe"));
@@ -559,6 +562,8 @@ fn a_disk_that_is_nearly_full_takes_no_new_work_until_there_is_room() {
     });
     assert_eq!(refused.body, "the server's disk is nearly full\n");
     assert!(refused.head.contains("Retry-After: 1\r\n"), "{}", refused.head);
+    let (code, why) = websocket::Client::connect(running.websocket("parrot")).hear_the_end();
+    assert_eq!((code, why.as_str()), (1013, "the server's disk is nearly full"));
     is_refused_for_the_disk(&running.request("probe", &echo).expect_err("no requests"));
     is_refused_for_the_disk(&running.refused(&["send", "probe", &echo.to_string()]));
     is_refused_for_the_disk(&running.start(&stage.manifest("late", "probe", "")).expect_err("no new actors"));

@@ -8,8 +8,9 @@ use super::error::{ReadFault, unfit};
 use super::forget::{self, Doomed, DropError, Needs, Shown};
 use super::record::ActorRow;
 
-/// So many events of the journal are looked at together, so that what is remembered of them stays small.
-const TOGETHER: u64 = 1024 * 1024;
+/// So many events of the journal are looked at together, so that what is remembered of them stays small; in the unit tests
+/// so few that one pass takes several steps.
+const TOGETHER: u64 = if cfg!(test) { 16 } else { 1024 * 1024 };
 
 /// What was dropped, and what could not be.
 #[derive(Debug, Default)]

@@ -461,3 +461,53 @@ fn what_is_old_ends_before_the_first_young_event_although_some_clocks_were_wrong
     assert!(matches!(over.older_than(500, 1_000), Err(Unfinished::Over)));
     journal.close();
 }
+
+#[test]
+fn a_pass_drops_what_lies_before_the_last_kept_states_and_copies_each_segment_first() {
+    let (dir, archive) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let journal = open(dir.path()).expect("a journal");
+    journal.handle().archive_to(archive.path().to_owned());
+    let mut scribes = [Scribe::new(journal.handle()), Scribe::new(journal.handle())];
+    for scribe in &mut scribes {
+        scribe.write();
+    }
+    for round in 1..=40 {
+        for scribe in &mut scribes {
+            scribe.write_state(Some(&[round; 300]), round % 10 == 0);
+        }
+        journal.handle().flush().expect("committed");
+    }
+    let reader = journal.handle().reader().expect("a reader");
+    let dropped = |scribe: &Scribe| {
+        let events = reader.events(scribe.actor, 0, 1_000, usize::MAX).expect("events");
+        events.iter().filter(|event| event.dropped.is_some()).map(|event| event.sequence).collect::<Vec<_>>()
+    };
+    let mut over = Pruner::new(journal.handle().clone(), || true);
+    assert!(matches!(over.drop_upto(82), Err(Unfinished::Over)));
+    assert!(dropped(&scribes[0]).is_empty());
+
+    let mut pruner = Pruner::new(journal.handle().clone(), || false);
+    assert!(pruner.segments().len() > 3, "it is about several segments");
+    let bytes = pruner.log_bytes();
+    let steps = [30, 30, 82, 82].map(|position| {
+        let retained = pruner.drop_upto(position).expect("a pass");
+        assert!(retained.refused.is_empty(), "{retained:?}");
+        retained.events
+    });
+    assert_eq!(steps, [18, 0, 60, 0], "up to the states that are kept behind events 10 and 40");
+    for scribe in &scribes {
+        assert_eq!(dropped(scribe), (1..40).collect::<Vec<_>>());
+    }
+    assert!(pruner.log_bytes() < bytes / 2);
+    journal.close();
+
+    let copies = std::fs::read_dir(archive.path()).expect("an archive").next().expect("a journal").expect("one").path();
+    for copy in std::fs::read_dir(copies).expect("copies").map(|copy| copy.expect("a copy")) {
+        std::fs::copy(copy.path(), dir.path().join("log").join(copy.file_name())).expect("copied back");
+    }
+    let whole = open_to_read(dir.path()).expect("a journal");
+    for scribe in &scribes {
+        let events = whole.events(scribe.actor, 0, 1_000, usize::MAX).expect("events");
+        assert!(events.iter().all(|event| event.dropped.is_none()) && events.len() == 41);
+    }
+}

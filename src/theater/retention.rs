@@ -115,8 +115,15 @@ impl Retaining {
         let ending: Receiver<()> = closing.clone();
         let is_over = move || matches!(ending.try_recv(), Err(TryRecvError::Disconnected));
         let pruner = Pruner::new(journal, is_over);
-        let mut work =
-            RetentionWork { wanted, pruner, closing, sealed: None, told: HashSet::new(), is_too_large: false };
+        let mut work = RetentionWork {
+            wanted,
+            pruner,
+            closing,
+            sealed: None,
+            refused: Vec::new(),
+            told: HashSet::new(),
+            is_too_large: false,
+        };
         let thread = thread::spawn("retention", move || work.run())?;
         Ok(Some(Self { thread, over }))
     }
@@ -135,6 +142,8 @@ struct RetentionWork {
     closing: Receiver<()>,
     /// When old data in the segment that grows was dropped last, which seals it.
     sealed: Option<Instant>,
+    /// The actors of which the last step of a pass could drop nothing more, and why.
+    refused: Vec<(String, DropError)>,
     /// Of which actors it was said, and why, that nothing can be dropped.
     told: HashSet<(String, Discriminant<DropError>)>,
     /// It was said that the log stays too large.
@@ -170,6 +179,7 @@ impl RetentionWork {
         if let Some(most) = self.wanted.keep_bytes {
             self.shrink_to(most)?;
         }
+        self.tell_of_refused();
         Ok(())
     }
 
@@ -198,16 +208,20 @@ impl RetentionWork {
 
     fn drop_upto(&mut self, position: u64) -> Result<(), Unfinished> {
         let Retained { events, refused } = self.pruner.drop_upto(position)?;
-        for (name, why) in refused {
-            if self.told.insert((name.clone(), discriminant(&why))) {
-                log::warn!("retention: nothing more of actor {name} can be dropped: {why}");
-            }
-        }
+        self.refused = refused;
         if events > 0 {
             let bytes = self.pruner.log_bytes();
             log::info!("retention: dropped the data of {events} events; the log has {bytes} bytes");
         }
         Ok(())
+    }
+
+    fn tell_of_refused(&mut self) {
+        for (name, why) in self.refused.drain(..) {
+            if self.told.insert((name.clone(), discriminant(&why))) {
+                log::warn!("retention: nothing more of actor {name} can be dropped: {why}");
+            }
+        }
     }
 
     fn tell_of_size(&mut self, most: u64) {
@@ -216,7 +230,7 @@ impl RetentionWork {
         if self.is_too_large && !was_too_large {
             log::warn!(
                 "retention: the log has {} bytes, more than keep_bytes ({most}), and nothing more can be dropped now: what is \
-                 left are hashes, starts, and what lies behind the last kept states",
+                 left are hashes, starts, and what actors did since their last kept states (`theater restart` keeps one)",
                 self.pruner.log_bytes()
             );
         }
