@@ -250,8 +250,10 @@ def read_batch(data: bytes, at: int, segment: int, journal: bytes, before: Tip) 
 def read_header(data: bytes) -> Tuple[int, bytes, Tip]:
     """Number, journal, and how far the log had come before the segment."""
     read = Reader(data)
-    if read.take(8) != b"THEALOG5":
-        raise Wrong("it is no segment of a log of format 5")
+    if read.take(7) != b"THEALOG":
+        raise Wrong("it is no segment of a log")
+    if read.take(1) not in (b"5", b"6"):
+        raise Wrong("it is a segment of a format that this program does not know (it knows 5 and 6)")
     header = read.u32(), read.take(16), read_tip(read)
     if read.u32() != crc32c(data[: HEADER - 4]):
         raise Wrong("the checksum of its header does not fit")
@@ -356,6 +358,8 @@ class Log:
                 read.number()
         else:
             raise Wrong("a record is of no known kind")
+        if record.kind in (NAME, ENDED, SURVIVED, FORGOTTEN, DROPPED) and record.payload != b"":
+            raise Wrong("a record has a payload, and its kind has none")
         read.end("a record")
 
     @staticmethod

@@ -142,6 +142,8 @@ pub enum Footer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSegment {
+    /// The digit of its format.
+    pub format: u8,
     pub number: u32,
     pub footer: Footer,
     pub batches: Vec<LogBatch>,
@@ -212,7 +214,8 @@ impl LogFile {
         for path in segment_files(data) {
             let bytes = std::fs::read(&path).expect("a segment");
             let mut read = Bytes { bytes: &bytes, at: 0 };
-            assert_eq!(read.take(8), b"THEALOG5");
+            assert_eq!(read.take(7), b"THEALOG");
+            let format = read.take(1)[0];
             let number = read.u32();
             assert_eq!(path.file_stem().and_then(|it| it.to_str()), Some(&*format!("{number:08}")));
             let (journal, before) = (read.array(), read.tip());
@@ -221,7 +224,7 @@ impl LogFile {
             assert!(tip.is_none_or(|tip| tip == before), "it goes on where the one before it ends");
             let log = log.get_or_insert_with(|| Self { journal, before, segments: Vec::new() });
             assert_eq!(journal, log.journal);
-            let mut segment = LogSegment { number, footer: Footer::Absent, batches: Vec::new() };
+            let mut segment = LogSegment { format, number, footer: Footer::Absent, batches: Vec::new() };
             let (mut here, mut names, mut directory) = (before, Vec::new(), Directory::at(before.position + 1));
             while bytes.get(read.at..read.at + 4) == Some(b"TBat") {
                 segment.batches.push(batch(&mut read, &journal, number, &mut here, &mut names, &mut directory));
@@ -416,7 +419,8 @@ pub fn change_mark(data: &Path, change: impl FnOnce(&mut Vec<String>)) {
 
 impl LogSegment {
     fn encoded(&self, journal: &[u8; 16], tip: &mut LogTip) -> Vec<u8> {
-        let mut bytes = b"THEALOG5".to_vec();
+        let mut bytes = b"THEALOG".to_vec();
+        bytes.push(self.format);
         bytes.extend(self.number.to_le_bytes());
         bytes.extend(journal);
         put_tip(&mut bytes, tip);

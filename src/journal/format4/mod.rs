@@ -42,7 +42,9 @@ const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::S
 /// "THEA", in the header of every journal's database.
 const APPLICATION_ID: i64 = 0x5448_4541;
 /// The version of what a newer journal puts in the place of the database, so that older programs refuse it.
-const NEWER: i64 = 5;
+const LOG: i64 = 5;
+/// The newest format that this program knows.
+const NEWEST: i64 = 6;
 /// The newest state of an actor; a kept one has its event's sequence and 1.
 const NEWEST_SLOT: u64 = 0;
 /// The words of the table `pending`; a message has none.
@@ -203,11 +205,11 @@ impl OldJournal {
             rusqlite::Result::Ok((is_empty, application, version(&rows)?))
         };
         match look().map_err(|error| unreadable(dir, error))? {
-            (_, APPLICATION_ID, 1..NEWER) => Ok(true),
+            (_, APPLICATION_ID, 1..LOG) => Ok(true),
             // Made and never written to; or what stands there beside a newer journal.
-            (true, 0, 0) | (_, APPLICATION_ID, NEWER) => Ok(false),
+            (true, 0, 0) | (_, APPLICATION_ID, LOG..=NEWEST) => Ok(false),
             (_, APPLICATION_ID, found) => {
-                let known = u32::try_from(NEWER).expect("a small number");
+                let known = u32::try_from(NEWEST).expect("a small number");
                 Err(JournalError::Version { path: dir.to_owned(), found: found.to_string(), known })
             }
             _ => Err(JournalError::NotAJournal { path: file }),

@@ -249,12 +249,12 @@ fn a_directory_without_an_old_journal_is_told_from_one_with_a_foreign_file() {
     let rows = Connection::open(&file).expect("a database");
     let set = |name, value: i64| rows.pragma_update(None, name, value).expect("updated");
     set("application_id", APPLICATION_ID);
-    for (version, is_old) in [(1, true), (4, true), (NEWER, false)] {
+    for (version, is_old) in [(1, true), (4, true), (LOG, false), (NEWEST, false)] {
         set("user_version", version);
         assert_eq!(found(), Ok(is_old), "{version}");
     }
     set("user_version", 9);
-    assert!(found().expect_err("a newer version").contains("has format version 9; this program knows version 5"));
+    assert!(found().expect_err("a newer version").contains("has format version 9; this program knows version 6"));
     set("application_id", 1);
     assert!(found().expect_err("a foreign file").contains("is not a journal of Theater"));
     drop(rows);

@@ -658,11 +658,17 @@ fn execute(connection: &Connection, statement: &str, params: impl Params) -> Res
     connection.prepare_cached(statement)?.execute(params).map(drop)
 }
 
-/// Makes `journal.db` in `dir` where it is missing: programs before the log looked for a database of this name, and refuse
-/// the journal by the version that it has.
+/// The format of the journal; and the one before, which was a log, too.
+const FORMAT: i64 = 6;
+const OLDER: i64 = 5;
+
+/// Makes `journal.db` in `dir` where it is missing or says an older format: older programs look for a database of this name,
+/// and refuse the journal by the version that it has.
 pub(in crate::journal) fn make_stub(dir: &Path) -> Result<()> {
     let path = dir.join("journal.db");
-    if path.metadata().is_ok_and(|file| file.len() > 0) { Ok(()) } else { write_stub(&path) }
+    let is_missing = path.metadata().map_or(true, |file| file.len() == 0);
+    let version = || Connection::open(&path)?.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    if is_missing || version().is_ok_and(|found| found == OLDER) { write_stub(&path) } else { Ok(()) }
 }
 
 /// Writes that database.
@@ -671,7 +677,7 @@ pub(in crate::journal) fn write_stub(path: &Path) -> Result<()> {
     const APPLICATION_ID: i64 = 0x5448_4541;
     let stub = Connection::open(path)?;
     stub.pragma_update(None, "application_id", APPLICATION_ID)?;
-    stub.pragma_update(None, "user_version", 5)?;
+    stub.pragma_update(None, "user_version", FORMAT)?;
     // Those programs take a database without a table for one that has lost everything.
     stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")
 }

@@ -1,6 +1,7 @@
 //! A log for tests, which does what a log does, until it does what disks and networks do.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
@@ -106,6 +107,18 @@ impl BatchLog for Double {
 
     fn sealed(&self) -> Vec<SegmentSpan> {
         self.segments.sealed()
+    }
+
+    fn file(&self, segment: u32) -> PathBuf {
+        self.segments.file(segment)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.segments.bytes()
+    }
+
+    fn journal(&self) -> Option<[u8; 16]> {
+        self.segments.journal()
     }
 
     fn seal(&self) -> Result<(), LogError> {

@@ -303,11 +303,13 @@ impl<'a> RawEntry<'a> {
             RawPayload::Kept(bytes) => Payload::Kept(bytes),
             RawPayload::Dropped(length, digest) => Payload::Dropped { length, digest },
         };
+        let has_payload = payload != Payload::Kept(&[]);
         let entry = match self.kind {
             EVENT => Entry::Event(read_event(&mut read, payload, names)?),
             NAME => {
                 let (code, text) = self.name_of_type()?.expect("it is of that kind");
-                return Ok(Entry::Name { code, text });
+                read.rest = &[];
+                Entry::Name { code, text }
             }
             BLOB => Entry::Blob { name: read.array()?, is_state: read.flag()?, bytes: payload },
             STATE => {
@@ -330,6 +332,9 @@ impl<'a> RawEntry<'a> {
             },
             _ => return Err(Malformed("a record is of no known kind")),
         };
+        if has_payload && matches!(self.kind, NAME | ENDED | SURVIVED | FORGOTTEN | DROPPED) {
+            return Err(Malformed("a record has a payload, and its kind has none"));
+        }
         if read.rest.is_empty() { Ok(entry) } else { Err(Malformed("a record says more than its kind has")) }
     }
 }

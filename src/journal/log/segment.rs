@@ -18,7 +18,10 @@ use super::entry::{Entry, NoNames, Payload, RawEntry, put_payload};
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 84;
 const TRAILER_BYTES: usize = 72;
-const MAGIC: [u8; 8] = *b"THEALOG5";
+const MAGIC: [u8; 7] = *b"THEALOG";
+/// The format of new segments, as a digit. Format 5 has the same bytes, but no salts.
+pub(super) const FORMAT: u8 = b'6';
+const OLDEST: u8 = b'5';
 const END: [u8; 4] = *b"TEnd";
 /// What one read takes: most records are shorter.
 const GLANCE: usize = 1_024;
@@ -26,6 +29,8 @@ const GLANCE: usize = 1_024;
 /// What a segment begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
+    /// A digit.
+    pub(super) format: u8,
     pub(super) number: u32,
     /// The journal that it belongs to: drawn at random when the journal was made.
     pub(super) journal: [u8; 16],
@@ -37,6 +42,7 @@ impl SegmentHeader {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&MAGIC);
+        bytes.push(self.format);
         bytes.extend_from_slice(&self.number.to_le_bytes());
         bytes.extend_from_slice(&self.journal);
         put_tip(&mut bytes, &self.before);
@@ -48,9 +54,13 @@ impl SegmentHeader {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut read = Bytes { rest: bytes };
         if read.array()? != MAGIC {
-            return Err(Malformed("it is no segment of a log of format 5"));
+            return Err(Malformed("it is no segment of a log"));
         }
-        let header = Self { number: read.u32()?, journal: read.array()?, before: read_tip(&mut read)? };
+        let format = read.byte()?;
+        if !(OLDEST..=FORMAT).contains(&format) {
+            return Err(Malformed("it is a segment of a format that this program does not know (it knows 5 and 6)"));
+        }
+        let header = Self { format, number: read.u32()?, journal: read.array()?, before: read_tip(&mut read)? };
         let crc = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
         if read.u32()? == crc { Ok(header) } else { Err(Malformed("the checksum of its header does not fit")) }
     }

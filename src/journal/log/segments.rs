@@ -18,7 +18,7 @@ use super::dir;
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Names, Payload};
 use super::mark::{MarkFile, Marked, boot_id};
-use super::segment::{self, Rest, SegmentBytes, SegmentHeader, Trailer, read_entry};
+use super::segment::{self, FORMAT, Rest, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::{BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
 use crate::base::fail;
 use crate::journal::durability::Durability;
@@ -457,7 +457,7 @@ impl Segments {
         pen.has_failed = true;
         self.trim(pen)?;
         self.seal_open()?;
-        let header = SegmentHeader { number: last + 1, journal: pen.journal, before: tip };
+        let header = SegmentHeader { format: FORMAT, number: last + 1, journal: pen.journal, before: tip };
         let path = path_of(&self.dir, header.number);
         let made = OpenOptions::new().read(true).write(true).create_new(true).open(&path).and_then(|file| {
             file.write_all_at(&header.to_bytes(), 0)?;
@@ -508,8 +508,9 @@ impl BatchLog for Segments {
     fn begin(&self) -> Result<BatchBuilding, LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads begins no batch").lock();
         pen.check(&self.dir)?;
-        let is_full = self.state.read().open.as_ref().is_none_or(|open| open.length >= SEGMENT_BYTES);
-        if is_full {
+        // What is appended has the newest format, and a segment has one.
+        let is_full = |open: &Open| open.length >= SEGMENT_BYTES || open.header.format < FORMAT;
+        if self.state.read().open.as_ref().is_none_or(is_full) {
             self.begin_segment(&mut pen)?;
         }
         let state = self.state.read();

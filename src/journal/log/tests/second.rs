@@ -43,7 +43,7 @@ fn make_golden(dir: &Path) -> Segments {
     log
 }
 
-const GOLDEN: &str = "tests/golden/journal-5-log";
+const GOLDEN: &str = "tests/golden/journal-6-log";
 
 fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = ["log/00000001.log", "log/00000002.log"].map(|name| dir.join(name));
