@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::base::limits::RuntimeLimits;
 use crate::base::metrics::JournalMetrics;
 
 /// There is room again once so much more than the least is free, so that the answer does not change all the time: a
@@ -45,17 +46,19 @@ impl DiskRoom {
         &self.dir
     }
 
-    /// Sets how many bytes are to stay free, and looks at once. A disk that is smaller would never have room.
+    /// Sets how many bytes are to stay free, and looks at once. A disk that is smaller would never have room; of the default, a
+    /// small disk keeps a quarter.
     pub(super) fn keep_free(&self, least: u64, metrics: &JournalMetrics) -> Result<(), String> {
-        if let Ok(disk) = rustix::fs::statvfs(&self.dir) {
-            let all = disk.f_blocks.saturating_mul(disk.f_frsize);
-            if least >= all {
-                let dir = self.dir.display();
-                return Err(format!(
-                    "min_free_bytes is {least}, but the whole disk of {dir} has {all} bytes, so no work would ever be taken: \
-                     set limits.min_free_bytes to less, or to 0 to turn it off"
-                ));
-            }
+        let disk = rustix::fs::statvfs(&self.dir).ok();
+        let all = disk.map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+        let is_default = least == RuntimeLimits::default().min_free_bytes;
+        let least = if is_default { least.min(all / 4) } else { least };
+        if least >= all {
+            let dir = self.dir.display();
+            return Err(format!(
+                "min_free_bytes is {least}, but the whole disk of {dir} has {all} bytes, so no work would ever be taken: set \
+                 limits.min_free_bytes to less, or to 0 to turn it off"
+            ));
         }
         self.least.store(least, Ordering::Relaxed);
         self.look(metrics);

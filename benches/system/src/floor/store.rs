@@ -99,6 +99,7 @@ const TABLES: &str = "
 
 impl Rows {
     pub fn open(dir: &Path, durability: Durability) -> Self {
+        std::fs::create_dir_all(dir).expect("a directory");
         let connection = Connection::open(dir.join("rows.db")).expect("a database");
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).expect("a log");
         let synchronous = match durability {
