@@ -1,4 +1,4 @@
-//! The directory of the segments, and why it is made behind the mark.
+//! The directory of the segments: the names in it, and why it is made behind the mark.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::segment::sync_dir;
+use super::{LogError, io_at};
 
 /// Makes the directory of the segments in the data directory `dir`, if it is not there.
 ///
@@ -31,6 +32,40 @@ pub(in crate::journal) fn make(dir: &Path) -> io::Result<()> {
     made.iter().try_for_each(fs::remove_dir)?;
     fs::rename(last, &log)?;
     sync_dir(&log)
+}
+
+pub(super) fn path_of(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:08}.log"))
+}
+
+/// The numbers of the segments in `dir`, in order.
+pub(super) fn numbers_in(dir: &Path) -> Result<Vec<u32>, LogError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(io_at(dir)(error)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io_at(dir))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".log")).filter(|digits| digits.len() >= 8);
+        numbers.extend(number.and_then(|digits| digits.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes what a rewrite has left that did not come to its end.
+pub(super) fn remove_unfinished(dir: &Path) -> Result<(), LogError> {
+    for entry in fs::read_dir(dir).map_err(io_at(dir))? {
+        let path = entry.map_err(io_at(dir))?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            fs::remove_file(&path).map_err(io_at(&path))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
-use super::segments::BatchBuilding;
+use super::BatchBuilding;
 use super::{BatchLog, CommittedBatch, Entry, LogError, Remains, SegmentSpan, Segments, StoredEvent, Tip};
 
 /// What a log does in place of an append.

@@ -8,6 +8,7 @@
 //! `docs/journal.md` describes the files byte by byte.
 
 mod batch;
+mod building;
 mod bytes;
 mod dir;
 mod directory;
@@ -17,22 +18,28 @@ mod entry;
 mod mark;
 mod segment;
 mod segments;
+mod state;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Malformed;
+
 pub(super) use batch::Tip;
+pub(super) use building::BatchBuilding;
 pub(super) use dir::make as make_dir;
 #[cfg(test)]
 pub(super) use double::{Double, Mischief};
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
 pub(super) use segment::end_of;
-pub(super) use segments::{BatchBuilding, OpenedLog, SegmentWalk, Segments};
+pub(super) use segments::{OpenedLog, Segments};
+pub(super) use walk::SegmentWalk;
 
 /// What went wrong with the log.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,18 @@ pub(in crate::journal) enum LogError {
     /// It holds something else than what was acknowledged.
     #[error("it disagrees with its mark at position {position}")]
     Altered { position: u64 },
+}
+
+fn damaged_at(path: &Path) -> impl Fn(Malformed) -> LogError {
+    move |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: why.to_owned() }
+}
+
+fn damaged_behind(path: &Path, at: usize) -> impl Fn(Malformed) -> LogError {
+    move |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: format!("behind byte {at}: {why}") }
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> LogError {
+    move |error| LogError::Io { path: path.to_owned(), error }
 }
 
 /// One batch that is committed.

@@ -1,8 +1,8 @@
 //! The log in files of one directory: `log/00000001.log` and so on. The last one grows; the others are sealed.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,20 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::process::{Resource, getrlimit};
 
-use super::batch::{self, BatchBuilder, BatchHeader, RawBatch, Tip, TypeNames};
+use super::batch::{BatchBuilder, Tip, TypeNames};
+use super::building::{BatchBuilding, Dictionary, Note};
 use super::bytes::Malformed;
-use super::dir;
+use super::dir::{self, numbers_in, path_of, remove_unfinished};
 use super::directory::SegmentDirectory;
-use super::entry::{Entry, EventEntry, Names, Payload};
-use super::mark::{MarkFile, Marked, boot_id};
+use super::entry::{Entry, EventEntry, Payload};
+use super::mark::{MarkFile, Marked};
 use super::segment::{self, FORMAT, Rest, SegmentBytes, SegmentHeader, Trailer, read_entry};
-use super::{BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent};
+use super::state::{Found, Open, Sealed, State};
+use super::walk::SegmentWalk;
+use super::{
+    BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent, damaged_at, damaged_behind,
+    io_at,
+};
 use crate::base::fail;
 use crate::journal::durability::Durability;
 
@@ -39,30 +45,6 @@ pub(in crate::journal) struct Segments {
     opened: Mutex<VecDeque<Arc<Opened>>>,
     /// None where it is only read.
     pen: Option<Mutex<Pen>>,
-}
-
-/// What readers go by.
-struct State {
-    sealed: Vec<Sealed>,
-    /// The segment that grows; none before the first batch.
-    open: Option<Open>,
-    tip: Tip,
-}
-
-struct Sealed {
-    header: SegmentHeader,
-    after: Tip,
-    path: PathBuf,
-    /// How often it was written anew.
-    generation: u32,
-}
-
-struct Open {
-    header: SegmentHeader,
-    file: Arc<File>,
-    path: PathBuf,
-    length: u64,
-    directory: SegmentDirectory,
 }
 
 /// A sealed segment with its directory.
@@ -89,139 +71,6 @@ struct Pen {
     has_failed: bool,
 }
 
-struct Dictionary {
-    names: TypeNames,
-    blobs: HashSet<[u8; 20]>,
-}
-
-impl Dictionary {
-    fn of(directory: &SegmentDirectory) -> Self {
-        Self { names: directory.names.clone(), blobs: directory.blobs.keys().copied().collect() }
-    }
-}
-
-/// A batch that is being put together for the segment that grows.
-pub(in crate::journal) struct BatchBuilding {
-    segment: u32,
-    builder: BatchBuilder,
-    dictionary: Dictionary,
-    notes: Vec<(Note, usize)>,
-}
-
-/// What the directory will say of a record.
-enum Note {
-    Event,
-    Name(String),
-    Blob([u8; 20]),
-    State(u64, u64),
-}
-
-impl BatchBuilding {
-    /// The segment that it will lie in.
-    pub(in crate::journal) fn segment(&self) -> u32 {
-        self.segment
-    }
-
-    /// The position of the next event.
-    pub(in crate::journal) fn next_position(&self) -> u64 {
-        self.builder.next_position()
-    }
-
-    /// Appends a record. A large part that the segment has already is left out.
-    pub(in crate::journal) fn push(&mut self, entry: &Entry<'_>) {
-        let (note, code) = match entry {
-            Entry::Event(event) => (Some(Note::Event), self.code_of(event.event_type)),
-            Entry::Blob { name, .. } => {
-                if !self.dictionary.blobs.insert(*name) {
-                    return;
-                }
-                (Some(Note::Blob(*name)), 0)
-            }
-            Entry::State { actor, sequence, .. } => (Some(Note::State(*actor, *sequence)), 0),
-            Entry::Name { text, .. } => (Some(Note::Name((*text).to_owned())), 0),
-            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) | Entry::Dropped { .. } => (None, 0),
-        };
-        let at = self.builder.push(entry, code);
-        if let Some(note) = note {
-            self.notes.push((note, at));
-        }
-    }
-
-    fn code_of(&mut self, text: &str) -> u64 {
-        if let Some(code) = self.dictionary.names.code(text) {
-            return code;
-        }
-        let code = self.dictionary.names.add(text);
-        self.push(&Entry::Name { code, text });
-        code
-    }
-}
-
-/// A walk over the batches of a log, one at a time.
-pub(in crate::journal) struct SegmentWalk {
-    /// The segments that are still to be read, each with how far the log had come behind it.
-    files: VecDeque<(PathBuf, Tip)>,
-    here: Option<Here>,
-}
-
-/// The segment that a walk is in.
-struct Here {
-    path: PathBuf,
-    bytes: SegmentBytes,
-    names: TypeNames,
-    at: usize,
-    reached: Tip,
-    upto: Tip,
-}
-
-impl SegmentWalk {
-    /// Shows the next batch. Whether there was one.
-    pub(in crate::journal) fn next(&mut self, show: &mut dyn FnMut(&CommittedBatch<'_>)) -> Result<bool, LogError> {
-        loop {
-            let mut here = match self.here.take() {
-                Some(here) => here,
-                None => match self.files.pop_front() {
-                    Some((path, upto)) => Here::begin(path, upto)?,
-                    None => return Ok(false),
-                },
-            };
-            if here.reached.batch < here.upto.batch {
-                here.show_next(show)?;
-                self.here = Some(here);
-                return Ok(true);
-            }
-            if here.reached != here.upto {
-                return Err(here.damaged(Malformed("its batches are not those that were there when it was opened")));
-            }
-        }
-    }
-}
-
-impl Here {
-    fn begin(path: PathBuf, upto: Tip) -> Result<Self, LogError> {
-        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
-        let reached = bytes.header.before;
-        Ok(Self { path, bytes, names: TypeNames::default(), at: segment::HEADER_BYTES, reached, upto })
-    }
-
-    fn show_next(&mut self, show: &mut dyn FnMut(&CommittedBatch<'_>)) -> Result<(), LogError> {
-        let batch = self.bytes.batch_at(self.at, &self.reached).map_err(|rest| match rest {
-            Rest::Fault(fault) => self.damaged(fault),
-            Rest::Nothing | Rest::Footer(_) => self.damaged(Malformed("it ends too early")),
-        })?;
-        let (length, tip) = (batch.length(), batch.header.tip());
-        let damaged = damaged_behind(&self.path, self.at);
-        show(&understand(&batch, &mut self.names).map_err(damaged)?);
-        self.at += length;
-        self.reached = tip;
-        Ok(())
-    }
-
-    fn damaged(&self, fault: Malformed) -> LogError {
-        damaged_behind(&self.path, self.at)(fault)
-    }
-}
-
 /// How a log was found when it was opened.
 pub(in crate::journal) struct OpenedLog {
     pub(in crate::journal) log: Segments,
@@ -229,15 +78,6 @@ pub(in crate::journal) struct OpenedLog {
     pub(in crate::journal) cut: u64,
     /// Events that the mark promised and that are gone, as a power loss under `relaxed` may leave it.
     pub(in crate::journal) forgiven: Option<u64>,
-}
-
-/// The files of a log, as they were found.
-struct Found {
-    state: State,
-    /// Bytes that were written behind the last good batch.
-    cut: usize,
-    /// A file that was begun and holds nothing yet.
-    stillborn: Option<PathBuf>,
 }
 
 impl Segments {
@@ -376,8 +216,7 @@ impl Segments {
     /// A walk over the segments that have a batch behind batch `after`.
     fn walk_behind(&self, after: u64) -> SegmentWalk {
         let state = self.state.read();
-        let files = state.files().filter(|(_, upto)| upto.batch > after);
-        SegmentWalk { files: files.map(|(path, upto)| (path.to_owned(), upto)).collect(), here: None }
+        SegmentWalk::over(state.files().filter(|(_, upto)| upto.batch > after))
     }
 
     /// The numbers of all segments.
@@ -719,142 +558,9 @@ impl Pen {
     }
 }
 
-impl Sealed {
-    fn ends(&self) -> (Tip, u32) {
-        (self.after, self.generation)
-    }
-}
-
-impl Found {
-    fn look(dir: &Path) -> Result<Self, LogError> {
-        let numbers = numbers_in(dir)?;
-        let state = State { sealed: Vec::new(), open: None, tip: Tip::EMPTY };
-        let mut found = Self { state, cut: 0, stillborn: None };
-        for (number, expected) in numbers.iter().copied().zip(1..) {
-            let path = path_of(dir, number);
-            if number != expected {
-                let why = format!("the segment {expected} before it is missing");
-                return Err(LogError::Damaged { path, why });
-            }
-            found.take(path, number, numbers.last() == Some(&number))?;
-        }
-        Ok(found)
-    }
-
-    /// Adds the next segment.
-    fn take(&mut self, path: PathBuf, number: u32, is_last: bool) -> Result<(), LogError> {
-        let damaged = |why: &str| Err(LogError::Damaged { path: path.clone(), why: why.to_owned() });
-        let mut file = File::open(&path).map_err(io_at(&path))?;
-        let header = match header_of(&file).map_err(io_at(&path))? {
-            Ok(header) => header,
-            Err(_) if is_last && holds_nothing(&file).map_err(io_at(&path))? => {
-                self.stillborn = Some(path);
-                return Ok(());
-            }
-            Err(Malformed(why)) => return damaged(why),
-        };
-        if header.number != number {
-            return damaged(&format!("it is the segment {}, under another's name", header.number));
-        }
-        if self.state.journal().is_some_and(|journal| journal != header.journal) {
-            return damaged("it is a segment of another journal");
-        }
-        if header.before != self.state.tip {
-            return damaged("it does not go on where the segment before it ends");
-        }
-        // The last may not be sealed, and end with data of an event that looks like a trailer.
-        if !is_last && let Some(Trailer { after, generation, .. }) = Trailer::of(&file).map_err(io_at(&path))? {
-            self.state.tip = after;
-            self.state.sealed.push(Sealed { header, after, path, generation });
-            return Ok(());
-        }
-        let bytes = segment::whole(&mut file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
-        let (directory, walked) = bytes.directory().map_err(damaged_at(&path))?;
-        let after = walked.tip;
-        self.state.tip = after;
-        match walked.rest {
-            Rest::Footer(Trailer { generation, .. }) => {
-                self.state.sealed.push(Sealed { header, after, path, generation });
-            }
-            Rest::Nothing | Rest::Fault(_) if is_last => {
-                self.cut = bytes.written_behind(walked.end);
-                let (file, length) = (Arc::new(file), walked.end as u64);
-                self.state.open = Some(Open { header, file, path, length, directory });
-            }
-            Rest::Nothing | Rest::Fault(_) => {
-                // The batches tell, or the next segment does not go on from there.
-                log::warn!("the footer of {} is damaged; what it says is read from the records", path.display());
-                self.state.sealed.push(Sealed { header, after, path, generation: 0 });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl State {
-    fn journal(&self) -> Option<[u8; 16]> {
-        let first = self.sealed.first().map(|first| first.header.journal);
-        first.or_else(|| self.open.as_ref().map(|open| open.header.journal))
-    }
-
-    /// Each segment's file, and how far the log had come behind it.
-    fn files(&self) -> impl DoubleEndedIterator<Item = (&Path, Tip)> {
-        let sealed = self.sealed.iter().map(|sealed| (sealed.path.as_path(), sealed.after));
-        sealed.chain(self.open.iter().map(|open| (open.path.as_path(), self.tip)))
-    }
-
-    /// How far the log had come behind batch `number`; none where there is no such batch.
-    fn tip_behind(&self, number: u64) -> Result<Option<Tip>, LogError> {
-        let ends = || [Tip::EMPTY].into_iter().chain(self.files().map(|(_, upto)| upto));
-        if let Some(tip) = ends().find(|tip| tip.batch == number) {
-            return Ok(Some(tip));
-        }
-        let Some((path, _)) = self.files().find(|(_, upto)| upto.batch > number) else { return Ok(None) };
-        let bytes = SegmentBytes::read(path).map_err(io_at(path))?;
-        Ok(bytes.ok().and_then(|bytes| bytes.tip_behind(number)))
-    }
-
-    /// Whether the log has what its mark vouches for. How many events a power loss under `relaxed` has taken, where that
-    /// may be.
-    fn check(&self, marked: &Marked) -> Result<Option<u64>, LogError> {
-        let altered = LogError::Altered { position: marked.position };
-        if self.journal().is_some_and(|journal| journal != marked.journal) {
-            return Err(altered);
-        }
-        if self.tip.batch < marked.batch {
-            let (found, promised) = (self.tip.position, marked.position);
-            if marked.durability == Durability::Relaxed && marked.boot != boot_id() {
-                return Ok(Some(promised.saturating_sub(found)));
-            }
-            return Err(LogError::Behind { found, promised });
-        }
-        // The mark may be older than the log: then its batch is looked up.
-        match self.tip_behind(marked.batch)? {
-            Some(found) if (found.position, found.digest) == (marked.position, marked.digest) => Ok(None),
-            Some(_) | None => Err(altered),
-        }
-    }
-}
-
 /// Whether `ulimit -f` allows files of any length: to reserve beyond it would end the process.
 fn may_be_any_length() -> bool {
     getrlimit(Resource::Fsize).current.is_none()
-}
-
-/// Whether a file holds nothing behind the place of a segment's header.
-fn holds_nothing(mut file: &File) -> io::Result<bool> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
-}
-
-fn header_of(file: &File) -> io::Result<Result<SegmentHeader, Malformed>> {
-    let mut bytes = [0; segment::HEADER_BYTES];
-    match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Ok(SegmentHeader::read(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(Malformed("it ends within its header"))),
-        Err(error) => Err(error),
-    }
 }
 
 fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result<Opened, LogError> {
@@ -904,64 +610,3 @@ fn stored(event: &EventEntry<'_>, position: u64) -> StoredEvent {
         },
     }
 }
-
-/// The records of a batch; the names of types that it brings are added to `names`.
-fn understand<'a>(batch: &RawBatch<'a>, names: &'a mut TypeNames) -> Result<CommittedBatch<'a>, Malformed> {
-    for entry in batch.entries() {
-        if let Some(name) = entry?.1.name_of_type()? {
-            names.learn(name)?;
-        }
-    }
-    let names: &'a dyn Names = names;
-    let entries = batch.entries().map(|entry| entry?.1.understand(names)).collect::<Result<_, _>>()?;
-    let BatchHeader { segment, first, .. } = batch.header;
-    Ok(CommittedBatch { segment, first, entries, tip: batch.header.tip() })
-}
-
-fn path_of(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("{number:08}.log"))
-}
-
-/// The numbers of the segments in `dir`, in order.
-fn numbers_in(dir: &Path) -> Result<Vec<u32>, LogError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(io_at(dir)(error)),
-    };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(io_at(dir))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".log")).filter(|digits| digits.len() >= 8);
-        numbers.extend(number.and_then(|digits| digits.parse::<u32>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// Removes what a rewrite has left that did not come to its end.
-fn remove_unfinished(dir: &Path) -> Result<(), LogError> {
-    for entry in fs::read_dir(dir).map_err(io_at(dir))? {
-        let path = entry.map_err(io_at(dir))?.path();
-        if path.extension().is_some_and(|extension| extension == "new") {
-            fs::remove_file(&path).map_err(io_at(&path))?;
-        }
-    }
-    Ok(())
-}
-
-fn damaged_at(path: &Path) -> impl Fn(Malformed) -> LogError {
-    move |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: why.to_owned() }
-}
-
-fn damaged_behind(path: &Path, at: usize) -> impl Fn(Malformed) -> LogError {
-    move |Malformed(why)| LogError::Damaged { path: path.to_owned(), why: format!("behind byte {at}: {why}") }
-}
-
-fn io_at(path: &Path) -> impl Fn(io::Error) -> LogError {
-    move |error| LogError::Io { path: path.to_owned(), error }
-}
-
-const _: () = assert!(batch::HEADER_BYTES == 88);
