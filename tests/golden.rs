@@ -188,6 +188,27 @@ fn golden_journals_of_format_5_and_6_keep_their_heads_replay_and_go_on() {
     }
 }
 
+/// `journal.db` as two first starts of an older program left it that were killed: one on a journal, one on nothing.
+#[test]
+fn a_start_that_was_killed_while_it_wrote_journal_db_hinders_no_later_one() {
+    for (left, is_journal) in [("old", true), ("new", false)] {
+        let (stage, golden) = (Stage::new(), dir().join("journal-5"));
+        let data_dir = stage.data_dir();
+        copy(&dir().join("journal-5-killed").join(left), &data_dir);
+        if is_journal {
+            for part in ["log", "components"] {
+                copy(&golden.join(part), &data_dir.join(part));
+            }
+            std::fs::copy(golden.join("journal.mark"), data_dir.join("journal.mark")).expect("copied");
+            support::theater_says(&["verify", "--journal", data_dir.to_str().expect("a path")]);
+            copy(&dir().join("journal-5-killed").join(left), &data_dir);
+        }
+        stage.run(&[]).shut_down();
+        assert!(!data_dir.join("journal.db-journal").exists());
+        support::theater_says(&["verify", "--journal", data_dir.to_str().expect("a path")]);
+    }
+}
+
 /// A journal of format version 4, written when a transition that was given up still used an incarnation's number.
 /// `given-up.chain` is exported from it.
 #[test]

@@ -8,7 +8,36 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{Http, Stage, component, replay, text, theater, verifies_and_replays, verify};
+use support::{Http, Management, Stage, component, eventually, replay, text, theater, verifies_and_replays, verify};
+
+#[test]
+fn a_journal_that_was_pruned_up_to_a_start_that_resumed_a_transition_is_whole() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", "");
+    let running = stage.run(&[&manifest]);
+    for _ in 0..3 {
+        running.request("probe", &json!("count")).expect("an answer");
+    }
+    let mut client = Management::connect(running.management());
+    let work = json!({ "op": "many", "ops": [{ "op": "work", "rounds": 300_000_000_u64 }, "count"] });
+    client.send_request(&running.id("probe"), &work);
+    eventually("it is under way", || running.event_types("probe").last()?.starts_with("call").then_some(()));
+    running.kill();
+
+    let running = stage.run(&[]);
+    assert_eq!(
+        running.events("probe").iter().rfind(|event| event["event_type"] == "started").expect("a start")["data"]["resumes"],
+        true
+    );
+    eventually("it has come to its end", || running.event_types("probe").last()?.starts_with("return").then_some(()));
+    running.say(&["prune", "probe", "--before", "1000000"]);
+    let journal = stage.data_dir();
+    let whole = || support::theater_says(&["verify", "--journal", journal.to_str().expect("a path")]);
+    whole();
+    running.kill();
+    whole();
+    assert_eq!(stage.run(&[]).request("probe", &json!("get")), Ok(json!(4)));
+}
 
 /// Runs a script of tests/vectors; returns `None` without Python.
 fn python(script: &str, args: &[&Path]) -> Option<String> {

@@ -24,6 +24,8 @@ pub(crate) struct DataDir {
     path: PathBuf,
     ephemeral: bool,
     _lock: File,
+    /// Locked too: people delete files that are called `lock`.
+    _held: File,
 }
 
 impl DataDir {
@@ -77,10 +79,19 @@ impl DataDir {
             }
             Err(error) => return Err(of(&file, error.into())),
         }
+        let held = File::open(&path).map_err(|error| of(&path, error))?;
+        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let holder = "unknown, since its file `lock` was removed".to_owned();
+                return Err(JournalError::InUse { path, holder });
+            }
+            Err(error) => return Err(of(&path, error.into())),
+        }
         let signed =
             lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
         signed.map_err(|error| of(&file, error))?;
-        Ok(Self { path, ephemeral, _lock: lock })
+        Ok(Self { path, ephemeral, _lock: lock, _held: held })
     }
 }
 

@@ -47,7 +47,17 @@ fn is_right(log: &dyn BatchLog, index: &Index, indexed: IndexedTo) -> ReadResult
     let sum = sum_behind(log, indexed.batch)?;
     let (Ok(found), Ok(rows)) = (index.sum(), index.actors()) else { return Ok(false) };
     // What starts say of the actors is not summed up: it is in the log.
-    Ok(sum == Some(found) && rows.iter().all(|row| is_said(log, index, row)))
+    let is_right = |row: &ActorRow| is_said(log, index, row) && led_to_a_state(log, index, row.actor.key);
+    Ok(sum == Some(found) && rows.iter().all(is_right))
+}
+
+/// Whether the event that is said to have led to an actor's newest state names a state and is that actor's. The sum covers
+/// its place and not its number.
+fn led_to_a_state(log: &dyn BatchLog, index: &Index, actor: i64) -> bool {
+    let Ok(end) = index.head(actor) else { return false };
+    let Some(led) = end.and_then(|end| end.state) else { return true };
+    let event = log.event(led.position).ok().flatten();
+    event.is_none_or(|event| (event.actor, event.sequence) == (actor.unsigned_abs(), led.sequence))
 }
 
 /// Whether an actor's row is what its newest start says. Where that cannot be read, whoever needs it says so.

@@ -112,7 +112,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let path = dir.path();
         upgrade::finish(path)?;
-        index::make_stub(path).map_err(|error| JournalError::directory(path, std::io::Error::other(error)))?;
+        index::make_stub(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = match marked {
             Some(Ok(marked)) => Some(marked),

@@ -283,6 +283,8 @@ fn a_second_runtime_is_refused_by_the_process_that_holds_the_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = open(dir.path()).expect("a journal");
     assert!(refusal(dir.path()).contains(&format!("process {}", std::process::id())));
+    std::fs::remove_file(dir.path().join("lock")).expect("removed");
+    assert!(refusal(dir.path()).contains("its file `lock` was removed"));
     journal.close();
     open(dir.path()).expect("let go").close();
 }
@@ -418,6 +420,7 @@ fn an_index_that_is_gone_or_lies_is_made_anew_from_the_log() {
         Some("UPDATE heads SET position = position - 3"),
         Some("DELETE FROM actors WHERE actor = 1"),
         Some("UPDATE actors SET alive = 0"),
+        Some("UPDATE heads SET state_sequence = state_sequence + 1"),
     ];
     for lie in lies {
         match lie {
@@ -430,6 +433,7 @@ fn an_index_that_is_gone_or_lies_is_made_anew_from_the_log() {
         let as_it_was = |reader: &JournalReader| {
             for (actor, written) in &chains {
                 assert_eq!(reader.events(*actor, 0, u64::MAX, usize::MAX).expect("events"), *written, "{lie:?}");
+                assert_eq!(reader.newest_state(*actor).expect("a state"), Newest::Is(None), "{lie:?}");
             }
             assert!(reader.actors().expect("rows").iter().all(|row| row.alive), "{lie:?}");
         };

@@ -185,6 +185,11 @@ pub fn batch_places(segment: &[u8]) -> Vec<usize> {
     places
 }
 
+/// How much of a segment's file was written; behind that is room that was reserved.
+pub fn written(segment: &[u8]) -> usize {
+    *batch_places(segment).last().expect("a segment has a header")
+}
+
 /// Changes the log, and writes it with a mark that fits, so that only what the chains say can tell.
 pub fn forge_log(data: &Path, change: impl FnOnce(&mut LogFile)) {
     alter_log(data, change);

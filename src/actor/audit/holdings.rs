@@ -37,7 +37,13 @@ impl Auditor<'_> {
         let returned = event.kind() == Some(EventKind::Return);
         match said {
             Said::Started(started) => {
+                let was_lost = holdings.is_lost();
                 let begun = holdings.begins(event, &started);
+                // The data of the event that led there was dropped. The start names the state again, so what is stored as the
+                // newest one has to be this, unless a later event leads to another.
+                if was_lost && holdings.newest_at.is_some_and(|at| at < event.sequence) {
+                    holdings.stored.entry(event.sequence).or_default().push(true);
+                }
                 holdings.differs = row.differs_from(&started);
                 if let Err(why) = begun {
                     self.finding(row, &format!("event {}: {why}", event.sequence));
@@ -154,6 +160,11 @@ impl Holdings {
         self.states.as_ref().is_some_and(|states| matches!(states.now(), StateOnChain::Named(_)))
     }
 
+    /// Whether nobody can tell from the chain what the state is, since data was dropped.
+    fn is_lost(&self) -> bool {
+        self.states.as_ref().is_some_and(|states| matches!(states.now(), StateOnChain::Lost(_)))
+    }
+
     fn begins(&mut self, event: &ChainEvent, started: &Started) -> Result<(), String> {
         let before = self.states.as_ref().map_or(StateOnChain::Named(NamedState::None), |states| states.now().clone());
         let begun = match &mut self.states {
@@ -161,7 +172,7 @@ impl Holdings {
             None => StateCourse::begin(started).map(|states| self.states = Some(states)),
         };
         // A start names the state again that the chain has come to. Only another state has to be stored anew.
-        if before != StateOnChain::Named(started.state.clone()) {
+        if !matches!(before, StateOnChain::Lost(_)) && before != StateOnChain::Named(started.state.clone()) {
             self.last_named_at = event.sequence;
         }
         begun

@@ -199,7 +199,10 @@ impl OldJournal {
             return Ok(false);
         }
         let look = || {
-            let rows = Connection::open_with_flags(&file, READ_ONLY)?;
+            // A program that was killed while it wrote the file left it to SQLite to undo that, which is to write.
+            let is_unfinished = dir.join("journal.db-journal").exists();
+            let rows =
+                if is_unfinished { Connection::open(&file)? } else { Connection::open_with_flags(&file, READ_ONLY)? };
             let is_empty = rows.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
             let application = rows.pragma_query_value(None, "application_id", |row| row.get(0))?;
             rusqlite::Result::Ok((is_empty, application, version(&rows)?))
@@ -207,7 +210,7 @@ impl OldJournal {
         match look().map_err(|error| unreadable(dir, error))? {
             (_, APPLICATION_ID, 1..LOG) => Ok(true),
             // Made and never written to; or what stands there beside a newer journal.
-            (true, 0, 0) | (_, APPLICATION_ID, LOG..=NEWEST) => Ok(false),
+            (true, 0 | APPLICATION_ID, 0) | (_, APPLICATION_ID, LOG..=NEWEST) => Ok(false),
             (_, APPLICATION_ID, found) => {
                 let known = u32::try_from(NEWEST).expect("a small number");
                 Err(JournalError::Version { path: dir.to_owned(), found: found.to_string(), known })

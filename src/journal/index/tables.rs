@@ -661,14 +661,27 @@ fn execute(connection: &Connection, statement: &str, params: impl Params) -> Res
 /// The format of the journal; and the one before, which was a log, too.
 const FORMAT: i64 = 6;
 const OLDER: i64 = 5;
+/// What a program left that was killed while it wrote the file.
+const UNFINISHED: i64 = 0;
 
 /// Makes `journal.db` in `dir` where it is missing or says an older format: older programs look for a database of this name,
 /// and refuse the journal by the version that it has.
-pub(in crate::journal) fn make_stub(dir: &Path) -> Result<()> {
+pub(in crate::journal) fn make_stub(dir: &Path) -> std::io::Result<()> {
     let path = dir.join("journal.db");
     let is_missing = path.metadata().map_or(true, |file| file.len() == 0);
     let version = || Connection::open(&path)?.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    if is_missing || version().is_ok_and(|found| found == OLDER) { write_stub(&path) } else { Ok(()) }
+    if !is_missing && version().is_ok_and(|found| found != OLDER && found != UNFINISHED) {
+        return Ok(());
+    }
+    // Beside, and then renamed: who is killed while SQLite writes leaves a file that cannot be read without writing.
+    let new = dir.join("journal.db.new");
+    for file in [&new, &dir.join("journal.db.new-journal"), &dir.join("journal.db-journal")] {
+        let _ = std::fs::remove_file(file);
+    }
+    write_stub(&new).map_err(std::io::Error::other)?;
+    std::fs::File::open(&new)?.sync_all()?;
+    std::fs::rename(&new, &path)?;
+    std::fs::File::open(dir)?.sync_all()
 }
 
 /// Writes that database.

@@ -82,7 +82,7 @@ impl BatchHeader {
         if read.array()? != MAGIC {
             return Err(Malformed("no batch begins here"));
         }
-        Ok(Self {
+        let header = Self {
             length: read.u32()?,
             segment: read.u32()?,
             journal: read.u64()?,
@@ -94,7 +94,8 @@ impl BatchHeader {
             sum: read.array()?,
             digest: read.array()?,
             crc: read.u32()?,
-        })
+        };
+        if header.epoch != 0 { Err(Malformed("a batch has an owner, and this log has none")) } else { Ok(header) }
     }
 }
 

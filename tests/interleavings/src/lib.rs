@@ -13,5 +13,6 @@
 
 mod base;
 mod chain;
+mod journal;
 mod models;
 mod system;

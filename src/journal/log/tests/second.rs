@@ -58,6 +58,8 @@ fn the_bytes_of_a_log_stay_as_they_are() {
         assert!(*now == then, "{} has other bytes", made.display());
     }
     let said = verdict(&golden, &mark_of(&golden)).expect("a whole log");
+    let older = root().join("tests/golden/journal-5-log");
+    assert_eq!(verdict(&older, &mark_of(&older)).expect("a whole log of format 5").len(), said.len());
     assert_eq!(said.len(), 3);
     assert!(said[0].contains("data: Dropped { length: 4111"), "{}", said[0]);
 }
