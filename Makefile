@@ -34,7 +34,7 @@ run: build actors
 	@scripts/demo.sh $(THEATER)
 
 # The guests' own tests run first, because a test of the documents builds an actor in the same workspace.
-test: test-guests
+test: build test-guests
 	@scripts/test-tools.sh
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet

@@ -110,7 +110,6 @@ pub(crate) fn notified<T: ?Sized>(condition: &Condvar, guard: &mut MutexGuard<'_
 }
 
 /// Like [`notified`], but not beyond `deadline`; `false` where that has passed.
-#[allow(dead_code, reason = "the answers and budgets of the network layer are about to wait by it")]
 pub(crate) fn notified_until<T: ?Sized>(condition: &Condvar, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> bool {
     !condition.wait_until(guard, deadline).timed_out()
 }

@@ -2,14 +2,27 @@
 //!
 //! One lock keeps the order and the bound. It is held to add a record and to take all there are: a producer does not
 //! wait for the writer's work, nor the writer for a producer's. While the disk is behind, producers wait for room.
+//!
+//! ```text
+//!   empty ── a record ─▶ gathering ── somebody waits, or a moment has passed ─▶ the writer takes all there is
+//! ```
+//!
+//! As long as nobody waits for what is there, the writer waits for a moment for more, which then shares the commit: the `call`
+//! of a transition shares that of its `return`.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::error::JournalDown;
 use super::record::Record;
-use crate::base::wait;
+use crate::base::{clock, wait};
+
+/// How long records wait for others at most that nobody waits for.
+const GATHERING: Duration = Duration::from_millis(1);
+/// So many bytes do not wait.
+const GATHERED_BYTES: usize = 1024 * 1024;
 
 pub(super) struct Queue {
     /// The most that may wait.
@@ -30,7 +43,19 @@ struct Waiting {
     /// The writer is to look up, whether or not there are records.
     woken: bool,
     writer_sleeps: bool,
+    /// The writer waits for more records, or for one that is urgent.
+    gathers: bool,
+    /// Somebody waits for what is there to be committed.
+    is_urgent: bool,
     producers_wait: bool,
+}
+
+impl Waiting {
+    /// Whether the writer has to be notified.
+    fn wakes_the_writer(&mut self) -> bool {
+        let has_gathered = (self.is_urgent || self.woken) && std::mem::take(&mut self.gathers);
+        std::mem::take(&mut self.writer_sleeps) || has_gathered
+    }
 }
 
 impl Queue {
@@ -45,14 +70,19 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         while !waiting.closed && waiting.used > 0 && waiting.used + weight > self.most {
             waiting.producers_wait = true;
+            waiting.is_urgent = true;
+            if std::mem::take(&mut waiting.gathers) {
+                self.filled.notify_one();
+            }
             wait::notified(&self.freed, &mut waiting);
         }
         if waiting.closed {
             return Err(JournalDown);
         }
         waiting.used += weight;
+        waiting.is_urgent |= record.is_urgent() || waiting.used >= GATHERED_BYTES;
         waiting.records.push_back(record);
-        let wakes = std::mem::take(&mut waiting.writer_sleeps);
+        let wakes = waiting.wakes_the_writer();
         drop(waiting);
         // Without the lock, or the writer would wake only to wait for it.
         if wakes {
@@ -68,7 +98,12 @@ impl Queue {
             waiting.writer_sleeps = true;
             wait::notified(&self.filled, &mut waiting);
         }
-        waiting.woken = false;
+        if !waiting.is_urgent && !waiting.woken {
+            waiting.gathers = true;
+            wait::notified_until(&self.filled, &mut waiting, clock::after(GATHERING));
+            waiting.gathers = false;
+        }
+        (waiting.woken, waiting.is_urgent) = (false, false);
         std::mem::swap(&mut waiting.records, taken);
     }
 
@@ -76,7 +111,7 @@ impl Queue {
     pub(super) fn wake_the_writer(&self) {
         let mut waiting = self.waiting.lock();
         waiting.woken = true;
-        let wakes = std::mem::take(&mut waiting.writer_sleeps);
+        let wakes = waiting.wakes_the_writer();
         drop(waiting);
         if wakes {
             self.filled.notify_one();
@@ -85,7 +120,9 @@ impl Queue {
 
     /// Like [`Queue::take_all`], without waiting.
     pub(super) fn take_more(&self, taken: &mut VecDeque<Record>) {
-        std::mem::swap(&mut self.waiting.lock().records, taken);
+        let mut waiting = self.waiting.lock();
+        waiting.is_urgent = false;
+        std::mem::swap(&mut waiting.records, taken);
     }
 
     /// The writer is through with `weight` bytes.

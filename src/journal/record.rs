@@ -115,6 +115,11 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    /// Whether somebody waits for it, and for what stands before it.
+    pub(super) fn is_urgent(&self) -> bool {
+        matches!(self, Self::Release(_) | Self::Close | Self::Seal)
+    }
+
     /// What it counts for in the queue's bound: its payload and a little for its place.
     pub(super) fn weight(&self) -> usize {
         const PLACE: usize = 128;

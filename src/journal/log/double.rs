@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
-use super::BatchBuilding;
-use super::{BatchLog, CommittedBatch, Entry, LogError, Remains, SegmentSpan, Segments, StoredEvent, Tip};
+use super::{
+    BatchBuilding, BatchLog, CommittedBatch, Entry, LogError, Remains, SegmentSpan, Segments, StoredEvent, Tip,
+};
+use crate::base::wait;
 
 /// What a log does in place of an append.
 pub(in crate::journal) enum Mischief {
@@ -54,7 +56,7 @@ impl BatchLog for Double {
             Some(Mischief::Loses) => Err(failure()),
             Some(Mischief::Fails) => self.segments.append(batch, sum).and(Err(failure())),
             Some(Mischief::Delays(until)) => {
-                let _ = until.recv();
+                let _ = wait::receive(&until);
                 self.segments.append(batch, sum)
             }
             Some(Mischief::Repeats) => self.segments.append(batch, sum).map(|_| before),
