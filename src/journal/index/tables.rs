@@ -676,7 +676,11 @@ pub(in crate::journal) fn make_stub(dir: &Path) -> std::io::Result<()> {
     // Beside, and then renamed: who is killed while SQLite writes leaves a file that cannot be read without writing.
     let new = dir.join("journal.db.new");
     for file in [&new, &dir.join("journal.db.new-journal"), &dir.join("journal.db-journal")] {
-        let _ = std::fs::remove_file(file);
+        // What is left of it would be taken for a part of the new file.
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     write_stub(&new).map_err(std::io::Error::other)?;
     std::fs::File::open(&new)?.sync_all()?;

@@ -181,3 +181,24 @@ fn a_batch_belongs_to_one_place_in_one_log() {
     let other = Tip { digest: [4; 20], ..before };
     assert!(RawBatch::first(&bytes, &other, 7, 99).expect("a batch").check(&other).is_err());
 }
+
+#[test]
+fn a_batch_that_has_an_owner_is_refused_although_its_checksum_fits() {
+    let (mut bytes, before) = small_batch();
+    bytes[20] = 1;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..84]), &bytes[88..]);
+    bytes[84..88].copy_from_slice(&crc.to_le_bytes());
+    let refused = Err(Malformed("a batch has an owner, and this log has none"));
+    assert_eq!(RawBatch::first(&bytes, &before, 7, 99).map(|_| ()), refused);
+}
+
+#[test]
+fn a_record_has_no_payload_where_its_kind_has_none() {
+    let names = names();
+    // Its kind, then the length of its essence and the essence, then twice the length of the payload and the payload.
+    for bytes in [&[2, 1, 0, 2, 9][..], &[5, 1, 1, 2, 9], &[6, 1, 1, 2, 9], &[7, 1, 1, 2, 9]] {
+        let raw = RawEntry::first(bytes).expect("a record");
+        let refused = Err(Malformed("a record has a payload, and its kind has none"));
+        assert_eq!(raw.understand(&names).map(|_| ()), refused, "{bytes:?}");
+    }
+}
