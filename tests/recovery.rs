@@ -341,8 +341,8 @@ fn a_restart_that_a_kill_cut_off_between_the_childs_end_and_its_start_is_answere
     let spawned = running.request("parent", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("a child");
     let child = spawned["ok"].as_str().expect("an id").to_owned();
     running.shut_down();
-    // Both begin at this start, and then the child anew.
-    let running = until(&stage, &parent, "beginning", 3);
+    // Both begin at this start, and then the child anew. What came before is committed, or the request itself may be lost.
+    let running = until(&stage, &parent, "beginning-committed", 3);
     tell_and_be_killed(running, "parent", &json!({ "op": "restart-child", "child": child }));
     let running = stage.run(&[&parent]);
     let answer = answer_to_the_restart(&running);

@@ -41,6 +41,7 @@ impl Beginner<'_> {
     #[inline(never)]
     pub(super) fn begin(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
         fail::point("beginning");
+        fail::point_after("beginning-committed", || _ = self.context.theater.journal.flush());
         let mut open = beginning.open.take();
         executor.recorder().hold(open.as_mut().and_then(|open| open.wait.take()));
         if let Some(given_up) = open.take_if(|open| open.attempts >= ATTEMPTS) {
