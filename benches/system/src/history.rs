@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 use crate::log_file::LogFile;
 use crate::floor::guest::{FloorGuest, engine};
 use crate::floor::parts::{self, Commits, checked_sha1};
-use crate::floor::system::{Layers, Log, System};
+use crate::floor::system::{Layers, System};
 use crate::load::{Effort, Pair};
 use crate::process::theater;
 use crate::product::{self, Actor, Stage, command, echo, start};
@@ -165,11 +165,11 @@ pub fn replay(report: &mut Report, effort: &Effort) {
     }
 }
 
-/// Bytes of the log once it is closed, or of the floor's database.
+/// Bytes of the log once it is closed, or of the floor's.
 fn size_of(data_dir: &Path) -> f64 {
     let bytes = |file: &Path| std::fs::metadata(file).map_or(0.0, |file| file.len() as f64);
     let segments = std::fs::read_dir(data_dir.join("log")).into_iter().flatten().flatten();
-    segments.map(|segment| bytes(&segment.path())).sum::<f64>() + bytes(&data_dir.join("rows.db"))
+    segments.map(|segment| bytes(&segment.path())).sum::<f64>() + bytes(&data_dir.join("floor.log"))
 }
 
 pub fn room(report: &mut Report, effort: &Effort) {
@@ -179,7 +179,7 @@ pub fn room(report: &mut Report, effort: &Effort) {
         let product = size_of(&life.stage.data_dir()) / life.transitions as f64;
         let stage = Stage::new();
         let guest = Arc::new(FloorGuest::compile(&product::guest()));
-        let layers = Layers { reuse: true, chain: true, log: Some(Log::Tables(Durability::Relaxed)) };
+        let layers = Layers { reuse: true, chain: true, log: Some(Durability::Relaxed) };
         let system = System::start(&stage.data_dir(), &guest, 1, state, layers);
         let answer = Default::default();
         (0..each).for_each(|_| _ = system.request(0, &answer, &echo(MESSAGE)));
@@ -191,7 +191,7 @@ pub fn room(report: &mut Report, effort: &Effort) {
             product,
             floor: Some(size_of(&stage.data_dir()) / each as f64),
             busy: None,
-            note: "the same rows with the least data; no kept states".into(),
+            note: "the same events with the least framing; no kept states".into(),
             target: None,
         });
     }
@@ -250,7 +250,7 @@ pub fn spawn(report: &mut Report, effort: &Effort) {
             let actor = || (0..2).for_each(|_| _ = guest.stand().call(Some(br#"{"count":1}"#), br#"{"add":1}"#));
             scope.spawn(actor).join().expect("it ends");
         });
-        (0..2).for_each(|_| commits.borrow_mut().commit(1, &[7; 128], &[7; 16]));
+        (0..2).for_each(|_| commits.borrow_mut().commit(1, &[7; 128]));
     };
     let mut theater = stage.runtime(Durability::Commit);
     let Pair { product, floor, .. } = effort.alternate(

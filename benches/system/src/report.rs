@@ -183,7 +183,6 @@ pub fn machine() -> Value {
         "load_before": load.split(' ').next(), "place": std::env::var(crate::product::PLACE).ok(),
         "processor": field("model name"), "cores": cores, "kernel": kernel.trim(),
         "rustc": said("rustc", &["--version"]), "commit": said("git", &["describe", "--always", "--dirty"]),
-        "sqlite": rusqlite::version(),
     })
 }
 

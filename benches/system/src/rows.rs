@@ -9,7 +9,7 @@ use theater::{Durability, TheaterRuntime};
 
 use crate::floor::guest::FloorGuest;
 use crate::floor::parts::{self, Commits};
-use crate::floor::system::{Answer, Layers, Log, System};
+use crate::floor::system::{Answer, Layers, System};
 use crate::load::{Effort, Pair};
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::report::{Report, Row, Target, Unit};
@@ -69,7 +69,7 @@ impl Floor {
 }
 
 fn layers(reuse: u32, durability: Durability) -> Layers {
-    Layers { reuse: reuse > 1, chain: true, log: Some(Log::Tables(durability)) }
+    Layers { reuse: reuse > 1, chain: true, log: Some(durability) }
 }
 
 pub fn size(bytes: usize) -> String {
@@ -117,8 +117,8 @@ pub fn parts(report: &mut Report, effort: &Effort) {
         let stage = Stage::new();
         let mut commits = Commits::open(&stage.data_dir(), durability);
         for transitions in [1, 64, 1024] {
-            let time = effort.median(|| effort.time(|| commits.commit(transitions, &[7; 128], &[7; 64])));
-            let name = format!("SQLite {}, {transitions} transitions a commit", durability.word());
+            let time = effort.median(|| effort.time(|| commits.commit(transitions, &[7; 128])));
+            let name = format!("log {}, {transitions} transitions a commit", durability.word());
             push(&name, Unit::Rate, transitions as f64 * 1e9 / time);
         }
     }
@@ -129,9 +129,8 @@ pub fn layers_of_the_floor(report: &mut Report, effort: &Effort) {
     let all = [
         ("threads, queues, calls", false, None),
         ("and hashes", true, None),
-        ("and rows", true, Some(Log::Tables(Durability::Relaxed))),
-        ("and syncs", true, Some(Log::Tables(Durability::Commit))),
-        ("a synced plain file in place of tables", true, Some(Log::File)),
+        ("and a plain log", true, Some(Durability::Relaxed)),
+        ("and syncs", true, Some(Durability::Commit)),
     ];
     for actors in [64, 1_000] {
         for (name, chain, log) in all {
@@ -164,16 +163,16 @@ pub fn one_actor(report: &mut Report, effort: &Effort) {
     let actors = Actors::start(1, 64, 1_000, Durability::Commit);
     let Pair { product, floor, busy } = effort.alternate(
         || effort.time(|| _ = actors.request(0, &echo(MESSAGE))),
-        || effort.time(|| commits.borrow_mut().commit(1, &[7; 128], &[7; 64])),
+        || effort.time(|| commits.borrow_mut().commit(1, &[7; 128])),
     );
     report.push(Row {
         group: "outside to actor, one client",
-        name: "commit, reuse 1000, against a bare SQLite commit".into(),
+        name: "commit, reuse 1000, against a bare commit".into(),
         unit: Unit::Time,
         product,
         floor: Some(floor),
         busy: Some(busy),
-        note: "one thread: two events, one state, one commit".into(),
+        note: "one thread: two events, one write, one sync".into(),
         target: Some(Target::Ratio(2.0)),
     });
 }
@@ -202,7 +201,7 @@ fn one(report: &mut Report, effort: &Effort, durability: Durability, reuse: u32,
         product,
         floor: Some(floor),
         busy: Some(busy),
-        note: "hand-off, call, 2 hashes, rows, commit, hand-off".into(),
+        note: "hand-off, call, 2 hashes, commit, hand-off".into(),
         target: None,
     });
 }
@@ -229,7 +228,7 @@ pub fn many_actors(report: &mut Report, effort: &Effort) {
                     product,
                     floor: Some(floor),
                     busy: Some(busy),
-                    note: "threads, queues, calls, hashes, rows, group commit".into(),
+                    note: "threads, queues, calls, hashes, a plain log, group commit".into(),
                     target: target(durability, reuse).filter(|_| actors > 1),
                 });
             }
@@ -285,20 +284,20 @@ pub fn actor_to_actor(report: &mut Report, effort: &Effort) {
             product,
             floor: Some(floor),
             busy: None,
-            note: "sum: hand-off and back, call, 4 hashes (rows are another thread's)".into(),
+            note: "sum: hand-off and back, call, 4 hashes (the log is another thread's)".into(),
             target: Some(Target::Ratio(2.0)),
         });
         let stage = Stage::new();
         let mut commits = Commits::open(&stage.data_dir(), Durability::Commit);
-        let rows = effort.median(|| effort.time(|| commits.commit(1024, &[7; 128], &[7; 64])) / 1024.0);
+        let log = effort.median(|| effort.time(|| commits.commit(1024, &[7; 128])) / 1024.0);
         report.push(Row {
             group: "actor to actor",
-            name: format!("request and answer, {}, rows counted in", instance(reuse)),
+            name: format!("request and answer, {}, the log counted in", instance(reuse)),
             unit: Unit::Time,
             product,
-            floor: Some(floor + 2.0 * rows),
+            floor: Some(floor + 2.0 * log),
             busy: None,
-            note: "the same and 4 rows in large commits".into(),
+            note: "the same and 4 events in large commits".into(),
             target: None,
         });
     }
@@ -341,7 +340,7 @@ pub fn sends(report: &mut Report, effort: &Effort) {
             product,
             floor: Some(floor),
             busy: Some(busy),
-            note: "3 hashes, 3 rows, a queue, a call".into(),
+            note: "3 hashes, 3 events logged, a queue, a call".into(),
             target: None,
         });
     }

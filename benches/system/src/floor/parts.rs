@@ -8,7 +8,7 @@ use theater::Durability;
 
 use super::guest::FloorGuest;
 use super::queue::{Queue, Slot};
-use super::store::{Event, Hash, Rows, event_hash};
+use super::store::{Event, Hash, PlainLog, event_hash};
 use super::system::{CALL, RETURN};
 use crate::load::Effort;
 
@@ -67,28 +67,26 @@ pub fn event(effort: &Effort, data_bytes: usize) -> f64 {
     effort.median(|| effort.time(|| head = event_hash(1, &head, 1, RETURN, &data)))
 }
 
-/// One thread, one commit a transition: two events and a state.
+/// One thread, one commit a transition: two events.
 pub struct Commits {
-    rows: Rows,
+    log: PlainLog,
     sequence: i64,
 }
 
 impl Commits {
     pub fn open(dir: &Path, durability: Durability) -> Self {
-        Self { rows: Rows::open(dir, durability), sequence: 0 }
+        Self { log: PlainLog::open(dir, durability), sequence: 0 }
     }
 
     /// `transitions` in one commit.
-    pub fn commit(&mut self, transitions: usize, data: &[u8], state: &[u8]) {
-        let (sequence, state): (_, Arc<[u8]>) = (&mut self.sequence, state.into());
-        self.rows.commit(|rows| {
+    pub fn commit(&mut self, transitions: usize, data: &[u8]) {
+        let sequence = &mut self.sequence;
+        self.log.commit(|log| {
             for _ in 0..transitions {
-                for (event_type, state) in [(CALL, None), (RETURN, Some(Arc::clone(&state)))] {
-                    let hash = [3; 20];
-                    let event =
-                        Event { actor: 1, sequence: *sequence, timestamp: 1, event_type, hash, data: data.to_vec() };
+                for event_type in [CALL, RETURN] {
+                    let (hash, data) = ([3; 20], data.to_vec());
+                    log.event(&Event { actor: 1, sequence: *sequence, timestamp: 1, event_type, hash, data });
                     *sequence += 1;
-                    rows.event(&event, state);
                 }
             }
         });

@@ -1,9 +1,7 @@
-//! Actors made of the bare parts: a thread and a queue each, the same guest, the same hashes, the same rows, one commit
+//! Actors made of the bare parts: a thread and a queue each, the same guest, the same hashes, a plain log, one commit
 //! for all that waited, answers behind the commit.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,7 +12,7 @@ use theater::Durability;
 
 use super::guest::{FloorGuest, Standing};
 use super::queue::{Queue, Slot};
-use super::store::{Event, Hash, INLINE_STATE, Rows, event_hash};
+use super::store::{Event, Hash, INLINE_STATE, PlainLog, event_hash};
 
 pub const CALL: &str = "call ntwk:theater/message-server-client.handle-request";
 pub const RETURN: &str = "return ntwk:theater/message-server-client.handle-request";
@@ -28,16 +26,8 @@ pub struct Layers {
     /// One instance serves all calls; else each call gets its own.
     pub reuse: bool,
     pub chain: bool,
-    pub log: Option<Log>,
-}
-
-/// Where events go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Log {
-    /// The journal's tables.
-    Tables(Durability),
-    /// A file that they are appended to, synced: what a log could cost that no tool can query.
-    File,
+    /// Events are appended to a log, synced or not.
+    pub log: Option<Durability>,
 }
 
 pub type Answer = Arc<Slot<Vec<u8>>>;
@@ -46,7 +36,7 @@ pub type Answer = Arc<Slot<Vec<u8>>>;
 type Delivery = Option<(Vec<u8>, Option<Answer>)>;
 
 enum Record {
-    Event(Event, Option<Arc<[u8]>>),
+    Event(Event),
     Release(Answer, Vec<u8>),
     Close,
 }
@@ -60,13 +50,10 @@ pub struct System {
 
 impl System {
     pub fn start(dir: &Path, guest: &Arc<FloorGuest>, actors: usize, state_bytes: usize, layers: Layers) -> Self {
-        let log = layers.log.map(|log| {
+        let log = layers.log.map(|durability| {
             let queue = Arc::new(Queue::default());
             let (dir, records) = (dir.to_owned(), Arc::clone(&queue));
-            let writer = Builder::new().name("floor-log".into()).spawn(move || match log {
-                Log::Tables(durability) => write(Rows::open(&dir, durability), &records),
-                Log::File => append(&dir, &records),
-            });
+            let writer = Builder::new().name("floor-log".into()).spawn(move || append(PlainLog::open(&dir, durability), &records));
             (queue, writer.expect("a thread"))
         });
         let mut queues = Vec::new();
@@ -109,7 +96,7 @@ impl System {
         *head = event_hash(sequence, head, now(), event_type, &data);
         if let Some((log, _)) = &self.log {
             let event = Event { actor: 0, sequence, timestamp: now(), event_type, hash: *head, data };
-            log.push(Record::Event(event, None));
+            log.push(Record::Event(event));
         }
     }
 }
@@ -149,7 +136,7 @@ impl Actor {
     }
 
     fn transition(&mut self, message: &[u8]) -> Vec<u8> {
-        self.record(CALL, CALL_FRAMING, &[message], None);
+        self.record(CALL, CALL_FRAMING, &[message]);
         if self.standing.is_none() || !self.layers.reuse {
             self.standing = None;
             self.standing = Some(self.guest.stand());
@@ -159,15 +146,15 @@ impl Actor {
         self.state = state.expect("it keeps one").into();
         let state = Arc::clone(&self.state);
         if state.len() <= INLINE_STATE {
-            self.record(RETURN, RETURN_FRAMING, &[&state, &reply], Some(Arc::clone(&state)));
+            self.record(RETURN, RETURN_FRAMING, &[&state, &reply]);
         } else {
             let named = if self.layers.chain { super::parts::plain_sha1(&state) } else { [0; 20] };
-            self.record(RETURN, RETURN_FRAMING, &[&named, &reply], Some(state));
+            self.record(RETURN, RETURN_FRAMING, &[&named, &reply]);
         }
         reply
     }
 
-    fn record(&mut self, event_type: &'static str, framing: usize, parts: &[&[u8]], state: Option<Arc<[u8]>>) {
+    fn record(&mut self, event_type: &'static str, framing: usize, parts: &[&[u8]]) {
         if !self.layers.chain {
             return;
         }
@@ -177,7 +164,7 @@ impl Actor {
         self.head = event_hash(self.sequence, &self.head, timestamp, event_type, &data);
         if let Some(log) = &self.log {
             let (actor, sequence, hash) = (self.key, self.sequence, self.head);
-            log.push(Record::Event(Event { actor, sequence, timestamp, event_type, hash, data }, state));
+            log.push(Record::Event(Event { actor, sequence, timestamp, event_type, hash, data }));
         }
         self.sequence += 1;
     }
@@ -187,45 +174,21 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
 }
 
-fn write(mut rows: Rows, records: &Queue<Record>) {
+fn append(mut log: PlainLog, records: &Queue<Record>) {
     let mut batch = VecDeque::new();
     let mut releases = Vec::new();
     let mut open = true;
     while open {
         records.take(&mut batch);
-        rows.commit(|rows| {
+        log.commit(|log| {
             for record in batch.drain(..) {
                 match record {
-                    Record::Event(event, state) => rows.event(&event, state),
+                    Record::Event(event) => log.event(&event),
                     Record::Release(answer, reply) => releases.push((answer, reply)),
                     Record::Close => open = false,
                 }
             }
         });
-        releases.drain(..).for_each(|(answer, reply)| answer.put(reply));
-    }
-}
-
-fn append(dir: &Path, records: &Queue<Record>) {
-    std::fs::create_dir_all(dir).expect("a directory");
-    let mut file = File::create(dir.join("floor.log")).expect("a file");
-    let (mut batch, mut bytes, mut releases) = (VecDeque::new(), Vec::new(), Vec::new());
-    let mut open = true;
-    while open {
-        records.take(&mut batch);
-        for record in batch.drain(..) {
-            match record {
-                Record::Event(event, _) => {
-                    let Event { actor, sequence, timestamp, event_type, hash, data } = event;
-                    bytes.extend([actor, sequence, timestamp, data.len() as i64].map(i64::to_be_bytes).as_flattened());
-                    bytes.extend([&hash[..], event_type.as_bytes(), &data].concat());
-                }
-                Record::Release(answer, reply) => releases.push((answer, reply)),
-                Record::Close => open = false,
-            }
-        }
-        file.write_all(&bytes).and_then(|()| file.sync_data()).expect("written");
-        bytes.clear();
         releases.drain(..).for_each(|(answer, reply)| answer.put(reply));
     }
 }
