@@ -41,7 +41,7 @@ use self::states::StatesTable;
 use self::table::SqlTable;
 use super::config::refused as wrong_settings;
 use super::show::say;
-use super::{Done, Failure, stderr};
+use super::{Done, Failure, file_or_none, stderr};
 use crate::config::Settings;
 
 #[derive(Args)]
@@ -61,7 +61,7 @@ pub(super) struct SqlArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The configuration file [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
 }
 
