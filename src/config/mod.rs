@@ -165,9 +165,21 @@ impl Settings {
         retention.keep_bytes = self.value("retention.keep_bytes");
         retention.archive = self.path("retention.archive");
         retention.every = Duration::from_secs(self.number("retention.every_minutes") * 60);
+        self.check_every_minutes(&retention)?;
         let data_dir = self.path("data_dir").unwrap_or_default();
         retention.check(&data_dir).map_err(ConfigError::Together)?;
         Ok(retention)
+    }
+
+    /// Refuses a time between two passes where there is nothing to do in any of them.
+    fn check_every_minutes(&self, retention: &Retention) -> Result<(), ConfigError> {
+        let origin = &self.get("retention.every_minutes").origin;
+        if retention.drops_by_itself() || *origin == Origin::Default {
+            return Ok(());
+        }
+        let why = "\"retention.every_minutes\" says how often old data is dropped, and nothing says what is old: set \
+                   \"retention.keep_days\" or \"retention.keep_bytes\" too, or leave this one out";
+        Err(ConfigError::Value { origin: origin.clone(), why: why.into() })
     }
 
     /// The address of the metrics endpoint, if there is one.

@@ -185,6 +185,9 @@ impl TheaterRuntime {
         let cache = dir.path().join("compiled");
         let retention = config.retention;
         retention.check(dir.path()).map_err(TheaterError::Setup)?;
+        if let Some(warning) = retention.warning() {
+            log::warn!("{warning}");
+        }
         let (journal, subscribers, journal_failed) =
             open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
         journal.handle().keep_free(config.limits.min_free_bytes).map_err(TheaterError::Setup)?;
