@@ -4,7 +4,7 @@
 mod support;
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -161,6 +161,11 @@ fn a_copy_that_cannot_be_written_can_be_read_with_or_without_an_index() {
             if !has_index {
                 set(0o755);
                 std::fs::remove_file(copy.join("index.db")).expect("removed");
+fn component_files(dir: &Path) -> Vec<PathBuf> {
+    let stored = std::fs::read_dir(dir.join("components")).expect("a directory");
+    stored.map(|entry| entry.expect("an entry").path()).collect()
+}
+
                 let _ = std::fs::remove_file(copy.join("index.db-wal"));
                 set(0o555);
             }
@@ -387,12 +392,13 @@ fn cut(file: &Path, bytes: u64) {
 
 #[test]
 fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_is_acknowledged_after() {
-    let ways: [(&str, fn(&Path)); 5] = [
-        ("removed", |dir| std::fs::remove_dir_all(dir).expect("removed")),
-        ("renamed", |dir| std::fs::rename(dir, dir.with_file_name("elsewhere")).expect("renamed")),
-        ("without its log", |dir| std::fs::remove_dir_all(dir.join("log")).expect("removed")),
-        ("cut short", |dir| cut(&segment_files(dir)[0], 100)),
-        ("replaced", |dir| {
+    let component = |dir: &Path| component_files(dir)[0].clone();
+    let ways: [(&str, &dyn Fn(&Path)); 8] = [
+        ("removed", &|dir| std::fs::remove_dir_all(dir).expect("removed")),
+        ("renamed", &|dir| std::fs::rename(dir, dir.with_file_name("elsewhere")).expect("renamed")),
+        ("without its log", &|dir| std::fs::remove_dir_all(dir.join("log")).expect("removed")),
+        ("cut short", &|dir| cut(&segment_files(dir)[0], 100)),
+        ("replaced", &|dir| {
             let segment = &segment_files(dir)[0];
             std::fs::copy(segment, dir.join("copy")).expect("copied");
             std::fs::rename(dir.join("copy"), segment).expect("renamed");
@@ -419,7 +425,11 @@ fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_
             // The promise is one second; the rest is tolerance for a loaded machine.
             assert!(last < Duration::from_secs(4) && since.elapsed() < Duration::from_secs(10), "{what}: {last:?}");
             // The writer may notice the damage before the check does.
-            let why = if what == "cut short" { "cannot write the journal" } else { "are not there any more" };
+            let why = match what {
+                "cut short" => "cannot write the journal",
+                "without its components" | "without a component" => "are not there any more: components/",
+                _ => "are not there any more",
+            };
             assert!(stage.log().contains(why), "{what}: {}", stage.log());
         }
     }
@@ -445,6 +455,9 @@ fn a_request_whose_answer_a_failing_journal_drops_is_told_503() {
                 })
             })
             .collect();
+        ("without its components", &|dir| std::fs::remove_dir_all(dir.join("components")).expect("removed")),
+        ("without a component", &|dir| std::fs::remove_file(component(dir)).expect("removed")),
+        ("with a component cut short", &|dir| cut(&component(dir), 100)),
         std::fs::remove_dir_all(stage.data_dir()).expect("removed");
         assert!(matches!(runtime.wait(), Err(theater::TheaterError::JournalFailed(_))));
         clients.into_iter().map(|client| client.join().expect("a client")).collect::<Vec<_>>()
@@ -452,3 +465,34 @@ fn a_request_whose_answer_a_failing_journal_drops_is_told_503() {
     assert!(statuses.iter().flatten().all(|status| *status == 503), "{statuses:?}");
     assert!(statuses.iter().any(Option::is_some), "somebody was told");
 }
+/// SQLite has the file mapped into memory, so the system may end the process; a file that is removed is no harm.
+#[test]
+fn an_index_whose_shared_memory_is_cut_short_or_removed_costs_nothing_that_was_acknowledged() {
+    let ways: [fn(&Path); 2] = [|file| cut(file, 0), |file| std::fs::remove_file(file).expect("removed")];
+    for (go_away, may_end) in ways.into_iter().zip([true, false]) {
+        let stage = Stage::new();
+        let manifest = stage.http_manifest("counter", "counter", "");
+        let mut running = stage.run(&[&manifest]);
+        let mut http = Http::connect(running.http("counter"));
+        let mut counted = 0;
+        let since = Instant::now();
+        // The thread that writes the index does so once a second.
+        while since.elapsed() < Duration::from_secs(3) {
+            let answered = http.try_send("POST", "/increment").ok().and_then(|()| http.receive());
+            if answered.is_none_or(|answer| answer.status != 200) {
+                break;
+            }
+            counted += 1;
+            if counted == 1 {
+                go_away(&stage.data_dir().join("index.db-shm"));
+            }
+        }
+        assert!(may_end || running.is_running(), "{}", stage.log());
+        running.kill();
+        let running = stage.run(&[&manifest]);
+        let state = running.json(&["state", "counter"])["state"]["count"].as_u64();
+        assert!(state.is_some_and(|count| count == counted || count == counted + 1), "{state:?}, {counted}");
+        verifies_and_replays(&running.export(&stage, "counter"));
+    }
+}
+

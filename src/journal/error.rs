@@ -118,12 +118,14 @@ pub enum JournalError {
     Write(#[source] io::Error),
     /// The files of the journal were removed or replaced while the runtime was at work.
     #[error(
-        "cannot write the journal: its files in {} are not there any more (removed, replaced, cut short, or no longer mounted); nothing more is acknowledged",
+        "cannot write the journal: its files in {} are not there any more: {what} was removed, replaced, cut short, or is no longer mounted; nothing more is acknowledged. Put back what is missing, from a backup if it is gone, before you start again",
         path.display()
     )]
     Gone {
         /// The data directory.
         path: PathBuf,
+        /// What was missed first, as a path below the data directory.
+        what: String,
     },
     /// The log answered an append with another batch. Whether this one is there, nobody knows.
     #[error(
