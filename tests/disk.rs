@@ -496,3 +496,30 @@ fn an_index_whose_shared_memory_is_cut_short_or_removed_costs_nothing_that_was_a
     }
 }
 
+#[test]
+fn a_request_whose_answer_a_failing_journal_drops_is_told_503() {
+    let stage = Stage::new();
+    let manifest = stage.http_manifest("counter", "counter", "");
+    let config = theater::Config::new().data_dir(stage.data_dir()).actor(manifest);
+    let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
+    let address = runtime.handle().actors()[0].addresses[0].socket;
+    let statuses = std::thread::scope(|threads| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                threads.spawn(|| {
+                    let mut http = Http::connect(address);
+                    let ask = |http: &mut Http| {
+                        http.try_send("POST", "/increment").ok()?;
+                        http.receive().map(|answer| answer.status)
+                    };
+                    std::iter::from_fn(|| ask(&mut http)).find(|status| *status != 200)
+                })
+            })
+            .collect();
+        std::fs::remove_dir_all(stage.data_dir()).expect("removed");
+        assert!(matches!(runtime.wait(), Err(theater::TheaterError::JournalFailed(_))));
+        clients.into_iter().map(|client| client.join().expect("a client")).collect::<Vec<_>>()
+    });
+    assert!(statuses.iter().flatten().all(|status| *status == 503), "{statuses:?}");
+    assert!(statuses.iter().any(Option::is_some), "somebody was told");
+}
