@@ -201,7 +201,20 @@ fn a_directory_without_a_runtime_is_pruned_in_place() {
     assert!(pruned["events"].as_u64().expect("a number") > 0);
     assert_eq!(said(&["verify", "--journal", &dir(&stage), "--json"])["findings"], json!([]));
     let why = refused(&["prune", "probe", "--before", "1", "--data-dir", &dir(&stage)]);
-    assert!(why.contains("no kept state lies before event 1"), "{why}");
+    assert!(why.contains("no kept state lies before event 1") && why.contains("`theater restart ACTOR`"), "{why}");
+}
+
+#[test]
+fn what_no_state_is_kept_behind_can_be_pruned_once_the_actor_was_restarted() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    (0..3).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+    let why = running.refused(&["prune", "probe", "--before", "999"]);
+    assert!(why.contains("no kept state lies before event 999") && why.contains("`theater restart ACTOR`"), "{why}");
+    running.json(&["restart", "probe"]);
+    running.request("probe", &json!("count")).expect("an answer");
+    assert!(running.json(&["prune", "probe", "--before", "999"])["events"].as_u64().is_some_and(|events| events > 4));
+    verifies_and_replays(&running.export(&stage, "probe"));
 }
 
 #[test]
@@ -431,7 +444,7 @@ fn what_names_the_kept_state_is_not_pruned_away() {
     let pruned = running.json(&["prune", "probe", "--before", "100000"]);
     assert_eq!((&pruned["events"], &pruned["replays_from"]), (&json!(named - 1), &json!(kept)));
     let why = running.refused(&["prune", "probe", "--before", "100000"]);
-    assert!(why.contains(&format!("the one that event {named} names")) && why.contains("restarted"), "{why}");
+    assert!(why.contains(&format!("the one that event {named} names")) && why.contains("theater restart"), "{why}");
     let chain = running.export(&stage, "probe");
     running.shut_down();
     verifies_and_replays(&chain);
