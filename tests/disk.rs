@@ -96,11 +96,59 @@ fn a_disk_that_fails_ends_the_runtime_with_a_reason_and_loses_nothing_acknowledg
                 let named = said.is_some_and(|said| said.contains(word));
                 assert!(named, "{call} {nth}: {said:?} {log}");
             }
-            Err(why) => assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}"),
+            Err(why) => {
+                assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}");
+                let last = why.lines().last().unwrap_or_default();
+                assert!(last.contains(word), "the last line has the reason: {call} {nth}: {why}");
+            }
         }
         town.holds(round);
     }
     town.replays();
+}
+
+/// The disk may be full from the first write on, or from any later one.
+#[test]
+fn a_start_on_a_full_disk_says_last_that_it_is_full_and_what_to_do() {
+    let mut nth = 0;
+    loop {
+        nth += 1 + nth / 12;
+        let stage = Stage::new();
+        let manifests = ["first", "second"].map(|name| stage.manifest(name, "counter", ""));
+        std::fs::create_dir_all(stage.data_dir()).expect("a directory");
+        let launch = stage.command(&[&manifests[0], &manifests[1]], &[]).arg("--data-dir").arg(stage.data_dir());
+        let failing = Disk::below(&stage).that_fails("write", nth, ENOSPC);
+        let started = failing.iter().fold(launch, |launch, (key, value)| launch.env(key, value)).launch(&stage);
+        let Err(why) = started else { break };
+        assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}");
+        let last = why.lines().last().unwrap_or_default();
+        let is_full = last.contains("No space left") || last.contains("disk is full");
+        let says_all = last.starts_with("theater: ") && is_full && last.contains("make room on");
+        assert!(says_all, "{nth}: {why}");
+        drop(stage.run(&[&manifests[0], &manifests[1]]));
+    }
+    assert!(nth > 12, "a start writes something");
+}
+
+#[test]
+fn a_start_whose_files_may_not_grow_says_last_which_limit_to_look_at() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("counter", "counter", "");
+    stage.run(&[&manifest]).shut_down();
+    let length = segment_files(&stage.data_dir())[0].metadata().expect("a segment").len();
+    let new = |name: &str| stage.path().join(name);
+    let limits =
+        [(length + 1, stage.data_dir()), (1, new("no-lock")), (300, new("no-mark")), (5_000, new("no-database"))];
+    for (limit, dir) in limits {
+        let mut command = Command::new("timeout");
+        command.args(["60", "prlimit", &format!("--fsize={limit}"), THEATER, "run", "--listen", "127.0.0.1:0"]);
+        command.arg(&manifest).arg("--data-dir").arg(dir).env_remove("THEATER_DATA_DIR");
+        let output = command.output().expect("prlimit");
+        let said = text(&output.stderr);
+        let last = said.lines().last().unwrap_or_default();
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{:?}: {said}", output.status);
+        assert!(last.starts_with("theater: ") && last.contains("`ulimit -f`"), "{limit}: {said}");
+    }
 }
 
 #[test]
@@ -111,6 +159,11 @@ fn a_directory_that_cannot_be_written_is_refused_and_nothing_is_lost_by_it() {
     let why = town.start(&disk.that_fails("open", 1, EROFS)).err().expect("it is read-only");
     assert!(why.starts_with("exit status: 1") && why.contains("data directory") && why.contains("Read-only"), "{why}");
     town.holds(1);
+}
+
+fn component_files(dir: &Path) -> Vec<PathBuf> {
+    let stored = std::fs::read_dir(dir.join("components")).expect("a directory");
+    stored.map(|entry| entry.expect("an entry").path()).collect()
 }
 
 /// Runs `theater ARGS…` as a user who may read what everyone may read, and may write nowhere.
@@ -161,11 +214,6 @@ fn a_copy_that_cannot_be_written_can_be_read_with_or_without_an_index() {
             if !has_index {
                 set(0o755);
                 std::fs::remove_file(copy.join("index.db")).expect("removed");
-fn component_files(dir: &Path) -> Vec<PathBuf> {
-    let stored = std::fs::read_dir(dir.join("components")).expect("a directory");
-    stored.map(|entry| entry.expect("an entry").path()).collect()
-}
-
                 let _ = std::fs::remove_file(copy.join("index.db-wal"));
                 set(0o555);
             }
@@ -403,6 +451,9 @@ fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_
             std::fs::copy(segment, dir.join("copy")).expect("copied");
             std::fs::rename(dir.join("copy"), segment).expect("renamed");
         }),
+        ("without its components", &|dir| std::fs::remove_dir_all(dir.join("components")).expect("removed")),
+        ("without a component", &|dir| std::fs::remove_file(component(dir)).expect("removed")),
+        ("with a component cut short", &|dir| cut(&component(dir), 100)),
     ];
     for (what, go_away) in ways {
         for is_busy in [true, false] {
@@ -435,36 +486,6 @@ fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_
     }
 }
 
-#[test]
-fn a_request_whose_answer_a_failing_journal_drops_is_told_503() {
-    let stage = Stage::new();
-    let manifest = stage.http_manifest("counter", "counter", "");
-    let config = theater::Config::new().data_dir(stage.data_dir()).actor(manifest);
-    let runtime = theater::TheaterRuntime::start(config).expect("a runtime");
-    let address = runtime.handle().actors()[0].addresses[0].socket;
-    let statuses = std::thread::scope(|threads| {
-        let clients: Vec<_> = (0..8)
-            .map(|_| {
-                threads.spawn(|| {
-                    let mut http = Http::connect(address);
-                    let ask = |http: &mut Http| {
-                        http.try_send("POST", "/increment").ok()?;
-                        http.receive().map(|answer| answer.status)
-                    };
-                    std::iter::from_fn(|| ask(&mut http)).find(|status| *status != 200)
-                })
-            })
-            .collect();
-        ("without its components", &|dir| std::fs::remove_dir_all(dir.join("components")).expect("removed")),
-        ("without a component", &|dir| std::fs::remove_file(component(dir)).expect("removed")),
-        ("with a component cut short", &|dir| cut(&component(dir), 100)),
-        std::fs::remove_dir_all(stage.data_dir()).expect("removed");
-        assert!(matches!(runtime.wait(), Err(theater::TheaterError::JournalFailed(_))));
-        clients.into_iter().map(|client| client.join().expect("a client")).collect::<Vec<_>>()
-    });
-    assert!(statuses.iter().flatten().all(|status| *status == 503), "{statuses:?}");
-    assert!(statuses.iter().any(Option::is_some), "somebody was told");
-}
 /// SQLite has the file mapped into memory, so the system may end the process; a file that is removed is no harm.
 #[test]
 fn an_index_whose_shared_memory_is_cut_short_or_removed_costs_nothing_that_was_acknowledged() {

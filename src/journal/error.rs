@@ -12,7 +12,7 @@ use super::named::named;
 #[non_exhaustive]
 pub enum JournalError {
     /// The data directory cannot be made, opened or locked.
-    #[error("cannot use the data directory {}: {error}", path.display())]
+    #[error("cannot use the data directory {}: {error}{remedy}", path.display(), remedy = room(.error))]
     Directory {
         /// The data directory.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum JournalError {
         why: &'static str,
     },
     /// The journal cannot be copied.
-    #[error("cannot copy the journal into {}: {error}", path.display())]
+    #[error("cannot copy the journal into {}: {error}{remedy}", path.display(), remedy = room(.error))]
     Copy {
         /// The directory that the copy was to be made in.
         path: PathBuf,
@@ -209,6 +209,8 @@ impl JournalError {
     pub(super) fn of_log(path: &Path, error: LogError) -> Self {
         let path = path.to_owned();
         match error {
+            // The error names a file in it already.
+            LogError::Io { path: file, error } if file == path => Self::directory(&path, error),
             LogError::Io { path: file, error } => Self::directory(&path, named(&file)(error)),
             LogError::Damaged { .. } => Self::Damaged { path, why: error.to_string() },
             LogError::Behind { found, promised } => Self::Behind { path, found, promised },
@@ -233,5 +235,8 @@ fn with_name(path: &Path, error: io::Error) -> io::Error {
 
 /// The journal's writer has ended: it failed, or the runtime is shutting down. Nothing was enqueued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the journal takes no more records")]
+#[error(
+    "the journal takes no more records: it could not write one, or the runtime is ending; what the runtime said last has the \
+     reason"
+)]
 pub struct JournalDown;
