@@ -401,6 +401,27 @@ fn nothing_of_a_thousand_pruned_events_is_left_in_any_file() {
     assert!(bytes.windows(11).any(|word| word == b"word 001299"), "what was not pruned is there");
 }
 
+#[test]
+fn a_command_that_drops_data_without_room_says_why_and_can_be_given_again() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    running.shut_down();
+    let dir = stage.data_dir();
+    let redact = ["redact", "probe", "--event", "3", "--data-dir", dir.to_str().expect("a path")];
+    let length = segment_files(&dir)[0].metadata().expect("a segment").len();
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--fsize={}", length / 2)).arg(THEATER).args(redact).env_remove("THEATER_DATA_DIR");
+    let refused = limited.output().expect("prlimit");
+    let why = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{why}");
+    let last = why.lines().last().unwrap_or_default();
+    assert!(last.contains("File too large") && last.contains("`ulimit -f`"), "{why}");
+    let again = Command::new(THEATER).args(redact).env_remove("THEATER_DATA_DIR").output().expect("the binary");
+    let said = text(&again.stdout) + &text(&again.stderr);
+    assert!(again.status.success() || said.contains("was dropped before"), "{said}");
+}
+
 /// Whoever redacts is told that it is done, or does it again.
 #[test]
 fn a_redaction_that_was_broken_off_can_be_done_again_and_leaves_nothing() {

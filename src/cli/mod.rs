@@ -258,7 +258,26 @@ pub fn main() -> ExitCode {
         show::printed(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
         std::process::exit(0)
     });
-    let done = match cli.command {
+    let done = signals::outlive_files_that_are_too_long()
+        .map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))
+        .and_then(|()| carry_out(cli.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, code }) => {
+            let said = format!("theater: {message}");
+            // A runtime that ends by itself does not wait for a reader of standard error.
+            if code == ENDED {
+                stderr::last_words(&said)
+            } else {
+                stderr::tell(&said)
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Done {
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
         Command::Stop(one) => remote::stop(&one),
@@ -292,18 +311,5 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Command::Shutdown { remote } => remote::shutdown(&remote),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message, code }) => {
-            let said = format!("theater: {message}");
-            // A runtime that ends by itself does not wait for a reader of standard error.
-            if code == ENDED {
-                stderr::last_words(&said)
-            } else {
-                stderr::tell(&said)
-            }
-            ExitCode::from(code)
-        }
     }
 }
