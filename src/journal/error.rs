@@ -90,7 +90,7 @@ pub enum JournalError {
         why: &'static str,
     },
     /// The journal cannot be copied.
-    #[error("cannot copy the journal into {}: {error}{remedy}", path.display(), remedy = room(.error))]
+    #[error("cannot copy the journal into {}: {error}{remedy}", path.display(), remedy = room_for_a_copy(.error))]
     Copy {
         /// The directory that the copy was to be made in.
         path: PathBuf,
@@ -161,6 +161,15 @@ fn room(error: &io::Error) -> &'static str {
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
             "; look for a fault of the device (the system's log)"
         }
+        _ => "",
+    }
+}
+
+/// What to do where a copy could not be written.
+fn room_for_a_copy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there, and try again",
+        io::ErrorKind::FileTooLarge => "; look at `ulimit -f`, and try again",
         _ => "",
     }
 }
