@@ -7,7 +7,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use support::forge::sha1;
 use support::log_file::{LogRecord, Payload, alter_log, segment_files};
-use support::{Stage, Theater, component, data_of, text, theater, verifies_and_replays, verify};
+use support::{
+    Management, Stage, Theater, component, data_of, eventually, text, theater, verifies_and_replays, verify,
+};
 
 fn said(args: &[&str]) -> Value {
     let output = theater(args, None);
@@ -215,6 +217,22 @@ fn what_no_state_is_kept_behind_can_be_pruned_once_the_actor_was_restarted() {
     running.request("probe", &json!("count")).expect("an answer");
     assert!(running.json(&["prune", "probe", "--before", "999"])["events"].as_u64().is_some_and(|events| events > 4));
     verifies_and_replays(&running.export(&stage, "probe"));
+}
+
+#[test]
+fn a_prune_that_has_to_wait_for_what_is_under_way_says_so_and_not_that_no_state_is_kept() {
+    let stage = Stage::new();
+    let patient = "[limits]\ncpu_ms_per_call = 600_000\n";
+    let running = stage.run(&[&stage.manifest("probe", "probe", ""), &stage.manifest("asked", "probe", patient)]);
+    running.request("probe", &json!("count")).expect("an answer");
+    let mut begun = Management::connect(running.management());
+    begun.send_request(&running.id("asked"), &json!({ "op": "work", "rounds": 100_000_000_000_u64 }));
+    eventually("it is under way", || running.event_types("asked").last()?.starts_with("call").then_some(()));
+    running.json(&["restart", "probe"]);
+    running.request("probe", &json!("count")).expect("an answer");
+    let why = running.refused(&["prune", "probe", "--before", "999"]);
+    assert!(why.contains("is needed by a transition or a delivery that is under way; try again later"), "{why}");
+    running.kill();
 }
 
 #[test]
