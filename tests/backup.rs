@@ -4,14 +4,14 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::disk::Disk;
 use support::log_file::{alter_data, batch_places, segment_files};
-use support::{Http, Management, Stage, Theater, eventually, text, theater, verifies_and_replays};
+use support::{Http, Management, Stage, THEATER, Theater, eventually, text, theater, verifies_and_replays};
 
 fn path_of(path: &Path) -> &str {
     path.to_str().expect("a path")
@@ -106,6 +106,23 @@ fn a_backup_or_a_restoration_that_cannot_be_whole_leaves_nothing_behind() {
     assert!(refused(&["restore", path_of(&backup), "--data-dir", path_of(&third)]).contains("event 5"));
     assert!(!again.exists() && !stage.path().join("again.partial").exists() && !third.exists());
     assert!(refused(&["backup", path_of(&again), "--data-dir", path_of(stage.path())]).contains("there is no journal"));
+}
+
+#[test]
+fn a_backup_without_room_says_what_to_do_and_leaves_nothing_behind() {
+    let stage = Stage::new();
+    stage.run(&[&stage.manifest("counter", "counter", "")]).shut_down();
+    let copy = stage.path().join("copy");
+    let mut limited = Command::new("prlimit");
+    limited.args(["--fsize=1000", THEATER, "backup", path_of(&copy), "--data-dir", path_of(&stage.data_dir())]);
+    let output = limited.output().expect("prlimit");
+    let why = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{why}");
+    assert!(
+        why.contains("cannot copy the journal into") && why.contains("look at `ulimit -f`, and try again"),
+        "{why}"
+    );
+    assert!(!copy.exists() && !copy.with_file_name("copy.partial").exists());
 }
 
 /// A stage whose data directory has lost its last events, although they were acknowledged. `asked` was within a

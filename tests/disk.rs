@@ -4,7 +4,7 @@
 mod support;
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -96,11 +96,59 @@ fn a_disk_that_fails_ends_the_runtime_with_a_reason_and_loses_nothing_acknowledg
                 let named = said.is_some_and(|said| said.contains(word));
                 assert!(named, "{call} {nth}: {said:?} {log}");
             }
-            Err(why) => assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}"),
+            Err(why) => {
+                assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}");
+                let last = why.lines().last().unwrap_or_default();
+                assert!(last.contains(word), "the last line has the reason: {call} {nth}: {why}");
+            }
         }
         town.holds(round);
     }
     town.replays();
+}
+
+/// The disk may be full from the first write on, or from any later one.
+#[test]
+fn a_start_on_a_full_disk_says_last_that_it_is_full_and_what_to_do() {
+    let mut nth = 0;
+    loop {
+        nth += 1 + nth / 12;
+        let stage = Stage::new();
+        let manifests = ["first", "second"].map(|name| stage.manifest(name, "counter", ""));
+        std::fs::create_dir_all(stage.data_dir()).expect("a directory");
+        let launch = stage.command(&[&manifests[0], &manifests[1]], &[]).arg("--data-dir").arg(stage.data_dir());
+        let failing = Disk::below(&stage).that_fails("write", nth, ENOSPC);
+        let started = failing.iter().fold(launch, |launch, (key, value)| launch.env(key, value)).launch(&stage);
+        let Err(why) = started else { break };
+        assert!(why.starts_with("exit status: 1") || why.starts_with("exit status: 3"), "{nth}: {why}");
+        let last = why.lines().last().unwrap_or_default();
+        let is_full = last.contains("No space left") || last.contains("disk is full");
+        let says_all = last.starts_with("theater: ") && is_full && last.contains("make room on");
+        assert!(says_all, "{nth}: {why}");
+        drop(stage.run(&[&manifests[0], &manifests[1]]));
+    }
+    assert!(nth > 12, "a start writes something");
+}
+
+#[test]
+fn a_start_whose_files_may_not_grow_says_last_which_limit_to_look_at() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("counter", "counter", "");
+    stage.run(&[&manifest]).shut_down();
+    let length = segment_files(&stage.data_dir())[0].metadata().expect("a segment").len();
+    let new = |name: &str| stage.path().join(name);
+    let limits =
+        [(length + 1, stage.data_dir()), (1, new("no-lock")), (300, new("no-mark")), (5_000, new("no-database"))];
+    for (limit, dir) in limits {
+        let mut command = Command::new("timeout");
+        command.args(["60", "prlimit", &format!("--fsize={limit}"), THEATER, "run", "--listen", "127.0.0.1:0"]);
+        command.arg(&manifest).arg("--data-dir").arg(dir).env_remove("THEATER_DATA_DIR");
+        let output = command.output().expect("prlimit");
+        let said = text(&output.stderr);
+        let last = said.lines().last().unwrap_or_default();
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{:?}: {said}", output.status);
+        assert!(last.starts_with("theater: ") && last.contains("`ulimit -f`"), "{limit}: {said}");
+    }
 }
 
 #[test]
@@ -111,6 +159,11 @@ fn a_directory_that_cannot_be_written_is_refused_and_nothing_is_lost_by_it() {
     let why = town.start(&disk.that_fails("open", 1, EROFS)).err().expect("it is read-only");
     assert!(why.starts_with("exit status: 1") && why.contains("data directory") && why.contains("Read-only"), "{why}");
     town.holds(1);
+}
+
+fn component_files(dir: &Path) -> Vec<PathBuf> {
+    let stored = std::fs::read_dir(dir.join("components")).expect("a directory");
+    stored.map(|entry| entry.expect("an entry").path()).collect()
 }
 
 /// Runs `theater ARGS…` as a user who may read what everyone may read, and may write nowhere.
@@ -348,6 +401,27 @@ fn nothing_of_a_thousand_pruned_events_is_left_in_any_file() {
     assert!(bytes.windows(11).any(|word| word == b"word 001299"), "what was not pruned is there");
 }
 
+#[test]
+fn a_command_that_drops_data_without_room_says_why_and_can_be_given_again() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    running.shut_down();
+    let dir = stage.data_dir();
+    let redact = ["redact", "probe", "--event", "3", "--data-dir", dir.to_str().expect("a path")];
+    let length = segment_files(&dir)[0].metadata().expect("a segment").len();
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--fsize={}", length / 2)).arg(THEATER).args(redact).env_remove("THEATER_DATA_DIR");
+    let refused = limited.output().expect("prlimit");
+    let why = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{why}");
+    let last = why.lines().last().unwrap_or_default();
+    assert!(last.contains("File too large") && last.contains("`ulimit -f`"), "{why}");
+    let again = Command::new(THEATER).args(redact).env_remove("THEATER_DATA_DIR").output().expect("the binary");
+    let said = text(&again.stdout) + &text(&again.stderr);
+    assert!(again.status.success() || said.contains("was dropped before"), "{said}");
+}
+
 /// Whoever redacts is told that it is done, or does it again.
 #[test]
 fn a_redaction_that_was_broken_off_can_be_done_again_and_leaves_nothing() {
@@ -387,16 +461,20 @@ fn cut(file: &Path, bytes: u64) {
 
 #[test]
 fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_is_acknowledged_after() {
-    let ways: [(&str, fn(&Path)); 5] = [
-        ("removed", |dir| std::fs::remove_dir_all(dir).expect("removed")),
-        ("renamed", |dir| std::fs::rename(dir, dir.with_file_name("elsewhere")).expect("renamed")),
-        ("without its log", |dir| std::fs::remove_dir_all(dir.join("log")).expect("removed")),
-        ("cut short", |dir| cut(&segment_files(dir)[0], 100)),
-        ("replaced", |dir| {
+    let component = |dir: &Path| component_files(dir)[0].clone();
+    let ways: [(&str, &dyn Fn(&Path)); 8] = [
+        ("removed", &|dir| std::fs::remove_dir_all(dir).expect("removed")),
+        ("renamed", &|dir| std::fs::rename(dir, dir.with_file_name("elsewhere")).expect("renamed")),
+        ("without its log", &|dir| std::fs::remove_dir_all(dir.join("log")).expect("removed")),
+        ("cut short", &|dir| cut(&segment_files(dir)[0], 100)),
+        ("replaced", &|dir| {
             let segment = &segment_files(dir)[0];
             std::fs::copy(segment, dir.join("copy")).expect("copied");
             std::fs::rename(dir.join("copy"), segment).expect("renamed");
         }),
+        ("without its components", &|dir| std::fs::remove_dir_all(dir.join("components")).expect("removed")),
+        ("without a component", &|dir| std::fs::remove_file(component(dir)).expect("removed")),
+        ("with a component cut short", &|dir| cut(&component(dir), 100)),
     ];
     for (what, go_away) in ways {
         for is_busy in [true, false] {
@@ -419,9 +497,44 @@ fn a_data_directory_that_goes_away_ends_the_runtime_within_a_second_and_nothing_
             // The promise is one second; the rest is tolerance for a loaded machine.
             assert!(last < Duration::from_secs(4) && since.elapsed() < Duration::from_secs(10), "{what}: {last:?}");
             // The writer may notice the damage before the check does.
-            let why = if what == "cut short" { "cannot write the journal" } else { "are not there any more" };
+            let why = match what {
+                "cut short" => "cannot write the journal",
+                "without its components" | "without a component" => "are not there any more: components/",
+                _ => "are not there any more",
+            };
             assert!(stage.log().contains(why), "{what}: {}", stage.log());
         }
+    }
+}
+
+/// SQLite has the file mapped into memory, so the system may end the process; a file that is removed is no harm.
+#[test]
+fn an_index_whose_shared_memory_is_cut_short_or_removed_costs_nothing_that_was_acknowledged() {
+    let ways: [fn(&Path); 2] = [|file| cut(file, 0), |file| std::fs::remove_file(file).expect("removed")];
+    for (go_away, may_end) in ways.into_iter().zip([true, false]) {
+        let stage = Stage::new();
+        let manifest = stage.http_manifest("counter", "counter", "");
+        let mut running = stage.run(&[&manifest]);
+        let mut http = Http::connect(running.http("counter"));
+        let mut counted = 0;
+        let since = Instant::now();
+        // The thread that writes the index does so once a second.
+        while since.elapsed() < Duration::from_secs(3) {
+            let answered = http.try_send("POST", "/increment").ok().and_then(|()| http.receive());
+            if answered.is_none_or(|answer| answer.status != 200) {
+                break;
+            }
+            counted += 1;
+            if counted == 1 {
+                go_away(&stage.data_dir().join("index.db-shm"));
+            }
+        }
+        assert!(may_end || running.is_running(), "{}", stage.log());
+        running.kill();
+        let running = stage.run(&[&manifest]);
+        let state = running.json(&["state", "counter"])["state"]["count"].as_u64();
+        assert!(state.is_some_and(|count| count == counted || count == counted + 1), "{state:?}, {counted}");
+        verifies_and_replays(&running.export(&stage, "counter"));
     }
 }
 

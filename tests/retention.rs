@@ -439,6 +439,14 @@ fn a_setting_that_cannot_be_is_refused_by_its_name() {
         ("[retention]\nkeep_bytes = 0\n".into(), ["retention.keep_bytes", "from 1048576 to"]),
         ("[retention]\nkeep_bytes = -5\n".into(), ["retention.keep_bytes", "-5"]),
         ("[retention]\nevery_minutes = 0\n".into(), ["retention.every_minutes", "from 1 to 10080"]),
+        (
+            "[retention]\nevery_minutes = 5\n".into(),
+            ["theater.toml:3: \"retention.every_minutes\"", "set \"retention.keep_days\""],
+        ),
+        (
+            "[retention]\nkeep_days = \"\"\nkeep_bytes = \"off\"\nevery_minutes = 5\n".into(),
+            ["theater.toml:5: \"retention.every_minutes\"", "leave this one out"],
+        ),
         ("[retention]\nkeep_day = 3\n".into(), ["unknown key \"keep_day\" of [retention]", "\"keep_days\""]),
         ("[limits]\nmin_free_bytes = -1\n".into(), ["limits.min_free_bytes", "-1"]),
         (format!("[retention]\narchive = {inside:?}\n"), ["retention.archive", "lies in the data directory"]),
@@ -454,9 +462,28 @@ fn a_setting_that_cannot_be_is_refused_by_its_name() {
         assert_eq!(output.status.code(), Some(1), "{settings}: {}", text(&output.stdout));
         assert!(words.iter().all(|word| why.contains(word)), "{settings}: {why}");
     }
+    let why = launch(&stage, "[retention]\nevery_minutes = 5\n", &[]).err().expect("no start");
+    assert!(why.starts_with("exit status: 1") && why.contains("nothing says what is old"), "{why}");
     let why = launch(&stage, &format!("[retention]\narchive = {inside:?}\n"), &[]).err().expect("no start");
     assert!(why.contains("lies in the data directory"), "{why}");
     assert_eq!(std::fs::read_dir(&inside).expect("a directory").count(), 0);
+}
+
+#[test]
+fn an_archive_alone_takes_what_a_person_prunes_and_a_warning_says_that_nothing_is_dropped_by_itself() {
+    let stage = Stage::new();
+    let archive = archive_of(&stage);
+    let running = start(&stage, &format!("[retention]\narchive = {archive:?}\n"));
+    assert!(stage.log().contains("neither retention.keep_days nor retention.keep_bytes is set"), "{}", stage.log());
+    echo(&running, 2);
+    running.json(&["restart", "probe"]);
+    running.json(&["prune", "probe", "--before", "999999"]);
+    let journals: Vec<_> = std::fs::read_dir(&archive).expect("a directory").collect();
+    assert_eq!(journals.len(), 1, "the pruned segment was copied first");
+    running.shut_down();
+    let running = start(&stage, "[retention]\nkeep_days = 30\n");
+    running.shut_down();
+    assert_eq!(stage.log().matches("neither retention.keep_days").count(), 1, "{}", stage.log());
 }
 
 #[test]

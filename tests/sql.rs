@@ -456,8 +456,8 @@ fn a_statement_reads_and_does_nothing_else() {
     let elsewhere = stage.path().join("elsewhere.db");
     let there = elsewhere.to_str().expect("a path");
     for (statement, what) in [
-        ("DELETE FROM events".to_owned(), "table events may not be modified"),
-        ("UPDATE actors SET name = 'x'".into(), "table actors may not be modified"),
+        ("DELETE FROM events".to_owned(), "refused: table events may not be modified: `theater sql` only reads"),
+        ("UPDATE actors SET name = 'x'".into(), "refused: table actors may not be modified: `theater sql` only reads"),
         ("INSERT INTO events (actor) VALUES ('x')".into(), "refused: INSERT:"),
         ("CREATE TABLE mine (x)".into(), "refused: a change of the schema:"),
         ("CREATE TEMP TABLE mine (x)".into(), "refused: a change of the schema:"),
@@ -465,7 +465,44 @@ fn a_statement_reads_and_does_nothing_else() {
         ("DROP TABLE events".into(), "refused: a change of the schema:"),
         (format!("ATTACH '{there}' AS other"), "refused: ATTACH:"),
         (format!("VACUUM INTO '{there}'"), "there is no statement that reads anything"),
-        (format!("SELECT load_extension('{there}')"), "refused: load_extension:"),
+        (format!("SELECT load_extension('{there}')"), "refused: the function load_extension:"),
+        (format!("SELECT LOAD_Extension('{there}', 'main')"), "refused: the function load_extension:"),
+        ("SELECT fts3_tokenizer('simple')".into(), "refused: the function fts3_tokenizer:"),
+        (
+            "SELECT hex(\"fts3_tokenizer\"('simple', x'0011223344556677'))".into(),
+            "refused: the function fts3_tokenizer:",
+        ),
+        ("SELECT name FROM actors WHERE sqlite_log(1, name) IS NULL".into(), "refused: the function sqlite_log:"),
+        (
+            "WITH it AS (SELECT load_extension('x') AS one) SELECT one FROM it".into(),
+            "refused: the function load_extension:",
+        ),
+        ("SELECT name FROM actors ORDER BY rtreecheck(name)".into(), "refused: the function rtreecheck:"),
+        ("SELECT (SELECT total_changes() FROM events)".into(), "refused: the function total_changes:"),
+        ("EXPLAIN SELECT load_extension('x')".into(), "refused: the function load_extension:"),
+        ("EXPLAIN DELETE FROM events".into(), "refused: table events may not be modified:"),
+        ("DELETE FROM http RETURNING *".into(), "refused: table http may not be modified:"),
+        ("INSERT INTO states SELECT * FROM states RETURNING *".into(), "refused: INSERT:"),
+        ("REPLACE INTO actors (name) VALUES ('x')".into(), "refused: INSERT:"),
+        ("UPDATE sqlite_master SET sql = ''".into(), "refused: "),
+        ("ALTER TABLE events RENAME TO mine".into(), "refused: table events may not be altered:"),
+        ("CREATE INDEX mine ON events (name)".into(), "refused: "),
+        ("CREATE VIEW mine AS SELECT * FROM events".into(), "refused: a change of the schema:"),
+        ("CREATE VIRTUAL TABLE mine USING fts4 (x, tokenize = simple)".into(), "refused: a change of the schema:"),
+        ("CREATE TEMP TRIGGER mine AFTER DELETE ON events BEGIN SELECT 1; END".into(), "refused: "),
+        ("SELECT name FROM dbstat".into(), "refused: the table dbstat:"),
+        ("SELECT count(*) FROM dbstat".into(), "refused: the table dbstat:"),
+        ("SELECT token FROM fts3tokenize WHERE input = 'x'".into(), "refused: the table fts3tokenize:"),
+        ("SELECT * FROM pragma_function_list".into(), "refused: "),
+        ("SELECT * FROM pragma_database_list".into(), "refused: "),
+        ("ATTACH ':memory:' AS other".into(), "refused: ATTACH:"),
+        ("ATTACH 'file:x?mode=memory' AS other".into(), "refused: ATTACH:"),
+        ("DETACH main".into(), "refused: DETACH:"),
+        ("ANALYZE".into(), "refused: "),
+        ("REINDEX".into(), "there is no statement that reads anything"),
+        ("PRAGMA temp_store_directory = '/tmp'".into(), "refused: PRAGMA temp_store_directory:"),
+        ("SAVEPOINT here".into(), "refused: a transaction:"),
+        ("COMMIT".into(), "refused: a transaction:"),
         ("PRAGMA journal_mode".into(), "refused: PRAGMA journal_mode:"),
         ("PRAGMA writable_schema = 1".into(), "refused: PRAGMA writable_schema:"),
         ("BEGIN".into(), "refused: a transaction:"),
@@ -474,7 +511,13 @@ fn a_statement_reads_and_does_nothing_else() {
         assert!(why.starts_with(&format!("theater: {what}")), "{statement}: {why}");
     }
     assert!(!elsewhere.exists(), "no file was written");
-    assert!(refusal(&directory, "SELECT readfile('/etc/passwd')").contains("no such function: readfile"));
+    for function in ["readfile('/etc/passwd')", "writefile('x', 'y')", "edit('x')", "eval('SELECT 1')", "fsdir('/')"] {
+        assert!(refusal(&directory, &format!("SELECT {function}")).contains("no such function: "), "{function}");
+    }
+    let remedy = refusal(&directory, "DELETE FROM events");
+    assert!(["`theater prune`", "--format csv"].iter().all(|use_instead| remedy.contains(use_instead)), "{remedy}");
+    let parts = rows(&directory, "SELECT value FROM json_each('[1, 2]') WHERE value LIKE '2' OR iif(value = 1, 0, 0)");
+    assert_eq!(parts, [json!({ "value": 2 })]);
     let columns = rows(&directory, "SELECT name FROM pragma_table_info('failures')");
     assert_eq!(columns[0], json!({ "name": "position" }), "what a table is made of can be asked");
     let directory = directory.to_str().expect("a path");

@@ -9,7 +9,7 @@ use clap::Args;
 use super::config::refused;
 use super::connect::{answered, ask, connect};
 use super::show::{line, print_json, say};
-use super::{Done, Failure, Remote};
+use super::{Done, Failure, Remote, file_or_none};
 use crate::actor::{Audit, audit};
 use crate::config::Settings;
 use crate::journal::{self, DataDir};
@@ -34,7 +34,7 @@ pub(super) struct RestoreArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The configuration file [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::config::refused;
 use super::show::{print_json, say};
-use super::{Done, Failure, stderr};
+use super::{Done, Failure, file_or_none, stderr};
 use crate::actor::Spec;
 use crate::config::Settings;
 use crate::guest::GuestEngine;
@@ -18,7 +18,7 @@ use crate::theater::foreseen_refusals;
 pub(super) struct CheckArgs {
     manifest: PathBuf,
     /// The configuration file whose limits apply [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

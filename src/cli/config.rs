@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::show::{self, print_json};
-use super::{Done, Failure};
+use super::{Done, Failure, file_or_none};
 use crate::config::{ConfigError, InForce, Kind, Origin, Settings};
 
 /// The settings that the command line of `run` takes; `config` takes the same ones and shows the result.
 #[derive(Args)]
 pub(super) struct Flags {
     /// The configuration file [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
     /// The directory of the journal [default: theater-data]
     #[arg(long, value_name = "DIR")]
@@ -112,7 +112,7 @@ fn shown(in_force: &InForce) -> Option<String> {
     match (in_force.setting.kind, &in_force.value) {
         (Kind::Secret, Some(_)) => Some("(set)".into()),
         (Kind::Path | Kind::Text | Kind::Address | Kind::Number { .. } | Kind::Durability | Kind::Secret, value) => {
-            value.clone().or_else(|| in_force.setting.can_be_off.then(|| "off".into()))
+            value.clone().or_else(|| matches!(in_force.setting.kind, Kind::Address).then(|| "off".into()))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::config::refused;
-use super::{Failure, Remote};
+use super::{Failure, NamedServer, Remote};
 use crate::config::Settings;
 use crate::server::Client;
 use crate::server::protocol::{ActorView, Request, Response, StatusAnswer};
@@ -12,7 +12,8 @@ pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
     let flags =
         [("management.token_file", remote.token_file.clone()), ("management.authorities", remote.authorities.clone())];
     let settings = Settings::of_environment(remote.config.as_deref(), &flags);
-    let options = settings.and_then(|settings| settings.client(remote.server.clone()));
+    let options =
+        settings.and_then(|settings| settings.client(remote.server.clone().and_then(|NamedServer(named)| named)));
     Client::connect(&options.map_err(refused)?).map_err(Failure::no)
 }
 

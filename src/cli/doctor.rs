@@ -1,12 +1,14 @@
 //! `theater doctor`: how many actors this machine has room for, and which settings limit that: kernel settings,
 //! `ulimit`s, control groups, memory.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
 
 use super::config::refused;
 use super::show::{line, print_json};
-use super::{Done, Failure};
+use super::{Done, Failure, file_or_none};
 use crate::base::machine::{self, Granted};
 use crate::config::Settings;
 use crate::theater::bounds;
@@ -16,6 +18,9 @@ pub(super) struct DoctorArgs {
     /// How many actors the machine should have room for
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     actors: u64,
+    /// The configuration file, which says how many connections there may be [default: theater.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
+    config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -59,7 +64,7 @@ impl Check {
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Done {
-    let settings = Settings::of_environment(None, &[]).map_err(refused)?;
+    let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
     let checks = checks(args.actors, settings.management_limits().connections as u64);
     let holds = checks.iter().map(|check| check.holds).min().unwrap_or(0);
     let lacking: Vec<&Check> = checks.iter().filter(|check| !check.enough).collect();

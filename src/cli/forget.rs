@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use crossbeam_channel::bounded;
 
 use super::connect::{answered, ask, connect, find};
 use super::show::{print_json, say};
@@ -103,7 +104,9 @@ fn in_directory(
     // Opening a journal makes one if there is none; a new journal holds nothing to drop, so an existing one is required.
     drop(journal::open_to_read(dir).map_err(Failure::no)?);
     crate::theater::upgrade(dir).map_err(Failure::no)?;
-    let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|_| ()) };
+    let (to, failed) = bounded(1);
+    let listener =
+        Listener { committed: Box::new(|_| ()), failed: Box::new(move |error| _ = to.send(error.to_string())) };
     let dir = DataDir::open(dir).map_err(Failure::no)?;
     let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
     let journal = Journal::open(dir, Durability::Commit, queue_bytes, listener).map_err(Failure::no)?;
@@ -118,8 +121,9 @@ fn in_directory(
         }
         forget(journal.handle(), &reader, row.actor).map_err(Failure::no)
     });
+    // The writer has ended by then, and has said why if it failed.
     journal.close();
-    forgotten
+    failed.try_recv().map_or(forgotten, |why| Err(Failure::no(why)))
 }
 
 /// Prints what was dropped, and from which event on the history can be replayed now. `redacted` is the event of a redact.

@@ -28,7 +28,9 @@ mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::server::Endpoint;
@@ -40,7 +42,7 @@ Where to look:
   What has it done, step by step?            theater events ACTOR
   What does it do now?                       theater events ACTOR --follow, theater top
   Does it do the same again?                 theater export ACTOR -o FILE; theater replay FILE
-  How many, how often, how long?              theater sql 'SELECT …' (theater sql shows the tables)
+  How many, how often, how long?             theater sql 'SELECT …' (theater sql shows the tables)
   How is it backed up?                       theater backup DIR; theater restore DIR
   Is this machine large enough?              theater doctor --actors N
   What is configured, and where?             theater config
@@ -158,7 +160,7 @@ struct Remote {
     /// The management server: HOST:PORT, tls:HOST:PORT or unix:PATH [default: that of theater.toml, or
     /// 127.0.0.1:9000]
     #[arg(long, value_name = "ENDPOINT", env = "THEATER_SERVER", help_heading = "Connection")]
-    server: Option<Endpoint>,
+    server: Option<NamedServer>,
     /// The file that holds the token to authenticate with; THEATER_TOKEN can hold the token itself
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     token_file: Option<String>,
@@ -166,8 +168,25 @@ struct Remote {
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     authorities: Option<String>,
     /// The configuration file [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", help_heading = "Connection")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none(), help_heading = "Connection")]
     config: Option<PathBuf>,
+}
+
+/// A server that was named; none if the name is empty, which counts as not given.
+#[derive(Clone)]
+struct NamedServer(Option<Endpoint>);
+
+impl FromStr for NamedServer {
+    type Err = <Endpoint as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|endpoint| Self(Some(endpoint))) }
+    }
+}
+
+/// Understands the name of a configuration file. An empty one counts as not given, as every empty setting does.
+fn file_or_none() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 #[derive(Args)]
@@ -239,7 +258,26 @@ pub fn main() -> ExitCode {
         show::printed(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
         std::process::exit(0)
     });
-    let done = match cli.command {
+    let done = signals::outlive_files_that_are_too_long()
+        .map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))
+        .and_then(|()| carry_out(cli.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, code }) => {
+            let said = format!("theater: {message}");
+            // A runtime that ends by itself does not wait for a reader of standard error.
+            if code == ENDED {
+                stderr::last_words(&said)
+            } else {
+                stderr::tell(&said)
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Done {
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
         Command::Stop(one) => remote::stop(&one),
@@ -273,18 +311,5 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Command::Shutdown { remote } => remote::shutdown(&remote),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message, code }) => {
-            let said = format!("theater: {message}");
-            // A runtime that ends by itself does not wait for a reader of standard error.
-            if code == ENDED {
-                stderr::last_words(&said)
-            } else {
-                stderr::tell(&said)
-            }
-            ExitCode::from(code)
-        }
     }
 }

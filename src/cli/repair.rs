@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::config::refused;
 use super::show::{print_json, say};
-use super::{Done, Failure};
+use super::{Done, Failure, file_or_none};
 use crate::actor::audit;
 use crate::config::Settings;
 use crate::theater::{Damage, accept_loss, assess_loss};
@@ -20,7 +20,7 @@ pub(super) struct RepairArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The configuration file [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

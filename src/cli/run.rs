@@ -50,6 +50,8 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let metrics = settings.metrics().map(bind_metrics).transpose()?;
     let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
+        // Something may have been written by then: this is no refusal, but the end of a runtime.
+        Err(error @ TheaterError::JournalFailed(_)) => return Err(Failure::ended(error)),
         Err(why) if watch.was_asked() => {
             log::info!("it was ended while it was starting: {why}");
             return Ok(());

@@ -27,11 +27,14 @@ struct Watched {
     was_asked: AtomicBool,
 }
 
+/// Lets a write that makes a file longer than `ulimit -f` allows fail as it does on a full disk, for every command. By default
+/// the signal SIGXFSZ would end the process without a word.
+pub(super) fn outlive_files_that_are_too_long() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
 /// Begins to watch for signals. It is called before the process has anything to clean up.
 pub(super) fn watch() -> io::Result<Watch> {
-    // SIGXFSZ comes when a file has reached the length that `ulimit -f` allows. By default the signal would end the
-    // process. While the signal is ignored, the write fails as it does on a full disk.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     // `nohup` starts a program with SIGHUP ignored, and it stays ignored.
     if !is_ignored(SIGHUP) {

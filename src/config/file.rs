@@ -98,13 +98,15 @@ fn text_of(source: &ManifestSource, setting: &Setting, value: &Spanned<DeValue<'
         }
         (Kind::Number { .. }, DeValue::Integer(number)) => u64::from_str_radix(number.as_str(), number.radix())
             .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
-        (Kind::Number { least, most }, _) => {
-            return wrong(format!("\"{key}\" is a whole number from {least} to {most}"));
+        // Where a number is left out, or turned off.
+        (Kind::Number { .. }, DeValue::String(text)) if text.is_empty() || setting.is_turned_off_by(text) => {
+            text.to_string()
         }
+        (Kind::Number { least, most }, _) => return wrong(setting.bounds(least, most)),
         (_, DeValue::String(text)) => text.to_string(),
         (_, other) => return wrong(format!("\"{key}\" is text, in quotes; it is a {}", other.type_str())),
     };
-    if !(text.is_empty() || (setting.can_be_off && text == "off")) {
+    if !(text.is_empty() || setting.is_turned_off_by(&text)) {
         setting.check(&text).map_err(|why| source.error(at, why))?;
     }
     Ok(text)

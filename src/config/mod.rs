@@ -7,6 +7,7 @@ mod actors;
 mod file;
 mod setting;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) file: Option<&'a Path>,
     /// The given flags, by key.
     pub(crate) flags: &'a [(&'static str, Option<String>)],
-    pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) environment: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
 impl Settings {
@@ -94,8 +95,8 @@ impl Settings {
         };
         let mut in_force = Vec::new();
         for setting in SETTINGS.iter() {
-            let (value, origin) = given(setting, sources, file.as_ref());
-            let value = value.filter(|value| !(value.is_empty() || (setting.can_be_off && value == "off")));
+            let (value, origin) = given(setting, sources, file.as_ref())?;
+            let value = value.filter(|value| !setting.is_turned_off_by(value));
             if let Some(value) = &value {
                 setting.check(value).map_err(|why| ConfigError::Value { origin: origin.clone(), why })?;
             }
@@ -106,12 +107,13 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings, with the environment of this process.
+    /// The settings, with the environment of this process. A file with an empty name counts as not named.
     pub(crate) fn of_environment(
         file: Option<&Path>,
         flags: &[(&'static str, Option<String>)],
     ) -> Result<Self, ConfigError> {
-        Self::load(&Sources { file, flags, environment: &|name| std::env::var(name).ok() })
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        Self::load(&Sources { file, flags, environment: &|name| std::env::var_os(name) })
     }
 
     /// All settings, in the order of the documentation.
@@ -163,9 +165,21 @@ impl Settings {
         retention.keep_bytes = self.value("retention.keep_bytes");
         retention.archive = self.path("retention.archive");
         retention.every = Duration::from_secs(self.number("retention.every_minutes") * 60);
+        self.check_every_minutes(&retention)?;
         let data_dir = self.path("data_dir").unwrap_or_default();
         retention.check(&data_dir).map_err(ConfigError::Together)?;
         Ok(retention)
+    }
+
+    /// Refuses a time between two passes where there is nothing to do in any of them.
+    fn check_every_minutes(&self, retention: &Retention) -> Result<(), ConfigError> {
+        let origin = &self.get("retention.every_minutes").origin;
+        if retention.drops_by_itself() || *origin == Origin::Default {
+            return Ok(());
+        }
+        let why = "\"retention.every_minutes\" says how often old data is dropped, and nothing says what is old: set \
+                   \"retention.keep_days\" or \"retention.keep_bytes\" too, or leave this one out";
+        Err(ConfigError::Value { origin: origin.clone(), why: why.into() })
     }
 
     /// The address of the metrics endpoint, if there is one.
@@ -259,25 +273,36 @@ impl Settings {
     }
 }
 
-fn given(setting: &'static Setting, sources: &Sources<'_>, file: Option<&file::Read>) -> (Option<String>, Origin) {
-    let counts = |value: &str| !(value.is_empty() && setting.is_needed());
+/// The value in force and its origin. An empty value counts as not given, whatever the setting: the next place decides.
+fn given(
+    setting: &'static Setting,
+    sources: &Sources<'_>,
+    file: Option<&file::Read>,
+) -> Result<(Option<String>, Origin), ConfigError> {
     if let (Some(flag), Some((_, Some(value)))) =
         (setting.flag, sources.flags.iter().find(|(key, _)| *key == setting.key))
-        && counts(value)
+        && !value.is_empty()
     {
-        return (Some(value.clone()), Origin::Flag(flag));
+        return Ok((Some(value.clone()), Origin::Flag(flag)));
     }
     for name in setting.environment {
-        if let Some(value) = (sources.environment)(name).filter(|value| counts(value)) {
-            return (Some(value), Origin::Environment(name));
+        if let Some(value) = (sources.environment)(name).filter(|value| !value.is_empty()) {
+            let origin = Origin::Environment(name);
+            return match value.into_string() {
+                Ok(value) => Ok((Some(value), origin)),
+                Err(_) => {
+                    let why = format!("\"{}\" is text in UTF-8, and this is not", setting.key);
+                    Err(ConfigError::Value { origin, why })
+                }
+            };
         }
     }
     let of_file = file.and_then(|file| file.values.get(setting.key));
-    if let Some((value, line)) = of_file.filter(|(value, _)| counts(value)) {
+    if let Some((value, line)) = of_file.filter(|(value, _)| !value.is_empty()) {
         let path = file.map(|file| file.path.clone()).unwrap_or_default();
-        return (Some(value.clone()), Origin::File { path, line: *line });
+        return Ok((Some(value.clone()), Origin::File { path, line: *line }));
     }
-    (setting.default.as_deref().map(str::to_owned), Origin::Default)
+    Ok((setting.default.as_deref().map(str::to_owned), Origin::Default))
 }
 
 #[cfg(test)]

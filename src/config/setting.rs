@@ -28,8 +28,6 @@ pub(crate) struct Setting {
     pub(crate) flag: Option<&'static str>,
     pub(crate) default: Option<Cow<'static, str>>,
     pub(crate) kind: Kind,
-    /// Whether `off` is allowed as a value.
-    pub(crate) can_be_off: bool,
 }
 
 /// The type of a value.
@@ -55,14 +53,13 @@ impl Setting {
         default: Option<&'static str>,
         kind: Kind,
     ) -> Self {
-        let can_be_off = matches!(kind, Kind::Address);
-        Self { key, environment, flag, default: default.map(Cow::Borrowed), kind, can_be_off }
+        Self { key, environment, flag, default: default.map(Cow::Borrowed), kind }
     }
 
     /// A number that can be set only in the file.
     fn of_file(key: &'static str, default: u64, (least, most): (u64, u64)) -> Self {
         let default = Some(Cow::Owned(default.to_string()));
-        Self { key, environment: &[], flag: None, default, kind: Kind::Number { least, most }, can_be_off: false }
+        Self { key, environment: &[], flag: None, default, kind: Kind::Number { least, most } }
     }
 
     /// A limit of the runtime or of its management server.
@@ -71,12 +68,21 @@ impl Setting {
         Self { environment: declared.environment, ..Self::of_file(declared.key, declared.default, (least, most)) }
     }
 
-    /// Whether the setting always has a value, so that an empty text counts as not set.
-    pub(super) fn is_needed(&self) -> bool {
-        match self.kind {
-            Kind::Path | Kind::Number { .. } | Kind::Durability => self.default.is_some(),
-            Kind::Text | Kind::Address | Kind::Secret => false,
-        }
+    /// Whether the setting may have no value, so that `off` is allowed: a server may listen nowhere, and what has no
+    /// default may be left out.
+    fn can_be_off(&self) -> bool {
+        matches!(self.kind, Kind::Address) || self.default.is_none()
+    }
+
+    /// Whether this value says that the setting has none.
+    pub(super) fn is_turned_off_by(&self, value: &str) -> bool {
+        value == "off" && self.can_be_off()
+    }
+
+    /// What a number of this setting must be.
+    pub(super) fn bounds(&self, least: u64, most: u64) -> String {
+        let off = if self.can_be_off() { ", or \"off\"" } else { "" };
+        format!("\"{}\" is a whole number from {least} to {most}{off}", self.key)
     }
 
     /// Checks a value; the error says what is wrong with it.
@@ -89,7 +95,7 @@ impl Setting {
             }),
             Kind::Number { least, most } => match value.parse::<u64>() {
                 Ok(number) if (least..=most).contains(&number) => Ok(()),
-                _ => Err(format!("\"{key}\" is a whole number from {least} to {most}; it is {value:?}")),
+                _ => Err(format!("{}; it is {value:?}", self.bounds(least, most))),
             },
             Kind::Durability => match Durability::parse(value) {
                 Some(_) => Ok(()),

@@ -10,8 +10,7 @@ fn load(
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join(FILE_NAME);
     std::fs::write(&path, text).expect("a file");
-    let environment =
-        |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let environment = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
     let sources = Sources { file: Some(&path), flags, environment: &environment };
     Settings::load(&sources).map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
 }
@@ -76,14 +75,61 @@ fn what_is_wrong_elsewhere_is_named_by_where_it_came_from() {
 }
 
 #[test]
-fn an_empty_value_is_none_or_where_there_must_be_one_not_given() {
+fn an_empty_value_counts_as_not_given_wherever_it_stands_and_whatever_the_setting() {
+    let mut file = String::new();
+    let mut section = "";
+    for setting in SETTINGS.iter().filter(|setting| setting.kind != Kind::Secret) {
+        let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if of != section {
+            section = of;
+            file += &format!("[{of}]\n");
+        }
+        file += &format!("{name} = \"\"\n");
+    }
+    let flags: Vec<_> = SETTINGS.iter().map(|setting| (setting.key, Some(String::new()))).collect();
     let names = SETTINGS.iter().flat_map(|setting| setting.environment.iter().map(|name| (*name, "")));
     let environment: Vec<_> = names.collect();
-    let settings = load("data_dir = \"\"\ndurability = \"relaxed\"\n", &[], &environment).expect("settings");
-    assert_eq!((settings.data_dir(), settings.durability()), ("theater-data".into(), Durability::Relaxed));
-    let (server, defaults) = (settings.server().expect("a server"), ManagementLimits::default());
-    assert_eq!((server.listen, server.limits, settings.runtime()), (None, defaults, RuntimeLimits::default()));
-    assert_eq!((settings.log_filter(), settings.metrics()), ("off".to_owned(), None));
+    let (empty, untouched) = (load(&file, &flags, &environment), load("", &[], &[]).expect("settings"));
+    let empty = empty.expect("settings");
+    for (of_empty, default) in empty.all().iter().zip(untouched.all()) {
+        let key = of_empty.setting.key;
+        assert_eq!((&of_empty.value, &of_empty.origin), (&default.value, &Origin::Default), "{key}");
+    }
+    let text = "[management]\nsocket = \"/run/x\"\n[retention]\nkeep_days = 3\n";
+    let settings = load(text, &flags, &environment).expect("settings");
+    let origins = ["management.socket", "retention.keep_days"].map(|key| origin(&settings, key));
+    assert_eq!(origins, ["theater.toml:2", "theater.toml:4"], "the next place decides");
+}
+
+#[test]
+fn off_takes_away_what_a_later_place_gives_where_a_setting_may_be_none() {
+    let text = "[management]\nsocket = \"/run/x\"\n[metrics]\nlisten = \"127.0.0.1:1\"\n[retention]\nkeep_days = 3\n";
+    let environment =
+        [("THEATER_SOCKET", "off"), ("THEATER_METRICS_LISTEN", "off"), ("THEATER_RETENTION_KEEP_DAYS", "off")];
+    let settings = load(text, &[("management.listen", Some("off".into()))], &environment).expect("settings");
+    let server = settings.server().expect("a server");
+    assert_eq!((server.listen, server.socket, settings.metrics()), (None, None, None));
+    assert!(!settings.retention().expect("retention").drops_by_itself());
+    assert_eq!(origin(&settings, "retention.keep_days"), "environment variable THEATER_RETENTION_KEEP_DAYS");
+    for setting in SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Number { .. } | Kind::Durability)) {
+        for name in setting.environment {
+            let given = load("", &[], &[(name, "off")]);
+            assert_eq!(given.is_ok(), setting.default.is_none(), "{}", setting.key);
+        }
+    }
+    let in_the_file = load("[retention]\nkeep_days = \"off\"\n", &[], &[]).expect("settings");
+    assert!(!in_the_file.retention().expect("retention").drops_by_itself());
+    let why = load("[limits]\nhttp_exchanges = \"off\"\n", &[], &[]).expect_err("it has to have a value");
+    assert!(why.starts_with("theater.toml:2: \"limits.http_exchanges\" is a whole number from 0 to 65536"), "{why}");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused_by_its_name() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let environment = |name: &str| (name == "THEATER_SOCKET").then(|| OsString::from_vec(vec![b'x', 0xff]));
+    let why = Settings::load(&Sources { file: None, flags: &[], environment: &environment }).expect_err("no text");
+    let why = why.to_string();
+    assert_eq!(why, "environment variable THEATER_SOCKET: \"management.socket\" is text in UTF-8, and this is not");
 }
 
 #[test]

@@ -106,13 +106,15 @@ pub(crate) struct Recorder {
     resumed: Vec<ChainEvent>,
 }
 
-/// A call of `get-chain` that shows an event whose data was dropped, perhaps after the call was recorded.
+/// A call of `get-chain` that shows an event whose data was dropped, after the call was recorded or nobody knows when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unseen {
     /// The event of the call.
     pub(crate) call: u64,
     /// The event that it shows.
     pub(crate) event: u64,
+    /// Whether the chain says that the guest saw the data when it lived; else nobody knows.
+    pub(crate) was_seen: bool,
 }
 
 /// ```text
@@ -517,7 +519,8 @@ impl Recorder {
                 ShownPast::Events(named) => named.is_whole(event.sequence),
             };
             let hidden = events.iter().filter(was_whole).find(|event| event.dropped.is_some());
-            self.unseen = hidden.map(|event| Unseen { call: upto, event: event.sequence }).or(self.unseen);
+            let was_seen = matches!(past, ShownPast::Events(_));
+            self.unseen = hidden.map(|event| Unseen { call: upto, event: event.sequence, was_seen }).or(self.unseen);
         }
         Ok(events)
     }
@@ -529,7 +532,7 @@ impl Recorder {
         }
     }
 
-    /// In replay: an event that the guest was perhaps shown with its data when it lived, and is shown without it now.
+    /// In replay: an event that the guest is shown without its data now, and when it lived was shown with it or may have been.
     pub(crate) fn unseen(&self) -> Option<Unseen> {
         self.unseen
     }
@@ -716,11 +719,11 @@ mod tests {
         let (shown, unseen) = shown_again(&[], named(&[(0, 1)], 0));
         assert_eq!((shown.ok(), unseen), (Some(vec![(0, 0), (1, 0), (2, 4)]), None), "this copy has it still");
         let (shown, unseen) = shown_again(&[1, 2], named(&[(1, 1)], 1));
-        let later = Some(Unseen { call: 3, event: 2 });
+        let later = Some(Unseen { call: 3, event: 2, was_seen: true });
         assert_eq!((shown.ok(), unseen), (Some(vec![(1, 0), (2, 0)]), later), "it was dropped later");
         let (shown, unseen) = shown_again(&[1], ShownPast::Upto(3));
-        let perhaps = Some(Unseen { call: 3, event: 1 });
-        assert_eq!((shown.ok(), unseen), (Some(vec![(0, 4), (1, 0), (2, 4)]), perhaps), "nobody knows when");
+        let at_some_time = Some(Unseen { call: 3, event: 1, was_seen: false });
+        assert_eq!((shown.ok(), unseen), (Some(vec![(0, 4), (1, 0), (2, 4)]), at_some_time), "nobody knows when");
         let (shown, _) = shown_again(&[], named(&[], 7));
         assert_eq!(divergence(shown).field, "data.result.first");
         let later = ShownPast::Events(ShownEvents { bare: vec![], upto: 4, first: 0 });

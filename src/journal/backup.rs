@@ -14,7 +14,7 @@ use super::upgrade::readable;
 /// one that grows as far as it is committed, and the components. It is on disk when this returns. The index is not copied: it
 /// comes from the log.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
-    let written = |error| JournalError::directory(to, error);
+    let written = |error| JournalError::Copy { path: to.to_owned(), error };
     let readable = readable(from)?;
     let from = &*readable.dir;
     // Read first: what it vouches for is in the copy then, and perhaps more.
@@ -22,17 +22,21 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
     super::check_is_there(from)?;
     let segments = Segments::open_to_read(from).map_err(|error| JournalError::of_log(from, error))?;
     if let Some(mark) = mark {
-        let mut file = File::create(to.join("journal.mark")).map_err(written)?;
-        file.write_all(&mark).and_then(|()| file.sync_all()).map_err(written)?;
+        let path = to.join("journal.mark");
+        let write = || {
+            let mut file = File::create(&path)?;
+            file.write_all(&mark).and_then(|()| file.sync_all())
+        };
+        write().map_err(named(&path)).map_err(written)?;
     }
     log::make_dir(to).map_err(written)?;
     for (path, length) in segments.files() {
-        copy_file(&path, &to.join("log").join(path.file_name().unwrap_or_default()), length)?;
+        copy_file(&path, &to.join("log").join(path.file_name().unwrap_or_default()), length).map_err(written)?;
     }
     let stored = components::files(from).map_err(|error| JournalError::directory(from, error))?;
     make(&to.join("components")).map_err(written)?;
     for path in stored {
-        copy_file(&path, &to.join("components").join(path.file_name().unwrap_or_default()), None)?;
+        copy_file(&path, &to.join("components").join(path.file_name().unwrap_or_default()), None).map_err(written)?;
     }
     for dir in [to.join("log"), to.join("components"), to.to_owned()] {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(written)?;
@@ -41,14 +45,11 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
 }
 
 /// Copies a file, or so many bytes of its beginning.
-fn copy_file(from: &Path, to: &Path, length: Option<u64>) -> Result<(), JournalError> {
-    let copied = || -> io::Result<()> {
-        let source = File::open(from).map_err(named(from))?;
-        let mut target = File::create(to).map_err(named(to))?;
-        io::copy(&mut source.take(length.unwrap_or(u64::MAX)), &mut target).map_err(named(to))?;
-        target.sync_all().map_err(named(to))
-    };
-    copied().map_err(|error| JournalError::Copy { path: to.to_owned(), error })
+fn copy_file(from: &Path, to: &Path, length: Option<u64>) -> io::Result<()> {
+    let source = File::open(from).map_err(named(from))?;
+    let mut target = File::create(to).map_err(named(to))?;
+    io::copy(&mut source.take(length.unwrap_or(u64::MAX)), &mut target).map_err(named(to))?;
+    target.sync_all().map_err(named(to))
 }
 
 fn make(dir: &Path) -> io::Result<()> {

@@ -10,7 +10,8 @@ use crate::chain::ComponentDigest;
 
 const DIR: &str = "components";
 
-fn path_of(dir: &Path, digest: ComponentDigest) -> PathBuf {
+/// Where a component lies.
+pub(super) fn path_of(dir: &Path, digest: ComponentDigest) -> PathBuf {
     dir.join(DIR).join(format!("{digest}.wasm"))
 }
 

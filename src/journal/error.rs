@@ -12,7 +12,7 @@ use super::named::named;
 #[non_exhaustive]
 pub enum JournalError {
     /// The data directory cannot be made, opened or locked.
-    #[error("cannot use the data directory {}: {error}", path.display())]
+    #[error("cannot use the data directory {}: {error}{remedy}", path.display(), remedy = room(.error))]
     Directory {
         /// The data directory.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum JournalError {
         why: &'static str,
     },
     /// The journal cannot be copied.
-    #[error("cannot copy the journal into {}: {error}", path.display())]
+    #[error("cannot copy the journal into {}: {error}{remedy}", path.display(), remedy = room_for_a_copy(.error))]
     Copy {
         /// The directory that the copy was to be made in.
         path: PathBuf,
@@ -118,12 +118,14 @@ pub enum JournalError {
     Write(#[source] io::Error),
     /// The files of the journal were removed or replaced while the runtime was at work.
     #[error(
-        "cannot write the journal: its files in {} are not there any more (removed, replaced, cut short, or no longer mounted); nothing more is acknowledged",
+        "cannot write the journal: its files in {} are not there any more: {what} was removed, replaced, cut short, or is no longer mounted; nothing more is acknowledged. Put back what is missing, from a backup if it is gone, before you start again",
         path.display()
     )]
     Gone {
         /// The data directory.
         path: PathBuf,
+        /// What was missed first, as a path below the data directory.
+        what: String,
     },
     /// The log answered an append with another batch. Whether this one is there, nobody knows.
     #[error(
@@ -159,6 +161,15 @@ fn room(error: &io::Error) -> &'static str {
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
             "; look for a fault of the device (the system's log)"
         }
+        _ => "",
+    }
+}
+
+/// What to do where a copy could not be written.
+fn room_for_a_copy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there, and try again",
+        io::ErrorKind::FileTooLarge => "; look at `ulimit -f`, and try again",
         _ => "",
     }
 }
@@ -207,6 +218,8 @@ impl JournalError {
     pub(super) fn of_log(path: &Path, error: LogError) -> Self {
         let path = path.to_owned();
         match error {
+            // The error names a file in it already.
+            LogError::Io { path: file, error } if file == path => Self::directory(&path, error),
             LogError::Io { path: file, error } => Self::directory(&path, named(&file)(error)),
             LogError::Damaged { .. } => Self::Damaged { path, why: error.to_string() },
             LogError::Behind { found, promised } => Self::Behind { path, found, promised },
@@ -231,5 +244,8 @@ fn with_name(path: &Path, error: io::Error) -> io::Error {
 
 /// The journal's writer has ended: it failed, or the runtime is shutting down. Nothing was enqueued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the journal takes no more records")]
+#[error(
+    "the journal takes no more records: it could not write one, or the runtime is ending; what the runtime said last has the \
+     reason"
+)]
 pub struct JournalDown;

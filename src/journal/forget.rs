@@ -59,7 +59,11 @@ impl Shown {
 #[non_exhaustive]
 pub enum DropError {
     /// No state is kept before the event, so nothing can be dropped and the rest still be replayed.
-    #[error("no kept state lies before event {before}: nothing can be dropped and the rest still be replayed")]
+    #[error(
+        "no kept state lies before event {before}, so nothing can be dropped and the rest still be replayed. A state is kept \
+         after 1,000 events and at each start: `theater restart ACTOR` keeps one now, and then an event behind that start can \
+         be named"
+    )]
     NoKeptState {
         /// The event before which data was to be dropped.
         before: u64,
@@ -67,7 +71,7 @@ pub enum DropError {
     /// Nothing is left to drop: the data before the event that names the kept state is gone already.
     #[error(
         "the state kept behind event {kept} is the one that event {named} names: nothing before that is left to drop; \
-         once the actor was restarted, its `started` names the state anew"
+         after `theater restart ACTOR`, its `started` names the state anew"
     )]
     Unchanged {
         /// The event whose state is kept.
@@ -155,9 +159,13 @@ pub(crate) fn prune(
     shown: Shown,
 ) -> Result<DataDropped, DropError> {
     let needed = Needs::of(reader)?.first(reader, actor)?;
-    let kept = last_named_before(reader, actor, before.min(needed))?;
-    let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else {
-        return Err(DropError::NoKeptState { before });
+    let behind_the_first = |kept: &(u64, u64)| kept.0 > 0;
+    let kept = last_named_before(reader, actor, before.min(needed))?.filter(behind_the_first);
+    let Some((kept, upto)) = kept else {
+        // A state may be kept there, and what is under way needs what lies before it.
+        let is_needed =
+            needed < before && last_named_before(reader, actor, before)?.is_some_and(|kept| behind_the_first(&kept));
+        return Err(if is_needed { DropError::Needed { sequence: needed } } else { DropError::NoKeptState { before } });
     };
     let events = reader.undropped(actor, upto)?;
     if events == 0 && upto < kept {

@@ -116,8 +116,8 @@ impl Journal {
         let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = match marked {
             Some(Ok(marked)) => Some(marked),
-            Some(Err(why)) => return Err(JournalError::Mark { path: path.to_owned(), why }),
-            None => None,
+            Some(Err(why)) if !is_only_begun(path)? => return Err(JournalError::Mark { path: path.to_owned(), why }),
+            Some(Err(_)) | None => None,
         };
         let has_log = Segments::is_in(path).map_err(|error| JournalError::of_log(path, error))?;
         if marked.as_ref().is_some_and(|marked| marked.batch > 0) && !has_log {
@@ -328,6 +328,14 @@ fn open_parts_to_read(readable: &Readable) -> Result<Opened, JournalError> {
     let (newest, readable) = (Arc::default(), Some(readable.clone()));
     let reader = JournalReader { log: shared, index, newest, dir: dir.into(), readable };
     Ok(Opened { log, reader })
+}
+
+/// Whether neither a batch nor a component is in `dir`, so that nothing was ever acknowledged: a process that is ended, or finds
+/// the disk full, while it makes a new journal leaves a mark that says nothing.
+fn is_only_begun(dir: &Path) -> Result<bool, JournalError> {
+    let log = Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?;
+    let components = components::files(dir).map_err(|error| JournalError::directory(dir, error))?;
+    Ok(log.tip().batch == 0 && components.is_empty())
 }
 
 /// Whether there is a journal to read in `dir`.

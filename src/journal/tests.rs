@@ -305,6 +305,21 @@ fn a_journal_without_its_mark_or_a_mark_without_its_journal_is_refused() {
 }
 
 #[test]
+fn a_journal_that_was_cut_off_while_it_was_made_is_made_anew_unless_something_may_have_been_in_it() {
+    for mark in [&b""[..], &[0; 256], b"theater-mark 2 "] {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("journal.mark"), mark).expect("written");
+        open(dir.path()).expect("nothing is lost").close();
+        open(dir.path()).expect("it is whole").close();
+        // A component is stored before anything that names it.
+        std::fs::write(dir.path().join("journal.mark"), mark).expect("written");
+        std::fs::create_dir(dir.path().join("components")).expect("a directory");
+        std::fs::write(dir.path().join("components/0.wasm"), "").expect("written");
+        assert!(refusal(dir.path()).contains("neither of its two lines is intact"));
+    }
+}
+
+#[test]
 fn an_ephemeral_directory_is_gone_at_the_end() {
     let dir = DataDir::ephemeral().expect("a directory");
     let path = dir.path().to_owned();

@@ -88,7 +88,7 @@ pub(crate) fn take_place(dir: &Path) -> Result<(), JournalError> {
     moved().map_err(of)?;
     let stub = new.join("journal.db");
     let _ = fs::remove_file(&stub);
-    index::write_stub(&stub).map_err(|error| of(io::Error::other(error.to_string())))?;
+    index::write_stub(&stub).map_err(of)?;
     let replaced = || -> io::Result<()> {
         File::open(&stub)?.sync_all()?;
         fs::rename(&stub, dir.join("journal.db"))?;

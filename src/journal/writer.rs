@@ -165,7 +165,10 @@ impl Desk {
 
     /// Nothing is acknowledged that nobody will find.
     fn check_still_there(&self) -> Result<(), JournalError> {
-        if self.watch.is_gone() { Err(JournalError::Gone { path: self.path.clone() }) } else { Ok(()) }
+        match self.watch.gone() {
+            Some(what) => Err(JournalError::Gone { path: self.path.clone(), what: what.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Writes what was taken, and what came meanwhile, as one batch.
@@ -247,6 +250,7 @@ impl Desk {
                 if self.components.insert(digest) {
                     let stored = components::store(&self.path, digest, &bytes);
                     stored.map_err(|error| LogError::Io { path: self.path.clone(), error })?;
+                    self.watch.remember(digest, bytes.len());
                 }
             }
             Record::Release(release) => batch.releases.push(release),

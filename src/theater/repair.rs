@@ -11,14 +11,18 @@
 
 use std::path::Path;
 
+use crossbeam_channel::bounded;
+
 use crate::actor::audit;
 use crate::base::clock;
 use crate::base::limits::RuntimeLimits;
+use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
 use crate::journal::{
-    ActorRow, Attached, Cause, DataDir, Journal, JournalError, JournalReader, Listener, Loss, ReadResult, Record,
+    ActorRow, Attached, Cause, DataDir, Journal, JournalDown, JournalError, JournalReader, Listener, Loss, ReadResult,
+    Record,
 };
 
 /// What is lost, and the actors that it concerns.
@@ -81,12 +85,17 @@ pub(crate) fn assess(dir: &Path) -> Result<Option<Damage>, RepairError> {
 
 /// Accepts the loss, and records it on the chains. Until that is done, every start still refuses the journal.
 pub(crate) fn accept(dir: &Path, loss: Loss) -> Result<(), RepairError> {
-    let listener = Listener { committed: Box::new(|_| ()), failed: Box::new(|error| log::error!("{error}")) };
+    let (failed, journal_failed) = bounded(1);
+    let listener =
+        Listener { committed: Box::new(|_| ()), failed: Box::new(move |error| _ = failed.send(error.to_string())) };
     let queue_bytes = RuntimeLimits::default().journal_queue_bytes;
     let journal = Journal::open_despite_loss(DataDir::open(dir)?, queue_bytes, listener)?;
     let unreadable = |error| JournalError::Read { path: dir.to_owned(), error };
     let reader = journal.handle().reader()?;
-    let unrecorded = |error: crate::journal::JournalDown| RepairError::Unrecorded(error.to_string());
+    // The writer says why as soon as it has ended.
+    let unrecorded = |down: JournalDown| {
+        RepairError::Unrecorded(wait::receive(&journal_failed).unwrap_or_else(|_| down.to_string()))
+    };
     for chain in chains(&reader).map_err(unreadable)? {
         journal.handle().enqueue(chain.closed_by(loss)).map_err(unrecorded)?;
     }

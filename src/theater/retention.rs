@@ -71,6 +71,21 @@ impl Retention {
         Self { every: time, ..self }
     }
 
+    /// Whether old data is dropped without being asked for.
+    pub(crate) fn drops_by_itself(&self) -> bool {
+        self.keep_for.is_some() || self.keep_bytes.is_some()
+    }
+
+    /// What the operator may not have meant, if there is something.
+    pub(super) fn warning(&self) -> Option<String> {
+        let archive = self.archive.as_ref().filter(|_| !self.drops_by_itself())?;
+        Some(format!(
+            "retention.archive is {}, and neither retention.keep_days nor retention.keep_bytes is set: nothing is dropped by \
+             itself. Only what `theater prune` is about to drop is copied there",
+            archive.display()
+        ))
+    }
+
     /// Whether the archive can be one for the journal in `data_dir`.
     pub(crate) fn check(&self, data_dir: &Path) -> Result<(), String> {
         let Some(archive) = &self.archive else { return Ok(()) };
@@ -108,7 +123,7 @@ pub(super) struct Retaining {
 impl Retaining {
     /// Starts the thread, if there is something to do for it.
     pub(super) fn start(journal: JournalHandle, wanted: Retention) -> std::io::Result<Option<Self>> {
-        if wanted.keep_for.is_none() && wanted.keep_bytes.is_none() {
+        if !wanted.drops_by_itself() {
             return Ok(None);
         }
         let (over, closing) = bounded(0);

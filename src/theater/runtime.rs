@@ -20,7 +20,7 @@ use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 use crate::guest::GuestEngine;
 use crate::handlers::{Handler, Handlers};
-use crate::journal::{DataDir, Durability, Journal, JournalError, Listener};
+use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
 use crate::system::{LifecycleError, Registry, Spawned, Subscribers, TheaterHandle};
 
@@ -132,7 +132,7 @@ pub enum TheaterError {
     /// The sandbox or the supervisor could not be started.
     #[error("{0}")]
     Setup(String),
-    /// The journal failed while the theater ran; the text says why.
+    /// The journal failed while the theater started or ran; the text says why, and what to do.
     #[error("{0}")]
     JournalFailed(String),
     /// The supervisor's thread panicked: a defect of Theater. The actors cannot be suspended any more.
@@ -185,6 +185,9 @@ impl TheaterRuntime {
         let cache = dir.path().join("compiled");
         let retention = config.retention;
         retention.check(dir.path()).map_err(TheaterError::Setup)?;
+        if let Some(warning) = retention.warning() {
+            log::warn!("{warning}");
+        }
         let (journal, subscribers, journal_failed) =
             open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
         journal.handle().keep_free(config.limits.min_free_bytes).map_err(TheaterError::Setup)?;
@@ -214,7 +217,9 @@ impl TheaterRuntime {
             http_exchanges: Places::default(),
             failed,
         };
-        let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actors)?;
+        let recovered = recover(&engine, &handle, manifests).map_err(|why| {
+            why_the_journal_failed(&handle.journal, &journal_failed).unwrap_or(TheaterError::Actors(why))
+        })?;
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
         let why = Arc::clone(&panicked);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
@@ -242,9 +247,13 @@ impl TheaterRuntime {
         };
 
         begins(&runtime.handle);
-        runtime.bring_back(&commands, recovered)?;
-        // The caller is told that the theater runs once the starts are on disk. If the journal is down, `wait` says so.
-        let _ = runtime.handle.journal.flush();
+        let brought_back = runtime.bring_back(&commands, recovered);
+        // The caller is told that the theater runs once the starts are on disk. If the journal has failed, that is the reason
+        // for whatever else went wrong.
+        if let Some(failed) = why_the_journal_failed(&runtime.handle.journal, &runtime.journal_failed) {
+            return Err(failed);
+        }
+        brought_back?;
         let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of retention: {error}"));
         runtime.retaining = Retaining::start(runtime.handle.journal.clone(), retention).map_err(no_thread)?;
         Ok(runtime)
@@ -392,6 +401,13 @@ impl Drop for TheaterRuntime {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Why the journal takes no more records, if it does not; else waits until everything enqueued so far is committed.
+fn why_the_journal_failed(journal: &JournalHandle, failed: &Receiver<String>) -> Option<TheaterError> {
+    journal.flush().err()?;
+    // The writer says why as soon as it has ended.
+    wait::receive(failed).ok().map(TheaterError::JournalFailed)
 }
 
 type OpenJournal = (Journal, Arc<Subscribers>, Receiver<String>);

@@ -40,17 +40,20 @@ pub enum ReplayError {
         /// What differs, or what was lacking.
         what: String,
     },
-    /// An event came out otherwise, perhaps because a `get-chain` shows the actor an event whose data was dropped.
+    /// An event came out otherwise, and before it a `get-chain` has shown the actor an event whose data was dropped. Whether
+    /// the one comes from the other, nobody knows.
     #[error(
-        "{diverged}; event {}, a get-chain, is shown event {} without its data, which was dropped: perhaps the actor saw it \
-         when it lived, and then what it made of it cannot be replayed",
-        shown.0, shown.1
+        "{diverged}; event {}, a get-chain, is shown event {} without its data, which was dropped: {}. Whether the divergence \
+         comes from that is not known",
+        shown.0, shown.1, seen(*was_seen)
     )]
     Unseen {
         /// The divergence.
         diverged: Box<Divergence>,
         /// The `get-chain`, and the event that it shows.
         shown: (u64, u64),
+        /// Whether the chain says that the actor saw the data when it ran. Older records do not say it.
+        was_seen: bool,
     },
     /// Data was dropped, and no later state is available from which the replay could go on.
     #[error(
@@ -103,6 +106,15 @@ pub enum ReplayError {
     /// The component cannot be run here; the text says why.
     #[error("{0}")]
     Sandbox(String),
+}
+
+/// What is known of the data that a `get-chain` does not show.
+fn seen(was_seen: bool) -> &'static str {
+    if was_seen {
+        "the chain says that the actor saw the data when it ran, and what it made of it cannot be replayed"
+    } else {
+        "the chain does not say whether the actor saw the data when it ran"
+    }
 }
 
 /// The place from which the state is known again.

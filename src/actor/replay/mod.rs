@@ -295,12 +295,11 @@ impl Player<'_, '_> {
     }
 }
 
-/// Turns a divergence into the error that names its probable cause: the guest was not shown an event that it was
-/// perhaps shown when it lived.
+/// Adds to a divergence that the guest was shown an event without its data before: the divergence may come from that.
 fn explained(error: ReplayError, unseen: Option<Unseen>) -> ReplayError {
     match (error, unseen) {
-        (ReplayError::Diverged(diverged), Some(Unseen { call, event })) => {
-            ReplayError::Unseen { diverged, shown: (call, event) }
+        (ReplayError::Diverged(diverged), Some(Unseen { call, event, was_seen })) => {
+            ReplayError::Unseen { diverged, shown: (call, event), was_seen }
         }
         (error, _) => error,
     }

@@ -14,6 +14,7 @@ mod failures;
 mod http;
 mod messages;
 mod print;
+mod refusal;
 mod source;
 mod states;
 mod table;
@@ -24,9 +25,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use parking_lot::Mutex;
 use rusqlite::Connection;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::AuthContext;
 use rusqlite::types::ValueRef;
 
 use self::actors::ActorsTable;
@@ -35,12 +35,13 @@ use self::failures::FailuresTable;
 use self::http::HttpTable;
 use self::messages::MessagesTable;
 use self::print::{RowPrinter, SqlFormat};
+use self::refusal::StatementRefusal;
 use self::source::SqlSource;
 use self::states::StatesTable;
 use self::table::SqlTable;
 use super::config::refused as wrong_settings;
 use super::show::say;
-use super::{Done, Failure, stderr};
+use super::{Done, Failure, file_or_none, stderr};
 use crate::config::Settings;
 
 #[derive(Args)]
@@ -60,7 +61,7 @@ pub(super) struct SqlArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The configuration file [default: theater.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
 }
 
@@ -80,7 +81,7 @@ pub(super) fn sql(args: &SqlArgs) -> Done {
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(wrong_settings)?.data_dir(),
     };
     let source = Arc::new(SqlSource::open(&dir)?);
-    let refusal = Refusal::default();
+    let refusal = StatementRefusal::new(&described().map(|table| table.name));
     let connection = connection(&source, &refusal).map_err(Failure::no)?;
     let printed = print(&connection, &statement, format, args.limit);
     let is_cut = printed.map_err(|error| Failure::no(refusal.text(&error)))?;
@@ -169,7 +170,7 @@ fn show_tables(format: SqlFormat) {
 }
 
 /// A connection that has the tables, and can do nothing but read them.
-fn connection(source: &Arc<SqlSource>, refusal: &Refusal) -> rusqlite::Result<Connection> {
+fn connection(source: &Arc<SqlSource>, refusal: &StatementRefusal) -> rusqlite::Result<Connection> {
     let connection = Connection::open_in_memory()?;
     table::add::<ActorsTable>(&connection, source)?;
     table::add::<EventsTable>(&connection, source)?;
@@ -180,58 +181,4 @@ fn connection(source: &Arc<SqlSource>, refusal: &Refusal) -> rusqlite::Result<Co
     let refusal = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| refusal.judge(&context.action)))?;
     Ok(connection)
-}
-
-const A_CHANGE_OF_THE_SCHEMA: &str = "a change of the schema";
-
-/// What a statement was refused for, if it was.
-#[derive(Clone, Default)]
-struct Refusal(Arc<Mutex<Option<String>>>);
-
-impl Refusal {
-    /// Whether a statement may do this. It may read the tables, and call functions that touch no file.
-    fn judge(&self, action: &AuthAction<'_>) -> Authorization {
-        let refused = match action {
-            AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => return Authorization::Allow,
-            AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
-                return Authorization::Allow;
-            }
-            // What `pragma_table_info('events')` reads.
-            AuthAction::Pragma { pragma_name: "table_info" | "table_xinfo", .. } => return Authorization::Allow,
-            AuthAction::Function { function_name } => (*function_name).to_owned(),
-            AuthAction::Pragma { pragma_name, .. } => format!("PRAGMA {pragma_name}"),
-            AuthAction::Attach { .. } => "ATTACH".into(),
-            AuthAction::Detach { .. } => "DETACH".into(),
-            // The schema is a table of SQLite's own.
-            AuthAction::Insert { table_name } | AuthAction::Delete { table_name }
-                if table_name.starts_with("sqlite_") =>
-            {
-                A_CHANGE_OF_THE_SCHEMA.into()
-            }
-            AuthAction::Insert { .. } => "INSERT".into(),
-            AuthAction::Update { .. } => "UPDATE".into(),
-            AuthAction::Delete { .. } => "DELETE".into(),
-            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => "a transaction".into(),
-            _ => A_CHANGE_OF_THE_SCHEMA.into(),
-        };
-        // The first is what the statement says; the others follow from it.
-        self.0.lock().get_or_insert(refused);
-        Authorization::Deny
-    }
-
-    /// Why a statement failed.
-    fn text(&self, error: &rusqlite::Error) -> String {
-        if let Some(refused) = self.0.lock().as_ref() {
-            return format!("refused: {refused}: `theater sql` reads the journal, and does nothing else");
-        }
-        let said = match error {
-            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
-            rusqlite::Error::MultipleStatement => "there is more than one statement".into(),
-            error => error.to_string(),
-        };
-        if said.starts_with("no such table") {
-            return format!("{said}; the tables are {}", described().map(|table| table.name).join(", "));
-        }
-        said
-    }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, OpenFlags, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
 use super::delta::{HeadPatch, Layer};
 use super::fact::{
@@ -682,19 +682,35 @@ pub(in crate::journal) fn make_stub(dir: &Path) -> std::io::Result<()> {
             _ => {}
         }
     }
-    write_stub(&new).map_err(std::io::Error::other)?;
+    write_stub(&new)?;
     std::fs::File::open(&new)?.sync_all()?;
     std::fs::rename(&new, &path)?;
     std::fs::File::open(dir)?.sync_all()
 }
 
 /// Writes that database.
-pub(in crate::journal) fn write_stub(path: &Path) -> Result<()> {
+pub(in crate::journal) fn write_stub(path: &Path) -> std::io::Result<()> {
     /// "THEA".
     const APPLICATION_ID: i64 = 0x5448_4541;
-    let stub = Connection::open(path)?;
-    stub.pragma_update(None, "application_id", APPLICATION_ID)?;
-    stub.pragma_update(None, "user_version", FORMAT)?;
-    // Those programs take a database without a table for one that has lost everything.
-    stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")
+    let write = || {
+        let stub = Connection::open(path)?;
+        stub.pragma_update(None, "application_id", APPLICATION_ID)?;
+        stub.pragma_update(None, "user_version", FORMAT)?;
+        // Those programs take a database without a table for one that has lost everything.
+        stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")
+    };
+    write().map_err(|error: Error| as_the_system_says(path, &error))
+}
+
+/// What SQLite says of a file, as an error of the system, whose kind has a remedy.
+fn as_the_system_says(path: &Path, error: &Error) -> std::io::Error {
+    let (kind, hint) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => (ErrorKind::StorageFull, ""),
+        // SQLite keeps to itself what the system said.
+        Some(ErrorCode::SystemIoFailure) => {
+            (ErrorKind::Other, " (a fault of the device, or a file that is larger than `ulimit -f` allows)")
+        }
+        _ => (ErrorKind::Other, ""),
+    };
+    std::io::Error::new(kind, format!("{}: {error}{hint}", path.display()))
 }
