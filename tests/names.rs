@@ -135,7 +135,7 @@ fn what_is_no_label_is_refused() {
 
 #[test]
 fn get_or_spawn_makes_one_child_for_each_key_with_the_state_that_it_is_given() {
-    let ledger = Ledger::new("restart_state = \"initial\"\n");
+    let ledger = Ledger::new("restart_state = \"initial\"\n[limits]\nstate_bytes = 1000\n");
     let running = ledger.run();
     let state = json!({ "count": 40 });
     let first = spawn(&running, "get-or-spawn", "order-17", &state);
@@ -154,11 +154,8 @@ fn get_or_spawn_makes_one_child_for_each_key_with_the_state_that_it_is_given() {
     let running = ledger.run();
     running.say(&["restart", "ledger/order-17"]);
     assert_eq!(running.request("ledger/order-17", &json!("count")), Ok(json!(41)), "also after a crash");
-    let mut management = Management::connect(running.management());
-    let command =
-        json!({ "op": "spawn-as", "manifest": "account.toml", "label": "large", "state": "x".repeat(2_000_000) });
-    let large = management.request(&running.id("ledger"), &command).expect("an answer");
-    assert!(large["err"].as_str().is_some_and(|why| why.contains("message_bytes")), "{large}");
+    let large = spawn(&running, "spawn-as", "large", &json!("x".repeat(2_000)));
+    assert!(large["err"].as_str().is_some_and(|why| why.contains("the limit state_bytes is 1000")), "{large}");
     verifies_and_replays(&running.export(&ledger.stage, "ledger"));
     verifies_and_replays(&running.export(&ledger.stage, "ledger/order-17"));
 }

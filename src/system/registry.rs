@@ -15,7 +15,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use info::{ActorInfo, Restarts};
-use names::Names;
+use names::ActorNames;
 pub(crate) use places::Restored;
 pub(crate) use waiting::Wait;
 
@@ -86,7 +86,7 @@ struct Inner {
     order: BTreeMap<u64, ActorId>,
     /// The number of the next actor.
     next: u64,
-    names: Names,
+    names: ActorNames,
     waits: Waits,
     suspending: bool,
 }

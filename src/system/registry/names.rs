@@ -15,12 +15,12 @@ use crate::system::refusal::Refusal;
 
 /// The actors by their names: roots by the names in their manifests, children by their labels.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct ActorNames {
     roots: HashMap<Arc<str>, Vec<ActorId>>,
     labelled: HashMap<ActorId, HashMap<Label, Vec<ActorId>>>,
 }
 
-impl Names {
+impl ActorNames {
     pub(super) fn add(&mut self, entry: &ActorEntry) {
         let id = entry.actor.id;
         match (entry.parent, &entry.label) {
