@@ -122,9 +122,9 @@ fn whatever_prints_data_prints_it_as_json_too() {
         &["replay", chain],
         &["restart", "counter"],
         &["fork", "counter", "--at", "2", "--name", "other"],
-        &["start", manifest],
         &["stop", &id],
         &["forget", &id],
+        &["start", manifest],
         &["shutdown"],
     ] {
         let printed = running.say(&[args, &["--json"]].concat());

@@ -30,7 +30,8 @@ fn messages_are_arrays_of_numbers_both_ways() {
     assert_eq!(running.json(&["state", "counter"])["state"], json!({ "count": 5 }));
     running.say(&["stop", "counter"]);
     for (command, what) in [
-        (json!({ "RequestActorMessage": { "id": "x", "data": [] } }), "not an actor id"),
+        (json!({ "RequestActorMessage": { "id": "x", "data": [] } }), "no actor has the address"),
+        (json!({ "RequestActorMessage": { "id": "a//b", "data": [] } }), "not an address"),
         (json!({ "RequestActorMessage": { "id": id, "data": [256] } }), "not a command"),
         (json!({ "RequestActorMessage": { "id": id, "data": [1] } }), "is stopped"),
         (json!({ "SendActorMessage": { "id": id, "data": [1] } }), "is stopped"),

@@ -234,10 +234,12 @@ fn until(stage: &Stage, manifest: &std::path::Path, point: &str, nth: u32) -> Th
 
 #[test]
 fn a_spawn_that_a_kill_cut_off_makes_one_child_and_answers_with_it() {
-    for (point, nth) in [("intent-committed", 1), ("effect-committed", 1)] {
+    let ops = ["spawn", "spawn-as", "get-or-spawn"];
+    let moments = ["intent-committed", "effect-committed"];
+    for (op, point) in ops.into_iter().flat_map(|op| moments.map(|point| (op, point))) {
         let (stage, parent) = nursery("");
-        let running = until(&stage, &parent, point, nth);
-        tell_and_be_killed(running, "parent", &json!({ "op": "spawn", "manifest": "child.toml" }));
+        let running = until(&stage, &parent, point, 1);
+        tell_and_be_killed(running, "parent", &json!({ "op": op, "manifest": "child.toml", "label": "one" }));
         let running = stage.run(&[&parent]);
         eventually("the spawn is answered", || {
             let last = running
@@ -248,7 +250,9 @@ fn a_spawn_that_a_kill_cut_off_makes_one_child_and_answers_with_it() {
         });
         let children: Vec<Value> = running.json(&["list"]).as_array().expect("a list").clone();
         let children: Vec<&Value> = children.iter().filter(|actor| actor["name"] == "child").collect();
-        assert_eq!(children.len(), 1, "{point}: {children:?}");
+        assert_eq!(children.len(), 1, "{op}, {point}: {children:?}");
+        let path = if op == "spawn" { Value::Null } else { json!("parent/one") };
+        assert_eq!(children[0]["path"], path, "{op}, {point}");
         eventually("the parent has heard of it once", || {
             let heard = running.event_types("parent");
             let notices = heard.iter().filter(|it| *it == "call ntwk:theater/supervisor-handlers.handle-child-event");

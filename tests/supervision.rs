@@ -315,7 +315,7 @@ fn an_actor_controls_its_own_descendants_and_nobody_else() {
     let kid = family.spawn("kid");
     let manifest = family.stage.manifest("stranger", "counter", "");
     let stranger = family.management.start(&manifest);
-    let other = family.stage.path().join("parent.toml");
+    let other = family.stage.manifest_at("other", "nursery.wasm".as_ref(), SUPERVISOR);
     let other = family.management.start(&other);
     let (parent, nobody) = (family.parent.clone(), "6ba7b810-9dad-41d1-80b4-00c04fd430c8".to_owned());
     for op in ["stop-child", "restart-child", "child-state", "child-events"] {

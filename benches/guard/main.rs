@@ -188,9 +188,8 @@ fn work() {
     let config = Config::new().data_dir(place.path().join("data")).durability(Durability::Relaxed);
     let theater = TheaterRuntime::start(config).expect("a runtime");
     let handle = theater.handle();
-    let (reused, fresh) = (manifest(place.path(), 1_000), manifest(place.path(), 1));
-    let start = |manifest: &PathBuf| handle.start(manifest.clone()).expect("it starts");
-    let (one, other, fresh) = (start(&reused), start(&reused), start(&fresh));
+    let start = |name, reuse| handle.start(manifest(place.path(), name, reuse)).expect("it starts");
+    let (one, other, fresh) = (start("one", 1_000), start("other", 1_000), start("fresh", 1));
     let message = vec![b'e'; 64];
     let chain = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/counter.chain")).expect("a chain");
     let works: [&dyn Fn(u32); 5] = [
@@ -225,14 +224,14 @@ fn command(kind: u8, times: u32, to: ActorId, payload: &[u8]) -> Vec<u8> {
     [&[kind], &times.to_le_bytes()[..], to.to_string().as_bytes(), payload].concat()
 }
 
-fn manifest(dir: &Path, reuse: u32) -> PathBuf {
+fn manifest(dir: &Path, name: &str, reuse: u32) -> PathBuf {
     let component = wat::parse_str(include_str!("../system/src/guest.wat")).expect("the text of a component");
     fs::write(dir.join("guest.wasm"), component).expect("a file");
     let text = format!(
-        "name = \"guest\"\ncomponent_path = \"guest.wasm\"\nreuse = {reuse}\ninit_state = \"\"\"\n{}\"\"\"\n",
+        "name = \"{name}\"\ncomponent_path = \"guest.wasm\"\nreuse = {reuse}\ninit_state = \"\"\"\n{}\"\"\"\n",
         "\"a state that is JSON, and of 64 bytes in all, as it happens\""
     );
-    let path = dir.join(format!("guest-{reuse}.toml"));
+    let path = dir.join(format!("{name}.toml"));
     fs::write(&path, text).expect("a file");
     path
 }

@@ -197,7 +197,7 @@ impl Beginner<'_> {
             id: actor.id,
             fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
             name: manifest.name.clone(),
-            label: None,
+            label: theater.registry.entry(actor.id, |entry| entry.label.as_ref().map(ToString::to_string)).flatten(),
             state: named,
             limits: NamedLimits::of(manifest.limits.entries()),
             parent: *parent,

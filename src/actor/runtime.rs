@@ -208,7 +208,7 @@ impl ActorRuntime {
         extensions.insert(Arc::clone(&spec.vouched));
         Live {
             id: actor.id,
-            name: spec.manifest.name.clone(),
+            name: theater.registry.shown_name(actor.id).unwrap_or_else(|| spec.manifest.name.clone()),
             theater: theater.clone(),
             stop: Arc::clone(&self.stop),
             manifest_dir: spec.manifest.path().parent().unwrap_or(Path::new("")).to_owned(),

@@ -59,11 +59,11 @@ pub(super) fn list(actors: &[ActorView]) {
         line("no actors; start one with `theater start MANIFEST`");
         return;
     }
-    let width = actors.iter().map(|actor| actor.name.chars().count()).max().unwrap_or(0).max(4);
+    let width = actors.iter().map(|actor| actor.shown_name().chars().count()).max().unwrap_or(0).max(4);
     line(&format!("{:<10} {:<width$} {:<36} {}", "STATUS", "NAME", "ID", "ADDRESS"));
     for actor in actors {
         let more = failure(actor).unwrap_or_else(|| actor.addresses.join(", "));
-        let (more, name) = (visible(&more), visible(&actor.name));
+        let (more, name) = (visible(&more), visible(actor.shown_name()));
         line(format!("{:<10} {name:<width$} {:<36} {more}", actor.status, actor.id).trim_end());
     }
 }
@@ -92,11 +92,12 @@ fn branches(children: &HashMap<Option<&str>, Vec<&ActorView>>, parent: &ActorVie
 }
 
 fn described(actor: &ActorView) -> String {
-    let ActorView { name, status, incarnation, mailbox_depth, id, .. } = actor;
+    let ActorView { name, label, status, incarnation, mailbox_depth, id, .. } = actor;
     let failure = failure(actor).map(|failure| format!(" ({failure})")).unwrap_or_default();
     let (age, restarts) = (age(actor.since_ms), incarnation.saturating_sub(1));
     let used = actor.restarts.as_ref().map(|it| format!(" ({} of {} used)", it.used, it.allowed)).unwrap_or_default();
     let (name, failure) = (visible(name), visible(&failure));
+    let name = label.as_ref().map_or_else(|| name.to_string(), |label| format!("{label} ({name})"));
     format!(
         "{name}  {status}{failure}  incarnation {incarnation}  restarts {restarts}{used}  mailbox {mailbox_depth}  age {age}  {id}"
     )
@@ -130,6 +131,7 @@ pub(super) fn status(actor: &ActorView) {
         ("age", age(actor.since_ms)),
         ("manifest", actor.manifest.clone()),
     ];
+    rows.extend(actor.path.clone().filter(|_| actor.label.is_some()).map(|path| ("path", path)));
     rows.extend(actor.failure.clone().map(|failure| ("failure", failure)));
     rows.extend(actor.given_up.clone().map(|why| ("given up", why)));
     let used = |it: &RestartsView| format!("{} of {} used within {} ms", it.used, it.allowed, it.within_ms);

@@ -140,7 +140,8 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         ),
     ];
     for (rate, actor) in actors.iter().take(rows) {
-        let name: String = actor.name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(20).collect();
+        let name = actor.path.as_ref().unwrap_or(&actor.name);
+        let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(20).collect();
         lines.push(format!(
             "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>8} {:>9} {:>6} {:>8} {:>9}",
             actor.status,

@@ -15,6 +15,7 @@
 
 use super::interruption::Interruption;
 use super::script::{Divergence, Script, compare};
+use crate::base::id::ActorId;
 use crate::base::{clock, fail};
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::{Encoded, HostCall, Intent};
@@ -39,6 +40,8 @@ pub(crate) enum Effect<'a, R> {
     /// Another actor notices it and answers. An intent is recorded, then `act` is done, then the answer is recorded
     /// with the event that it came from. Made by [`Effect::act`].
     Act { owes: Option<Owed>, act: Box<Act<'a, R>> },
+    /// The effect, of a host call whose address stood for this actor: the id is recorded.
+    To(ActorId, Box<Self>),
     /// The world outside the runtime notices it. It is done once its intent is on disk. Made by [`Effect::outside`].
     Outside(Box<dyn FnOnce() -> Result<R, Interruption> + 'a>),
 }
@@ -46,6 +49,11 @@ pub(crate) enum Effect<'a, R> {
 type Act<'a, R> = dyn FnOnce(Link, &mut Option<Wait>) -> Result<Answered<R>, Interruption> + 'a;
 
 impl<'a, R> Effect<'a, R> {
+    /// The same effect, on the actor that `address` stood for. An id stands for itself.
+    pub(crate) fn to(self, address: &str, actor: ActorId) -> Self {
+        if address.parse() == Ok(actor) { self } else { Self::To(actor, Box::new(self)) }
+    }
+
     /// An effect on another actor. `act` does it once the intent is recorded. If `act` waits for that actor, it leaves
     /// its registered wait with the recorder, and the recorder ends the wait after the event that settles it is
     /// enqueued, and not earlier.
@@ -63,13 +71,25 @@ pub(crate) struct Answered<R> {
     pub(crate) answer: Option<Link>,
 }
 
+/// What a guest asked for in a host call that has recorded no intent: that would have recorded it.
+#[derive(Default)]
+struct Asked {
+    params: Option<Encoded>,
+    /// The actor that the address among the parameters stood for, unless the address is an id.
+    to: Option<ActorId>,
+}
+
 /// Whether a host call is made for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
     /// The intent is on the chain and the answer is not: the process ended between the two. A handler finds out the
     /// outcome if it can. If it cannot, it does not do the effect again.
-    Again(Link),
+    Again {
+        intent: Link,
+        /// The actor that the address among the parameters stood for, unless the address is an id.
+        to: Option<ActorId>,
+    },
 }
 
 /// The error that a guest gets for an effect on the outside that a crash interrupted.
@@ -83,7 +103,7 @@ impl<'a, T: 'a> Effect<'a, Result<T, String>> {
     /// nothing is done. An effect that a crash interrupted is never done twice.
     pub(crate) fn outside(attempt: &Attempt, prepare: impl FnOnce() -> Result<ActOutside<'a, T>, String>) -> Self {
         match attempt {
-            Attempt::Again(_) => Self::Read(Err(OUTCOME_UNKNOWN.to_owned())),
+            Attempt::Again { .. } => Self::Read(Err(OUTCOME_UNKNOWN.to_owned())),
             Attempt::First => prepare().map_or_else(|why| Self::Read(Err(why)), Self::Outside),
         }
     }
@@ -160,7 +180,8 @@ enum Recalled<R> {
     /// The chain does not have it: it is made now.
     Nothing,
     /// The chain has its intent, and no answer.
-    Intent(Link),
+    /// With the actor that its address stood for.
+    Intent(Link, Option<ActorId>),
     Answer(R),
 }
 
@@ -302,8 +323,9 @@ impl Recorder {
         let done = match self.recall(function, &params) {
             Ok(Recalled::Answer(result)) => Ok(result),
             Ok(Recalled::Nothing) => effect(Attempt::First).and_then(|effect| self.make(function, params, effect)),
-            Ok(Recalled::Intent(intent)) => {
-                effect(Attempt::Again(intent.clone())).and_then(|effect| self.finish(function, intent, effect))
+            Ok(Recalled::Intent(intent, to)) => {
+                let attempt = Attempt::Again { intent: intent.clone(), to };
+                effect(attempt).and_then(|effect| self.finish(function, intent, effect))
             }
             Err(interruption) => Err(interruption),
         };
@@ -317,13 +339,23 @@ impl Recorder {
         params: Encoded,
         effect: Effect<'_, R>,
     ) -> Result<R, Interruption> {
+        let (to, effect) = match effect {
+            Effect::To(to, effect) => (Some(to), *effect),
+            effect => (None, effect),
+        };
         match effect {
             Effect::Read(result) => {
                 self.record_read(function, params, &result)?;
                 Ok(result)
             }
             Effect::Look(result) => {
-                self.record_host_call(function, Some(params), &result, None, Attached::default())?;
+                self.record_host_call(
+                    function,
+                    Asked { params: Some(params), to },
+                    &result,
+                    None,
+                    Attached::default(),
+                )?;
                 Ok(result)
             }
             Effect::Log { result, act } => {
@@ -333,13 +365,14 @@ impl Recorder {
             }
             Effect::Announce { result, owes, act } => {
                 let attached = Attached { owes, ..Attached::default() };
-                let announced = self.record_host_call(function, Some(params), &result, None, attached)?;
+                let announced =
+                    self.record_host_call(function, Asked { params: Some(params), to }, &result, None, attached)?;
                 act(announced);
                 Ok(result)
             }
             Effect::Act { owes, act } => {
                 let attached = Attached { owes, ..Attached::default() };
-                let intent = self.record(function.intent, Intent::new(params).to_cbor(), attached)?;
+                let intent = self.record(function.intent, Intent { to, ..Intent::new(params) }.to_cbor(), attached)?;
                 self.promised = owes.map(|_| Cause::from(&intent));
                 fail::point("intent-recorded");
                 fail::point_after("intent-committed", || _ = self.flush());
@@ -348,6 +381,7 @@ impl Recorder {
                 fail::point_after("effect-committed", || _ = self.flush());
                 self.answered(function, answered)
             }
+            Effect::To(..) => unreachable!("an effect is on one actor"),
             Effect::Outside(act) => {
                 self.record(function.intent, Intent::new(params).to_cbor(), Attached::default())?;
                 self.flush()?;
@@ -367,11 +401,12 @@ impl Recorder {
         effect: Effect<'_, R>,
     ) -> Result<R, Interruption> {
         self.promised = Some(Cause::from(&intent));
+        let effect = if let Effect::To(_, effect) = effect { *effect } else { effect };
         let answered = match effect {
             Effect::Read(result) | Effect::Look(result) => Answered { result, answer: None },
             Effect::Act { act, .. } => act(intent, &mut self.wait)?,
             // No version of Theater records an intent for these effects.
-            Effect::Log { .. } | Effect::Announce { .. } | Effect::Outside(_) => {
+            Effect::Log { .. } | Effect::Announce { .. } | Effect::Outside(_) | Effect::To(..) => {
                 return Err(diverged(Divergence {
                     sequence: intent.sequence,
                     field: "event_type".into(),
@@ -389,7 +424,7 @@ impl Recorder {
         Answered { result, answer }: Answered<R>,
     ) -> Result<R, Interruption> {
         let attached = Attached { settles: self.promised.take().into_iter().collect(), ..Attached::default() };
-        self.record_host_call(function, None, &result, answer, attached)?;
+        self.record_host_call(function, Asked::default(), &result, answer, attached)?;
         self.wait = None;
         Ok(result)
     }
@@ -407,12 +442,12 @@ impl Recorder {
     fn record_host_call<R: Cbor>(
         &mut self,
         function: &'static Function,
-        params: Option<Encoded>,
+        Asked { params, to }: Asked,
         result: &R,
         answer: Option<Link>,
         attached: Attached,
     ) -> Result<Link, Interruption> {
-        let data = HostCall::new(answer, params, Encoded(result.to_cbor())).to_cbor();
+        let data = HostCall { to, ..HostCall::new(answer, params, Encoded(result.to_cbor())) }.to_cbor();
         self.record(function.host_call, data, attached)
     }
 
@@ -430,7 +465,7 @@ impl Recorder {
             let intent = Intent { of, to, params: params.take().expect("not taken yet") };
             let intent = self.record(function.intent, intent.to_cbor(), Attached::default())?;
             if matches!(self.mode, Mode::Live(_)) {
-                return Ok(Recalled::Intent(intent));
+                return Ok(Recalled::Intent(intent, to));
             }
             self.stop_where_it_was_ended()?;
         }

@@ -108,7 +108,7 @@ fn refuse(refusal: &Refusal) -> WireResponse {
         Refusal::DiskLow(_) => "the server's disk is nearly full",
         Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
         Refusal::NeverFits { .. } => return plain(413, "the request is larger than the actor's whole mailbox", &[]),
-        Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
+        Refusal::NotExported(..) | Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
             return plain(500, "the actor cannot be asked", &[]);
         }
     };

@@ -10,12 +10,14 @@ use wasmtime::component::Linker;
 
 use super::Grant;
 use crate::base::id::ActorId;
-use crate::base::limits::Limits;
+use crate::base::limits::{ADDRESS_BYTES, Limits};
 use crate::chain::cbor::Cbor;
-use crate::guest::{Attempt, Capability, Effect, Export, GuestExport, HostState, Interruption, StateAnd, StateOnly};
+use crate::guest::{
+    Attempt, Capability, Effect, Export, GuestExport, HostState, Interruption, Live, StateAnd, StateOnly,
+};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::{HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, request_again};
-use crate::system::Refusal;
+use crate::system::{NoSuchAddress, Refusal};
 
 pub(super) const NAME: &str = "message-server";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/message-server-host"];
@@ -65,9 +67,6 @@ impl Capability for MessageServer {
     }
 }
 
-/// How many bytes of an address are recorded. A valid id has 36.
-const ADDRESS_BYTES: usize = 64;
-
 type Message = (String, Vec<u8>);
 type Sent = Result<(), String>;
 type Requested = Result<Vec<u8>, String>;
@@ -78,13 +77,15 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
     let (message, refused) = bounded(message, &limits);
     let sent = state.recorder.host_call(SEND, &message, |_| {
         let live = live.as_deref().expect("effects run live");
-        let addressed = refused
-            .map_or_else(|| address(&message), Err)
-            .and_then(|(to, params)| ReservedSend::reserve(live, to, params).map_err(Refused::By));
+        let addressed = refused.map_or_else(|| address(live, &message), Err).and_then(|(to, params)| {
+            let send = ReservedSend::reserve(live, to, params).map_err(Refused::By)?;
+            Ok((to, send))
+        });
         match addressed {
-            Ok(send) => {
+            Ok((to, send)) => {
                 let owes = send.owed();
-                Ok(Effect::Announce { result: Ok(()), owes, act: Box::new(|event| send.fill(event)) })
+                let effect = Effect::Announce { result: Ok(()), owes, act: Box::new(|event| send.fill(event)) };
+                Ok(effect.to(&message.0, to))
             }
             Err(refused) => refused.answer().map(|why| Effect::Look(Err(why))),
         }
@@ -101,11 +102,15 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
         if attempt != Attempt::First {
             return Ok(Effect::act(None, |_, held| request_again(live, &limits, held)));
         }
-        let addressed = refused
-            .map_or_else(|| address(&message), Err)
-            .and_then(|(to, params)| ReservedRequest::reserve(live, to, params).map_err(Refused::By));
+        let addressed = refused.map_or_else(|| address(live, &message), Err).and_then(|(to, params)| {
+            let request = ReservedRequest::reserve(live, to, params).map_err(Refused::By)?;
+            Ok((to, request))
+        });
         match addressed {
-            Ok(request) => Ok(Effect::act(request.owed(), |intent, held| request.make(live, &limits, intent, held))),
+            Ok((to, request)) => {
+                let effect = Effect::act(request.owed(), |intent, held| request.make(live, &limits, intent, held));
+                Ok(effect.to(&message.0, to))
+            }
             Err(refused) => refused.answer().map(|why| Effect::Look(Err(why))),
         }
     })?;
@@ -114,7 +119,7 @@ fn request(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> 
 
 /// Why a message was not delivered.
 enum Refused {
-    BadAddress(String),
+    BadAddress(NoSuchAddress),
     By(Refusal),
 }
 
@@ -125,7 +130,7 @@ impl Refused {
         match self {
             Self::By(Refusal::Suspending) => Err(Interruption::Suspending),
             Self::By(refusal) => Ok(refusal.to_string()),
-            Self::BadAddress(why) => Ok(why),
+            Self::BadAddress(why) => Ok(why.to_string()),
         }
     }
 }
@@ -133,7 +138,8 @@ impl Refused {
 /// The part of a message that is recorded: all of it, or only the address if the message is refused for its size, so
 /// that a guest cannot fill the disk with refused messages.
 fn bounded((mut to, message): Message, limits: &Limits) -> (Message, Option<Refused>) {
-    to.truncate(to.floor_char_boundary(ADDRESS_BYTES));
+    // One byte more than an address can have: what is cut is no address either.
+    to.truncate(to.floor_char_boundary(ADDRESS_BYTES + 1));
     let (size, limit) = (message.len(), limits.message_bytes);
     if size as u64 <= limit {
         return ((to, message), None);
@@ -141,8 +147,8 @@ fn bounded((mut to, message): Message, limits: &Limits) -> (Message, Option<Refu
     ((to, Vec::new()), Some(Refused::By(Refusal::TooLarge { size, limit })))
 }
 
-/// The receiver's id, and the parameters for its exported function.
-fn address((to, message): &Message) -> Result<(ActorId, Vec<u8>), Refused> {
-    let to = to.parse().map_err(|error: crate::base::id::NotAnActorId| Refused::BadAddress(error.to_string()))?;
+/// The receiver, and the parameters for its exported function.
+fn address(live: &Live, (to, message): &Message) -> Result<(ActorId, Vec<u8>), Refused> {
+    let to = live.theater.registry.resolve(to).map_err(Refused::BadAddress)?;
     Ok((to, (message.clone(),).to_cbor()))
 }

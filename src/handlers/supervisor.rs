@@ -12,7 +12,7 @@ use wasmtime::component::Linker;
 
 use super::Grant;
 use crate::base::id::ActorId;
-use crate::base::limits::PATH_BYTES;
+use crate::base::limits::{LABEL_BYTES, Limits, PATH_BYTES};
 use crate::chain::cbor::Cbor;
 use crate::chain::shown::{shown, shown_from};
 use crate::chain::{Function, function};
@@ -22,12 +22,13 @@ use crate::guest::{
 };
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::{
-    HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
+    GET_OR_SPAWN, HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child,
+    changed_again, spawn_child,
 };
-use crate::system::{Confinement, VouchedManifest};
+use crate::system::{Confinement, Label, NamedChild, NotALabel, VouchedManifest};
 
 pub(super) const NAME: &str = "supervisor";
-pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor"];
+pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor", "ntwk:theater/labels"];
 
 const LIST_CHILDREN: &Function = function!("ntwk:theater/supervisor", "list-children");
 const GET_CHILD_STATE: &Function = function!("ntwk:theater/supervisor", "get-child-state");
@@ -101,7 +102,10 @@ impl Capability for Supervisor {
         supervisor.func_wrap("stop-child", |store, child| change(store, STOP_CHILD, child))?;
         supervisor.func_wrap("restart-child", |store, child| change(store, RESTART_CHILD, child))?;
         supervisor.func_wrap("get-child-state", |store, child| read(store, GET_CHILD_STATE, child, child_state))?;
-        supervisor.func_wrap("get-child-events", |store, child| read(store, GET_CHILD_EVENTS, child, child_events))
+        supervisor.func_wrap("get-child-events", |store, child| read(store, GET_CHILD_EVENTS, child, child_events))?;
+        let mut labels = linker.instance(IMPORTS[1])?;
+        labels.func_wrap("spawn-as", |store, wanted| spawn_labelled(store, SPAWN_AS, wanted))?;
+        labels.func_wrap("get-or-spawn", |store, wanted| spawn_labelled(store, GET_OR_SPAWN, wanted))
     }
 
     fn exports(&self) -> Vec<Box<dyn GuestExport>> {
@@ -127,16 +131,73 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
     let (live, limits) = (state.live().cloned(), state.limits.clone());
     let spawned = state.recorder.host_call(SPAWN, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
+        if attempt == Attempt::First
+            && let Err(why) = has_room_for_a_child(live, &limits)
+        {
+            return Ok(Effect::Look(Err(why)));
+        }
+        let wanted = (live.manifest_dir.join(&params.0), confinement(live), None);
+        Ok(Effect::act(None, |intent, held| spawn_child(live, &limits, wanted, intent, held)))
+    })?;
+    Ok((spawned,))
+}
+
+fn has_room_for_a_child(live: &Live, limits: &Limits) -> Result<(), String> {
+    let children = live.theater.registry.children(live.id).len() as u64;
+    if children >= limits.children {
+        return Err(format!("too many children: the limit children is {}", limits.children));
+    }
+    live.theater.journal.has_room().map_err(|low| low.to_string())
+}
+
+/// A manifest, a label, and the state to begin with.
+type Labelled = (String, String, Option<Vec<u8>>);
+
+/// Spawns a child with a label. If a living child has the label already, `get-or-spawn` answers with its id, and `spawn-as` with
+/// an error.
+fn spawn_labelled(
+    mut store: HostStore<'_>,
+    function: &'static Function,
+    (mut manifest, mut label, mut init_state): Labelled,
+) -> wasmtime::Result<(Result<String, String>,)> {
+    manifest.truncate(manifest.floor_char_boundary(PATH_BYTES));
+    // One byte more than a label can have: what is cut is no label either.
+    label.truncate(label.floor_char_boundary(LABEL_BYTES + 1));
+    let state = store.data_mut();
+    let (live, limits) = (state.live().cloned(), state.limits.clone());
+    let size = init_state.as_ref().map_or(0, Vec::len);
+    let is_too_large = size as u64 > limits.message_bytes;
+    if is_too_large {
+        // A guest must not fill the disk with what is refused.
+        init_state = Some(Vec::new());
+    }
+    let wanted: Labelled = (manifest, label, init_state);
+    let spawned = state.recorder.host_call(function, &wanted, |attempt| {
+        let live = live.as_deref().expect("effects run live");
+        let (manifest, label, init_state) = &wanted;
+        let label: Label = match label.parse() {
+            Ok(label) => label,
+            Err(why) => return Ok(Effect::Look(Err(NotALabel::to_string(&why)))),
+        };
         if attempt == Attempt::First {
-            let children = live.theater.registry.children(live.id).len() as u64;
-            if children >= limits.children {
-                return Ok(Effect::Look(Err(format!("too many children: the limit children is {}", limits.children))));
+            if is_too_large {
+                let why = format!("init-state of {size} bytes: the limit message_bytes is {}", limits.message_bytes);
+                return Ok(Effect::Look(Err(why)));
             }
-            if let Err(low) = live.theater.journal.has_room() {
-                return Ok(Effect::Look(Err(low.to_string())));
+            match live.theater.registry.labelled(live.id, &label) {
+                Some(holder) if function.full == GET_OR_SPAWN.full => return Ok(Effect::Look(Ok(holder.to_string()))),
+                Some(holder) => {
+                    let why = format!("the label \"{label}\" is taken by actor {holder}");
+                    return Ok(Effect::Look(Err(why)));
+                }
+                None => {}
+            }
+            if let Err(why) = has_room_for_a_child(live, &limits) {
+                return Ok(Effect::Look(Err(why)));
             }
         }
-        let wanted = (live.manifest_dir.join(&params.0), confinement(live));
+        let named = NamedChild { label, init_state: init_state.clone() };
+        let wanted = (live.manifest_dir.join(manifest), confinement(live), Some(named));
         Ok(Effect::act(None, |intent, held| spawn_child(live, &limits, wanted, intent, held)))
     })?;
     Ok((spawned,))
@@ -159,9 +220,10 @@ fn list_children(mut store: HostStore<'_>) -> wasmtime::Result<(Vec<String>,)> {
     Ok((children,))
 }
 
-/// The child that `text` names, if it is a descendant of this actor.
+/// The child that `address` stands for, if it is a descendant of this actor.
 fn descendant(live: &Live, text: &str) -> Result<ActorId, String> {
-    let child = text.parse().ok().filter(|child| live.theater.registry.is_descendant(*child, live.id));
+    let registry = &live.theater.registry;
+    let child = registry.resolve(text).ok().filter(|child| registry.is_descendant(*child, live.id));
     child.ok_or_else(|| format!("not a child of this actor: {}", text.chars().take(64).collect::<String>()))
 }
 
@@ -175,17 +237,24 @@ fn change(
     let (live, limits) = (state.live().cloned(), state.limits.clone());
     let changed = state.recorder.host_call(function, &params, |attempt| {
         let live = live.as_deref().expect("effects run live");
-        if attempt != Attempt::First
+        let again = match attempt {
+            Attempt::First => None,
+            Attempt::Again { to, .. } => Some(to),
+        };
+        if again.is_some()
             && let Some(found) = change_again(live)
         {
             let child = params.0.clone();
             return Ok(Effect::act(None, move |_, _| changed_again(live, &limits, &child, found)));
         }
-        let child = match descendant(live, &params.0) {
+        // After a crash, the address may stand for another actor than it did.
+        let child = match again.flatten().map_or_else(|| descendant(live, &params.0), Ok) {
             Ok(child) => child,
             Err(why) => return Ok(Effect::Look(Err(why))),
         };
-        Ok(Effect::act(None, move |intent, held| change_child(live, &limits, (function, child), intent, held)))
+        let effect =
+            Effect::act(None, move |intent, held| change_child(live, &limits, (function, child), intent, held));
+        Ok(effect.to(&params.0, child))
     })?;
     Ok((changed,))
 }
@@ -205,7 +274,10 @@ where
     let found = state.recorder.host_call(function, &params, |_| {
         let live = live.as_deref().expect("effects run live");
         live.theater.journal.flush().map_err(|_| Interruption::JournalDown)?;
-        Ok(Effect::Look(descendant(live, &params.0).and_then(|child| from_journal(live, child))))
+        Ok(match descendant(live, &params.0) {
+            Ok(child) => Effect::Look(from_journal(live, child)).to(&params.0, child),
+            Err(why) => Effect::Look(Err(why)),
+        })
     })?;
     Ok((found,))
 }

@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "limits",
     "reuse",
     "reads",
+    "reachable",
     "restart",
     "restart_state",
     "restart_backoff_ms",

@@ -8,6 +8,7 @@ mod error;
 mod handler;
 mod init_state;
 mod opened;
+mod reachable;
 mod reads;
 mod source;
 mod supervision;
@@ -25,6 +26,7 @@ pub(crate) use error::ManifestSource;
 pub(crate) use error::nearest;
 pub use handler::HandlerEntry;
 pub(crate) use opened::Opened;
+pub(crate) use reachable::Reachable;
 pub(crate) use reads::Reads;
 pub use source::ActorSource;
 use source::SourceKind;
@@ -49,6 +51,7 @@ pub(crate) struct Manifest {
     /// How many transitions one instance serves.
     pub(crate) reuse: u32,
     pub(crate) reads: Reads,
+    pub(crate) reachable: Reachable,
     pub(crate) supervision: Supervision,
     /// Warnings about keys that were accepted and have no effect.
     pub(crate) warnings: Vec<String>,
@@ -63,6 +66,8 @@ struct Keys {
     reuse: Option<Spanned<u32>>,
     #[serde(default)]
     reads: Reads,
+    #[serde(default)]
+    reachable: Reachable,
     #[serde(default)]
     restart: RestartPolicy,
     #[serde(default)]
@@ -146,6 +151,7 @@ impl Manifest {
             handlers,
             reuse: check_reuse(&source, keys.reuse.as_ref())?,
             reads: keys.reads,
+            reachable: keys.reachable,
             supervision: Supervision {
                 restart: keys.restart,
                 restart_state: keys.restart_state,
@@ -202,7 +208,8 @@ impl Manifest {
         self.bounded_init_state(bytes)
     }
 
-    fn bounded_init_state(&self, bytes: Vec<u8>) -> Result<Vec<u8>, ManifestError> {
+    /// Checks that a state is within the actor's limit.
+    pub(crate) fn bounded_init_state(&self, bytes: Vec<u8>) -> Result<Vec<u8>, ManifestError> {
         let (size, limit) = (bytes.len(), self.limits.state_bytes);
         if size as u64 > limit {
             return Err(self.error(format!("\"init_state\" has {size} bytes; the limit state_bytes is {limit}")));

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
+use super::message::stood_for;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -13,11 +14,13 @@ use crate::chain::data::{Failed, Intent, Refused, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
 use crate::system::{
-    ActorFailure, Asked, Awaited, Confinement, LifecycleError, OrderKind, Parentage, SpawnRequest, Spawned, Wait,
-    Waited,
+    ActorFailure, Asked, Awaited, Confinement, LifecycleError, NamedChild, OrderKind, Parentage, SpawnRequest, Spawned,
+    Wait, Waited,
 };
 
 pub(crate) const SPAWN: &Function = function!("ntwk:theater/supervisor", "spawn");
+pub(crate) const SPAWN_AS: &Function = function!("ntwk:theater/labels", "spawn-as");
+pub(crate) const GET_OR_SPAWN: &Function = function!("ntwk:theater/labels", "get-or-spawn");
 pub(crate) const STOP_CHILD: &Function = function!("ntwk:theater/supervisor", "stop-child");
 pub(crate) const RESTART_CHILD: &Function = function!("ntwk:theater/supervisor", "restart-child");
 
@@ -32,7 +35,7 @@ type ChangeAnswer = Result<Answered<Result<(), String>>, Interruption>;
 pub(crate) fn spawn_child(
     live: &Live,
     limits: &Limits,
-    (manifest, confinement): (PathBuf, Confinement),
+    (manifest, confinement, named): (PathBuf, Confinement, Option<NamedChild>),
     intent: Link,
     held: &mut Option<Wait>,
 ) -> SpawnAnswer {
@@ -48,7 +51,7 @@ pub(crate) fn spawn_child(
                 Ok(wait) => wait,
                 Err(refusal) => return Ok(answered_by_child(Err(refusal.to_string().into()))),
             };
-            let parentage = Parentage { parent: live.id, child, cause: intent, wait: wait.id(), confinement };
+            let parentage = Parentage { parent: live.id, child, cause: intent, wait: wait.id(), confinement, named };
             *held = Some(wait);
             live.theater.control.spawn(SpawnRequest { manifest: manifest.into(), parentage: Some(parentage) })
         }
@@ -195,9 +198,11 @@ fn text(error: impl std::fmt::Display) -> LifecycleError {
 /// What became of a stop or a restart whose intent is the last event of the parent's chain. A stop is done if an event of
 /// the child says so. A restart is done once the child is up again, and over if the child failed instead.
 pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
-    let params = Intent::from_cbor(&intent.event.data).ok().map(|intent| intent.params.0);
-    let child = params.and_then(|params| <(String,)>::from_cbor(&params).ok());
-    let Some(child) = child.and_then(|(child,)| child.parse::<ActorId>().ok()) else { return Ok(Fate::Again) };
+    let changed = Intent::from_cbor(&intent.event.data).ok().and_then(|intent| {
+        let (address,) = <(String,)>::from_cbor(&intent.params.0).ok()?;
+        stood_for(intent.to, &address)
+    });
+    let Some(child) = changed else { return Ok(Fate::Again) };
     let later = chains.events_after(child, intent.position)?;
     let is_stop = |event: &ChainEvent| {
         event.kind() == Some(EventKind::Stopped)

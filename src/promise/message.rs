@@ -32,7 +32,7 @@ pub(crate) struct ReservedSend {
 impl ReservedSend {
     pub(crate) fn reserve(live: &Live, to: ActorId, params: Vec<u8>) -> Result<Self, Refusal> {
         live.theater.journal.has_room_within()?;
-        let slot = live.theater.registry.reserve_for_actor(to, HANDLE_SEND, params.len())?;
+        let slot = live.theater.registry.reserve_for_actor(live.id, to, HANDLE_SEND, params.len())?;
         Ok(Self { slot, params })
     }
 
@@ -234,8 +234,9 @@ pub(super) fn is_caused_by(call: &ChainEvent, cause: &Link) -> bool {
 
 /// The receiver of the request in an intent, and the message as parameters of the receiver's export.
 pub(super) fn requested(intent: &[u8]) -> Option<(ActorId, Vec<u8>)> {
-    let (to, message) = addressed(&Intent::from_cbor(intent).ok()?.params.0)?;
-    Some((to.parse().ok()?, (message,).to_cbor()))
+    let intent = Intent::from_cbor(intent).ok()?;
+    let (address, message) = addressed(&intent.params.0)?;
+    Some((stood_for(intent.to, &address)?, (message,).to_cbor()))
 }
 
 /// The message of a send, as parameters of the receiver's export.
@@ -257,26 +258,32 @@ pub(super) fn requested_of(intent: &ChainEvent) -> Option<ActorId> {
 /// The receiver of a send, if the send was accepted.
 pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<ActorId> {
     let accepted = event.function() == SEND.full && host_call.result.whole() == Some(&Ok::<(), String>(()).to_cbor());
-    let (to, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
-    to.parse().ok()
+    let (address, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
+    stood_for(host_call.to, &address)
+}
+
+/// The actor that an address stood for: the one that was recorded, or the one whose id it is.
+pub(super) fn stood_for(recorded: Option<ActorId>, address: &str) -> Option<ActorId> {
+    recorded.or_else(|| address.parse().ok())
 }
 
 /// Whether `call` of `receiver` took the message that its cause, the event `promised` of another chain, had sent to it.
 pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Call, promised: &ChainEvent) -> bool {
     let message = match event.function() {
         function if function == HANDLE_SEND.full => {
-            let sent = HostCall::from_cbor(&promised.data).ok().and_then(|sent| sent.params);
-            sent.filter(|_| promised.function() == SEND.full)
+            let sent = HostCall::from_cbor(&promised.data).ok().filter(|_| promised.function() == SEND.full);
+            sent.and_then(|sent| Some((sent.to, sent.params?)))
         }
         function if function == HANDLE_REQUEST.full => {
-            let intent = Intent::from_cbor(&promised.data).ok().map(|intent| intent.params);
-            intent.filter(|_| promised.function() == REQUEST.full)
+            let intent = Intent::from_cbor(&promised.data).ok().filter(|_| promised.function() == REQUEST.full);
+            intent.map(|intent| (intent.to, intent.params))
         }
         // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,
     };
-    let Some((to, message)) = message.and_then(|params| addressed(&params.0)) else { return false };
-    to == receiver.to_string() && message_of(&call.params.0).is_some_and(|taken| taken == message)
+    let read = message.and_then(|(to, params)| Some((to, addressed(&params.0)?)));
+    let Some((to, (address, message))) = read else { return false };
+    stood_for(to, &address) == Some(receiver) && message_of(&call.params.0).is_some_and(|taken| taken == message)
 }
 
 /// Whether a host call has the result that the answering event `closing`, of another chain, gave. Only the returned

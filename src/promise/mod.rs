@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|---|
 //! | `Send` | `host-call` of `send` | to the receiver | mail | the receiver's `call`, or its end that names it as dropped | deliver again |
 //! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for the sender, its `host-call` or its end | answered, await, deliver again |
-//! | `Spawn` | `intent` of `spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
+//! | `Spawn` | `intent` of `spawn`, `spawn-as`, `get-or-spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
 //! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
@@ -47,7 +47,9 @@ mod notice;
 mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
-pub(crate) use child::{RESTART_CHILD, SPAWN, STOP_CHILD, change_again, change_child, changed_again, spawn_child};
+pub(crate) use child::{
+    GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
+};
 pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
@@ -94,7 +96,7 @@ impl Promise {
     fn of_intent(intent: &ChainEvent) -> Option<Self> {
         match intent.function() {
             function if function == REQUEST.full => Some(Self::Request),
-            function if function == SPAWN.full => Some(Self::Spawn),
+            function if [SPAWN, SPAWN_AS, GET_OR_SPAWN].iter().any(|it| it.full == function) => Some(Self::Spawn),
             function if function == STOP_CHILD.full => Some(Self::Stop),
             function if function == RESTART_CHILD.full => Some(Self::Restart),
             _ => None,

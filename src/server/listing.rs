@@ -53,7 +53,8 @@ fn about_bytes(info: &ActorInfo) -> usize {
         crate::system::ActorStatus::Failed { detail, .. } => escaped(detail),
         _ => 0,
     };
-    REST + escaped(&info.name) + escaped(&info.manifest_path) + failure
+    let path = info.path.as_deref().map_or(0, escaped);
+    REST + escaped(&info.name) + path + escaped(&info.manifest_path) + failure
 }
 
 /// The actor that `text` names.

@@ -146,8 +146,9 @@ fn line(out: &mut String, name: &str, value: f64) {
 
 fn labels(actor: &ActorMetricsView) -> String {
     // The name of an actor may contain any character.
-    let name = actor.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("actor=\"{name}\",id=\"{}\"", actor.id)
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let path = actor.path.as_deref().map(|path| format!(",path=\"{}\"", escaped(path))).unwrap_or_default();
+    format!("actor=\"{}\",id=\"{}\"{path}", escaped(&actor.name), actor.id)
 }
 
 /// Writes every other power of two as a bound. With thousands of actors, each bound is a line for each actor.

@@ -132,6 +132,12 @@ impl EventView {
 pub(crate) struct ActorView {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// The name that its parent has given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// The name of its root and the labels down to it, if each actor on the way has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
     pub(crate) parent: Option<String>,
     pub(crate) status: String,
     /// Why it failed, if it has failed.
@@ -162,6 +168,11 @@ pub(crate) struct RestartsView {
 }
 
 impl ActorView {
+    /// The path of an actor that has a label, or else its name.
+    pub(crate) fn shown_name(&self) -> &str {
+        self.path.as_deref().filter(|_| self.label.is_some()).unwrap_or(&self.name)
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.status.as_str(), "stopped" | "failed")
     }
@@ -176,6 +187,8 @@ impl From<ActorInfo> for ActorView {
         Self {
             id: info.id.to_string(),
             name: info.name,
+            label: info.label,
+            path: info.path,
             parent: info.parent.map(|parent| parent.to_string()),
             status: info.status.word().to_owned(),
             failure,

@@ -78,6 +78,14 @@ pub enum NotDelivered {
     /// The actor is ending.
     #[error("the actor is ending")]
     Ending,
+    /// The actor's manifest does not let it take messages from the sender.
+    #[error("actor {actor} does not take messages from this actor: its manifest says reachable = {reachable}")]
+    NotReachable {
+        /// The actor.
+        actor: ActorId,
+        /// What its manifest says.
+        reachable: String,
+    },
     /// Waiting for the answer would close a circle of actors that wait for each other; the text names these actors.
     #[error("would deadlock: {0}")]
     Deadlock(String),
@@ -126,6 +134,7 @@ impl From<Refusal> for RequestError {
             Refusal::Unknown(actor) => return Self::NoSuchActor(actor),
             Refusal::NotRunning(actor, status) => NotDelivered::NotRunning { actor, status },
             Refusal::NotExported(actor, function) => NotDelivered::NotExported { actor, function },
+            Refusal::NotReachable(actor, reachable) => NotDelivered::NotReachable { actor, reachable },
             Refusal::Full => NotDelivered::MailboxFull,
             Refusal::NeverFits { size, limit } => NotDelivered::NeverFits { size, limit },
             Refusal::Closed => NotDelivered::Ending,

@@ -5,7 +5,7 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `status`, `pick`, `refusal`, `failure`, `waits`, `on_disk`, `vouched`;
+//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `on_disk`, `vouched`;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
 //! - `reply`, where an answer is given and awaited; `signal`, the order to end;
 //! - `delivery`, what a mailbox holds; `mailbox`;
@@ -20,6 +20,7 @@ mod delivery;
 mod error;
 mod failure;
 mod handle;
+mod label;
 mod mailbox;
 mod on_disk;
 mod pick;
@@ -44,6 +45,7 @@ pub(crate) use delivery::Delivery;
 pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use failure::ActorFailure;
 pub use handle::TheaterHandle;
+pub(crate) use label::{Label, NoSuchAddress, NotALabel};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
 pub use pick::NotFound;
@@ -52,7 +54,7 @@ pub(crate) use refusal::Refusal;
 pub(crate) use registry::{ActorEntry, Registry, Restored, StatusIsSet, Wait};
 pub use registry::{ActorInfo, Restarts};
 pub(crate) use reply::{AwaitedReply, Reply};
-pub(crate) use requests::{Confinement, ForkRequest, Parentage, SpawnRequest, Spawned};
+pub(crate) use requests::{Confinement, ForkRequest, NamedChild, Parentage, SpawnRequest, Spawned};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;
 pub(crate) use subscribers::{Following, ListenerId, Subscribers};

@@ -12,6 +12,9 @@ pub(crate) enum Refusal {
     NotRunning(ActorId, &'static str),
     #[error("actor {0} does not export {1}")]
     NotExported(ActorId, &'static str),
+    /// With what its manifest says.
+    #[error("actor {0} does not take messages from this actor: its manifest says reachable = {1}")]
+    NotReachable(ActorId, String),
     #[error("mailbox full")]
     Full,
     #[error("{size} bytes can never fit: the receiver's limit mailbox_bytes is {limit}")]

@@ -4,6 +4,7 @@
 //! change an entry: they send nothing, join no thread, and read no file under it.
 
 mod info;
+mod names;
 mod places;
 mod waiting;
 
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use info::{ActorInfo, Restarts};
+use names::ActorNames;
 pub(crate) use places::Restored;
 pub(crate) use waiting::Wait;
 
 use super::address::Address;
+use super::label::Label;
 use super::mailbox::Mailbox;
 use super::on_disk::StartedFrom;
 use super::status::ActorStatus;
@@ -26,7 +29,7 @@ use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::base::metrics::ActorMetrics;
 use crate::journal::ActorKey;
-use crate::manifest::Supervision;
+use crate::manifest::{Reachable, Supervision};
 
 /// What the registry knows of one actor.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct ActorEntry {
     pub(crate) actor: ActorKey,
     pub(crate) name: String,
     pub(crate) parent: Option<ActorId>,
+    /// The name that its parent has given it.
+    pub(crate) label: Option<Label>,
     /// In the order in which they were spawned.
     pub(crate) children: Vec<ActorId>,
     pub(crate) incarnation: Incarnation,
@@ -55,6 +60,8 @@ pub(crate) struct ActorEntry {
     pub(crate) started_from: Arc<StartedFrom>,
     pub(crate) metrics: Arc<ActorMetrics>,
     pub(crate) supervision: Supervision,
+    /// Whose messages it takes.
+    pub(crate) reachable: Reachable,
     /// When the actor's children were lately restarted by policy, in milliseconds since the Unix epoch; for a root, also when
     /// the root itself was.
     pub(crate) restarts: Vec<u64>,
@@ -79,6 +86,7 @@ struct Inner {
     order: BTreeMap<u64, ActorId>,
     /// The number of the next actor.
     next: u64,
+    names: ActorNames,
     waits: Waits,
     suspending: bool,
 }
@@ -94,6 +102,7 @@ impl Registry {
         let number = inner.next;
         inner.next += 1;
         inner.order.insert(number, id);
+        inner.names.add(&entry);
         inner.actors.insert(id, Box::new(entry));
     }
 
@@ -140,6 +149,7 @@ impl Registry {
         let mut inner = self.0.write();
         let Some(entry) = inner.actors.remove(&id) else { return };
         inner.order.retain(|_, other| *other != id);
+        inner.names.remove(&entry);
         if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
             parent.children.retain(|child| *child != id);
         }

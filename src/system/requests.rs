@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::label::Label;
 use super::vouched::VouchedManifest;
 use super::waits::WaitId;
 use crate::base::id::ActorId;
@@ -37,6 +38,15 @@ pub(crate) struct Parentage {
     /// The parent's wait for the child's `init`.
     pub(crate) wait: WaitId,
     pub(crate) confinement: Confinement,
+    pub(crate) named: Option<NamedChild>,
+}
+
+/// What a parent gives a child that it spawns with a label.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedChild {
+    pub(crate) label: Label,
+    /// The state that the child begins with, in place of its manifest's.
+    pub(crate) init_state: Option<Vec<u8>>,
 }
 
 /// From where an actor may spawn. The manifest and the files that it names must lie in or below one of these directories, and

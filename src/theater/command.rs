@@ -13,7 +13,7 @@ use crate::chain::data::{StartReason, StoppedBy};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::RestartState;
-use crate::system::{ActorStatus, Delivery, Lane, LifecycleError, Registry, WaitId};
+use crate::system::{ActorStatus, Delivery, Label, Lane, LifecycleError, Registry, WaitId};
 
 /// What the supervisor thread is asked to do, or told.
 pub(super) enum Command {
@@ -48,6 +48,8 @@ pub(super) struct Newborn {
     pub(super) actor: ActorKey,
     pub(super) spec: Arc<Spec>,
     pub(super) parent: Option<ActorId>,
+    /// The name that its parent gives it.
+    pub(super) label: Option<Label>,
     /// The parent's event that spawns the actor; for a fork, the event that is forked.
     pub(super) cause: Option<Link>,
     /// The actor begins with another actor's state, and without an `init` of its own.

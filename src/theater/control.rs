@@ -44,6 +44,7 @@ impl Control for LifecycleControl {
                     actor: self.journal.new_actor(id),
                     spec: Arc::new(spec),
                     parent: request.parentage.as_ref().map(|parentage| parentage.parent),
+                    label: request.parentage.as_ref().and_then(|it| Some(it.named.as_ref()?.label.clone())),
                     cause: request.parentage.map(|parentage| parentage.cause),
                     is_fork: false,
                     again: None,
@@ -69,6 +70,7 @@ impl Control for LifecycleControl {
                     actor: self.journal.new_actor(ActorId::random()),
                     spec: Arc::new(spec),
                     parent: None,
+                    label: None,
                     cause: Some(origin),
                     is_fork: true,
                     again: None,
@@ -136,7 +138,9 @@ impl LifecycleControl {
         let opened = confined.open_manifest(request.manifest.path())?;
         let manifest = Manifest::read(opened, &self.actor_limits)?;
         let component = manifest.component_in(confined.open(&manifest.component_path)?)?;
+        let given = parentage.named.as_ref().and_then(|named| named.init_state.clone());
         let init_state = match manifest.init_state_path() {
+            _ if given.is_some() => given.map(|state| manifest.bounded_init_state(state)).transpose()?,
             Some(path) => Some(manifest.init_state_in(confined.open(path)?)?),
             None => manifest.read_init_state()?,
         };

@@ -20,7 +20,7 @@ use crate::handlers::INIT;
 use crate::journal::{ActorRow, JournalError, JournalReader, Newest, ReadResult};
 use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
 use crate::promise::REQUEST;
-use crate::system::{ActorStatus, Awaited, Reply, Wait};
+use crate::system::{ActorStatus, Awaited, Label, NotALabel, Reply, Wait};
 
 /// One actor from an earlier runtime, as its chain leaves it.
 pub(super) struct FormerActor {
@@ -35,6 +35,8 @@ pub(super) struct FormerActor {
     pub(super) last: ChainEvent,
     /// The events of the transition that the chain ends within; empty if none is open.
     pub(super) open: Vec<ChainEvent>,
+    /// The name that its parent has given it.
+    label: Option<Label>,
     /// Whether the actor's `init` has ever returned.
     was_up: bool,
     /// The actor ends with this start, and its chain does not say so yet.
@@ -70,6 +72,8 @@ impl FormerActor {
         }
         let started = started_of_row(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let limits = recorded_limits(&started);
+        let label = started.label.as_deref().map(str::parse).transpose();
+        let label = label.map_err(|why: NotALabel| damaged(dir, &row, &why.to_string()))?;
         let was_up = is_fork(reader, actor).map_err(unreadable)? || reader.has_begun(actor).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
@@ -84,7 +88,7 @@ impl FormerActor {
         };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;
-        Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, was_up, ends })
+        Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, label, was_up, ends })
     }
 
     /// Whether the actor runs again.
@@ -160,7 +164,11 @@ impl FormerActor {
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
         let (incarnation, was_up, was_alive) = (self.row.incarnation, self.was_up, self.row.alive);
         let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, notice, lately, open });
-        Ok((Newborn { actor, spec: self.spec, parent, cause: None, is_fork: false, again, reply: None }, comeback))
+        let label = self.label;
+        Ok((
+            Newborn { actor, spec: self.spec, parent, label, cause: None, is_fork: false, again, reply: None },
+            comeback,
+        ))
     }
 
     /// The recent failures that still count: for the actor's own supervisor, which counts them within `window`, and for the

@@ -298,8 +298,16 @@ impl TheaterRuntime {
             }
             let actor = self.handle.journal.new_actor(ActorId::random());
             let spec = Arc::new(spec);
-            let mut newborn =
-                Newborn { actor, spec, parent: None, cause: None, is_fork: false, again: None, reply: None };
+            let mut newborn = Newborn {
+                actor,
+                spec,
+                parent: None,
+                label: None,
+                cause: None,
+                is_fork: false,
+                again: None,
+                reply: None,
+            };
             answers.push((Expected::of(&mut newborn), note));
             let _ = commands.send(Command::Spawn(Box::new(newborn)));
         }

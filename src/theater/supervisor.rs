@@ -126,6 +126,10 @@ impl Supervisor {
                 }
                 None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
+            Command::Restart { id, reply, .. } if let Some(other) = self.successor_in_name(id) => {
+                let why = format!("actor {other} has its name now: stop that one first");
+                reply.give(Err(format!("actor {id} cannot be restarted: {why}").into()));
+            }
             Command::Restart { id, by, cause, reply } => match self.actors.get_mut(&id) {
                 Some(actor) => {
                     actor.restarters.push(reply);
@@ -141,6 +145,13 @@ impl Supervisor {
             }
             Command::Shutdown => self.suspend(),
         }
+    }
+
+    /// The living actor that has the name of an actor which has ended.
+    fn successor_in_name(&self, id: ActorId) -> Option<ActorId> {
+        let registry = &self.theater.registry;
+        let has_ended = registry.entry(id, |entry| !entry.status.is_alive()).unwrap_or(false);
+        if has_ended { registry.namesake(id) } else { None }
     }
 
     fn forget(&mut self, id: ActorId) -> Result<Vec<ActorKey>, LifecycleError> {

@@ -65,7 +65,7 @@ pub mod messages {
 pub mod supervisor {
     use serde::de::DeserializeOwned;
 
-    use crate::bindings::host::ntwk::theater::supervisor as wit;
+    use crate::bindings::host::ntwk::theater::{labels, supervisor as wit};
     use crate::json;
     pub use wit::ChainEvent;
 
@@ -76,6 +76,28 @@ pub mod supervisor {
     /// The text says why the child was not started.
     pub fn spawn(manifest: &str) -> Result<String, String> {
         wit::spawn(manifest)
+    }
+
+    /// Like [`spawn`], and gives the child a label: the actor `ledger` reaches its child `alice` by the address
+    /// `ledger/alice`. `state` is the state that the child begins with, in place of that of its manifest.
+    ///
+    /// # Errors
+    /// The text says why the child was not started: as for [`spawn`]; or `label` is no label, or a living child has it; or
+    /// `state` cannot be written as JSON.
+    pub fn spawn_as(manifest: &str, label: &str, state: Option<&impl serde::Serialize>) -> Result<String, String> {
+        labels::spawn_as(manifest, label, initial(state)?.as_deref())
+    }
+
+    /// Returns the id of the living child that has this label, or spawns one as [`spawn_as`] does.
+    ///
+    /// # Errors
+    /// As [`spawn_as`], except that a living child with the label is the answer.
+    pub fn get_or_spawn(manifest: &str, label: &str, state: Option<&impl serde::Serialize>) -> Result<String, String> {
+        labels::get_or_spawn(manifest, label, initial(state)?.as_deref())
+    }
+
+    fn initial(state: Option<&impl serde::Serialize>) -> Result<Option<Vec<u8>>, String> {
+        state.map(|state| json::write("state", state)).transpose()
     }
 
     /// Returns the ids of the children, in the order in which they were spawned.

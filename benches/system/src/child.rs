@@ -133,7 +133,7 @@ fn start_as_many(theater: &TheaterRuntime, manifest: &Path, count: usize) -> usi
     let started = std::sync::atomic::AtomicUsize::new(0);
     let starter = || {
         for _ in 0..count / STARTERS {
-            if let Err(why) = theater.handle().start(manifest.to_owned()) {
+            if let Err(why) = product::start_another(theater.handle(), manifest) {
                 return eprintln!("no more actors: {why}");
             }
             started.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

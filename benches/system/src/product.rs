@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
-use theater::{ActorId, Config, Durability, TheaterHandle, TheaterRuntime};
+use theater::{ActorId, Config, Durability, LifecycleError, TheaterHandle, TheaterRuntime};
 
 /// The component of `guest.wat`.
 pub fn guest() -> Vec<u8> {
@@ -90,10 +91,25 @@ impl Stage {
     }
 }
 
+/// Starts an actor of a manifest under a name of its own: no two root actors have one name.
+pub fn start_another(handle: &TheaterHandle, manifest: &Path) -> Result<ActorId, LifecycleError> {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let text = fs::read_to_string(manifest).expect("the manifest");
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let (before, rest) = text.split_once("name = \"").expect("it has a name");
+    let (name, after) = rest.split_once('"').expect("a text");
+    let numbered = format!("{before}name = \"{name}-{number}\"{after}");
+    let path = manifest.with_file_name(format!("{number}.toml"));
+    fs::write(&path, numbered).expect("a file");
+    let started = handle.start(path.clone());
+    fs::remove_file(path).expect("removed");
+    started
+}
+
 /// `count` actors of one manifest.
 pub fn start(handle: &TheaterHandle, manifest: &Path, count: usize) -> Vec<ActorId> {
     const STARTERS: usize = 16;
-    let start = || handle.start(manifest.to_owned()).expect("it starts");
+    let start = || start_another(handle, manifest).expect("it starts");
     if count < STARTERS {
         return (0..count).map(|_| start()).collect();
     }

@@ -58,6 +58,10 @@ pub(crate) const HTTP_RESPONSE_HEADERS: usize = 128;
 pub(crate) const HTTP_INTERIM_RESPONSES: usize = 16;
 /// The length of a path that a guest names. The system allows no longer path.
 pub(crate) const PATH_BYTES: usize = 4_096;
+/// The name that a parent gives a child.
+pub(crate) const LABEL_BYTES: usize = 128;
+/// The address of an actor: the name of a root, and labels.
+pub(crate) const ADDRESS_BYTES: usize = 1_024;
 /// How deep directories may be nested below a granted one, in a path that is created or in a tree that is walked. While a
 /// tree is walked, each directory on the way down is open.
 pub(crate) const DIRECTORY_DEPTH: usize = 64;

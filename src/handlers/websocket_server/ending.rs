@@ -67,7 +67,9 @@ impl Ending {
             Refusal::DiskLow(_) => Self::DiskLow,
             Refusal::NeverFits { .. } => Self::NeverFits,
             Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => Self::ActorEnds,
-            Refusal::NotExported(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => Self::Failed,
+            Refusal::NotExported(..) | Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
+                Self::Failed
+            }
         }
     }
 

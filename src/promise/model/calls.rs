@@ -38,13 +38,21 @@ impl ModelRuntime {
         }
     }
 
+    /// An address of an actor, and whom it stood for if that has to be recorded. The path is one that stands for nobody after
+    /// a crash, so only what was recorded can tell.
+    fn address(&mut self, of: ActorId) -> (String, Option<ActorId>) {
+        if self.rng.one_in(2) { (of.to_string(), None) } else { ("root/child".to_owned(), Some(of)) }
+    }
+
     pub(super) fn send(&mut self, i: usize, to: usize) {
         if !self.actors[to].takes_messages() {
             return;
         }
         let receiver = self.actors[to].id;
-        let params = Encoded((receiver.to_string(), Vec::<u8>::new()).to_cbor());
+        let (address, stood_for) = self.address(receiver);
+        let params = Encoded((address, Vec::<u8>::new()).to_cbor());
         let sent = HostCall::new(None, Some(params), Encoded(Ok::<(), String>(()).to_cbor()));
+        let sent = HostCall { to: stood_for, ..sent };
         let owes = Promise::Send.owed(receiver);
         let cause = self.record(i, SEND.host_call, sent.to_cbor(), More { owes, ..More::default() });
         self.deliver(to, HANDLE_SEND, cause, None);
@@ -56,9 +64,11 @@ impl ModelRuntime {
             return;
         }
         let Ok(wait) = self.waits.begin(from, receiver) else { return };
-        let params = Encoded((receiver.to_string(), Vec::<u8>::new()).to_cbor());
+        let (address, stood_for) = self.address(receiver);
+        let params = Encoded((address, Vec::<u8>::new()).to_cbor());
         let owes = Promise::Request.owed(receiver);
-        let intent = self.record(i, REQUEST.intent, Intent::new(params).to_cbor(), More { owes, ..More::default() });
+        let intent = Intent { to: stood_for, ..Intent::new(params) };
+        let intent = self.record(i, REQUEST.intent, intent.to_cbor(), More { owes, ..More::default() });
         let reply = self.new_reply(wait);
         self.deliver(to, HANDLE_REQUEST, intent.clone(), Some(reply));
         self.actors[i].at = At::Awaiting(OpenCall { function: REQUEST, intent, reply });
@@ -97,8 +107,9 @@ impl ModelRuntime {
             return;
         }
         let function = if self.rng.one_in(2) { STOP_CHILD } else { RESTART_CHILD };
-        let params = Encoded((self.actors[child].id.to_string(),).to_cbor());
-        let intent = self.record(i, function.intent, Intent::new(params).to_cbor(), More::default());
+        let (address, stood_for) = self.address(self.actors[child].id);
+        let intent = Intent { to: stood_for, ..Intent::new(Encoded((address,).to_cbor())) };
+        let intent = self.record(i, function.intent, intent.to_cbor(), More::default());
         self.change_for(i, child, function, intent);
     }
 

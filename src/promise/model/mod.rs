@@ -161,9 +161,9 @@ impl Recovery {
         let function = function_of(&event);
         let then = match fate {
             Fate::Again => {
-                let child =
-                    Intent::from_cbor(&event.data).ok().and_then(|it| <(String,)>::from_cbor(&it.params.0).ok());
-                let child = child.and_then(|(child,)| child.parse().ok()).unwrap_or(id);
+                let intended = Intent::from_cbor(&event.data).expect("an intent");
+                let address = <(String,)>::from_cbor(&intended.params.0).map(|(address,)| address);
+                let child = intended.to.or_else(|| address.ok()?.parse().ok()).unwrap_or(id);
                 At::Again { function, intent, child }
             }
             Fate::Answered(awaited) => {

@@ -15,6 +15,10 @@ pub struct ActorInfo {
     pub id: ActorId,
     /// Its name, from the manifest; not necessarily unique.
     pub name: String,
+    /// The label that its parent has given it, if it has one: unique among its living siblings.
+    pub label: Option<String>,
+    /// The name of its root and the labels down to it, such as `ledger/alice`; none if an actor on the way has no label.
+    pub path: Option<String>,
     /// Who spawned it; none for a root.
     pub parent: Option<ActorId>,
     /// What it is doing.
@@ -75,6 +79,8 @@ impl Inner {
         ActorInfo {
             id: entry.actor.id,
             name: entry.name.clone(),
+            label: entry.label.as_ref().map(ToString::to_string),
+            path: self.path(entry.actor.id),
             parent: entry.parent,
             status: entry.status.clone(),
             incarnation: entry.incarnation,

@@ -41,11 +41,12 @@ impl Registry {
     /// Reserves a place for a message of another actor, whose chain is going to say that it was sent.
     pub(crate) fn reserve_for_actor(
         &self,
+        from: ActorId,
         to: ActorId,
         function: &'static Function,
         bytes: usize,
     ) -> Result<Slot, Refusal> {
-        let mailbox = self.0.read().mailbox_for_actors(to, function)?;
+        let mailbox = self.0.read().mailbox_for_actors(from, to, function)?;
         reserve(mailbox, to, Lane::Mail, bytes)
     }
 
@@ -59,7 +60,7 @@ impl Registry {
         bytes: usize,
     ) -> Result<(Slot, Wait), Refusal> {
         let mut inner = self.0.write();
-        let mailbox = inner.mailbox_for_actors(to, function)?;
+        let mailbox = inner.mailbox_for_actors(from, to, function)?;
         let begun = inner.begin(from, to);
         drop(inner);
         // If the mailbox has no place, the wait is dropped here, which ends it.
@@ -130,7 +131,8 @@ impl Inner {
 
     /// The mailbox of `to` for what another actor's chain promises it. Before the receiver's chain says that the receiver
     /// lives, nobody can be sure that the receiver will be there after a crash.
-    fn mailbox_for_actors(&self, to: ActorId, function: &'static Function) -> Result<Mailbox, Refusal> {
+    fn mailbox_for_actors(&self, from: ActorId, to: ActorId, function: &'static Function) -> Result<Mailbox, Refusal> {
+        self.check_reachable(from, to)?;
         match self.actors.get(&to) {
             Some(entry) if !entry.has_begun => Err(Refusal::NotRunning(to, entry.status.word())),
             Some(_) | None => self.mailbox_for(to, function),

@@ -31,6 +31,9 @@ pub struct ActorMetricsView {
     pub id: String,
     /// The actor's name, from its manifest.
     pub name: String,
+    /// The path of an actor that has a label, such as `ledger/alice`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The id of the actor that spawned it; none for a root.
     pub parent: Option<String>,
     /// The word for what it is doing: [`crate::ActorStatus::word`].
@@ -213,6 +216,7 @@ pub(crate) fn of_actor(
     let view = ActorMetricsView {
         id: info.id.to_string(),
         name: info.name,
+        path: info.path.filter(|_| info.label.is_some()),
         parent: info.parent.map(|parent| parent.to_string()),
         status: info.status.word().to_owned(),
         counts: Counts {

@@ -112,7 +112,7 @@ impl TheaterHandle {
         self.registry.info(id)
     }
 
-    /// The actor that `text` names: its id, its name, or the beginning of either. Of several that fit equally well, the
+    /// The actor that `text` names: its path (`ledger/alice`), its id, its name, or the beginning of id or name. Of several that fit equally well, the
     /// one that is alive is meant.
     ///
     /// # Errors
@@ -120,6 +120,11 @@ impl TheaterHandle {
     /// [`NotFound`] if no actor fits, or several do.
     pub fn find(&self, text: &str) -> Result<ActorInfo, NotFound> {
         const LOOKED_AT_ONCE: usize = 1_000;
+        if text.contains('/')
+            && let Some(info) = self.registry.resolve(text).ok().and_then(|id| self.registry.info(id))
+        {
+            return Ok(info);
+        }
         let mut picker = Picker::new(text);
         let mut from = 0;
         loop {

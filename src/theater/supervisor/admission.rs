@@ -72,6 +72,8 @@ impl Supervisor {
             Some(LifecycleError::ShuttingDown)
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
             Some(if has_lived { "its parent does not run" } else { "the parent is ending" }.into())
+        } else if let Some(taken) = (!has_lived).then(|| self.name_is_taken(&newborn)).flatten() {
+            Some(taken.into())
         } else {
             self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err().map(LifecycleError::from)
         };
@@ -117,6 +119,23 @@ impl Supervisor {
         Some(Registered { id, mailbox, first, was_up, left_out })
     }
 
+    /// Why a new actor cannot have its name, if a living one has it.
+    fn name_is_taken(&self, Newborn { spec, parent, label, .. }: &Newborn) -> Option<String> {
+        let registry = &self.theater.registry;
+        match (parent, label) {
+            (None, _) => {
+                let (name, holder) = (&spec.manifest.name, registry.root_named(&spec.manifest.name)?);
+                let remedy = "stop that one first, or give the manifest another name";
+                Some(format!("a root actor called \"{name}\" is there already ({holder}): {remedy}"))
+            }
+            (Some(parent), Some(label)) => {
+                let holder = registry.labelled(*parent, label)?;
+                Some(format!("the label \"{label}\" is taken by actor {holder}"))
+            }
+            (Some(_), None) => None,
+        }
+    }
+
     fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
         let unstarted = self.unstarted(id, mailbox, first, was_up);
         match left_out {
@@ -156,7 +175,7 @@ impl Supervisor {
     }
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
-        let Newborn { actor, spec, parent, again, .. } = newborn;
+        let Newborn { actor, spec, parent, label, again, .. } = newborn;
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
         let stop = Arc::new(StopSignal::new(owner.unparker()));
@@ -164,6 +183,7 @@ impl Supervisor {
             actor: *actor,
             name: spec.manifest.name.clone(),
             parent: *parent,
+            label: label.clone(),
             children: Vec::new(),
             incarnation: again.as_ref().map_or(Incarnation::FIRST, |before| before.incarnation),
             status,
@@ -178,6 +198,7 @@ impl Supervisor {
             started_from: Arc::new(spec.started_from()),
             metrics: Arc::default(),
             supervision: spec.manifest.supervision,
+            reachable: spec.manifest.reachable,
             restarts: Vec::new(),
             given_up: None,
         });

@@ -11,6 +11,10 @@ use theater_actor::supervisor;
 enum Care {
     /// Answers with the child's id.
     Spawn { manifest: String },
+    /// Answers with the child's id.
+    SpawnAs { manifest: String, label: String, state: Option<Value> },
+    /// Answers with the child's id.
+    GetOrSpawn { manifest: String, label: String, state: Option<Value> },
     /// Answers with the ids.
     ListChildren,
     /// Answers with null.
@@ -27,6 +31,12 @@ impl More for Care {
     fn obey(self) -> Result<Value, String> {
         Ok(match self {
             Care::Spawn { manifest } => outcome(supervisor::spawn(&manifest)),
+            Care::SpawnAs { manifest, label, state } => {
+                outcome(supervisor::spawn_as(&manifest, &label, state.as_ref()))
+            }
+            Care::GetOrSpawn { manifest, label, state } => {
+                outcome(supervisor::get_or_spawn(&manifest, &label, state.as_ref()))
+            }
             Care::ListChildren => outcome(Ok(supervisor::list_children())),
             Care::StopChild { child } => outcome(supervisor::stop_child(&child)),
             Care::RestartChild { child } => outcome(supervisor::restart_child(&child)),

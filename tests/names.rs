@@ -1,0 +1,234 @@
+//! Tests of labels and addresses: who is reached by which name, before and after crashes, and who may be reached.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Management, Stage, Theater, data_of, eventually, theater, verifies_and_replays};
+
+const SUPERVISOR: &str = "[[handlers]]\ntype = \"supervisor\"\n";
+
+/// A nursery called `ledger`, and the manifest of a child beside it.
+struct Ledger {
+    stage: Stage,
+    manifest: std::path::PathBuf,
+}
+
+impl Ledger {
+    fn new(child: &str) -> Self {
+        let stage = Stage::new();
+        for name in ["probe", "nursery"] {
+            stage.copy_component(name, name);
+        }
+        stage.manifest_at("account", "probe.wasm".as_ref(), child);
+        let manifest = stage.manifest_at("ledger", "nursery.wasm".as_ref(), SUPERVISOR);
+        Self { stage, manifest }
+    }
+
+    fn run(&self) -> Theater {
+        self.stage.run(&[&self.manifest])
+    }
+}
+
+fn spawn(running: &Theater, op: &str, label: &str, state: &Value) -> Value {
+    let command = json!({ "op": op, "manifest": "account.toml", "label": label, "state": state });
+    running.request("ledger", &command).unwrap_or_else(|why| panic!("{command}: {why}"))
+}
+
+fn spawned(running: &Theater, label: &str) -> String {
+    let answer = spawn(running, "spawn-as", label, &Value::Null);
+    answer["ok"].as_str().unwrap_or_else(|| panic!("{label}: {answer}")).to_owned()
+}
+
+#[test]
+fn a_child_with_a_label_is_reached_by_its_address_wherever_an_id_is_taken() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    let alice = spawned(&running, "alice");
+    let tell = |op: &str, more: &Value| {
+        let mut command = json!({ "op": op, "to": "ledger/alice", "child": "ledger/alice" });
+        command.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        running.request("ledger", &command).unwrap_or_else(|why| panic!("{command}: {why}"))
+    };
+    assert_eq!(tell("request", &json!({ "msg": "count" })), json!({ "ok": 1 }));
+    assert_eq!(tell("send", &json!({ "msg": "count" })), json!({ "ok": null }));
+    eventually("the send is taken", || (running.json(&["state", &alice])["state"]["count"] == 2).then_some(()));
+    assert_eq!(tell("child-state", &json!({}))["ok"]["count"], 2);
+    assert_eq!(tell("restart-child", &json!({})), json!({ "ok": null }));
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(3)), "from outside, too");
+    assert_eq!(tell("stop-child", &json!({})), json!({ "ok": null }));
+    running.until(&alice, "stopped");
+    for event in running.events("ledger") {
+        let event_type = event["event_type"].as_str().expect("a type");
+        let takes_an_address = ["request", "send", "child-state", "child"].iter().any(|it| event_type.ends_with(it));
+        if event_type.starts_with("intent ") && takes_an_address {
+            assert_eq!(event["data"]["to"], json!(alice), "which actor it stood for is recorded: {event}");
+        }
+    }
+    let listed = running.json(&["list"]);
+    let one = listed.as_array().and_then(|all| all.iter().find(|it| it["id"] == json!(alice))).expect("listed");
+    assert_eq!((&one["label"], &one["path"]), (&json!("alice"), &json!("ledger/alice")));
+    assert!(running.say(&["tree"]).contains("alice (account)"));
+    for actor in ["ledger", &alice] {
+        verifies_and_replays(&running.export(&ledger.stage, actor));
+    }
+}
+
+#[test]
+fn an_address_that_stands_for_nobody_is_an_error_that_names_it() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    spawned(&running, "alice");
+    for (to, why) in [
+        ("ledger/bob", "no actor has the address \"ledger/bob\""),
+        ("ledger/alice/x", "no actor has the address \"ledger/alice/x\""),
+        ("bank", "no actor has the address \"bank\""),
+        ("alice", "no actor has the address \"alice\""),
+        ("Ledger/alice", "no actor has the address"),
+        ("//bank/alice", "names a realm"),
+        ("", "not an address"),
+        ("ledger//alice", "not an address"),
+        ("/ledger", "not an address"),
+        ("ledger/", "not an address"),
+    ] {
+        for op in ["request", "send"] {
+            let answer = running.request("ledger", &json!({ "op": op, "to": to, "msg": "count" })).expect("an answer");
+            let said = answer["err"].as_str().unwrap_or_else(|| panic!("{to}: {answer}"));
+            assert!(said.contains(why), "{op} {to:?}: {said}");
+        }
+        let stopped = running.request("ledger", &json!({ "op": "stop-child", "child": to })).expect("an answer");
+        assert!(stopped["err"].as_str().is_some_and(|it| it.contains("not a child")), "{to}: {stopped}");
+    }
+    verifies_and_replays(&running.export(&ledger.stage, "ledger"));
+}
+
+#[test]
+fn a_label_is_unique_among_living_siblings_and_free_again_after_an_end() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    let first = spawned(&running, "alice");
+    let again = spawn(&running, "spawn-as", "alice", &Value::Null);
+    assert!(again["err"].as_str().is_some_and(|why| why.contains(&first) && why.contains("taken")), "{again}");
+    running.say(&["stop", &first]);
+    let second = spawned(&running, "alice");
+    assert_ne!(first, second);
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(1)), "it stands for the new one");
+    let refused = running.refused(&["restart", &first]);
+    assert!(refused.contains(&second) && refused.contains("name"), "{refused}");
+    running.say(&["stop", &second]);
+    running.say(&["restart", &first]);
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(1)), "and for the old one, which is back");
+}
+
+#[test]
+fn what_is_no_label_is_refused() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    for label in ["", ".", "..", "a/b", "a b", "ä", "line\n", &"x".repeat(129), &"x".repeat(100_000)] {
+        for op in ["spawn-as", "get-or-spawn"] {
+            let answer = spawn(&running, op, label, &Value::Null);
+            assert!(answer["err"].as_str().is_some_and(|why| why.contains("is no label")), "{label:?}: {answer}");
+        }
+    }
+    spawned(&running, &"x".repeat(128));
+    verifies_and_replays(&running.export(&ledger.stage, "ledger"));
+}
+
+#[test]
+fn get_or_spawn_makes_one_child_for_each_key_with_the_state_that_it_is_given() {
+    let ledger = Ledger::new("restart_state = \"initial\"\n[limits]\nstate_bytes = 1000\n");
+    let running = ledger.run();
+    let state = json!({ "count": 40 });
+    let first = spawn(&running, "get-or-spawn", "order-17", &state);
+    assert_eq!(running.request("ledger/order-17", &json!("count")), Ok(json!(41)), "{first}");
+    assert_eq!(spawn(&running, "get-or-spawn", "order-17", &Value::Null), first, "it is there");
+    assert_eq!(running.request("ledger/order-17", &json!("count")), Ok(json!(42)), "and has kept its state");
+    let other = spawn(&running, "get-or-spawn", "order-18", &Value::Null);
+    assert_ne!(first, other);
+    running.say(&["restart", "ledger/order-17"]);
+    assert_eq!(
+        running.request("ledger/order-17", &json!("count")),
+        Ok(json!(41)),
+        "from the state it was spawned with"
+    );
+    running.kill();
+    let running = ledger.run();
+    running.say(&["restart", "ledger/order-17"]);
+    assert_eq!(running.request("ledger/order-17", &json!("count")), Ok(json!(41)), "also after a crash");
+    let large = spawn(&running, "spawn-as", "large", &json!("x".repeat(2_000)));
+    assert!(large["err"].as_str().is_some_and(|why| why.contains("the limit state_bytes is 1000")), "{large}");
+    verifies_and_replays(&running.export(&ledger.stage, "ledger"));
+    verifies_and_replays(&running.export(&ledger.stage, "ledger/order-17"));
+}
+
+#[test]
+fn labels_survive_crashes_and_what_was_sent_to_an_address_arrives() {
+    let ledger = Ledger::new("[limits]\ncpu_ms_per_call = 600000\n");
+    let running = ledger.run();
+    let alice = spawned(&running, "alice");
+    let slow = json!({ "op": "request", "to": "ledger/alice", "msg": { "op": "work", "rounds": 200_000_000 } });
+    let mut management = Management::connect(running.management());
+    management.send_request(&running.id("ledger"), &slow);
+    eventually("it is asked", || running.event_types(&alice).last()?.starts_with("call ").then_some(()));
+    running.kill();
+    let running = ledger.run();
+    eventually("it is answered", || {
+        let events = running.events("ledger");
+        let answers = data_of(&events, "host-call ntwk:theater/message-server-host.request");
+        answers.last().filter(|it| it["result"]["ok"].is_array() || it["result"].get("ok").is_some()).map(|_| ())
+    });
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(1)));
+    assert_eq!(running.id("ledger/alice"), alice);
+    for actor in ["ledger", &alice] {
+        verifies_and_replays(&running.export(&ledger.stage, actor));
+    }
+    running.shut_down();
+    let audit = theater(&["verify", "--journal", ledger.stage.data_dir().to_str().expect("a path")], None);
+    assert!(audit.status.success(), "{}", support::text(&audit.stderr));
+}
+
+#[test]
+fn a_second_root_of_a_living_ones_name_is_refused() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    let refused = running.start(&ledger.manifest).expect_err("there is one");
+    assert!(refused.contains("called \"ledger\"") && refused.contains(&running.id("ledger")), "{refused}");
+    running.say(&["stop", "ledger"]);
+    running.start(&ledger.manifest).expect("the name is free");
+}
+
+#[test]
+fn a_manifest_says_whose_messages_an_actor_takes() {
+    let children = "[[handlers]]\ntype = \"supervisor\"\n";
+    for (reachable, parent, sibling, stranger) in [
+        ("[\"parent\"]", true, false, false),
+        ("[\"siblings\"]", false, true, false),
+        ("[\"parent\", \"siblings\"]", true, true, false),
+        ("[\"children\"]", false, false, false),
+        ("[\"any\"]", true, true, true),
+    ] {
+        let ledger = Ledger::new(&format!("reachable = {reachable}\n"));
+        ledger.stage.manifest_at("other", "probe.wasm".as_ref(), "");
+        let running = ledger.run();
+        spawned(&running, "alice");
+        let bob = spawned(&running, "bob");
+        running.start(&ledger.stage.path().join("other.toml")).expect("a stranger");
+        let ask = json!({ "op": "request", "to": "ledger/alice", "msg": "count" });
+        for (from, is_let_in) in [("ledger", parent), (bob.as_str(), sibling), ("other", stranger)] {
+            let answer = running.request(from, &ask).expect("an answer");
+            let is_refused = answer["err"].as_str().is_some_and(|why| why.contains("reachable"));
+            assert_eq!(
+                (answer.get("ok").is_some(), is_refused),
+                (is_let_in, !is_let_in),
+                "{reachable} {from}: {answer}"
+            );
+        }
+        assert!(running.request("ledger/alice", &json!("count")).is_ok(), "what comes from outside is let in");
+    }
+    let stage = Stage::new();
+    for (wrong, why) in [("[]", "nobody"), ("[\"world\"]", "world"), ("\"parent\"", "reachable")] {
+        let manifest = stage.manifest("wrong", "probe", &format!("reachable = {wrong}\n{children}"));
+        let checked = theater(&["check", manifest.to_str().expect("a path")], None);
+        let said = support::text(&checked.stderr);
+        assert!(!checked.status.success() && said.contains(why), "{wrong}: {said}");
+    }
+}
