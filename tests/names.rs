@@ -157,7 +157,7 @@ fn get_or_spawn_makes_one_child_for_each_key_with_the_state_that_it_is_given() {
     let large = spawn(&running, "spawn-as", "large", &json!("x".repeat(2_000)));
     assert!(large["err"].as_str().is_some_and(|why| why.contains("the limit state_bytes is 1000")), "{large}");
     verifies_and_replays(&running.export(&ledger.stage, "ledger"));
-    verifies_and_replays(&running.export(&ledger.stage, "ledger/order-17"));
+    verifies_and_replays(&running.export(&ledger.stage, &running.id("ledger/order-17")));
 }
 
 #[test]
