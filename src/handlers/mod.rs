@@ -61,6 +61,11 @@ pub(crate) trait Grant: Capability + Send + Sync {
         &[]
     }
 
+    /// The secrets of the runtime that the handler needs, by name.
+    fn secrets(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Warnings about configuration that is accepted but probably not intended.
     fn doubts(&self) -> Vec<String> {
         Vec::new()
