@@ -106,8 +106,6 @@ pub(crate) const SECRET_KEEP_MS: u64 = 10_000;
 pub(crate) const SECRET_KEEP_CEILING_MS: u64 = 3_600_000;
 /// How long a command that failed is not run again, so that those who wait for it do not run it one after the other.
 pub(crate) const SECRET_FAILURE_KEPT: Duration = Duration::from_secs(1);
-/// How often it is logged that a secret cannot be used.
-pub(crate) const SECRET_WARNING_EVERY: Duration = Duration::from_secs(10);
 /// The beginning of what a secret's command writes to standard error, for the log.
 pub(crate) const SECRET_STDERR_BYTES: usize = KIB as usize;
 /// A secret of at least this length is masked in the responses of servers that were sent it. A shorter one may stand in any

@@ -22,7 +22,8 @@ use source::{SecretCommand, SecretPlace};
 pub(crate) use value::SecretValue;
 
 use crate::base::clock;
-use crate::base::limits::{SECRET_BYTES, SECRET_FAILURE_KEPT, SECRET_NAME_BYTES, SECRET_WARNING_EVERY};
+use crate::base::limits::{SECRET_BYTES, SECRET_FAILURE_KEPT, SECRET_NAME_BYTES};
+use crate::base::seldom::Seldom;
 use crate::manifest::Opened;
 
 /// The secrets of a runtime: the name of each, and the source of its value. A clone shares what is kept of them.
@@ -34,8 +35,8 @@ struct Secret {
     source: SecretSource,
     /// What its command gave last, and when. Locked while the command runs, so that it runs once for all who wait.
     kept: Mutex<Option<(Instant, Result<SecretValue, SecretUnavailable>)>>,
-    /// When it was last logged that the value is not to be had.
-    warned: Mutex<Option<Instant>>,
+    /// Limits how often the log says that the value is not to be had.
+    complaints: Mutex<Seldom>,
 }
 
 impl fmt::Debug for Secret {
@@ -81,7 +82,7 @@ impl Secrets {
     /// Adds a secret, or replaces the one of that name. [`crate::TheaterRuntime::start`] refuses a name that is not 1 to
     /// 64 letters, digits, `-`, `_` and `.` of ASCII, and a source that cannot be one.
     pub fn add(&mut self, name: impl Into<String>, source: SecretSource) {
-        let secret = Secret { source, kept: Mutex::default(), warned: Mutex::default() };
+        let secret = Secret { source, kept: Mutex::default(), complaints: Mutex::default() };
         Arc::make_mut(&mut self.0).insert(name.into(), Arc::new(secret));
     }
 
@@ -95,11 +96,8 @@ impl Secrets {
     pub(crate) fn get(&self, name: &str) -> Result<SecretValue, SecretUnavailable> {
         let Some(secret) = self.0.get(name) else { return Err(self.unknown(name)) };
         secret.get(name).inspect_err(|why| {
-            let mut warned = secret.warned.lock();
-            if warned.is_none_or(|last| clock::since(last) >= SECRET_WARNING_EVERY) {
-                *warned = Some(clock::now());
-                log::warn!("{}", why.in_full());
-            }
+            let line = secret.complaints.lock().line(why.in_full());
+            line.into_iter().for_each(|line| log::warn!("{line}"));
         })
     }
 
