@@ -92,7 +92,7 @@ fn requests_over_tls_are_answered_on_one_connection_whatever_their_size() {
     let chunked = "POST /op HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n\"co\r\n4\r\nunt\"\r\n0\r\n\r\n";
     client.get_mut().write_all(chunked.as_bytes()).expect("sent");
     assert_eq!(receive(&mut client).1, b"4");
-    client.get_mut().write_all(b"GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    client.get_mut().write_all(b"GET https://h/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
     assert!(receive(&mut client).0.starts_with("HTTP/1.1 404 "));
     assert_eq!(client.read(&mut [0]).expect("the session is ended before the connection"), 0);
     verifies_and_replays(&running.export(&stage, "probe"));

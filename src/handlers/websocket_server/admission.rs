@@ -148,10 +148,9 @@ impl Admission for WebSocketAdmission {
 
     fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, threads: &mut WebSocketThreads) {
         let socket = Arc::new(socket);
-        if threads.room() == 0 || self.start(&socket, peer, threads).is_err() {
-            if self.shared.tls.is_none() {
-                turn_away(&socket);
-            }
+        let is_started = threads.room() > 0 && self.start(&socket, peer, threads).is_ok();
+        if !is_started && self.shared.tls.is_none() {
+            turn_away(&socket);
         }
     }
 

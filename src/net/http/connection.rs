@@ -264,7 +264,8 @@ impl HttpConnection {
                 if let Some(end) = scan.end(self.stream.unread(), self.shared.limits.head_bytes)? {
                     let head = &self.stream.unread()[..end];
                     self.request = Some(PartOfRequest::Head { is_head: asks_for_a_head_alone(head) });
-                    let head = RequestHead::parse(head);
+                    let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+                    let head = RequestHead::parse_over(scheme, head);
                     self.stream.consume(end);
                     return Ok(head?);
                 }
