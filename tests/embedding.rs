@@ -9,7 +9,7 @@ use std::time::Duration;
 use theater::{
     ActorId, ActorSource, ActorStatus, BeyondLimit, Config, DropError, EventKind, EventsOf, ExportError, FailureReason,
     Handler, HostFunctions, LifecycleError, LinkError, NotDelivered, OutcomeUnknown, ReadError, ReplayError,
-    RequestError, Shown, TheaterError, TheaterHandle, TheaterRuntime, UnverifiedChain,
+    RequestError, SecretSource, Shown, TheaterError, TheaterHandle, TheaterRuntime, UnverifiedChain,
 };
 
 const GREETER: &[u8] = include_bytes!("../docs/greeter.wasm");
@@ -139,6 +139,17 @@ fn two_handlers_of_one_name_or_interface_are_refused() {
         why(twice).contains("the handler \"more-dice\" links \"acme:dice/dice\", which another"),
         "by its interface"
     );
+}
+
+#[test]
+fn a_secret_that_cannot_be_one_is_refused_at_the_start_and_its_value_is_in_no_debug_output() {
+    let why = |config: Config| TheaterRuntime::start(config).err().expect("it is refused").to_string();
+    let named = why(Config::new().secret("a key", SecretSource::file("key")));
+    assert!(named.starts_with("\"a key\" cannot be the name of a secret"), "{named}");
+    let endless = SecretSource::command("vault", ["hunter2"]).within(Duration::from_secs(3600));
+    let config = Config::new().secret("key", endless);
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    assert_eq!(why(config), "the secret \"key\": its \"timeout_ms\" is from 1 to 30000");
 }
 
 /// A handler of the given name and interfaces that links `roll` of `acme:dice/dice`.

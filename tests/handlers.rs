@@ -11,9 +11,10 @@ use serde_json::json;
 use support::{Stage, Theater};
 
 /// Each handler, with a component that uses it.
-const HANDLERS: [(&str, &str, &str); 9] = [
+const HANDLERS: [(&str, &str, &str); 10] = [
     ("runtime", "probe", ""),
     ("message-server", "probe", ""),
+    ("config", "configured", ""),
     ("http-server", "probe", "config = { port = 0 }\n"),
     ("http-client", "courier", "config = { allow = [\"127.0.0.1\"] }\n"),
     ("websocket-server", "parrot", "config = { port = 0 }\n"),
@@ -37,7 +38,7 @@ impl Family {
         for directory in ["own/drop", "allowed", "elsewhere"] {
             std::fs::create_dir_all(stage.path().join(directory)).expect("a directory");
         }
-        for name in ["probe", "courier", "parrot", "files", "chance", "nursery"] {
+        for name in ["probe", "configured", "courier", "parrot", "files", "chance", "nursery"] {
             for directory in ["own", "elsewhere"] {
                 let copy = stage.path().join(directory).join(format!("{name}.wasm"));
                 std::fs::copy(support::component(name), copy).expect("copied");

@@ -6,12 +6,9 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use outside::{Server, say};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use outside::{Server, say, tls_server};
 use serde_json::{Value, json};
 use support::{Stage, Theater, data_of, eventually, theater, verifies_and_replays};
 
@@ -620,35 +617,9 @@ fn a_request_that_a_crash_cut_off_is_not_sent_again_and_its_outcome_is_unknown()
     courier.replays();
 }
 
-/// The port of a server certified as `localhost` by the authority in `tests/tls/roots.pem`; it answers all with
-/// `answer`.
-fn tls_server(answer: String) -> u16 {
-    let chain = CertificateDer::pem_slice_iter(include_bytes!("tls/server.pem")).map(|pem| pem.expect("a certificate"));
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain.collect(), key);
-    let config = Arc::new(config.expect("they belong together"));
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
-            let socket = stream.expect("a connection");
-            // Otherwise a reset could discard the answer while it waits for an acknowledgement.
-            socket.set_nodelay(true).expect("a socket");
-            let mut stream = rustls::StreamOwned::new(connection, socket);
-            // A client that does not trust this certificate closes the connection.
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(answer.as_bytes());
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
-        }
-    });
-    port
-}
-
 #[test]
 fn an_answer_that_comes_before_the_body_was_sent_reaches_the_guest_over_tls() {
-    let port = tls_server("HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig".to_owned());
+    let port = tls_server(|_| "HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig".to_owned());
     let stage = Stage::new();
     stage.file("roots.pem", include_bytes!("tls/roots.pem"));
     let manifest =
@@ -663,7 +634,8 @@ const SECRET: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";
 #[test]
 fn a_redirect_from_https_to_http_is_not_followed() {
     let open = Server::saying("HTTP/1.1 200 OK\r\n\r\n");
-    let port = tls_server(format!("HTTP/1.1 307 X\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", open.url("/")));
+    let away = format!("HTTP/1.1 307 X\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", open.url("/"));
+    let port = tls_server(move |_| away.clone());
     let stage = Stage::new();
     stage.file("roots.pem", include_bytes!("tls/roots.pem"));
     let config = r#"{ allow = ["localhost", "127.0.0.1"], roots = "roots.pem" }"#;
@@ -676,7 +648,7 @@ fn a_redirect_from_https_to_http_is_not_followed() {
 
 #[test]
 fn https_is_spoken_with_servers_whose_certificate_has_a_trusted_root_and_their_name() {
-    let port = tls_server(SECRET.to_owned());
+    let port = tls_server(|_| SECRET.to_owned());
     let roots = include_bytes!("tls/roots.pem");
     let stage = Stage::new();
     stage.file("roots.pem", roots);

@@ -206,6 +206,7 @@ impl ActorRuntime {
         let mut extensions = Extensions::default();
         spec.handlers.iter().for_each(|handler| handler.install(&mut extensions));
         extensions.insert(Arc::clone(&spec.vouched));
+        extensions.insert(spec.manifest.plain_values.clone());
         Live {
             id: actor.id,
             name: theater.registry.shown_name(actor.id).unwrap_or_else(|| spec.manifest.name.clone()),

@@ -33,7 +33,10 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     let mut spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
     spec.vouch(&|_| Ok(())).map_err(Failure::no)?;
     let fails = spec.handlers.iter().filter_map(|handler| handler.foreseen());
-    let fails = fails.map(|why| format!("a start will fail: {why}")).collect();
+    let secrets = settings.secrets();
+    let unknown = spec.handlers.iter().flat_map(|handler| handler.secrets());
+    let unknown = unknown.filter_map(|name| secrets.knows(name).err()).map(|why| why.in_full());
+    let fails = fails.chain(unknown).map(|why| format!("a start will fail: {why}")).collect();
     let warnings = [spec.warnings(), fails, foreseen_refusals(&spec)].concat();
     warnings.iter().for_each(|warning| stderr::tell(&format!("warning: {warning}")));
     let mut exports: Vec<_> = spec.program.export_names().iter().copied().collect();

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::show::{self, print_json};
 use super::{Done, Failure, file_or_none};
-use crate::config::{ConfigError, InForce, Kind, Origin, Settings};
+use crate::config::{ConfigError, InForce, Kind, NamedSecret, Origin, Settings};
 
 /// The settings that the command line of `run` takes; `config` takes the same ones and shows the result.
 #[derive(Args)]
@@ -94,12 +94,20 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
                 let origin = in_force.origin.to_string();
                 serde_json::json!({ "key": in_force.setting.key, "value": shown(in_force), "origin": origin })
             })
+            .chain(settings.named_secrets().iter().map(|named| {
+                let (key, value) = (format!("secrets.{}", named.name), named.source.to_string());
+                serde_json::json!({ "key": key, "value": value, "origin": named.origin.to_string() })
+            }))
             .collect();
         print_json(&all);
     } else {
         for in_force in settings.all() {
             let value = shown(in_force).unwrap_or_else(|| "(none)".into());
             show::line(&format!("{:<38} {value:<28} {}", in_force.setting.key, in_force.origin));
+        }
+        for NamedSecret { name, source, origin } in settings.named_secrets() {
+            let (key, source) = (format!("secrets.{name}"), source.to_string());
+            show::line(&format!("{key:<38} {source:<28} {origin}"));
         }
     }
     // Settings that contradict each other are reported here too, and not only by a start.

@@ -42,6 +42,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
         retention: settings.retention().map_err(refused)?,
         actors: args.manifests.iter().map(ActorSource::from).collect(),
         handlers: Handlers::default(),
+        secrets: settings.secrets(),
     };
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;

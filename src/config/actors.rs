@@ -12,7 +12,7 @@ pub(super) fn settle(settings: &mut Settings) -> Result<(), ConfigError> {
             continue;
         }
         let (value, lowered_by) = (settings.get(ceiling_key).value.clone(), settings.get(ceiling_key).origin.clone());
-        let in_force = settings.0.iter_mut().find(|in_force| in_force.setting.key == *default_key);
+        let in_force = settings.in_force.iter_mut().find(|in_force| in_force.setting.key == *default_key);
         let InForce { value: of_default, origin, .. } = in_force.expect("a key of the table");
         if *origin != Origin::Default {
             let why = format!(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::secrets::{self, NamedSecret};
 use super::setting::{Kind, SETTINGS, Setting};
 use crate::base::limits::CONFIG_BYTES;
 use crate::manifest::{ManifestError, ManifestSource, read_bounded};
@@ -14,6 +15,7 @@ use crate::manifest::{ManifestError, ManifestSource, read_bounded};
 pub(super) struct Read {
     pub(super) path: PathBuf,
     pub(super) values: HashMap<&'static str, (String, usize)>,
+    pub(super) secrets: Vec<NamedSecret>,
 }
 
 pub(super) fn read(path: &Path) -> Result<Read, ManifestError> {
@@ -33,7 +35,9 @@ pub(super) fn read(path: &Path) -> Result<Read, ManifestError> {
             section(&source, inner, name, &mut values)?;
         }
     }
-    Ok(Read { path: path.to_owned(), values })
+    let secrets = table.get_ref().get(secrets::SECTION).map(|section| secrets::read(&source, section));
+    let secrets = secrets.transpose()?.unwrap_or_default();
+    Ok(Read { path: path.to_owned(), values, secrets })
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
@@ -58,6 +62,7 @@ fn section(
     if name.is_empty() {
         known.extend(sections());
         known.dedup();
+        known.push(secrets::SECTION);
     }
     let of = if name.is_empty() { String::new() } else { format!(" of [{name}]") };
     for key in table.keys() {

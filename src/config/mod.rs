@@ -5,6 +5,7 @@
 
 mod actors;
 mod file;
+mod secrets;
 mod setting;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use secrets::NamedSecret;
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 
 use crate::base::limits::{ManagementLimits, RuntimeLimits};
@@ -73,9 +75,12 @@ pub(crate) struct InForce {
     pub(crate) origin: Origin,
 }
 
-/// Every setting with the value in force.
+/// Every setting with the value in force, and the secrets that the file names.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings(Vec<InForce>);
+pub(crate) struct Settings {
+    in_force: Vec<InForce>,
+    secrets: Vec<NamedSecret>,
+}
 
 /// The places where settings are looked for.
 pub(crate) struct Sources<'a> {
@@ -102,7 +107,8 @@ impl Settings {
             }
             in_force.push(InForce { setting, value, origin });
         }
-        let mut settings = Self(in_force);
+        let secrets = file.map(|file| file.secrets).unwrap_or_default();
+        let mut settings = Self { in_force, secrets };
         actors::settle(&mut settings)?;
         Ok(settings)
     }
@@ -118,11 +124,16 @@ impl Settings {
 
     /// All settings, in the order of the documentation.
     pub(crate) fn all(&self) -> &[InForce] {
-        &self.0
+        &self.in_force
+    }
+
+    /// The secrets that the file names, in its order.
+    pub(crate) fn named_secrets(&self) -> &[NamedSecret] {
+        &self.secrets
     }
 
     fn get(&self, key: &str) -> &InForce {
-        self.0.iter().find(|in_force| in_force.setting.key == key).expect("a key of the table")
+        self.in_force.iter().find(|in_force| in_force.setting.key == key).expect("a key of the table")
     }
 
     fn value<T: std::str::FromStr>(&self, key: &str) -> Option<T> {

@@ -184,6 +184,43 @@ fn a_default_of_actors_goes_over_the_built_in_one_and_follows_a_lowered_ceiling(
 }
 
 #[test]
+fn a_secret_is_named_by_its_source_and_a_value_in_its_place_is_refused_without_being_quoted() {
+    let text = "[secrets]\nkey = { file = \"key\" }\nother = { environment = \"OTHER\" }\n\
+                [secrets.third]\ncommand = [\"./vault\", \"read\"]\ntimeout_ms = 1_000\nkeep_ms = 0\n\
+                [secrets.fourth]\ncommand = [\"vault\"]\n";
+    let settings = load(text, &[], &[]).expect("settings");
+    let shown: Vec<_> = settings.named_secrets().iter().map(|named| (&*named.name, named.source.to_string())).collect();
+    let [file, variable, command, plain] = &shown[..] else { panic!("four: {shown:?}") };
+    assert!(file.0 == "key" && file.1.starts_with("file /") && file.1.ends_with("/key"), "{file:?}");
+    assert_eq!(*variable, ("other", "environment variable OTHER".to_owned()));
+    assert!(command.0 == "third" && command.1.starts_with("command /") && command.1.ends_with("/./vault …"));
+    assert_eq!(*plain, ("fourth", "command vault".to_owned()), "it is looked for in PATH");
+    assert!(settings.named_secrets()[2].origin.to_string().ends_with("theater.toml:4"));
+    settings.secrets().knows("third").expect("it is known");
+
+    for (secret, expected) in [
+        ("key = \"hunter2\"", "the secret \"key\" names the source of its value, and never holds the value"),
+        ("key = { value = \"hunter2\" }", "unknown key \"value\" of the secret \"key\"; the keys here are: file,"),
+        ("key = {}", "the secret \"key\": it has one source: \"file\", \"environment\" or \"command\""),
+        ("key = { file = \"f\", environment = \"E\" }", "the secret \"key\": it has one source"),
+        ("key = { file = 1 }", "the secret \"key\": its \"file\" is text, in quotes"),
+        ("key = { file = \"\" }", "the secret \"key\": its \"file\" is empty"),
+        ("key = { file = \"f\", keep_ms = 1 }", "the secret \"key\": \"timeout_ms\" and \"keep_ms\" are of a command"),
+        ("key = { environment = \"A=hunter2\" }", "the secret \"key\": its \"environment\" is not the name"),
+        ("key = { command = \"hunter2\" }", "the secret \"key\": its \"command\" is a list of texts"),
+        ("key = { command = [] }", "the secret \"key\": its \"command\" is empty"),
+        ("key = { command = [\"c\"], timeout_ms = 0 }", "the secret \"key\": its \"timeout_ms\" is from 1 to 30000"),
+        ("key = { command = [\"c\"], keep_ms = -1 }", "the secret \"key\": its \"keep_ms\" is a whole number"),
+        ("\"a b\" = { file = \"f\" }", "\"a b\" cannot be the name of a secret"),
+    ] {
+        let why = load(&format!("[secrets]\n{secret}"), &[], &[]).expect_err(secret);
+        assert!(why.starts_with(&format!("theater.toml:2: {expected}")) && !why.contains("hunter2"), "{secret}: {why}");
+    }
+    let why = load("secrets = \"hunter2\"", &[], &[]).expect_err("it is a section");
+    assert_eq!(why, "theater.toml:1: \"secrets\" is a section: [secrets]");
+}
+
+#[test]
 fn what_cannot_be_of_actors_limits_is_refused_by_its_line() {
     for (text, expected) in [
         (

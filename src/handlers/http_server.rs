@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::listen_address::ListenAddress;
+use super::listen_address::{ListenAddress, ListenerTls, TlsKeys};
 use super::{ActorRef, Grant, Source};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
@@ -28,20 +28,25 @@ const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-
 /// After how many seconds a client may try again, when the actor had no room or was ending.
 const RETRY_AFTER: &str = "1";
 
-struct HttpServer(ListenAddress);
+struct HttpServer {
+    address: ListenAddress,
+    tls: Option<ListenerTls>,
+}
 
 #[derive(Deserialize)]
 struct Config {
     host: Option<String>,
     port: u16,
+    tls: Option<TlsKeys>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
-    let config = match entry {
-        Some(entry) => entry.config(&["host", "port"])?,
-        None => Config { host: None, port: 0 },
+    let Some(entry) = entry else {
+        return Ok(Box::new(HttpServer { address: ListenAddress::new(NAME, None, 0), tls: None }));
     };
-    Ok(Box::new(HttpServer(ListenAddress::new(NAME, config.host, config.port))))
+    let Config { host, port, tls } = entry.config(&["host", "port", "tls"])?;
+    let tls = ListenerTls::of(entry, tls)?;
+    Ok(Box::new(HttpServer { address: ListenAddress::new(NAME, host, port), tls }))
 }
 
 impl Capability for HttpServer {
@@ -62,25 +67,32 @@ impl Grant for HttpServer {
         let limits = HttpLimits::of(&actor.limits);
         let answering = actor.clone();
         let service = Arc::new(move |request: WireRequest| answer(&answering, request));
-        let listening = self.0.listen(actor, |address| {
-            let listener = HttpListener::bind(address)?;
+        let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let listening = self.address.listen(actor, |address| {
+            let listener = HttpListener::bind(address)?.secured(tls.take());
             let address = listener.local_addr()?;
             let acceptor = listener.serve(&format!("http-{}", address.port()), limits, service)?;
-            Ok(HttpSource { address, _acceptor: acceptor })
+            Ok(HttpSource { scheme, address, _acceptor: acceptor })
         })?;
         Ok(Some(Box::new(listening)))
+    }
+
+    fn foreseen(&self) -> Option<String> {
+        ListenerTls::read(self.tls.as_ref(), NAME).err()
     }
 }
 
 /// The running HTTP listener of an actor.
 struct HttpSource {
+    scheme: &'static str,
     address: SocketAddr,
     _acceptor: AcceptorHandle,
 }
 
 impl Source for HttpSource {
     fn address(&self) -> Address {
-        Address { scheme: "http", socket: self.address }
+        Address { scheme: self.scheme, socket: self.address }
     }
 }
 

@@ -1,10 +1,15 @@
-//! Where a listener of an actor listens: host and port from the handler's configuration, and what to tell the person
+//! Where a listener of an actor listens: host, port and certificate from the handler's configuration, and what to tell the person
 //! who started the actor when that address cannot be used.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use super::ActorRef;
+use crate::manifest::{HandlerEntry, ManifestError};
+use crate::net::{CertificateError, ServerCertificate};
 use crate::system::{ActorInfo, Registry};
 
 /// `host` and `port` of a handler's configuration.
@@ -59,6 +64,51 @@ impl ListenAddress {
         let host = if host.is_empty() { "\"\"" } else { host };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         format!("{kind} cannot listen on {host}:{port}: {error}{remedy}")
+    }
+}
+
+/// `tls` of a handler's configuration, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsKeys {
+    cert: Option<String>,
+    key: Option<String>,
+}
+
+/// The files of a certificate and of its key, in PEM.
+#[derive(Debug)]
+pub(super) struct ListenerTls {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl ListenerTls {
+    /// The files that the configuration names, from where the manifest lies.
+    pub(super) fn of(entry: &HandlerEntry, keys: Option<TlsKeys>) -> Result<Option<Self>, ManifestError> {
+        match keys {
+            None => Ok(None),
+            Some(TlsKeys { cert: Some(cert), key: Some(key) }) => {
+                Ok(Some(Self { cert: entry.beside(&cert), key: entry.beside(&key) }))
+            }
+            Some(_) => {
+                let why = "\"tls\" needs both files: tls = { cert = \"cert.pem\", key = \"key.pem\" }";
+                Err(entry.error(why))
+            }
+        }
+    }
+
+    /// Reads the files of the handler `kind`, if it speaks TLS. The error is for the person who started the actor.
+    pub(super) fn read(files: Option<&Self>, kind: &str) -> Result<Option<ServerCertificate>, String> {
+        let Some(Self { cert, key }) = files else { return Ok(None) };
+        let refused = |path: &Path, why: &str| format!("{kind} cannot use {} for TLS: {why}", path.display());
+        for path in [cert, key] {
+            // Opening a pipe would wait for someone to write into it.
+            if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+                return Err(refused(path, "not a regular file"));
+            }
+        }
+        let read = ServerCertificate::read(cert, key);
+        read.map(Some).map_err(|CertificateError { path, why }| refused(&path, &why))
     }
 }
 

@@ -6,6 +6,7 @@
 //! layer `net`.
 
 mod clock;
+mod config;
 mod filesystem;
 mod http_client;
 mod http_server;
@@ -61,6 +62,11 @@ pub(crate) trait Grant: Capability + Send + Sync {
         &[]
     }
 
+    /// The secrets of the runtime that the handler needs, by name.
+    fn secrets(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Warnings about configuration that is accepted but probably not intended.
     fn doubts(&self) -> Vec<String> {
         Vec::new()
@@ -108,6 +114,7 @@ struct Kind {
 const HANDLERS: &[Kind] = &[
     Kind { name: runtime::NAME, imports: runtime::IMPORTS, always: true, make: runtime::make },
     Kind { name: message_server::NAME, imports: message_server::IMPORTS, always: true, make: message_server::make },
+    Kind { name: config::NAME, imports: config::IMPORTS, always: true, make: config::make },
     Kind { name: http_server::NAME, imports: &[], always: false, make: http_server::make },
     Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
     Kind { name: websocket_server::NAME, imports: &[], always: false, make: websocket_server::make },

@@ -17,6 +17,7 @@ const KEYS: &[&str] = &[
     "init_data",
     "interface",
     "handlers",
+    "config",
     "logging",
     "event_server",
     "limits",

@@ -53,7 +53,7 @@ pub(super) fn doubt(keys: &Keys) -> Option<String> {
     Some(format!("\"{key}\" has {what}, which JSON has not: `init` receives {instead}; write it as text"))
 }
 
-fn beyond_json(value: &toml::Value) -> Option<(&'static str, &'static str)> {
+pub(super) fn beyond_json(value: &toml::Value) -> Option<(&'static str, &'static str)> {
     match value {
         toml::Value::Datetime(_) => Some(("a date or time", "a table made for it")),
         toml::Value::Float(number) if !number.is_finite() => Some(("nan or inf", "null")),

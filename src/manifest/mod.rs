@@ -8,6 +8,7 @@ mod error;
 mod handler;
 mod init_state;
 mod opened;
+mod plain_values;
 mod reachable;
 mod reads;
 mod source;
@@ -26,6 +27,7 @@ pub(crate) use error::ManifestSource;
 pub(crate) use error::nearest;
 pub use handler::HandlerEntry;
 pub(crate) use opened::Opened;
+pub(crate) use plain_values::PlainValues;
 pub(crate) use reachable::Reachable;
 pub(crate) use reads::Reads;
 pub use source::ActorSource;
@@ -47,6 +49,8 @@ pub(crate) struct Manifest {
     pub(crate) component_path: PathBuf,
     init_state: InitState,
     pub(crate) handlers: Vec<HandlerEntry>,
+    /// The plain values that the guest may read.
+    pub(crate) plain_values: PlainValues,
     pub(crate) limits: Arc<Limits>,
     /// How many transitions one instance serves.
     pub(crate) reuse: u32,
@@ -139,6 +143,7 @@ impl Manifest {
         let table = DeTable::parse(&text).map_err(|error| source.toml_error(&error))?;
         check_top_level(&source, table.get_ref())?;
         let handlers = read_handlers(&source, table.get_ref())?;
+        let plain_values = PlainValues::read(&source, table.get_ref())?;
         let warnings = warnings(&source, table.get_ref());
         let limits = limits(&source, table.get_ref())?;
         let keys =
@@ -149,6 +154,7 @@ impl Manifest {
             component_path: beside(path, keys.component_path.get_ref()),
             init_state: InitState::of(&source, &keys)?,
             handlers,
+            plain_values,
             reuse: check_reuse(&source, keys.reuse.as_ref())?,
             reads: keys.reads,
             reachable: keys.reachable,

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -35,6 +35,11 @@ impl Opened {
     pub(crate) fn real_path(&self) -> Result<PathBuf, String> {
         let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         std::fs::read_link(&link).map_err(|error| format!("cannot tell where it lies ({link}: {error})"))
+    }
+
+    /// The permissions of the open file.
+    pub(crate) fn mode(&self) -> Result<u32, String> {
+        self.file.metadata().map(|metadata| metadata.permissions().mode()).map_err(|error| error.to_string())
     }
 
     pub(crate) fn read(self, at_most: u64) -> Result<Vec<u8>, String> {

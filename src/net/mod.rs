@@ -12,6 +12,7 @@
 //! | `deadline`, `timed_io` | the moment by which an operation ends; reading and writing before that moment |
 //! | `linger` | closing a connection so that the client still reads what was sent to it last |
 //! | `answer_budget` | how many bytes of answers, not yet taken by their clients, one listener holds |
+//! | `tls` | TLS for every listener: the certificate, and the session of one connection |
 //! | `http` | the HTTP/1.1 server |
 
 mod acceptor;
@@ -22,6 +23,7 @@ pub(crate) mod http;
 mod linger;
 mod listener;
 mod readiness;
+mod tls;
 mod timed_io;
 mod wakeup;
 
@@ -33,4 +35,5 @@ pub(crate) use linger::{discard_received, read_until_closed};
 pub(crate) use listener::bind;
 pub(crate) use readiness::wait_until_ready;
 pub(crate) use timed_io::{read_within, untaken, write_within};
+pub(crate) use tls::{CertificateError, ServerCertificate, TlsSession};
 pub(crate) use wakeup::Wakeup;

@@ -9,16 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::admission::{MOST_THREADS, ManagementAdmission, ManagementListener};
 use super::answer_charge::ManagementBudget;
 use super::auth::{Guard, WrongTokens};
 use super::shared::ManagementShared;
-use super::{ServerError, ServerOptions, TlsFiles, read_at_most};
-use crate::base::limits::{ManagementLimits, PEM_BYTES};
-use crate::net::{self, Acceptor, AcceptorHandle, ListenerClosing, ThreadNames};
+use super::{ServerError, ServerOptions, TlsFiles};
+use crate::base::limits::ManagementLimits;
+use crate::net::{self, Acceptor, AcceptorHandle, CertificateError, ListenerClosing, ServerCertificate, ThreadNames};
 use crate::system::TheaterHandle;
 
 /// A listening management server. When it is dropped it closes every connection and joins every thread.
@@ -34,7 +32,7 @@ pub struct BoundServer {
     tcp: Option<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
     guard: Guard,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Arc<ServerCertificate>>,
     limits: ManagementLimits,
 }
 
@@ -43,7 +41,7 @@ impl BoundServer {
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         let ServerOptions { listen, socket, tls, control_token: control, read_token: read, limits } = options;
         let guard = Guard { control, read };
-        let tls = tls.as_ref().map(server_config).transpose()?;
+        let tls = tls.as_ref().map(certificate).transpose()?;
         let bind = |address: SocketAddr| {
             let open_to_all = guard.control.is_none() && guard.read.is_none();
             if !address.ip().is_loopback() && open_to_all {
@@ -138,25 +136,7 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
     Ok((listener, SocketFile(path.to_owned())))
 }
 
-fn server_config(files: &TlsFiles) -> Result<Arc<rustls::ServerConfig>, ServerError> {
-    let TlsFiles { certificate, key } = files;
-    let refused = |path: &Path, why: String| ServerError::Tls { path: path.to_owned(), why };
-    let read = |path: &Path| read_at_most(PEM_BYTES, path).map_err(|why| refused(path, why));
-    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
-    let chain = chain.map_err(|error| refused(certificate, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(refused(certificate, "there is no certificate in it".into()));
-    }
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => refused(key, "there is no private key in it".into()),
-        other => refused(key, other.to_string()),
-    })?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| refused(certificate, error.to_string()))?;
-    Ok(Arc::new(config))
+fn certificate(files: &TlsFiles) -> Result<Arc<ServerCertificate>, ServerError> {
+    let read = ServerCertificate::read(&files.certificate, &files.key);
+    read.map(Arc::new).map_err(|CertificateError { path, why }| ServerError::Tls { path, why })
 }

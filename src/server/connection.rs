@@ -47,7 +47,7 @@ const QUOTED_CHARS: usize = 1_000;
 /// `was_heard` is set when the client has sent a command that it may send.
 pub(super) fn serve(number: usize, socket: Socket, shared: &ManagementShared, was_heard: &AtomicBool) {
     let local = matches!(socket, Socket::Unix(_));
-    let tls = if local { None } else { shared.tls.clone() };
+    let tls = if local { None } else { shared.tls.as_deref() };
     let peer = socket.peer();
     let (reading, writing) = match halves(socket, tls, Deadline::after(shared.limits.authentication)) {
         Ok(halves) => halves,

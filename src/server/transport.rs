@@ -10,15 +10,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustls::{ServerConfig, ServerConnection};
 
-use crate::net::{Deadline, read_until_closed, read_within, write_within};
+use crate::net::{Deadline, ServerCertificate, TlsSession, read_until_closed, read_within, write_within};
 
 /// Bytes of a socket's send buffer; the kernel keeps twice as much. The buffer is raised once, so that a last frame
 /// finds room after what the client has not read.
 const SEND_BUFFER: usize = 64 * 1024;
 const LAST_SEND_BUFFER: usize = 192 * 1024;
-/// How many bytes are encrypted at a time.
+/// How many encrypted bytes are read at a time.
 const RECORD_BYTES: usize = 16 * 1024;
 
 /// A connected socket.
@@ -90,48 +89,41 @@ impl Socket {
     }
 }
 
-type Session = Arc<Mutex<ServerConnection>>;
+type Session = Arc<Mutex<TlsSession>>;
 
 /// Makes both halves of a connection over `socket`. Under TLS this makes the handshake first, which has to end before
 /// `deadline`.
 pub(super) fn halves(
     socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<&ServerCertificate>,
     deadline: Deadline,
 ) -> io::Result<(ReadingHalf, WritingHalf)> {
     let writing = socket.duplicate()?;
     let session = match tls {
-        Some(config) => Some(Arc::new(Mutex::new(shake_hands(&socket, config, deadline)?))),
+        Some(certificate) => Some(Arc::new(Mutex::new(shake_hands(&socket, certificate, deadline)?))),
         None => None,
     };
-    let reading = ReadingHalf { socket, session: session.clone(), deadline: None, raw: Vec::new(), at: 0 };
+    let reading = ReadingHalf { socket, session: session.clone(), deadline: None };
     Ok((reading, WritingHalf { socket: writing, session, backlog: Vec::new(), written: 0 }))
 }
 
-fn shake_hands(socket: &Socket, config: Arc<ServerConfig>, deadline: Deadline) -> io::Result<ServerConnection> {
-    struct Timed<'a>(&'a Socket, Deadline);
-    impl Read for Timed<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.read_within(buffer, Some(self.1))
-        }
-    }
-    impl Write for Timed<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write_within(bytes, self.1)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
-    let mut timed = Timed(socket, deadline);
+fn shake_hands(socket: &Socket, certificate: &ServerCertificate, deadline: Deadline) -> io::Result<TlsSession> {
+    let mut session = certificate.session().map_err(io::Error::other)?;
+    let mut raw = vec![0; RECORD_BYTES];
     while session.is_handshaking() {
-        if let (0, 0) = session.complete_io(&mut timed)? {
+        let came = socket.read_within(&mut raw, Some(deadline))?;
+        if came == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    }
-    while session.wants_write() {
-        session.write_tls(&mut timed)?;
+        let understood = session.feed(&raw[..came]);
+        let mut out = &session.take_out()[..];
+        while !out.is_empty() {
+            match socket.write_within(out, deadline)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => out = &out[written..],
+            }
+        }
+        understood?;
     }
     Ok(session)
 }
@@ -142,9 +134,6 @@ pub(super) struct ReadingHalf {
     session: Option<Session>,
     /// When the next byte has to have come; none to wait for as long as that takes.
     pub(super) deadline: Option<Deadline>,
-    /// Encrypted bytes that have come, and how many of them were decrypted.
-    raw: Vec<u8>,
-    at: usize,
 }
 
 impl ReadingHalf {
@@ -154,27 +143,16 @@ impl ReadingHalf {
     }
 
     fn decrypted(&mut self, session: &Session, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut raw = vec![0; RECORD_BYTES];
         loop {
-            let mut locked = session.lock();
-            match locked.reader().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
+            if let Some(taken) = session.lock().take(buffer) {
+                return Ok(taken);
             }
-            if self.at < self.raw.len() {
-                let mut rest = &self.raw[self.at..];
-                locked.read_tls(&mut rest)?;
-                self.at = self.raw.len() - rest.len();
-                locked.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                continue;
-            }
-            drop(locked);
-            self.raw.resize(RECORD_BYTES, 0);
-            self.at = 0;
-            let read = self.socket.read_within(&mut self.raw, self.deadline);
-            self.raw.truncate(*read.as_ref().unwrap_or(&0));
-            if read? == 0 {
+            let came = self.socket.read_within(&mut raw, self.deadline)?;
+            if came == 0 {
                 return Ok(0);
             }
+            session.lock().feed(&raw[..came])?;
         }
     }
 }
@@ -208,12 +186,8 @@ impl WritingHalf {
             return Ok(());
         };
         let mut session = session.lock();
-        for piece in bytes.chunks(RECORD_BYTES) {
-            session.writer().write_all(piece)?;
-            while session.wants_write() {
-                session.write_tls(&mut self.backlog)?;
-            }
-        }
+        session.encrypt(&bytes)?;
+        self.backlog.append(&mut session.take_out());
         Ok(())
     }
 

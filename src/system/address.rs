@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Address {
-    /// `http` or `ws`.
+    /// `http` or `ws`, and `https` or `wss` over TLS.
     pub scheme: &'static str,
     /// The IP address and the port.
     pub socket: SocketAddr,

@@ -10,6 +10,7 @@ use super::mailbox::Lane;
 use super::refusal::Refusal;
 use super::registry::{ActorInfo, Registry};
 use super::reply::{AwaitedReply, Reply};
+use super::secrets::Secrets;
 use super::subscribers::Subscribers;
 use crate::base::id::ActorId;
 use crate::base::limits::RuntimeLimits;
@@ -31,6 +32,7 @@ pub struct TheaterHandle {
     pub(crate) limits: RuntimeLimits,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
+    pub(crate) secrets: Secrets,
     /// The channel by which a thread that the runtime cannot do without reports that it has panicked.
     pub(crate) failed: Sender<String>,
 }

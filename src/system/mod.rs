@@ -6,6 +6,7 @@
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
 //! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `on_disk`, `vouched`;
+//! - `secrets`, which the runtime adds to what actors send, and shows to nobody;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
 //! - `reply`, where an answer is given and awaited; `signal`, the order to end;
 //! - `delivery`, what a mailbox holds; `mailbox`;
@@ -28,6 +29,7 @@ mod refusal;
 mod registry;
 mod reply;
 mod requests;
+mod secrets;
 mod signal;
 mod status;
 mod subscribers;
@@ -55,6 +57,8 @@ pub(crate) use registry::{ActorEntry, Registry, Restored, StatusIsSet, Wait};
 pub use registry::{ActorInfo, Restarts};
 pub(crate) use reply::{AwaitedReply, Reply};
 pub(crate) use requests::{Confinement, ForkRequest, NamedChild, Parentage, SpawnRequest, Spawned};
+pub(crate) use secrets::{RestsOn, SecretUnavailable, SecretValue, check as check_secret};
+pub use secrets::{SecretSource, Secrets};
 pub(crate) use signal::{Order, OrderKind, StopSignal, Waited};
 pub use status::ActorStatus;
 pub(crate) use subscribers::{Following, ListenerId, Subscribers};

@@ -22,7 +22,7 @@ use crate::guest::GuestEngine;
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
-use crate::system::{LifecycleError, Registry, Spawned, Subscribers, TheaterHandle};
+use crate::system::{LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle};
 
 /// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
 /// changes one thing.
@@ -53,6 +53,8 @@ pub struct Config {
     pub actors: Vec<ActorSource>,
     /// The handlers that manifests may grant beside those that Theater brings.
     pub handlers: Handlers,
+    /// The secrets that manifests may use; by default none.
+    pub secrets: Secrets,
 }
 
 impl Config {
@@ -102,6 +104,13 @@ impl Config {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handlers.add(handler);
+        self
+    }
+
+    /// Lets manifests use one more secret, by this name.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, source: SecretSource) -> Self {
+        self.secrets.add(name, source);
         self
     }
 }
@@ -196,6 +205,7 @@ impl TheaterRuntime {
         }
         let mut engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
         config.handlers.check().map_err(TheaterError::Setup)?;
+        config.secrets.check().map_err(TheaterError::Setup)?;
         engine.extensions.insert(config.handlers);
         let (commands, received) = unbounded();
         let registry = Arc::new(Registry::default());
@@ -215,6 +225,7 @@ impl TheaterRuntime {
             control: Arc::new(control),
             limits: config.limits,
             http_exchanges: Places::default(),
+            secrets: config.secrets,
             failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(|why| {

@@ -315,8 +315,8 @@ impl Theater {
                     let Some((scheme, address)) = url.split_once("://") else { continue };
                     let address = address.trim_end_matches('/').parse().expect("an address");
                     match scheme {
-                        "http" => self.http.push((name.to_owned(), address)),
-                        "ws" => self.websocket.push((name.to_owned(), address)),
+                        "http" | "https" => self.http.push((name.to_owned(), address)),
+                        "ws" | "wss" => self.websocket.push((name.to_owned(), address)),
                         other => panic!("nothing speaks {other}"),
                     }
                 }

@@ -4,7 +4,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::PATIENCE;
 
@@ -89,4 +93,32 @@ fn read_head(mut stream: &TcpStream) -> String {
 pub fn say(stream: &mut TcpStream, text: &str) {
     // A client that has read enough closes the connection.
     let _ = stream.write_all(text.as_bytes());
+}
+
+/// The port of a server certified as `localhost` by the authority in `tests/tls/roots.pem`. `answer` is given what came
+/// first of each request, and returns what is sent back.
+pub fn tls_server(answer: impl Fn(&str) -> String + Send + 'static) -> u16 {
+    let pem = CertificateDer::pem_slice_iter(include_bytes!("../tls/server.pem"));
+    let chain = pem.map(|pem| pem.expect("a certificate"));
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server.key")).expect("a key");
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain.collect(), key);
+    let config = Arc::new(config.expect("they belong together"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            let socket = stream.expect("a connection");
+            // Otherwise a reset could discard the answer while it waits for an acknowledgement.
+            socket.set_nodelay(true).expect("a socket");
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            // A client that does not trust this certificate closes the connection.
+            let mut request = [0; 4096];
+            let came = stream.read(&mut request).unwrap_or(0);
+            let _ = stream.write_all(answer(&String::from_utf8_lossy(&request[..came])).as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    port
 }

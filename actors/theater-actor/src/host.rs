@@ -30,6 +30,54 @@ pub mod runtime {
     }
 }
 
+/// Plain values that the operator has written into the manifest, under `[config]`. Needs no handler.
+///
+/// With this in the manifest,
+///
+/// ```toml
+/// [config]
+/// greeting = "Good morning"
+/// retries = 3
+/// ```
+///
+/// an actor reads
+///
+/// ```no_run
+/// use theater_actor::config;
+///
+/// fn greeting() -> Result<String, String> {
+///     Ok(config::get("greeting")?.unwrap_or_else(|| "Hello".to_owned()))
+/// }
+///
+/// fn retries() -> Result<u32, String> {
+///     config::required("retries")
+/// }
+/// ```
+///
+/// The chain holds the manifest and each value that is read: nothing here is secret.
+pub mod config {
+    use serde::de::DeserializeOwned;
+
+    use crate::bindings::host::ntwk::theater::config as wit;
+    use crate::json;
+
+    /// Returns the value of a key, or `None` if the manifest has no such key. A table is one value, with all that is in it.
+    ///
+    /// # Errors
+    /// The value is not a `V`.
+    pub fn get<V: DeserializeOwned>(key: &str) -> Result<Option<V>, String> {
+        wit::get(key).map(|value| json::read(&format!("value of \"{key}\" in [config]"), &value)).transpose()
+    }
+
+    /// Like [`get`], for a key that the manifest has to have.
+    ///
+    /// # Errors
+    /// The manifest has no such key, or the value is not a `V`.
+    pub fn required<V: DeserializeOwned>(key: &str) -> Result<V, String> {
+        get(key)?.ok_or_else(|| format!("the manifest lacks \"{key}\" in [config]"))
+    }
+}
+
 /// Messages to other actors. Needs no handler.
 pub mod messages {
     use serde::Serialize;

@@ -72,7 +72,7 @@ pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
 pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
 };
-pub use host::{clock, filesystem, http_client, messages, random, runtime, supervisor};
+pub use host::{clock, config, filesystem, http_client, messages, random, runtime, supervisor};
 
 /// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has
 /// nowhere to print in a component: it prints nothing and reports no error.

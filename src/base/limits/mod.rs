@@ -96,6 +96,29 @@ pub(crate) const KEPT_FOR_CLIENTS_BYTES: usize = 256 * MIB as usize;
 pub(crate) const TOKEN_BYTES: usize = 16;
 /// The size of a file with a token.
 pub(crate) const TOKEN_FILE_BYTES: u64 = 4 * KIB;
+/// The value of a secret. A header that carries it has to fit the head of a request.
+pub(crate) const SECRET_BYTES: u64 = 16 * KIB;
+/// The name of a secret.
+pub(crate) const SECRET_NAME_BYTES: usize = 64;
+/// How long the command of a secret may take, unless `theater.toml` sets it.
+pub(crate) const SECRET_COMMAND_TIMEOUT_MS: u64 = 5_000;
+/// The highest value that `theater.toml` may set for it. An actor that starts waits so long before it can be stopped.
+pub(crate) const SECRET_COMMAND_TIMEOUT_CEILING_MS: u64 = 30_000;
+/// How long the output of a secret's command is used, unless `theater.toml` sets it.
+pub(crate) const SECRET_KEEP_MS: u64 = 10_000;
+/// The highest value that `theater.toml` may set for it.
+pub(crate) const SECRET_KEEP_CEILING_MS: u64 = 3_600_000;
+/// How long a command that failed is not run again, so that those who wait for it do not run it one after the other.
+pub(crate) const SECRET_FAILURE_KEPT: Duration = Duration::from_secs(1);
+/// The beginning of what a secret's command writes to standard error, for the log.
+pub(crate) const SECRET_STDERR_BYTES: usize = KIB as usize;
+/// A secret of at least this length is masked in the responses of servers that were sent it. A shorter one may stand in any
+/// text by chance.
+pub(crate) const SECRET_MASKED_BYTES: usize = 8;
+/// The keys and the values, as JSON, of a manifest's `[config]`.
+pub(crate) const CONFIG_TABLE_BYTES: usize = 64 * KIB as usize;
+/// A key of a manifest's `[config]`, and a key that a guest asks for.
+pub(crate) const CONFIG_KEY_BYTES: usize = 256;
 /// The size of a configuration file.
 pub(crate) const CONFIG_BYTES: u64 = MIB;
 /// The size of a file of certificates or of a key, in PEM. The certificates that an operating system trusts take a fifth

@@ -19,6 +19,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::{Function, function};
 use crate::guest::{Capability, Effect, Extensions, HostState, Live};
 use crate::manifest::{HandlerEntry, ManifestError};
+use crate::system::{RestsOn, Secrets};
 use directory::{Change, Directory};
 
 pub(super) const NAME: &str = "filesystem";
@@ -114,6 +115,7 @@ impl Grant for Filesystem {
             _ => cannot_open(path, &error),
         })?;
         keep_from_the_journal(&self.path, actor.theater.journal.dir())?;
+        self.keep_from_secrets(&actor.theater.secrets)?;
         Ok(None)
     }
 }
@@ -188,6 +190,31 @@ fn keep_from_the_journal(path: &Path, journal: &Path) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+impl Filesystem {
+    /// Refuses a directory in which the guest could read the value of a secret, or write a program that is run for one.
+    fn keep_from_secrets(&self, secrets: &Secrets) -> Result<(), String> {
+        let granted = super::real(&self.path);
+        for (secret, rests_on) in secrets.files() {
+            let (what, file) = match rests_on {
+                RestsOn::Value(file) => ("the value of", file),
+                RestsOn::Program(_) if self.mode == Mode::ReadOnly => continue,
+                RestsOn::Program(file) => ("the program that gives", file),
+            };
+            // A link to the file decides too.
+            let places = [super::real(file), super::real(file.parent().unwrap_or(file))];
+            if places.iter().any(|place| place.starts_with(&granted)) {
+                return Err(format!(
+                    "filesystem cannot grant {}: {what} the secret \"{secret}\" lies there, in {}; name a directory \
+                     apart from it",
+                    granted.display(),
+                    file.display()
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 type HostStore<'a> = StoreContextMut<'a, Box<HostState>>;

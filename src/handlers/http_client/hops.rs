@@ -12,8 +12,11 @@ use super::explain::{ExchangeFailure, explain};
 use super::outgoing_request::OutgoingRequest;
 use super::reach::Reach;
 use super::response::{IncomingResponse, ResponseHead};
+use super::revealed::Revealed;
+use super::secret_headers::SecretHeaders;
 use crate::guest::wit::HttpResponse;
 use crate::net::{Deadline, Wakeup};
+use crate::system::Secrets;
 
 /// Makes one exchange. It keeps no connection: for each hop (the request, and each redirect) the name is resolved,
 /// checked and connected to anew.
@@ -21,15 +24,17 @@ pub(super) struct HttpExchange {
     bounds: Bounds,
     reach: Arc<Reach>,
     tls: Arc<ClientConfig>,
+    headers: Arc<SecretHeaders>,
+    secrets: Secrets,
     /// Wakes the exchange when it is given up.
     give_up: Arc<Wakeup>,
     until: Deadline,
 }
 
 impl HttpExchange {
-    pub(super) fn new(client: &HttpClient, bounds: Bounds) -> std::io::Result<Self> {
-        let (reach, tls) = (Arc::clone(&client.reach), Arc::clone(&client.tls));
-        Ok(Self { bounds, reach, tls, give_up: Wakeup::new()?, until: Deadline::after(bounds.whole) })
+    pub(super) fn new(client: &HttpClient, bounds: Bounds, secrets: Secrets) -> std::io::Result<Self> {
+        let (reach, tls, headers) = (Arc::clone(&client.reach), Arc::clone(&client.tls), Arc::clone(&client.headers));
+        Ok(Self { bounds, reach, tls, headers, secrets, give_up: Wakeup::new()?, until: Deadline::after(bounds.whole) })
     }
 
     /// Gives the exchange up, from another thread: its connection is closed. The exchange never resets this wakeup, so
@@ -42,9 +47,23 @@ impl HttpExchange {
         self.until
     }
 
-    pub(super) fn run(self, mut outgoing: OutgoingRequest) -> Result<HttpResponse, String> {
+    /// Makes the exchange. What is returned holds no secret, although a server may have sent one back.
+    pub(super) fn run(self, outgoing: OutgoingRequest) -> Result<HttpResponse, String> {
+        let secrets = self.headers.reveal(&outgoing.target, &self.secrets).map_err(|why| why.to_string())?;
+        let answered = self.follow(outgoing, &secrets);
+        secrets.masked(answered)
+    }
+
+    fn follow(&self, mut outgoing: OutgoingRequest, secrets: &Revealed) -> Result<HttpResponse, String> {
+        let (asked, nothing) = (outgoing.target.clone(), Revealed::default());
+        // A server that redirects elsewhere chooses what is asked from there on. It must not choose with secrets of others,
+        // nor with those of the first server when it leads back there.
+        let mut was_elsewhere = false;
         for redirects in 0.. {
-            let answer = self.hop(&outgoing).map_err(|failure| explain(failure, &outgoing.target, &self.bounds))?;
+            was_elsewhere |= !outgoing.target.is_same_origin(&asked);
+            let secrets = if was_elsewhere { &nothing } else { secrets };
+            let answer =
+                self.hop(&outgoing, secrets).map_err(|failure| explain(failure, &outgoing.target, &self.bounds))?;
             let Some((status, location)) = answer.head().and_then(|head| self.followed(head)) else {
                 let (ResponseHead { status, headers, .. }, body) = answer.into_parts();
                 return Ok(HttpResponse { status, headers, body });
@@ -69,7 +88,7 @@ impl HttpExchange {
     }
 
     /// One request and its response: the whole response, or its head alone if that is a redirect to be followed.
-    fn hop(&self, outgoing: &OutgoingRequest) -> Result<IncomingResponse, ExchangeFailure> {
+    fn hop(&self, outgoing: &OutgoingRequest, secrets: &Revealed) -> Result<IncomingResponse, ExchangeFailure> {
         let target = &outgoing.target;
         let addresses = self.reach.resolve(target).map_err(ExchangeFailure::Said)?;
         let route = Route {
@@ -81,7 +100,7 @@ impl HttpExchange {
         };
         let mut connection = OutboundConnection::open(&addresses, route)?;
         let mut answer = IncomingResponse::new(outgoing.method == "HEAD", &self.bounds);
-        let (head, body) = (outgoing.head(), outgoing.body.as_deref().unwrap_or_default());
+        let (head, body) = (outgoing.head(secrets), outgoing.body.as_deref().unwrap_or_default());
         let ended = connection.converse(&[&head, body], |came| {
             answer.push(came)?;
             Ok(answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()))

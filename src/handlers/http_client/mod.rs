@@ -18,6 +18,8 @@ mod outgoing_request;
 mod permit;
 mod reach;
 mod response;
+mod revealed;
+mod secret_headers;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -30,7 +32,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::Grant;
+use super::{ActorRef, Grant, Source};
 use crate::base::limits::{
     HTTP_CONNECT_TIMEOUT_MS, HTTP_REDIRECTS, HTTP_REDIRECTS_CEILING, HTTP_TIMEOUT_CEILING_MS, HTTP_TIMEOUT_MS, Limits,
     PEM_BYTES,
@@ -49,6 +51,7 @@ use hops::HttpExchange;
 use outgoing_request::{OutgoingRequest, bounded};
 use permit::{ExchangeRoom, Permit};
 use reach::{AllowedHost, Reach};
+use secret_headers::SecretHeaders;
 
 pub(super) const NAME: &str = "http-client";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/http-client"];
@@ -63,6 +66,7 @@ const STACK_BYTES: usize = 1024 * 1024;
 struct HttpClient {
     reach: Arc<Reach>,
     tls: Arc<ClientConfig>,
+    headers: Arc<SecretHeaders>,
     connect: Duration,
     whole: Duration,
     redirects: u32,
@@ -77,9 +81,11 @@ struct Config {
     timeout_ms: Option<u64>,
     max_redirects: Option<u32>,
     roots: Option<String>,
+    #[serde(default)]
+    hosts: toml::Table,
 }
 
-const KEYS: &[&str] = &["allow", "connect_timeout_ms", "timeout_ms", "max_redirects", "roots"];
+const KEYS: &[&str] = &["allow", "connect_timeout_ms", "timeout_ms", "max_redirects", "roots", "hosts"];
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
@@ -94,16 +100,20 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, Manif
 impl HttpClient {
     fn new(config: &Config, tls: Arc<ClientConfig>) -> Result<Self, String> {
         let reach = match &config.allow {
-            Some(allow) => Reach::Only(allow.iter().map(|entry| AllowedHost::parse(entry)).collect::<Result<_, _>>()?),
+            Some(allow) => {
+                Reach::Only(allow.iter().map(|entry| AllowedHost::parse(entry, "allow")).collect::<Result<_, _>>()?)
+            }
             None => Reach::Public,
         };
         let redirects = config.max_redirects.unwrap_or(HTTP_REDIRECTS);
         if redirects > HTTP_REDIRECTS_CEILING {
             return Err(format!("\"max_redirects\" is {redirects}; the most is {HTTP_REDIRECTS_CEILING}"));
         }
+        let headers = SecretHeaders::of(&config.hosts, &reach)?;
         Ok(Self {
             reach: Arc::new(reach),
             tls,
+            headers: Arc::new(headers),
             connect: timeout("connect_timeout_ms", config.connect_timeout_ms, HTTP_CONNECT_TIMEOUT_MS)?,
             whole: timeout("timeout_ms", config.timeout_ms, HTTP_TIMEOUT_MS)?,
             redirects,
@@ -163,6 +173,22 @@ impl Grant for HttpClient {
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(self.clone());
     }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.headers.secrets().collect()
+    }
+
+    /// Opens no listener, but reads the secrets once, so that a mistake is told to whoever starts the actor. An actor that
+    /// has lived before goes on without a value that cannot be had now: its requests get the error, until there is one.
+    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+        for name in self.headers.secrets() {
+            match actor.theater.secrets.get(name) {
+                Err(why) if why.is_unknown || !actor.has_lived => return Err(why.in_full()),
+                Err(_) | Ok(_) => {}
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Capability for HttpClient {
@@ -195,6 +221,7 @@ fn send_http(
         Ok(Effect::outside(&attempt, || {
             refused.map_or(Ok(()), Err)?;
             let outgoing = OutgoingRequest::new(&params.0, &client.reach)?;
+            client.headers.check(&outgoing)?;
             let most = usize::try_from(limits.http_exchanges).unwrap_or(usize::MAX);
             let own = ExchangeRoom { places: &client.under_way, most };
             let (places, most) = (&live.theater.http_exchanges, live.theater.limits.http_exchanges);
@@ -215,7 +242,7 @@ fn exchange(
     outgoing: OutgoingRequest,
     permit: Permit,
 ) -> Result<ExchangeResult, Interruption> {
-    let exchange = match HttpExchange::new(client, bounds) {
+    let exchange = match HttpExchange::new(client, bounds, live.theater.secrets.clone()) {
         Ok(exchange) => exchange,
         Err(error) => return Ok(Err(format!("this machine has nothing left for the exchange: {error}"))),
     };
@@ -262,7 +289,7 @@ pub(crate) fn hostile_texts(text: &str) {
         assert!(sent.starts_with('/') && is_visible(&sent) && is_visible(&host), "{target:?}");
         let _ = reach::Reach::Public.check(&target);
     }
-    let _ = reach::AllowedHost::parse(text);
+    let _ = reach::AllowedHost::parse(text, "allow");
 }
 
 /// For the fuzzers: reads `bytes` as the response of a server.

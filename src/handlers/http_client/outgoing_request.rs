@@ -2,6 +2,7 @@
 
 use super::http_url::{HttpUrl, shortened};
 use super::reach::Reach;
+use super::revealed::Revealed;
 use crate::base::limits::{HTTP_REQUEST_HEADERS, Limits};
 use crate::guest::wit::HttpRequest;
 use crate::net::http::is_token_byte;
@@ -44,18 +45,19 @@ impl OutgoingRequest {
         Ok(Self { method, target, headers, body })
     }
 
-    /// The head as it is sent: first the headers of this handler, then the guest's. Each exchange has a connection of
-    /// its own, so the server is told that no other request comes.
-    pub(super) fn head(&self) -> Vec<u8> {
+    /// The head as it is sent: first the headers of this handler, then those with `secrets`, then the guest's. Each
+    /// exchange has a connection of its own, so the server is told that no other request comes.
+    pub(super) fn head(&self, secrets: &Revealed) -> Vec<u8> {
         let Self { method, target, headers, body } = self;
         let (path, host) = (target.path_and_query(), target.authority());
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
         if let Some(body) = body {
             head.push_str(&format!("content-length: {}\r\n", body.len()));
         }
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) && !secrets.has("user-agent") {
             head.push_str(concat!("user-agent: theater/", env!("CARGO_PKG_VERSION"), "\r\n"));
         }
+        head.push_str(&secrets.lines());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -67,6 +69,11 @@ impl OutgoingRequest {
     pub(super) fn drop_headers(&mut self, names: &[&str]) {
         self.headers.retain(|(given, _)| !names.iter().any(|name| given.eq_ignore_ascii_case(name)));
     }
+}
+
+/// Whether this handler writes the header of this name itself.
+pub(super) fn is_connection_header(name: &str) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 fn is_token(text: &str) -> bool {
@@ -92,7 +99,7 @@ fn headers(given: &[(String, String)]) -> Result<GuestHeaders, String> {
         if !is_token(name) {
             return Err(bad("name is not a token"));
         }
-        if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+        if is_connection_header(name) {
             continue;
         }
         if value.chars().any(|c| c.is_ascii_control() && c != '\t') {
@@ -159,12 +166,13 @@ mod tests {
     #[test]
     fn a_guests_headers_are_sent_as_it_gave_them_behind_what_this_end_adds() {
         let headers = [("X-B", "1"), ("Accept", "ä"), ("x-b", "2"), ("Connection", "keep-alive")];
-        let head = String::from_utf8(outgoing("POST", &headers).expect("fine").head()).expect("UTF-8");
+        let head =
+            String::from_utf8(outgoing("POST", &headers).expect("fine").head(&Revealed::default())).expect("UTF-8");
         let ours = concat!("user-agent: theater/", env!("CARGO_PKG_VERSION"));
         let lines = ["POST / HTTP/1.1", "host: example.org", "connection: close", "content-length: 0", ours];
         let all = [&lines[..], &["X-B: 1", "Accept: ä", "x-b: 2", "", ""]].concat();
         assert_eq!(head, all.join("\r\n"));
-        let head = outgoing("GET", &[("USER-AGENT", "me")]).expect("fine").head();
+        let head = outgoing("GET", &[("USER-AGENT", "me")]).expect("fine").head(&Revealed::default());
         assert_eq!(head, b"GET / HTTP/1.1\r\nhost: example.org\r\nconnection: close\r\nUSER-AGENT: me\r\n\r\n");
     }
 

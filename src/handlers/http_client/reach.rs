@@ -27,9 +27,10 @@ pub(super) struct AllowedHost {
 }
 
 impl AllowedHost {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads an entry of the key `key`.
+    pub(super) fn parse(text: &str, key: &str) -> Result<Self, String> {
         let bad =
-            |why: &str| format!("{text:?} in \"allow\" {why}; expected example.org, *.example.org or 127.0.0.1:8080");
+            |why: &str| format!("{text:?} in \"{key}\" {why}; expected example.org, *.example.org or 127.0.0.1:8080");
         if text.contains('/') {
             return Err(bad("is not a host"));
         }
@@ -47,13 +48,31 @@ impl AllowedHost {
     }
 
     fn holds(&self, target: &HttpUrl) -> bool {
-        let host = if self.below {
-            target.host.strip_suffix(&self.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-        } else {
-            target.host == self.host
-        };
-        host && self.port.is_none_or(|port| port == target.port)
+        self.holds_host(target) && self.port.is_none_or(|port| port == target.port)
     }
+
+    /// Like [`AllowedHost::holds`], but an entry without a port means only the port that the target's scheme has anyway.
+    pub(super) fn holds_with_default_port(&self, target: &HttpUrl) -> bool {
+        let port = self.port.unwrap_or(if target.https { 443 } else { 80 });
+        self.holds_host(target) && port == target.port
+    }
+
+    /// Whether the target's host is meant, on whatever port.
+    pub(super) fn holds_host(&self, target: &HttpUrl) -> bool {
+        if self.below { lies_below(&target.host, &self.host) } else { target.host == self.host }
+    }
+
+    /// Whether there is a host and a port that both entries hold.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let contains = |one: &Self, other: &Self| one.below && lies_below(&other.host, &one.host);
+        let same = self.below == other.below && self.host == other.host;
+        let port = self.port.is_none() || other.port.is_none() || self.port == other.port;
+        port && (same || contains(self, other) || contains(other, self))
+    }
+}
+
+fn lies_below(host: &str, upper: &str) -> bool {
+    host.strip_suffix(upper).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 /// Splits host and port. The port comes after the last colon, unless there are several colons outside of brackets.
@@ -120,7 +139,7 @@ mod tests {
     use super::*;
 
     fn only(entries: &[&str]) -> Reach {
-        Reach::Only(entries.iter().map(|entry| AllowedHost::parse(entry).expect(entry)).collect())
+        Reach::Only(entries.iter().map(|entry| AllowedHost::parse(entry, "allow").expect(entry)).collect())
     }
 
     fn reaches(reach: &Reach, url: &str) -> bool {
@@ -180,7 +199,27 @@ mod tests {
             "h\\g",
             "xn--a",
         ] {
-            assert!(AllowedHost::parse(entry).is_err(), "{entry}");
+            assert!(AllowedHost::parse(entry, "allow").is_err(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn entries_overlap_if_a_host_and_a_port_fit_both() {
+        let parse = |text: &str| AllowedHost::parse(text, "allow").expect(text);
+        for (one, other, overlap) in [
+            ("h", "h", true),
+            ("h", "h:1", true),
+            ("h:1", "h:2", false),
+            ("*.h", "h", false),
+            ("*.h", "a.h", true),
+            ("*.h", "a.h:1", true),
+            ("*.h", "*.a.h", true),
+            ("*.h", "*.h", true),
+            ("*.h", "ah", false),
+            ("*.a.h", "b.h", false),
+        ] {
+            assert_eq!(parse(one).overlaps(&parse(other)), overlap, "{one} {other}");
+            assert_eq!(parse(other).overlaps(&parse(one)), overlap, "{other} {one}");
         }
     }
 

@@ -20,6 +20,7 @@ use crate::handlers::ActorRef;
 use crate::net::http::asks_for_a_head_alone;
 use crate::net::{
     self, Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ConnectionThreads, ListenerClosing,
+    ServerCertificate,
 };
 use crate::net::{ThreadNames, wait_until_ready};
 
@@ -38,12 +39,18 @@ const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 /// The running WebSocket listener of an actor. When it is dropped it accepts no more clients, tells its clients that
 /// the actor is ending, and joins every thread.
 pub(super) struct WebSocketListener {
+    pub(super) scheme: &'static str,
     pub(super) socket: SocketAddr,
     _acceptor: AcceptorHandle,
 }
 
 impl WebSocketListener {
-    pub(super) fn start(address: SocketAddr, actor: &ActorRef, origins: &Arc<Origins>) -> io::Result<Self> {
+    pub(super) fn start(
+        address: SocketAddr,
+        actor: &ActorRef,
+        origins: &Arc<Origins>,
+        tls: Option<ServerCertificate>,
+    ) -> io::Result<Self> {
         let listener = net::bind(address)?;
         let socket = listener.local_addr()?;
         let name = format!("ws-{}", socket.port());
@@ -55,9 +62,11 @@ impl WebSocketListener {
             .max(limits.websocket_message_bytes.next_multiple_of(STEP_BYTES as u64) + STEP_BYTES as u64);
         let most_threads = bytes(limits.websocket_connections).max(1);
         let closing = ListenerClosing::default();
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
         let shared = WebSocketShared {
             actor: actor.clone(),
             origins: Arc::clone(origins),
+            tls: tls.map(Arc::new),
             answers: AnswerBudget::new(bytes(answers)),
             messages: AnswerBudget::new(bytes(messages)),
             closing: closing.clone(),
@@ -65,7 +74,7 @@ impl WebSocketListener {
         let names = ThreadNames { acceptor: &name, suffix: "" };
         let admission = WebSocketAdmission { shared, is_full: false };
         let acceptor = Acceptor::new(&names, vec![listener], most_threads, closing, admission)?.start()?;
-        Ok(Self { socket, _acceptor: acceptor })
+        Ok(Self { scheme, socket, _acceptor: acceptor })
     }
 }
 
@@ -139,7 +148,8 @@ impl Admission for WebSocketAdmission {
 
     fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, threads: &mut WebSocketThreads) {
         let socket = Arc::new(socket);
-        if threads.room() == 0 || self.start(&socket, peer, threads).is_err() {
+        let is_started = threads.room() > 0 && self.start(&socket, peer, threads).is_ok();
+        if !is_started && self.shared.tls.is_none() {
             turn_away(&socket);
         }
     }
@@ -177,7 +187,7 @@ fn shut_all(threads: &WebSocketThreads, how: Shutdown) {
     threads.iter().for_each(|(_, client)| _ = client.socket.shutdown(how));
 }
 
-/// Answers a client that gets no thread.
+/// Answers a client that gets no thread. (Over TLS nobody has shaken hands with it, and it gets no answer.)
 fn turn_away(mut socket: &TcpStream) {
     // The client's request may not have come yet. After this time the client is answered anyway.
     let _ = wait_until_ready(&mut [PollFd::new(socket, PollFlags::IN)], Some(GLANCE));

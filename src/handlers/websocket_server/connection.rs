@@ -27,7 +27,7 @@ use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
 use crate::net::http::HttpRefusal;
-use crate::net::{AnswerBudget, ListenerClosing, NoRoom};
+use crate::net::{AnswerBudget, ListenerClosing, NoRoom, ServerCertificate};
 use crate::promise::{HANDLE_MESSAGE, bare, close};
 use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
 
@@ -44,6 +44,8 @@ const STILL_THERE: &[u8] = b"theater: still there?";
 pub(super) struct WebSocketShared {
     pub(super) actor: ActorRef,
     pub(super) origins: Arc<Origins>,
+    /// The certificate, if TLS is spoken.
+    pub(super) tls: Option<Arc<ServerCertificate>>,
     pub(super) answers: Arc<AnswerBudget>,
     /// For messages that have come in part.
     pub(super) messages: Arc<AnswerBudget>,
@@ -65,7 +67,14 @@ impl WebSocketConnection {
     /// Shakes hands with the client. A client whose handshake is wrong is refused, and then there is no connection.
     pub(super) fn accept(socket: &Arc<TcpStream>, shared: WebSocketShared) -> Option<Self> {
         let patience = Patience::of(&shared.actor.limits);
-        let mut stream = FrameStream::new(Arc::clone(socket), shared.closing.clone(), patience);
+        let tls = match shared.tls.as_ref().map(|certificate| certificate.session()).transpose() {
+            Ok(tls) => tls,
+            Err(error) => {
+                log::warn!("no TLS session with a client of actor {}: {error}", shared.actor.name);
+                return None;
+            }
+        };
+        let mut stream = FrameStream::new(Arc::clone(socket), tls, shared.closing.clone(), patience);
         match shake_hands(&mut stream, &shared.origins) {
             Ok(mut first) => {
                 first.truncate(stream.begin_frames(&first, &shared.messages));
@@ -74,7 +83,7 @@ impl WebSocketConnection {
                 Some(Self { socket, shared, connected: None, asked: false })
             }
             Err(NoHandshake::Refused { refusal, is_head }) => {
-                refuse(socket, &refusal, is_head);
+                refuse(stream, &refusal, is_head);
                 None
             }
             Err(NoHandshake::Gone) => None,
@@ -274,8 +283,8 @@ fn bytes_of(response: &WebSocketResponse) -> usize {
 }
 
 /// Refuses a client that asked for something else than a WebSocket.
-fn refuse(socket: &Arc<TcpStream>, refusal: &HttpRefusal, is_head: bool) {
-    let mut stream = FrameStream::new(Arc::clone(socket), ListenerClosing::default(), Patience::within(REFUSED));
+fn refuse(mut stream: FrameStream, refusal: &HttpRefusal, is_head: bool) {
+    stream.begin_refusal(REFUSED);
     let mut text = Vec::new();
     write_refusal(&mut text, refusal, is_head);
     // The client may be gone.

@@ -18,11 +18,15 @@ use super::arriving::Arriving;
 use super::frames::Frames;
 use crate::base::clock;
 use crate::base::limits::{Limits, WEBSOCKET_LINGER};
-use crate::net::{AnswerBudget, Deadline, ListenerClosing, NoRoom, UnderWay};
+use crate::net::{AnswerBudget, Deadline, ListenerClosing, NoRoom, TlsSession, UnderWay};
 use crate::net::{read_until_closed, read_within, untaken, wait_until_ready};
 
 /// How much is written at once, so that a client that reads slowly can be told from one that does not read.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How many encrypted bytes are read at a time.
+const RAW_BYTES: usize = 16 * 1024;
+/// How much is encrypted before it is sent.
+const PLAIN_BYTES: usize = 16 * 1024;
 /// How often the server checks, within the time in which a client may read nothing, whether the client has read
 /// something.
 const LOOKS: u32 = 10;
@@ -31,6 +35,8 @@ const LOOKS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct FrameStream {
     socket: Arc<TcpStream>,
+    /// The session, if TLS is spoken.
+    tls: Option<Box<TlsSession>>,
     closing: ListenerClosing,
     read_until: Deadline,
     /// The frames that come after the handshake, and the message that has come in part; `None` before the first frame.
@@ -79,10 +85,16 @@ impl Patience {
 
 impl FrameStream {
     /// A stream on which the client has to shake hands first.
-    pub(super) fn new(socket: Arc<TcpStream>, closing: ListenerClosing, patience: Patience) -> Self {
+    pub(super) fn new(
+        socket: Arc<TcpStream>,
+        tls: Option<TlsSession>,
+        closing: ListenerClosing,
+        patience: Patience,
+    ) -> Self {
         let (read_until, write_until) = (Deadline::after(patience.handshake), Deadline::after(patience.answer));
         Self {
             socket,
+            tls: tls.map(Box::new),
             closing,
             read_until,
             messages: None,
@@ -115,6 +127,12 @@ impl FrameStream {
         self.is_broken = good < received.len();
         arriving.came(&self.socket, good, frames.unfinished())?;
         Ok(good)
+    }
+
+    /// The client is refused: it has this long to take the answer.
+    pub(super) fn begin_refusal(&mut self, patience: Duration) {
+        self.patience = Patience::within(patience);
+        self.begin_writing();
     }
 
     /// Between two messages, the next byte has to come within `patience`.
@@ -187,11 +205,71 @@ impl FrameStream {
     /// Tells the client that nothing more will be sent, and reads on until the client has closed too, so that it does
     /// not lose what it was just sent.
     pub(super) fn linger(&mut self) {
+        self.say_end();
         if self.socket.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let deadline = Deadline::after(WEBSOCKET_LINGER);
         read_until_closed(|buffer| read_within(&*self.socket, buffer, Some(deadline)), usize::MAX);
+    }
+}
+
+impl FrameStream {
+    /// Reads what comes next, decrypted if TLS is spoken. The handshake is a part of what is read first.
+    fn read_plain(&mut self, buffer: &mut [u8], until: Deadline) -> io::Result<usize> {
+        if self.tls.is_none() {
+            return read_within(&*self.socket, buffer, Some(until));
+        }
+        let mut raw = Vec::new();
+        loop {
+            let tls = self.tls.as_mut().expect("it speaks TLS");
+            if let Some(taken) = tls.take(buffer) {
+                return Ok(taken);
+            }
+            raw.resize(RAW_BYTES, 0);
+            let came = read_within(&*self.socket, &mut raw, Some(until))?;
+            if came == 0 {
+                return Ok(0);
+            }
+            let understood = tls.feed(&raw[..came]);
+            let out = tls.take_out();
+            self.send_all(&out)?;
+            // Such bytes are no frames; a client that breaks TLS is gone.
+            understood.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
+        }
+    }
+
+    fn send_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.send_some(bytes)?..];
+        }
+        Ok(())
+    }
+
+    /// Sends some of `bytes`, as they are.
+    fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_until.left()?;
+        loop {
+            let piece = &bytes[..bytes.len().min(WRITE_BYTES)];
+            match send(&*self.socket, piece, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(written) => {
+                    self.written += written as u64;
+                    return Ok(written);
+                }
+                Err(Errno::AGAIN) => self.wait_until_taken()?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Over TLS, says that nothing more will be sent.
+    fn say_end(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        tls.say_end();
+        let out = tls.take_out();
+        // The client may be gone. The few bytes fit the socket's buffer, unless the client does not read.
+        let _ = send(&*self.socket, &out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 }
 
@@ -202,7 +280,7 @@ impl Read for FrameStream {
         }
         let message_ends = |since| Deadline::at(since + self.patience.message);
         let until = self.waited_since().map_or(self.read_until, message_ends);
-        let bytes = read_within(&*self.socket, buffer, Some(until))?;
+        let bytes = self.read_plain(buffer, until)?;
         if bytes == 0 && self.closing.has_begun() {
             // The acceptor has shut this side to wake this thread. The client has not closed the connection, and is
             // still to be told why it ends.
@@ -218,19 +296,12 @@ impl Read for FrameStream {
 
 impl Write for FrameStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_until.left()?;
-        loop {
-            let piece = &bytes[..bytes.len().min(WRITE_BYTES)];
-            match send(&*self.socket, piece, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(written) => {
-                    self.written += written as u64;
-                    return Ok(written);
-                }
-                Err(Errno::AGAIN) => self.wait_until_taken()?,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let Some(tls) = &mut self.tls else { return self.send_some(bytes) };
+        let piece = &bytes[..bytes.len().min(PLAIN_BYTES)];
+        tls.encrypt(piece)?;
+        let out = tls.take_out();
+        self.send_all(&out)?;
+        Ok(piece.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -249,7 +320,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (socket, _) = listener.accept().expect("a client");
         let patience = Patience { handshake, ..Patience::of(&Limits::default()) };
-        (FrameStream::new(Arc::new(socket), ListenerClosing::default(), patience), client)
+        (FrameStream::new(Arc::new(socket), None, ListenerClosing::default(), patience), client)
     }
 
     #[test]

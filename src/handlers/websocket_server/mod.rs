@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::listen_address::ListenAddress;
+use super::listen_address::{ListenAddress, ListenerTls, TlsKeys};
 use super::{ActorRef, Grant, Source};
 use crate::base::limits::Limits;
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
@@ -44,6 +44,7 @@ pub(super) const NAME: &str = "websocket-server";
 
 struct WebSocketServer {
     address: ListenAddress,
+    tls: Option<ListenerTls>,
     origins: Arc<Origins>,
 }
 
@@ -52,18 +53,22 @@ struct Config {
     host: Option<String>,
     port: u16,
     origins: Option<Vec<String>>,
+    tls: Option<TlsKeys>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         return Ok(Box::new(WebSocketServer {
             address: ListenAddress::new(NAME, None, 0),
+            tls: None,
             origins: Arc::new(Origins::Any),
         }));
     };
-    let Config { host, port, origins } = entry.config(&["host", "port", "origins"])?;
+    let Config { host, port, origins, tls } = entry.config(&["host", "port", "origins", "tls"])?;
+    let tls = ListenerTls::of(entry, tls)?;
     let origins = Origins::new(origins.as_deref()).map_err(|why| entry.error(why))?;
-    Ok(Box::new(WebSocketServer { address: ListenAddress::new(NAME, host, port), origins: Arc::new(origins) }))
+    let address = ListenAddress::new(NAME, host, port);
+    Ok(Box::new(WebSocketServer { address, tls, origins: Arc::new(origins) }))
 }
 
 impl Capability for WebSocketServer {
@@ -81,13 +86,19 @@ impl Capability for WebSocketServer {
 
 impl Grant for WebSocketServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
-        let listener = self.address.listen(actor, |address| WebSocketListener::start(address, actor, &self.origins))?;
+        let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
+        let start = |address| WebSocketListener::start(address, actor, &self.origins, tls.take());
+        let listener = self.address.listen(actor, start)?;
         Ok(Some(Box::new(listener)))
+    }
+
+    fn foreseen(&self) -> Option<String> {
+        ListenerTls::read(self.tls.as_ref(), NAME).err()
     }
 }
 
 impl Source for WebSocketListener {
     fn address(&self) -> Address {
-        Address { scheme: "ws", socket: self.socket }
+        Address { scheme: self.scheme, socket: self.socket }
     }
 }

@@ -98,14 +98,17 @@ impl HttpAdmission {
         };
         let started = socket.set_nonblocking(false).and_then(|()| socket.set_nodelay(true));
         if started.and_then(|()| threads.start(peer, served, body).map_err(|(error, _)| error)).is_err() {
-            refuse(&socket, &HttpRefusal::busy("the server has no thread to spare"), false);
+            self.refuse(&socket, &HttpRefusal::busy("the server has no thread to spare"), false);
         }
     }
 
     /// Bodies that do not come lose their room in the budget if other bodies need it.
     fn free_room_for_bodies(&mut self) {
         while let Some(waiting) = self.lobby.take_for_room() {
-            dismiss_waiting(&waiting, &HttpRefusal::busy("the body did not come, and its room was needed for others"));
+            self.dismiss_waiting(
+                &waiting,
+                &HttpRefusal::busy("the body did not come, and its room was needed for others"),
+            );
             drop(waiting);
             self.lobby.glance_now();
         }
@@ -117,11 +120,12 @@ impl HttpAdmission {
                 Overdue::NoThread => HttpRefusal::busy("all connections are taken"),
                 Overdue::NoRoom => no_room_for_bodies(),
             };
-            dismiss_waiting(&waiting, &refusal);
+            self.dismiss_waiting(&waiting, &refusal);
         }
         if !self.has_room_in_lobby() {
             let in_the_way = std::iter::from_fn(|| self.lobby.take_in_the_way()).take(DISMISSED_AT_ONCE);
-            in_the_way.for_each(|waiting| dismiss_waiting(&waiting, &HttpRefusal::busy(PLACE_NEEDED)));
+            let in_the_way: Vec<_> = in_the_way.collect();
+            in_the_way.iter().for_each(|waiting| self.dismiss_waiting(waiting, &HttpRefusal::busy(PLACE_NEEDED)));
         }
     }
 
@@ -149,6 +153,19 @@ impl HttpAdmission {
             Awaiting::Request | Awaiting::Body => Shutdown::Read,
             Awaiting::Taking => Shutdown::Both,
         });
+    }
+
+    /// Refuses a client that waits in the lobby.
+    fn dismiss_waiting(&self, waiting: &WaitingConnection, refusal: &HttpRefusal) {
+        self.refuse(waiting.connection.socket(), refusal, waiting.asks_for_a_head_alone());
+    }
+
+    /// Refuses a client that has no thread. Over TLS it gets no answer: nobody has shaken hands with it, or the thread that
+    /// encrypted for it is gone.
+    fn refuse(&self, socket: &TcpStream, refusal: &HttpRefusal, is_head: bool) {
+        if self.shared.tls.is_none() {
+            refuse(socket, refusal, is_head);
+        }
     }
 
     fn dismiss_all(&mut self, threads: &HttpThreads, what: &[Awaiting]) {
@@ -211,19 +228,19 @@ impl Admission for HttpAdmission {
             self.dismiss(threads, number, &[Awaiting::Request]);
         }
         if let Some(waiting) = self.lobby.take_in_the_way() {
-            dismiss_waiting(&waiting, &HttpRefusal::busy(PLACE_NEEDED));
+            self.dismiss_waiting(&waiting, &HttpRefusal::busy(PLACE_NEEDED));
         }
     }
 
     fn close(&mut self, threads: &mut HttpThreads) {
         while let Some(waiting) = self.lobby.take_first(|waiting| !waiting.rests()) {
-            dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
+            self.dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
         }
         self.dismiss_all(threads, &[Awaiting::Request]);
     }
 
     fn refuse_at_close(&mut self, (socket, _): (TcpStream, SocketAddr)) {
-        refuse(&socket, &HttpRefusal::busy(CLOSING), false);
+        self.refuse(&socket, &HttpRefusal::busy(CLOSING), false);
     }
 
     /// If the service works on a request, the listener waits for that and answers it, because nothing here can stop the
@@ -231,7 +248,7 @@ impl Admission for HttpAdmission {
     fn close_by_force(&mut self, threads: &mut HttpThreads) {
         self.dismiss_all(threads, &Awaiting::ANY);
         while let Some(waiting) = self.lobby.take_first(|_| true) {
-            dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
+            self.dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
         }
     }
 
@@ -243,11 +260,6 @@ impl Admission for HttpAdmission {
 fn longest_waited_for(threads: &HttpThreads) -> Option<(usize, Instant)> {
     let waiting = threads.iter().filter_map(|(number, served)| Some((number, served.client_wait.overdue_from()?)));
     waiting.min_by_key(|(_, overdue)| *overdue)
-}
-
-/// Refuses a client that waits in the lobby.
-fn dismiss_waiting(waiting: &WaitingConnection, refusal: &HttpRefusal) {
-    refuse(waiting.connection.socket(), refusal, waiting.asks_for_a_head_alone());
 }
 
 /// Refuses a client that has no thread. The client has waited, so the bytes that it sent have arrived. They are read

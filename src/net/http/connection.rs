@@ -158,6 +158,11 @@ impl HttpConnection {
         &self.client_wait
     }
 
+    /// Whether the bytes in its socket are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.shared.tls.is_some()
+    }
+
     /// What it waits for, if it has begun to receive a body.
     pub(crate) fn rest(&self) -> Option<RestingBody> {
         let Receiving { body, deadline, moved, is_starving, .. } = self.receiving.as_ref()?;
@@ -181,6 +186,15 @@ impl HttpConnection {
     /// Serves the client until either side ends the connection. If it has to wait for the rest of a body, it returns
     /// itself; it is run again when more of the body has come.
     pub(crate) fn run(mut self) -> Option<Self> {
+        if let Some(certificate) = self.shared.tls.as_ref().filter(|_| !self.stream.is_secured()) {
+            match certificate.session() {
+                Ok(session) => self.stream.secure(session),
+                Err(error) => {
+                    log::warn!("no TLS session with {}: {error}", self.peer);
+                    return None;
+                }
+            }
+        }
         let mut timeout = self.shared.limits.head_timeout;
         let end = loop {
             match self.exchange(timeout) {
@@ -250,7 +264,8 @@ impl HttpConnection {
                 if let Some(end) = scan.end(self.stream.unread(), self.shared.limits.head_bytes)? {
                     let head = &self.stream.unread()[..end];
                     self.request = Some(PartOfRequest::Head { is_head: asks_for_a_head_alone(head) });
-                    let head = RequestHead::parse(head);
+                    let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+                    let head = RequestHead::parse_over(scheme, head);
                     self.stream.consume(end);
                     return Ok(head?);
                 }

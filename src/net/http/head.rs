@@ -77,6 +77,11 @@ fn check_first_byte(received: &[u8]) -> Result<(), HttpRefusal> {
 impl RequestHead {
     /// Reads a whole head, which ends where [`HeadScan`] says.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, HttpRefusal> {
+        Self::parse_over("http", bytes)
+    }
+
+    /// Like [`parse`](Self::parse), on a connection over which targets of this scheme are asked for.
+    pub(crate) fn parse_over(scheme: &str, bytes: &[u8]) -> Result<Self, HttpRefusal> {
         let bytes = &with_a_known_version(bytes)[..];
         let mut lines = [const { MaybeUninit::uninit() }; HTTP_REQUEST_LINES];
         let mut request = httparse::Request::new(&mut []);
@@ -87,7 +92,7 @@ impl RequestHead {
         let missing = || HttpRefusal::malformed("the request line is incomplete");
         let (method, target) = (request.method.ok_or_else(missing)?, request.path.ok_or_else(missing)?);
         let version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let target = RequestTarget::parse(method, target)?;
+        let target = RequestTarget::parse(method, target, scheme)?;
         let fields = Fields::gather(request.headers)?;
         fields.check_host(version)?;
         let mut headers = request.headers.iter().map(|line| (line.name.to_owned(), text(line.value))).collect();

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use crate::net::{Acceptor, AcceptorHandle, ThreadNames, bind};
+use crate::net::{Acceptor, AcceptorHandle, ServerCertificate, ThreadNames, bind};
 
 use super::admission::HttpAdmission;
 use super::limits::HttpLimits;
@@ -12,24 +12,32 @@ use super::shared::{HttpShared, Service};
 
 /// A bound address. Clients may connect already; they wait, because nobody accepts them yet.
 #[derive(Debug)]
-pub(crate) struct HttpListener(TcpListener);
+pub(crate) struct HttpListener {
+    socket: TcpListener,
+    tls: Option<ServerCertificate>,
+}
 
 impl HttpListener {
     /// Binds `address`; port 0 stands for any free port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        bind(address).map(Self)
+        bind(address).map(|socket| Self { socket, tls: None })
+    }
+
+    /// Speaks TLS with its clients, if there is a certificate.
+    pub(crate) fn secured(self, tls: Option<ServerCertificate>) -> Self {
+        Self { tls, ..self }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
     }
 
     /// Answers requests by `service` from now on. The acceptor's thread is called `thread_name`; the threads of the
     /// connections have the same name with a number after it. The handle must not be dropped by the service itself.
     pub(crate) fn serve(self, thread_name: &str, limits: HttpLimits, service: Service) -> io::Result<AcceptorHandle> {
         let most_threads = limits.connections.max(1);
-        let shared = Arc::new(HttpShared::new(limits, service));
+        let shared = Arc::new(HttpShared::new(limits, self.tls, service));
         let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
-        Acceptor::new(&names, vec![self.0], most_threads, closing, HttpAdmission::new(shared))?.start()
+        Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?.start()
     }
 }

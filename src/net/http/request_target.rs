@@ -16,9 +16,10 @@ pub(crate) struct RequestTarget<'a> {
 }
 
 impl<'a> RequestTarget<'a> {
-    /// Reads the target of a request with this method. Characters that every browser percent-encodes are refused. Those
-    /// that browsers send as they are (`|`, `{`, `^` and the like) are accepted.
-    pub(crate) fn parse(method: &str, target: &'a str) -> Result<Self, HttpRefusal> {
+    /// Reads the target of a request with this method, on a connection over which targets of the scheme `own` are asked
+    /// for. Characters that every browser percent-encodes are refused. Those that browsers send as they are (`|`, `{`,
+    /// `^` and the like) are accepted.
+    pub(crate) fn parse(method: &str, target: &'a str, own: &str) -> Result<Self, HttpRefusal> {
         if !target.is_ascii() || target.contains('#') {
             return Err(HttpRefusal::malformed("the request target has a character that must be percent-encoded"));
         }
@@ -29,15 +30,18 @@ impl<'a> RequestTarget<'a> {
         };
         match absolute(target) {
             _ if is_as_it_is => Ok(Self { uri: target.to_owned(), authority: None }),
-            Some((scheme, rest)) if method != "CONNECT" => Self::of_absolute(method, scheme, rest),
+            Some((scheme, rest)) if method != "CONNECT" => {
+                if !scheme.eq_ignore_ascii_case(own) {
+                    let why = format!("only targets of the scheme {own} are answered on this connection");
+                    return Err(HttpRefusal::new(421, why));
+                }
+                Self::of_absolute(method, rest)
+            }
             Some(_) | None => Err(HttpRefusal::malformed("the request target is not of a form that fits the method")),
         }
     }
 
-    fn of_absolute(method: &str, scheme: &str, rest: &'a str) -> Result<Self, HttpRefusal> {
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(HttpRefusal::new(421, "only targets of the scheme http are answered on this connection"));
-        }
+    fn of_absolute(method: &str, rest: &'a str) -> Result<Self, HttpRefusal> {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err(HttpRefusal::malformed("the request target has user information"));
@@ -72,7 +76,7 @@ mod tests {
     use super::*;
 
     fn status_of(method: &str, target: &str) -> u16 {
-        RequestTarget::parse(method, target).map_or_else(|refusal| refusal.status, |_| 200)
+        RequestTarget::parse(method, target, "http").map_or_else(|refusal| refusal.status, |_| 200)
     }
 
     #[test]
@@ -89,7 +93,7 @@ mod tests {
             ("OPTIONS", "http://h/", "/", "h"),
         ] {
             let expected = RequestTarget { uri: uri.to_owned(), authority: Some(authority) };
-            assert_eq!(RequestTarget::parse(method, target), Ok(expected), "{target:?}");
+            assert_eq!(RequestTarget::parse(method, target, "http"), Ok(expected), "{target:?}");
         }
     }
 
@@ -106,7 +110,7 @@ mod tests {
             ("CONNECT", "[::1]:1"),
         ] {
             let expected = RequestTarget { uri: target.to_owned(), authority: None };
-            assert_eq!(RequestTarget::parse(method, target), Ok(expected), "{target:?}");
+            assert_eq!(RequestTarget::parse(method, target, "http"), Ok(expected), "{target:?}");
         }
     }
 
@@ -156,5 +160,8 @@ mod tests {
         for target in ["https://h/", "ftp://h/x", "ws://h/"] {
             assert_eq!(status_of("GET", target), 421, "{target}");
         }
+        let over_tls = |target| RequestTarget::parse("GET", target, "https").map_err(|refusal| refusal.status);
+        assert_eq!(over_tls("https://h/x").map(|target| target.uri), Ok("/x".to_owned()));
+        assert_eq!(over_tls("http://h/x").map(|target| target.uri), Err(421));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::base::clock;
-use crate::net::{AnswerBudget, ListenerClosing};
+use crate::net::{AnswerBudget, ListenerClosing, ServerCertificate};
 
 use super::body_budget::BodyBudget;
 use super::limits::HttpLimits;
@@ -19,6 +19,8 @@ pub(crate) type Service = Arc<dyn Fn(WireRequest) -> WireResponse + Send + Sync>
 pub(crate) struct HttpShared {
     pub(crate) limits: HttpLimits,
     pub(crate) service: Service,
+    /// The certificate, if TLS is spoken.
+    pub(crate) tls: Option<ServerCertificate>,
     /// For the bodies that are being received.
     pub(crate) bodies: Arc<BodyBudget>,
     pub(crate) answers: Arc<AnswerBudget>,
@@ -30,12 +32,13 @@ pub(crate) struct HttpShared {
 }
 
 impl HttpShared {
-    pub(crate) fn new(limits: HttpLimits, service: Service) -> Self {
+    pub(crate) fn new(limits: HttpLimits, tls: Option<ServerCertificate>, service: Service) -> Self {
         Self {
             bodies: Arc::new(BodyBudget::new(limits.bodies_bytes.max(limits.body_bytes))),
             answers: AnswerBudget::new(limits.answers_bytes.max(limits.body_bytes.saturating_add(limits.head_bytes))),
             limits,
             service,
+            tls,
             epoch: clock::now(),
             closing: ListenerClosing::default(),
             thread_wanted: AtomicBool::new(false),

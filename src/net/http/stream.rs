@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::{Deadline, discard_received, read_until_closed, read_within};
+use crate::net::{Deadline, TlsSession, discard_received, read_until_closed, read_within};
 
 /// How much is read at once, and how large the buffer of a connection is between two requests.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -18,6 +18,10 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// The body of an answer up to this size is copied after its head. A larger body is sent from the memory that it lies
 /// in.
 const JOIN_BYTES: usize = 8 * 1024;
+/// How much is encrypted before it is sent.
+const ENCRYPTED_BYTES: usize = WRITE_BYTES;
+/// How long the last record of a TLS session may take to be sent, and an alert.
+const PARTING: Duration = Duration::from_millis(100);
 /// How much later than its deadline a wait may end. The system counts its timeouts in steps of a few milliseconds
 /// anyway.
 const SLACK: Duration = Duration::from_millis(10);
@@ -40,16 +44,27 @@ pub(crate) struct HttpStream {
     /// The timeouts that the socket has; `None` before the first wait.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// The session, if TLS is spoken and the connection has a thread.
+    tls: Option<Box<TlsSession>>,
 }
 
 impl HttpStream {
     /// A stream that has no buffer until it receives something.
     pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
-        Self { socket, buffer: Vec::new(), unread: (0, 0), read_timeout: None, write_timeout: None }
+        Self { socket, buffer: Vec::new(), unread: (0, 0), read_timeout: None, write_timeout: None, tls: None }
     }
 
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
+    }
+
+    /// Speaks TLS from now on. The handshake is a part of what is received first.
+    pub(crate) fn secure(&mut self, session: TlsSession) {
+        self.tls = Some(Box::new(session));
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Frees the buffer, if nothing is in it, until more is received.
@@ -78,6 +93,9 @@ impl HttpStream {
 
     /// Waits for at least one byte more.
     pub(crate) fn receive(&mut self, deadline: Deadline) -> Result<(), ReadEnd> {
+        if self.tls.is_some() {
+            return self.receive_encrypted(deadline);
+        }
         self.make_room();
         loop {
             let left = deadline.left().map_err(|_| ReadEnd::TimedOut)?;
@@ -92,6 +110,48 @@ impl HttpStream {
                 Err(_) => return Err(ReadEnd::Closed),
             }
         }
+    }
+
+    /// Like [`receive`](Self::receive), over TLS. All that was decrypted is in the buffer afterwards: what stayed in the
+    /// session would not be seen by who looks at the socket.
+    fn receive_encrypted(&mut self, deadline: Deadline) -> Result<(), ReadEnd> {
+        let mut raw = vec![0; BUFFER_BYTES];
+        loop {
+            let left = deadline.left().map_err(|_| ReadEnd::TimedOut)?;
+            self.set_read_timeout(left).map_err(|_| ReadEnd::Closed)?;
+            let came = match (&*self.socket).read(&mut raw) {
+                Ok(0) => return Err(ReadEnd::Closed),
+                Ok(came) => came,
+                Err(error) if is_transient(&error) => continue,
+                Err(_) => return Err(ReadEnd::Closed),
+            };
+            let tls = self.tls.as_mut().expect("it speaks TLS");
+            let understood = tls.feed(&raw[..came]);
+            let (plain, out) = (tls.take_plain(), tls.take_out());
+            let has_ended = tls.has_ended();
+            // Answers of the handshake, or the alert that says what is wrong.
+            let until = if understood.is_ok() { deadline } else { Deadline::after(PARTING) };
+            self.write_until(&out, until, &mut || ControlFlow::Continue(())).map_err(|_| ReadEnd::Closed)?;
+            if !plain.is_empty() {
+                self.append(&plain);
+                return Ok(());
+            }
+            if understood.is_err() || has_ended {
+                return Err(ReadEnd::Closed);
+            }
+        }
+    }
+
+    fn append(&mut self, plain: &[u8]) {
+        let (start, end) = self.unread;
+        self.buffer.copy_within(start..end, 0);
+        self.unread = (0, end - start);
+        let whole = self.unread.1 + plain.len();
+        if self.buffer.len() < whole {
+            self.buffer.resize(whole.max(BUFFER_BYTES), 0);
+        }
+        self.buffer[self.unread.1..whole].copy_from_slice(plain);
+        self.unread.1 = whole;
     }
 
     /// Makes room for at least one byte after the unread bytes: it moves the unread bytes to the front, or else grows
@@ -118,6 +178,18 @@ impl HttpStream {
         timeout: Duration,
         mut moved: impl FnMut() -> ControlFlow<()>,
     ) -> io::Result<()> {
+        if self.tls.is_some() {
+            let until = Deadline::after(timeout);
+            head.extend_from_slice(&body[..body.len().min(JOIN_BYTES)]);
+            let rest = &body[body.len().min(JOIN_BYTES)..];
+            for piece in std::iter::once(&head[..]).chain(rest.chunks(ENCRYPTED_BYTES)) {
+                let tls = self.tls.as_mut().expect("it speaks TLS");
+                tls.encrypt(piece)?;
+                let out = tls.take_out();
+                self.write_until(&out, until, &mut moved)?;
+            }
+            return Ok(());
+        }
         let mut body = body;
         if body.len() <= JOIN_BYTES {
             head.extend_from_slice(body);
@@ -145,6 +217,38 @@ impl HttpStream {
         }
     }
 
+    /// Writes all of `bytes`. `moved` is called whenever the client has taken a piece.
+    fn write_until(
+        &mut self,
+        mut bytes: &[u8],
+        until: Deadline,
+        moved: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let left = until.left()?;
+            self.set_write_timeout(left)?;
+            match (&*self.socket).write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_transient(&error) => continue,
+                Err(error) => return Err(error),
+            }
+            if moved().is_break() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Over TLS, says that nothing more will be sent. Without it, the client could not tell the end from a cut.
+    fn say_end(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        tls.say_end();
+        let out = tls.take_out();
+        // The client may be gone, or may not take it.
+        let _ = self.write_until(&out, Deadline::after(PARTING), &mut || ControlFlow::Continue(()));
+    }
+
     fn write_some(&self, head: &[u8], body: &[u8]) -> io::Result<usize> {
         if body.is_empty() {
             return (&*self.socket).write(head);
@@ -157,6 +261,7 @@ impl HttpStream {
     /// not lose the answer it was just sent.
     pub(crate) fn linger(&mut self, timeout: Duration) {
         let deadline = Deadline::after(timeout);
+        self.say_end();
         if self.socket.shutdown(Shutdown::Write).is_ok() {
             read_until_closed(|buffer| read_within(&*self.socket, buffer, Some(deadline)), usize::MAX);
         }
@@ -165,6 +270,7 @@ impl HttpStream {
     /// Like [`linger`](Self::linger), for a client that was answered in full: throws away what is there and waits for
     /// nothing.
     pub(crate) fn leave(&mut self) {
+        self.say_end();
         if self.socket.shutdown(Shutdown::Write).is_ok() {
             self.make_room();
             discard_received(&self.socket, &mut self.buffer);

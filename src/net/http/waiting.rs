@@ -91,7 +91,10 @@ impl WaitingConnection {
             Some(rest) if rest.is_starving => RequestArrival::Part,
             _ if here == 0 => silence(socket),
             _ if here == self.here => self.arrival,
+            Some(rest) if self.connection.is_encrypted() => hear_encrypted(here, rest.left),
             Some(rest) => hear_body(socket, here, rest.left),
+            // A thread is needed for the handshake.
+            None if self.connection.is_encrypted() => RequestArrival::Whole,
             None => self.hear_request(here),
         };
         self.here = here;
@@ -141,7 +144,7 @@ impl WaitingConnection {
     /// Whether its refusal is to have no body, because it asks for the head of an answer alone.
     pub(crate) fn asks_for_a_head_alone(&self) -> bool {
         let mut seen = [0; HEARD_BYTES];
-        let is_new = self.connection.rest().is_none();
+        let is_new = self.connection.rest().is_none() && !self.connection.is_encrypted();
         let peeked = recv(&**self.connection.socket(), &mut seen, RecvFlags::PEEK | RecvFlags::DONTWAIT);
         match peeked {
             Ok((_, bytes)) if is_new => asks_for_a_head_alone(&seen[..bytes]),
@@ -193,6 +196,17 @@ fn hear_body(socket: &TcpStream, here: usize, left: Option<usize>) -> RequestArr
             let ends = peeked.is_ok_and(|(_, bytes)| seen[..bytes].ends_with(LAST_BYTES));
             if ends { RequestArrival::Whole } else { RequestArrival::Part }
         }
+    }
+}
+
+/// How much of a body has come at most: what is encrypted is no shorter than what it holds. If too little was in it, the
+/// connection rests again.
+fn hear_encrypted(here: usize, left: Option<usize>) -> RequestArrival {
+    match left {
+        Some(left) if here >= left => RequestArrival::Whole,
+        Some(_) if here < PROGRESS_BYTES => RequestArrival::Part,
+        // Nobody sees from outside whether the last chunk is in it.
+        Some(_) | None => RequestArrival::Much,
     }
 }
 

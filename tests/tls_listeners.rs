@@ -1,0 +1,244 @@
+//! Tests of TLS on the listeners of actors: requests and messages over it, and certificates that are replaced.
+
+mod support;
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+use support::{Http, PATIENCE, Stage, Theater, eventually, verifies_and_replays};
+use tungstenite::Message;
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+const TLS: &str = "tls = { cert = \"cert.pem\", key = \"key.pem\" }";
+
+fn file(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)).expect(name)
+}
+
+/// Puts a certificate and its key where the manifests name them.
+fn certify(stage: &Stage, name: &str) {
+    for (from, to) in [(format!("{name}.pem"), "cert.pem"), (format!("{name}.key"), "key.pem")] {
+        let new = stage.file(&format!("{to}.new"), file(&from));
+        std::fs::rename(new, stage.path().join(to)).expect("renamed");
+    }
+}
+
+fn http(more: &str) -> (Stage, Theater) {
+    let stage = Stage::new();
+    certify(&stage, "server");
+    let handler = format!("{more}[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0, {TLS} }}\n");
+    let running = stage.run(&[&stage.manifest("probe", "probe", &handler)]);
+    (stage, running)
+}
+
+/// Connects to a server that has to be certified as `localhost` by the authority in this file.
+fn connect(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
+    let mut store = RootCertStore::empty();
+    let pem = file(roots);
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).map(|it| it.expect("a certificate")));
+    let config = ClientConfig::builder().with_root_certificates(store).with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let session = ClientConnection::new(Arc::new(config), name).expect("a session");
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(session, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+fn trusted(address: SocketAddr) -> BufReader<Tls> {
+    BufReader::new(connect(address, "roots.pem").expect("a session"))
+}
+
+/// Reads an answer: its head and its body.
+fn receive(client: &mut BufReader<Tls>) -> (String, Vec<u8>) {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(client.read_line(&mut head).expect("a head"), 0, "the connection ended: {head:?}");
+    }
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    client.read_exact(&mut body).expect("a body");
+    (head, body)
+}
+
+fn op(client: &mut BufReader<Tls>, body: &str) -> String {
+    let request = format!("POST /op HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    client.get_mut().write_all(request.as_bytes()).expect("sent");
+    let (head, body) = receive(client);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    String::from_utf8(body).expect("text")
+}
+
+#[test]
+fn requests_over_tls_are_answered_on_one_connection_whatever_their_size() {
+    let (stage, running) = http("[limits]\nmessage_bytes = 4194304\n");
+    assert!(running.said().iter().any(|line| line.contains("https://127.0.0.1:")), "{:?}", running.said());
+    let mut client = trusted(running.http("probe"));
+    assert_eq!([op(&mut client, "\"count\""), op(&mut client, "\"count\"")], ["1", "2"]);
+    let long = "x".repeat(2 << 20);
+    let echoed = op(&mut client, &json!({ "op": "echo", "value": long }).to_string());
+    assert_eq!(echoed, json!(long).to_string());
+    assert_eq!(op(&mut client, "\"count\""), "3");
+    let chunked = "POST /op HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n\"co\r\n4\r\nunt\"\r\n0\r\n\r\n";
+    client.get_mut().write_all(chunked.as_bytes()).expect("sent");
+    assert_eq!(receive(&mut client).1, b"4");
+    client.get_mut().write_all(b"GET https://h/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    assert!(receive(&mut client).0.starts_with("HTTP/1.1 404 "));
+    assert_eq!(client.read(&mut [0]).expect("the session is ended before the connection"), 0);
+    verifies_and_replays(&running.export(&stage, "probe"));
+}
+
+#[test]
+fn a_body_that_comes_late_is_waited_for_without_a_thread_and_then_answered() {
+    let (_stage, running) = http("[limits]\nhttp_connections = 1\n");
+    for (head, parts) in [
+        ("Content-Length: 7", ["\"c", "oun", "t\""]),
+        ("Transfer-Encoding: chunked", ["3\r\n\"co\r\n", "4\r\nunt\"\r\n", "0\r\n\r\n"]),
+    ] {
+        let mut late = trusted(running.http("probe"));
+        let head = format!("POST /op HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n");
+        late.get_mut().write_all(head.as_bytes()).expect("sent");
+        for part in parts {
+            // With one place, this is answered only while the other connection has no thread.
+            let mut other = trusted(running.http("probe"));
+            other.get_mut().write_all(b"GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+            assert!(receive(&mut other).0.starts_with("HTTP/1.1 404 "));
+            late.get_mut().write_all(part.as_bytes()).expect("sent");
+        }
+        assert!(receive(&mut late).0.starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+#[test]
+fn more_clients_than_places_are_served_one_after_the_other() {
+    let (_stage, running) = http("[limits]\nhttp_connections = 2\n");
+    let address = running.http("probe");
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(move || {
+                let mut client = trusted(address);
+                client
+                    .get_mut()
+                    .write_all(b"GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    .expect("sent");
+                assert!(receive(&mut client).0.starts_with("HTTP/1.1 404 "));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_client_that_speaks_no_tls_or_says_nothing_gets_no_answer_and_disturbs_nobody() {
+    let (_stage, running) = http("[limits]\nhttp_connections = 1\nhttp_head_ms = 300\n");
+    let address = running.http("probe");
+    let mut plain = Http::connect(address);
+    plain.send("GET", "/", None);
+    assert!(plain.receive().is_none_or(|answer| !answer.head.contains("HTTP/1.1")), "no HTTP is spoken in the open");
+    let mut silent = TcpStream::connect(address).expect("a connection");
+    silent.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    silent.write_all(&[0x16, 3, 1]).expect("the beginning of a hello");
+    let end = silent.read_to_end(&mut Vec::new());
+    assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset), "it is over");
+    assert_eq!(op(&mut trusted(address), "\"count\""), "1");
+}
+
+#[test]
+fn a_certificate_that_is_replaced_is_used_without_a_restart_and_one_that_cannot_be_is_not() {
+    let (stage, running) = http("");
+    let address = running.http("probe");
+    let mut before = trusted(address);
+    assert_eq!(op(&mut before, "\"count\""), "1");
+    certify(&stage, "other");
+    eventually("the new certificate is used", || connect(address, "other-roots.pem").ok());
+    connect(address, "roots.pem").expect_err("the old one is not used any more");
+    assert_eq!(op(&mut before, "\"count\""), "2", "a connection that is open goes on");
+    stage.file("cert.pem", file("server.pem"));
+    eventually("the log names the file", || {
+        connect(address, "other-roots.pem").expect("the last one that fits its key stays");
+        stage.log().contains("cert.pem has changed and cannot be used, so the last certificate stays").then_some(())
+    });
+    stage.file("key.pem", file("server.key"));
+    eventually("both fit again", || connect(address, "roots.pem").ok());
+}
+
+#[test]
+fn messages_over_tls_reach_the_actor_and_its_answers_come_back() {
+    let stage = Stage::new();
+    certify(&stage, "server");
+    let handler = format!("[[handlers]]\ntype = \"websocket-server\"\nconfig = {{ port = 0, {TLS} }}\n");
+    let running = stage.run(&[&stage.manifest("parrot", "parrot", &handler)]);
+    assert!(running.said().iter().any(|line| line.contains("wss://127.0.0.1:")), "{:?}", running.said());
+    let address = running.websocket("parrot");
+    let wire = connect(address, "roots.pem").expect("a session");
+    let (mut client, _) = tungstenite::client("ws://localhost/", wire).expect("a handshake");
+    for text in ["hello", "grüße", &"x".repeat(200_000)] {
+        client.send(Message::text(text)).expect("sent");
+        assert_eq!(client.read().expect("an answer"), Message::text(text));
+    }
+    let mut refused = BufReader::new(connect(address, "roots.pem").expect("a session"));
+    refused.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    assert!(receive(&mut refused).0.starts_with("HTTP/1.1 400 "), "it asked for something else");
+    client.close(None).expect("closed");
+    assert!(matches!(client.read(), Ok(Message::Close(_))));
+    eventually("the actor hears of the end", || {
+        let events = running.event_types("parrot");
+        (events.iter().filter(|event| event.starts_with("return ntwk:theater/websocket-server")).count() == 5)
+            .then_some(())
+    });
+    verifies_and_replays(&running.export(&stage, "parrot"));
+}
+
+#[test]
+fn a_listener_that_closes_tells_its_clients_over_tls() {
+    let stage = Stage::new();
+    certify(&stage, "server");
+    let handler = format!("[[handlers]]\ntype = \"websocket-server\"\nconfig = {{ port = 0, {TLS} }}\n");
+    let running = stage.run(&[&stage.manifest("parrot", "parrot", &handler)]);
+    let wire = connect(running.websocket("parrot"), "roots.pem").expect("a session");
+    let (mut client, _) = tungstenite::client("ws://localhost/", wire).expect("a handshake");
+    client.send(Message::text("hello")).expect("sent");
+    client.read().expect("an answer");
+    running.say(&["stop", "parrot"]);
+    let Ok(Message::Close(Some(frame))) = client.read() else { panic!("it is told why") };
+    assert_eq!(u16::from(frame.code), 1001);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_at_the_start() {
+    let stage = Stage::new();
+    certify(&stage, "server");
+    stage.file("empty.pem", "");
+    stage.file("other.pem", file("other.pem"));
+    let running = stage.run(&[]);
+    for (tls, why) in [
+        ("{ cert = \"none.pem\", key = \"key.pem\" }", "none.pem for TLS: No such file or directory"),
+        ("{ cert = \"empty.pem\", key = \"key.pem\" }", "empty.pem for TLS: there is no certificate in it"),
+        ("{ cert = \"cert.pem\", key = \"cert.pem\" }", "cert.pem for TLS: there is no private key in it"),
+        ("{ cert = \"other.pem\", key = \"key.pem\" }", "other.pem for TLS: "),
+        ("{ cert = \"/dev/zero\", key = \"key.pem\" }", "/dev/zero for TLS: not a regular file"),
+        ("{ cert = \"cert.pem\" }", "\"tls\" needs both files: tls = { cert = \"cert.pem\", key = \"key.pem\" }"),
+        ("{ cert = \"cert.pem\", key = \"key.pem\", ca = \"x\" }", "unknown field `ca`"),
+    ] {
+        for (kind, component) in [("http-server", "probe"), ("websocket-server", "parrot")] {
+            let handler = format!("[[handlers]]\ntype = \"{kind}\"\nconfig = {{ port = 0, tls = {tls} }}\n");
+            let refused = running.start(&stage.manifest("a", component, &handler)).expect_err(tls);
+            assert!(refused.contains(why) && refused.contains("a.toml:"), "{refused}");
+        }
+    }
+    // The same as a warning, before anything starts.
+    let handler =
+        "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0, tls = { cert = \"none.pem\", key = \"k\" } }\n";
+    let manifest = stage.manifest("a", "probe", handler);
+    let checked = running.cli(&["check", manifest.to_str().expect("a path")]);
+    assert!(support::text(&checked.stderr).contains("a start will fail: http-server cannot use "), "{checked:?}");
+}
