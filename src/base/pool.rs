@@ -1,10 +1,12 @@
 //! The thread pool for work that all cores share: compiling components, and checking long histories. It is rayon's global
 //! pool. Rayon would make it at its first use; it is made here before that, so that its threads have names.
 
+use std::error::Error;
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use super::thread;
-use std::error::Error;
 
 /// Bytes of stack for each thread: Cranelift recurses deeply.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
@@ -26,4 +28,13 @@ pub(crate) fn make_ready() -> Result<(), String> {
         }
     });
     made.clone()
+}
+
+/// What `of` makes of each item, in the order of the items: on all cores if the work is worth being cut into two or more
+/// shares, and otherwise, or if the system gives no threads for the pool, on this thread.
+pub(crate) fn map<I: Sync, T: Send>(items: &[I], shares: usize, of: impl Fn(&I) -> T + Send + Sync) -> Vec<T> {
+    if shares < 2 || items.len() < 2 || make_ready().is_err() {
+        return items.iter().map(of).collect();
+    }
+    items.par_iter().with_min_len(items.len().div_ceil(shares)).map(of).collect()
 }
