@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::error::{ReadFault, ReadResult, unfit};
+use super::error::{ReadFault, ReadResult, no_part, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
 use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
@@ -208,7 +208,7 @@ fn key(actor: u64) -> i64 {
 /// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
 pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
     let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
-    whole.map_err(parts::missing)
+    whole.map_err(no_part)
 }
 
 /// The data of an event that is kept, without its salt.

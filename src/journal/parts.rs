@@ -14,7 +14,6 @@
 use minicbor::data::{Tag, Type};
 use minicbor::{Decoder, Encoder, decode};
 
-use super::error::{ReadFault, unfit};
 use crate::chain::{Salt, sha1};
 
 /// What is not larger stays where it is: its name would take as much room as it saves.
@@ -99,11 +98,6 @@ pub(super) fn put_back<E>(
     }
     data.extend_from_slice(&rest[copied..]);
     Ok(Ok(data))
-}
-
-/// A part that stored data refers to is not to be found.
-pub(super) fn missing(name: Sha1) -> ReadFault {
-    unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name)))
 }
 
 /// The names of the parts that `stored` refers to.

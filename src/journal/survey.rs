@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::{JournalError, ReadFault, ReadResult};
+use super::error::{JournalError, ReadFault, ReadResult, no_part};
 use super::facts::{FactReader, unsalted};
 use super::index::Standing;
 use super::log::{
@@ -18,8 +18,9 @@ use super::{Opened, open_parts_to_read, parts};
 use crate::base::pool;
 use crate::chain::{ChainEvent, EventHash, Salt};
 
-/// A page ends with the batch in which the data of its events, large parts put back, comes to so many bytes.
-const PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// A page ends with the batch in which the data of its events, large parts put back, comes to so many bytes; in the unit
+/// tests so few that a page ends within what is read at once.
+const PAGE_BYTES: usize = if cfg!(test) { 1_000 } else { 16 * 1024 * 1024 };
 /// Fewer events than so many are not worth another core.
 const SHARE: usize = 64;
 
@@ -158,7 +159,7 @@ fn on_its_chain(event: &EventEntry<'_>, run: &Run<'_>) -> ReadResult<ChainEvent>
         Payload::Kept(stored) => {
             salt = stored.first_chunk().filter(|_| event.is_salted).copied().map(Salt);
             let find = |name: &[u8; 20]| Ok::<_, ReadFault>(run.part(name).map(<[u8]>::to_vec));
-            data = parts::put_back(unsalted(event.is_salted, stored).to_vec(), find)?.map_err(parts::missing)?;
+            data = parts::put_back(unsalted(event.is_salted, stored).to_vec(), find)?.map_err(no_part)?;
         }
         Payload::Dropped { length, digest } => gone = Some(dropped(event.sequence, length, digest)?),
     }

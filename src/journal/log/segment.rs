@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,8 @@ const GLANCE: usize = 1_024;
 /// About so many bytes of batches are checked together, on all cores. Fewer than a share are not worth another core.
 const RUN_BYTES: usize = 512 * 1024;
 const SHARE_BYTES: usize = 64 * 1024;
+/// So much of a file is read by one core at a time.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a segment begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +189,7 @@ pub(super) enum Rest {
 
 impl SegmentBytes {
     pub(super) fn read(path: &Path) -> io::Result<Result<Self, Malformed>> {
-        Ok(Self::of(std::fs::read(path)?))
+        whole(&File::open(path)?)
     }
 
     pub(super) fn of(bytes: Vec<u8>) -> Result<Self, Malformed> {
@@ -310,10 +312,11 @@ impl Rest {
 }
 
 /// A segment that is open already: it may have another's place by now.
-pub(super) fn whole(file: &mut File) -> io::Result<Result<SegmentBytes, Malformed>> {
-    let mut bytes = Vec::new();
-    file.seek(io::SeekFrom::Start(0))?;
-    file.read_to_end(&mut bytes)?;
+pub(super) fn whole(file: &File) -> io::Result<Result<SegmentBytes, Malformed>> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    // What is cut off meanwhile is room that was not written to, and zeros stand for it.
+    pool::fill(&mut bytes, PIECE_BYTES, |at, piece| read_upto(file, piece, at as u64).map(drop))?;
     Ok(SegmentBytes::of(bytes))
 }
 

@@ -574,7 +574,7 @@ fn may_be_any_length() -> bool {
 }
 
 fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result<Opened, LogError> {
-    let mut file = File::open(path).map_err(io_at(path))?;
+    let file = File::open(path).map_err(io_at(path))?;
     let trailer = Trailer::of(&file).map_err(io_at(path))?;
     let footer = match trailer.filter(|trailer| trailer.after == *after) {
         Some(trailer) => segment::directory(&file, &trailer).map_err(io_at(path))?,
@@ -583,7 +583,7 @@ fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result
     if let Ok(directory) = footer {
         return Ok(Opened { number, generation, file, directory });
     }
-    let bytes = segment::whole(&mut file).map_err(io_at(path))?.map_err(damaged_at(path))?;
+    let bytes = segment::whole(&file).map_err(io_at(path))?.map_err(damaged_at(path))?;
     let (directory, walked) = bytes.directory().map_err(damaged_at(path))?;
     if walked.tip != *after {
         return Err(damaged_behind(path, walked.end)(Malformed("a batch does not check")));

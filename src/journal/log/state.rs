@@ -76,7 +76,7 @@ impl Found {
     /// Adds the next segment.
     pub(super) fn take(&mut self, path: PathBuf, number: u32, is_last: bool) -> Result<(), LogError> {
         let damaged = |why: &str| Err(LogError::Damaged { path: path.clone(), why: why.to_owned() });
-        let mut file = File::open(&path).map_err(io_at(&path))?;
+        let file = File::open(&path).map_err(io_at(&path))?;
         let header = match header_of(&file).map_err(io_at(&path))? {
             Ok(header) => header,
             Err(_) if is_last && holds_nothing(&file).map_err(io_at(&path))? => {
@@ -100,7 +100,7 @@ impl Found {
             self.state.sealed.push(Sealed { header, after, path, generation });
             return Ok(());
         }
-        let mut bytes = segment::whole(&mut file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
+        let mut bytes = segment::whole(&file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
         let (directory, walked) = bytes.directory().map_err(damaged_at(&path))?;
         let after = walked.tip;
         self.state.tip = after;
