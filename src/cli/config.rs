@@ -98,6 +98,10 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
                 let (key, value) = (format!("secrets.{}", named.name), named.source.to_string());
                 serde_json::json!({ "key": key, "value": value, "origin": named.origin.to_string() })
             }))
+            .chain(settings.listeners().iter().enumerate().map(|(number, listener)| {
+                let (key, value) = (format!("listeners.{number}"), listener.to_string());
+                serde_json::json!({ "key": key, "value": value, "origin": settings.file() })
+            }))
             .collect();
         print_json(&all);
     } else {
@@ -108,6 +112,10 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
         for NamedSecret { name, source, origin } in settings.named_secrets() {
             let (key, source) = (format!("secrets.{name}"), source.to_string());
             show::line(&format!("{key:<38} {source:<28} {origin}"));
+        }
+        for (number, listener) in settings.listeners().iter().enumerate() {
+            let (key, listener) = (format!("listeners.{number}"), listener.to_string());
+            show::line(&format!("{key:<38} {listener:<28} {}", settings.file()));
         }
     }
     // Settings that contradict each other are reported here too, and not only by a start.

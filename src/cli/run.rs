@@ -11,7 +11,7 @@ use super::{Done, ENDED, Failure, logging, show, signals, stderr};
 use crate::base::{memory, thread};
 use crate::handlers::Handlers;
 use crate::manifest::ActorSource;
-use crate::server::{BoundMetrics, BoundServer, MetricsServer, TheaterServer};
+use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
 use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 #[derive(Args)]
@@ -50,6 +50,8 @@ pub(super) fn run(args: &RunArgs) -> Done {
     // The management server is bound before any actor begins: otherwise a runtime could start that nobody can control.
     let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
     let metrics = settings.metrics().map(bind_metrics).transpose()?;
+    let listeners = settings.listeners().iter().cloned().map(BoundListener::bind).collect::<Result<Vec<_>, _>>();
+    let listeners = listeners.map_err(Failure::no)?;
     let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
         // Something may have been written by then: this is no refusal, but the end of a runtime.
         Err(error @ TheaterError::JournalFailed(_)) => return Err(Failure::ended(error)),
@@ -63,13 +65,18 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let server = bound.serve(handle.clone()).map_err(Failure::no)?;
     let metrics = metrics.map(|metrics| metrics.serve(handle.clone())).transpose();
     let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
-    announce(announcement(&server, metrics.as_ref(), &theater))?;
+    let limits = settings.actor_limits();
+    let serve = |listener: BoundListener| listener.serve(handle.clone(), limits.defaults());
+    let listeners = listeners.into_iter().map(serve).collect::<Result<Vec<_>, _>>();
+    let listeners =
+        listeners.map_err(|error| Failure::no(format!("cannot start the threads of a listener: {error}")))?;
+    announce(announcement(&server, metrics.as_ref(), &listeners, &theater))?;
     let ended = theater.wait();
     if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
         // The journal takes no more records, so an orderly suspension would achieve nothing.
         signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
     }
-    drop((server, metrics));
+    drop((server, metrics, listeners));
     theater.shutdown();
     ended.map_err(Failure::ended)
 }
@@ -84,11 +91,17 @@ fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
 }
 
 /// The addresses and actors that a person needs to know, one a line; the last line is `ready`.
-fn announcement(server: &TheaterServer, metrics: Option<&MetricsServer>, theater: &TheaterRuntime) -> String {
+fn announcement(
+    server: &TheaterServer,
+    metrics: Option<&MetricsServer>,
+    listeners: &[ServingListener],
+    theater: &TheaterRuntime,
+) -> String {
     let mut lines = Vec::new();
     lines.extend(server.address().map(|address| format!("management  {address}")));
     lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
     lines.extend(metrics.map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));
+    lines.extend(listeners.iter().map(|listener| format!("listener    {listener}")));
     let named = |name: &str, what: &str| format!("actor       {:<12} {}", show::visible(name), show::visible(what));
     for actor in theater.handle().actors() {
         lines.extend(actor.addresses.iter().map(|address| named(&actor.name, &address.to_string())));

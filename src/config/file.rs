@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::listeners;
 use super::secrets::{self, NamedSecret};
 use super::setting::{Kind, SETTINGS, Setting};
 use crate::base::limits::CONFIG_BYTES;
 use crate::manifest::{ManifestError, ManifestSource, read_bounded};
+use crate::server::RoutedListener;
 
 /// A file's values by key, each with its line.
 pub(super) struct Read {
     pub(super) path: PathBuf,
     pub(super) values: HashMap<&'static str, (String, usize)>,
     pub(super) secrets: Vec<NamedSecret>,
+    pub(super) listeners: Vec<RoutedListener>,
 }
 
 pub(super) fn read(path: &Path) -> Result<Read, ManifestError> {
@@ -37,7 +40,9 @@ pub(super) fn read(path: &Path) -> Result<Read, ManifestError> {
     }
     let secrets = table.get_ref().get(secrets::SECTION).map(|section| secrets::read(&source, section));
     let secrets = secrets.transpose()?.unwrap_or_default();
-    Ok(Read { path: path.to_owned(), values, secrets })
+    let listeners = table.get_ref().get(listeners::SECTION).map(|section| listeners::read(&source, section));
+    let listeners = listeners.transpose()?.unwrap_or_default();
+    Ok(Read { path: path.to_owned(), values, secrets, listeners })
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
@@ -62,7 +67,7 @@ fn section(
     if name.is_empty() {
         known.extend(sections());
         known.dedup();
-        known.push(secrets::SECTION);
+        known.extend([secrets::SECTION, listeners::SECTION]);
     }
     let of = if name.is_empty() { String::new() } else { format!(" of [{name}]") };
     for key in table.keys() {

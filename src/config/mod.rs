@@ -5,6 +5,7 @@
 
 mod actors;
 mod file;
+mod listeners;
 mod secrets;
 mod setting;
 
@@ -20,7 +21,7 @@ pub(crate) use setting::{Kind, SETTINGS, Setting};
 use crate::base::limits::{ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
 use crate::manifest::ManifestError;
-use crate::server::{ClientOptions, Endpoint, ServerOptions, TlsFiles, Token, TokenError, read_secret};
+use crate::server::{ClientOptions, Endpoint, RoutedListener, ServerOptions, TlsFiles, Token, TokenError, read_secret};
 use crate::theater::Retention;
 
 /// The file that is read if no file is named and this one exists.
@@ -80,6 +81,8 @@ pub(crate) struct InForce {
 pub(crate) struct Settings {
     in_force: Vec<InForce>,
     secrets: Vec<NamedSecret>,
+    listeners: Vec<RoutedListener>,
+    file: PathBuf,
 }
 
 /// The places where settings are looked for.
@@ -107,8 +110,8 @@ impl Settings {
             }
             in_force.push(InForce { setting, value, origin });
         }
-        let secrets = file.map(|file| file.secrets).unwrap_or_default();
-        let mut settings = Self { in_force, secrets };
+        let (secrets, listeners, file) = file.map(|file| (file.secrets, file.listeners, file.path)).unwrap_or_default();
+        let mut settings = Self { in_force, secrets, listeners, file };
         actors::settle(&mut settings)?;
         Ok(settings)
     }
@@ -130,6 +133,16 @@ impl Settings {
     /// The secrets that the file names, in its order.
     pub(crate) fn named_secrets(&self) -> &[NamedSecret] {
         &self.secrets
+    }
+
+    /// The path of the file that was read; empty if there was none.
+    pub(crate) fn file(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    /// The HTTP listeners of the runtime, in the order of the file.
+    pub(crate) fn listeners(&self) -> &[RoutedListener] {
+        &self.listeners
     }
 
     fn get(&self, key: &str) -> &InForce {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::listen_address::{ListenAddress, ListenerTls, TlsKeys};
 use super::{ActorRef, Grant, Source};
+use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
@@ -19,7 +20,7 @@ use crate::guest::{Capability, Export, GuestExport, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::net::AcceptorHandle;
 use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
-use crate::system::{Address, NoAnswer, Outcome, Refusal};
+use crate::system::{Address, NoAnswer, Outcome, Refusal, TheaterHandle};
 
 pub(super) const NAME: &str = "http-server";
 
@@ -29,24 +30,33 @@ const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-
 const RETRY_AFTER: &str = "1";
 
 struct HttpServer {
-    address: ListenAddress,
+    /// None if the actor answers only what the runtime's routes lead to it.
+    address: Option<ListenAddress>,
     tls: Option<ListenerTls>,
 }
 
 #[derive(Deserialize)]
 struct Config {
     host: Option<String>,
-    port: u16,
+    port: Option<u16>,
+    listen: Option<bool>,
     tls: Option<TlsKeys>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
-        return Ok(Box::new(HttpServer { address: ListenAddress::new(NAME, None, 0), tls: None }));
+        return Ok(Box::new(HttpServer { address: Some(ListenAddress::new(NAME, None, 0)), tls: None }));
     };
-    let Config { host, port, tls } = entry.config(&["host", "port", "tls"])?;
-    let tls = ListenerTls::of(entry, tls)?;
-    Ok(Box::new(HttpServer { address: ListenAddress::new(NAME, host, port), tls }))
+    let Config { host, port, listen, tls } = entry.config(&["host", "port", "listen", "tls"])?;
+    let address = match (listen, port) {
+        (Some(false), None) if host.is_none() && tls.is_none() => None,
+        (Some(false), _) => {
+            return Err(entry.error("an actor that does not listen itself (listen = false) has no host, port or tls"));
+        }
+        (Some(true) | None, Some(port)) => Some(ListenAddress::new(NAME, host, port)),
+        (Some(true) | None, None) => return Err(entry.missing_key("port")),
+    };
+    Ok(Box::new(HttpServer { address, tls: ListenerTls::of(entry, tls)? }))
 }
 
 impl Capability for HttpServer {
@@ -64,12 +74,13 @@ impl Capability for HttpServer {
 
 impl Grant for HttpServer {
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+        let Some(address) = &self.address else { return Ok(None) };
         let limits = HttpLimits::of(&actor.limits);
         let answering = actor.clone();
         let service = Arc::new(move |request: WireRequest| answer(&answering, request));
         let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let listening = self.address.listen(actor, |address| {
+        let listening = address.listen(actor, |address| {
             let listener = HttpListener::bind(address)?.secured(tls.take());
             let address = listener.local_addr()?;
             let acceptor = listener.serve(&format!("http-{}", address.port()), limits, service)?;
@@ -94,6 +105,16 @@ impl Source for HttpSource {
     fn address(&self) -> Address {
         Address { scheme: self.scheme, socket: self.address }
     }
+}
+
+/// Answers one request of a listener that serves many actors, on the thread of its connection.
+pub(crate) fn answer_http(theater: &TheaterHandle, id: ActorId, request: WireRequest) -> WireResponse {
+    let found = theater.registry.entry(id, |entry| (entry.name.as_str().into(), Arc::clone(&entry.limits)));
+    let Some((name, limits)) = found else { return refuse(&Refusal::Unknown(id)) };
+    if request.body.as_ref().is_some_and(|body| body.len() as u64 > limits.http_body_bytes) {
+        return plain(413, "the body is larger than the actor takes", &[]);
+    }
+    answer(&ActorRef { id, name, limits, has_lived: true, theater: theater.clone() }, request)
 }
 
 /// Answers one request, on the thread of its connection.

@@ -23,6 +23,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
+pub(crate) use http_server::answer_http;
 pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;

@@ -71,10 +71,15 @@ impl HandlerEntry {
         }
         T::deserialize(toml::de::ValueDeserializer::from(config)).map_err(|error| {
             match error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-                Some(key) => self.error(format!("the key \"{key}\"{section} is missing: config = {{ {key} = … }}")),
+                Some(key) => self.missing_key(key),
                 None => self.source.value_error(&section, &error),
             }
         })
+    }
+
+    /// The error for a key that the config needs and does not have.
+    pub(crate) fn missing_key(&self, key: &str) -> ManifestError {
+        self.error(format!("the key \"{key}\" of handler \"{}\" is missing: config = {{ {key} = … }}", self.kind))
     }
 
     /// An error about this entry, with its file and line.

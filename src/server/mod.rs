@@ -1,5 +1,5 @@
 //! The management server: what a [`TheaterHandle`] can do, over TCP, TLS or a Unix socket. This layer also has the
-//! client of that server, and the metrics endpoint.
+//! client of that server, the metrics endpoint, and the HTTP listeners of the runtime.
 //!
 //! `docs/management.md` specifies frames and commands. The server does nothing that a handle cannot do.
 //!
@@ -13,6 +13,7 @@
 //! | `auth`, `answer_charge` | tokens and roles; how many bytes of answers may wait to be sent |
 //! | `protocol`, `views`, `frame`, `transport` | the types of the protocol; frames; sockets with deadlines, with and without TLS |
 //! | `metrics`, `prometheus` | what is measured, as types of the protocol and as text for Prometheus |
+//! | `listeners`, `route` | HTTP listeners of the runtime, whose routes lead to actors |
 //! | `client` | the client |
 
 mod admission;
@@ -24,12 +25,14 @@ mod commands;
 mod connection;
 mod first;
 mod frame;
+mod listeners;
 mod listing;
 mod lookup;
 mod metrics;
 mod paging;
 mod prometheus;
 pub(crate) mod protocol;
+mod route;
 mod shared;
 mod subscription;
 mod transport;
@@ -46,7 +49,9 @@ pub use auth::{Token, TokenError};
 pub use bind::{BoundServer, TheaterServer};
 pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
+pub(crate) use listeners::{BoundListener, RoutedListener, ServingListener};
 pub use prometheus::{BoundMetrics, MetricsServer};
+pub(crate) use route::Route;
 
 use crate::base::limits::ManagementLimits;
 

@@ -33,6 +33,14 @@ impl WireResponse {
         Ok(Self { status, headers, body })
     }
 
+    /// The same answer with this header, in place of any of that name. The header is a valid one.
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
+        debug_assert_eq!(check_header(name, value), Ok(()), "it is our own");
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.status
     }

@@ -17,12 +17,14 @@ struct Respond {
 
 impl<X: More> HttpHandler for Commanded<X> {
     fn handle(&mut self, request: HttpRequest) -> Result<HttpResponse, String> {
-        match (request.path(), request.method.as_str()) {
-            ("/echo", _) => echo(&request),
-            ("/respond", "POST") => respond(&request),
-            ("/op", "POST") => HttpResponse::json(200, &self.obey(request.json()?)?),
-            ("/respond" | "/op", _) => Ok(HttpResponse::method_not_allowed("POST")),
-            (path, _) => Ok(HttpResponse::error(404, &format!("nothing at {path}"))),
+        // A route may lead here from any path.
+        let last = request.path().rsplit('/').next().unwrap_or_default();
+        match (last, request.method.as_str()) {
+            ("echo", _) => echo(&request),
+            ("respond", "POST") => respond(&request),
+            ("op", "POST") => HttpResponse::json(200, &self.obey(request.json()?)?),
+            ("respond" | "op", _) => Ok(HttpResponse::method_not_allowed("POST")),
+            _ => Ok(HttpResponse::error(404, &format!("nothing at {}", request.path()))),
         }
     }
 }

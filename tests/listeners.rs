@@ -1,0 +1,218 @@
+//! Tests of the runtime's own HTTP listeners: one port for many actors, which routes lead to.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use support::{Http, Stage, Theater, eventually, theater, verifies_and_replays};
+
+const ROUTED: &str = "[[handlers]]\ntype = \"http-server\"\nconfig = { listen = false }\n";
+const SUPERVISOR: &str = "[[handlers]]\ntype = \"supervisor\"\n";
+
+/// A nursery called `shop`, whose children are reached by routes alone.
+struct Shop {
+    stage: Stage,
+    manifest: PathBuf,
+}
+
+impl Shop {
+    fn new(listeners: &str) -> Self {
+        let stage = Stage::new();
+        for name in ["probe", "nursery"] {
+            stage.copy_component(name, name);
+        }
+        stage.manifest_at("cart", "probe.wasm".as_ref(), ROUTED);
+        let manifest = stage.manifest_at("shop", "nursery.wasm".as_ref(), &format!("{SUPERVISOR}{ROUTED}"));
+        stage.file("theater.toml", listeners);
+        Self { stage, manifest }
+    }
+
+    fn run(&self) -> Theater {
+        let toml = self.stage.path().join("theater.toml");
+        let more = ["--config", toml.to_str().expect("a path")];
+        self.stage.run_with(&[&self.manifest], &more).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Why a runtime with these listeners does not start.
+    fn refused(listeners: &str) -> String {
+        let shop = Self::new(listeners);
+        let toml = shop.stage.path().join("theater.toml");
+        let more = ["--config", toml.to_str().expect("a path")];
+        shop.stage.run_with(&[&shop.manifest], &more).err().unwrap_or_else(|| panic!("it starts: {listeners}"))
+    }
+}
+
+/// Where the listener of this number is reached.
+fn listener(running: &Theater, number: usize) -> SocketAddr {
+    let mut said = running.said().iter().filter_map(|line| line.strip_prefix("listener    http://"));
+    let line = said.nth(number).unwrap_or_else(|| panic!("{:?}", running.said()));
+    line.trim_end_matches('/').parse().expect("an address")
+}
+
+fn spawn(running: &Theater, label: &str) -> String {
+    let command = json!({ "op": "spawn-as", "manifest": "cart.toml", "label": label });
+    let spawned = running.request("shop", &command).expect("an answer");
+    spawned["ok"].as_str().unwrap_or_else(|| panic!("{spawned}")).to_owned()
+}
+
+const CARTS: &str = r#"
+[[listeners]]
+listen = "127.0.0.1:0"
+routes = [
+    { path = "/carts/{cart}/*", to = "shop/{cart}" },
+    { path = "/only", host = "shop.example.org", to = "shop" },
+    { path = "/lost", to = "nobody" },
+]
+"#;
+
+#[test]
+fn one_port_serves_each_actor_that_its_routes_lead_to() {
+    let shop = Shop::new(CARTS);
+    let running = shop.run();
+    let alice = spawn(&running, "alice");
+    spawn(&running, "bob@example.org");
+    let mut client = Http::connect(listener(&running, 0));
+    let mut count = |path: &str| client.ask("POST", path, Some("\"count\""));
+    for (path, expected) in [
+        ("/carts/alice/op", json!(1)),
+        ("/carts/bob@example.org/op", json!(1)),
+        ("/carts/bob%40example.org/op?x=1", json!(2)),
+        ("/carts/alice/some/where/op", json!(2)),
+    ] {
+        let answer = count(path);
+        assert_eq!((answer.status, answer.json()), (200, expected), "{path}");
+    }
+    for path in ["/carts/carol/op", "/carts/", "/carts", "/", "/lost", "/carts/a%2Fb/op", "/only"] {
+        let answer = count(path);
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+    }
+    let mut client = Http::connect(listener(&running, 0));
+    client
+        .send_raw(b"POST /only HTTP/1.1\r\nHost: Shop.Example.org:81\r\nContent-Length: 7\r\n\r\n\"count\"")
+        .expect("sent");
+    let answer = client.receive().expect("an answer");
+    assert_eq!(answer.json(), json!({ "error": "nothing at /only" }), "the actor itself answers");
+    running.say(&["stop", &alice]);
+    assert_eq!(client.ask("POST", "/carts/alice/op", Some("\"count\"")).status, 503, "it has ended");
+    spawn(&running, "alice");
+    assert_eq!(client.ask("POST", "/carts/alice/op", Some("\"count\"")).json(), json!(1), "the new one of that name");
+    verifies_and_replays(&running.export(&shop.stage, &alice));
+}
+
+#[test]
+fn routes_lead_to_the_same_actors_after_a_crash() {
+    let shop = Shop::new(CARTS);
+    let running = shop.run();
+    spawn(&running, "alice");
+    let count = |running: &Theater| {
+        Http::connect(listener(running, 0)).ask("POST", "/carts/alice/op", Some("\"count\"")).json()
+    };
+    assert_eq!(count(&running), json!(1));
+    running.kill();
+    let running = shop.run();
+    assert_eq!(count(&running), json!(2));
+}
+
+#[test]
+fn a_request_has_an_id_that_the_actor_the_answer_and_the_access_log_show() {
+    let shop = Shop::new(&CARTS.replace("listen =", "access_log = true\nlisten ="));
+    let running = shop.run();
+    spawn(&running, "alice");
+    let mut client = Http::connect(listener(&running, 0));
+    let mut ask = |id: &str| {
+        let request = format!("GET /carts/alice/echo HTTP/1.1\r\nHost: h\r\n{id}\r\n");
+        client.send_raw(request.as_bytes()).expect("sent");
+        let answer = client.receive().expect("an answer");
+        let lines = answer.head.lines().filter_map(|line| line.strip_prefix("x-request-id: "));
+        let ids: Vec<String> = lines.map(str::to_owned).collect();
+        assert_eq!(ids.len(), 1, "{}", answer.head);
+        let seen: Vec<Value> = answer.json()["headers"].as_array().expect("headers").clone();
+        let is_id = |header: &Value| header[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case("x-request-id"));
+        let seen: Vec<&Value> = seen.iter().filter(|header| is_id(header)).collect();
+        assert_eq!((seen.len(), seen[0][1].as_str()), (1, Some(ids[0].as_str())), "the actor sees it");
+        ids[0].clone()
+    };
+    assert_eq!(ask("X-Request-Id: order-17\r\n"), "order-17", "the client's own");
+    let made = [ask(""), ask("X-Request-Id: two words\r\n"), ask("X-Request-Id: a\r\nX-Request-Id: b\r\n")];
+    assert!(made.iter().all(|id| id.len() == 36), "{made:?}");
+    assert_ne!(made[0], made[1]);
+    eventually("the log has it", || {
+        let log = shop.stage.log();
+        let line = log.lines().find(|line| line.contains("order-17"))?;
+        let parts = ["GET /carts/alice/echo", " 200 ", "shop/alice"];
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+        Some(())
+    });
+}
+
+#[test]
+fn several_listeners_have_routes_of_their_own() {
+    let second = "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", to = \"shop\" }]\n";
+    let shop = Shop::new(&format!("{CARTS}{second}"));
+    let running = shop.run();
+    let (first, second) = (listener(&running, 0), listener(&running, 1));
+    assert_eq!(Http::connect(first).ask("POST", "/op", Some("\"count\"")).status, 404);
+    assert_eq!(Http::connect(second).ask("POST", "/op", Some("\"count\"")).json(), json!(1));
+    let listed = running.json(&["list"]);
+    assert_eq!(listed[0]["addresses"], json!([]), "an actor that routes lead to does not listen itself");
+}
+
+#[test]
+fn an_answer_is_given_once_its_events_are_on_disk_and_a_body_that_the_actor_does_not_take_is_413() {
+    let shop = Shop::new(CARTS);
+    shop.stage.manifest_at("cart", "probe.wasm".as_ref(), &format!("[limits]\nhttp_body_bytes = 100\n{ROUTED}"));
+    let running = shop.run();
+    let alice = spawn(&running, "alice");
+    let mut client = Http::connect(listener(&running, 0));
+    let long = json!({ "op": "echo", "value": "x".repeat(200) }).to_string();
+    assert_eq!(client.ask("POST", "/carts/alice/op", Some(&long)).status, 413);
+    assert_eq!(client.ask("POST", "/carts/alice/op", Some("\"count\"")).json(), json!(1));
+    running.kill();
+    let running = shop.run();
+    assert_eq!(running.json(&["state", &alice])["state"]["count"], 1);
+}
+
+#[test]
+fn a_listener_that_is_written_wrongly_is_refused_by_its_line() {
+    for (listeners, why) in [
+        ("[[listeners]]\nroutes = []\n", "needs an address"),
+        ("[[listeners]]\nlisten = \"8080\"\nroutes = []\n", "an IP address and a port"),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\n", "needs routes"),
+        ("[listeners]\nlisten = \"127.0.0.1:0\"\n", "[[listeners]]"),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\nroute = []\n", "did you mean \"routes\"?"),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\naccess_log = \"yes\"\nroutes = []\n", "true or false"),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/a\" }]\n", "needs \"to\""),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"a\", to = \"b\" }]\n", "slash"),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"no.pem\" }\nroutes = []\n", "both files"),
+        (
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"no.pem\", key = \"no.pem\" }\nroutes = []\n",
+            "no.pem",
+        ),
+    ] {
+        let refused = Shop::refused(listeners);
+        assert!(refused.contains(why), "{listeners}: {refused}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let refused = Shop::refused(&format!("[[listeners]]\nlisten = \"{address}\"\nroutes = []\n"));
+    assert!(refused.contains(&address.to_string()) && refused.contains("another address"), "{refused}");
+}
+
+#[test]
+fn a_handler_that_does_not_listen_names_no_port() {
+    let stage = Stage::new();
+    for (config, why) in [
+        ("{ listen = false, port = 80 }", "listen = false"),
+        ("{ listen = false, host = \"::1\" }", "listen = false"),
+        ("{ listen = true }", "the key \"port\""),
+        ("{}", "the key \"port\""),
+    ] {
+        let more = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {config}\n");
+        let manifest = stage.manifest("wrong", "probe", &more);
+        let checked = theater(&["check", manifest.to_str().expect("a path")], None);
+        let said = support::text(&checked.stderr);
+        assert!(!checked.status.success() && said.contains(why), "{config}: {said}");
+    }
+}
