@@ -242,3 +242,20 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     let checked = running.cli(&["check", manifest.to_str().expect("a path")]);
     assert!(support::text(&checked.stderr).contains("a start will fail: http-server cannot use "), "{checked:?}");
 }
+
+#[test]
+fn a_listener_of_the_runtime_speaks_tls_and_leads_to_an_actor_without_a_port() {
+    let stage = Stage::new();
+    certify(&stage, "server");
+    let routes = "routes = [{ path = \"/*\", to = \"probe\" }]";
+    stage.file("theater.toml", format!("[[listeners]]\nlisten = \"127.0.0.1:0\"\n{TLS}\n{routes}\n"));
+    let manifest =
+        stage.manifest("probe", "probe", "[[handlers]]\ntype = \"http-server\"\nconfig = { listen = false }\n");
+    let toml = stage.path().join("theater.toml");
+    let more = ["--config", toml.to_str().expect("a path")];
+    let running = stage.run_with(&[&manifest], &more).unwrap_or_else(|why| panic!("{why}"));
+    let address = running.said().iter().find_map(|line| line.strip_prefix("listener    https://"));
+    let address = address.unwrap_or_else(|| panic!("{:?}", running.said())).trim_end_matches('/');
+    let mut client = trusted(address.parse().expect("an address"));
+    assert_eq!([op(&mut client, "\"count\""), op(&mut client, "\"count\"")], ["1", "2"]);
+}
