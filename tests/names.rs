@@ -182,6 +182,10 @@ fn labels_survive_crashes_and_what_was_sent_to_an_address_arrives() {
         verifies_and_replays(&running.export(&ledger.stage, actor));
     }
     running.shut_down();
+    let dir = ledger.stage.data_dir();
+    let state = theater(&["state", "ledger/alice", "--data-dir", dir.to_str().expect("a path"), "--json"], None);
+    let state: Value = serde_json::from_slice(&state.stdout).expect("JSON");
+    assert_eq!(state["state"]["count"], 1, "the path names it in a data directory, too");
     let audit = theater(&["verify", "--journal", ledger.stage.data_dir().to_str().expect("a path")], None);
     assert!(audit.status.success(), "{}", support::text(&audit.stderr));
 }

@@ -9,6 +9,8 @@ use super::connect::{answered, ask, connect, find};
 use super::sandbox::engine;
 use super::{Done, Failure, Remote};
 use crate::actor::newest_state;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, History, KeptState};
 use crate::journal::{self, ActorRow, JournalReader, Newest};
 use crate::server::Client;
@@ -24,14 +26,45 @@ pub(super) enum ActorHistory {
 const PAGE: u64 = 1_000;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The row of the actor that `actor` names in a data directory.
+/// The row of the actor that `actor` names in a data directory: by its path, its id or its name.
 pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Result<ActorRow, Failure> {
+    let rows = reader.actors().map_err(Failure::no)?;
+    if actor.contains('/')
+        && let Some(row) = at_path(reader, &rows, actor)?
+    {
+        return Ok(row.clone());
+    }
     let mut picker = Picker::new(actor);
-    for row in reader.actors().map_err(Failure::no)? {
+    for row in rows {
         let (id, name) = (row.actor.id.to_string(), row.name.clone());
         picker.offer(&Candidate { id: &id, name: &name, alive: row.alive }, || row);
     }
     picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
+}
+
+/// The actor with this path: the name of a root, and the labels down from it. Of several, the one that is alive, or else the
+/// newest.
+fn at_path<'a>(reader: &JournalReader, rows: &'a [ActorRow], path: &str) -> Result<Option<&'a ActorRow>, Failure> {
+    let mut parts = path.split('/');
+    let root = parts.next().unwrap_or_default();
+    let mut at = holder(rows.iter().filter(|row| row.parent.is_none() && row.name == root));
+    for label in parts {
+        let Some(parent) = at else { return Ok(None) };
+        let mut children = Vec::new();
+        for child in rows.iter().filter(|row| row.parent == Some(parent.actor.id)) {
+            let started = reader.newest_started(child.actor).map_err(Failure::no)?;
+            let started = started.and_then(|event| Started::from_cbor(&event.data).ok());
+            if started.is_some_and(|started| started.label.as_deref() == Some(label)) {
+                children.push(child);
+            }
+        }
+        at = holder(children.into_iter());
+    }
+    Ok(at)
+}
+
+fn holder<'a>(rows: impl Iterator<Item = &'a ActorRow>) -> Option<&'a ActorRow> {
+    rows.max_by_key(|row| (row.alive, row.actor.key))
 }
 
 impl ActorHistory {
