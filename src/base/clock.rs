@@ -2,6 +2,8 @@
 //!
 //! - The steady clock ([`now`], [`after`], [`since`], [`until`]) measures deadlines and durations.
 //! - The wall clock ([`unix_ms`]) dates events and log lines.
+//! - The boot clock ([`boot_ms`]) measures how long timers have to wait: it counts while the machine is suspended, too, and
+//!   nobody can set it.
 //! - The CPU clock of the current thread ([`thread_cpu`]) measures what a guest has used.
 //!
 //! A reading reaches a guest only through the recorder, which writes it down.
@@ -36,6 +38,26 @@ pub(crate) fn until(deadline: Instant) -> Duration {
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since the machine was booted, the time included in which it was suspended.
+pub(crate) fn boot_ms() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec.unsigned_abs().saturating_mul(1_000) + time.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// One moment, by the two clocks that timers follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Milliseconds since the Unix epoch, by the wall clock, which may be set.
+    pub(crate) unix_ms: u64,
+    /// Milliseconds since the machine was booted.
+    pub(crate) boot_ms: u64,
+}
+
+/// This moment, by the wall clock and by the boot clock.
+pub(crate) fn moment() -> Moment {
+    Moment { unix_ms: unix_ms(), boot_ms: boot_ms() }
 }
 
 /// CPU time the calling thread has used since it was started; waiting does not count.

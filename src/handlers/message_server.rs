@@ -84,7 +84,7 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
         match addressed {
             Ok(send) => {
                 let owes = send.owed();
-                Ok(Effect::Announce { result: Ok(()), owes, act: Box::new(|event| send.fill(event)) })
+                Ok(Effect::Announce { result: Ok(()), owes, settles: None, act: Box::new(|event| send.fill(event)) })
             }
             Err(refused) => refused.answer().map(|why| Effect::Look(Err(why))),
         }

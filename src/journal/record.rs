@@ -32,14 +32,18 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice, or of the end of a connection; none for a message, which the event itself holds.
+    /// The word of a lifecycle notice, of the end of a connection, or of a timer; none for a message, which the event itself
+    /// holds.
     pub(crate) notice: Option<&'static str>,
 }
 
+/// The word of a timer's row.
+pub(crate) const TIMER: &str = "timer";
+
 impl Owed {
-    /// The word of a notice, or of the end of a connection, as it is written.
+    /// The word of a notice, of the end of a connection, or of a timer, as it is written.
     pub(super) fn word(word: &str) -> Option<&'static str> {
-        ["started", "stopped", "failed", "restarted", "close"].into_iter().find(|known| *known == word)
+        ["started", "stopped", "failed", "restarted", "close", TIMER].into_iter().find(|known| *known == word)
     }
 }
 
@@ -200,6 +204,13 @@ pub(crate) struct Pending {
     pub(crate) receiver: ActorId,
     /// Where the event stands that promised it.
     pub(crate) position: u64,
-    /// The word of a lifecycle notice; none for a message.
+    /// The word of a lifecycle notice, of the end of a connection, or of a timer; none for a message.
     pub(crate) notice: Option<String>,
+}
+
+impl Pending {
+    /// Whether it is a timer that the actor has set for itself.
+    pub(crate) fn is_timer(&self) -> bool {
+        self.notice.as_deref() == Some(TIMER)
+    }
 }

@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::registry::{ActorInfo, Registry};
 use super::reply::{AwaitedReply, Reply};
 use super::subscribers::Subscribers;
+use super::timers::Timers;
 use crate::base::id::ActorId;
 use crate::base::limits::RuntimeLimits;
 use crate::base::places::Places;
@@ -29,6 +30,7 @@ pub struct TheaterHandle {
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) limits: RuntimeLimits,
+    pub(crate) timers: Arc<Timers>,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
     /// The channel by which a thread that the runtime cannot do without reports that it has panicked.

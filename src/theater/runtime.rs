@@ -150,6 +150,8 @@ pub struct TheaterRuntime {
     handle: TheaterHandle,
     supervisor: Option<JoinHandle>,
     retaining: Option<Retaining>,
+    /// The thread that wakes actors for their timers.
+    timers: Option<JoinHandle>,
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
@@ -212,6 +214,7 @@ impl TheaterRuntime {
             control: Arc::new(control),
             limits: config.limits,
             http_exchanges: Places::default(),
+            timers: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(TheaterError::Actors)?;
@@ -233,6 +236,7 @@ impl TheaterRuntime {
             handle,
             supervisor,
             retaining: None,
+            timers: None,
             journal,
             journal_failed,
             thread_failed,
@@ -241,6 +245,10 @@ impl TheaterRuntime {
             not_resumed,
         };
 
+        let (timers, told) = (Arc::clone(&runtime.handle.timers), runtime.handle.clone());
+        let thread = thread::spawn_vital("timers", move || timers.run(), move |panicked| told.thread_failed(panicked));
+        let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of the timers: {error}"));
+        runtime.timers = Some(thread.map_err(no_thread)?);
         begins(&runtime.handle);
         runtime.bring_back(&commands, recovered)?;
         // The caller is told that the theater runs once the starts are on disk. If the journal is down, `wait` says so.
@@ -357,6 +365,9 @@ impl TheaterRuntime {
         self.handle.control.shutdown();
         // If the supervisor panicked, that was logged already. The journal is closed in any case.
         let _ = supervisor.join();
+        self.handle.timers.end();
+        // A panic was logged, and `wait` has said it.
+        let _ = self.timers.take().map(JoinHandle::join);
         if let Some(retaining) = self.retaining.take() {
             retaining.end();
         }

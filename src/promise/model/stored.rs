@@ -302,6 +302,10 @@ impl Chains for Stored {
         Ok(chain.events[from..].to_vec())
     }
 
+    fn event(&self, actor: ActorId, sequence: u64) -> ReadResult<Option<ChainEvent>> {
+        Ok(self.page(actor, sequence)?.into_iter().next())
+    }
+
     fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>> {
         let from = usize::try_from(from).expect("small");
         Ok(self.chains.get(&actor).map_or(Vec::new(), |chain| chain.events.get(from..).unwrap_or(&[]).to_vec()))
