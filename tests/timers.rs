@@ -255,6 +255,23 @@ fn timers_and_mail_take_turns() {
     alarm.is_sound();
 }
 
+#[test]
+fn a_timer_that_is_due_just_when_its_actor_becomes_idle_is_not_missed() {
+    // An actor gives memory back when it has been idle for a second.
+    let stage = Stage::new();
+    let names: Vec<String> = (0..8).map(|n| format!("alarm{n}")).collect();
+    let manifests: Vec<PathBuf> = names.iter().map(|name| stage.manifest(name, "alarm", TIMER)).collect();
+    let running = stage.run(&manifests.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    let ops: Vec<Value> = (998..=1_002).map(|ms| json!({ "op": "set", "key": ms.to_string(), "after": ms, "msg": "count" })).collect();
+    for name in &names {
+        running.request(name, &many(&ops)).expect("an answer");
+    }
+    for name in &names {
+        let count = || running.json(&["state", name])["state"]["count"].as_u64();
+        eventually(&format!("all timers of {name} have called"), || (count() == Some(5)).then_some(()));
+    }
+}
+
 fn every(key: &str, ms: u64) -> Value {
     json!({ "op": "every", "key": key, "ms": ms })
 }

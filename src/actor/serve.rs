@@ -56,7 +56,7 @@ pub(super) fn serve(
             if is_mails_turn {
                 continue;
             }
-            wait_for_delivery_or_order(mailbox, stop);
+            wait_for_work(mailbox, timers.as_ref(), stop);
             continue;
         };
         if !delivery.reply.claim() {
@@ -143,19 +143,20 @@ impl ServedTimers {
     }
 }
 
-/// Parks the thread. A new delivery and a new order both unpark it. A thread that is being suspended wakes by itself every
+/// Parks the thread. A new delivery, a timer that is due and a new order all unpark it. A thread that is being suspended wakes by itself every
 /// millisecond, to see whether its grace is over.
-fn wait_for_delivery_or_order(mailbox: &MailboxOwner, stop: &StopSignal) {
+fn wait_for_work(mailbox: &MailboxOwner, timers: Option<&ServedTimers>, stop: &StopSignal) {
     if stop.order().is_some() {
         return wait::park_until(clock::now() + Duration::from_millis(1));
     }
     let idle_at = clock::now() + IDLE;
     wait::park_until(idle_at);
-    if clock::now() >= idle_at && mailbox.is_empty() && stop.order().is_none() {
+    let is_rung = || timers.is_some_and(|timers| timers.own.is_rung());
+    if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
         stack::give_back();
         mailbox.let_go_of_empty_lanes();
-        // No wake-up is lost: if a delivery or an order has come since the check above, its sender has unparked this
-        // thread, and `park` returns at once.
+        // No wake-up is lost: if a delivery, a timer or an order has come since the check above, its sender has unparked
+        // this thread, and `park` returns at once.
         wait::park();
     }
 }
