@@ -911,7 +911,8 @@ fn a_timer_calls_once_wherever_the_process_is_killed_while_it_calls() {
         let set = |key: &str, at: u64| json!({ "op": "set-at", "key": key, "at": at, "msg": "count" });
         let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
         let soon = u64::try_from(soon).expect("not that late") + 400;
-        let ops = [set("b", soon + 1), set("a", soon), json!({ "op": "every", "key": "tick", "ms": 400, "msg": "count" })];
+        let ops =
+            [set("b", soon + 1), set("a", soon), json!({ "op": "every", "key": "tick", "ms": 400, "msg": "count" })];
         running.request("alarm", &json!({ "op": "many", "ops": ops })).expect("an answer");
         running.kill();
         let launch = stage.command(&[&manifest], &[]).arg("--data-dir").arg(stage.data_dir());

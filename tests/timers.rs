@@ -134,7 +134,8 @@ fn a_timer_calls_its_actor_once_with_its_key_its_time_and_its_message() {
     alarm.after_calls(1);
     eventually("it has obeyed the message", || (alarm.count() == 1).then_some(()));
     let events = alarm.running.events("alarm");
-    let set = events.iter().find(|event| event["event_type"] == "host-call ntwk:theater/timer.set").expect("it set one");
+    let set =
+        events.iter().find(|event| event["event_type"] == "host-call ntwk:theater/timer.set").expect("it set one");
     let call = events.iter().find(|event| event["event_type"] == CALL).expect("it was called");
     assert!(call["timestamp"].as_u64() >= Some(due), "never early");
     let data = &call["data"];
@@ -167,9 +168,13 @@ fn what_a_host_call_has_settled_is_named_in_it() {
     let alarm = Alarm::new();
     alarm.ask(&many(&[after("a", HOUR), after("a", HOUR), cancel("a"), cancel("a")]));
     let events = alarm.running.events("alarm");
-    let calls: Vec<_> = events.iter().filter(|event| event["event_type"].as_str().is_some_and(|it| it.contains("timer."))).collect();
+    let calls: Vec<_> =
+        events.iter().filter(|event| event["event_type"].as_str().is_some_and(|it| it.contains("timer."))).collect();
     let of = |n: usize| calls[n]["data"].get("of").cloned();
-    assert_eq!([of(0), of(1), of(2), of(3)], [None, Some(calls[0]["sequence"].clone()), Some(calls[1]["sequence"].clone()), None]);
+    assert_eq!(
+        [of(0), of(1), of(2), of(3)],
+        [None, Some(calls[0]["sequence"].clone()), Some(calls[1]["sequence"].clone()), None]
+    );
     alarm.is_sound();
 }
 
@@ -177,7 +182,13 @@ fn what_a_host_call_has_settled_is_named_in_it() {
 fn timers_that_are_due_call_in_the_order_of_their_times() {
     let alarm = Alarm::new();
     let now = unix_ms();
-    alarm.ask(&many(&[at("third", now - 1), at("first", 0), at("fourth", now - 1), at("second", 5), after("fifth", 20)]));
+    alarm.ask(&many(&[
+        at("third", now - 1),
+        at("first", 0),
+        at("fourth", now - 1),
+        at("second", 5),
+        after("fifth", 20),
+    ]));
     assert_eq!(alarm.after_calls(5), ["first", "second", "third", "fourth", "fifth"]);
     alarm.is_sound();
 }
@@ -218,7 +229,10 @@ fn a_timer_that_is_set_in_init_calls_once_the_actor_is_up() {
 #[test]
 fn a_timer_that_was_set_stays_set_whatever_becomes_of_the_transition() {
     let alarm = Alarm::with("restart = \"permanent\"\n");
-    alarm.running.request("alarm", &many(&[after("refused", HOUR), json!({ "op": "refuse", "message": "no" })])).expect_err("no");
+    alarm
+        .running
+        .request("alarm", &many(&[after("refused", HOUR), json!({ "op": "refuse", "message": "no" })]))
+        .expect_err("no");
     assert_eq!(alarm.pending(), ["refused"]);
     alarm.running.request("alarm", &many(&[after("trapped", 2 * HOUR), json!("trap")])).expect_err("a trap");
     alarm.running.until("alarm", "running");
@@ -249,7 +263,8 @@ fn timers_and_mail_take_turns() {
     alarm.after_calls(300);
     eventually("all messages are taken", || (alarm.count() == 50).then_some(()));
     let types = alarm.running.event_types("alarm");
-    let sends: Vec<_> = types.iter().filter(|it| it.starts_with("call ") && !it.ends_with("init")).skip(1).take(100).collect();
+    let sends: Vec<_> =
+        types.iter().filter(|it| it.starts_with("call ") && !it.ends_with("init")).skip(1).take(100).collect();
     let timers = sends.iter().filter(|it| **it == CALL).count();
     assert!((45..=55).contains(&timers), "{timers} of the first 100 calls are timers");
     alarm.is_sound();
@@ -262,7 +277,8 @@ fn a_timer_that_is_due_just_when_its_actor_becomes_idle_is_not_missed() {
     let names: Vec<String> = (0..8).map(|n| format!("alarm{n}")).collect();
     let manifests: Vec<PathBuf> = names.iter().map(|name| stage.manifest(name, "alarm", TIMER)).collect();
     let running = stage.run(&manifests.iter().map(PathBuf::as_path).collect::<Vec<_>>());
-    let ops: Vec<Value> = (998..=1_002).map(|ms| json!({ "op": "set", "key": ms.to_string(), "after": ms, "msg": "count" })).collect();
+    let ops: Vec<Value> =
+        (998..=1_002).map(|ms| json!({ "op": "set", "key": ms.to_string(), "after": ms, "msg": "count" })).collect();
     for name in &names {
         running.request(name, &many(&ops)).expect("an answer");
     }
@@ -308,7 +324,9 @@ fn rounds_across_a_pause(policy: &str, ms: u64) -> (Alarm, Vec<u64>) {
     running.kill();
     eventually("some rounds are missed", || (unix_ms() > first + 6 * ms).then_some(()));
     let alarm = Alarm { running: stage.run(&[&manifest]), stage, manifest };
-    eventually("it has caught up", || alarm.calls().last().is_some_and(|(_, due, _)| *due > first + 7 * ms).then_some(()));
+    eventually("it has caught up", || {
+        alarm.calls().last().is_some_and(|(_, due, _)| *due > first + 7 * ms).then_some(())
+    });
     alarm.ask(&cancel("tick"));
     let calls = alarm.calls();
     let rounds: Vec<u64> = calls.iter().map(|(_, _, round)| *round).collect();
@@ -374,7 +392,10 @@ fn what_cannot_be_set_is_refused_by_the_limit_and_changes_nothing() {
     refused(&after("c", 1), "2 timers are pending already: the limit timers is 2");
     refused(&json!({ "op": "every", "key": "a", "ms": 0 }), "at least 1 ms apart");
     refused(&json!({ "op": "cron", "key": "a", "expression": "* * *", "zone": "UTC" }), "has 3 fields");
-    refused(&json!({ "op": "cron", "key": "a", "expression": "* * * * *", "zone": "Mars" }), "there is no time zone \"Mars\"");
+    refused(
+        &json!({ "op": "cron", "key": "a", "expression": "* * * * *", "zone": "Mars" }),
+        "there is no time zone \"Mars\"",
+    );
     assert_eq!(alarm.ask(&cancel("123456789")), false);
     assert_eq!(alarm.pending(), ["a", "b"]);
     assert!(alarm.called().is_empty());
@@ -408,7 +429,13 @@ fn a_manifest_that_does_not_grant_timers_or_says_something_else_is_refused() {
 fn after_a_kill_what_was_due_calls_once_in_its_order_and_the_rest_is_pending() {
     let alarm = Alarm::new();
     let now = unix_ms();
-    alarm.ask(&many(&[after("second", 300), at("first", now + 250), after("later", HOUR), after("gone", 260), cancel("gone")]));
+    alarm.ask(&many(&[
+        after("second", 300),
+        at("first", now + 250),
+        after("later", HOUR),
+        after("gone", 260),
+        cancel("gone"),
+    ]));
     let alarm = alarm.killed();
     assert_eq!(alarm.after_calls(2), ["first", "second"]);
     assert_eq!(alarm.pending(), ["later"]);
@@ -481,4 +508,152 @@ fn a_wall_clock_that_jumps_does_not_touch_a_duration_and_takes_a_time_of_day_wit
         }
         alarm.is_sound();
     }
+}
+
+#[test]
+fn a_failure_without_a_restart_cancels_timers() {
+    let alarm = Alarm::with("restart = \"temporary\"\n");
+    alarm.set(&after("a", HOUR));
+    alarm.running.request("alarm", &json!("trap")).expect_err("a trap");
+    alarm.running.until("alarm", "failed");
+    alarm.running.say(&["restart", "alarm"]);
+    assert!(alarm.pending().is_empty());
+    let alarm = alarm.killed();
+    assert!(alarm.pending().is_empty());
+    alarm.is_sound();
+}
+
+#[test]
+fn what_is_forgotten_leaves_no_timer() {
+    let alarm = Alarm::new();
+    alarm.ask(&many(&[after("a", HOUR), after("b", HOUR)]));
+    alarm.running.say(&["stop", "alarm"]);
+    alarm.running.say(&["forget", "alarm"]);
+    let Alarm { stage, manifest, running } = alarm;
+    running.shut_down();
+    audit(&stage);
+    let running = stage.run(&[&manifest]);
+    let alarm = Alarm { stage, manifest, running };
+    assert!(alarm.pending().is_empty(), "another actor of the same name");
+    alarm.is_sound();
+}
+
+#[test]
+fn an_upgrade_keeps_timers_and_without_the_grant_they_wait() {
+    let alarm = Alarm::new();
+    alarm.ask(&many(&[after("soon", 400), after("late", HOUR)]));
+    let Alarm { stage, running, .. } = alarm;
+    running.shut_down();
+    // Another component and another grant.
+    let manifest = stage.manifest("alarm", "probe", "");
+    let running = stage.run(&[&manifest]);
+    assert!(
+        stage.log().contains("2 timers of actor alarm are pending, and it cannot take them now"),
+        "{}",
+        stage.log()
+    );
+    running.request("alarm", &json!("count")).expect("an answer");
+    running.shut_down();
+    let manifest = stage.manifest("alarm", "alarm", &format!("[limits]\ntimers = 5\n{TIMER}"));
+    let running = stage.run(&[&manifest]);
+    let alarm = Alarm { stage, manifest, running };
+    assert_eq!(alarm.after_calls(1), ["soon"]);
+    assert_eq!(alarm.pending(), ["late"]);
+    alarm.is_sound();
+}
+
+#[test]
+fn a_pending_timer_keeps_the_data_that_it_needs() {
+    let alarm = Alarm::new();
+    alarm.ask(&many(&[after("late", HOUR), every("tick", 20), json!("count")]));
+    alarm.after_calls(2);
+    alarm.running.say(&["restart", "alarm"]);
+    alarm.after_calls(4);
+    alarm.running.say(&["prune", "alarm", "--before", "9999"]);
+    let events = alarm.running.events("alarm");
+    let set = events.iter().filter(|event| event["event_type"].as_str().is_some_and(|it| it.starts_with("host-call ")));
+    let set: Vec<_> = set.collect();
+    assert!(set.iter().all(|event| event.get("data_dropped").is_none() && event["data"].is_object()), "{set:?}");
+    let event = set[0]["sequence"].to_string();
+    let why = alarm.running.refused(&["redact", "alarm", "--event", &event]);
+    assert!(why.contains("is needed by a transition, a delivery or a timer"), "{why}");
+    let alarm = alarm.killed();
+    let before = alarm.running.events("alarm").len();
+    eventually("it goes on", || (alarm.running.events("alarm").len() > before + 4).then_some(()));
+    assert_eq!(alarm.ask(&cancel("tick")), true);
+    assert_eq!(alarm.ask(&cancel("late")), true);
+    // Once it is not pending any more, a restart and a prune take it.
+    alarm.running.say(&["restart", "alarm"]);
+    alarm.running.say(&["prune", "alarm", "--before", "9999"]);
+    let events = alarm.running.events("alarm");
+    let kept = events.iter().find(|other| other["sequence"].to_string() == event).expect("the event stays");
+    assert!(!kept["data"].is_object(), "{kept}");
+    alarm.running.shut_down();
+    audit(&alarm.stage);
+}
+
+/// A number of so many milliseconds, or of other things, that differs from call to call.
+fn drawn(seed: &mut u64, below: u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % below
+}
+
+/// `THEATER_TIMER_KILLS=n` sets the number of kills, and `THEATER_TIMER_SEED=n` the random choices.
+#[test]
+fn across_kills_no_timer_is_lost_and_none_calls_twice() {
+    let number =
+        |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"));
+    let (kills, mut seed) = (number("THEATER_TIMER_KILLS", 8), number("THEATER_TIMER_SEED", 7));
+    let stage = Stage::new();
+    let manifest = stage.manifest("alarm", "alarm", &format!("{TIMER}config = {{ missed = \"make-up\" }}\n"));
+    // The keys that are known to be set, those that are known to be cancelled, and those of which nothing is known.
+    let (mut set, mut gone, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
+    for kill in 0..kills {
+        let running = stage.run(&[&manifest]);
+        let mut management = support::Management::connect(running.management());
+        let id = running.id("alarm");
+        if kill == 0 {
+            management.request(&id, &every("tick", 70)).expect("an answer");
+        }
+        for n in 0..drawn(&mut seed, 6) {
+            let key = format!("{kill}-{n}");
+            let command = match drawn(&mut seed, 4) {
+                0 => at(&key, unix_ms() + drawn(&mut seed, 600)),
+                _ => after(&key, drawn(&mut seed, 600)),
+            };
+            management.request(&id, &command).expect("an answer");
+            set.push(key);
+        }
+        if let Some(key) = set.last().cloned().filter(|_| drawn(&mut seed, 2) == 0)
+            && management.request(&id, &cancel(&key)).expect("an answer") == true
+        {
+            set.pop();
+            gone.push(key);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(drawn(&mut seed, 150)));
+        let key = format!("{kill}-doubtful");
+        management.send_request(&id, &after(&key, drawn(&mut seed, 300)));
+        doubtful.push(key);
+        std::thread::sleep(std::time::Duration::from_micros(drawn(&mut seed, 4_000)));
+        running.kill();
+    }
+    let running = stage.run(&[&manifest]);
+    let alarm = Alarm { stage, manifest, running };
+    let last = alarm.ask(&after("last", 700))["ok"].as_u64().expect("a time");
+    eventually("all have called", || {
+        alarm.calls().iter().any(|(key, due, _)| key == "tick" && *due > last).then_some(())
+    });
+    assert_eq!(alarm.ask(&cancel("tick")), true);
+    let calls = alarm.calls();
+    let mut times = std::collections::HashMap::<&str, u64>::new();
+    calls.iter().for_each(|(key, _, _)| *times.entry(key.as_str()).or_default() += 1);
+    let of = |key: &String| times.get(key.as_str()).copied().unwrap_or(0);
+    let wrong: Vec<_> = set.iter().filter(|key| of(key) != 1).collect();
+    assert!(wrong.is_empty(), "lost or called twice: {wrong:?}");
+    assert!(gone.iter().all(|key| of(key) == 0), "cancelled");
+    assert!(doubtful.iter().all(|key| of(key) <= 1), "called twice");
+    let ticks: Vec<u64> = calls.iter().filter(|(key, _, _)| key == "tick").map(|(_, _, round)| *round).collect();
+    assert_eq!(ticks, (1..=ticks.len() as u64).collect::<Vec<_>>(), "each round calls once, in its order");
+    eprintln!("{kills} kills: {} timers and {} rounds called once each", set.len() + 1, ticks.len());
+    alarm.is_sound();
 }

@@ -163,13 +163,9 @@ impl Promise {
     pub(crate) fn due_after_a_crash(&self, closing: Link) -> Option<Delivery> {
         match self {
             Self::WebSocketClose => Some(close(closing)),
-            Self::Send
-            | Self::Request
-            | Self::Spawn
-            | Self::Stop
-            | Self::Restart
-            | Self::Notice(_)
-            | Self::Timer => None,
+            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Notice(_) | Self::Timer => {
+                None
+            }
         }
     }
 

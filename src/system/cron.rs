@@ -185,7 +185,11 @@ impl Field {
             Some((first, last)) => (self.value(first)?, self.value(last)?),
             None if range == "*" => (self.least, self.last()),
             None if step.is_some() => {
-                return Err(format!("a step needs a range: write {range}-{}/{}", self.last(), step.unwrap_or_default()));
+                return Err(format!(
+                    "a step needs a range: write {range}-{}/{}",
+                    self.last(),
+                    step.unwrap_or_default()
+                ));
             }
             None => {
                 let value = self.value(range)?;
@@ -193,7 +197,11 @@ impl Field {
             }
         };
         if first > last {
-            return Err(format!("the range {range} goes backwards; write two ranges: {range} is a-{},{}-b", self.last(), self.least));
+            return Err(format!(
+                "the range {range} goes backwards; write two ranges: {range} is a-{},{}-b",
+                self.last(),
+                self.least
+            ));
         }
         let step = match step {
             None => 1,
@@ -233,9 +241,9 @@ fn zone_called(name: &str) -> Result<TimeZone, String> {
         return Ok(TimeZone::UTC);
     }
     if name.starts_with(['+', '-']) {
-        return fixed(name).map(TimeZone::fixed).ok_or_else(|| {
-            format!("\"{name}\" is no offset: write it as +02:00 or -09:30, with at most 23:59")
-        });
+        return fixed(name)
+            .map(TimeZone::fixed)
+            .ok_or_else(|| format!("\"{name}\" is no offset: write it as +02:00 or -09:30, with at most 23:59"));
     }
     TimeZone::get(name).map_err(|_| {
         format!(

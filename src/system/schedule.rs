@@ -52,7 +52,9 @@ pub(crate) enum MissedRounds {
 pub(crate) enum Schedule {
     Once,
     /// At equal distances of at least one millisecond.
-    Every { ms: u64 },
+    Every {
+        ms: u64,
+    },
     Cron(Arc<Cron>),
 }
 
@@ -84,12 +86,13 @@ fn every(due: DueTime, now: Moment, ms: u64, missed: MissedRounds) -> DueTime {
         MissedRounds::MakeUp => 1,
     };
     let step = ms.saturating_mul(rounds);
-    // From here on the boot clock decides, also for a timer that an earlier process left.
+    let unix_ms = due.unix_ms.saturating_add(step);
     let boot_ms = match due.boot_ms {
-        Some(boot_ms) => boot_ms.saturating_add(step),
-        None => now.boot_ms.saturating_sub(late).saturating_add(step),
+        Some(boot_ms) => Some(boot_ms.saturating_add(step)),
+        // The rounds of an earlier process go on by the boot clock with the first one that is still to come.
+        None => unix_ms.checked_sub(now.unix_ms).filter(|left| *left > 0).map(|left| now.boot_ms.saturating_add(left)),
     };
-    DueTime { unix_ms: due.unix_ms.saturating_add(step), boot_ms: Some(boot_ms) }
+    DueTime { unix_ms, boot_ms }
 }
 
 #[cfg(test)]
@@ -137,8 +140,17 @@ mod tests {
         let (every, left) = (Schedule::Every { ms: 10 }, DueTime::at(1_000));
         let next = every.next(left, now(1_025, 5), MissedRounds::Skip).expect("there is always another");
         assert_eq!(next, DueTime { unix_ms: 1_030, boot_ms: Some(10) });
-        let early = every.next(left, now(990, 5), MissedRounds::Skip).expect("there is always another");
-        assert_eq!(early, DueTime { unix_ms: 1_010, boot_ms: Some(15) });
+    }
+
+    #[test]
+    fn a_machine_that_was_just_booted_makes_up_all_the_rounds_of_a_long_stop() {
+        let (every, mut due, now) = (Schedule::Every { ms: 10 }, DueTime::at(1_000), now(5_005, 7));
+        let mut rounds = 0;
+        while due.has_come(now) {
+            rounds += 1;
+            due = every.next(due, now, MissedRounds::MakeUp).expect("there is always another");
+        }
+        assert_eq!((rounds, due), (401, DueTime { unix_ms: 5_010, boot_ms: Some(12) }));
     }
 
     #[test]

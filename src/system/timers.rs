@@ -114,9 +114,7 @@ pub(crate) enum NoTimer {
     LongKey { size: usize, limit: u64 },
     #[error("{limit} timers are pending already: the limit timers is {limit}; cancel one, or raise the limit")]
     TooMany { limit: u64 },
-    #[error(
-        "the keys and messages of all pending timers would have {bytes} bytes: the limit timer_bytes is {limit}"
-    )]
+    #[error("the keys and messages of all pending timers would have {bytes} bytes: the limit timer_bytes is {limit}")]
     TooLarge { bytes: u64, limit: u64 },
 }
 
