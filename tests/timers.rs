@@ -592,6 +592,32 @@ fn a_pending_timer_keeps_the_data_that_it_needs() {
     audit(&alarm.stage);
 }
 
+#[test]
+fn a_duration_is_kept_by_the_boot_clock_across_a_kill_whatever_the_wall_clock_says_then() {
+    let stage = Stage::new();
+    let clock = WallClock::of(&stage);
+    let manifest = stage.manifest("alarm", "alarm", TIMER);
+    let run = |stage: &Stage| {
+        let launch = stage.command(&[&manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+        clock.given_to(launch).launch(stage).expect("it starts")
+    };
+    let running = run(&stage);
+    let day = unix_ms() + HOUR;
+    let ops = [at("day", day), after("long", HOUR), every("ticks", 2 * HOUR), after("short", 1_000)];
+    running.request("alarm", &many(&ops)).expect("an answer");
+    running.kill();
+    clock.set(-i64::try_from(3 * HOUR).expect("small"));
+    let alarm = Alarm { running: run(&stage), stage, manifest: manifest.clone() };
+    assert_eq!(alarm.after_calls(1), ["short"], "the wall clock was set back");
+    let Alarm { stage, running, .. } = alarm;
+    running.kill();
+    clock.set(i64::try_from(5 * HOUR).expect("small"));
+    let alarm = Alarm { running: run(&stage), stage, manifest: manifest.clone() };
+    assert_eq!(alarm.after_calls(2), ["short", "day"]);
+    assert_eq!(alarm.pending(), ["long", "ticks"], "the wall clock was set forward");
+    alarm.is_sound();
+}
+
 /// A number of so many milliseconds, or of other things, that differs from call to call.
 fn drawn(seed: &mut u64, below: u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

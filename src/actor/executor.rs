@@ -19,7 +19,7 @@ use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
 use crate::handlers::INIT;
 use crate::journal::{Attached, Cause, Owed, StateWrite};
 use crate::promise::{HANDLE_REQUEST, owed_timer};
-use crate::system::Outcome;
+use crate::system::{DueTime, Outcome};
 
 /// How a transition ended.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ pub(crate) struct Firing {
     /// The sequence of the host call that set the timer.
     pub(crate) of: u64,
     pub(crate) round: u64,
-    /// When the next firing is due, in milliseconds since the Unix epoch, if the call promises one.
-    pub(crate) next: Option<u64>,
+    /// When the next firing is due, if the call promises one.
+    pub(crate) next: Option<DueTime>,
 }
 
 impl Job {
@@ -63,7 +63,7 @@ impl Job {
     /// The call that an event of the chain recorded.
     pub(crate) fn recorded(function: &'static Function, call: Call) -> Self {
         let Call { of, next, cause, round, caller, params, .. } = call;
-        let firing = of.zip(round).map(|(of, round)| Firing { of, round, next });
+        let firing = of.zip(round).map(|(of, round)| Firing { of, round, next: next.map(DueTime::at) });
         Self { function, params: params.0, caller, cause, firing }
     }
 }
@@ -163,11 +163,12 @@ impl Executor {
         let fresh = self.guest.next_is_fresh();
         let mut call = Call::new(cause, fresh, caller, Encoded(params));
         if let Some(Firing { of, round, next }) = firing {
-            (call.of, call.round, call.next) = (Some(of), Some(round), next);
+            (call.of, call.round, call.next) = (Some(of), Some(round), next.map(|due| due.unix_ms));
         }
         let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
-        let owes = call.next.map(|_| owed_timer(recorder.chain().actor()));
+        let next = firing.and_then(|firing| firing.next);
+        let owes = next.map(|due| owed_timer(recorder.chain().actor(), due));
         let attached = Attached { settles, owes, ..Attached::default() };
         match record(recorder, function.call, call.to_cbor(), attached) {
             Ok(link) => taken(link),

@@ -130,7 +130,7 @@ impl ServedTimers {
             params: params.to_cbor(),
             caller: Caller::Timer,
             cause: Some(Link { actor, sequence, hash }),
-            firing: Some(Firing { of: timer.of, round: timer.round, next: due.next.map(|next| next.unix_ms) }),
+            firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
         };
         let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {
             if let Some((key, next)) = due.next_round(Head { sequence, hash }) {

@@ -201,7 +201,7 @@ fn announced<'a>(
         let timers = &live.theater.timers;
         timers.put(&timers.of(live.id), key.into(), timer);
     };
-    Effect::Announce { result: Ok(due.unix_ms), owes: Some(owed_timer(live.id)), settles, act: Box::new(act) }
+    Effect::Announce { result: Ok(due.unix_ms), owes: Some(owed_timer(live.id, due)), settles, act: Box::new(act) }
 }
 
 fn cancel(mut store: StoreContextMut<'_, Box<HostState>>, (mut key,): (String,)) -> wasmtime::Result<(bool,)> {

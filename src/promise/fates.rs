@@ -159,7 +159,7 @@ impl Decided {
             return Ok(());
         };
         if promise == Promise::Timer {
-            match promise.timer(chains, *receiver, &event)? {
+            match promise.timer(chains, row, &event)? {
                 Ok((key, timer)) => self.timers.push((*receiver, key, timer)),
                 Err(why) => self.unreadable.push(nothing(&why)),
             }

@@ -111,9 +111,11 @@ impl Promise {
 
     /// The promise of a row of `pending`, read with the help of the event that made it.
     fn of_row(row: &Pending, event: &ChainEvent) -> Option<Self> {
+        if row.is_timer() {
+            return Some(Self::Timer);
+        }
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
-            Some(TIMER) => Some(Self::Timer),
             Some(word) => notice::kind(word, event).map(Self::Notice),
             None if event.kind() == Some(EventKind::Intent) => Some(Self::Request),
             None => Some(Self::Send),
@@ -134,7 +136,7 @@ impl Promise {
             Self::Timer => Some(TIMER),
             Self::WebSocketClose => Some(websocket::WORD),
         };
-        Some(Owed { receiver, notice })
+        Some(Owed { receiver, notice, boot: None })
     }
 
     fn lane(&self) -> Lane {
@@ -169,15 +171,15 @@ impl Promise {
         }
     }
 
-    /// The timer that `event` of `actor` promises to fire, with its key; the inner error says why it cannot be read.
+    /// The timer that `event` promises to fire, as a row says, with its key; the inner error says why it cannot be read.
     fn timer(
         &self,
         chains: &dyn Chains,
-        actor: ActorId,
+        row: &Pending,
         event: &ChainEvent,
     ) -> ReadResult<Result<(Arc<str>, Timer), String>> {
         match self {
-            Self::Timer => timer::timer(chains, actor, event),
+            Self::Timer => timer::timer(chains, row, event),
             _ => Ok(Err("it promises no timer".to_owned())),
         }
     }

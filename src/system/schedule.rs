@@ -1,8 +1,8 @@
 //! When a timer is due: once, at equal distances, or by a cron expression; and what becomes of rounds that were missed.
 //!
-//! A timer that was set by a duration is due by the boot clock, so setting the wall clock neither hurries nor delays it. The
-//! boot clock of another boot says nothing, so a timer that an earlier process left is due by the wall clock. Each due
-//! time is recorded by the wall clock.
+//! A timer that was set by a duration is due by the boot clock, so setting the wall clock neither hurries nor delays it. Its
+//! time by that clock stands in its row, for a later process. The boot clock of another boot says nothing, so after a reboot
+//! the timer is due by the wall clock. On the chain stands each due time by the wall clock.
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ fn every(due: DueTime, now: Moment, ms: u64, missed: MissedRounds) -> DueTime {
     let unix_ms = due.unix_ms.saturating_add(step);
     let boot_ms = match due.boot_ms {
         Some(boot_ms) => Some(boot_ms.saturating_add(step)),
-        // The rounds of an earlier process go on by the boot clock with the first one that is still to come.
+        // The rounds from before a reboot go on by the boot clock with the first one that is still to come.
         None => unix_ms.checked_sub(now.unix_ms).filter(|left| *left > 0).map(|left| now.boot_ms.saturating_add(left)),
     };
     DueTime { unix_ms, boot_ms }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rounds_of_an_earlier_process_go_on_by_the_wall_clock_and_then_by_the_boot_clock() {
+    fn the_rounds_from_before_a_reboot_go_on_by_the_wall_clock_and_then_by_the_boot_clock() {
         let (every, left) = (Schedule::Every { ms: 10 }, DueTime::at(1_000));
         let next = every.next(left, now(1_025, 5), MissedRounds::Skip).expect("there is always another");
         assert_eq!(next, DueTime { unix_ms: 1_030, boot_ms: Some(10) });

@@ -107,7 +107,7 @@ impl Stored {
             self.rows.retain(|row| row.cause != *cause);
         }
         let cause = Cause { actor: *actor, sequence: event.sequence };
-        if let Some(Owed { receiver, notice }) = *owes {
+        if let Some(Owed { receiver, notice, .. }) = *owes {
             let notice = notice.map(str::to_owned);
             if event.kind() != Some(EventKind::Intent) {
                 self.promised.push((cause, receiver));
