@@ -901,6 +901,24 @@ fn timer_calls(running: &Theater) -> Vec<(String, u64)> {
 }
 
 #[test]
+fn a_timer_calls_once_although_the_actors_thread_panics_before_the_call() {
+    let stage = Stage::new();
+    let grant = "restart = \"permanent\"\n[[handlers]]\ntype = \"timer\"\n";
+    let manifest = stage.manifest("alarm", "alarm", grant);
+    let launch = stage.command(&[&manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+    let running = launch.env("THEATER_FAIL", "timer-taken:1:panic").launch(&stage).expect("it starts");
+    let set = json!({ "op": "set", "key": "a", "after": 1, "msg": "count" });
+    running.request("alarm", &set).expect("an answer");
+    settled(&running, "alarm", 1);
+    assert!(running.event_types("alarm").contains(&"failed".to_owned()));
+    assert_eq!(timer_calls(&running), [("a".to_owned(), 1)]);
+    let chain = running.export(&stage, "alarm");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    audit(&stage);
+}
+
+#[test]
 fn a_timer_calls_once_wherever_the_process_is_killed_while_it_calls() {
     let points = ["timer-taken", "timer-called", "timer-committed", "closed", "closed-committed"];
     for point in points {

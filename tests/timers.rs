@@ -683,3 +683,36 @@ fn across_kills_no_timer_is_lost_and_none_calls_twice() {
     eprintln!("{kills} kills: {} timers and {} rounds called once each", set.len() + 1, ticks.len());
     alarm.is_sound();
 }
+
+#[test]
+fn pending_timers_are_shown_by_sql_while_the_actor_runs_and_afterwards() {
+    let alarm = Alarm::new();
+    let first =
+        alarm.set(&json!({ "op": "cron", "key": "noon", "expression": "0 12 * * *", "zone": "UTC", "msg": "count" }));
+    let second = alarm.set(&at("once", first + 1));
+    alarm.ask(&many(&[at("gone", 0), every("tick", 10)]));
+    eventually("some rounds are over", || (alarm.called().len() > 3).then_some(()));
+    alarm.ask(&cancel("tick"));
+    let sql = || -> Value {
+        let dir = alarm.stage.data_dir();
+        let columns = "name, key, due_ms, round, repeats, message, sequence";
+        let statement = format!("SELECT {columns} FROM timers ORDER BY due_ms");
+        let output =
+            theater(&["sql", "--data-dir", dir.to_str().expect("a path"), "--format", "json", &statement], None);
+        assert!(output.status.success(), "{}", support::text(&output.stderr));
+        let lines = support::text(&output.stdout);
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect()
+    };
+    let events = alarm.running.events("alarm");
+    let set = |function: &str| {
+        let event_type = format!("host-call ntwk:theater/timer.{function}");
+        events.iter().find(|event| event["event_type"] == event_type.as_str()).expect("it was set")["sequence"].clone()
+    };
+    let expected = json!([
+        { "name": "alarm", "key": "noon", "due_ms": first, "round": 1, "repeats": "0 12 * * * UTC", "message": "\"count\"", "sequence": set("cron") },
+        { "name": "alarm", "key": "once", "due_ms": second, "round": 1, "repeats": null, "message": "null", "sequence": set("set-at") },
+    ]);
+    assert_eq!(sql(), expected);
+    alarm.running.say(&["stop", "alarm"]);
+    assert_eq!(sql(), json!([]));
+}

@@ -44,7 +44,7 @@ pub(super) fn serve(
         }
         let is_mails_turn = std::mem::take(&mut has_fired);
         if let Some(timers) = timers.as_ref().filter(|_| !is_mails_turn && stop.order().is_none())
-            && let Some(due) = timers.take_due(context)
+            && let Some(due) = timers.first_due(context)
         {
             has_fired = true;
             if let Err(down) = timers.fire(context, stop, executor, due) {
@@ -100,8 +100,8 @@ impl ServedTimers {
         Some(Self { own, missed })
     }
 
-    /// The timer that is due first. While the disk is nearly full, none is taken: a timer is new work, which can wait.
-    fn take_due(&self, context: &ActorContext) -> Option<DueTimer> {
+    /// The timer that is due first. While the disk is nearly full, there is none: a timer is new work, which can wait.
+    fn first_due(&self, context: &ActorContext) -> Option<DueTimer> {
         if !self.own.is_rung() {
             return None;
         }
@@ -110,7 +110,7 @@ impl ServedTimers {
             theater.timers.look_again(&self.own);
             return None;
         }
-        theater.timers.take_due(&self.own, self.missed)
+        theater.timers.first_due(&self.own, self.missed)
     }
 
     /// Calls the actor for a timer. The call settles this round, and promises the next one if there is one.
@@ -133,9 +133,7 @@ impl ServedTimers {
             firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
         };
         let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {
-            if let Some((key, next)) = due.next_round(Head { sequence, hash }) {
-                context.theater.timers.put(&self.own, key, next);
-            }
+            context.theater.timers.taken(&self.own, due, Head { sequence, hash });
             fail::point("timer-called");
             fail::point_after("timer-committed", || _ = context.theater.journal.flush());
         });

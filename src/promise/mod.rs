@@ -56,7 +56,9 @@ pub(crate) use message::{
     is_what_was_sent, request_again,
 };
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
-pub(crate) use timer::{CRON, EVERY, HANDLE_TIMER, SET, SET_AT, TimerParams, owed as owed_timer};
+pub(crate) use timer::{
+    CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,
+};
 pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};
 
 use std::sync::Arc;

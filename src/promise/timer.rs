@@ -29,27 +29,36 @@ pub(crate) fn owed(actor: ActorId, due: DueTime) -> Owed {
 
 /// What an event says of the firing that it promises.
 #[derive(Debug, PartialEq, Eq)]
-struct Promised {
-    key: String,
-    message: Vec<u8>,
-    due: u64,
-    of: u64,
-    round: u64,
+pub(crate) struct PromisedFiring {
+    pub(crate) key: String,
+    pub(crate) message: Vec<u8>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) due: u64,
+    /// The sequence of the host call that has set the timer.
+    pub(crate) of: u64,
+    /// Counted from 1.
+    pub(crate) round: u64,
 }
 
-/// The firing that an event promises; `None` if it promises none.
-fn promised(event: &ChainEvent) -> Option<Promised> {
+impl PromisedFiring {
+    /// The firing that an event promises; `None` if it promises none.
+    pub(crate) fn of(event: &ChainEvent) -> Option<Self> {
+        promised(event)
+    }
+}
+
+fn promised(event: &ChainEvent) -> Option<PromisedFiring> {
     match event.kind() {
         Some(EventKind::HostCall) => {
             let set: HostCall = event.read().ok()?;
             let due = Result::<u64, String>::from_cbor(set.result.whole()?).ok()?.ok()?;
             let (key, message, _) = wanted(event.function(), &set.params?)?;
-            Some(Promised { key, message, due, of: event.sequence, round: 1 })
+            Some(PromisedFiring { key, message, due, of: event.sequence, round: 1 })
         }
         Some(EventKind::Call) if event.function() == HANDLE_TIMER.full => {
             let call: Call = event.read().ok()?;
             let (key, _, message) = TimerParams::from_cbor(&call.params.0).ok()?;
-            Some(Promised { key, message, due: call.next?, of: call.of?, round: call.round? + 1 })
+            Some(PromisedFiring { key, message, due: call.next?, of: call.of?, round: call.round? + 1 })
         }
         _ => None,
     }
@@ -76,6 +85,16 @@ fn wanted(function: &str, params: &Encoded) -> Option<(String, Vec<u8>, Rounds)>
     Some((key, message, if is_once { Rounds::Once } else { Rounds::Every(time) }))
 }
 
+/// How a timer repeats, as the host call that has set it says it; `None` for a timer that is due once.
+pub(crate) fn repeats(set: &ChainEvent) -> Option<String> {
+    let params = set.read::<HostCall>().ok()?.params?;
+    match wanted(set.function(), &params)?.2 {
+        Rounds::Once => None,
+        Rounds::Every(ms) => Some(format!("every {ms} ms")),
+        Rounds::Cron { expression, zone } => Some(format!("{expression} {zone}")),
+    }
+}
+
 /// Whether an event promises a firing.
 pub(super) fn is_promised_by(event: &ChainEvent) -> bool {
     promised(event).is_some()
@@ -95,7 +114,7 @@ pub(super) fn timer(
 /// The timer of a row, from the event that promises the firing, and from the host call that has set it.
 fn understood(row: &Pending, promise: &ChainEvent, set: &ChainEvent) -> Result<(Arc<str>, Timer), String> {
     let unsaid = || "the event does not say which timer it promised".to_owned();
-    let Promised { key, message, due, of, round } = promised(promise).ok_or_else(unsaid)?;
+    let PromisedFiring { key, message, due, of, round } = promised(promise).ok_or_else(unsaid)?;
     let params = set.read::<HostCall>().ok().and_then(|set| set.params).filter(|_| set.sequence == of);
     let (_, _, rounds) = params.and_then(|params| wanted(set.function(), &params)).ok_or_else(unsaid)?;
     let schedule = match rounds {
@@ -113,7 +132,7 @@ fn understood(row: &Pending, promise: &ChainEvent, set: &ChainEvent) -> Result<(
 pub(super) fn is_what_was_promised(call: &Call, cause: &ChainEvent) -> bool {
     let Ok((key, due, message)) = TimerParams::from_cbor(&call.params.0) else { return false };
     let (Some(of), Some(round)) = (call.of, call.round) else { return false };
-    promised(cause) == Some(Promised { key, message, due, of, round })
+    promised(cause) == Some(PromisedFiring { key, message, due, of, round })
 }
 
 #[cfg(test)]

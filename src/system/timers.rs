@@ -42,18 +42,18 @@ pub(crate) struct Timer {
     pub(crate) promised_by: Head,
 }
 
-/// A timer whose time has come; it is not pending any more.
+/// A timer whose time has come. It is pending until its call is recorded: then the actor tells [`Timers::taken`].
 #[derive(Clone, Debug)]
 pub(crate) struct DueTimer {
     pub(crate) key: Arc<str>,
     pub(crate) timer: Timer,
-    /// When the next round is due, if there is one. That round is pending once [`Timers::put`] is told of it.
+    /// When the next round is due, if there is one.
     pub(crate) next: Option<DueTime>,
 }
 
 impl DueTimer {
-    /// The timer as it is pending after the event `promised_by` has taken this round, if there is another.
-    pub(crate) fn next_round(self, promised_by: Head) -> Option<(Arc<str>, Timer)> {
+    /// The timer as it is pending after the call `promised_by` of this round, if there is another.
+    fn next_round(self, promised_by: Head) -> Option<(Arc<str>, Timer)> {
         let Self { key, timer, next } = self;
         next.map(|due| (key, Timer { due, round: timer.round + 1, promised_by, ..timer }))
     }
@@ -176,11 +176,11 @@ impl ActorTimers {
         list
     }
 
-    /// Takes the timer that is due first, if one is due at `now`.
-    fn take_due(&self, now: Moment, missed: MissedRounds) -> Option<DueTimer> {
-        let mut held = self.held.lock();
+    /// The timer that is due first, if one is due at `now`.
+    fn first_due(&self, now: Moment, missed: MissedRounds) -> Option<DueTimer> {
+        let held = self.held.lock();
         let key = held.first_due(now)?;
-        let timer = held.remove(&key)?;
+        let timer = held.timers.get(&key).cloned()?;
         drop(held);
         let next = timer.schedule.next(timer.due, now, missed);
         Some(DueTimer { key, timer, next })
@@ -282,10 +282,10 @@ impl Timers {
         self.of(actor).held.lock().put(key, timer);
     }
 
-    /// Takes the timer of an actor that is due first. If none is due, the actor is woken when one is.
-    pub(crate) fn take_due(&self, timers: &ActorTimers, missed: MissedRounds) -> Option<DueTimer> {
+    /// The timer of an actor that is due first. If none is due, the actor is woken when one is.
+    pub(crate) fn first_due(&self, timers: &ActorTimers, missed: MissedRounds) -> Option<DueTimer> {
         timers.is_rung.store(false, Ordering::SeqCst);
-        let due = timers.take_due(clock::moment(), missed);
+        let due = timers.first_due(clock::moment(), missed);
         if due.is_some() {
             // There may be another one.
             timers.is_rung.store(true, Ordering::SeqCst);
@@ -297,6 +297,15 @@ impl Timers {
         drop(held);
         self.set_alarm(timers.actor, next);
         None
+    }
+
+    /// Notes that the event `call` is the call of a round: it is not pending any more, and the next one is, if there is one.
+    pub(crate) fn taken(&self, timers: &ActorTimers, due: DueTimer, call: Head) {
+        let key = Arc::clone(&due.key);
+        match due.next_round(call) {
+            Some((key, next)) => self.put(timers, key, next),
+            None => timers.remove(&key),
+        }
     }
 
     /// Has the actor look at its timers again after a while, and not before.
@@ -427,7 +436,12 @@ mod tests {
     }
 
     fn taken(timers: &ActorTimers, now: Moment) -> Vec<String> {
-        std::iter::from_fn(|| timers.take_due(now, MissedRounds::Skip)).map(|due| due.key.to_string()).collect()
+        let next = || {
+            let due = timers.first_due(now, MissedRounds::Skip)?;
+            timers.remove(&due.key);
+            Some(due.key.to_string())
+        };
+        std::iter::from_fn(next).collect()
     }
 
     const NOW: Moment = Moment { unix_ms: 1_000, boot_ms: 100 };
@@ -472,7 +486,7 @@ mod tests {
         let timers = ActorTimers::new(ActorId::random());
         let every = Timer { schedule: Schedule::Every { ms: 10 }, ..timer(3, DueTime::at(995)) };
         timers.held.lock().put("tick".into(), every);
-        let due = timers.take_due(NOW, MissedRounds::Skip).expect("its time has come");
+        let due = timers.first_due(NOW, MissedRounds::Skip).expect("its time has come");
         let call = Head { sequence: 8, hash: EventHash([8; 20]) };
         let (key, next) = due.next_round(call).expect("there is another");
         assert_eq!((&*key, next.of, next.round, next.promised_by), ("tick", 3, 2, call));
@@ -500,15 +514,17 @@ mod tests {
         let thread = std::thread::spawn(move || running.run());
         let timers = all.of(ActorId::random());
         timers.serve_by(wait::unparker());
-        assert!(all.take_due(&timers, MissedRounds::Skip).is_none());
+        assert!(all.first_due(&timers, MissedRounds::Skip).is_none());
         assert!(!timers.is_rung());
         all.put(&timers, "late".into(), timer(1, DueTime::after(clock::moment(), 3_600_000)));
         all.put(&timers, "soon".into(), timer(2, DueTime::after(clock::moment(), 10)));
         while !timers.is_rung() {
             wait::park();
         }
-        let due = all.take_due(&timers, MissedRounds::Skip).expect("it was rung for that");
+        let due = all.first_due(&timers, MissedRounds::Skip).expect("it was rung for that");
         assert_eq!(&*due.key, "soon");
+        all.taken(&timers, due, Head { sequence: 9, hash: EventHash([9; 20]) });
+        assert_eq!(timers.list().len(), 1, "it is not pending any more");
         all.end();
         thread.join().expect("it ends");
     }

@@ -1,7 +1,8 @@
 //! `theater sql`: SQL statements that read a journal, whether or not a runtime is at work on it.
 //!
 //! ```text
-//!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures
+//!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
+//!                                                               │ timers
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
@@ -17,6 +18,7 @@ mod print;
 mod source;
 mod states;
 mod table;
+mod timers;
 mod walk;
 mod wanted;
 
@@ -38,6 +40,7 @@ use self::print::{RowPrinter, SqlFormat};
 use self::source::SqlSource;
 use self::states::StatesTable;
 use self::table::SqlTable;
+use self::timers::TimersTable;
 use super::config::refused as wrong_settings;
 use super::show::say;
 use super::{Done, Failure, stderr};
@@ -137,7 +140,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 6] {
+fn described() -> [Described; 7] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
@@ -145,6 +148,7 @@ fn described() -> [Described; 6] {
         Described::of::<HttpTable>(),
         Described::of::<StatesTable>(),
         Described::of::<FailuresTable>(),
+        Described::of::<TimersTable>(),
     ]
 }
 
@@ -177,6 +181,7 @@ fn connection(source: &Arc<SqlSource>, refusal: &Refusal) -> rusqlite::Result<Co
     table::add::<HttpTable>(&connection, source)?;
     table::add::<StatesTable>(&connection, source)?;
     table::add::<FailuresTable>(&connection, source)?;
+    table::add::<TimersTable>(&connection, source)?;
     let refusal = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| refusal.judge(&context.action)))?;
     Ok(connection)
