@@ -43,7 +43,7 @@ impl Alarm {
         self.running.request("alarm", command).unwrap_or_else(|why| panic!("{command}: {why}"))
     }
 
-    /// Asks, and has the process killed as soon as there is an answer; then starts it again.
+    /// Kills the process, and starts it again.
     fn killed(self) -> Self {
         let Self { stage, manifest, running } = self;
         running.kill();
@@ -90,7 +90,7 @@ impl Alarm {
     }
 
     /// Whether the chain verifies and replays, and the journal has no fault.
-    fn is_sound(self) {
+    fn ends_sound(self) {
         let chain = self.running.export(&self.stage, "alarm");
         self.running.shut_down();
         verifies_and_replays(&chain);
@@ -145,7 +145,7 @@ fn a_timer_calls_its_actor_once_with_its_key_its_time_and_its_message() {
     assert_eq!((&data["params"][0], &data["params"][1]), (&json!("tea"), &json!(due)));
     assert_eq!(data.get("next"), None, "there is no other round");
     assert!(alarm.pending().is_empty());
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn timers_are_listed_and_cancelled_and_replaced_by_their_keys() {
     alarm.set(&after("soon", 1));
     assert_eq!(alarm.after_calls(1), ["soon"]);
     assert!(alarm.pending().is_empty());
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_a_host_call_has_settled_is_named_in_it() {
         [of(0), of(1), of(2), of(3)],
         [None, Some(calls[0]["sequence"].clone()), Some(calls[1]["sequence"].clone()), None]
     );
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn timers_that_are_due_call_in_the_order_of_their_times() {
         after("fifth", 20),
     ]));
     assert_eq!(alarm.after_calls(5), ["first", "second", "third", "fourth", "fifth"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_timer_in_the_transition_that_cancels_or_replaces_it_does_not_call() {
     alarm.ask(&many(&[at("a", 0), at("b", 0), cancel("a"), after("b", HOUR), at("c", 1)]));
     assert_eq!(alarm.after_calls(1), ["c"]);
     assert_eq!(alarm.pending(), ["b"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_timer_that_calls_is_not_pending_any_more_and_can_set_itself_again() {
     let events = alarm.running.events("alarm");
     let cancelled = data_of(&events, "host-call ntwk:theater/timer.cancel");
     assert_eq!(cancelled[0]["result"], false, "its round was taken already");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_timer_that_is_set_in_init_calls_once_the_actor_is_up() {
     let running = stage.run(&[&manifest]);
     let alarm = Alarm { stage, manifest, running };
     assert_eq!(alarm.after_calls(1), ["a"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_timer_that_was_set_stays_set_whatever_becomes_of_the_transition() {
     alarm.running.request("alarm", &many(&[after("trapped", 2 * HOUR), json!("trap")])).expect_err("a trap");
     alarm.running.until("alarm", "running");
     assert_eq!(alarm.pending(), ["refused", "trapped"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_timer_whose_call_fails_or_is_refused_counts_as_taken() {
     alarm.set(&json!({ "op": "set-at", "key": "trap", "at": 0, "msg": "trap" }));
     alarm.set(&at("next", 1));
     assert_eq!(alarm.after_calls(3), ["no", "trap", "next"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn timers_and_mail_take_turns() {
         types.iter().filter(|it| it.starts_with("call ") && !it.ends_with("init")).skip(1).take(100).collect();
     let timers = sends.iter().filter(|it| **it == CALL).count();
     assert!((45..=55).contains(&timers), "{timers} of the first 100 calls are timers");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn each_round_of_a_timer_promises_the_next_until_it_is_cancelled() {
     assert!(alarm.pending().is_empty());
     let n = alarm.called().len();
     assert_eq!(n, alarm.called().len());
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 /// An alarm that was down for a while with a timer of `ms` pending; and the times of the rounds since it was set.
@@ -340,7 +340,7 @@ fn rounds_that_were_missed_are_skipped_by_default() {
     let (alarm, due) = rounds_across_a_pause("skip", 100);
     assert!(due.iter().all(|due| due % 100 == 0), "{due:?}");
     assert!(due.windows(2).any(|two| two[1] - two[0] > 300), "one call stands for all that were missed: {due:?}");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn rounds_that_were_missed_are_made_up_if_the_manifest_says_so() {
     let (alarm, due) = rounds_across_a_pause("make-up", 100);
     let expected: Vec<u64> = (0..due.len() as u64).map(|round| round * 100).collect();
     assert_eq!(due, expected);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn a_cron_expression_follows_the_wall_clock_and_repeats_no_round_when_that_is_se
     let alarm = alarm.killed();
     assert_eq!(alarm.ask(&json!("timers")), json!([["noon", first + 6 * DAY, 3]]));
     assert_eq!(alarm.calls().len(), 2);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn what_cannot_be_set_is_refused_by_the_limit_and_changes_nothing() {
     assert_eq!(alarm.ask(&cancel("123456789")), false);
     assert_eq!(alarm.pending(), ["a", "b"]);
     assert!(alarm.called().is_empty());
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn after_a_kill_what_was_due_calls_once_in_its_order_and_the_rest_is_pending() {
     assert_eq!(alarm.called(), ["first", "second"], "no timer calls twice");
     assert_eq!(alarm.pending(), ["later"]);
     assert_eq!(alarm.ask(&cancel("later")), true);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -460,7 +460,7 @@ fn an_orderly_end_and_a_restart_keep_timers_and_a_stop_cancels_them() {
     alarm.running.until("alarm", "stopped");
     alarm.running.say(&["restart", "alarm"]);
     assert!(alarm.pending().is_empty(), "a stop ends what the actor owed itself");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -473,7 +473,7 @@ fn a_restart_from_the_initial_state_cancels_timers_also_across_a_kill() {
     alarm.set(&after("c", HOUR));
     let alarm = alarm.killed();
     assert_eq!(alarm.pending(), ["c"], "only what was set since is pending");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn a_fork_takes_no_timers() {
     alarm.running.say(&["fork", "alarm", "--at", &at, "--name", "twin"]);
     assert_eq!(alarm.running.request("twin", &json!("timers")), Ok(json!([])));
     assert_eq!(alarm.pending(), ["a"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -506,7 +506,7 @@ fn a_wall_clock_that_jumps_does_not_touch_a_duration_and_takes_a_time_of_day_wit
             assert_eq!(alarm.after_calls(1), ["short"]);
             assert_eq!(alarm.pending(), ["day", "long"]);
         }
-        alarm.is_sound();
+        alarm.ends_sound();
     }
 }
 
@@ -520,7 +520,7 @@ fn a_failure_without_a_restart_cancels_timers() {
     assert!(alarm.pending().is_empty());
     let alarm = alarm.killed();
     assert!(alarm.pending().is_empty());
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -535,7 +535,7 @@ fn what_is_forgotten_leaves_no_timer() {
     let running = stage.run(&[&manifest]);
     let alarm = Alarm { stage, manifest, running };
     assert!(alarm.pending().is_empty(), "another actor of the same name");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -559,7 +559,7 @@ fn an_upgrade_keeps_timers_and_without_the_grant_they_wait() {
     let alarm = Alarm { stage, manifest, running };
     assert_eq!(alarm.after_calls(1), ["soon"]);
     assert_eq!(alarm.pending(), ["late"]);
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]
@@ -574,8 +574,8 @@ fn a_pending_timer_keeps_the_data_that_it_needs() {
     let set = events.iter().filter(|event| event["event_type"].as_str().is_some_and(|it| it.starts_with("host-call ")));
     let set: Vec<_> = set.collect();
     assert!(set.iter().all(|event| event.get("data_dropped").is_none() && event["data"].is_object()), "{set:?}");
-    let event = set[0]["sequence"].to_string();
-    let why = alarm.running.refused(&["redact", "alarm", "--event", &event]);
+    let sequence = set[0]["sequence"].clone();
+    let why = alarm.running.refused(&["redact", "alarm", "--event", &sequence.to_string()]);
     assert!(why.contains("is needed by a transition, a delivery or a timer"), "{why}");
     let alarm = alarm.killed();
     let before = alarm.running.events("alarm").len();
@@ -586,7 +586,7 @@ fn a_pending_timer_keeps_the_data_that_it_needs() {
     alarm.running.say(&["restart", "alarm"]);
     alarm.running.say(&["prune", "alarm", "--before", "9999"]);
     let events = alarm.running.events("alarm");
-    let kept = events.iter().find(|other| other["sequence"].to_string() == event).expect("the event stays");
+    let kept = events.iter().find(|event| event["sequence"] == sequence).expect("the event stays");
     assert!(!kept["data"].is_object(), "{kept}");
     alarm.running.shut_down();
     audit(&alarm.stage);
@@ -615,7 +615,7 @@ fn a_duration_is_kept_by_the_boot_clock_across_a_kill_whatever_the_wall_clock_sa
     let alarm = Alarm { running: run(&stage), stage, manifest: manifest.clone() };
     assert_eq!(alarm.after_calls(2), ["short", "day"]);
     assert_eq!(alarm.pending(), ["long", "ticks"], "the wall clock was set forward");
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 /// A number of so many milliseconds, or of other things, that differs from call to call.
@@ -681,7 +681,7 @@ fn across_kills_no_timer_is_lost_and_none_calls_twice() {
     let ticks: Vec<u64> = calls.iter().filter(|(key, _, _)| key == "tick").map(|(_, _, round)| *round).collect();
     assert_eq!(ticks, (1..=ticks.len() as u64).collect::<Vec<_>>(), "each round calls once, in its order");
     eprintln!("{kills} kills: {} timers and {} rounds called once each", set.len() + 1, ticks.len());
-    alarm.is_sound();
+    alarm.ends_sound();
 }
 
 #[test]

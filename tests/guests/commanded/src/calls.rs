@@ -155,9 +155,7 @@ pub enum Timing {
         msg: Value,
     },
     /// Answers with true or false.
-    Cancel {
-        key: String,
-    },
+    Cancel { key: String },
     /// Answers with the pending timers, each as `[key, due, round]`.
     Timers,
     /// Answers with the number of pending timers.
