@@ -80,6 +80,7 @@ struct ServedTimers {
 }
 
 impl ServedTimers {
+    #[inline(never)]
     fn of(context: &ActorContext, mailbox: &MailboxOwner) -> Option<Self> {
         let ActorContext { actor, spec, theater, .. } = context;
         let missed = spec.handlers.iter().find_map(|handler| handler.missed_rounds());
@@ -114,6 +115,7 @@ impl ServedTimers {
     }
 
     /// Calls the actor for a timer. The call settles this round, and promises the next one if there is one.
+    #[inline(never)]
     fn fire(
         &self,
         context: &ActorContext,

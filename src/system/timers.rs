@@ -326,12 +326,14 @@ impl Timers {
         promised
     }
 
-    /// Cancels all timers of an actor.
+    /// Cancels all timers of an actor, which then serves no timers until it asks for them anew.
     pub(crate) fn clear(&self, actor: ActorId) {
-        if let Some(timers) = self.known(actor) {
-            *timers.held.lock() = Held::default();
-            self.set_alarm(actor, Alarm::default());
-        }
+        let mut alarms = self.alarms.lock();
+        alarms.unset(actor);
+        let given_up = alarms.actors.remove(&actor);
+        drop(alarms);
+        // There may be a million of them.
+        drop(given_up);
     }
 
     fn set_alarm(&self, actor: ActorId, alarm: Alarm) {
