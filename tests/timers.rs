@@ -716,3 +716,26 @@ fn pending_timers_are_shown_by_sql_while_the_actor_runs_and_afterwards() {
     alarm.running.say(&["stop", "alarm"]);
     assert_eq!(sql(), json!([]));
 }
+
+#[test]
+fn ten_thousand_timers_that_are_due_at_once_call_in_their_order_and_starve_no_mail() {
+    let alarm = Alarm::with("[limits]\ncpu_ms_per_call = 600_000\n");
+    let set = |part: u64| json!({ "op": "set-many", "prefix": format!("{part}-"), "n": 1_000, "at": 0, "apart": 0, "msg": "count" });
+    // All of them are due when the transition ends that sets them.
+    alarm.ask(&many(&(0..10).map(set).collect::<Vec<_>>()));
+    // A client asks again and again. It is answered while timers are due.
+    let mut management = support::Management::connect(alarm.running.management());
+    let id = alarm.running.id("alarm");
+    let mut answered_between = 0;
+    eventually("all have called", || {
+        let left = management.request(&id, &json!("count-timers")).expect("an answer").as_u64().expect("a number");
+        answered_between += u64::from((1..10_000).contains(&left));
+        (left == 0).then_some(())
+    });
+    assert!(answered_between > 3, "mail is taken between timers");
+    let expected = (0..10).flat_map(|part| (0..1_000).map(move |n| (format!("{part}-{n}"), 0, 1)));
+    assert!(alarm.calls().into_iter().eq(expected), "each once, in the order in which they were set");
+    assert_eq!(alarm.count(), 10_000);
+    alarm.running.shut_down();
+    audit(&alarm.stage);
+}

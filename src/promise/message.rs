@@ -274,7 +274,8 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
             intent.filter(|_| promised.function() == REQUEST.full)
         }
         function if function == HANDLE_TIMER.full => {
-            return timer::is_what_was_promised(call, promised);
+            let is_own = call.cause.as_ref().is_some_and(|cause| cause.actor == receiver);
+            return is_own && timer::is_what_was_promised(call, promised);
         }
         // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,
