@@ -203,6 +203,39 @@ fn replay_compares_what_an_incarnation_begins_with_to_what_the_one_before_ended_
 }
 
 #[test]
+fn a_call_for_a_timer_that_nothing_promised_is_found() {
+    let call = "call ntwk:theater/timer-handlers.handle-timer";
+    // What is changed in the second of two calls, and what is found.
+    type Change = fn(&mut Item, Item);
+    let changes: [(Change, &str); 4] = [
+        (|call, _| *call.get("cause") = Item::Null, "it was called for a timer, and no event promised that"),
+        (|call, _| *call.get("round") = Item::Uint(2), "it was called for a timer that event"),
+        (|call, _| *call.get("of") = Item::Uint(0), "it was called for a timer that event"),
+        (|call, first| *call = first, "it was called twice for what event"),
+    ];
+    for (change, expected) in changes {
+        let stage = Stage::new();
+        let running = stage.run(&[&stage.manifest("alarm", "alarm", "[[handlers]]\ntype = \"timer\"\n")]);
+        let set = |key: &str, at: u64| json!({ "op": "set-at", "key": key, "at": at });
+        running.request("alarm", &json!({ "op": "many", "ops": [set("a", 0), set("b", 1)] })).expect("an answer");
+        support::eventually("both have called", || {
+            let types = running.event_types("alarm");
+            (types.iter().filter(|it| *it == call).count() == 2 && types.last()?.starts_with("return")).then_some(())
+        });
+        running.kill();
+        let (code, said) = of_journal(&stage, &["verify"]);
+        assert_eq!(code, Some(0), "{said}");
+        forge_in_journal(&stage, "alarm", |events| {
+            let calls: Vec<usize> = (0..events.len()).filter(|at| events[*at].event_type == call).collect();
+            let first = events[calls[0]].item();
+            events[calls[1]].edit(|second| change(second, first));
+        });
+        let (code, said) = of_journal(&stage, &["verify"]);
+        assert!(code == Some(1) && said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
 fn a_restart_from_the_first_state_is_believed_only_where_the_manifest_says_so() {
     let more = "restart = \"permanent\"\nmax_restarts = 9\n";
     for (policy, honest) in [("initial", true), ("last", false)] {

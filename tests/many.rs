@@ -23,7 +23,7 @@ fn maps(pid: u32) -> usize {
 }
 
 fn is_telling(name: &str) -> bool {
-    let fixed = ["theater", "journal", "index", "watch", "tick", "mgmt", "signals"];
+    let fixed = ["theater", "journal", "index", "watch", "timers", "tick", "mgmt", "signals"];
     fixed.contains(&name) || ["a-", "mgmt-", "http-", "core-"].iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -623,6 +623,33 @@ fn a_disk_that_is_nearly_full_takes_no_new_work_until_there_is_room() {
 }
 
 #[test]
+fn timers_that_are_due_wait_until_the_disk_has_room_again() {
+    let stage = Stage::new();
+    let Some(disk) = SmallDisk::mounted(&stage, 96) else {
+        return skipped("timers on a disk that is nearly full", NO_MOUNT);
+    };
+    let manifests = [stage.manifest("alarm", "alarm", "[[handlers]]\ntype = \"timer\"\n")];
+    let running = disk.launch(&stage, &manifests, WATERMARK).unwrap_or_else(|why| panic!("{why}"));
+    let every = json!({ "op": "every", "key": "tick", "ms": 20, "msg": "count" });
+    running.request("alarm", &every).expect("an answer");
+    let calls = || {
+        let types = running.event_types("alarm");
+        types.iter().filter(|it| it.ends_with("handle-timer") && it.starts_with("call ")).count()
+    };
+    eventually("it is called", || (calls() > 2).then_some(()));
+    disk.fill(70);
+    eventually("the disk is low", || has_metric(&running, "theater_disk_low 1").then_some(()));
+    let before = calls();
+    std::thread::sleep(Duration::from_millis(300));
+    // One may have been under way.
+    assert!(calls() <= before + 1, "{} calls after {before}", calls());
+    disk.make_room();
+    eventually("it is called again", || (calls() > before + 5).then_some(()));
+    running.shut_down();
+    verifies(&disk.data());
+}
+
+#[test]
 fn what_is_under_way_may_ask_other_actors_but_not_spawn_until_half_of_the_room_is_gone_too() {
     let stage = Stage::new();
     let Some(disk) = SmallDisk::mounted(&stage, 96) else {

@@ -58,9 +58,10 @@ impl Arrivals {
         self.sent.push(sent);
     }
 
-    /// Notes that a message was taken. The call that quotes it may have lost its data.
-    pub(crate) fn taken(&mut self, cause: &Link) {
-        self.settled.insert((cause.actor, cause.sequence));
+    /// Notes that a message, or a round of a timer, was taken; `false` if it was taken or dropped before. The event that
+    /// promised it may have lost its data.
+    pub(crate) fn taken(&mut self, cause: &Link) -> bool {
+        self.settled.insert((cause.actor, cause.sequence))
     }
 
     /// Notes that `receiver` took a send. Earlier sends of the same sender to it cannot arrive any more.

@@ -11,7 +11,7 @@ use super::{Auditor, ReadResult};
 use crate::chain::data::{Call, HostCall, NamedState};
 use crate::chain::{ChainEvent, Link, StateOnChain};
 use crate::journal::ActorRow;
-use crate::promise::{HANDLE_SEND, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
+use crate::promise::{HANDLE_SEND, HANDLE_TIMER, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
 
 impl Auditor<'_> {
     pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> ReadResult<()> {
@@ -42,9 +42,22 @@ impl Auditor<'_> {
         if self.is_in_order { self.audit.events } else { 0 }
     }
 
-    /// Checks a call that an event of another actor caused: that event exists, and sent this message to this actor.
+    /// Checks a call that an event of another actor caused: that event exists, and sent this message to this actor. The event
+    /// that causes the call of a timer is the actor's own.
     fn caused(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> ReadResult<()> {
-        let Some(cause) = &call.cause else { return Ok(()) };
+        let is_timer = event.function() == HANDLE_TIMER.full;
+        let Some(cause) = &call.cause else {
+            if is_timer {
+                let why = format!("event {}: it was called for a timer, and no event promised that", event.sequence);
+                self.finding(row, &why);
+            }
+            return Ok(());
+        };
+        if is_timer && !self.arrivals.taken(cause) {
+            let why =
+                format!("event {}: it was called twice for what event {} promised", event.sequence, cause.sequence);
+            self.finding(row, &why);
+        }
         let quoted = self.quoted(near, row, event, "its cause", cause)?;
         let Some(quoted) = quoted.filter(|quoted| quoted.dropped.is_none()) else {
             self.arrivals.taken(cause);
@@ -54,10 +67,10 @@ impl Auditor<'_> {
             self.arrivals.send_taken(row.actor.id, cause);
         }
         if !is_what_was_sent(row.actor.id, event, call, &quoted) {
-            let why = format!(
-                "event {}: it took a message that event {} of actor {} did not send it",
-                event.sequence, cause.sequence, cause.actor
-            );
+            let what = if is_timer { "it was called for a timer" } else { "it took a message" };
+            let not = if is_timer { "did not promise" } else { "did not send it" };
+            let (sequence, actor) = (cause.sequence, cause.actor);
+            let why = format!("event {}: {what} that event {sequence} of actor {actor} {not}", event.sequence);
             self.finding(row, &why);
         }
         Ok(())
