@@ -438,7 +438,7 @@ fn a_wrong_statement_is_refused_with_what_is_wrong() {
         ("/* nothing */", "there is no statement that reads anything".into()),
         ("", "there is no statement that reads anything".into()),
         ("SELECT nonesuch(1)", "no such function: nonesuch".into()),
-        ("VACUUM", "there is no statement that reads anything".into()),
+        ("SELECT ?1", "the statement has parameters such as ?1: write their values into it".into()),
     ] {
         assert_eq!(refusal(&directory, statement), format!("theater: {expected}"), "{statement}");
     }
@@ -464,7 +464,7 @@ fn a_statement_reads_and_does_nothing_else() {
         ("CREATE VIRTUAL TABLE mine USING events".into(), "refused: a change of the schema:"),
         ("DROP TABLE events".into(), "refused: a change of the schema:"),
         (format!("ATTACH '{there}' AS other"), "refused: ATTACH:"),
-        (format!("VACUUM INTO '{there}'"), "there is no statement that reads anything"),
+        (format!("VACUUM INTO '{there}'"), "refused: VACUUM:"),
         (format!("SELECT load_extension('{there}')"), "refused: the function load_extension:"),
         (format!("SELECT LOAD_Extension('{there}', 'main')"), "refused: the function load_extension:"),
         ("SELECT fts3_tokenizer('simple')".into(), "refused: the function fts3_tokenizer:"),
@@ -499,7 +499,9 @@ fn a_statement_reads_and_does_nothing_else() {
         ("ATTACH 'file:x?mode=memory' AS other".into(), "refused: ATTACH:"),
         ("DETACH main".into(), "refused: DETACH:"),
         ("ANALYZE".into(), "refused: "),
-        ("REINDEX".into(), "there is no statement that reads anything"),
+        ("REINDEX".into(), "refused: REINDEX:"),
+        ("SELECT count(*) FROM sqlite_stmt".into(), "refused: "),
+        ("WITH dbstat AS (SELECT 1) SELECT count(*) FROM pragma_database_list".into(), "refused: "),
         ("PRAGMA temp_store_directory = '/tmp'".into(), "refused: PRAGMA temp_store_directory:"),
         ("SAVEPOINT here".into(), "refused: a transaction:"),
         ("COMMIT".into(), "refused: a transaction:"),
@@ -516,6 +518,14 @@ fn a_statement_reads_and_does_nothing_else() {
     }
     let remedy = refusal(&directory, "DELETE FROM events");
     assert!(["`theater prune`", "--format csv"].iter().all(|use_instead| remedy.contains(use_instead)), "{remedy}");
+    for counted in [
+        "WITH two AS (SELECT 1 UNION SELECT 2) SELECT count(*) AS n FROM two",
+        "WITH two AS MATERIALIZED (SELECT 1 UNION SELECT 2) SELECT count(*) AS n FROM two AS other",
+        "WITH RECURSIVE two (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM two WHERE n < 2) SELECT count(*) AS n FROM two",
+        "SELECT count(*) AS n FROM (SELECT 1 UNION SELECT 2) AS two",
+    ] {
+        assert_eq!(rows(&directory, counted), [json!({ "n": 2 })], "{counted}");
+    }
     let parts = rows(&directory, "SELECT value FROM json_each('[1, 2]') WHERE value LIKE '2' OR iif(value = 1, 0, 0)");
     assert_eq!(parts, [json!({ "value": 2 })]);
     let columns = rows(&directory, "SELECT name FROM pragma_table_info('failures')");

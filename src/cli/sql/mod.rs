@@ -37,7 +37,7 @@ use self::failures::FailuresTable;
 use self::http::HttpTable;
 use self::messages::MessagesTable;
 use self::print::{RowPrinter, SqlFormat};
-use self::refusal::StatementRefusal;
+use self::refusal::{StatementRefusal, only_reads};
 use self::source::SqlSource;
 use self::states::StatesTable;
 use self::table::SqlTable;
@@ -84,8 +84,7 @@ pub(super) fn sql(args: &SqlArgs) -> Done {
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(wrong_settings)?.data_dir(),
     };
     let source = Arc::new(SqlSource::open(&dir)?);
-    let refusal = StatementRefusal::new(&described().map(|table| table.name));
-    let connection = connection(&source, &refusal).map_err(Failure::no)?;
+    let (connection, refusal) = connection(&source).map_err(Failure::no)?;
     let printed = print(&connection, &statement, format, args.limit);
     let is_cut = printed.map_err(|error| Failure::no(refusal.text(&error)))?;
     if is_cut {
@@ -102,7 +101,10 @@ pub(super) fn sql(args: &SqlArgs) -> Done {
 fn print(connection: &Connection, statement: &str, format: SqlFormat, limit: u64) -> rusqlite::Result<bool> {
     let mut select = connection.prepare(statement)?;
     if select.column_count() == 0 {
-        return Err(rusqlite::Error::ModuleError("there is no statement that reads anything".into()));
+        // SQLite asks nobody whether it may do these.
+        let named = ["VACUUM", "REINDEX"].into_iter().find(|word| begins_with(statement, word));
+        let why = named.map_or_else(|| "there is no statement that reads anything".to_owned(), only_reads);
+        return Err(rusqlite::Error::ModuleError(why));
     }
     let columns: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
     let count = columns.len();
@@ -124,6 +126,10 @@ fn print(connection: &Connection, statement: &str, format: SqlFormat, limit: u64
     // What was read before an error is shown.
     printer.finish();
     ended
+}
+
+fn begins_with(statement: &str, word: &str) -> bool {
+    statement.trim_start().get(..word.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
 }
 
 /// What people are told of a table.
@@ -174,7 +180,7 @@ fn show_tables(format: SqlFormat) {
 }
 
 /// A connection that has the tables, and can do nothing but read them.
-fn connection(source: &Arc<SqlSource>, refusal: &StatementRefusal) -> rusqlite::Result<Connection> {
+fn connection(source: &Arc<SqlSource>) -> rusqlite::Result<(Connection, StatementRefusal)> {
     let connection = Connection::open_in_memory()?;
     table::add::<ActorsTable>(&connection, source)?;
     table::add::<EventsTable>(&connection, source)?;
@@ -183,7 +189,8 @@ fn connection(source: &Arc<SqlSource>, refusal: &StatementRefusal) -> rusqlite::
     table::add::<StatesTable>(&connection, source)?;
     table::add::<FailuresTable>(&connection, source)?;
     table::add::<TimersTable>(&connection, source)?;
-    let refusal = refusal.clone();
-    connection.authorizer(Some(move |context: AuthContext<'_>| refusal.judge(&context.action)))?;
-    Ok(connection)
+    let refusal = StatementRefusal::new(&described().map(|table| table.name), &connection)?;
+    let judge = refusal.clone();
+    connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context.action)))?;
+    Ok((connection, refusal))
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, Authorization};
 
 /// The functions that compute something from what they are given, and touch nothing else. Others, also those of a later
@@ -37,13 +38,17 @@ const A_CHANGE_OF_THE_SCHEMA: &str = "a change of the schema";
 pub(super) struct StatementRefusal {
     /// The journal's tables.
     tables: Arc<[&'static str]>,
+    /// The tables that SQLite itself brings.
+    modules: Arc<[String]>,
     refused: Arc<Mutex<Option<String>>>,
 }
 
 impl StatementRefusal {
-    /// Nothing was refused yet, of statements that may read these tables.
-    pub(super) fn new(tables: &[&'static str]) -> Self {
-        Self { tables: tables.into(), refused: Arc::default() }
+    /// Nothing was refused yet, of statements that may read these tables on this connection.
+    pub(super) fn new(tables: &[&'static str], connection: &Connection) -> rusqlite::Result<Self> {
+        let mut modules = connection.prepare("SELECT name FROM pragma_module_list")?;
+        let modules = modules.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        Ok(Self { tables: tables.into(), modules: modules.into(), refused: Arc::default() })
     }
 
     /// Whether a statement may do this.
@@ -51,6 +56,10 @@ impl StatementRefusal {
         let refused = match action {
             AuthAction::Select | AuthAction::Recursive => return Authorization::Allow,
             AuthAction::Read { table_name, .. } if self.is_readable(table_name) => return Authorization::Allow,
+            // What `WITH name AS (…)` or a subquery calls so is asked about when only its rows are counted.
+            AuthAction::Read { table_name, column_name: "" } if !self.is_of_sqlite(table_name) => {
+                return Authorization::Allow;
+            }
             AuthAction::Read { table_name, .. } => format!("the table {table_name}"),
             AuthAction::Function { function_name } if is_known(function_name) => return Authorization::Allow,
             AuthAction::Function { function_name } => format!("the function {function_name}"),
@@ -82,6 +91,13 @@ impl StatementRefusal {
         self.tables.contains(&table) || BESIDE.contains(&table)
     }
 
+    fn is_of_sqlite(&self, table: &str) -> bool {
+        let is_reserved = ["sqlite_", "pragma_"].iter().any(|prefix| {
+            table.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+        });
+        is_reserved || self.modules.iter().any(|module| module.eq_ignore_ascii_case(table))
+    }
+
     /// Why a statement failed.
     pub(super) fn text(&self, error: &rusqlite::Error) -> String {
         if let Some(refused) = self.refused.lock().as_ref() {
@@ -89,6 +105,9 @@ impl StatementRefusal {
         }
         let said = match error {
             rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            rusqlite::Error::InvalidParameterCount(..) => {
+                "the statement has parameters such as ?1: write their values into it".into()
+            }
             rusqlite::Error::MultipleStatement => "there is more than one statement".into(),
             error => error.to_string(),
         };
@@ -104,7 +123,7 @@ impl StatementRefusal {
 }
 
 /// What a statement is told that asks for something else than reading.
-fn only_reads(refused: &str) -> String {
+pub(super) fn only_reads(refused: &str) -> String {
     format!(
         "refused: {refused}: `theater sql` only reads the journal, with functions that only compute. To drop data, use \
          `theater prune`, `redact` or `forget`; to work on rows elsewhere, print them with --format csv or --format json"
@@ -117,8 +136,6 @@ fn is_known(function: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
-
     use super::*;
 
     /// Functions of SQLite that do more than compute, or that say something of the connection and not of the journal.
