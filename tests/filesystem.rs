@@ -359,9 +359,9 @@ fn an_actor_that_may_write_over_its_own_manifest_is_started_and_its_operator_is_
     let stage = Stage::new();
     std::fs::create_dir(stage.path().join("own")).expect("a directory");
     let running = stage.run(&[]);
-    for (path, warned) in [("assets", false), (".", true), ("../own/assets/..", true)] {
+    for (name, path, warned) in [("a", "assets", false), ("b", ".", true), ("c", "../own/assets/..", true)] {
         let text = format!(
-            "name = \"files\"\ncomponent_path = {:?}\n[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = {path:?} }}\n",
+            "name = {name:?}\ncomponent_path = {:?}\n[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = {path:?} }}\n",
             support::component("files")
         );
         running.start(&stage.file("own/files.toml", text)).expect("it starts");

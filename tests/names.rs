@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use support::{Management, Stage, Theater, data_of, eventually, theater, verifies_and_replays};
 
@@ -158,6 +160,87 @@ fn get_or_spawn_makes_one_child_for_each_key_with_the_state_that_it_is_given() {
     assert!(large["err"].as_str().is_some_and(|why| why.contains("the limit state_bytes is 1000")), "{large}");
     verifies_and_replays(&running.export(&ledger.stage, "ledger"));
     verifies_and_replays(&running.export(&ledger.stage, &running.id("ledger/order-17")));
+}
+
+#[test]
+fn get_or_spawn_brings_back_the_child_that_has_ended_with_its_state_and_spawn_as_begins_anew() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    let first = spawn(&running, "get-or-spawn", "alice", &Value::Null);
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(1)));
+    running.say(&["stop", "ledger/alice"]);
+    assert_eq!(spawn(&running, "get-or-spawn", "alice", &json!({ "count": 70 })), first, "it is the same actor");
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(2)), "with what it knew");
+    running.say(&["stop", "ledger"]);
+    running.say(&["restart", "ledger"]);
+    assert_eq!(spawn(&running, "get-or-spawn", "alice", &Value::Null), first, "also after its parent has been stopped");
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(3)));
+    running.say(&["stop", "ledger/alice"]);
+    let second = spawn(&running, "spawn-as", "alice", &Value::Null);
+    assert_ne!(first, second);
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(1)));
+    let first = first["ok"].as_str().expect("an id").to_owned();
+    for actor in ["ledger", &first] {
+        verifies_and_replays(&running.export(&ledger.stage, actor));
+    }
+    running.shut_down();
+    let audit = theater(&["verify", "--journal", ledger.stage.data_dir().to_str().expect("a path")], None);
+    assert!(audit.status.success(), "{}", support::text(&audit.stderr));
+}
+
+#[test]
+fn get_or_spawn_answers_with_an_actor_while_somebody_else_stops_and_restarts_it() {
+    let ledger = Ledger::new("");
+    let running = ledger.run();
+    let child = spawn(&running, "get-or-spawn", "alice", &Value::Null)["ok"].as_str().expect("an id").to_owned();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut management = Management::connect(running.management());
+            for _ in 0..60 {
+                management.ask(&json!({ "StopActor": { "id": child } }));
+                management.ask(&json!({ "RestartActor": { "id": child } }));
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let mut management = Management::connect(running.management());
+        let command = json!({ "op": "get-or-spawn", "manifest": "account.toml", "label": "alice" });
+        let parent = running.id("ledger");
+        while !is_over.load(Ordering::Relaxed) {
+            let answer = management.request(&parent, &command).expect("an answer");
+            let is_it = answer["ok"] == json!(child);
+            let says_why = answer["err"]
+                .as_str()
+                .is_some_and(|why| why.contains("cannot be restarted") || why.contains("stopped"));
+            assert!(is_it || says_why, "{answer}");
+        }
+    });
+    verifies_and_replays(&running.export(&ledger.stage, "ledger"));
+}
+
+#[test]
+fn a_name_that_is_no_address_causes_a_warning_and_has_no_path() {
+    let ledger = Ledger::new("");
+    let odd = ledger.stage.path().join("odd.toml");
+    let text = std::fs::read_to_string(ledger.stage.manifest("odd", "probe", "")).expect("a manifest");
+    std::fs::write(&odd, text.replace("\"odd\"", "\"ledger/odd\"")).expect("written");
+    let checked = theater(&["check", odd.to_str().expect("a path")], None);
+    assert!(support::text(&checked.stderr).contains("no other actor can address"), "{checked:?}");
+    let running = ledger.run();
+    let id = running.start(&odd).expect("it starts");
+    let listed = running.json(&["list"]);
+    let one = listed.as_array().and_then(|all| all.iter().find(|it| it["id"] == json!(id))).expect("listed");
+    assert_eq!(one.get("path"), None, "{one}");
+}
+
+#[test]
+fn the_log_calls_an_actor_by_its_path() {
+    let ledger = Ledger::new("restart = \"transient\"\n");
+    let running = ledger.run();
+    spawned(&running, "alice");
+    running.request("ledger/alice", &json!("trap")).expect_err("it fails");
+    eventually("the log says so", || ledger.stage.log().contains("actor ledger/alice failed").then_some(()));
+    eventually("and that", || ledger.stage.log().contains("actor ledger/alice is restarted in").then_some(()));
 }
 
 #[test]

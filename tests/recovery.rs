@@ -299,6 +299,37 @@ fn a_stop_and_a_restart_that_a_kill_cut_off_are_done_once() {
     }
 }
 
+#[test]
+fn a_get_or_spawn_that_a_kill_cut_off_brings_the_ended_child_back_once() {
+    for point in ["intent-committed", "effect-committed"] {
+        let (stage, parent) = nursery("");
+        let running = stage.run(&[&parent]);
+        let wanted = json!({ "op": "get-or-spawn", "manifest": "child.toml", "label": "one" });
+        let spawned = running.request("parent", &wanted).expect("an answer");
+        let child = spawned["ok"].as_str().expect("an id").to_owned();
+        assert_eq!(running.request("parent/one", &json!("count")), Ok(json!(1)));
+        running.say(&["stop", "parent/one"]);
+        running.shut_down();
+        let running = until(&stage, &parent, point, 1);
+        tell_and_be_killed(running, "parent", &wanted);
+        let running = stage.run(&[&parent]);
+        let answer = eventually("it is answered", || {
+            let mut events = running.events("parent").into_iter();
+            let answer = events.rfind(|it| it["event_type"] == "host-call ntwk:theater/labels.get-or-spawn")?;
+            (answer["sequence"].as_u64()? > 8).then(|| answer["data"]["result"].clone())
+        });
+        assert_eq!(answer, spawned, "{point}");
+        assert_eq!(running.request("parent/one", &json!("count")), Ok(json!(2)), "{point}");
+        let starts = data_of(&running.events(&child), "started").len();
+        assert_eq!(starts, 2 + usize::from(point == "effect-committed"), "{point}");
+        for actor in ["parent", &child] {
+            verifies_and_replays(&running.export(&stage, actor));
+        }
+        running.shut_down();
+        assert_eq!(audit(&stage)["in_flight"], 0);
+    }
+}
+
 /// What answered the newest `restart-child` of the parent.
 fn answer_to_the_restart(running: &Theater) -> Value {
     eventually("it is answered", || {
@@ -724,10 +755,11 @@ fn a_panic_of_a_thread_that_the_runtime_cannot_do_without_ends_the_process_with_
         ("admitting:3:panic", "mgmt", true),
     ] {
         let stage = Stage::new();
-        let (one, other) = (stage.manifest("one", "probe", ""), stage.manifest("other", "probe", ""));
+        let one = stage.manifest("one", "probe", "");
         let mut running = panicking(&stage, &[&one], fail);
-        for _ in 0..5 {
+        for number in 0..5 {
             // After the end of the process, a client gets an error or no answer.
+            let other = stage.manifest(&format!("other-{number}"), "probe", "");
             running.cli(&["start", other.to_str().expect("a path")]);
         }
         assert_eq!(running.wait().code(), Some(3), "{fail}: {}", stage.log());

@@ -231,7 +231,10 @@ fn a_prune_that_has_to_wait_for_what_is_under_way_says_so_and_not_that_no_state_
     running.json(&["restart", "probe"]);
     running.request("probe", &json!("count")).expect("an answer");
     let why = running.refused(&["prune", "probe", "--before", "999"]);
-    assert!(why.contains("is needed by a transition or a delivery that is under way; try again later"), "{why}");
+    assert!(
+        why.contains("is needed by a transition, a delivery or a timer that is under way; try again later"),
+        "{why}"
+    );
     running.kill();
 }
 

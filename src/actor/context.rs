@@ -27,8 +27,9 @@ pub(super) struct ActorContext {
 }
 
 impl ActorContext {
-    pub(super) fn name(&self) -> &str {
-        &self.spec.manifest.name
+    /// What logs call the actor: its path if it has a label, or else its name.
+    pub(super) fn name(&self) -> String {
+        self.theater.registry.shown_name(self.actor.id).unwrap_or_else(|| self.spec.manifest.name.clone())
     }
 
     pub(super) fn metrics(&self) -> Option<Arc<ActorMetrics>> {

@@ -198,7 +198,7 @@ impl ActorRuntime {
         if beginning.reason == StartReason::Restart {
             metrics.iter().for_each(|metrics| metrics.restarts.add(1));
         }
-        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics, self.context.name()))
+        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics, &self.context.name()))
     }
 
     fn live(&self, awaited: Option<Awaited>) -> Live {

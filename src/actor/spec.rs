@@ -8,7 +8,7 @@ use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Grant, Handlers};
 use crate::manifest::{Manifest, ManifestError, Opened};
-use crate::system::{ManifestContents, StartedFrom, VouchedManifest};
+use crate::system::{ManifestContents, StartedFrom, VouchedManifest, is_addressable};
 
 /// Everything that does not change while an actor runs.
 pub(crate) struct Spec {
@@ -52,6 +52,13 @@ impl Spec {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unheard = handlers::unheard(&self.program, &self.handlers);
         let doubts = handlers::doubts(&self.manifest, &self.handlers);
+        let name = &self.manifest.name;
+        let unaddressable = (!is_addressable(name)).then(|| {
+            format!(
+                "no other actor can address a root actor called {name:?}: give it a name without \"/\" that is no UUID"
+            )
+        });
+        let doubts = doubts.into_iter().chain(unaddressable);
         self.manifest.warnings.iter().cloned().chain(unheard).chain(doubts).collect()
     }
 

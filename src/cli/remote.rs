@@ -133,7 +133,7 @@ pub(super) fn request(args: &MessageArgs) -> Done {
 fn ask_actor(client: &mut Client, request: &Request, actor: &ActorView) -> Result<Response, Failure> {
     client.ask(request).map_err(|error| {
         let why = error.to_string();
-        let name = &actor.name;
+        let name = actor.shown_name();
         let remedy = if why.starts_with("failed: ") || why == format!("actor {} is failed", actor.id) {
             format!("; what led to it, and how {name} is now: theater status {name}")
         } else if why == format!("actor {} is stopped", actor.id) {

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::manifest::{ManifestError, ManifestSource};
-use crate::server::{Route, RoutedListener, TlsFiles};
+use crate::server::{RequestRoute, RoutedListener, TlsFiles};
 
 /// The section's name.
 pub(super) const SECTION: &str = "listeners";
@@ -46,14 +46,14 @@ fn listener(source: &ManifestSource, at: usize, table: &DeTable<'_>) -> Result<R
     Ok(RoutedListener { listen, tls, logs, routes })
 }
 
-fn route(source: &ManifestSource, at: usize, table: &DeTable<'_>) -> Result<Route, ManifestError> {
+fn route(source: &ManifestSource, at: usize, table: &DeTable<'_>) -> Result<RequestRoute, ManifestError> {
     const OF: &str = " of [[listeners.routes]]";
     source.check_keys(table, ROUTE_KEYS, OF)?;
     let needed = |key: &str| {
         text(source, table, key, OF)?.ok_or_else(|| source.error(Some(at), format!("a route needs \"{key}\"")))
     };
     let host = text(source, table, "host", OF)?;
-    Route::read(host.as_deref(), &needed("path")?, &needed("to")?).map_err(|why| source.error(Some(at), why))
+    RequestRoute::read(host.as_deref(), &needed("path")?, &needed("to")?).map_err(|why| source.error(Some(at), why))
 }
 
 fn tls(source: &ManifestSource, value: &Spanned<DeValue<'_>>) -> Result<TlsFiles, ManifestError> {

@@ -18,14 +18,14 @@ use crate::chain::shown::{shown, shown_from};
 use crate::chain::{Function, function};
 use crate::guest::wit::{ChildEvent, SupervisedEvent};
 use crate::guest::{
-    Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
+    Answered, Attempt, Capability, Effect, Export, Extensions, GuestExport, HostState, Interruption, Live, StateOnly,
 };
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::{
     GET_OR_SPAWN, HANDLE_CHILD_EVENT, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child,
-    changed_again, spawn_child,
+    changed_again, revive_child, spawn_child,
 };
-use crate::system::{Confinement, Label, NamedChild, NotALabel, VouchedManifest};
+use crate::system::{Confinement, Label, NamedChild, NotALabel, VouchedManifest, Wait};
 
 pub(super) const NAME: &str = "supervisor";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/supervisor", "ntwk:theater/labels"];
@@ -154,7 +154,7 @@ fn has_room_for_a_child(live: &Live, limits: &Limits) -> Result<(), String> {
 type Labelled = (String, String, Option<Vec<u8>>);
 
 /// Spawns a child with a label. If a living child has the label already, `get-or-spawn` answers with its id, and `spawn-as` with
-/// an error.
+/// an error. If the child that had the label has ended, `get-or-spawn` restarts it, and `spawn-as` spawns another.
 fn spawn_labelled(
     mut store: HostStore<'_>,
     function: &'static Function,
@@ -179,26 +179,52 @@ fn spawn_labelled(
             Ok(label) => label,
             Err(why) => return Ok(Effect::Look(Err(NotALabel::to_string(&why)))),
         };
-        if attempt == Attempt::First {
-            if is_too_large {
-                let why = format!("init-state of {size} bytes: the limit message_bytes is {}", limits.message_bytes);
-                return Ok(Effect::Look(Err(why)));
-            }
-            match live.theater.registry.labelled(live.id, &label) {
-                Some(holder) if function.full == GET_OR_SPAWN.full => return Ok(Effect::Look(Ok(holder.to_string()))),
-                Some(holder) => {
-                    let why = format!("the label \"{label}\" is taken by actor {holder}");
+        let registry = &live.theater.registry;
+        let gets = function.full == GET_OR_SPAWN.full;
+        let revived = match attempt {
+            Attempt::Again { to, .. } => to,
+            Attempt::First => {
+                if is_too_large {
+                    let limit = limits.message_bytes;
+                    let why = format!("init-state of {size} bytes: the limit message_bytes is {limit}");
                     return Ok(Effect::Look(Err(why)));
                 }
-                None => {}
+                match registry.labelled(live.id, &label) {
+                    Some(holder) if gets => return Ok(Effect::Look(Ok(holder.to_string()))),
+                    Some(holder) => {
+                        let why = format!("the label \"{label}\" is taken by actor {holder}");
+                        return Ok(Effect::Look(Err(why)));
+                    }
+                    None => {}
+                }
+                let ended = registry.ended_with_label(live.id, &label).filter(|_| gets);
+                if ended.is_none()
+                    && let Err(why) = has_room_for_a_child(live, &limits)
+                {
+                    return Ok(Effect::Look(Err(why)));
+                }
+                ended
             }
-            if let Err(why) = has_room_for_a_child(live, &limits) {
-                return Ok(Effect::Look(Err(why)));
+        };
+        // Somebody outside may have restarted the child meanwhile.
+        let (parent, held_label) = (live.id, label.clone());
+        let or_living = move |answered: Answered<Result<String, String>>| match answered.result {
+            Err(_) if gets && let Some(living) = registry.labelled(parent, &held_label) => {
+                Answered { result: Ok(living.to_string()), answer: None }
             }
+            _ => answered,
+        };
+        let limits = &limits;
+        if let Some(child) = revived {
+            let revive =
+                move |intent, held: &mut Option<Wait>| revive_child(live, limits, child, intent, held).map(or_living);
+            return Ok(Effect::To(child, Box::new(Effect::act(None, revive))));
         }
         let named = NamedChild { label, init_state: init_state.clone() };
         let wanted = (live.manifest_dir.join(manifest), confinement(live), Some(named));
-        Ok(Effect::act(None, |intent, held| spawn_child(live, &limits, wanted, intent, held)))
+        let spawn =
+            move |intent, held: &mut Option<Wait>| spawn_child(live, limits, wanted, intent, held).map(or_living);
+        Ok(Effect::act(None, spawn))
     })?;
     Ok((spawned,))
 }

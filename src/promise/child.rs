@@ -67,6 +67,21 @@ fn answered_by_child(spawned: Result<Spawned, LifecycleError>) -> Answered<Resul
     }
 }
 
+/// Restarts the child that had a label last, for who wants an actor with that label. The answer is its id.
+pub(crate) fn revive_child(
+    live: &Live,
+    limits: &Limits,
+    child: ActorId,
+    intent: Link,
+    held: &mut Option<Wait>,
+) -> SpawnAnswer {
+    let Answered { result, answer } = match change_again(live) {
+        Some(found) => changed_again(live, limits, &child.to_string(), found)?,
+        None => change_child(live, limits, (RESTART_CHILD, child), intent, held)?,
+    };
+    Ok(Answered { result: result.map(|()| child.to_string()), answer })
+}
+
 /// Stops or restarts a child, and waits until that is done.
 pub(crate) fn change_child(
     live: &Live,
@@ -199,8 +214,8 @@ fn text(error: impl std::fmt::Display) -> LifecycleError {
 /// the child says so. A restart is done once the child is up again, and over if the child failed instead.
 pub(super) fn change_fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let changed = Intent::from_cbor(&intent.event.data).ok().and_then(|intent| {
-        let (address,) = <(String,)>::from_cbor(&intent.params.0).ok()?;
-        stood_for(intent.to, &address)
+        let address = || <(String,)>::from_cbor(&intent.params.0).ok().map(|(address,)| address);
+        intent.to.or_else(|| stood_for(None, &address()?))
     });
     let Some(child) = changed else { return Ok(Fate::Again) };
     let later = chains.events_after(child, intent.position)?;

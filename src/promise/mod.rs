@@ -6,7 +6,7 @@
 //! | `Send` | `host-call` of `send` | to the receiver | mail | the receiver's `call`, or its end that names it as dropped | deliver again |
 //! | `Request` | `intent` of `request` | to the receiver | mail, with a reply | the same; for the sender, its `host-call` or its end | answered, await, deliver again |
 //! | `Spawn` | `intent` of `spawn`, `spawn-as`, `get-or-spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
-//! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
+//! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child`, and of a `get-or-spawn` that names a child | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
 //! | `Timer` | `host-call` of `timer.set` and the like; the `call` of a round that is not the last | to the actor itself: `timer` | by the actor's own thread, when it is due | the actor's `call` of that round, the `host-call` that cancels or replaces it, its end, or a `started` that begins anew | set again, for the recorded time |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
@@ -50,7 +50,8 @@ mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
 pub(crate) use child::{
-    GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
+    GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
+    spawn_child,
 };
 pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
 pub(crate) use message::{
@@ -66,6 +67,8 @@ pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};
 use std::sync::Arc;
 
 use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Intent;
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::{Owed, Pending, TIMER};
@@ -101,10 +104,16 @@ pub(crate) enum Promise {
     WebSocketClose,
 }
 
+fn names_an_actor(intent: &ChainEvent) -> bool {
+    Intent::from_cbor(&intent.data).is_ok_and(|intent| intent.to.is_some())
+}
+
 impl Promise {
     /// The promise of an intent; `None` if the intent concerns only the world outside.
     fn of_intent(intent: &ChainEvent) -> Option<Self> {
         match intent.function() {
+            // The child that had the label has ended, and is restarted.
+            function if function == GET_OR_SPAWN.full && names_an_actor(intent) => Some(Self::Restart),
             function if function == REQUEST.full => Some(Self::Request),
             function if [SPAWN, SPAWN_AS, GET_OR_SPAWN].iter().any(|it| it.full == function) => Some(Self::Spawn),
             function if function == STOP_CHILD.full => Some(Self::Stop),

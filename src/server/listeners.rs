@@ -13,7 +13,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::TlsFiles;
-use super::route::{RequestPath, Route};
+use super::route::{RequestPath, RequestRoute};
 use crate::base::clock;
 use crate::base::limits::Limits;
 use crate::handlers::answer_http;
@@ -31,7 +31,7 @@ pub(crate) struct RoutedListener {
     pub(crate) tls: Option<TlsFiles>,
     /// Whether each request is logged.
     pub(crate) logs: bool,
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes: Vec<RequestRoute>,
 }
 
 /// As `theater config` shows it: the address, and how many routes there are.
@@ -48,7 +48,7 @@ pub(crate) struct BoundListener {
     address: SocketAddr,
     scheme: &'static str,
     logs: bool,
-    routes: Vec<Route>,
+    routes: Vec<RequestRoute>,
 }
 
 /// A listener that answers. When it is dropped it closes.
@@ -92,7 +92,7 @@ impl BoundListener {
 }
 
 /// Answers one request, on the thread of its connection.
-fn answer(theater: &TheaterHandle, routes: &[Route], logs: bool, mut request: WireRequest) -> WireResponse {
+fn answer(theater: &TheaterHandle, routes: &[RequestRoute], logs: bool, mut request: WireRequest) -> WireResponse {
     let begun = clock::now();
     let id = name(&mut request);
     let line = logs.then(|| format!("{} {} {}", request.peer, request.method, request.uri));
@@ -127,7 +127,7 @@ fn name(request: &mut WireRequest) -> String {
 }
 
 /// The address that the first fitting route gives a request.
-fn lead(routes: &[Route], request: &WireRequest) -> Option<String> {
+fn lead(routes: &[RequestRoute], request: &WireRequest) -> Option<String> {
     let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
     let host = host.map(|(_, host)| host.as_str());
     let path = RequestPath::read(&request.uri)?;

@@ -51,7 +51,7 @@ pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub(crate) use listeners::{BoundListener, RoutedListener, ServingListener};
 pub use prometheus::{BoundMetrics, MetricsServer};
-pub(crate) use route::Route;
+pub(crate) use route::RequestRoute;
 
 use crate::base::limits::ManagementLimits;
 

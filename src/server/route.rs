@@ -11,7 +11,7 @@ use crate::system::Label;
 
 /// One route of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
+pub(crate) struct RequestRoute {
     /// In lower case and without a port; none for any host.
     host: Option<String>,
     path: PathPattern,
@@ -67,7 +67,7 @@ fn decoded(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-impl Route {
+impl RequestRoute {
     /// Reads a route as `theater.toml` has it. The error says what is wrong with it.
     pub(crate) fn read(host: Option<&str>, path: &str, to: &str) -> Result<Self, String> {
         let host = host.map(|host| {
@@ -200,7 +200,7 @@ mod tests {
 
     fn led(route: &(Option<&str>, &str, &str), host: Option<&str>, uri: &str) -> Option<String> {
         let (only, path, to) = route;
-        Route::read(*only, path, to).expect("a route").address(host, &RequestPath::read(uri)?)
+        RequestRoute::read(*only, path, to).expect("a route").address(host, &RequestPath::read(uri)?)
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
             (Some("a/b"), "/a", "shop", "host"),
             (Some("a:80"), "/a", "shop", "no port"),
         ] {
-            let refused = Route::read(host, path, to).expect_err(path);
+            let refused = RequestRoute::read(host, path, to).expect_err(path);
             assert!(refused.contains(why), "{path} {to}: {refused}");
         }
     }

@@ -39,7 +39,9 @@ impl fmt::Display for Label {
 
 /// A text that cannot be a label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no label: a label is 1 to {LABEL_BYTES} ASCII letters, digits and characters of \"-_.~@:+\"")]
+#[error(
+    "\"{0}\" is no label: a label is 1 to {LABEL_BYTES} ASCII letters, digits and characters of \"-_.~@:+\", other than \".\" and \"..\""
+)]
 pub(crate) struct NotALabel(String);
 
 impl FromStr for Label {
@@ -99,6 +101,11 @@ impl<'a> ActorAddress<'a> {
     }
 }
 
+/// Whether a root actor of this name can be addressed by it.
+pub(crate) fn is_addressable(name: &str) -> bool {
+    matches!(ActorAddress::read(name), Ok(ActorAddress::Path(path)) if !path.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +118,13 @@ mod tests {
         for text in ["", ".", "..", "a/b", "a b", "é", "a\n", "a\0", &"x".repeat(LABEL_BYTES + 1)] {
             assert!(text.parse::<Label>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_slash_or_one_that_looks_like_an_id_is_no_address() {
+        assert!(["ledger", "my shop", "é"].into_iter().all(is_addressable));
+        let id = ActorId::random().to_string();
+        assert!(!["orders/bob", "//realm/x", "/", " ", &id].into_iter().any(is_addressable));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) use delivery::Delivery;
 pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use failure::ActorFailure;
 pub use handle::TheaterHandle;
-pub(crate) use label::{Label, NoSuchAddress, NotALabel};
+pub(crate) use label::{Label, NoSuchAddress, NotALabel, is_addressable};
 pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
 pub use pick::NotFound;

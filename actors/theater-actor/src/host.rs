@@ -136,10 +136,11 @@ pub mod supervisor {
         labels::spawn_as(manifest, label, initial(state)?.as_deref())
     }
 
-    /// Returns the id of the living child that has this label, or spawns one as [`spawn_as`] does.
+    /// Returns the id of the child that has this label. If it has ended, it is restarted first, and goes on from its state. If no
+    /// child has the label, one is spawned as [`spawn_as`] does.
     ///
     /// # Errors
-    /// As [`spawn_as`], except that a living child with the label is the answer.
+    /// As [`spawn_as`] and [`restart_child`], except that a living child with the label is the answer.
     pub fn get_or_spawn(manifest: &str, label: &str, state: Option<&impl serde::Serialize>) -> Result<String, String> {
         labels::get_or_spawn(manifest, label, initial(state)?.as_deref())
     }

@@ -3,11 +3,11 @@
 use crate::chain::cbor::{Cbor, CborError};
 use crate::chain::data::{Call, Failed, HostCall, Return, Started, StateAfter, Stopped};
 use crate::chain::{ChainEvent, EventKind};
-use crate::promise::DroppedAtEnd;
+use crate::promise::{DroppedAtEnd, HANDLE_TIMER};
 
 pub(super) enum Said {
     Started(Box<Started>),
-    /// A call that an event of another actor caused.
+    /// A call that an event caused, or should have.
     Call(Call),
     HostCall(HostCall),
     /// The state that a `return` names.
@@ -35,7 +35,8 @@ impl Said {
             Some(EventKind::Started) => Self::Started(Box::new(Started::from_cbor(data)?)),
             Some(EventKind::Call) => {
                 let call = Call::from_cbor(data)?;
-                if call.cause.is_some() { Self::Call(call) } else { Self::Nothing }
+                let is_caused = call.cause.is_some() || event.function() == HANDLE_TIMER.full;
+                if is_caused { Self::Call(call) } else { Self::Nothing }
             }
             Some(EventKind::HostCall) => Self::HostCall(HostCall::from_cbor(data)?),
             Some(EventKind::Return) => Self::State(Return::from_cbor(data)?.state),

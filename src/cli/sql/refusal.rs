@@ -92,9 +92,9 @@ impl StatementRefusal {
     }
 
     fn is_of_sqlite(&self, table: &str) -> bool {
-        let is_reserved = ["sqlite_", "pragma_"].iter().any(|prefix| {
-            table.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
-        });
+        let is_reserved = ["sqlite_", "pragma_"]
+            .iter()
+            .any(|prefix| table.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix)));
         is_reserved || self.modules.iter().any(|module| module.eq_ignore_ascii_case(table))
     }
 

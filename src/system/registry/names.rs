@@ -10,7 +10,7 @@ use super::{ActorEntry, Inner, Registry};
 use crate::base::id::ActorId;
 use crate::base::limits::ADDRESS_BYTES;
 use crate::manifest::Reachable;
-use crate::system::label::{ActorAddress, Label, NoSuchAddress};
+use crate::system::label::{ActorAddress, Label, NoSuchAddress, is_addressable};
 use crate::system::refusal::Refusal;
 
 /// The actors by their names: roots by the names in their manifests, children by their labels.
@@ -83,6 +83,13 @@ impl Registry {
         inner.living(inner.names.child(parent, label.as_str())).next()
     }
 
+    /// The child of `parent` that had this label last and has ended.
+    pub(crate) fn ended_with_label(&self, parent: ActorId, label: &Label) -> Option<ActorId> {
+        let inner = self.0.read();
+        let holders = inner.names.child(parent, label.as_str());
+        if inner.living(holders).next().is_some() { None } else { holders.last().copied() }
+    }
+
     /// The living actor, other than `id`, that has the same name among the roots, or the same label among the siblings.
     pub(crate) fn namesake(&self, id: ActorId) -> Option<ActorId> {
         let inner = self.0.read();
@@ -140,6 +147,9 @@ impl Inner {
         while let Some(parent) = entry.parent {
             parts.push(entry.label.as_ref()?.as_str());
             entry = self.actors.get(&parent)?;
+        }
+        if !is_addressable(&entry.name) {
+            return None;
         }
         parts.push(&entry.name);
         parts.reverse();

@@ -70,7 +70,8 @@ impl Supervisor {
     /// Logs that a failed actor will be restarted.
     pub(super) fn announce_restart(&mut self, id: ActorId, after: Duration, Count { used, allowed, within }: Count) {
         let Some(actor) = self.actors.get(&id) else { return };
-        let (name, wait, within) = (&actor.spec.manifest.name, after.as_millis(), within.as_millis());
+        let name = self.theater.registry.shown_name(id).unwrap_or_default();
+        let (wait, within) = (after.as_millis(), within.as_millis());
         log::warn!("actor {name} is restarted in {wait} ms: {used} of {allowed} restarts within {within} ms are used");
         if actor.thread.is_none() {
             self.theater.registry.update(id, |entry| entry.status = ActorStatus::Restarting);
@@ -82,7 +83,8 @@ impl Supervisor {
         let Some(actor) = self.actors.get(&id) else { return };
         // If the thread ended without an order, it has logged the reason itself.
         if why != GivenUp::ThreadEnded {
-            log::warn!("actor {} is not restarted: {why}", actor.spec.manifest.name);
+            let name = self.theater.registry.shown_name(id).unwrap_or_default();
+            log::warn!("actor {name} is not restarted: {why}");
         }
         let failure = self.failure_by_limit(id, why).or_else(|| actor.failure.clone());
         self.theater.registry.update(id, |entry| {

@@ -67,7 +67,10 @@ impl Supervisor {
     pub(super) fn begin_again(&mut self, id: ActorId, from: RestartState) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
-            log::error!("actor {} ({id}) cannot be started: {why}", actor.spec.manifest.name);
+            log::error!(
+                "actor {} ({id}) cannot be started: {why}",
+                self.theater.registry.shown_name(id).unwrap_or_default()
+            );
             for restarter in actor.restarters.drain(..) {
                 restarter.give(Err(why.as_str().into()));
             }
@@ -149,7 +152,10 @@ impl Supervisor {
     /// never begun is forgotten, as if it had not been asked for; for an actor that has lived before, its policy decides
     /// whether it is tried again.
     fn could_not_start(&mut self, id: ActorId, Unstarted { runtime, first }: Unstarted, detail: String) {
-        log::error!("actor {} ({id}) cannot be started: {detail}", runtime.spec().manifest.name);
+        log::error!(
+            "actor {} ({id}) cannot be started: {detail}",
+            self.theater.registry.shown_name(id).unwrap_or_default()
+        );
         let reply = match first {
             First::Born(mut beginning) => {
                 let reply = beginning.reply.take();
