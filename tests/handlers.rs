@@ -21,6 +21,7 @@ const HANDLERS: [(&str, &str, &str); 10] = [
     ("filesystem", "files", "config = { path = \"kept\" }\n"),
     ("clock", "chance", "[[handlers]]\ntype = \"random\"\n"),
     ("random", "chance", "[[handlers]]\ntype = \"clock\"\n"),
+    ("timer", "alarm", "config = { missed = \"make-up\" }\n"),
     ("supervisor", "nursery", "config = { allow = [\"/\"] }\n"),
 ];
 
@@ -38,7 +39,7 @@ impl Family {
         for directory in ["own/drop", "allowed", "elsewhere"] {
             std::fs::create_dir_all(stage.path().join(directory)).expect("a directory");
         }
-        for name in ["probe", "configured", "courier", "parrot", "files", "chance", "nursery"] {
+        for name in ["probe", "configured", "courier", "parrot", "files", "chance", "alarm", "nursery"] {
             for directory in ["own", "elsewhere"] {
                 let copy = stage.path().join(directory).join(format!("{name}.wasm"));
                 std::fs::copy(support::component(name), copy).expect("copied");
@@ -193,6 +194,7 @@ fn what_a_childs_manifest_does_not_grant_is_refused_by_the_handlers_name() {
         ("courier", vec!["http-client"]),
         ("files", vec!["filesystem"]),
         ("chance", vec!["clock", "random"]),
+        ("alarm", vec!["timer"]),
         ("nursery", vec!["supervisor"]),
     ] {
         family.stage.file("own/poor.toml", format!("name = \"poor\"\ncomponent_path = \"{component}.wasm\"\n"));

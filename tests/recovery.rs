@@ -895,3 +895,68 @@ fn an_actor_that_failed_while_it_was_brought_back_can_be_forgotten() {
     drop(taken);
     assert_eq!(stage.run(&[]).json(&["list"]), json!([]));
 }
+
+/// The timers that have called the alarm, each as its key and its round.
+fn timer_calls(running: &Theater) -> Vec<(String, u64)> {
+    let events = running.events("alarm");
+    let calls = data_of(&events, "call ntwk:theater/timer-handlers.handle-timer").into_iter();
+    let key = |data: &Value| data["params"][0].as_str().expect("a key").to_owned();
+    calls.map(|data| (key(data), data["round"].as_u64().expect("a round"))).collect()
+}
+
+#[test]
+fn a_timer_calls_once_although_the_actors_thread_panics_before_the_call() {
+    let stage = Stage::new();
+    let grant = "restart = \"permanent\"\n[[handlers]]\ntype = \"timer\"\n";
+    let manifest = stage.manifest("alarm", "alarm", grant);
+    let launch = stage.command(&[&manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+    let running = launch.env("THEATER_FAIL", "timer-taken:1:panic").launch(&stage).expect("it starts");
+    let set = json!({ "op": "set", "key": "a", "after": 1, "msg": "count" });
+    running.request("alarm", &set).expect("an answer");
+    settled(&running, "alarm", 1);
+    assert!(running.event_types("alarm").contains(&"failed".to_owned()));
+    assert_eq!(timer_calls(&running), [("a".to_owned(), 1)]);
+    let chain = running.export(&stage, "alarm");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    audit(&stage);
+}
+
+#[test]
+fn a_timer_calls_once_wherever_the_process_is_killed_while_it_calls() {
+    let points = ["timer-taken", "timer-called", "timer-committed", "closed", "closed-committed"];
+    for point in points {
+        let stage = Stage::new();
+        let grant = "[[handlers]]\ntype = \"timer\"\n";
+        let manifest = stage.manifest("alarm", "alarm", grant);
+        let running = stage.run(&[&manifest]);
+        let set = |key: &str, at: u64| json!({ "op": "set-at", "key": key, "at": at, "msg": "count" });
+        let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+        let soon = u64::try_from(soon).expect("not that late") + 400;
+        let ops =
+            [set("b", soon + 1), set("a", soon), json!({ "op": "every", "key": "tick", "ms": 400, "msg": "count" })];
+        running.request("alarm", &json!({ "op": "many", "ops": ops })).expect("an answer");
+        running.kill();
+        let launch = stage.command(&[&manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+        // It may be killed before it is ready.
+        if let Ok(mut running) = launch.env("THEATER_FAIL", format!("{point}:2")).launch(&stage) {
+            running.wait();
+        }
+        let running = stage.run(&[&manifest]);
+        eventually("all of them have called", || {
+            let calls = timer_calls(&running);
+            (calls.len() >= 5 && count(&running, "alarm") >= 5).then_some(())
+        });
+        running.request("alarm", &json!({ "op": "cancel", "key": "tick" })).expect("an answer");
+        let calls = timer_calls(&running);
+        let once = |key: &str| calls.iter().filter(|(other, _)| other == key).count() == 1;
+        assert!(once("a") && once("b"), "{point}: {calls:?}");
+        let ticks: Vec<u64> = calls.iter().filter(|(key, _)| key == "tick").map(|(_, round)| *round).collect();
+        assert_eq!(ticks, (1..=ticks.len() as u64).collect::<Vec<_>>(), "{point}");
+        assert_eq!(count(&running, "alarm"), calls.len() as u64, "{point}: each call was carried out once");
+        let chain = running.export(&stage, "alarm");
+        running.shut_down();
+        verifies_and_replays(&chain);
+        audit(&stage);
+    }
+}

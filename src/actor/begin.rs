@@ -18,7 +18,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
 use crate::guest::Interruption;
 use crate::handlers::INIT;
-use crate::journal::{ActorStarted, Attached, Record, StateWrite};
+use crate::journal::{ActorStarted, Attached, Cause, Record, StateWrite};
 use crate::promise::Notice;
 use crate::system::{ActorFailure, ActorStatus, Answer, Outcome, Reply, Spawned, StopSignal};
 
@@ -138,7 +138,7 @@ impl Beginner<'_> {
         }
         let kind = beginning.notice.take();
         let params = (self.context.actor.id.to_string(),).to_cbor();
-        let job = Job { function: INIT, params, caller: Caller::Runtime, cause: beginning.cause.clone() };
+        let job = Job::new(INIT, params, Caller::Runtime, beginning.cause.clone());
         let end = executor.transition(job, &mut || {
             notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
@@ -216,6 +216,9 @@ impl Beginner<'_> {
             manifest_path: manifest.path().display().to_string(),
             attempts: if resumes { self.progress.attempts } else { 0 },
         };
+        // An actor that begins from its initial state has set no timers.
+        let given_up = if beginning.run_init { theater.timers.promised_by(actor.id) } else { Vec::new() };
+        let settles = given_up.into_iter().map(|sequence| Cause { actor: actor.id, sequence }).collect();
         let attached = Attached {
             begins: Some(Box::new(row)),
             // The journal stores this state as the newest, because an incarnation that begins from the initial state must
@@ -224,9 +227,13 @@ impl Beginner<'_> {
             state: (!resumes).then(|| StateWrite { state: beginning.state.clone(), named: true, keep: true }),
             owes: notice.map(Notice::owed),
             begins_with,
+            settles,
             ..Attached::default()
         };
         let link = recorder.record("started", started.to_cbor(), attached).map_err(Down::by)?;
+        if beginning.run_init {
+            theater.timers.clear(actor.id);
+        }
         // The incarnation counts from here on, even if it never comes up. It must not count earlier: if the event were
         // not recorded, the chain would lack this number.
         self.progress.recorded = beginning.incarnation;

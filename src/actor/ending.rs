@@ -104,6 +104,7 @@ impl IncarnationEnd<'_> {
         self.progress.recorded_end = Some(status.clone());
         if ends {
             context.mark_ended();
+            context.theater.timers.clear(context.actor.id);
         }
         let set = context.set_status(if kept { ActorStatus::Restarting } else { status });
         let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
@@ -168,6 +169,7 @@ impl IncarnationEnd<'_> {
         if !self.progress.recovering {
             self.context.theater.journal.enqueue(Record::Ended(self.context.actor)).ok()?;
             self.context.mark_ended();
+            self.context.theater.timers.clear(self.context.actor.id);
         }
         self.context.refuse(dropped, "was stopped", closing.as_ref());
         closing
@@ -200,6 +202,7 @@ impl IncarnationEnd<'_> {
         let notice = if is_news { self.context.reserve_notice(ChildEventKind::Stopped) } else { None };
         let attached = attached(dropped, notice.as_ref(), true);
         let closing = recorder.record("stopped", stopped.to_cbor(), attached).ok()?;
+        self.context.theater.timers.clear(self.context.actor.id);
         let set = self.context.set_status(ActorStatus::Stopped);
         if let Some(notice) = notice {
             notice.fill(closing.clone(), set);

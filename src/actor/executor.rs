@@ -18,8 +18,8 @@ use crate::chain::{Function, Link};
 use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
 use crate::handlers::INIT;
 use crate::journal::{Attached, Cause, Owed, StateWrite};
-use crate::promise::HANDLE_REQUEST;
-use crate::system::Outcome;
+use crate::promise::{HANDLE_REQUEST, owed_timer};
+use crate::system::{DueTime, Outcome};
 
 /// How a transition ended.
 #[derive(Debug)]
@@ -40,12 +40,31 @@ pub(crate) struct Job {
     pub(crate) params: Vec<u8>,
     pub(crate) caller: Caller,
     pub(crate) cause: Option<Link>,
+    /// What a timer's call says besides, if a timer calls.
+    pub(crate) firing: Option<Firing>,
+}
+
+/// One firing of a timer, as its call quotes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Firing {
+    /// The sequence of the host call that set the timer.
+    pub(crate) of: u64,
+    pub(crate) round: u64,
+    /// When the next firing is due, if the call promises one.
+    pub(crate) next: Option<DueTime>,
 }
 
 impl Job {
+    /// A call that no timer makes.
+    pub(crate) fn new(function: &'static Function, params: Vec<u8>, caller: Caller, cause: Option<Link>) -> Self {
+        Self { function, params, caller, cause, firing: None }
+    }
+
     /// The call that an event of the chain recorded.
     pub(crate) fn recorded(function: &'static Function, call: Call) -> Self {
-        Self { function, params: call.params.0, caller: call.caller, cause: call.cause }
+        let Call { of, next, cause, round, caller, params, .. } = call;
+        let firing = of.zip(round).map(|(of, round)| Firing { of, round, next: next.map(DueTime::at) });
+        Self { function, params: params.0, caller, cause, firing }
     }
 }
 
@@ -108,8 +127,18 @@ impl Executor {
     /// Makes a call. `promises` is asked for what the closing event promises after the export has returned, and not
     /// earlier.
     pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
+        self.transition_taken(job, promises, |_| ())
+    }
+
+    /// Like [`Executor::transition`]. `taken` gets the `call` once it is recorded, before the guest runs.
+    pub(crate) fn transition_taken(
+        &mut self,
+        job: Job,
+        promises: &mut dyn FnMut() -> Option<Owed>,
+        taken: impl FnOnce(Link),
+    ) -> Transition {
         let (begun, function) = (clock::now(), job.function);
-        let end = self.carry_out(job, promises);
+        let end = self.carry_out(job, promises, taken);
         if let Some((metrics, refusals)) = &mut self.measured {
             metrics.calls.observe_time(clock::since(begun));
             metrics.memory_bytes.set(self.guest.state().memory_bytes());
@@ -123,16 +152,29 @@ impl Executor {
         end
     }
 
-    fn carry_out(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
-        let Job { function, params, caller, cause } = job;
+    fn carry_out(
+        &mut self,
+        job: Job,
+        promises: &mut dyn FnMut() -> Option<Owed>,
+        taken: impl FnOnce(Link),
+    ) -> Transition {
+        let Job { function, params, caller, cause, firing } = job;
         let settles = cause.iter().map(Cause::from).collect();
         let fresh = self.guest.next_is_fresh();
-        let call = Call::new(cause, fresh, caller, Encoded(params));
+        let mut call = Call::new(cause, fresh, caller, Encoded(params));
+        if let Some(Firing { of, round, next }) = firing {
+            (call.of, call.round, call.next) = (Some(of), Some(round), next.map(|due| due.unix_ms));
+        }
         let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
-        let attached = Attached { settles, ..Attached::default() };
-        let recorded = record(recorder, function.call, call.to_cbor(), attached);
-        if let Err(interruption) = recorded.and_then(|_| recorder.stop_where_it_was_ended()) {
+        let next = firing.and_then(|firing| firing.next);
+        let owes = next.map(|due| owed_timer(recorder.chain().actor(), due));
+        let attached = Attached { settles, owes, ..Attached::default() };
+        match record(recorder, function.call, call.to_cbor(), attached) {
+            Ok(link) => taken(link),
+            Err(interruption) => return Transition::Interrupted(interruption),
+        }
+        if let Err(interruption) = recorder.stop_where_it_was_ended() {
             return Transition::Interrupted(interruption);
         }
         let state = self.state.as_deref();

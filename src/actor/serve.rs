@@ -1,16 +1,21 @@
-//! The main loop of an actor: it takes one delivery after the other from its mailbox, and executes each as a transition.
+//! The main loop of an actor: it takes one delivery after the other from its mailbox, or a timer that is due, and executes
+//! each as a transition.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::ActorContext;
 use super::down::{Down, close};
-use super::executor::{Executor, Job};
+use super::executor::{Executor, Firing, Job};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::stack;
 use crate::base::wait;
-use crate::promise::Promise;
-use crate::system::{Delivery, MailboxOwner, OrderKind, Reply, StopSignal};
+use crate::chain::cbor::Cbor;
+use crate::chain::data::Caller;
+use crate::chain::{Head, Link};
+use crate::promise::{HANDLE_TIMER, Promise, TimerParams};
+use crate::system::{ActorTimers, Delivery, DueTimer, MailboxOwner, MissedRounds, OrderKind, Reply, StopSignal};
 
 /// An actor that has waited this long gives its stack's unused pages back to the system.
 const IDLE: Duration = Duration::from_secs(1);
@@ -22,6 +27,9 @@ pub(super) fn serve(
     stop: &StopSignal,
     executor: &mut Executor,
 ) -> Down {
+    let timers = ServedTimers::of(context, mailbox);
+    // Timers and mail take turns, so that neither keeps the other waiting for ever.
+    let mut has_fired = false;
     loop {
         if let Some(order) = stop.order() {
             match order.kind {
@@ -34,8 +42,21 @@ pub(super) fn serve(
                 OrderKind::Suspend => {}
             }
         }
+        let is_mails_turn = std::mem::take(&mut has_fired);
+        if let Some(timers) = timers.as_ref().filter(|_| !is_mails_turn && stop.order().is_none())
+            && let Some(due) = timers.first_due(context)
+        {
+            has_fired = true;
+            if let Err(down) = timers.fire(context, stop, executor, due) {
+                return down;
+            }
+            continue;
+        }
         let Some(delivery) = mailbox.next() else {
-            wait_for_delivery_or_order(mailbox, stop);
+            if is_mails_turn {
+                continue;
+            }
+            wait_for_work(mailbox, timers.as_ref(), stop);
             continue;
         };
         if !delivery.reply.claim() {
@@ -45,26 +66,95 @@ pub(super) fn serve(
         let Delivery { function, params, caller, cause, reply } = delivery;
         let promised = Promise::of_call(function.full, &params);
         let owed = promised.and_then(|promised| promised.owed(context.actor.id));
-        let end = executor.transition(Job { function, params, caller, cause }, &mut || owed);
+        let end = executor.transition(Job::new(function, params, caller, cause), &mut || owed);
         if let Err(down) = close(context, stop, end, reply) {
             return down;
         }
     }
 }
 
-/// Parks the thread. A new delivery and a new order both unpark it. A thread that is being suspended wakes by itself every
+/// The timers of an actor that can take them: its manifest grants the handler, and its component has the export.
+struct ServedTimers {
+    own: Arc<ActorTimers>,
+    missed: MissedRounds,
+}
+
+impl ServedTimers {
+    fn of(context: &ActorContext, mailbox: &MailboxOwner) -> Option<Self> {
+        let ActorContext { actor, spec, theater, .. } = context;
+        let missed = spec.handlers.iter().find_map(|handler| handler.missed_rounds());
+        let Some(missed) = missed.filter(|_| spec.program.function(HANDLE_TIMER.full).is_some()) else {
+            let pending = theater.timers.promised_by(actor.id).len();
+            if pending > 0 {
+                log::warn!(
+                    "{pending} timers of actor {} are pending, and it cannot take them now: its manifest must grant the handler \
+                     \"timer\", and its component export {}; they wait for a start with both, or for the actor's end",
+                    context.name(),
+                    HANDLE_TIMER.full
+                );
+            }
+            return None;
+        };
+        let own = theater.timers.of(actor.id);
+        own.serve_by(mailbox.unparker());
+        Some(Self { own, missed })
+    }
+
+    /// The timer that is due first. While the disk is nearly full, there is none: a timer is new work, which can wait.
+    fn first_due(&self, context: &ActorContext) -> Option<DueTimer> {
+        if !self.own.is_rung() {
+            return None;
+        }
+        let theater = &context.theater;
+        if theater.journal.has_room().is_err() {
+            theater.timers.look_again(&self.own);
+            return None;
+        }
+        theater.timers.first_due(&self.own, self.missed)
+    }
+
+    /// Calls the actor for a timer. The call settles this round, and promises the next one if there is one.
+    fn fire(
+        &self,
+        context: &ActorContext,
+        stop: &StopSignal,
+        executor: &mut Executor,
+        due: DueTimer,
+    ) -> Result<(), Down> {
+        fail::point("timer-taken");
+        let (timer, actor) = (&due.timer, context.actor.id);
+        let params: TimerParams = (due.key.to_string(), timer.due.unix_ms, timer.message.to_vec());
+        let Head { sequence, hash } = timer.promised_by;
+        let job = Job {
+            function: HANDLE_TIMER,
+            params: params.to_cbor(),
+            caller: Caller::Timer,
+            cause: Some(Link { actor, sequence, hash }),
+            firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
+        };
+        let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {
+            context.theater.timers.taken(&self.own, due, Head { sequence, hash });
+            fail::point("timer-called");
+            fail::point_after("timer-committed", || _ = context.theater.journal.flush());
+        });
+        close(context, stop, end, Reply::Nobody)
+    }
+}
+
+/// Parks the thread. A new delivery, a timer that is due and a new order all unpark it. A thread that is being suspended wakes by itself every
 /// millisecond, to see whether its grace is over.
-fn wait_for_delivery_or_order(mailbox: &MailboxOwner, stop: &StopSignal) {
+fn wait_for_work(mailbox: &MailboxOwner, timers: Option<&ServedTimers>, stop: &StopSignal) {
     if stop.order().is_some() {
         return wait::park_until(clock::now() + Duration::from_millis(1));
     }
     let idle_at = clock::now() + IDLE;
     wait::park_until(idle_at);
-    if clock::now() >= idle_at && mailbox.is_empty() && stop.order().is_none() {
+    let is_rung = || timers.is_some_and(|timers| timers.own.is_rung());
+    if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
         stack::give_back();
         mailbox.let_go_of_empty_lanes();
-        // No wake-up is lost: if a delivery or an order has come since the check above, its sender has unparked this
-        // thread, and `park` returns at once.
+        // No wake-up is lost: if a delivery, a timer or an order has come since the check above, its sender has unparked
+        // this thread, and `park` returns at once.
         wait::park();
     }
 }

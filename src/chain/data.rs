@@ -400,6 +400,9 @@ impl EventData for Started {
 pub(crate) struct Call {
     /// The actor's own event that promised this call. Version 3.
     pub(crate) of: Option<u64>,
+    /// When the next firing of the timer is due, in milliseconds since the Unix epoch; only if a timer calls, and if there is a
+    /// next firing. Version 3.
+    pub(crate) next: Option<u64>,
     pub(crate) cause: Option<Link>,
     /// Whether a new instance was made for this call.
     pub(crate) fresh: bool,
@@ -412,14 +415,15 @@ pub(crate) struct Call {
 impl Call {
     /// A call that no earlier event of the actor itself has promised.
     pub(crate) fn new(cause: Option<Link>, fresh: bool, caller: Caller, params: Encoded) -> Self {
-        Self { of: None, cause, fresh, round: None, caller, params }
+        Self { of: None, next: None, cause, fresh, round: None, caller, params }
     }
 }
 
 impl Cbor for Call {
     fn write(&self, to: &mut CborWriter) {
-        to.map(4 + usize::from(self.of.is_some()) + usize::from(self.round.is_some()));
-        to.item_if_there("of", self.of.as_ref()).key("cause").item(&self.cause).key("fresh").item(&self.fresh);
+        let there = [self.of, self.next, self.round].into_iter().flatten().count();
+        to.map(4 + there).item_if_there("of", self.of.as_ref()).item_if_there("next", self.next.as_ref());
+        to.key("cause").item(&self.cause).key("fresh").item(&self.fresh);
         to.item_if_there("round", self.round.as_ref()).key("caller").item(&self.caller);
         to.key("params").item(&self.params);
     }
@@ -428,6 +432,7 @@ impl Cbor for Call {
         let call = from.map(|entries| {
             Ok(Self {
                 of: entries.read_if_there("of")?,
+                next: entries.read_if_there("next")?,
                 cause: entries.read("cause")?,
                 fresh: entries.read("fresh")?,
                 round: entries.read_if_there("round")?,
@@ -438,6 +443,7 @@ impl Cbor for Call {
         match (call.caller == Caller::Timer, call.round) {
             (true, None) => Err(CborError::MissingKey("round")),
             (false, Some(_)) => Err(CborError::UnknownKey("round".into())),
+            (false, None) if call.next.is_some() => Err(CborError::UnknownKey("next".into())),
             (true, Some(_)) | (false, None) => Ok(call),
         }
     }
@@ -445,7 +451,7 @@ impl Cbor for Call {
 
 impl EventData for Call {
     fn is_of_version_3(&self) -> bool {
-        self.of.is_some() || self.round.is_some()
+        self.of.is_some() || self.next.is_some() || self.round.is_some()
     }
 }
 
@@ -668,7 +674,8 @@ mod tests {
         survives(&Started { reason: StartReason::Upgrade, label: Some("alice".into()), ..spawned });
         survives(&Call::new(Some(link()), true, Caller::Actor, nothing.clone()));
         let due = Call::new(Some(link()), false, Caller::Timer, nothing.clone());
-        survives(&Call { of: Some(3), round: Some(0), ..due });
+        survives(&Call { of: Some(3), round: Some(1), ..due.clone() });
+        survives(&Call { of: Some(3), round: Some(1), next: Some(1_900_000_000_000), ..due });
         survives(&Intent::new(nothing.clone()));
         survives(&Intent { of: Some(3), to: Some(ActorId::random()), params: nothing.clone() });
         survives(&HostCall::new(None, Some(nothing.clone()), nothing.clone()));
@@ -708,7 +715,10 @@ mod tests {
         assert_eq!(held(&Call { of: Some(1), ..call.clone() }), salted);
         assert_eq!(held(&Call { caller: Caller::Timer, round: Some(1), ..call.clone() }), salted);
         assert_eq!(held(&Call { caller: Caller::Timer, ..call.clone() }), [false, false], "which firing?");
-        assert_eq!(held(&Call { round: Some(1), ..call }), [false, false], "a firing of what?");
+        assert_eq!(held(&Call { round: Some(1), ..call.clone() }), [false, false], "a firing of what?");
+        assert_eq!(held(&Call { next: Some(1), ..call.clone() }), [false, false], "the next firing of what?");
+        let fired = Call { caller: Caller::Timer, of: Some(1), round: Some(1), next: Some(9), ..call };
+        assert_eq!(held(&fired), salted);
         let intent = Intent::new(nothing.clone());
         assert_eq!(held(&intent), either);
         assert_eq!(held(&Intent { of: Some(1), ..intent.clone() }), salted);

@@ -50,6 +50,11 @@ impl StateChain {
         Self { actor, head: Some(head) }
     }
 
+    /// Whose chain it is.
+    pub(crate) fn actor(&self) -> ActorId {
+        self.actor
+    }
+
     pub(crate) fn head(&self) -> Option<Head> {
         self.head
     }

@@ -35,8 +35,8 @@ pub(crate) enum Effect<'a, R> {
     /// Only the runtime's log notices it. It is recorded first and then done.
     Log { result: R, act: Box<dyn FnOnce() + 'a> },
     /// Others notice it, and it cannot fail any more. It is recorded first and then done; `act` gets the event that
-    /// recorded it.
-    Announce { result: R, owes: Option<Owed>, act: Box<dyn FnOnce(Link) + 'a> },
+    /// recorded it. `settles` is the sequence of the actor's own event whose promise ends with it.
+    Announce { result: R, owes: Option<Owed>, settles: Option<u64>, act: Box<dyn FnOnce(Link) + 'a> },
     /// Another actor notices it and answers. An intent is recorded, then `act` is done, then the answer is recorded
     /// with the event that it came from. Made by [`Effect::act`].
     Act { owes: Option<Owed>, act: Box<Act<'a, R>> },
@@ -363,10 +363,9 @@ impl Recorder {
                 act();
                 Ok(result)
             }
-            Effect::Announce { result, owes, act } => {
-                let attached = Attached { owes, ..Attached::default() };
-                let announced =
-                    self.record_host_call(function, Asked { params: Some(params), to }, &result, None, attached)?;
+            Effect::Announce { result, owes, settles, act } => {
+                let asked = Asked { params: Some(params), to };
+                let announced = self.record_announced(function, asked, &result, owes, settles)?;
                 act(announced);
                 Ok(result)
             }
@@ -437,6 +436,20 @@ impl Recorder {
     ) -> Result<Link, Interruption> {
         let data = HostCall::new(None, Some(params), Encoded(result.to_cbor())).to_cbor();
         self.record_of_read(function.host_call, data, Attached::default())
+    }
+
+    fn record_announced<R: Cbor>(
+        &mut self,
+        function: &'static Function,
+        Asked { params, to }: Asked,
+        result: &R,
+        owes: Option<Owed>,
+        of: Option<u64>,
+    ) -> Result<Link, Interruption> {
+        let actor = self.chain.actor();
+        let settles = of.map(|sequence| Cause { actor, sequence }).into_iter().collect();
+        let data = HostCall { of, to, ..HostCall::new(None, params, Encoded(result.to_cbor())) };
+        self.record(function.host_call, data.to_cbor(), Attached { owes, settles, ..Attached::default() })
     }
 
     fn record_host_call<R: Cbor>(

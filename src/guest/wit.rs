@@ -205,6 +205,18 @@ pub(crate) struct ChildEvent {
 
 record!(ChildEvent { "kind": kind, "child-id": child_id });
 
+/// `timer.pending-timer`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct PendingTimer {
+    pub(crate) key: String,
+    pub(crate) due: u64,
+    pub(crate) round: u64,
+}
+
+record!(PendingTimer { "due": due, "key": key, "round": round });
+list!(PendingTimer);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +241,7 @@ mod tests {
         let types = [MessageType::Text, MessageType::Ping, MessageType::Connect, MessageType::Other("x".into())];
         let message = |ty| WebSocketMessage { ty, data: Some(vec![0xff]), text: Some("a".into()) };
         survives(&WebSocketResponse { messages: types.into_iter().map(message).collect() });
+        survives(&vec![PendingTimer { key: "tea".into(), due: u64::MAX, round: 1 }]);
         for kind in [ChildEventKind::Started, ChildEventKind::Failed("trap".into())] {
             survives(&ChildEvent { child_id: "x".into(), kind });
         }

@@ -84,7 +84,8 @@ fn send(mut store: StoreContextMut<'_, Box<HostState>>, message: Message) -> was
         match addressed {
             Ok((to, send)) => {
                 let owes = send.owed();
-                let effect = Effect::Announce { result: Ok(()), owes, act: Box::new(|event| send.fill(event)) };
+                let act = Box::new(|event| send.fill(event));
+                let effect = Effect::Announce { result: Ok(()), owes, settles: None, act };
                 Ok(effect.to(&message.0, to))
             }
             Err(refused) => refused.answer().map(|why| Effect::Look(Err(why))),

@@ -16,6 +16,7 @@ mod own;
 mod random;
 mod runtime;
 mod supervisor;
+mod timer;
 mod unheard;
 mod websocket_server;
 
@@ -33,7 +34,7 @@ use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions, GuestEngine};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
 use crate::net;
-use crate::system::{Address, TheaterHandle};
+use crate::system::{Address, MissedRounds, TheaterHandle};
 use own::OwnKind;
 
 /// Feeds the HTTP server's and the HTTP client's parsers with bytes that a client or server might send, for fuzzing.
@@ -65,6 +66,11 @@ pub(crate) trait Grant: Capability + Send + Sync {
     /// The secrets of the runtime that the handler needs, by name.
     fn secrets(&self) -> Vec<&str> {
         Vec::new()
+    }
+
+    /// What becomes of the missed rounds of the guest's timers; `None` if the guest may not set any.
+    fn missed_rounds(&self) -> Option<MissedRounds> {
+        None
     }
 
     /// Warnings about configuration that is accepted but probably not intended.
@@ -121,6 +127,7 @@ const HANDLERS: &[Kind] = &[
     Kind { name: filesystem::NAME, imports: filesystem::IMPORTS, always: false, make: filesystem::make },
     Kind { name: clock::NAME, imports: clock::IMPORTS, always: false, make: clock::make },
     Kind { name: random::NAME, imports: random::IMPORTS, always: false, make: random::make },
+    Kind { name: timer::NAME, imports: timer::IMPORTS, always: false, make: timer::make },
     Kind { name: supervisor::NAME, imports: supervisor::IMPORTS, always: false, make: supervisor::make },
 ];
 
@@ -301,6 +308,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 6);
+        assert_eq!(seen, 7);
     }
 }

@@ -50,7 +50,7 @@ impl JournalReader {
     pub(super) fn reaches_the_end(&self, doomed: &[Doomed]) -> ReadResult<bool> {
         let sealed = self.log.sealed();
         let (last, number) = sealed.last().map_or((0, 0), |span| (span.last, span.number));
-        for Doomed { actor, events, places } in doomed {
+        for Doomed { actor, events, places, .. } in doomed {
             if places.last().is_some_and(|place| place.position > last) {
                 return Ok(true);
             }
@@ -79,7 +79,7 @@ impl JournalReader {
     }
 
     fn is_in(&self, span: &SegmentSpan, doomed: &Doomed) -> ReadResult<bool> {
-        let Doomed { actor, events, places } = doomed;
+        let Doomed { actor, events, places, .. } = doomed;
         // A state is never stored before the event that led to it. What was dropped before may have left some.
         if events.start > 0 && places.first().is_none_or(|first| span.last < first.position) {
             return Ok(false);

@@ -170,11 +170,8 @@ impl<'a> FactReader<'a> {
             }))
         });
         let owes = event.owes.as_ref().map(|owes| {
-            let notice = match owes.notice {
-                "" => None,
-                word => Some(Owed::word(word).ok_or_else(|| unfit(format!("a notice is called {word}")))?),
-            };
-            Ok::<_, ReadFault>(Owed { receiver: ActorId::from_bytes(owes.receiver), notice })
+            let owed = Owed::read(ActorId::from_bytes(owes.receiver), owes.notice);
+            owed.ok_or_else(|| unfit(format!("a notice is called {}", owes.notice)))
         });
         let cause =
             |(actor, sequence): &([u8; 16], u64)| Cause { actor: ActorId::from_bytes(*actor), sequence: *sequence };

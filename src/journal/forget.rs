@@ -3,11 +3,11 @@
 //!
 //! *Prune* drops what lies before a kept state, so that what follows can still be replayed. *Redact* drops one event's
 //! data. Neither touches what a start after a crash would need: the transitions that are open, the deliveries that are
-//! owed, and, as the answer to someone who still waits may be among them, whatever is newer than the oldest open
-//! transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
+//! owed, the timers that are pending, and, as the answer to someone who still waits may be among them, whatever is newer than
+//! the oldest open transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
 //! is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -105,8 +105,8 @@ pub enum DropError {
         /// The event.
         sequence: u64,
     },
-    /// A transition or a delivery that is under way needs the event.
-    #[error("event {sequence} is needed by a transition or a delivery that is under way; try again later")]
+    /// A transition or a delivery that is under way, or a timer that is pending, needs the event.
+    #[error("event {sequence} is needed by a transition, a delivery or a timer that is under way; try again later")]
     Needed {
         /// The event.
         sequence: u64,
@@ -139,13 +139,24 @@ pub(super) struct Doomed {
     pub(super) actor: ActorKey,
     /// The events, and the states stored behind them.
     pub(super) events: Range<u64>,
-    /// Those among them that have data which can be dropped, in order: all but what a `started` says.
+    /// Those among them that have data which can be dropped, in order: all but what a `started` says, and what a pending timer
+    /// needs.
     pub(super) places: Vec<EventPlace>,
+    /// The first of the events that keeps its data for a timer.
+    pub(super) stays: Option<u64>,
 }
 
 impl Doomed {
-    pub(super) fn of(reader: &JournalReader, actor: ActorKey, events: Range<u64>) -> ReadResult<Self> {
-        Ok(Self { actor, places: reader.doomed(actor, &events)?, events })
+    pub(super) fn of(
+        reader: &JournalReader,
+        actor: ActorKey,
+        events: Range<u64>,
+        of_timers: &BTreeSet<u64>,
+    ) -> ReadResult<Self> {
+        let mut places = reader.doomed(actor, &events)?;
+        places.retain(|place| !of_timers.contains(&place.sequence));
+        let stays = if events.is_empty() { None } else { of_timers.range(events.clone()).next().copied() };
+        Ok(Self { actor, events, places, stays })
     }
 }
 
@@ -158,7 +169,8 @@ pub(crate) fn prune(
     before: u64,
     shown: Shown,
 ) -> Result<DataDropped, DropError> {
-    let needed = Needs::of(reader)?.first(reader, actor)?;
+    let needs = Needs::of(reader)?;
+    let needed = needs.first(reader, actor)?;
     let behind_the_first = |kept: &(u64, u64)| kept.0 > 0;
     let kept = last_named_before(reader, actor, before.min(needed))?.filter(behind_the_first);
     let Some((kept, upto)) = kept else {
@@ -167,13 +179,13 @@ pub(crate) fn prune(
             needed < before && last_named_before(reader, actor, before)?.is_some_and(|kept| behind_the_first(&kept));
         return Err(if is_needed { DropError::Needed { sequence: needed } } else { DropError::NoKeptState { before } });
     };
-    let events = reader.undropped(actor, upto)?;
+    let doomed = Doomed::of(reader, actor, 0..upto, &needs.of_timers(reader, actor)?)?;
+    let events = doomed.places.len() as u64;
     if events == 0 && upto < kept {
         return Err(DropError::Unchanged { kept, named: upto });
     }
     let replays_from = reader.next_start(actor, upto)?;
     was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
-    let doomed = Doomed::of(reader, actor, 0..upto)?;
     let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
     for span in &segments {
         archive(journal, span)?;
@@ -214,12 +226,13 @@ pub(crate) fn redact(
     if event.dropped.is_some() {
         return Err(DropError::Already { sequence });
     }
-    if sequence >= Needs::of(reader)?.first(reader, actor)? {
+    let needs = Needs::of(reader)?;
+    if sequence >= needs.first(reader, actor)? || needs.of_timers(reader, actor)?.contains(&sequence) {
         return Err(DropError::Needed { sequence });
     }
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
     // What nobody is to read any more does not go to the archive.
-    let doomed = Doomed::of(reader, actor, sequence..sequence + 1)?;
+    let doomed = Doomed::of(reader, actor, sequence..sequence + 1, &BTreeSet::new())?;
     let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
     drop_data(journal, &doomed, &segments)?;
     // Asked again: where the event named the state, what is kept behind it may be named by none now.
@@ -263,7 +276,7 @@ pub(super) fn archive(journal: &JournalHandle, span: &SegmentSpan) -> Result<(),
 
 /// Writes to the log that this is dropped. The newest state outlives the event that holds it.
 pub(super) fn condemn(journal: &JournalHandle, doomed: &Doomed) -> Result<(), DropError> {
-    let (reader, Doomed { actor, events, places }) = (&journal.reader, doomed);
+    let (reader, Doomed { actor, events, places, .. }) = (&journal.reader, doomed);
     let led = reader.newest_state_at(*actor)?.filter(|led| events.contains(led));
     let newest = match led.map(|_| reader.newest_state(*actor)).transpose()? {
         Some(Newest::Behind(at)) => return Err(DropError::Needed { sequence: at }),
@@ -331,6 +344,8 @@ pub(super) struct Needs {
     from: u64,
     /// The first event of an actor that another is owed.
     owed: HashMap<ActorId, u64>,
+    /// The rows of the timers that an actor has set for itself.
+    timers: HashMap<ActorId, Vec<Pending>>,
 }
 
 impl Needs {
@@ -342,17 +357,35 @@ impl Needs {
             }
         }
         let mut owed: HashMap<ActorId, u64> = HashMap::new();
-        // Of what an actor owes itself only the hash is needed.
-        for Pending { cause, receiver, .. } in reader.pending()? {
+        let mut timers: HashMap<ActorId, Vec<Pending>> = HashMap::new();
+        for row in reader.pending()? {
+            let Pending { cause, receiver, .. } = row;
             if cause.actor != receiver {
                 let first = owed.entry(cause.actor).or_insert(u64::MAX);
                 *first = cause.sequence.min(*first);
+            } else if row.is_timer() {
+                timers.entry(receiver).or_default().push(row);
             }
+            // Of what else an actor owes itself only the hash is needed.
         }
-        Ok(Self { from, owed })
+        Ok(Self { from, owed, timers })
     }
 
-    /// The first event of the chain that a start after a crash might read.
+    /// The events of the chain that a start after a crash reads for the pending timers: those that promise the next firings,
+    /// and the host calls that have set the timers.
+    pub(super) fn of_timers(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<BTreeSet<u64>> {
+        let mut events = BTreeSet::new();
+        for row in self.timers.get(&actor.id).into_iter().flatten() {
+            events.insert(row.cause.sequence);
+            let promise = reader.promise(actor, row)?;
+            if promise.kind() == Some(EventKind::Call) {
+                events.extend(Call::from_cbor(&promise.data).ok().and_then(|call| call.of));
+            }
+        }
+        Ok(events)
+    }
+
+    /// The first event of the chain that a start after a crash might read, other than for a timer.
     pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<u64> {
         // Someone may wait for an answer that stands on this chain behind the oldest open transition.
         let mut needed = reader.first_behind(actor, self.from.saturating_sub(1))?;

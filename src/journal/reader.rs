@@ -186,19 +186,6 @@ impl JournalReader {
         Ok(failed)
     }
 
-    /// How many events before `upto` still have data that can be dropped.
-    pub(crate) fn undropped(&self, actor: ActorKey, upto: u64) -> Result<u64> {
-        let Some(last) = upto.checked_sub(1) else { return Ok(0) };
-        let mut undropped = 0;
-        self.walk_from(actor, last, |event| {
-            let has_data = matches!(event.data, StoredData::Kept(_));
-            let can_go = kind(event) != Some(EventKind::Started);
-            undropped += u64::from(has_data && can_go);
-            Ok(Continue(()))
-        })?;
-        Ok(undropped)
-    }
-
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
         self.ask(|index| index.owed())

@@ -1,8 +1,10 @@
 //! What can be enqueued, and the places and rows by which it is found again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::parts::Part;
+use crate::base::clock::BootTime;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, Link};
@@ -32,14 +34,35 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice, or of the end of a connection; none for a message, which the event itself holds.
+    /// The word of a lifecycle notice, of the end of a connection, or of a timer; none for a message, which the event itself
+    /// holds.
     pub(crate) notice: Option<&'static str>,
+    /// Of a timer: when it is due by the boot clock, if that is what it goes by.
+    pub(crate) boot: Option<BootTime>,
 }
 
+/// The word of a timer's row.
+pub(crate) const TIMER: &str = "timer";
+
 impl Owed {
-    /// The word of a notice, or of the end of a connection, as it is written.
-    pub(super) fn word(word: &str) -> Option<&'static str> {
-        ["started", "stopped", "failed", "restarted", "close"].into_iter().find(|known| *known == word)
+    /// What the log and the index say of it besides the receiver: nothing of a message, and else the word. A timer's may be
+    /// followed by a time.
+    pub(super) fn text(&self) -> Option<Cow<'static, str>> {
+        let word = self.notice?;
+        Some(self.boot.map_or(Cow::Borrowed(word), |boot| Cow::Owned(format!("{word} {boot}"))))
+    }
+
+    /// Reads what [`Owed::text`] has written; `None` if it is of no known kind.
+    pub(super) fn read(receiver: ActorId, text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self { receiver, notice: None, boot: None });
+        }
+        if let Some(time) = text.strip_prefix(TIMER).and_then(|rest| rest.strip_prefix(' ')) {
+            return Some(Self { receiver, notice: Some(TIMER), boot: Some(time.parse().ok()?) });
+        }
+        let known =
+            ["started", "stopped", "failed", "restarted", "close", TIMER].into_iter().find(|known| *known == text);
+        known.map(|word| Self { receiver, notice: Some(word), boot: None })
     }
 }
 
@@ -200,6 +223,18 @@ pub(crate) struct Pending {
     pub(crate) receiver: ActorId,
     /// Where the event stands that promised it.
     pub(crate) position: u64,
-    /// The word of a lifecycle notice; none for a message.
+    /// The word of a lifecycle notice, of the end of a connection, or of a timer, which a time may follow; none for a message.
     pub(crate) notice: Option<String>,
+}
+
+impl Pending {
+    /// The delivery that is owed; `None` if its kind is not known.
+    pub(crate) fn owed(&self) -> Option<Owed> {
+        Owed::read(self.receiver, self.notice.as_deref().unwrap_or_default())
+    }
+
+    /// Whether it is a timer that the actor has set for itself.
+    pub(crate) fn is_timer(&self) -> bool {
+        self.owed().is_some_and(|owed| owed.notice == Some(TIMER))
+    }
 }

@@ -133,9 +133,9 @@ impl Pruner {
         let before = reader.first_behind(actor, position)?.min(needs.first(reader, actor)?);
         let kept = forget::last_named_before(reader, actor, before)?;
         let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else { return Ok(None) };
-        let doomed = Doomed::of(reader, actor, from..upto.max(from))?;
+        let doomed = Doomed::of(reader, actor, from..upto.max(from), &needs.of_timers(reader, actor)?)?;
         if doomed.places.is_empty() {
-            self.left.insert(actor.key, doomed.events.end);
+            self.left.insert(actor.key, doomed.stays.unwrap_or(doomed.events.end));
             // Of an actor whose state never changes, somebody has to be told.
             return if upto < kept { Err(DropError::Unchanged { kept, named: upto }) } else { Ok(None) };
         }
@@ -171,8 +171,8 @@ impl Pruner {
         if !is_done {
             return Err(Unfinished::Over);
         }
-        for Doomed { actor, events, places } in condemned {
-            self.left.insert(actor.key, events.end);
+        for Doomed { actor, events, places, stays } in condemned {
+            self.left.insert(actor.key, stays.unwrap_or(events.end));
             retained.events += places.len() as u64;
         }
         Ok(())

@@ -288,6 +288,7 @@ impl Desk {
         };
         let (dropped, digest) = (event.dropped.as_ref(), event.dropped.map(|dropped| digest_bytes(dropped.digest)));
         let salted = event.salt.map(|salt| [&salt.0[..], &event.data].concat());
+        let owed_as = owes.and_then(|owes| owes.text()).unwrap_or_default();
         let entry = EventEntry {
             actor: unsigned(actor.key),
             sequence: event.sequence,
@@ -304,8 +305,7 @@ impl Desk {
                 attempts: begins.attempts,
                 manifest_path: &begins.manifest_path,
             }),
-            owes: owes
-                .map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: owes.notice.unwrap_or_default() }),
+            owes: owes.map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: &owed_as }),
             settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
             data: match dropped {
                 Some(dropped) => {

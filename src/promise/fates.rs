@@ -2,6 +2,7 @@
 //! outcome. This is a pure function of the chains and of the owed rows (`pending`), so that a model can test it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::Promise;
 use super::circles::{Edge, newest_of_each_circle};
@@ -9,7 +10,7 @@ use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, EventKind, Link};
 pub(crate) use crate::journal::ReadResult;
 use crate::journal::{Cause, Pending};
-use crate::system::{Awaited, Delivery, Lane};
+use crate::system::{Awaited, Delivery, Lane, Timer};
 
 /// The chains as a start of the runtime finds them, in the journal or in a model.
 pub(crate) trait Chains {
@@ -27,6 +28,9 @@ pub(crate) trait Chains {
 
     /// The actor's events after a place in the order of all events.
     fn events_after(&self, actor: ActorId, position: u64) -> ReadResult<Vec<ChainEvent>>;
+
+    /// One event of the actor; `None` if its chain does not have it.
+    fn event(&self, actor: ActorId, sequence: u64) -> ReadResult<Option<ChainEvent>>;
 
     /// A page of the actor's events, from a sequence on; empty at the end of its chain.
     fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>>;
@@ -85,6 +89,8 @@ pub(crate) struct Decided {
     pub(crate) fates: BTreeMap<ActorId, (Link, Fate)>,
     /// The deliveries that are made again, in the order in which they were promised.
     pub(crate) due: Vec<Due>,
+    /// The timers that are set again: each actor's own, with their keys.
+    pub(crate) timers: Vec<(ActorId, Arc<str>, Timer)>,
     /// Why certain rows could not be delivered.
     pub(crate) unreadable: Vec<String>,
     /// The actors whose waits were part of a circle and are now of unknown outcome.
@@ -152,6 +158,13 @@ impl Decided {
             self.unreadable.push(nothing("the event does not say what it promised"));
             return Ok(());
         };
+        if promise == Promise::Timer {
+            match promise.timer(chains, row, &event)? {
+                Ok((key, timer)) => self.timers.push((*receiver, key, timer)),
+                Err(why) => self.unreadable.push(nothing(&why)),
+            }
+            return Ok(());
+        }
         let link = link(cause.actor, &event);
         let mut awaited_by = None;
         if promise == Promise::Request

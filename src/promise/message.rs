@@ -2,6 +2,7 @@
 
 use super::Promise;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
+use super::timer::{self, HANDLE_TIMER};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -277,6 +278,9 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
         function if function == HANDLE_REQUEST.full => {
             let intent = Intent::from_cbor(&promised.data).ok().filter(|_| promised.function() == REQUEST.full);
             intent.map(|intent| (intent.to, intent.params))
+        }
+        function if function == HANDLE_TIMER.full => {
+            return timer::is_what_was_promised(call, promised);
         }
         // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,

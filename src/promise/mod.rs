@@ -8,6 +8,7 @@
 //! | `Spawn` | `intent` of `spawn`, `spawn-as`, `get-or-spawn` | none: the child's id follows from the intent | by the supervisor | the parent's `host-call` | answered by `init`, await it, spawn now |
 //! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child` | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
+//! | `Timer` | `host-call` of `timer.set` and the like; the `call` of a round that is not the last | to the actor itself: `timer` | by the actor's own thread, when it is due | the actor's `call` of that round, the `host-call` that cancels or replaces it, its end, or a `started` that begins anew | set again, for the recorded time |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
 //!
 //! While an actor waits for another, the graph of waits (`system/waits.rs`) has an edge between the two. An actor adds its
@@ -44,6 +45,7 @@ mod message;
 #[cfg(test)]
 mod model;
 mod notice;
+mod timer;
 mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
@@ -56,13 +58,18 @@ pub(crate) use message::{
     is_what_was_sent, request_again,
 };
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
+pub(crate) use timer::{
+    CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,
+};
 pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};
+
+use std::sync::Arc;
 
 use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::guest::wit::ChildEventKind;
-use crate::journal::{Owed, Pending};
-use crate::system::{Delivery, Lane};
+use crate::journal::{Owed, Pending, TIMER};
+use crate::system::{Delivery, Lane, Timer};
 
 /// The actor to which an event promises what a row of `pending` says, or why the event promises nothing of that kind.
 /// `parent` is the parent of the actor whose event it is.
@@ -74,6 +81,8 @@ pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<Acto
         Some(Promise::Notice(kind)) if notice::is_told_by(&kind, event) => {
             parent.ok_or("there is no parent to be told")
         }
+        Some(Promise::Timer) if timer::is_promised_by(event) => Ok(row.cause.actor),
+        Some(Promise::Timer) => Err("that event promises no timer"),
         Some(Promise::Notice(_) | Promise::WebSocketClose | Promise::Spawn | Promise::Stop | Promise::Restart)
         | None => Err("that event promises no such notice"),
     }
@@ -88,6 +97,7 @@ pub(crate) enum Promise {
     Stop,
     Restart,
     Notice(ChildEventKind),
+    Timer,
     WebSocketClose,
 }
 
@@ -105,6 +115,9 @@ impl Promise {
 
     /// The promise of a row of `pending`, read with the help of the event that made it.
     fn of_row(row: &Pending, event: &ChainEvent) -> Option<Self> {
+        if row.is_timer() {
+            return Some(Self::Timer);
+        }
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
             Some(word) => notice::kind(word, event).map(Self::Notice),
@@ -124,14 +137,15 @@ impl Promise {
             Self::Send | Self::Request => None,
             Self::Spawn | Self::Stop | Self::Restart => return None,
             Self::Notice(kind) => Some(kind.word()),
+            Self::Timer => Some(TIMER),
             Self::WebSocketClose => Some(websocket::WORD),
         };
-        Some(Owed { receiver, notice })
+        Some(Owed { receiver, notice, boot: None })
     }
 
     fn lane(&self) -> Lane {
         match self {
-            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart => Lane::Mail,
+            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Timer => Lane::Mail,
             Self::Notice(_) | Self::WebSocketClose => Lane::Notice,
         }
     }
@@ -143,7 +157,8 @@ impl Promise {
             Self::Request => {
                 message::requested(&event.data).map(|(_, params)| message::request_delivery(params, cause))
             }
-            Self::Spawn | Self::Stop | Self::Restart => None,
+            // A timer is no delivery: the actor takes it when it is due.
+            Self::Spawn | Self::Stop | Self::Restart | Self::Timer => None,
             Self::Notice(kind) => Some(notice::delivery(notice::params(cause.actor, kind), cause)),
             Self::WebSocketClose => Some(close(cause)),
         }
@@ -154,7 +169,22 @@ impl Promise {
     pub(crate) fn due_after_a_crash(&self, closing: Link) -> Option<Delivery> {
         match self {
             Self::WebSocketClose => Some(close(closing)),
-            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Notice(_) => None,
+            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Notice(_) | Self::Timer => {
+                None
+            }
+        }
+    }
+
+    /// The timer that `event` promises to fire, as a row says, with its key; the inner error says why it cannot be read.
+    fn timer(
+        &self,
+        chains: &dyn Chains,
+        row: &Pending,
+        event: &ChainEvent,
+    ) -> ReadResult<Result<(Arc<str>, Timer), String>> {
+        match self {
+            Self::Timer => timer::timer(chains, row, event),
+            _ => Ok(Err("it promises no timer".to_owned())),
         }
     }
 
@@ -164,7 +194,7 @@ impl Promise {
             Self::Request => message::fate(chains, intent),
             Self::Spawn => child::spawn_fate(chains, intent),
             Self::Stop | Self::Restart => child::change_fate(chains, intent),
-            Self::Send | Self::Notice(_) | Self::WebSocketClose => Ok(Fate::Again),
+            Self::Send | Self::Notice(_) | Self::Timer | Self::WebSocketClose => Ok(Fate::Again),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Notice {
 
     /// The row that is written together with the event that will be the notice's cause.
     pub(crate) fn owed(&self) -> Owed {
-        Owed { receiver: self.slot.receiver, notice: Some(self.word) }
+        Owed { receiver: self.slot.receiver, notice: Some(self.word), boot: None }
     }
 
     /// Delivers the notice. `_set` proves that the child's status is set, so that the parent can rely on it.

@@ -12,6 +12,7 @@ use super::registry::{ActorInfo, Registry};
 use super::reply::{AwaitedReply, Reply};
 use super::secrets::Secrets;
 use super::subscribers::Subscribers;
+use super::timers::Timers;
 use crate::base::id::ActorId;
 use crate::base::limits::RuntimeLimits;
 use crate::base::places::Places;
@@ -30,6 +31,7 @@ pub struct TheaterHandle {
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) limits: RuntimeLimits,
+    pub(crate) timers: Arc<Timers>,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
     pub(crate) secrets: Secrets,

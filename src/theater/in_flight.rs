@@ -11,7 +11,7 @@ use crate::base::one_shot::one_shot;
 use crate::chain::{ChainEvent, Link};
 use crate::journal::{ActorKey, JournalReader, Pending};
 use crate::promise::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
-use crate::system::{Awaited, Delivery, Lane, Registry, Reply, Wait};
+use crate::system::{Awaited, Delivery, Lane, Registry, Reply, Timer, Wait};
 
 /// What the actors that go on have yet to get from each other: outcomes, replies and owed deliveries.
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub(super) struct InFlight {
     pub(super) starts: HashMap<ActorId, (SpawnReply, Option<Link>)>,
     /// The deliveries that are owed, in the order in which they were promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
+    /// The timers that are pending, each actor's own.
+    pub(super) timers: Vec<(ActorId, Arc<str>, Timer)>,
 }
 
 /// Reads the chains of all actors for the decision about their promises.
@@ -62,6 +64,12 @@ impl Chains for InFlightReader<'_> {
         self.keys.get(&actor).map_or(Ok(Vec::new()), |key| self.reader.events_after(*key, position))
     }
 
+    fn event(&self, actor: ActorId, sequence: u64) -> ReadResult<Option<ChainEvent>> {
+        let Some(key) = self.keys.get(&actor) else { return Ok(None) };
+        let event = self.reader.events(*key, sequence, 1, usize::MAX)?.pop();
+        Ok(event.filter(|event| event.sequence == sequence))
+    }
+
     fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>> {
         self.keys.get(&actor).map_or(Ok(Vec::new()), |key| self.reader.events(*key, from, 1_000, 16 << 20))
     }
@@ -75,14 +83,14 @@ impl InFlightReader<'_> {
     pub(super) fn in_flight(&self) -> ReadResult<InFlight> {
         let mut actors: Vec<ActorId> = self.open.keys().copied().collect();
         actors.sort();
-        let Decided { fates, due, unreadable, given_up } = decide(self, &actors, &self.reader.pending()?)?;
+        let Decided { fates, due, timers, unreadable, given_up } = decide(self, &actors, &self.reader.pending()?)?;
         unreadable.iter().for_each(|why| log::warn!("{why}"));
         for actor in given_up {
             log::warn!(
                 "actor {actor} waited in a circle of requests: it is told that the outcome of its own is unknown"
             );
         }
-        let mut found = InFlight::default();
+        let mut found = InFlight { timers, ..InFlight::default() };
         // By waiting actor: the reply that goes with the delivery which the actor waits for.
         let mut waiting = HashMap::new();
         for (actor, (intent, fate)) in fates {

@@ -78,7 +78,11 @@ pub(super) fn recover(
     if resumed > 0 {
         let open = former.iter().filter(|actor| actor.runs() && !actor.open.is_empty()).count();
         let owed = in_flight.owed.len();
-        log::info!("resuming {resumed} actors, {open} of them within a transition; {owed} deliveries wait");
+        let timers = in_flight.timers.len();
+        log::info!(
+            "resuming {resumed} actors, {open} of them within a transition; {owed} deliveries wait, and {timers} timers are \
+             pending"
+        );
     }
     let roots = || former.iter().filter(|actor| actor.runs() && actor.row.parent.is_none()).map(|actor| &actor.row);
     let new = wanted.rest().into_iter().map(|spec| {
@@ -87,7 +91,10 @@ pub(super) fn recover(
     });
     let new = new.collect();
     let asked_for = former.iter().filter(|actor| actor.asked_for).map(|actor| actor.row.actor.id).collect();
-    let InFlight { mut awaited, mut replies, mut starts, owed } = in_flight;
+    let InFlight { mut awaited, mut replies, mut starts, owed, timers } = in_flight;
+    for (actor, key, timer) in timers {
+        theater.timers.restore(actor, key, timer);
+    }
     let windows: HashMap<_, _> =
         former.iter().map(|actor| (actor.row.actor.id, actor.manifest().supervision.within)).collect();
     let mut before = Vec::new();

@@ -159,6 +159,8 @@ pub struct TheaterRuntime {
     handle: TheaterHandle,
     supervisor: Option<JoinHandle>,
     retaining: Option<Retaining>,
+    /// The thread that wakes actors for their timers.
+    timers: Option<JoinHandle>,
     journal: Option<Journal>,
     journal_failed: Receiver<String>,
     thread_failed: Receiver<String>,
@@ -226,6 +228,7 @@ impl TheaterRuntime {
             limits: config.limits,
             http_exchanges: Places::default(),
             secrets: config.secrets,
+            timers: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(|why| {
@@ -249,6 +252,7 @@ impl TheaterRuntime {
             handle,
             supervisor,
             retaining: None,
+            timers: None,
             journal,
             journal_failed,
             thread_failed,
@@ -257,6 +261,10 @@ impl TheaterRuntime {
             not_resumed,
         };
 
+        let (timers, told) = (Arc::clone(&runtime.handle.timers), runtime.handle.clone());
+        let thread = thread::spawn_vital("timers", move || timers.run(), move |panicked| told.thread_failed(panicked));
+        let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of the timers: {error}"));
+        runtime.timers = Some(thread.map_err(no_thread)?);
         begins(&runtime.handle);
         let brought_back = runtime.bring_back(&commands, recovered);
         // The caller is told that the theater runs once the starts are on disk. If the journal has failed, that is the reason
@@ -385,6 +393,9 @@ impl TheaterRuntime {
         self.handle.control.shutdown();
         // If the supervisor panicked, that was logged already. The journal is closed in any case.
         let _ = supervisor.join();
+        self.handle.timers.end();
+        // A panic was logged, and `wait` has said it.
+        let _ = self.timers.take().map(JoinHandle::join);
         if let Some(retaining) = self.retaining.take() {
             retaining.end();
         }

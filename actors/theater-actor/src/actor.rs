@@ -76,6 +76,18 @@ pub trait WebSocketHandler: Actor {
     fn handle_message(&mut self, message: WebSocketMessage) -> Result<Vec<WebSocketMessage>, String>;
 }
 
+/// An actor that sets timers, with [`timer`](crate::timer). Export it as `timers`.
+pub trait TimerHandler: Actor {
+    /// The type of the messages of its timers.
+    type TimerMessage: DeserializeOwned;
+
+    /// Handles a timer that is due. `due` is the time at which it was due, in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// The state stays as it was; the timer counts as handled.
+    fn handle_timer(&mut self, key: &str, due: u64, message: Self::TimerMessage) -> Result<(), String>;
+}
+
 /// An actor that is told about its children. Export it as `children`.
 pub trait ChildHandler: Actor {
     /// Receives the notice that a child started, stopped, failed or restarted.

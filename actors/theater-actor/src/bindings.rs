@@ -41,6 +41,9 @@ exports!(http, "exports-http", {
 exports!(websocket, "exports-websocket", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });
+exports!(timers, "exports-timers", {
+    "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+});
 exports!(children, "exports-children", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });

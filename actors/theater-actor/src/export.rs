@@ -3,7 +3,7 @@
 use std::panic;
 use std::sync::Once;
 
-use crate::actor::{Actor, ChildHandler, HttpHandler, MessageHandler, WebSocketHandler};
+use crate::actor::{Actor, ChildHandler, HttpHandler, MessageHandler, TimerHandler, WebSocketHandler};
 use crate::bindings;
 use crate::bindings::host::ntwk::theater::types::{Json, State};
 use crate::{ChildEvent, HttpRequest, HttpResponse, WebSocketMessage, WebSocketResponse};
@@ -46,6 +46,14 @@ impl<A: WebSocketHandler> bindings::websocket::exports::ntwk::theater::websocket
     }
 }
 
+impl<A: TimerHandler> bindings::timers::exports::ntwk::theater::timer_handlers::Guest for A {
+    fn handle_timer(state: State, (key, due, message): (String, u64, Json)) -> Result<(State,), String> {
+        let (state, ()) =
+            transition(state, |actor: &mut A| actor.handle_timer(&key, due, json::read("timer's message", &message)?))?;
+        Ok((state,))
+    }
+}
+
 impl<A: ChildHandler> bindings::children::exports::ntwk::theater::supervisor_handlers::Guest for A {
     fn handle_child_event(state: State, (event,): (ChildEvent,)) -> Result<(State,), String> {
         let (state, ()) = transition(state, |actor: &mut A| actor.handle_child_event(event))?;
@@ -75,6 +83,7 @@ mod tests {
 
     use super::bindings::actor::exports::ntwk::theater::actor::Guest as Start;
     use super::bindings::messages::exports::ntwk::theater::message_server_client::Guest as Messages;
+    use super::bindings::timers::exports::ntwk::theater::timer_handlers::Guest as Timers;
     use super::*;
 
     #[derive(Serialize, Deserialize)]
@@ -95,6 +104,18 @@ mod tests {
         fn handle_request(&mut self, n: i64) -> Result<String, String> {
             self.sum += n;
             Ok(format!("now {}", self.sum))
+        }
+    }
+
+    impl TimerHandler for Sum {
+        type TimerMessage = i64;
+
+        fn handle_timer(&mut self, key: &str, due: u64, n: i64) -> Result<(), String> {
+            if key != "add" {
+                return Err(format!("{key} was due at {due}"));
+            }
+            self.sum += n;
+            Ok(())
         }
     }
 
@@ -123,6 +144,16 @@ mod tests {
     fn a_send_is_a_request_without_an_answer() {
         let state = <Sum as Messages>::handle_send(Some(bytes(r#"{"sum":1}"#)), (bytes("2"),));
         assert_eq!(state, Ok((Some(bytes(r#"{"sum":3}"#)),)));
+    }
+
+    #[test]
+    fn a_timer_changes_the_state_or_leaves_it() {
+        let fire = |key: &str, message: &str| {
+            <Sum as Timers>::handle_timer(Some(bytes(r#"{"sum":1}"#)), (key.into(), 7, bytes(message)))
+        };
+        assert_eq!(fire("add", "2"), Ok((Some(bytes(r#"{"sum":3}"#)),)));
+        assert_eq!(fire("tea", "2"), Err("tea was due at 7".into()));
+        assert!(fire("add", "{}").unwrap_err().starts_with("the timer's message is not of type i64: "));
     }
 
     #[test]

@@ -267,3 +267,48 @@ pub mod random {
         wit::bytes(n)
     }
 }
+
+/// Calls of this actor at a later time, which [`TimerHandler`](crate::TimerHandler) takes. Needs the handler `timer`.
+///
+/// Of one key there is one timer at most: setting it again replaces it. A function that sets a timer returns the time at
+/// which it is due (first), in milliseconds since the Unix epoch, and `Err` if the timer was not set: a limit is reached, the
+/// actor does not export `timers`, or the disk is nearly full.
+#[allow(clippy::missing_errors_doc, reason = "said once, above")]
+pub mod timer {
+    use serde::Serialize;
+
+    use crate::bindings::host::ntwk::theater::timer as wit;
+    use crate::json;
+    pub use wit::PendingTimer;
+
+    /// Sets a timer that is due after this many milliseconds.
+    pub fn set<M: Serialize + ?Sized>(key: &str, after_ms: u64, message: &M) -> Result<u64, String> {
+        wit::set(key, after_ms, &json::write("message", message)?)
+    }
+
+    /// Sets a timer that is due at a time, in milliseconds since the Unix epoch.
+    pub fn set_at<M: Serialize + ?Sized>(key: &str, unix_ms: u64, message: &M) -> Result<u64, String> {
+        wit::set_at(key, unix_ms, &json::write("message", message)?)
+    }
+
+    /// Sets a timer that is due again and again, every so many milliseconds; at least 1.
+    pub fn every<M: Serialize + ?Sized>(key: &str, ms: u64, message: &M) -> Result<u64, String> {
+        wit::every(key, ms, &json::write("message", message)?)
+    }
+
+    /// Sets a timer that is due whenever a cron expression of five fields matches in a time zone: `UTC`, an offset such as
+    /// `+02:00`, or a name such as `Europe/Berlin`.
+    pub fn cron<M: Serialize + ?Sized>(key: &str, expression: &str, zone: &str, message: &M) -> Result<u64, String> {
+        wit::cron(key, expression, zone, &json::write("message", message)?)
+    }
+
+    /// Cancels a timer, and says whether one was pending.
+    pub fn cancel(key: &str) -> bool {
+        wit::cancel(key)
+    }
+
+    /// Returns the pending timers, in the order in which they are due.
+    pub fn list() -> Vec<PendingTimer> {
+        wit::list()
+    }
+}

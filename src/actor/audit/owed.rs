@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{ReadResult, finding};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Call, Failed, Stopped};
+use crate::chain::data::{Call, Failed, HostCall, Stopped};
 use crate::chain::{ChainEvent, EventHash, EventKind, Link};
 use crate::journal::{ActorRow, Cause, JournalReader, Pending};
 use crate::promise::promised_to;
@@ -107,6 +107,11 @@ impl<'a> OwedCheck<'a> {
                 Some(EventKind::Call) => {
                     let call = Call::from_cbor(&event.data).ok();
                     call.and_then(|call| call.cause).iter().for_each(|cause| settles(cause, "took it"));
+                }
+                Some(EventKind::HostCall) => {
+                    let of = HostCall::from_cbor(&event.data).ok().and_then(|host_call| host_call.of);
+                    let own = of.map(|sequence| Link { actor: row.actor.id, sequence, hash: event.hash });
+                    own.iter().for_each(|promise| settles(promise, "cancelled or replaced it"));
                 }
                 Some(EventKind::Failed | EventKind::Stopped) => {
                     let failed = Failed::from_cbor(&event.data).map(|failed| failed.dropped);

@@ -171,6 +171,12 @@ limits! {
     filesystem_bytes = GIB, at most 1024 * GIB, ever 0..=1 << 60;
     /// Bytes drawn at once. The actor fails: `limit`.
     random_bytes = 64 * KIB, at most MIB, ever 0..=RECORDED_BYTES;
+    /// Timers of this actor that are pending: `Err`.
+    timers = 100_000, at most 10_000_000, ever 0..=1 << 32;
+    /// Keys and messages of these timers: `Err`.
+    timer_bytes = 16 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
+    /// The key of a timer: `Err`.
+    timer_key_bytes = 256, at most 64 * KIB, ever 0..=RECORDED_BYTES;
     /// Children that are alive or listed, so stopped and failed ones count. `Err` of `spawn`.
     children = 16_384, at most 1_048_576, ever 0..=1 << 32;
     /// A longer line is cut, in the log and in the chain.

@@ -1,7 +1,8 @@
 //! `theater sql`: SQL statements that read a journal, whether or not a runtime is at work on it.
 //!
 //! ```text
-//!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures
+//!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
+//!                                                               │ timers
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
@@ -18,6 +19,7 @@ mod refusal;
 mod source;
 mod states;
 mod table;
+mod timers;
 mod walk;
 mod wanted;
 
@@ -39,6 +41,7 @@ use self::refusal::StatementRefusal;
 use self::source::SqlSource;
 use self::states::StatesTable;
 use self::table::SqlTable;
+use self::timers::TimersTable;
 use super::config::refused as wrong_settings;
 use super::show::say;
 use super::{Done, Failure, file_or_none, stderr};
@@ -138,7 +141,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 6] {
+fn described() -> [Described; 7] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
@@ -146,6 +149,7 @@ fn described() -> [Described; 6] {
         Described::of::<HttpTable>(),
         Described::of::<StatesTable>(),
         Described::of::<FailuresTable>(),
+        Described::of::<TimersTable>(),
     ]
 }
 
@@ -178,6 +182,7 @@ fn connection(source: &Arc<SqlSource>, refusal: &StatementRefusal) -> rusqlite::
     table::add::<HttpTable>(&connection, source)?;
     table::add::<StatesTable>(&connection, source)?;
     table::add::<FailuresTable>(&connection, source)?;
+    table::add::<TimersTable>(&connection, source)?;
     let refusal = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| refusal.judge(&context.action)))?;
     Ok(connection)

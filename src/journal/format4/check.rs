@@ -355,7 +355,7 @@ impl Check<'_> {
             }
         }
         let owed = self.journal.pending.iter().fold(0_u128, |sum, (cause, OldPending { position, owed })| {
-            let (Cause { actor, sequence }, Owed { receiver, notice }) = (cause, owed);
+            let (Cause { actor, sequence }, Owed { receiver, notice, .. }) = (cause, owed);
             let text = format!("{actor} {sequence} {receiver} {position} {}", notice.unwrap_or("-"));
             sum.wrapping_add(u128::from_be_bytes(*sha1(text.as_bytes()).first_chunk().expect("20 bytes begin with 16")))
         });

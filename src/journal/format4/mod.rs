@@ -482,7 +482,7 @@ impl OldJournal {
                 let known = NOTICES.into_iter().find(|known| *known == word);
                 known.ok_or_else(|| unfit(format!("the table of pending has a notice of no kind: {word:?}")))
             });
-            let owed = Owed { receiver: id(&row.get::<_, String>(2)?)?, notice: notice.transpose()? };
+            let owed = Owed { receiver: id(&row.get::<_, String>(2)?)?, notice: notice.transpose()?, boot: None };
             Ok((cause, OldPending { position: unsigned(row, 3)?, owed }))
         })?;
         Ok(pending.collect::<rusqlite::Result<_>>()?)

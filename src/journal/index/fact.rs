@@ -1,5 +1,6 @@
 //! What one committed record means to the index.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::base::id::ActorId;
@@ -65,9 +66,10 @@ impl EventFact {
 
     /// The delivery that the event promises.
     pub(super) fn promise(&self) -> Option<(Cause, Promised)> {
-        let Owed { receiver, notice } = self.owes?;
+        let owes = self.owes?;
+        let (receiver, notice) = (owes.receiver, owes.text().map(Cow::into_owned));
         let own = (receiver == self.actor.id).then_some(self.actor.key);
-        let promised = Promised { receiver, position: self.position, notice: notice.map(str::to_owned), own };
+        let promised = Promised { receiver, position: self.position, notice, own };
         Some((Cause { actor: self.actor.id, sequence: self.sequence }, promised))
     }
 

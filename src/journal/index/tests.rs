@@ -91,7 +91,7 @@ impl Model {
             actor.kept.insert(sequence, Kept::InEvent);
         }
         self.owed.retain(|pending| !event.settles.contains(&pending.cause));
-        if let Some(Owed { receiver, notice }) = event.owes {
+        if let Some(Owed { receiver, notice, .. }) = event.owes {
             let cause = Cause { actor: event.actor.id, sequence };
             self.owed.push(Pending { cause, receiver, position, notice: notice.map(str::to_owned) });
         }
@@ -134,7 +134,7 @@ impl Model {
         let others: Vec<ActorId> = self.actors.values().map(|actor| actor.id).chain([actor.id]).collect();
         let receiver = others[dice.roll(others.len() as u64) as usize];
         let notice = dice.once_in(4).then_some("child-failed");
-        let owes = dice.once_in(3).then_some(Owed { receiver, notice });
+        let owes = dice.once_in(3).then_some(Owed { receiver, notice, boot: None });
         let mut settles = Vec::new();
         for pending in &self.owed {
             if dice.once_in(4) {
@@ -382,7 +382,7 @@ fn what_came_and_went_in_memory_is_never_written() {
     let owing = |sequence| EventFact {
         sequence,
         position: sequence + 1,
-        owes: Some(Owed { receiver, notice: None }),
+        owes: Some(Owed { receiver, notice: None, boot: None }),
         settles: Vec::new(),
         begins: None,
         ..first.clone()
@@ -704,7 +704,7 @@ fn while_the_thread_writes_every_lookup_shows_what_is_committed_at_one_moment() 
         let event = EventFact {
             sequence,
             position: sequence + 1,
-            owes: Some(Owed { receiver: ActorId::of_nobody(), notice: None }),
+            owes: Some(Owed { receiver: ActorId::of_nobody(), notice: None, boot: None }),
             settles: before.into_iter().collect(),
             begins: first.begins.clone().filter(|_| sequence == 0),
             ends: false,

@@ -107,7 +107,7 @@ impl Stored {
             self.rows.retain(|row| row.cause != *cause);
         }
         let cause = Cause { actor: *actor, sequence: event.sequence };
-        if let Some(Owed { receiver, notice }) = *owes {
+        if let Some(Owed { receiver, notice, .. }) = *owes {
             let notice = notice.map(str::to_owned);
             if event.kind() != Some(EventKind::Intent) {
                 self.promised.push((cause, receiver));
@@ -300,6 +300,10 @@ impl Chains for Stored {
         let Some(chain) = self.chains.get(&actor) else { return Ok(Vec::new()) };
         let from = chain.positions.partition_point(|at| *at <= position);
         Ok(chain.events[from..].to_vec())
+    }
+
+    fn event(&self, actor: ActorId, sequence: u64) -> ReadResult<Option<ChainEvent>> {
+        Ok(self.page(actor, sequence)?.into_iter().next())
     }
 
     fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>> {

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, random};
+use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, random, timer};
 
 use crate::{More, outcome};
 
@@ -120,6 +120,74 @@ impl More for Chance {
         Ok(match self {
             Self::Now => json!(clock::now()),
             Self::Random { n } => json!(random::bytes(n).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        })
+    }
+}
+
+/// Commands for timers. `msg` is a command for the time when the timer is due; without one, the timer is noted in the state.
+/// What sets a timer answers with `{"ok": due}` or `{"err": text}`.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Timing {
+    Set {
+        key: String,
+        after: u64,
+        #[serde(default)]
+        msg: Value,
+    },
+    SetAt {
+        key: String,
+        at: u64,
+        #[serde(default)]
+        msg: Value,
+    },
+    Every {
+        key: String,
+        ms: u64,
+        #[serde(default)]
+        msg: Value,
+    },
+    Cron {
+        key: String,
+        expression: String,
+        zone: String,
+        #[serde(default)]
+        msg: Value,
+    },
+    /// Answers with true or false.
+    Cancel { key: String },
+    /// Answers with the pending timers, each as `[key, due, round]`.
+    Timers,
+    /// Answers with the number of pending timers.
+    CountTimers,
+    /// Sets timers with the keys `PREFIX0`, `PREFIX1`, …, the first at a time and each next one `apart` microseconds later.
+    /// Answers with their number, or refuses with the first error.
+    SetMany {
+        prefix: String,
+        n: u64,
+        at: u64,
+        apart: u64,
+        #[serde(default)]
+        msg: Value,
+    },
+}
+
+impl More for Timing {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Set { key, after, msg } => outcome(timer::set(&key, after, &msg)),
+            Self::SetAt { key, at, msg } => outcome(timer::set_at(&key, at, &msg)),
+            Self::Every { key, ms, msg } => outcome(timer::every(&key, ms, &msg)),
+            Self::Cron { key, expression, zone, msg } => outcome(timer::cron(&key, &expression, &zone, &msg)),
+            Self::Cancel { key } => json!(timer::cancel(&key)),
+            Self::Timers => timer::list().iter().map(|it| json!([it.key, it.due, it.round])).collect(),
+            Self::CountTimers => json!(timer::list().len()),
+            Self::SetMany { prefix, n, at, apart, msg } => {
+                for i in 0..n {
+                    timer::set_at(&format!("{prefix}{i}"), at + i * apart / 1_000, &msg)?;
+                }
+                json!(n)
+            }
         })
     }
 }

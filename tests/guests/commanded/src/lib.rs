@@ -2,7 +2,7 @@
 //!
 //! A command is `{"op": "echo", "value": 1}`, or only its name if it needs nothing more: `"count"`. It arrives as a
 //! message, or as the body of `POST /op`. A manifest's `init_state` may hold a command for `init`, `{"init": command}`,
-//! and one for every notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for the child's id.
+//! a timer's message may be one; and one for every notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for the child's id.
 //! `op.rs` lists the commands; an actor with more imports adds its own with [`More`].
 
 mod calls;
@@ -14,9 +14,9 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use theater_actor::{Actor, ChildEvent, ChildEventKind, ChildHandler, MessageHandler};
+use theater_actor::{Actor, ChildEvent, ChildEventKind, ChildHandler, MessageHandler, TimerHandler};
 
-pub use calls::{Chance, Fetch, Files};
+pub use calls::{Chance, Fetch, Files, Timing};
 pub use op::{More, NoMore, outcome};
 
 /// The actor; `X` is the type of its commands beyond the common ones.
@@ -27,6 +27,9 @@ pub struct Commanded<X> {
     count: u64,
     blob: String,
     notices: Vec<Value>,
+    /// The timers that were taken without a command, each as `[key, due]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fired: Vec<Value>,
     /// The command for `init`, which replaces it with its answer.
     init: Value,
     on_notice: Value,
@@ -52,6 +55,7 @@ impl<X> Default for Commanded<X> {
             count: 0,
             blob: String::new(),
             notices: Vec::new(),
+            fired: Vec::new(),
             init: Value::Null,
             on_notice: Value::Null,
             saved_as: SavedAs::Json,
@@ -91,6 +95,19 @@ impl<X: More> MessageHandler for Commanded<X> {
 
     fn handle_request(&mut self, command: Value) -> Result<Value, String> {
         self.obey(command)
+    }
+}
+
+impl<X: More> TimerHandler for Commanded<X> {
+    type TimerMessage = Value;
+
+    /// Obeys the message, if it is a command, and else notes the timer in the state.
+    fn handle_timer(&mut self, key: &str, due: u64, command: Value) -> Result<(), String> {
+        if command.is_null() {
+            self.fired.push(json!([key, due]));
+            return Ok(());
+        }
+        self.obey(command).map(drop)
     }
 }
 
