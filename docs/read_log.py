@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Read and check the log of a Theater journal without using the crate.
 
-This program was written from journal.md ("The log", "The mark", "Large parts") and chain-format.md (section 2) alone. It
-needs Python 3.9 or later, and only the standard library.
+This program was written from journal.md ("The log", "The mark", "The standing sum", "Large parts") and chain-format.md
+(section 2) alone. It needs Python 3.9 or later, and only the standard library.
 
     python3 read_log.py [--quiet] DIRECTORY        (the data directory, which has the file journal.mark)
     python3 read_log.py [--quiet] SEGMENT          (one segment of a log, such as an archive has)
 
-Of a segment alone, the first event of each chain in it cannot be checked: that needs the hash of the event before it.
+Of a segment alone, the first event of each chain in it cannot be checked: that needs the hash of the event before it. Nor
+can its standing sums: they need the rows of all segments before it.
 
 It prints one line for each event: position, actor, sequence, timestamp, type, hash, and what is written with it.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import uuid
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HEADER, TRAILER, BATCH = 84, 72, 88
@@ -244,6 +246,134 @@ def read_batch(data: bytes, at: int, segment: int, journal: bytes, before: Tip) 
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The standing sum
+
+LANDMARKS = {"started": 0, "failed": 1, "return ntwk:theater/actor.init": 2}
+NOWHERE = 2**64 - 1
+
+
+def big(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(8, "big") for number in numbers)
+
+
+class Begins(NamedTuple):
+    id: bytes
+    attempts: int
+    path: str
+
+
+class Said(NamedTuple):
+    """What an event says of the rows."""
+
+    actor: int
+    sequence: int
+    position: int
+    kind: str
+    hash: bytes
+    flags: int
+    begins: Optional[Begins]
+    owes: Optional[Tuple[bytes, str]]  # the receiver and the notice
+    settles: List[Tuple[bytes, int]]
+
+
+class Row:
+    """A row of the table of actors."""
+
+    def __init__(self, begins: Begins, position: int) -> None:
+        self.alive = self.listed = True
+        self.attempts, self.path, self.position = begins.attempts, begins.path, position
+
+    def columns(self, actor: int) -> bytes:
+        flags = bytes([self.alive]), bytes([self.listed])
+        return big(actor) + flags[0] + big(self.attempts) + flags[1] + big(self.position) + self.path.encode()
+
+
+class Sums:
+    """The rows that an index of the log has, and their sum."""
+
+    def __init__(self) -> None:
+        self.sum = 0
+        self.parts: Dict[Tuple[int, Any], int] = {}  # by the number of the table and the key of the row
+        self.ids: Dict[int, bytes] = {}
+        self.states: Dict[int, int] = {}  # where the event that led to the newest state stands
+        self.actors: Dict[int, Row] = {}
+        self.own: Dict[bytes, Set[Tuple[bytes, int]]] = {}  # what an actor owes itself, by its UUID
+        self.kept: Dict[int, Set[int]] = {}
+
+    def set(self, table: int, key: Any, columns: Optional[bytes]) -> None:
+        """Puts a row in the place of the one that has this key; none removes it."""
+        part = 0
+        if columns is not None:
+            part = int.from_bytes(hashlib.sha1(bytes([table]) + columns).digest()[:16], "big")
+        self.sum = (self.sum - self.parts.pop((table, key), 0) + part) % 2**128
+        if columns is not None:
+            self.parts[table, key] = part
+
+    def event(self, said: Said) -> None:
+        actor, sequence, position = said.actor, said.sequence, said.position
+        if said.flags & NAMES_STATE:
+            self.states[actor] = position
+        state = self.states.get(actor, NOWHERE)
+        self.set(1, actor, big(actor, position, sequence) + said.hash + big(state))
+        if said.begins:
+            self.ids[actor] = said.begins.id
+            self.actors[actor] = Row(said.begins, position)
+            self.row(actor)
+        if said.kind in LANDMARKS:
+            code = LANDMARKS[said.kind]
+            self.set(4, (actor, code, sequence), big(actor) + bytes([code]) + big(sequence, position))
+        if said.flags & KEEPS:
+            self.keep(actor, sequence, NOWHERE)
+        for cause in said.settles:
+            self.set(3, cause, None)
+            self.own.get(cause[0], set()).discard(cause)
+        if said.owes:
+            id, (receiver, notice) = self.id_of(actor), said.owes
+            if receiver == id:
+                self.own.setdefault(id, set()).add((id, sequence))
+            texts = f"{uuid.UUID(bytes=id)}{uuid.UUID(bytes=receiver)}{notice or '-'}"
+            self.set(3, (id, sequence), big(sequence, position) + texts.encode())
+        if said.flags & ENDS:
+            self.end(actor)
+
+    def id_of(self, actor: int) -> bytes:
+        if actor not in self.ids:
+            raise Wrong(f"actor {actor} has not begun")
+        return self.ids[actor]
+
+    def row(self, actor: int) -> None:
+        if actor in self.actors:
+            self.set(2, actor, self.actors[actor].columns(actor))
+
+    def keep(self, actor: int, sequence: int, segment: int) -> None:
+        self.kept.setdefault(actor, set()).add(sequence)
+        self.set(5, (actor, sequence), big(actor, sequence, segment))
+
+    def end(self, actor: int) -> None:
+        if actor in self.actors:
+            self.actors[actor].alive = False
+        self.row(actor)
+        for cause in self.own.pop(self.ids.get(actor, b""), ()):
+            self.set(3, cause, None)
+
+    def survived(self, actor: int) -> None:
+        if actor in self.actors:
+            self.actors[actor].attempts = 0
+        self.row(actor)
+
+    def forgotten(self, actor: int) -> None:
+        if actor in self.actors:
+            self.actors[actor].listed = False
+        self.row(actor)
+
+    def dropped(self, actor: int, begin: int, upto: int) -> None:
+        gone = {sequence for sequence in self.kept.get(actor, ()) if begin <= sequence < upto}
+        for sequence in gone:
+            self.set(5, (actor, sequence), None)
+        self.kept.get(actor, set()).difference_update(gone)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # The log
 
 
@@ -271,6 +401,7 @@ class Log:
         self.journal: Optional[bytes] = None
         self.chains: Dict[int, Tuple[int, bytes, int]] = {}  # of the last event: sequence, hash, position
         self.salted: Set[int] = set()  # the actors whose last event is salted
+        self.sums = Sums()
         self.dropped = 0
         self.notes: List[str] = []
 
@@ -309,9 +440,11 @@ class Log:
                 return
             for record in batch.records:
                 try:
-                    self.record(record, contents)
+                    self.record(record, contents, number)
                 except Wrong as fault:
                     raise Wrong(f"at byte {record.at}: {fault}") from None
+            if not self.is_part and self.sums.sum.to_bytes(16, "big") != batch.tip.sum:
+                raise Wrong(f"the standing sum of batch {batch.tip.batch} is not what the records come to")
             at, self.tip = batch.end, batch.tip
             self.tips[self.tip.batch] = self.tip
 
@@ -329,7 +462,7 @@ class Log:
         contents.compare(directory)
         return True
 
-    def record(self, record: Record, contents: Contents) -> None:
+    def record(self, record: Record, contents: Contents, segment: int) -> None:
         read = Reader(record.essence)
         if record.kind == EVENT:
             self.event(record, read, contents)
@@ -351,11 +484,16 @@ class Log:
             if read.at < len(record.essence) and read.take(1) != b"\1":
                 raise Wrong("a state without a salt says so")
             contents.states[key] = record.at
-        elif record.kind in (ENDED, SURVIVED, FORGOTTEN):
-            read.number()
+            self.sums.keep(*key, segment)
+        elif record.kind == ENDED:
+            self.sums.end(read.number())
+        elif record.kind == SURVIVED:
+            self.sums.survived(read.number())
+        elif record.kind == FORGOTTEN:
+            self.sums.forgotten(read.number())
         elif record.kind == DROPPED:
-            for _ in range(4):
-                read.number()
+            actor, begin, upto, _last = (read.number() for _ in range(4))
+            self.sums.dropped(actor, begin, upto)
         else:
             raise Wrong("a record is of no known kind")
         if record.kind in (NAME, ENDED, SURVIVED, FORGOTTEN, DROPPED) and record.payload != b"":
@@ -374,7 +512,7 @@ class Log:
         if code >= len(contents.names):
             raise Wrong("the type of an event has no name")
         kind, hash = contents.names[code], read.take(20)
-        words = flag_words(flags, read)
+        said = read_flags(Said(actor, sequence, position, kind, hash, flags, None, None, []), read)
         is_known = not self.is_part or actor in self.chains or sequence == 0
         last_sequence, parent, last_position = self.chains.get(actor, (-1, None, position))
         if is_known and (sequence, back) != (last_sequence + 1, position - last_position):
@@ -386,7 +524,6 @@ class Log:
             raise Wrong(f"event {sequence} of actor {actor} is not salted, but an event before it is")
         if record.payload is None:
             self.dropped += 1
-            words.append("dropped")
             length, digest = record.length, record.digest
         else:
             salt, stored = record.payload[: 16 * salted], record.payload[16 * salted :]
@@ -401,8 +538,11 @@ class Log:
         if is_known and event_hash(sequence, parent, timestamp, kind, length, digest) != hash:
             raise Wrong(f"event {sequence} of actor {actor} does not hash to {hash.hex()}")
         self.chains[actor] = (sequence, hash, position)
+        if not self.is_part:
+            self.sums.event(said)
         if not self.quiet:
-            print(position, actor, sequence, timestamp, kind.replace(" ", ":"), hash.hex(), ",".join(words) or "-")
+            words = ",".join(flag_words(said) + ["dropped"] * (record.payload is None)) or "-"
+            print(position, actor, sequence, timestamp, kind.replace(" ", ":"), hash.hex(), words)
 
     def check_mark(self, mark: Mark) -> None:
         """The mark must not say more than the log has, nor something else."""
@@ -419,22 +559,27 @@ class Log:
             raise Wrong(f"the log disagrees with its mark at position {position}")
 
 
-def flag_words(flags: int, read: Reader) -> List[str]:
-    if flags >= 2 * SALTED:
+def read_flags(said: Said, read: Reader) -> Said:
+    if said.flags >= 2 * SALTED:
         raise Wrong("an event has a flag of no known meaning")
+    begins, owes, settles = None, None, []
+    if said.flags & BEGINS:
+        begins = Begins(read.take(16), read.number(), read.text())
+    if said.flags & OWES:
+        owes = read.take(16), read.text()
+    if said.flags & SETTLES:
+        settles = [(read.take(16), read.number()) for _ in range(read.number())]
+    return said._replace(begins=begins, owes=owes, settles=settles)
+
+
+def flag_words(said: Said) -> List[str]:
     names = ((NAMES_STATE, "names-state"), (KEEPS, "keeps"), (ENDS, "ends"), (SALTED, "salted"))
-    words = [word for flag, word in names if flags & flag]
-    if flags & BEGINS:
-        id, attempts, path = read.take(16), read.number(), read.text()
-        words.append(f"begins={id.hex()}/{attempts}/{path}")
-    if flags & OWES:
-        receiver, notice = read.take(16), read.text()
-        words.append(f"owes={receiver.hex()}/{notice or 'message'}")
-    if flags & SETTLES:
-        for _ in range(read.number()):
-            cause, sequence = read.take(16), read.number()
-            words.append(f"settles={cause.hex()}/{sequence}")
-    return words
+    words = [word for flag, word in names if said.flags & flag]
+    if said.begins:
+        words.append(f"begins={said.begins.id.hex()}/{said.begins.attempts}/{said.begins.path}")
+    if said.owes:
+        words.append(f"owes={said.owes[0].hex()}/{said.owes[1] or 'message'}")
+    return words + [f"settles={cause.hex()}/{sequence}" for cause, sequence in said.settles]
 
 
 class Contents:
@@ -510,21 +655,47 @@ def segments(directory: str) -> List[Tuple[int, str]]:
     return sorted(found)
 
 
-def read_alone(path: str, quiet: bool) -> int:
+def read_alone(path: str, quiet: bool) -> str:
     log = Log(quiet, is_part=True)
-    try:
+    with Named(path):
         with open(path, "rb") as file:
             number, _journal, before = read_header(file.read(HEADER))
         log.segment(path, number, is_last=False)
-    except OSError as error:
-        print(f"read_log.py: {error}", file=sys.stderr)
-        return 2
-    except Wrong as fault:
-        print(f"read_log.py: {path}: {fault}", file=sys.stderr)
-        return 1
-    print(f"whole: segment {number}, positions {before.position + 1} to {log.tip.position} ({log.dropped} dropped), "
-          f"{len(log.chains)} chains, digest {log.tip.digest.hex()}")
-    return 0
+    return (f"whole: segment {number}, positions {before.position + 1} to {log.tip.position} ({log.dropped} dropped), "
+            f"{len(log.chains)} chains, digest {log.tip.digest.hex()}")
+
+
+def read_all(directory: str, quiet: bool) -> str:
+    log = Log(quiet)
+    found = segments(os.path.join(directory, "log"))
+    # The mark is read before the segments: a runtime at work moves both on, and the log has what the mark says.
+    with Named(os.path.join(directory, "journal.mark")) as mark_path:
+        mark = read_mark(mark_path)
+    for expected, (number, path) in enumerate(found, 1):
+        with Named(path):
+            if number != expected:
+                raise Wrong(f"the segment {expected} before it is missing")
+            log.segment(path, number, number == found[-1][0])
+    with Named(mark_path):
+        log.check_mark(mark)
+    for note in log.notes:
+        print(f"note: {note}")
+    return (f"whole: {len(log.chains)} chains, {log.tip.position} events ({log.dropped} dropped), {log.tip.batch} batches, "
+            f"{len(found)} segments, digest {log.tip.digest.hex()}")
+
+
+class Named:
+    """What is wrong within it is wrong with this file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> str:
+        return self.path
+
+    def __exit__(self, _kind: Any, fault: Any, _trace: Any) -> None:
+        if isinstance(fault, Wrong):
+            raise Wrong(f"{self.path}: {fault}") from None
 
 
 def main(arguments: List[str]) -> int:
@@ -532,33 +703,15 @@ def main(arguments: List[str]) -> int:
     if len(arguments) != 1 + quiet:
         print(__doc__.strip(), file=sys.stderr)
         return 2
-    directory = arguments[-1]
-    if os.path.isfile(directory):
-        return read_alone(directory, quiet)
-    log = Log(quiet)
-    path = directory
+    read = read_alone if os.path.isfile(arguments[-1]) else read_all
     try:
-        found = segments(os.path.join(directory, "log"))
-        # The mark is read before the segments: a runtime at work moves both on, and the log has what the mark says.
-        path = os.path.join(directory, "journal.mark")
-        mark = read_mark(path)
-        for expected, (number, path) in enumerate(found, 1):
-            if number != expected:
-                raise Wrong(f"the segment {expected} before it is missing")
-            log.segment(path, number, number == found[-1][0])
-        path = os.path.join(directory, "journal.mark")
-        log.check_mark(mark)
+        print(read(arguments[-1], quiet))
     except OSError as error:
         print(f"read_log.py: {error}", file=sys.stderr)
         return 2
     except Wrong as fault:
-        print(f"read_log.py: {path}: {fault}", file=sys.stderr)
+        print(f"read_log.py: {fault}", file=sys.stderr)
         return 1
-    for note in log.notes:
-        print(f"note: {note}")
-    tip = log.tip
-    print(f"whole: {len(log.chains)} chains, {tip.position} events ({log.dropped} dropped), {tip.batch} batches, "
-          f"{len(found)} segments, digest {tip.digest.hex()}")
     return 0
 
 

@@ -126,9 +126,16 @@ fn is_called_whole(past: &Past, stage: &Stage, what: &str) -> bool {
     code == Some(0)
 }
 
-/// The log, byte for byte.
-fn stands_in(stage: &Stage) -> Vec<Vec<u8>> {
-    segment_files(&stage.data_dir()).iter().map(|file| std::fs::read(file).expect("a segment")).collect()
+/// The log, the mark and the components, byte for byte.
+fn stands_in(stage: &Stage) -> BTreeMap<PathBuf, Vec<u8>> {
+    let data = stage.data_dir();
+    let inside = |name: &str| {
+        let entries = std::fs::read_dir(data.join(name)).into_iter().flatten();
+        entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
+    };
+    let mark = data.join("journal.mark");
+    let files = inside("log").into_iter().chain(inside("components")).chain(mark.exists().then_some(mark));
+    files.map(|file| (file.clone(), std::fs::read(&file).expect("a file"))).collect()
 }
 
 fn damaged_anywhere(is_killed: bool, seed: u64) {
@@ -455,11 +462,18 @@ fn a_forged_record_that_a_start_would_build_upon_is_refused_and_named_by_verify(
         let (code, said) = says(&["verify", "--journal", stage.data_dir().to_str().expect("a path")]);
         assert_eq!(code, Some(1), "{what}: {said}");
         assert!(names(&said, words), "{what}: {said}");
+        // A runtime that was killed may leave this: bytes that nobody was told of, and half a segment written anew.
+        let last = segment_files(&stage.data_dir()).pop().expect("a segment");
+        let written = std::fs::read(&last).expect("a segment");
+        std::fs::write(&last, [&written[..support::log_file::written(&written)], &[7; 100]].concat()).expect("written");
+        std::fs::write(stage.data_dir().join("log/00000001.new"), "half").expect("written");
+        let before = stands_in(&stage);
         match stage.run_with(&[], &[]) {
             Ok(_) => assert!(!is_seen, "{what}: it was built upon"),
             Err(why) => {
                 let is_so = why.starts_with("exit status: 1") && !why.contains("panicked") && names(&why, words);
                 assert!(is_so, "{what}: {why}");
+                assert!(stands_in(&stage) == before, "{what}: a journal that is refused stays as it is");
             }
         }
     }
@@ -520,17 +534,46 @@ fn a_log_that_sums_up_its_index_wrongly_is_named_and_gone_on_from_by_its_records
     log.segments.last_mut().expect("a segment").batches.last_mut().expect("a batch").sum = [7; 16];
     log.write(&stage.data_dir());
     log.mark(&stage.data_dir());
+    let last = log.tip().batch;
     let directory = stage.data_dir();
     let directory = directory.to_str().expect("a path");
     let (code, said) = says(&["verify", "--journal", directory]);
-    assert!(code == Some(1) && said.contains("sum"), "{said}");
+    assert!(code == Some(1) && said.contains(&format!("the standing sum of batch {last} is not")), "{said}");
     let running = stage.run(&[]);
     for (actor, (state, _)) in &past.truth {
         assert_eq!(&running.json(&["state", actor])["state"], state, "{actor}");
     }
     running.shut_down();
     let (code, said) = says(&["verify", "--journal", directory]);
-    assert_eq!(code, Some(0), "what follows is summed up rightly: {said}");
+    let named = format!("the standing sum of batch {last} is not what the records come to\n");
+    assert!(code == Some(1) && said.starts_with(&named), "what follows is summed up rightly: {said}");
+    assert!(said.contains("1 thing is wrong"), "{said}");
+}
+
+#[test]
+fn a_wrong_standing_sum_in_the_middle_of_a_log_is_named_by_both_readers() {
+    let past = busy_past();
+    let stage = past.copy();
+    let data = stage.data_dir();
+    support::read_log_by_document(&data);
+    let mut log = LogFile::read(&data);
+    let batches = &mut log.segments[0].batches;
+    let middle = batches.len() / 2;
+    assert!(middle > 2 && middle + 2 < batches.len(), "there are batches before it and behind it");
+    for at in [middle, middle + 2] {
+        batches[at].sum[15] ^= 1;
+    }
+    log.write(&data);
+    log.mark(&data);
+    let (code, said) = says(&["verify", "--journal", data.to_str().expect("a path")]);
+    let named = format!("the standing sum of batch {} is not what the records come to", middle + 1);
+    assert!(code == Some(1) && said.starts_with(&format!("{named}, nor is that of 1 batch behind it\n")), "{said}");
+    assert!(said.contains("1 thing is wrong"), "{said}");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/read_log.py");
+    if let Ok(read) = std::process::Command::new("python3").arg(script).arg("--quiet").arg(&data).output() {
+        let said = text(&read.stderr);
+        assert!(read.status.code() == Some(1) && said.contains(&named), "{said}");
+    }
 }
 
 /// How a start finds this log: with the words of its refusal, or with exactly what was acknowledged.

@@ -148,6 +148,20 @@ impl EventKind {
         }
     }
 
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "started" => Self::Started,
+            "call" => Self::Call,
+            "intent" => Self::Intent,
+            "host-call" => Self::HostCall,
+            "return" => Self::Return,
+            "refused" => Self::Refused,
+            "failed" => Self::Failed,
+            "stopped" => Self::Stopped,
+            _ => return None,
+        })
+    }
+
     /// Whether a function name follows the word.
     const fn names_a_function(self) -> bool {
         match self {
@@ -170,11 +184,12 @@ pub struct EventType<'a> {
 impl<'a> EventType<'a> {
     /// Parses the text form; `None` for anything that is not one of the specified kinds.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (word, function) = match text.split_once(' ') {
-            Some((word, function)) => (word, Some(function)),
+        // A word is short, and this is asked of every event, several times.
+        let (word, function) = match text.bytes().position(|byte| byte == b' ') {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
             None => (text, None),
         };
-        let kind = EventKind::ALL.into_iter().find(|kind| kind.word() == word)?;
+        let kind = EventKind::of(word)?;
         let fits = match function {
             Some(function) => kind.names_a_function() && is_function_name(function),
             None => !kind.names_a_function(),
@@ -187,7 +202,7 @@ impl<'a> EventType<'a> {
 /// backslash).
 fn is_function_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_graphic() & (byte != b'"') & (byte != b'\\');
-    // Without a branch for each byte: this is asked of every event, several times.
+    // Without a branch for each byte, for the same reason.
     !text.is_empty() & text.bytes().fold(true, |all_fit, byte| all_fit & fits(byte))
 }
 
@@ -209,6 +224,9 @@ mod tests {
         let call = EventType::parse("call ntwk:theater/actor.init").expect("a call");
         assert_eq!((call.kind, call.function), (EventKind::Call, Some("ntwk:theater/actor.init")));
         assert_eq!(call.to_string(), "call ntwk:theater/actor.init");
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::of(kind.word()), Some(kind));
+        }
         for wrong in
             ["", "call", "call ", "started x", "call a b", "Call x", "calls x", "paused", "call a\"b", "call ä"]
         {

@@ -57,9 +57,11 @@ impl Incarnations {
 
     /// Takes an event of a kind other than `started`.
     pub(crate) fn goes_on(&mut self, event: &ChainEvent) {
-        self.since = match (self.since, event.kind()) {
-            (Since::Resumes, Some(EventKind::Failed)) if may_be_given_up(event) => Since::GivenUp,
-            (Since::GivenUp, Some(EventKind::Stopped)) => Since::GivenUp,
+        // This is asked of every event, and the kind seldom matters.
+        let is = |kind| event.kind() == Some(kind);
+        self.since = match self.since {
+            Since::Resumes if is(EventKind::Failed) && may_be_given_up(event) => Since::GivenUp,
+            Since::GivenUp if is(EventKind::Stopped) => Since::GivenUp,
             _ => Since::Anything,
         };
     }

@@ -44,7 +44,9 @@ impl DataDigest {
 impl EventHash {
     /// Computes the hash of `event` from its other fields.
     pub(crate) fn of(event: &ChainEvent) -> Self {
-        Self(preimage(event, DroppedData::of(event), Sha1::new()).finalize().into())
+        let mut hasher = Sha1::new();
+        preimage(event, DroppedData::of(event), &mut hasher);
+        Self(hasher.finalize().into())
     }
 
     /// Computes the same hash; `None` if the data or the fields were built to collide.
@@ -56,12 +58,12 @@ impl EventHash {
                 DroppedData { length: event.data.len() as u64, digest }
             }
         };
-        sha1_checked(|hasher| *hasher = preimage(event, data, std::mem::take(hasher))).map(Self)
+        sha1_checked(|hasher| preimage(event, data, hasher)).map(Self)
     }
 }
 
 /// Feeds a hasher with everything that an event's hash covers.
-fn preimage<H: Digest>(event: &ChainEvent, data: DroppedData, mut hasher: H) -> H {
+fn preimage(event: &ChainEvent, data: DroppedData, hasher: &mut impl Digest) {
     hasher.update(match data.digest {
         DataDigest::Plain(_) => DOMAIN,
         DataDigest::Salted(_) => SALTED_DOMAIN,
@@ -81,7 +83,6 @@ fn preimage<H: Digest>(event: &ChainEvent, data: DroppedData, mut hasher: H) -> 
     hasher.update(event_type);
     hasher.update(data.length.to_be_bytes());
     hasher.update(data.digest.bytes());
-    hasher
 }
 
 fn salted(data: &[u8], salt: Salt) -> [u8; 32] {

@@ -70,28 +70,29 @@ impl DataDir {
         let file = path.join("lock");
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
         let mut lock = opened.map_err(|error| of(&file, error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                lock.read_to_string(&mut holder).map_err(|error| of(&file, error))?;
-                return Err(JournalError::InUse { path, holder: holder.trim().to_owned() });
-            }
-            Err(error) => return Err(of(&file, error.into())),
+        if !is_ours(&lock).map_err(|error| of(&file, error))? {
+            let mut holder = String::new();
+            lock.read_to_string(&mut holder).map_err(|error| of(&file, error))?;
+            return Err(JournalError::InUse { path, holder: holder.trim().to_owned() });
         }
         let held = File::open(&path).map_err(|error| of(&path, error))?;
-        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let holder = "unknown, since its file `lock` was removed".to_owned();
-                return Err(JournalError::InUse { path, holder });
-            }
-            Err(error) => return Err(of(&path, error.into())),
+        if !is_ours(&held).map_err(|error| of(&path, error))? {
+            let holder = "unknown, since its file `lock` was removed".to_owned();
+            return Err(JournalError::InUse { path, holder });
         }
         let signed =
             lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
         signed.map_err(|error| of(&file, error))?;
         Ok(Self { path, ephemeral, _lock: lock, _held: held })
+    }
+}
+
+/// Locks a file for as long as it is open. Whether that is possible: nobody else has locked it.
+fn is_ours(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -156,7 +157,7 @@ fn sweep(beside: &Path) {
     for path in entries.filter(|entry| named(entry) && is_own(entry)).map(|entry| entry.path()) {
         let Ok(lock) = File::open(path.join("lock")) else { continue };
         let was_held = lock.metadata().is_ok_and(|metadata| metadata.len() > 0);
-        if was_held && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if was_held && is_ours(&lock).unwrap_or(false) {
             log::info!("removing {}, which a runtime left that was killed", path.display());
             // Another's, perhaps: then it stays.
             let _ = remove(&path);

@@ -189,6 +189,11 @@ pub(crate) fn unfit(why: String) -> ReadFault {
     ReadFault { why, is_unfit: true }
 }
 
+/// A large part that stored data refers to is not to be found.
+pub(super) fn no_part(name: [u8; 20]) -> ReadFault {
+    unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name)))
+}
+
 /// Whether something is not what was written; else it could not be read.
 pub(crate) fn is_unfit(fault: &ReadFault) -> bool {
     fault.is_unfit

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::error::{ReadFault, ReadResult, unfit};
+use super::error::{ReadFault, ReadResult, no_part, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
 use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
@@ -37,8 +37,7 @@ pub(super) fn bring_up(log: &dyn BatchLog, index: &Index, indexed: Option<Indexe
     if indexed.batch == tip.batch {
         return Ok(tip.sum);
     }
-    let mut facts = FactReader::new(log, Some(index));
-    facts.read(indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
+    FactReader::new(Some(index)).read(log, indexed.batch, &mut |facts, upto| index.feed(facts, upto))?;
     summed_up(&tip, index)
 }
 
@@ -80,7 +79,7 @@ fn summed_up(tip: &Tip, index: &Index) -> ReadResult<[u8; 16]> {
 
 /// Rebuilds an index that is damaged.
 pub(super) fn make_anew(log: &dyn BatchLog, index: &Index) -> ReadResult<()> {
-    index.rebuild(|feed| FactReader::new(log, None).read(0, &mut |facts, upto| feed(facts, upto)))
+    index.rebuild(|feed| FactReader::new(None).read(log, 0, &mut |facts, upto| feed(facts, upto)))
 }
 
 /// The standing sum behind a batch.
@@ -93,8 +92,7 @@ fn sum_behind(log: &dyn BatchLog, batch: u64) -> ReadResult<Option<[u8; 16]>> {
 }
 
 /// Reads facts from a log.
-struct FactReader<'a> {
-    log: &'a dyn BatchLog,
+pub(super) struct FactReader<'a> {
     /// What knows the actors that began before; none where all is read from the beginning.
     before: Option<&'a Index>,
     /// The actors by their keys, as far as they are known.
@@ -102,16 +100,15 @@ struct FactReader<'a> {
 }
 
 impl<'a> FactReader<'a> {
-    fn new(log: &'a dyn BatchLog, before: Option<&'a Index>) -> Self {
-        Self { log, before, ids: HashMap::new() }
+    pub(super) fn new(before: Option<&'a Index>) -> Self {
+        Self { before, ids: HashMap::new() }
     }
 
-    fn read(&mut self, after: u64, feed: &mut dyn FnMut(Vec<Fact>, IndexedTo)) -> ReadResult<()> {
+    fn read(&mut self, log: &dyn BatchLog, after: u64, feed: &mut dyn FnMut(Vec<Fact>, IndexedTo)) -> ReadResult<()> {
         let mut fault = None;
-        let log = self.log;
         let read = log.read(after, &mut |batch| {
             if fault.is_none() {
-                match self.facts(batch) {
+                match self.facts(log, batch) {
                     Ok(facts) => feed(facts, IndexedTo { batch: batch.tip.batch, position: batch.tip.position }),
                     Err(error) => fault = Some(error),
                 }
@@ -122,13 +119,13 @@ impl<'a> FactReader<'a> {
         fault.map_or(Ok(()), Err)
     }
 
-    fn facts(&mut self, batch: &CommittedBatch<'_>) -> ReadResult<Vec<Fact>> {
+    pub(super) fn facts(&mut self, log: &dyn BatchLog, batch: &CommittedBatch<'_>) -> ReadResult<Vec<Fact>> {
         let mut facts = Vec::with_capacity(batch.entries.len());
         let mut position = batch.first;
         for entry in &batch.entries {
             match entry {
                 Entry::Event(event) => {
-                    facts.push(Fact::Event(self.event(event, position)?));
+                    facts.push(Fact::Event(self.event(log, event, position)?));
                     if let Payload::Dropped { .. } = event.data {
                         facts.push(Fact::Dropped { actor: key(event.actor), last: event.sequence });
                     }
@@ -150,13 +147,13 @@ impl<'a> FactReader<'a> {
         Ok(facts)
     }
 
-    fn event(&mut self, event: &EventEntry<'_>, position: u64) -> ReadResult<EventFact> {
+    fn event(&mut self, log: &dyn BatchLog, event: &EventEntry<'_>, position: u64) -> ReadResult<EventFact> {
         if let Some(begins) = &event.begins {
             self.ids.insert(event.actor, ActorId::from_bytes(begins.id));
         }
         let begins = event.begins.as_ref().map(|begins| {
             let Payload::Kept(stored) = event.data else { return Err(unfit("the data of a start was dropped".into())) };
-            let data = whole(self.log, position, unsalted(event, stored).to_vec())?;
+            let data = whole(log, position, unsalted(event.is_salted, stored).to_vec())?;
             let started = Started::from_cbor(&data)
                 .map_err(|error| unfit(format!("the start at position {position} cannot be read: {error}")))?;
             Ok(Box::new(ActorStarted {
@@ -208,10 +205,10 @@ fn key(actor: u64) -> i64 {
 /// The data of an event, with the parts that are kept apart in the segment of the event at `position`.
 pub(super) fn whole(log: &dyn BatchLog, position: u64, stored: Vec<u8>) -> ReadResult<Vec<u8>> {
     let whole = parts::put_back(stored, |name| log.part(position, name).map_err(ReadFault::from))?;
-    whole.map_err(|name| unfit(format!("a part of an event's data is not there: SHA-1 {}", hex::encode(name))))
+    whole.map_err(no_part)
 }
 
 /// The data of an event that is kept, without its salt.
-fn unsalted<'a>(event: &EventEntry<'_>, stored: &'a [u8]) -> &'a [u8] {
-    if event.is_salted { stored.get(16..).unwrap_or_default() } else { stored }
+pub(super) fn unsalted(is_salted: bool, stored: &[u8]) -> &[u8] {
+    if is_salted { stored.get(16..).unwrap_or_default() } else { stored }
 }

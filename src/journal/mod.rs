@@ -67,7 +67,7 @@ pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
 
-use self::log::{BatchLog, MarkFile, OpenedLog, Segments};
+use self::log::{BatchLog, MarkFile, OpenedLog, SegmentWalk, Segments};
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
@@ -112,7 +112,6 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let path = dir.path();
         upgrade::finish(path)?;
-        index::make_stub(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
         let marked = match marked {
             Some(Ok(marked)) => Some(marked),
@@ -132,6 +131,7 @@ impl Journal {
         }
         let opening = Segments::open(path, durability, marked.as_ref());
         let opening = opening.map_err(|error| JournalError::of_log(path, error))?;
+        index::make_stub(path).map_err(|error| JournalError::directory(path, error))?;
         if let Some(lost) = opening.forgiven {
             ::log::warn!(
                 "the machine was restarted under durability \"relaxed\": the journal in {} ends at position {}, {lost} \
@@ -170,7 +170,7 @@ impl Journal {
             ::log::info!("the journal's index is made anew: {why}");
         }
         if opening.cut > 0 {
-            ::log::info!("{} bytes of the log that nobody was told of were cut off", opening.cut);
+            ::log::info!("{} bytes of the log that nobody was told of are cut off", opening.cut);
         }
         let segments = Arc::new(opening.log);
         let sum = facts::bring_up(&*segments, &index, indexed_to).map_err(unreadable)?;
@@ -313,6 +313,7 @@ pub(crate) fn open_to_read(dir: &Path) -> Result<JournalReader, JournalError> {
 /// A journal that is only read.
 struct Opened {
     log: Arc<Segments>,
+    walk: SegmentWalk,
     reader: JournalReader,
 }
 
@@ -322,12 +323,13 @@ fn open_parts_to_read(readable: &Readable) -> Result<Opened, JournalError> {
     let unreadable = |error: ReadFault| JournalError::Read { path: dir.to_owned(), error };
     // The index first: while a runtime is at work, the log is never behind it.
     let OpenedIndex { index, indexed_to, .. } = Index::open_to_read(dir).map_err(|error| unreadable(error.into()))?;
-    let log = Arc::new(Segments::open_to_read(dir).map_err(|error| JournalError::of_log(dir, error))?);
+    let (log, walk) = Segments::open_to_walk(dir).map_err(|error| JournalError::of_log(dir, error))?;
+    let log = Arc::new(log);
     facts::bring_up(&*log, &index, indexed_to).map_err(unreadable)?;
     let shared: Arc<dyn BatchLog> = Arc::<Segments>::clone(&log);
     let (newest, readable) = (Arc::default(), Some(readable.clone()));
     let reader = JournalReader { log: shared, index, newest, dir: dir.into(), readable };
-    Ok(Opened { log, reader })
+    Ok(Opened { log, walk, reader })
 }
 
 /// Whether neither a batch nor a component is in `dir`, so that nothing was ever acknowledged: a process that is ended, or finds

@@ -244,15 +244,7 @@ impl JournalReader {
     pub(super) fn event(&self, stored: &StoredEvent, parent_hash: Option<EventHash>) -> Result<ChainEvent> {
         let dropped = match &stored.data {
             StoredData::Kept(_) => None,
-            StoredData::Dropped { length, digest } => {
-                let unknown = || unfit(format!("what is left of the data of event {} is no digest", stored.sequence));
-                let digest = match digest.len() {
-                    20 => DataDigest::Plain(digest.as_slice().try_into().map_err(|_| unknown())?),
-                    32 => DataDigest::Salted(digest.as_slice().try_into().map_err(|_| unknown())?),
-                    _ => return Err(unknown()),
-                };
-                Some(DroppedData { length: *length, digest })
-            }
+            StoredData::Dropped { length, digest } => Some(dropped(stored.sequence, *length, digest)?),
         };
         Ok(ChainEvent {
             sequence: stored.sequence,
@@ -301,6 +293,16 @@ impl JournalReader {
 /// The kind of an event that a walk has come to; none where it is of no kind.
 pub(super) fn kind(event: &StoredEvent) -> Option<EventKind> {
     EventType::parse(&event.event_type).map(|event_type| event_type.kind)
+}
+
+/// What is left of the data of an event.
+pub(super) fn dropped(sequence: u64, length: u64, digest: &[u8]) -> ReadResult<DroppedData> {
+    let digest = match (digest.as_array(), digest.as_array()) {
+        (Some(sha1), _) => DataDigest::Plain(*sha1),
+        (_, Some(sha256)) => DataDigest::Salted(*sha256),
+        _ => return Err(unfit(format!("what is left of the data of event {sequence} is no digest"))),
+    };
+    Ok(DroppedData { length, digest })
 }
 
 pub(super) fn place_of(event: &StoredEvent) -> EventPlace {

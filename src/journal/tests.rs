@@ -416,9 +416,8 @@ fn surveyed(dir: &Path) -> (usize, Vec<String>) {
     let mut events = 0;
     loop {
         match survey.page() {
-            Ok(page) if page.is_empty() => return (events, survey.findings()),
-            Ok(page) => events += page.len(),
-            Err(_) => return (events, survey.findings()),
+            Ok(Some(page)) => events += page.iter().flatten().count(),
+            Ok(None) | Err(_) => return (events, survey.findings()),
         }
     }
 }

@@ -34,7 +34,7 @@ impl Auditor<'_> {
     ) -> ReadResult<()> {
         let row = &self.rows[course];
         let holdings = &mut self.courses[course].holdings;
-        let returned = event.kind() == Some(EventKind::Return);
+        let returned = || event.kind() == Some(EventKind::Return);
         match said {
             Said::Started(started) => {
                 let was_lost = holdings.is_lost();
@@ -51,7 +51,7 @@ impl Auditor<'_> {
                 self.component_of(reader, row, event, &started)?;
             }
             Said::State(StateAfter::Now(named)) => holdings.names(event, named),
-            Said::Gone | Said::Unreadable(_) if returned => holdings.loses(event),
+            Said::Gone | Said::Unreadable(_) if returned() => holdings.loses(event),
             Said::State(StateAfter::Unchanged)
             | Said::Call(_)
             | Said::HostCall(_)

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   survey ── a page, as committed ──▶ place: each event with the one before it on its chain
-//!     ▲                                        │
-//!     └── read on, meanwhile ◀── all cores ──▶ check: hash and contents
-//!                                              ▼
-//!                                  take: links, holdings, findings in order
+//!                                      ──▶ check, on all cores: hash and contents
+//!                                      ──▶ take: links, holdings, findings in order
 //! ```
+//!
+//! While a page is checked, the next one is read, and the one before it is taken in.
 //!
 //! If the journal cannot be read from beginning to end in one go, each chain is read by itself, so that an unreadable
 //! part of one chain does not hide what is wrong with another.
@@ -22,6 +22,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -92,32 +93,67 @@ fn audit_survey(survey: &mut Survey) -> ReadResult<Audit> {
     chain_by_chain(survey.reader(), &rows)
 }
 
-/// Reads the next page while the current one is being checked.
 fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> ReadResult<Audit> {
-    let mut auditor = Auditor::new(survey.reader(), rows)?;
+    let reader = survey.reader().clone();
+    let mut auditor = Auditor::new(&reader, rows)?;
     auditor.is_in_order = true;
-    let (mut page, mut last) = (survey.page()?, Vec::new());
-    while !page.is_empty() {
-        let steps = auditor.place(page);
-        let (next, checked) = rayon::join(|| survey.page(), || check(&steps));
-        auditor.take(survey.reader(), &steps, &last, checked)?;
-        (page, last) = (next?, steps);
+    let mut heads = Heads::of(rows);
+    let mut read = || -> ReadResult<_> { Ok(survey.page()?.map(|page| heads.place(page))) };
+    let (mut before_last, mut last, mut checked) = (Page::default(), Page::default(), Vec::new());
+    let mut next = read()?;
+    loop {
+        let is_end = next.is_none();
+        let page = next.unwrap_or_default();
+        let (following, (now_checked, taken)) = rayon::join(&mut read, || {
+            rayon::join(
+                || check(&page.steps),
+                || {
+                    let taken = auditor.take(&reader, &last, &before_last, checked);
+                    drop(before_last);
+                    taken
+                },
+            )
+        });
+        taken?;
+        (before_last, last, checked) = (last, page, now_checked);
+        next = following?;
+        if is_end {
+            return Ok(auditor.finish());
+        }
     }
-    Ok(auditor.finish())
 }
 
 fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> ReadResult<Audit> {
     let mut auditor = Auditor::new(reader, rows)?;
+    let mut heads = Heads::of(rows);
     for (at, row) in rows.iter().enumerate() {
         if auditor.courses[at].is_over {
             continue;
         }
-        if let Err(error) = auditor.chain(reader, row) {
+        if let Err(error) = auditor.chain(reader, row, &mut heads) {
             auditor.courses[at].is_over = true;
             auditor.finding(row, &format!("cannot be read: {error}"));
         }
     }
     Ok(auditor.finish())
+}
+
+/// Events that are taken in together.
+#[derive(Default)]
+struct Page {
+    steps: Vec<Step>,
+    /// Where among the steps an event is, by actor and sequence. Few pages are asked for one.
+    places: OnceLock<HashMap<(usize, u64), usize>>,
+    /// What is wrong with events that are no steps.
+    findings: Vec<String>,
+}
+
+impl Page {
+    fn event(&self, course: usize, sequence: u64) -> Option<&ChainEvent> {
+        let of_steps = || self.steps.iter().enumerate().map(|(at, step)| ((step.course, step.event.sequence), at));
+        let places = self.places.get_or_init(|| of_steps().collect());
+        places.get(&(course, sequence)).map(|at| &self.steps[*at].event)
+    }
 }
 
 /// One event, with the event that it must follow.
@@ -141,12 +177,41 @@ fn finding(row: &ActorRow, what: &str) -> String {
     format!("actor {} ({}): {what}", row.name, row.actor.id)
 }
 
+/// Where the chains end, as far as they were read.
+struct Heads {
+    /// The index of each actor, by the key of its rows.
+    by_key: HashMap<i64, usize>,
+    heads: Vec<Option<Head>>,
+}
+
+impl Heads {
+    fn of(rows: &[ActorRow]) -> Self {
+        let by_key = rows.iter().enumerate().map(|(at, row)| (row.actor.key, at)).collect();
+        Self { by_key, heads: vec![None; rows.len()] }
+    }
+
+    /// Pairs each event with the event before it on its chain, in the order in which they are read.
+    fn place(&mut self, events: Vec<Vec<Surveyed>>) -> Page {
+        let mut page = Page::default();
+        page.steps.reserve(events.iter().map(Vec::len).sum());
+        for Surveyed { actor, mut event } in events.into_iter().flatten() {
+            let Some(course) = self.by_key.get(&actor).copied() else {
+                let what = format!("event {} of key {actor} is of no actor in the table of actors", event.sequence);
+                page.findings.push(what);
+                continue;
+            };
+            let before = self.heads[course].replace(Head { sequence: event.sequence, hash: event.hash });
+            event.parent_hash = before.as_ref().map(|head| head.hash);
+            page.steps.push(Step { course, before, event });
+        }
+        page
+    }
+}
+
 struct Auditor<'a> {
     rows: &'a [ActorRow],
     /// One for each actor, in the order of the rows.
     courses: Vec<Course>,
-    /// The index of each actor, by the key of its rows.
-    by_key: HashMap<i64, usize>,
     by_id: HashMap<ActorId, usize>,
     audit: Audit,
     arrivals: Arrivals,
@@ -160,7 +225,6 @@ struct Auditor<'a> {
 
 /// How far the chain of one actor has been walked.
 struct Course {
-    head: Option<Head>,
     salting: Salting,
     incarnations: Incarnations,
     holdings: Holdings,
@@ -174,7 +238,6 @@ impl<'a> Auditor<'a> {
         let mut auditor = Self {
             rows,
             courses: Vec::with_capacity(rows.len()),
-            by_key: rows.iter().enumerate().map(|(at, row)| (row.actor.key, at)).collect(),
             by_id: rows.iter().enumerate().map(|(at, row)| (row.actor.id, at)).collect(),
             audit: Audit { actors: rows.len() as u64, ..Audit::default() },
             arrivals: Arrivals::default(),
@@ -189,7 +252,7 @@ impl<'a> Auditor<'a> {
                 Holdings::unknown()
             });
             let (salting, incarnations) = (Salting::default(), Incarnations::none());
-            auditor.courses.push(Course { head: None, salting, incarnations, holdings, is_over: false });
+            auditor.courses.push(Course { salting, incarnations, holdings, is_over: false });
         }
         Ok(auditor)
     }
@@ -199,48 +262,30 @@ impl<'a> Auditor<'a> {
     }
 
     /// Walks one chain by itself.
-    fn chain(&mut self, reader: &JournalReader, row: &ActorRow) -> ReadResult<()> {
-        let (mut next, mut last) = (0, Vec::new());
+    fn chain(&mut self, reader: &JournalReader, row: &ActorRow, heads: &mut Heads) -> ReadResult<()> {
+        let (mut next, mut last) = (0, Page::default());
         loop {
             let page = reader.events(row.actor, next, PAGE, PAGE_BYTES)?;
             let Some(newest) = page.last() else { return Ok(()) };
             next = newest.sequence + 1;
-            let steps = self.place(page.into_iter().map(|event| Surveyed { actor: row.actor.key, event }).collect());
-            let checked = check(&steps);
-            self.take(reader, &steps, &last, checked)?;
-            last = steps;
+            let page = page.into_iter().map(|event| Surveyed { actor: row.actor.key, event });
+            let page = heads.place(vec![page.collect()]);
+            self.take(reader, &page, &last, check(&page.steps))?;
+            last = page;
         }
-    }
-
-    /// Pairs each event with the event before it on its chain, in the order in which they are read.
-    fn place(&mut self, page: Vec<Surveyed>) -> Vec<Step> {
-        let mut steps = Vec::with_capacity(page.len());
-        for Surveyed { actor, mut event } in page {
-            let Some(at) = self.by_key.get(&actor).copied() else {
-                let what = format!("event {} of key {actor} is of no actor in the table of actors", event.sequence);
-                self.audit.findings.push(what);
-                continue;
-            };
-            let course = &mut self.courses[at];
-            let before = course.head.replace(Head { sequence: event.sequence, hash: event.hash });
-            event.parent_hash = before.as_ref().map(|head| head.hash);
-            if !course.is_over {
-                steps.push(Step { course: at, before, event });
-            }
-        }
-        steps
     }
 
     /// Takes in the checked events, in order. `last` is the page that was taken in before.
     fn take(
         &mut self,
         reader: &JournalReader,
-        steps: &[Step],
-        last: &[Step],
+        page: &Page,
+        last: &Page,
         checked: Vec<Result<Said, ChainBroken>>,
     ) -> ReadResult<()> {
-        let near = Near::new(reader, [last, steps], self.rows.len());
-        for (Step { course, event, .. }, checked) in steps.iter().zip(checked) {
+        let near = Near { reader, pages: [page, last] };
+        self.audit.findings.extend_from_slice(&page.findings);
+        for (Step { course, event, .. }, checked) in page.steps.iter().zip(checked) {
             let row = &self.rows[*course];
             if self.courses[*course].is_over {
                 continue;

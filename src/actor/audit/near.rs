@@ -2,32 +2,23 @@
 //! committed before the event that quotes it, most often just before.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-use super::{ReadResult, Step};
+use super::{Page, ReadResult};
 use crate::chain::{ChainEvent, StateOnChain};
 use crate::journal::{ActorKey, JournalReader, is_unfit};
 
 pub(super) struct Near<'a> {
-    reader: &'a JournalReader,
-    /// The events of the last two pages, by actor and sequence.
-    at_hand: HashMap<(usize, u64), &'a ChainEvent>,
+    pub(super) reader: &'a JournalReader,
+    pub(super) pages: [&'a Page; 2],
 }
 
 impl<'a> Near<'a> {
-    pub(super) fn new(reader: &'a JournalReader, pages: [&'a [Step]; 2], actors: usize) -> Self {
-        // A single actor quotes no other, so nothing is collected.
-        let pages = if actors > 1 { &pages[..] } else { &[] };
-        let steps = pages.iter().copied().flatten();
-        Self { reader, at_hand: steps.map(|step| ((step.course, step.event.sequence), &step.event)).collect() }
-    }
-
     pub(super) fn event(
         &self,
         (course, actor): (usize, ActorKey),
         sequence: u64,
     ) -> ReadResult<Option<Cow<'a, ChainEvent>>> {
-        if let Some(event) = self.at_hand.get(&(course, sequence)) {
+        if let Some(event) = self.pages.iter().find_map(|page| page.event(course, sequence)) {
             return Ok(Some(Cow::Borrowed(event)));
         }
         let found = match self.reader.events(actor, sequence, 1, usize::MAX) {

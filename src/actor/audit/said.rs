@@ -7,6 +7,7 @@ use crate::promise::DroppedAtEnd;
 
 pub(super) enum Said {
     Started(Box<Started>),
+    /// A call that an event of another actor caused.
     Call(Call),
     HostCall(HostCall),
     /// The state that a `return` names.
@@ -32,7 +33,10 @@ impl Said {
         let data = &event.data;
         Ok(match event.kind() {
             Some(EventKind::Started) => Self::Started(Box::new(Started::from_cbor(data)?)),
-            Some(EventKind::Call) => Self::Call(Call::from_cbor(data)?),
+            Some(EventKind::Call) => {
+                let call = Call::from_cbor(data)?;
+                if call.cause.is_some() { Self::Call(call) } else { Self::Nothing }
+            }
             Some(EventKind::HostCall) => Self::HostCall(HostCall::from_cbor(data)?),
             Some(EventKind::Return) => Self::State(Return::from_cbor(data)?.state),
             Some(EventKind::Failed) => Self::DroppedDeliveries(Failed::from_cbor(data)?.into()),

@@ -2,18 +2,8 @@
 //! batch, so that an index that lies is found out.
 //!
 //! Each row adds the first 16 bytes of a SHA-1, as a big-endian number, to a sum modulo 2^128; a row that goes subtracts
-//! them, in whatever order. The SHA-1 is over one byte that says which table, and the columns in turn:
-//!
-//! ```text
-//!   1 heads      actor, last position, last sequence, hash (20 bytes), position of the newest state's event or 2^64 - 1
-//!   2 actors     actor, alive (1 byte), attempts, listed (1 byte), position of the newest start, manifest path (the rest)
-//!   3 owed       cause's sequence, position, cause's actor (36 bytes), receiver (36 bytes), notice (the rest; none: "-")
-//!   4 landmarks  actor, 0 started, 1 failed or 2 init returned (1 byte), sequence, position
-//!   5 kept       actor, sequence, segment, or 2^64 - 1 where the event itself holds the state
-//! ```
-//!
-//! Numbers are big-endian and have 8 bytes, where nothing else is said. Milestones are not summed up: whoever walks from one
-//! sees whether it is the event that it should be.
+//! them, in whatever order. `docs/journal.md` ("The standing sum") says which rows there are, and their columns byte by byte.
+//! Milestones are not summed up: whoever walks from one sees whether it is the event that it should be.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -234,14 +224,14 @@ impl<K: Copy + Eq + Hash, R: Summand<K>> Remembered<K, R> {
         }
     }
 
-    /// The index has all that was settled.
-    fn forget_told(&mut self) {
+    /// Forgets the rows that went, and, where an index has all that was settled, others if they are many.
+    fn forget_told(&mut self, has_index: bool) {
         for key in self.gone.drain(..) {
             if self.rows.get(&key).is_some_and(|entry| entry.row.is_none() && !entry.is_touched) {
                 self.rows.remove(&key);
             }
         }
-        if self.rows.len() > REMEMBERED {
+        if has_index && self.rows.len() > REMEMBERED {
             self.rows.retain(|_, entry| entry.is_touched);
         }
     }
@@ -250,20 +240,32 @@ impl<K: Copy + Eq + Hash, R: Summand<K>> Remembered<K, R> {
 /// The standing sum as batches go by. It is told of a batch before the index is: what a batch changes is taken off the sum
 /// first, and looked up in the index where it is not remembered.
 pub(in crate::journal) struct Standing {
-    index: Arc<Index>,
+    /// None where everything is remembered.
+    index: Option<Arc<Index>>,
     sum: u128,
     heads: Remembered<i64, End>,
     actors: Remembered<i64, Unsaid>,
     owed: Remembered<Cause, Promised>,
-    /// By which causes an actor has promised itself something since the index was last told.
+    /// By which causes an actor has promised itself something since the index was last told. Without an index, the owed
+    /// rows say it.
     own: HashMap<i64, Vec<Cause>>,
     /// States kept, or kept no longer, since the index was last told.
     kept: BTreeMap<(i64, u64), Option<Kept>>,
 }
 
 impl Standing {
+    /// The sum of a log from its beginning on, without an index: the rows of actors, owed deliveries and kept states stay in
+    /// memory.
+    pub(in crate::journal) fn of_nothing() -> Self {
+        Self::begin(None, [0; 16])
+    }
+
     /// The sum goes on from `sum`, which is that of `index` as it is.
     pub(in crate::journal) fn new(index: Arc<Index>, sum: [u8; 16]) -> Self {
+        Self::begin(Some(index), sum)
+    }
+
+    fn begin(index: Option<Arc<Index>>, sum: [u8; 16]) -> Self {
         Self {
             index,
             sum: u128::from_be_bytes(sum),
@@ -296,14 +298,14 @@ impl Standing {
             Fact::State { actor, sequence, segment } => {
                 let before = match self.kept.get(&(*actor, *sequence)) {
                     Some(kept) => *kept,
-                    None => self.index.kept(*actor, *sequence)?,
+                    None => self.ask(|index| index.kept(*actor, *sequence))?,
                 };
                 self.keep((*actor, *sequence), before, Some(Kept::InSegment(*segment)));
             }
             // The last event of which anything was dropped is not summed up.
             Fact::Dropped { .. } => (),
             Fact::StatesDropped { actor, events } => {
-                let mut found = self.index.kept_within(*actor, events.clone())?;
+                let mut found = self.ask(|index| index.kept_within(*actor, events.clone()))?;
                 let within = (*actor, events.start)..(*actor, events.end.max(events.start));
                 for ((_, sequence), kept) in self.kept.range(within) {
                     match kept {
@@ -329,7 +331,8 @@ impl Standing {
         }
         for cause in &event.settles {
             if self.owed.is_unknown(cause) {
-                self.owed.learn(*cause, self.index.promised(*cause)?);
+                let promised = self.ask(|index| index.promised(*cause))?;
+                self.owed.learn(*cause, promised);
             }
         }
         if event.ends {
@@ -365,14 +368,16 @@ impl Standing {
 
     fn learn_head(&mut self, actor: i64) -> Result<(), IndexError> {
         if self.heads.is_unknown(&actor) {
-            self.heads.learn(actor, self.index.head(actor)?.map(End::from));
+            let end = self.ask(|index| index.head(actor))?;
+            self.heads.learn(actor, end.map(End::from));
         }
         Ok(())
     }
 
     fn learn_actor(&mut self, actor: i64) -> Result<(), IndexError> {
         if self.actors.is_unknown(&actor) {
-            self.actors.learn(actor, self.index.unsaid(actor)?);
+            let unsaid = self.ask(|index| index.unsaid(actor))?;
+            self.actors.learn(actor, unsaid);
         }
         Ok(())
     }
@@ -384,7 +389,13 @@ impl Standing {
     }
 
     fn learn_owed_to_itself(&mut self, actor: i64) -> Result<(), IndexError> {
-        let own = self.index.owed_to_itself(actor)?;
+        let Some(index) = &self.index else {
+            let is_own = |entry: &Entry<Promised>| entry.row.as_ref().is_some_and(|row| row.own == Some(actor));
+            let own = self.owed.rows.iter().filter(|(_, entry)| is_own(entry)).map(|(cause, _)| *cause);
+            self.own.insert(actor, own.collect());
+            return Ok(());
+        };
+        let own = index.owed_to_itself(actor)?;
         let causes = self.own.entry(actor).or_default();
         for (cause, promised) in own {
             self.owed.learn(cause, Some(promised));
@@ -408,7 +419,16 @@ impl Standing {
     fn keep(&mut self, (actor, sequence): (i64, u64), before: Option<Kept>, now: Option<Kept>) {
         let part = |kept: Option<Kept>| kept.map_or(0, |kept| kept_part(actor, sequence, kept));
         self.sum = self.sum.wrapping_sub(part(before)).wrapping_add(part(now));
-        self.kept.insert((actor, sequence), now);
+        if self.index.is_some() || now.is_some() {
+            self.kept.insert((actor, sequence), now);
+        } else {
+            self.kept.remove(&(actor, sequence));
+        }
+    }
+
+    /// What the index says of what is not remembered.
+    fn ask<T: Default>(&self, ask: impl FnOnce(&Index) -> Result<T, IndexError>) -> Result<T, IndexError> {
+        self.index.as_deref().map_or(Ok(T::default()), ask)
     }
 
     /// The sum after all that was applied.
@@ -422,10 +442,13 @@ impl Standing {
     /// The index has been told all that was applied: it can be asked for what is forgotten here. To be called after each
     /// batch.
     pub(in crate::journal) fn forget_told(&mut self) {
-        self.heads.forget_told();
-        self.actors.forget_told();
-        self.owed.forget_told();
+        let has_index = self.index.is_some();
+        self.heads.forget_told(has_index);
+        self.actors.forget_told(has_index);
+        self.owed.forget_told(has_index);
         self.own.clear();
-        self.kept.clear();
+        if has_index {
+            self.kept.clear();
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use sha1::{Digest, Sha1};
 
 use super::bytes::{Bytes, Malformed};
-use super::entry::{Entry, Names, RawEntry, put_payload};
+use super::entry::{Entry, RawEntry, put_payload};
 
 /// Bytes of a header.
 pub(in crate::journal) const HEADER_BYTES: usize = 88;
@@ -54,9 +54,9 @@ pub(in crate::journal) struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// The tip behind the batch.
+    /// The tip behind the batch. The header need not have been checked yet.
     pub(in crate::journal) fn tip(&self) -> Tip {
-        let position = self.first + u64::from(self.events) - 1;
+        let position = self.first.wrapping_add(self.events.into()).wrapping_sub(1);
         Tip { batch: self.number, position, digest: self.digest, sum: self.sum }
     }
 
@@ -170,41 +170,42 @@ fn checksum(batch: &[u8]) -> u32 {
 }
 
 /// A batch as it lies in a file.
+#[derive(Clone, Copy)]
 pub(in crate::journal) struct RawBatch<'a> {
     pub(in crate::journal) header: BatchHeader,
-    pub(super) records: &'a [u8],
+    bytes: &'a [u8],
 }
 
 impl<'a> RawBatch<'a> {
-    /// The batch at the front of `bytes`, if it checks and goes on from `before`.
-    pub(super) fn first(bytes: &'a [u8], before: &Tip, segment: u32, journal: u64) -> Result<Self, Malformed> {
+    /// What has the form of a batch at the front of `bytes`. Whether it is one, [`Self::check`] says.
+    pub(super) fn first(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let header = BatchHeader::read(bytes)?;
-        let length = HEADER_BYTES + header.length as usize;
-        let batch = bytes.get(..length).ok_or(Malformed("a batch ends too early"))?;
-        if checksum(batch) != header.crc {
+        let bytes = bytes.get(..HEADER_BYTES + header.length as usize).ok_or(Malformed("a batch ends too early"))?;
+        Ok(Self { header, bytes })
+    }
+
+    /// All of its bytes.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Its records, each with its place in the batch.
+    pub(super) fn entries(&self) -> RawEntries<'a> {
+        RawEntries { records: &self.bytes[HEADER_BYTES..], at: 0 }
+    }
+
+    /// Whether it is what was written, in that segment of that journal, and goes on from `before`.
+    pub(super) fn check(&self, before: &Tip, segment: u32, journal: u64) -> Result<(), Malformed> {
+        let header = &self.header;
+        if checksum(self.bytes) != header.crc {
             return Err(Malformed("the checksum of a batch does not fit"));
         }
         if (header.segment, header.journal) != (segment, journal) {
             return Err(Malformed("a batch is of another segment or journal"));
         }
-        if (header.number, header.first) != (before.batch + 1, before.position + 1) {
+        if (header.number, header.first) != (before.batch.wrapping_add(1), before.position.wrapping_add(1)) {
             return Err(Malformed("a batch does not follow the one before it"));
         }
-        Ok(Self { header, records: &batch[HEADER_BYTES..] })
-    }
-
-    /// All of its bytes.
-    pub(super) fn length(&self) -> usize {
-        HEADER_BYTES + self.records.len()
-    }
-
-    /// Its records, each with its place in the batch.
-    pub(super) fn entries(&self) -> RawEntries<'a> {
-        RawEntries { records: self.records, at: 0 }
-    }
-
-    /// Whether digest and counts are those of its records, behind `before`.
-    pub(super) fn check(&self, before: &Tip) -> Result<(), Malformed> {
         let mut digest = Sha1::new();
         digest.update(before.digest);
         let (mut events, mut records) = (0, 0);
@@ -266,11 +267,5 @@ impl TypeNames {
 
     pub(super) fn texts(&self) -> &[String] {
         &self.texts
-    }
-}
-
-impl Names for TypeNames {
-    fn name(&self, code: u64) -> Option<&str> {
-        self.texts.get(usize::try_from(code).ok()?).map(String::as_str)
     }
 }

@@ -10,21 +10,6 @@
 
 use super::bytes::{Bytes, Malformed, put_number, put_text};
 
-/// What the words for types stand for in one segment.
-pub(in crate::journal) trait Names {
-    /// The type text with this code.
-    fn name(&self, code: u64) -> Option<&str>;
-}
-
-/// For records that are no events.
-pub(super) struct NoNames;
-
-impl Names for NoNames {
-    fn name(&self, _: u64) -> Option<&str> {
-        None
-    }
-}
-
 /// The bytes of a record that may be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) enum Payload<'a> {
@@ -296,8 +281,8 @@ impl<'a> RawEntry<'a> {
         Ok(Some((code, text)))
     }
 
-    /// What the record says. Its type's text comes from `names`.
-    pub(super) fn understand(&self, names: &'a dyn Names) -> Result<Entry<'a>, Malformed> {
+    /// What the record says. `names` are the texts of types in the order of their codes, as far as they are known.
+    pub(super) fn understand(&self, names: &'a [String]) -> Result<Entry<'a>, Malformed> {
         let mut read = Bytes { rest: self.essence };
         let payload = match self.payload {
             RawPayload::Kept(bytes) => Payload::Kept(bytes),
@@ -339,9 +324,10 @@ impl<'a> RawEntry<'a> {
     }
 }
 
-fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a dyn Names) -> Result<EventEntry<'a>, Malformed> {
+fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a [String]) -> Result<EventEntry<'a>, Malformed> {
     let (actor, sequence, back, timestamp) = (read.number()?, read.number()?, read.number()?, read.number()?);
-    let event_type = names.name(read.number()?).ok_or(Malformed("the type of an event has no name"))?;
+    let name = usize::try_from(read.number()?).ok().and_then(|code| names.get(code));
+    let event_type = name.ok_or(Malformed("the type of an event has no name"))?;
     let flags = read.number()?;
     if flags >= SALTED << 1 {
         return Err(Malformed("an event has a flag of no known meaning"));

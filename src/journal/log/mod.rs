@@ -39,7 +39,7 @@ pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
 pub(super) use segment::end_of;
 pub(super) use segments::{OpenedLog, Segments};
-pub(super) use walk::SegmentWalk;
+pub(super) use walk::{Run, SegmentWalk};
 
 /// What went wrong with the log.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,15 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::batch::{self, BatchHeader, RawBatch, Tip, TypeNames};
 use super::bytes::{Bytes, Malformed};
 use super::directory::SegmentDirectory;
-use super::entry::{Entry, NoNames, Payload, RawEntry, put_payload};
+use super::entry::{Entry, Payload, RawEntry, put_payload};
+use crate::base::pool;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 84;
@@ -25,6 +26,11 @@ const OLDEST: u8 = b'5';
 const END: [u8; 4] = *b"TEnd";
 /// What one read takes: most records are shorter.
 const GLANCE: usize = 1_024;
+/// About so many bytes of batches are checked together, on all cores. Fewer than a share are not worth another core.
+const RUN_BYTES: usize = 512 * 1024;
+const SHARE_BYTES: usize = 64 * 1024;
+/// So much of a file is read by one core at a time.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a segment begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +163,8 @@ pub(super) fn directory(file: &File, trailer: &Trailer) -> io::Result<Result<Seg
 pub(super) struct SegmentBytes {
     pub(super) header: SegmentHeader,
     bytes: Vec<u8>,
+    /// The batches before this place were checked.
+    checked: usize,
 }
 
 /// Where a walk over the batches of a segment ended.
@@ -181,35 +189,73 @@ pub(super) enum Rest {
 
 impl SegmentBytes {
     pub(super) fn read(path: &Path) -> io::Result<Result<Self, Malformed>> {
-        Ok(Self::of(std::fs::read(path)?))
+        whole(&File::open(path)?)
     }
 
     pub(super) fn of(bytes: Vec<u8>) -> Result<Self, Malformed> {
-        SegmentHeader::read(&bytes).map(|header| Self { header, bytes })
+        SegmentHeader::read(&bytes).map(|header| Self { header, bytes, checked: 0 })
     }
 
-    /// The batch at a place in the file, behind `before`; else what is there.
-    pub(super) fn batch_at(&self, at: usize, before: &Tip) -> Result<RawBatch<'_>, Rest> {
+    /// What was checked once is not checked again.
+    pub(super) fn were_checked_upto(&mut self, end: usize) {
+        self.checked = end;
+    }
+
+    /// The good batches from a place in the file on, behind `before`, one at least and a few megabytes at most; else what
+    /// is there. They are checked on all cores: each says itself what the next one has to go on from.
+    pub(super) fn run(&self, at: usize, before: &Tip) -> Result<Vec<RawBatch<'_>>, Rest> {
         let rest = self.bytes.get(at..).unwrap_or_default();
+        let (mut batches, mut length, mut tip) = (Vec::new(), 0, *before);
+        let mut fault = Malformed("no batch begins here");
+        while length < RUN_BYTES {
+            match RawBatch::first(&rest[length..]) {
+                Ok(batch) => {
+                    batches.push((tip, batch));
+                    (length, tip) = (length + batch.length(), batch.header.tip());
+                }
+                Err(malformed) => {
+                    fault = malformed;
+                    break;
+                }
+            }
+        }
+        if at + length <= self.checked {
+            return Ok(batches.into_iter().map(|(_, batch)| batch).collect());
+        }
+        let check =
+            |(before, batch): &(Tip, RawBatch<'_>)| batch.check(before, self.header.number, self.header.tag()).err();
+        let mut checked = pool::map(&batches, length / SHARE_BYTES, check);
+        let good = checked.iter().position(Option::is_some).unwrap_or(batches.len());
+        if good > 0 {
+            return Ok(batches[..good].iter().map(|(_, batch)| *batch).collect());
+        }
         // A footer is asked for where no batch is: data of an event may look like one, and end the file.
-        let batch = RawBatch::first(rest, before, self.header.number, self.header.tag());
-        let batch = batch.map_err(|fault| Rest::of(rest, before, fault))?;
-        batch.check(before).map_err(Rest::Fault)?;
-        Ok(batch)
+        Err(Rest::of(rest, before, checked.first_mut().and_then(Option::take).unwrap_or(fault)))
     }
 
     /// Shows each good batch with its place in the file, up to the footer or the first that does not check.
     pub(super) fn walk<E>(&self, mut show: impl FnMut(usize, &RawBatch<'_>) -> Result<(), E>) -> Result<Walked, E> {
         let (mut at, mut tip) = (HEADER_BYTES, self.header.before);
         loop {
-            let batch = match self.batch_at(at, &tip) {
-                Ok(batch) => batch,
+            let run = match self.run(at, &tip) {
+                Ok(run) => run,
                 Err(rest) => return Ok(Walked { end: at, tip, rest }),
             };
-            show(at, &batch)?;
-            at += batch.length();
-            tip = batch.header.tip();
+            for batch in run {
+                show(at, &batch)?;
+                (at, tip) = (at + batch.length(), batch.header.tip());
+            }
         }
+    }
+
+    /// What was shown to be a batch before.
+    pub(super) fn known(&self, at: usize) -> Result<RawBatch<'_>, Malformed> {
+        RawBatch::first(self.bytes.get(at..).unwrap_or_default())
+    }
+
+    /// The record at a place in the file.
+    pub(super) fn record(&self, at: u32) -> Result<RawEntry<'_>, Malformed> {
+        RawEntry::first(self.bytes.get(at as usize..).unwrap_or_default())
     }
 
     /// How far the log had come behind batch `number`, if that is in this segment or the last one before it.
@@ -242,6 +288,14 @@ impl SegmentBytes {
 }
 
 impl Rest {
+    /// Why no batch is there.
+    pub(super) fn why(self) -> Malformed {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Nothing | Self::Footer(_) => Malformed("it ends too early"),
+        }
+    }
+
     /// What `rest` is, where it does not begin with a batch because of `fault`.
     fn of(rest: &[u8], tip: &Tip, fault: Malformed) -> Self {
         if rest.iter().all(|byte| *byte == 0) {
@@ -258,10 +312,11 @@ impl Rest {
 }
 
 /// A segment that is open already: it may have another's place by now.
-pub(super) fn whole(file: &mut File) -> io::Result<Result<SegmentBytes, Malformed>> {
-    let mut bytes = Vec::new();
-    file.seek(io::SeekFrom::Start(0))?;
-    file.read_to_end(&mut bytes)?;
+pub(super) fn whole(file: &File) -> io::Result<Result<SegmentBytes, Malformed>> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    // What is cut off meanwhile is room that was not written to, and zeros stand for it.
+    pool::fill(&mut bytes, PIECE_BYTES, |at, piece| read_upto(file, piece, at as u64).map(drop))?;
     Ok(SegmentBytes::of(bytes))
 }
 
@@ -274,7 +329,7 @@ pub(super) fn note_batch(directory: &mut SegmentDirectory, at: usize, batch: &Ra
             // Most are, and where they stand is all that is noted of them.
             directory.events.push(place);
         } else {
-            directory.note(&raw.understand(&NoNames)?, place)?;
+            directory.note(&raw.understand(&[])?, place)?;
         }
     }
     Ok(())
@@ -344,8 +399,8 @@ fn write_beside(
     let (mut at, mut tip) = (HEADER_BYTES, header.before);
     file.write_all(&header.to_bytes())?;
     for (head, bytes) in batches {
-        let batch = RawBatch { header: *head, records: &bytes[batch::HEADER_BYTES..] };
-        note_batch(&mut directory, at, &batch).map_err(|Malformed(why)| io::Error::other(why))?;
+        let noted = RawBatch::first(bytes).and_then(|batch| note_batch(&mut directory, at, &batch));
+        noted.map_err(|Malformed(why)| io::Error::other(why))?;
         file.write_all(bytes)?;
         at += bytes.len();
         tip = head.tip();
@@ -376,7 +431,7 @@ pub(super) fn edited(
         if let Some(name) = raw.name_of_type()? {
             names.learn(name)?;
         }
-        let entry = raw.understand(names)?;
+        let entry = raw.understand(names.texts())?;
         bytes.extend_from_slice(raw.covered);
         let payload = entry.payload();
         // What was dropped before stays as it is: its digest is that of the whole.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::batch::{BatchBuilder, Tip, TypeNames};
@@ -19,9 +20,9 @@ use super::dir::{self, numbers_in, path_of, remove_unfinished};
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Payload};
 use super::mark::{MarkFile, Marked};
-use super::segment::{self, FORMAT, Rest, SegmentBytes, SegmentHeader, Trailer, read_entry};
+use super::segment::{self, FORMAT, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::state::{Found, Open, Sealed, State};
-use super::walk::SegmentWalk;
+use super::walk::{SegmentWalk, ToRead};
 use super::{
     BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent, damaged_at, damaged_behind,
     io_at,
@@ -59,30 +60,44 @@ struct Opened {
 struct Pen {
     durability: Durability,
     journal: [u8; 16],
-    /// None as long as nobody vouches for what is there, since something was lost.
+    /// None before the first append, and as long as nobody vouches for what is there, since something was lost.
     mark: Option<MarkFile>,
+    /// What the first append has to put in order before it. A start that refuses what it has found changes none of it.
+    untidy: Option<Untidy>,
     /// What the segment that grows has names and large parts of.
     /// It is with the batch that is being put together, and anew where none came of that.
     dictionary: Option<Dictionary>,
     room: Vec<u8>,
     /// How long the file of the segment that grows is: batches and zeros behind them.
     reserved: u64,
+    /// The file system cannot reserve room.
+    has_no_reserve: bool,
     /// An append failed: what is in the file behind the tip is unknown.
     has_failed: bool,
+}
+
+/// What earlier runtimes have left.
+struct Untidy {
+    /// Something was written behind the last good batch.
+    is_to_be_cut: bool,
+    /// A segment that was begun and holds nothing.
+    stillborn: Option<PathBuf>,
+    /// The mark is to vouch for what is there.
+    is_vouched_for: bool,
 }
 
 /// How a log was found when it was opened.
 pub(in crate::journal) struct OpenedLog {
     pub(in crate::journal) log: Segments,
-    /// Bytes behind the last good batch that were written and then cut off; nobody was told of what was in them.
+    /// Bytes behind the last good batch that were written; nobody was told of what is in them.
     pub(in crate::journal) cut: u64,
     /// Events that the mark promised and that are gone, as a power loss under `relaxed` may leave it.
     pub(in crate::journal) forgiven: Option<u64>,
 }
 
 impl Segments {
-    /// Opens the log in `dir` to append to it, or makes a new one. What follows the last good batch is cut off, if that is
-    /// not before the mark.
+    /// Opens the log in `dir` to append to it, or makes a new one. What follows the last good batch is cut off by the first
+    /// append, if that is not before the mark. Until then, no file is changed.
     pub(in crate::journal) fn open(
         dir: &Path,
         durability: Durability,
@@ -108,7 +123,7 @@ impl Segments {
         is_checked: bool,
     ) -> Result<OpenedLog, LogError> {
         let log_dir = dir.join("log");
-        let Found { mut state, cut, stillborn } = Found::look(&log_dir)?;
+        let Found { mut state, cut, stillborn, last: _ } = Found::look(&log_dir)?;
         let mut forgiven = None;
         if is_checked && let Some(marked) = marked {
             forgiven = state.check(marked)?;
@@ -116,24 +131,27 @@ impl Segments {
         // A log that has no batch yet may have a mark.
         let known = state.journal().or(marked.map(|marked| marked.journal));
         let journal = known.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
-        // The mark is made before the directory; see `dir::make`.
-        let begun = is_checked.then(|| MarkFile::begin(dir, &journal, &state.tip, durability));
-        let mark = begun.transpose().map_err(io_at(dir))?;
-        dir::make(dir).map_err(io_at(&log_dir))?;
-        if let Some(path) = stillborn {
-            fs::remove_file(&path).map_err(io_at(&path))?;
-        }
-        remove_unfinished(&log_dir)?;
         let mut reserved = 0;
         if let Some(open) = &mut state.open {
             let file = OpenOptions::new().read(true).write(true).open(&open.path).map_err(io_at(&open.path))?;
-            if cut > 0 {
-                file.set_len(open.length).and_then(|()| file.sync_all()).map_err(io_at(&open.path))?;
-            }
             reserved = file.metadata().map_err(io_at(&open.path))?.len();
             open.file = Arc::new(file);
         }
-        let pen = Pen { durability, journal, mark, dictionary: None, room: Vec::new(), reserved, has_failed: false };
+        let is_new = marked.is_none() || !log_dir.is_dir();
+        let mut pen = Pen {
+            durability,
+            journal,
+            mark: None,
+            untidy: Some(Untidy { is_to_be_cut: cut > 0, stillborn, is_vouched_for: is_checked }),
+            dictionary: None,
+            room: Vec::new(),
+            reserved,
+            has_no_reserve: false,
+            has_failed: false,
+        };
+        if is_checked && is_new {
+            pen.tidy(&log_dir, &state)?;
+        }
         let log =
             Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: Some(Mutex::new(pen)) };
         Ok(OpenedLog { log, cut: cut as u64, forgiven })
@@ -141,9 +159,18 @@ impl Segments {
 
     /// Opens the log in `dir` for reading alone, with or without a runtime at work on it.
     pub(in crate::journal) fn open_to_read(dir: &Path) -> Result<Self, LogError> {
+        Ok(Self::open_to_walk(dir)?.0)
+    }
+
+    /// The same, with a walk over all that is committed. The segment that grows is read and checked once for both.
+    pub(in crate::journal) fn open_to_walk(dir: &Path) -> Result<(Self, SegmentWalk), LogError> {
         let log_dir = dir.join("log");
-        let Found { state, .. } = Found::look(&log_dir)?;
-        Ok(Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: None })
+        let Found { state, mut last, .. } = Found::look(&log_dir)?;
+        let walk = SegmentWalk::over(state.segments().map(|segment| match segment.is_sealed {
+            true => segment,
+            false => ToRead { bytes: last.take(), ..segment },
+        }));
+        Ok((Self { dir: log_dir, state: RwLock::new(state), opened: Mutex::default(), pen: None }, walk))
     }
 
     /// What is wrong, in comparison with a mark that was read before the log was opened.
@@ -158,48 +185,6 @@ impl Segments {
         sealed.chain(state.open.iter().map(|open| (open.path.clone(), Some(open.length)))).collect()
     }
 
-    /// Reads a segment whole and checks it against what the log goes by: its first fault, if it has one.
-    pub(in crate::journal) fn fault_in(&self, number: u32) -> Result<Option<String>, LogError> {
-        let (path, after, is_sealed) = {
-            let state = self.state.read();
-            match state.sealed.iter().find(|sealed| sealed.header.number == number) {
-                Some(sealed) => (sealed.path.clone(), sealed.after, true),
-                None => match &state.open {
-                    Some(open) => (open.path.clone(), state.tip, false),
-                    None => return Ok(None),
-                },
-            }
-        };
-        let fault = |why: &str| Ok(Some(format!("{}: {why}", path.display())));
-        let bytes = match SegmentBytes::read(&path).map_err(io_at(&path))? {
-            Ok(bytes) => bytes,
-            Err(Malformed(why)) => return fault(why),
-        };
-        let (directory, walked) = match bytes.directory() {
-            Ok(found) => found,
-            Err(Malformed(why)) => return fault(why),
-        };
-        // One that grows may have grown on.
-        if walked.tip.batch < after.batch || (is_sealed && walked.tip != after) {
-            let why = match &walked.rest {
-                Rest::Fault(Malformed(why)) => why,
-                Rest::Nothing | Rest::Footer(_) => "it ends too early",
-            };
-            return fault(&format!("behind byte {} (batch {}): {why}", walked.end, walked.tip.batch));
-        }
-        if !is_sealed {
-            return Ok(None);
-        }
-        let Rest::Footer(trailer) = &walked.rest else {
-            return fault("its footer is damaged; the records are whole");
-        };
-        match bytes.stated_directory(walked.end, trailer) {
-            Ok(stated) if stated == directory => Ok(None),
-            Ok(_) => fault("its directory is not what its records say"),
-            Err(Malformed(why)) => fault(why),
-        }
-    }
-
     /// Whether the file with this number at `path` is the one that grows, where `path` is that one's.
     pub(in crate::journal) fn is_the_open_one(&self, path: &Path, number: u64) -> bool {
         use std::os::unix::fs::MetadataExt;
@@ -208,15 +193,10 @@ impl Segments {
         open.is_none_or(|open| open.file.metadata().is_ok_and(|file| file.ino() == number))
     }
 
-    /// A walk over all batches that are committed now.
-    pub(in crate::journal) fn walk(&self) -> SegmentWalk {
-        self.walk_behind(0)
-    }
-
     /// A walk over the segments that have a batch behind batch `after`.
-    fn walk_behind(&self, after: u64) -> SegmentWalk {
+    pub(super) fn walk_behind(&self, after: u64) -> SegmentWalk {
         let state = self.state.read();
-        SegmentWalk::over(state.files().filter(|(_, upto)| upto.batch > after))
+        SegmentWalk::over(state.segments().filter(|segment| segment.upto.batch > after))
     }
 
     /// The numbers of all segments.
@@ -347,6 +327,7 @@ impl BatchLog for Segments {
     fn begin(&self) -> Result<BatchBuilding, LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads begins no batch").lock();
         pen.check(&self.dir)?;
+        pen.tidy(&self.dir, &self.state.read())?;
         // What is appended has the newest format, and a segment has one.
         let is_full = |open: &Open| open.length >= SEGMENT_BYTES || open.header.format < FORMAT;
         if self.state.read().open.as_ref().is_none_or(is_full) {
@@ -411,17 +392,12 @@ impl BatchLog for Segments {
         show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
         let mut walk = self.walk_behind(after);
-        let mut shown = Ok(());
-        loop {
-            let has_more = walk.next(&mut |batch| {
-                if batch.tip.batch > after {
-                    shown = show(batch);
-                }
-            })?;
-            if !has_more || shown.is_err() {
-                return shown;
-            }
+        while let Some(run) = walk.next_run()? {
+            run.batches.iter().filter(|batch| batch.tip.batch > after).try_for_each(&mut *show)?;
+            let shown = run.batches.len();
+            walk.shown(shown);
         }
+        Ok(())
     }
 
     fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError> {
@@ -485,6 +461,10 @@ impl BatchLog for Segments {
 
     fn close(&self) -> Result<(), LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads closes nothing").lock();
+        if pen.untidy.as_ref().is_some_and(|untidy| untidy.is_vouched_for) {
+            return Ok(());
+        }
+        pen.tidy(&self.dir, &self.state.read())?;
         self.trim(&mut pen)?;
         if pen.mark.is_none() {
             let dir = self.dir.parent().expect("the log is in the data directory");
@@ -510,6 +490,7 @@ impl BatchLog for Segments {
     fn seal(&self) -> Result<(), LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads seals nothing").lock();
         pen.check(&self.dir)?;
+        pen.tidy(&self.dir, &self.state.read())?;
         let has_any = |open: &Open| open.length > segment::HEADER_BYTES as u64;
         let is_due = self.state.read().open.as_ref().is_some_and(has_any);
         if is_due { self.begin_segment(&mut pen) } else { Ok(()) }
@@ -543,13 +524,42 @@ impl BatchLog for Segments {
 }
 
 impl Pen {
+    /// Puts in order what earlier runtimes have left in the directory of the segments, before the first append.
+    fn tidy(&mut self, log_dir: &Path, state: &State) -> Result<(), LogError> {
+        let Some(Untidy { is_to_be_cut, stillborn, is_vouched_for }) = &self.untidy else { return Ok(()) };
+        let dir = log_dir.parent().expect("the log is in the data directory");
+        // The mark is made before the directory; see `dir::make`.
+        if *is_vouched_for {
+            let mark = MarkFile::begin(dir, &self.journal, &state.tip, self.durability);
+            self.mark = Some(mark.map_err(io_at(dir))?);
+        }
+        dir::make(dir).map_err(io_at(log_dir))?;
+        if let Some(path) = stillborn {
+            fs::remove_file(path).map_err(io_at(path))?;
+        }
+        remove_unfinished(log_dir)?;
+        if let Some(open) = state.open.as_ref().filter(|_| *is_to_be_cut) {
+            open.file.set_len(open.length).and_then(|()| open.file.sync_all()).map_err(io_at(&open.path))?;
+            self.reserved = open.length;
+        }
+        self.untidy = None;
+        Ok(())
+    }
+
     /// Has the file reach to `end` and further, so that most commits need not have its length synced, too. Where that cannot
     /// be had, on a full disk for instance, the write itself says what is wrong.
     fn reserve(&mut self, file: &File, end: u64) {
-        if end > self.reserved {
-            let length = end.next_multiple_of(RESERVED_BYTES);
-            let reserved = may_be_any_length() && fallocate(file, FallocateFlags::empty(), 0, length).is_ok();
-            self.reserved = if reserved { length } else { end };
+        if end <= self.reserved {
+            return;
+        }
+        self.reserved = end;
+        if self.has_no_reserve || !may_be_any_length() {
+            return;
+        }
+        let length = end.next_multiple_of(RESERVED_BYTES);
+        match fallocate(file, FallocateFlags::empty(), 0, length) {
+            Ok(()) => self.reserved = length,
+            Err(error) => self.has_no_reserve = matches!(error, Errno::OPNOTSUPP | Errno::NOSYS),
         }
     }
 
@@ -564,7 +574,7 @@ fn may_be_any_length() -> bool {
 }
 
 fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result<Opened, LogError> {
-    let mut file = File::open(path).map_err(io_at(path))?;
+    let file = File::open(path).map_err(io_at(path))?;
     let trailer = Trailer::of(&file).map_err(io_at(path))?;
     let footer = match trailer.filter(|trailer| trailer.after == *after) {
         Some(trailer) => segment::directory(&file, &trailer).map_err(io_at(path))?,
@@ -573,7 +583,7 @@ fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result
     if let Ok(directory) = footer {
         return Ok(Opened { number, generation, file, directory });
     }
-    let bytes = segment::whole(&mut file).map_err(io_at(path))?.map_err(damaged_at(path))?;
+    let bytes = segment::whole(&file).map_err(io_at(path))?.map_err(damaged_at(path))?;
     let (directory, walked) = bytes.directory().map_err(damaged_at(path))?;
     if walked.tip != *after {
         return Err(damaged_behind(path, walked.end)(Malformed("a batch does not check")));
@@ -588,7 +598,7 @@ fn read_at<T>(
     directory: &SegmentDirectory,
     show: impl FnOnce(&SegmentDirectory, &Entry<'_>) -> T,
 ) -> Result<T, LogError> {
-    let read = read_entry(file, at, |raw| Ok(show(directory, &raw.understand(&directory.names)?)));
+    let read = read_entry(file, at, |raw| Ok(show(directory, &raw.understand(directory.names.texts())?)));
     let read = read.map_err(io_at(path))?;
     read.map_err(|Malformed(why)| LogError::Damaged { path: path.to_owned(), why: format!("at byte {at}: {why}") })
 }

@@ -12,6 +12,7 @@ use super::dir::{numbers_in, path_of};
 use super::directory::SegmentDirectory;
 use super::mark::{Marked, boot_id};
 use super::segment::{self, Rest, SegmentBytes, SegmentHeader, Trailer};
+use super::walk::ToRead;
 use super::{LogError, damaged_at, io_at};
 use crate::journal::durability::Durability;
 
@@ -46,6 +47,8 @@ pub(super) struct Found {
     pub(super) cut: usize,
     /// A file that was begun and holds nothing yet.
     pub(super) stillborn: Option<PathBuf>,
+    /// The segment that grows, as it was read.
+    pub(super) last: Option<SegmentBytes>,
 }
 
 impl Sealed {
@@ -58,7 +61,7 @@ impl Found {
     pub(super) fn look(dir: &Path) -> Result<Self, LogError> {
         let numbers = numbers_in(dir)?;
         let state = State { sealed: Vec::new(), open: None, tip: Tip::EMPTY };
-        let mut found = Self { state, cut: 0, stillborn: None };
+        let mut found = Self { state, cut: 0, stillborn: None, last: None };
         for (number, expected) in numbers.iter().copied().zip(1..) {
             let path = path_of(dir, number);
             if number != expected {
@@ -73,7 +76,7 @@ impl Found {
     /// Adds the next segment.
     pub(super) fn take(&mut self, path: PathBuf, number: u32, is_last: bool) -> Result<(), LogError> {
         let damaged = |why: &str| Err(LogError::Damaged { path: path.clone(), why: why.to_owned() });
-        let mut file = File::open(&path).map_err(io_at(&path))?;
+        let file = File::open(&path).map_err(io_at(&path))?;
         let header = match header_of(&file).map_err(io_at(&path))? {
             Ok(header) => header,
             Err(_) if is_last && holds_nothing(&file).map_err(io_at(&path))? => {
@@ -97,7 +100,7 @@ impl Found {
             self.state.sealed.push(Sealed { header, after, path, generation });
             return Ok(());
         }
-        let bytes = segment::whole(&mut file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
+        let mut bytes = segment::whole(&file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
         let (directory, walked) = bytes.directory().map_err(damaged_at(&path))?;
         let after = walked.tip;
         self.state.tip = after;
@@ -109,6 +112,8 @@ impl Found {
                 self.cut = bytes.written_behind(walked.end);
                 let (file, length) = (Arc::new(file), walked.end as u64);
                 self.state.open = Some(Open { header, file, path, length, directory });
+                bytes.were_checked_upto(walked.end);
+                self.last = Some(bytes);
             }
             Rest::Nothing | Rest::Fault(_) => {
                 // The batches tell, or the next segment does not go on from there.
@@ -126,20 +131,23 @@ impl State {
         first.or_else(|| self.open.as_ref().map(|open| open.header.journal))
     }
 
-    /// Each segment's file, and how far the log had come behind it.
-    pub(super) fn files(&self) -> impl DoubleEndedIterator<Item = (&Path, Tip)> {
-        let sealed = self.sealed.iter().map(|sealed| (sealed.path.as_path(), sealed.after));
-        sealed.chain(self.open.iter().map(|open| (open.path.as_path(), self.tip)))
+    /// All segments.
+    pub(super) fn segments(&self) -> impl Iterator<Item = ToRead> {
+        let to_read = |path: &Path, upto, is_sealed| ToRead { path: path.to_owned(), upto, is_sealed, bytes: None };
+        let sealed = self.sealed.iter().map(move |sealed| to_read(&sealed.path, sealed.after, true));
+        sealed.chain(self.open.iter().map(move |open| to_read(&open.path, self.tip, false)))
     }
 
     /// How far the log had come behind batch `number`; none where there is no such batch.
     pub(super) fn tip_behind(&self, number: u64) -> Result<Option<Tip>, LogError> {
-        let ends = || [Tip::EMPTY].into_iter().chain(self.files().map(|(_, upto)| upto));
+        let ends = || [Tip::EMPTY].into_iter().chain(self.segments().map(|segment| segment.upto));
         if let Some(tip) = ends().find(|tip| tip.batch == number) {
             return Ok(Some(tip));
         }
-        let Some((path, _)) = self.files().find(|(_, upto)| upto.batch > number) else { return Ok(None) };
-        let bytes = SegmentBytes::read(path).map_err(io_at(path))?;
+        let Some(ToRead { path, .. }) = self.segments().find(|segment| segment.upto.batch > number) else {
+            return Ok(None);
+        };
+        let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?;
         Ok(bytes.ok().and_then(|bytes| bytes.tip_behind(number)))
     }
 

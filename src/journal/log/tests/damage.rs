@@ -228,7 +228,7 @@ fn a_segment_that_was_only_begun_is_begun_again() {
         fs::write(&path, bytes).expect("written");
         assert_eq!(said(&Segments::open_to_read(dir.path()).expect("a log")), all);
         let opening = Segments::open(dir.path(), Durability::Relaxed, Some(&mark_of(dir.path()))).expect("a log");
-        assert!(!path.exists(), "it held nothing");
+        assert_eq!(fs::read(&path).expect("the segment"), bytes, "nothing is changed before something is appended");
         opening.log.begin().expect("a batch");
         assert_eq!(opening.log.numbers(), [1, 2, 3]);
     }
@@ -262,7 +262,11 @@ fn behind_a_batch_that_does_not_check_everything_is_cut() {
     assert!(matches!(refused, Err(LogError::Behind { found: 7, promised: 9 })), "{refused:?}");
     let opening = Segments::open(dir.path(), Durability::Relaxed, Some(&marked)).expect("a log");
     assert_eq!((opening.log.tip().position, opening.cut), (7, (ends[5] - ends[3]) as u64));
+    assert_eq!(fs::read(&path).expect("the segment"), bytes, "nothing is changed before something is appended");
+    assert_eq!(mark_of(dir.path()), newer);
+    opening.log.begin().expect("a batch");
     assert_eq!(fs::read(&path).expect("the segment"), bytes[..ends[3]]);
+    assert_eq!(mark_of(dir.path()).batch, opening.log.tip().batch);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A log with something of everything in it, the same each time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use minicbor::Encoder;
@@ -37,6 +37,10 @@ pub(super) fn new_log(dir: &Path) -> Segments {
 pub(super) struct SampleChains {
     /// Sequence, hash and position of the last event of each actor.
     ends: HashMap<u64, (u64, [u8; 20], u64)>,
+    /// The rows that are summed up, by the number of their table and their key: `docs/journal.md`, "The standing sum".
+    rows: BTreeMap<(u8, [u64; 2]), u128>,
+    /// Where the event stands that led to the newest state of an actor.
+    states: HashMap<u64, u64>,
 }
 
 impl SampleChains {
@@ -56,6 +60,15 @@ impl SampleChains {
         let parent = end.map(|(_, hash, _)| hash);
         let hash = event_hash(sequence, parent.as_ref(), timestamp, event_type, whole);
         self.ends.insert(actor, (sequence, hash, position));
+        let landmark = ["started", "failed"].into_iter().zip(0..).find(|(word, _)| *word == event_type);
+        if let Some((_, code)) = landmark {
+            self.row(4, [actor, sequence], &[&numbers(&[actor]), &[code], &numbers(&[sequence, position])]);
+        }
+        if event_type == "started" {
+            self.states.insert(actor, position);
+        }
+        let state = self.states.get(&actor).copied().unwrap_or(u64::MAX);
+        self.row(1, [actor, 0], &[&numbers(&[actor, position, sequence]), &hash, &numbers(&[state])]);
         EventEntry {
             is_salted: false,
             actor,
@@ -73,6 +86,19 @@ impl SampleChains {
             data: Payload::Kept(stored),
         }
     }
+
+    fn row(&mut self, table: u8, key: [u64; 2], columns: &[&[u8]]) {
+        let digest = Sha1::digest([&[table][..], &columns.concat()].concat());
+        self.rows.insert((table, key), u128::from_be_bytes(*digest.first_chunk().expect("20 bytes")));
+    }
+
+    fn sum(&self) -> [u8; 16] {
+        self.rows.values().fold(0, |sum: u128, part| sum.wrapping_add(*part)).to_be_bytes()
+    }
+}
+
+fn numbers(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
 /// Section 2 of `docs/chain-format.md`.
@@ -131,8 +157,14 @@ pub(super) fn append_everything(log: &Segments, chains: &mut SampleChains) -> Ti
     batch.push(&Entry::Survived(1));
     batch.push(&Entry::Forgotten(2));
     batch.push(&Entry::Dropped { actor: 1, from: 0, upto: 300, last: 299 });
-    let sum = [batch.next_position() as u8; 16];
-    log.append(batch, sum).expect("appended")
+    // The first actor is listed, with no attempts since it survived; of the states, those of the second are kept.
+    let (started, segment) = (chains.states[&1], batch.segment().into());
+    let listed =
+        [&numbers(&[1])[..], &[1], &numbers(&[0]), &[1], &numbers(&[started]), begins.manifest_path.as_bytes()];
+    chains.row(2, [1, 0], &listed);
+    chains.row(5, [2, 0], &[&numbers(&[2, 0, segment])]);
+    chains.row(5, [2, 1], &[&numbers(&[2, 1, u64::MAX])]);
+    log.append(batch, chains.sum()).expect("appended")
 }
 
 /// Appends a batch of one event of the first actor.
@@ -140,7 +172,7 @@ pub(super) fn append_event(log: &Segments, chains: &mut SampleChains, event_type
     let mut batch = log.begin().expect("a batch");
     let event = chains.event(&batch, 1, event_type, data, data);
     batch.push(&Entry::Event(event));
-    log.append(batch, [1; 16]).expect("appended")
+    log.append(batch, chains.sum()).expect("appended")
 }
 
 /// Makes a log of one sealed segment, and `batches` small batches in the one that grows.
@@ -167,5 +199,5 @@ pub(super) fn said(log: &Segments) -> Vec<String> {
 
 /// All faults that reading the whole log finds.
 pub(super) fn faults(log: &Segments) -> Vec<String> {
-    log.numbers().into_iter().filter_map(|number| log.fault_in(number).expect("files that can be read")).collect()
+    log.walk_behind(0).faults()
 }
