@@ -2,6 +2,7 @@
 
 use super::Promise;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
+use super::monitor::{self, HANDLE_DOWN};
 use super::timer::{self, HANDLE_TIMER};
 use crate::base::clock;
 use crate::base::id::ActorId;
@@ -281,6 +282,9 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
         }
         function if function == HANDLE_TIMER.full => {
             return timer::is_what_was_promised(call, promised);
+        }
+        function if function == HANDLE_DOWN.full => {
+            return monitor::is_what_was_told(call, promised);
         }
         // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,

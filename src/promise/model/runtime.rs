@@ -115,6 +115,7 @@ impl ModelRuntime {
             id,
             fork: None,
             name: String::new(),
+            ended: false,
             label: None,
             state: NamedState::None,
             limits: NamedLimits(Vec::new()),
