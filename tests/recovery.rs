@@ -1005,7 +1005,7 @@ fn an_end_is_told_of_once_wherever_the_process_is_killed_while_the_actor_ends_or
         }
         running.wait();
         // The sentry alone, so that an actor that has ended stays so.
-        let running = stage.run(&manifests[..1]);
+        let running = stage.run(&[&manifests[0]]);
         if running.status("watched") == "running" {
             // The end was not committed, and with it nothing that rests on it.
             assert!(down_calls(&running).is_empty(), "{point}");
@@ -1017,7 +1017,7 @@ fn an_end_is_told_of_once_wherever_the_process_is_killed_while_the_actor_ends_or
         let chain = running.export(&stage, "sentry");
         running.kill();
         verifies_and_replays(&chain);
-        let running = stage.run(&manifests[..1]);
+        let running = stage.run(&[&manifests[0]]);
         running.request("sentry", &json!("get")).expect("an answer");
         assert_eq!(down_calls(&running), calls, "{point}: nothing is told of twice");
         running.shut_down();
@@ -1038,7 +1038,7 @@ fn a_monitor_and_its_end_are_each_there_or_not_wherever_the_process_is_killed() 
         let mut management = Management::connect(running.management());
         management.send_request(&running.id("sentry"), &json!({ "op": "many", "ops": ops }));
         running.wait();
-        let running = stage.run(&manifests);
+        let running = stage.run(&[&manifests[0], &manifests[1]]);
         running.request("sentry", &json!("get")).expect("its transition is over");
         let asked = running.event_types("sentry").iter().any(|it| it.ends_with("monitors.monitor"));
         assert!(asked || point.ends_with("recorded"), "{point}: what was committed is there");
@@ -1078,7 +1078,7 @@ fn an_actor_that_a_start_ends_because_its_parent_has_ended_is_told_of() {
     let child = child["ok"].as_str().expect("an id").to_owned();
     running.request("sentry", &json!({ "op": "monitor", "actor": child })).expect("an answer");
     tell_and_be_killed(running, "nursery", &json!("trap"));
-    let running = stage.run(&manifests[..1]);
+    let running = stage.run(&[&manifests[0]]);
     settled(&running, "sentry", 1);
     assert_eq!(running.status(&child), "stopped");
     running.shut_down();
