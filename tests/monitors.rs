@@ -506,3 +506,23 @@ fn the_reason_of_a_failure_that_was_redacted_before_it_was_told_of_is_said_to_be
     assert_eq!(post.after_downs(1)[0][2], "the reason was dropped from its history");
     post.ends_sound();
 }
+
+#[test]
+fn open_monitors_are_shown_by_sql_while_the_actor_runs_and_afterwards() {
+    let post = Post::new();
+    let (first, second, id) = (post.monitor("watched"), post.monitor("watched"), post.running.id("watched"));
+    post.ask(&demonitor(first));
+    let sql = || -> Value {
+        let dir = post.stage.data_dir();
+        let statement = "SELECT name, watched, watched_name, sequence FROM monitors";
+        let output =
+            theater(&["sql", "--data-dir", dir.to_str().expect("a path"), "--format", "json", statement], None);
+        assert!(output.status.success(), "{}", support::text(&output.stderr));
+        let lines = support::text(&output.stdout);
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect()
+    };
+    let row = json!({ "name": "sentry", "watched": id, "watched_name": "watched", "sequence": second });
+    assert_eq!(sql(), json!([row]));
+    post.stop("sentry");
+    assert_eq!(sql(), json!([]));
+}

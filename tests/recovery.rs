@@ -1084,3 +1084,27 @@ fn an_actor_that_a_start_ends_because_its_parent_has_ended_is_told_of() {
     running.shut_down();
     audit(&stage);
 }
+
+#[test]
+fn a_start_that_ends_a_child_with_its_parent_names_the_messages_that_it_had_sent_to_itself() {
+    let stage = Stage::new();
+    stage.copy_component("probe", "probe");
+    stage.manifest_at("child", "probe.wasm".as_ref(), "");
+    let manifest = stage.manifest("nursery", "nursery", &format!("restart = \"temporary\"\n{SUPERVISOR}"));
+    let running = launch_until(&stage, &[manifest.clone()], "end-committed:1").expect("it starts");
+    let child = running.request("nursery", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("an answer");
+    let child = child["ok"].as_str().expect("an id").to_owned();
+    // The child is busy with the first of them when its parent ends.
+    let send = |message: &str| json!({ "op": "send", "to": child, "msg": message });
+    running.request(&child, &json!({ "op": "many", "ops": [send("spin"), send("count"), send("count")] })).expect("sent");
+    eventually("it is at work", || {
+        running.last_event(&child)["event_type"].as_str()?.strip_prefix("call ntwk:theater/message").map(drop)
+    });
+    tell_and_be_killed(running, "nursery", &json!("trap"));
+    let running = stage.run(&[]);
+    let end = running.last_event(&child);
+    assert_eq!(end["event_type"], "stopped");
+    assert_eq!(end["data"]["dropped"].as_array().map(Vec::len), Some(2), "{end}");
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}

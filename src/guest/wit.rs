@@ -237,14 +237,14 @@ impl Cbor for EndReason {
 /// `monitor-handlers.down`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
-pub(crate) struct Down {
+pub(crate) struct MonitoredEnd {
     pub(crate) reference: u64,
     #[component(name = "actor-id")]
     pub(crate) actor_id: String,
     pub(crate) reason: EndReason,
 }
 
-record!(Down { "reason": reason, "actor-id": actor_id, "reference": reference });
+record!(MonitoredEnd { "reason": reason, "actor-id": actor_id, "reference": reference });
 
 /// `timer.pending-timer`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -284,7 +284,7 @@ mod tests {
         survives(&WebSocketResponse { messages: types.into_iter().map(message).collect() });
         survives(&vec![PendingTimer { key: "tea".into(), due: u64::MAX, round: 1 }]);
         for reason in [EndReason::Stopped, EndReason::Failed("trap".into())] {
-            survives(&Down { reference: 7, actor_id: "x".into(), reason });
+            survives(&MonitoredEnd { reference: 7, actor_id: "x".into(), reason });
         }
         for kind in [ChildEventKind::Started, ChildEventKind::Failed("trap".into())] {
             survives(&ChildEvent { child_id: "x".into(), kind });

@@ -12,7 +12,7 @@ use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::ADDRESS_BYTES;
 use crate::chain::{Function, function};
-use crate::guest::wit::Down;
+use crate::guest::wit::MonitoredEnd;
 use crate::guest::{Capability, Effect, Export, GuestExport, HostState, Interruption, Live, StateOnly};
 use crate::journal::Owed;
 use crate::manifest::{HandlerEntry, ManifestError};
@@ -54,7 +54,7 @@ impl Capability for MonitorHandler {
     }
 
     fn exports(&self) -> Vec<Box<dyn GuestExport>> {
-        vec![Box::new(Export::<(Down,), StateOnly>::new(HANDLE_DOWN))]
+        vec![Box::new(Export::<(MonitoredEnd,), StateOnly>::new(HANDLE_DOWN))]
     }
 
     fn exports_are_optional(&self) -> bool {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::Promise;
 use super::circles::{Edge, newest_of_each_circle};
-use super::monitor::{self, OpenMonitor};
 use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, EventKind, Link};
 pub(crate) use crate::journal::ReadResult;
 use crate::journal::{Cause, Pending};
-use crate::system::{Awaited, Delivery, Lane, Timer};
+use crate::system::{Awaited, Delivery, Lane, RecordedEnd, Timer};
 
 /// The chains as a start of the runtime finds them, in the journal or in a model.
 pub(crate) trait Chains {
@@ -85,6 +84,17 @@ pub(crate) struct Due {
     pub(crate) delivery: Delivery,
     /// The actor that waits for its answer.
     pub(crate) awaited_by: Option<ActorId>,
+}
+
+/// A monitor that is open, as a start finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenMonitor {
+    pub(crate) watcher: ActorId,
+    /// The sequence of the watcher's event that asked for it.
+    pub(crate) reference: u64,
+    pub(crate) watched: ActorId,
+    /// How the watched actor has ended, if it has.
+    pub(crate) end: Option<RecordedEnd>,
 }
 
 /// What a start does about all promises that are not settled.
@@ -173,7 +183,7 @@ impl Decided {
             return Ok(());
         }
         if promise == Promise::Monitor {
-            match monitor::open(chains, row, &event)? {
+            match promise.monitor(chains, row, &event)? {
                 Ok(open) => self.monitors.push(open),
                 Err(why) => self.unreadable.push(nothing(&why)),
             }

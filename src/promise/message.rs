@@ -1,6 +1,7 @@
 //! Promises by messages: a send, and a request whose sender waits for the answer.
 
 use super::Promise;
+use super::address::stood_for;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use super::monitor::{self, HANDLE_DOWN};
 use super::timer::{self, HANDLE_TIMER};
@@ -262,11 +263,6 @@ pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<
     let accepted = event.function() == SEND.full && host_call.result.whole() == Some(&Ok::<(), String>(()).to_cbor());
     let (address, _) = addressed(&host_call.params.as_ref().filter(|_| accepted)?.0)?;
     stood_for(host_call.to, &address)
-}
-
-/// The actor that an address stood for: the one that was recorded, or the one whose id it is.
-pub(super) fn stood_for(recorded: Option<ActorId>, address: &str) -> Option<ActorId> {
-    recorded.or_else(|| address.parse().ok())
 }
 
 /// Whether `call` of `receiver` took the message that its cause, the event `promised` of another chain, had sent to it.

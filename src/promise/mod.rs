@@ -38,6 +38,7 @@
 //!
 //! A new host function that promises something needs one file here, and a line in each `match` of [`Promise`].
 
+mod address;
 mod arrivals;
 mod child;
 mod circles;
@@ -54,12 +55,12 @@ pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
 pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, spawn_child,
 };
-pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
+pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
     is_what_was_sent, request_again,
 };
-pub(crate) use monitor::{HANDLE_DOWN, MONITOR, OpenMonitor, recorded_end, told, watched_by};
+pub(crate) use monitor::{HANDLE_DOWN, MONITOR, recorded_end, told, watched_by};
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
 pub(crate) use timer::{
     CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,
@@ -215,6 +216,19 @@ impl Promise {
         match self {
             Self::Timer => timer::timer(chains, row, event),
             _ => Ok(Err("it promises no timer".to_owned())),
+        }
+    }
+
+    /// The monitor that `event` asks for, as a row says; the inner error says why it cannot be read.
+    fn monitor(
+        &self,
+        chains: &dyn Chains,
+        row: &Pending,
+        event: &ChainEvent,
+    ) -> ReadResult<Result<OpenMonitor, String>> {
+        match self {
+            Self::Monitor => monitor::open(chains, row, event),
+            _ => Ok(Err("it asks for nobody's end".to_owned())),
         }
     }
 

@@ -3,29 +3,18 @@
 //! The row is written with the host call that asks for it, and it is settled by the call, or by the host call that gives it
 //! up. The watched actor's end writes no row: its event and the watcher's row are all that a start needs.
 
-use super::fates::{Chains, ReadResult, link};
-use super::message::stood_for;
+use super::address::stood_for;
+use super::fates::{Chains, OpenMonitor, ReadResult, link};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, HostCall};
 use crate::chain::{ChainEvent, EventKind, Function, function};
-use crate::guest::wit::{Down, EndReason};
+use crate::guest::wit::{MonitoredEnd, EndReason};
 use crate::journal::Pending;
 use crate::system::RecordedEnd;
 
 pub(crate) const HANDLE_DOWN: &Function = function!("ntwk:theater/monitor-handlers", "handle-down");
 pub(crate) const MONITOR: &Function = function!("ntwk:theater/monitors", "monitor");
-
-/// A monitor that is open, as a start finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OpenMonitor {
-    pub(crate) watcher: ActorId,
-    /// The sequence of the watcher's event that asked for it.
-    pub(crate) reference: u64,
-    pub(crate) watched: ActorId,
-    /// How the watched actor has ended, if it has.
-    pub(crate) end: Option<RecordedEnd>,
-}
 
 /// The actor whose end an event asks to be told of, if it does and was not refused.
 pub(crate) fn watched_by(event: &ChainEvent) -> Option<ActorId> {
@@ -55,7 +44,7 @@ pub(crate) fn recorded_end(actor: ActorId, event: &ChainEvent) -> Option<Recorde
 /// The parameters of the call that tells of an end.
 pub(crate) fn told(reference: u64, RecordedEnd { event, failure }: &RecordedEnd) -> Vec<u8> {
     let reason = failure.clone().map_or(EndReason::Stopped, EndReason::Failed);
-    (Down { reference, actor_id: event.actor.to_string(), reason },).to_cbor()
+    (MonitoredEnd { reference, actor_id: event.actor.to_string(), reason },).to_cbor()
 }
 
 /// The monitor of a row; the inner error says why it cannot be read.
@@ -113,7 +102,7 @@ mod tests {
         let failed = Failed { detail: "it broke".into(), reason: FailureReason::Trap, dropped: Vec::new() };
         let (stopped, failed) = (event(&mut chain, "stopped", &stopped), event(&mut chain, "failed", &failed));
         let call = |cause: &ChainEvent, reference: u64, of: Option<u64>, reason: EndReason| {
-            let params = Encoded((Down { reference, actor_id: actor.to_string(), reason },).to_cbor());
+            let params = Encoded((MonitoredEnd { reference, actor_id: actor.to_string(), reason },).to_cbor());
             Call { of, ..Call::new(Some(link(actor, cause)), true, Caller::Runtime, params) }
         };
         let why = || EndReason::Failed("trap: it broke".into());
