@@ -724,9 +724,10 @@ fn a_panic_of_a_thread_that_the_runtime_cannot_do_without_ends_the_process_with_
         ("admitting:3:panic", "mgmt", true),
     ] {
         let stage = Stage::new();
-        let (one, other) = (stage.manifest("one", "probe", ""), stage.manifest("other", "probe", ""));
+        let one = stage.manifest("one", "probe", "");
         let mut running = panicking(&stage, &[&one], fail);
-        for _ in 0..5 {
+        for n in 0..5 {
+            let other = stage.manifest(&format!("other{n}"), "probe", "");
             // After the end of the process, a client gets an error or no answer.
             running.cli(&["start", other.to_str().expect("a path")]);
         }
