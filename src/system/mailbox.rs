@@ -169,7 +169,8 @@ impl Mailbox {
         self.0.counts.lock().aside.push(delivery);
     }
 
-    /// Wakes the owner for something that is no delivery. Whatever it is, it must be there before.
+    /// Wakes the owner for something that is no delivery. It must be there before, under a lock that the owner takes to look:
+    /// so whoever rings before the owner forgets its rings has put it there before the owner looks.
     pub(crate) fn ring(&self) {
         self.0.is_rung.store(true, Ordering::SeqCst);
         self.0.owner.unpark();

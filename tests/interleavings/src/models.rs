@@ -8,7 +8,7 @@ use loom::thread;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::one_shot::{OneReceiver, SenderGone, one_shot};
-use crate::base::sync::{AtomicU64, Ordering};
+use crate::base::sync::Mutex;
 use crate::base::wait;
 use crate::chain::Function;
 use crate::chain::data::{Caller, StoppedBy};
@@ -84,17 +84,17 @@ fn a_mailbox_wakes_its_owner_for_each_delivery_of_two_senders() {
     });
 }
 
-/// Whoever rings has put something elsewhere before, which the owner finds whenever it looks after the ring.
+/// Whoever rings has put something elsewhere before, under a lock that the owner takes to look.
 #[test]
 fn a_ring_for_something_that_is_no_delivery_is_never_lost() {
     all(3, || {
         let (mailbox, owner) = Mailbox::new(10, 100);
-        let there = Arc::new(AtomicU64::new(0));
+        let there = Arc::new(Mutex::new(0));
         let rings: Vec<_> = (0..2)
             .map(|_| {
                 let (mailbox, there) = (mailbox.clone(), Arc::clone(&there));
                 thread::spawn(move || {
-                    there.fetch_add(1, Ordering::SeqCst);
+                    *there.lock() += 1;
                     mailbox.ring();
                 })
             })
@@ -106,7 +106,7 @@ fn a_ring_for_something_that_is_no_delivery_is_never_lost() {
                 continue;
             }
             owner.hush();
-            if there.load(Ordering::SeqCst) == 2 {
+            if *there.lock() == 2 {
                 break;
             }
         }
