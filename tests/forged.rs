@@ -9,7 +9,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::forge::{self, Chain, Event, Item};
 use support::log_file::{LogRecord, Payload, forge_log};
-use support::{Management, Stage, Theater, copy_journal, eventually, replay, text, theater, verifies_and_replays, verify};
+use support::{
+    Management, Stage, Theater, copy_journal, eventually, replay, text, theater, verifies_and_replays, verify,
+};
 
 /// The result of `docs/verify_chain.py`; `None` without Python.
 fn python(chain: &Path) -> Option<Result<String, String>> {

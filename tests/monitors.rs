@@ -245,10 +245,7 @@ fn a_parent_that_monitors_its_child_gets_the_notice_and_the_end_and_each_settles
 fn what_cannot_be_monitored_is_an_error_that_says_why() {
     let post = Post::with("[limits]\nmonitors = 3\n", "reachable = [\"children\"]\n");
     let id = post.running.id("sentry");
-    assert_eq!(
-        post.refused("sentry"),
-        format!("actor {id} is this actor itself: an actor is not told of its own end")
-    );
+    assert_eq!(post.refused("sentry"), format!("actor {id} is this actor itself: an actor is not told of its own end"));
     assert_eq!(post.refused(&id), post.refused("sentry"));
     let why = post.refused("watched");
     assert!(why.contains("cannot be monitored by this actor: its manifest says reachable = "), "{why}");

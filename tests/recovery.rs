@@ -1072,7 +1072,8 @@ fn an_actor_that_a_start_ends_because_its_parent_has_ended_is_told_of() {
     let (stage, manifests) = sentry_and_watched("");
     stage.copy_component("probe", "probe");
     stage.manifest_at("child", "probe.wasm".as_ref(), "");
-    let nursery = stage.manifest("nursery", "nursery", "restart = \"temporary\"\n[[handlers]]\ntype = \"supervisor\"\n");
+    let nursery =
+        stage.manifest("nursery", "nursery", "restart = \"temporary\"\n[[handlers]]\ntype = \"supervisor\"\n");
     let manifests = [manifests[0].clone(), nursery];
     let running = launch_until(&stage, &manifests, "end-committed:1").expect("it starts");
     let child = running.request("nursery", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("an answer");
@@ -1092,12 +1093,14 @@ fn a_start_that_ends_a_child_with_its_parent_names_the_messages_that_it_had_sent
     stage.copy_component("probe", "probe");
     stage.manifest_at("child", "probe.wasm".as_ref(), "");
     let manifest = stage.manifest("nursery", "nursery", &format!("restart = \"temporary\"\n{SUPERVISOR}"));
-    let running = launch_until(&stage, &[manifest.clone()], "end-committed:1").expect("it starts");
+    let running = launch_until(&stage, std::slice::from_ref(&manifest), "end-committed:1").expect("it starts");
     let child = running.request("nursery", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("an answer");
     let child = child["ok"].as_str().expect("an id").to_owned();
     // The child is busy with the first of them when its parent ends.
     let send = |message: &str| json!({ "op": "send", "to": child, "msg": message });
-    running.request(&child, &json!({ "op": "many", "ops": [send("spin"), send("count"), send("count")] })).expect("sent");
+    running
+        .request(&child, &json!({ "op": "many", "ops": [send("spin"), send("count"), send("count")] }))
+        .expect("sent");
     eventually("it is at work", || {
         running.last_event(&child)["event_type"].as_str()?.strip_prefix("call ntwk:theater/message").map(drop)
     });

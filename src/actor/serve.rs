@@ -228,8 +228,7 @@ fn wait_for_work(mailbox: &MailboxOwner, has_monitors: bool, timers: Option<&Ser
     }
     let idle_at = clock::now() + IDLE;
     wait::park_until(idle_at);
-    let is_rung =
-        || (has_monitors && mailbox.is_rung()) || timers.is_some_and(|timers| timers.own.is_rung());
+    let is_rung = || (has_monitors && mailbox.is_rung()) || timers.is_some_and(|timers| timers.own.is_rung());
     if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
         stack::give_back();
         mailbox.let_go_of_empty_lanes();

@@ -91,12 +91,7 @@ fn monitor(
 }
 
 /// Begins a watch of the actor that the address stands for; what the host call owes then.
-fn watch(
-    live: &Live,
-    address: &str,
-    reference: u64,
-    limit: u64,
-) -> Result<(ActorId, Option<Owed>), String> {
+fn watch(live: &Live, address: &str, reference: u64, limit: u64) -> Result<(ActorId, Option<Owed>), String> {
     live.theater.journal.has_room_within().map_err(|low| low.to_string())?;
     let registry = &live.theater.registry;
     let watched = registry.resolve(address).map_err(|why| why.to_string())?;

@@ -165,13 +165,9 @@ impl Promise {
 
     fn lane(&self) -> Lane {
         match self {
-            Self::Send
-            | Self::Request
-            | Self::Spawn
-            | Self::Stop
-            | Self::Restart
-            | Self::Timer
-            | Self::Monitor => Lane::Mail,
+            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => {
+                Lane::Mail
+            }
             Self::Notice(_) | Self::WebSocketClose => Lane::Notice,
         }
     }

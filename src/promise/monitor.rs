@@ -9,7 +9,7 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, HostCall};
 use crate::chain::{ChainEvent, EventKind, Function, function};
-use crate::guest::wit::{MonitoredEnd, EndReason};
+use crate::guest::wit::{EndReason, MonitoredEnd};
 use crate::journal::Pending;
 use crate::system::RecordedEnd;
 
@@ -48,11 +48,7 @@ pub(crate) fn told(reference: u64, RecordedEnd { event, failure }: &RecordedEnd)
 }
 
 /// The monitor of a row; the inner error says why it cannot be read.
-pub(super) fn open(
-    chains: &dyn Chains,
-    row: &Pending,
-    event: &ChainEvent,
-) -> ReadResult<Result<OpenMonitor, String>> {
+pub(super) fn open(chains: &dyn Chains, row: &Pending, event: &ChainEvent) -> ReadResult<Result<OpenMonitor, String>> {
     let Some(watched) = watched_by(event) else {
         return Ok(Err("the event does not say whose end it asked for".to_owned()));
     };

@@ -108,7 +108,8 @@ impl InFlightReader<'_> {
     pub(super) fn in_flight(&self) -> ReadResult<InFlight> {
         let mut actors: Vec<ActorId> = self.open.keys().copied().collect();
         actors.sort();
-        let Decided { fates, due, monitors, timers, unreadable, given_up } = decide(self, &actors, &self.reader.pending()?)?;
+        let Decided { fates, due, monitors, timers, unreadable, given_up } =
+            decide(self, &actors, &self.reader.pending()?)?;
         unreadable.iter().for_each(|why| log::warn!("{why}"));
         for actor in given_up {
             log::warn!(

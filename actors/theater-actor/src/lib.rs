@@ -68,8 +68,8 @@ mod json;
 
 pub use actor::{Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, TimerHandler, WebSocketHandler};
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
-pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
+pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
 pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
 };

@@ -12,8 +12,8 @@ use crate::chain::{Function, Link, StateChain, function};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::Cause;
 use crate::promise::{
-    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN,
-    STOP_CHILD,
+    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND,
+    SPAWN, STOP_CHILD,
 };
 use crate::system::{Answer, Outcome};
 

@@ -222,7 +222,8 @@ fn given(awaited: Awaited) -> Given {
 }
 
 fn function_of(event: &ChainEvent) -> &'static Function {
-    let all = [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
+    let all =
+        [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 

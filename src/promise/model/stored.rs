@@ -9,9 +9,9 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::journal::{Cause, Owed, Pending};
-use crate::promise::{OpenMonitor, RESTART_CHILD, settled_by, watched_by};
 use crate::promise::fates::{Chains, Decided, Fate, ReadResult, Through, decide};
 use crate::promise::message::{REQUEST, requested};
+use crate::promise::{OpenMonitor, RESTART_CHILD, settled_by, watched_by};
 use crate::system::{Awaited, Lane};
 
 /// One event of the journal, with the rows that are written together with it.
