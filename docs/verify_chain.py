@@ -281,7 +281,9 @@ def read_started(event: Dict[str, Any]) -> Dict[str, Any]:
         raise Wrong(f"data: reason is {started['reason']}, which only an event of version 3 can have")
     optional = ("fork",) if started["reason"] == "fork" else ()
     if is_salted(event):
-        optional += ("label",)
+        optional += ("ended", "label")
+        if started.get("ended", True) is not True:
+            raise Wrong("data: ended is not true")
         if not isinstance(started.get("label", ""), str):
             raise Wrong("data: label is not a text")
     for key in started:

@@ -9,7 +9,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::forge::{self, Chain, Event, Item};
 use support::log_file::{LogRecord, Payload, forge_log};
-use support::{Management, Stage, Theater, eventually, replay, text, theater, verifies_and_replays, verify};
+use support::{
+    Management, Stage, Theater, copy_journal, eventually, replay, text, theater, verifies_and_replays, verify,
+};
 
 /// The result of `docs/verify_chain.py`; `None` without Python.
 fn python(chain: &Path) -> Option<Result<String, String>> {
@@ -186,6 +188,52 @@ fn of_journal(stage: &Stage, args: &[&str]) -> (Option<i32>, String) {
     let dir = stage.data_dir();
     let output = theater(&[&[args[0], "--journal", dir.to_str().expect("a path")], &args[1..]].concat(), None);
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn an_end_that_did_not_happen_so_or_that_nobody_asked_for_is_named_by_the_audit() {
+    let honest = Stage::new();
+    let grant = "[[handlers]]\ntype = \"monitor\"\n[[handlers]]\ntype = \"supervisor\"\n";
+    let manifests = [honest.manifest("sentry", "sentry", grant), honest.manifest("watched", "probe", "")];
+    let running = honest.run(&[&manifests[0], &manifests[1], &honest.manifest("other", "probe", "")]);
+    let watch = |actor: &str| json!({ "op": "monitor", "actor": running.id(actor) });
+    running.request("sentry", &json!({ "op": "many", "ops": [watch("watched"), watch("other")] })).expect("an answer");
+    running.say(&["stop", "watched"]);
+    eventually("it was told", || {
+        running.json(&["state", "sentry"])["state"]["downs"].as_array().map(|downs| downs.len() == 1)
+    });
+    running.shut_down();
+    assert_eq!(of_journal(&honest, &["verify"]).0, Some(0));
+    let why = |forge: &dyn Fn(&mut Event)| {
+        let stage = Stage::new();
+        copy_journal(&honest.data_dir(), &stage.data_dir());
+        forge_in_journal(&stage, "sentry", |events| {
+            let told = events.iter().position(|event| event.event_type.ends_with("handle-down")).expect("a call");
+            forge(&mut events[told]);
+        });
+        let (code, said) = of_journal(&stage, &["verify"]);
+        assert_eq!(code, Some(1), "{said}");
+        said
+    };
+    let said = why(&|call| {
+        call.edit(|call| {
+            let Item::Array(params) = call.get("params") else { panic!("the parameters") };
+            *params[0].get("reason") = Item::Map(vec![("failed".into(), Item::Text("trap: nothing".into()))]);
+        });
+    });
+    assert!(said.contains("it tells of an end that event"), "{said}");
+    // The monitor of the other actor, which has not ended.
+    let said = why(&|call| {
+        call.edit(|call| {
+            let Item::Uint(reference) = call.get("of") else { panic!("the reference") };
+            *reference += 1;
+            let reference = *reference;
+            let Item::Array(params) = call.get("params") else { panic!("the parameters") };
+            *params[0].get("reference") = Item::Uint(reference);
+        });
+    });
+    assert!(said.contains("it tells of the end of actor"), "{said}");
+    assert!(said.contains("is owed: but actor sentry"), "the row of that monitor is still there: {said}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use support::{Stage, Theater};
 
 /// Each handler, with a component that uses it.
-const HANDLERS: [(&str, &str, &str); 11] = [
+const HANDLERS: [(&str, &str, &str); 12] = [
     ("runtime", "probe", ""),
     ("message-server", "probe", ""),
     ("config", "configured", ""),
@@ -21,6 +21,7 @@ const HANDLERS: [(&str, &str, &str); 11] = [
     ("filesystem", "files", "config = { path = \"kept\" }\n"),
     ("clock", "chance", "[[handlers]]\ntype = \"random\"\n"),
     ("random", "chance", "[[handlers]]\ntype = \"clock\"\n"),
+    ("monitor", "sentry", "[[handlers]]\ntype = \"supervisor\"\n"),
     ("timer", "alarm", "config = { missed = \"make-up\" }\n"),
     ("supervisor", "nursery", "config = { allow = [\"/\"] }\n"),
 ];
@@ -39,7 +40,7 @@ impl Family {
         for directory in ["own/drop", "allowed", "elsewhere"] {
             std::fs::create_dir_all(stage.path().join(directory)).expect("a directory");
         }
-        for name in ["probe", "configured", "courier", "parrot", "files", "chance", "alarm", "nursery"] {
+        for name in ["probe", "configured", "courier", "parrot", "files", "chance", "alarm", "sentry", "nursery"] {
             for directory in ["own", "elsewhere"] {
                 let copy = stage.path().join(directory).join(format!("{name}.wasm"));
                 std::fs::copy(support::component(name), copy).expect("copied");

@@ -992,3 +992,154 @@ fn a_timer_calls_once_wherever_the_process_is_killed_while_it_calls() {
         audit(&stage);
     }
 }
+
+/// The ends that the sentry was told of, each as its reference, by its calls.
+fn down_calls(running: &Theater) -> Vec<u64> {
+    let events = running.events("sentry");
+    let calls = data_of(&events, "call ntwk:theater/monitor-handlers.handle-down").into_iter();
+    calls.map(|data| data["params"][0]["reference"].as_u64().expect("a reference")).collect()
+}
+
+const MONITOR: &str = "[[handlers]]\ntype = \"monitor\"\n[[handlers]]\ntype = \"supervisor\"\n";
+
+/// A sentry that counts the ends it is told of, and a probe called `watched`.
+fn sentry_and_watched(of_watched: &str) -> (Stage, [PathBuf; 2]) {
+    let stage = Stage::new();
+    let state = stage.file("state.json", json!({ "on_down": "count" }).to_string());
+    let sentry =
+        stage.manifest("sentry", "sentry", &format!("restart = \"permanent\"\ninit_state = {state:?}\n{MONITOR}"));
+    let watched = stage.manifest("watched", "probe", of_watched);
+    (stage, [sentry, watched])
+}
+
+/// Starts the runtime; it will be killed at `point`, perhaps before it is ready.
+fn launch_until(stage: &Stage, manifests: &[PathBuf], point: &str) -> Option<Theater> {
+    let paths: Vec<_> = manifests.iter().map(PathBuf::as_path).collect();
+    let launch = stage.command(&paths, &[]).arg("--data-dir").arg(stage.data_dir());
+    launch.env("THEATER_FAIL", point).launch(stage).ok()
+}
+
+#[test]
+fn an_end_is_told_of_once_wherever_the_process_is_killed_while_the_actor_ends_or_the_other_is_told() {
+    let points = ["end-recorded:1", "end-committed:1", "down-taken:1", "down-called:1", "down-committed:1"];
+    let later = ["down-called:2", "down-committed:2"];
+    for (point, fails) in points.into_iter().chain(later).flat_map(|point| [(point, false), (point, true)]) {
+        let (stage, manifests) = sentry_and_watched("restart = \"temporary\"\n");
+        let mut running = launch_until(&stage, &manifests, point).expect("it starts");
+        let watch = json!({ "op": "monitor-many", "actor": "watched", "n": 2 });
+        running.request("sentry", &watch).expect("an answer");
+        let mut management = Management::connect(running.management());
+        let id = running.id("watched");
+        if fails {
+            management.send_request(&id, &json!("trap"));
+        } else {
+            management.send(&json!({ "StopActor": { "id": id } }));
+        }
+        running.wait();
+        // The sentry alone, so that an actor that has ended stays so.
+        let running = stage.run(&[&manifests[0]]);
+        if running.status("watched") == "running" {
+            // The end was not committed, and with it nothing that rests on it.
+            assert!(down_calls(&running).is_empty(), "{point}");
+            running.say(&["stop", "watched"]);
+        }
+        settled(&running, "sentry", 2);
+        let calls = down_calls(&running);
+        assert!(calls.len() == 2 && calls[0] < calls[1], "{point}: {calls:?}");
+        let chain = running.export(&stage, "sentry");
+        running.kill();
+        verifies_and_replays(&chain);
+        let running = stage.run(&[&manifests[0]]);
+        running.request("sentry", &json!("get")).expect("an answer");
+        assert_eq!(down_calls(&running), calls, "{point}: nothing is told of twice");
+        running.shut_down();
+        audit(&stage);
+    }
+}
+
+#[test]
+fn a_monitor_and_its_end_are_each_there_or_not_wherever_the_process_is_killed() {
+    for point in ["monitor-recorded", "monitor-committed", "demonitor-recorded", "demonitor-committed"] {
+        let (stage, manifests) = sentry_and_watched("");
+        let mut running = launch_until(&stage, &manifests, &format!("{point}:1")).expect("it starts");
+        // The call comes first, and then the monitor.
+        let reference = running.last_event("sentry")["sequence"].as_u64().expect("a number") + 2;
+        let ops =
+            [json!({ "op": "monitor", "actor": "watched" }), json!({ "op": "demonitor", "reference": reference })];
+        let ops = if point.starts_with("monitor") { &ops[..1] } else { &ops[..] };
+        let mut management = Management::connect(running.management());
+        management.send_request(&running.id("sentry"), &json!({ "op": "many", "ops": ops }));
+        running.wait();
+        let running = stage.run(&[&manifests[0], &manifests[1]]);
+        running.request("sentry", &json!("get")).expect("its transition is over");
+        let asked = running.event_types("sentry").iter().any(|it| it.ends_with("monitors.monitor"));
+        assert!(asked || point.ends_with("recorded"), "{point}: what was committed is there");
+        running.say(&["stop", "watched"]);
+        let expected = usize::from(asked && point.starts_with("monitor"));
+        settled(&running, "sentry", expected as u64);
+        assert_eq!(down_calls(&running).len(), expected, "{point}");
+        let chain = running.export(&stage, "sentry");
+        running.shut_down();
+        verifies_and_replays(&chain);
+        audit(&stage);
+    }
+}
+
+#[test]
+fn an_end_is_told_of_once_although_the_thread_of_the_actor_panics_before_it_is_called() {
+    let (stage, manifests) = sentry_and_watched("");
+    let running = launch_until(&stage, &manifests, "down-taken:1:panic").expect("it starts");
+    running.request("sentry", &json!({ "op": "monitor", "actor": "watched" })).expect("an answer");
+    running.say(&["stop", "watched"]);
+    settled(&running, "sentry", 1);
+    assert!(running.event_types("sentry").contains(&"failed".to_owned()));
+    assert_eq!(down_calls(&running).len(), 1);
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn an_actor_that_a_start_ends_because_its_parent_has_ended_is_told_of() {
+    let (stage, manifests) = sentry_and_watched("");
+    stage.copy_component("probe", "probe");
+    stage.manifest_at("child", "probe.wasm".as_ref(), "");
+    let nursery =
+        stage.manifest("nursery", "nursery", "restart = \"temporary\"\n[[handlers]]\ntype = \"supervisor\"\n");
+    let manifests = [manifests[0].clone(), nursery];
+    let running = launch_until(&stage, &manifests, "end-committed:1").expect("it starts");
+    let child = running.request("nursery", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("an answer");
+    let child = child["ok"].as_str().expect("an id").to_owned();
+    running.request("sentry", &json!({ "op": "monitor", "actor": child })).expect("an answer");
+    tell_and_be_killed(running, "nursery", &json!("trap"));
+    let running = stage.run(&[&manifests[0]]);
+    settled(&running, "sentry", 1);
+    assert_eq!(running.status(&child), "stopped");
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn a_start_that_ends_a_child_with_its_parent_names_the_messages_that_it_had_sent_to_itself() {
+    let stage = Stage::new();
+    stage.copy_component("probe", "probe");
+    stage.manifest_at("child", "probe.wasm".as_ref(), "");
+    let manifest = stage.manifest("nursery", "nursery", &format!("restart = \"temporary\"\n{SUPERVISOR}"));
+    let running = launch_until(&stage, std::slice::from_ref(&manifest), "end-committed:1").expect("it starts");
+    let child = running.request("nursery", &json!({ "op": "spawn", "manifest": "child.toml" })).expect("an answer");
+    let child = child["ok"].as_str().expect("an id").to_owned();
+    // The child is busy with the first of them when its parent ends.
+    let send = |message: &str| json!({ "op": "send", "to": child, "msg": message });
+    running
+        .request(&child, &json!({ "op": "many", "ops": [send("spin"), send("count"), send("count")] }))
+        .expect("sent");
+    eventually("it is at work", || {
+        running.last_event(&child)["event_type"].as_str()?.strip_prefix("call ntwk:theater/message").map(drop)
+    });
+    tell_and_be_killed(running, "nursery", &json!("trap"));
+    let running = stage.run(&[]);
+    let end = running.last_event(&child);
+    assert_eq!(end["event_type"], "stopped");
+    assert_eq!(end["data"]["dropped"].as_array().map(Vec::len), Some(2), "{end}");
+    running.shut_down();
+    assert_eq!(audit(&stage)["in_flight"], 0);
+}

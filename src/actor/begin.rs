@@ -197,6 +197,7 @@ impl Beginner<'_> {
             id: actor.id,
             fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
             name: manifest.name.clone(),
+            ended: theater.registry.entry(actor.id, |entry| entry.ended.is_some()).unwrap_or(false),
             label: theater.registry.entry(actor.id, |entry| entry.label.as_ref().map(ToString::to_string)).flatten(),
             state: named,
             limits: NamedLimits::of(manifest.limits.entries()),
@@ -216,8 +217,12 @@ impl Beginner<'_> {
             manifest_path: manifest.path().display().to_string(),
             attempts: if resumes { self.progress.attempts } else { 0 },
         };
-        // An actor that begins from its initial state has set no timers.
-        let given_up = if beginning.run_init { theater.timers.promised_by(actor.id) } else { Vec::new() };
+        // An actor that begins from its initial state has set no timers, and monitors nobody.
+        let mut given_up = Vec::new();
+        if beginning.run_init {
+            given_up = theater.timers.promised_by(actor.id);
+            given_up.extend(theater.registry.open_watches(actor.id));
+        }
         let settles = given_up.into_iter().map(|sequence| Cause { actor: actor.id, sequence }).collect();
         let attached = Attached {
             begins: Some(Box::new(row)),
@@ -233,12 +238,13 @@ impl Beginner<'_> {
         let link = recorder.record("started", started.to_cbor(), attached).map_err(Down::by)?;
         if beginning.run_init {
             theater.timers.clear(actor.id);
+            theater.registry.clear_watches(actor.id);
         }
         // The incarnation counts from here on, even if it never comes up. It must not count earlier: if the event were
         // not recorded, the chain would lack this number.
         self.progress.recorded = beginning.incarnation;
         theater.registry.update(actor.id, |entry| {
-            (entry.has_begun, entry.incarnation) = (true, beginning.incarnation);
+            (entry.has_begun, entry.ended, entry.incarnation) = (true, None, beginning.incarnation);
         });
         if !resumes {
             executor.kept_at(link.sequence);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::spec::Spec;
 use super::verdict::{Report, ReportKind};
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::metrics::ActorMetrics;
 use crate::chain::Link;
@@ -13,7 +14,7 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::Reads;
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Delivery, Outcome, Reply, StatusIsSet, TheaterHandle};
+use crate::system::{ActorStatus, Answer, Delivery, Outcome, RecordedEnd, Reply, StatusIsSet, TheaterHandle};
 
 /// What every part of an actor's thread needs: what it knows of the actor, and the ways to report for the actor.
 pub(super) struct ActorContext {
@@ -44,10 +45,17 @@ impl ActorContext {
         (self.report)(Report { id: self.actor.id, kind });
     }
 
-    /// Tells the registry that the chain now ends with a recorded end. Other actors' messages to this actor are refused
-    /// until the chain's next `started`.
-    pub(super) fn mark_ended(&self) {
-        self.theater.registry.update(self.actor.id, |entry| entry.has_begun = false);
+    /// Notes that the actor has ended for good, as `closing` says on its chain: its own timers and monitors are over, and the
+    /// actors that monitor it are told. Other actors' messages to this actor are refused until the chain's next `started`.
+    pub(super) fn ended_for_good(&self, closing: Link, status: &ActorStatus, set: StatusIsSet) {
+        fail::point("end-recorded");
+        fail::point_after("end-committed", || _ = self.theater.journal.flush());
+        let failure = match status {
+            ActorStatus::Failed { reason, detail } => Some(format!("{reason}: {detail}")),
+            _ => None,
+        };
+        self.theater.timers.clear(self.actor.id);
+        self.theater.registry.ended_for_good(self.actor.id, RecordedEnd { event: closing, failure }, set);
     }
 
     /// Reserves a place for a notice in the parent's mailbox, if there is a parent that wants notices.

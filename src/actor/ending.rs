@@ -16,7 +16,9 @@ use crate::guest::wit::ChildEventKind;
 use crate::journal::{Attached, Cause, Record};
 use crate::manifest::{RestartPolicy, RestartState};
 use crate::promise::Notice;
-use crate::system::{ActorFailure, ActorStatus, Answer, Delivery, MailboxOwner, Order, OrderKind, Outcome, Reply};
+use crate::system::{
+    ActorFailure, ActorStatus, Answer, Delivery, MailboxOwner, Order, OrderKind, Outcome, Reply, StatusIsSet,
+};
 
 /// What follows the end of an incarnation.
 pub(super) enum Settled {
@@ -26,6 +28,13 @@ pub(super) enum Settled {
     Over,
     /// Another incarnation begins at once, with this manifest and component.
     Succeeded(Arc<Spec>),
+}
+
+/// An end that is on the chain, and the status that it gave the actor.
+struct Ended {
+    status: ActorStatus,
+    closing: Link,
+    set: StatusIsSet,
 }
 
 /// The parts of an actor's thread that are needed to end an incarnation.
@@ -102,17 +111,16 @@ impl IncarnationEnd<'_> {
         let Ok(closing) = recorder.record("failed", failed.to_cbor(), attached) else { return Settled::Over };
         let status = ActorStatus::Failed { reason, detail: detail.clone() };
         self.progress.recorded_end = Some(status.clone());
-        if ends {
-            context.mark_ended();
-            context.theater.timers.clear(context.actor.id);
-        }
-        let set = context.set_status(if kept { ActorStatus::Restarting } else { status });
+        let set = context.set_status(if kept { ActorStatus::Restarting } else { status.clone() });
         let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
         // The supervisor is told first, because a sender or the parent may ask it for a restart as soon as they hear of
         // the failure.
         context.report(ReportKind::Failed { reason, detail });
         context.answer(reply, Answer { outcome, closing: Some(closing.clone()) });
         context.refuse(dropped, "failed", Some(&closing));
+        if ends {
+            context.ended_for_good(closing.clone(), &status, set);
+        }
         if let Some(notice) = notice {
             notice.fill(closing, set);
         }
@@ -155,24 +163,26 @@ impl IncarnationEnd<'_> {
     ) -> Option<Link> {
         self.mailbox.close();
         let dropped = self.mailbox.drain();
-        let closing = match self.progress.recorded_end.take() {
+        let Ended { status, closing, set } = match self.progress.recorded_end.take() {
             // The chain says already how the actor ended, and nothing has been dropped since.
             Some(status) if dropped.is_empty() && failure.is_none() => {
-                self.context.set_status(status);
-                recorder.chain().head_link()
+                let set = self.context.set_status(status.clone());
+                Ended { status, closing: recorder.chain().head_link()?, set }
             }
             Some(ActorStatus::Failed { reason, detail }) => {
-                Some(self.record_failure_again(recorder, failure.unwrap_or((reason, detail)), &dropped)?)
+                self.record_failure_again(recorder, failure.unwrap_or((reason, detail)), &dropped)?
             }
-            ended => Some(self.record_stop(recorder, (by, cause), &dropped, ended.is_none())?),
+            ended => self.record_stop(recorder, (by, cause), &dropped, ended.is_none())?,
         };
         if !self.progress.recovering {
             self.context.theater.journal.enqueue(Record::Ended(self.context.actor)).ok()?;
-            self.context.mark_ended();
-            self.context.theater.timers.clear(self.context.actor.id);
         }
-        self.context.refuse(dropped, "was stopped", closing.as_ref());
-        closing
+        // An actor that failed while it was recovered is tried again by the next start. A stop is its end in any case.
+        if !self.progress.recovering || status == ActorStatus::Stopped {
+            self.context.ended_for_good(closing.clone(), &status, set);
+        }
+        self.context.refuse(dropped, "was stopped", Some(&closing));
+        Some(closing)
     }
 
     /// Records the failure a second time, now as the actor's end: with the deliveries dropped since the first record, or
@@ -182,12 +192,13 @@ impl IncarnationEnd<'_> {
         recorder: &mut Recorder,
         (reason, detail): (FailureReason, String),
         dropped: &[Delivery],
-    ) -> Option<Link> {
+    ) -> Option<Ended> {
         let failed = Failed { detail: detail.clone(), reason, dropped: causes(dropped) };
         let attached = attached(dropped, None, !self.progress.recovering);
         let closing = recorder.record("failed", failed.to_cbor(), attached).ok()?;
-        self.context.set_status(ActorStatus::Failed { reason, detail });
-        Some(closing)
+        let status = ActorStatus::Failed { reason, detail };
+        let set = self.context.set_status(status.clone());
+        Some(Ended { status, closing, set })
     }
 
     /// Records `stopped`. `is_news` says that the parent has not been told of this end yet.
@@ -197,17 +208,16 @@ impl IncarnationEnd<'_> {
         (by, cause): (StoppedBy, Option<Link>),
         dropped: &[Delivery],
         is_news: bool,
-    ) -> Option<Link> {
+    ) -> Option<Ended> {
         let stopped = Stopped { by, cause, dropped: causes(dropped) };
         let notice = if is_news { self.context.reserve_notice(ChildEventKind::Stopped) } else { None };
         let attached = attached(dropped, notice.as_ref(), true);
         let closing = recorder.record("stopped", stopped.to_cbor(), attached).ok()?;
-        self.context.theater.timers.clear(self.context.actor.id);
-        let set = self.context.set_status(ActorStatus::Stopped);
+        let (status, set) = (ActorStatus::Stopped, self.context.set_status(ActorStatus::Stopped));
         if let Some(notice) = notice {
             notice.fill(closing.clone(), set);
         }
-        Some(closing)
+        Some(Ended { status, closing, set })
     }
 }
 

@@ -17,8 +17,8 @@ use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refus
 use crate::chain::{Function, Link};
 use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
 use crate::handlers::INIT;
-use crate::journal::{Attached, Cause, Owed, StateWrite};
-use crate::promise::{HANDLE_REQUEST, owed_timer};
+use crate::journal::{Attached, Owed, StateWrite};
+use crate::promise::{HANDLE_REQUEST, owed_timer, settled_by};
 use crate::system::{DueTime, Outcome};
 
 /// How a transition ended.
@@ -40,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) params: Vec<u8>,
     pub(crate) caller: Caller,
     pub(crate) cause: Option<Link>,
+    /// The sequence of the actor's own event that asked to be told of an end, if the call tells of one.
+    pub(crate) of: Option<u64>,
     /// What a timer's call says besides, if a timer calls.
     pub(crate) firing: Option<Firing>,
 }
@@ -55,16 +57,17 @@ pub(crate) struct Firing {
 }
 
 impl Job {
-    /// A call that no timer makes.
+    /// A call that no event of the actor itself has promised.
     pub(crate) fn new(function: &'static Function, params: Vec<u8>, caller: Caller, cause: Option<Link>) -> Self {
-        Self { function, params, caller, cause, firing: None }
+        Self { function, params, caller, cause, of: None, firing: None }
     }
 
     /// The call that an event of the chain recorded.
     pub(crate) fn recorded(function: &'static Function, call: Call) -> Self {
         let Call { of, next, cause, round, caller, params, .. } = call;
         let firing = of.zip(round).map(|(of, round)| Firing { of, round, next: next.map(DueTime::at) });
-        Self { function, params: params.0, caller, cause, firing }
+        let of = of.filter(|_| firing.is_none());
+        Self { function, params: params.0, caller, cause, of, firing }
     }
 }
 
@@ -158,17 +161,17 @@ impl Executor {
         promises: &mut dyn FnMut() -> Option<Owed>,
         taken: impl FnOnce(Link),
     ) -> Transition {
-        let Job { function, params, caller, cause, firing } = job;
-        let settles = cause.iter().map(Cause::from).collect();
+        let Job { function, params, caller, cause, of, firing } = job;
         let fresh = self.guest.next_is_fresh();
-        let mut call = Call::new(cause, fresh, caller, Encoded(params));
+        let mut call = Call { of, ..Call::new(cause, fresh, caller, Encoded(params)) };
         if let Some(Firing { of, round, next }) = firing {
             (call.of, call.round, call.next) = (Some(of), Some(round), next.map(|due| due.unix_ms));
         }
         let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
-        let next = firing.and_then(|firing| firing.next);
-        let owes = next.map(|due| owed_timer(recorder.chain().actor(), due));
+        let (actor, next) = (recorder.chain().actor(), firing.and_then(|firing| firing.next));
+        let settles = settled_by(actor, function.full, &call).into_iter().collect();
+        let owes = next.map(|due| owed_timer(actor, due));
         let attached = Attached { settles, owes, ..Attached::default() };
         match record(recorder, function.call, call.to_cbor(), attached) {
             Ok(link) => taken(link),

@@ -1,5 +1,5 @@
-//! The main loop of an actor: it takes one delivery after the other from its mailbox, or a timer that is due, and executes
-//! each as a transition.
+//! The main loop of an actor: it takes one delivery after the other from its mailbox, or the end of an actor that it monitors,
+//! or a timer that is due, and executes each as a transition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,10 @@ use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Head, Link};
-use crate::promise::{HANDLE_TIMER, Promise, TimerParams};
-use crate::system::{ActorTimers, Delivery, DueTimer, MailboxOwner, MissedRounds, OrderKind, Reply, StopSignal};
+use crate::promise::{HANDLE_DOWN, HANDLE_TIMER, Promise, TimerParams, told};
+use crate::system::{
+    ActorTimers, Delivery, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind, Reply, StopSignal,
+};
 
 /// An actor that has waited this long gives its stack's unused pages back to the system.
 const IDLE: Duration = Duration::from_secs(1);
@@ -27,9 +29,10 @@ pub(super) fn serve(
     stop: &StopSignal,
     executor: &mut Executor,
 ) -> Down {
+    let monitors = ServedMonitors::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
-    // Timers and mail take turns, so that neither keeps the other waiting for ever.
-    let mut has_fired = false;
+    // Ends, timers and mail take turns, so that none of them keeps another waiting for ever.
+    let mut last = None;
     loop {
         if let Some(order) = stop.order() {
             match order.kind {
@@ -42,21 +45,31 @@ pub(super) fn serve(
                 OrderKind::Suspend => {}
             }
         }
-        let is_mails_turn = std::mem::take(&mut has_fired);
-        if let Some(timers) = timers.as_ref().filter(|_| !is_mails_turn && stop.order().is_none())
+        let turn = std::mem::take(&mut last);
+        if let Some(monitors) = monitors.as_ref().filter(|_| turn.is_none() && stop.order().is_none())
+            && let Some(due) = monitors.first_due(context)
+        {
+            last = Some(OwnPromise::Monitor);
+            if let Err(down) = monitors.tell(context, stop, executor, due) {
+                return down;
+            }
+            continue;
+        }
+        let timers_wait = turn == Some(OwnPromise::Timer) || stop.order().is_some();
+        if let Some(timers) = timers.as_ref().filter(|_| !timers_wait)
             && let Some(due) = timers.first_due(context)
         {
-            has_fired = true;
+            last = Some(OwnPromise::Timer);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return down;
             }
             continue;
         }
         let Some(delivery) = mailbox.next() else {
-            if is_mails_turn {
+            if turn.is_some() {
                 continue;
             }
-            wait_for_work(mailbox, timers.as_ref(), stop);
+            wait_for_work(mailbox, monitors.is_some(), timers.as_ref(), stop);
             continue;
         };
         if !delivery.reply.claim() {
@@ -70,6 +83,71 @@ pub(super) fn serve(
         if let Err(down) = close(context, stop, end, reply) {
             return down;
         }
+    }
+}
+
+/// What an actor has promised itself and was taken last, so that something else has its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OwnPromise {
+    Monitor,
+    Timer,
+}
+
+/// The monitors of an actor that can be told of ends: its manifest grants the handler, and its component has the export.
+struct ServedMonitors<'a> {
+    mailbox: &'a MailboxOwner,
+}
+
+impl<'a> ServedMonitors<'a> {
+    fn of(context: &ActorContext, mailbox: &'a MailboxOwner) -> Option<Self> {
+        let ActorContext { actor, spec, theater, .. } = context;
+        if spec.program.function(HANDLE_DOWN.full).is_some() {
+            // What became due before this incarnation is looked for once in any case.
+            mailbox.ring();
+            return Some(Self { mailbox });
+        }
+        let open = theater.registry.open_watches(actor.id).len();
+        if open > 0 {
+            log::warn!(
+                "{open} monitors of actor {} are open, and it cannot be told of an end now: its manifest must grant the \
+                 handler \"monitor\", and its component export {}; they wait for a start with both, or for the actor's end",
+                context.name(),
+                HANDLE_DOWN.full
+            );
+        }
+        None
+    }
+
+    /// The end that the actor is to be told of first.
+    fn first_due(&self, context: &ActorContext) -> Option<DueWatch> {
+        if !self.mailbox.is_rung() {
+            return None;
+        }
+        self.mailbox.hush();
+        let due = context.theater.registry.first_due_watch(context.actor.id)?;
+        // There may be another one.
+        self.mailbox.ring();
+        Some(due)
+    }
+
+    /// Calls the actor for an end. The call settles the monitor.
+    fn tell(
+        &self,
+        context: &ActorContext,
+        stop: &StopSignal,
+        executor: &mut Executor,
+        DueWatch { reference, end }: DueWatch,
+    ) -> Result<(), Down> {
+        fail::point("down-taken");
+        let (params, cause) = (told(reference, &end), Some(end.event.clone()));
+        let job = Job { of: Some(reference), ..Job::new(HANDLE_DOWN, params, Caller::Runtime, cause) };
+        let theater = &context.theater;
+        let end = executor.transition_taken(job, &mut || None, |_| {
+            theater.registry.end_watch(context.actor.id, reference);
+            fail::point("down-called");
+            fail::point_after("down-committed", || _ = theater.journal.flush());
+        });
+        close(context, stop, end, Reply::Nobody)
     }
 }
 
@@ -132,6 +210,7 @@ impl ServedTimers {
             params: params.to_cbor(),
             caller: Caller::Timer,
             cause: Some(Link { actor, sequence, hash }),
+            of: None,
             firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
         };
         let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {
@@ -143,19 +222,19 @@ impl ServedTimers {
     }
 }
 
-/// Parks the thread. A new delivery, a timer that is due and a new order all unpark it. A thread that is being suspended wakes by itself every
-/// millisecond, to see whether its grace is over.
-fn wait_for_work(mailbox: &MailboxOwner, timers: Option<&ServedTimers>, stop: &StopSignal) {
+/// Parks the thread. A new delivery, the end of a monitored actor, a timer that is due and a new order all unpark it. A thread
+/// that is being suspended wakes by itself every millisecond, to see whether its grace is over.
+fn wait_for_work(mailbox: &MailboxOwner, has_monitors: bool, timers: Option<&ServedTimers>, stop: &StopSignal) {
     if stop.order().is_some() {
         return wait::park_until(clock::now() + Duration::from_millis(1));
     }
     let idle_at = clock::now() + IDLE;
     wait::park_until(idle_at);
-    let is_rung = || timers.is_some_and(|timers| timers.own.is_rung());
+    let is_rung = || (has_monitors && mailbox.is_rung()) || timers.is_some_and(|timers| timers.own.is_rung());
     if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
         stack::give_back();
         mailbox.let_go_of_empty_lanes();
-        // No wake-up is lost: if a delivery, a timer or an order has come since the check above, its sender has unparked
+        // No wake-up is lost: if a delivery, an end, a timer or an order has come since the check above, its sender has unparked
         // this thread, and `park` returns at once.
         wait::park();
     }

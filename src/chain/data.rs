@@ -325,6 +325,8 @@ pub(crate) struct Started {
     /// The event of another chain whose state this chain begins with; present exactly if the reason is `fork`.
     pub(crate) fork: Option<Link>,
     pub(crate) name: String,
+    /// Whether the actor had ended for good before this start, and somebody has asked for it again. Version 3, if so.
+    pub(crate) ended: bool,
     /// The name of the actor among its siblings, if it was spawned with one. Version 3.
     pub(crate) label: Option<String>,
     pub(crate) state: NamedState,
@@ -346,9 +348,10 @@ impl Cbor for Started {
             self.reason == StartReason::Fork,
             "a fork says of what, and nothing else"
         );
-        let entries = 10 + usize::from(self.fork.is_some()) + usize::from(self.label.is_some());
-        to.map(entries).key("id").item(&self.id);
+        let there = [self.fork.is_some(), self.ended, self.label.is_some()];
+        to.map(10 + there.into_iter().filter(|there| *there).count()).key("id").item(&self.id);
         to.item_if_there("fork", self.fork.as_ref()).key("name").item(&self.name);
+        to.item_if_there("ended", self.ended.then_some(&true));
         to.item_if_there("label", self.label.as_ref()).key("state").item(&self.state).key("limits").item(&self.limits);
         to.key("parent").item(&self.parent).key("reason").item(&self.reason).key("resumes").item(&self.resumes);
         to.key("manifest").item(&self.manifest).key("component").item(&self.component);
@@ -370,6 +373,10 @@ impl Cbor for Started {
                 id: entries.read("id")?,
                 fork: entries.read_if_there("fork")?,
                 name: entries.read("name")?,
+                ended: match entries.read_if_there("ended")? {
+                    Some(false) => return Err(CborError::Mismatch("false", "true, or no such key")),
+                    ended => ended.is_some(),
+                },
                 label: entries.read_if_there("label")?,
                 state: entries.read("state")?,
                 limits: entries.read("limits")?,
@@ -391,7 +398,7 @@ impl Cbor for Started {
 
 impl EventData for Started {
     fn is_of_version_3(&self) -> bool {
-        self.label.is_some() || self.reason == StartReason::Upgrade
+        self.ended || self.label.is_some() || self.reason == StartReason::Upgrade
     }
 }
 
@@ -659,6 +666,7 @@ mod tests {
             id: ActorId::random(),
             fork: None,
             name: "counter".into(),
+            ended: false,
             label: None,
             state: NamedState::of(Some(&[1; INLINE_STATE_BYTES + 1])),
             limits: NamedLimits::of(crate::base::limits::Limits::default().entries()),
@@ -671,6 +679,7 @@ mod tests {
         };
         survives(&spawned);
         survives(&Started { reason: StartReason::Fork, fork: Some(link()), ..spawned.clone() });
+        survives(&Started { reason: StartReason::Restart, ended: true, ..spawned.clone() });
         survives(&Started { reason: StartReason::Upgrade, label: Some("alice".into()), ..spawned });
         survives(&Call::new(Some(link()), true, Caller::Actor, nothing.clone()));
         let due = Call::new(Some(link()), false, Caller::Timer, nothing.clone());

@@ -120,6 +120,7 @@ mod tests {
             id,
             fork: None,
             name: String::new(),
+            ended: false,
             label: None,
             state: NamedState::None,
             limits: NamedLimits(vec![]),

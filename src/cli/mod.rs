@@ -128,7 +128,7 @@ enum Command {
     /// again. With --compare, another build of the component gets the recorded inputs, and every difference is listed:
     /// the exit status is 0 if there is none, and 1 if there are differences.
     Replay(replay::ReplayArgs),
-    /// Ask a journal in SQL: actors, events, messages, HTTP requests, states, failures, timers
+    /// Ask a journal in SQL: actors, events, messages, HTTP requests, states, failures, timers, monitors
     ///
     /// The statement reads the data directory itself, as it is at one moment, whether or not a runtime uses it, and can
     /// change nothing. For instance: theater sql "SELECT name, type, data FROM events ORDER BY position DESC LIMIT 20".

@@ -205,6 +205,47 @@ pub(crate) struct ChildEvent {
 
 record!(ChildEvent { "kind": kind, "child-id": child_id });
 
+/// `monitor-handlers.end-reason`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum EndReason {
+    #[component(name = "stopped")]
+    Stopped,
+    #[component(name = "failed")]
+    Failed(String),
+}
+
+impl Cbor for EndReason {
+    fn write(&self, to: &mut CborWriter) {
+        match self {
+            Self::Stopped => to.text("stopped"),
+            Self::Failed(why) => to.map(1).key("failed").text(why),
+        };
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        match from.next()? {
+            Type::Text => match from.text()? {
+                "stopped" => Ok(Self::Stopped),
+                _ => Err(CborError::Mismatch("another word", "the reason of an end")),
+            },
+            _ => from.map(|entries| entries.read("failed").map(Self::Failed)),
+        }
+    }
+}
+
+/// `monitor-handlers.down`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct MonitoredEnd {
+    pub(crate) reference: u64,
+    #[component(name = "actor-id")]
+    pub(crate) actor_id: String,
+    pub(crate) reason: EndReason,
+}
+
+record!(MonitoredEnd { "reason": reason, "actor-id": actor_id, "reference": reference });
+
 /// `timer.pending-timer`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
@@ -242,6 +283,9 @@ mod tests {
         let message = |ty| WebSocketMessage { ty, data: Some(vec![0xff]), text: Some("a".into()) };
         survives(&WebSocketResponse { messages: types.into_iter().map(message).collect() });
         survives(&vec![PendingTimer { key: "tea".into(), due: u64::MAX, round: 1 }]);
+        for reason in [EndReason::Stopped, EndReason::Failed("trap".into())] {
+            survives(&MonitoredEnd { reference: 7, actor_id: "x".into(), reason });
+        }
         for kind in [ChildEventKind::Started, ChildEventKind::Failed("trap".into())] {
             survives(&ChildEvent { child_id: "x".into(), kind });
         }

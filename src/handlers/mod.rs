@@ -12,6 +12,7 @@ mod http_client;
 mod http_server;
 mod listen_address;
 mod message_server;
+mod monitor;
 mod own;
 mod random;
 mod runtime;
@@ -128,6 +129,7 @@ const HANDLERS: &[Kind] = &[
     Kind { name: filesystem::NAME, imports: filesystem::IMPORTS, always: false, make: filesystem::make },
     Kind { name: clock::NAME, imports: clock::IMPORTS, always: false, make: clock::make },
     Kind { name: random::NAME, imports: random::IMPORTS, always: false, make: random::make },
+    Kind { name: monitor::NAME, imports: monitor::IMPORTS, always: false, make: monitor::make },
     Kind { name: timer::NAME, imports: timer::IMPORTS, always: false, make: timer::make },
     Kind { name: supervisor::NAME, imports: supervisor::IMPORTS, always: false, make: supervisor::make },
 ];
@@ -309,6 +311,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 7);
+        assert_eq!(seen, 8);
     }
 }

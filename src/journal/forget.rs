@@ -3,7 +3,7 @@
 //!
 //! *Prune* drops what lies before a kept state, so that what follows can still be replayed. *Redact* drops one event's
 //! data. Neither touches what a start after a crash would need: the transitions that are open, the deliveries that are
-//! owed, the timers that are pending, and, as the answer to someone who still waits may be among them, whatever is newer than
+//! owed, the timers that are pending, the monitors that are open, and, as the answer to someone who still waits may be among them, whatever is newer than
 //! the oldest open transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
 //! is asked for.
 
@@ -105,8 +105,11 @@ pub enum DropError {
         /// The event.
         sequence: u64,
     },
-    /// A transition or a delivery that is under way, or a timer that is pending, needs the event.
-    #[error("event {sequence} is needed by a transition, a delivery or a timer that is under way; try again later")]
+    /// A transition or a delivery that is under way, a timer that is pending, or a monitor that is open, needs the event.
+    #[error(
+        "event {sequence} is needed by a transition, a delivery or a timer that is under way, or by a monitor that is open; \
+         try again later"
+    )]
     Needed {
         /// The event.
         sequence: u64,
@@ -140,9 +143,9 @@ pub(super) struct Doomed {
     /// The events, and the states stored behind them.
     pub(super) events: Range<u64>,
     /// Those among them that have data which can be dropped, in order: all but what a `started` says, and what a pending timer
-    /// needs.
+    /// or an open monitor needs.
     pub(super) places: Vec<EventPlace>,
-    /// The first of the events that keeps its data for a timer.
+    /// The first of the events that keeps its data for a timer or a monitor.
     pub(super) stays: Option<u64>,
 }
 
@@ -151,11 +154,11 @@ impl Doomed {
         reader: &JournalReader,
         actor: ActorKey,
         events: Range<u64>,
-        of_timers: &BTreeSet<u64>,
+        kept: &BTreeSet<u64>,
     ) -> ReadResult<Self> {
         let mut places = reader.doomed(actor, &events)?;
-        places.retain(|place| !of_timers.contains(&place.sequence));
-        let stays = if events.is_empty() { None } else { of_timers.range(events.clone()).next().copied() };
+        places.retain(|place| !kept.contains(&place.sequence));
+        let stays = if events.is_empty() { None } else { kept.range(events.clone()).next().copied() };
         Ok(Self { actor, events, places, stays })
     }
 }
@@ -179,7 +182,7 @@ pub(crate) fn prune(
             needed < before && last_named_before(reader, actor, before)?.is_some_and(|kept| behind_the_first(&kept));
         return Err(if is_needed { DropError::Needed { sequence: needed } } else { DropError::NoKeptState { before } });
     };
-    let doomed = Doomed::of(reader, actor, 0..upto, &needs.of_timers(reader, actor)?)?;
+    let doomed = Doomed::of(reader, actor, 0..upto, &needs.of_own_promises(reader, actor)?)?;
     let events = doomed.places.len() as u64;
     if events == 0 && upto < kept {
         return Err(DropError::Unchanged { kept, named: upto });
@@ -227,7 +230,7 @@ pub(crate) fn redact(
         return Err(DropError::Already { sequence });
     }
     let needs = Needs::of(reader)?;
-    if sequence >= needs.first(reader, actor)? || needs.of_timers(reader, actor)?.contains(&sequence) {
+    if sequence >= needs.first(reader, actor)? || needs.of_own_promises(reader, actor)?.contains(&sequence) {
         return Err(DropError::Needed { sequence });
     }
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
@@ -344,8 +347,8 @@ pub(super) struct Needs {
     from: u64,
     /// The first event of an actor that another is owed.
     owed: HashMap<ActorId, u64>,
-    /// The rows of the timers that an actor has set for itself.
-    timers: HashMap<ActorId, Vec<Pending>>,
+    /// The rows of the timers that an actor has set for itself, and of its monitors.
+    own: HashMap<ActorId, Vec<Pending>>,
 }
 
 impl Needs {
@@ -357,25 +360,25 @@ impl Needs {
             }
         }
         let mut owed: HashMap<ActorId, u64> = HashMap::new();
-        let mut timers: HashMap<ActorId, Vec<Pending>> = HashMap::new();
+        let mut own: HashMap<ActorId, Vec<Pending>> = HashMap::new();
         for row in reader.pending()? {
             let Pending { cause, receiver, .. } = row;
             if cause.actor != receiver {
                 let first = owed.entry(cause.actor).or_insert(u64::MAX);
                 *first = cause.sequence.min(*first);
-            } else if row.is_timer() {
-                timers.entry(receiver).or_default().push(row);
+            } else if row.is_timer() || row.is_monitor() {
+                own.entry(receiver).or_default().push(row);
             }
             // Of what else an actor owes itself only the hash is needed.
         }
-        Ok(Self { from, owed, timers })
+        Ok(Self { from, owed, own })
     }
 
-    /// The events of the chain that a start after a crash reads for the pending timers: those that promise the next firings,
-    /// and the host calls that have set the timers.
-    pub(super) fn of_timers(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<BTreeSet<u64>> {
+    /// The events of the chain that a start after a crash reads for the pending timers and the open monitors: those that promise
+    /// the next firings, and the host calls that have set the timers or asked to be told of an end.
+    pub(super) fn of_own_promises(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<BTreeSet<u64>> {
         let mut events = BTreeSet::new();
-        for row in self.timers.get(&actor.id).into_iter().flatten() {
+        for row in self.own.get(&actor.id).into_iter().flatten() {
             events.insert(row.cause.sequence);
             let promise = reader.promise(actor, row)?;
             if promise.kind() == Some(EventKind::Call) {
@@ -385,7 +388,7 @@ impl Needs {
         Ok(events)
     }
 
-    /// The first event of the chain that a start after a crash might read, other than for a timer.
+    /// The first event of the chain that a start after a crash might read, other than for a timer or a monitor.
     pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<u64> {
         // Someone may wait for an answer that stands on this chain behind the oldest open transition.
         let mut needed = reader.first_behind(actor, self.from.saturating_sub(1))?;

@@ -60,7 +60,9 @@ pub(crate) use forget::{prune, redact};
 pub(crate) use loss::Loss;
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
-pub(crate) use record::{ActorKey, ActorRow, ActorStarted, Attached, Cause, Owed, Pending, Record, StateWrite, TIMER};
+pub(crate) use record::{
+    ActorKey, ActorRow, ActorStarted, Attached, Cause, MONITOR, Owed, Pending, Record, StateWrite, TIMER,
+};
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;
 pub(crate) use states::Newest;

@@ -34,8 +34,8 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice, of the end of a connection, or of a timer; none for a message, which the event itself
-    /// holds.
+    /// The word of a lifecycle notice, of the end of a connection, of a timer, or of a monitor; none for a message, which the
+    /// event itself holds.
     pub(crate) notice: Option<&'static str>,
     /// Of a timer: when it is due by the boot clock, if that is what it goes by.
     pub(crate) boot: Option<BootTime>,
@@ -43,6 +43,9 @@ pub(crate) struct Owed {
 
 /// The word of a timer's row.
 pub(crate) const TIMER: &str = "timer";
+
+/// The word of the row of an actor that asked to be told of the end of another.
+pub(crate) const MONITOR: &str = "monitor";
 
 impl Owed {
     /// What the log and the index say of it besides the receiver: nothing of a message, and else the word. A timer's may be
@@ -60,8 +63,8 @@ impl Owed {
         if let Some(time) = text.strip_prefix(TIMER).and_then(|rest| rest.strip_prefix(' ')) {
             return Some(Self { receiver, notice: Some(TIMER), boot: Some(time.parse().ok()?) });
         }
-        let known =
-            ["started", "stopped", "failed", "restarted", "close", TIMER].into_iter().find(|known| *known == text);
+        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR];
+        let known = words.into_iter().find(|known| *known == text);
         known.map(|word| Self { receiver, notice: Some(word), boot: None })
     }
 }
@@ -223,7 +226,8 @@ pub(crate) struct Pending {
     pub(crate) receiver: ActorId,
     /// Where the event stands that promised it.
     pub(crate) position: u64,
-    /// The word of a lifecycle notice, of the end of a connection, or of a timer, which a time may follow; none for a message.
+    /// The word of a lifecycle notice, of the end of a connection, of a timer, which a time may follow, or of a monitor; none
+    /// for a message.
     pub(crate) notice: Option<String>,
 }
 
@@ -236,5 +240,10 @@ impl Pending {
     /// Whether it is a timer that the actor has set for itself.
     pub(crate) fn is_timer(&self) -> bool {
         self.owed().is_some_and(|owed| owed.notice == Some(TIMER))
+    }
+
+    /// Whether the actor has asked to be told of the end of another.
+    pub(crate) fn is_monitor(&self) -> bool {
+        self.notice.as_deref() == Some(MONITOR)
     }
 }

@@ -133,7 +133,7 @@ impl Pruner {
         let before = reader.first_behind(actor, position)?.min(needs.first(reader, actor)?);
         let kept = forget::last_named_before(reader, actor, before)?;
         let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else { return Ok(None) };
-        let doomed = Doomed::of(reader, actor, from..upto.max(from), &needs.of_timers(reader, actor)?)?;
+        let doomed = Doomed::of(reader, actor, from..upto.max(from), &needs.of_own_promises(reader, actor)?)?;
         if doomed.places.is_empty() {
             self.left.insert(actor.key, doomed.stays.unwrap_or(doomed.events.end));
             // Of an actor whose state never changes, somebody has to be told.

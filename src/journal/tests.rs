@@ -56,6 +56,7 @@ impl Scribe {
             return self.append("refused ntwk:theater/actor.init", vec![0xa0], None);
         }
         let started = Started {
+            ended: false,
             label: None,
             id: self.actor.id,
             fork: None,

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
+use super::address::stood_for;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
-use super::message::stood_for;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;

@@ -10,7 +10,7 @@ use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, EventKind, Link};
 pub(crate) use crate::journal::ReadResult;
 use crate::journal::{Cause, Pending};
-use crate::system::{Awaited, Delivery, Lane, Timer};
+use crate::system::{Awaited, Delivery, Lane, RecordedEnd, Timer};
 
 /// The chains as a start of the runtime finds them, in the journal or in a model.
 pub(crate) trait Chains {
@@ -34,6 +34,10 @@ pub(crate) trait Chains {
 
     /// A page of the actor's events, from a sequence on; empty at the end of its chain.
     fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>>;
+
+    /// The event by which an actor has ended for good, if it was over for good at some time since a place in the order of all
+    /// events. It may have ended before that place, and may live again.
+    fn end_since(&self, actor: ActorId, position: u64) -> ReadResult<Option<ChainEvent>>;
 
     /// The event that promised what a row says is owed; `None` if its chain is not there.
     fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>>;
@@ -82,6 +86,17 @@ pub(crate) struct Due {
     pub(crate) awaited_by: Option<ActorId>,
 }
 
+/// A monitor that is open, as a start finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenMonitor {
+    pub(crate) watcher: ActorId,
+    /// The sequence of the watcher's event that asked for it.
+    pub(crate) reference: u64,
+    pub(crate) watched: ActorId,
+    /// How the watched actor has ended, if it has.
+    pub(crate) end: Option<RecordedEnd>,
+}
+
 /// What a start does about all promises that are not settled.
 #[derive(Debug, Default)]
 pub(crate) struct Decided {
@@ -91,6 +106,8 @@ pub(crate) struct Decided {
     pub(crate) due: Vec<Due>,
     /// The timers that are set again: each actor's own, with their keys.
     pub(crate) timers: Vec<(ActorId, Arc<str>, Timer)>,
+    /// The monitors that are open again.
+    pub(crate) monitors: Vec<OpenMonitor>,
     /// Why certain rows could not be delivered.
     pub(crate) unreadable: Vec<String>,
     /// The actors whose waits were part of a circle and are now of unknown outcome.
@@ -161,6 +178,13 @@ impl Decided {
         if promise == Promise::Timer {
             match promise.timer(chains, row, &event)? {
                 Ok((key, timer)) => self.timers.push((*receiver, key, timer)),
+                Err(why) => self.unreadable.push(nothing(&why)),
+            }
+            return Ok(());
+        }
+        if promise == Promise::Monitor {
+            match promise.monitor(chains, row, &event)? {
+                Ok(open) => self.monitors.push(open),
                 Err(why) => self.unreadable.push(nothing(&why)),
             }
             return Ok(());

@@ -1,7 +1,9 @@
 //! Promises by messages: a send, and a request whose sender waits for the answer.
 
 use super::Promise;
+use super::address::stood_for;
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
+use super::monitor::{self, HANDLE_DOWN};
 use super::timer::{self, HANDLE_TIMER};
 use crate::base::clock;
 use crate::base::id::ActorId;
@@ -263,11 +265,6 @@ pub(crate) fn accepted_send(event: &ChainEvent, host_call: &HostCall) -> Option<
     stood_for(host_call.to, &address)
 }
 
-/// The actor that an address stood for: the one that was recorded, or the one whose id it is.
-pub(super) fn stood_for(recorded: Option<ActorId>, address: &str) -> Option<ActorId> {
-    recorded.or_else(|| address.parse().ok())
-}
-
 /// Whether `call` of `receiver` took the message that its cause, the event `promised` of another chain, had sent to it.
 pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Call, promised: &ChainEvent) -> bool {
     let message = match event.function() {
@@ -282,6 +279,9 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
         function if function == HANDLE_TIMER.full => {
             let is_own = call.cause.as_ref().is_some_and(|cause| cause.actor == receiver);
             return is_own && timer::is_what_was_promised(call, promised);
+        }
+        function if function == HANDLE_DOWN.full => {
+            return monitor::is_what_was_told(call, promised);
         }
         // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,

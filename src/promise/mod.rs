@@ -9,6 +9,7 @@
 //! | `Stop`, `Restart` | `intent` of `stop-child`, `restart-child`, and of a `get-or-spawn` that names a child | none: the child's event names the intent | by the supervisor | the parent's `host-call` | done, await that the child is up, or do it now |
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
 //! | `Timer` | `host-call` of `timer.set` and the like; the `call` of a round that is not the last | to the actor itself: `timer` | by the actor's own thread, when it is due | the actor's `call` of that round, the `host-call` that cancels or replaces it, its end, or a `started` that begins anew | set again, for the recorded time |
+//! | `Monitor` | `host-call` of `monitor` | to the actor itself: `monitor` | by the actor's own thread, once the other actor has ended for good | the actor's `call` of `handle-down`, the `host-call` of `demonitor`, its end, or a `started` that begins anew | open again; due, if the other actor's chain says that it has ended |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
 //!
 //! While an actor waits for another, the graph of waits (`system/waits.rs`) has an edge between the two. An actor adds its
@@ -37,6 +38,7 @@
 //!
 //! A new host function that promises something needs one file here, and a line in each `match` of [`Promise`].
 
+mod address;
 mod arrivals;
 mod child;
 mod circles;
@@ -44,6 +46,7 @@ mod fates;
 mod message;
 #[cfg(test)]
 mod model;
+mod monitor;
 mod notice;
 mod timer;
 mod websocket;
@@ -53,11 +56,12 @@ pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
     spawn_child,
 };
-pub(crate) use fates::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
+pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
     is_what_was_sent, request_again,
 };
+pub(crate) use monitor::{HANDLE_DOWN, MONITOR, recorded_end, told, watched_by};
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
 pub(crate) use timer::{
     CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,
@@ -68,10 +72,10 @@ use std::sync::Arc;
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::Intent;
+use crate::chain::data::{Call, Intent};
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::guest::wit::ChildEventKind;
-use crate::journal::{Owed, Pending, TIMER};
+use crate::journal::{self, Cause, Owed, Pending, TIMER};
 use crate::system::{Delivery, Lane, Timer};
 
 /// The actor to which an event promises what a row of `pending` says, or why the event promises nothing of that kind.
@@ -86,9 +90,19 @@ pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<Acto
         }
         Some(Promise::Timer) if timer::is_promised_by(event) => Ok(row.cause.actor),
         Some(Promise::Timer) => Err("that event promises no timer"),
+        Some(Promise::Monitor) if watched_by(event).is_some() => Ok(row.cause.actor),
+        Some(Promise::Monitor) => Err("that event asks for nobody's end"),
         Some(Promise::Notice(_) | Promise::WebSocketClose | Promise::Spawn | Promise::Stop | Promise::Restart)
         | None => Err("that event promises no such notice"),
     }
+}
+
+/// The event whose promise a call settles: its cause, or, if it tells of an end, the actor's own event that asked for that.
+pub(crate) fn settled_by(actor: ActorId, function: &str, call: &Call) -> Option<Cause> {
+    if function == HANDLE_DOWN.full {
+        return call.of.map(|sequence| Cause { actor, sequence });
+    }
+    call.cause.as_ref().map(Cause::from)
 }
 
 /// A promise, by its kind.
@@ -101,6 +115,7 @@ pub(crate) enum Promise {
     Restart,
     Notice(ChildEventKind),
     Timer,
+    Monitor,
     WebSocketClose,
 }
 
@@ -127,6 +142,9 @@ impl Promise {
         if row.is_timer() {
             return Some(Self::Timer);
         }
+        if row.is_monitor() {
+            return Some(Self::Monitor);
+        }
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
             Some(word) => notice::kind(word, event).map(Self::Notice),
@@ -147,6 +165,7 @@ impl Promise {
             Self::Spawn | Self::Stop | Self::Restart => return None,
             Self::Notice(kind) => Some(kind.word()),
             Self::Timer => Some(TIMER),
+            Self::Monitor => Some(journal::MONITOR),
             Self::WebSocketClose => Some(websocket::WORD),
         };
         Some(Owed { receiver, notice, boot: None })
@@ -154,7 +173,9 @@ impl Promise {
 
     fn lane(&self) -> Lane {
         match self {
-            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Timer => Lane::Mail,
+            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => {
+                Lane::Mail
+            }
             Self::Notice(_) | Self::WebSocketClose => Lane::Notice,
         }
     }
@@ -166,8 +187,8 @@ impl Promise {
             Self::Request => {
                 message::requested(&event.data).map(|(_, params)| message::request_delivery(params, cause))
             }
-            // A timer is no delivery: the actor takes it when it is due.
-            Self::Spawn | Self::Stop | Self::Restart | Self::Timer => None,
+            // A timer and a monitor are no deliveries: the actor takes them when they are due.
+            Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => None,
             Self::Notice(kind) => Some(notice::delivery(notice::params(cause.actor, kind), cause)),
             Self::WebSocketClose => Some(close(cause)),
         }
@@ -178,9 +199,14 @@ impl Promise {
     pub(crate) fn due_after_a_crash(&self, closing: Link) -> Option<Delivery> {
         match self {
             Self::WebSocketClose => Some(close(closing)),
-            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Notice(_) | Self::Timer => {
-                None
-            }
+            Self::Send
+            | Self::Request
+            | Self::Spawn
+            | Self::Stop
+            | Self::Restart
+            | Self::Notice(_)
+            | Self::Timer
+            | Self::Monitor => None,
         }
     }
 
@@ -197,13 +223,26 @@ impl Promise {
         }
     }
 
+    /// The monitor that `event` asks for, as a row says; the inner error says why it cannot be read.
+    fn monitor(
+        &self,
+        chains: &dyn Chains,
+        row: &Pending,
+        event: &ChainEvent,
+    ) -> ReadResult<Result<OpenMonitor, String>> {
+        match self {
+            Self::Monitor => monitor::open(chains, row, event),
+            _ => Ok(Err("it asks for nobody's end".to_owned())),
+        }
+    }
+
     /// What became of a promise whose intent is the last event of a chain.
     fn fate(&self, chains: &dyn Chains, intent: &fates::OpenIntent<'_>) -> ReadResult<Fate> {
         match self {
             Self::Request => message::fate(chains, intent),
             Self::Spawn => child::spawn_fate(chains, intent),
             Self::Stop | Self::Restart => child::change_fate(chains, intent),
-            Self::Send | Self::Notice(_) | Self::Timer | Self::WebSocketClose => Ok(Fate::Again),
+            Self::Send | Self::Notice(_) | Self::Timer | Self::Monitor | Self::WebSocketClose => Ok(Fate::Again),
         }
     }
 }

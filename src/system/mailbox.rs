@@ -71,6 +71,8 @@ struct Shared {
     max_bytes: u64,
     /// Written under the lock.
     closed: AtomicBool,
+    /// Something that is no delivery may have come for the owner; it looks for it elsewhere.
+    is_rung: AtomicBool,
     /// Wakes the thread that serves the mailbox.
     owner: Unparker,
 }
@@ -116,6 +118,8 @@ impl Mailbox {
             max_deliveries,
             max_bytes,
             closed: AtomicBool::new(false),
+            // Nobody has looked yet.
+            is_rung: AtomicBool::new(true),
             owner: parker.unparker().clone(),
         });
         let owner = MailboxOwner {
@@ -163,6 +167,13 @@ impl Mailbox {
     /// Keeps a delivery that the actor has no export for, until the actor ends and names it as dropped.
     pub(crate) fn keep_aside(&self, delivery: Delivery) {
         self.0.counts.lock().aside.push(delivery);
+    }
+
+    /// Wakes the owner for something that is no delivery. It must be there before, under a lock that the owner takes to look:
+    /// so whoever rings before the owner forgets its rings has put it there before the owner looks.
+    pub(crate) fn ring(&self) {
+        self.0.is_rung.store(true, Ordering::SeqCst);
+        self.0.owner.unpark();
     }
 
     /// How many places are taken: deliveries that wait, and reserved places. Deliveries that are kept aside do not
@@ -240,6 +251,21 @@ impl MailboxOwner {
     /// What wakes the thread that serves the mailbox.
     pub(crate) fn unparker(&self) -> Unparker {
         self.shared.owner.clone()
+    }
+
+    /// Whether something that is no delivery may have come.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.shared.is_rung.load(Ordering::SeqCst)
+    }
+
+    /// Has the owner look once more for something that is no delivery.
+    pub(crate) fn ring(&self) {
+        self.shared.is_rung.store(true, Ordering::SeqCst);
+    }
+
+    /// Forgets that it was rung for, before the owner looks. So a ring that comes while it looks leads to another look.
+    pub(crate) fn hush(&self) {
+        self.shared.is_rung.store(false, Ordering::SeqCst);
     }
 
     /// The next notice, else the next delivery of mail, if there is one; its place is free then.

@@ -5,7 +5,7 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `on_disk`, `vouched`;
+//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`;
 //! - `secrets`, which the runtime adds to what actors send, and shows to nobody;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
 //! - `reply`, where an answer is given and awaited; `signal`, the order to end;
@@ -38,6 +38,7 @@ mod subscribers;
 mod timers;
 mod vouched;
 mod waits;
+mod watches;
 
 #[cfg(test)]
 mod tests;
@@ -72,3 +73,6 @@ pub(crate) use vouched::{ManifestContents, VouchedManifest, vouched_for};
 pub(crate) use waits::WaitId;
 #[cfg(test)]
 pub(crate) use waits::Waits;
+#[cfg(test)]
+pub(crate) use watches::Watches;
+pub(crate) use watches::{DueWatch, RecordedEnd};

@@ -1,4 +1,4 @@
-//! The registry: every live and listed actor, the tree that the actors form, and who waits for whom.
+//! The registry: every live and listed actor, the tree that the actors form, who waits for whom, and who watches whom.
 //!
 //! One lock guards all of it. It is private to this file and its children, which hold it only to look something up or to
 //! change an entry: they send nothing, join no thread, and read no file under it.
@@ -7,6 +7,7 @@ mod info;
 mod names;
 mod places;
 mod waiting;
+mod watching;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use super::mailbox::Mailbox;
 use super::on_disk::StartedFrom;
 use super::status::ActorStatus;
 use super::waits::Waits;
+use super::watches::{RecordedEnd, Watches};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
 use crate::base::metrics::ActorMetrics;
@@ -46,6 +48,8 @@ pub(crate) struct ActorEntry {
     /// Whether the actor's chain says that it is alive: that a `started` is on it, and no end for good after that one.
     /// A restart by policy does not change this.
     pub(crate) has_begun: bool,
+    /// How it has ended for good, if its chain says that it has.
+    pub(crate) ended: Option<Arc<RecordedEnd>>,
     /// The exports that the actor can be called by.
     pub(crate) exports: Arc<HashSet<&'static str>>,
     pub(crate) mailbox: Mailbox,
@@ -88,6 +92,7 @@ struct Inner {
     next: u64,
     names: ActorNames,
     waits: Waits,
+    watches: Watches,
     suspending: bool,
 }
 
@@ -150,6 +155,7 @@ impl Registry {
         let Some(entry) = inner.actors.remove(&id) else { return };
         inner.order.retain(|_, other| *other != id);
         inner.names.remove(&entry);
+        inner.watches.clear(id);
         if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
             parent.children.retain(|child| *child != id);
         }

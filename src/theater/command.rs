@@ -13,7 +13,7 @@ use crate::chain::data::{StartReason, StoppedBy};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::RestartState;
-use crate::system::{ActorStatus, Delivery, Label, Lane, LifecycleError, Registry, WaitId};
+use crate::system::{ActorStatus, Delivery, Label, Lane, LifecycleError, RecordedEnd, Registry, WaitId};
 
 /// What the supervisor thread is asked to do, or told.
 pub(super) enum Command {
@@ -69,6 +69,8 @@ pub(super) struct FormerLife {
     pub(super) was_up: bool,
     /// Whether the actor's chain says that the actor is alive.
     pub(super) was_alive: bool,
+    /// How it has ended for good, if it has.
+    pub(super) ended: Option<RecordedEnd>,
     /// The notice that the parent gets once the actor is up.
     pub(super) notice: Option<ChildEventKind>,
     pub(super) lately: Lately,

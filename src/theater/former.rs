@@ -19,7 +19,7 @@ use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
 use crate::journal::{ActorRow, JournalError, JournalReader, Newest, ReadResult};
 use crate::manifest::{Manifest, RestartPolicy, RestartState, Supervision};
-use crate::promise::REQUEST;
+use crate::promise::{REQUEST, recorded_end};
 use crate::system::{ActorStatus, Awaited, Label, NotALabel, Reply, Wait};
 
 /// One actor from an earlier runtime, as its chain leaves it.
@@ -163,7 +163,8 @@ impl FormerActor {
         let comeback = if runs { Comeback::Runs } else { Comeback::Listed(status_after(&self.last)) };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
         let (incarnation, was_up, was_alive) = (self.row.incarnation, self.was_up, self.row.alive);
-        let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, notice, lately, open });
+        let ended = if was_alive { None } else { recorded_end(actor.id, &self.last) };
+        let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, ended, notice, lately, open });
         let label = self.label;
         Ok((
             Newborn { actor, spec: self.spec, parent, label, cause: None, is_fork: false, again, reply: None },

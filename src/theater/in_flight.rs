@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crate::actor::SpawnReply;
 use crate::base::id::ActorId;
 use crate::base::one_shot::one_shot;
+use crate::chain::data::Started;
 use crate::chain::{ChainEvent, Link};
 use crate::journal::{ActorKey, JournalReader, Pending};
-use crate::promise::{Chains, Decided, Due, Fate, ReadResult, Through, decide};
+use crate::promise::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
 use crate::system::{Awaited, Delivery, Lane, Registry, Reply, Timer, Wait};
 
 /// What the actors that go on have yet to get from each other: outcomes, replies and owed deliveries.
@@ -25,6 +26,8 @@ pub(super) struct InFlight {
     pub(super) starts: HashMap<ActorId, (SpawnReply, Option<Link>)>,
     /// The deliveries that are owed, in the order in which they were promised.
     pub(super) owed: Vec<(ActorId, Lane, Delivery)>,
+    /// The monitors that are open.
+    pub(super) monitors: Vec<OpenMonitor>,
     /// The timers that are pending, each actor's own.
     pub(super) timers: Vec<(ActorId, Arc<str>, Timer)>,
 }
@@ -36,6 +39,8 @@ pub(super) struct InFlightReader<'a> {
     /// Every actor that has a chain, including those that are not listed any more: a delivery is owed whether or not its
     /// sender is still listed.
     pub(super) keys: &'a HashMap<ActorId, ActorKey>,
+    /// The actors whose chains say that they have not ended for good.
+    pub(super) unended: HashSet<ActorId>,
     /// The actors that go on.
     pub(super) alive: HashSet<ActorId>,
     /// The events of their open transitions.
@@ -74,6 +79,26 @@ impl Chains for InFlightReader<'_> {
         self.keys.get(&actor).map_or(Ok(Vec::new()), |key| self.reader.events(*key, from, 1_000, 16 << 20))
     }
 
+    fn end_since(&self, actor: ActorId, position: u64) -> ReadResult<Option<ChainEvent>> {
+        let Some(key) = self.keys.get(&actor) else { return Ok(None) };
+        // The first start since then that says that the actor had ended for good before it.
+        let (mut before, mut again) = (u64::MAX, None);
+        while let Some(started) = self.reader.started_before(*key, before)?
+            && self.reader.position(*key, started.sequence)?.is_some_and(|at| at > position)
+        {
+            let Some(earlier) = started.sequence.checked_sub(1) else { break };
+            if started.read::<Started>().is_ok_and(|started| started.ended) {
+                again = Some(earlier);
+            }
+            before = earlier;
+        }
+        match again {
+            Some(end) => self.event(actor, end),
+            None if !self.unended.contains(&actor) => self.reader.last_event(*key),
+            None => Ok(None),
+        }
+    }
+
     fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>> {
         self.keys.get(&row.cause.actor).map(|key| self.reader.promise(*key, row)).transpose()
     }
@@ -83,14 +108,15 @@ impl InFlightReader<'_> {
     pub(super) fn in_flight(&self) -> ReadResult<InFlight> {
         let mut actors: Vec<ActorId> = self.open.keys().copied().collect();
         actors.sort();
-        let Decided { fates, due, timers, unreadable, given_up } = decide(self, &actors, &self.reader.pending()?)?;
+        let Decided { fates, due, monitors, timers, unreadable, given_up } =
+            decide(self, &actors, &self.reader.pending()?)?;
         unreadable.iter().for_each(|why| log::warn!("{why}"));
         for actor in given_up {
             log::warn!(
                 "actor {actor} waited in a circle of requests: it is told that the outcome of its own is unknown"
             );
         }
-        let mut found = InFlight { timers, ..InFlight::default() };
+        let mut found = InFlight { monitors, timers, ..InFlight::default() };
         // By waiting actor: the reply that goes with the delivery which the actor waits for.
         let mut waiting = HashMap::new();
         for (actor, (intent, fate)) in fates {

@@ -24,8 +24,9 @@ pub(super) fn write_ends(
     let unreadable = |error: ReadFault| error.to_string();
     let mut owed: BTreeMap<ActorId, Vec<Pending>> = BTreeMap::new();
     for row in reader.pending().map_err(unreadable)? {
-        // A delivery that an actor owes itself (a WebSocket `close`) ends with the actor and was never delivered.
-        if row.cause.actor != row.receiver {
+        // What an actor owes itself (a WebSocket `close`, a timer, a monitor) ends with the actor and was never delivered. A
+        // message to itself is a delivery like any other.
+        if row.cause.actor != row.receiver || row.notice.is_none() {
             owed.entry(row.receiver).or_default().push(row);
         }
     }

@@ -26,6 +26,7 @@ use crate::base::id::ActorId;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalError, JournalReader};
 use crate::manifest::Manifest;
+use crate::promise::OpenMonitor;
 use crate::system::{Delivery, Lane, LifecycleError, Reply, TheaterHandle};
 
 /// What a start of the runtime begins with.
@@ -78,10 +79,10 @@ pub(super) fn recover(
     if resumed > 0 {
         let open = former.iter().filter(|actor| actor.runs() && !actor.open.is_empty()).count();
         let owed = in_flight.owed.len();
-        let timers = in_flight.timers.len();
+        let (timers, monitors) = (in_flight.timers.len(), in_flight.monitors.len());
         log::info!(
-            "resuming {resumed} actors, {open} of them within a transition; {owed} deliveries wait, and {timers} timers are \
-             pending"
+            "resuming {resumed} actors, {open} of them within a transition; {owed} deliveries wait, {timers} timers are \
+             pending, and {monitors} monitors are open"
         );
     }
     let roots = || former.iter().filter(|actor| actor.runs() && actor.row.parent.is_none()).map(|actor| &actor.row);
@@ -91,7 +92,10 @@ pub(super) fn recover(
     });
     let new = new.collect();
     let asked_for = former.iter().filter(|actor| actor.asked_for).map(|actor| actor.row.actor.id).collect();
-    let InFlight { mut awaited, mut replies, mut starts, owed, timers } = in_flight;
+    let InFlight { mut awaited, mut replies, mut starts, owed, monitors, timers } = in_flight;
+    for OpenMonitor { watcher, reference, watched, end } in monitors {
+        theater.registry.restore_watch((watcher, reference), watched, end);
+    }
     for (actor, key, timer) in timers {
         theater.timers.restore(actor, key, timer);
     }
@@ -164,6 +168,7 @@ fn in_flight_reader<'a>(
         reader,
         registry: &theater.registry,
         keys,
+        unended: former.iter().filter(|actor| actor.row.alive).map(|actor| actor.row.actor.id).collect(),
         alive: running().map(|actor| actor.row.actor.id).collect(),
         open: running()
             .filter(|actor| !actor.open.is_empty())

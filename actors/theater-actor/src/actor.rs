@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::json;
-use crate::{ChildEvent, HttpRequest, HttpResponse, WebSocketMessage};
+use crate::{ChildEvent, Down, HttpRequest, HttpResponse, WebSocketMessage};
 
 /// An actor. The value is its state: it is decoded from the state's bytes before each call and encoded again after it.
 ///
@@ -86,6 +86,15 @@ pub trait TimerHandler: Actor {
     /// # Errors
     /// The state stays as it was; the timer counts as handled.
     fn handle_timer(&mut self, key: &str, due: u64, message: Self::TimerMessage) -> Result<(), String>;
+}
+
+/// An actor that monitors other actors, with [`monitors`](crate::monitors). Export it as `monitors`.
+pub trait MonitorHandler: Actor {
+    /// Receives the end of an actor that this actor monitored. The monitor is over.
+    ///
+    /// # Errors
+    /// The state stays as it was; the monitor is over all the same.
+    fn handle_down(&mut self, down: Down) -> Result<(), String>;
 }
 
 /// An actor that is told about its children. Export it as `children`.

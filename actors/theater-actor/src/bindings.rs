@@ -44,6 +44,9 @@ exports!(websocket, "exports-websocket", {
 exports!(timers, "exports-timers", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });
+exports!(monitors, "exports-monitors", {
+    "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+});
 exports!(children, "exports-children", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });

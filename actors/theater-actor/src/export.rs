@@ -3,10 +3,10 @@
 use std::panic;
 use std::sync::Once;
 
-use crate::actor::{Actor, ChildHandler, HttpHandler, MessageHandler, TimerHandler, WebSocketHandler};
+use crate::actor::{Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, TimerHandler, WebSocketHandler};
 use crate::bindings;
 use crate::bindings::host::ntwk::theater::types::{Json, State};
-use crate::{ChildEvent, HttpRequest, HttpResponse, WebSocketMessage, WebSocketResponse};
+use crate::{ChildEvent, Down, HttpRequest, HttpResponse, WebSocketMessage, WebSocketResponse};
 use crate::{json, runtime};
 
 impl<A: Actor> bindings::actor::exports::ntwk::theater::actor::Guest for A {
@@ -54,6 +54,13 @@ impl<A: TimerHandler> bindings::timers::exports::ntwk::theater::timer_handlers::
     }
 }
 
+impl<A: MonitorHandler> bindings::monitors::exports::ntwk::theater::monitor_handlers::Guest for A {
+    fn handle_down(state: State, (down,): (Down,)) -> Result<(State,), String> {
+        let (state, ()) = transition(state, |actor: &mut A| actor.handle_down(down))?;
+        Ok((state,))
+    }
+}
+
 impl<A: ChildHandler> bindings::children::exports::ntwk::theater::supervisor_handlers::Guest for A {
     fn handle_child_event(state: State, (event,): (ChildEvent,)) -> Result<(State,), String> {
         let (state, ()) = transition(state, |actor: &mut A| actor.handle_child_event(event))?;
@@ -83,8 +90,10 @@ mod tests {
 
     use super::bindings::actor::exports::ntwk::theater::actor::Guest as Start;
     use super::bindings::messages::exports::ntwk::theater::message_server_client::Guest as Messages;
+    use super::bindings::monitors::exports::ntwk::theater::monitor_handlers::Guest as Monitors;
     use super::bindings::timers::exports::ntwk::theater::timer_handlers::Guest as Timers;
     use super::*;
+    use crate::EndReason;
 
     #[derive(Serialize, Deserialize)]
     struct Sum {
@@ -115,6 +124,16 @@ mod tests {
                 return Err(format!("{key} was due at {due}"));
             }
             self.sum += n;
+            Ok(())
+        }
+    }
+
+    impl MonitorHandler for Sum {
+        fn handle_down(&mut self, down: Down) -> Result<(), String> {
+            match down.reason {
+                EndReason::Stopped => self.sum = 0,
+                EndReason::Failed(why) => return Err(format!("{} of {}: {why}", down.actor_id, down.reference)),
+            }
             Ok(())
         }
     }
@@ -154,6 +173,16 @@ mod tests {
         assert_eq!(fire("add", "2"), Ok((Some(bytes(r#"{"sum":3}"#)),)));
         assert_eq!(fire("tea", "2"), Err("tea was due at 7".into()));
         assert!(fire("add", "{}").unwrap_err().starts_with("the timer's message is not of type i64: "));
+    }
+
+    #[test]
+    fn the_end_of_another_actor_changes_the_state_or_leaves_it() {
+        let told = |reason: EndReason| {
+            let down = Down { reference: 7, actor_id: "a".into(), reason };
+            <Sum as Monitors>::handle_down(Some(bytes(r#"{"sum":1}"#)), (down,))
+        };
+        assert_eq!(told(EndReason::Stopped), Ok((Some(bytes(r#"{"sum":0}"#)),)));
+        assert_eq!(told(EndReason::Failed("trap".into())), Err("a of 7: trap".into()));
     }
 
     #[test]

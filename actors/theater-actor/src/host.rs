@@ -313,3 +313,53 @@ pub mod timer {
         wit::list()
     }
 }
+
+/// Being told of the end of other actors, which [`MonitorHandler`](crate::MonitorHandler) is. Needs the handler `monitor`.
+///
+/// ```no_run
+/// use theater_actor::{Actor, Down, MonitorHandler, monitors};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Pool {
+///     workers: std::collections::BTreeMap<u64, String>,
+/// }
+///
+/// impl Pool {
+///     fn hire(&mut self, worker: &str) -> Result<(), String> {
+///         let reference = monitors::monitor(worker)?;
+///         self.workers.insert(reference, worker.to_owned());
+///         Ok(())
+///     }
+/// }
+///
+/// impl MonitorHandler for Pool {
+///     fn handle_down(&mut self, down: Down) -> Result<(), String> {
+///         self.workers.remove(&down.reference);
+///         Ok(())
+///     }
+/// }
+/// # impl Actor for Pool {
+/// #     fn init(_: Option<Self>, _: &str) -> Result<Self, String> {
+/// #         Ok(Self { workers: std::collections::BTreeMap::new() })
+/// #     }
+/// # }
+/// ```
+pub mod monitors {
+    use crate::bindings::host::ntwk::theater::monitors as wit;
+
+    /// Asks to be told once when `actor`, an id or a path, has ended for good; at once if it has. Returns the reference that
+    /// the [`Down`](crate::Down) will name.
+    ///
+    /// # Errors
+    /// There is no such actor, or it is this one; it does not let this actor's messages in; a limit is reached; this actor does
+    /// not export `monitors`; or the disk is nearly full.
+    pub fn monitor(actor: &str) -> Result<u64, String> {
+        wit::monitor(actor)
+    }
+
+    /// Gives up a monitor, and says whether it was open. After `true`, this actor is not told, even if the other one had ended
+    /// before.
+    pub fn demonitor(reference: u64) -> bool {
+        wit::demonitor(reference)
+    }
+}

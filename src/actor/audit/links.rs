@@ -11,7 +11,9 @@ use super::{Auditor, ReadResult};
 use crate::chain::data::{Call, HostCall, NamedState};
 use crate::chain::{ChainEvent, Link, StateOnChain};
 use crate::journal::ActorRow;
-use crate::promise::{HANDLE_SEND, HANDLE_TIMER, Sent, accepted_send, is_what_was_answered, is_what_was_sent};
+use crate::promise::{
+    HANDLE_DOWN, HANDLE_SEND, HANDLE_TIMER, Sent, accepted_send, is_what_was_answered, is_what_was_sent, watched_by,
+};
 
 impl Auditor<'_> {
     pub(super) fn links(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, said: &Said) -> ReadResult<()> {
@@ -66,11 +68,45 @@ impl Auditor<'_> {
         if event.function() == HANDLE_SEND.full {
             self.arrivals.send_taken(row.actor.id, cause);
         }
+        if event.function() == HANDLE_DOWN.full {
+            return self.told(near, row, event, (call, cause), &quoted);
+        }
         if !is_what_was_sent(row.actor.id, event, call, &quoted) {
             let what = if is_timer { "it was called for a timer" } else { "it took a message" };
             let not = if is_timer { "did not promise" } else { "did not send it" };
             let (sequence, actor) = (cause.sequence, cause.actor);
             let why = format!("event {}: {what} that event {sequence} of actor {actor} {not}", event.sequence);
+            self.finding(row, &why);
+        }
+        Ok(())
+    }
+
+    /// Checks a call that tells of the end of another actor: the event `end` is that end, and this actor had asked for it.
+    fn told(
+        &mut self,
+        near: &Near<'_>,
+        row: &ActorRow,
+        event: &ChainEvent,
+        (call, cause): (&Call, &Link),
+        end: &ChainEvent,
+    ) -> ReadResult<()> {
+        let Link { actor, sequence, .. } = cause;
+        if !is_what_was_sent(row.actor.id, event, call, end) {
+            let why = format!(
+                "event {}: it tells of an end that event {sequence} of actor {actor} does not say",
+                event.sequence
+            );
+            self.finding(row, &why);
+            return Ok(());
+        }
+        let course = self.by_id[&row.actor.id];
+        let asked = call.of.map(|of| near.event((course, row.actor), of)).transpose()?.flatten();
+        let is_asked = asked.is_some_and(|asked| asked.dropped.is_some() || watched_by(&asked) == Some(*actor));
+        if !is_asked {
+            let why = format!(
+                "event {}: it tells of the end of actor {actor}, which no earlier event of this actor asked for",
+                event.sequence
+            );
             self.finding(row, &why);
         }
         Ok(())

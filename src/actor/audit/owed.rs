@@ -7,9 +7,9 @@ use super::{ReadResult, finding};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, HostCall, Stopped};
-use crate::chain::{ChainEvent, EventHash, EventKind, Link};
+use crate::chain::{ChainEvent, EventHash, EventKind};
 use crate::journal::{ActorRow, Cause, JournalReader, Pending};
-use crate::promise::promised_to;
+use crate::promise::{promised_to, settled_by};
 
 /// How many events of one receiver are searched for the one that settled a delivery. No runtime leaves an owed row that
 /// is older, except by a defect; `links.rs` searches all events.
@@ -96,28 +96,29 @@ impl<'a> OwedCheck<'a> {
         let mut found = Vec::new();
         let oldest = open.values().min().copied().unwrap_or(u64::MAX);
         self.reader.newest_events(row.actor, oldest, LOOKED_AT, |event| {
-            let mut settles = |link: &Link, how: &str| {
-                if open.remove(&Cause::from(link)).is_some() {
+            let mut settles = |promise: &Cause, how: &str| {
+                if open.remove(promise).is_some() {
                     let why = format!("but actor {} ({}) {how} in event {}", row.name, row.actor.id, event.sequence);
-                    let sender = self.rows.get(&link.actor).expect("its row was looked at");
-                    found.push(finding(sender, &in_row(link.sequence, &why)));
+                    let sender = self.rows.get(&promise.actor).expect("its row was looked at");
+                    found.push(finding(sender, &in_row(promise.sequence, &why)));
                 }
             };
             match event.kind() {
                 Some(EventKind::Call) => {
                     let call = Call::from_cbor(&event.data).ok();
-                    call.and_then(|call| call.cause).iter().for_each(|cause| settles(cause, "took it"));
+                    let taken = call.and_then(|call| settled_by(row.actor.id, event.function(), &call));
+                    taken.iter().for_each(|promise| settles(promise, "took it"));
                 }
                 Some(EventKind::HostCall) => {
                     let of = HostCall::from_cbor(&event.data).ok().and_then(|host_call| host_call.of);
-                    let own = of.map(|sequence| Link { actor: row.actor.id, sequence, hash: event.hash });
+                    let own = of.map(|sequence| Cause { actor: row.actor.id, sequence });
                     own.iter().for_each(|promise| settles(promise, "cancelled or replaced it"));
                 }
                 Some(EventKind::Failed | EventKind::Stopped) => {
                     let failed = Failed::from_cbor(&event.data).map(|failed| failed.dropped);
                     let dropped = failed.or_else(|_| Stopped::from_cbor(&event.data).map(|stopped| stopped.dropped));
                     let dropped = dropped.unwrap_or_default();
-                    dropped.iter().flatten().for_each(|cause| settles(cause, "dropped it"));
+                    dropped.iter().flatten().for_each(|cause| settles(&Cause::from(cause), "dropped it"));
                 }
                 _ => {}
             }

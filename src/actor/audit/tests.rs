@@ -31,6 +31,7 @@ fn journal(dir: &Path, numbers: &[u64], reason: FailureReason, of_version_1: &[u
             id: actor.id,
             fork: None,
             name: "counted".into(),
+            ended: false,
             label: None,
             state: NamedState::None,
             limits: NamedLimits(vec![]),

@@ -177,6 +177,8 @@ limits! {
     timer_bytes = 16 * MIB, at most 4 * GIB, ever 0..=1024 * GIB;
     /// The key of a timer: `Err`.
     timer_key_bytes = 256, at most 64 * KIB, ever 0..=RECORDED_BYTES;
+    /// Actors that this actor monitors: `monitor`s that are open. `Err`.
+    monitors = 1_024, at most 1_048_576, ever 0..=1 << 32;
     /// Children that are alive or listed, so stopped and failed ones count. `Err` of `spawn`.
     children = 16_384, at most 1_048_576, ever 0..=1 << 32;
     /// A longer line is cut, in the log and in the chain.

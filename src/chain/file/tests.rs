@@ -20,6 +20,7 @@ fn started(actor: ActorId) -> Started {
         id: actor,
         fork: None,
         name: "counter".into(),
+        ended: false,
         label: None,
         state: NamedState::of(Some(&large_state())),
         limits: NamedLimits(vec![]),
@@ -215,12 +216,15 @@ fn an_upgrade_begins_with_the_state_of_its_chain_or_goes_back_to_that_of_the_upg
 }
 
 #[test]
-fn a_label_is_the_data_of_a_start_of_version_3() {
+fn a_label_and_an_end_for_good_are_the_data_of_a_start_of_version_3() {
     let actor = ActorId::random();
-    let labelled = Started { label: Some("alice".into()), ..started(actor) }.to_cbor();
-    for (salted, version, verifies) in [(true, 3, true), (false, 1, false)] {
-        let events = grow(actor, [(("started", labelled.clone()), salted)]);
-        assert_eq!(verify(&file_of(actor, &events, version)).is_ok(), verifies);
+    let labelled = Started { label: Some("alice".into()), ..started(actor) };
+    let again = Started { ended: true, ..started(actor) };
+    for data in [labelled.to_cbor(), again.to_cbor()] {
+        for (salted, version, verifies) in [(true, 3, true), (false, 1, false)] {
+            let events = grow(actor, [(("started", data.clone()), salted)]);
+            assert_eq!(verify(&file_of(actor, &events, version)).is_ok(), verifies);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
-//!                                                               │ timers
+//!                                                               │ timers, monitors
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
@@ -14,6 +14,7 @@ mod events;
 mod failures;
 mod http;
 mod messages;
+mod monitors;
 mod print;
 mod refusal;
 mod source;
@@ -36,6 +37,7 @@ use self::events::EventsTable;
 use self::failures::FailuresTable;
 use self::http::HttpTable;
 use self::messages::MessagesTable;
+use self::monitors::MonitorsTable;
 use self::print::{RowPrinter, SqlFormat};
 use self::refusal::{StatementRefusal, only_reads};
 use self::source::SqlSource;
@@ -147,7 +149,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 7] {
+fn described() -> [Described; 8] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
@@ -156,6 +158,7 @@ fn described() -> [Described; 7] {
         Described::of::<StatesTable>(),
         Described::of::<FailuresTable>(),
         Described::of::<TimersTable>(),
+        Described::of::<MonitorsTable>(),
     ]
 }
 
@@ -189,6 +192,7 @@ fn connection(source: &Arc<SqlSource>) -> rusqlite::Result<(Connection, Statemen
     table::add::<StatesTable>(&connection, source)?;
     table::add::<FailuresTable>(&connection, source)?;
     table::add::<TimersTable>(&connection, source)?;
+    table::add::<MonitorsTable>(&connection, source)?;
     let refusal = StatementRefusal::new(&described().map(|table| table.name), &connection)?;
     let judge = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context.action)))?;

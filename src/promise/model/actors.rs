@@ -2,13 +2,14 @@
 //! thread.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::StoppedBy;
 use crate::chain::{Function, Link, StateChain, function};
 use crate::journal::Cause;
-use crate::system::{Answer, LifecycleError, Outcome, Spawned, WaitId};
+use crate::system::{Answer, LifecycleError, Outcome, RecordedEnd, Spawned, WaitId};
 
 pub(super) const INIT: &Function = function!("ntwk:theater/actor", "init");
 
@@ -65,6 +66,10 @@ pub(super) enum At {
     InitDue,
     Idle,
     Working,
+    /// The registry has begun a watch, and its event is not enqueued yet.
+    Watching {
+        watched: ActorId,
+    },
     /// A crash left the host call with this intent open. It is made again now.
     Again {
         function: &'static Function,
@@ -125,6 +130,8 @@ pub(super) struct ModelActor {
     pub(super) was_up: bool,
     /// The actor's chain says that the actor is alive.
     pub(super) has_begun: bool,
+    /// How the actor has ended for good, if it has.
+    pub(super) ended: Option<Arc<RecordedEnd>>,
 }
 
 impl ModelActor {

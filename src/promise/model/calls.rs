@@ -8,13 +8,16 @@ use super::runtime::{ModelRuntime, More};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Encoded, FailureReason, HostCall, Intent, Refused, Return, StateAfter, StoppedBy};
-use crate::chain::{Function, Link, StateChain};
+use crate::chain::{Function, Link, StateChain, function};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::Cause;
 use crate::promise::{
-    HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN, STOP_CHILD,
+    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND,
+    SPAWN, STOP_CHILD,
 };
 use crate::system::{Answer, Outcome};
+
+const DEMONITOR: &Function = function!("ntwk:theater/monitors", "demonitor");
 
 /// How many actors one run has at most.
 const ACTORS: usize = 5;
@@ -30,7 +33,9 @@ impl ModelRuntime {
         }
         self.budget -= 1;
         let other = self.rng.below(self.actors.len());
-        match self.rng.below(10) {
+        match self.rng.below(14) {
+            10..=12 => self.watch(i, other),
+            13 => self.give_up(i),
             0..=2 => self.send(i, other),
             3..=6 => self.request(i, other),
             7 if self.actors.len() < ACTORS => self.spawn(i),
@@ -56,6 +61,38 @@ impl ModelRuntime {
         let owes = Promise::Send.owed(receiver);
         let cause = self.record(i, SEND.host_call, sent.to_cbor(), More { owes, ..More::default() });
         self.deliver(to, HANDLE_SEND, cause, None);
+    }
+
+    /// Begins a watch, as the registry does before the event is recorded.
+    fn watch(&mut self, i: usize, to: usize) {
+        let (watcher, watched) = (self.actors[i].id, self.actors[to].id);
+        if i == to || !(self.actors[to].has_begun || self.actors[to].ended.is_some()) {
+            return;
+        }
+        let reference = self.actors[i].chain.next_sequence();
+        self.watches.begin(watcher, reference, watched, self.actors[to].ended.clone());
+        self.actors[i].at = At::Watching { watched };
+    }
+
+    pub(super) fn watched(&mut self, i: usize, watched: ActorId) {
+        let (address, stood_for) = self.address(watched);
+        let (params, reference) = (Encoded((address,).to_cbor()), self.actors[i].chain.next_sequence());
+        let asked = HostCall::new(None, Some(params), Encoded(Ok::<u64, String>(reference).to_cbor()));
+        let asked = HostCall { to: stood_for, ..asked };
+        let owes = Promise::Monitor.owed(self.actors[i].id);
+        self.record(i, MONITOR.host_call, asked.to_cbor(), More { owes, ..More::default() });
+        self.actors[i].at = At::Working;
+    }
+
+    /// Gives up the oldest watch of an actor.
+    fn give_up(&mut self, i: usize) {
+        let actor = self.actors[i].id;
+        let Some(sequence) = self.watches.open(actor).first().copied() else { return };
+        let params = Some(Encoded((sequence,).to_cbor()));
+        let given_up = HostCall { of: Some(sequence), ..HostCall::new(None, params, Encoded(true.to_cbor())) };
+        let more = More { settles: vec![Cause { actor, sequence }], ..More::default() };
+        self.record(i, DEMONITOR.host_call, given_up.to_cbor(), more);
+        self.watches.end(actor, sequence);
     }
 
     pub(super) fn request(&mut self, i: usize, to: usize) {
@@ -98,6 +135,7 @@ impl ModelRuntime {
             spawned_by: Some(intent.clone()),
             was_up: false,
             has_begun: false,
+            ended: None,
         });
         self.actors[i].at = At::Awaiting(OpenCall { function: SPAWN, intent, reply });
     }
@@ -189,7 +227,7 @@ impl ModelRuntime {
         if self.rng.one_in(10) {
             return self.fail(i, FailureReason::Trap);
         }
-        let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, INIT];
+        let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, INIT];
         let function = functions.into_iter().find(|it| it.full == work.function).expect("one of these");
         let (outcome, closing) = if self.rng.one_in(6) {
             let refused = Refused { message: "no".into() };

@@ -55,6 +55,7 @@ impl ModelRuntime {
             At::Down
         };
         if for_good {
+            self.ended_for_good(i, closing.clone(), Some(format!("{reason}: {detail}")));
             self.stopped(i, Some(closing.clone()));
         }
         let answer = Given::Answer(Answer {
@@ -135,6 +136,7 @@ impl ModelRuntime {
         self.tell(i, owes, ChildEventKind::Stopped, &closing);
         self.refuse(dropped, "was stopped", &closing);
         self.not_up(i, "stopped before it was up");
+        self.ended_for_good(i, closing.clone(), None);
         self.stopped(i, Some(closing));
         self.actors[i].order = None;
         self.actors[i].at = At::Ended;

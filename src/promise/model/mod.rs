@@ -1,4 +1,4 @@
-//! A model test of promises: random interleavings of requests, sends, deadlines, stops, restarts, spawns and failures
+//! A model test of promises: random interleavings of requests, sends, monitors, deadlines, stops, restarts, spawns and failures
 //! of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
 //! exactly one fate. It uses no threads.
 //!
@@ -19,16 +19,17 @@ mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
+use std::sync::Arc;
 
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, HostCall, Intent};
 use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
 use crate::promise::{
-    Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD, Through,
-    is_what_was_answered, is_what_was_sent,
+    Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, OpenMonitor, REQUEST, RESTART_CHILD,
+    SPAWN, STOP_CHILD, Through, is_what_was_answered, is_what_was_sent, recorded_end,
 };
-use crate::system::{Awaited, Lane, WaitId, Waits};
+use crate::system::{Awaited, Lane, WaitId, Waits, Watches};
 use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
 use runtime::ModelRuntime;
 use stored::{ModelChain, ModelEntry, Stored};
@@ -75,8 +76,9 @@ impl ModelRuntime {
     }
 
     fn empty(rng: Rng, journal: Vec<ModelEntry>, ends_waits_early: bool) -> Self {
-        let (actors, replies, waits) = (Vec::new(), Vec::new(), Waits::default());
-        Self { rng, actors, replies, waits, journal, ends_waits_early, budget: 0, roots: 0 }
+        let (actors, replies) = (Vec::new(), Vec::new());
+        let (waits, watches) = (Waits::default(), Watches::default());
+        Self { rng, actors, replies, waits, watches, journal, ends_waits_early, budget: 0, roots: 0 }
     }
 }
 
@@ -95,6 +97,7 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Model
         spawned_by: None,
         was_up: false,
         has_begun: false,
+        ended: None,
     }
 }
 
@@ -114,7 +117,7 @@ impl Recovery {
             stored.push(&end);
             journal.push(end);
         }
-        let Decided { mut fates, due, .. } = stored.decide(early);
+        let Decided { mut fates, due, monitors, .. } = stored.decide(early);
         let mut order: Vec<ActorId> = stored.chains.keys().copied().collect();
         order.sort_by_key(|id| stored.chains[id].begun());
         let runtime = ModelRuntime::empty(rng, journal, early);
@@ -125,6 +128,9 @@ impl Recovery {
             if let Some((intent, fate)) = fates.remove(id) {
                 recovery.go_on(*id, intent, fate);
             }
+        }
+        for OpenMonitor { watcher, reference, watched, end } in monitors {
+            recovery.runtime.watches.begin(watcher, reference, watched, end.map(Arc::new));
         }
         for due in due {
             let reply = due.awaited_by.and_then(|waiter| recovery.waiting.remove(&waiter));
@@ -144,7 +150,8 @@ impl Recovery {
         let parent = chain.parent.map(|parent| self.by_id[&parent]);
         let grown = StateChain::after(id, chain.head());
         let mut actor = actor(id, parent, grown, At::Ended);
-        (actor.was_up, actor.has_begun) = (chain.was_up, true);
+        (actor.was_up, actor.has_begun) = (chain.was_up, chain.alive);
+        actor.ended = if chain.alive { None } else { recorded_end(id, chain.last()).map(Arc::new) };
         if chain.alive {
             let open = chain.open();
             let up = if chain.was_up { At::Idle } else { At::InitDue };
@@ -215,7 +222,8 @@ fn given(awaited: Awaited) -> Given {
 }
 
 fn function_of(event: &ChainEvent) -> &'static Function {
-    let all = [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
+    let all =
+        [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 
@@ -277,7 +285,7 @@ fn check_at_rest(runtime: &ModelRuntime, stored: &Stored) {
         assert!(actor.starters.is_empty() && actor.stoppers.is_empty(), "somebody waits for {actor:?}");
     }
     assert!(runtime.waits.is_empty(), "no wait is leaked: {:?}", runtime.waits);
-    assert_eq!(stored.rows(), [], "nothing is owed for ever");
+    stored.check_nothing_is_owed_but_ends_to_come();
     assert_eq!(start_at(stored, false), 0);
 }
 

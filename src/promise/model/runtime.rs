@@ -1,6 +1,8 @@
 //! The runtime of the model, one step of one actor at a time. A step is everything that one thread does between two
 //! moments at which another thread could notice it: an event is enqueued, a wait ends, an answer is given.
 
+use std::sync::Arc;
+
 use super::Rng;
 use super::actors::{At, Given, INIT, Mail, ModelActor, ModelReply, OpenCall, Ordered, Work, failed_result};
 use super::stored::ModelEntry;
@@ -10,8 +12,10 @@ use crate::chain::data::{Call, Caller, Encoded, NamedLimits, NamedState, StartRe
 use crate::chain::{ChainEvent, ComponentDigest, Function, Link};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::{Cause, Owed};
-use crate::promise::{HANDLE_CHILD_EVENT, HANDLE_REQUEST, HANDLE_SEND, Promise, SPAWN, notice};
-use crate::system::{Spawned, WaitId, Waits};
+use crate::promise::{
+    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, Promise, SPAWN, notice, settled_by, told,
+};
+use crate::system::{DueWatch, RecordedEnd, Spawned, WaitId, Waits, Watches};
 
 /// A runtime of the model.
 pub(super) struct ModelRuntime {
@@ -19,6 +23,7 @@ pub(super) struct ModelRuntime {
     pub(super) actors: Vec<ModelActor>,
     pub(super) replies: Vec<ModelReply>,
     pub(super) waits: Waits,
+    pub(super) watches: Watches,
     pub(super) journal: Vec<ModelEntry>,
     /// Whether waits end as in earlier versions: when the waiter has given up, before its `host-call` is enqueued.
     pub(super) ends_waits_early: bool,
@@ -53,10 +58,11 @@ impl ModelRuntime {
             At::InitDue => {
                 let params = (self.actors[i].id.to_string(),).to_cbor();
                 let cause = self.actors[i].spawned_by.take();
-                self.call(i, INIT, params, Caller::Runtime, (cause, None));
+                self.call(i, INIT, params, (Caller::Runtime, None), (cause, None));
             }
             At::Idle => return self.idle(i),
             At::Working => self.work(i),
+            At::Watching { watched } => self.watched(i, watched),
             At::Again { function, intent, .. } if function.full == SPAWN.full => self.spawn_for(i, intent),
             At::Again { function, intent, child } => {
                 let Some(child) = self.actors.iter().position(|actor| actor.id == child) else {
@@ -94,6 +100,14 @@ impl ModelRuntime {
         true
     }
 
+    /// The actor has ended for good by this event: who watched it is to be told, and its own watches are over.
+    pub(super) fn ended_for_good(&mut self, i: usize, event: Link, failure: Option<String>) {
+        let (id, end) = (self.actors[i].id, Arc::new(RecordedEnd { event, failure }));
+        (self.actors[i].has_begun, self.actors[i].ended) = (false, Some(Arc::clone(&end)));
+        self.watches.clear(id);
+        _ = self.watches.ended(id, &end);
+    }
+
     pub(super) fn after_start(&self, i: usize) -> At {
         if self.actors[i].was_up { At::Idle } else { At::InitDue }
     }
@@ -115,6 +129,7 @@ impl ModelRuntime {
             id,
             fork: None,
             name: String::new(),
+            ended: self.actors[i].ended.is_some(),
             label: None,
             state: NamedState::None,
             limits: NamedLimits(Vec::new()),
@@ -126,7 +141,7 @@ impl ModelRuntime {
             incarnation: Incarnation::FIRST,
         };
         let link = self.record(i, "started", started.to_cbor(), More::default());
-        (self.actors[i].at, self.actors[i].has_begun) = (then, true);
+        (self.actors[i].at, self.actors[i].has_begun, self.actors[i].ended) = (then, true, None);
         if matches!(self.actors[i].at, At::Idle) {
             self.announce_up(i, Some(link));
         }
@@ -153,11 +168,11 @@ impl ModelRuntime {
         i: usize,
         function: &'static Function,
         params: Vec<u8>,
-        caller: Caller,
+        (caller, of): (Caller, Option<u64>),
         (cause, reply): (Option<Link>, Option<usize>),
     ) {
-        let settles = cause.iter().map(Cause::from).collect();
-        let call = Call::new(cause, true, caller, Encoded(params));
+        let call = Call { of, ..Call::new(cause, true, caller, Encoded(params)) };
+        let settles = settled_by(self.actors[i].id, function.full, &call).into_iter().collect();
         self.record(i, function.call, call.to_cbor(), More { settles, ..More::default() });
         self.actors[i].work = Some(Work { function: function.full, reply });
         self.actors[i].at = At::Working;
@@ -165,6 +180,13 @@ impl ModelRuntime {
 
     pub(super) fn idle(&mut self, i: usize) -> bool {
         if self.end_as_ordered(i) {
+            return true;
+        }
+        let id = self.actors[i].id;
+        if let Some(DueWatch { reference, end }) = self.watches.first_due(id).filter(|_| self.rng.one_in(2)) {
+            let (params, cause) = (told(reference, &end), Some(end.event.clone()));
+            self.call(i, HANDLE_DOWN, params, (Caller::Runtime, Some(reference)), (cause, None));
+            self.watches.end(id, reference);
             return true;
         }
         let actor = &mut self.actors[i];
@@ -177,11 +199,12 @@ impl ModelRuntime {
             }
             let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT];
             let function = functions.into_iter().find(|it| it.full == mail.function).expect("one of these");
-            self.call(i, function, mail.params, Caller::Actor, (Some(mail.cause), mail.reply));
+            self.call(i, function, mail.params, (Caller::Actor, None), (Some(mail.cause), mail.reply));
             return true;
         }
         if self.budget == 0 {
-            return false;
+            // An end may wait for its turn.
+            return self.watches.first_due(id).is_some();
         }
         self.budget -= 1;
         if self.rng.one_in(12) {
@@ -189,7 +212,7 @@ impl ModelRuntime {
             self.order(i, Ordered { cycle, by: StoppedBy::Operator, cause: None });
             return true;
         }
-        self.call(i, HANDLE_SEND, (Vec::<u8>::new(),).to_cbor(), Caller::Management, (None, None));
+        self.call(i, HANDLE_SEND, (Vec::<u8>::new(),).to_cbor(), (Caller::Management, None), (None, None));
         true
     }
 

@@ -1,7 +1,7 @@
 //! The contents of a prefix of the model's journal: the chains, the actors to be resumed, the owed rows; and the checks
 //! of what `decide` makes of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::actors::INIT;
 use crate::base::id::ActorId;
@@ -9,9 +9,9 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::journal::{Cause, Owed, Pending};
-use crate::promise::RESTART_CHILD;
 use crate::promise::fates::{Chains, Decided, Fate, ReadResult, Through, decide};
 use crate::promise::message::{REQUEST, requested};
+use crate::promise::{OpenMonitor, RESTART_CHILD, settled_by, watched_by};
 use crate::system::{Awaited, Lane};
 
 /// One event of the journal, with the rows that are written together with it.
@@ -52,6 +52,8 @@ pub(super) struct Stored {
     /// The events that caused a call.
     taken: HashSet<Cause>,
     dropped: HashSet<Cause>,
+    /// The open monitors whose watched actor was over for good at some time since, and was not told of.
+    due_monitors: HashSet<Cause>,
 }
 
 /// One actor's chain.
@@ -105,16 +107,29 @@ impl Stored {
         self.position += 1;
         for cause in settles {
             self.rows.retain(|row| row.cause != *cause);
+            self.due_monitors.remove(cause);
         }
         let cause = Cause { actor: *actor, sequence: event.sequence };
         if let Some(Owed { receiver, notice, .. }) = *owes {
             let notice = notice.map(str::to_owned);
-            if event.kind() != Some(EventKind::Intent) {
+            let watched = watched_by(event);
+            if watched.is_some_and(|watched| !self.chains[&watched].alive) {
+                self.due_monitors.insert(cause);
+            }
+            if event.kind() != Some(EventKind::Intent) && watched.is_none() {
                 self.promised.push((cause, receiver));
             }
             self.rows.push(Pending { cause, receiver, position: self.position, notice });
         }
-        self.note(event);
+        if *ends {
+            // What an actor owes itself ends with it; its messages to itself are named as dropped.
+            self.rows.retain(|row| row.receiver != *actor || !row.is_monitor());
+            self.due_monitors.retain(|cause| cause.actor != *actor);
+            let of_it = |row: &&Pending| self.watched(row) == Some(*actor);
+            let due: Vec<Cause> = self.rows.iter().filter(of_it).map(|row| row.cause).collect();
+            self.due_monitors.extend(due);
+        }
+        self.note(*actor, event);
         let chain = self.chains.entry(*actor).or_default();
         if let Ok(started) = Started::from_cbor(&event.data) {
             (chain.parent, chain.alive) = (started.parent, true);
@@ -125,11 +140,17 @@ impl Stored {
         chain.positions.push(self.position);
     }
 
-    fn note(&mut self, event: &ChainEvent) {
+    /// The actor whose end a row asks for, if it is that of a monitor.
+    fn watched(&self, row: &Pending) -> Option<ActorId> {
+        let row = Some(row).filter(|row| row.is_monitor())?;
+        watched_by(&self.promise(row).expect("nothing is read from a disk")?)
+    }
+
+    fn note(&mut self, actor: ActorId, event: &ChainEvent) {
         let dropped = match event.kind() {
             Some(EventKind::Call) => {
-                let cause = Call::from_cbor(&event.data).expect("a call").cause;
-                let taken = cause.is_none_or(|cause| self.taken.insert(Cause::from(&cause)));
+                let call = Call::from_cbor(&event.data).expect("a call");
+                let taken = settled_by(actor, event.function(), &call).is_none_or(|cause| self.taken.insert(cause));
                 assert!(taken, "nothing is taken twice: {event:?}");
                 return;
             }
@@ -151,7 +172,7 @@ impl Stored {
             let refused = chain.last().event_type == INIT.refused;
             let orphan = chain.parent.is_some_and(|parent| !parents.contains(&parent));
             // The sender had withdrawn the delivery, and the journal does not say so yet.
-            let is_owed = !chain.alive && self.rows.iter().any(|row| row.receiver == *actor);
+            let is_owed = !chain.alive && self.deliveries_to(*actor).next().is_some();
             if chain.alive && (refused || orphan) || is_owed {
                 ends.push(self.end(*actor, chain));
             } else if chain.alive {
@@ -162,8 +183,13 @@ impl Stored {
         ends
     }
 
+    /// The deliveries that an actor is owed.
+    fn deliveries_to(&self, actor: ActorId) -> impl Iterator<Item = &Pending> {
+        self.rows.iter().filter(move |row| row.receiver == actor && !row.is_monitor())
+    }
+
     fn end(&self, actor: ActorId, chain: &ModelChain) -> ModelEntry {
-        let rows: Vec<&Pending> = self.rows.iter().filter(|row| row.receiver == actor).collect();
+        let rows: Vec<&Pending> = self.deliveries_to(actor).collect();
         let link = |row: &&Pending| {
             let event = self.promise(row).expect("read").expect("it is there");
             Link { actor: row.cause.actor, sequence: event.sequence, hash: event.hash }
@@ -208,13 +234,25 @@ impl Stored {
             let one = fates.iter().filter(|it| **it).count() == 1;
             assert!(one, "{cause:?} to {receiver} is taken, dropped, delivered again: {fates:?}");
         }
+        let mut monitors: HashMap<Cause, bool> = HashMap::new();
+        for OpenMonitor { watcher, reference, end, .. } in &decided.monitors {
+            let cause = Cause { actor: *watcher, sequence: *reference };
+            assert_eq!(monitors.insert(cause, end.is_some()), None, "a monitor is open once");
+        }
         for row in &self.rows {
+            if row.is_monitor() {
+                let is_due = monitors.remove(&row.cause).expect("an open monitor is open again");
+                assert_eq!(is_due, self.due_monitors.contains(&row.cause), "{row:?} is due if the actor has ended");
+                assert!(!self.taken.contains(&row.cause) && self.goes_on(row.receiver), "{row:?}");
+                continue;
+            }
             let is_request = row.notice.is_none()
                 && self.promise(row).is_ok_and(|it| it.is_some_and(|event| event.kind() == Some(EventKind::Intent)));
             let answered = matches!(decided.fates.get(&row.cause.actor), Some((_, Fate::Answered(_))));
             assert!(due.contains(&row.cause) || (is_request && answered), "{row:?} is owed for ever");
             assert!(self.goes_on(row.receiver), "{row:?} is owed to nobody");
         }
+        assert!(monitors.is_empty(), "no other monitor is: {monitors:?}");
         for due in &decided.due {
             assert_eq!(due.lane == Lane::Notice, due.delivery.function.name == "handle-child-event");
         }
@@ -259,9 +297,12 @@ impl Stored {
         }
     }
 
-    /// The rows that are still owed.
-    pub(super) fn rows(&self) -> &[Pending] {
-        &self.rows
+    /// What is still owed when nothing happens any more: only ends of actors that live.
+    pub(super) fn check_nothing_is_owed_but_ends_to_come(&self) {
+        for row in &self.rows {
+            let lives = self.watched(row).is_some_and(|watched| self.goes_on(watched));
+            assert!(lives && !self.due_monitors.contains(&row.cause), "{row:?} is owed for ever");
+        }
     }
 }
 
@@ -309,6 +350,17 @@ impl Chains for Stored {
     fn page(&self, actor: ActorId, from: u64) -> ReadResult<Vec<ChainEvent>> {
         let from = usize::try_from(from).expect("small");
         Ok(self.chains.get(&actor).map_or(Vec::new(), |chain| chain.events.get(from..).unwrap_or(&[]).to_vec()))
+    }
+
+    fn end_since(&self, actor: ActorId, position: u64) -> ReadResult<Option<ChainEvent>> {
+        let Some(chain) = self.chains.get(&actor) else { return Ok(None) };
+        let is_again = |event: &ChainEvent| Started::from_cbor(&event.data).is_ok_and(|started| started.ended);
+        let later = chain.positions.partition_point(|at| *at <= position);
+        let again = (later..chain.events.len()).find(|at| is_again(&chain.events[*at]));
+        Ok(match again {
+            Some(again) => Some(chain.events[again - 1].clone()),
+            None => (!chain.alive).then(|| chain.last().clone()),
+        })
     }
 
     fn promise(&self, row: &Pending) -> ReadResult<Option<ChainEvent>> {

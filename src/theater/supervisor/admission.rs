@@ -98,7 +98,7 @@ impl Supervisor {
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
-                let FormerLife { reason, from, incarnation, notice, open, lately, was_up: _, was_alive: _ } = before;
+                let FormerLife { reason, from, incarnation, notice, open, lately, .. } = before;
                 self.decide(Input::Remembered { id, lately });
                 let incarnation = incarnation.next();
                 First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
@@ -188,6 +188,7 @@ impl Supervisor {
             incarnation: again.as_ref().map_or(Incarnation::FIRST, |before| before.incarnation),
             status,
             has_begun: again.as_ref().is_some_and(|before| before.was_alive),
+            ended: again.as_ref().and_then(|before| before.ended.clone()).map(Arc::new),
             exports: Arc::clone(spec.program.export_names()),
             mailbox,
             addresses: Vec::new(),

@@ -8,6 +8,7 @@ use loom::thread;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::one_shot::{OneReceiver, SenderGone, one_shot};
+use crate::base::sync::Mutex;
 use crate::base::wait;
 use crate::chain::Function;
 use crate::chain::data::{Caller, StoppedBy};
@@ -80,6 +81,36 @@ fn a_mailbox_wakes_its_owner_for_each_delivery_of_two_senders() {
         taken.sort_unstable();
         assert_eq!((taken, owner.is_empty()), (vec![1, 2], true));
         senders.into_iter().for_each(|sender| sender.join().expect("it sends"));
+    });
+}
+
+/// Whoever rings has put something elsewhere before, under a lock that the owner takes to look.
+#[test]
+fn a_ring_for_something_that_is_no_delivery_is_never_lost() {
+    all(3, || {
+        let (mailbox, owner) = Mailbox::new(10, 100);
+        let there = Arc::new(Mutex::new(0));
+        let rings: Vec<_> = (0..2)
+            .map(|_| {
+                let (mailbox, there) = (mailbox.clone(), Arc::clone(&there));
+                thread::spawn(move || {
+                    *there.lock() += 1;
+                    mailbox.ring();
+                })
+            })
+            .collect();
+        owner.serve_here();
+        loop {
+            if !owner.is_rung() {
+                wait::park();
+                continue;
+            }
+            owner.hush();
+            if *there.lock() == 2 {
+                break;
+            }
+        }
+        rings.into_iter().for_each(|ring| ring.join().expect("it rings"));
     });
 }
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, random, timer};
+use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, monitors, random, supervisor, timer};
 
 use crate::{More, outcome};
 
@@ -188,6 +188,46 @@ impl More for Timing {
                 }
                 json!(n)
             }
+        })
+    }
+}
+
+/// Commands that monitor actors, and that spawn children to be monitored.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Watching {
+    /// Answers with `{"ok": reference}` or `{"err": text}`.
+    Monitor { actor: String },
+    /// Monitors the actor so many times. Answers with the last reference, or refuses with the first error.
+    MonitorMany { actor: String, n: u64 },
+    /// Answers with true or false.
+    Demonitor { reference: u64 },
+    /// Answers with `{"ok": id}` or `{"err": text}`.
+    Spawn { manifest: String },
+    /// Answers as [`Self::Spawn`].
+    SpawnAs { manifest: String, label: String },
+    /// Answers with `{"ok": null}` or `{"err": text}`.
+    StopChild { child: String },
+    /// Answers as [`Self::StopChild`].
+    RestartChild { child: String },
+}
+
+impl More for Watching {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Monitor { actor } => outcome(monitors::monitor(&actor)),
+            Self::MonitorMany { actor, n } => {
+                let mut last = 0;
+                for _ in 0..n {
+                    last = monitors::monitor(&actor)?;
+                }
+                json!(last)
+            }
+            Self::Demonitor { reference } => json!(monitors::demonitor(reference)),
+            Self::Spawn { manifest } => outcome(supervisor::spawn(&manifest)),
+            Self::SpawnAs { manifest, label } => outcome(supervisor::spawn_as(&manifest, &label, None::<&()>)),
+            Self::StopChild { child } => outcome(supervisor::stop_child(&child)),
+            Self::RestartChild { child } => outcome(supervisor::restart_child(&child)),
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A command is `{"op": "echo", "value": 1}`, or only its name if it needs nothing more: `"count"`. It arrives as a
 //! message, or as the body of `POST /op`. A manifest's `init_state` may hold a command for `init`, `{"init": command}`,
-//! a timer's message may be one; and one for every notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for the child's id.
+//! a timer's message may be one; one for every notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for
+//! the child's id; and one for the end of every monitored actor, `{"on_down": command}`, in which THE-ACTOR stands for its id.
 //! `op.rs` lists the commands; an actor with more imports adds its own with [`More`].
 
 mod calls;
@@ -14,9 +15,11 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use theater_actor::{Actor, ChildEvent, ChildEventKind, ChildHandler, MessageHandler, TimerHandler};
+use theater_actor::{
+    Actor, ChildEvent, ChildEventKind, ChildHandler, Down, EndReason, MessageHandler, MonitorHandler, TimerHandler,
+};
 
-pub use calls::{Chance, Fetch, Files, Timing};
+pub use calls::{Chance, Fetch, Files, Timing, Watching};
 pub use op::{More, NoMore, outcome};
 
 /// The actor; `X` is the type of its commands beyond the common ones.
@@ -30,9 +33,14 @@ pub struct Commanded<X> {
     /// The timers that were taken without a command, each as `[key, due]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fired: Vec<Value>,
+    /// The ends of monitored actors, each as `[reference, actor, why it failed or null]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    downs: Vec<Value>,
     /// The command for `init`, which replaces it with its answer.
     init: Value,
     on_notice: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    on_down: Value,
     #[serde(skip)]
     saved_as: SavedAs,
     #[serde(skip)]
@@ -56,8 +64,10 @@ impl<X> Default for Commanded<X> {
             blob: String::new(),
             notices: Vec::new(),
             fired: Vec::new(),
+            downs: Vec::new(),
             init: Value::Null,
             on_notice: Value::Null,
+            on_down: Value::Null,
             saved_as: SavedAs::Json,
             more: PhantomData,
         }
@@ -122,6 +132,22 @@ impl<X: More> ChildHandler for Commanded<X> {
         self.notices.push(json!({ "child": event.child_id, "kind": kind }));
         if !self.on_notice.is_null() {
             let command = self.on_notice.to_string().replace("THE-CHILD", &event.child_id);
+            self.obey(serde_json::from_str(&command).expect("JSON as before"))?;
+        }
+        Ok(())
+    }
+}
+
+impl<X: More> MonitorHandler for Commanded<X> {
+    fn handle_down(&mut self, down: Down) -> Result<(), String> {
+        let Down { reference, actor_id, reason } = down;
+        let why = match reason {
+            EndReason::Stopped => Value::Null,
+            EndReason::Failed(why) => json!(why),
+        };
+        self.downs.push(json!([reference, actor_id, why]));
+        if !self.on_down.is_null() {
+            let command = self.on_down.to_string().replace("THE-ACTOR", &actor_id);
             self.obey(serde_json::from_str(&command).expect("JSON as before"))?;
         }
         Ok(())
