@@ -154,12 +154,15 @@ impl JournalReader {
         Ok(self.landmark(actor, Landmark::InitReturned, u64::MAX)?.is_some())
     }
 
-    /// The newest call of a chain.
-    pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+    /// The newest call that may have been served by the instance that the actor has now. An incarnation begins with a new
+    /// instance, unless it resumes a transition.
+    pub(crate) fn last_call_of_the_instance(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
         let mut call = None;
         self.walk_from_the_end(actor, |event| {
-            if kind(event) != Some(EventKind::Call) {
-                return Ok(Continue(()));
+            match kind(event) {
+                Some(EventKind::Call) => {}
+                Some(EventKind::Started) if !self.resumes(event)? => return Ok(Break(())),
+                _ => return Ok(Continue(())),
             }
             call = Some(self.event(event, self.hash_before(actor, event)?)?);
             Ok(Break(()))
