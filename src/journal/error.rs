@@ -47,7 +47,7 @@ pub enum JournalError {
         known: u32,
     },
     /// The file is no journal of Theater.
-    #[error("{} is not a journal of Theater", path.display())]
+    #[error("{} is not a journal of Theater, but another program's database: look whether this is the right directory. If it is, move that file away, or restore the directory from a backup; nothing was changed", path.display())]
     NotAJournal {
         /// The file.
         path: PathBuf,
