@@ -212,7 +212,7 @@ impl OldJournal {
     /// Whether the directory holds a journal of these formats.
     pub(super) fn found_in(dir: &Path) -> Result<bool, JournalError> {
         let file = dir.join("journal.db");
-        if !file.try_exists().map_err(|error| JournalError::directory(dir, named(&file)(error)))? {
+        if !file.try_exists().map_err(|error| JournalError::directory(dir, error))? {
             return Ok(false);
         }
         // Whether it can be read at all; SQLite keeps to itself what the system says.
