@@ -408,13 +408,7 @@ class Log:
     def segment(self, path: str, number: int, is_last: bool) -> None:
         with open(path, "rb") as file:
             data = file.read()
-        try:
-            stated, journal, before = read_header(data)
-        except Wrong:
-            if is_last and not any(data[HEADER:]):
-                self.notes.append(f"{path} was only begun")
-                return
-            raise
+        stated, journal, before = read_header(data)
         if stated != number:
             raise Wrong(f"it is the segment {stated}, under another's name")
         if self.journal not in (None, journal):
@@ -655,6 +649,17 @@ def segments(directory: str) -> List[Tuple[int, str]]:
     return sorted(found)
 
 
+def is_only_begun(path: str) -> bool:
+    """Whether a segment has no header, and nothing behind the place of one."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        read_header(data)
+    except Wrong:
+        return not any(data[HEADER:])
+    return False
+
+
 def read_alone(path: str, quiet: bool) -> str:
     log = Log(quiet, is_part=True)
     with Named(path):
@@ -671,6 +676,10 @@ def read_all(directory: str, quiet: bool) -> str:
     # The mark is read before the segments: a runtime at work moves both on, and the log has what the mark says.
     with Named(os.path.join(directory, "journal.mark")) as mark_path:
         mark = read_mark(mark_path)
+    begun = found[-1:] if found and found[-1][0] == len(found) and is_only_begun(found[-1][1]) else []
+    for _number, path in begun:
+        log.notes.append(f"{path} was only begun")
+    found = found[: len(found) - len(begun)]
     for expected, (number, path) in enumerate(found, 1):
         with Named(path):
             if number != expected:
@@ -681,7 +690,7 @@ def read_all(directory: str, quiet: bool) -> str:
     for note in log.notes:
         print(f"note: {note}")
     return (f"whole: {len(log.chains)} chains, {log.tip.position} events ({log.dropped} dropped), {log.tip.batch} batches, "
-            f"{len(found)} segments, digest {log.tip.digest.hex()}")
+            f"{len(found) + len(begun)} segments, digest {log.tip.digest.hex()}")
 
 
 class Named:

@@ -34,7 +34,7 @@ pub use chain::{ExportError, Exported, Link, Salt, UnverifiedChain, VerifiedChai
 pub use fuzzing::TARGETS as FUZZ_TARGETS;
 pub use guest::Divergence;
 pub use handlers::{BeyondLimit, CallContext, Handler, Handlers, HostFunctions, HostParams, HostResult, LinkError};
-pub use journal::{DataDropped, DiskLow, DropError, Durability, JournalDown, JournalError, Shown};
+pub use journal::{DataDropped, DiskLow, DropError, Durability, JournalDown, JournalError, Shown, UnsoundEnd};
 pub use manifest::{ActorSource, HandlerEntry, ManifestError};
 pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};

@@ -83,6 +83,48 @@ fn a_backup_under_load_ends_is_whole_and_holds_what_was_acknowledged_before_it()
     });
 }
 
+/// Restarts the actor and prunes it up to there, until it is over. Each prune seals a segment and writes segments anew.
+fn prune_again_and_again(running: &Theater, actor: &str, is_over: &AtomicBool, pruned: &AtomicU64) {
+    let id = running.id(actor);
+    let mut management = Management::connect(running.management());
+    while !is_over.load(Ordering::Relaxed) {
+        (0..5).for_each(|_| _ = management.request(&id, &json!("count")));
+        management.ask(&json!({ "RestartActor": { "id": id } }));
+        let answer = management.ask(&json!({ "PruneActor": { "id": id, "before": 100_000_000 } }));
+        pruned.fetch_add(u64::from(answer.get("Forgotten").is_some()), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_backup_and_a_verification_are_of_one_moment_though_data_is_dropped_meanwhile() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "")]);
+    let (is_over, pruned) = (AtomicBool::new(false), AtomicU64::new(0));
+    let data = stage.data_dir();
+    std::thread::scope(|threads| {
+        threads.spawn(|| prune_again_and_again(&running, "probe", &is_over, &pruned));
+        let over = support::Over(&is_over);
+        for round in 0..12 {
+            let before = pruned.load(Ordering::Relaxed);
+            let backup = stage.path().join(format!("backup-{round}"));
+            // Of the running runtime, and of a directory that somebody uses.
+            if round % 2 == 0 {
+                running.json(&["backup", path_of(&backup)]);
+            } else {
+                let output = theater(&["backup", path_of(&backup), "--data-dir", path_of(&data)], None);
+                assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+            }
+            is_whole(&data);
+            eventually("data is dropped", || (pruned.load(Ordering::Relaxed) > before).then_some(()));
+        }
+        drop(over);
+    });
+    let last = stage.path().join("backup-11");
+    assert!(is_whole(&last)["dropped"].as_u64() > Some(0), "some data was dropped before");
+    let again = run_on(&stage, &last, &[]).expect("it starts");
+    again.request("probe", &json!("count")).expect("an answer");
+}
+
 #[test]
 fn a_backup_or_a_restoration_that_cannot_be_whole_leaves_nothing_behind() {
     let stage = Stage::new();
@@ -348,7 +390,7 @@ fn a_mark_that_is_no_file_is_refused_at_once_and_an_actor_called_like_it_hides_n
         &["run", "--data-dir", path_of(&data), "--listen", "127.0.0.1:0"],
     ] {
         let said = refused(args);
-        assert!(said.contains("journal.mark") && said.contains("is not a file"), "{args:?}: {said}");
+        assert!(said.contains("journal.mark: it is a pipe, a socket or a device, and no file"), "{args:?}: {said}");
     }
     std::fs::remove_file(&mark).expect("removed");
     alter_data(&data, "journal.mark", 2, &[0xa0]);

@@ -839,3 +839,197 @@ fn no_reader_panics_on_an_event_whose_data_is_damaged() {
         }
     }
 }
+
+/// A command that only reads, for each way to read a journal.
+fn readers(directory: &Path) -> Vec<Vec<String>> {
+    let directory = directory.to_str().expect("a path");
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    vec![
+        words(&["verify", "--journal", directory]),
+        words(&["events", "counter", "--data-dir", directory]),
+        words(&["replay", "asked", "--journal", directory]),
+        words(&["sql", "SELECT name FROM actors", "--data-dir", directory]),
+    ]
+}
+
+fn said_by(args: &[String]) -> (Option<i32>, String) {
+    says(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn set(file: &Path, pragma: &str, value: i64) {
+    let database = rusqlite::Connection::open(file).expect("a database");
+    database.pragma_update(None, pragma, value).expect("set");
+}
+
+fn overwrite(file: &Path, at: usize) {
+    let mut bytes = std::fs::read(file).expect("a file");
+    bytes[at..at + 8].fill(0xff);
+    std::fs::write(file, bytes).expect("written");
+}
+
+#[test]
+fn a_damaged_journal_db_beside_a_log_hinders_nobody_and_is_made_anew_by_a_start() {
+    let past = Past::new(true);
+    let version = |file: &Path| {
+        let found = rusqlite::Connection::open(file).and_then(|database| {
+            let table = "SELECT count(*) FROM the_journal_is_in_the_directory_log";
+            database.query_row(table, [], |row| row.get::<_, i64>(0))?;
+            database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        });
+        found.expect("a database")
+    };
+    let ways: [(&str, fn(&Path)); 10] = [
+        ("no database", |file| std::fs::write(file, "no database at all").expect("written")),
+        ("half of one", |file| {
+            let bytes = std::fs::read(file).expect("a file");
+            std::fs::write(file, &bytes[..bytes.len() / 2]).expect("written");
+        }),
+        ("its first bytes", |file| overwrite(file, 3)),
+        ("the versions in its head", |file| overwrite(file, 16)),
+        ("its schema format", |file| overwrite(file, 40)),
+        ("its table", |file| overwrite(file, 100)),
+        ("its version is none", |file| set(file, "user_version", 0)),
+        ("its version is less than none", |file| set(file, "user_version", -1)),
+        ("its version is one from before the log", |file| set(file, "user_version", 3)),
+        ("its application", |file| set(file, "application_id", 7)),
+    ];
+    for (what, damage) in ways {
+        let stage = past.copy();
+        let file = stage.data_dir().join("journal.db");
+        damage(&file);
+        let damaged = std::fs::read(&file).expect("a file");
+        for args in readers(&stage.data_dir()) {
+            let (code, said) = said_by(&args);
+            assert_eq!(code, Some(0), "{what}: {args:?}: {said}");
+        }
+        assert_eq!(std::fs::read(&file).expect("a file"), damaged, "{what}: who reads changes nothing");
+        assert_eq!(starts(&past, &stage, what), None, "{what}");
+        assert_eq!(version(&file), 6, "{what}: older programs refuse it again");
+    }
+}
+
+#[test]
+fn a_journal_db_that_may_be_all_there_is_or_is_anothers_is_refused_by_its_name() {
+    let past = Past::new(true);
+    let stage = past.copy();
+    let (data, file) = (stage.data_dir(), stage.data_dir().join("journal.db"));
+    let refused = |words: &str| {
+        let why = stage.run_with(&[], &[]).err().unwrap_or_else(|| panic!("{words}: it ran"));
+        let all = readers(&data).iter().map(|args| said_by(args)).collect::<Vec<_>>();
+        for said in std::iter::once(&why).chain(all.iter().map(|(_, said)| said)) {
+            assert!(said.contains("journal.db") && said.contains(words), "not {words:?}: {said}");
+        }
+    };
+    std::fs::remove_file(&file).expect("removed");
+    let database = rusqlite::Connection::open(&file).expect("a database");
+    database.execute_batch("CREATE TABLE novels (title TEXT); PRAGMA user_version = 3").expect("made");
+    drop(database);
+    refused("move that file away");
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::create_dir(&file).expect("a directory");
+    refused("it is a directory");
+    std::fs::remove_dir(&file).expect("removed");
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().expect("it runs").success());
+    refused("it is a pipe");
+    std::fs::remove_file(&file).expect("removed");
+    for name in ["log", "components"] {
+        std::fs::remove_dir_all(data.join(name)).expect("removed");
+    }
+    std::fs::write(&file, [7; 4096]).expect("written");
+    refused("restore the directory from a backup");
+}
+
+#[test]
+fn what_is_no_file_and_has_the_name_of_one_is_refused_at_once_by_its_name() {
+    let past = Past::new(true);
+    type Make = fn(&Path);
+    let ways: [(&str, Make); 2] = [
+        ("it is a directory, and no file", |path| std::fs::create_dir(path).expect("a directory")),
+        ("it is a pipe, a socket or a device, and no file", |path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().expect("it runs").success());
+        }),
+    ];
+    for (words, make) in ways {
+        for of in ["log", "components", "journal.mark"] {
+            let path = past.stage.data_dir().join(of);
+            let all = if path.is_dir() {
+                std::fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()).collect()
+            } else {
+                vec![path]
+            };
+            for file in all {
+                let stage = past.copy();
+                let file = stage.data_dir().join(file.strip_prefix(past.stage.data_dir()).expect("it is in there"));
+                std::fs::remove_file(&file).expect("removed");
+                make(&file);
+                let named = format!("{}: {words}", file.display());
+                let why = stage.run_with(&[], &[]).err().unwrap_or_else(|| panic!("{named}: it ran"));
+                let (_, verified) = said_by(&readers(&stage.data_dir())[0]);
+                let copy = stage.path().join("copy");
+                let backup = ["backup", copy.to_str().expect("a path"), "--data-dir"];
+                let directory = stage.data_dir();
+                let (_, backed) = says(&[&backup[..], &[directory.to_str().expect("a path")]].concat());
+                for said in [&why, &verified, &backed] {
+                    assert!(said.contains(&named), "not {named:?}: {said}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_within_the_segment_that_grows_is_named_with_what_would_be_given_up() {
+    let past = Past::new(true);
+    let stage = past.copy();
+    let (data, file) = (stage.data_dir(), segment_files(&stage.data_dir()).pop().expect("a segment"));
+    let mut bytes = std::fs::read(&file).expect("a segment");
+    let places = batch_places(&bytes);
+    let (at, end) = (places[places.len() / 2], *places.last().expect("an end"));
+    bytes[at + 90] ^= 1;
+    std::fs::write(&file, &bytes).expect("written");
+    let named = format!(
+        "the batch at byte {at} of {} does not check: it and all that follows it, {} bytes",
+        file.display(),
+        end - at
+    );
+    let why = stage.run_with(&[], &[]).err().expect("it is refused");
+    assert!(why.contains("are lost") && why.contains(&named), "not {named:?}: {why}");
+    let directory = data.to_str().expect("a path");
+    let (code, said) = says(&["repair", "--data-dir", directory]);
+    assert!(code == Some(1) && said.contains(&format!("given up: {named}")), "{said}");
+    let said: Value =
+        serde_json::from_str(says(&["repair", "--data-dir", directory, "--json"]).1.lines().next().expect("a line"))
+            .expect("JSON");
+    assert_eq!(said["given_up"], json!({ "file": file, "byte": at, "bytes": end - at }));
+}
+
+#[test]
+fn an_empty_file_behind_the_segment_that_grows_is_no_damage() {
+    let past = Past::new(true);
+    for bytes in [0, 84, 4096] {
+        let stage = past.copy();
+        let last = segment_files(&stage.data_dir()).pop().expect("a segment");
+        let stray = last.with_file_name("00000003.log");
+        std::fs::write(&stray, vec![0; bytes]).expect("written");
+        assert!(is_called_whole(&past, &stage, "an empty segment"));
+        let output =
+            std::process::Command::new("python3").args(["docs/read_log.py", "--quiet"]).arg(stage.data_dir()).output();
+        let output = output.expect("python3");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(starts(&past, &stage, "an empty segment"), None);
+        assert!(is_called_whole_still(&stage));
+    }
+}
+
+#[test]
+fn an_altered_event_that_a_start_builds_upon_is_named_with_its_actor_and_its_segment() {
+    let past = Past::new(false);
+    let stage = past.copy();
+    // The newest start of each actor is another event then.
+    stage.run(&[]).shut_down();
+    let first = segment_files(&stage.data_dir())[0].clone();
+    alter_data(&stage.data_dir(), "counter", 0, &[0xa0]);
+    let why = stage.run_with(&[], &[]).err().expect("it is refused");
+    let named = format!("{}: event 0 of actor ", first.display());
+    assert!(why.contains(&named) && why.contains("is not what was written"), "not {named:?}: {why}");
+}

@@ -220,6 +220,37 @@ fn what_no_state_is_kept_behind_can_be_pruned_once_the_actor_was_restarted() {
 }
 
 #[test]
+fn what_an_instance_serves_under_reuse_can_be_pruned_once_another_instance_has_begun() {
+    let stage = Stage::new();
+    let running = stage.run(&[&stage.manifest("probe", "probe", "reuse = 7\n")]);
+    // The third call is not the instance's first, so it stands on those before it.
+    (0..3).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+    let last = running.last_event("probe")["sequence"].to_string();
+    let why = running.refused(&["redact", "probe", "--event", &last]);
+    assert!(why.contains("`reuse`") && why.contains("`theater restart ACTOR`"), "{why}");
+    assert!(!why.contains("under way"), "{why}");
+    running.json(&["restart", "probe"]);
+    let pruned = running.json(&["prune", "probe", "--before", "999"]);
+    assert!(pruned["events"].as_u64().is_some_and(|events| events > 4), "{pruned}");
+    // Likewise when the new instance has served some calls, and without a runtime.
+    for calls in 1..=3 {
+        running.json(&["restart", "probe"]);
+        (0..calls).for_each(|_| _ = running.request("probe", &json!("count")).expect("an answer"));
+        assert!(running.json(&["prune", "probe", "--before", "999"])["events"].as_u64() > Some(0), "{calls}");
+    }
+    running.json(&["restart", "probe"]);
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(10)));
+    running.kill();
+    assert!(
+        said(&["prune", "probe", "--before", "999", "--data-dir", &dir(&stage), "--json"])["events"].as_u64() > Some(0)
+    );
+    assert_eq!(said(&["verify", "--journal", &dir(&stage), "--json"])["findings"], json!([]));
+    let again = stage.run(&[]);
+    assert_eq!(again.request("probe", &json!("count")), Ok(json!(11)), "the actor has not noticed");
+    verifies_and_replays(&again.export(&stage, "probe"));
+}
+
+#[test]
 fn a_prune_that_has_to_wait_for_what_is_under_way_says_so_and_not_that_no_state_is_kept() {
     let stage = Stage::new();
     let patient = "[limits]\ncpu_ms_per_call = 600_000\n";

@@ -35,7 +35,7 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
     let Some(damage) = assess_loss(&dir).map_err(Failure::no)? else {
         refuse_other_damage(&dir)?;
         if args.json {
-            print_json(&serde_json::json!({ "lost": null, "accepted": false, "concerned": [] }));
+            print_json(&serde_json::json!({ "lost": null, "given_up": null, "accepted": false, "concerned": [] }));
         } else {
             say!("nothing is lost: the journal in {} has all that its mark vouches for", dir.display());
         }
@@ -51,7 +51,12 @@ pub(super) fn repair(args: &RepairArgs) -> Done {
             .map(|it| serde_json::json!({ "name": it.name, "id": it.id, "last_event": it.last, "open": it.open }))
             .collect();
         let (lost, accepted) = (damage.loss.to_string(), args.accept_loss);
-        print_json(&serde_json::json!({ "lost": lost, "accepted": accepted, "concerned": concerned }));
+        let given_up = damage.unsound.as_ref();
+        let given_up =
+            given_up.map(|end| serde_json::json!({ "file": end.file, "byte": end.byte, "bytes": end.bytes }));
+        print_json(&serde_json::json!({
+            "lost": lost, "given_up": given_up, "accepted": accepted, "concerned": concerned
+        }));
     } else {
         in_words(&damage).iter().for_each(|text| say!("{text}"));
     }
@@ -88,6 +93,7 @@ pub(super) fn accept_what_is_lost(dir: &Path) -> Done {
 
 fn in_words(damage: &Damage) -> Vec<String> {
     let mut said = vec![format!("lost: {}", damage.loss)];
+    said.extend(damage.unsound.iter().map(|end| format!("given up: {end}, even what is sound")));
     said.extend(damage.concerned.iter().map(|it| {
         let open = it
             .open

@@ -3,9 +3,10 @@
 //! A component is on disk before the batch that names it. It is written once, however many actors run it.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::named::{named, open_file};
 use crate::chain::ComponentDigest;
 
 const DIR: &str = "components";
@@ -39,18 +40,28 @@ fn make(dir: &Path) -> io::Result<()> {
 
 /// The bytes of a component, if it is stored. Whether they are what the name says, the caller checks.
 pub(super) fn read(dir: &Path, digest: ComponentDigest) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path_of(dir, digest)) {
+    let path = path_of(dir, digest);
+    let read = || -> io::Result<_> {
+        let mut bytes = Vec::new();
+        open_file(&path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(named(&path)(error)),
     }
 }
 
-/// The files of all components.
+/// The files of all components. What is just being written is not among them.
 pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(dir.join(DIR)) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    let dir = dir.join(DIR);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(named(&dir)(error)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>();
+    let is_component = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
+    Ok(paths.map_err(named(&dir))?.into_iter().filter(is_component).collect())
 }

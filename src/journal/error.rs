@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::index::IndexError;
-use super::log::LogError;
+use super::log::{LogError, Unsound};
 use super::named::named;
 
 /// Why a journal could not be opened, read or written.
@@ -47,15 +47,15 @@ pub enum JournalError {
         known: u32,
     },
     /// The file is no journal of Theater.
-    #[error("{} is not a journal of Theater", path.display())]
+    #[error("{} is not a journal of Theater, but another program's database: look whether this is the right directory. If it is, move that file away, or restore the directory from a backup; nothing was changed", path.display())]
     NotAJournal {
         /// The file.
         path: PathBuf,
     },
     /// The journal has lost its end: events that were acknowledged are missing.
     #[error(
-        "the journal in {} ends at position {found}, but {promised} was acknowledged before: {} events are lost. Restore the directory from a backup, or accept the loss with `theater repair`; nothing was changed",
-        path.display(), promised - found
+        "the journal in {} ends at position {found}, but {promised} was acknowledged before: {} events are lost. Restore the directory from a backup, or accept the loss with `theater repair`{}; nothing was changed",
+        path.display(), promised - found, given_up(.unsound.as_ref())
     )]
     Behind {
         /// The data directory.
@@ -64,6 +64,8 @@ pub enum JournalError {
         found: u64,
         /// The position up to which events were acknowledged.
         promised: u64,
+        /// What stands behind the last sound event, if something does.
+        unsound: Option<UnsoundEnd>,
     },
     /// The journal holds other events than those that were acknowledged.
     #[error("the journal in {} disagrees with its mark at position {position}: its events were altered. Restore the directory from a backup, or see what `theater repair` says; nothing was changed", path.display())]
@@ -145,6 +147,33 @@ pub enum JournalError {
     Thread(#[source] io::Error),
 }
 
+/// Bytes at the end of a journal that are not what was written: whoever goes on without a backup gives up all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnsoundEnd {
+    /// The last segment of the log.
+    pub file: PathBuf,
+    /// The place of the first of these bytes in the file, from 0.
+    pub byte: u64,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for UnsoundEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, byte, bytes } = self;
+        write!(
+            f,
+            "the batch at byte {byte} of {} does not check: it and all that follows it, {bytes} bytes",
+            file.display()
+        )
+    }
+}
+
+fn given_up(end: Option<&UnsoundEnd>) -> String {
+    end.map_or(String::new(), |end| format!("; {end}, are given up by that, even what is sound"))
+}
+
 impl JournalError {
     pub(super) fn directory(path: &Path, error: io::Error) -> Self {
         Self::Directory { path: path.to_owned(), error }
@@ -199,9 +228,15 @@ pub(crate) fn is_unfit(fault: &ReadFault) -> bool {
     fault.is_unfit
 }
 
+impl From<Unsound> for UnsoundEnd {
+    fn from(Unsound { path, at, bytes }: Unsound) -> Self {
+        Self { file: path, byte: at, bytes: bytes as u64 }
+    }
+}
+
 impl From<LogError> for ReadFault {
     fn from(error: LogError) -> Self {
-        let is_unfit = !matches!(error, LogError::Io { .. });
+        let is_unfit = !matches!(error, LogError::Io { .. } | LogError::Rewritten { .. });
         Self { why: error.to_string(), is_unfit }
     }
 }
@@ -227,7 +262,10 @@ impl JournalError {
             LogError::Io { path: file, error } if file == path => Self::directory(&path, error),
             LogError::Io { path: file, error } => Self::directory(&path, named(&file)(error)),
             LogError::Damaged { .. } => Self::Damaged { path, why: error.to_string() },
-            LogError::Behind { found, promised } => Self::Behind { path, found, promised },
+            LogError::Behind { found, promised, unsound } => {
+                Self::Behind { path, found, promised, unsound: unsound.map(UnsoundEnd::from) }
+            }
+            LogError::Rewritten { .. } => Self::Read { path, error: error.into() },
             LogError::Altered { position } => Self::Altered { path, position },
         }
     }

@@ -114,6 +114,16 @@ pub enum DropError {
         /// The event.
         sequence: u64,
     },
+    /// The instance that the actor has now has served the calls since the event.
+    #[error(
+        "event {sequence} is needed as long as the instance goes on that the actor has now: it serves several calls (the \
+         manifest says `reuse`), and a start after a crash would execute them again. `theater restart ACTOR` begins a new \
+         instance; then what lies before that start can be dropped"
+    )]
+    NeededByInstance {
+        /// The event.
+        sequence: u64,
+    },
     /// The data of the event was dropped before.
     #[error("the data of event {sequence} was dropped before")]
     Already {
@@ -175,12 +185,12 @@ pub(crate) fn prune(
     let needs = Needs::of(reader)?;
     let needed = needs.first(reader, actor)?;
     let behind_the_first = |kept: &(u64, u64)| kept.0 > 0;
-    let kept = last_named_before(reader, actor, before.min(needed))?.filter(behind_the_first);
+    let kept = last_named_before(reader, actor, before.min(needed.sequence))?.filter(behind_the_first);
     let Some((kept, upto)) = kept else {
         // A state may be kept there, and what is under way needs what lies before it.
-        let is_needed =
-            needed < before && last_named_before(reader, actor, before)?.is_some_and(|kept| behind_the_first(&kept));
-        return Err(if is_needed { DropError::Needed { sequence: needed } } else { DropError::NoKeptState { before } });
+        let is_needed = needed.sequence < before
+            && last_named_before(reader, actor, before)?.is_some_and(|kept| behind_the_first(&kept));
+        return Err(if is_needed { needed.refusal(needed.sequence) } else { DropError::NoKeptState { before } });
     };
     let doomed = Doomed::of(reader, actor, 0..upto, &needs.of_own_promises(reader, actor)?)?;
     let events = doomed.places.len() as u64;
@@ -230,7 +240,11 @@ pub(crate) fn redact(
         return Err(DropError::Already { sequence });
     }
     let needs = Needs::of(reader)?;
-    if sequence >= needs.first(reader, actor)? || needs.of_own_promises(reader, actor)?.contains(&sequence) {
+    let needed = needs.first(reader, actor)?;
+    if sequence >= needed.sequence {
+        return Err(needed.refusal(sequence));
+    }
+    if needs.of_own_promises(reader, actor)?.contains(&sequence) {
         return Err(DropError::Needed { sequence });
     }
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
@@ -340,6 +354,20 @@ fn open_from(reader: &JournalReader, actor: ActorKey) -> ReadResult<Option<u64>>
     Ok(Some(reader.last_kept_before(actor, call.sequence)?.map_or(0, |kept| kept + 1)))
 }
 
+/// The first event of a chain that a start after a crash might read.
+pub(super) struct FirstNeeded {
+    pub(super) sequence: u64,
+    /// Only because the actor's instance has served the calls since.
+    by_instance: bool,
+}
+
+impl FirstNeeded {
+    /// Why an event behind it stays.
+    fn refusal(&self, sequence: u64) -> DropError {
+        if self.by_instance { DropError::NeededByInstance { sequence } } else { DropError::Needed { sequence } }
+    }
+}
+
 /// What a start after a crash might read, of whichever chain.
 pub(super) struct Needs {
     /// The first position that is needed on every chain: where the oldest open transition begins, or else what was committed
@@ -389,19 +417,21 @@ impl Needs {
     }
 
     /// The first event of the chain that a start after a crash might read, other than for a timer or a monitor.
-    pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<u64> {
+    pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<FirstNeeded> {
         // Someone may wait for an answer that stands on this chain behind the oldest open transition.
         let mut needed = reader.first_behind(actor, self.from.saturating_sub(1))?;
         needed = needed.min(self.owed.get(&actor.id).copied().unwrap_or(u64::MAX));
         // Where an instance serves several calls, a resumed transition begins at the last kept state. (A call whose data was
         // dropped could be, since its instance was new.)
-        if let Some(call) = reader.last_call(actor)?
+        let mut by_instance = false;
+        if let Some(call) = reader.last_call_of_the_instance(actor)?
             && call.dropped.is_none()
             && !Call::from_cbor(&call.data).is_ok_and(|call| call.fresh)
             && let Some(kept) = reader.last_kept_before(actor, call.sequence)?
         {
+            by_instance = kept + 1 < needed;
             needed = needed.min(kept + 1);
         }
-        Ok(needed)
+        Ok(FirstNeeded { sequence: needed, by_instance })
     }
 }

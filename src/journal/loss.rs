@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::JournalError;
+use super::error::{JournalError, UnsoundEnd};
 use super::log::{BatchLog as _, LogError, MarkFile, Segments};
 use super::upgrade::readable;
 
@@ -31,11 +31,18 @@ impl Loss {
         match log.check(&marked) {
             // A power loss under `relaxed` may leave this, and a start says so.
             Ok(_) => Ok(None),
-            Err(LogError::Behind { found, promised }) => Ok(Some(Self::Events { found, promised })),
+            Err(LogError::Behind { found, promised, .. }) => Ok(Some(Self::Events { found, promised })),
             Err(LogError::Altered { .. }) => Ok(Some(Self::Unknown { found })),
             Err(other) => Err(JournalError::of_log(dir, other)),
         }
     }
+}
+
+/// What stands at the end of the log in `dir` and is not what was written: whoever accepts a loss gives it up.
+pub(crate) fn unsound_end(dir: &Path) -> Result<Option<UnsoundEnd>, JournalError> {
+    let readable = readable(dir)?;
+    let log = Segments::open_to_read(&readable.dir).map_err(|error| JournalError::of_log(dir, error))?;
+    Ok(log.unsound_end().map(UnsoundEnd::from))
 }
 
 /// As it is said to people, and on the chains.

@@ -53,11 +53,11 @@ use parking_lot::Mutex;
 pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
 pub(crate) use dir::{DataDir, remove_ephemeral};
 pub use durability::Durability;
-pub use error::{JournalDown, JournalError, ReadFault};
-pub(crate) use error::{ReadResult, is_unfit, unfit};
+pub use error::{JournalDown, JournalError, ReadFault, UnsoundEnd};
+pub(crate) use error::{ReadResult, is_unfit};
 pub use forget::{DataDropped, DropError, Shown};
 pub(crate) use forget::{prune, redact};
-pub(crate) use loss::Loss;
+pub(crate) use loss::{Loss, unsound_end};
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
 pub(crate) use record::{

@@ -98,9 +98,7 @@ impl Presence {
         }
         // What cannot be told now is said by whoever needs it.
         for path in components::files(dir).unwrap_or_default() {
-            if path.extension().is_some_and(|kind| kind == "wasm")
-                && let Ok(file) = std::fs::metadata(&path)
-            {
+            if let Ok(file) = std::fs::metadata(&path) {
                 presence.components.insert(path, file.len());
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::components;
-use super::error::{ReadResult, unfit};
+use super::error::{ReadFault, ReadResult, unfit};
 use super::facts::{make_anew, whole};
 use super::index::{Index, IndexError, Landmark};
 use super::log::{BatchLog, StoredData, StoredEvent};
@@ -69,6 +69,23 @@ impl JournalReader {
     /// The `started` of the actor's first incarnation, which is its first event.
     pub(crate) fn first_started(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
         self.started_before(actor, 0)
+    }
+
+    /// The same for one that somebody is to build upon: it is what was written.
+    pub(crate) fn sound_first_started(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+        let Some(place) = self.landmark(actor, Landmark::Started, 0)? else { return Ok(None) };
+        let event = self.event_at(actor, place)?;
+        if EventHash::of(&event) == event.hash { Ok(Some(event)) } else { Err(self.altered(actor, place)) }
+    }
+
+    /// The error for an event whose hash does not cover what it says.
+    pub(super) fn altered(&self, actor: ActorKey, place: EventPlace) -> ReadFault {
+        let EventPlace { sequence, position } = place;
+        let sealed = self.log.sealed();
+        let holder = sealed.iter().find(|span| span.last >= position);
+        let number = holder.map_or_else(|| sealed.last().map_or(1, |last| last.number + 1), |span| span.number);
+        let file = self.log.file(number);
+        unfit(format!("{}: event {sequence} of actor {} is not what was written", file.display(), actor.id))
     }
 
     /// The transition that the chain ends within: its `call` and what follows; nothing where none is open.
@@ -154,12 +171,15 @@ impl JournalReader {
         Ok(self.landmark(actor, Landmark::InitReturned, u64::MAX)?.is_some())
     }
 
-    /// The newest call of a chain.
-    pub(crate) fn last_call(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
+    /// The newest call that may have been served by the instance that the actor has now. An incarnation begins with a new
+    /// instance, unless it resumes a transition.
+    pub(crate) fn last_call_of_the_instance(&self, actor: ActorKey) -> Result<Option<ChainEvent>> {
         let mut call = None;
         self.walk_from_the_end(actor, |event| {
-            if kind(event) != Some(EventKind::Call) {
-                return Ok(Continue(()));
+            match kind(event) {
+                Some(EventKind::Call) => {}
+                Some(EventKind::Started) if !self.resumes(event)? => return Ok(Break(())),
+                _ => return Ok(Continue(())),
             }
             call = Some(self.event(event, self.hash_before(actor, event)?)?);
             Ok(Break(()))

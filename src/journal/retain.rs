@@ -130,7 +130,7 @@ impl Pruner {
     fn doomed_of(&mut self, row: &ActorRow, position: u64, needs: &Needs) -> Result<Option<Doomed>, DropError> {
         let (reader, actor) = (&self.journal.reader, row.actor);
         let from = self.left.get(&actor.key).copied().unwrap_or(0);
-        let before = reader.first_behind(actor, position)?.min(needs.first(reader, actor)?);
+        let before = reader.first_behind(actor, position)?.min(needs.first(reader, actor)?.sequence);
         let kept = forget::last_named_before(reader, actor, before)?;
         let Some((kept, upto)) = kept.filter(|(kept, _)| *kept > 0) else { return Ok(None) };
         let doomed = Doomed::of(reader, actor, from..upto.max(from), &needs.of_own_promises(reader, actor)?)?;

@@ -191,7 +191,7 @@ impl JournalReader {
     fn intact(&self, actor: ActorKey, place: EventPlace) -> Result<ChainEvent> {
         let event = self.event_at(actor, place)?;
         if EventHash::of(&event) != event.hash {
-            return Err(unfit(format!("event {}, which led to the state, is not what was written", place.sequence)));
+            return Err(self.altered(actor, place));
         }
         Ok(event)
     }

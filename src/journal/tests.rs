@@ -530,3 +530,22 @@ fn a_pass_drops_what_lies_before_the_last_kept_states_and_copies_each_segment_fi
         assert!(events.iter().all(|event| event.dropped.is_none()) && events.len() == 41);
     }
 }
+
+#[test]
+fn a_copy_is_the_same_whether_its_segments_can_be_held_open_or_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    // Each of them ends with a commit, and a segment is soon full.
+    (0..5).for_each(|_| drop(interleaved(&journal, 100)));
+    let copies = [0, 1, usize::MAX].map(|most| {
+        let to = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(to.path().join("log")).expect("a directory");
+        backup::copy_log(dir.path(), to.path(), most).expect("copied");
+        let files = std::fs::read_dir(to.path().join("log")).expect("segments").flatten();
+        let files = files.map(|file| (file.file_name(), std::fs::read(file.path()).expect("a segment")));
+        files.collect::<std::collections::BTreeMap<_, _>>()
+    });
+    assert!(copies[0].len() > 3, "{}", copies[0].len());
+    assert!(copies[0] == copies[2] && copies[1] == copies[2]);
+    journal.close();
+}

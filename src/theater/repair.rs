@@ -22,13 +22,15 @@ use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
 use crate::journal::{
     ActorRow, Attached, Cause, DataDir, Journal, JournalDown, JournalError, JournalReader, Listener, Loss, ReadResult,
-    Record,
+    Record, UnsoundEnd,
 };
 
 /// What is lost, and the actors that it concerns.
 #[derive(Debug)]
 pub(crate) struct Damage {
     pub(crate) loss: Loss,
+    /// What stands at the end of the log, does not check, and is given up too.
+    pub(crate) unsound: Option<UnsoundEnd>,
     /// The actors whose chains may have gone on.
     pub(crate) concerned: Vec<Concerned>,
 }
@@ -80,7 +82,7 @@ pub(crate) fn assess(dir: &Path) -> Result<Option<Damage>, RepairError> {
         last: chain.last.sequence,
         open: chain.open.first().map(|call| call.function().to_owned()),
     });
-    Ok(Some(Damage { loss, concerned: concerned.collect() }))
+    Ok(Some(Damage { loss, unsound: crate::journal::unsound_end(dir)?, concerned: concerned.collect() }))
 }
 
 /// Accepts the loss, and records it on the chains. Until that is done, every start still refuses the journal.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::actor::Spec;
 use crate::base::limits::Limits;
+use crate::chain::ComponentDigest;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{NamedState, StartReason, Started};
-use crate::chain::{ComponentDigest, EventHash};
 use crate::guest::GuestEngine;
-use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, ReadResult, unfit};
+use crate::journal::{ActorKey, ActorRow, JournalError, JournalReader, ReadResult};
 use crate::manifest::Manifest;
 
 /// The error for an actor whose stored history cannot be what a runtime has written.
@@ -77,10 +77,7 @@ pub(super) fn is_fork(reader: &JournalReader, actor: ActorKey) -> ReadResult<boo
 }
 
 fn first_started(reader: &JournalReader, actor: ActorKey) -> ReadResult<Option<Started>> {
-    let first = reader.first_started(actor)?;
-    if first.as_ref().is_some_and(|event| EventHash::of(event) != event.hash) {
-        return Err(unfit("event 0 is not what was written".to_owned()));
-    }
+    let first = reader.sound_first_started(actor)?;
     Ok(first.and_then(|event| Started::from_cbor(&event.data).ok()))
 }
 

@@ -106,7 +106,7 @@ impl OldMark {
                 );
                 Ok(Some(mark))
             }
-            Some(mark) => Err(JournalError::Behind { path, found: events, promised: mark.position }),
+            Some(mark) => Err(JournalError::Behind { path, found: events, promised: mark.position, unsound: None }),
         }
     }
 }

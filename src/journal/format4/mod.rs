@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::error::JournalError;
+use super::log::Segments;
+use super::named::{named, open_file};
 use super::parts;
 use super::record::{ActorKey, ActorStarted, Attached, Cause, Owed, Record, StateWrite};
 use crate::base::clock;
@@ -121,7 +123,22 @@ pub(super) fn fold(dir: &Path) -> Result<(), JournalError> {
 
 /// Rows that cannot be read.
 fn unreadable(dir: &Path, error: rusqlite::Error) -> JournalError {
-    JournalError::Read { path: dir.to_owned(), error: super::error::unfit(error.to_string()) }
+    let file = dir.join("journal.db");
+    JournalError::Read { path: dir.to_owned(), error: super::error::unfit(format!("{}: {error}", file.display())) }
+}
+
+/// Whether what is in a file that can be read is not what SQLite has written. Damage has many faces: a word in the head of the
+/// file may ask for what SQLite cannot do.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode;
+    let of_the_system = [
+        ErrorCode::SystemIoFailure,
+        ErrorCode::DiskFull,
+        ErrorCode::OutOfMemory,
+        ErrorCode::DatabaseBusy,
+        ErrorCode::DatabaseLocked,
+    ];
+    error.sqlite_error_code().is_none_or(|code| !of_the_system.contains(&code))
 }
 
 /// Refuses a disk that is too full, before anything is written.
@@ -198,20 +215,43 @@ impl OldJournal {
         if !file.try_exists().map_err(|error| JournalError::directory(dir, error))? {
             return Ok(false);
         }
+        // Whether it can be read at all; SQLite keeps to itself what the system says.
+        open_file(&file).map_err(|error| JournalError::directory(dir, named(&file)(error)))?;
         let look = || {
             // A program that was killed while it wrote the file left it to SQLite to undo that, which is to write.
             let is_unfinished = dir.join("journal.db-journal").exists();
             let rows =
                 if is_unfinished { Connection::open(&file)? } else { Connection::open_with_flags(&file, READ_ONLY)? };
-            let is_empty = rows.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
-            let application = rows.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            rusqlite::Result::Ok((is_empty, application, version(&rows)?))
+            let (is_empty, is_beside_a_log) = rows.query_row(
+                "SELECT count(*) = 0, total(name = 'the_journal_is_in_the_directory_log') > 0 FROM sqlite_schema",
+                [],
+                |row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?)),
+            )?;
+            let application = rows.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0))?;
+            rusqlite::Result::Ok((is_empty, is_beside_a_log, application, version(&rows)?))
         };
-        match look().map_err(|error| unreadable(dir, error))? {
-            (_, APPLICATION_ID, 1..LOG) => Ok(true),
+        let has_log = || Segments::is_in(dir).map_err(|error| JournalError::of_log(dir, error));
+        let found = match look() {
+            Ok(found) => found,
+            // All is in the log then, and a start makes the file anew.
+            Err(error) if is_damage(&error) && has_log()? => return Ok(false),
+            Err(error) if is_damage(&error) => {
+                let error = super::error::unfit(format!(
+                    "{}: {error}. There is no log beside it, so it may be a journal of an older version: restore the directory \
+                     from a backup; nothing was changed",
+                    file.display()
+                ));
+                return Err(JournalError::Read { path: dir.to_owned(), error });
+            }
+            Err(error) => return Err(unreadable(dir, error)),
+        };
+        match found {
+            // No program has written such a version, or such a number, beside a log: that is damage, too.
+            (_, true, application, found) if (found < LOG || application != APPLICATION_ID) && has_log()? => Ok(false),
+            (_, _, APPLICATION_ID, 1..LOG) => Ok(true),
             // Made and never written to; or what stands there beside a newer journal.
-            (true, 0 | APPLICATION_ID, 0) | (_, APPLICATION_ID, LOG..=NEWEST) => Ok(false),
-            (_, APPLICATION_ID, found) => {
+            (true, _, 0 | APPLICATION_ID, 0) | (_, _, APPLICATION_ID, LOG..=NEWEST) => Ok(false),
+            (_, _, APPLICATION_ID, found) => {
                 let known = u32::try_from(NEWEST).expect("a small number");
                 Err(JournalError::Version { path: dir.to_owned(), found: found.to_string(), known })
             }

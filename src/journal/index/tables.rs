@@ -661,6 +661,8 @@ fn execute(connection: &Connection, statement: &str, params: impl Params) -> Res
 /// The format of the journal; and the one before, which was a log, too.
 const FORMAT: i64 = 6;
 const OLDER: i64 = 5;
+/// "THEA".
+const STUB_ID: i64 = 0x5448_4541;
 /// What a program left that was killed while it wrote the file.
 const UNFINISHED: i64 = 0;
 
@@ -669,9 +671,20 @@ const UNFINISHED: i64 = 0;
 pub(in crate::journal) fn make_stub(dir: &Path) -> std::io::Result<()> {
     let path = dir.join("journal.db");
     let is_missing = path.metadata().map_or(true, |file| file.len() == 0);
-    let version = || Connection::open(&path)?.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    if !is_missing && version().is_ok_and(|found| found != OLDER && found != UNFINISHED) {
-        return Ok(());
+    let look = || -> Result<(i64, i64, bool)> {
+        let stub = Connection::open(&path)?;
+        let pragma = |name| stub.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let has_table = "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'the_journal_is_in_the_directory_log'";
+        Ok((pragma("user_version")?, pragma("application_id")?, stub.query_row(has_table, [], |row| row.get(0))?))
+    };
+    if !is_missing {
+        match look() {
+            Ok((FORMAT, STUB_ID, true)) => return Ok(()),
+            // Whoever opens the journal has refused it.
+            Ok((found, STUB_ID, _)) if found > FORMAT => return Ok(()),
+            Ok((OLDER | UNFINISHED, ..)) => {}
+            _ => log::warn!("{} is damaged, and is made anew: all of the journal is in the log", path.display()),
+        }
     }
     // Beside, and then renamed: who is killed while SQLite writes leaves a file that cannot be read without writing.
     let new = dir.join("journal.db.new");
@@ -684,17 +697,19 @@ pub(in crate::journal) fn make_stub(dir: &Path) -> std::io::Result<()> {
     }
     write_stub(&new)?;
     std::fs::File::open(&new)?.sync_all()?;
+    // What SQLite has left beside a damaged one belongs to that one.
+    for name in ["journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(dir.join(name));
+    }
     std::fs::rename(&new, &path)?;
     std::fs::File::open(dir)?.sync_all()
 }
 
 /// Writes that database.
 pub(in crate::journal) fn write_stub(path: &Path) -> std::io::Result<()> {
-    /// "THEA".
-    const APPLICATION_ID: i64 = 0x5448_4541;
     let write = || {
         let stub = Connection::open(path)?;
-        stub.pragma_update(None, "application_id", APPLICATION_ID)?;
+        stub.pragma_update(None, "application_id", STUB_ID)?;
         stub.pragma_update(None, "user_version", FORMAT)?;
         // Those programs take a database without a table for one that has lost everything.
         stub.execute_batch("CREATE TABLE IF NOT EXISTS the_journal_is_in_the_directory_log (path TEXT)")

@@ -15,7 +15,7 @@ use sha1::{Digest, Sha1};
 
 use super::batch::Tip;
 use crate::journal::durability::Durability;
-use crate::journal::named::named;
+use crate::journal::named::{check_is_file, named};
 
 const FILE: &str = "journal.mark";
 const SLOT_BYTES: usize = 256;
@@ -55,7 +55,7 @@ impl MarkFile {
     /// What is in the file, if there is one.
     pub(in crate::journal) fn bytes(dir: &Path) -> io::Result<Option<Vec<u8>>> {
         let path = dir.join(FILE);
-        check_is_file(&path)?;
+        check_is_file(&path).map_err(named(&path))?;
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -71,7 +71,7 @@ impl MarkFile {
         durability: Durability,
     ) -> io::Result<Self> {
         let path = dir.join(FILE);
-        check_is_file(&path)?;
+        check_is_file(&path).map_err(named(&path))?;
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(named(&path))?;
         let ending = format!("{} {}", durability.word(), boot_id());
@@ -91,16 +91,6 @@ impl MarkFile {
         written.map_err(named(&self.path))?;
         self.next_slot ^= 1;
         Ok(())
-    }
-}
-
-/// To open a pipe may take for ever, and a directory says what it is when it is read.
-fn check_is_file(path: &Path) -> io::Result<()> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() && !found.is_dir() => {
-            Err(named(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) use double::{Double, Mischief};
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
 pub(super) use segment::end_of;
-pub(super) use segments::{OpenedLog, Segments};
+pub(super) use segments::{HeldFile, OpenedLog, Segments, held_at_most};
 pub(super) use walk::{Run, SegmentWalk};
 
 /// What went wrong with the log.
@@ -51,10 +51,22 @@ pub(in crate::journal) enum LogError {
     Damaged { path: PathBuf, why: String },
     /// It ends before what was acknowledged.
     #[error("it ends at position {found}, but {promised} was acknowledged")]
-    Behind { found: u64, promised: u64 },
+    Behind { found: u64, promised: u64, unsound: Option<Unsound> },
     /// It holds something else than what was acknowledged.
     #[error("it disagrees with its mark at position {position}")]
     Altered { position: u64 },
+    /// Data was dropped from a segment after the log was opened to be read as it was then.
+    #[error("{}: data was dropped from it while it was read; try again", path.display())]
+    Rewritten { path: PathBuf },
+}
+
+/// What stands behind the last good batch of the segment that grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct Unsound {
+    pub(in crate::journal) path: PathBuf,
+    /// The byte behind that batch.
+    pub(in crate::journal) at: u64,
+    pub(in crate::journal) bytes: usize,
 }
 
 fn damaged_at(path: &Path) -> impl Fn(Malformed) -> LogError {

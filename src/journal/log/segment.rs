@@ -15,6 +15,7 @@ use super::bytes::{Bytes, Malformed};
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, Payload, RawEntry, put_payload};
 use crate::base::pool;
+use crate::journal::named::open_file;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 84;
@@ -131,7 +132,7 @@ impl Trailer {
 
 /// How far the log has come behind the sealed segment in this file; none where that is no sealed segment.
 pub(in crate::journal) fn end_of(path: &Path) -> io::Result<Option<Tip>> {
-    Ok(Trailer::of(&File::open(path)?)?.map(|trailer| trailer.after))
+    Ok(Trailer::of(&open_file(path)?)?.map(|trailer| trailer.after))
 }
 
 /// The footer of a segment: its directory, and the trailer.
@@ -189,7 +190,7 @@ pub(super) enum Rest {
 
 impl SegmentBytes {
     pub(super) fn read(path: &Path) -> io::Result<Result<Self, Malformed>> {
-        whole(&File::open(path)?)
+        whole(&open_file(path)?)
     }
 
     pub(super) fn of(bytes: Vec<u8>) -> Result<Self, Malformed> {
@@ -279,6 +280,12 @@ impl SegmentBytes {
     /// The directory as a footer that begins at `end` has it.
     pub(super) fn stated_directory(&self, end: usize, trailer: &Trailer) -> Result<SegmentDirectory, Malformed> {
         trailer.directory(&self.bytes[end..self.bytes.len() - TRAILER_BYTES])
+    }
+
+    /// How often the segment was written anew, as its trailer has it.
+    pub(super) fn generation(&self) -> Option<u32> {
+        let at = self.bytes.len().checked_sub(TRAILER_BYTES)?;
+        Trailer::read(&self.bytes[at..]).ok().map(|trailer| trailer.generation)
     }
 
     /// Bytes from `end` to the last that was ever written to.

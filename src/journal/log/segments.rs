@@ -24,11 +24,12 @@ use super::segment::{self, FORMAT, SegmentBytes, SegmentHeader, Trailer, read_en
 use super::state::{Found, Open, Sealed, State};
 use super::walk::{SegmentWalk, ToRead};
 use super::{
-    BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent, damaged_at, damaged_behind,
-    io_at,
+    BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent, Unsound, damaged_at,
+    damaged_behind, io_at,
 };
 use crate::base::fail;
 use crate::journal::durability::Durability;
+use crate::journal::named::open_file;
 
 /// A segment is sealed once it has so many bytes; in the unit tests so few that there are many.
 const SEGMENT_BYTES: u64 = if cfg!(test) { 4 * 1024 } else { 64 * 1024 * 1024 };
@@ -48,11 +49,20 @@ pub(in crate::journal) struct Segments {
     pen: Option<Mutex<Pen>>,
 }
 
+/// A segment's file, as it was when the log was opened to be read.
+pub(in crate::journal) struct HeldFile {
+    pub(in crate::journal) path: PathBuf,
+    /// None where there are too many segments to hold them all.
+    pub(in crate::journal) file: Option<Arc<File>>,
+    /// Of the segment that grows, as far as it is committed.
+    pub(in crate::journal) length: Option<u64>,
+}
+
 /// A sealed segment with its directory.
 struct Opened {
     number: u32,
     generation: u32,
-    file: File,
+    file: Arc<File>,
     directory: SegmentDirectory,
 }
 
@@ -164,8 +174,13 @@ impl Segments {
 
     /// The same, with a walk over all that is committed. The segment that grows is read and checked once for both.
     pub(in crate::journal) fn open_to_walk(dir: &Path) -> Result<(Self, SegmentWalk), LogError> {
+        Self::open_holding(dir, held_at_most())
+    }
+
+    /// The same, with so many sealed segments held open at most: those of them that are the last ones.
+    pub(in crate::journal) fn open_holding(dir: &Path, most: usize) -> Result<(Self, SegmentWalk), LogError> {
         let log_dir = dir.join("log");
-        let Found { state, mut last, .. } = Found::look(&log_dir)?;
+        let Found { state, mut last, .. } = Found::look_holding(&log_dir, most)?;
         let walk = SegmentWalk::over(state.segments().map(|segment| match segment.is_sealed {
             true => segment,
             false => ToRead { bytes: last.take(), ..segment },
@@ -176,6 +191,28 @@ impl Segments {
     /// What is wrong, in comparison with a mark that was read before the log was opened.
     pub(in crate::journal) fn check(&self, marked: &Marked) -> Result<Option<u64>, LogError> {
         self.state.read().check(marked)
+    }
+
+    /// What was found behind the last good batch when the log was opened.
+    pub(in crate::journal) fn unsound_end(&self) -> Option<Unsound> {
+        self.state.read().unsound_end()
+    }
+
+    /// The files as they were when the log was opened to be read: the sealed segments, and then the one that grows, with its
+    /// length.
+    pub(in crate::journal) fn held_files(&self) -> Vec<HeldFile> {
+        let state = self.state.read();
+        let sealed = state.sealed.iter().map(|sealed| HeldFile {
+            path: sealed.path.clone(),
+            file: sealed.file.clone(),
+            length: None,
+        });
+        let open = state.open.iter().map(|open| HeldFile {
+            path: open.path.clone(),
+            file: Some(Arc::clone(&open.file)),
+            length: Some(open.length),
+        });
+        sealed.chain(open).collect()
     }
 
     /// Where each sealed segment's file is, with its number; then the one that grows and its length.
@@ -196,7 +233,12 @@ impl Segments {
     /// A walk over the segments that have a batch behind batch `after`.
     pub(super) fn walk_behind(&self, after: u64) -> SegmentWalk {
         let state = self.state.read();
-        SegmentWalk::over(state.segments().filter(|segment| segment.upto.batch > after))
+        let segments = state.segments().filter(|segment| segment.upto.batch > after);
+        // Who writes may drop data on the way.
+        let is_to_be_as_it_was = self.pen.is_none();
+        SegmentWalk::over(
+            segments.map(|segment| ToRead { generation: segment.generation.filter(|_| is_to_be_as_it_was), ..segment }),
+        )
     }
 
     /// The numbers of all segments.
@@ -208,25 +250,34 @@ impl Segments {
 
     /// A sealed segment, with its directory.
     fn opened(&self, number: u32) -> Result<Option<Arc<Opened>>, LogError> {
-        let (path, (after, generation)) = {
+        let (path, held, (after, generation)) = {
             let state = self.state.read();
             let Some(sealed) = state.sealed.iter().find(|sealed| sealed.header.number == number) else {
                 return Ok(None);
             };
-            (sealed.path.clone(), sealed.ends())
+            (sealed.path.clone(), sealed.file.clone(), sealed.ends())
         };
-        let mut held = self.opened.lock();
-        if let Some(at) = held.iter().position(|opened| (opened.number, opened.generation) == (number, generation)) {
-            let opened = held.remove(at).expect("it was found there");
-            held.push_front(Arc::clone(&opened));
+        let mut recent = self.opened.lock();
+        if let Some(at) = recent.iter().position(|opened| (opened.number, opened.generation) == (number, generation)) {
+            let opened = recent.remove(at).expect("it was found there");
+            recent.push_front(Arc::clone(&opened));
             return Ok(Some(opened));
         }
-        drop(held);
-        let opened = Arc::new(open_sealed(&path, number, &after, generation)?);
-        held = self.opened.lock();
-        held.retain(|other| other.number != number);
-        held.push_front(Arc::clone(&opened));
-        held.truncate(OPEN_SEGMENTS);
+        drop(recent);
+        let file = match held {
+            Some(file) => file,
+            None => Arc::new(open_file(&path).map_err(io_at(&path))?),
+        };
+        let trailer = Trailer::of(&file).map_err(io_at(&path))?;
+        // Who writes knows what was dropped.
+        if self.pen.is_none() && trailer.is_some_and(|trailer| trailer.generation != generation) {
+            return Err(LogError::Rewritten { path });
+        }
+        let opened = Arc::new(open_sealed(&path, file, trailer, number, &after, generation)?);
+        recent = self.opened.lock();
+        recent.retain(|other| other.number != number);
+        recent.push_front(Arc::clone(&opened));
+        recent.truncate(OPEN_SEGMENTS);
         Ok(Some(opened))
     }
 
@@ -288,7 +339,7 @@ impl Segments {
         let directory = SegmentDirectory::begin(tip.position + 1);
         let length = segment::HEADER_BYTES as u64;
         (pen.dictionary, pen.reserved) = (None, length);
-        self.state.write().open = Some(Open { header, file, path, length, directory });
+        self.state.write().open = Some(Open { header, file, path, length, unsound: 0, directory });
         pen.has_failed = false;
         Ok(())
     }
@@ -313,7 +364,7 @@ impl Segments {
         let mut state = self.state.write();
         let after = state.tip;
         if let Some(Open { header, path, .. }) = state.open.take() {
-            state.sealed.push(Sealed { header, after, path, generation: 0 });
+            state.sealed.push(Sealed { header, after, path, generation: 0, file: None });
         }
         Ok(())
     }
@@ -568,14 +619,25 @@ impl Pen {
     }
 }
 
+/// So many sealed segments are held open by one who reads: a quarter of the files that `ulimit -n` allows.
+pub(in crate::journal) fn held_at_most() -> usize {
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(65_536);
+    usize::try_from(allowed / 4).unwrap_or(usize::MAX)
+}
+
 /// Whether `ulimit -f` allows files of any length: to reserve beyond it would end the process.
 fn may_be_any_length() -> bool {
     getrlimit(Resource::Fsize).current.is_none()
 }
 
-fn open_sealed(path: &Path, number: u32, after: &Tip, generation: u32) -> Result<Opened, LogError> {
-    let file = File::open(path).map_err(io_at(path))?;
-    let trailer = Trailer::of(&file).map_err(io_at(path))?;
+fn open_sealed(
+    path: &Path,
+    file: Arc<File>,
+    trailer: Option<Trailer>,
+    number: u32,
+    after: &Tip,
+    generation: u32,
+) -> Result<Opened, LogError> {
     let footer = match trailer.filter(|trailer| trailer.after == *after) {
         Some(trailer) => segment::directory(&file, &trailer).map_err(io_at(path))?,
         None => Err(Malformed("it has no footer")),

@@ -13,8 +13,9 @@ use super::directory::SegmentDirectory;
 use super::mark::{Marked, boot_id};
 use super::segment::{self, Rest, SegmentBytes, SegmentHeader, Trailer};
 use super::walk::ToRead;
-use super::{LogError, damaged_at, io_at};
+use super::{LogError, Unsound, damaged_at, io_at};
 use crate::journal::durability::Durability;
+use crate::journal::named::open_file;
 
 /// What readers go by.
 pub(super) struct State {
@@ -30,6 +31,9 @@ pub(super) struct Sealed {
     pub(super) path: PathBuf,
     /// How often it was written anew.
     pub(super) generation: u32,
+    /// The file as it was when the log was opened to be read: data may be dropped from it since. None where the log is
+    /// written to, and where there are too many segments to hold them all.
+    pub(super) file: Option<Arc<File>>,
 }
 
 pub(super) struct Open {
@@ -37,6 +41,8 @@ pub(super) struct Open {
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
     pub(super) length: u64,
+    /// Bytes that were written behind its last good batch when it was opened.
+    pub(super) unsound: usize,
     pub(super) directory: SegmentDirectory,
 }
 
@@ -58,17 +64,55 @@ impl Sealed {
 }
 
 impl Found {
+    /// Looks at a log that nobody else writes to.
     pub(super) fn look(dir: &Path) -> Result<Self, LogError> {
-        let numbers = numbers_in(dir)?;
+        Self::look_holding(dir, 0)
+    }
+
+    /// The same while somebody may be writing to it and dropping data from it. Of the sealed segments, the last `most` are
+    /// held open.
+    ///
+    /// Before data is dropped from a sealed segment, the log says so at its end. So the end is read last: it says what was
+    /// dropped from any segment that was opened before.
+    pub(super) fn look_holding(dir: &Path, most: usize) -> Result<Self, LogError> {
+        let mut numbers = numbers_in(dir)?;
+        loop {
+            let found = Self::look_at(dir, &numbers, most)?;
+            let now = numbers_in(dir)?;
+            // A segment that was begun meanwhile may say more.
+            let is_begun = |path: &PathBuf| !is_stillborn(path).unwrap_or(false);
+            if now.last() <= numbers.last() && !found.stillborn.as_ref().is_some_and(is_begun) {
+                return Ok(found);
+            }
+            numbers = now;
+        }
+    }
+
+    fn look_at(dir: &Path, numbers: &[u32], most: usize) -> Result<Self, LogError> {
         let state = State { sealed: Vec::new(), open: None, tip: Tip::EMPTY };
         let mut found = Self { state, cut: 0, stillborn: None, last: None };
-        for (number, expected) in numbers.iter().copied().zip(1..) {
+        let mut numbers = numbers;
+        // One that holds nothing has no say in where the log ends: the one before it may be the one that grows.
+        if let Some((last, before)) = numbers.split_last()
+            && *last as usize == numbers.len()
+        {
+            let path = path_of(dir, *last);
+            if is_stillborn(&path).map_err(io_at(&path))? {
+                (found.stillborn, numbers) = (Some(path), before);
+            }
+        }
+        for (at, (number, expected)) in numbers.iter().copied().zip(1..).enumerate() {
             let path = path_of(dir, number);
             if number != expected {
                 let why = format!("the segment {expected} before it is missing");
                 return Err(LogError::Damaged { path, why });
             }
-            found.take(path, number, numbers.last() == Some(&number))?;
+            found.take(path, number, at + 1 == numbers.len())?;
+            if at.saturating_add(most) < numbers.len()
+                && let Some(sealed) = found.state.sealed.last_mut()
+            {
+                sealed.file = None;
+            }
         }
         Ok(found)
     }
@@ -76,13 +120,9 @@ impl Found {
     /// Adds the next segment.
     pub(super) fn take(&mut self, path: PathBuf, number: u32, is_last: bool) -> Result<(), LogError> {
         let damaged = |why: &str| Err(LogError::Damaged { path: path.clone(), why: why.to_owned() });
-        let file = File::open(&path).map_err(io_at(&path))?;
+        let file = Arc::new(open_file(&path).map_err(io_at(&path))?);
         let header = match header_of(&file).map_err(io_at(&path))? {
             Ok(header) => header,
-            Err(_) if is_last && holds_nothing(&file).map_err(io_at(&path))? => {
-                self.stillborn = Some(path);
-                return Ok(());
-            }
             Err(Malformed(why)) => return damaged(why),
         };
         if header.number != number {
@@ -97,7 +137,7 @@ impl Found {
         // The last may not be sealed, and end with data of an event that looks like a trailer.
         if !is_last && let Some(Trailer { after, generation, .. }) = Trailer::of(&file).map_err(io_at(&path))? {
             self.state.tip = after;
-            self.state.sealed.push(Sealed { header, after, path, generation });
+            self.state.sealed.push(Sealed { header, after, path, generation, file: Some(file) });
             return Ok(());
         }
         let mut bytes = segment::whole(&file).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
@@ -106,19 +146,19 @@ impl Found {
         self.state.tip = after;
         match walked.rest {
             Rest::Footer(Trailer { generation, .. }) => {
-                self.state.sealed.push(Sealed { header, after, path, generation });
+                self.state.sealed.push(Sealed { header, after, path, generation, file: Some(file) });
             }
             Rest::Nothing | Rest::Fault(_) if is_last => {
                 self.cut = bytes.written_behind(walked.end);
-                let (file, length) = (Arc::new(file), walked.end as u64);
-                self.state.open = Some(Open { header, file, path, length, directory });
+                let length = walked.end as u64;
+                self.state.open = Some(Open { header, file, path, length, unsound: self.cut, directory });
                 bytes.were_checked_upto(walked.end);
                 self.last = Some(bytes);
             }
             Rest::Nothing | Rest::Fault(_) => {
                 // The batches tell, or the next segment does not go on from there.
                 log::warn!("the footer of {} is damaged; what it says is read from the records", path.display());
-                self.state.sealed.push(Sealed { header, after, path, generation: 0 });
+                self.state.sealed.push(Sealed { header, after, path, generation: 0, file: Some(file) });
             }
         }
         Ok(())
@@ -133,9 +173,22 @@ impl State {
 
     /// All segments.
     pub(super) fn segments(&self) -> impl Iterator<Item = ToRead> {
-        let to_read = |path: &Path, upto, is_sealed| ToRead { path: path.to_owned(), upto, is_sealed, bytes: None };
-        let sealed = self.sealed.iter().map(move |sealed| to_read(&sealed.path, sealed.after, true));
-        sealed.chain(self.open.iter().map(move |open| to_read(&open.path, self.tip, false)))
+        let sealed = self.sealed.iter().map(|sealed| ToRead {
+            path: sealed.path.clone(),
+            file: sealed.file.clone(),
+            generation: Some(sealed.generation),
+            upto: sealed.after,
+            is_sealed: true,
+            bytes: None,
+        });
+        sealed.chain(self.open.iter().map(|open| ToRead {
+            path: open.path.clone(),
+            file: None,
+            generation: None,
+            upto: self.tip,
+            is_sealed: false,
+            bytes: None,
+        }))
     }
 
     /// How far the log had come behind batch `number`; none where there is no such batch.
@@ -151,6 +204,12 @@ impl State {
         Ok(bytes.ok().and_then(|bytes| bytes.tip_behind(number)))
     }
 
+    /// What was found behind the last good batch of the segment that grows.
+    pub(super) fn unsound_end(&self) -> Option<Unsound> {
+        let open = self.open.as_ref().filter(|open| open.unsound > 0)?;
+        Some(Unsound { path: open.path.clone(), at: open.length, bytes: open.unsound })
+    }
+
     /// Whether the log has what its mark vouches for. How many events a power loss under `relaxed` has taken, where that
     /// may be.
     pub(super) fn check(&self, marked: &Marked) -> Result<Option<u64>, LogError> {
@@ -163,7 +222,7 @@ impl State {
             if marked.durability == Durability::Relaxed && marked.boot != boot_id() {
                 return Ok(Some(promised.saturating_sub(found)));
             }
-            return Err(LogError::Behind { found, promised });
+            return Err(LogError::Behind { found, promised, unsound: self.unsound_end() });
         }
         // The mark may be older than the log: then its batch is looked up.
         match self.tip_behind(marked.batch)? {
@@ -173,8 +232,12 @@ impl State {
     }
 }
 
-/// Whether a file holds nothing behind the place of a segment's header.
-fn holds_nothing(mut file: &File) -> io::Result<bool> {
+/// Whether a file has no header, and holds nothing behind the place of one.
+fn is_stillborn(path: &Path) -> io::Result<bool> {
+    let mut file = open_file(path)?;
+    if header_of(&file)?.is_ok() {
+        return Ok(false);
+    }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))

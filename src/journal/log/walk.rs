@@ -1,7 +1,9 @@
 //! Reading a log from one batch on, in order, and checking on the way that each segment is what was written.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::batch::{RawBatch, Tip};
 use super::bytes::Malformed;
@@ -17,6 +19,10 @@ const SHARE: usize = 64;
 /// A segment that is to be read.
 pub(super) struct ToRead {
     pub(super) path: PathBuf,
+    /// The file, where it is held.
+    pub(super) file: Option<Arc<File>>,
+    /// How often it may have been written anew, where that is to be as it was.
+    pub(super) generation: Option<u32>,
     /// How far the log had come behind it.
     pub(super) upto: Tip,
     pub(super) is_sealed: bool,
@@ -130,11 +136,17 @@ impl SegmentWalk {
 
 impl Here {
     fn begin(segment: &mut ToRead) -> Result<Self, LogError> {
-        let ToRead { path, upto, is_sealed, bytes } = segment;
-        let bytes = match bytes.take() {
-            Some(bytes) => bytes,
-            None => SegmentBytes::read(path).map_err(io_at(path))?.map_err(damaged_at(path))?,
+        let ToRead { path, file, generation, upto, is_sealed, bytes } = segment;
+        let bytes = match (bytes.take(), file) {
+            (Some(bytes), _) => bytes,
+            (None, Some(file)) => segment::whole(file).map_err(io_at(path))?.map_err(damaged_at(path))?,
+            (None, None) => SegmentBytes::read(path).map_err(io_at(path))?.map_err(damaged_at(path))?,
         };
+        if let (Some(was), Some(is)) = (*generation, bytes.generation())
+            && was != is
+        {
+            return Err(LogError::Rewritten { path: path.clone() });
+        }
         let reached = bytes.header.before;
         Ok(Self {
             path: path.clone(),

@@ -52,7 +52,7 @@ fn a_last_segment_that_is_cut_off_has_the_batches_that_are_whole() {
         assert_eq!(said(&reader), all[..1 + whole], "cut to {length} bytes");
         match reader.check(&marked) {
             Ok(None) => assert_eq!(whole, 6, "cut to {length} bytes"),
-            Err(LogError::Behind { found, promised: 10 }) => assert_eq!(found, 4 + whole as u64),
+            Err(LogError::Behind { found, promised: 10, .. }) => assert_eq!(found, 4 + whole as u64),
             other => panic!("cut to {length} bytes: {other:?}"),
         }
     }
@@ -259,7 +259,7 @@ fn behind_a_batch_that_does_not_check_everything_is_cut() {
     bytes[ends[3] + 60] ^= 1;
     fs::write(&path, &bytes).expect("written");
     let refused = Segments::open(dir.path(), Durability::Relaxed, Some(&newer)).map(|_| ());
-    assert!(matches!(refused, Err(LogError::Behind { found: 7, promised: 9 })), "{refused:?}");
+    assert!(matches!(refused, Err(LogError::Behind { found: 7, promised: 9, .. })), "{refused:?}");
     let opening = Segments::open(dir.path(), Durability::Relaxed, Some(&marked)).expect("a log");
     assert_eq!((opening.log.tip().position, opening.cut), (7, (ends[5] - ends[3]) as u64));
     assert_eq!(fs::read(&path).expect("the segment"), bytes, "nothing is changed before something is appended");
@@ -307,7 +307,7 @@ fn a_mark_of_another_log_or_another_past_is_refused() {
     assert!(disagrees(&Marked { digest: [1; 20], ..marked.clone() }));
 
     let ahead = Marked { batch: 9, position: 20, ..marked };
-    assert!(matches!(log.check(&ahead), Err(LogError::Behind { found: 8, promised: 20 })));
+    assert!(matches!(log.check(&ahead), Err(LogError::Behind { found: 8, promised: 20, .. })));
     let relaxed = Marked { durability: Durability::Relaxed, ..ahead };
     assert!(matches!(log.check(&relaxed), Err(LogError::Behind { .. })), "no power was lost");
     let of_another_boot = Marked { boot: "another".to_owned(), ..relaxed };

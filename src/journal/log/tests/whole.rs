@@ -9,7 +9,7 @@ use super::sample::{
     SampleChains, append_event, append_everything, faults, large_part, make, new_log, said, with_part,
 };
 use crate::journal::durability::Durability;
-use crate::journal::log::{BatchLog, Entry, MarkFile, Payload, Segments, StoredData};
+use crate::journal::log::{BatchLog, Entry, LogError, MarkFile, Payload, Segments, StoredData};
 
 #[test]
 fn a_log_that_is_opened_again_says_the_same() {
@@ -233,4 +233,45 @@ fn who_reads_while_another_writes_sees_a_beginning_of_what_is_written() {
     let all = said(&log);
     assert!(log.numbers().len() > 5);
     assert!(looks.iter().all(|look| all.starts_with(look)));
+}
+
+#[test]
+fn who_has_opened_a_log_reads_it_as_it_was_then_though_data_is_dropped_from_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = make(dir.path(), 1);
+    let before = said(&log);
+    let (holding, mut walk) = Segments::open_to_walk(dir.path()).expect("a log");
+    let (not_holding, _) = Segments::open_holding(dir.path(), 0).expect("a log");
+    log.rewrite(1, &mut drop_all).expect("written anew");
+    assert_ne!(said(&log), before);
+
+    assert_eq!(said(&holding), before);
+    assert!(matches!(holding.event(2).expect("readable").expect("an event").data, StoredData::Kept(_)));
+    assert!(holding.blob(&Sha1::digest(large_part()).into()).expect("readable").is_some());
+    let first = walk.next_run().expect("readable").expect("batches");
+    let of_events = first.batches[0].entries.iter().filter(|entry| matches!(entry, Entry::Event(_)));
+    assert!(of_events.into_iter().all(|entry| entry.payload().is_kept()));
+
+    // Where too many segments are there to hold them all, what is there now is not taken for what was there.
+    assert!(matches!(not_holding.event(2), Err(LogError::Rewritten { .. })));
+    let walked = not_holding.read(0, &mut |_| Ok(()));
+    assert!(matches!(walked, Err(LogError::Rewritten { .. })), "{walked:?}");
+}
+
+#[test]
+fn a_segment_that_grows_goes_on_growing_though_an_empty_file_stands_behind_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = make(dir.path(), 1);
+    let (all, number) = (said(&log), log.numbers().last().copied().expect("a segment"));
+    drop(log);
+    let stray = dir.path().join(format!("log/{:08}.log", number + 1));
+    for bytes in [vec![], vec![0; 84], vec![0; 4096]] {
+        fs::write(&stray, bytes).expect("written");
+        let reader = Segments::open_to_read(dir.path()).expect("a log");
+        assert_eq!((said(&reader), faults(&reader), reader.numbers().last()), (all.clone(), vec![], Some(&number)));
+        let marked = MarkFile::read(dir.path()).expect("readable").expect("a mark").expect("an intact one");
+        let log = Segments::open(dir.path(), Durability::Relaxed, Some(&marked)).expect("a log").log;
+        assert_eq!(log.begin().expect("a batch").segment, number);
+        assert!(!stray.exists());
+    }
 }
