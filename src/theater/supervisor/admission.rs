@@ -89,12 +89,14 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
-        // A fork continues an actor that was up, so it counts as having been up.
-        let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
+        let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(match left_out {
             None => Input::Spawned { id, parent, supervision, was_up },
             Some(_) => Input::Listed { id, parent, supervision, was_up },
         });
+        if newborn.is_fork {
+            self.decide(Input::Forked(id));
+        }
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
@@ -169,8 +171,12 @@ impl Supervisor {
         let given_up = (is_temporary && matches!(status, ActorStatus::Failed { .. })).then_some(GivenUp::Temporary);
         drop(self.register(&newborn, status));
         self.theater.registry.update(id, |entry| entry.given_up = given_up.map(|why| why.to_string()));
+        let is_fork = newborn.is_fork;
         let (was_up, lately) = newborn.again.map(|before| (before.was_up, before.lately)).unwrap_or_default();
         self.decide(Input::Listed { id, parent, supervision, was_up });
+        if is_fork {
+            self.decide(Input::Forked(id));
+        }
         self.decide(Input::Remembered { id, lately });
     }
 

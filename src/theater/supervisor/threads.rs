@@ -96,7 +96,7 @@ impl Supervisor {
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
-        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)), true);
+        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)), self.tree.was_up(id));
         self.run_on_a_thread(id, unstarted);
     }
 
