@@ -7,7 +7,8 @@ use crate::base::limits::Limits;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Grant, Handlers};
-use crate::manifest::{Manifest, ManifestError, Opened};
+use crate::base::opened::Opened;
+use crate::manifest::{Manifest, ManifestError};
 use crate::system::{ManifestContents, StartedFrom, VouchedManifest};
 
 /// Everything that does not change while an actor runs.

@@ -69,7 +69,7 @@ impl ListenAddress {
 
 /// `tls` of a handler's configuration, as it is written.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of both files: { cert = \"cert.pem\", key = \"key.pem\" }")]
 pub(super) struct TlsKeys {
     cert: Option<String>,
     key: Option<String>,
@@ -101,12 +101,6 @@ impl ListenerTls {
     pub(super) fn read(files: Option<&Self>, kind: &str) -> Result<Option<ServerCertificate>, String> {
         let Some(Self { cert, key }) = files else { return Ok(None) };
         let refused = |path: &Path, why: &str| format!("{kind} cannot use {} for TLS: {why}", path.display());
-        for path in [cert, key] {
-            // Opening a pipe would wait for someone to write into it.
-            if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-                return Err(refused(path, "not a regular file"));
-            }
-        }
         let read = ServerCertificate::read(cert, key);
         read.map(Some).map_err(|CertificateError { path, why }| refused(&path, &why))
     }

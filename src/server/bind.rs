@@ -137,6 +137,6 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
 }
 
 fn certificate(files: &TlsFiles) -> Result<Arc<ServerCertificate>, ServerError> {
-    let read = ServerCertificate::read(&files.certificate, &files.key);
+    let read = ServerCertificate::read_or_receive(&files.certificate, &files.key);
     read.map(Arc::new).map_err(|CertificateError { path, why }| ServerError::Tls { path, why })
 }
