@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::limits::Limits;
+use crate::base::opened::Opened;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Grant, Handlers};
-use crate::base::opened::Opened;
 use crate::manifest::{Manifest, ManifestError};
 use crate::system::{ManifestContents, StartedFrom, VouchedManifest};
 

@@ -92,7 +92,18 @@ impl FormerActor {
         };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;
-        Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, label, was_up, is_fork, ends })
+        Ok(Self {
+            row,
+            spec: Arc::new(spec),
+            successor,
+            asked_for: is_asked_for,
+            last,
+            open,
+            label,
+            was_up,
+            is_fork,
+            ends,
+        })
     }
 
     /// Whether the actor runs again.

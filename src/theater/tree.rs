@@ -156,6 +156,11 @@ impl Tree {
         self.nodes.get(&id).is_some_and(|node| node.was_up)
     }
 
+    /// Whether the actor began with the state of another one.
+    pub(super) fn is_fork(&self, id: ActorId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.is_fork)
+    }
+
     /// Whether the actor's thread was told to end, and no actor below it lives.
     pub(super) fn is_ending(&self, id: ActorId) -> bool {
         self.phase(id) == Phase::Ending

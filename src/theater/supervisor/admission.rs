@@ -25,7 +25,6 @@ struct Registered {
     id: ActorId,
     mailbox: MailboxOwner,
     first: First,
-    was_up: bool,
     /// Why the actor does not run now though it is registered: it is from an earlier runtime, and this machine has no room
     /// for it.
     left_out: Option<String>,
@@ -118,7 +117,7 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, was_up, left_out })
+        Some(Registered { id, mailbox, first, left_out })
     }
 
     /// Why a new actor cannot have its name, if a living one has it.
@@ -138,8 +137,8 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
-        let unstarted = self.unstarted(id, mailbox, first, was_up);
+    fn start(&mut self, Registered { id, mailbox, first, left_out }: Registered) {
+        let unstarted = self.unstarted(id, mailbox, first);
         match left_out {
             None => self.run_on_a_thread(id, unstarted),
             Some(why) => self.leave_out(id, unstarted, why),
