@@ -305,6 +305,21 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     let manifest = stage.manifest("a", "probe", handler);
     let checked = running.cli(&["check", manifest.to_str().expect("a path")]);
     assert!(support::text(&checked.stderr).contains("a start will fail: http-server cannot use "), "{checked:?}");
+    // A key that others can open is used, and warned of: by a check, and at a start.
+    let handler = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0, {TLS} }}\n");
+    let manifest = stage.manifest("open", "probe", &handler);
+    let doubt = "key.pem has mode 0644, so others than its owner and group can open it: chmod o= it";
+    let check = || support::text(&running.cli(&["check", manifest.to_str().expect("a path")]).stderr);
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(stage.path().join("key.pem"), mode).expect("its mode");
+    };
+    mode(0o640);
+    assert!(!check().contains("has mode"), "its group may");
+    mode(0o644);
+    assert!(check().contains(doubt), "{}", check());
+    running.start(&manifest).expect("it is used");
+    assert!(stage.log().contains(doubt), "{}", stage.log());
 }
 
 #[test]

@@ -79,6 +79,14 @@ struct Heading {
     moved: Instant,
 }
 
+impl Heading {
+    /// A head of which nothing has come, and which has to begin within `timeout`.
+    fn new(timeout: Duration) -> Self {
+        let (deadline, moved) = (Deadline::after(timeout), clock::now());
+        Self { deadline, scan: HeadScan::default(), skipped: 0, moved }
+    }
+}
+
 /// How much of a request has been read.
 #[derive(Clone, Copy, Debug)]
 enum PartOfRequest {
@@ -104,7 +112,7 @@ struct Receiving {
 /// What a resting connection waits for: more of a body, or of a TLS handshake and the head after it. The connection has no
 /// thread until more has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rest {
+pub(crate) struct HttpRest {
     /// It waits for more of its handshake or of its first head, and has no body.
     pub(crate) in_head: bool,
     /// How many bytes of the body are still to come, if that is known.
@@ -159,8 +167,21 @@ impl From<Dismissed> for EarlyEnd {
 impl HttpConnection {
     pub(crate) fn new(stream: HttpStream, peer: SocketAddr, shared: Arc<HttpShared>) -> Self {
         let client_wait = Arc::new(ClientWait::new(shared.epoch));
+        // A thread can do nothing for a TLS client before its hello is here, so the connection rests from the beginning.
+        let heading = shared.tls.is_some().then(|| Heading::new(shared.limits.head_timeout));
         let (out, date) = (Vec::new(), DateText::default());
-        Self { stream, peer, client_wait, shared, request: None, heading: None, receiving: None, has_been_asked: false, out, date }
+        Self {
+            stream,
+            peer,
+            client_wait,
+            shared,
+            request: None,
+            heading,
+            receiving: None,
+            has_been_asked: false,
+            out,
+            date,
+        }
     }
 
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
@@ -180,14 +201,21 @@ impl HttpConnection {
         self.shared.tls.is_some()
     }
 
-    /// What it waits for, if it has had a thread, and has begun to receive a head or a body.
-    pub(crate) fn rest(&self) -> Option<Rest> {
+    /// What it waits for, if it has begun to receive a body, or over TLS its first head.
+    pub(crate) fn rest(&self) -> Option<HttpRest> {
         if let Some(Heading { deadline, moved, .. }) = &self.heading {
             let is_overdue = deadline.has_passed();
-            return Some(Rest { in_head: true, left: None, held: 0, since: *moved, is_starving: false, is_overdue });
+            return Some(HttpRest {
+                in_head: true,
+                left: None,
+                held: 0,
+                since: *moved,
+                is_starving: false,
+                is_overdue,
+            });
         }
         let Receiving { body, deadline, moved, is_starving, .. } = self.receiving.as_ref()?;
-        Some(Rest {
+        Some(HttpRest {
             in_head: false,
             left: body.as_ref().and_then(IncomingBody::left),
             held: body.as_ref().map_or(0, IncomingBody::held),
@@ -285,12 +313,7 @@ impl HttpConnection {
     /// thread: over TLS, before its first request, when nothing has come for a moment. (Without TLS, the lobby sees when
     /// the head is here, and a connection gets its thread only then, unless nobody else wants it.)
     fn await_head(&mut self, timeout: Duration) -> Result<Option<RequestHead>, EarlyEnd> {
-        let mut heading = self.heading.take().unwrap_or_else(|| Heading {
-            deadline: Deadline::after(timeout),
-            scan: HeadScan::default(),
-            skipped: 0,
-            moved: clock::now(),
-        });
+        let mut heading = self.heading.take().unwrap_or_else(|| Heading::new(timeout));
         let may_rest = self.stream.is_secured() && !self.has_been_asked;
         self.client_wait.wait(Awaiting::Request, PATIENCE_SILENT)?;
         if self.shared.is_closing() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body_budget::BodyBudget;
-use super::connection::Rest;
+use super::connection::HttpRest;
 use super::waiting::{Overdue, RequestArrival, WaitingConnection, finds_room};
 
 use crate::base::clock;
@@ -64,6 +64,8 @@ impl Lobby {
             RequestArrival::Whole => Some(0),
             RequestArrival::Much => Some(1),
             _ if !waiting.rests() => Some(2),
+            // A thread can do nothing with a part of a record.
+            RequestArrival::Part if !waiting.rests_in_body() => None,
             RequestArrival::Part if waiting.here > 0 && clock::since(waiting.entered) >= RESTS => Some(3),
             RequestArrival::Part | RequestArrival::Nothing => None,
         };
@@ -104,7 +106,7 @@ impl Lobby {
             [at] => Some(at),
             _ => None,
         };
-        let may_go = |(at, rest): &(usize, Rest)| {
+        let may_go = |(at, rest): &(usize, HttpRest)| {
             rest.held > 0 && Some(*at) != alone && clock::since(rest.since) >= PATIENCE_BUDGET
         };
         let (at, _) = rests().filter(may_go).min_by_key(|(_, rest)| rest.since)?;

@@ -8,7 +8,7 @@ use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{RecvFlags, recv};
 
 use super::body_budget::BodyBudget;
-use super::connection::{HttpConnection, PROGRESS_BYTES, Rest};
+use super::connection::{HttpConnection, HttpRest, PROGRESS_BYTES};
 use super::framing::RequestFraming;
 use super::head::{RequestHead, asks_for_a_head_alone};
 
@@ -82,12 +82,12 @@ impl WaitingConnection {
         Self { connection, waiting_since, entered, arrival, here: 0, whole: None }
     }
 
-    /// Whether it has had a thread, and gets one again when more of its body has come.
+    /// Whether it waits for more of a body, or over TLS for the next record of its handshake and first head.
     pub(crate) fn rests(&self) -> bool {
         self.connection.rest().is_some()
     }
 
-    /// Whether it has had a thread, and the head of its request has come.
+    /// Whether it waits for more of a body.
     pub(crate) fn rests_in_body(&self) -> bool {
         self.connection.rest().is_some_and(|rest| !rest.in_head)
     }
@@ -110,7 +110,6 @@ impl WaitingConnection {
             Some(rest) if rest.in_head => hear_record(socket, here),
             Some(rest) if self.connection.is_encrypted() => hear_encrypted(here, rest.left),
             Some(rest) => hear_body(socket, here, rest.left),
-            None if self.connection.is_encrypted() => hear_record(socket, here),
             None => self.hear_request(here),
         };
         self.here = here;
@@ -196,7 +195,7 @@ fn announced(seen: &[u8]) -> Announced {
 }
 
 /// Whether a body that waits for room in the budget would find room for what comes next.
-pub(crate) fn finds_room(rest: Rest, bodies: &BodyBudget) -> bool {
+pub(crate) fn finds_room(rest: HttpRest, bodies: &BodyBudget) -> bool {
     bodies.has_room(rest.left.unwrap_or(PROGRESS_BYTES).min(PROGRESS_BYTES))
 }
 
