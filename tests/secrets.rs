@@ -245,7 +245,10 @@ fn an_error_that_would_be_made_from_a_header_with_a_secret_is_not_told() {
         ("/coding", "transfer-encoding"),
     ] {
         let refused = refusal(&running, &server.url(path));
-        assert!(refused.contains(&format!("repeats the secret in the header {header}; what failed is not told")), "{refused}");
+        assert!(
+            refused.contains(&format!("repeats the secret in the header {header}; what failed is not told")),
+            "{refused}"
+        );
         assert!(!refused.contains(&VALUE[..6].to_lowercase()), "{refused}");
     }
     vault.gives_nothing_away(&running);
@@ -366,6 +369,12 @@ fn the_configuration_shows_where_secrets_come_from_and_a_check_names_those_that_
     let why = "a start will fail: the secret \"kay\" cannot be used: this runtime has no secret of that name; did you \
                mean \"key\"?";
     assert!(checked.status.success() && text(&checked.stderr).contains(why), "{}", text(&checked.stderr));
+    let granting = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \".\", mode = \"read-only\" }\n";
+    let manifest = vault.stage.manifest("keeper", "files", granting);
+    let checked = theater(&["check", manifest.to_str().expect("a path"), "--config", toml], None);
+    let (start, what) = ("a start will fail: filesystem cannot grant ", "the value of the secret \"key\" lies there");
+    let said = text(&checked.stderr);
+    assert!(checked.status.success() && said.contains(start) && said.contains(what), "{said}");
 }
 
 #[test]

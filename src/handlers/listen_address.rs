@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ActorRef;
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::net::{CertificateError, ServerCertificate};
+use crate::net::{CertificateError, ServerCertificate, doubt_key};
 use crate::system::{ActorInfo, Registry};
 
 /// `host` and `port` of a handler's configuration.
@@ -95,6 +95,11 @@ impl ListenerTls {
                 Err(entry.error(why))
             }
         }
+    }
+
+    /// A warning about the key, if others can open it.
+    pub(super) fn doubts(files: Option<&Self>) -> Vec<String> {
+        files.and_then(|Self { key, .. }| doubt_key(key)).into_iter().collect()
     }
 
     /// Reads the files of the handler `kind`, if it speaks TLS. The error is for the person who started the actor.

@@ -34,6 +34,8 @@ pub(crate) struct CertificateError {
 pub(crate) struct ServerCertificate {
     certificate: PathBuf,
     key: PathBuf,
+    /// A warning about the key as it was read first.
+    doubt: Option<String>,
     /// What new sessions use. The lock is held only to take it or to replace it.
     config: Mutex<Arc<ServerConfig>>,
     /// Who holds this lock looks at the files. Nobody waits for it: meanwhile the others use what was read last.
@@ -92,10 +94,15 @@ impl ServerCertificate {
     }
 
     fn read_by(read: ReadPem, certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let (config, versions) = config(read, certificate, key)?;
+        let ReadFiles { config, versions, doubt } = config(read, certificate, key)?;
         let renewal = Mutex::new(Renewal { versions, looked: clock::now(), complaints: Seldom::default() });
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
-        Ok(Self { certificate, key, config: Mutex::new(config), renewal })
+        Ok(Self { certificate, key, doubt, config: Mutex::new(config), renewal })
+    }
+
+    /// A warning, if others than the owner and the group of the key's file could open it when it was read first.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// A session with a new client, by the newest certificate that could be read.
@@ -121,7 +128,10 @@ impl ServerCertificate {
             return;
         }
         match config(regular, &self.certificate, &self.key) {
-            Ok((config, versions)) => {
+            Ok(ReadFiles { config, versions, doubt }) => {
+                if let Some(doubt) = doubt {
+                    log::warn!("{doubt}");
+                }
                 log::info!("the certificate in {} has changed, and is used from now on", self.certificate.display());
                 *self.config.lock() = config;
                 renewal.versions = versions;
@@ -136,12 +146,15 @@ impl ServerCertificate {
     }
 }
 
-/// What both files make together, and what they were.
-fn config(
-    read: ReadPem,
-    certificate: &Path,
-    key: &Path,
-) -> Result<(Arc<ServerConfig>, Option<[FileVersion; 2]>), CertificateError> {
+/// What was read from both files.
+struct ReadFiles {
+    config: Arc<ServerConfig>,
+    /// What the files were; `None` if one of them is a pipe.
+    versions: Option<[FileVersion; 2]>,
+    doubt: Option<String>,
+}
+
+fn config(read: ReadPem, certificate: &Path, key: &Path) -> Result<ReadFiles, CertificateError> {
     let refused = |path: &Path, why: String| CertificateError { path: path.to_owned(), why };
     let read = |path: &Path| read(path).map_err(|why| refused(path, why));
     let (chain_file, key_file) = (read(certificate)?, read(key)?);
@@ -164,14 +177,17 @@ fn config(
             }
             other => refused(certificate, other.to_string()),
         })?;
-    if let Some(warning) = key_file.metadata.as_ref().and_then(|metadata| open_to_others(key, metadata)) {
-        log::warn!("{warning}");
-    }
+    let doubt = key_file.metadata.as_ref().and_then(|metadata| open_to_others(key, metadata));
     let versions = chain_file.metadata.zip(key_file.metadata);
-    Ok((Arc::new(config), versions.map(|(chain, key)| [FileVersion::of(&chain), FileVersion::of(&key)])))
+    let versions = versions.map(|(chain, key)| [FileVersion::of(&chain), FileVersion::of(&key)]);
+    Ok(ReadFiles { config: Arc::new(config), versions, doubt })
 }
 
-/// A warning, if others than the owner and the group of a key's file can read or write it.
+/// A warning, if others than the owner and the group of a key's file can open it.
+pub(crate) fn doubt_key(key: &Path) -> Option<String> {
+    std::fs::metadata(key).ok().filter(Metadata::is_file).and_then(|metadata| open_to_others(key, &metadata))
+}
+
 fn open_to_others(key: &Path, metadata: &Metadata) -> Option<String> {
     let mode = metadata.permissions().mode() & 0o7777;
     let key = key.display();
@@ -313,7 +329,9 @@ mod tests {
         let write = |text: &[u8]| fs::write(&wrong, text).expect("a file");
         fs::write(dir.path().join("other.key"), text("other.key")).expect("a file");
         let told = why(&pem, &dir.path().join("other.key"));
-        assert!(told.starts_with("server.pem: its first certificate is not for the key in ") && told.ends_with("other.key"));
+        assert!(
+            told.starts_with("server.pem: its first certificate is not for the key in ") && told.ends_with("other.key")
+        );
         write(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
         assert!(why(&pem, &wrong).starts_with("wrong: its key is encrypted with a passphrase"));
         write(b"-----BEGIN CERTIFICATE-----\nAAAA\n");
@@ -336,7 +354,9 @@ mod tests {
         let key = dir.path().join("server.key");
         for (mode, warns) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true)] {
             fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("its mode");
-            let warning = open_to_others(&key, &fs::metadata(&key).expect("it is there"));
+            let warning = doubt_key(&key);
+            let read = ServerCertificate::read(&dir.path().join("server.pem"), &key).expect("it is used");
+            assert_eq!(read.doubt(), warning.as_deref());
             assert_eq!(warning.is_some_and(|text| text.contains("server.key has mode")), warns, "{mode:o}");
         }
     }
