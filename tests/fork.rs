@@ -184,6 +184,59 @@ fn a_fork_can_run_another_manifest_and_another_build() {
 }
 
 #[test]
+fn a_fork_whose_first_start_fails_is_not_restarted_by_policy_but_by_hand_and_then_has_the_forked_state() {
+    let stage = Stage::new();
+    // The port that the original has, and that the fork would have too.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let more = format!(
+        "restart = \"permanent\"\nrestart_backoff_ms = 1\n[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {port} }}\n"
+    );
+    let manifest = stage.manifest("counter", "counter", &more);
+    let running = stage.run(&[&manifest]);
+    add(&running, "counter", 3);
+    let last = running.last_event("counter")["sequence"].as_u64().expect("a sequence");
+    let why = fork(&running, "counter", last, "ghost", &[]).expect_err("the port is taken");
+    assert!(why.contains("in use"), "{why}");
+    assert_eq!(running.status("ghost"), "failed");
+    assert_eq!(running.event_types("ghost"), ["started", "failed"]);
+    let shown = running.json(&["status", "ghost"]).to_string();
+    assert!(shown.contains("it has never been up"), "{shown}");
+    // By hand it is tried again, and fails again for good.
+    let again = running.refused(&["restart", "ghost"]);
+    assert!(again.contains("in use"), "{again}");
+    assert_eq!(running.status("ghost"), "failed");
+    let tried = running.event_types("ghost");
+    assert_eq!(tried, ["started", "failed", "started", "failed"]);
+    running.say(&["stop", "counter"]);
+    // Neither the free port nor another runtime brings it back.
+    running.shut_down();
+    let running = stage.run(&[]);
+    assert_eq!((running.status("ghost"), running.event_types("ghost")), ("failed".into(), tried));
+    running.say(&["restart", "ghost"]);
+    assert_eq!((running.status("ghost"), count(&running, "ghost")), ("running".into(), json!(3)));
+    assert!(!running.event_types("ghost").iter().any(|event| event.contains("init")), "its init is not run");
+    assert_eq!(add(&running, "ghost", 1), json!(4));
+    verifies_and_replays(&running.export(&stage, "ghost"));
+    // It has been up now, so a kill of the runtime, and whatever comes after, is survived as by any actor.
+    running.kill();
+    let running = stage.run(&[]);
+    assert_eq!((running.status("ghost"), count(&running, "ghost")), ("running".into(), json!(4)));
+}
+
+#[test]
+fn a_fork_that_was_never_called_comes_back_after_a_kill() {
+    let stage = Stage::new();
+    let (running, _, states) = counted(&stage, "restart = \"permanent\"\n");
+    fork(&running, "counter", states.len() as u64 - 1, "idle", &[]).expect("a fork");
+    running.kill();
+    let running = stage.run(&[]);
+    assert_eq!((running.status("idle"), count(&running, "idle")), ("running".into(), json!(12)));
+    running.say(&["stop", "idle"]);
+    running.say(&["restart", "idle"]);
+    assert_eq!((running.status("idle"), count(&running, "idle")), ("running".into(), json!(12)));
+}
+
+#[test]
 fn what_cannot_be_forked_is_refused_with_the_reason() {
     let stage = Stage::new();
     let (running, _, states) = counted(&stage, "");

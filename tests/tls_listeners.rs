@@ -38,8 +38,8 @@ fn http(more: &str) -> (Stage, Theater) {
     (stage, running)
 }
 
-/// Connects to a server that has to be certified as `localhost` by the authority in this file.
-fn connect(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
+/// A session that has sent nothing yet, with a server that has to be certified as `localhost` by the authority in this file.
+fn session(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
     let mut store = RootCertStore::empty();
     let pem = file(roots);
     store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).map(|it| it.expect("a certificate")));
@@ -48,11 +48,18 @@ fn connect(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
     let session = ClientConnection::new(Arc::new(config), name).expect("a session");
     let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let mut stream = StreamOwned::new(session, socket);
+    Ok(StreamOwned::new(session, socket))
+}
+
+fn shake_hands(mut stream: Tls) -> std::io::Result<Tls> {
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;
     }
     Ok(stream)
+}
+
+fn connect(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
+    shake_hands(session(address, roots)?)
 }
 
 fn trusted(address: SocketAddr) -> BufReader<Tls> {
@@ -153,6 +160,62 @@ fn a_client_that_speaks_no_tls_or_says_nothing_gets_no_answer_and_disturbs_nobod
 }
 
 #[test]
+fn a_handshake_or_a_head_that_stands_still_keeps_no_thread_from_others_and_goes_on_later() {
+    let (stage, running) = http("[limits]\nhttp_connections = 2\n");
+    let address = running.http("probe");
+    let hello = || {
+        let mut stream = session(address, "roots.pem").expect("a connection");
+        stream.conn.write_tls(&mut stream.sock).expect("the hello is sent");
+        stream
+    };
+    let greeted: Vec<Tls> = (0..2).map(|_| hello()).collect();
+    let shaken = trusted(address);
+    let mut halved = trusted(address);
+    halved.get_mut().write_all(b"POST /increment HTTP/1.1\r\n").expect("half a head");
+    let part = TcpStream::connect(address).expect("a connection");
+    (&part).write_all(&[0x16, 3, 1]).expect("the beginning of a hello");
+    // More connections stand still than there are threads, and nobody of the others waits for their patience to end.
+    for count in 1..=20 {
+        assert_eq!(op(&mut trusted(address), "\"count\""), count.to_string());
+    }
+    // None of them was disconnected for the others.
+    for stream in greeted {
+        let mut stream = BufReader::new(shake_hands(stream).expect("the handshake goes on"));
+        assert!(op(&mut stream, "\"count\"").parse::<u32>().is_ok());
+    }
+    assert!(op(&mut { shaken }, "\"count\"").parse::<u32>().is_ok());
+    halved.get_mut().write_all(b"Host: x\r\n\r\n").expect("the rest of it");
+    assert!(receive(&mut halved).0.starts_with("HTTP/1.1 "), "it is answered");
+    // Those that still stand still do not keep the runtime from ending.
+    let _stands_still = hello();
+    running.shut_down();
+    drop((part, stage));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_certificate_stops_nothing_and_the_runtime_still_ends() {
+    let (stage, running) = http("");
+    let address = running.http("probe");
+    let pipe = |name: &str| {
+        let pipe = stage.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        std::fs::rename(pipe, stage.path().join(name)).expect("renamed");
+    };
+    pipe("cert.pem");
+    eventually("the log names the pipe", || {
+        connect(address, "roots.pem").expect("the last certificate stays");
+        stage.log().contains("cert.pem has changed and cannot be used").then_some(())
+    });
+    assert!(stage.log().contains("not a regular file"));
+    certify(&stage, "other");
+    eventually("files are read again", || connect(address, "other-roots.pem").ok());
+    // It is still there when the runtime ends.
+    pipe("key.pem");
+    connect(address, "other-roots.pem").expect("the last certificate stays");
+    running.shut_down();
+}
+
+#[test]
 fn a_certificate_that_is_replaced_is_used_without_a_restart_and_one_that_cannot_be_is_not() {
     let (stage, running) = http("");
     let address = running.http("probe");
@@ -226,6 +289,7 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
         ("{ cert = \"cert.pem\", key = \"cert.pem\" }", "cert.pem for TLS: there is no private key in it"),
         ("{ cert = \"other.pem\", key = \"key.pem\" }", "other.pem for TLS: "),
         ("{ cert = \"/dev/zero\", key = \"key.pem\" }", "/dev/zero for TLS: not a regular file"),
+        ("\"cert.pem\"", "a table of both files: { cert = \"cert.pem\", key = \"key.pem\" }"),
         ("{ cert = \"cert.pem\" }", "\"tls\" needs both files: tls = { cert = \"cert.pem\", key = \"key.pem\" }"),
         ("{ cert = \"cert.pem\", key = \"key.pem\", ca = \"x\" }", "unknown field `ca`"),
     ] {
@@ -241,6 +305,21 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     let manifest = stage.manifest("a", "probe", handler);
     let checked = running.cli(&["check", manifest.to_str().expect("a path")]);
     assert!(support::text(&checked.stderr).contains("a start will fail: http-server cannot use "), "{checked:?}");
+    // A key that others can open is used, and warned of: by a check, and at a start.
+    let handler = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0, {TLS} }}\n");
+    let manifest = stage.manifest("open", "probe", &handler);
+    let doubt = "key.pem has mode 0644, so others than its owner and group can open it: chmod o= it";
+    let check = || support::text(&running.cli(&["check", manifest.to_str().expect("a path")]).stderr);
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(stage.path().join("key.pem"), mode).expect("its mode");
+    };
+    mode(0o640);
+    assert!(!check().contains("has mode"), "its group may");
+    mode(0o644);
+    assert!(check().contains(doubt), "{}", check());
+    running.start(&manifest).expect("it is used");
+    assert!(stage.log().contains(doubt), "{}", stage.log());
 }
 
 #[test]

@@ -166,7 +166,9 @@ impl Beginner<'_> {
     }
 
     fn start_listeners(&mut self) -> Result<(), Down> {
-        let started = self.listeners.start(self.context, self.progress.was_up);
+        // A fork goes on with what another actor has made, such as a granted directory.
+        let has_lived = self.progress.was_up || self.progress.is_fork;
+        let started = self.listeners.start(self.context, has_lived);
         started.map_err(|why| Down::failed_to_start(FailureReason::Init, why))
     }
 

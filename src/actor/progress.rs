@@ -13,6 +13,8 @@ pub(super) struct Progress {
     pub(super) recorded_end: Option<ActorStatus>,
     /// Whether an incarnation has been up before. From then on a failed `init` no longer ends the actor.
     pub(super) was_up: bool,
+    /// The actor began with the state of another one.
+    pub(super) is_fork: bool,
     /// The newest incarnation on the chain; 0 before the first.
     pub(super) recorded: Incarnation,
     /// Whether the thread has panicked and the actor has not been up since.
@@ -23,7 +25,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// The progress of an actor whose thread begins now.
-    pub(super) fn new(was_up: bool, recorded: Incarnation) -> Self {
-        Self { recovering: false, recorded_end: None, was_up, recorded, panicked: false, attempts: 0 }
+    pub(super) fn new(was_up: bool, is_fork: bool, recorded: Incarnation) -> Self {
+        Self { recovering: false, recorded_end: None, was_up, is_fork, recorded, panicked: false, attempts: 0 }
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct ActorRuntime {
 pub(crate) struct Lived {
     /// Whether one of them has been up.
     pub(crate) was_up: bool,
+    /// Whether the actor began with the state of another one.
+    pub(crate) is_fork: bool,
     /// The newest incarnation on its chain; 0 before the first.
     pub(crate) recorded: Incarnation,
 }
@@ -95,7 +97,7 @@ impl ActorRuntime {
         theater: TheaterHandle,
         mailbox: MailboxOwner,
         stop: Arc<StopSignal>,
-        Lived { was_up, recorded }: Lived,
+        Lived { was_up, is_fork, recorded }: Lived,
     ) -> Self {
         Self {
             context: ActorContext { actor, parent, spec, theater, report: Box::new(|_| ()), committed: Arc::default() },
@@ -103,7 +105,7 @@ impl ActorRuntime {
             stop,
             verdicts: bounded(0).1,
             listeners: Listeners::default(),
-            progress: Progress::new(was_up, recorded),
+            progress: Progress::new(was_up, is_fork, recorded),
         }
     }
 

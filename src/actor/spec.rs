@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::limits::Limits;
+use crate::base::opened::Opened;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Grant, Handlers};
-use crate::manifest::{Manifest, ManifestError, Opened};
+use crate::manifest::{Manifest, ManifestError};
 use crate::system::{ManifestContents, StartedFrom, VouchedManifest, is_addressable};
 
 /// Everything that does not change while an actor runs.

@@ -8,6 +8,7 @@ pub mod machine;
 pub mod memory;
 pub mod metrics;
 pub mod one_shot;
+pub mod opened;
 pub mod places;
 pub mod pool;
 pub mod seldom;

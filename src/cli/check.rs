@@ -11,6 +11,7 @@ use super::{Done, Failure, file_or_none, stderr};
 use crate::actor::Spec;
 use crate::config::Settings;
 use crate::guest::GuestEngine;
+use crate::handlers::Foreseeable;
 use crate::manifest::Manifest;
 use crate::theater::foreseen_refusals;
 
@@ -32,8 +33,9 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     let engine = GuestEngine::new(None).map_err(Failure::no)?;
     let mut spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
     spec.vouch(&|_| Ok(())).map_err(Failure::no)?;
-    let fails = spec.handlers.iter().filter_map(|handler| handler.foreseen());
-    let secrets = settings.secrets();
+    let (secrets, data_dir) = (settings.secrets(), settings.data_dir());
+    let runtime = Foreseeable { data_dir: &data_dir, secrets: &secrets };
+    let fails = spec.handlers.iter().filter_map(|handler| handler.foreseen(&runtime));
     let unknown = spec.handlers.iter().flat_map(|handler| handler.secrets());
     let unknown = unknown.filter_map(|name| secrets.knows(name).err()).map(|why| why.in_full());
     let fails = fails.chain(unknown).map(|why| format!("a start will fail: {why}")).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::listen_address::{ListenAddress, ListenerTls, TlsKeys};
-use super::{ActorRef, Grant, Source};
+use super::{ActorRef, Foreseeable, Grant, Source};
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
@@ -89,7 +89,11 @@ impl Grant for HttpServer {
         Ok(Some(Box::new(listening)))
     }
 
-    fn foreseen(&self) -> Option<String> {
+    fn doubts(&self) -> Vec<String> {
+        ListenerTls::doubts(self.tls.as_ref())
+    }
+
+    fn foreseen(&self, _runtime: &Foreseeable<'_>) -> Option<String> {
         ListenerTls::read(self.tls.as_ref(), NAME).err()
     }
 }

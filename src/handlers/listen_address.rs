@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ActorRef;
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::net::{CertificateError, ServerCertificate};
+use crate::net::{CertificateError, ServerCertificate, doubt_key};
 use crate::system::{ActorInfo, Registry};
 
 /// `host` and `port` of a handler's configuration.
@@ -69,7 +69,7 @@ impl ListenAddress {
 
 /// `tls` of a handler's configuration, as it is written.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of both files: { cert = \"cert.pem\", key = \"key.pem\" }")]
 pub(super) struct TlsKeys {
     cert: Option<String>,
     key: Option<String>,
@@ -97,16 +97,15 @@ impl ListenerTls {
         }
     }
 
+    /// A warning about the key, if others can open it.
+    pub(super) fn doubts(files: Option<&Self>) -> Vec<String> {
+        files.and_then(|Self { key, .. }| doubt_key(key)).into_iter().collect()
+    }
+
     /// Reads the files of the handler `kind`, if it speaks TLS. The error is for the person who started the actor.
     pub(super) fn read(files: Option<&Self>, kind: &str) -> Result<Option<ServerCertificate>, String> {
         let Some(Self { cert, key }) = files else { return Ok(None) };
         let refused = |path: &Path, why: &str| format!("{kind} cannot use {} for TLS: {why}", path.display());
-        for path in [cert, key] {
-            // Opening a pipe would wait for someone to write into it.
-            if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-                return Err(refused(path, "not a regular file"));
-            }
-        }
         let read = ServerCertificate::read(cert, key);
         read.map(Some).map_err(|CertificateError { path, why }| refused(&path, &why))
     }

@@ -36,7 +36,7 @@ use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions, GuestEngine};
 use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
 use crate::net;
-use crate::system::{Address, MissedRounds, TheaterHandle};
+use crate::system::{Address, MissedRounds, Secrets, TheaterHandle};
 use own::OwnKind;
 
 /// Feeds the HTTP server's and the HTTP client's parsers with bytes that a client or server might send, for fuzzing.
@@ -80,8 +80,8 @@ pub(crate) trait Grant: Capability + Send + Sync {
         Vec::new()
     }
 
-    /// Why a start would fail in the current situation, as far as this can be seen without starting.
-    fn foreseen(&self) -> Option<String> {
+    /// Why a start in this runtime would fail in the current situation, as far as this can be seen without starting.
+    fn foreseen(&self, _runtime: &Foreseeable<'_>) -> Option<String> {
         None
     }
 
@@ -89,6 +89,12 @@ pub(crate) trait Grant: Capability + Send + Sync {
     fn start(&self, _actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         Ok(None)
     }
+}
+
+/// What is known of a runtime that does not run yet.
+pub(crate) struct Foreseeable<'a> {
+    pub(crate) data_dir: &'a Path,
+    pub(crate) secrets: &'a Secrets,
 }
 
 /// A running listener. Dropping it stops it and joins its threads.

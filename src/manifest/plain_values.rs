@@ -27,7 +27,8 @@ impl PlainValues {
         let DeValue::Table(values) = section.get_ref() else {
             return Err(source.error(Some(whole), "\"config\" is a table: [config]"));
         };
-        let (mut read, mut size) = (BTreeMap::new(), 0);
+        // The braces of the whole table as JSON.
+        let (mut read, mut size) = (BTreeMap::new(), 2);
         for (key, value) in values {
             let (name, at): (&str, _) = (key.get_ref(), Some(key.span().start));
             if name.len() > CONFIG_KEY_BYTES {
@@ -40,10 +41,12 @@ impl PlainValues {
                 let why = format!("\"{name}\" of [config] has {what}, which JSON has not: write it as text");
                 return Err(source.error(at, why));
             }
-            let json = serde_json::to_vec(&value).map_err(|error| {
-                source.error(at, format!("\"{name}\" of [config] cannot be written as JSON: {error}"))
-            })?;
-            size += name.len() + json.len();
+            let unwritable =
+                |error| source.error(at, format!("\"{name}\" of [config] cannot be written as JSON: {error}"));
+            let json = serde_json::to_vec(&value).map_err(unwritable)?;
+            let key = serde_json::to_vec(name).map_err(unwritable)?;
+            // The colon after the key, and the comma before it.
+            size += key.len() + 1 + json.len() + usize::from(!read.is_empty());
             read.insert(name.to_owned(), json.into_boxed_slice());
         }
         if size > CONFIG_TABLE_BYTES {

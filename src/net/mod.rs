@@ -35,5 +35,5 @@ pub(crate) use linger::{discard_received, read_until_closed};
 pub(crate) use listener::bind;
 pub(crate) use readiness::wait_until_ready;
 pub(crate) use timed_io::{read_within, untaken, write_within};
-pub(crate) use tls::{CertificateError, ServerCertificate, TlsSession};
+pub(crate) use tls::{CertificateError, ServerCertificate, TlsSession, doubt_key, explain_pem};
 pub(crate) use wakeup::Wakeup;

@@ -137,6 +137,8 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
 }
 
 fn certificate(files: &TlsFiles) -> Result<Arc<ServerCertificate>, ServerError> {
-    let read = ServerCertificate::read(&files.certificate, &files.key);
-    read.map(Arc::new).map_err(|CertificateError { path, why }| ServerError::Tls { path, why })
+    let read = ServerCertificate::read_or_receive(&files.certificate, &files.key);
+    let read = read.map_err(|CertificateError { path, why }| ServerError::Tls { path, why })?;
+    read.doubt().iter().for_each(|doubt| log::warn!("{doubt}"));
+    Ok(Arc::new(read))
 }

@@ -19,6 +19,7 @@ use super::protocol::{ActorView, Request, Response, Scope};
 use super::read_at_most;
 use crate::base::id::ActorId;
 use crate::base::limits::{FRAME_BYTES, PEM_BYTES};
+use crate::net::explain_pem;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -418,7 +419,7 @@ fn session(address: &str, authorities: Option<&Path>) -> Result<ClientConnection
             let named = |why: &dyn fmt::Display| ClientError::Tls(format!("{}: {why}", path.display()));
             let pem = read_at_most(PEM_BYTES, path).map_err(|why| named(&why))?;
             for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| named(&error))?;
+                let certificate = certificate.map_err(|error| named(&explain_pem(&error)))?;
                 roots.add(certificate).map_err(|error| named(&error))?;
             }
             if roots.is_empty() {

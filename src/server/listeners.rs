@@ -73,6 +73,7 @@ impl BoundListener {
         let certificate = certificate.transpose().map_err(|CertificateError { path, why }| {
             format!("the listener at {listen} cannot use {} for TLS: {why}", path.display())
         })?;
+        certificate.iter().filter_map(ServerCertificate::doubt).for_each(|doubt| log::warn!("{doubt}"));
         let scheme = if certificate.is_some() { "https" } else { "http" };
         let bound = HttpListener::bind(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|error| {

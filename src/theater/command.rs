@@ -52,7 +52,7 @@ pub(super) struct Newborn {
     pub(super) label: Option<Label>,
     /// The parent's event that spawns the actor; for a fork, the event that is forked.
     pub(super) cause: Option<Link>,
-    /// The actor begins with another actor's state, and without an `init` of its own.
+    /// The actor first begins, or first began, with another actor's state, and without an `init` of its own.
     pub(super) is_fork: bool,
     /// If the actor existed in an earlier runtime: how its chain goes on.
     pub(super) again: Option<FormerLife>,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::actor::Spec;
-use crate::manifest::Opened;
+use crate::base::opened::Opened;
 use crate::system::{Confinement, VouchedManifest};
 
 /// The directories that actors may write to, each with the name of an actor that may.

@@ -37,8 +37,10 @@ pub(super) struct FormerActor {
     pub(super) open: Vec<ChainEvent>,
     /// The name that its parent has given it.
     label: Option<Label>,
-    /// Whether the actor's `init` has ever returned.
+    /// Whether an incarnation of the actor has ever been up.
     was_up: bool,
+    /// The actor first began with the state of another one, and without an `init`.
+    is_fork: bool,
     /// The actor ends with this start, and its chain does not say so yet.
     pub(super) ends: bool,
 }
@@ -74,7 +76,9 @@ impl FormerActor {
         let limits = recorded_limits(&started);
         let label = started.label.as_deref().map(str::parse).transpose();
         let label = label.map_err(|why: NotALabel| damaged(dir, &row, &why.to_string()))?;
-        let was_up = is_fork(reader, actor).map_err(unreadable)? || reader.has_begun(actor).map_err(unreadable)?;
+        let is_fork = is_fork(reader, actor).map_err(unreadable)?;
+        let was_up = reader.has_begun(actor).map_err(unreadable)?
+            || is_fork && fork_was_up(reader, &row, &last).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
         let (spec, successor) = match named {
@@ -88,7 +92,18 @@ impl FormerActor {
         };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;
-        Ok(Self { row, spec: Arc::new(spec), successor, asked_for: is_asked_for, last, open, label, was_up, ends })
+        Ok(Self {
+            row,
+            spec: Arc::new(spec),
+            successor,
+            asked_for: is_asked_for,
+            last,
+            open,
+            label,
+            was_up,
+            is_fork,
+            ends,
+        })
     }
 
     /// Whether the actor runs again.
@@ -112,7 +127,8 @@ impl FormerActor {
         let told = if self.was_up { ChildEventKind::Restarted } else { ChildEventKind::Started };
         let policy = if self.was_up { self.manifest().supervision.restart_state } else { RestartState::Initial };
         if !self.row.alive {
-            let from = if self.was_up { RestartState::Last } else { RestartState::Initial };
+            let has_a_state = self.was_up || self.is_fork;
+            let from = if has_a_state { RestartState::Last } else { RestartState::Initial };
             return Ok((StartReason::Restart, from, None));
         }
         if !self.open.is_empty() {
@@ -167,7 +183,7 @@ impl FormerActor {
         let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, ended, notice, lately, open });
         let label = self.label;
         Ok((
-            Newborn { actor, spec: self.spec, parent, label, cause: None, is_fork: false, again, reply: None },
+            Newborn { actor, spec: self.spec, parent, label, cause: None, is_fork: self.is_fork, again, reply: None },
             comeback,
         ))
     }
@@ -229,6 +245,13 @@ impl FormerActor {
             successor: self.successor.clone(),
         })
     }
+}
+
+/// Whether a fork has been up. Its chain does not say when it came up, because no `init` returns then. A first start that
+/// fails ends the fork: so a fork that lives, that was stopped, or that was ever called, has been up. (If the runtime ended
+/// while the fork was starting, it counts as up too, and its start is made again.)
+fn fork_was_up(reader: &JournalReader, row: &ActorRow, last: &ChainEvent) -> ReadResult<bool> {
+    Ok(row.alive || last.kind() != Some(EventKind::Failed) || reader.last_call(row.actor)?.is_some())
 }
 
 /// Whether the manifest that the command line names is the one that the actor ran, with the same component and limits.

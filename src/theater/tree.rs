@@ -58,6 +58,8 @@ struct Node {
     /// get a new one.
     has_thread: bool,
     was_up: bool,
+    /// The actor first begins with the state of another one, and without an `init`.
+    is_fork: bool,
     /// The times at which the actor's children were restarted by policy. A root's own restarts count here too.
     restarts: VecDeque<u64>,
     /// The times at which the actor itself was restarted by policy, within its parent's window. Its backoff doubles
@@ -110,6 +112,11 @@ impl Tree {
             Input::Listed { id, parent, supervision, was_up } => {
                 self.add(id, parent, supervision, (Phase::Dead, was_up));
             }
+            Input::Forked(id) => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.is_fork = true;
+                }
+            }
             Input::Remembered { id, lately } => self.remember(id, &lately),
             Input::Stop { id, by, cause } => self.stop(id, by, cause),
             Input::Restart { id, by, cause } => self.restart(id, by, cause),
@@ -142,6 +149,16 @@ impl Tree {
         self.nodes.get(&id).is_some_and(|node| {
             matches!(node.phase, Phase::Starting | Phase::Up) && !matches!(node.goal, Goal::End { .. })
         })
+    }
+
+    /// Whether an incarnation of the actor has ever been up.
+    pub(super) fn was_up(&self, id: ActorId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.was_up)
+    }
+
+    /// Whether the actor began with the state of another one.
+    pub(super) fn is_fork(&self, id: ActorId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.is_fork)
     }
 
     /// Whether the actor's thread was told to end, and no actor below it lives.
@@ -180,6 +197,7 @@ impl Tree {
             goal: Goal::Run,
             has_thread: phase != Phase::Dead,
             was_up,
+            is_fork: false,
             restarts: VecDeque::new(),
             own_restarts: VecDeque::new(),
             failed_by_children_at: None,
@@ -369,7 +387,12 @@ impl Tree {
 impl Node {
     /// The state that the actor begins with when it is started again.
     fn restarts_from(&self) -> RestartState {
-        if self.was_up { self.supervision.restart_state } else { RestartState::Initial }
+        match self.was_up {
+            true => self.supervision.restart_state,
+            // It has no other state than the one that it was given.
+            false if self.is_fork => RestartState::Last,
+            false => RestartState::Initial,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Starts {
     /// The state that an upgrade began with, to which a further upgrade may go back. It is lost if the replay begins behind
     /// a recovery, because the upgrade may lie before that.
     upgraded: Option<StateOnChain>,
-    /// Whether the actor's `init` has returned, as far as it was replayed.
+    /// Whether the actor's `init` has returned, as far as it was replayed; for a fork, the `init` of the other actor.
     was_up: bool,
     /// The incarnation began from the initial state, which is not the state that the previous one left. So its `init`
     /// must come next.

@@ -115,7 +115,7 @@ pub(crate) const SECRET_STDERR_BYTES: usize = KIB as usize;
 /// A secret of at least this length is masked in the responses of servers that were sent it. A shorter one may stand in any
 /// text by chance.
 pub(crate) const SECRET_MASKED_BYTES: usize = 8;
-/// The keys and the values, as JSON, of a manifest's `[config]`.
+/// The size of a manifest's `[config]`, written as JSON without spaces.
 pub(crate) const CONFIG_TABLE_BYTES: usize = 64 * KIB as usize;
 /// A key of a manifest's `[config]`, and a key that a guest asks for.
 pub(crate) const CONFIG_KEY_BYTES: usize = 256;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{ActorRef, Grant, Source};
+use super::{ActorRef, Foreseeable, Grant, Source};
 use crate::base::limits::{Limits, PATH_BYTES};
 use crate::chain::cbor::Cbor;
 use crate::chain::{Function, function};
@@ -80,13 +80,16 @@ impl Grant for Filesystem {
         }
     }
 
-    fn foreseen(&self) -> Option<String> {
+    fn foreseen(&self, runtime: &Foreseeable<'_>) -> Option<String> {
         let Self { path, mode } = self;
         let is_there = path.symlink_metadata().is_ok();
         match Directory::open(path) {
             Err(error) if is_there => Some(cannot_open(path, &error) + NO_DIRECTORY),
             Err(error) if *mode == Mode::ReadOnly => Some(cannot_open(path, &error) + NOT_MADE),
-            _ => None,
+            Ok(_) | Err(_) => {
+                let kept = keep_from_the_journal(path, runtime.data_dir);
+                kept.and_then(|()| self.keep_from_secrets(runtime.secrets)).err()
+            }
         }
     }
 

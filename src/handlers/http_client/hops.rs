@@ -50,20 +50,37 @@ impl HttpExchange {
     /// Makes the exchange. What is returned holds no secret, although a server may have sent one back.
     pub(super) fn run(self, outgoing: OutgoingRequest) -> Result<HttpResponse, String> {
         let secrets = self.headers.reveal(&outgoing.target, &self.secrets).map_err(|why| why.to_string())?;
-        let answered = self.follow(outgoing, &secrets);
-        secrets.masked(answered)
+        let (asked, mut repeated) = (outgoing.target.place(), None);
+        let answered = self.follow(outgoing, &secrets, &mut repeated);
+        match (answered, repeated) {
+            // A URL in such a text may have other letters than the server sent, and a text may be cut within the secret.
+            (Err(_), Some(header)) => Err(format!(
+                "failed after a secret came back: a server, {asked} or one that it redirects to, repeats the secret in the \
+                 header {header}; what failed is not told, because that text would be made from the header"
+            )),
+            (answered, _) => secrets.masked(answered),
+        }
     }
 
-    fn follow(&self, mut outgoing: OutgoingRequest, secrets: &Revealed) -> Result<HttpResponse, String> {
+    /// Sets `repeated` to the name of a header that a server has used to send a secret back, if the texts of errors are made
+    /// from that header.
+    fn follow(
+        &self,
+        mut outgoing: OutgoingRequest,
+        revealed: &Revealed,
+        repeated: &mut Option<&'static str>,
+    ) -> Result<HttpResponse, String> {
         let (asked, nothing) = (outgoing.target.clone(), Revealed::default());
         // A server that redirects elsewhere chooses what is asked from there on. It must not choose with secrets of others,
         // nor with those of the first server when it leads back there.
         let mut was_elsewhere = false;
         for redirects in 0.. {
             was_elsewhere |= !outgoing.target.is_same_origin(&asked);
-            let secrets = if was_elsewhere { &nothing } else { secrets };
-            let answer =
-                self.hop(&outgoing, secrets).map_err(|failure| explain(failure, &outgoing.target, &self.bounds))?;
+            let secrets = if was_elsewhere { &nothing } else { revealed };
+            let mut answer = IncomingResponse::new(outgoing.method == "HEAD", &self.bounds);
+            let ended = self.hop(&outgoing, secrets, &mut answer);
+            *repeated = repeated.or(answer.head().and_then(|head| repeats(head, revealed)));
+            ended.map_err(|failure| explain(failure, &outgoing.target, &self.bounds))?;
             let Some((status, location)) = answer.head().and_then(|head| self.followed(head)) else {
                 let (ResponseHead { status, headers, .. }, body) = answer.into_parts();
                 return Ok(HttpResponse { status, headers, body });
@@ -88,7 +105,12 @@ impl HttpExchange {
     }
 
     /// One request and its response: the whole response, or its head alone if that is a redirect to be followed.
-    fn hop(&self, outgoing: &OutgoingRequest, secrets: &Revealed) -> Result<IncomingResponse, ExchangeFailure> {
+    fn hop(
+        &self,
+        outgoing: &OutgoingRequest,
+        secrets: &Revealed,
+        answer: &mut IncomingResponse,
+    ) -> Result<(), ExchangeFailure> {
         let target = &outgoing.target;
         let addresses = self.reach.resolve(target).map_err(ExchangeFailure::Said)?;
         let route = Route {
@@ -99,24 +121,31 @@ impl HttpExchange {
             give_up: &self.give_up,
         };
         let mut connection = OutboundConnection::open(&addresses, route)?;
-        let mut answer = IncomingResponse::new(outgoing.method == "HEAD", &self.bounds);
         let (head, body) = (outgoing.head(secrets), outgoing.body.as_deref().unwrap_or_default());
         let ended = connection.converse(&[&head, body], |came| {
             answer.push(came)?;
             Ok(answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()))
         })?;
         if answer.is_complete() || answer.head().is_some_and(|head| self.followed(head).is_some()) {
-            return Ok(answer);
+            return Ok(());
         }
         // A server that refuses a body without reading it resets the connection after its response. In all other cases
         // a reset may have cut the response off.
         let is_cut = ended.by_reset && (ended.sent || !answer.is_until_end());
         if !is_cut && answer.end() {
-            return Ok(answer);
+            return Ok(());
         }
         Err(ExchangeFailure::Lost(answer.head().map(|head| head.status).filter(|_| !ended.sent)))
     }
 }
+
+/// The header of a response, among those that the texts of errors are made from, that repeats a secret.
+fn repeats(head: &ResponseHead, secrets: &Revealed) -> Option<&'static str> {
+    QUOTED.into_iter().find(|name| head.values(name).any(|value| secrets.are_in(value)))
+}
+
+/// The headers of a response that the texts of errors are made from.
+const QUOTED: [&str; 3] = ["location", "content-length", "transfer-encoding"];
 
 fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)

@@ -44,6 +44,7 @@ use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
 use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
+use crate::net::explain_pem;
 use crate::system::{OrderKind, Waited};
 use bounds::Bounds;
 use explain::timed_out;
@@ -155,7 +156,7 @@ fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let mut roots = RootCertStore::empty();
     // The bundles of operating systems hold a few certificates that webpki cannot parse.
-    let (usable, _) = roots.add_parsable_certificates(certificates.map_err(|error| bad(&error.to_string()))?);
+    let (usable, _) = roots.add_parsable_certificates(certificates.map_err(|error| bad(&explain_pem(&error)))?);
     if usable == 0 { Err(bad("holds no certificate in PEM form")) } else { Ok(tls(roots)) }
 }
 

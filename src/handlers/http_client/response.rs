@@ -163,8 +163,9 @@ impl IncomingResponse {
             }
             _ => {}
         }
-        let framing = framing(&head).map_err(ExchangeFailure::NotHttp)?;
-        self.state = match framing {
+        // The head is kept although its framing may be wrong: whoever tells of that has to see what the head repeats.
+        let head = self.head.insert(head);
+        self.state = match framing(head).map_err(ExchangeFailure::NotHttp)? {
             _ if has_no_body(self.to_head, head.status) => ResponseState::Complete,
             ResponseFraming::Length(0) => ResponseState::Complete,
             ResponseFraming::Length(length) if length > self.body_bytes => return Err(ExchangeFailure::BodyTooLarge),
@@ -175,7 +176,6 @@ impl IncomingResponse {
             }
             ResponseFraming::UntilEnd => ResponseState::UntilEnd,
         };
-        self.head = Some(head);
         Ok(())
     }
 }

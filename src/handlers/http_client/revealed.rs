@@ -35,11 +35,20 @@ impl Revealed {
         self.0.iter().map(line).collect()
     }
 
+    /// The values that are looked for in what comes back. A shorter one may stand there by chance.
+    fn looked_for(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|header| header.value.reveal()).filter(|value| value.len() >= SECRET_MASKED_BYTES)
+    }
+
+    /// Whether a text holds one of the secrets, in whatever case its letters are.
+    pub(super) fn are_in(&self, text: &str) -> bool {
+        self.looked_for().any(|value| !find_in_any_case(text, value).is_empty())
+    }
+
     /// Puts an asterisk in the place of each byte of a secret that a server has sent back, in headers and body. In the text
-    /// of an error too, which may quote a redirect.
+    /// of an error too, there in whatever case the letters are: a host in it has small letters.
     pub(super) fn masked(&self, mut answered: Result<HttpResponse, String>) -> Result<HttpResponse, String> {
-        let values = self.0.iter().map(|header| header.value.reveal());
-        let mut values: Vec<&str> = values.filter(|value| value.len() >= SECRET_MASKED_BYTES).collect();
+        let mut values: Vec<&str> = self.looked_for().collect();
         // A secret that contains another one is masked as a whole.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         for value in values {
@@ -57,11 +66,20 @@ impl Revealed {
                     });
                     body.iter_mut().for_each(|body| mask_bytes(body, value.as_bytes()));
                 }
-                Err(why) => mask_text(why),
+                Err(why) => {
+                    let places = find_in_any_case(why, value);
+                    places.into_iter().for_each(|at| why.replace_range(at..at + value.len(), &mask));
+                }
             }
         }
         answered
     }
+}
+
+/// Where `value`, which is ASCII, stands in a text.
+fn find_in_any_case(text: &str, value: &str) -> Vec<usize> {
+    let (text, value) = (text.to_ascii_lowercase(), value.to_ascii_lowercase());
+    memchr::memmem::find_iter(text.as_bytes(), value.as_bytes()).collect()
 }
 
 fn mask_bytes(body: &mut [u8], value: &[u8]) {
@@ -104,6 +122,8 @@ mod tests {
         assert_eq!(masked, Ok(response("***************")));
         let masked = revealed(&["hunter2-hunter2"]).masked(Err(text("bad URL \"x:hunter2-hunter2\"")));
         assert_eq!(masked, Err(text("bad URL \"x:***************\"")));
+        let masked = revealed(&["Hunter2-Hunter2"]).masked(Err(text("\u{e4} hunter2-hunter2HUNTER2-HUNTER2:443")));
+        assert_eq!(masked, Err(text("\u{e4} ******************************:443")), "a host has small letters");
         let masked = revealed(&["hunter22", "hunter22-hunter22"]).masked(Err(text("hunter22-hunter22 hunter22")));
         assert_eq!(masked, Err(text("***************** ********")), "the longer one is masked first");
         let masked = revealed(&["hunter2"]).masked(Err(text("hunter2")));

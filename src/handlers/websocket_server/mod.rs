@@ -30,7 +30,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::listen_address::{ListenAddress, ListenerTls, TlsKeys};
-use super::{ActorRef, Grant, Source};
+use super::{ActorRef, Foreseeable, Grant, Source};
 use crate::base::limits::Limits;
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
 use crate::guest::{Capability, Export, GuestExport, StateAnd};
@@ -92,7 +92,11 @@ impl Grant for WebSocketServer {
         Ok(Some(Box::new(listener)))
     }
 
-    fn foreseen(&self) -> Option<String> {
+    fn doubts(&self) -> Vec<String> {
+        ListenerTls::doubts(self.tls.as_ref())
+    }
+
+    fn foreseen(&self, _runtime: &Foreseeable<'_>) -> Option<String> {
         ListenerTls::read(self.tls.as_ref(), NAME).err()
     }
 }

@@ -12,7 +12,8 @@
 //!
 //! There is one thread for each connection, up to a bound. When there are more clients than threads, the threads are
 //! for those that have a request to make: a client that says nothing, or sends half of a head, takes no thread from
-//! another. A connection whose body does not come needs no thread at all.
+//! another. A connection whose body does not come needs no thread at all, and neither does one whose TLS handshake does
+//! not go on.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -49,7 +50,7 @@ pub(crate) struct HttpAdmission {
     lobby: Lobby,
     /// How many connections may wait in the lobby.
     most_waiting: usize,
-    /// A connection's thread puts it here when its body does not come; it goes back to the lobby.
+    /// A connection's thread puts it here when its body, or its handshake, does not come; it goes back to the lobby.
     rest: Sender<HttpConnection>,
     resting: Receiver<HttpConnection>,
     /// Connections that were dismissed and whose threads have not ended yet.
@@ -184,7 +185,12 @@ impl Admission for HttpAdmission {
 
     fn look_after(&mut self, threads: &mut HttpThreads) -> Attention {
         while let Ok(connection) = self.resting.try_recv() {
-            self.lobby.enter(connection);
+            let waiting = WaitingConnection::new(connection);
+            if self.shared.is_closing() && !waiting.rests_in_body() {
+                self.dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
+            } else {
+                self.lobby.enter(waiting);
+            }
         }
         self.lobby.glance();
         if self.shared.is_closing() {
@@ -205,7 +211,7 @@ impl Admission for HttpAdmission {
 
     fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr), _at: usize, _threads: &mut HttpThreads) {
         let stream = HttpStream::new(Arc::new(socket));
-        self.lobby.enter(HttpConnection::new(stream, peer, Arc::clone(&self.shared)));
+        self.lobby.enter(WaitingConnection::new(HttpConnection::new(stream, peer, Arc::clone(&self.shared))));
     }
 
     fn silent(&self) -> Vec<BorrowedFd<'_>> {
@@ -233,7 +239,7 @@ impl Admission for HttpAdmission {
     }
 
     fn close(&mut self, threads: &mut HttpThreads) {
-        while let Some(waiting) = self.lobby.take_first(|waiting| !waiting.rests()) {
+        while let Some(waiting) = self.lobby.take_first(|waiting| !waiting.rests_in_body()) {
             self.dismiss_waiting(&waiting, &HttpRefusal::busy(CLOSING));
         }
         self.dismiss_all(threads, &[Awaiting::Request]);

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!     ┌─> head ──> body ──> service ──> answer ──┬─> leave      asked for, closing, or its thread is wanted
-//!     │             │ ^                          │
-//!     │             v └── its rest has come      │
-//!     │            rest      without a thread, in the lobby
+//!     │   │ ^       │ ^                          │
+//!     │   v └────── v └── more of it has come    │
+//!     │   rest     rest      without a thread, in the lobby; in a head only over TLS, before the first request
 //!     └──────────────────────────────────────────┘
 //!          └────────┴──────────┴──> refusal ────────> linger    what comes after it is never read as a request
 //! ```
@@ -59,10 +59,32 @@ pub(crate) struct HttpConnection {
     shared: Arc<HttpShared>,
     /// How much has been read of a request that was not answered yet.
     request: Option<PartOfRequest>,
+    /// The head that is being received, while the connection rests.
+    heading: Option<Heading>,
     /// The request whose body is being received.
     receiving: Option<Receiving>,
+    /// Whether the head of a request has come.
+    has_been_asked: bool,
     out: Vec<u8>,
     date: DateText,
+}
+
+/// A head that is being received; over TLS, before the first one, with the handshake.
+struct Heading {
+    deadline: Deadline,
+    scan: HeadScan,
+    /// How many empty lines came before it.
+    skipped: usize,
+    /// When something of it came last.
+    moved: Instant,
+}
+
+impl Heading {
+    /// A head of which nothing has come, and which has to begin within `timeout`.
+    fn new(timeout: Duration) -> Self {
+        let (deadline, moved) = (Deadline::after(timeout), clock::now());
+        Self { deadline, scan: HeadScan::default(), skipped: 0, moved }
+    }
 }
 
 /// How much of a request has been read.
@@ -87,9 +109,12 @@ struct Receiving {
     is_starving: bool,
 }
 
-/// The body that a resting connection waits for. The connection has no thread until more of the body has come.
+/// What a resting connection waits for: more of a body, or of a TLS handshake and the head after it. The connection has no
+/// thread until more has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RestingBody {
+pub(crate) struct HttpRest {
+    /// It waits for more of its handshake or of its first head, and has no body.
+    pub(crate) in_head: bool,
     /// How many bytes of the body are still to come, if that is known.
     pub(crate) left: Option<usize>,
     /// How many bytes of the budget for bodies it has.
@@ -98,7 +123,7 @@ pub(crate) struct RestingBody {
     pub(crate) since: Instant,
     /// Whether the budget has no room for the bytes that have come.
     pub(crate) is_starving: bool,
-    /// Whether the body has not come in time.
+    /// Whether the head or the body has not come in time.
     pub(crate) is_overdue: bool,
 }
 
@@ -117,7 +142,7 @@ enum EarlyEnd {
 enum AfterExchange {
     Request,
     Leave,
-    /// The rest of the body has not come; no thread is needed until it has.
+    /// The rest of the head or of the body has not come; no thread is needed until it has.
     Rest,
 }
 
@@ -142,8 +167,21 @@ impl From<Dismissed> for EarlyEnd {
 impl HttpConnection {
     pub(crate) fn new(stream: HttpStream, peer: SocketAddr, shared: Arc<HttpShared>) -> Self {
         let client_wait = Arc::new(ClientWait::new(shared.epoch));
+        // A thread can do nothing for a TLS client before its hello is here, so the connection rests from the beginning.
+        let heading = shared.tls.is_some().then(|| Heading::new(shared.limits.head_timeout));
         let (out, date) = (Vec::new(), DateText::default());
-        Self { stream, peer, client_wait, shared, request: None, receiving: None, out, date }
+        Self {
+            stream,
+            peer,
+            client_wait,
+            shared,
+            request: None,
+            heading,
+            receiving: None,
+            has_been_asked: false,
+            out,
+            date,
+        }
     }
 
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
@@ -163,10 +201,22 @@ impl HttpConnection {
         self.shared.tls.is_some()
     }
 
-    /// What it waits for, if it has begun to receive a body.
-    pub(crate) fn rest(&self) -> Option<RestingBody> {
+    /// What it waits for, if it has begun to receive a body, or over TLS its first head.
+    pub(crate) fn rest(&self) -> Option<HttpRest> {
+        if let Some(Heading { deadline, moved, .. }) = &self.heading {
+            let is_overdue = deadline.has_passed();
+            return Some(HttpRest {
+                in_head: true,
+                left: None,
+                held: 0,
+                since: *moved,
+                is_starving: false,
+                is_overdue,
+            });
+        }
         let Receiving { body, deadline, moved, is_starving, .. } = self.receiving.as_ref()?;
-        Some(RestingBody {
+        Some(HttpRest {
+            in_head: false,
             left: body.as_ref().and_then(IncomingBody::left),
             held: body.as_ref().map_or(0, IncomingBody::held),
             since: *moved,
@@ -183,8 +233,8 @@ impl HttpConnection {
         }
     }
 
-    /// Serves the client until either side ends the connection. If it has to wait for the rest of a body, it returns
-    /// itself; it is run again when more of the body has come.
+    /// Serves the client until either side ends the connection. If it has to wait for the rest of a body, or over TLS for
+    /// the rest of the handshake or the first head, it returns itself; it is run again when more has come.
     pub(crate) fn run(mut self) -> Option<Self> {
         if let Some(certificate) = self.shared.tls.as_ref().filter(|_| !self.stream.is_secured()) {
             match certificate.session() {
@@ -203,10 +253,14 @@ impl HttpConnection {
                     self.stream.leave();
                     return None;
                 }
-                Ok(AfterExchange::Rest) => {
-                    self.stream.rest();
-                    return Some(self);
-                }
+                // In the lobby it waits for nothing that it could be dismissed for, and it brings no dismissal there.
+                Ok(AfterExchange::Rest) => match self.client_wait.engage() {
+                    Ok(()) => {
+                        self.stream.rest();
+                        return Some(self);
+                    }
+                    Err(dismissed) => break dismissed.into(),
+                },
                 Err(end) => break end,
             }
         };
@@ -217,7 +271,10 @@ impl HttpConnection {
     fn exchange(&mut self, timeout: Duration) -> Result<AfterExchange, EarlyEnd> {
         let mut receiving = match self.receiving.take() {
             Some(receiving) => receiving,
-            None => self.begin(timeout)?,
+            None => match self.begin(timeout)? {
+                Some(receiving) => receiving,
+                None => return Ok(AfterExchange::Rest),
+            },
         };
         if !self.receive(&mut receiving)? {
             self.receiving = Some(receiving);
@@ -236,9 +293,10 @@ impl HttpConnection {
         self.answer(response, exchange)
     }
 
-    /// Waits for a request, reads its head, and takes what has come of its body.
-    fn begin(&mut self, timeout: Duration) -> Result<Receiving, EarlyEnd> {
-        let head = self.await_head(timeout)?;
+    /// Waits for a request, reads its head, and takes what has come of its body. Returns nothing if the connection is to
+    /// wait for the head without a thread.
+    fn begin(&mut self, timeout: Duration) -> Result<Option<Receiving>, EarlyEnd> {
+        let Some(head) = self.await_head(timeout)? else { return Ok(None) };
         let shared = &self.shared;
         let body = IncomingBody::announced(head.framing, shared.limits.body_bytes, &shared.bodies)?;
         let deadline = Deadline::after(shared.limits.body_timeout);
@@ -248,34 +306,50 @@ impl HttpConnection {
             self.client_wait.wait(Awaiting::Body, PATIENCE_MOVING)?;
             self.send_shortly(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        Ok(receiving)
+        Ok(Some(receiving))
     }
 
-    /// Waits for `timeout` for a request to begin, and reads its head.
-    fn await_head(&mut self, timeout: Duration) -> Result<RequestHead, EarlyEnd> {
-        let (mut deadline, mut scan, mut skipped) = (Deadline::after(timeout), HeadScan::default(), 0);
+    /// Waits for `timeout` for a request to begin, and reads its head. Returns nothing if the connection is to wait without a
+    /// thread: over TLS, before its first request, when nothing has come for a moment. (Without TLS, the lobby sees when
+    /// the head is here, and a connection gets its thread only then, unless nobody else wants it.)
+    fn await_head(&mut self, timeout: Duration) -> Result<Option<RequestHead>, EarlyEnd> {
+        let mut heading = self.heading.take().unwrap_or_else(|| Heading::new(timeout));
+        let may_rest = self.stream.is_secured() && !self.has_been_asked;
         self.client_wait.wait(Awaiting::Request, PATIENCE_SILENT)?;
         if self.shared.is_closing() {
             return Err(EarlyEnd::Dismissed);
         }
         loop {
-            self.skip_empty_lines(&mut skipped)?;
+            self.skip_empty_lines(&mut heading.skipped)?;
             if !matches!(self.stream.unread(), b"" | b"\r") {
-                if let Some(end) = scan.end(self.stream.unread(), self.shared.limits.head_bytes)? {
+                if let Some(end) = heading.scan.end(self.stream.unread(), self.shared.limits.head_bytes)? {
                     let head = &self.stream.unread()[..end];
                     self.request = Some(PartOfRequest::Head { is_head: asks_for_a_head_alone(head) });
                     let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
                     let head = RequestHead::parse_over(scheme, head);
                     self.stream.consume(end);
-                    return Ok(head?);
+                    self.has_been_asked = true;
+                    return Ok(Some(head?));
                 }
                 if self.request.is_none() {
                     self.request = Some(PartOfRequest::HalfAHead);
-                    deadline = Deadline::after(self.shared.limits.head_timeout);
+                    heading.deadline = Deadline::after(self.shared.limits.head_timeout);
                     self.client_wait.wait(Awaiting::Request, PATIENCE_HEAD)?;
                 }
             }
-            self.stream.receive(deadline)?;
+            if !may_rest || self.shared.is_closing() {
+                self.stream.receive(heading.deadline)?;
+                continue;
+            }
+            let turn = if self.shared.is_thread_wanted() { Duration::ZERO } else { TURN };
+            match self.stream.receive_at_once_or(Deadline::after(turn).min(heading.deadline)) {
+                Ok(()) => heading.moved = clock::now(),
+                Err(ReadEnd::TimedOut) if !heading.deadline.has_passed() => {
+                    self.heading = Some(heading);
+                    return Ok(None);
+                }
+                Err(end) => return Err(end.into()),
+            }
         }
     }
 

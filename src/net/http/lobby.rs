@@ -1,5 +1,5 @@
 //! The lobby: the queue of connections that have a socket and no thread. These are clients that have connected and got
-//! no thread yet, and connections that rest until more of a body has come.
+//! no thread yet, and connections that rest until more of a body, or of a TLS handshake and its first head, has come.
 //!
 //! It knows whose turn is next: clients whose whole request is here come before clients that have said nothing, or sent
 //! only a part. It starts no threads.
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body_budget::BodyBudget;
-use super::connection::{HttpConnection, RestingBody};
+use super::connection::HttpRest;
 use super::waiting::{Overdue, RequestArrival, WaitingConnection, finds_room};
 
 use crate::base::clock;
@@ -40,8 +40,8 @@ impl Lobby {
         Self { waiting: VecDeque::new(), patience, bodies, glanced: clock::now() }
     }
 
-    pub(crate) fn enter(&mut self, connection: HttpConnection) {
-        self.waiting.push_back(WaitingConnection::new(connection));
+    pub(crate) fn enter(&mut self, waiting: WaitingConnection) {
+        self.waiting.push_back(waiting);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -64,6 +64,8 @@ impl Lobby {
             RequestArrival::Whole => Some(0),
             RequestArrival::Much => Some(1),
             _ if !waiting.rests() => Some(2),
+            // A thread can do nothing with a part of a record.
+            RequestArrival::Part if !waiting.rests_in_body() => None,
             RequestArrival::Part if waiting.here > 0 && clock::since(waiting.entered) >= RESTS => Some(3),
             RequestArrival::Part | RequestArrival::Nothing => None,
         };
@@ -104,7 +106,7 @@ impl Lobby {
             [at] => Some(at),
             _ => None,
         };
-        let may_go = |(at, rest): &(usize, RestingBody)| {
+        let may_go = |(at, rest): &(usize, HttpRest)| {
             rest.held > 0 && Some(*at) != alone && clock::since(rest.since) >= PATIENCE_BUDGET
         };
         let (at, _) = rests().filter(may_go).min_by_key(|(_, rest)| rest.since)?;
@@ -148,7 +150,7 @@ mod tests {
 
     use rustix::io::ioctl_fionread;
 
-    use super::super::connection::PROGRESS_BYTES;
+    use super::super::connection::{HttpConnection, PROGRESS_BYTES};
     use super::super::limits::HttpLimits;
     use super::super::response::WireResponse;
     use super::super::shared::HttpShared;
@@ -172,7 +174,8 @@ mod tests {
             while ioctl_fionread(&socket).expect("a socket") < said.len() as u64 {
                 std::thread::yield_now();
             }
-            lobby.enter(HttpConnection::new(HttpStream::new(Arc::new(socket)), peer, Arc::clone(&shared)));
+            let connection = HttpConnection::new(HttpStream::new(Arc::new(socket)), peer, Arc::clone(&shared));
+            lobby.enter(WaitingConnection::new(connection));
             client
         });
         let clients = clients.collect();

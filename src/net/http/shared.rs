@@ -57,6 +57,11 @@ impl HttpShared {
         self.thread_wanted.store(wanted, Ordering::Relaxed);
     }
 
+    /// Whether a request waits for a thread.
+    pub(crate) fn is_thread_wanted(&self) -> bool {
+        self.thread_wanted.load(Ordering::Relaxed)
+    }
+
     /// Whether the caller's connection should end so that its thread is free for a waiting request. If so, this also
     /// withdraws the wish, so that only one connection ends for it.
     pub(crate) fn take_wish_to_leave(&self) -> bool {

@@ -9,6 +9,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::ioctl_fionread;
+
 use crate::net::{Deadline, TlsSession, discard_received, read_until_closed, read_within};
 
 /// How much is read at once, and how large the buffer of a connection is between two requests.
@@ -20,6 +22,9 @@ const WRITE_BYTES: usize = 64 * 1024;
 const JOIN_BYTES: usize = 8 * 1024;
 /// How much is encrypted before it is sent.
 const ENCRYPTED_BYTES: usize = WRITE_BYTES;
+/// How long what answers a record of the client may take to be sent: a part of the handshake, which fits the buffer of any
+/// socket.
+const ANSWERING: Duration = Duration::from_secs(1);
 /// How long the last record of a TLS session may take to be sent, and an alert.
 const PARTING: Duration = Duration::from_millis(100);
 /// How much later than its deadline a wait may end. The system counts its timeouts in steps of a few milliseconds
@@ -91,7 +96,7 @@ impl HttpStream {
         }
     }
 
-    /// Waits for at least one byte more.
+    /// Waits for at least one byte more; over TLS perhaps for a part of the handshake.
     pub(crate) fn receive(&mut self, deadline: Deadline) -> Result<(), ReadEnd> {
         if self.tls.is_some() {
             return self.receive_encrypted(deadline);
@@ -112,7 +117,13 @@ impl HttpStream {
         }
     }
 
-    /// Like [`receive`](Self::receive), over TLS. All that was decrypted is in the buffer afterwards: what stayed in the
+    /// Like [`receive`](Self::receive), and what is here already is taken also after the deadline.
+    pub(crate) fn receive_at_once_or(&mut self, deadline: Deadline) -> Result<(), ReadEnd> {
+        let here = ioctl_fionread(&*self.socket).unwrap_or(0);
+        self.receive(if here > 0 { deadline.max(Deadline::after(SLACK)) } else { deadline })
+    }
+
+    /// Like [`receive`](Self::receive), over TLS. Also returns when the handshake has come further. All that was decrypted is in the buffer afterwards: what stayed in the
     /// session would not be seen by who looks at the socket.
     fn receive_encrypted(&mut self, deadline: Deadline) -> Result<(), ReadEnd> {
         let mut raw = vec![0; BUFFER_BYTES];
@@ -126,11 +137,12 @@ impl HttpStream {
                 Err(_) => return Err(ReadEnd::Closed),
             };
             let tls = self.tls.as_mut().expect("it speaks TLS");
+            let was_shaking_hands = tls.is_handshaking();
             let understood = tls.feed(&raw[..came]);
             let (plain, out) = (tls.take_plain(), tls.take_out());
             let has_ended = tls.has_ended();
             // Answers of the handshake, or the alert that says what is wrong.
-            let until = if understood.is_ok() { deadline } else { Deadline::after(PARTING) };
+            let until = Deadline::after(if understood.is_ok() { ANSWERING } else { PARTING });
             self.write_until(&out, until, &mut || ControlFlow::Continue(())).map_err(|_| ReadEnd::Closed)?;
             if !plain.is_empty() {
                 self.append(&plain);
@@ -138,6 +150,9 @@ impl HttpStream {
             }
             if understood.is_err() || has_ended {
                 return Err(ReadEnd::Closed);
+            }
+            if was_shaking_hands {
+                return Ok(());
             }
         }
     }

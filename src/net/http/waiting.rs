@@ -8,7 +8,7 @@ use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{RecvFlags, recv};
 
 use super::body_budget::BodyBudget;
-use super::connection::{HttpConnection, PROGRESS_BYTES, RestingBody};
+use super::connection::{HttpConnection, HttpRest, PROGRESS_BYTES};
 use super::framing::RequestFraming;
 use super::head::{RequestHead, asks_for_a_head_alone};
 
@@ -23,6 +23,15 @@ pub(crate) const PATIENCE_PART: Duration = Duration::from_millis(100);
 const HEARD_BYTES: usize = 4 * 1024;
 /// What a chunked body ends with, if nothing comes after it.
 const LAST_BYTES: &[u8] = b"\r\n\r\n";
+
+/// The head of a record of TLS: its type, its version in two bytes, and its length in two bytes.
+const RECORD_HEAD_BYTES: usize = 5;
+/// The types of records: a change of ciphers, an alert, a part of the handshake, data.
+const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
+/// The first byte of the version, the same for all versions of TLS.
+const RECORD_VERSION: u8 = 3;
+/// The most bytes of an encrypted record.
+const RECORD_BYTES: usize = 16 * 1024 + 256;
 
 /// A connection in the lobby.
 pub(crate) struct WaitingConnection {
@@ -65,15 +74,22 @@ impl WaitingConnection {
     pub(crate) fn new(connection: HttpConnection) -> Self {
         let entered = clock::now();
         let (arrival, waiting_since) = match connection.rest() {
+            // It wakes the acceptor as soon as more comes: a handshake is not to wait for the next glance.
+            Some(rest) if rest.in_head => (RequestArrival::Nothing, None),
             Some(_) => (RequestArrival::Part, None),
             None => (RequestArrival::Nothing, Some(entered)),
         };
         Self { connection, waiting_since, entered, arrival, here: 0, whole: None }
     }
 
-    /// Whether it has had a thread, and gets one again when more of its body has come.
+    /// Whether it waits for more of a body, or over TLS for the next record of its handshake and first head.
     pub(crate) fn rests(&self) -> bool {
         self.connection.rest().is_some()
+    }
+
+    /// Whether it waits for more of a body.
+    pub(crate) fn rests_in_body(&self) -> bool {
+        self.connection.rest().is_some_and(|rest| !rest.in_head)
     }
 
     /// Whether enough has come to be worth a thread.
@@ -91,10 +107,9 @@ impl WaitingConnection {
             Some(rest) if rest.is_starving => RequestArrival::Part,
             _ if here == 0 => silence(socket),
             _ if here == self.here => self.arrival,
+            Some(rest) if rest.in_head => hear_record(socket, here),
             Some(rest) if self.connection.is_encrypted() => hear_encrypted(here, rest.left),
             Some(rest) => hear_body(socket, here, rest.left),
-            // A thread is needed for the handshake.
-            None if self.connection.is_encrypted() => RequestArrival::Whole,
             None => self.hear_request(here),
         };
         self.here = here;
@@ -126,8 +141,8 @@ impl WaitingConnection {
 
     /// Whether it may be refused because others want its place in the lobby.
     pub(crate) fn is_in_the_way(&self) -> bool {
-        let patience =
-            if self.arrival == RequestArrival::Nothing && !self.rests() { PATIENCE_SILENT } else { PATIENCE_PART };
+        let is_silent = self.arrival == RequestArrival::Nothing && !self.rests_in_body();
+        let patience = if is_silent { PATIENCE_SILENT } else { PATIENCE_PART };
         !self.is_ready() && clock::since(self.since()) >= patience
     }
 
@@ -180,7 +195,7 @@ fn announced(seen: &[u8]) -> Announced {
 }
 
 /// Whether a body that waits for room in the budget would find room for what comes next.
-pub(crate) fn finds_room(rest: RestingBody, bodies: &BodyBudget) -> bool {
+pub(crate) fn finds_room(rest: HttpRest, bodies: &BodyBudget) -> bool {
     bodies.has_room(rest.left.unwrap_or(PROGRESS_BYTES).min(PROGRESS_BYTES))
 }
 
@@ -207,6 +222,20 @@ fn hear_encrypted(here: usize, left: Option<usize>) -> RequestArrival {
         Some(_) if here < PROGRESS_BYTES => RequestArrival::Part,
         // Nobody sees from outside whether the last chunk is in it.
         Some(_) | None => RequestArrival::Much,
+    }
+}
+
+/// How much has come of the next record of TLS, of `here` bytes: a thread can do nothing with less than a whole one, but
+/// refuse what is no record.
+fn hear_record(socket: &TcpStream, here: usize) -> RequestArrival {
+    let mut head = [0; RECORD_HEAD_BYTES];
+    let peeked = recv(socket, &mut head, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    let Ok((_, bytes)) = peeked else { return RequestArrival::Whole };
+    let is_record = RECORD_TYPES.contains(&head[0]) && (bytes < 2 || head[1] == RECORD_VERSION);
+    let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
+    match is_record && length <= RECORD_BYTES {
+        true if bytes < RECORD_HEAD_BYTES || here < RECORD_HEAD_BYTES + length => RequestArrival::Part,
+        true | false => RequestArrival::Whole,
     }
 }
 

@@ -6,5 +6,5 @@
 mod certificate;
 mod session;
 
-pub(crate) use certificate::{CertificateError, ServerCertificate};
+pub(crate) use certificate::{CertificateError, ServerCertificate, doubt_key, explain_pem};
 pub(crate) use session::TlsSession;

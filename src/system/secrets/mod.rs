@@ -23,8 +23,8 @@ pub(crate) use value::SecretValue;
 
 use crate::base::clock;
 use crate::base::limits::{SECRET_BYTES, SECRET_FAILURE_KEPT, SECRET_NAME_BYTES};
+use crate::base::opened::Opened;
 use crate::base::seldom::Seldom;
-use crate::manifest::Opened;
 
 /// The secrets of a runtime: the name of each, and the source of its value. A clone shares what is kept of them.
 #[derive(Clone, Debug, Default)]

@@ -25,7 +25,6 @@ struct Registered {
     id: ActorId,
     mailbox: MailboxOwner,
     first: First,
-    was_up: bool,
     /// Why the actor does not run now though it is registered: it is from an earlier runtime, and this machine has no room
     /// for it.
     left_out: Option<String>,
@@ -89,12 +88,14 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
-        // A fork continues an actor that was up, so it counts as having been up.
-        let was_up = newborn.is_fork || newborn.again.as_ref().is_some_and(|before| before.was_up);
+        let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(match left_out {
             None => Input::Spawned { id, parent, supervision, was_up },
             Some(_) => Input::Listed { id, parent, supervision, was_up },
         });
+        if newborn.is_fork {
+            self.decide(Input::Forked(id));
+        }
         let Newborn { cause, is_fork, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
@@ -116,7 +117,7 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, was_up, left_out })
+        Some(Registered { id, mailbox, first, left_out })
     }
 
     /// Why a new actor cannot have its name, if a living one has it.
@@ -136,8 +137,8 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, was_up, left_out }: Registered) {
-        let unstarted = self.unstarted(id, mailbox, first, was_up);
+    fn start(&mut self, Registered { id, mailbox, first, left_out }: Registered) {
+        let unstarted = self.unstarted(id, mailbox, first);
         match left_out {
             None => self.run_on_a_thread(id, unstarted),
             Some(why) => self.leave_out(id, unstarted, why),
@@ -169,8 +170,12 @@ impl Supervisor {
         let given_up = (is_temporary && matches!(status, ActorStatus::Failed { .. })).then_some(GivenUp::Temporary);
         drop(self.register(&newborn, status));
         self.theater.registry.update(id, |entry| entry.given_up = given_up.map(|why| why.to_string()));
+        let is_fork = newborn.is_fork;
         let (was_up, lately) = newborn.again.map(|before| (before.was_up, before.lately)).unwrap_or_default();
         self.decide(Input::Listed { id, parent, supervision, was_up });
+        if is_fork {
+            self.decide(Input::Forked(id));
+        }
         self.decide(Input::Remembered { id, lately });
     }
 

@@ -99,13 +99,14 @@ impl Supervisor {
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
-        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)), true);
+        let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)));
         self.run_on_a_thread(id, unstarted);
     }
 
     /// Prepares the runtime of an actor that is registered.
-    pub(super) fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First, was_up: bool) -> Unstarted {
+    pub(super) fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First) -> Unstarted {
         let actor = &self.actors[&id];
+        let (was_up, is_fork) = (self.tree.was_up(id), self.tree.is_fork(id));
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
         let recorded = recorded.filter(|_| matches!(first, First::Again(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime::new(
@@ -114,7 +115,7 @@ impl Supervisor {
             self.theater.clone(),
             mailbox,
             Arc::clone(&actor.stop),
-            Lived { was_up, recorded },
+            Lived { was_up, is_fork, recorded },
         ));
         Unstarted { runtime, first }
     }

@@ -26,6 +26,9 @@ pub(in crate::theater) enum Input {
         supervision: Supervision,
         was_up: bool,
     },
+    /// This new or listed actor is a fork: it first begins with the state of another actor, which its own `init` must not
+    /// change.
+    Forked(ActorId),
     /// The recent failures of an actor from an earlier runtime.
     Remembered {
         id: ActorId,
@@ -120,7 +123,7 @@ impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Temporary => f.write_str("restart = \"temporary\""),
-            Self::NeverUp => f.write_str("its init has never returned"),
+            Self::NeverUp => f.write_str("it has never been up"),
             Self::TooMany { allowed, within, is_root } => {
                 let whose = if *is_root { "" } else { " of its parent" };
                 write!(f, "more than max_restarts = {allowed} within within_ms = {}{whose}", within.as_millis())

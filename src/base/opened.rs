@@ -1,7 +1,7 @@
 //! A file that is opened once, so that the file that is checked is also the file that is read, even if another file
 //! replaces it at its path in between.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -35,6 +35,11 @@ impl Opened {
     pub(crate) fn real_path(&self) -> Result<PathBuf, String> {
         let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         std::fs::read_link(&link).map_err(|error| format!("cannot tell where it lies ({link}: {error})"))
+    }
+
+    /// What the open file is.
+    pub(crate) fn metadata(&self) -> Result<Metadata, String> {
+        self.file.metadata().map_err(|error| error.to_string())
     }
 
     /// The permissions of the open file.
