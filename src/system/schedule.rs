@@ -26,7 +26,7 @@ impl DueTime {
 
     /// Due after so many milliseconds of the boot clock.
     pub(crate) fn after(now: Moment, ms: u64) -> Self {
-        Self { unix_ms: now.unix_ms.saturating_add(ms), boot_ms: Some(now.boot_ms.saturating_add(ms)) }
+        Self { unix_ms: now.unix_ms.saturating_add(ms), boot_ms: Some(in_full(now.boot_ms, ms)) }
     }
 
     pub(crate) fn has_come(self, now: Moment) -> bool {
@@ -90,9 +90,15 @@ fn every(due: DueTime, now: Moment, ms: u64, missed: MissedRounds) -> DueTime {
     let boot_ms = match due.boot_ms {
         Some(boot_ms) => Some(boot_ms.saturating_add(step)),
         // The rounds from before a reboot go on by the boot clock with the first one that is still to come.
-        None => unix_ms.checked_sub(now.unix_ms).filter(|left| *left > 0).map(|left| now.boot_ms.saturating_add(left)),
+        None => unix_ms.checked_sub(now.unix_ms).filter(|left| *left > 0).map(|left| in_full(now.boot_ms, left)),
     };
     DueTime { unix_ms, boot_ms }
+}
+
+/// When so many milliseconds have passed in full since a moment that was read as `boot_ms`. A reading is cut to whole
+/// milliseconds, so up to one of them may have been over by then.
+fn in_full(boot_ms: u64, ms: u64) -> u64 {
+    boot_ms.saturating_add(ms).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -106,9 +112,9 @@ mod tests {
     #[test]
     fn a_duration_is_measured_by_the_boot_clock_wherever_the_wall_clock_jumps() {
         let due = DueTime::after(now(1_000_000, 500), 100);
-        assert_eq!(due, DueTime { unix_ms: 1_000_100, boot_ms: Some(600) });
-        assert!(!due.has_come(now(9_000_000, 599)), "the wall clock was set forward");
-        assert!(due.has_come(now(10, 600)), "the wall clock was set back");
+        assert_eq!(due, DueTime { unix_ms: 1_000_100, boot_ms: Some(601) });
+        assert!(!due.has_come(now(9_000_000, 600)), "the wall clock was set forward");
+        assert!(due.has_come(now(10, 601)), "the wall clock was set back");
     }
 
     #[test]
@@ -127,19 +133,19 @@ mod tests {
     fn missed_rounds_are_skipped_or_made_up_and_keep_their_distance() {
         let (every, due) = (Schedule::Every { ms: 10 }, DueTime::after(now(1_000, 100), 10));
         let next = |now, missed| every.next(due, now, missed).map(|due| (due.unix_ms, due.boot_ms));
-        let in_time = now(1_010, 110);
-        assert_eq!(next(in_time, MissedRounds::Skip), Some((1_020, Some(120))));
-        assert_eq!(next(in_time, MissedRounds::MakeUp), Some((1_020, Some(120))));
-        let late = now(1_047, 147);
-        assert_eq!(next(late, MissedRounds::Skip), Some((1_050, Some(150))));
-        assert_eq!(next(late, MissedRounds::MakeUp), Some((1_020, Some(120))));
+        let in_time = now(1_010, 111);
+        assert_eq!(next(in_time, MissedRounds::Skip), Some((1_020, Some(121))));
+        assert_eq!(next(in_time, MissedRounds::MakeUp), Some((1_020, Some(121))));
+        let late = now(1_047, 148);
+        assert_eq!(next(late, MissedRounds::Skip), Some((1_050, Some(151))));
+        assert_eq!(next(late, MissedRounds::MakeUp), Some((1_020, Some(121))));
     }
 
     #[test]
     fn the_rounds_from_before_a_reboot_go_on_by_the_wall_clock_and_then_by_the_boot_clock() {
         let (every, left) = (Schedule::Every { ms: 10 }, DueTime::at(1_000));
         let next = every.next(left, now(1_025, 5), MissedRounds::Skip).expect("there is always another");
-        assert_eq!(next, DueTime { unix_ms: 1_030, boot_ms: Some(10) });
+        assert_eq!(next, DueTime { unix_ms: 1_030, boot_ms: Some(11) });
     }
 
     #[test]
@@ -150,7 +156,7 @@ mod tests {
             rounds += 1;
             due = every.next(due, now, MissedRounds::MakeUp).expect("there is always another");
         }
-        assert_eq!((rounds, due), (401, DueTime { unix_ms: 5_010, boot_ms: Some(12) }));
+        assert_eq!((rounds, due), (401, DueTime { unix_ms: 5_010, boot_ms: Some(13) }));
     }
 
     #[test]

@@ -492,7 +492,7 @@ mod tests {
         let call = Head { sequence: 8, hash: EventHash([8; 20]) };
         let (key, next) = due.next_round(call).expect("there is another");
         assert_eq!((&*key, next.of, next.round, next.promised_by), ("tick", 3, 2, call));
-        assert_eq!(next.due, DueTime { unix_ms: 1_005, boot_ms: Some(105) });
+        assert_eq!(next.due, DueTime { unix_ms: 1_005, boot_ms: Some(106) });
     }
 
     #[test]
