@@ -251,7 +251,7 @@ impl FormerActor {
 /// fails ends the fork: so a fork that lives, that was stopped, or that was ever called, has been up. (If the runtime ended
 /// while the fork was starting, it counts as up too, and its start is made again.)
 fn fork_was_up(reader: &JournalReader, row: &ActorRow, last: &ChainEvent) -> ReadResult<bool> {
-    Ok(row.alive || last.kind() != Some(EventKind::Failed) || reader.last_call(row.actor)?.is_some())
+    Ok(row.alive || last.kind() != Some(EventKind::Failed) || reader.has_calls(row.actor)?)
 }
 
 /// Whether the manifest that the command line names is the one that the actor ran, with the same component and limits.
