@@ -9,6 +9,9 @@ pub(crate) mod fail;
 #[path = "../../../src/base/limits/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "only the bounds of listeners are used here")]
 pub(crate) mod limits;
+#[path = "../../../src/base/opened.rs"]
+#[allow(dead_code)]
+pub(crate) mod opened;
 #[path = "../../../src/base/seldom.rs"]
 pub(crate) mod seldom;
 #[path = "../../../src/base/stack.rs"]
