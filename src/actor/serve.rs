@@ -23,6 +23,8 @@ use crate::system::{
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Takes deliveries until something ends the incarnation.
+///
+/// An idle actor waits in this frame, so what it holds only while it works is in functions of their own.
 pub(super) fn serve(
     context: &ActorContext,
     mailbox: &MailboxOwner,
@@ -72,18 +74,24 @@ pub(super) fn serve(
             wait_for_work(mailbox, monitors.is_some(), timers.as_ref(), stop);
             continue;
         };
-        if !delivery.reply.claim() {
-            continue;
-        }
-        fail::point("taken");
-        let Delivery { function, params, caller, cause, reply } = delivery;
-        let promised = Promise::of_call(function.full, &params);
-        let owed = promised.and_then(|promised| promised.owed(context.actor.id));
-        let end = executor.transition(Job::new(function, params, caller, cause), &mut || owed);
-        if let Err(down) = close(context, stop, end, reply) {
+        if let Err(down) = handle(context, stop, executor, delivery) {
             return down;
         }
     }
+}
+
+/// Executes a delivery, if its sender has not given it up.
+#[inline(never)]
+fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, delivery: Delivery) -> Result<(), Down> {
+    if !delivery.reply.claim() {
+        return Ok(());
+    }
+    fail::point("taken");
+    let Delivery { function, params, caller, cause, reply } = delivery;
+    let promised = Promise::of_call(function.full, &params);
+    let owed = promised.and_then(|promised| promised.owed(context.actor.id));
+    let end = executor.transition(Job::new(function, params, caller, cause), &mut || owed);
+    close(context, stop, end, reply)
 }
 
 /// What an actor has promised itself and was taken last, so that something else has its turn.
@@ -99,6 +107,7 @@ struct ServedMonitors<'a> {
 }
 
 impl<'a> ServedMonitors<'a> {
+    #[inline(never)]
     fn of(context: &ActorContext, mailbox: &'a MailboxOwner) -> Option<Self> {
         let ActorContext { actor, spec, theater, .. } = context;
         if spec.program.function(HANDLE_DOWN.full).is_some() {
@@ -119,6 +128,7 @@ impl<'a> ServedMonitors<'a> {
     }
 
     /// The end that the actor is to be told of first.
+    #[inline(never)]
     fn first_due(&self, context: &ActorContext) -> Option<DueWatch> {
         if !self.mailbox.is_rung() {
             return None;
@@ -131,6 +141,7 @@ impl<'a> ServedMonitors<'a> {
     }
 
     /// Calls the actor for an end. The call settles the monitor.
+    #[inline(never)]
     fn tell(
         &self,
         context: &ActorContext,
@@ -180,6 +191,7 @@ impl ServedTimers {
     }
 
     /// The timer that is due first. While the disk is nearly full, there is none: a timer is new work, which can wait.
+    #[inline(never)]
     fn first_due(&self, context: &ActorContext) -> Option<DueTimer> {
         if !self.own.is_rung() {
             return None;
