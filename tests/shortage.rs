@@ -358,7 +358,7 @@ fn a_start_with_room_for_fewer_actors_leaves_the_others_listed_and_as_they_were(
     eventually("it works", || running.event_types(last).last()?.starts_with("call ").then_some(()));
     running.kill();
 
-    let running = tenant.run(&stage, &[&manifest], "20");
+    let running = tenant.run(&stage, &[&manifest], "24");
     assert!(
         running.said().iter().any(|line| line.contains("did not come up: it is left as it was: ")),
         "{:?}",
