@@ -11,6 +11,7 @@
 
 mod cache;
 mod compiled;
+mod effect;
 mod engine;
 mod export;
 mod instance;
@@ -27,13 +28,14 @@ mod state;
 mod types;
 pub(crate) mod wit;
 
+pub(crate) use effect::{Answered, Attempt, Effect};
 pub(crate) use engine::GuestEngine;
 pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};
 pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;
 pub(crate) use past::Past;
 pub(crate) use program::{Capability, Program};
-pub(crate) use recorder::{Answered, Attempt, Effect, Recorder, Unseen};
+pub(crate) use recorder::{Recorder, Unseen};
 pub use script::Divergence;
 pub(crate) use script::{EventPages, Script};
 pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};

@@ -116,7 +116,7 @@ pub(crate) fn answer_http(theater: &TheaterHandle, id: ActorId, request: WireReq
     let found = theater.registry.entry(id, |entry| (entry.name.as_str().into(), Arc::clone(&entry.limits)));
     let Some((name, limits)) = found else { return refuse(&Refusal::Unknown(id)) };
     if request.body.as_ref().is_some_and(|body| body.len() as u64 > limits.http_body_bytes) {
-        return plain(413, "the body is larger than the actor takes", &[]);
+        return WireResponse::text(413, "the body is larger than the actor takes", &[]);
     }
     answer(&ActorRef { id, name, limits, has_lived: true, theater: theater.clone() }, request)
 }
@@ -133,7 +133,9 @@ fn answer(actor: &ActorRef, request: WireRequest) -> WireResponse {
         Ok(answer) => respond(actor, answer.outcome),
         // If the actor has not taken the request, it never will. If the actor has begun, its chain will hold the
         // outcome.
-        Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown) => plain(504, "the actor did not answer in time", &[]),
+        Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown) => {
+            WireResponse::text(504, "the actor did not answer in time", &[])
+        }
         // The answer was dropped: the journal takes no more events, or the actor's thread has ended without an answer.
         Err(NoAnswer::Gone) => ending(),
     }
@@ -144,12 +146,14 @@ fn refuse(refusal: &Refusal) -> WireResponse {
         Refusal::Full => "the actor has no room for more requests",
         Refusal::DiskLow(_) => "the server's disk is nearly full",
         Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
-        Refusal::NeverFits { .. } => return plain(413, "the request is larger than the actor's whole mailbox", &[]),
+        Refusal::NeverFits { .. } => {
+            return WireResponse::text(413, "the request is larger than the actor's whole mailbox", &[]);
+        }
         Refusal::NotExported(..) | Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
-            return plain(500, "the actor cannot be asked", &[]);
+            return WireResponse::text(500, "the actor cannot be asked", &[]);
         }
     };
-    plain(503, why, &[("Retry-After", RETRY_AFTER)])
+    WireResponse::text(503, why, &[("Retry-After", RETRY_AFTER)])
 }
 
 fn respond(actor: &ActorRef, outcome: Outcome) -> WireResponse {
@@ -161,22 +165,15 @@ fn respond(actor: &ActorRef, outcome: Outcome) -> WireResponse {
             })
             .unwrap_or_else(|why| {
                 log::warn!("actor {} gave an answer that cannot be sent: {why}", actor.name);
-                plain(502, "the actor gave an answer that cannot be sent", &[])
+                WireResponse::text(502, "the actor gave an answer that cannot be sent", &[])
             }),
         // The actor's own words are on the chain, for those who may read it.
-        Outcome::Refused(_) => plain(500, "the actor refused the request", &[]),
-        Outcome::Failed(_) => plain(500, "the actor failed", &[]),
+        Outcome::Refused(_) => WireResponse::text(500, "the actor refused the request", &[]),
+        Outcome::Failed(_) => WireResponse::text(500, "the actor failed", &[]),
         Outcome::Stopped | Outcome::Dropped(_) => ending(),
     }
 }
 
 fn ending() -> WireResponse {
-    plain(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)])
-}
-
-fn plain(status: u16, why: &str, more: &[(&str, &str)]) -> WireResponse {
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let mut headers = vec![owned(&("Content-Type", "text/plain; charset=utf-8"))];
-    headers.extend(more.iter().map(owned));
-    WireResponse::new(status, headers, Some(format!("{why}\n").into_bytes())).expect("our own answers are valid")
+    WireResponse::text(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)])
 }

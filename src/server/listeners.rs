@@ -100,8 +100,8 @@ fn answer(theater: &TheaterHandle, routes: &[RequestRoute], logs: bool, mut requ
     let address = lead(routes, &request);
     let answer = match address.as_deref().map(|address| theater.registry.resolve(address)) {
         Some(Ok(actor)) => answer_http(theater, actor, request),
-        Some(Err(_)) => say(404, "no actor has this address"),
-        None => say(404, "no route leads there"),
+        Some(Err(_)) => WireResponse::text(404, "no actor has this address", &[]),
+        None => WireResponse::text(404, "no route leads there", &[]),
     };
     if let Some(line) = line {
         let (to, took) = (address.as_deref().unwrap_or("-"), clock::since(begun).as_secs_f64() * 1e3);
@@ -133,9 +133,4 @@ fn lead(routes: &[RequestRoute], request: &WireRequest) -> Option<String> {
     let host = host.map(|(_, host)| host.as_str());
     let path = RequestPath::read(&request.uri)?;
     routes.iter().find_map(|route| route.address(host, &path))
-}
-
-fn say(status: u16, why: &str) -> WireResponse {
-    let headers = vec![("Content-Type".to_owned(), "text/plain; charset=utf-8".to_owned())];
-    WireResponse::new(status, headers, Some(format!("{why}\n").into_bytes())).expect("our own answers are valid")
 }

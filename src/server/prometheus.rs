@@ -63,15 +63,13 @@ impl MetricsServer {
 fn answer(theater: &TheaterHandle, request: &WireRequest) -> WireResponse {
     let path = request.uri.split('?').next().unwrap_or_default();
     match (request.method.as_str(), path) {
-        ("GET" | "HEAD", "/metrics") => say(200, "text/plain; version=0.0.4; charset=utf-8", text(theater)),
-        ("GET" | "HEAD", _) => say(404, "text/plain", "the metrics are at /metrics\n".into()),
-        _ => say(405, "text/plain", "only GET\n".into()),
+        ("GET" | "HEAD", "/metrics") => {
+            let headers = vec![("Content-Type".to_owned(), "text/plain; version=0.0.4; charset=utf-8".to_owned())];
+            WireResponse::new(200, headers, Some(text(theater).into_bytes())).expect("the parts are valid")
+        }
+        ("GET" | "HEAD", _) => WireResponse::text(404, "the metrics are at /metrics", &[]),
+        _ => WireResponse::text(405, "only GET", &[]),
     }
-}
-
-fn say(status: u16, content_type: &str, body: String) -> WireResponse {
-    let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
-    WireResponse::new(status, headers, Some(body.into_bytes())).expect("the parts are valid")
 }
 
 /// Reads one number of an actor.

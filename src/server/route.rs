@@ -7,6 +7,7 @@
 //! A segment `{name}` of the path stands for any one segment, and the same `{name}` in the target is replaced by it. `*` at the end
 //! stands for any further segments, or for none. The first route of a listener that fits a request is taken.
 
+use crate::net::http::Authority;
 use crate::system::Label;
 
 /// One route of a listener.
@@ -70,15 +71,10 @@ fn decoded(segment: &str) -> Option<String> {
 impl RequestRoute {
     /// Reads a route as `theater.toml` has it. The error says what is wrong with it.
     pub(crate) fn read(host: Option<&str>, path: &str, to: &str) -> Result<Self, String> {
-        let host = host.map(|host| {
-            let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
-            let has_port =
-                host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) && !host.ends_with(']');
-            match (is_host, has_port) {
-                (false, _) => Err(format!("\"host\" is no name of a host: {host:?}")),
-                (true, true) => Err(format!("\"host\" has no port: {host:?}")),
-                (true, false) => Ok(host.to_ascii_lowercase()),
-            }
+        let host = host.map(|host| match Authority::parse(host) {
+            Some(authority) if authority.host == host => Ok(host.to_ascii_lowercase()),
+            Some(_) => Err(format!("\"host\" has no port: {host:?}")),
+            None => Err(format!("\"host\" is no name of a host: {host:?}")),
         });
         let path = PathPattern::read(path)?;
         let target = target(to)?;
@@ -95,7 +91,7 @@ impl RequestRoute {
     /// The address of the actor that answers a request to this host and path; `None` if the route does not fit it.
     pub(crate) fn address(&self, host: Option<&str>, path: &RequestPath) -> Option<String> {
         if let Some(wanted) = &self.host
-            && !host.is_some_and(|host| without_port(host).eq_ignore_ascii_case(wanted))
+            && !host.and_then(Authority::parse).is_some_and(|given| given.host.eq_ignore_ascii_case(wanted))
         {
             return None;
         }
@@ -109,14 +105,6 @@ impl RequestRoute {
             }
         };
         self.target.iter().map(part).collect()
-    }
-}
-
-/// A host without its port; an IPv6 address keeps its brackets.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => name,
-        _ => host,
     }
 }
 

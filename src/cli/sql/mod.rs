@@ -15,6 +15,7 @@ mod failures;
 mod http;
 mod messages;
 mod monitors;
+mod owed_rows;
 mod print;
 mod refusal;
 mod source;

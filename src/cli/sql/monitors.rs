@@ -1,21 +1,18 @@
 //! The table `monitors`: a row for each monitor that is open.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CStr;
 
 use super::cells::{number, text, time};
+use super::owed_rows::{OwedRows, of_kind};
 use super::source::SqlSource;
 use super::table::{ReadingWays, SqlColumn, SqlTable};
 use super::wanted::{ColumnKey, WantedRows};
 use crate::base::id::ActorId;
+use crate::chain::ChainEvent;
+use crate::journal::Pending;
 use crate::promise::watched_by;
 
-pub(super) struct MonitorsTable {
-    actors: std::vec::IntoIter<usize>,
-    /// The open monitors of all actors, once they were read.
-    open: Option<BTreeMap<usize, VecDeque<OpenRow>>>,
-    of_one: VecDeque<OpenRow>,
-}
+pub(super) struct MonitorsTable(OwedRows<OpenRow>);
 
 /// A monitor that is open.
 pub(super) struct OpenRow {
@@ -26,18 +23,11 @@ pub(super) struct OpenRow {
     timestamp: u64,
 }
 
-impl MonitorsTable {
-    /// The monitors of each actor, in the order in which it asked for them.
-    fn read(source: &SqlSource) -> rusqlite::Result<BTreeMap<usize, VecDeque<OpenRow>>> {
-        let mut open: BTreeMap<usize, VecDeque<OpenRow>> = BTreeMap::new();
-        for row in source.read(|reader| reader.pending())?.into_iter().filter(|row| row.is_monitor()) {
-            let Some(actor) = source.place_of(row.receiver) else { continue };
-            let asked = source.read(|reader| reader.promise(source.actors[actor].actor, &row))?;
-            let (sequence, timestamp) = (asked.sequence, asked.timestamp);
-            let watched = watched_by(&asked).map(|watched| OpenRow { actor, watched, sequence, timestamp });
-            open.entry(actor).or_default().extend(watched);
-        }
-        Ok(open)
+impl OpenRow {
+    /// The monitor that the event `asked` of an actor has asked for.
+    fn of(actor: usize, asked: &ChainEvent) -> Option<Self> {
+        let (sequence, timestamp) = (asked.sequence, asked.timestamp);
+        watched_by(asked).map(|watched| Self { actor, watched, sequence, timestamp })
     }
 }
 
@@ -71,20 +61,10 @@ impl SqlTable for MonitorsTable {
     type Row = OpenRow;
 
     fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
-        Self { actors: wanted.places(source).into_iter(), open: None, of_one: VecDeque::new() }
+        Self(OwedRows::begin(source, wanted))
     }
 
     fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<OpenRow>> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            unread => unread.insert(Self::read(source)?),
-        };
-        loop {
-            if let Some(monitor) = self.of_one.pop_front() {
-                return Ok(Some(monitor));
-            }
-            let Some(actor) = self.actors.next() else { return Ok(None) };
-            self.of_one = open.remove(&actor).unwrap_or_default();
-        }
+        self.0.next(|| of_kind(source, Pending::is_monitor, OpenRow::of))
     }
 }

@@ -4,18 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CStr;
 
 use super::cells::{json_of_bytes, number, text, time};
+use super::owed_rows::{OwedRows, of_kind};
 use super::source::SqlSource;
 use super::table::{ReadingWays, SqlColumn, SqlTable};
 use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::ChainEvent;
+use crate::journal::Pending;
 use crate::promise::{PromisedFiring, repeats};
 
-pub(super) struct TimersTable {
-    actors: std::vec::IntoIter<usize>,
-    /// The pending timers of all actors, once they were read.
-    pending: Option<BTreeMap<usize, VecDeque<PendingRow>>>,
-    of_one: VecDeque<PendingRow>,
-}
+pub(super) struct TimersTable(OwedRows<PendingRow>);
 
 /// A timer that is pending.
 pub(super) struct PendingRow {
@@ -30,22 +27,15 @@ impl PendingRow {
     }
 }
 
-impl TimersTable {
-    /// The timers of each actor, in the order in which they are due.
-    fn read(source: &SqlSource) -> rusqlite::Result<BTreeMap<usize, VecDeque<PendingRow>>> {
-        let mut pending: BTreeMap<usize, Vec<PendingRow>> = BTreeMap::new();
-        for row in source.read(|reader| reader.pending())?.into_iter().filter(|row| row.is_timer()) {
-            let Some(actor) = source.place_of(row.receiver) else { continue };
-            let promise = source.read(|reader| reader.promise(source.actors[actor].actor, &row))?;
-            let firing = PromisedFiring::of(&promise);
-            pending.entry(actor).or_default().extend(firing.map(|firing| PendingRow { actor, firing }));
-        }
-        let sorted = pending.into_iter().map(|(actor, mut timers)| {
-            timers.sort_by_key(|timer| (timer.firing.due, timer.firing.of));
-            (actor, timers.into())
-        });
-        Ok(sorted.collect())
+/// The timers of each actor, in the order in which they are due.
+fn pending(source: &SqlSource) -> rusqlite::Result<BTreeMap<usize, VecDeque<PendingRow>>> {
+    let firing =
+        |actor: usize, promise: &ChainEvent| PromisedFiring::of(promise).map(|firing| PendingRow { actor, firing });
+    let mut pending = of_kind(source, Pending::is_timer, firing)?;
+    for timers in pending.values_mut() {
+        timers.make_contiguous().sort_by_key(|timer| (timer.firing.due, timer.firing.of));
     }
+    Ok(pending)
 }
 
 type TimerColumn = SqlColumn<PendingRow>;
@@ -88,20 +78,10 @@ impl SqlTable for TimersTable {
     type Row = PendingRow;
 
     fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
-        Self { actors: wanted.places(source).into_iter(), pending: None, of_one: VecDeque::new() }
+        Self(OwedRows::begin(source, wanted))
     }
 
     fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<PendingRow>> {
-        let pending = match &mut self.pending {
-            Some(pending) => pending,
-            unread => unread.insert(Self::read(source)?),
-        };
-        loop {
-            if let Some(timer) = self.of_one.pop_front() {
-                return Ok(Some(timer));
-            }
-            let Some(actor) = self.actors.next() else { return Ok(None) };
-            self.of_one = pending.remove(&actor).unwrap_or_default();
-        }
+        self.0.next(|| pending(source))
     }
 }

@@ -46,6 +46,7 @@ mod tests;
 use std::net::SocketAddr;
 
 pub(crate) use answer::{AnswerContext, write_response};
+pub(crate) use authority::Authority;
 pub(crate) use chunked::ChunkedDecoder;
 pub(crate) use date::DateText;
 pub(crate) use framing::RequestFraming;

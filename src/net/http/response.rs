@@ -33,6 +33,14 @@ impl WireResponse {
         Ok(Self { status, headers, body })
     }
 
+    /// An answer of the runtime's own: a line of text, with headers that are valid.
+    pub(crate) fn text(status: u16, line: &str, more: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut headers = vec![owned(&("Content-Type", "text/plain; charset=utf-8"))];
+        headers.extend(more.iter().map(owned));
+        Self::new(status, headers, Some(format!("{line}\n").into_bytes())).expect("our own answers are valid")
+    }
+
     /// The same answer with this header, in place of any of that name. The header is a valid one.
     pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
         debug_assert_eq!(check_header(name, value), Ok(()), "it is our own");
