@@ -382,8 +382,8 @@ def read_header(data: bytes) -> Tuple[int, bytes, Tip]:
     read = Reader(data)
     if read.take(7) != b"THEALOG":
         raise Wrong("it is no segment of a log")
-    if read.take(1) not in (b"5", b"6"):
-        raise Wrong("it is a segment of a format that this program does not know (it knows 5 and 6)")
+    if read.take(1) not in (b"5", b"6", b"7"):
+        raise Wrong("it is a segment of a format that this program does not know (it knows 5 to 7)")
     header = read.u32(), read.take(16), read_tip(read)
     if read.u32() != crc32c(data[: HEADER - 4]):
         raise Wrong("the checksum of its header does not fit")

@@ -451,7 +451,7 @@ fn a_redaction_that_was_broken_off_can_be_done_again_and_leaves_nothing() {
         assert_eq!(files_with(&stage, secret.as_bytes()), [""; 0], "sync {nth}");
         let running = stage.run(&[]);
         verifies_and_replays(&running.export(&stage, "probe"));
-        assert_eq!(files_with(&stage, b"THEALOG6").len(), segment_files(&stage.data_dir()).len(), "and no other copy");
+        assert_eq!(files_with(&stage, b"THEALOG7").len(), segment_files(&stage.data_dir()).len(), "and no other copy");
     }
 }
 

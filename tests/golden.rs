@@ -144,12 +144,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// One of format 5, with large parts and a large state that have no salt; and one whose chain was begun in journal format 3
-/// and gone on with in format 6, where data of both was dropped, and the process was killed. `heads` is what the program said
-/// that wrote it.
-#[test]
-fn golden_journals_of_format_5_and_6_keep_their_heads_replay_and_go_on() {
-    for (name, actor, of_version_1) in [("journal-5", "probe", 35), ("journal-6-mixed", "counter", 106)] {
+/// A golden journal in the data directory of a stage.
+struct Landed {
+    stage: Stage,
+    name: &'static str,
+    /// What the program said that wrote it: of each actor its id, a sequence, and the hash of that event.
+    heads: String,
+}
+
+impl Landed {
+    fn new(name: &'static str) -> Self {
         let (stage, golden) = (Stage::new(), dir().join(name));
         let data_dir = stage.data_dir();
         for part in ["log", "components"] {
@@ -158,21 +162,40 @@ fn golden_journals_of_format_5_and_6_keep_their_heads_replay_and_go_on() {
         for file in ["journal.db", "journal.mark"] {
             std::fs::copy(golden.join(file), data_dir.join(file)).expect("copied");
         }
-        let journal = data_dir.to_str().expect("a path");
         let heads = std::fs::read_to_string(golden.join("heads")).expect("the heads");
-        let keeps_its_heads = || {
-            support::theater_says(&["verify", "--journal", journal]);
-            support::read_log_by_document(&data_dir);
-            for head in heads.lines() {
-                let words: Vec<&str> = head.split(' ').collect();
-                let events = support::theater_says(&["events", words[0], "--data-dir", journal, "--json"]);
-                let event = events.lines().nth(words[1].parse().expect("a number")).unwrap_or_default();
-                assert!(event.contains(words[2]), "{name}: {head}: {event}");
-            }
-        };
-        keeps_its_heads();
-        support::theater_says(&["replay", "--journal", journal, "--verify-snapshots"]);
-        let running = stage.run(&[]);
+        let landed = Self { stage, name, heads };
+        landed.keeps_its_heads();
+        landed.replays();
+        landed
+    }
+
+    fn journal(&self) -> String {
+        self.stage.data_dir().to_str().expect("a path").to_owned()
+    }
+
+    fn keeps_its_heads(&self) {
+        support::theater_says(&["verify", "--journal", &self.journal()]);
+        support::read_log_by_document(&self.stage.data_dir());
+        for head in self.heads.lines() {
+            let words: Vec<&str> = head.split(' ').collect();
+            let events = support::theater_says(&["events", words[0], "--data-dir", &self.journal(), "--json"]);
+            let event = events.lines().nth(words[1].parse().expect("a number")).unwrap_or_default();
+            assert!(event.contains(words[2]), "{}: {head}: {event}", self.name);
+        }
+    }
+
+    fn replays(&self) {
+        support::theater_says(&["replay", "--journal", &self.journal(), "--verify-snapshots"]);
+    }
+}
+
+/// One of format 5, with large parts and a large state that have no salt; and one whose chain was begun in journal format 3
+/// and gone on with in format 6, where data of both was dropped, and the process was killed.
+#[test]
+fn golden_journals_of_format_5_and_6_keep_their_heads_replay_and_go_on() {
+    for (name, actor, of_version_1) in [("journal-5", "probe", 35), ("journal-6-mixed", "counter", 106)] {
+        let landed = Landed::new(name);
+        let running = landed.stage.run(&[]);
         match actor {
             "counter" => {
                 assert_eq!(running.json(&["state", actor])["state"], json!({ "count": 52 }));
@@ -180,12 +203,29 @@ fn golden_journals_of_format_5_and_6_keep_their_heads_replay_and_go_on() {
             }
             _ => assert_eq!(running.request(actor, &json!("count")), Ok(json!(6))),
         }
-        let chain = running.export(&stage, actor);
+        let chain = running.export(&landed.stage, actor);
         running.shut_down();
         went_over_to_version_3(&chain, of_version_1);
-        keeps_its_heads();
-        support::theater_says(&["replay", "--journal", journal, "--verify-snapshots"]);
+        landed.keeps_its_heads();
+        landed.replays();
     }
+}
+
+/// One of format 6 whose process was killed while two timers were pending and a monitor was open.
+#[test]
+fn a_golden_journal_of_format_6_keeps_what_its_actors_owe_themselves() {
+    let landed = Landed::new("journal-6-owed");
+    let running = landed.stage.run(&[]);
+    let timers = running.request("alarm", &json!("timers")).expect("a list");
+    let pending = timers.as_array().expect("a list").iter().map(|timer| (&timer[0], &timer[1]));
+    let (far, later) = (json!(2_111_346_217_267_u64), json!(4_102_444_800_000_u64));
+    assert!(pending.eq([(&json!("far"), &far), (&json!("later"), &later)]), "{timers}");
+    running.say(&["stop", "alarm"]);
+    let downs = || running.json(&["state", "sentry"])["state"]["downs"].as_array().expect("a list").len();
+    support::eventually("the second end was told of", || Some(()).filter(|()| downs() == 2));
+    running.shut_down();
+    landed.keeps_its_heads();
+    landed.replays();
 }
 
 /// `journal.db` as two first starts of an older program left it that were killed: one on a journal, one on nothing.

@@ -46,7 +46,7 @@ const APPLICATION_ID: i64 = 0x5448_4541;
 /// The version of what a newer journal puts in the place of the database, so that older programs refuse it.
 const LOG: i64 = 5;
 /// The newest format that this program knows.
-const NEWEST: i64 = 6;
+const NEWEST: i64 = 7;
 /// The newest state of an actor; a kept one has its event's sequence and 1.
 const NEWEST_SLOT: u64 = 0;
 /// The words of the table `pending`; a message has none.

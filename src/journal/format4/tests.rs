@@ -254,7 +254,7 @@ fn a_directory_without_an_old_journal_is_told_from_one_with_a_foreign_file() {
         assert_eq!(found(), Ok(is_old), "{version}");
     }
     set("user_version", 9);
-    assert!(found().expect_err("a newer version").contains("has format version 9; this program knows version 6"));
+    assert!(found().expect_err("a newer version").contains("has format version 9; this program knows version 7"));
     set("application_id", 1);
     assert!(found().expect_err("a foreign file").contains("is not a journal of Theater"));
     drop(rows);

@@ -658,9 +658,10 @@ fn execute(connection: &Connection, statement: &str, params: impl Params) -> Res
     connection.prepare_cached(statement)?.execute(params).map(drop)
 }
 
-/// The format of the journal; and the one before, which was a log, too.
-const FORMAT: i64 = 6;
-const OLDER: i64 = 5;
+/// The format of the journal; and the first that was a log, too.
+const FORMAT: i64 = 7;
+const FIRST_LOG: i64 = 5;
+const NEWEST_BUT_ONE: i64 = FORMAT - 1;
 /// "THEA".
 const STUB_ID: i64 = 0x5448_4541;
 /// What a program left that was killed while it wrote the file.
@@ -682,7 +683,7 @@ pub(in crate::journal) fn make_stub(dir: &Path) -> std::io::Result<()> {
             Ok((FORMAT, STUB_ID, true)) => return Ok(()),
             // Whoever opens the journal has refused it.
             Ok((found, STUB_ID, _)) if found > FORMAT => return Ok(()),
-            Ok((OLDER | UNFINISHED, ..)) => {}
+            Ok((FIRST_LOG..=NEWEST_BUT_ONE | UNFINISHED, ..)) => {}
             _ => log::warn!("{} is damaged, and is made anew: all of the journal is in the log", path.display()),
         }
     }

@@ -43,7 +43,7 @@ fn make_golden(dir: &Path) -> Segments {
     log
 }
 
-const GOLDEN: &str = "tests/golden/journal-6-log";
+const GOLDEN: &str = "tests/golden/journal-7-log";
 
 fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = ["log/00000001.log", "log/00000002.log"].map(|name| dir.join(name));
@@ -58,8 +58,10 @@ fn the_bytes_of_a_log_stay_as_they_are() {
         assert!(*now == then, "{} has other bytes", made.display());
     }
     let said = verdict(&golden, &mark_of(&golden)).expect("a whole log");
-    let older = root().join("tests/golden/journal-5-log");
-    assert_eq!(verdict(&older, &mark_of(&older)).expect("a whole log of format 5").len(), said.len());
+    for older in ["journal-5-log", "journal-6-log"] {
+        let older = root().join("tests/golden").join(older);
+        assert_eq!(verdict(&older, &mark_of(&older)).expect("a whole log of an older format").len(), said.len());
+    }
     assert_eq!(said.len(), 3);
     assert!(said[0].contains("data: Dropped { length: 4111"), "{}", said[0]);
 }

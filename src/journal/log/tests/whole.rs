@@ -178,7 +178,7 @@ fn a_rewrite_that_did_not_come_to_its_end_leaves_the_old_segment() {
     let dir = tempfile::tempdir().expect("a directory");
     let before = said(&make(dir.path(), 1));
     let unfinished = dir.path().join("log/00000001.new");
-    fs::write(&unfinished, b"THEALOG6").expect("written");
+    fs::write(&unfinished, b"THEALOG7").expect("written");
     assert_eq!(said(&Segments::open_to_read(dir.path()).expect("a log")), before);
     let log = Segments::open(dir.path(), Durability::Relaxed, None).expect("a log").log;
     assert_eq!(said(&log), before);
