@@ -85,10 +85,9 @@ impl Vault {
     }
 }
 
-/// The files of a data directory, without the compiled code, which all tests share.
+/// The files of a data directory.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
-    let entries = entries.filter(|path| !path.ends_with("compiled"));
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 

@@ -187,7 +187,7 @@ fn an_ephemeral_runtime_that_is_ended_while_it_starts_leaves_nothing_behind() {
     let tmp = Tmp::new();
     let manifest = tmp.0.manifest("probe", "probe", &format!("init_state = '{{\"init\": \"spin\"}}'\n{GRACELESS}"));
     let a_file = |name: &'static str| tmp.entries().first().is_some_and(|dir| dir.join(name).exists());
-    for stage in ["a directory", "a lock", "a journal", "compiled code", "an actor"] {
+    for stage in ["a directory", "a lock", "a journal", "an actor"] {
         for name in ["INT", "TERM", "HUP"] {
             let mut process = tmp.begin(&manifest);
             eventually(stage, || {
@@ -195,7 +195,6 @@ fn an_ephemeral_runtime_that_is_ended_while_it_starts_leaves_nothing_behind() {
                     "a directory" => !tmp.entries().is_empty(),
                     "a lock" => a_file("lock"),
                     "a journal" => a_file("log"),
-                    "compiled code" => a_file("compiled"),
                     _ => process.has_thread("a-probe"),
                 };
                 is_there.then_some(())
@@ -217,7 +216,7 @@ fn a_second_signal_while_an_ephemeral_runtime_removes_its_directory_leaves_nothi
         let own = tmp.entries().pop().expect("its directory");
         signal(running.pid(), if round % 2 == 0 { "HUP" } else { "TERM" });
         // Wait until a part of it is removed, perhaps not all.
-        while own.join("lock").exists() && own.join("log").exists() && own.join("compiled").exists() {
+        while own.join("lock").exists() && own.join("log").exists() {
             std::hint::spin_loop();
         }
         signal(running.pid(), "INT");

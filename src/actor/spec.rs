@@ -129,10 +129,9 @@ impl Spec {
     ) -> Result<Self, ManifestError> {
         let handlers = Handlers::of(engine).granted(&manifest)?;
         let path = manifest.component_path.display();
-        let compiled = engine.compile(&component).map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let granted: Vec<&dyn Capability> = handlers.iter().map(|handler| &**handler as &dyn Capability).collect();
         let program = engine
-            .link(compiled, &granted, &Handlers::of(engine).catalogue().collect::<Vec<_>>())
+            .program(&component, &granted, &Handlers::of(engine).catalogue().collect::<Vec<_>>())
             .map_err(|error| manifest.error(format!("{path}: {error}")))?;
         let unread = "this runtime was started without the actor's manifest; name it there";
         let named = handlers.iter().flat_map(|handler| handler.children());

@@ -30,7 +30,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
     let path = &*args.manifest;
     let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
-    let engine = GuestEngine::new(None).map_err(Failure::no)?;
+    let engine = GuestEngine::new(settings.code_cache().as_deref()).map_err(Failure::no)?;
     let mut spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
     spec.vouch(&|_| Ok(())).map_err(Failure::no)?;
     let (secrets, data_dir) = (settings.secrets(), settings.data_dir());

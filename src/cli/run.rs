@@ -36,6 +36,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     memory::give_large_blocks_back();
     let config = Config {
         data_dir: (!args.ephemeral).then(|| settings.data_dir()),
+        code_cache: settings.code_cache(),
         durability: settings.durability(),
         actor_limits: settings.actor_limits(),
         limits: settings.runtime(),

@@ -167,6 +167,11 @@ impl Settings {
         self.path("data_dir").expect("it has a default")
     }
 
+    /// Where compiled code is kept; nowhere in particular if this user has no place for such files.
+    pub(crate) fn code_cache(&self) -> Option<PathBuf> {
+        self.path("code_cache")
+    }
+
     pub(crate) fn durability(&self) -> Durability {
         let word: String = self.value("durability").expect("it has a default");
         Durability::parse(&word).expect("it was checked")

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use crate::base::limits::{Declared, DeclaredSetting, Limits, ManagementLimits, RuntimeLimits};
@@ -118,6 +119,10 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
 fn runtime() -> Vec<Setting> {
     vec![
         Setting::new("data_dir", &["THEATER_DATA_DIR"], Some("--data-dir"), Some("theater-data"), Kind::Path),
+        Setting {
+            default: code_cache().map(Cow::Owned),
+            ..Setting::new("code_cache", &["THEATER_CODE_CACHE"], None, None, Kind::Path)
+        },
         Setting::new("durability", &["THEATER_DURABILITY"], Some("--durability"), Some("commit"), Kind::Durability),
         Setting::new("management.listen", &["THEATER_LISTEN"], Some("--listen"), Some(LISTEN), Kind::Address),
         Setting::new("management.socket", &["THEATER_SOCKET"], Some("--socket"), None, Kind::Path),
@@ -158,6 +163,14 @@ fn runtime() -> Vec<Setting> {
             Kind::Number { least: 1, most: 10_080 },
         ),
     ]
+}
+
+/// The directory `theater` among the user's caches, as the XDG Base Directory Specification names it. A relative path in
+/// `XDG_CACHE_HOME` does not count, as it says.
+fn code_cache() -> Option<String> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    caches.join("theater").into_os_string().into_string().ok()
 }
 
 fn log_filter() -> Setting {

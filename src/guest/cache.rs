@@ -9,16 +9,25 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::base::clock;
 use crate::chain::ComponentDigest;
 
 const DIGEST_BYTES: usize = 32;
 /// The bytes of the whole cache: compiled code of all components, and leftovers of files that were being written.
 const CODE_BYTES: u64 = 1024 * 1024 * 1024;
+/// A file that nobody has used for so long goes.
+const UNUSED_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// The cache of a data directory that is used when no other one is named.
+pub(crate) fn code_cache_within(data_dir: &Path) -> PathBuf {
+    data_dir.join("compiled")
+}
 
 pub(super) struct CodeCache {
     dir: PathBuf,
@@ -31,6 +40,7 @@ impl CodeCache {
     pub(super) fn open(dir: &Path, engine: &Engine) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        check_owner(dir)?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self { dir: dir.to_owned(), settings: hasher.finish(), most_bytes: CODE_BYTES })
@@ -74,9 +84,10 @@ impl CodeCache {
         }
     }
 
-    /// Removes files, those first that were not used for the longest time, until the rest has no more than
-    /// `most_bytes`. The file used last stays, whatever its size.
+    /// Removes files that were not used for [`UNUSED_FOR`], and then those first that were not used for the longest time,
+    /// until the rest has no more than `most_bytes`. The file used last stays, whatever its size.
     fn remove_unused(&self) -> io::Result<()> {
+        let long_ago = UNIX_EPOCH + Duration::from_millis(clock::unix_ms()).saturating_sub(UNUSED_FOR);
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -88,9 +99,9 @@ impl CodeCache {
         }
         files.sort_by(|one, other| other.cmp(one));
         let mut bytes = 0;
-        for (at, (_, length, path)) in files.iter().enumerate() {
+        for (at, (used, length, path)) in files.iter().enumerate() {
             bytes += length;
-            if at > 0 && bytes > self.most_bytes {
+            if at > 0 && (bytes > self.most_bytes || *used < long_ago) {
                 fs::remove_file(path).or_else(|error| match error.kind() {
                     io::ErrorKind::NotFound => Ok(()),
                     _ => Err(error),
@@ -103,6 +114,21 @@ impl CodeCache {
     fn path(&self, digest: ComponentDigest) -> PathBuf {
         self.dir.join(format!("{digest}-{:016x}.cwasm", self.settings))
     }
+}
+
+/// Refuses a directory in which another user could put code that this process would run.
+fn check_owner(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let found = fs::metadata(dir)?;
+    let why = if found.uid() != rustix::process::geteuid().as_raw() {
+        "it belongs to another user"
+    } else if found.mode() & WRITABLE_BY_OTHERS != 0 {
+        "other users can write in it"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}, and compiled code is run as it is")))
 }
 
 /// Marks a file as used now. If that fails, the file counts as used when it was written.
@@ -131,8 +157,6 @@ fn replace(path: &Path, sum: &[u8], code: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::*;
 
     #[test]
@@ -147,7 +171,8 @@ mod tests {
             let keeping = CodeCache { dir: cache.dir.clone(), most_bytes: u64::MAX, ..cache };
             keeping.store(*digest, &component);
             let file = fs::File::open(cache.path(*digest)).expect("it is kept");
-            file.set_modified(UNIX_EPOCH + Duration::from_secs(at as u64)).expect("older");
+            let now = Duration::from_millis(clock::unix_ms());
+            file.set_modified(UNIX_EPOCH + now - Duration::from_secs(100 - at as u64)).expect("older");
         }
         assert!(cache.load(&engine, digests[0]).is_some(), "the oldest is used");
         let length = fs::metadata(cache.path(digests[0])).expect("it is kept").len();

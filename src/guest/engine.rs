@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 use super::cache::CodeCache;
 use super::compiled::{Compiled, EngineError};
 use super::kept::KeptComponents;
+use super::outline::Outline;
 use super::program::{Capability, Program, ProgramError, Providers};
 use super::settings::{Addresses, SHORT_RESERVATION_BYTES, config, pool};
 use super::state::Extensions;
@@ -85,10 +86,37 @@ impl GuestEngine {
         })
     }
 
+    /// The program of a component that is granted these handlers. All actors that run the same component with the same handlers
+    /// share one. `all` names every handler there is, so that an error can name the missing one.
+    ///
+    /// A component that does not fit is refused before it is compiled.
+    pub(crate) fn program(
+        &self,
+        component: &[u8],
+        granted: &[&dyn Capability],
+        all: &Providers,
+    ) -> Result<Arc<Program>, ProgramError> {
+        let digest = ComponentDigest::of(component);
+        let key: ProgramKey = (digest, granted.iter().map(|capability| capability.name()).collect());
+        if let Some(program) = self.programs.lock().get(&key).and_then(Weak::upgrade) {
+            return Ok(program);
+        }
+        check_header(component)?;
+        if let Some(outline) = Outline::of(component) {
+            outline.check(granted, all)?;
+        }
+        let compiled = self.compile(component, digest)?;
+        // Linking takes a while, so the lock is not held meanwhile. If two threads link at once, both programs work.
+        let program = Arc::new(Program::link(&self.pool, compiled, granted)?);
+        let mut programs = self.programs.lock();
+        programs.retain(|_, program| program.strong_count() > 0);
+        programs.insert(key, Arc::downgrade(&program));
+        Ok(program)
+    }
+
     /// Compiles a component, or takes its code from memory or from the cache on disk. If two threads ask for the same new
     /// component at once, both may compile it; that costs time and does no harm.
-    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Arc<Compiled>, EngineError> {
-        let digest = ComponentDigest::of(bytes);
+    pub(super) fn compile(&self, bytes: &[u8], digest: ComponentDigest) -> Result<Arc<Compiled>, EngineError> {
         // `_let_go` is dropped at the end of its block, after the lock is released: dropping it unmaps code.
         let found = self.compiled.lock().get(digest);
         if let Some((compiled, _let_go)) = found {
@@ -103,40 +131,25 @@ impl GuestEngine {
         Ok(compiled)
     }
 
-    /// Links a compiled component with the handlers that it is granted. All actors that run the same component with the
-    /// same handlers share one program. `all` names every handler there is, so that an error can name the missing one.
-    pub(crate) fn link(
-        &self,
-        compiled: Arc<Compiled>,
-        granted: &[&dyn Capability],
-        all: &Providers,
-    ) -> Result<Arc<Program>, ProgramError> {
-        let key: ProgramKey = (compiled.digest, granted.iter().map(|capability| capability.name()).collect());
-        if let Some(program) = self.programs.lock().get(&key).and_then(Weak::upgrade) {
-            return Ok(program);
-        }
-        // Linking takes a while, so the lock is not held meanwhile. If two threads link at once, both programs work.
-        let program = Arc::new(Program::link(&self.pool, compiled, granted, all)?);
-        let mut programs = self.programs.lock();
-        programs.retain(|_, program| program.strong_count() > 0);
-        programs.insert(key, Arc::downgrade(&program));
-        Ok(program)
-    }
-
     fn compile_anew(&self, bytes: &[u8], digest: ComponentDigest) -> Result<Component, EngineError> {
-        if !bytes.starts_with(b"\0asm") {
-            return Err(EngineError::NotAComponent("it does not begin like a wasm file".into()));
-        }
-        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            let why = "it is a core module; link it as a component (wasm-component-ld, or `wasm-tools component new`)";
-            return Err(EngineError::NotAComponent(why.into()));
-        }
         let component = Component::from_binary(&self.pool, bytes).map_err(|error| EngineError::of_compiling(&error))?;
         if let Some(cache) = &self.cache {
             cache.store(digest, &component);
         }
         Ok(component)
     }
+}
+
+/// Checks that bytes begin like a component.
+fn check_header(bytes: &[u8]) -> Result<(), EngineError> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(EngineError::NotAComponent("it does not begin like a wasm file".into()));
+    }
+    if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+        let why = "it is a core module; link it as a component (wasm-component-ld, or `wasm-tools component new`)";
+        return Err(EngineError::NotAComponent(why.into()));
+    }
+    Ok(())
 }
 
 impl Drop for GuestEngine {

@@ -72,10 +72,14 @@ mod tests {
         wat::parse_str(text).expect("a component")
     }
 
+    fn compile(engine: &GuestEngine, component: &[u8]) -> Arc<Compiled> {
+        engine.compile(component, ComponentDigest::of(component)).expect("it compiles")
+    }
+
     #[test]
     fn a_component_that_no_actor_runs_is_let_go_when_others_were_used_since() {
         let engine = GuestEngine::new(None).expect("an engine");
-        let compile = |number| engine.compile(&component(number, 0)).expect("it compiles");
+        let compile = |number| compile(&engine, &component(number, 0));
         let in_use = compile(0);
         let first = Arc::downgrade(&compile(1));
         assert!(first.upgrade().is_some(), "the last ones are kept");
@@ -91,9 +95,8 @@ mod tests {
     fn components_are_kept_up_to_so_many_bytes() {
         let engine = GuestEngine::new(None).expect("an engine");
         let large = KEPT_COMPONENT_BYTES / 2 - 1024;
-        let kept: Vec<Weak<Compiled>> = (0..3)
-            .map(|number| Arc::downgrade(&engine.compile(&component(number, large)).expect("it compiles")))
-            .collect();
+        let kept: Vec<Weak<Compiled>> =
+            (0..3).map(|number| Arc::downgrade(&compile(&engine, &component(number, large)))).collect();
         let alive: Vec<bool> = kept.iter().map(|compiled| compiled.strong_count() > 0).collect();
         assert_eq!(alive, [false, true, true]);
     }

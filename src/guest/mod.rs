@@ -18,6 +18,7 @@ mod instance;
 mod interfaces;
 mod interruption;
 mod kept;
+mod outline;
 mod past;
 mod program;
 mod recorder;
@@ -28,6 +29,7 @@ mod state;
 mod types;
 pub(crate) mod wit;
 
+pub(crate) use cache::code_cache_within;
 pub(crate) use effect::{Answered, Attempt, Effect};
 pub(crate) use engine::GuestEngine;
 pub(crate) use export::{Export, GuestExport, StateAnd, StateOnly};

@@ -4,11 +4,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Linker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
-use super::compiled::Compiled;
+use super::compiled::{Compiled, EngineError};
 use super::export::{GuestExport, exported, find};
 use super::state::HostState;
 use super::types::Mismatch;
@@ -45,6 +44,8 @@ pub(crate) trait Capability {
 /// Why a component cannot run with the handlers that it was granted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
+    #[error(transparent)]
+    NotCompiled(#[from] EngineError),
     #[error(
         "the component imports \"{interface}\", which the handler \"{handler}\" grants; add to the manifest:\n[[handlers]]\ntype = \"{handler}\""
     )]
@@ -81,14 +82,6 @@ fn instead(versioned: &Option<String>) -> String {
     versioned.as_ref().map(told).unwrap_or_default()
 }
 
-/// The interface of `function` as the component exports it under a version.
-fn versioned(engine: &Engine, component: &Component, function: &Function) -> Option<String> {
-    let ty = component.component_type();
-    let mut names = ty.exports(engine).map(|(name, _)| name);
-    let is_it = |name: &&str| name.split_once('@').is_some_and(|(interface, _)| interface == function.interface);
-    names.find(is_it).map(str::to_owned)
-}
-
 /// A runnable component.
 pub(crate) struct Program {
     compiled: Arc<Compiled>,
@@ -102,28 +95,19 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Links `compiled` with `granted`; see [`GuestEngine::link`](super::GuestEngine::link).
+    /// Links `compiled` with `granted`, which provide its imports and deliver to its exports, as its outline says.
     pub(super) fn link(
         engine: &Engine,
         compiled: Arc<Compiled>,
         granted: &[&dyn Capability],
-        all: &Providers,
     ) -> Result<Self, ProgramError> {
-        check_imports(engine, &compiled.component, granted, all)?;
         let mut linker = Linker::new(engine);
         let mut exports = Vec::new();
         for capability in granted {
             capability.link(&mut linker).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
             for export in capability.exports() {
-                let function = export.function();
-                match find(&compiled.component, function) {
-                    Some(index) => exports.push((export, index)),
-                    None if capability.exports_are_optional() => {}
-                    None => {
-                        let versioned = versioned(engine, &compiled.component, function);
-                        let (handler, export) = (capability.name(), function.full);
-                        return Err(ProgramError::MissingExport { handler, export, versioned });
-                    }
+                if let Some(index) = find(&compiled.component, export.function()) {
+                    exports.push((export, index));
                 }
             }
         }
@@ -217,37 +201,4 @@ fn new_store(engine: &Engine, mut state: Box<HostState>) -> Store<Box<HostState>
     store.epoch_deadline_callback(|mut store| store.data_mut().tick().map_err(wasmtime::Error::new));
     store.set_epoch_deadline(1);
     store
-}
-
-/// Checks that a granted handler provides each imported interface. Interfaces that contain only types need no provider.
-fn check_imports(
-    engine: &Engine,
-    component: &Component,
-    granted: &[&dyn Capability],
-    all: &Providers,
-) -> Result<(), ProgramError> {
-    let exports: Vec<_> = granted.iter().flat_map(|capability| capability.exports()).collect();
-    for (interface, import) in component.component_type().imports(engine) {
-        let brings_only_types = match &import.ty {
-            ComponentItem::ComponentInstance(instance) => {
-                instance.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
-            }
-            ComponentItem::Type(_) => true,
-            _ => false,
-        };
-        if brings_only_types || granted.iter().any(|capability| capability.imports().contains(&interface)) {
-            continue;
-        }
-        let interface = interface.to_owned();
-        let provider = all.iter().find(|(_, imports)| imports.contains(&interface.as_str()));
-        return Err(match provider {
-            Some((handler, _)) => ProgramError::NotGranted { interface, handler },
-            None if interface.starts_with("wasi:") => ProgramError::Wasi { interface },
-            None if exports.iter().any(|export| export.function().interface == interface) => {
-                ProgramError::ImportsAnExport { interface }
-            }
-            None => ProgramError::UnknownImport { interface },
-        });
-    }
-    Ok(())
 }

@@ -6,10 +6,11 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 use crate::base::limits::MEMORY_BYTES;
 use crate::base::machine;
 
-/// The stack of a guest, deep enough for real programs. The thread's stack has as much again for the host's own frames.
-const WASM_STACK_BYTES: usize = 256 * 1024;
-/// The stack of a thread that runs guests.
-pub(crate) const THREAD_STACK_BYTES: usize = 2 * WASM_STACK_BYTES;
+/// The stack of a guest. An interpreter (QuickJS, CPython) takes it quickly: a JSON message nested 3,000 deep needs most of it.
+/// Only pages that were touched cost memory.
+const WASM_STACK_BYTES: usize = 1024 * 1024;
+/// The stack of a thread that runs guests: the host's own frames need room beyond the guest's.
+pub(crate) const THREAD_STACK_BYTES: usize = WASM_STACK_BYTES + 256 * 1024;
 /// How many core instances the pool has room for. A Rust guest takes 3, a QuickJS guest 13.
 const POOL_CORE_INSTANCES: u32 = 4_000;
 /// How many bytes of a used memory the pool resets by copying the pages that were written, if the kernel can tell which

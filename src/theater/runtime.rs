@@ -1,6 +1,6 @@
 //! A running theater, as an embedder holds it: configured, started, asked through its handle, and ended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -18,7 +18,7 @@ use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
-use crate::guest::GuestEngine;
+use crate::guest::{GuestEngine, code_cache_within};
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
@@ -41,6 +41,9 @@ use crate::system::{LifecycleError, Registry, SecretSource, Secrets, Spawned, Su
 pub struct Config {
     /// The directory of the journal. Without one, the journal lies in a temporary directory that is removed at the end.
     pub data_dir: Option<PathBuf>,
+    /// The directory of the compiled code of components, which any number of runtimes of one user may share. Without one, it
+    /// lies in the data directory.
+    pub code_cache: Option<PathBuf>,
     /// How safe a change is against a crash once it is acknowledged.
     pub durability: Durability,
     /// What actors may use: the limits of an actor whose manifest names none, and the highest that a manifest may name.
@@ -67,6 +70,12 @@ impl Config {
     #[must_use]
     pub fn data_dir(self, directory: impl Into<PathBuf>) -> Self {
         Self { data_dir: Some(directory.into()), ..self }
+    }
+
+    /// Keeps the compiled code of components in `directory`, which is made if it is not there.
+    #[must_use]
+    pub fn code_cache(self, directory: impl Into<PathBuf>) -> Self {
+        Self { code_cache: Some(directory.into()), ..self }
     }
 
     /// Sets how safe a change is against a crash once it is acknowledged. The default is [`Durability::Commit`].
@@ -193,7 +202,9 @@ impl TheaterRuntime {
             Some(path) => DataDir::open(path)?,
             None => DataDir::ephemeral()?,
         };
-        let cache = dir.path().join("compiled");
+        let own_cache = code_cache_within(dir.path());
+        let cache = config.code_cache.unwrap_or_else(|| own_cache.clone());
+        remove_unused_cache(&own_cache, &cache);
         let retention = config.retention;
         retention.check(dir.path()).map_err(TheaterError::Setup)?;
         if let Some(warning) = retention.warning() {
@@ -441,6 +452,18 @@ fn why_the_journal_failed(journal: &JournalHandle, failed: &Receiver<String>) ->
 }
 
 type OpenJournal = (Journal, Arc<Subscribers>, Receiver<String>);
+
+/// Removes the code cache of the data directory, if another one is used: an older version filled it, and nothing would empty it.
+fn remove_unused_cache(own: &Path, used: &Path) {
+    let is_there = own.symlink_metadata().is_ok_and(|found| found.is_dir());
+    if !is_there || own.canonicalize().ok() == used.canonicalize().ok() {
+        return;
+    }
+    match std::fs::remove_dir_all(own) {
+        Ok(()) => log::info!("removed {}: compiled code is in {} now", own.display(), used.display()),
+        Err(error) => log::warn!("cannot remove {}, which is not used any more: {error}", own.display()),
+    }
+}
 
 fn open_journal(dir: DataDir, durability: Durability, queue_bytes: usize) -> Result<OpenJournal, JournalError> {
     let subscribers = Arc::new(Subscribers::default());

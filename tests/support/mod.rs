@@ -70,11 +70,7 @@ pub struct Stage {
 impl Stage {
     pub fn new() -> Self {
         let stage = Self { dir: tempfile::tempdir().expect("a directory") };
-        // All stages share the compiled code of the components, because compiling would be most of a test's time.
-        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-        std::fs::create_dir_all(&shared).expect("a directory");
         std::fs::create_dir(stage.data_dir()).expect("a directory");
-        std::os::unix::fs::symlink(shared, stage.data_dir().join("compiled")).expect("a link");
         stage
     }
 
@@ -142,6 +138,7 @@ impl Stage {
         let log = std::fs::File::options().create(true).append(true).open(self.path().join("log")).expect("a log");
         command.arg("run").args(manifests).args(["--listen", "127.0.0.1:0"]).args(more);
         command.current_dir(self.path()).env_remove("THEATER_DATA_DIR").env_remove("RUST_LOG");
+        command.env("THEATER_CODE_CACHE", code_cache());
         command.stdout(Stdio::piped()).stderr(log);
         Launch(command)
     }
@@ -150,6 +147,11 @@ impl Stage {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
+}
+
+/// All tests share the compiled code of the components, because compiling would be most of a test's time.
+pub fn code_cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
 /// The command `theater` in a process whose addresses are limited to this many KiB (`ulimit -v`).
@@ -268,7 +270,7 @@ pub fn copy_journal(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
         let (name, target) = (entry.file_name(), to.join(entry.file_name()));
         // SQLite builds the index of a write-ahead log again at every start.
-        if name == "compiled" || name.to_string_lossy().ends_with("-shm") {
+        if name.to_string_lossy().ends_with("-shm") {
             continue;
         }
         if entry.file_type().expect("a type").is_dir() {
@@ -537,7 +539,7 @@ pub fn signal(pid: u32, name: &str) {
 /// Runs `theater ARGS…`.
 pub fn theater(args: &[&str], server: Option<SocketAddr>) -> Output {
     let mut command = Command::new(THEATER);
-    command.args(args).env_remove("THEATER_DATA_DIR");
+    command.args(args).env_remove("THEATER_DATA_DIR").env("THEATER_CODE_CACHE", code_cache());
     if let Some(server) = server {
         command.env("THEATER_SERVER", server.to_string());
     }

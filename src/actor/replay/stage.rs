@@ -22,10 +22,9 @@ impl<'a> Stage<'a> {
 
     pub(super) fn program(&self, component: &[u8]) -> Result<Arc<Program>, ReplayError> {
         let sandbox = |error: &dyn std::error::Error| ReplayError::Sandbox(error.to_string());
-        let compiled = self.engine.compile(component).map_err(|error| sandbox(&error))?;
         let granted: Vec<Optional<'_>> = self.handlers.iter().map(|handler| Optional(&**handler)).collect();
         let granted: Vec<&dyn Capability> = granted.iter().map(|capability| capability as &dyn Capability).collect();
-        self.engine.link(compiled, &granted, &[]).map_err(|error| sandbox(&error))
+        self.engine.program(component, &granted, &[]).map_err(|error| sandbox(&error))
     }
 }
 
