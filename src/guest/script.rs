@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::Value as Json;
 
 use super::past::{Past, resumes};
-use super::shortage::was_recorded_as_a_trap;
+use super::shortage::{STACK_OVERFLOW, was_recorded_as_a_trap};
 use crate::chain::cbor::{Value, bytes_to_json};
 use crate::chain::data::{Failed, FailureReason};
 use crate::chain::{ChainEvent, EventKind};
@@ -125,7 +125,8 @@ impl Script {
             Some(EventKind::Failed) => {
                 let Ok(failed) = event.read::<Failed>() else { return false };
                 match failed.reason {
-                    FailureReason::Trap => was_recorded_as_a_trap(&failed.detail),
+                    // How deep a guest gets depends on the processor, and on the stack that this version gives.
+                    FailureReason::Trap => failed.detail == STACK_OVERFLOW || was_recorded_as_a_trap(&failed.detail),
                     // The start before it was to go on with the transition, and could not, for instance because its port was taken.
                     FailureReason::Init => self.is_resumed,
                     FailureReason::Limit

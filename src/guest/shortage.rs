@@ -28,6 +28,9 @@ fn of_the_system(error: &io::Error) -> Option<String> {
     errno.or_else(|| inner.source()?.downcast_ref::<io::Error>().and_then(of_the_system))
 }
 
+/// The `detail` of a `failed` whose guest has used up its stack.
+pub(super) const STACK_OVERFLOW: &str = "StackOverflow";
+
 /// Whether a recorded `failed` with the reason `trap` was a shortage. Earlier versions recorded the words of the
 /// operating system as the guest's trap. No real trap has a text that ends like these.
 pub(crate) fn was_recorded_as_a_trap(detail: &str) -> bool {
@@ -47,6 +50,7 @@ mod tests {
         assert_eq!(refused(Error::new(Errno::NOMEM).context("failed to reserve").context("instantiating")), no_memory);
         assert_eq!(refused(Error::new(io::Error::from_raw_os_error(12)).context("mmap failed")), no_memory);
         assert_eq!(refused(Error::new(io::Error::other(Errno::NOMEM))), no_memory);
+        assert_eq!(format!("{:?}", wasmtime::Trap::StackOverflow), STACK_OVERFLOW);
         assert!(refused(Error::new(Errno::AGAIN)).is_some_and(|why| why.contains("unavailable")));
         assert!(refused(Error::new(io::Error::from(io::ErrorKind::OutOfMemory))).is_some());
     }
