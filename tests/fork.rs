@@ -257,3 +257,17 @@ fn what_cannot_be_forked_is_refused_with_the_reason() {
     assert_eq!(running.json(&["list"]).as_array().expect("actors").len(), 1, "none was left behind");
     fork(&running, "counter", last, "x", &[]).expect("what is kept can be forked");
 }
+
+/// A fork has a manifest that names another actor, and a start must not take that for a name that was changed.
+#[test]
+fn a_fork_is_not_taken_for_an_older_name_of_its_manifest() {
+    let stage = Stage::new();
+    let (running, manifest, _) = counted(&stage, "");
+    fork(&running, "counter", 2, "copy", &[]).expect("a fork");
+    running.say(&["stop", "counter"]);
+    running.say(&["forget", "counter"]);
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    assert_eq!(count(&running, "counter"), json!(0));
+    assert!(!stage.log().contains("and named \"copy\" before"), "{}", stage.log());
+}

@@ -37,16 +37,27 @@ pub(crate) fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }
 
+const NS_PER_MS: u64 = 1_000_000;
+
 /// Milliseconds since the Unix epoch, by the wall clock. A clock set before 1970 reads 0.
 pub(crate) fn unix_ms() -> u64 {
+    unix_ns() / NS_PER_MS
+}
+
+/// The same in nanoseconds, which 64 bits hold until the year 2554.
+fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since the machine was booted, the time included in which it was suspended.
 pub(crate) fn boot_ms() -> u64 {
+    boot_ns() / NS_PER_MS
+}
+
+fn boot_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
-    time.tv_sec.unsigned_abs().saturating_mul(1_000) + time.tv_nsec.unsigned_abs() / 1_000_000
+    time.tv_sec.unsigned_abs().saturating_mul(1_000 * NS_PER_MS) + time.tv_nsec.unsigned_abs()
 }
 
 /// One moment, by the two clocks that timers follow.
@@ -54,13 +65,30 @@ pub(crate) fn boot_ms() -> u64 {
 pub(crate) struct Moment {
     /// Milliseconds since the Unix epoch, by the wall clock, which may be set.
     pub(crate) unix_ms: u64,
-    /// Milliseconds since the machine was booted.
+    /// Milliseconds since the machine was booted, when the wall clock turned to `unix_ms`; rounded up.
     pub(crate) boot_ms: u64,
 }
 
 /// This moment, by the wall clock and by the boot clock.
+///
+/// Two moments are as far apart by one clock as by the other, unless the wall clock was set between them: so times that are
+/// computed from them have the same order by both. Two clocks that were each cut to milliseconds would not give that.
 pub(crate) fn moment() -> Moment {
-    Moment { unix_ms: unix_ms(), boot_ms: boot_ms() }
+    // A thread that is interrupted between two looks has not seen both clocks at one moment.
+    const AT_ONCE_NS: u64 = 50_000;
+    const TRIES: usize = 8;
+    let look = || {
+        let (before, unix_ns, after) = (boot_ns(), unix_ns(), boot_ns());
+        (after - before, before, unix_ns)
+    };
+    let mut seen = look();
+    for _ in 1..TRIES {
+        if seen.0 > AT_ONCE_NS {
+            seen = seen.min(look());
+        }
+    }
+    let (_, boot_ns, unix_ns) = seen;
+    Moment { unix_ms: unix_ns / NS_PER_MS, boot_ms: boot_ns.saturating_sub(unix_ns % NS_PER_MS).div_ceil(NS_PER_MS) }
 }
 
 /// Which boot of the machine this is; `None` if the system does not say.
@@ -118,6 +146,15 @@ pub(crate) fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_moments_are_as_far_apart_by_either_clock() {
+        let apart = |moment: Moment| moment.unix_ms - moment.boot_ms;
+        let first = apart(moment());
+        // A wall clock that is set meanwhile moves by one step, and the two roundings differ in one moment at most.
+        let others: std::collections::BTreeSet<u64> = (0..20_000).map(|_| apart(moment())).collect();
+        assert!(others.len() <= 2 && others.iter().all(|other| other.abs_diff(first) <= 1), "{first}: {others:?}");
+    }
 
     #[test]
     fn a_time_of_this_boot_is_read_back_and_one_of_another_boot_says_nothing() {

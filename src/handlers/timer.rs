@@ -17,7 +17,7 @@ use crate::guest::wit::PendingTimer;
 use crate::guest::{Capability, Effect, Export, GuestExport, HostState, Interruption, Live, StateOnly};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::{CRON, EVERY, HANDLE_TIMER, SET, SET_AT, TimerParams, owed_timer};
-use crate::system::{Cron, DueTime, MissedRounds, NoTimer, Refusal, Schedule, Timer};
+use crate::system::{CRON_BYTES, Cron, DueTime, MissedRounds, NoTimer, Refusal, Schedule, Timer, check_cron_lengths};
 
 pub(super) const NAME: &str = "timer";
 pub(super) const IMPORTS: &[&str] = &["ntwk:theater/timer"];
@@ -114,16 +114,14 @@ fn every(mut store: StoreContextMut<'_, Box<HostState>>, (key, ms, message): Tim
     record(store.data_mut(), EVERY, &params, (&params.0, &params.2), refused, when)
 }
 
-/// How many bytes of an expression and of a zone are recorded. A valid one is not longer.
-const EXPRESSION_BYTES: usize = 512;
-
 fn cron(
     mut store: StoreContextMut<'_, Box<HostState>>,
     (key, mut expression, mut zone, message): (String, String, String, Vec<u8>),
 ) -> wasmtime::Result<(TimerSet,)> {
     let (asked, refused) = bounded(store.data().limits.as_ref(), key, message);
-    expression.truncate(expression.floor_char_boundary(EXPRESSION_BYTES));
-    zone.truncate(zone.floor_char_boundary(EXPRESSION_BYTES));
+    let refused = refused.or_else(|| check_cron_lengths(&expression, &zone).err());
+    expression.truncate(expression.floor_char_boundary(CRON_BYTES));
+    zone.truncate(zone.floor_char_boundary(CRON_BYTES));
     let params = (asked.0, expression, zone, asked.1);
     let when = |now: Moment| {
         let cron = Cron::parse(&params.1, &params.2)?;

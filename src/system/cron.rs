@@ -12,7 +12,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 /// An expression or a name of a zone is not longer than this.
-const MOST_BYTES: usize = 256;
+pub(crate) const CRON_BYTES: usize = 256;
 /// The longest time between two matches of an expression that ever matches: the 29th of February 2096 and that of 2104.
 const SEARCHED_DAYS: u32 = 9 * 366;
 const MINUTE_MS: u64 = 60_000;
@@ -59,14 +59,20 @@ const FIELDS: [Field; 5] = [
     Field { name: "weekday", least: 0, most: 7, names: &WEEKDAYS },
 ];
 
+/// Refuses an expression or a name of a zone that is too long.
+pub(crate) fn check_lengths(expression: &str, zone: &str) -> Result<(), String> {
+    for (what, text) in [("expression", expression), ("time zone", zone)] {
+        if text.len() > CRON_BYTES {
+            return Err(format!("the {what} has {} bytes; it can have {CRON_BYTES}", text.len()));
+        }
+    }
+    Ok(())
+}
+
 impl Cron {
     /// Reads an expression, and finds its zone. The error says what is wrong, and what to write instead.
     pub(crate) fn parse(expression: &str, zone: &str) -> Result<Self, String> {
-        for (what, text) in [("expression", expression), ("time zone", zone)] {
-            if text.len() > MOST_BYTES {
-                return Err(format!("the {what} has {} bytes; it can have {MOST_BYTES}", text.len()));
-            }
-        }
+        check_lengths(expression, zone)?;
         let fields: Vec<&str> = expression.split_ascii_whitespace().collect();
         let Ok(fields) = <[&str; 5]>::try_from(fields.as_slice()) else {
             let found = fields.len();
@@ -170,6 +176,9 @@ impl Field {
     fn read(&self, text: &str) -> Result<Values, String> {
         let mut bits = 0;
         for part in text.split(',') {
+            if part.is_empty() {
+                return Err("a part of the list is empty: write a value on each side of a comma".into());
+            }
             bits |= self.part(part)?;
         }
         Ok(Values { bits, is_any: text.starts_with('*'), is_star: text == "*" })
@@ -197,8 +206,9 @@ impl Field {
             }
         };
         if first > last {
+            let (from, to) = range.split_once('-').unwrap_or((range, range));
             return Err(format!(
-                "the range {range} goes backwards; write two ranges: {range} is a-{},{}-b",
+                "the range {range} goes backwards; write two: {from}-{},{}-{to}",
                 self.last(),
                 self.least
             ));
@@ -207,7 +217,7 @@ impl Field {
             None => 1,
             Some(step) => match step.parse::<u8>() {
                 Ok(step) if step > 0 => step,
-                _ => return Err(format!("\"{step}\" is no step: write a number from 1 on")),
+                _ => return Err(format!("\"{step}\" is no step: write a number from 1 to 255")),
             },
         };
         Ok((first..=last).step_by(step.into()).fold(0, |bits, value| bits | 1 << value))
@@ -377,8 +387,8 @@ mod tests {
             "the month \"foo\": \"foo\" is no month: that is 1 to 12, or jan to dec"
         );
         assert!(refusal("* 5/2 * * *", "UTC").ends_with("a step needs a range: write 5-23/2"));
-        assert!(refusal("* */0 * * *", "UTC").ends_with("\"0\" is no step: write a number from 1 on"));
-        assert!(refusal("* 22-2 * * *", "UTC").contains("goes backwards"));
+        assert!(refusal("* */0 * * *", "UTC").ends_with("\"0\" is no step: write a number from 1 to 255"));
+        assert!(refusal("* 22-2 * * *", "UTC").ends_with("goes backwards; write two: 22-23,0-2"));
         for bad in ["", ",", "-", "1-", "+1", " ", "1,,2", "001", "1-2-3", "*-3", "\u{661}"] {
             refusal(&format!("{bad} * * * *"), "UTC");
         }

@@ -47,7 +47,7 @@ pub use address::Address;
 pub(crate) use answer::{Answer, NoAnswer, Outcome};
 pub(crate) use awaited::Awaited;
 pub(crate) use control::{Asked, Control};
-pub(crate) use cron::Cron;
+pub(crate) use cron::{CRON_BYTES, Cron, check_lengths as check_cron_lengths};
 pub(crate) use delivery::Delivery;
 pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use failure::ActorFailure;

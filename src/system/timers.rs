@@ -73,15 +73,18 @@ pub(crate) struct ActorTimers {
 #[derive(Debug, Default)]
 struct Held {
     timers: HashMap<Arc<str>, Timer>,
-    /// The timers that are due by the boot clock, and those that are due by the wall clock; each by its time and by the
-    /// sequence of the event that set it.
-    by_boot: BTreeMap<(u64, u64), Arc<str>>,
-    by_wall: BTreeMap<(u64, u64), Arc<str>>,
+    /// The timers that are due by the boot clock, and those that are due by the wall clock.
+    by_boot: BTreeMap<Place, Arc<str>>,
+    by_wall: BTreeMap<Place, Arc<str>>,
     /// The bytes of all keys and messages.
     bytes: u64,
     /// The alarm that was set last.
     alarm: Alarm,
 }
+
+/// Where a timer stands among those of its clock: its time by that clock, its recorded time, and the sequence of the event that
+/// set it.
+type Place = (u64, u64, u64);
 
 /// When an actor has to look at its timers: by the boot clock, by the wall clock, or whichever comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,16 +212,17 @@ impl Held {
     }
 
     /// Where a timer stands among those of its clock.
-    fn place(&mut self, timer: &Timer) -> (&mut BTreeMap<(u64, u64), Arc<str>>, (u64, u64)) {
-        match timer.due.boot_ms {
-            Some(boot_ms) => (&mut self.by_boot, (boot_ms, timer.of)),
-            None => (&mut self.by_wall, (timer.due.unix_ms, timer.of)),
+    fn place(&mut self, timer: &Timer) -> (&mut BTreeMap<Place, Arc<str>>, Place) {
+        let DueTime { unix_ms, boot_ms } = timer.due;
+        match boot_ms {
+            Some(boot_ms) => (&mut self.by_boot, (boot_ms, unix_ms, timer.of)),
+            None => (&mut self.by_wall, (unix_ms, unix_ms, timer.of)),
         }
     }
 
     /// The key of the timer that is due first, if its time has come.
     fn first_due(&self, now: Moment) -> Option<Arc<str>> {
-        let first = |by: &BTreeMap<(u64, u64), Arc<str>>| {
+        let first = |by: &BTreeMap<Place, Arc<str>>| {
             let key = by.values().next()?;
             let timer = self.timers.get(key).filter(|timer| timer.due.has_come(now))?;
             Some((timer.due.unix_ms, timer.of, Arc::clone(key)))
@@ -227,7 +231,7 @@ impl Held {
     }
 
     fn next(&self) -> Alarm {
-        let first = |by: &BTreeMap<(u64, u64), Arc<str>>| by.keys().next().map(|(at, _)| *at);
+        let first = |by: &BTreeMap<Place, Arc<str>>| by.keys().next().map(|(at, ..)| *at);
         Alarm { boot_ms: first(&self.by_boot), unix_ms: first(&self.by_wall) }
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct FormerActor {
     /// Whether an incarnation of the actor has ever been up.
     was_up: bool,
     /// The actor first began with the state of another one, and without an `init`.
-    is_fork: bool,
+    pub(super) is_fork: bool,
     /// The actor ends with this start, and its chain does not say so yet.
     pub(super) ends: bool,
 }

@@ -85,7 +85,9 @@ pub(super) fn recover(
              pending, and {monitors} monitors are open"
         );
     }
-    let roots = || former.iter().filter(|actor| actor.runs() && actor.row.parent.is_none()).map(|actor| &actor.row);
+    // A fork came from no file.
+    let is_named_by_a_file = |actor: &&FormerActor| actor.runs() && actor.row.parent.is_none() && !actor.is_fork;
+    let roots = || former.iter().filter(is_named_by_a_file).map(|actor| &actor.row);
     let new = wanted.rest().into_iter().map(|spec| {
         let note = renamed(&spec.manifest, roots());
         (spec, note)

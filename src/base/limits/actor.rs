@@ -104,7 +104,8 @@ limits! {
     mailbox_deliveries = 1_024, at most 1_048_576, ever 0..=1 << 30;
     /// Bytes of the parameters of these deliveries. `Err("mailbox full")`; 503.
     mailbox_bytes = 16 * MIB, at most GIB, ever 0..=1024 * GIB;
-    /// A larger message that this actor sends: `Err`. A larger reply that it gives: the actor fails: `limit`.
+    /// A larger message that this actor sends, or that comes to it from outside: `Err`. A larger reply that it gives: the
+    /// actor fails: `limit`.
     message_bytes = MIB, at most 64 * MIB, ever 0..=RECORDED_BYTES;
     /// The state that an exported function returns. The actor fails: `limit`. Also bounds `init_state`.
     state_bytes = 16 * MIB, at most 256 * MIB, ever 0..=RECORDED_BYTES;
