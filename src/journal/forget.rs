@@ -370,12 +370,13 @@ impl FirstNeeded {
 
 /// What a start after a crash might read, of whichever chain.
 pub(super) struct Needs {
-    /// The first position that is needed on every chain: where the oldest open transition begins, or else what was committed
-    /// since this was made. (What begins later needs nothing from before.)
+    /// The first position that is needed on every chain: where the oldest open transition or asynchronous request begins, or
+    /// else what was committed since this was made. (What begins later needs nothing from before.)
     from: u64,
     /// The first event of an actor that another is owed.
     owed: HashMap<ActorId, u64>,
-    /// The rows of the timers that an actor has set for itself, and of its monitors.
+    /// The rows of what an actor owes itself and a start reads: its timers, its monitors, its asynchronous requests, and the
+    /// answers that it has put off.
     own: HashMap<ActorId, Vec<Pending>>,
 }
 
@@ -394,7 +395,11 @@ impl Needs {
             if cause.actor != receiver {
                 let first = owed.entry(cause.actor).or_insert(u64::MAX);
                 *first = cause.sequence.min(*first);
-            } else if row.is_timer() || row.is_monitor() {
+            } else if row.is_timer() || row.is_monitor() || row.is_reply() || row.is_deferred() {
+                if row.is_reply() {
+                    // The answer may stand on another chain already, or be put off by an event there.
+                    from = from.min(row.position);
+                }
                 own.entry(receiver).or_default().push(row);
             }
             // Of what else an actor owes itself only the hash is needed.
@@ -402,8 +407,9 @@ impl Needs {
         Ok(Self { from, owed, own })
     }
 
-    /// The events of the chain that a start after a crash reads for the pending timers and the open monitors: those that promise
-    /// the next firings, and the host calls that have set the timers or asked to be told of an end.
+    /// The events of the chain that a start after a crash reads for what the actor owes itself: those that promise the next
+    /// firings of timers, and the host calls that have set the timers, asked to be told of an end or of an answer, or put off
+    /// an answer.
     pub(super) fn of_own_promises(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<BTreeSet<u64>> {
         let mut events = BTreeSet::new();
         for row in self.own.get(&actor.id).into_iter().flatten() {
@@ -416,7 +422,7 @@ impl Needs {
         Ok(events)
     }
 
-    /// The first event of the chain that a start after a crash might read, other than for a timer or a monitor.
+    /// The first event of the chain that a start after a crash might read, other than for what the actor owes itself.
     pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<FirstNeeded> {
         // Someone may wait for an answer that stands on this chain behind the oldest open transition.
         let mut needed = reader.first_behind(actor, self.from.saturating_sub(1))?;
