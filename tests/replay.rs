@@ -263,7 +263,7 @@ fn a_prune_that_has_to_wait_for_what_is_under_way_says_so_and_not_that_no_state_
     running.request("probe", &json!("count")).expect("an answer");
     let why = running.refused(&["prune", "probe", "--before", "999"]);
     assert!(
-        why.contains("is needed by a transition, a delivery or a timer that is under way, or by a monitor that is open; try again later"),
+        why.contains("is needed by a transition, a delivery, a request or a timer that is under way, or by a monitor that is open; try again later"),
         "{why}"
     );
     running.kill();

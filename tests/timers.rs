@@ -576,7 +576,7 @@ fn a_pending_timer_keeps_the_data_that_it_needs() {
     assert!(set.iter().all(|event| event.get("data_dropped").is_none() && event["data"].is_object()), "{set:?}");
     let sequence = set[0]["sequence"].clone();
     let why = alarm.running.refused(&["redact", "alarm", "--event", &sequence.to_string()]);
-    assert!(why.contains("is needed by a transition, a delivery or a timer"), "{why}");
+    assert!(why.contains("is needed by a transition, a delivery, a request or a timer"), "{why}");
     let alarm = alarm.killed();
     let before = alarm.running.events("alarm").len();
     eventually("it goes on", || (alarm.running.events("alarm").len() > before + 4).then_some(()));

@@ -19,7 +19,7 @@ use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState,
 use crate::guest::Interruption;
 use crate::handlers::INIT;
 use crate::journal::{ActorStarted, Attached, Cause, Record, StateWrite};
-use crate::promise::Notice;
+use crate::promise::{Notice, begun_anew};
 use crate::system::{ActorFailure, ActorStatus, Answer, Outcome, Reply, Spawned, StopSignal};
 
 /// How many starts in a row may resume the same transition without getting any further. After that the transition is
@@ -219,11 +219,14 @@ impl Beginner<'_> {
             manifest_path: manifest.path().display().to_string(),
             attempts: if resumes { self.progress.attempts } else { 0 },
         };
-        // An actor that begins from its initial state has set no timers, and monitors nobody.
+        // An actor that begins from its initial state has set no timers, monitors nobody, has asked for nothing, and owes nobody
+        // an answer.
         let mut given_up = Vec::new();
         if beginning.run_init {
             given_up = theater.timers.promised_by(actor.id);
             given_up.extend(theater.registry.open_watches(actor.id));
+            given_up.extend(theater.async_requests.open(actor.id));
+            given_up.extend(theater.deferrals.open(actor.id));
         }
         let settles = given_up.into_iter().map(|sequence| Cause { actor: actor.id, sequence }).collect();
         let attached = Attached {
@@ -241,6 +244,8 @@ impl Beginner<'_> {
         if beginning.run_init {
             theater.timers.clear(actor.id);
             theater.registry.clear_watches(actor.id);
+            theater.async_requests.clear(actor.id);
+            self.context.refuse_deferred(&begun_anew(link.clone()));
         }
         // The incarnation counts from here on, even if it never comes up. It must not count earlier: if the event were
         // not recorded, the chain would lack this number.

@@ -10,11 +10,14 @@ use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::metrics::ActorMetrics;
 use crate::chain::Link;
+use crate::guest::PutOff;
 use crate::guest::wit::ChildEventKind;
 use crate::journal::ActorKey;
 use crate::manifest::Reads;
 use crate::promise::Notice;
-use crate::system::{ActorStatus, Answer, Delivery, Outcome, RecordedEnd, Reply, StatusIsSet, TheaterHandle};
+use crate::system::{
+    ActorFailure, ActorStatus, Answer, Delivery, Outcome, RecordedEnd, Reply, StatusIsSet, TheaterHandle,
+};
 
 /// What every part of an actor's thread needs: what it knows of the actor, and the ways to report for the actor.
 pub(super) struct ActorContext {
@@ -45,8 +48,8 @@ impl ActorContext {
         (self.report)(Report { id: self.actor.id, kind });
     }
 
-    /// Notes that the actor has ended for good, as `closing` says on its chain: its own timers and monitors are over, and the
-    /// actors that monitor it are told. Other actors' messages to this actor are refused until the chain's next `started`.
+    /// Notes that the actor has ended for good, as `closing` says on its chain: what it owes itself is over, who waits
+    /// for an answer that it has put off is told, and so are the actors that monitor it. Other actors' messages to this actor are refused until the chain's next `started`.
     pub(super) fn ended_for_good(&self, closing: Link, status: &ActorStatus, set: StatusIsSet) {
         fail::point("end-recorded");
         fail::point_after("end-committed", || _ = self.theater.journal.flush());
@@ -55,6 +58,15 @@ impl ActorContext {
             _ => None,
         };
         self.theater.timers.clear(self.actor.id);
+        self.theater.async_requests.clear(self.actor.id);
+        // As after a transition that the end has cut off.
+        let (outcome, closing_event) = match status {
+            ActorStatus::Failed { reason, detail } => {
+                (Outcome::Failed(ActorFailure::new(*reason, detail.as_str())), Some(closing.clone()))
+            }
+            _ => (Outcome::Stopped, None),
+        };
+        self.refuse_deferred(&Answer { outcome, closing: closing_event });
         self.theater.registry.ended_for_good(self.actor.id, RecordedEnd { event: closing, failure }, set);
     }
 
@@ -88,8 +100,6 @@ impl ActorContext {
     /// commit that holds the event.
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
-            Reply::Nobody => {}
-            Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
             Reply::Outside { to } => {
                 let committed = Arc::clone(&self.committed);
                 let upto = answer.closing.as_ref().map_or(0, |closing| closing.sequence + 1);
@@ -100,6 +110,21 @@ impl ActorContext {
                     to.give(answer);
                 });
             }
+            reply => self.theater.give(reply, answer),
+        }
+    }
+
+    /// Keeps the reply to a call whose answer was put off. A client that went with an earlier process waits for nothing.
+    pub(super) fn put_off(&self, PutOff { token, is_http, is_owed }: PutOff, reply: Reply) {
+        if is_owed || !matches!(reply, Reply::Nobody) {
+            self.theater.deferrals.put(self.actor.id, token, reply, is_http);
+        }
+    }
+
+    /// Tells everyone who waits for an answer that the actor has put off that it will not come.
+    pub(super) fn refuse_deferred(&self, answer: &Answer) {
+        for reply in self.theater.deferrals.take_all(self.actor.id) {
+            self.answer(reply, answer.clone());
         }
     }
 
@@ -108,7 +133,8 @@ impl ActorContext {
         match reply {
             Reply::Outside { to } => to.give(Answer { outcome, closing: None }),
             // An actor that waits is being suspended too. Dropping its reply tells it so.
-            Reply::Actor { .. } | Reply::Nobody => {}
+            // An actor that does not wait finds the answer on this actor's chain after the next start, or asks again then.
+            Reply::Actor { .. } | Reply::Later { .. } | Reply::Nobody => {}
         }
     }
 }

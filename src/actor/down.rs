@@ -103,7 +103,13 @@ impl Down {
 /// transition.
 pub(super) fn close(context: &ActorContext, stop: &StopSignal, end: Transition, reply: Reply) -> Result<(), Down> {
     match end {
-        Transition::Closed { outcome, closing, rests_on } => {
+        Transition::Closed { deferred: Some(put_off), .. } => {
+            fail::point("deferred");
+            fail::point_after("deferred-committed", || _ = context.theater.journal.flush());
+            context.put_off(put_off, reply);
+            Ok(())
+        }
+        Transition::Closed { outcome, closing, rests_on, deferred: None } => {
             fail::point("closed");
             fail::point_after("closed-committed", || _ = context.theater.journal.flush());
             context.answer_as_early(reply, Answer { outcome, closing: Some(closing) }, rests_on);

@@ -77,6 +77,8 @@ impl IncarnationEnd<'_> {
                     // The error of a journal that is down is ignored here: the journal itself has reported it.
                     let _ = self.context.theater.journal.enqueue(Record::Survived(self.context.actor));
                 }
+                // Whoever waits for an answer that was put off waits on after the next start.
+                drop(self.context.theater.deferrals.take_all(self.context.actor.id));
                 for delivery in self.mailbox.drain() {
                     let outcome = Outcome::Dropped("is suspended, since the runtime is shutting down".into());
                     self.context.answer_unrecorded(delivery.reply, outcome);
@@ -227,6 +229,9 @@ fn causes(dropped: &[Delivery]) -> Vec<Option<Link>> {
 
 /// What the journal commits together with an event that ends an incarnation.
 fn attached(dropped: &[Delivery], notice: Option<&Notice>, ends: bool) -> Attached {
-    let settles = dropped.iter().filter_map(|delivery| delivery.cause.as_ref()).map(Cause::from).collect();
+    // The row of an asynchronous request is its sender's, which is told of this.
+    let is_own = |delivery: &&Delivery| matches!(delivery.reply, Reply::Later { .. });
+    let owed = dropped.iter().filter(|delivery| !is_own(delivery));
+    let settles = owed.filter_map(|delivery| delivery.cause.as_ref()).map(Cause::from).collect();
     Attached { settles, owes: notice.map(Notice::owed), ends, ..Attached::default() }
 }

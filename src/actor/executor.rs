@@ -15,9 +15,9 @@ use crate::base::thread::panic_message;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refused, Return, StateAfter};
 use crate::chain::{Function, Link};
-use crate::guest::{CallEnd, Guest, Interruption, Recorder, Script};
+use crate::guest::{CallEnd, Guest, Interruption, PutOff, Recorder, Script};
 use crate::handlers::INIT;
-use crate::journal::{Attached, Owed, StateWrite};
+use crate::journal::{Attached, Cause, Owed, StateWrite};
 use crate::promise::{HANDLE_REQUEST, owed_timer, settled_by};
 use crate::system::{DueTime, Outcome};
 
@@ -25,8 +25,9 @@ use crate::system::{DueTime, Outcome};
 #[derive(Debug)]
 pub(crate) enum Transition {
     /// The closing event is on the chain, and the actor goes on. `rests_on` says how many events of the chain, counted
-    /// from its beginning, the outcome rests on: after a read, only those that led to the state.
-    Closed { outcome: Outcome, closing: Link, rests_on: u64 },
+    /// from its beginning, the outcome rests on: after a read, only those that led to the state. `deferred` is the answer
+    /// if it was put off: then the outcome is for nobody.
+    Closed { outcome: Outcome, closing: Link, rests_on: u64, deferred: Option<PutOff> },
     /// The incarnation ends. Its `failed` event is not recorded yet.
     Failed { reason: FailureReason, detail: String },
     /// The guest was stopped in the middle of the call. What follows depends on the reason.
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) of: Option<u64>,
     /// What a timer's call says besides, if a timer calls.
     pub(crate) firing: Option<Firing>,
+    /// Whether the caller has a row of its own for the answer, which this call does not settle.
+    pub(crate) is_async: bool,
 }
 
 /// One firing of a timer, as its call quotes it.
@@ -59,7 +62,7 @@ pub(crate) struct Firing {
 impl Job {
     /// A call that no event of the actor itself has promised.
     pub(crate) fn new(function: &'static Function, params: Vec<u8>, caller: Caller, cause: Option<Link>) -> Self {
-        Self { function, params, caller, cause, of: None, firing: None }
+        Self { function, params, caller, cause, of: None, firing: None, is_async: false }
     }
 
     /// The call that an event of the chain recorded.
@@ -67,7 +70,7 @@ impl Job {
         let Call { of, next, cause, round, caller, params, .. } = call;
         let firing = of.zip(round).map(|(of, round)| Firing { of, round, next: next.map(DueTime::at) });
         let of = of.filter(|_| firing.is_none());
-        Self { function, params: params.0, caller, cause, of, firing }
+        Self { function, params: params.0, caller, cause, of, firing, is_async: false }
     }
 }
 
@@ -161,7 +164,7 @@ impl Executor {
         promises: &mut dyn FnMut() -> Option<Owed>,
         taken: impl FnOnce(Link),
     ) -> Transition {
-        let Job { function, params, caller, cause, of, firing } = job;
+        let Job { function, params, caller, cause, of, firing, is_async } = job;
         let fresh = self.guest.next_is_fresh();
         let mut call = Call { of, ..Call::new(cause, fresh, caller, Encoded(params)) };
         if let Some(Firing { of, round, next }) = firing {
@@ -170,7 +173,7 @@ impl Executor {
         let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
         let (actor, next) = (recorder.chain().actor(), firing.and_then(|firing| firing.next));
-        let settles = settled_by(actor, function.full, &call).into_iter().collect();
+        let settles = settled_by(actor, function.full, &call).filter(|_| !is_async).into_iter().collect();
         let owes = next.map(|due| owed_timer(actor, due));
         let attached = Attached { settles, owes, ..Attached::default() };
         match record(recorder, function.call, call.to_cbor(), attached) {
@@ -182,6 +185,7 @@ impl Executor {
         }
         let state = self.state.as_deref();
         let guest = &mut self.guest;
+        guest.state().begin(function, caller);
         match catch_unwind(AssertUnwindSafe(|| guest.call(function, state, &call.params.0))) {
             Ok(CallEnd::Returned(returned)) => self.accept(function, returned.state, returned.result, promises()),
             Ok(CallEnd::Refused(message)) => self.refuse(function, message),
@@ -212,16 +216,18 @@ impl Executor {
         let named = if unchanged { StateAfter::Unchanged } else { StateAfter::Now(NamedState::of(state.as_deref())) };
         let keep = self.mark_kept_if_due(state.as_deref().filter(|_| !unchanged));
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
-        let record = if unchanged && owes.is_none() { Recorder::record_of_read } else { Recorder::record };
+        let deferred = self.guest.recorder().take_deferred();
+        let is_read = unchanged && owes.is_none() && deferred.is_none();
+        let record = if is_read { Recorder::record_of_read } else { Recorder::record };
         let attached = Attached { state: write, owes, ..Attached::default() };
-        let returned = Return::new(named, Encoded(result));
+        let returned = Return { deferred: deferred.map(|it| it.token), ..Return::new(named, Encoded(result)) };
         let recorder = self.guest.recorder();
         match record(recorder, function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
                 let rests_on = recorder.rests_on();
                 // The state changes only after it is recorded.
                 self.state = state;
-                Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing, rests_on }
+                Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing, rests_on, deferred }
             }
             Err(interruption) => Transition::Interrupted(interruption),
         }
@@ -248,12 +254,15 @@ impl Executor {
         let refused = Refused { message };
         let keep = self.mark_kept_if_due(None);
         let state = keep.then(|| StateWrite { state: self.state.clone(), named: false, keep });
-        let attached = Attached { state, ..Attached::default() };
         let recorder = self.guest.recorder();
+        // The error is the answer.
+        let (actor, deferred) = (recorder.chain().actor(), recorder.take_deferred());
+        let settles = deferred.map(|it| Cause { actor, sequence: it.token }).into_iter().collect();
+        let attached = Attached { state, settles, ..Attached::default() };
         match recorder.record_of_read(function.refused, refused.to_cbor(), attached) {
             Ok(closing) => {
                 let rests_on = recorder.rests_on();
-                Transition::Closed { outcome: Outcome::Refused(refused.message), closing, rests_on }
+                Transition::Closed { outcome: Outcome::Refused(refused.message), closing, rests_on, deferred: None }
             }
             Err(interruption) => Transition::Interrupted(interruption),
         }

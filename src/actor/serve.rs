@@ -14,9 +14,10 @@ use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Head, Link};
-use crate::promise::{HANDLE_DOWN, HANDLE_TIMER, Promise, TimerParams, told};
+use crate::promise::{HANDLE_DOWN, HANDLE_REPLY, HANDLE_TIMER, Promise, TimerParams, told, told_reply};
 use crate::system::{
-    ActorTimers, Delivery, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind, Reply, StopSignal,
+    ActorRequests, ActorTimers, CameOf, Delivery, DueReply, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind,
+    Reply, StopSignal,
 };
 
 /// An actor that has waited this long gives its stack's unused pages back to the system.
@@ -32,8 +33,9 @@ pub(super) fn serve(
     executor: &mut Executor,
 ) -> Down {
     let monitors = ServedMonitors::of(context, mailbox);
+    let replies = ServedReplies::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
-    // Ends, timers and mail take turns, so that none of them keeps another waiting for ever.
+    // Ends, replies, timers and mail take turns, so that none of them keeps another waiting for ever.
     let mut last = None;
     loop {
         if let Some(order) = stop.order() {
@@ -57,6 +59,16 @@ pub(super) fn serve(
             }
             continue;
         }
+        let replies_wait = turn >= Some(OwnPromise::Reply) || stop.order().is_some();
+        if let Some(replies) = replies.as_ref().filter(|_| !replies_wait)
+            && let Some(due) = replies.first_due(context)
+        {
+            last = Some(OwnPromise::Reply);
+            if let Err(down) = replies.tell(context, stop, executor, due) {
+                return down;
+            }
+            continue;
+        }
         let timers_wait = turn == Some(OwnPromise::Timer) || stop.order().is_some();
         if let Some(timers) = timers.as_ref().filter(|_| !timers_wait)
             && let Some(due) = timers.first_due(context)
@@ -71,7 +83,7 @@ pub(super) fn serve(
             if turn.is_some() {
                 continue;
             }
-            wait_for_work(mailbox, monitors.is_some(), timers.as_ref(), stop);
+            wait_for_work(mailbox, monitors.is_some(), replies.as_ref(), timers.as_ref(), stop);
             continue;
         };
         if let Err(down) = handle(context, stop, executor, delivery) {
@@ -90,14 +102,16 @@ fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, de
     let Delivery { function, params, caller, cause, reply } = delivery;
     let promised = Promise::of_call(function.full, &params);
     let owed = promised.and_then(|promised| promised.owed(context.actor.id));
-    let end = executor.transition(Job::new(function, params, caller, cause), &mut || owed);
+    let is_async = matches!(reply, Reply::Later { .. });
+    let end = executor.transition(Job { is_async, ..Job::new(function, params, caller, cause) }, &mut || owed);
     close(context, stop, end, reply)
 }
 
-/// What an actor has promised itself and was taken last, so that something else has its turn.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What an actor has promised itself and was taken last, so that something else has its turn: what comes later here, or mail.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum OwnPromise {
     Monitor,
+    Reply,
     Timer,
 }
 
@@ -224,6 +238,7 @@ impl ServedTimers {
             cause: Some(Link { actor, sequence, hash }),
             of: None,
             firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
+            is_async: false,
         };
         let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {
             context.theater.timers.taken(&self.own, due, Head { sequence, hash });
@@ -234,20 +249,95 @@ impl ServedTimers {
     }
 }
 
-/// Parks the thread. A new delivery, the end of a monitored actor, a timer that is due and a new order all unpark it. A thread
-/// that is being suspended wakes by itself every millisecond, to see whether its grace is over.
-fn wait_for_work(mailbox: &MailboxOwner, has_monitors: bool, timers: Option<&ServedTimers>, stop: &StopSignal) {
+/// The asynchronous requests of an actor that can be told of answers: its component has the export.
+struct ServedReplies {
+    own: Arc<ActorRequests>,
+}
+
+impl ServedReplies {
+    #[inline(never)]
+    fn of(context: &ActorContext, mailbox: &MailboxOwner) -> Option<Self> {
+        let ActorContext { actor, spec, theater, .. } = context;
+        if spec.program.function(HANDLE_REPLY.full).is_some() {
+            let own = theater.async_requests.of(actor.id);
+            own.serve_by(mailbox.unparker());
+            return Some(Self { own });
+        }
+        let open = theater.async_requests.open(actor.id).len();
+        if open > 0 {
+            log::warn!(
+                "{open} asynchronous requests of actor {} are open, and it cannot be told of the answers now: its component must \
+                 export {}; they wait for a start with it, or for the actor's end",
+                context.name(),
+                HANDLE_REPLY.full
+            );
+        }
+        None
+    }
+
+    /// The answer that the actor is to be told first.
+    #[inline(never)]
+    fn first_due(&self, context: &ActorContext) -> Option<DueReply> {
+        if !self.own.is_rung() && self.own.count() == 0 {
+            return None;
+        }
+        let due = self.own.first_due(clock::moment())?;
+        // A receiver that is being suspended has not ended: after the next start it goes on.
+        let is_over = due.came != CameOf::Gone || !context.theater.registry.is_suspending();
+        Some(due).filter(|_| is_over)
+    }
+
+    /// Calls the actor for an answer. The call settles the request.
+    #[inline(never)]
+    fn tell(
+        &self,
+        context: &ActorContext,
+        stop: &StopSignal,
+        executor: &mut Executor,
+        due: DueReply,
+    ) -> Result<(), Down> {
+        fail::point("reply-taken");
+        let token = due.token;
+        let (params, cause) = told_reply(due);
+        let job = Job { of: Some(token), ..Job::new(HANDLE_REPLY, params, Caller::Runtime, cause) };
+        let end = executor.transition_taken(job, &mut || None, |_| {
+            self.own.end(token);
+            fail::point("reply-called");
+            fail::point_after("reply-committed", || _ = context.theater.journal.flush());
+        });
+        close(context, stop, end, Reply::Nobody)
+    }
+}
+
+/// Parks the thread. A new delivery, the end of a monitored actor, an answer, a timer that is due and a new order all unpark it,
+/// and the deadline of an asynchronous request wakes it. A thread that is being suspended wakes by itself every millisecond, to
+/// see whether its grace is over.
+fn wait_for_work(
+    mailbox: &MailboxOwner,
+    has_monitors: bool,
+    replies: Option<&ServedReplies>,
+    timers: Option<&ServedTimers>,
+    stop: &StopSignal,
+) {
     if stop.order().is_some() {
         return wait::park_until(clock::now() + Duration::from_millis(1));
     }
     let idle_at = clock::now() + IDLE;
-    wait::park_until(idle_at);
-    let is_rung = || (has_monitors && mailbox.is_rung()) || timers.is_some_and(|timers| timers.own.is_rung());
+    let deadline = || replies.and_then(|replies| replies.own.look_again_at(clock::moment()));
+    wait::park_until(deadline().map_or(idle_at, |deadline| deadline.min(idle_at)));
+    let is_rung = || {
+        (has_monitors && mailbox.is_rung())
+            || replies.is_some_and(|replies| replies.own.is_rung())
+            || timers.is_some_and(|timers| timers.own.is_rung())
+    };
     if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
         stack::give_back();
         mailbox.let_go_of_empty_lanes();
-        // No wake-up is lost: if a delivery, an end, a timer or an order has come since the check above, its sender has unparked
-        // this thread, and `park` returns at once.
-        wait::park();
+        // No wake-up is lost: if a delivery, an end, an answer, a timer or an order has come since the check above, its sender has
+        // unparked this thread, and the wait returns at once.
+        match deadline() {
+            Some(deadline) => wait::park_until(deadline),
+            None => wait::park(),
+        }
     }
 }

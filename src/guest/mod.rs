@@ -37,7 +37,7 @@ pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;
 pub(crate) use past::Past;
 pub(crate) use program::{Capability, Program};
-pub(crate) use recorder::{Recorder, Unseen};
+pub(crate) use recorder::{PutOff, Recorder, Unseen};
 pub use script::Divergence;
 pub(crate) use script::{EventPages, Script};
 pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};

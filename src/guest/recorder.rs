@@ -25,6 +25,17 @@ use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalError, JournalHandle, Owed, Record};
 use crate::system::Wait;
 
+/// An answer that a call has put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PutOff {
+    /// The sequence of the host call that did so.
+    pub(crate) token: u64,
+    /// Whether the answer is for an HTTP client.
+    pub(crate) is_http: bool,
+    /// Whether an actor has asked, so that there is a row.
+    pub(crate) is_owed: bool,
+}
+
 /// What a guest asked for in a host call that has recorded no intent: that would have recorded it.
 #[derive(Default)]
 struct Asked {
@@ -44,6 +55,9 @@ pub(crate) struct Recorder {
     /// The registered wait of the open intent. It ends after the answer, or the end of the incarnation, is enqueued; at
     /// the latest when the recorder is dropped.
     wait: Option<Wait>,
+    /// The answer of the call that the guest is in, if it was put off. If the call ends without a result, the event of its end
+    /// settles what is owed for it.
+    deferred: Option<PutOff>,
     /// In replay: an event that the guest is shown without its data.
     unseen: Option<Unseen>,
     /// In replay: the starts that went on with the open transition.
@@ -120,7 +134,7 @@ impl Recorder {
 
     fn of(chain: StateChain, mode: Mode) -> Self {
         let rests_on = chain.next_sequence();
-        Self { chain, mode, rests_on, promised: None, wait: None, unseen: None, resumed: Vec::new() }
+        Self { chain, mode, rests_on, promised: None, wait: None, deferred: None, unseen: None, resumed: Vec::new() }
     }
 
     /// Takes over the registered wait of the open intent that an earlier process left.
@@ -143,6 +157,21 @@ impl Recorder {
         let actor = outlet.actor.id;
         self.promised = dangling.map(|intent| Cause { actor, sequence: intent.sequence });
         self.mode = Mode::Live(outlet.clone());
+    }
+
+    /// Notes that a host call has put off the answer of the call that the guest is in.
+    pub(crate) fn defer(&mut self, put_off: PutOff) {
+        self.deferred = Some(put_off);
+    }
+
+    /// The answer of the call that the guest is in, if it was put off.
+    pub(crate) fn deferred(&self) -> Option<PutOff> {
+        self.deferred
+    }
+
+    /// The same, for the end of the call.
+    pub(crate) fn take_deferred(&mut self) -> Option<PutOff> {
+        self.deferred.take()
     }
 
     pub(crate) fn chain(&self) -> &StateChain {
@@ -185,6 +214,8 @@ impl Recorder {
                 let ends = matches!(event_type, "failed" | "stopped");
                 if ends {
                     attached.settles.extend(self.promised.take());
+                    let actor = self.chain.actor();
+                    attached.settles.extend(self.deferred.take().map(|it| Cause { actor, sequence: it.token }));
                 }
                 let event = self.chain.append(event_type, data, clock::unix_ms());
                 journal

@@ -17,6 +17,8 @@ use super::shortage::refused_by_the_system;
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
+use crate::chain::Function;
+use crate::chain::data::Caller;
 use crate::system::{Awaited, OrderKind, StopSignal, TheaterHandle};
 
 /// The surroundings of a live actor, as host functions see them.
@@ -50,6 +52,8 @@ pub(crate) struct HostState {
     pub(crate) recorder: Recorder,
     pub(crate) limits: Arc<Limits>,
     pub(crate) log: LogBudget,
+    /// The export that the guest is in, and who called it.
+    pub(crate) called: Option<(&'static Function, Caller)>,
     live: Option<Arc<Live>>,
     meter: Meter,
 }
@@ -65,12 +69,18 @@ struct Meter {
 
 impl HostState {
     pub(crate) fn new(recorder: Recorder, limits: impl Into<Arc<Limits>>, live: Option<Arc<Live>>) -> Self {
-        Self { recorder, limits: limits.into(), live, log: LogBudget::default(), meter: Meter::default() }
+        Self { recorder, limits: limits.into(), live, log: LogBudget::default(), called: None, meter: Meter::default() }
     }
 
     /// The actor's surroundings. Host functions ask for them only inside of an effect, which runs only live.
     pub(crate) fn live(&self) -> Option<&Arc<Live>> {
         self.live.as_ref()
+    }
+
+    /// Notes which call the guest is in.
+    pub(crate) fn begin(&mut self, function: &'static Function, caller: Caller) {
+        self.called = Some((function, caller));
+        self.recorder.take_deferred();
     }
 
     /// The linear memory of the instance that ran last.

@@ -5,8 +5,10 @@
 //! embedder adds one from outside, by the trait [`Handler`]. No handler uses another; what listeners share is in the
 //! layer `net`.
 
+mod async_requests;
 mod clock;
 mod config;
+mod deferred_replies;
 mod filesystem;
 mod http_client;
 mod http_server;
@@ -128,6 +130,13 @@ struct Kind {
 const HANDLERS: &[Kind] = &[
     Kind { name: runtime::NAME, imports: runtime::IMPORTS, always: true, make: runtime::make },
     Kind { name: message_server::NAME, imports: message_server::IMPORTS, always: true, make: message_server::make },
+    Kind { name: async_requests::NAME, imports: async_requests::IMPORTS, always: true, make: async_requests::make },
+    Kind {
+        name: deferred_replies::NAME,
+        imports: deferred_replies::IMPORTS,
+        always: true,
+        make: deferred_replies::make,
+    },
     Kind { name: config::NAME, imports: config::IMPORTS, always: true, make: config::make },
     Kind { name: http_server::NAME, imports: &[], always: false, make: http_server::make },
     Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
@@ -317,6 +326,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 8);
+        assert_eq!(seen, 9);
     }
 }

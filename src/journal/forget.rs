@@ -3,8 +3,8 @@
 //!
 //! *Prune* drops what lies before a kept state, so that what follows can still be replayed. *Redact* drops one event's
 //! data. Neither touches what a start after a crash would need: the transitions that are open, the deliveries that are
-//! owed, the timers that are pending, the monitors that are open, and, as the answer to someone who still waits may be among them, whatever is newer than
-//! the oldest open transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
+//! owed, the timers that are pending, the monitors that are open, the requests and the answers that are to come, and, as the
+//! answer to someone who still waits may be among them, whatever is newer than the oldest open transition. What `get-chain` has shown the actor, and what a replay would have to show it again, goes only where that
 //! is asked for.
 
 use std::collections::{BTreeSet, HashMap};
@@ -21,7 +21,7 @@ use super::{JournalDown, JournalHandle};
 use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::Call;
+use crate::chain::data::{Call, HostCall};
 use crate::chain::shown::{ShownEvents, ShownPast, shown_from};
 use crate::chain::{ChainEvent, EventKind, StateOnChain};
 
@@ -107,7 +107,7 @@ pub enum DropError {
     },
     /// A transition or a delivery that is under way, a timer that is pending, or a monitor that is open, needs the event.
     #[error(
-        "event {sequence} is needed by a transition, a delivery or a timer that is under way, or by a monitor that is open; \
+        "event {sequence} is needed by a transition, a delivery, a request or a timer that is under way, or by a monitor that is open; \
          try again later"
     )]
     Needed {
@@ -375,35 +375,48 @@ pub(super) struct Needs {
     from: u64,
     /// The first event of an actor that another is owed.
     owed: HashMap<ActorId, u64>,
-    /// The rows of the timers that an actor has set for itself, and of its monitors.
+    /// By actor that is asked: the position behind which its answers to asynchronous requests may stand.
+    asked: HashMap<ActorId, u64>,
+    /// The rows of what an actor owes itself and a start reads: its timers, its monitors, its asynchronous requests, and the
+    /// answers that it has put off.
     own: HashMap<ActorId, Vec<Pending>>,
 }
 
 impl Needs {
     pub(super) fn of(reader: &JournalReader) -> ReadResult<Self> {
         let mut from = reader.log.tip().position + 1;
+        let mut keys = HashMap::new();
         for row in reader.actors()?.into_iter().filter(|row| row.alive) {
+            keys.insert(row.actor.id, row.actor);
             if let Some(call) = reader.open_transition(row.actor)?.first() {
                 from = from.min(reader.position(row.actor, call.sequence)?.unwrap_or(0));
             }
         }
         let mut owed: HashMap<ActorId, u64> = HashMap::new();
-        let mut own: HashMap<ActorId, Vec<Pending>> = HashMap::new();
+        let (mut own, mut asked) = (HashMap::<ActorId, Vec<Pending>>::new(), HashMap::new());
         for row in reader.pending()? {
             let Pending { cause, receiver, .. } = row;
             if cause.actor != receiver {
                 let first = owed.entry(cause.actor).or_insert(u64::MAX);
                 *first = cause.sequence.min(*first);
-            } else if row.is_timer() || row.is_monitor() {
+            } else if row.is_timer() || row.is_monitor() || row.is_reply() || row.is_deferred() {
+                if row.is_reply()
+                    && let Some(asker) = keys.get(&receiver)
+                    && let Some(to) = asked_by(&reader.promise(*asker, &row)?)
+                {
+                    let oldest = asked.entry(to).or_insert(u64::MAX);
+                    *oldest = row.position.min(*oldest);
+                }
                 own.entry(receiver).or_default().push(row);
             }
             // Of what else an actor owes itself only the hash is needed.
         }
-        Ok(Self { from, owed, own })
+        Ok(Self { from, owed, asked, own })
     }
 
-    /// The events of the chain that a start after a crash reads for the pending timers and the open monitors: those that promise
-    /// the next firings, and the host calls that have set the timers or asked to be told of an end.
+    /// The events of the chain that a start after a crash reads for what the actor owes itself: those that promise the next
+    /// firings of timers, and the host calls that have set the timers, asked to be told of an end or of an answer, or put off
+    /// an answer.
     pub(super) fn of_own_promises(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<BTreeSet<u64>> {
         let mut events = BTreeSet::new();
         for row in self.own.get(&actor.id).into_iter().flatten() {
@@ -416,11 +429,14 @@ impl Needs {
         Ok(events)
     }
 
-    /// The first event of the chain that a start after a crash might read, other than for a timer or a monitor.
+    /// The first event of the chain that a start after a crash might read, other than for what the actor owes itself.
     pub(super) fn first(&self, reader: &JournalReader, actor: ActorKey) -> ReadResult<FirstNeeded> {
         // Someone may wait for an answer that stands on this chain behind the oldest open transition.
         let mut needed = reader.first_behind(actor, self.from.saturating_sub(1))?;
         needed = needed.min(self.owed.get(&actor.id).copied().unwrap_or(u64::MAX));
+        if let Some(position) = self.asked.get(&actor.id) {
+            needed = needed.min(reader.first_behind(actor, *position)?);
+        }
         // Where an instance serves several calls, a resumed transition begins at the last kept state. (A call whose data was
         // dropped could be, since its instance was new.)
         let mut by_instance = false;
@@ -434,4 +450,11 @@ impl Needs {
         }
         Ok(FirstNeeded { sequence: needed, by_instance })
     }
+}
+
+/// The actor that the event of an asynchronous request asks.
+fn asked_by(event: &ChainEvent) -> Option<ActorId> {
+    let HostCall { to, params, .. } = HostCall::from_cbor(&event.data).ok()?;
+    let address = || <(String, Vec<u8>, Option<u64>)>::from_cbor(&params?.0).ok()?.0.parse().ok();
+    to.or_else(address)
 }

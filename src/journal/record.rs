@@ -34,10 +34,10 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice, of the end of a connection, of a timer, or of a monitor; none for a message, which the
-    /// event itself holds.
+    /// The word of a lifecycle notice, of the end of a connection, or of what an actor owes itself; none for a message, which
+    /// the event itself holds.
     pub(crate) notice: Option<&'static str>,
-    /// Of a timer: when it is due by the boot clock, if that is what it goes by.
+    /// Of a timer and of an asynchronous request: when it is due by the boot clock, if that is what it goes by.
     pub(crate) boot: Option<BootTime>,
 }
 
@@ -47,9 +47,15 @@ pub(crate) const TIMER: &str = "timer";
 /// The word of the row of an actor that asked to be told of the end of another.
 pub(crate) const MONITOR: &str = "monitor";
 
+/// The word of the row of an actor that has asked another for something and does not wait for the answer.
+pub(crate) const REPLY: &str = "reply";
+
+/// The word of the row of an actor that has put off its answer to another.
+pub(crate) const DEFERRED: &str = "deferred";
+
 impl Owed {
-    /// What the log and the index say of it besides the receiver: nothing of a message, and else the word. A timer's may be
-    /// followed by a time.
+    /// What the log and the index say of it besides the receiver: nothing of a message, and else the word. That of a
+    /// timer, or of an asynchronous request, may be followed by a time.
     pub(super) fn text(&self) -> Option<Cow<'static, str>> {
         let word = self.notice?;
         Some(self.boot.map_or(Cow::Borrowed(word), |boot| Cow::Owned(format!("{word} {boot}"))))
@@ -60,10 +66,11 @@ impl Owed {
         if text.is_empty() {
             return Some(Self { receiver, notice: None, boot: None });
         }
-        if let Some(time) = text.strip_prefix(TIMER).and_then(|rest| rest.strip_prefix(' ')) {
-            return Some(Self { receiver, notice: Some(TIMER), boot: Some(time.parse().ok()?) });
+        let timed = |word: &str| text.strip_prefix(word).and_then(|rest| rest.strip_prefix(' '));
+        if let Some((word, time)) = [TIMER, REPLY].into_iter().find_map(|word| Some((word, timed(word)?))) {
+            return Some(Self { receiver, notice: Some(word), boot: Some(time.parse().ok()?) });
         }
-        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR];
+        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR, REPLY, DEFERRED];
         let known = words.into_iter().find(|known| *known == text);
         known.map(|word| Self { receiver, notice: Some(word), boot: None })
     }
@@ -226,7 +233,7 @@ pub(crate) struct Pending {
     pub(crate) receiver: ActorId,
     /// Where the event stands that promised it.
     pub(crate) position: u64,
-    /// The word of a lifecycle notice, of the end of a connection, of a timer, which a time may follow, or of a monitor; none
+    /// The word of a lifecycle notice, of the end of a connection, or of what an actor owes itself, which a time may follow; none
     /// for a message.
     pub(crate) notice: Option<String>,
 }
@@ -245,5 +252,15 @@ impl Pending {
     /// Whether the actor has asked to be told of the end of another.
     pub(crate) fn is_monitor(&self) -> bool {
         self.notice.as_deref() == Some(MONITOR)
+    }
+
+    /// Whether the actor is to be told of the answer to a request that it does not wait for.
+    pub(crate) fn is_reply(&self) -> bool {
+        self.owed().is_some_and(|owed| owed.notice == Some(REPLY))
+    }
+
+    /// Whether the actor has put off its answer to another.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.notice.as_deref() == Some(DEFERRED)
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::Promise;
 use super::circles::{Edge, newest_of_each_circle};
+use super::message::Taken;
 use crate::base::id::ActorId;
 use crate::chain::{ChainEvent, EventKind, Link};
 pub(crate) use crate::journal::ReadResult;
 use crate::journal::{Cause, Pending};
-use crate::system::{Awaited, Delivery, Lane, RecordedEnd, Timer};
+use crate::system::{Awaited, Delivery, DueTime, Lane, RecordedEnd, Timer};
 
 /// The chains as a start of the runtime finds them, in the journal or in a model.
 pub(crate) trait Chains {
@@ -68,6 +69,8 @@ pub(crate) enum Through {
     Transition,
     /// A delivery that is owed to the receiver.
     Delivery,
+    /// The receiver has put off its answer, by the event of this sequence.
+    Deferred(u64),
     /// The `init` of the new child.
     Init,
     /// The start of a child that is to be up again.
@@ -84,6 +87,20 @@ pub(crate) struct Due {
     pub(crate) delivery: Delivery,
     /// The actor that waits for its answer.
     pub(crate) awaited_by: Option<ActorId>,
+    /// The event of an actor that is told of the answer later.
+    pub(crate) asked_by: Option<Cause>,
+}
+
+/// An asynchronous request without an answer that was told of, as a start finds it.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    pub(crate) asker: ActorId,
+    /// The sequence of the asker's event.
+    pub(crate) token: u64,
+    pub(crate) to: ActorId,
+    pub(crate) within_ms: u64,
+    pub(crate) due: DueTime,
+    pub(crate) fate: Fate,
 }
 
 /// A monitor that is open, as a start finds it.
@@ -108,6 +125,10 @@ pub(crate) struct Decided {
     pub(crate) timers: Vec<(ActorId, Arc<str>, Timer)>,
     /// The monitors that are open again.
     pub(crate) monitors: Vec<OpenMonitor>,
+    /// The asynchronous requests whose answers are still to be told.
+    pub(crate) requests: Vec<OpenRequest>,
+    /// The answers that actors have put off, by the events that did so. Whoever waits for one is among the fates and requests.
+    pub(crate) deferred: Vec<Cause>,
     /// Why certain rows could not be delivered.
     pub(crate) unreadable: Vec<String>,
     /// The actors whose waits were part of a circle and are now of unknown outcome.
@@ -118,11 +139,11 @@ pub(crate) struct Decided {
 pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> ReadResult<Decided> {
     let mut decided = Decided::default();
     let mut edges = BTreeMap::new();
-    let mut intents = BTreeMap::new();
+    let (mut intents, mut taken) = (BTreeMap::new(), Taken::default());
     for actor in actors {
         let Some(intent) = open_intent(chains, *actor)? else { continue };
         let Some(promise) = Promise::of_intent(intent.event) else { continue };
-        let fate = promise.fate(chains, &intent)?;
+        let fate = promise.fate(chains, &mut taken, &intent)?;
         if let Fate::Await { on, .. } = &fate {
             edges.insert(*actor, Edge { on: *on, position: intent.position });
         }
@@ -137,7 +158,7 @@ pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) 
         }
     }
     for row in rows {
-        decided.row(chains, row)?;
+        decided.row(chains, &mut taken, row)?;
     }
     decided.owed_without_a_row(&intents, rows);
     decided.due.sort_by_key(|due| due.position);
@@ -157,7 +178,7 @@ pub(super) fn link(actor: ActorId, event: &ChainEvent) -> Link {
 
 impl Decided {
     /// Decides about a row: it is delivered, unless the receiver's chain says that it was taken.
-    fn row(&mut self, chains: &dyn Chains, row: &Pending) -> ReadResult<()> {
+    fn row(&mut self, chains: &dyn Chains, taken: &mut Taken, row: &Pending) -> ReadResult<()> {
         let Pending { cause, receiver, position, .. } = row;
         let nothing = |why: &str| {
             let Cause { actor, sequence } = cause;
@@ -189,6 +210,17 @@ impl Decided {
             }
             return Ok(());
         }
+        if promise == Promise::AsyncReply {
+            match promise.request(chains, taken, row, &event)? {
+                Ok(open) => self.asked(open, &event, *position),
+                Err(why) => self.unreadable.push(nothing(&why)),
+            }
+            return Ok(());
+        }
+        if promise == Promise::DeferredAnswer {
+            self.deferred.push(*cause);
+            return Ok(());
+        }
         let link = link(cause.actor, &event);
         let mut awaited_by = None;
         if promise == Promise::Request
@@ -203,10 +235,24 @@ impl Decided {
         }
         let lane = promise.lane();
         match promise.delivery(&event, link) {
-            Some(delivery) => self.due.push(Due { position: *position, to: *receiver, lane, delivery, awaited_by }),
+            Some(delivery) => {
+                self.due.push(Due { position: *position, to: *receiver, lane, delivery, awaited_by, asked_by: None })
+            }
             None => self.unreadable.push(nothing("the event does not say it")),
         }
         Ok(())
+    }
+
+    /// Adds an asynchronous request, and its message if the receiver has not taken it.
+    fn asked(&mut self, open: OpenRequest, event: &ChainEvent, position: u64) {
+        let cause = link(open.asker, event);
+        if let Fate::Await { on, through: Through::Delivery } = open.fate
+            && let Some(delivery) = Promise::AsyncReply.delivery(event, cause.clone())
+        {
+            let (lane, asked_by) = (Promise::AsyncReply.lane(), Some(Cause::from(&cause)));
+            self.due.push(Due { position, to: on, lane, delivery, awaited_by: None, asked_by });
+        }
+        self.requests.push(open);
     }
 
     /// Adds the requests of a journal of an earlier version, which had no rows for what it owed.
@@ -219,7 +265,7 @@ impl Decided {
                 && let Some(delivery) = Promise::Request.delivery(event, link.clone())
             {
                 let (position, to, lane) = (*position, *on, Promise::Request.lane());
-                self.due.push(Due { position, to, lane, delivery, awaited_by: Some(*actor) });
+                self.due.push(Due { position, to, lane, delivery, awaited_by: Some(*actor), asked_by: None });
             }
         }
     }

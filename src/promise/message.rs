@@ -1,7 +1,11 @@
 //! Promises by messages: a send, and a request whose sender waits for the answer.
 
+use std::collections::HashMap;
+
 use super::Promise;
 use super::address::stood_for;
+use super::async_request::asked_by;
+use super::deferred::{begun_anew, given_by, put_off};
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use super::monitor::{self, HANDLE_DOWN};
 use super::timer::{self, HANDLE_TIMER};
@@ -9,10 +13,10 @@ use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::cbor::{Cbor, CborError, CborReader};
-use crate::chain::data::{Call, Caller, Failed, HostCall, Intent, Refused, Return, Stopped};
+use crate::chain::data::{Call, Caller, Failed, HostCall, Intent, Refused, Return, Started, Stopped};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
-use crate::journal::Owed;
+use crate::journal::{Cause, Owed};
 use crate::system::{
     ActorFailure, Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait,
     Waited,
@@ -151,7 +155,7 @@ fn wait_for_answer(
 }
 
 /// The answer to the guest for each outcome.
-fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requested> {
+pub(super) fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requested> {
     let result = match outcome {
         Outcome::Returned(result) => Vec::from_cbor(&result).map_err(|error| error.to_string()),
         Outcome::Refused(message) => Err(message),
@@ -163,21 +167,92 @@ fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> Answered<Requ
 }
 
 /// What became of a request whose intent is the last event of its sender's chain.
-pub(super) fn fate(chains: &dyn Chains, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
-    let unknown = |why: &str| Ok(Fate::Answered(Awaited::Unknown(format!("outcome unknown: {why}"))));
-    let Some((to, _)) = requested(&intent.event.data) else { return unknown("the request cannot be read any more") };
-    if chains.open(to).first().is_some_and(|call| is_caused_by(call, &intent.link)) {
+pub(super) fn fate(chains: &dyn Chains, taken: &mut Taken, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
+    let Some((to, _)) = requested(&intent.event.data) else {
+        return Ok(unknown("the request cannot be read any more"));
+    };
+    course_of(chains, taken, to, &intent.link, intent.position)
+}
+
+fn unknown(why: &str) -> Fate {
+    Fate::Answered(Awaited::Unknown(format!("outcome unknown: {why}")))
+}
+
+/// What became of the message that the event `cause`, at `position`, has promised to `to`, and that is to be answered.
+pub(super) fn course_of(
+    chains: &dyn Chains,
+    taken: &mut Taken,
+    to: ActorId,
+    cause: &Link,
+    position: u64,
+) -> ReadResult<Fate> {
+    if chains.open(to).first().is_some_and(|call| is_caused_by(call, cause)) {
         return Ok(Fate::Await { on: to, through: Through::Transition });
     }
-    match answer_to(&chains.events_after(to, intent.position)?, to, &intent.link) {
-        MessageTrace::Answer(answer) => Ok(Fate::Answered(Awaited::Answer { to, answer })),
+    let goes_on = chains.goes_on(to);
+    let events = taken.since(chains, to, cause, position)?;
+    Ok(match answer_to(events, to, cause, goes_on) {
+        MessageTrace::Answer(answer) => Fate::Answered(Awaited::Answer { to, answer }),
         MessageTrace::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
-        MessageTrace::Nothing if chains.goes_on(to) => Ok(Fate::Await { on: to, through: Through::Delivery }),
+        MessageTrace::Deferred(token) if goes_on => Fate::Await { on: to, through: Through::Deferred(token) },
+        MessageTrace::Deferred(_) => {
+            Fate::Answered(Awaited::Answer { to, answer: Answer { outcome: Outcome::Stopped, closing: None } })
+        }
+        MessageTrace::Nothing if goes_on => Fate::Await { on: to, through: Through::Delivery },
         MessageTrace::Nothing => {
             let why = if chains.is_known(to) { "has ended" } else { "is not in this journal" };
             let answer = Answer { outcome: Outcome::Dropped(why.into()), closing: None };
-            Ok(Fate::Answered(Awaited::Answer { to, answer }))
+            Fate::Answered(Awaited::Answer { to, answer })
         }
+    })
+}
+
+/// The events of receivers since the oldest message that was looked for: each receiver is read once, however many messages
+/// wait for its answer.
+#[derive(Default)]
+pub(super) struct Taken(HashMap<ActorId, TakenBy>);
+
+struct TakenBy {
+    /// After which place they were read.
+    after: u64,
+    events: Vec<ChainEvent>,
+    /// By message: the event that took it or dropped it, by its place among these.
+    at: HashMap<Cause, usize>,
+}
+
+impl Taken {
+    /// The receiver's events from the one on that took or dropped the message; none if no event did.
+    fn since(
+        &mut self,
+        chains: &dyn Chains,
+        receiver: ActorId,
+        cause: &Link,
+        position: u64,
+    ) -> ReadResult<&[ChainEvent]> {
+        if self.0.get(&receiver).is_none_or(|read| read.after > position) {
+            self.0.insert(receiver, TakenBy::read(chains, receiver, position)?);
+        }
+        let TakenBy { events, at, .. } = &self.0[&receiver];
+        Ok(at.get(&Cause::from(cause)).map_or(&[], |at| &events[*at..]))
+    }
+}
+
+impl TakenBy {
+    fn read(chains: &dyn Chains, receiver: ActorId, after: u64) -> ReadResult<Self> {
+        let events = chains.events_after(receiver, after)?;
+        let mut at = HashMap::new();
+        for (place, event) in events.iter().enumerate() {
+            let dropped = match event.kind() {
+                Some(EventKind::Call) => Call::from_cbor(&event.data).map_or(Vec::new(), |call| vec![call.cause]),
+                Some(EventKind::Failed) => Failed::from_cbor(&event.data).map_or(Vec::new(), |failed| failed.dropped),
+                Some(EventKind::Stopped) => {
+                    Stopped::from_cbor(&event.data).map_or(Vec::new(), |stopped| stopped.dropped)
+                }
+                _ => Vec::new(),
+            };
+            dropped.iter().flatten().for_each(|cause| _ = at.entry(Cause::from(cause)).or_insert(place));
+        }
+        Ok(Self { after, events, at })
     }
 }
 
@@ -187,12 +262,15 @@ enum MessageTrace {
     Answer(Answer),
     /// The receiver took the message, and the events that follow cannot be read.
     TakenAlone,
+    /// The receiver has put off its answer, by the event of this sequence.
+    Deferred(u64),
 }
 
-/// Looks for the outcome of a message among the receiver's events since it was sent.
-fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> MessageTrace {
+/// Looks for the outcome of a message among the receiver's events since it was sent. `goes_on` says that the receiver's last
+/// end is none for good.
+fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link, goes_on: bool) -> MessageTrace {
     let (mut taken, mut ever_taken) = (false, false);
-    for event in events {
+    for (at, event) in events.iter().enumerate() {
         let is_dropped = |causes: &[Option<Link>]| causes.iter().flatten().any(|dropped| dropped == cause);
         let outcome = match event.kind() {
             Some(EventKind::Call) => {
@@ -201,6 +279,9 @@ fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> MessageT
                 None
             }
             Some(EventKind::Return) if taken => {
+                if let Some(token) = put_off(event) {
+                    return answer_put_off(&events[at + 1..], receiver, token, goes_on);
+                }
                 Return::from_cbor(&event.data).ok().map(|returned| Outcome::Returned(returned.result.0))
             }
             Some(EventKind::Refused) if taken => {
@@ -229,6 +310,74 @@ fn answer_to(events: &[ChainEvent], receiver: ActorId, cause: &Link) -> MessageT
         }
     }
     if ever_taken { MessageTrace::TakenAlone } else { MessageTrace::Nothing }
+}
+
+/// Looks for the answer that the receiver has put off, among its events since then.
+fn answer_put_off(events: &[ChainEvent], receiver: ActorId, token: u64, goes_on: bool) -> MessageTrace {
+    const INIT: &str = "ntwk:theater/actor.init";
+    let (mut ended, mut started) = (None, None);
+    for event in events {
+        match event.kind() {
+            Some(EventKind::HostCall) => match given_by(event) {
+                Some((of, outcome)) if of == token => {
+                    return MessageTrace::Answer(Answer { outcome, closing: Some(link(receiver, event)) });
+                }
+                _ => {}
+            },
+            Some(EventKind::Failed) => {
+                let failed =
+                    Failed::from_cbor(&event.data).map(|it| Outcome::Failed(ActorFailure::new(it.reason, it.detail)));
+                let closing = Some(link(receiver, event));
+                ended = Some(failed.map_or(stopped(), |outcome| Answer { outcome, closing }));
+            }
+            Some(EventKind::Stopped) => ended = Some(stopped()),
+            Some(EventKind::Started) => {
+                if Started::from_cbor(&event.data).is_ok_and(|started| started.ended)
+                    && let Some(ended) = ended
+                {
+                    return MessageTrace::Answer(ended);
+                }
+                (ended, started) = (None, Some(event));
+            }
+            // It has begun anew, and knows nothing of what it has put off.
+            Some(EventKind::Call) if event.function() == INIT => {
+                if let Some(started) = started {
+                    return MessageTrace::Answer(begun_anew(link(receiver, started)));
+                }
+            }
+            _ => {}
+        }
+    }
+    match ended {
+        Some(ended) if !goes_on => MessageTrace::Answer(ended),
+        _ => MessageTrace::Deferred(token),
+    }
+}
+
+fn stopped() -> Answer {
+    Answer { outcome: Outcome::Stopped, closing: None }
+}
+
+/// The outcomes that an event of a receiver can mean for a message that it answers or drops.
+pub(super) fn outcomes(closing: &Link, event: &ChainEvent) -> Vec<Outcome> {
+    match event.kind() {
+        Some(EventKind::Return) if put_off(event).is_none() => {
+            Return::from_cbor(&event.data).into_iter().map(|returned| Outcome::Returned(returned.result.0)).collect()
+        }
+        Some(EventKind::Refused) => {
+            Refused::from_cbor(&event.data).into_iter().map(|refused| Outcome::Refused(refused.message)).collect()
+        }
+        Some(EventKind::Failed) => {
+            let failed = Failed::from_cbor(&event.data).ok();
+            let failed = failed.map(|failed| Outcome::Failed(ActorFailure::new(failed.reason, failed.detail)));
+            // The last end of an actor that had failed drops what came since then, in other words.
+            failed.into_iter().chain(["failed", "was stopped"].map(|how| Outcome::Dropped(how.into()))).collect()
+        }
+        Some(EventKind::Stopped) => vec![Outcome::Stopped, Outcome::Dropped("was stopped".into())],
+        Some(EventKind::Started) => vec![begun_anew(closing.clone()).outcome],
+        Some(EventKind::HostCall) => given_by(event).into_iter().map(|(_, outcome)| outcome).collect(),
+        _ => Vec::new(),
+    }
 }
 
 pub(super) fn is_caused_by(call: &ChainEvent, cause: &Link) -> bool {
@@ -273,6 +422,9 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
             sent.and_then(|sent| Some((sent.to, sent.params?)))
         }
         function if function == HANDLE_REQUEST.full => {
+            if let Some(asked) = asked_by(promised) {
+                return asked.to == receiver && message_of(&call.params.0).is_some_and(|taken| taken == asked.message);
+            }
             let intent = Intent::from_cbor(&promised.data).ok().filter(|_| promised.function() == REQUEST.full);
             intent.map(|intent| (intent.to, intent.params))
         }
@@ -291,15 +443,27 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
     stood_for(to, &address) == Some(receiver) && message_of(&call.params.0).is_some_and(|taken| taken == message)
 }
 
-/// Whether a host call has the result that the answering event `closing`, of another chain, gave. Only the returned
-/// result of a request is compared.
+/// Whether a host call has the result that the answering event `closing`, of another chain, gave. Only the result of a
+/// request is compared, if it was returned, or given later.
 pub(crate) fn is_what_was_answered(event: &ChainEvent, host_call: &HostCall, closing: &ChainEvent) -> bool {
-    if event.function() != REQUEST.full || closing.kind() != Some(EventKind::Return) {
+    if event.function() != REQUEST.full {
         return true;
     }
+    let got = || host_call.result.whole().and_then(|got| Result::<Vec<u8>, String>::from_cbor(got).ok());
+    if closing.kind() == Some(EventKind::HostCall) {
+        // It was put off. What an actor gets for it does not depend on who gave it.
+        let given = given_by(closing).map(|(_, outcome)| Answer { outcome, closing: None });
+        let given = given.map(|given| understand(ActorId::of_nobody(), given).result);
+        return given.is_some() && given == got();
+    }
+    if closing.kind() != Some(EventKind::Return) {
+        return true;
+    }
+    if put_off(closing).is_some() {
+        return false;
+    }
     let given = Return::from_cbor(&closing.data).ok().and_then(|given| Vec::<u8>::from_cbor(&given.result.0).ok());
-    let got = host_call.result.whole().and_then(|got| Result::<Vec<u8>, String>::from_cbor(got).ok()?.ok());
-    given.is_some() && given == got
+    given.is_some() && given == got().and_then(Result::ok)
 }
 
 /// The receiver and the message in the parameters of a send or a request.

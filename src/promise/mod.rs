@@ -10,6 +10,8 @@
 //! | `Notice` | the child's `return` of `init`, `started`, `failed`, `stopped` | to the parent, with its word | the lane for notices | the parent's `call`, or its end | deliver again |
 //! | `Timer` | `host-call` of `timer.set` and the like; the `call` of a round that is not the last | to the actor itself: `timer` | by the actor's own thread, when it is due | the actor's `call` of that round, the `host-call` that cancels or replaces it, its end, or a `started` that begins anew | set again, for the recorded time |
 //! | `Monitor` | `host-call` of `monitor` | to the actor itself: `monitor` | by the actor's own thread, once the other actor has ended for good | the actor's `call` of `handle-down`, the `host-call` of `demonitor`, its end, or a `started` that begins anew | open again; due, if the other actor's chain says that it has ended |
+//! | `AsyncReply` | `host-call` of `request-async`, which promises the receiver a message too | to the actor itself: `reply` | the message is mail, with a reply that nobody waits for; the answer goes to the actor's own thread | the actor's `call` of `handle-reply`, its end, or a `started` that begins anew | told of; or awaited, until the same deadline; or the message is delivered again |
+//! | `DeferredAnswer` | `host-call` of `defer`, if an actor asked | to the actor itself: `deferred` | nothing | the `host-call` of `reply`, a `defer` that takes its place, the `refused` or the end of its call, its end, or a `started` that begins anew | open again; who asked waits on |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
 //!
 //! While an actor waits for another, the graph of waits (`system/waits.rs`) has an edge between the two. An actor adds its
@@ -19,6 +21,8 @@
 //!
 //! - B answers A's request by its closing event (`return`, `refused`, `failed`): B enqueues that event, then removes A's
 //!   edge, then gives the answer.
+//! - B puts its answer off, and gives it later: the edge stays until then. B enqueues the host call that answers, then removes
+//!   A's edge, then gives the answer.
 //! - No event of B gives the answer: A's deadline has passed, the request was refused, B was stopped and its end comes
 //!   later, or A itself ends. Then A's own next event settles the wait, so A's recorder holds the
 //!   [`Wait`](crate::system::Wait), and removes the edge after it has enqueued that event.
@@ -40,8 +44,10 @@
 
 mod address;
 mod arrivals;
+mod async_request;
 mod child;
 mod circles;
+mod deferred;
 mod fates;
 mod message;
 #[cfg(test)]
@@ -52,11 +58,16 @@ mod timer;
 mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
+pub(crate) use async_request::{
+    AskParams, HANDLE_REPLY, REQUEST_ASYNC, ReplyParams, ReservedAsync, asked_by, decided, is_what_was_replied,
+    told_reply,
+};
 pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
     spawn_child,
 };
-pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
+pub(crate) use deferred::{DEFER, REPLY, REPLY_HTTP, begun_anew, outcome_of, too_late, why_not_open};
+pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, OpenRequest, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
     is_what_was_sent, request_again,
@@ -92,14 +103,19 @@ pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<Acto
         Some(Promise::Timer) => Err("that event promises no timer"),
         Some(Promise::Monitor) if watched_by(event).is_some() => Ok(row.cause.actor),
         Some(Promise::Monitor) => Err("that event asks for nobody's end"),
+        Some(Promise::AsyncReply) if asked_by(event).is_some() => Ok(row.cause.actor),
+        Some(Promise::AsyncReply) => Err("that event asks for no answer"),
+        Some(Promise::DeferredAnswer) if deferred::put_off_by(event).is_some() => Ok(row.cause.actor),
+        Some(Promise::DeferredAnswer) => Err("that event puts off no answer"),
         Some(Promise::Notice(_) | Promise::WebSocketClose | Promise::Spawn | Promise::Stop | Promise::Restart)
         | None => Err("that event promises no such notice"),
     }
 }
 
-/// The event whose promise a call settles: its cause, or, if it tells of an end, the actor's own event that asked for that.
+/// The event whose promise a call settles: its cause, or, if it tells of an end or of an answer, the actor's own event that
+/// asked for that. (The call that takes an asynchronous request settles nothing: the row is its sender's.)
 pub(crate) fn settled_by(actor: ActorId, function: &str, call: &Call) -> Option<Cause> {
-    if function == HANDLE_DOWN.full {
+    if [HANDLE_DOWN.full, HANDLE_REPLY.full].contains(&function) {
         return call.of.map(|sequence| Cause { actor, sequence });
     }
     call.cause.as_ref().map(Cause::from)
@@ -116,6 +132,8 @@ pub(crate) enum Promise {
     Notice(ChildEventKind),
     Timer,
     Monitor,
+    AsyncReply,
+    DeferredAnswer,
     WebSocketClose,
 }
 
@@ -145,6 +163,12 @@ impl Promise {
         if row.is_monitor() {
             return Some(Self::Monitor);
         }
+        if row.is_reply() {
+            return Some(Self::AsyncReply);
+        }
+        if row.is_deferred() {
+            return Some(Self::DeferredAnswer);
+        }
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
             Some(word) => notice::kind(word, event).map(Self::Notice),
@@ -166,6 +190,8 @@ impl Promise {
             Self::Notice(kind) => Some(kind.word()),
             Self::Timer => Some(TIMER),
             Self::Monitor => Some(journal::MONITOR),
+            Self::AsyncReply => Some(journal::REPLY),
+            Self::DeferredAnswer => Some(journal::DEFERRED),
             Self::WebSocketClose => Some(websocket::WORD),
         };
         Some(Owed { receiver, notice, boot: None })
@@ -173,9 +199,15 @@ impl Promise {
 
     fn lane(&self) -> Lane {
         match self {
-            Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => {
-                Lane::Mail
-            }
+            Self::Send
+            | Self::Request
+            | Self::Spawn
+            | Self::Stop
+            | Self::Restart
+            | Self::Timer
+            | Self::Monitor
+            | Self::AsyncReply
+            | Self::DeferredAnswer => Lane::Mail,
             Self::Notice(_) | Self::WebSocketClose => Lane::Notice,
         }
     }
@@ -187,8 +219,9 @@ impl Promise {
             Self::Request => {
                 message::requested(&event.data).map(|(_, params)| message::request_delivery(params, cause))
             }
-            // A timer and a monitor are no deliveries: the actor takes them when they are due.
-            Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => None,
+            Self::AsyncReply => async_request::delivery(event, cause),
+            // A timer and a monitor are no deliveries: the actor takes them when they are due. An answer is given by a host call.
+            Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor | Self::DeferredAnswer => None,
             Self::Notice(kind) => Some(notice::delivery(notice::params(cause.actor, kind), cause)),
             Self::WebSocketClose => Some(close(cause)),
         }
@@ -206,7 +239,9 @@ impl Promise {
             | Self::Restart
             | Self::Notice(_)
             | Self::Timer
-            | Self::Monitor => None,
+            | Self::Monitor
+            | Self::AsyncReply
+            | Self::DeferredAnswer => None,
         }
     }
 
@@ -236,13 +271,38 @@ impl Promise {
         }
     }
 
-    /// What became of a promise whose intent is the last event of a chain.
-    fn fate(&self, chains: &dyn Chains, intent: &fates::OpenIntent<'_>) -> ReadResult<Fate> {
+    /// The asynchronous request that `event` makes, as a row says; the inner error says why it cannot be read.
+    fn request(
+        &self,
+        chains: &dyn Chains,
+        taken: &mut message::Taken,
+        row: &Pending,
+        event: &ChainEvent,
+    ) -> ReadResult<Result<OpenRequest, String>> {
         match self {
-            Self::Request => message::fate(chains, intent),
+            Self::AsyncReply => async_request::open(chains, taken, row, event),
+            _ => Ok(Err("it asks for no answer".to_owned())),
+        }
+    }
+
+    /// What became of a promise whose intent is the last event of a chain.
+    fn fate(
+        &self,
+        chains: &dyn Chains,
+        taken: &mut message::Taken,
+        intent: &fates::OpenIntent<'_>,
+    ) -> ReadResult<Fate> {
+        match self {
+            Self::Request => message::fate(chains, taken, intent),
             Self::Spawn => child::spawn_fate(chains, intent),
             Self::Stop | Self::Restart => child::change_fate(chains, intent),
-            Self::Send | Self::Notice(_) | Self::Timer | Self::Monitor | Self::WebSocketClose => Ok(Fate::Again),
+            Self::Send
+            | Self::Notice(_)
+            | Self::Timer
+            | Self::Monitor
+            | Self::AsyncReply
+            | Self::DeferredAnswer
+            | Self::WebSocketClose => Ok(Fate::Again),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::answer::Answer;
+use super::async_requests::AsyncRequests;
 use super::control::Control;
+use super::deferrals::Deferrals;
 use super::delivery::Delivery;
 use super::mailbox::Lane;
 use super::refusal::Refusal;
@@ -32,6 +35,8 @@ pub struct TheaterHandle {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) limits: RuntimeLimits,
     pub(crate) timers: Arc<Timers>,
+    pub(crate) async_requests: Arc<AsyncRequests>,
+    pub(crate) deferrals: Arc<Deferrals>,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
     pub(crate) secrets: Secrets,
@@ -70,6 +75,19 @@ impl TheaterHandle {
         let (reply, answer) = Reply::outside();
         slot.fill(Delivery { function, params, caller, cause: None, reply });
         Ok(answer)
+    }
+
+    /// Gives an answer that rests on a recorded event: to an actor at once, to a sender outside the runtime after the commit
+    /// that holds the event.
+    pub(crate) fn give(&self, reply: Reply, answer: Answer) {
+        match reply {
+            Reply::Nobody => {}
+            Reply::Actor { wait, to } => self.registry.answer(wait, to, answer),
+            Reply::Later { to } => to.give(answer),
+            // The error of a journal that is down is ignored: an answer that rests on an event which was never committed must
+            // not leave.
+            Reply::Outside { to } => _ = self.journal.release(move || to.give(answer)),
+        }
     }
 
     /// Delivers a call of an export of `to` that the actor must get however full its mailbox is, and whose answer

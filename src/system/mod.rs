@@ -8,16 +8,19 @@
 //! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`;
 //! - `secrets`, which the runtime adds to what actors send, and shows to nobody;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
-//! - `reply`, where an answer is given and awaited; `signal`, the order to end;
+//! - `async_requests`, where an actor finds the answers that it does not wait for;
+//! - `reply`, where an answer is given and awaited; `deferrals`, the replies that actors have taken over; `signal`, the order to end;
 //! - `delivery`, what a mailbox holds; `mailbox`;
 //! - `registry`, which finds mailboxes by actor and refuses circles of waits; `subscribers`;
 //! - `requests`, `awaited` and `control`, what the supervisor is asked for; `handle`, through which everyone asks.
 
 mod address;
 mod answer;
+mod async_requests;
 mod awaited;
 mod control;
 mod cron;
+mod deferrals;
 mod delivery;
 mod error;
 mod failure;
@@ -45,6 +48,7 @@ mod tests;
 
 pub use address::Address;
 pub(crate) use answer::{Answer, NoAnswer, Outcome};
+pub(crate) use async_requests::{ActorRequests, AsyncRequests, CameOf, DueReply};
 pub(crate) use awaited::Awaited;
 pub(crate) use control::{Asked, Control};
 pub(crate) use cron::{CRON_BYTES, Cron, check_lengths as check_cron_lengths};

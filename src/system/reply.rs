@@ -1,7 +1,7 @@
 //! The reply to a delivery: one side is where the receiver answers, the other is where the sender waits for the answer.
 //!
 //! ```text
-//!   claim:   waiting ── the receiver takes the delivery ──▶ taken
+//!   claim:   waiting ── the receiver takes the delivery ──▶ taken ── the sender gives up ──▶ given up
 //!               └────── the sender gives up ──────────────▶ withdrawn
 //!   answer:  none ──▶ given
 //!              └────▶ gone: the receiver has ended without an answer
@@ -14,6 +14,7 @@
 //! The answer is a [`OneShot`], whose file says why no wakeup is lost. Claim and answer lie in one allocation.
 
 use super::answer::{Answer, NoAnswer};
+use super::async_requests::LaterReply;
 use super::waits::WaitId;
 use crate::base::clock;
 use crate::base::one_shot::{Look, OneShot, SenderGone};
@@ -29,6 +30,8 @@ pub(crate) enum Reply {
     Nobody,
     /// An actor that waits: it is answered at once.
     Actor { wait: WaitId, to: ReplyTo },
+    /// An actor that does not wait, and is told of the answer later: it gets the answer at once.
+    Later { to: LaterReply },
     /// Someone outside the runtime: answered after the commit that the answer depends on.
     Outside { to: ReplyTo },
 }
@@ -51,6 +54,16 @@ impl Reply {
         match self {
             Self::Nobody => true,
             Self::Actor { to, .. } | Self::Outside { to } => to.claim(),
+            Self::Later { to } => to.claim(),
+        }
+    }
+
+    /// Whether somebody still wants the answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Actor { to, .. } | Self::Outside { to } => to.is_awaited(),
+            Self::Later { to } => to.is_awaited(),
         }
     }
 }
@@ -73,6 +86,7 @@ struct ReplySlot {
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
+const GIVEN_UP: u8 = 3;
 
 fn pair() -> (ReplyTo, AwaitedReply) {
     let shared = Arc::new(ReplySlot { claim: AtomicU8::new(WAITING), answer: OneShot::new() });
@@ -87,6 +101,13 @@ impl ReplyTo {
 
     pub(crate) fn claim(&self) -> bool {
         self.0.claim.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl ReplyTo {
+    /// Whether the sender still waits.
+    fn is_awaited(&self) -> bool {
+        matches!(self.0.claim.load(Ordering::Acquire), WAITING | TAKEN)
     }
 }
 
@@ -115,7 +136,10 @@ impl AwaitedReply {
     pub(crate) fn withdraw(&self) -> NoAnswer {
         match self.0.claim.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => NoAnswer::NotDelivered,
-            Err(_) => NoAnswer::OutcomeUnknown,
+            Err(_) => {
+                self.0.claim.store(GIVEN_UP, Ordering::Release);
+                NoAnswer::OutcomeUnknown
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! mailboxes, replies to the actors that wait for them, waits into the registry. `promise/` decides from the chains and
 //! from the owed deliveries what each promise is after the crash; this file does what was decided.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::actor::SpawnReply;
@@ -10,9 +10,9 @@ use crate::base::id::ActorId;
 use crate::base::one_shot::one_shot;
 use crate::chain::data::Started;
 use crate::chain::{ChainEvent, Link};
-use crate::journal::{ActorKey, JournalReader, Pending};
-use crate::promise::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
-use crate::system::{Awaited, Delivery, Lane, Registry, Reply, Timer, Wait};
+use crate::journal::{ActorKey, Cause, JournalReader, Pending};
+use crate::promise::{Chains, Decided, Due, Fate, OpenMonitor, OpenRequest, ReadResult, Through, decide, decided};
+use crate::system::{AsyncRequests, Awaited, Delivery, Lane, Registry, Reply, Timer, Wait};
 
 /// What the actors that go on have yet to get from each other: outcomes, replies and owed deliveries.
 #[derive(Default)]
@@ -30,12 +30,15 @@ pub(super) struct InFlight {
     pub(super) monitors: Vec<OpenMonitor>,
     /// The timers that are pending, each actor's own.
     pub(super) timers: Vec<(ActorId, Arc<str>, Timer)>,
+    /// By actor and token: the answers that actors have put off, and the replies of who waits for them.
+    pub(super) deferred: BTreeMap<(ActorId, u64), Reply>,
 }
 
 /// Reads the chains of all actors for the decision about their promises.
 pub(super) struct InFlightReader<'a> {
     pub(super) reader: &'a JournalReader,
     pub(super) registry: &'a Arc<Registry>,
+    pub(super) async_requests: &'a AsyncRequests,
     /// Every actor that has a chain, including those that are not listed any more: a delivery is owed whether or not its
     /// sender is still listed.
     pub(super) keys: &'a HashMap<ActorId, ActorKey>,
@@ -108,7 +111,7 @@ impl InFlightReader<'_> {
     pub(super) fn in_flight(&self) -> ReadResult<InFlight> {
         let mut actors: Vec<ActorId> = self.open.keys().copied().collect();
         actors.sort();
-        let Decided { fates, due, monitors, timers, unreadable, given_up } =
+        let Decided { fates, due, monitors, requests, deferred, timers, unreadable, given_up } =
             decide(self, &actors, &self.reader.pending()?)?;
         unreadable.iter().for_each(|why| log::warn!("{why}"));
         for actor in given_up {
@@ -117,8 +120,15 @@ impl InFlightReader<'_> {
             );
         }
         let mut found = InFlight { monitors, timers, ..InFlight::default() };
+        found.deferred =
+            deferred.iter().map(|Cause { actor, sequence }| ((*actor, *sequence), Reply::Nobody)).collect();
         // By waiting actor: the reply that goes with the delivery which the actor waits for.
         let mut waiting = HashMap::new();
+        // By the event that asked: the reply that goes with the delivery of an asynchronous request.
+        let mut asked = HashMap::new();
+        for request in requests {
+            self.ask_on(&mut found, &mut asked, request);
+        }
         for (actor, (intent, fate)) in fates {
             match fate {
                 Fate::Again => {}
@@ -126,8 +136,9 @@ impl InFlightReader<'_> {
                 Fate::Await { on, through } => self.go_on_waiting(&mut found, &mut waiting, intent, (on, through)),
             }
         }
-        for Due { to, lane, delivery, awaited_by, .. } in due {
-            let reply = awaited_by.and_then(|waiter| waiting.remove(&waiter)).unwrap_or(Reply::Nobody);
+        for Due { to, lane, delivery, awaited_by, asked_by, .. } in due {
+            let reply = awaited_by.and_then(|waiter| waiting.remove(&waiter));
+            let reply = reply.or_else(|| asked.remove(&asked_by?)).unwrap_or(Reply::Nobody);
             found.owed.push((to, lane, Delivery { reply, ..delivery }));
         }
         Ok(found)
@@ -152,15 +163,42 @@ impl InFlightReader<'_> {
             Awaited::Child(up)
         } else {
             let (reply, answer) = Reply::actor(wait.id());
-            if through == Through::Transition {
-                // The receiver took the delivery before the crash, so the sender cannot withdraw it any more.
-                reply.claim();
-                found.replies.insert(on, reply);
-            } else {
+            if let Some(reply) = taken_before(found, reply, (on, through)) {
                 waiting.insert(waiter, reply);
             }
             Awaited::Reply { to: on, reply: answer }
         };
         found.awaited.insert(waiter, (awaited, Some(wait)));
     }
+
+    /// Opens an asynchronous request again: its answer is told of, or it is awaited, until its deadline.
+    fn ask_on(&self, found: &mut InFlight, asked: &mut HashMap<Cause, Reply>, request: OpenRequest) {
+        let OpenRequest { asker, token, to, within_ms, due, fate } = request;
+        let to = self.async_requests.of(asker).open(token, to, within_ms, due);
+        match fate {
+            Fate::Await { on, through } => {
+                if let Some(reply) = taken_before(found, Reply::Later { to }, (on, through)) {
+                    asked.insert(Cause { actor: asker, sequence: token }, reply);
+                }
+            }
+            fate => _ = decided(fate).map(|answer| to.give(answer)),
+        }
+    }
+}
+
+/// Gives a reply to the receiver that took the delivery before the crash, so that the sender cannot withdraw it any more.
+/// Returns the reply of a delivery that is to be made again.
+fn taken_before(found: &mut InFlight, reply: Reply, (on, through): (ActorId, Through)) -> Option<Reply> {
+    match through {
+        Through::Transition => {
+            reply.claim();
+            found.replies.insert(on, reply);
+        }
+        Through::Deferred(token) => {
+            reply.claim();
+            found.deferred.insert((on, token), reply);
+        }
+        Through::Delivery | Through::Init | Through::Restart => return Some(reply),
+    }
+    None
 }

@@ -94,9 +94,13 @@ pub(super) fn recover(
     });
     let new = new.collect();
     let asked_for = former.iter().filter(|actor| actor.asked_for).map(|actor| actor.row.actor.id).collect();
-    let InFlight { mut awaited, mut replies, mut starts, owed, monitors, timers } = in_flight;
+    let InFlight { mut awaited, mut replies, mut starts, owed, monitors, timers, deferred } = in_flight;
     for OpenMonitor { watcher, reference, watched, end } in monitors {
         theater.registry.restore_watch((watcher, reference), watched, end);
+    }
+    for ((actor, token), reply) in deferred {
+        // No row says that an HTTP client waits: it went with the process.
+        theater.deferrals.put(actor, token, reply, false);
     }
     for (actor, key, timer) in timers {
         theater.timers.restore(actor, key, timer);
@@ -169,6 +173,7 @@ fn in_flight_reader<'a>(
     InFlightReader {
         reader,
         registry: &theater.registry,
+        async_requests: &theater.async_requests,
         keys,
         unended: former.iter().filter(|actor| actor.row.alive).map(|actor| actor.row.actor.id).collect(),
         alive: running().map(|actor| actor.row.actor.id).collect(),

@@ -240,6 +240,8 @@ impl TheaterRuntime {
             http_exchanges: Places::default(),
             secrets: config.secrets,
             timers: Arc::default(),
+            async_requests: Arc::default(),
+            deferrals: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(|why| {

@@ -97,6 +97,19 @@ pub trait MonitorHandler: Actor {
     fn handle_down(&mut self, down: Down) -> Result<(), String>;
 }
 
+/// An actor that asks others with [`messages::request_async`](crate::messages::request_async). Export it as `replies`.
+pub trait ReplyHandler: Actor {
+    /// The type of the answers.
+    type Answer: DeserializeOwned;
+
+    /// Receives the answer to one request, whose token `request_async` has returned; an `Err` is what
+    /// [`messages::request`](crate::messages::request) would have returned. The request is over.
+    ///
+    /// # Errors
+    /// The state stays as it was; the request is over all the same.
+    fn handle_reply(&mut self, token: u64, answer: Result<Self::Answer, String>) -> Result<(), String>;
+}
+
 /// An actor that is told about its children. Export it as `children`.
 pub trait ChildHandler: Actor {
     /// Receives the notice that a child started, stopped, failed or restarted.

@@ -47,6 +47,9 @@ exports!(timers, "exports-timers", {
 exports!(monitors, "exports-monitors", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });
+exports!(replies, "exports-replies", {
+    "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+});
 exports!(children, "exports-children", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });

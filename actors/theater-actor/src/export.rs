@@ -3,7 +3,9 @@
 use std::panic;
 use std::sync::Once;
 
-use crate::actor::{Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, TimerHandler, WebSocketHandler};
+use crate::actor::{
+    Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, TimerHandler, WebSocketHandler,
+};
 use crate::bindings;
 use crate::bindings::host::ntwk::theater::types::{Json, State};
 use crate::{ChildEvent, Down, HttpRequest, HttpResponse, WebSocketMessage, WebSocketResponse};
@@ -61,6 +63,14 @@ impl<A: MonitorHandler> bindings::monitors::exports::ntwk::theater::monitor_hand
     }
 }
 
+impl<A: ReplyHandler> bindings::replies::exports::ntwk::theater::reply_handlers::Guest for A {
+    fn handle_reply(state: State, (token, answer): (u64, Result<Json, String>)) -> Result<(State,), String> {
+        let answer = answer.and_then(|answer| json::read("reply", &answer));
+        let (state, ()) = transition(state, |actor: &mut A| actor.handle_reply(token, answer))?;
+        Ok((state,))
+    }
+}
+
 impl<A: ChildHandler> bindings::children::exports::ntwk::theater::supervisor_handlers::Guest for A {
     fn handle_child_event(state: State, (event,): (ChildEvent,)) -> Result<(State,), String> {
         let (state, ()) = transition(state, |actor: &mut A| actor.handle_child_event(event))?;
@@ -91,6 +101,7 @@ mod tests {
     use super::bindings::actor::exports::ntwk::theater::actor::Guest as Start;
     use super::bindings::messages::exports::ntwk::theater::message_server_client::Guest as Messages;
     use super::bindings::monitors::exports::ntwk::theater::monitor_handlers::Guest as Monitors;
+    use super::bindings::replies::exports::ntwk::theater::reply_handlers::Guest as Replies;
     use super::bindings::timers::exports::ntwk::theater::timer_handlers::Guest as Timers;
     use super::*;
     use crate::EndReason;
@@ -134,6 +145,15 @@ mod tests {
                 EndReason::Stopped => self.sum = 0,
                 EndReason::Failed(why) => return Err(format!("{} of {}: {why}", down.actor_id, down.reference)),
             }
+            Ok(())
+        }
+    }
+
+    impl ReplyHandler for Sum {
+        type Answer = i64;
+
+        fn handle_reply(&mut self, token: u64, answer: Result<i64, String>) -> Result<(), String> {
+            self.sum += answer.map_err(|why| format!("{token}: {why}"))?;
             Ok(())
         }
     }
@@ -183,6 +203,17 @@ mod tests {
         };
         assert_eq!(told(EndReason::Stopped), Ok((Some(bytes(r#"{"sum":0}"#)),)));
         assert_eq!(told(EndReason::Failed("trap".into())), Err("a of 7: trap".into()));
+    }
+
+    #[test]
+    fn a_reply_changes_the_state_or_leaves_it_and_one_of_another_type_is_an_error() {
+        let told = |answer: Result<&str, &str>| {
+            let answer = answer.map(bytes).map_err(str::to_owned);
+            <Sum as Replies>::handle_reply(Some(bytes(r#"{"sum":1}"#)), (7, answer))
+        };
+        assert_eq!(told(Ok("2")), Ok((Some(bytes(r#"{"sum":3}"#)),)));
+        assert_eq!(told(Err("no")), Err("7: no".into()));
+        assert!(told(Ok("{}")).unwrap_err().starts_with("7: the reply is not of type i64: "));
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub mod messages {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
+    use crate::bindings::host::ntwk::theater::async_requests as later;
     use crate::bindings::host::ntwk::theater::message_server_host as wit;
     use crate::json;
 
@@ -106,6 +107,129 @@ pub mod messages {
     {
         let reply = wit::request(actor, &json::write("message", message)?)?;
         json::read("reply", &reply)
+    }
+
+    /// Puts a message into the mailbox of `actor`, and returns a token at once. [`ReplyHandler`](crate::ReplyHandler) gets the
+    /// reply with the token later, within the limit `request_deadline_ms`.
+    ///
+    /// ```no_run
+    /// use theater_actor::{Actor, ReplyHandler, messages};
+    ///
+    /// #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// struct Poll {
+    ///     open: Vec<u64>,
+    ///     sum: u64,
+    /// }
+    ///
+    /// impl Poll {
+    ///     fn ask(&mut self, voters: &[String]) -> Result<(), String> {
+    ///         for voter in voters {
+    ///             self.open.push(messages::request_async(voter, "vote")?);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl ReplyHandler for Poll {
+    ///     type Answer = u64;
+    ///
+    ///     fn handle_reply(&mut self, token: u64, answer: Result<u64, String>) -> Result<(), String> {
+    ///         self.open.retain(|open| *open != token);
+    ///         self.sum += answer.unwrap_or(0);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # impl Actor for Poll {
+    /// #     fn init(state: Option<Self>, _: &str) -> Result<Self, String> { Ok(state.unwrap_or_default()) }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing was delivered, and no reply comes: there is no such actor, or it takes no messages now; this actor does not export
+    /// `replies`; or too many requests have no reply yet.
+    pub fn request_async<M: Serialize + ?Sized>(actor: &str, message: &M) -> Result<u64, String> {
+        later::request_async(actor, &json::write("message", message)?, None)
+    }
+
+    /// Like [`request_async`], with a deadline of its own, in milliseconds.
+    ///
+    /// # Errors
+    /// As with [`request_async`].
+    pub fn request_async_within<M>(actor: &str, message: &M, deadline_ms: u64) -> Result<u64, String>
+    where
+        M: Serialize + ?Sized,
+    {
+        later::request_async(actor, &json::write("message", message)?, Some(deadline_ms))
+    }
+}
+
+/// Answers that this actor gives later than in the call that asks. Needs no handler.
+///
+/// ```no_run
+/// use theater_actor::{Actor, MessageHandler, replies};
+///
+/// #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// struct Desk {
+///     waiting: Vec<u64>,
+/// }
+///
+/// impl MessageHandler for Desk {
+///     type Message = Option<String>;
+///     type Reply = String;
+///
+///     // Nobody gets what this returns after `defer`.
+///     fn handle_request(&mut self, _question: Option<String>) -> Result<String, String> {
+///         self.waiting.push(replies::defer()?);
+///         Ok(String::new())
+///     }
+///
+///     fn handle_send(&mut self, answer: Option<String>) -> Result<(), String> {
+///         for token in self.waiting.drain(..) {
+///             // An error says that nobody waits any more.
+///             if let Err(why) = replies::reply(token, Ok(&answer)) {
+///                 theater_actor::log!("{why}");
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+/// # impl Actor for Desk {
+/// #     fn init(state: Option<Self>, _: &str) -> Result<Self, String> { Ok(state.unwrap_or_default()) }
+/// # }
+/// ```
+pub mod replies {
+    use serde::Serialize;
+
+    use crate::HttpResponse;
+    use crate::bindings::host::ntwk::theater::deferred_replies as wit;
+    use crate::json;
+
+    /// Puts off the answer to the call that this actor is in, and returns the token with which it is given later. If this call
+    /// returns `Ok`, nobody gets the value; `Err` is the answer, and ends the token.
+    ///
+    /// # Errors
+    /// Nobody waits for the answer to this call; or the answer was put off already; or too many answers are put off.
+    pub fn defer() -> Result<u64, String> {
+        wit::defer()
+    }
+
+    /// Gives an answer that was put off. `Err` is what the caller gets as its own error.
+    ///
+    /// # Errors
+    /// There is no such token; or the answer was given; or nobody waits for it any more.
+    pub fn reply<R: Serialize + ?Sized>(token: u64, answer: Result<&R, String>) -> Result<(), String> {
+        match answer {
+            Ok(answer) => wit::reply(token, Ok(&json::write("reply", answer)?)),
+            Err(why) => wit::reply(token, Err(&why)),
+        }
+    }
+
+    /// Gives the answer to an HTTP client.
+    ///
+    /// # Errors
+    /// As with [`reply`]. The client goes with the process that took its request.
+    pub fn reply_http(token: u64, response: &HttpResponse) -> Result<(), String> {
+        wit::reply_http(token, response)
     }
 }
 

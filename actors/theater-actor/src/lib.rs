@@ -66,14 +66,18 @@ mod host;
 mod http;
 mod json;
 
-pub use actor::{Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, TimerHandler, WebSocketHandler};
+pub use actor::{
+    Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, TimerHandler, WebSocketHandler,
+};
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
 pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
 pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
 };
-pub use host::{clock, config, filesystem, http_client, messages, monitors, random, runtime, supervisor, timer};
+pub use host::{
+    clock, config, filesystem, http_client, messages, monitors, random, replies, runtime, supervisor, timer,
+};
 
 /// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has
 /// nowhere to print in a component: it prints nothing and reports no error.
@@ -107,6 +111,7 @@ macro_rules! eprintln {
 /// | `children` | [`ChildHandler`] | `ntwk:theater/supervisor-handlers` |
 /// | `timers` | [`TimerHandler`] | `ntwk:theater/timer-handlers` |
 /// | `monitors` | [`MonitorHandler`] | `ntwk:theater/monitor-handlers` |
+/// | `replies` | [`ReplyHandler`] | `ntwk:theater/reply-handlers` |
 ///
 /// `export!(Counter: messages, http);` or, for an actor that only starts, `export!(Counter);`.
 #[macro_export]
@@ -129,11 +134,12 @@ macro_rules! __export {
     (children $actor:ident) => { $crate::__export!(children: ChildHandler for $actor); };
     (timers $actor:ident) => { $crate::__export!(timers: TimerHandler for $actor); };
     (monitors $actor:ident) => { $crate::__export!(monitors: MonitorHandler for $actor); };
+    (replies $actor:ident) => { $crate::__export!(replies: ReplyHandler for $actor); };
     ($other:ident $actor:ident) => {
         compile_error!(concat!(
             "no interface `",
             stringify!($other),
-            "`: there are messages, http, websocket, children, timers and monitors"
+            "`: there are messages, http, websocket, children, timers, monitors and replies"
         ));
     };
     ($interface:ident: $handler:ident for $actor:ident) => {

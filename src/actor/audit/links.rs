@@ -12,7 +12,8 @@ use crate::chain::data::{Call, HostCall, NamedState};
 use crate::chain::{ChainEvent, Link, StateOnChain};
 use crate::journal::ActorRow;
 use crate::promise::{
-    HANDLE_DOWN, HANDLE_SEND, HANDLE_TIMER, Sent, accepted_send, is_what_was_answered, is_what_was_sent, watched_by,
+    HANDLE_DOWN, HANDLE_REPLY, HANDLE_SEND, HANDLE_TIMER, Sent, accepted_send, asked_by, is_what_was_answered,
+    is_what_was_replied, is_what_was_sent, watched_by,
 };
 
 impl Auditor<'_> {
@@ -48,6 +49,9 @@ impl Auditor<'_> {
     /// that causes the call of a timer is the actor's own.
     fn caused(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> ReadResult<()> {
         let is_timer = event.function() == HANDLE_TIMER.full;
+        if event.function() == HANDLE_REPLY.full {
+            return self.replied(near, row, event, call);
+        }
         let Some(cause) = &call.cause else {
             if is_timer {
                 let why = format!("event {}: it was called for a timer, and no event promised that", event.sequence);
@@ -106,6 +110,44 @@ impl Auditor<'_> {
             let why = format!(
                 "event {}: it tells of the end of actor {actor}, which no earlier event of this actor asked for",
                 event.sequence
+            );
+            self.finding(row, &why);
+        }
+        Ok(())
+    }
+
+    /// Checks a call that tells of an answer: an earlier event of this actor has asked for it, no other call has told of it, and the
+    /// event that it quotes is of the actor that was asked and says the same. Without such an event it tells of an error.
+    fn replied(&mut self, near: &Near<'_>, row: &ActorRow, event: &ChainEvent, call: &Call) -> ReadResult<()> {
+        let course = self.by_id[&row.actor.id];
+        let asked = call.of.map(|of| near.event((course, row.actor), of)).transpose()?.flatten();
+        let is_gone = asked.as_ref().is_some_and(|asked| asked.dropped.is_some());
+        let asked = asked.and_then(|asked| asked_by(&asked));
+        if asked.is_none() && !is_gone {
+            let why = format!("event {}: it tells of an answer that no earlier event asked for", event.sequence);
+            self.finding(row, &why);
+            return Ok(());
+        }
+        if let Some(of) = call.of
+            && !self.replied.insert((row.actor.id, of))
+        {
+            let why = format!("event {}: it tells once more of the answer that event {of} asked for", event.sequence);
+            self.finding(row, &why);
+        }
+        let Some(cause) = &call.cause else {
+            if !is_what_was_replied(call, None) {
+                let why = format!("event {}: it tells of an answer, and quotes no event that gave it", event.sequence);
+                self.finding(row, &why);
+            }
+            return Ok(());
+        };
+        let quoted = self.quoted(near, row, event, "its cause", cause)?;
+        let is_of_receiver = asked.is_none_or(|asked| asked.to == cause.actor);
+        let is_right = |given: Cow<'_, ChainEvent>| given.dropped.is_some() || is_what_was_replied(call, Some(&given));
+        if !is_of_receiver || !quoted.is_none_or(is_right) {
+            let why = format!(
+                "event {}: it tells of an answer that event {} of actor {} did not give",
+                event.sequence, cause.sequence, cause.actor
             );
             self.finding(row, &why);
         }

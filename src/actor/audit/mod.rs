@@ -215,6 +215,8 @@ struct Auditor<'a> {
     by_id: HashMap<ActorId, usize>,
     audit: Audit,
     arrivals: Arrivals,
+    /// The asynchronous requests whose answers were told of, by actor and token.
+    replied: HashSet<(ActorId, u64)>,
     /// Whether events are read in the order in which they were committed.
     is_in_order: bool,
     /// The messages that the journal has still to deliver, by sender and sequence.
@@ -241,6 +243,7 @@ impl<'a> Auditor<'a> {
             by_id: rows.iter().enumerate().map(|(at, row)| (row.actor.id, at)).collect(),
             audit: Audit { actors: rows.len() as u64, ..Audit::default() },
             arrivals: Arrivals::default(),
+            replied: HashSet::new(),
             is_in_order: false,
             owed: owed.collect(),
             components: HashSet::new(),

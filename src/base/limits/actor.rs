@@ -180,6 +180,10 @@ limits! {
     timer_key_bytes = 256, at most 64 * KIB, ever 0..=RECORDED_BYTES;
     /// Actors that this actor monitors: `monitor`s that are open. `Err`.
     monitors = 1_024, at most 1_048_576, ever 0..=1 << 32;
+    /// Requests of this actor that it does not wait for: `request-async`s without an answer yet. `Err`.
+    async_requests = 1_024, at most 1_048_576, ever 0..=1 << 32;
+    /// Answers that this actor has put off with `defer` and has not given yet. `Err` of `defer`.
+    deferred_replies = 1_024, at most 1_048_576, ever 0..=1 << 32;
     /// Children that are alive or listed, so stopped and failed ones count. `Err` of `spawn`.
     children = 16_384, at most 1_048_576, ever 0..=1 << 32;
     /// A longer line is cut, in the log and in the chain.

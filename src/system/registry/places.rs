@@ -98,6 +98,11 @@ impl Registry {
                     self.answer(wait, waiter, Answer { outcome, closing: None });
                     Restored::Settled
                 }
+                Reply::Later { to: asker } => {
+                    let outcome = Outcome::Dropped(format!("does not export {function}"));
+                    asker.give(Answer { outcome, closing: None });
+                    Restored::Settled
+                }
                 Reply::Nobody | Reply::Outside { .. } => {
                     mailbox.keep_aside(delivery);
                     Restored::KeptAside

@@ -18,6 +18,28 @@ pub mod failure {
     pub struct ActorFailure;
 }
 
+pub mod async_requests {
+    use super::answer::Answer;
+
+    /// No model has an asker that does not wait.
+    #[derive(Debug)]
+    pub struct LaterReply(std::convert::Infallible);
+
+    impl LaterReply {
+        pub fn claim(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub fn is_awaited(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub fn give(self, _: Answer) {
+            match self.0 {}
+        }
+    }
+}
+
 pub mod waits {
     #[derive(Clone, Copy, Debug)]
     pub struct WaitId;

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use theater_actor::{HttpRequest, HttpResponse, clock, filesystem, http_client, monitors, random, supervisor, timer};
+use theater_actor::{
+    HttpRequest, HttpResponse, clock, filesystem, http_client, messages, monitors, random, replies, supervisor, timer,
+};
 
 use crate::{More, outcome};
 
@@ -228,6 +230,76 @@ impl More for Watching {
             Self::SpawnAs { manifest, label } => outcome(supervisor::spawn_as(&manifest, &label, None::<&()>)),
             Self::StopChild { child } => outcome(supervisor::stop_child(&child)),
             Self::RestartChild { child } => outcome(supervisor::restart_child(&child)),
+        })
+    }
+}
+
+/// Commands that ask other actors without waiting, that put off answers, and that spawn.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Gathering {
+    /// Answers with `{"ok": token}` or `{"err": text}`.
+    Ask {
+        to: String,
+        msg: Value,
+        within: Option<u64>,
+    },
+    /// Asks so many times. Answers with the last token, or refuses with the first error.
+    AskMany {
+        to: String,
+        msg: Value,
+        n: u64,
+    },
+    /// Answers with `{"ok": token}` or `{"err": text}`.
+    Defer,
+    /// Gives the answer `value`. Answers with `{"ok": null}` or `{"err": text}`, as the next two do.
+    Reply {
+        token: u64,
+        value: Value,
+    },
+    /// Gives an error as the answer.
+    ReplyError {
+        token: u64,
+        message: String,
+    },
+    ReplyHttp {
+        token: u64,
+        status: u16,
+        body: String,
+    },
+    /// Gives an answer of so many bytes.
+    ReplyLong {
+        token: u64,
+        n: usize,
+    },
+    /// Answers with `{"ok": id}` or `{"err": text}`.
+    SpawnAs {
+        manifest: String,
+        label: String,
+    },
+}
+
+impl More for Gathering {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Ask { to, msg, within: None } => outcome(messages::request_async(&to, &msg)),
+            Self::Ask { to, msg, within: Some(ms) } => outcome(messages::request_async_within(&to, &msg, ms)),
+            Self::AskMany { to, msg, n } => {
+                let mut last = 0;
+                for _ in 0..n {
+                    last = messages::request_async(&to, &msg)?;
+                }
+                json!(last)
+            }
+            Self::Defer => outcome(replies::defer()),
+            Self::Reply { token, value } => outcome(replies::reply(token, Ok(&value))),
+            Self::ReplyError { token, message } => outcome(replies::reply::<()>(token, Err(message))),
+            Self::ReplyHttp { token, status, body } => {
+                let body = Some(body.into_bytes());
+                outcome(replies::reply_http(token, &HttpResponse { status, headers: Vec::new(), body }))
+            }
+            Self::ReplyLong { token, n } => outcome(replies::reply(token, Ok(&"x".repeat(n)))),
+            Self::SpawnAs { manifest, label } => outcome(supervisor::spawn_as(&manifest, &label, None::<&()>)),
         })
     }
 }

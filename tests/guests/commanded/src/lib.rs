@@ -3,7 +3,8 @@
 //! A command is `{"op": "echo", "value": 1}`, or only its name if it needs nothing more: `"count"`. It arrives as a
 //! message, or as the body of `POST /op`. A manifest's `init_state` may hold a command for `init`, `{"init": command}`,
 //! a timer's message may be one; one for every notice about a child, `{"on_notice": command}`, in which THE-CHILD stands for
-//! the child's id; and one for the end of every monitored actor, `{"on_down": command}`, in which THE-ACTOR stands for its id.
+//! the child's id; one for the end of every monitored actor, `{"on_down": command}`, in which THE-ACTOR stands for its id; and
+//! one for every answer that it did not wait for, `{"on_reply": command}`.
 //! `op.rs` lists the commands; an actor with more imports adds its own with [`More`].
 
 mod calls;
@@ -16,10 +17,11 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theater_actor::{
-    Actor, ChildEvent, ChildEventKind, ChildHandler, Down, EndReason, MessageHandler, MonitorHandler, TimerHandler,
+    Actor, ChildEvent, ChildEventKind, ChildHandler, Down, EndReason, MessageHandler, MonitorHandler, ReplyHandler,
+    TimerHandler,
 };
 
-pub use calls::{Chance, Fetch, Files, Timing, Watching};
+pub use calls::{Chance, Fetch, Files, Gathering, Timing, Watching};
 pub use op::{More, NoMore, outcome};
 
 /// The actor; `X` is the type of its commands beyond the common ones.
@@ -36,11 +38,16 @@ pub struct Commanded<X> {
     /// The ends of monitored actors, each as `[reference, actor, why it failed or null]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     downs: Vec<Value>,
+    /// The answers to requests that it did not wait for, each as `[token, {"ok": …} or {"err": text}]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replies: Vec<Value>,
     /// The command for `init`, which replaces it with its answer.
     init: Value,
     on_notice: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
     on_down: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    on_reply: Value,
     #[serde(skip)]
     saved_as: SavedAs,
     #[serde(skip)]
@@ -65,9 +72,11 @@ impl<X> Default for Commanded<X> {
             notices: Vec::new(),
             fired: Vec::new(),
             downs: Vec::new(),
+            replies: Vec::new(),
             init: Value::Null,
             on_notice: Value::Null,
             on_down: Value::Null,
+            on_reply: Value::Null,
             saved_as: SavedAs::Json,
             more: PhantomData,
         }
@@ -133,6 +142,18 @@ impl<X: More> ChildHandler for Commanded<X> {
         if !self.on_notice.is_null() {
             let command = self.on_notice.to_string().replace("THE-CHILD", &event.child_id);
             self.obey(serde_json::from_str(&command).expect("JSON as before"))?;
+        }
+        Ok(())
+    }
+}
+
+impl<X: More> ReplyHandler for Commanded<X> {
+    type Answer = Value;
+
+    fn handle_reply(&mut self, token: u64, answer: Result<Value, String>) -> Result<(), String> {
+        self.replies.push(json!([token, outcome(answer)]));
+        if !self.on_reply.is_null() {
+            self.obey(self.on_reply.clone())?;
         }
         Ok(())
     }
