@@ -8,14 +8,17 @@ use std::vec::IntoIter;
 /// The files of `wit/` that contain the interfaces of a guest's exports.
 const FILES: &[&str] = &[
     include_str!("../../wit/actor.wit"),
+    include_str!("../../wit/connection-handlers.wit"),
     include_str!("../../wit/http-server.wit"),
     include_str!("../../wit/http-types.wit"),
     include_str!("../../wit/message-server-client.wit"),
     include_str!("../../wit/monitor-handlers.wit"),
+    include_str!("../../wit/stream-handlers.wit"),
     include_str!("../../wit/supervisor-handlers.wit"),
     include_str!("../../wit/timer-handlers.wit"),
     include_str!("../../wit/types.wit"),
     include_str!("../../wit/websocket-server.wit"),
+    include_str!("../../wit/websocket-types.wit"),
 ];
 
 /// The package of every interface, with the slash that follows it.

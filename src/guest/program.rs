@@ -40,6 +40,11 @@ pub(crate) trait Capability {
     fn exports_are_optional(&self) -> bool {
         false
     }
+
+    /// Whether a component may lack all interfaces but one that this handler delivers to.
+    fn one_interface_is_enough(&self) -> bool {
+        false
+    }
 }
 
 /// Why a component cannot run with the handlers that it was granted.
@@ -81,6 +86,13 @@ fn instead(versioned: &Option<String>) -> String {
     versioned.as_ref().map(told).unwrap_or_default()
 }
 
+/// The interfaces that the component exports, of those of which one is enough for a handler.
+fn interfaces_there(component: &Component, capability: &dyn Capability) -> Vec<&'static str> {
+    let exports = if capability.one_interface_is_enough() { capability.exports() } else { Vec::new() };
+    let functions = exports.iter().map(|export| export.function());
+    functions.filter(|function| find(component, function).is_some()).map(|function| function.interface).collect()
+}
+
 /// The interface of `function` as the component exports it under a version.
 fn versioned(engine: &Engine, component: &Component, function: &Function) -> Option<String> {
     let ty = component.component_type();
@@ -114,11 +126,13 @@ impl Program {
         let mut exports = Vec::new();
         for capability in granted {
             capability.link(&mut linker).map_err(|error| ProgramError::Link(format!("{error:#}")))?;
+            let there = interfaces_there(&compiled.component, *capability);
             for export in capability.exports() {
                 let function = export.function();
                 match find(&compiled.component, function) {
                     Some(index) => exports.push((export, index)),
                     None if capability.exports_are_optional() => {}
+                    None if !there.is_empty() && !there.contains(&function.interface) => {}
                     None => {
                         let versioned = versioned(engine, &compiled.component, function);
                         let (handler, export) = (capability.name(), function.full);

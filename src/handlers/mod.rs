@@ -16,6 +16,7 @@ mod monitor;
 mod own;
 mod random;
 mod runtime;
+mod slow_clients;
 mod supervisor;
 mod timer;
 mod unheard;
@@ -30,6 +31,7 @@ pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
+pub(crate) use websocket_server::send_answer;
 
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -129,9 +131,14 @@ const HANDLERS: &[Kind] = &[
     Kind { name: runtime::NAME, imports: runtime::IMPORTS, always: true, make: runtime::make },
     Kind { name: message_server::NAME, imports: message_server::IMPORTS, always: true, make: message_server::make },
     Kind { name: config::NAME, imports: config::IMPORTS, always: true, make: config::make },
-    Kind { name: http_server::NAME, imports: &[], always: false, make: http_server::make },
+    Kind { name: http_server::NAME, imports: http_server::IMPORTS, always: false, make: http_server::make },
     Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
-    Kind { name: websocket_server::NAME, imports: &[], always: false, make: websocket_server::make },
+    Kind {
+        name: websocket_server::NAME,
+        imports: websocket_server::IMPORTS,
+        always: false,
+        make: websocket_server::make,
+    },
     Kind { name: filesystem::NAME, imports: filesystem::IMPORTS, always: false, make: filesystem::make },
     Kind { name: clock::NAME, imports: clock::IMPORTS, always: false, make: clock::make },
     Kind { name: random::NAME, imports: random::IMPORTS, always: false, make: random::make },
@@ -317,6 +324,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 8);
+        assert_eq!(seen, 11);
     }
 }

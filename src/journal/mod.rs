@@ -61,7 +61,7 @@ pub(crate) use loss::{Loss, unsound_end};
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
 pub(crate) use record::{
-    ActorKey, ActorRow, ActorStarted, Attached, Cause, MONITOR, Owed, Pending, Record, StateWrite, TIMER,
+    ActorKey, ActorRow, ActorStarted, Attached, Cause, MONITOR, Owed, Pending, Record, STREAM, StateWrite, TIMER,
 };
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;

@@ -34,7 +34,7 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice, of the end of a connection, of a timer, or of a monitor; none for a message, which the
+    /// The word of a lifecycle notice, of the end of a connection or a stream, of a timer, or of a monitor; none for a message, which the
     /// event itself holds.
     pub(crate) notice: Option<&'static str>,
     /// Of a timer: when it is due by the boot clock, if that is what it goes by.
@@ -46,6 +46,9 @@ pub(crate) const TIMER: &str = "timer";
 
 /// The word of the row of an actor that asked to be told of the end of another.
 pub(crate) const MONITOR: &str = "monitor";
+
+/// The word of the row of an actor that is to be told of the end of a stream.
+pub(crate) const STREAM: &str = "stream";
 
 impl Owed {
     /// What the log and the index say of it besides the receiver: nothing of a message, and else the word. A timer's may be
@@ -63,7 +66,7 @@ impl Owed {
         if let Some(time) = text.strip_prefix(TIMER).and_then(|rest| rest.strip_prefix(' ')) {
             return Some(Self { receiver, notice: Some(TIMER), boot: Some(time.parse().ok()?) });
         }
-        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR];
+        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR, STREAM];
         let known = words.into_iter().find(|known| *known == text);
         known.map(|word| Self { receiver, notice: Some(word), boot: None })
     }
@@ -226,8 +229,8 @@ pub(crate) struct Pending {
     pub(crate) receiver: ActorId,
     /// Where the event stands that promised it.
     pub(crate) position: u64,
-    /// The word of a lifecycle notice, of the end of a connection, of a timer, which a time may follow, or of a monitor; none
-    /// for a message.
+    /// The word of a lifecycle notice, of the end of a connection or a stream, of a timer, which a time may follow, or of a
+    /// monitor; none for a message.
     pub(crate) notice: Option<String>,
 }
 

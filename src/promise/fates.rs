@@ -139,7 +139,7 @@ pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) 
     for row in rows {
         decided.row(chains, row)?;
     }
-    decided.owed_without_a_row(&intents, rows);
+    decided.owed_without_a_row(chains, &intents, rows)?;
     decided.due.sort_by_key(|due| due.position);
     Ok(decided)
 }
@@ -202,7 +202,7 @@ impl Decided {
             }
         }
         let lane = promise.lane();
-        match promise.delivery(&event, link) {
+        match promise.delivery(chains, &event, link)? {
             Some(delivery) => self.due.push(Due { position: *position, to: *receiver, lane, delivery, awaited_by }),
             None => self.unreadable.push(nothing("the event does not say it")),
         }
@@ -210,17 +210,23 @@ impl Decided {
     }
 
     /// Adds the requests of a journal of an earlier version, which had no rows for what it owed.
-    fn owed_without_a_row(&mut self, intents: &BTreeMap<ActorId, OpenIntent<'_>>, rows: &[Pending]) {
+    fn owed_without_a_row(
+        &mut self,
+        chains: &dyn Chains,
+        intents: &BTreeMap<ActorId, OpenIntent<'_>>,
+        rows: &[Pending],
+    ) -> ReadResult<()> {
         let owed: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
         for (actor, OpenIntent { link, event, position }) in intents {
             let fate = self.fates.get(actor).map(|(_, fate)| fate);
             if let Some(Fate::Await { on, through: Through::Delivery }) = fate
                 && !owed.contains(&Cause::from(link))
-                && let Some(delivery) = Promise::Request.delivery(event, link.clone())
+                && let Some(delivery) = Promise::Request.delivery(chains, event, link.clone())?
             {
                 let (position, to, lane) = (*position, *on, Promise::Request.lane());
                 self.due.push(Due { position, to, lane, delivery, awaited_by: Some(*actor) });
             }
         }
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@
 //! | `Timer` | `host-call` of `timer.set` and the like; the `call` of a round that is not the last | to the actor itself: `timer` | by the actor's own thread, when it is due | the actor's `call` of that round, the `host-call` that cancels or replaces it, its end, or a `started` that begins anew | set again, for the recorded time |
 //! | `Monitor` | `host-call` of `monitor` | to the actor itself: `monitor` | by the actor's own thread, once the other actor has ended for good | the actor's `call` of `handle-down`, the `host-call` of `demonitor`, its end, or a `started` that begins anew | open again; due, if the other actor's chain says that it has ended |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
+//! | `StreamEnd` | the `return` of a request that has a stream's head | to the actor itself: `stream` | the lane for notices, when the client is gone | the actor's `call` of `handle-stream-closed`, the `host-call` of `end`, or its end | deliver now: the client went with the process |
 //!
 //! While an actor waits for another, the graph of waits (`system/waits.rs`) has an edge between the two. An actor adds its
 //! edge before it records its intent, and an edge that would close a circle is refused. The edge is removed only after
@@ -42,12 +43,14 @@ mod address;
 mod arrivals;
 mod child;
 mod circles;
+mod client;
 mod fates;
 mod message;
 #[cfg(test)]
 mod model;
 mod monitor;
 mod notice;
+mod stream;
 mod timer;
 mod websocket;
 
@@ -56,6 +59,7 @@ pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
     spawn_child,
 };
+pub(crate) use client::{ClientCall, client_id, renumbered};
 pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
@@ -63,10 +67,11 @@ pub(crate) use message::{
 };
 pub(crate) use monitor::{HANDLE_DOWN, MONITOR, recorded_end, told, watched_by};
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
+pub(crate) use stream::{HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST, stream_closed};
 pub(crate) use timer::{
     CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,
 };
-pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};
+pub(crate) use websocket::{HANDLE_CONNECTION_MESSAGE, HANDLE_MESSAGE, bare, close};
 
 use std::sync::Arc;
 
@@ -75,7 +80,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Intent};
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::guest::wit::ChildEventKind;
-use crate::journal::{self, Cause, Owed, Pending, TIMER};
+use crate::journal::{self, Cause, Owed, Pending, STREAM, TIMER};
 use crate::system::{Delivery, Lane, Timer};
 
 /// The actor to which an event promises what a row of `pending` says, or why the event promises nothing of that kind.
@@ -85,6 +90,8 @@ pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<Acto
         Some(Promise::Send) => message::sent_to(event).ok_or("that event promises no message"),
         Some(Promise::Request) => message::requested_of(event).ok_or("that event promises no message"),
         Some(Promise::WebSocketClose) if event.kind() == Some(EventKind::Return) => Ok(row.cause.actor),
+        Some(Promise::StreamEnd) if stream::is_promised_by(event) => Ok(row.cause.actor),
+        Some(Promise::StreamEnd) => Err("that event opens no stream"),
         Some(Promise::Notice(kind)) if notice::is_told_by(&kind, event) => {
             parent.ok_or("there is no parent to be told")
         }
@@ -117,6 +124,7 @@ pub(crate) enum Promise {
     Timer,
     Monitor,
     WebSocketClose,
+    StreamEnd,
 }
 
 fn names_an_actor(intent: &ChainEvent) -> bool {
@@ -147,15 +155,11 @@ impl Promise {
         }
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
+            Some(STREAM) => Some(Self::StreamEnd),
             Some(word) => notice::kind(word, event).map(Self::Notice),
             None if event.kind() == Some(EventKind::Intent) => Some(Self::Request),
             None => Some(Self::Send),
         }
-    }
-
-    /// The promise that the `return` of a call makes to the actor itself.
-    pub(crate) fn of_call(function: &str, params: &[u8]) -> Option<Self> {
-        websocket::is_connect(function, params).then_some(Self::WebSocketClose)
     }
 
     /// The row of `pending` that is written together with the event that makes the promise.
@@ -167,6 +171,7 @@ impl Promise {
             Self::Timer => Some(TIMER),
             Self::Monitor => Some(journal::MONITOR),
             Self::WebSocketClose => Some(websocket::WORD),
+            Self::StreamEnd => Some(STREAM),
         };
         Some(Owed { receiver, notice, boot: None })
     }
@@ -176,13 +181,14 @@ impl Promise {
             Self::Send | Self::Request | Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => {
                 Lane::Mail
             }
-            Self::Notice(_) | Self::WebSocketClose => Lane::Notice,
+            Self::Notice(_) | Self::WebSocketClose | Self::StreamEnd => Lane::Notice,
         }
     }
 
     /// The delivery that the promise of `event` leads to; `None` if the event does not contain it.
-    fn delivery(self, event: &ChainEvent, cause: Link) -> Option<Delivery> {
-        match self {
+    fn delivery(self, chains: &dyn Chains, event: &ChainEvent, cause: Link) -> ReadResult<Option<Delivery>> {
+        let call = || client::call_closed_by(chains, cause.actor, event);
+        Ok(match self {
             Self::Send => message::sent(&event.data).map(|params| message::send_delivery(params, cause)),
             Self::Request => {
                 message::requested(&event.data).map(|(_, params)| message::request_delivery(params, cause))
@@ -190,24 +196,10 @@ impl Promise {
             // A timer and a monitor are no deliveries: the actor takes them when they are due.
             Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor => None,
             Self::Notice(kind) => Some(notice::delivery(notice::params(cause.actor, kind), cause)),
-            Self::WebSocketClose => Some(close(cause)),
-        }
-    }
-
-    /// The delivery that is due at once after a call which made the promise was resumed after a crash and has returned
-    /// with `closing`.
-    pub(crate) fn due_after_a_crash(&self, closing: Link) -> Option<Delivery> {
-        match self {
-            Self::WebSocketClose => Some(close(closing)),
-            Self::Send
-            | Self::Request
-            | Self::Spawn
-            | Self::Stop
-            | Self::Restart
-            | Self::Notice(_)
-            | Self::Timer
-            | Self::Monitor => None,
-        }
+            Self::WebSocketClose if event.function() != HANDLE_CONNECTION_MESSAGE.full => Some(close(cause, None)),
+            Self::WebSocketClose => call()?.map(|id| close(cause, Some(id))),
+            Self::StreamEnd => call()?.map(|id| stream_closed(cause, id)),
+        })
     }
 
     /// The timer that `event` promises to fire, as a row says, with its key; the inner error says why it cannot be read.
@@ -242,7 +234,9 @@ impl Promise {
             Self::Request => message::fate(chains, intent),
             Self::Spawn => child::spawn_fate(chains, intent),
             Self::Stop | Self::Restart => child::change_fate(chains, intent),
-            Self::Send | Self::Notice(_) | Self::Timer | Self::Monitor | Self::WebSocketClose => Ok(Fate::Again),
+            Self::Send | Self::Notice(_) | Self::Timer | Self::Monitor | Self::WebSocketClose | Self::StreamEnd => {
+                Ok(Fate::Again)
+            }
         }
     }
 }

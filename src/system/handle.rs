@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::clients::Clients;
 use super::control::Control;
 use super::delivery::Delivery;
 use super::mailbox::Lane;
@@ -32,6 +33,8 @@ pub struct TheaterHandle {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) limits: RuntimeLimits,
     pub(crate) timers: Arc<Timers>,
+    /// The clients that actors can send to at any time.
+    pub(crate) clients: Arc<Clients>,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
     pub(crate) secrets: Secrets,

@@ -5,7 +5,8 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`;
+//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`,
+//!   `clients`;
 //! - `secrets`, which the runtime adds to what actors send, and shows to nobody;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
 //! - `reply`, where an answer is given and awaited; `signal`, the order to end;
@@ -16,6 +17,7 @@
 mod address;
 mod answer;
 mod awaited;
+mod clients;
 mod control;
 mod cron;
 mod delivery;
@@ -46,6 +48,7 @@ mod tests;
 pub use address::Address;
 pub(crate) use answer::{Answer, NoAnswer, Outcome};
 pub(crate) use awaited::Awaited;
+pub(crate) use clients::{ClientKind, Clients};
 pub(crate) use control::{Asked, Control};
 pub(crate) use cron::Cron;
 pub(crate) use delivery::Delivery;

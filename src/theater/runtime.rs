@@ -229,6 +229,7 @@ impl TheaterRuntime {
             http_exchanges: Places::default(),
             secrets: config.secrets,
             timers: Arc::default(),
+            clients: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(|why| {

@@ -1,0 +1,429 @@
+//! The bounded queue of bytes that are to be sent to one client of a listener, and the sending, which never blocks.
+//!
+//! Whoever has something for the client reserves room, puts bytes into the queue, and lets them be sent as far as the
+//! system takes them at once. If the system takes no more, the thread of the [`ClientWriter`](super::ClientWriter) watches
+//! the socket and goes on when it does. So no thread waits for a client but that one, and that one waits for all.
+//!
+//! ```text
+//!   reserve ──▶ put ──▶ flush ──┬─ all is sent
+//!                               ├─ the socket is full ──▶ watched by the writer ──▶ flush
+//!                               └─ the client is gone ──▶ over
+//! ```
+//!
+//! A TLS session encrypts what it sends in the order in which it sends it. It lies under the lock of its queue.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use super::client_writer::ClientWriterHandle;
+use super::tls::TlsSession;
+use crate::base::clock;
+
+/// How much is given to the system, or encrypted, at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// What ends a body that is sent in chunks.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// How the pieces of a queue are told from each other on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PieceFraming {
+    /// The pieces bring their own framing, or end with the connection.
+    Bare,
+    /// HTTP/1.1 chunks.
+    Chunked,
+}
+
+/// What is to be sent to one client.
+pub(crate) struct ClientQueue {
+    framing: PieceFraming,
+    /// How many bytes may be queued. One piece always fits into an empty queue.
+    most: usize,
+    /// How many bytes are reserved, or queued and not taken by the system yet.
+    queued: AtomicUsize,
+    /// The number by which the actor knows the client; 0 before it knows the client.
+    id: AtomicU64,
+    /// Nothing can be sent any more.
+    is_over: AtomicBool,
+    /// The actor has closed the connection.
+    is_closing: AtomicBool,
+    /// The status code with which the actor wants the connection closed; 0 if it does not.
+    close_code: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+/// The sending side of the connection.
+#[derive(Default)]
+struct Line {
+    /// None until the beginning of the answer was sent.
+    connected: Option<Connected>,
+    waiting: VecDeque<Piece>,
+    /// What is being sent, and how much of it was.
+    current: Option<(Piece, usize)>,
+    /// Nothing is put after what waits.
+    has_ended: bool,
+    /// When the system last took something.
+    moved: Option<Instant>,
+    /// Told once when the queue is over.
+    over: Option<Box<dyn FnOnce() + Send>>,
+}
+
+struct Connected {
+    socket: Arc<TcpStream>,
+    tls: Option<Box<TlsSession>>,
+    writer: ClientWriterHandle,
+}
+
+struct Piece {
+    bytes: Bytes,
+    /// How much room of the queue it gives back once it is sent.
+    room: usize,
+}
+
+enum Bytes {
+    /// Sent to many clients, perhaps.
+    Shared(Arc<[u8]>),
+    Own(Vec<u8>),
+}
+
+impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+/// How far a queue was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All that was in it.
+    All,
+    /// The system takes no more now.
+    Blocked,
+    /// Nothing can be sent any more.
+    Over,
+}
+
+/// The queue has no room for so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueFull;
+
+impl ClientQueue {
+    /// A queue that nothing is sent from until [`ClientQueue::connect`].
+    pub(crate) fn new(framing: PieceFraming, most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            framing,
+            most,
+            queued: AtomicUsize::new(0),
+            id: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            close_code: AtomicUsize::new(0),
+            line: Mutex::default(),
+        })
+    }
+
+    /// The actor knows the client by this number from now on.
+    pub(crate) fn name(&self, id: u64) {
+        self.id.store(id, Ordering::Release);
+    }
+
+    /// The number by which the actor knows the client, if it does.
+    pub(crate) fn id(&self) -> Option<u64> {
+        Some(self.id.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+
+    /// What is put into the queue is sent to `socket` from now on. `over` is called once, without a lock, when nothing can be
+    /// sent any more.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        socket: Arc<TcpStream>,
+        tls: Option<Box<TlsSession>>,
+        writer: ClientWriterHandle,
+        over: Option<Box<dyn FnOnce() + Send>>,
+    ) {
+        let mut line = self.line.lock();
+        (line.connected, line.over) = (Some(Connected { socket, tls, writer: writer.clone() }), over);
+        line.moved = Some(clock::now());
+        drop(line);
+        if self.is_over() {
+            self.cut();
+        } else {
+            // The writer sends what waits already, and watches a client that nobody reads from.
+            writer.watch(Arc::clone(self));
+        }
+    }
+
+    /// Takes room for `bytes`. They are to be put into the queue, or the room is lost.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), QueueFull> {
+        let more = |queued: usize| {
+            let sum = queued.saturating_add(bytes);
+            (queued == 0 || sum <= self.most).then_some(sum)
+        };
+        self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).map(drop).map_err(|_| QueueFull)
+    }
+
+    /// Whether one piece of this size can ever be sent.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        bytes <= self.most
+    }
+
+    /// A piece as it is put into this queue.
+    pub(crate) fn framed(&self, bytes: &[u8]) -> Arc<[u8]> {
+        match self.framing {
+            PieceFraming::Bare => bytes.into(),
+            PieceFraming::Chunked => {
+                let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+                chunk.extend_from_slice(bytes);
+                chunk.extend_from_slice(b"\r\n");
+                chunk.into()
+            }
+        }
+    }
+
+    /// Puts bytes that have `room` bytes of reserved room behind those that wait.
+    pub(crate) fn put(&self, bytes: Arc<[u8]>, room: usize) {
+        self.put_piece(Piece { bytes: Bytes::Shared(bytes), room });
+    }
+
+    /// Puts bytes of the runtime's own behind those that wait, if there is room.
+    pub(crate) fn put_own(&self, bytes: &[u8]) -> Result<(), QueueFull> {
+        self.reserve(bytes.len())?;
+        self.put_piece(Piece { bytes: Bytes::Own(bytes.to_vec()), room: bytes.len() });
+        Ok(())
+    }
+
+    /// Puts bytes that have `room` bytes of reserved room behind those that wait, and has the writer send them. It blocks on
+    /// nothing.
+    pub(crate) fn send_later(self: &Arc<Self>, bytes: Arc<[u8]>, room: usize) {
+        match self.writer() {
+            Some(writer) => writer.push(vec![Arc::clone(self)], bytes, room),
+            // They are sent once the client is connected.
+            None => self.put(bytes, room),
+        }
+    }
+
+    fn put_piece(&self, piece: Piece) {
+        let mut line = self.line.lock();
+        if line.has_ended || self.is_over() {
+            drop(line);
+            self.free(piece.room);
+            return;
+        }
+        if line.waiting.is_empty() && line.current.is_none() {
+            // The client has time to read from the moment on at which there is something for it.
+            line.moved = Some(clock::now());
+        }
+        line.waiting.push_back(piece);
+    }
+
+    fn free(&self, room: usize) {
+        self.queued.fetch_sub(room, Ordering::AcqRel);
+    }
+
+    /// Sends what waits, as far as the system takes it at once. If it does not take all, the writer goes on.
+    pub(crate) fn flush(self: &Arc<Self>) -> Flushed {
+        let flushed = self.send_what_waits();
+        match flushed {
+            Flushed::All => {}
+            Flushed::Blocked => {
+                let writer = self.line.lock().connected.as_ref().map(|connected| connected.writer.clone());
+                writer.iter().for_each(|writer| writer.watch(Arc::clone(self)));
+            }
+            Flushed::Over => self.tell_over(),
+        }
+        flushed
+    }
+
+    /// Sends what waits, as far as the system takes it at once.
+    pub(super) fn send_what_waits(&self) -> Flushed {
+        if self.is_over() {
+            return Flushed::Over;
+        }
+        let mut line = self.line.lock();
+        let Line { connected: Some(connected), waiting, current, has_ended, moved, .. } = &mut *line else {
+            return Flushed::All;
+        };
+        let mut freed = 0;
+        let sent = loop {
+            let (piece, at) = match current {
+                Some(current) => current,
+                None => match next_piece(connected.tls.as_deref_mut(), waiting) {
+                    Ok(Some(piece)) => current.insert((piece, 0)),
+                    Ok(None) => break Ok(Flushed::All),
+                    Err(error) => break Err(error),
+                },
+            };
+            let all = piece.bytes.all();
+            if *at == all.len() {
+                freed += piece.room;
+                *current = None;
+                continue;
+            }
+            let some = &all[*at..all.len().min(*at + PIECE_BYTES)];
+            match send(&*connected.socket, some, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(taken) => {
+                    *at += taken;
+                    *moved = Some(clock::now());
+                }
+                Err(Errno::AGAIN) => break Ok(Flushed::Blocked),
+                Err(Errno::INTR) => {}
+                Err(error) => break Err(error.into()),
+            }
+        };
+        let flushed = match sent {
+            Ok(Flushed::All) if *has_ended => {
+                say_end(connected);
+                self.is_over.store(true, Ordering::Release);
+                Flushed::Over
+            }
+            Ok(flushed) => flushed,
+            Err(error) => {
+                log::debug!("a client is gone: {error}");
+                self.give_up(&mut line);
+                Flushed::Over
+            }
+        };
+        drop(line);
+        self.free(freed);
+        flushed
+    }
+
+    /// Nothing is sent any more, and what waits is dropped.
+    fn give_up(&self, line: &mut Line) {
+        self.is_over.store(true, Ordering::Release);
+        line.waiting.clear();
+        line.current = None;
+        // This wakes the thread that reads from the client, if there is one. It fails if the client has gone already.
+        line.connected.iter().for_each(|connected| _ = connected.socket.shutdown(Shutdown::Both));
+    }
+
+    /// Ends the connection after everything that was put into the queue; the writer sees to it.
+    pub(crate) fn finish(&self) {
+        let mut line = self.line.lock();
+        if !line.has_ended && self.framing == PieceFraming::Chunked {
+            line.waiting.push_back(Piece { bytes: Bytes::Own(LAST_CHUNK.to_vec()), room: 0 });
+        }
+        line.has_ended = true;
+    }
+
+    /// Ends the connection after everything that was put into the queue, as far as its client takes it.
+    pub(crate) fn end(self: &Arc<Self>) {
+        match self.writer() {
+            Some(writer) => writer.finish(Arc::clone(self)),
+            // It ends once the client is connected and all was sent.
+            None => self.finish(),
+        }
+    }
+
+    /// Disconnects the client.
+    pub(crate) fn cut(&self) {
+        let mut line = self.line.lock();
+        self.give_up(&mut line);
+        drop(line);
+        self.tell_over();
+    }
+
+    /// Asks the thread that reads from the client to close the connection with this status code, and wakes it.
+    pub(crate) fn ask_to_close(&self, code: u16) {
+        let first = self.close_code.compare_exchange(0, code.into(), Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let line = self.line.lock();
+        if let Some(connected) = line.connected.as_ref().filter(|_| first) {
+            // This fails if the client has gone already; its thread ends in that case too.
+            let _ = connected.socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// The status code with which the connection is to be closed, if it is.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        u16::try_from(self.close_code.load(Ordering::Acquire)).ok().filter(|code| *code > 0)
+    }
+
+    /// The actor closes the connection: from now on nothing more is sent to it, and it is not open.
+    pub(crate) fn begin_closing(&self) {
+        self.is_closing.store(true, Ordering::Release);
+    }
+
+    /// Whether the client can be sent nothing more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire) || self.is_over()
+    }
+
+    /// The writer that sends what is put into the queue, once the client is connected.
+    pub(crate) fn writer(&self) -> Option<ClientWriterHandle> {
+        self.line.lock().connected.as_ref().map(|connected| connected.writer.clone())
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Tells that the queue is over, once.
+    pub(super) fn tell_over(&self) {
+        let over = self.line.lock().over.take();
+        if let Some(over) = over {
+            over();
+        }
+    }
+
+    /// Lets `use_it` use the TLS session, if TLS is spoken. What the session wants to send after it is sent with what
+    /// comes next.
+    pub(crate) fn with_session<T>(&self, use_it: impl FnOnce(&mut TlsSession) -> T) -> Option<T> {
+        let mut line = self.line.lock();
+        line.connected.as_mut()?.tls.as_deref_mut().map(use_it)
+    }
+
+    /// The socket, once it is known.
+    pub(super) fn socket(&self) -> Option<Arc<TcpStream>> {
+        self.line.lock().connected.as_ref().map(|connected| Arc::clone(&connected.socket))
+    }
+
+    /// When the system last took something, or could have.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.line.lock().moved
+    }
+
+    /// Whether this is the body of an HTTP answer, whose client nobody reads from.
+    pub(super) fn is_written_only(&self) -> bool {
+        self.line.lock().over.is_some()
+    }
+}
+
+/// The next piece that is to be sent, encrypted if TLS is spoken.
+fn next_piece(tls: Option<&mut TlsSession>, waiting: &mut VecDeque<Piece>) -> io::Result<Option<Piece>> {
+    let Some(tls) = tls else { return Ok(waiting.pop_front()) };
+    let own = |bytes: Vec<u8>, room| Some(Piece { bytes: Bytes::Own(bytes), room });
+    let before = tls.take_out();
+    if !before.is_empty() {
+        return Ok(own(before, 0));
+    }
+    let Some(Piece { bytes, room }) = waiting.pop_front() else { return Ok(None) };
+    tls.encrypt(bytes.all())?;
+    Ok(own(tls.take_out(), room))
+}
+
+/// Tells the client that nothing more will be sent.
+fn say_end(Connected { socket, tls, .. }: &mut Connected) {
+    if let Some(tls) = tls {
+        tls.say_end();
+        // The few bytes fit the socket's buffer, or the client does not read.
+        let _ = send(&**socket, &tls.take_out(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+    // This fails if the client has gone already.
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
+impl From<QueueFull> for io::Error {
+    fn from(QueueFull: QueueFull) -> Self {
+        ErrorKind::TimedOut.into()
+    }
+}
