@@ -34,9 +34,10 @@ record!(HttpResponse { "body": body, "status": status, "headers": headers });
 pub(crate) struct StreamHead {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) first: Option<Vec<u8>>,
 }
 
-record!(StreamHead { "status": status, "headers": headers });
+record!(StreamHead { "first": first, "status": status, "headers": headers });
 
 /// `stream-handlers.http-answer`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
@@ -397,7 +398,7 @@ mod tests {
         let headers = vec![("a".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())];
         survives(&HttpRequest { method: "GET".into(), uri: "/".into(), headers: headers.clone(), body: None });
         survives(&HttpResponse { status: 200, headers, body: Some(vec![0xff]) });
-        survives(&HttpAnswer::Stream(StreamHead { status: 200, headers: vec![] }));
+        survives(&HttpAnswer::Stream(StreamHead { status: 200, headers: vec![], first: Some(vec![1]) }));
         survives(&HttpAnswer::Response(HttpResponse { status: 200, headers: vec![], body: None }));
         for pushed in [Ok(()), Err(NotPushed::Gone), Err(NotPushed::Full), Err(NotPushed::Refused("x".into()))] {
             survives(&pushed);

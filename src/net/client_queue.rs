@@ -172,11 +172,6 @@ impl ClientQueue {
         self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).map(drop).map_err(|_| QueueFull)
     }
 
-    /// Whether one piece of this size can ever be sent.
-    pub(crate) fn takes(&self, bytes: usize) -> bool {
-        bytes <= self.most
-    }
-
     /// A piece as it is put into this queue.
     pub(crate) fn framed(&self, bytes: &[u8]) -> Arc<[u8]> {
         match self.framing {

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_told_from_a_response_by_the_beginning_of_its_encoding() {
-        assert!(is_stream(&HttpAnswer::Stream(StreamHead { status: 200, headers: vec![] }).to_cbor()));
+        assert!(is_stream(&HttpAnswer::Stream(StreamHead { status: 200, headers: vec![], first: None }).to_cbor()));
         let response = HttpResponse { status: 200, headers: vec![], body: Some(STREAM.to_vec()) };
         assert!(!is_stream(&HttpAnswer::Response(response).to_cbor()));
     }

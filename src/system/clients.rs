@@ -116,12 +116,6 @@ impl Clients {
         is_open(client, kind).then(|| Arc::clone(&client.queue))
     }
 
-    /// The event that promised to tell the actor of the end of an open stream, which the actor ends itself.
-    pub(crate) fn promised_by(&self, actor: ActorId, id: u64) -> Option<u64> {
-        let known = self.0.lock();
-        known.actors.get(&actor)?.get(&id)?.promised_by.as_ref().map(|event| event.sequence)
-    }
-
     /// The ids of an actor's open clients, in ascending order.
     pub(crate) fn open(&self, actor: ActorId, kind: ClientKind) -> Vec<u64> {
         let known = self.0.lock();

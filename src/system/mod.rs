@@ -48,7 +48,7 @@ mod tests;
 pub use address::Address;
 pub(crate) use answer::{Answer, NoAnswer, Outcome};
 pub(crate) use awaited::Awaited;
-pub(crate) use clients::{ClientKind, Clients};
+pub(crate) use clients::ClientKind;
 pub(crate) use control::{Asked, Control};
 pub(crate) use cron::Cron;
 pub(crate) use delivery::Delivery;

@@ -65,15 +65,25 @@ mod heap;
 mod host;
 mod http;
 mod json;
+mod sse;
+mod websocket;
 
-pub use actor::{Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, TimerHandler, WebSocketHandler};
+pub use actor::{
+    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, MonitorHandler, StreamHandler, TimerHandler,
+    WebSocketHandler,
+};
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
-pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
-pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
+pub use bindings::host::ntwk::theater::websocket_types::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
 };
-pub use host::{clock, config, filesystem, http_client, messages, monitors, random, runtime, supervisor, timer};
+pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
+pub use bindings::streams::exports::ntwk::theater::stream_handlers::{HttpAnswer, StreamHead};
+pub use host::{
+    clock, config, connections, filesystem, http_client, messages, monitors, random, runtime, streams, supervisor,
+    timer,
+};
+pub use sse::ServerSentEvent;
 
 /// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has
 /// nowhere to print in a component: it prints nothing and reports no error.
@@ -104,6 +114,8 @@ macro_rules! eprintln {
 /// | `messages` | [`MessageHandler`] | `ntwk:theater/message-server-client` |
 /// | `http` | [`HttpHandler`] | `ntwk:theater/http-server` |
 /// | `websocket` | [`WebSocketHandler`] | `ntwk:theater/websocket-server` |
+/// | `connections` | [`ConnectionHandler`] | `ntwk:theater/connection-handlers` |
+/// | `streams` | [`StreamHandler`] | `ntwk:theater/stream-handlers` |
 /// | `children` | [`ChildHandler`] | `ntwk:theater/supervisor-handlers` |
 /// | `timers` | [`TimerHandler`] | `ntwk:theater/timer-handlers` |
 /// | `monitors` | [`MonitorHandler`] | `ntwk:theater/monitor-handlers` |
@@ -126,6 +138,8 @@ macro_rules! __export {
     (messages $actor:ident) => { $crate::__export!(messages: MessageHandler for $actor); };
     (http $actor:ident) => { $crate::__export!(http: HttpHandler for $actor); };
     (websocket $actor:ident) => { $crate::__export!(websocket: WebSocketHandler for $actor); };
+    (connections $actor:ident) => { $crate::__export!(connections: ConnectionHandler for $actor); };
+    (streams $actor:ident) => { $crate::__export!(streams: StreamHandler for $actor); };
     (children $actor:ident) => { $crate::__export!(children: ChildHandler for $actor); };
     (timers $actor:ident) => { $crate::__export!(timers: TimerHandler for $actor); };
     (monitors $actor:ident) => { $crate::__export!(monitors: MonitorHandler for $actor); };
@@ -133,7 +147,7 @@ macro_rules! __export {
         compile_error!(concat!(
             "no interface `",
             stringify!($other),
-            "`: there are messages, http, websocket, children, timers and monitors"
+            "`: there are messages, http, websocket, connections, streams, children, timers and monitors"
         ));
     };
     ($interface:ident: $handler:ident for $actor:ident) => {

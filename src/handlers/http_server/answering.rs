@@ -88,7 +88,7 @@ fn respond_by_a_stream(actor: &ActorRef, outcome: Outcome, body: StreamBody) -> 
         )
         .into();
     }
-    match WireResponse::new(head.status, head.headers, None) {
+    match WireResponse::new(head.status, head.headers, head.first) {
         Ok(response) => WireAnswer { response, stream: Some(body) },
         Err(error) => sendable(actor, Err(error.to_string())).into(),
     }

@@ -474,16 +474,24 @@ impl HttpConnection {
         body: StreamBody,
         asked: AnswerContext,
     ) -> Result<AfterExchange, EarlyEnd> {
+        let Ok(under_way) = self.shared.answers.admit(self.stream.socket(), response.bytes()) else {
+            return Err(HttpRefusal::busy("the request was carried out, but too many answers are under way").into());
+        };
         self.out.clear();
         let has_body = write_stream_head(&mut self.out, response, asked, &mut self.date);
+        let first = body.framed(response.body().filter(|_| has_body));
         let timeout = self.shared.limits.write_timeout;
         self.client_wait.wait(Awaiting::Taking, PATIENCE_MOVING)?;
         let client_wait = &self.client_wait;
-        let moved = || match client_wait.wait(Awaiting::Taking, PATIENCE_MOVING) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(Dismissed) => ControlFlow::Break(()),
+        let moved = || {
+            under_way.moved();
+            match client_wait.wait(Awaiting::Taking, PATIENCE_MOVING) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(Dismissed) => ControlFlow::Break(()),
+            }
         };
-        self.stream.send(&mut self.out, &[], timeout, moved).map_err(|_| EarlyEnd::Unanswerable)?;
+        self.stream.send(&mut self.out, &first, timeout, moved).map_err(|_| EarlyEnd::Unanswerable)?;
+        drop(under_way);
         self.client_wait.engage()?;
         self.request = None;
         let writer = self.shared.writer.clone().filter(|_| has_body && !self.shared.is_closing());

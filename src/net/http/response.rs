@@ -16,7 +16,7 @@ pub(crate) struct WireResponse {
 /// What a service answers: all of it, or a head whose body is sent piece by piece.
 pub(crate) struct WireAnswer {
     pub(crate) response: WireResponse,
-    /// What the body is sent through, if it comes later. The response itself has none then.
+    /// What the body is sent through, if it comes later. The body of the response is only the first piece of it then.
     pub(crate) stream: Option<StreamBody>,
 }
 
@@ -44,6 +44,11 @@ impl StreamBody {
     /// A body that is put into `queue`; `over` is called once when nothing more can be sent.
     pub(crate) fn new(queue: Arc<ClientQueue>, over: impl FnOnce() + Send + 'static) -> Self {
         Self { queue, over: Some(Box::new(over)) }
+    }
+
+    /// A piece of the body, as it is sent.
+    pub(super) fn framed(&self, piece: Option<&[u8]>) -> Arc<[u8]> {
+        piece.filter(|piece| !piece.is_empty()).map_or_else(|| Arc::from([]), |piece| self.queue.framed(piece))
     }
 
     /// The head was sent: what is put into the queue goes to `socket` from now on.
