@@ -10,13 +10,15 @@
 //!                               └─ the client is gone ──▶ over
 //! ```
 //!
-//! A TLS session encrypts what it sends in the order in which it sends it. It lies under the lock of its queue.
+//! Bytes are put by the thread that has committed them. So two locks guard a queue: `waiting`, which is held for a moment, and
+//! `sending`, which is held while bytes are encrypted and given to the system, and under which `waiting` may be taken. A TLS
+//! session encrypts what it sends in the order in which it sends it, so it lies under `sending`.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -55,30 +57,38 @@ pub(crate) struct ClientQueue {
     /// The actor has closed the connection.
     is_closing: AtomicBool,
     /// The status code with which the actor wants the connection closed; 0 if it does not.
-    close_code: AtomicUsize,
-    line: Mutex<Line>,
-}
-
-/// The sending side of the connection.
-#[derive(Default)]
-struct Line {
-    /// None until the beginning of the answer was sent.
-    connected: Option<Connected>,
-    waiting: VecDeque<Piece>,
-    /// What is being sent, and how much of it was.
-    current: Option<(Piece, usize)>,
-    /// Nothing is put after what waits.
-    has_ended: bool,
-    /// When the system last took something.
-    moved: Option<Instant>,
+    close_code: AtomicU16,
+    /// Empty until the beginning of the answer was sent.
+    connected: OnceLock<Connected>,
+    /// Held for a moment, to put something or to take it out.
+    waiting: Mutex<Waiting>,
+    /// Held by who sends.
+    sending: Mutex<Sending>,
     /// Told once when the queue is over.
-    over: Option<Box<dyn FnOnce() + Send>>,
+    over: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 struct Connected {
     socket: Arc<TcpStream>,
-    tls: Option<Box<TlsSession>>,
     writer: ClientWriterHandle,
+    /// Whether nobody reads from the client.
+    is_written_only: bool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    pieces: VecDeque<Piece>,
+    /// Nothing is put after what waits.
+    has_ended: bool,
+}
+
+#[derive(Default)]
+struct Sending {
+    tls: Option<Box<TlsSession>>,
+    /// What is being sent, and how much of it was.
+    current: Option<(Piece, usize)>,
+    /// When the system last took something.
+    moved: Option<Instant>,
 }
 
 struct Piece {
@@ -127,8 +137,11 @@ impl ClientQueue {
             id: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
-            close_code: AtomicUsize::new(0),
-            line: Mutex::default(),
+            close_code: AtomicU16::new(0),
+            connected: OnceLock::new(),
+            waiting: Mutex::default(),
+            sending: Mutex::default(),
+            over: Mutex::default(),
         })
     }
 
@@ -142,8 +155,8 @@ impl ClientQueue {
         Some(self.id.load(Ordering::Acquire)).filter(|id| *id > 0)
     }
 
-    /// What is put into the queue is sent to `socket` from now on. `over` is called once, without a lock, when nothing can be
-    /// sent any more.
+    /// What is put into the queue is sent to `socket` from now on. If `over` is there, nobody reads from the client: `over` is
+    /// called once, without a lock, when nothing can be sent any more.
     pub(crate) fn connect(
         self: &Arc<Self>,
         socket: Arc<TcpStream>,
@@ -151,15 +164,16 @@ impl ClientQueue {
         writer: ClientWriterHandle,
         over: Option<Box<dyn FnOnce() + Send>>,
     ) {
-        let mut line = self.line.lock();
-        (line.connected, line.over) = (Some(Connected { socket, tls, writer: writer.clone() }), over);
-        line.moved = Some(clock::now());
-        drop(line);
+        let is_written_only = over.is_some();
+        *self.over.lock() = over;
+        self.sending.lock().tls = tls;
+        let connected = self.connected.set(Connected { socket, writer: writer.clone(), is_written_only });
+        assert!(connected.is_ok(), "a client connects once");
         if self.is_over() {
             self.cut();
         } else {
             // The writer sends what waits already, and watches a client that nobody reads from.
-            writer.watch(Arc::clone(self));
+            writer.flush(vec![Arc::clone(self)]);
         }
     }
 
@@ -185,7 +199,7 @@ impl ClientQueue {
         }
     }
 
-    /// Puts bytes that have `room` bytes of reserved room behind those that wait.
+    /// Puts bytes that have `room` bytes of reserved room behind those that wait. It blocks on nothing.
     pub(crate) fn put(&self, bytes: Arc<[u8]>, room: usize) {
         self.put_piece(Piece { bytes: Bytes::Shared(bytes), room });
     }
@@ -197,32 +211,25 @@ impl ClientQueue {
         Ok(())
     }
 
-    /// Puts bytes that have `room` bytes of reserved room behind those that wait, and has the writer send them. It blocks on
-    /// nothing.
-    pub(crate) fn send_later(self: &Arc<Self>, bytes: Arc<[u8]>, room: usize) {
-        match self.writer() {
-            Some(writer) => writer.push(vec![Arc::clone(self)], bytes, room),
-            // They are sent once the client is connected.
-            None => self.put(bytes, room),
-        }
-    }
-
     fn put_piece(&self, piece: Piece) {
-        let mut line = self.line.lock();
-        if line.has_ended || self.is_over() {
-            drop(line);
+        let mut waiting = self.waiting.lock();
+        if waiting.has_ended || self.is_over() {
+            drop(waiting);
             self.free(piece.room);
-            return;
+        } else {
+            waiting.pieces.push_back(piece);
         }
-        if line.waiting.is_empty() && line.current.is_none() {
-            // The client has time to read from the moment on at which there is something for it.
-            line.moved = Some(clock::now());
-        }
-        line.waiting.push_back(piece);
     }
 
     fn free(&self, room: usize) {
         self.queued.fetch_sub(room, Ordering::AcqRel);
+    }
+
+    /// Has the writer send what waits. It blocks on nothing. A client that is not connected yet gets it when it is.
+    pub(crate) fn flush_later(self: &Arc<Self>) {
+        if let Some(writer) = self.writer() {
+            writer.flush(vec![Arc::clone(self)]);
+        }
     }
 
     /// Sends what waits, as far as the system takes it at once. If it does not take all, the writer goes on.
@@ -230,10 +237,7 @@ impl ClientQueue {
         let flushed = self.send_what_waits();
         match flushed {
             Flushed::All => {}
-            Flushed::Blocked => {
-                let writer = self.line.lock().connected.as_ref().map(|connected| connected.writer.clone());
-                writer.iter().for_each(|writer| writer.watch(Arc::clone(self)));
-            }
+            Flushed::Blocked => self.flush_later(),
             Flushed::Over => self.tell_over(),
         }
         flushed
@@ -241,18 +245,17 @@ impl ClientQueue {
 
     /// Sends what waits, as far as the system takes it at once.
     pub(super) fn send_what_waits(&self) -> Flushed {
-        if self.is_over() {
-            return Flushed::Over;
-        }
-        let mut line = self.line.lock();
-        let Line { connected: Some(connected), waiting, current, has_ended, moved, .. } = &mut *line else {
-            return Flushed::All;
-        };
+        let Some(Connected { socket, .. }) = self.connected.get() else { return Flushed::All };
+        let mut sending = self.sending.lock();
+        let Sending { tls, current, moved } = &mut *sending;
         let mut freed = 0;
         let sent = loop {
+            if self.is_over() {
+                break Ok(Flushed::Over);
+            }
             let (piece, at) = match current {
                 Some(current) => current,
-                None => match next_piece(connected.tls.as_deref_mut(), waiting) {
+                None => match self.next_piece(tls.as_deref_mut()) {
                     Ok(Some(piece)) => current.insert((piece, 0)),
                     Ok(None) => break Ok(Flushed::All),
                     Err(error) => break Err(error),
@@ -265,7 +268,7 @@ impl ClientQueue {
                 continue;
             }
             let some = &all[*at..all.len().min(*at + PIECE_BYTES)];
-            match send(&*connected.socket, some, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(&**socket, some, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(taken) => {
                     *at += taken;
                     *moved = Some(clock::now());
@@ -276,71 +279,86 @@ impl ClientQueue {
             }
         };
         let flushed = match sent {
-            Ok(Flushed::All) if *has_ended => {
-                say_end(connected);
+            Ok(Flushed::All) if self.has_ended() => {
+                say_end(socket, tls.as_deref_mut());
                 self.is_over.store(true, Ordering::Release);
                 Flushed::Over
             }
             Ok(flushed) => flushed,
             Err(error) => {
                 log::debug!("a client is gone: {error}");
-                self.give_up(&mut line);
+                self.disconnect();
                 Flushed::Over
             }
         };
-        drop(line);
+        if flushed == Flushed::Over {
+            *current = None;
+        }
+        drop(sending);
         self.free(freed);
         flushed
     }
 
+    /// The next piece that is to be sent, encrypted if TLS is spoken.
+    fn next_piece(&self, tls: Option<&mut TlsSession>) -> io::Result<Option<Piece>> {
+        let next = || self.waiting.lock().pieces.pop_front();
+        let Some(tls) = tls else { return Ok(next()) };
+        let own = |bytes: Vec<u8>, room| Some(Piece { bytes: Bytes::Own(bytes), room });
+        let before = tls.take_out();
+        if !before.is_empty() {
+            return Ok(own(before, 0));
+        }
+        let Some(Piece { bytes, room }) = next() else { return Ok(None) };
+        tls.encrypt(bytes.all())?;
+        Ok(own(tls.take_out(), room))
+    }
+
+    /// Whether everything was sent, and nothing follows.
+    fn has_ended(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.has_ended && waiting.pieces.is_empty()
+    }
+
     /// Nothing is sent any more, and what waits is dropped.
-    fn give_up(&self, line: &mut Line) {
+    fn disconnect(&self) {
         self.is_over.store(true, Ordering::Release);
-        line.waiting.clear();
-        line.current = None;
+        self.waiting.lock().pieces.clear();
         // This wakes the thread that reads from the client, if there is one. It fails if the client has gone already.
-        line.connected.iter().for_each(|connected| _ = connected.socket.shutdown(Shutdown::Both));
+        self.connected.get().into_iter().for_each(|connected| _ = connected.socket.shutdown(Shutdown::Both));
     }
 
-    /// Ends the connection after everything that was put into the queue; the writer sees to it.
+    /// Nothing is put into the queue any more: the connection ends after what waits.
     pub(crate) fn finish(&self) {
-        let mut line = self.line.lock();
-        if !line.has_ended && self.framing == PieceFraming::Chunked {
-            line.waiting.push_back(Piece { bytes: Bytes::Own(LAST_CHUNK.to_vec()), room: 0 });
+        let mut waiting = self.waiting.lock();
+        if !waiting.has_ended && self.framing == PieceFraming::Chunked {
+            waiting.pieces.push_back(Piece { bytes: Bytes::Own(LAST_CHUNK.to_vec()), room: 0 });
         }
-        line.has_ended = true;
+        waiting.has_ended = true;
     }
 
-    /// Ends the connection after everything that was put into the queue, as far as its client takes it.
+    /// Ends the connection after everything that was put into the queue, as far as its client takes it. It blocks on nothing.
     pub(crate) fn end(self: &Arc<Self>) {
-        match self.writer() {
-            Some(writer) => writer.finish(Arc::clone(self)),
-            // It ends once the client is connected and all was sent.
-            None => self.finish(),
-        }
+        self.finish();
+        self.flush_later();
     }
 
-    /// Disconnects the client.
+    /// Disconnects the client. It blocks on nothing.
     pub(crate) fn cut(&self) {
-        let mut line = self.line.lock();
-        self.give_up(&mut line);
-        drop(line);
+        self.disconnect();
         self.tell_over();
     }
 
-    /// Asks the thread that reads from the client to close the connection with this status code, and wakes it.
+    /// Asks the thread that reads from the client to close the connection with this status code, after what waits, and wakes
+    /// it.
     pub(crate) fn ask_to_close(&self, code: u16) {
-        let first = self.close_code.compare_exchange(0, code.into(), Ordering::AcqRel, Ordering::Acquire).is_ok();
-        let line = self.line.lock();
-        if let Some(connected) = line.connected.as_ref().filter(|_| first) {
-            // This fails if the client has gone already; its thread ends in that case too.
-            let _ = connected.socket.shutdown(Shutdown::Read);
-        }
+        self.close_code.store(code, Ordering::Release);
+        // This fails if the client has gone already; its thread ends in that case too.
+        self.connected.get().into_iter().for_each(|connected| _ = connected.socket.shutdown(Shutdown::Read));
     }
 
     /// The status code with which the connection is to be closed, if it is.
     pub(crate) fn close_code(&self) -> Option<u16> {
-        u16::try_from(self.close_code.load(Ordering::Acquire)).ok().filter(|code| *code > 0)
+        Some(self.close_code.load(Ordering::Acquire)).filter(|code| *code > 0)
     }
 
     /// The actor closes the connection: from now on nothing more is sent to it, and it is not open.
@@ -354,8 +372,8 @@ impl ClientQueue {
     }
 
     /// The writer that sends what is put into the queue, once the client is connected.
-    pub(crate) fn writer(&self) -> Option<ClientWriterHandle> {
-        self.line.lock().connected.as_ref().map(|connected| connected.writer.clone())
+    pub(crate) fn writer(&self) -> Option<&ClientWriterHandle> {
+        self.connected.get().map(|connected| &connected.writer)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -364,7 +382,7 @@ impl ClientQueue {
 
     /// Tells that the queue is over, once.
     pub(super) fn tell_over(&self) {
-        let over = self.line.lock().over.take();
+        let over = self.over.lock().take();
         if let Some(over) = over {
             over();
         }
@@ -373,45 +391,26 @@ impl ClientQueue {
     /// Lets `use_it` use the TLS session, if TLS is spoken. What the session wants to send after it is sent with what
     /// comes next.
     pub(crate) fn with_session<T>(&self, use_it: impl FnOnce(&mut TlsSession) -> T) -> Option<T> {
-        let mut line = self.line.lock();
-        line.connected.as_mut()?.tls.as_deref_mut().map(use_it)
+        self.sending.lock().tls.as_deref_mut().map(use_it)
     }
 
-    /// The socket, once it is known.
-    pub(super) fn socket(&self) -> Option<Arc<TcpStream>> {
-        self.line.lock().connected.as_ref().map(|connected| Arc::clone(&connected.socket))
+    /// The socket, once it is known, and whether nobody reads from it.
+    pub(super) fn socket(&self) -> Option<(&Arc<TcpStream>, bool)> {
+        self.connected.get().map(|connected| (&connected.socket, connected.is_written_only))
     }
 
-    /// When the system last took something, or could have.
+    /// When the system last took something.
     pub(super) fn moved(&self) -> Option<Instant> {
-        self.line.lock().moved
+        self.sending.lock().moved
     }
-
-    /// Whether this is the body of an HTTP answer, whose client nobody reads from.
-    pub(super) fn is_written_only(&self) -> bool {
-        self.line.lock().over.is_some()
-    }
-}
-
-/// The next piece that is to be sent, encrypted if TLS is spoken.
-fn next_piece(tls: Option<&mut TlsSession>, waiting: &mut VecDeque<Piece>) -> io::Result<Option<Piece>> {
-    let Some(tls) = tls else { return Ok(waiting.pop_front()) };
-    let own = |bytes: Vec<u8>, room| Some(Piece { bytes: Bytes::Own(bytes), room });
-    let before = tls.take_out();
-    if !before.is_empty() {
-        return Ok(own(before, 0));
-    }
-    let Some(Piece { bytes, room }) = waiting.pop_front() else { return Ok(None) };
-    tls.encrypt(bytes.all())?;
-    Ok(own(tls.take_out(), room))
 }
 
 /// Tells the client that nothing more will be sent.
-fn say_end(Connected { socket, tls, .. }: &mut Connected) {
+fn say_end(socket: &TcpStream, tls: Option<&mut TlsSession>) {
     if let Some(tls) = tls {
         tls.say_end();
         // The few bytes fit the socket's buffer, or the client does not read.
-        let _ = send(&**socket, &tls.take_out(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = send(socket, &tls.take_out(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
     // This fails if the client has gone already.
     let _ = socket.shutdown(Shutdown::Write);

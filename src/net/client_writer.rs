@@ -23,20 +23,14 @@ use crate::base::clock;
 use crate::base::thread::{self, JoinHandle};
 
 /// What the writer is to do.
-pub(super) enum WriterOrder {
-    /// Put these bytes, which have so much room, into each of these queues, and send them.
-    Push { to: Vec<Arc<ClientQueue>>, bytes: Arc<[u8]>, room: usize },
-    /// Send what waits, and go on when more can be sent.
-    Watch(Arc<ClientQueue>),
-    /// Have the thread of this client close the connection.
-    Close(Arc<ClientQueue>, u16),
-    /// End what is sent to this client.
-    Finish(Arc<ClientQueue>),
+enum WriterOrder {
+    /// Send what waits in these queues, and go on when more can be sent.
+    Flush(Vec<Arc<ClientQueue>>),
     /// Nothing follows.
     End,
 }
 
-/// Gives orders to the writer of a listener. Its orders are carried out one after the other.
+/// Gives orders to the writer of a listener.
 #[derive(Clone)]
 pub(crate) struct ClientWriterHandle {
     orders: Sender<WriterOrder>,
@@ -50,24 +44,9 @@ impl ClientWriterHandle {
         self.wakeup.wake();
     }
 
-    /// Sends `bytes` to each of these clients, in whose queues it has `room` bytes of reserved room. It blocks on nothing.
-    pub(crate) fn push(&self, to: Vec<Arc<ClientQueue>>, bytes: Arc<[u8]>, room: usize) {
-        self.order(WriterOrder::Push { to, bytes, room });
-    }
-
-    /// Sends what waits in a queue, as the client takes it.
-    pub(crate) fn watch(&self, queue: Arc<ClientQueue>) {
-        self.order(WriterOrder::Watch(queue));
-    }
-
-    /// Closes the connection of a client with this status code, after what was pushed before.
-    pub(crate) fn close(&self, queue: Arc<ClientQueue>, code: u16) {
-        self.order(WriterOrder::Close(queue, code));
-    }
-
-    /// Ends what is sent to a client, after what was pushed before.
-    pub(crate) fn finish(&self, queue: Arc<ClientQueue>) {
-        self.order(WriterOrder::Finish(queue));
+    /// Sends what waits in these queues, as their clients take it. It blocks on nothing.
+    pub(crate) fn flush(&self, queues: Vec<Arc<ClientQueue>>) {
+        self.order(WriterOrder::Flush(queues));
     }
 }
 
@@ -118,8 +97,17 @@ struct Watched {
     queue: Arc<ClientQueue>,
     socket: Arc<TcpStream>,
     is_blocked: bool,
+    /// Since when.
+    since: Instant,
     /// Whether its end is to be noticed here.
     is_written_only: bool,
+}
+
+impl Watched {
+    /// Since when its client has taken nothing of what waits, if something waits.
+    fn waits_since(&self) -> Option<Instant> {
+        self.is_blocked.then(|| self.queue.moved().map_or(self.since, |moved| moved.max(self.since)))
+    }
 }
 
 impl Writer {
@@ -134,18 +122,7 @@ impl Writer {
     fn carry_out(&mut self) -> bool {
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                WriterOrder::Push { to, bytes, room } => {
-                    for queue in to {
-                        queue.put(Arc::clone(&bytes), room);
-                        self.send(queue);
-                    }
-                }
-                WriterOrder::Watch(queue) => self.send(queue),
-                WriterOrder::Close(queue, code) => queue.ask_to_close(code),
-                WriterOrder::Finish(queue) => {
-                    queue.finish();
-                    self.send(queue);
-                }
+                WriterOrder::Flush(queues) => queues.into_iter().for_each(|queue| self.send(queue)),
                 WriterOrder::End => return false,
             }
         }
@@ -163,9 +140,10 @@ impl Writer {
             }
             (flushed, Some(at)) => self.settle(at, flushed),
             (flushed, None) => {
-                let (is_blocked, is_written_only) = (flushed == Flushed::Blocked, queue.is_written_only());
-                if let Some(socket) = queue.socket().filter(|_| is_blocked || is_written_only) {
-                    self.watched.push(Watched { queue, socket, is_blocked, is_written_only });
+                let is_blocked = flushed == Flushed::Blocked;
+                if let Some((socket, is_written_only)) = queue.socket().filter(|(_, it)| is_blocked || *it) {
+                    let (socket, since) = (Arc::clone(socket), clock::now());
+                    self.watched.push(Watched { queue, socket, is_blocked, since, is_written_only });
                 }
             }
         }
@@ -174,7 +152,11 @@ impl Writer {
     /// Goes on watching a queue, or not, after something of it was sent.
     fn settle(&mut self, at: usize, flushed: Flushed) {
         let watched = &mut self.watched[at];
-        watched.is_blocked = flushed == Flushed::Blocked;
+        let is_blocked = flushed == Flushed::Blocked;
+        if is_blocked && !watched.is_blocked {
+            watched.since = clock::now();
+        }
+        watched.is_blocked = is_blocked;
         if flushed == Flushed::Over {
             self.watched.swap_remove(at).queue.tell_over();
         } else if !watched.is_blocked && !watched.is_written_only {
@@ -184,8 +166,7 @@ impl Writer {
 
     /// How long the writer may wait: until the first client has taken nothing for too long.
     fn next_look(&self) -> Option<Duration> {
-        let blocked = self.watched.iter().filter(|watched| watched.is_blocked);
-        let until = blocked.filter_map(|watched| watched.queue.moved()).min()? + self.stall;
+        let until = self.watched.iter().filter_map(Watched::waits_since).min()? + self.stall;
         Some(Deadline::at(until).left().unwrap_or_default())
     }
 
@@ -209,9 +190,9 @@ impl Writer {
         let lost = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         // From the last one on: what is not watched any more leaves its place to the last one.
         for at in (0..self.watched.len()).rev() {
-            let Watched { queue, is_blocked, is_written_only, .. } = &self.watched[at];
+            let Watched { queue, is_written_only, .. } = &self.watched[at];
             let is_lost = *is_written_only && ready[at + 1].intersects(lost);
-            let is_stalled = *is_blocked && queue.moved().is_some_and(|moved| self.is_too_long_ago(moved));
+            let is_stalled = self.watched[at].waits_since().is_some_and(|since| clock::since(since) >= self.stall);
             if is_lost {
                 self.watched.swap_remove(at).queue.cut();
             } else if !ready[at + 1].is_empty() {
@@ -221,10 +202,6 @@ impl Writer {
                 self.watched.swap_remove(at).queue.cut();
             }
         }
-    }
-
-    fn is_too_long_ago(&self, moved: Instant) -> bool {
-        clock::since(moved) >= self.stall
     }
 
     /// Ends the answers that are still being sent, in an orderly way as far as their clients take what waits.

@@ -74,10 +74,14 @@ fn queued<'a>(live: &'a Live, id: u64, bytes: &[u8]) -> Effect<'a, Pushed> {
     let act = Box::new(move |_| {
         fail::point("chunk-recorded");
         // The error of a journal that is down is ignored: what rests on an event that was never committed must not leave.
-        let _ = live
-            .theater
-            .journal
-            .release(move || if is_queued { queue.send_later(piece, room) } else { slow.settle(&[queue]) });
+        let _ = live.theater.journal.release(move || {
+            if is_queued {
+                queue.put(piece, room);
+                queue.flush_later();
+            } else {
+                slow.settle(&[queue]);
+            }
+        });
         fail::point_after("chunk-committed", || _ = live.theater.journal.flush());
     });
     let result = if is_queued { Ok(()) } else { Err(NotPushed::Full) };

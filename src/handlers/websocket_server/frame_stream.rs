@@ -327,8 +327,9 @@ impl Read for FrameStream {
         let message_ends = |since| Deadline::at(since + self.patience.message);
         let until = self.waited_since().map_or(self.read_until, message_ends);
         let bytes = self.read_plain(buffer, until)?;
-        if bytes == 0 && self.closing.has_begun() {
-            // The acceptor has shut this side to wake this thread. The client has not closed the connection, and is
+        let is_asked_to_close = self.queue.as_ref().is_some_and(|queue| queue.close_code().is_some());
+        if bytes == 0 && (self.closing.has_begun() || is_asked_to_close) {
+            // The acceptor, or the actor, has shut this side to wake this thread. The client has not closed the connection, and is
             // still to be told why it ends.
             return Err(ErrorKind::ConnectionAborted.into());
         }

@@ -113,10 +113,12 @@ fn queued<'a>(live: &'a Live, to: &[u64], frame: Arc<[u8]>) -> Effect<'a, Pushed
 
 /// Sends a frame, for which room was taken, after the commit of everything that was recorded so far.
 fn send_after_commit(journal: &JournalHandle, to: Vec<Arc<ClientQueue>>, frame: Arc<[u8]>) {
-    let Some(writer) = to.iter().find_map(|queue| queue.writer()) else { return };
-    let room = frame.len();
+    let Some(writer) = to.iter().find_map(|queue| queue.writer().cloned()) else { return };
     // The error of a journal that is down is ignored: what rests on an event that was never committed must not leave.
-    let _ = journal.release(move || writer.push(to, frame, room));
+    let _ = journal.release(move || {
+        to.iter().for_each(|queue| queue.put(Arc::clone(&frame), frame.len()));
+        writer.flush(to);
+    });
 }
 
 /// Sends the answer to a message of a connection after the commit of everything that was recorded so far, up to a `close`
@@ -149,14 +151,13 @@ fn close(
             let why = format!("{code} is no code that may be sent: give 1000 to 1003, 1007 to 1013, or 3000 to 4999");
             return Ok::<_, Interruption>(Effect::Look(Err(why)));
         }
-        let queue = live.theater.clients.find(live.id, ClientKind::Connection, id);
-        let Some((queue, writer)) = queue.and_then(|queue| queue.writer().map(|writer| (queue, writer))) else {
+        let Some(queue) = live.theater.clients.find(live.id, ClientKind::Connection, id) else {
             return Ok(Effect::Look(Ok(false)));
         };
         queue.begin_closing();
         let act = Box::new(move |_| {
             // The error of a journal that is down is ignored, as above.
-            let _ = live.theater.journal.release(move || writer.close(queue, code));
+            let _ = live.theater.journal.release(move || queue.ask_to_close(code));
         });
         Ok(Effect::Announce { result: Ok(true), owes: None, settles: None, act })
     })?;
