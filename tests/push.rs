@@ -2,6 +2,8 @@
 //! end of each connection once.
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "support/websocket.rs"]
 mod websocket;
 
@@ -330,6 +332,30 @@ fn a_fork_has_no_connections() {
         let open = running.request(&fork, &json!("connections"));
         assert_eq!(open, Ok(json!([])));
     }
+}
+
+#[test]
+fn pushes_over_tls_are_encrypted_in_their_order_beside_answers_and_pongs() {
+    let stage = Stage::new();
+    tls::certify(&stage, "server");
+    let handlers = handlers(", tls = { cert = \"cert.pem\", key = \"key.pem\" }");
+    let running = stage.run(&[&stage.manifest("lounge", "lounge", &handlers)]);
+    let wire = tls::connect(running.websocket("lounge"), "roots.pem").expect("a session");
+    let (mut client, _) = tungstenite::client("ws://localhost/", wire).expect("a handshake");
+    let id = json_of(&client.read().expect("a welcome"))["you"].as_u64().expect("an id");
+    for round in 0..10 {
+        let text = format!("{round}: {}", "x".repeat(round * 10_000));
+        ask(&running, &json!({ "push": [[id], text] }));
+        client.send(Message::Ping(vec![7].into())).expect("sent");
+        let heard = [client.read().expect("a message"), client.read().expect("a message")];
+        assert!(heard.contains(&Message::text(text)) && heard.contains(&Message::Pong(vec![7].into())), "{heard:?}");
+        client.send(Message::text("/echo back")).expect("sent");
+        assert_eq!(client.read().expect("an answer"), Message::text("back"));
+    }
+    ask(&running, &json!({ "close": [id, 4000] }));
+    let Ok(Message::Close(Some(frame))) = client.read() else { panic!("it is told why") };
+    assert_eq!(u16::from(frame.code), 4000);
+    until_left(&running, &[id]);
 }
 
 #[test]
