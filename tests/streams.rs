@@ -359,7 +359,11 @@ fn a_listener_of_the_runtime_leads_to_streams_and_an_actor_that_stops_ends_them(
     until_told(&running, &[second]);
     running.say(&["stop", "lounge"]);
     assert_eq!((one.chunk(), one.rest()), (String::new(), String::new()));
-    assert_eq!(Http::connect(address).ask("GET", "/raw", None).status, 503, "the listener goes on, and the actor has ended");
+    assert_eq!(
+        Http::connect(address).ask("GET", "/raw", None).status,
+        503,
+        "the listener goes on, and the actor has ended"
+    );
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn words(text: &str) -> Vec<String> {
             } else {
                 first.len_utf8()
             };
-            words.push(rest[..length].to_owned());
+            // A name that is also a word of WIT has a `%` before it.
+            words.push(rest[..length].trim_start_matches('%').to_owned());
             rest = rest[length..].trim_start();
         }
     }

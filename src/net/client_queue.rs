@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::client_writer::ClientWriterHandle;
+use super::client_orders::ClientOrders;
 use super::tls::TlsSession;
 use crate::base::clock;
 
@@ -42,6 +42,9 @@ pub(crate) enum PieceFraming {
     /// HTTP/1.1 chunks.
     Chunked,
 }
+
+/// Gives orders to the writer of a listener's clients.
+pub(crate) type ClientWriterHandle = ClientOrders<ClientQueue>;
 
 /// What is to be sent to one client.
 pub(crate) struct ClientQueue {

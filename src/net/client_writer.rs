@@ -12,43 +12,16 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags};
 
-use super::client_queue::{ClientQueue, Flushed};
+use super::client_orders::{ClientOrders, WriterOrder};
+use super::client_queue::{ClientQueue, ClientWriterHandle, Flushed};
 use super::deadline::Deadline;
 use super::readiness::wait_until_ready;
 use super::wakeup::Wakeup;
 use crate::base::clock;
 use crate::base::thread::{self, JoinHandle};
-
-/// What the writer is to do.
-enum WriterOrder {
-    /// Send what waits in these queues, and go on when more can be sent.
-    Flush(Vec<Arc<ClientQueue>>),
-    /// Nothing follows.
-    End,
-}
-
-/// Gives orders to the writer of a listener.
-#[derive(Clone)]
-pub(crate) struct ClientWriterHandle {
-    orders: Sender<WriterOrder>,
-    wakeup: Arc<Wakeup>,
-}
-
-impl ClientWriterHandle {
-    fn order(&self, order: WriterOrder) {
-        // This fails only if the writer has ended, and then it has ended all connections that it wrote to.
-        let _ = self.orders.send(order);
-        self.wakeup.wake();
-    }
-
-    /// Sends what waits in these queues, as their clients take it. It blocks on nothing.
-    pub(crate) fn flush(&self, queues: Vec<Arc<ClientQueue>>) {
-        self.order(WriterOrder::Flush(queues));
-    }
-}
 
 /// The writer of a listener. When it is dropped it ends the answers that it still sends, and its thread is joined.
 pub(crate) struct ClientWriter {
@@ -61,10 +34,9 @@ impl ClientWriter {
     /// Starts the thread. A client that takes nothing of what waits for it for `stall` is disconnected; `drain` is how long
     /// the clients have, when the writer ends, to take what waits.
     pub(crate) fn start(name: &str, stall: Duration, drain: Duration) -> io::Result<Self> {
-        let (orders, taken) = unbounded();
         let wakeup = Wakeup::new()?;
-        let handle = ClientWriterHandle { orders, wakeup: Arc::clone(&wakeup) };
-        let writer = Writer { orders: taken, wakeup, watched: Vec::new(), stall, drain };
+        let (handle, orders) = ClientOrders::new(&wakeup);
+        let writer = Writer { orders, wakeup, watched: Vec::new(), stall, drain };
         let thread = Some(thread::spawn(name, move || writer.run())?);
         Ok(Self { handle, thread })
     }
@@ -76,7 +48,7 @@ impl ClientWriter {
 
 impl Drop for ClientWriter {
     fn drop(&mut self) {
-        self.handle.order(WriterOrder::End);
+        self.handle.end();
         if let Some(thread) = self.thread.take() {
             // A panic was logged by the thread itself.
             let _ = thread.join();
@@ -85,7 +57,7 @@ impl Drop for ClientWriter {
 }
 
 struct Writer {
-    orders: Receiver<WriterOrder>,
+    orders: Receiver<WriterOrder<ClientQueue>>,
     wakeup: Arc<Wakeup>,
     watched: Vec<Watched>,
     stall: Duration,

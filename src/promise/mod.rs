@@ -50,6 +50,7 @@ mod message;
 mod model;
 mod monitor;
 mod notice;
+mod numbered;
 mod stream;
 mod timer;
 mod websocket;
@@ -59,7 +60,7 @@ pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
     spawn_child,
 };
-pub(crate) use client::{ClientCall, client_id, renumbered};
+pub(crate) use client::ClientCall;
 pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
@@ -67,6 +68,7 @@ pub(crate) use message::{
 };
 pub(crate) use monitor::{HANDLE_DOWN, MONITOR, recorded_end, told, watched_by};
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
+pub(crate) use numbered::{client_id, renumbered};
 pub(crate) use stream::{HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST, stream_closed};
 pub(crate) use timer::{
     CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,

@@ -4,7 +4,7 @@
 //! An actor that knows its connections by their ids is told the id. It is the sequence of the call of the `connect`, so it
 //! follows from the chain, and the row of `pending` does not have it.
 
-use super::client::numbered;
+use super::numbered::numbered;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
