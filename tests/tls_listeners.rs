@@ -1,34 +1,17 @@
 //! Tests of TLS on the listeners of actors: requests and messages over it, and certificates that are replaced.
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
+use serde_json::json;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
-
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use serde_json::json;
 use support::{Http, PATIENCE, Stage, Theater, eventually, verifies_and_replays};
+use tls::{Tls, certify, connect, file, session, shake_hands};
 use tungstenite::Message;
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
 const TLS: &str = "tls = { cert = \"cert.pem\", key = \"key.pem\" }";
-
-fn file(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)).expect(name)
-}
-
-/// Puts a certificate and its key where the manifests name them.
-fn certify(stage: &Stage, name: &str) {
-    for (from, to) in [(format!("{name}.pem"), "cert.pem"), (format!("{name}.key"), "key.pem")] {
-        let new = stage.file(&format!("{to}.new"), file(&from));
-        std::fs::rename(new, stage.path().join(to)).expect("renamed");
-    }
-}
 
 fn http(more: &str) -> (Stage, Theater) {
     let stage = Stage::new();
@@ -36,30 +19,6 @@ fn http(more: &str) -> (Stage, Theater) {
     let handler = format!("{more}[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0, {TLS} }}\n");
     let running = stage.run(&[&stage.manifest("probe", "probe", &handler)]);
     (stage, running)
-}
-
-/// A session that has sent nothing yet, with a server that has to be certified as `localhost` by the authority in this file.
-fn session(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
-    let mut store = RootCertStore::empty();
-    let pem = file(roots);
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).map(|it| it.expect("a certificate")));
-    let config = ClientConfig::builder().with_root_certificates(store).with_no_client_auth();
-    let name = ServerName::try_from("localhost").expect("a name");
-    let session = ClientConnection::new(Arc::new(config), name).expect("a session");
-    let socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(StreamOwned::new(session, socket))
-}
-
-fn shake_hands(mut stream: Tls) -> std::io::Result<Tls> {
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
-}
-
-fn connect(address: SocketAddr, roots: &str) -> std::io::Result<Tls> {
-    shake_hands(session(address, roots)?)
 }
 
 fn trusted(address: SocketAddr) -> BufReader<Tls> {

@@ -104,7 +104,7 @@ impl Beginner<'_> {
         let successor = open.successor.clone();
         let mut notice = None;
         let kind = beginning.notice.take();
-        let end = run_again_from(self.context, executor, open, &mut || {
+        let end = run_again_from(self.context, executor, open, &mut |_| {
             notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
         });
@@ -139,7 +139,7 @@ impl Beginner<'_> {
         let kind = beginning.notice.take();
         let params = (self.context.actor.id.to_string(),).to_cbor();
         let job = Job::new(INIT, params, Caller::Runtime, beginning.cause.clone());
-        let end = executor.transition(job, &mut || {
+        let end = executor.transition(job, &mut |_| {
             notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
         });

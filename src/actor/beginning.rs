@@ -13,7 +13,7 @@ use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
 use crate::manifest::RestartState;
-use crate::promise::Promise;
+use crate::promise::ClientCall;
 use crate::system::{Awaited, Reply, Wait};
 
 /// How the next incarnation of a thread begins.
@@ -62,10 +62,10 @@ impl OpenTransition {
         self.call().is_some_and(|call| call.function() == INIT.full)
     }
 
-    /// The delivery to the actor itself that the `return` of the open call promises (a WebSocket `close`).
-    pub(super) fn promise(&self) -> Option<Promise> {
+    /// The client for which the open call was made, if its `return` may promise to tell of its end.
+    pub(super) fn client_call(&self) -> Option<ClientCall> {
         let call = self.call()?;
-        Promise::of_call(call.function(), &Call::from_cbor(&call.data).ok()?.params.0)
+        ClientCall::of(call.function(), &Call::from_cbor(&call.data).ok()?.params.0)
     }
 
     /// The call that is open.

@@ -130,9 +130,9 @@ impl Executor {
         (self.guest, self.state)
     }
 
-    /// Makes a call. `promises` is asked for what the closing event promises after the export has returned, and not
-    /// earlier.
-    pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut() -> Option<Owed>) -> Transition {
+    /// Makes a call. `promises` is asked for what the closing event promises after the export has returned this result, and
+    /// not earlier.
+    pub(crate) fn transition(&mut self, job: Job, promises: &mut dyn FnMut(&[u8]) -> Option<Owed>) -> Transition {
         self.transition_taken(job, promises, |_| ())
     }
 
@@ -140,7 +140,7 @@ impl Executor {
     pub(crate) fn transition_taken(
         &mut self,
         job: Job,
-        promises: &mut dyn FnMut() -> Option<Owed>,
+        promises: &mut dyn FnMut(&[u8]) -> Option<Owed>,
         taken: impl FnOnce(Link),
     ) -> Transition {
         let (begun, function) = (clock::now(), job.function);
@@ -161,7 +161,7 @@ impl Executor {
     fn carry_out(
         &mut self,
         job: Job,
-        promises: &mut dyn FnMut() -> Option<Owed>,
+        promises: &mut dyn FnMut(&[u8]) -> Option<Owed>,
         taken: impl FnOnce(Link),
     ) -> Transition {
         let Job { function, params, caller, cause, of, firing, is_async } = job;
@@ -187,7 +187,10 @@ impl Executor {
         let guest = &mut self.guest;
         guest.state().begin(function, caller);
         match catch_unwind(AssertUnwindSafe(|| guest.call(function, state, &call.params.0))) {
-            Ok(CallEnd::Returned(returned)) => self.accept(function, returned.state, returned.result, promises()),
+            Ok(CallEnd::Returned(returned)) => {
+                let owes = promises(&returned.result);
+                self.accept(function, returned.state, returned.result, owes)
+            }
             Ok(CallEnd::Refused(message)) => self.refuse(function, message),
             Ok(CallEnd::Failed(reason, detail)) => Transition::Failed { reason, detail },
             Ok(CallEnd::Interrupted(interruption)) => Transition::Interrupted(interruption),

@@ -37,6 +37,8 @@ impl Listeners {
     /// Closes all listeners. This waits until the answers to what they have accepted have left.
     pub(super) fn close(&mut self, context: &ActorContext) {
         self.0.clear();
+        // Those that came by a listener of the runtime are still there.
+        context.theater.clients.all(context.actor.id).iter().for_each(|queue| queue.end());
         context.theater.registry.update(context.actor.id, |entry| entry.addresses.clear());
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!   runtime ──▶ begin ──▶ resume ──▶ executor          the thread, from `started` to its end
 //!      │          └─────▶ executor
-//!      ├──────▶ serve ──▶ executor
+//!      ├──────▶ serve ──▶ executor                 clients: the deliveries of a listener's clients
 //!      └──────▶ ending
 //!   all of them use: context (who the actor is, how it speaks), down (why an incarnation ended), verdict (what thread
 //!   and supervisor tell each other)
@@ -15,6 +15,7 @@
 mod audit;
 mod begin;
 mod beginning;
+mod clients;
 mod context;
 mod down;
 mod ending;

@@ -19,14 +19,15 @@ pub(super) fn resume(
     mut open: OpenTransition,
 ) -> Result<(), Down> {
     let reply = std::mem::replace(&mut open.reply, Reply::Nobody);
-    let promised = open.promise();
-    let owed = promised.as_ref().and_then(|promised| promised.owed(context.actor.id));
-    let end = run_again_from(context, executor, open, &mut || owed);
-    if let Transition::Closed { outcome: Outcome::Returned(_), closing, .. } = &end
-        && let Some(due) = promised.and_then(|promised| promised.due_after_a_crash(closing.clone()))
+    let client = open.client_call();
+    let promised = |result: &[u8]| client.and_then(|client| client.promises(result));
+    let end = run_again_from(context, executor, open, &mut |result| promised(result)?.owed(context.actor.id));
+    if let Transition::Closed { outcome: Outcome::Returned(result), closing, .. } = &end
+        && let Some(client) = client.filter(|client| client.promises(result).is_some())
     {
-        // The error is ignored: a mailbox that is closing names the delivery as dropped.
-        let _ = context.theater.notify(context.actor.id, due);
+        // The client went with the earlier process. The error is ignored: a mailbox that is closing names the delivery as
+        // dropped.
+        let _ = context.theater.notify(context.actor.id, client.told_of_its_end(closing.clone()));
     }
     close(context, stop, end, reply)
 }
@@ -37,7 +38,7 @@ pub(super) fn run_again_from(
     context: &ActorContext,
     executor: &mut Executor,
     open: OpenTransition,
-    promises: &mut dyn FnMut() -> Option<Owed>,
+    promises: &mut dyn FnMut(&[u8]) -> Option<Owed>,
 ) -> Transition {
     let OpenTransition { script, base, .. } = open;
     let newest = executor.state();

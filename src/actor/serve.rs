@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clients::{handle_client, is_of_a_client};
 use super::context::ActorContext;
 use super::down::{Down, close};
 use super::executor::{Executor, Firing, Job};
@@ -14,7 +15,7 @@ use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Head, Link};
-use crate::promise::{HANDLE_DOWN, HANDLE_REPLY, HANDLE_TIMER, Promise, TimerParams, told, told_reply};
+use crate::promise::{HANDLE_DOWN, HANDLE_REPLY, HANDLE_TIMER, TimerParams, told, told_reply};
 use crate::system::{
     ActorRequests, ActorTimers, CameOf, Delivery, DueReply, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind,
     Reply, StopSignal,
@@ -99,11 +100,12 @@ fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, de
         return Ok(());
     }
     fail::point("taken");
+    if is_of_a_client(&delivery) {
+        return handle_client(context, stop, executor, delivery);
+    }
     let Delivery { function, params, caller, cause, reply } = delivery;
-    let promised = Promise::of_call(function.full, &params);
-    let owed = promised.and_then(|promised| promised.owed(context.actor.id));
     let is_async = matches!(reply, Reply::Later { .. });
-    let end = executor.transition(Job { is_async, ..Job::new(function, params, caller, cause) }, &mut || owed);
+    let end = executor.transition(Job { is_async, ..Job::new(function, params, caller, cause) }, &mut |_| None);
     close(context, stop, end, reply)
 }
 
@@ -167,7 +169,7 @@ impl<'a> ServedMonitors<'a> {
         let (params, cause) = (told(reference, &end), Some(end.event.clone()));
         let job = Job { of: Some(reference), ..Job::new(HANDLE_DOWN, params, Caller::Runtime, cause) };
         let theater = &context.theater;
-        let end = executor.transition_taken(job, &mut || None, |_| {
+        let end = executor.transition_taken(job, &mut |_| None, |_| {
             theater.registry.end_watch(context.actor.id, reference);
             fail::point("down-called");
             fail::point_after("down-committed", || _ = theater.journal.flush());
@@ -240,7 +242,7 @@ impl ServedTimers {
             firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
             is_async: false,
         };
-        let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {
+        let end = executor.transition_taken(job, &mut |_| None, |Link { sequence, hash, .. }| {
             context.theater.timers.taken(&self.own, due, Head { sequence, hash });
             fail::point("timer-called");
             fail::point_after("timer-committed", || _ = context.theater.journal.flush());
@@ -300,7 +302,7 @@ impl ServedReplies {
         let token = due.token;
         let (params, cause) = told_reply(due);
         let job = Job { of: Some(token), ..Job::new(HANDLE_REPLY, params, Caller::Runtime, cause) };
-        let end = executor.transition_taken(job, &mut || None, |_| {
+        let end = executor.transition_taken(job, &mut |_| None, |_| {
             self.own.end(token);
             fail::point("reply-called");
             fail::point_after("reply-committed", || _ = context.theater.journal.flush());

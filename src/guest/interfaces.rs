@@ -8,15 +8,18 @@ use std::vec::IntoIter;
 /// The files of `wit/` that contain the interfaces of a guest's exports.
 const FILES: &[&str] = &[
     include_str!("../../wit/actor.wit"),
+    include_str!("../../wit/connection-handlers.wit"),
     include_str!("../../wit/http-server.wit"),
     include_str!("../../wit/http-types.wit"),
     include_str!("../../wit/message-server-client.wit"),
     include_str!("../../wit/monitor-handlers.wit"),
     include_str!("../../wit/reply-handlers.wit"),
+    include_str!("../../wit/stream-handlers.wit"),
     include_str!("../../wit/supervisor-handlers.wit"),
     include_str!("../../wit/timer-handlers.wit"),
     include_str!("../../wit/types.wit"),
     include_str!("../../wit/websocket-server.wit"),
+    include_str!("../../wit/websocket-types.wit"),
 ];
 
 /// The package of every interface, with the slash that follows it.
@@ -97,7 +100,8 @@ fn words(text: &str) -> Vec<String> {
             } else {
                 first.len_utf8()
             };
-            words.push(rest[..length].to_owned());
+            // A name that is also a word of WIT has a `%` before it.
+            words.push(rest[..length].trim_start_matches('%').to_owned());
             rest = rest[length..].trim_start();
         }
     }

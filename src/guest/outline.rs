@@ -70,9 +70,13 @@ impl Outline {
             return Err(not_provided(import.interface.clone(), granted, all));
         }
         for capability in granted.iter().filter(|capability| !capability.exports_are_optional()) {
-            let missing = |function: &&'static Function| !self.exports(function);
-            let functions = capability.exports().into_iter().map(|export| export.function());
-            if let Some(function) = functions.into_iter().find(missing) {
+            let functions: Vec<_> = capability.exports().into_iter().map(|export| export.function()).collect();
+            let there: Vec<_> = functions.iter().filter(|function| self.exports(function)).map(|it| it.interface).collect();
+            let is_enough = capability.one_interface_is_enough() && !there.is_empty();
+            let is_missing = |function: &&&'static Function| {
+                !self.exports(function) && (!is_enough || there.contains(&function.interface))
+            };
+            if let Some(function) = functions.iter().find(is_missing) {
                 let (handler, export) = (capability.name(), function.full);
                 return Err(ProgramError::MissingExport { handler, export, versioned: self.versioned(function) });
             }

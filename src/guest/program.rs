@@ -39,6 +39,11 @@ pub(crate) trait Capability {
     fn exports_are_optional(&self) -> bool {
         false
     }
+
+    /// Whether a component may lack all interfaces but one that this handler delivers to.
+    fn one_interface_is_enough(&self) -> bool {
+        false
+    }
 }
 
 /// Why a component cannot run with the handlers that it was granted.

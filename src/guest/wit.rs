@@ -28,6 +28,132 @@ pub(crate) struct HttpResponse {
 
 record!(HttpResponse { "body": body, "status": status, "headers": headers });
 
+/// `stream-handlers.stream-head`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct StreamHead {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) first: Option<Vec<u8>>,
+}
+
+record!(StreamHead { "first": first, "status": status, "headers": headers });
+
+/// `stream-handlers.http-answer`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum HttpAnswer {
+    #[component(name = "response")]
+    Response(HttpResponse),
+    #[component(name = "stream")]
+    Stream(StreamHead),
+}
+
+impl Cbor for HttpAnswer {
+    fn write(&self, to: &mut CborWriter) {
+        match self {
+            Self::Response(response) => to.map(1).key("response").item(response),
+            Self::Stream(head) => to.map(1).key("stream").item(head),
+        };
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        from.map(|entries| match entries.read_if_there("stream")? {
+            Some(head) => Ok(Self::Stream(head)),
+            None => entries.read("response").map(Self::Response),
+        })
+    }
+}
+
+/// `streams.not-pushed`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum NotPushed {
+    #[component(name = "gone")]
+    Gone,
+    #[component(name = "full")]
+    Full,
+    #[component(name = "refused")]
+    Refused(String),
+}
+
+impl Cbor for NotPushed {
+    fn write(&self, to: &mut CborWriter) {
+        match self {
+            Self::Gone => to.text("gone"),
+            Self::Full => to.text("full"),
+            Self::Refused(why) => to.map(1).key("refused").text(why),
+        };
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        match from.next()? {
+            Type::Text => match from.text()? {
+                "gone" => Ok(Self::Gone),
+                "full" => Ok(Self::Full),
+                _ => Err(CborError::Mismatch("another word", "why a piece was not queued")),
+            },
+            _ => from.map(|entries| entries.read("refused").map(Self::Refused)),
+        }
+    }
+}
+
+/// The answer of `streams.push-chunk`, as a chain holds it.
+impl Cbor for Result<(), NotPushed> {
+    fn write(&self, to: &mut CborWriter) {
+        match self {
+            Ok(()) => to.map(1).key("ok").null(),
+            Err(why) => to.map(1).key("err").item(why),
+        };
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        from.map(|entries| match entries.read_if_there("err")? {
+            Some(why) => Ok(Err(why)),
+            None => entries.read("ok").map(Ok),
+        })
+    }
+}
+
+/// `connections.not-queued-reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum NotQueuedReason {
+    #[component(name = "gone")]
+    Gone,
+    #[component(name = "full")]
+    Full,
+}
+
+impl Cbor for NotQueuedReason {
+    fn write(&self, to: &mut CborWriter) {
+        to.text(match self {
+            Self::Gone => "gone",
+            Self::Full => "full",
+        });
+    }
+
+    fn read(from: &mut CborReader<'_>) -> Result<Self, CborError> {
+        match from.text()? {
+            "gone" => Ok(Self::Gone),
+            "full" => Ok(Self::Full),
+            _ => Err(CborError::Mismatch("another word", "why a message was not queued")),
+        }
+    }
+}
+
+/// `connections.not-queued`.
+#[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct NotQueued {
+    pub(crate) connection: u64,
+    pub(crate) reason: NotQueuedReason,
+}
+
+record!(NotQueued { "reason": reason, "connection": connection });
+list!(NotQueued);
+
 /// `types.event`: an event as a guest sees its own chain.
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(record)]
@@ -53,7 +179,7 @@ pub(crate) struct Chain {
     pub(crate) events: Vec<MetaEvent>,
 }
 
-/// `websocket-server.message-type`.
+/// `websocket-types.message-type`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(variant)]
 pub(crate) enum MessageType {
@@ -102,7 +228,7 @@ impl Cbor for MessageType {
     }
 }
 
-/// `websocket-server.websocket-message`.
+/// `websocket-types.websocket-message`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct WebSocketMessage {
@@ -114,7 +240,7 @@ pub(crate) struct WebSocketMessage {
 record!(WebSocketMessage { "ty": ty, "data": data, "text": text });
 list!(WebSocketMessage);
 
-/// `websocket-server.websocket-response`.
+/// `websocket-types.websocket-response`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct WebSocketResponse {
@@ -272,6 +398,14 @@ mod tests {
         let headers = vec![("a".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())];
         survives(&HttpRequest { method: "GET".into(), uri: "/".into(), headers: headers.clone(), body: None });
         survives(&HttpResponse { status: 200, headers, body: Some(vec![0xff]) });
+        survives(&HttpAnswer::Stream(StreamHead { status: 200, headers: vec![], first: Some(vec![1]) }));
+        survives(&HttpAnswer::Response(HttpResponse { status: 200, headers: vec![], body: None }));
+        for pushed in [Ok(()), Err(NotPushed::Gone), Err(NotPushed::Full), Err(NotPushed::Refused("x".into()))] {
+            survives(&pushed);
+        }
+        for reason in [NotQueuedReason::Gone, NotQueuedReason::Full] {
+            survives(&vec![NotQueued { connection: 7, reason }]);
+        }
         survives(&SupervisedEvent {
             hash: vec![1; 20],
             parent_hash: None,

@@ -18,6 +18,7 @@ mod monitor;
 mod own;
 mod random;
 mod runtime;
+mod slow_clients;
 mod supervisor;
 mod timer;
 mod unheard;
@@ -32,6 +33,7 @@ pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;
 pub(crate) use unheard::unheard;
+pub(crate) use websocket_server::send_answer;
 
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -138,9 +140,14 @@ const HANDLERS: &[Kind] = &[
         make: deferred_replies::make,
     },
     Kind { name: config::NAME, imports: config::IMPORTS, always: true, make: config::make },
-    Kind { name: http_server::NAME, imports: &[], always: false, make: http_server::make },
+    Kind { name: http_server::NAME, imports: http_server::IMPORTS, always: false, make: http_server::make },
     Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
-    Kind { name: websocket_server::NAME, imports: &[], always: false, make: websocket_server::make },
+    Kind {
+        name: websocket_server::NAME,
+        imports: websocket_server::IMPORTS,
+        always: false,
+        make: websocket_server::make,
+    },
     Kind { name: filesystem::NAME, imports: filesystem::IMPORTS, always: false, make: filesystem::make },
     Kind { name: clock::NAME, imports: clock::IMPORTS, always: false, make: clock::make },
     Kind { name: random::NAME, imports: random::IMPORTS, always: false, make: random::make },
@@ -326,6 +333,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 9);
+        assert_eq!(seen, 12);
     }
 }

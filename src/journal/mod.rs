@@ -61,8 +61,8 @@ pub(crate) use loss::{Loss, unsound_end};
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
 pub(crate) use record::{
-    ActorKey, ActorRow, ActorStarted, Attached, Cause, DEFERRED, MONITOR, Owed, Pending, REPLY, Record, StateWrite,
-    TIMER,
+    ActorKey, ActorRow, ActorStarted, Attached, Cause, DEFERRED, MONITOR, Owed, Pending, REPLY, Record, STREAM,
+    StateWrite, TIMER,
 };
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;

@@ -34,8 +34,8 @@ impl From<&Link> for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) receiver: ActorId,
-    /// The word of a lifecycle notice, of the end of a connection, or of what an actor owes itself; none for a message, which
-    /// the event itself holds.
+    /// The word of a lifecycle notice, of the end of a connection or a stream, or of what an actor owes itself; none for a
+    /// message, which the event itself holds.
     pub(crate) notice: Option<&'static str>,
     /// Of a timer and of an asynchronous request: when it is due by the boot clock, if that is what it goes by.
     pub(crate) boot: Option<BootTime>,
@@ -52,6 +52,9 @@ pub(crate) const REPLY: &str = "reply";
 
 /// The word of the row of an actor that has put off its answer to another.
 pub(crate) const DEFERRED: &str = "deferred";
+
+/// The word of the row of an actor that is to be told of the end of a stream.
+pub(crate) const STREAM: &str = "stream";
 
 impl Owed {
     /// What the log and the index say of it besides the receiver: nothing of a message, and else the word. That of a
@@ -70,7 +73,7 @@ impl Owed {
         if let Some((word, time)) = [TIMER, REPLY].into_iter().find_map(|word| Some((word, timed(word)?))) {
             return Some(Self { receiver, notice: Some(word), boot: Some(time.parse().ok()?) });
         }
-        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR, REPLY, DEFERRED];
+        let words = ["started", "stopped", "failed", "restarted", "close", TIMER, MONITOR, REPLY, DEFERRED, STREAM];
         let known = words.into_iter().find(|known| *known == text);
         known.map(|word| Self { receiver, notice: Some(word), boot: None })
     }
@@ -233,8 +236,8 @@ pub(crate) struct Pending {
     pub(crate) receiver: ActorId,
     /// Where the event stands that promised it.
     pub(crate) position: u64,
-    /// The word of a lifecycle notice, of the end of a connection, or of what an actor owes itself, which a time may follow; none
-    /// for a message.
+    /// The word of a lifecycle notice, of the end of a connection or a stream, or of what an actor owes itself, which a time may
+    /// follow; none for a message.
     pub(crate) notice: Option<String>,
 }
 

@@ -11,12 +11,16 @@
 //! | `readiness` | waiting until one of several sockets is ready |
 //! | `deadline`, `timed_io` | the moment by which an operation ends; reading and writing before that moment |
 //! | `linger` | closing a connection so that the client still reads what was sent to it last |
+//! | `client_queue`, `client_orders`, `client_writer` | the bounded queue of what is sent to one client at any time; the thread that sends it |
 //! | `answer_budget` | how many bytes of answers, not yet taken by their clients, one listener holds |
 //! | `tls` | TLS for every listener: the certificate, and the session of one connection |
 //! | `http` | the HTTP/1.1 server |
 
 mod acceptor;
 mod answer_budget;
+mod client_orders;
+mod client_queue;
+mod client_writer;
 mod connection_threads;
 mod deadline;
 pub(crate) mod http;
@@ -29,6 +33,8 @@ mod wakeup;
 
 pub(crate) use acceptor::{Acceptor, AcceptorHandle, Admission, Attention, Listen, ListenerClosing, ThreadNames};
 pub(crate) use answer_budget::{AnswerBudget, NoRoom, SMALL_BYTES, UnderWay};
+pub(crate) use client_queue::{ClientQueue, ClientWriterHandle, Flushed, PieceFraming};
+pub(crate) use client_writer::ClientWriter;
 pub(crate) use connection_threads::ConnectionThreads;
 pub(crate) use deadline::Deadline;
 pub(crate) use linger::{discard_received, read_until_closed};

@@ -160,7 +160,7 @@ pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) 
     for row in rows {
         decided.row(chains, &mut taken, row)?;
     }
-    decided.owed_without_a_row(&intents, rows);
+    decided.owed_without_a_row(chains, &intents, rows)?;
     decided.due.sort_by_key(|due| due.position);
     Ok(decided)
 }
@@ -212,7 +212,7 @@ impl Decided {
         }
         if promise == Promise::AsyncReply {
             match promise.request(chains, taken, row, &event)? {
-                Ok(open) => self.asked(open, &event, *position),
+                Ok(open) => self.asked(chains, open, &event, *position)?,
                 Err(why) => self.unreadable.push(nothing(&why)),
             }
             return Ok(());
@@ -234,7 +234,7 @@ impl Decided {
             }
         }
         let lane = promise.lane();
-        match promise.delivery(&event, link) {
+        match promise.delivery(chains, &event, link)? {
             Some(delivery) => {
                 self.due.push(Due { position: *position, to: *receiver, lane, delivery, awaited_by, asked_by: None })
             }
@@ -244,29 +244,36 @@ impl Decided {
     }
 
     /// Adds an asynchronous request, and its message if the receiver has not taken it.
-    fn asked(&mut self, open: OpenRequest, event: &ChainEvent, position: u64) {
+    fn asked(&mut self, chains: &dyn Chains, open: OpenRequest, event: &ChainEvent, position: u64) -> ReadResult<()> {
         let cause = link(open.asker, event);
         if let Fate::Await { on, through: Through::Delivery } = open.fate
-            && let Some(delivery) = Promise::AsyncReply.delivery(event, cause.clone())
+            && let Some(delivery) = Promise::AsyncReply.delivery(chains, event, cause.clone())?
         {
             let (lane, asked_by) = (Promise::AsyncReply.lane(), Some(Cause::from(&cause)));
             self.due.push(Due { position, to: on, lane, delivery, awaited_by: None, asked_by });
         }
         self.requests.push(open);
+        Ok(())
     }
 
     /// Adds the requests of a journal of an earlier version, which had no rows for what it owed.
-    fn owed_without_a_row(&mut self, intents: &BTreeMap<ActorId, OpenIntent<'_>>, rows: &[Pending]) {
+    fn owed_without_a_row(
+        &mut self,
+        chains: &dyn Chains,
+        intents: &BTreeMap<ActorId, OpenIntent<'_>>,
+        rows: &[Pending],
+    ) -> ReadResult<()> {
         let owed: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
         for (actor, OpenIntent { link, event, position }) in intents {
             let fate = self.fates.get(actor).map(|(_, fate)| fate);
             if let Some(Fate::Await { on, through: Through::Delivery }) = fate
                 && !owed.contains(&Cause::from(link))
-                && let Some(delivery) = Promise::Request.delivery(event, link.clone())
+                && let Some(delivery) = Promise::Request.delivery(chains, event, link.clone())?
             {
                 let (position, to, lane) = (*position, *on, Promise::Request.lane());
                 self.due.push(Due { position, to, lane, delivery, awaited_by: Some(*actor), asked_by: None });
             }
         }
+        Ok(())
     }
 }

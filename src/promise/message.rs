@@ -8,7 +8,9 @@ use super::async_request::asked_by;
 use super::deferred::{begun_anew, given_by, put_off};
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use super::monitor::{self, HANDLE_DOWN};
+use super::stream::{self, HANDLE_STREAM_CLOSED};
 use super::timer::{self, HANDLE_TIMER};
+use super::websocket::{self, HANDLE_CONNECTION_MESSAGE};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
@@ -434,6 +436,14 @@ pub(crate) fn is_what_was_sent(receiver: ActorId, event: &ChainEvent, call: &Cal
         }
         function if function == HANDLE_DOWN.full => {
             return monitor::is_what_was_told(call, promised);
+        }
+        function if function == HANDLE_STREAM_CLOSED.full => {
+            let is_own = call.cause.as_ref().is_some_and(|cause| cause.actor == receiver);
+            return is_own && stream::is_what_was_promised(call, promised);
+        }
+        function if function == HANDLE_CONNECTION_MESSAGE.full => {
+            let is_own = call.cause.as_ref().is_some_and(|cause| cause.actor == receiver);
+            return is_own && websocket::is_what_was_promised(call, promised);
         }
         // For a notice or an `init`, it is enough that the call quotes the event.
         _ => return true,

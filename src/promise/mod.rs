@@ -13,6 +13,7 @@
 //! | `AsyncReply` | `host-call` of `request-async`, which promises the receiver a message too | to the actor itself: `reply` | the message is mail, with a reply that nobody waits for; the answer goes to the actor's own thread | the actor's `call` of `handle-reply`, its end, or a `started` that begins anew | told of; or awaited, until the same deadline; or the message is delivered again |
 //! | `DeferredAnswer` | `host-call` of `defer`, if an actor asked | to the actor itself: `deferred` | nothing | the `host-call` of `reply`, a `defer` that takes its place, the `refused` or the end of its call, its end, or a `started` that begins anew | open again; who asked waits on |
 //! | `WebSocketClose` | the `return` of a `connect` | to the actor itself: `close` | the lane for notices, when the connection ends | the actor's `call`, or its end | deliver now: the client went with the process |
+//! | `StreamEnd` | the `return` of a request that has a stream's head | to the actor itself: `stream` | the lane for notices, when the client is gone | the actor's `call` of `handle-stream-closed`, the `host-call` of `end`, or its end | deliver now: the client went with the process |
 //!
 //! While an actor waits for another, the graph of waits (`system/waits.rs`) has an edge between the two. An actor adds its
 //! edge before it records its intent, and an edge that would close a circle is refused. The edge is removed only after
@@ -47,6 +48,7 @@ mod arrivals;
 mod async_request;
 mod child;
 mod circles;
+mod client;
 mod deferred;
 mod fates;
 mod message;
@@ -54,6 +56,8 @@ mod message;
 mod model;
 mod monitor;
 mod notice;
+mod numbered;
+mod stream;
 mod timer;
 mod websocket;
 
@@ -66,6 +70,7 @@ pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
     spawn_child,
 };
+pub(crate) use client::ClientCall;
 pub(crate) use deferred::{DEFER, REPLY, REPLY_HTTP, begun_anew, outcome_of, too_late, why_not_open};
 pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, OpenRequest, ReadResult, Through, decide};
 pub(crate) use message::{
@@ -74,10 +79,12 @@ pub(crate) use message::{
 };
 pub(crate) use monitor::{HANDLE_DOWN, MONITOR, recorded_end, told, watched_by};
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};
+pub(crate) use numbered::{client_id, renumbered};
+pub(crate) use stream::{HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST, stream_closed};
 pub(crate) use timer::{
     CRON, EVERY, HANDLE_TIMER, PromisedFiring, SET, SET_AT, TimerParams, owed as owed_timer, repeats,
 };
-pub(crate) use websocket::{HANDLE_MESSAGE, bare, close};
+pub(crate) use websocket::{HANDLE_CONNECTION_MESSAGE, HANDLE_MESSAGE, bare, close};
 
 use std::sync::Arc;
 
@@ -86,7 +93,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Intent};
 use crate::chain::{ChainEvent, EventKind, Link};
 use crate::guest::wit::ChildEventKind;
-use crate::journal::{self, Cause, Owed, Pending, TIMER};
+use crate::journal::{self, Cause, Owed, Pending, STREAM, TIMER};
 use crate::system::{Delivery, Lane, Timer};
 
 /// The actor to which an event promises what a row of `pending` says, or why the event promises nothing of that kind.
@@ -96,6 +103,8 @@ pub(crate) fn promised_to(row: &Pending, event: &ChainEvent, parent: Option<Acto
         Some(Promise::Send) => message::sent_to(event).ok_or("that event promises no message"),
         Some(Promise::Request) => message::requested_of(event).ok_or("that event promises no message"),
         Some(Promise::WebSocketClose) if event.kind() == Some(EventKind::Return) => Ok(row.cause.actor),
+        Some(Promise::StreamEnd) if stream::is_promised_by(event) => Ok(row.cause.actor),
+        Some(Promise::StreamEnd) => Err("that event opens no stream"),
         Some(Promise::Notice(kind)) if notice::is_told_by(&kind, event) => {
             parent.ok_or("there is no parent to be told")
         }
@@ -135,6 +144,7 @@ pub(crate) enum Promise {
     AsyncReply,
     DeferredAnswer,
     WebSocketClose,
+    StreamEnd,
 }
 
 fn names_an_actor(intent: &ChainEvent) -> bool {
@@ -171,15 +181,11 @@ impl Promise {
         }
         match row.notice.as_deref() {
             Some(websocket::WORD) => Some(Self::WebSocketClose),
+            Some(STREAM) => Some(Self::StreamEnd),
             Some(word) => notice::kind(word, event).map(Self::Notice),
             None if event.kind() == Some(EventKind::Intent) => Some(Self::Request),
             None => Some(Self::Send),
         }
-    }
-
-    /// The promise that the `return` of a call makes to the actor itself.
-    pub(crate) fn of_call(function: &str, params: &[u8]) -> Option<Self> {
-        websocket::is_connect(function, params).then_some(Self::WebSocketClose)
     }
 
     /// The row of `pending` that is written together with the event that makes the promise.
@@ -193,6 +199,7 @@ impl Promise {
             Self::AsyncReply => Some(journal::REPLY),
             Self::DeferredAnswer => Some(journal::DEFERRED),
             Self::WebSocketClose => Some(websocket::WORD),
+            Self::StreamEnd => Some(STREAM),
         };
         Some(Owed { receiver, notice, boot: None })
     }
@@ -208,13 +215,14 @@ impl Promise {
             | Self::Monitor
             | Self::AsyncReply
             | Self::DeferredAnswer => Lane::Mail,
-            Self::Notice(_) | Self::WebSocketClose => Lane::Notice,
+            Self::Notice(_) | Self::WebSocketClose | Self::StreamEnd => Lane::Notice,
         }
     }
 
     /// The delivery that the promise of `event` leads to; `None` if the event does not contain it.
-    fn delivery(self, event: &ChainEvent, cause: Link) -> Option<Delivery> {
-        match self {
+    fn delivery(self, chains: &dyn Chains, event: &ChainEvent, cause: Link) -> ReadResult<Option<Delivery>> {
+        let call = || client::call_closed_by(chains, cause.actor, event);
+        Ok(match self {
             Self::Send => message::sent(&event.data).map(|params| message::send_delivery(params, cause)),
             Self::Request => {
                 message::requested(&event.data).map(|(_, params)| message::request_delivery(params, cause))
@@ -223,26 +231,10 @@ impl Promise {
             // A timer and a monitor are no deliveries: the actor takes them when they are due. An answer is given by a host call.
             Self::Spawn | Self::Stop | Self::Restart | Self::Timer | Self::Monitor | Self::DeferredAnswer => None,
             Self::Notice(kind) => Some(notice::delivery(notice::params(cause.actor, kind), cause)),
-            Self::WebSocketClose => Some(close(cause)),
-        }
-    }
-
-    /// The delivery that is due at once after a call which made the promise was resumed after a crash and has returned
-    /// with `closing`.
-    pub(crate) fn due_after_a_crash(&self, closing: Link) -> Option<Delivery> {
-        match self {
-            Self::WebSocketClose => Some(close(closing)),
-            Self::Send
-            | Self::Request
-            | Self::Spawn
-            | Self::Stop
-            | Self::Restart
-            | Self::Notice(_)
-            | Self::Timer
-            | Self::Monitor
-            | Self::AsyncReply
-            | Self::DeferredAnswer => None,
-        }
+            Self::WebSocketClose if event.function() != HANDLE_CONNECTION_MESSAGE.full => Some(close(cause, None)),
+            Self::WebSocketClose => call()?.map(|id| close(cause, Some(id))),
+            Self::StreamEnd => call()?.map(|id| stream_closed(cause, id)),
+        })
     }
 
     /// The timer that `event` promises to fire, as a row says, with its key; the inner error says why it cannot be read.
@@ -302,7 +294,8 @@ impl Promise {
             | Self::Monitor
             | Self::AsyncReply
             | Self::DeferredAnswer
-            | Self::WebSocketClose => Ok(Fate::Again),
+            | Self::WebSocketClose
+            | Self::StreamEnd => Ok(Fate::Again),
         }
     }
 }

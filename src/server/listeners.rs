@@ -17,8 +17,8 @@ use super::route::{RequestPath, RequestRoute};
 use crate::base::clock;
 use crate::base::limits::Limits;
 use crate::handlers::answer_http;
-use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
-use crate::net::{AcceptorHandle, CertificateError, ServerCertificate};
+use crate::net::http::{HttpLimits, HttpListener, ServingHttp, WireAnswer, WireRequest, WireResponse};
+use crate::net::{CertificateError, ServerCertificate};
 use crate::system::TheaterHandle;
 
 /// The header that names a request, in the request that the actor gets, in the answer, and in the access log.
@@ -55,7 +55,7 @@ pub(crate) struct BoundListener {
 pub(crate) struct ServingListener {
     address: SocketAddr,
     scheme: &'static str,
-    _acceptor: AcceptorHandle,
+    _serving: ServingHttp,
 }
 
 /// As a URL.
@@ -87,28 +87,29 @@ impl BoundListener {
     pub(crate) fn serve(self, theater: TheaterHandle, limits: &Limits) -> io::Result<ServingListener> {
         let Self { listener, address, scheme, logs, routes } = self;
         let service = Arc::new(move |request: WireRequest| answer(&theater, &routes, logs, request));
-        let acceptor = listener.serve(&format!("http-{}", address.port()), HttpLimits::of(limits), service)?;
-        Ok(ServingListener { address, scheme, _acceptor: acceptor })
+        let serving = listener.serve(&format!("http-{}", address.port()), HttpLimits::of(limits), service, true)?;
+        Ok(ServingListener { address, scheme, _serving: serving })
     }
 }
 
 /// Answers one request, on the thread of its connection.
-fn answer(theater: &TheaterHandle, routes: &[RequestRoute], logs: bool, mut request: WireRequest) -> WireResponse {
+fn answer(theater: &TheaterHandle, routes: &[RequestRoute], logs: bool, mut request: WireRequest) -> WireAnswer {
     let begun = clock::now();
     let id = name(&mut request);
     let line = logs.then(|| format!("{} {} {}", request.peer, request.method, request.uri));
     let address = lead(routes, &request);
     let answer = match address.as_deref().map(|address| theater.registry.resolve(address)) {
         Some(Ok(actor)) => answer_http(theater, actor, request),
-        Some(Err(_)) => WireResponse::text(404, "no actor has this address", &[]),
-        None => WireResponse::text(404, "no route leads there", &[]),
+        Some(Err(_)) => WireResponse::text(404, "no actor has this address", &[]).into(),
+        None => WireResponse::text(404, "no route leads there", &[]).into(),
     };
     if let Some(line) = line {
         let (to, took) = (address.as_deref().unwrap_or("-"), clock::since(begun).as_secs_f64() * 1e3);
-        let size = answer.body().map_or(0, <[u8]>::len);
-        log::info!(target: "theater::access", "{line:?} {} {size} B {took:.1} ms {to} {id}", answer.status());
+        let (size, status) = (answer.response.body().map_or(0, <[u8]>::len), answer.response.status());
+        let streams = if answer.stream.is_some() { " (a stream)" } else { "" };
+        log::info!(target: "theater::access", "{line:?} {status} {size} B {took:.1} ms {to} {id}{streams}");
     }
-    answer.with_header(REQUEST_ID, &id)
+    answer.map(|response| response.with_header(REQUEST_ID, &id))
 }
 
 /// Gives a request its id: the client's, if it has sent one that is 1 to 128 visible ASCII characters, or a new one.

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::metrics::{ActorMetricsView, DistributionView, MetricsView, gather};
 use crate::base::metrics::Distribution;
-use crate::net::AcceptorHandle;
-use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
+use crate::net::http::{HttpLimits, HttpListener, ServingHttp, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
 
 /// A metrics endpoint that has its address and answers nobody yet.
@@ -22,7 +21,7 @@ pub struct BoundMetrics {
 /// A listening metrics endpoint. When it is dropped it closes.
 pub struct MetricsServer {
     address: SocketAddr,
-    _acceptor: AcceptorHandle,
+    _serving: ServingHttp,
 }
 
 impl BoundMetrics {
@@ -43,8 +42,8 @@ impl BoundMetrics {
             write_timeout: Duration::from_secs(10),
             ..HttpLimits::default()
         };
-        let service = Arc::new(move |request: WireRequest| answer(&theater, &request));
-        Ok(MetricsServer { address: self.address, _acceptor: self.listener.serve("metrics", limits, service)? })
+        let service = Arc::new(move |request: WireRequest| answer(&theater, &request).into());
+        Ok(MetricsServer { address: self.address, _serving: self.listener.serve("metrics", limits, service, false)? })
     }
 }
 

@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::answer::Answer;
 use super::async_requests::AsyncRequests;
+use super::clients::Clients;
 use super::control::Control;
 use super::deferrals::Deferrals;
 use super::delivery::Delivery;
@@ -37,6 +38,8 @@ pub struct TheaterHandle {
     pub(crate) timers: Arc<Timers>,
     pub(crate) async_requests: Arc<AsyncRequests>,
     pub(crate) deferrals: Arc<Deferrals>,
+    /// The clients that actors can send to at any time.
+    pub(crate) clients: Arc<Clients>,
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
     pub(crate) secrets: Secrets,

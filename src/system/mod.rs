@@ -5,7 +5,8 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`;
+//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`,
+//!   `clients`;
 //! - `secrets`, which the runtime adds to what actors send, and shows to nobody;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
 //! - `async_requests`, where an actor finds the answers that it does not wait for;
@@ -18,6 +19,7 @@ mod address;
 mod answer;
 mod async_requests;
 mod awaited;
+mod clients;
 mod control;
 mod cron;
 mod deferrals;
@@ -50,6 +52,7 @@ pub use address::Address;
 pub(crate) use answer::{Answer, NoAnswer, Outcome};
 pub(crate) use async_requests::{ActorRequests, AsyncRequests, CameOf, DueReply};
 pub(crate) use awaited::Awaited;
+pub(crate) use clients::ClientKind;
 pub(crate) use control::{Asked, Control};
 pub(crate) use cron::{CRON_BYTES, Cron, check_lengths as check_cron_lengths};
 pub(crate) use delivery::Delivery;

@@ -242,6 +242,7 @@ impl TheaterRuntime {
             timers: Arc::default(),
             async_requests: Arc::default(),
             deferrals: Arc::default(),
+            clients: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, manifests).map_err(|why| {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::json;
-use crate::{ChildEvent, Down, HttpRequest, HttpResponse, WebSocketMessage};
+use crate::{ChildEvent, Down, HttpAnswer, HttpRequest, HttpResponse, WebSocketMessage};
 
 /// An actor. The value is its state: it is decoded from the state's bytes before each call and encoded again after it.
 ///
@@ -74,6 +74,36 @@ pub trait WebSocketHandler: Actor {
     /// # Errors
     /// The connection is closed, and the state stays as it was.
     fn handle_message(&mut self, message: WebSocketMessage) -> Result<Vec<WebSocketMessage>, String>;
+}
+
+/// An actor that knows its WebSocket clients by their ids, and sends to them at any time with
+/// [`connections`](crate::connections). Export it as `connections`.
+pub trait ConnectionHandler: Actor {
+    /// Handles one message of the client with this id, and returns the messages to send back to it. The first message of a
+    /// connection is of the type `Connect`, and the last one of the type `Close`.
+    ///
+    /// # Errors
+    /// The connection is closed, and the state stays as it was. After the error of a `Connect` no `Close` follows.
+    fn handle_connection_message(
+        &mut self,
+        connection: u64,
+        message: WebSocketMessage,
+    ) -> Result<Vec<WebSocketMessage>, String>;
+}
+
+/// An actor that can answer HTTP requests by streams, with [`streams`](crate::streams). Export it as `streams`.
+pub trait StreamHandler: Actor {
+    /// Answers one request. If the answer is a stream, it has the id `stream`.
+    ///
+    /// # Errors
+    /// The client gets status 500, and the state stays as it was.
+    fn handle_stream_request(&mut self, stream: u64, request: HttpRequest) -> Result<HttpAnswer, String>;
+
+    /// Receives the end of a stream that the actor has not ended itself.
+    ///
+    /// # Errors
+    /// The state stays as it was; the stream is over all the same.
+    fn handle_stream_closed(&mut self, stream: u64) -> Result<(), String>;
 }
 
 /// An actor that sets timers, with [`timer`](crate::timer). Export it as `timers`.

@@ -40,6 +40,15 @@ exports!(http, "exports-http", {
 });
 exports!(websocket, "exports-websocket", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+    "ntwk:theater/websocket-types": crate::bindings::host::ntwk::theater::websocket_types,
+});
+exports!(connections, "exports-connections", {
+    "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+    "ntwk:theater/websocket-types": crate::bindings::host::ntwk::theater::websocket_types,
+});
+exports!(streams, "exports-streams", {
+    "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+    "ntwk:theater/http-types": crate::bindings::host::ntwk::theater::http_types,
 });
 exports!(timers, "exports-timers", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,

@@ -4,11 +4,12 @@ use std::panic;
 use std::sync::Once;
 
 use crate::actor::{
-    Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, TimerHandler, WebSocketHandler,
+    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, StreamHandler,
+    TimerHandler, WebSocketHandler,
 };
 use crate::bindings;
 use crate::bindings::host::ntwk::theater::types::{Json, State};
-use crate::{ChildEvent, Down, HttpRequest, HttpResponse, WebSocketMessage, WebSocketResponse};
+use crate::{ChildEvent, Down, HttpAnswer, HttpRequest, HttpResponse, WebSocketMessage, WebSocketResponse};
 use crate::{json, runtime};
 
 impl<A: Actor> bindings::actor::exports::ntwk::theater::actor::Guest for A {
@@ -45,6 +46,29 @@ impl<A: WebSocketHandler> bindings::websocket::exports::ntwk::theater::websocket
             let messages = actor.handle_message(message)?;
             Ok((WebSocketResponse { messages },))
         })
+    }
+}
+
+impl<A: ConnectionHandler> bindings::connections::exports::ntwk::theater::connection_handlers::Guest for A {
+    fn handle_connection_message(
+        state: State,
+        (connection, message): (u64, WebSocketMessage),
+    ) -> Result<(State, (WebSocketResponse,)), String> {
+        transition(state, |actor: &mut A| {
+            let messages = actor.handle_connection_message(connection, message)?;
+            Ok((WebSocketResponse { messages },))
+        })
+    }
+}
+
+impl<A: StreamHandler> bindings::streams::exports::ntwk::theater::stream_handlers::Guest for A {
+    fn handle_request(state: State, (stream, request): (u64, HttpRequest)) -> Result<(State, (HttpAnswer,)), String> {
+        transition(state, |actor: &mut A| Ok((actor.handle_stream_request(stream, request)?,)))
+    }
+
+    fn handle_stream_closed(state: State, (stream,): (u64,)) -> Result<(State,), String> {
+        let (state, ()) = transition(state, |actor: &mut A| actor.handle_stream_closed(stream))?;
+        Ok((state,))
     }
 }
 

@@ -487,3 +487,98 @@ pub mod monitors {
         wit::demonitor(reference)
     }
 }
+
+/// WebSocket clients that the actor can send to at any time, which [`ConnectionHandler`](crate::ConnectionHandler) knows by
+/// their ids. Needs the handler `websocket-server`.
+///
+/// ```no_run
+/// use std::collections::BTreeMap;
+/// use theater_actor::{Actor, ConnectionHandler, MessageType, WebSocketMessage, connections};
+///
+/// #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// struct Room {
+///     present: BTreeMap<u64, String>,
+/// }
+///
+/// impl ConnectionHandler for Room {
+///     fn handle_connection_message(
+///         &mut self,
+///         connection: u64,
+///         message: WebSocketMessage,
+///     ) -> Result<Vec<WebSocketMessage>, String> {
+///         match message.ty {
+///             MessageType::Connect => _ = self.present.insert(connection, "somebody".into()),
+///             MessageType::Close => _ = self.present.remove(&connection),
+///             MessageType::Text => {
+///                 let everybody: Vec<u64> = self.present.keys().copied().collect();
+///                 connections::push(&everybody, &message)?;
+///             }
+///             _ => {}
+///         }
+///         Ok(Vec::new())
+///     }
+/// }
+/// # impl Actor for Room {
+/// #     fn init(state: Option<Self>, _: &str) -> Result<Self, String> { Ok(state.unwrap_or_default()) }
+/// # }
+/// ```
+pub mod connections {
+    use crate::WebSocketMessage;
+    use crate::bindings::host::ntwk::theater::connections as wit;
+    pub use wit::{NotQueued, NotQueuedReason};
+
+    /// Sends a message to each of these connections, once this call is on disk. Returns those that do not get it.
+    ///
+    /// # Errors
+    /// Nobody can get it: it is of a wrong type or too long, there are too many connections, or the disk is nearly full.
+    pub fn push(to: &[u64], message: &WebSocketMessage) -> Result<Vec<NotQueued>, String> {
+        wit::push(to, message)
+    }
+
+    /// Closes a connection with this status code, after everything that was sent to it before. Returns whether it was open.
+    ///
+    /// # Errors
+    /// It is no code that may be sent.
+    pub fn close(connection: u64, code: u16) -> Result<bool, String> {
+        wit::close(connection, code)
+    }
+
+    /// Returns the ids of all open connections, in ascending order.
+    pub fn connections() -> Vec<u64> {
+        wit::connections()
+    }
+}
+
+/// The bodies of HTTP answers that are sent piece by piece, which [`StreamHandler`](crate::StreamHandler) opens. Needs the
+/// handler `http-server`.
+pub mod streams {
+    use crate::ServerSentEvent;
+    use crate::bindings::host::ntwk::theater::streams as wit;
+    pub use wit::NotPushed;
+
+    /// Sends the next piece of a stream, once this call is on disk.
+    ///
+    /// # Errors
+    /// The client does not get it: the stream is over, the client reads too slowly, or the piece is refused.
+    pub fn push_chunk(stream: u64, bytes: &[u8]) -> Result<(), NotPushed> {
+        wit::push_chunk(stream, bytes)
+    }
+
+    /// Sends a server-sent event.
+    ///
+    /// # Errors
+    /// As of [`push_chunk`].
+    pub fn push_event(stream: u64, event: &ServerSentEvent<'_>) -> Result<(), NotPushed> {
+        push_chunk(stream, event.to_string().as_bytes())
+    }
+
+    /// Ends a stream after all its pieces. Returns whether it was open. The actor is not told of this end.
+    pub fn end(stream: u64) -> bool {
+        wit::end(stream)
+    }
+
+    /// Returns the ids of all open streams, in ascending order.
+    pub fn streams() -> Vec<u64> {
+        wit::streams()
+    }
+}

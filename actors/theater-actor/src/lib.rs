@@ -65,19 +65,25 @@ mod heap;
 mod host;
 mod http;
 mod json;
+mod sse;
+mod websocket;
 
 pub use actor::{
-    Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, TimerHandler, WebSocketHandler,
+    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, StreamHandler,
+    TimerHandler, WebSocketHandler,
 };
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
-pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
-pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
+pub use bindings::host::ntwk::theater::websocket_types::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
 };
+pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
+pub use bindings::streams::exports::ntwk::theater::stream_handlers::{HttpAnswer, StreamHead};
 pub use host::{
-    clock, config, filesystem, http_client, messages, monitors, random, replies, runtime, supervisor, timer,
+    clock, config, connections, filesystem, http_client, messages, monitors, random, replies, runtime, streams,
+    supervisor, timer,
 };
+pub use sse::ServerSentEvent;
 
 /// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has
 /// nowhere to print in a component: it prints nothing and reports no error.
@@ -108,6 +114,8 @@ macro_rules! eprintln {
 /// | `messages` | [`MessageHandler`] | `ntwk:theater/message-server-client` |
 /// | `http` | [`HttpHandler`] | `ntwk:theater/http-server` |
 /// | `websocket` | [`WebSocketHandler`] | `ntwk:theater/websocket-server` |
+/// | `connections` | [`ConnectionHandler`] | `ntwk:theater/connection-handlers` |
+/// | `streams` | [`StreamHandler`] | `ntwk:theater/stream-handlers` |
 /// | `children` | [`ChildHandler`] | `ntwk:theater/supervisor-handlers` |
 /// | `timers` | [`TimerHandler`] | `ntwk:theater/timer-handlers` |
 /// | `monitors` | [`MonitorHandler`] | `ntwk:theater/monitor-handlers` |
@@ -131,6 +139,8 @@ macro_rules! __export {
     (messages $actor:ident) => { $crate::__export!(messages: MessageHandler for $actor); };
     (http $actor:ident) => { $crate::__export!(http: HttpHandler for $actor); };
     (websocket $actor:ident) => { $crate::__export!(websocket: WebSocketHandler for $actor); };
+    (connections $actor:ident) => { $crate::__export!(connections: ConnectionHandler for $actor); };
+    (streams $actor:ident) => { $crate::__export!(streams: StreamHandler for $actor); };
     (children $actor:ident) => { $crate::__export!(children: ChildHandler for $actor); };
     (timers $actor:ident) => { $crate::__export!(timers: TimerHandler for $actor); };
     (monitors $actor:ident) => { $crate::__export!(monitors: MonitorHandler for $actor); };
@@ -139,7 +149,7 @@ macro_rules! __export {
         compile_error!(concat!(
             "no interface `",
             stringify!($other),
-            "`: there are messages, http, websocket, children, timers, monitors and replies"
+            "`: there are messages, http, websocket, connections, streams, children, timers, monitors and replies"
         ));
     };
     ($interface:ident: $handler:ident for $actor:ident) => {

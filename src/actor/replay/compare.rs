@@ -122,7 +122,7 @@ impl Beside<'_> {
         let recorder = Recorder::replaying(chain, Script::after(past, events));
         let host = HostState::new(recorder, self.limits.clone(), None);
         let mut executor = Executor::new(Guest::new(Arc::clone(&self.program), 1, host), state);
-        Ok(match executor.transition(Job::recorded(function, call), &mut || None) {
+        Ok(match executor.transition(Job::recorded(function, call), &mut |_| None) {
             Transition::Closed { .. } | Transition::Interrupted(Interruption::RecordedEnd) => None,
             Transition::Interrupted(Interruption::Diverged(divergence)) => {
                 let what = divergence.field.trim_start_matches("data.").to_owned();

@@ -267,7 +267,7 @@ impl Player<'_, '_> {
                     if call.fresh {
                         executor.recorder().nothing_is_remembered();
                     }
-                    let end = executor.transition(Job::recorded(function, call), &mut || None);
+                    let end = executor.transition(Job::recorded(function, call), &mut |_| None);
                     for started in executor.recorder().take_resumed() {
                         self.starts.resumes(&started, before.as_deref())?;
                     }

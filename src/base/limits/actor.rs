@@ -133,6 +133,9 @@ limits! {
     http_idle_ms = 60_000, at most 86_400_000, ever 1..=LONG_MS;
     /// Connections that one listener serves at a time; see http-server.
     http_connections = 256, at most 16_384, ever 1..=1 << 20;
+    /// Answers of this actor that are streams and have not ended. The next client gets 503, and the actor hears of the end
+    /// of its stream.
+    http_streams = 1_024, at most 65_536, ever 0..=1 << 20;
     /// HTTP requests of this actor that have not ended, including those that were given up: `Err`; see http-client.
     http_exchanges = 16, at most 1_024, ever 0..=1 << 16;
     /// The time in which a client must complete the handshake: 408.
@@ -161,6 +164,10 @@ limits! {
     /// After this time of silence, the client is sent a ping. After the same time again without a sign of life, it is
     /// disconnected.
     websocket_idle_ms = 60_000, at most 86_400_000, ever 1..=LONG_MS;
+    /// What was pushed to one connection or stream and its client has not taken yet; one push always fits if nothing
+    /// waits. A longer push: `Err`. Beyond it, the client is disconnected, or does not get the push, as `slow` says. A client
+    /// that takes nothing of what waits for `websocket_stall_ms`, or of a stream for `http_answer_ms`, is disconnected.
+    push_bytes = MIB, at most 64 * MIB, ever 0..=RECORDED_BYTES;
     /// The content of one file that the actor reads or writes: `Err`.
     file_bytes = 8 * MIB, at most 256 * MIB, ever 0..=RECORDED_BYTES;
     /// Names in one listing of a directory: `Err`.

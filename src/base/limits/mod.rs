@@ -81,6 +81,8 @@ pub(crate) const HTTP_TRAILERS: usize = 64;
 pub(crate) const WEBSOCKET_LINGER: Duration = Duration::from_secs(2);
 /// How long all WebSocket connections may take to end when their listener ends.
 pub(crate) const WEBSOCKET_DRAIN: Duration = Duration::from_secs(5);
+/// The connections that one message can be pushed to.
+pub(crate) const PUSHED_TO: usize = 65_536;
 /// How long a subscriber that did not read may take to read its last frame.
 pub(crate) const PARTING_GRACE: Duration = Duration::from_secs(5);
 /// How long the answer to a wrong token is delayed.

@@ -116,7 +116,7 @@ macro_rules! list {
 }
 pub(crate) use list;
 
-list!(String, (String, String));
+list!(String, u64, (String, String));
 
 macro_rules! tuple {
     ($count:literal: $($type:ident $at:tt),+) => {

@@ -19,10 +19,12 @@ use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::handlers::ActorRef;
 use crate::net::http::asks_for_a_head_alone;
 use crate::net::{
-    self, Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ConnectionThreads, ListenerClosing,
-    ServerCertificate,
+    self, Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ClientWriter, ConnectionThreads,
+    ListenerClosing, ServerCertificate,
 };
 use crate::net::{ThreadNames, wait_until_ready};
+use crate::promise::HANDLE_CONNECTION_MESSAGE;
+use crate::system::ActorEntry;
 
 /// How long a client that has not shaken hands keeps a thread that another client wants.
 const HANDSHAKE_WANTED: Duration = Duration::from_millis(500);
@@ -41,7 +43,9 @@ const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 pub(super) struct WebSocketListener {
     pub(super) scheme: &'static str,
     pub(super) socket: SocketAddr,
+    /// Dropped before the writer: the connections' threads send through it until they have ended.
     _acceptor: AcceptorHandle,
+    _writer: Option<ClientWriter>,
 }
 
 impl WebSocketListener {
@@ -62,6 +66,10 @@ impl WebSocketListener {
             .max(limits.websocket_message_bytes.next_multiple_of(STEP_BYTES as u64) + STEP_BYTES as u64);
         let most_threads = bytes(limits.websocket_connections).max(1);
         let closing = ListenerClosing::default();
+        let exports = |entry: &ActorEntry| entry.exports.contains(HANDLE_CONNECTION_MESSAGE.full);
+        let knows_ids = actor.theater.registry.entry(actor.id, exports) == Some(true);
+        let stall = Duration::from_millis(limits.websocket_stall_ms);
+        let writer = knows_ids.then(|| ClientWriter::start(&format!("{name}-w"), stall, Duration::ZERO)).transpose()?;
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let shared = WebSocketShared {
             actor: actor.clone(),
@@ -70,11 +78,12 @@ impl WebSocketListener {
             answers: AnswerBudget::new(bytes(answers)),
             messages: AnswerBudget::new(bytes(messages)),
             closing: closing.clone(),
+            writer: writer.as_ref().map(ClientWriter::handle),
         };
         let names = ThreadNames { acceptor: &name, suffix: "" };
         let admission = WebSocketAdmission { shared, is_full: false };
         let acceptor = Acceptor::new(&names, vec![listener], most_threads, closing, admission)?.start()?;
-        Ok(Self { scheme, socket, _acceptor: acceptor })
+        Ok(Self { scheme, socket, _acceptor: acceptor, _writer: writer })
     }
 }
 

@@ -6,6 +6,9 @@
 //! ```
 //!
 //! Nothing is read while the actor works. So what a client sends faster than the actor handles it waits in the socket.
+//!
+//! If the actor knows its connections by their ids, all that is sent goes through the connection's queue, into which the
+//! actor's own thread has put the answer already; this thread then sends pongs, pings and the close frame alone.
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
@@ -20,6 +23,7 @@ use super::ending::Ending;
 use super::frame_stream::{FrameStream, Patience};
 use super::handshake::{NoHandshake, shake_hands, write_refusal};
 use super::origin::Origins;
+use super::outgoing::outgoing;
 use crate::base::limits::Limits;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
@@ -27,13 +31,13 @@ use crate::chain::data::Caller;
 use crate::guest::wit::{MessageType, WebSocketMessage, WebSocketResponse};
 use crate::handlers::ActorRef;
 use crate::net::http::HttpRefusal;
-use crate::net::{AnswerBudget, ListenerClosing, NoRoom, ServerCertificate};
-use crate::promise::{HANDLE_MESSAGE, bare, close};
-use crate::system::{Answer, AwaitedReply, NoAnswer, Outcome, Refusal};
+use crate::net::{
+    AnswerBudget, ClientQueue, ClientWriterHandle, ListenerClosing, NoRoom, PieceFraming, ServerCertificate,
+};
+use crate::promise::{HANDLE_CONNECTION_MESSAGE, HANDLE_MESSAGE, bare, close};
+use crate::system::{Answer, AwaitedReply, ClientKind, NoAnswer, Outcome, Refusal};
 
 const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// The most bytes that a ping or a pong may carry.
-const CONTROL_BYTES: usize = 125;
 /// How long a refused client has to take the answer.
 const REFUSED: Duration = Duration::from_secs(1);
 /// What the pings of this server carry. The actor does not get the pongs that answer them.
@@ -51,6 +55,8 @@ pub(super) struct WebSocketShared {
     pub(super) messages: Arc<AnswerBudget>,
     /// Whether the listener closes.
     pub(super) closing: ListenerClosing,
+    /// Who sends what the actor pushes, if it knows its connections by their ids.
+    pub(super) writer: Option<ClientWriterHandle>,
 }
 
 /// A connection whose client has shaken hands.
@@ -59,6 +65,9 @@ pub(super) struct WebSocketConnection {
     shared: WebSocketShared,
     /// The event that answered the `connect`; none before the actor has answered it.
     connected: Option<Link>,
+    /// What the actor sends to it, if the actor knows it by an id; with the ticket that stands for the id before the first
+    /// call.
+    pushed: Option<(Arc<ClientQueue>, u64)>,
     /// Whether a ping of this server is unanswered.
     asked: bool,
 }
@@ -78,9 +87,16 @@ impl WebSocketConnection {
         match shake_hands(&mut stream, &shared.origins) {
             Ok(mut first) => {
                 first.truncate(stream.begin_frames(&first, &shared.messages));
+                let pushed = shared.writer.clone().map(|writer| {
+                    let most = usize::try_from(shared.actor.limits.push_bytes).unwrap_or(usize::MAX);
+                    let queue = ClientQueue::new(PieceFraming::Bare, most);
+                    stream.send_through(&queue, writer);
+                    let ticket = shared.actor.theater.clients.expect(ClientKind::Connection, &queue);
+                    (queue, ticket)
+                });
                 let config = Some(config(&shared.actor.limits));
                 let socket = WebSocket::from_partially_read(stream, first, Role::Server, config);
-                Some(Self { socket, shared, connected: None, asked: false })
+                Some(Self { socket, shared, connected: None, pushed, asked: false })
             }
             Err(NoHandshake::Refused { refusal, is_head }) => {
                 refuse(stream, &refusal, is_head);
@@ -113,7 +129,9 @@ impl WebSocketConnection {
         let answer = self.deliver(message).map_err(|refusal| Ending::of_refusal(&refusal))?;
         match answer.within(self.shared.actor.limits.request_deadline()) {
             Ok(Answer { outcome, closing }) => {
-                if let Outcome::Returned(_) = outcome {
+                if let Outcome::Returned(_) = outcome
+                    && self.pushed.is_none()
+                {
                     self.connected = self.connected.take().or(closing);
                 }
                 self.understand(&outcome)
@@ -126,7 +144,13 @@ impl WebSocketConnection {
 
     fn deliver(&self, message: WebSocketMessage) -> Result<AwaitedReply, Refusal> {
         let ActorRef { id, theater, .. } = &self.shared.actor;
-        theater.deliver(*id, HANDLE_MESSAGE, (message,).to_cbor(), Caller::WebSocket)
+        match &self.pushed {
+            None => theater.deliver(*id, HANDLE_MESSAGE, (message,).to_cbor(), Caller::WebSocket),
+            Some((queue, ticket)) => {
+                let params = (queue.id().unwrap_or(*ticket), message).to_cbor();
+                theater.deliver(*id, HANDLE_CONNECTION_MESSAGE, params, Caller::WebSocket)
+            }
+        }
     }
 
     fn understand(&self, outcome: &Outcome) -> Result<WebSocketResponse, Ending> {
@@ -135,6 +159,9 @@ impl WebSocketConnection {
     }
 
     fn say(&mut self, response: WebSocketResponse) -> Result<(), Ending> {
+        if self.pushed.is_some() {
+            return self.look_at_what_was_said(response);
+        }
         let stream = self.socket.get_mut();
         let under_way = self.shared.answers.admit(stream.socket(), bytes_of(&response));
         stream.begin_answer(under_way.map_err(|NoRoom| Ending::NoRoom)?);
@@ -150,6 +177,23 @@ impl WebSocketConnection {
         sent
     }
 
+    /// The actor's thread has sent the answer, up to a message that ends the connection.
+    fn look_at_what_was_said(&self, response: WebSocketResponse) -> Result<(), Ending> {
+        for message in response.messages {
+            match outgoing(message) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(Ending::ActorCloses),
+                Err(why) => return Err(self.unsendable(&why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The ending that the actor has asked for, if it has.
+    fn asked_to_end(&self) -> Option<Ending> {
+        self.pushed.as_ref().and_then(|(queue, _)| queue.close_code()).map(Ending::ActorClosesWith)
+    }
+
     fn unsendable(&self, why: &str) -> Ending {
         log::warn!("actor {} gave an answer that cannot be sent: {why}", self.shared.actor.name);
         Ending::Unsendable
@@ -162,6 +206,9 @@ impl WebSocketConnection {
             if self.shared.closing.has_begun() {
                 return Err(Ending::ActorEnds);
             }
+            if let Some(ending) = self.asked_to_end() {
+                return Err(ending);
+            }
             self.socket.get_mut().begin_writing();
             match self.socket.read() {
                 Ok(message) => {
@@ -173,8 +220,15 @@ impl WebSocketConnection {
                     }
                 }
                 Err(_) if self.shared.closing.has_begun() => return Err(Ending::ActorEnds),
-                Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => self.nothing_heard()?,
-                Err(error) => return Err(Ending::of_error(&error)),
+                Err(error) => {
+                    if let Some(ending) = self.asked_to_end() {
+                        return Err(ending);
+                    }
+                    match error {
+                        Error::Io(error) if error.kind() == ErrorKind::TimedOut => self.nothing_heard()?,
+                        error => return Err(Ending::of_error(&error)),
+                    }
+                }
             }
         }
     }
@@ -206,15 +260,25 @@ impl WebSocketConnection {
             // The client may be gone, or may not take it.
             let _ = self.socket.close(Some(frame)).and_then(|()| self.socket.flush());
         }
-        if let Some(answered) = self.connected.take() {
-            let ActorRef { id, theater, .. } = &self.shared.actor;
-            // If this is refused, the actor is ending: it needs no more notices, or gets this one at its next start.
-            let _ = theater.notify(*id, close(answered));
-        }
+        self.tell_the_actor();
+        self.socket.get_mut().end_queue();
         match ending {
             Ending::Gone => self.socket.get_mut().drop_client(),
             _ => self.socket.get_mut().linger(),
         }
+    }
+}
+
+impl WebSocketConnection {
+    /// Tells the actor that the connection has ended, if it was promised that.
+    fn tell_the_actor(&mut self) {
+        let ActorRef { id, theater, .. } = &self.shared.actor;
+        let due = match &self.pushed {
+            None => self.connected.take().map(|answered| close(answered, None)),
+            Some((queue, _)) => theater.clients.over(*id, queue).map(|answered| close(answered, queue.id())),
+        };
+        // If this is refused, the actor is ending: it needs no more notices, or gets this one at its next start.
+        due.into_iter().for_each(|due| _ = theater.notify(*id, due));
     }
 }
 
@@ -250,31 +314,6 @@ fn incoming(message: Message) -> Result<Option<WebSocketMessage>, Ending> {
     Ok(Some(WebSocketMessage { ty, data, text }))
 }
 
-/// A message as the client gets it; nothing if the actor closes the connection. A payload in the field of the other
-/// type is taken as well.
-fn outgoing(WebSocketMessage { ty, data, text }: WebSocketMessage) -> Result<Option<Message>, String> {
-    let bytes = |data: Option<Vec<u8>>, text: Option<String>| data.or(text.map(String::into_bytes)).unwrap_or_default();
-    match ty {
-        MessageType::Text => {
-            let text = text.map_or_else(|| String::from_utf8(data.unwrap_or_default()), Ok);
-            text.map(|text| Some(Message::text(text))).map_err(|_| "a text message that is not UTF-8".to_owned())
-        }
-        MessageType::Binary => Ok(Some(Message::binary(bytes(data, text)))),
-        MessageType::Ping => control(bytes(data, text)).map(|data| Some(Message::Ping(data.into()))),
-        MessageType::Pong => control(bytes(data, text)).map(|data| Some(Message::Pong(data.into()))),
-        MessageType::Close => Ok(None),
-        MessageType::Connect => Err("a \"connect\", which only comes in".to_owned()),
-        MessageType::Other(_) => Err("a message of no known type".to_owned()),
-    }
-}
-
-fn control(data: Vec<u8>) -> Result<Vec<u8>, String> {
-    if data.len() > CONTROL_BYTES {
-        return Err(format!("a ping or pong of {} bytes: the most is {CONTROL_BYTES}", data.len()));
-    }
-    Ok(data)
-}
-
 fn bytes_of(response: &WebSocketResponse) -> usize {
     let bytes = |message: &WebSocketMessage| {
         message.data.as_ref().map_or(0, Vec::len) + message.text.as_ref().map_or(0, String::len)
@@ -298,28 +337,6 @@ mod tests {
 
     fn message(ty: MessageType, data: Option<&[u8]>, text: Option<&str>) -> WebSocketMessage {
         WebSocketMessage { ty, data: data.map(<[u8]>::to_vec), text: text.map(str::to_owned) }
-    }
-
-    #[test]
-    fn what_an_actor_says_is_sent_as_it_meant_it() {
-        let say = |ty, data, text| outgoing(message(ty, data, text));
-        assert_eq!(say(MessageType::Text, None, Some("a")), Ok(Some(Message::text("a"))));
-        assert_eq!(say(MessageType::Text, Some(b"a"), None), Ok(Some(Message::text("a"))));
-        assert_eq!(say(MessageType::Binary, Some(&[0xff]), None), Ok(Some(Message::binary(vec![0xff]))));
-        assert_eq!(say(MessageType::Ping, None, None), Ok(Some(Message::Ping(Vec::new().into()))));
-        assert_eq!(say(MessageType::Close, None, None), Ok(None));
-    }
-
-    #[test]
-    fn what_cannot_be_sent_is_named() {
-        for (ty, data) in [
-            (MessageType::Text, &[0xff][..]),
-            (MessageType::Ping, &[0; 126]),
-            (MessageType::Connect, &[]),
-            (MessageType::Other("x".into()), &[]),
-        ] {
-            outgoing(message(ty, Some(data), None)).expect_err("it cannot be sent");
-        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) enum Ending {
     Silent,
     /// The actor closes the connection.
     ActorCloses,
+    /// The actor has asked for the end, with this status code.
+    ActorClosesWith(u16),
     Protocol,
     NotText,
     TooLarge,
@@ -43,6 +45,7 @@ impl Ending {
             Self::Closed | Self::Gone => return None,
             Self::Silent => (CloseCode::Policy, "nothing was heard for too long"),
             Self::ActorCloses => (CloseCode::Normal, ""),
+            Self::ActorClosesWith(code) => (CloseCode::from(code), ""),
             Self::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
             Self::NotText => (CloseCode::Invalid, "a text message that is not UTF-8"),
             Self::TooLarge => (CloseCode::Size, "the message is too large"),

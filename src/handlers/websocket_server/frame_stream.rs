@@ -18,7 +18,9 @@ use super::arriving::Arriving;
 use super::frames::Frames;
 use crate::base::clock;
 use crate::base::limits::{Limits, WEBSOCKET_LINGER};
-use crate::net::{AnswerBudget, Deadline, ListenerClosing, NoRoom, TlsSession, UnderWay};
+use crate::net::{
+    AnswerBudget, ClientQueue, ClientWriterHandle, Deadline, Flushed, ListenerClosing, NoRoom, TlsSession, UnderWay,
+};
 use crate::net::{read_until_closed, read_within, untaken, wait_until_ready};
 
 /// How much is written at once, so that a client that reads slowly can be told from one that does not read.
@@ -32,11 +34,12 @@ const PLAIN_BYTES: usize = 16 * 1024;
 const LOOKS: u32 = 10;
 
 /// The socket of one client.
-#[derive(Debug)]
 pub(super) struct FrameStream {
     socket: Arc<TcpStream>,
-    /// The session, if TLS is spoken.
+    /// The session, if TLS is spoken and nothing is pushed to the client; else the queue has it.
     tls: Option<Box<TlsSession>>,
+    /// What everything is sent through, if the actor pushes to the client.
+    queue: Option<Arc<ClientQueue>>,
     closing: ListenerClosing,
     read_until: Deadline,
     /// The frames that come after the handshake, and the message that has come in part; `None` before the first frame.
@@ -95,6 +98,7 @@ impl FrameStream {
         Self {
             socket,
             tls: tls.map(Box::new),
+            queue: None,
             closing,
             read_until,
             messages: None,
@@ -127,6 +131,26 @@ impl FrameStream {
         self.is_broken = good < received.len();
         arriving.came(&self.socket, good, frames.unfinished())?;
         Ok(good)
+    }
+
+    /// From now on everything is sent through `queue`, into which others put something too.
+    pub(super) fn send_through(&mut self, queue: &Arc<ClientQueue>, writer: ClientWriterHandle) {
+        queue.connect(Arc::clone(&self.socket), self.tls.take(), writer, None);
+        self.queue = Some(Arc::clone(queue));
+    }
+
+    /// Has everything sent that waits in the queue, as long as the client takes it, and then says that nothing more comes.
+    pub(super) fn end_queue(&mut self) {
+        let Some(queue) = self.queue.clone() else { return };
+        queue.finish();
+        let deadline = Deadline::after(self.patience.stall);
+        while queue.flush() == Flushed::Blocked
+            && let Ok(left) = deadline.left()
+            && wait_until_ready(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(left)).is_ok()
+        {}
+        if !queue.is_over() {
+            queue.cut();
+        }
     }
 
     /// The client is refused: it has this long to take the answer.
@@ -217,6 +241,9 @@ impl FrameStream {
 impl FrameStream {
     /// Reads what comes next, decrypted if TLS is spoken. The handshake is a part of what is read first.
     fn read_plain(&mut self, buffer: &mut [u8], until: Deadline) -> io::Result<usize> {
+        if let Some(queue) = self.queue.clone().filter(|queue| queue.with_session(|_| ()).is_some()) {
+            return self.read_by(&queue, buffer, until);
+        }
         if self.tls.is_none() {
             return read_within(&*self.socket, buffer, Some(until));
         }
@@ -235,6 +262,25 @@ impl FrameStream {
             let out = tls.take_out();
             self.send_all(&out)?;
             // Such bytes are no frames; a client that breaks TLS is gone.
+            understood.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
+        }
+    }
+
+    /// Reads what comes next, decrypted by the session that the queue has.
+    fn read_by(&mut self, queue: &Arc<ClientQueue>, buffer: &mut [u8], until: Deadline) -> io::Result<usize> {
+        let mut raw = Vec::new();
+        loop {
+            if let Some(taken) = queue.with_session(|tls| tls.take(buffer)).flatten() {
+                return Ok(taken);
+            }
+            raw.resize(RAW_BYTES, 0);
+            let came = read_within(&*self.socket, &mut raw, Some(until))?;
+            if came == 0 {
+                return Ok(0);
+            }
+            let understood = queue.with_session(|tls| tls.feed(&raw[..came])).unwrap_or(Ok(()));
+            // What the session answers is sent, too.
+            queue.flush();
             understood.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
         }
     }
@@ -281,8 +327,9 @@ impl Read for FrameStream {
         let message_ends = |since| Deadline::at(since + self.patience.message);
         let until = self.waited_since().map_or(self.read_until, message_ends);
         let bytes = self.read_plain(buffer, until)?;
-        if bytes == 0 && self.closing.has_begun() {
-            // The acceptor has shut this side to wake this thread. The client has not closed the connection, and is
+        let is_asked_to_close = self.queue.as_ref().is_some_and(|queue| queue.close_code().is_some());
+        if bytes == 0 && (self.closing.has_begun() || is_asked_to_close) {
+            // The acceptor, or the actor, has shut this side to wake this thread. The client has not closed the connection, and is
             // still to be told why it ends.
             return Err(ErrorKind::ConnectionAborted.into());
         }
@@ -296,6 +343,11 @@ impl Read for FrameStream {
 
 impl Write for FrameStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(queue) = &self.queue {
+            queue.put_own(bytes)?;
+            queue.flush();
+            return Ok(bytes.len());
+        }
         let Some(tls) = &mut self.tls else { return self.send_some(bytes) };
         let piece = &bytes[..bytes.len().min(PLAIN_BYTES)];
         tls.encrypt(piece)?;

@@ -38,14 +38,7 @@ pub(crate) fn write_response<'a>(
     date: &mut DateText,
 ) -> &'a [u8] {
     write_status_line(out, response.status());
-    let mut dated = false;
-    for (name, value) in response.headers() {
-        dated |= name.eq_ignore_ascii_case("date");
-        if !is_of_the_engine(name) {
-            write_header(out, name, value);
-        }
-    }
-    if !dated {
+    if !write_headers(out, response) {
         write_header(out, "Date", date.now());
     }
     let opens_tunnel = exchange.is_connect && response.status() < 300;
@@ -57,6 +50,43 @@ pub(crate) fn write_response<'a>(
         Some(body) if !exchange.is_head && !opens_tunnel && has_body(response.status()) => body,
         Some(_) | None => &[],
     }
+}
+
+/// Writes the head of an answer whose body is sent piece by piece, as the connection's last. Returns whether there is to be a
+/// body.
+pub(crate) fn write_stream_head(
+    out: &mut Vec<u8>,
+    response: &WireResponse,
+    exchange: AnswerContext,
+    date: &mut DateText,
+) -> bool {
+    let exchange = AnswerContext { closes: true, ..exchange };
+    let is_tunnel = exchange.is_connect && response.status() < 300;
+    if is_tunnel || !has_body(response.status()) {
+        write_response(out, response, exchange, date);
+        return false;
+    }
+    write_status_line(out, response.status());
+    if !write_headers(out, response) {
+        write_header(out, "Date", date.now());
+    }
+    if !exchange.is_http10 {
+        write_header(out, "Transfer-Encoding", "chunked");
+    }
+    end_head(out, exchange, &connection_options(response));
+    !exchange.is_head
+}
+
+/// Writes the headers that the service gives. Returns whether `Date` is among them.
+fn write_headers(out: &mut Vec<u8>, response: &WireResponse) -> bool {
+    let mut dated = false;
+    for (name, value) in response.headers() {
+        dated |= name.eq_ignore_ascii_case("date");
+        if !is_of_the_engine(name) {
+            write_header(out, name, value);
+        }
+    }
+    dated
 }
 
 /// Writes a whole refusal. The connection is closed after it.
@@ -296,6 +326,26 @@ mod tests {
             assert!(said.ends_with("\r\nConnection: close\r\n\r\n") && !said.contains("Length"), "{said}");
         }
         assert!(written(405, &[], Some("hi"), connect).ends_with("Content-Length: 2\r\nConnection: close\r\n\r\nhi"));
+    }
+
+    #[test]
+    fn the_head_of_a_stream_announces_chunks_to_a_client_that_knows_them_and_the_end_of_the_connection() {
+        let head = |status: u16, exchange: AnswerContext| {
+            let headers = [("Content-Length", "9"), ("X-A", "1"), ("Date", "now")];
+            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            let response = WireResponse::new(status, headers, None).expect("valid");
+            let mut out = Vec::new();
+            let has_body = write_stream_head(&mut out, &response, exchange, &mut DateText::default());
+            (String::from_utf8(out).expect("text").replace("Date: now\r\n", ""), has_body)
+        };
+        let chunked = "HTTP/1.1 200 OK\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        assert_eq!(head(200, PLAIN), (chunked.into(), true));
+        assert_eq!(head(200, HEAD), (chunked.into(), false));
+        let bare = "HTTP/1.1 200 OK\r\nX-A: 1\r\nConnection: close\r\n\r\n";
+        assert_eq!(head(200, AnswerContext { is_http10: true, ..PLAIN }), (bare.into(), true));
+        assert_eq!(head(200, AnswerContext { is_connect: true, ..PLAIN }), (bare.into(), false));
+        let none = "HTTP/1.1 204 No Content\r\nX-A: 1\r\nConnection: close\r\n\r\n";
+        assert_eq!(head(204, PLAIN), (none.into(), false));
     }
 
     #[test]

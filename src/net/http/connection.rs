@@ -17,10 +17,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
+
 use crate::base::clock;
 use crate::base::thread::panic_message;
 
-use super::answer::{AnswerContext, asks_to_close, write_refusal, write_response};
+use super::answer::{AnswerContext, asks_to_close, write_refusal, write_response, write_stream_head};
 use super::body::{IncomingBody, Taken};
 use super::client_wait::{Awaiting, ClientWait, Dismissed};
 use super::date::DateText;
@@ -28,8 +30,8 @@ use super::head::{HeadScan, RequestHead, asks_for_a_head_alone};
 use super::refusal::HttpRefusal;
 use super::shared::HttpShared;
 use super::stream::{HttpStream, ReadEnd};
-use super::{WireRequest, WireResponse};
-use crate::net::Deadline;
+use super::{StreamBody, WireAnswer, WireRequest, WireResponse};
+use crate::net::{Deadline, PieceFraming};
 
 /// How long others wait, when no thread is free, for a client that is between two requests or has made none yet. A
 /// shorter time would hit clients that have a request to make, and that the system has not let run for a moment.
@@ -46,6 +48,10 @@ pub(crate) const PROGRESS_BYTES: usize = 32 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 /// How long the writing of a short text may take. Such a text fits the buffer of any socket.
 const SHORT_WRITE: Duration = Duration::from_secs(1);
+/// After how long a silence the client of a stream is probed, how often, and how many probes it may leave unanswered.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
 /// How many empty lines may come before a request.
 const EMPTY_LINES: usize = 64;
 /// How much room for the head of an answer is kept for the next answer.
@@ -142,6 +148,8 @@ enum EarlyEnd {
 enum AfterExchange {
     Request,
     Leave,
+    /// The rest of the answer is sent without this connection.
+    Streams,
     /// The rest of the head or of the body has not come; no thread is needed until it has.
     Rest,
 }
@@ -253,6 +261,7 @@ impl HttpConnection {
                     self.stream.leave();
                     return None;
                 }
+                Ok(AfterExchange::Streams) => return None,
                 // In the lobby it waits for nothing that it could be dismissed for, and it brings no dismissal there.
                 Ok(AfterExchange::Rest) => match self.client_wait.engage() {
                     Ok(()) => {
@@ -286,11 +295,16 @@ impl HttpConnection {
         let (is_head, is_connect) = (method == "HEAD", method == "CONNECT");
         let exchange = AnswerContext { is_head, is_connect, closes: !keep_alive || is_connect, is_http10 };
         let (body, share) = body.map(IncomingBody::finish).unzip();
-        let response = self.call(WireRequest { method, uri: target, headers, body, peer: self.peer })?;
+        let framing = if is_http10 { PieceFraming::Bare } else { PieceFraming::Chunked };
+        let request = WireRequest { method, uri: target, headers, body, peer: self.peer, framing };
+        let WireAnswer { response, stream } = self.call(request)?;
         // From here on the body's room in the budget is free, so a client that does not read its answer keeps no room
         // from other bodies.
         drop(share);
-        self.answer(response, exchange)
+        match stream {
+            Some(body) => self.answer_by_a_stream(&response, body, exchange),
+            None => self.answer(response, exchange),
+        }
     }
 
     /// Waits for a request, reads its head, and takes what has come of its body. Returns nothing if the connection is to
@@ -415,7 +429,7 @@ impl HttpConnection {
     }
 
     /// Has the service answer. If it panics, this one request is answered with an error; other requests do not notice.
-    fn call(&self, request: WireRequest) -> Result<WireResponse, HttpRefusal> {
+    fn call(&self, request: WireRequest) -> Result<WireAnswer, HttpRefusal> {
         let service = &self.shared.service;
         catch_unwind(AssertUnwindSafe(|| service(request))).map_err(|panic| {
             log::error!("the service panicked on a request of {}: {}", self.peer, panic_message(&*panic));
@@ -450,6 +464,42 @@ impl HttpConnection {
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
         Ok(if closes { AfterExchange::Leave } else { AfterExchange::Request })
+    }
+
+    /// Sends the head of an answer, and has the rest of it sent by the listener's writer: the connection needs no thread any
+    /// more.
+    fn answer_by_a_stream(
+        &mut self,
+        response: &WireResponse,
+        body: StreamBody,
+        asked: AnswerContext,
+    ) -> Result<AfterExchange, EarlyEnd> {
+        let Ok(under_way) = self.shared.answers.admit(self.stream.socket(), response.bytes()) else {
+            return Err(HttpRefusal::busy("the request was carried out, but too many answers are under way").into());
+        };
+        self.out.clear();
+        let has_body = write_stream_head(&mut self.out, response, asked, &mut self.date);
+        let first = body.framed(response.body().filter(|_| has_body));
+        let timeout = self.shared.limits.write_timeout;
+        self.client_wait.wait(Awaiting::Taking, PATIENCE_MOVING)?;
+        let client_wait = &self.client_wait;
+        let moved = || {
+            under_way.moved();
+            match client_wait.wait(Awaiting::Taking, PATIENCE_MOVING) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(Dismissed) => ControlFlow::Break(()),
+            }
+        };
+        self.stream.send(&mut self.out, &first, timeout, moved).map_err(|_| EarlyEnd::Unanswerable)?;
+        drop(under_way);
+        self.client_wait.engage()?;
+        self.request = None;
+        let writer = self.shared.writer.clone().filter(|_| has_body && !self.shared.is_closing());
+        let Some(writer) = writer else { return Ok(AfterExchange::Leave) };
+        let (socket, tls) = self.stream.give_away();
+        notice_who_is_gone(&socket);
+        body.begin(socket, tls, writer);
+        Ok(AfterExchange::Streams)
     }
 
     fn send_shortly(&mut self, text: &[u8]) -> Result<(), EarlyEnd> {
@@ -493,6 +543,17 @@ impl HttpConnection {
 impl Receiving {
     fn is_whole(&self) -> bool {
         self.body.as_ref().is_none_or(IncomingBody::is_done)
+    }
+}
+
+/// Has the system find out whether the client of a stream is still there, when nothing is said for long.
+fn notice_who_is_gone(socket: &TcpStream) {
+    let set = sockopt::set_socket_keepalive(socket, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL))
+        .and_then(|()| sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES));
+    if let Err(error) = set {
+        log::debug!("a client that vanishes is not noticed: {error}");
     }
 }
 

@@ -4,11 +4,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use crate::net::{Acceptor, AcceptorHandle, ServerCertificate, ThreadNames, bind};
+use crate::net::{Acceptor, AcceptorHandle, ClientWriter, ServerCertificate, ThreadNames, bind};
 
 use super::admission::HttpAdmission;
 use super::limits::HttpLimits;
 use super::shared::{HttpShared, Service};
+
+/// A listener that serves. When it is dropped it closes: first the connections that have a thread end, then the answers that
+/// are sent piece by piece.
+pub(crate) struct ServingHttp {
+    _acceptor: AcceptorHandle,
+    _writer: Option<ClientWriter>,
+}
 
 /// A bound address. Clients may connect already; they wait, because nobody accepts them yet.
 #[derive(Debug)]
@@ -33,11 +40,22 @@ impl HttpListener {
     }
 
     /// Answers requests by `service` from now on. The acceptor's thread is called `thread_name`; the threads of the
-    /// connections have the same name with a number after it. The handle must not be dropped by the service itself.
-    pub(crate) fn serve(self, thread_name: &str, limits: HttpLimits, service: Service) -> io::Result<AcceptorHandle> {
+    /// connections have the same name with a number after it. What is returned must not be dropped by the service
+    /// itself.
+    /// `streams` says whether the service may give answers that are sent piece by piece.
+    pub(crate) fn serve(
+        self,
+        thread_name: &str,
+        limits: HttpLimits,
+        service: Service,
+        streams: bool,
+    ) -> io::Result<ServingHttp> {
         let most_threads = limits.connections.max(1);
-        let shared = Arc::new(HttpShared::new(limits, self.tls, service));
+        let (name, stall, drain) = (format!("{thread_name}-w"), limits.write_timeout, limits.drain_timeout);
+        let writer = streams.then(|| ClientWriter::start(&name, stall, drain)).transpose()?;
+        let shared = Arc::new(HttpShared::new(limits, self.tls, service, writer.as_ref().map(ClientWriter::handle)));
         let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
-        Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?.start()
+        let acceptor = Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?;
+        Ok(ServingHttp { _acceptor: acceptor.start()?, _writer: writer })
     }
 }

@@ -161,9 +161,9 @@ mod tests {
     /// A lobby with one client for each text of `said`, which that client has sent; and the clients' ends of the
     /// connections.
     fn lobby(said: &[&str]) -> (Lobby, Vec<TcpStream>) {
-        let service = Arc::new(|_| WireResponse::new(200, Vec::new(), None).expect("valid"));
+        let service = Arc::new(|_| WireResponse::new(200, Vec::new(), None).expect("valid").into());
         let limits = HttpLimits { bodies_bytes: 40_000, body_bytes: 40_000, ..HttpLimits::default() };
-        let shared = Arc::new(HttpShared::new(limits, None, service));
+        let shared = Arc::new(HttpShared::new(limits, None, service, None));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let mut lobby = Lobby::new(Duration::from_secs(60), Arc::clone(&shared.bodies));

@@ -45,6 +45,8 @@ mod tests;
 
 use std::net::SocketAddr;
 
+use crate::net::PieceFraming;
+
 pub(crate) use answer::{AnswerContext, write_response};
 pub(crate) use authority::Authority;
 pub(crate) use chunked::ChunkedDecoder;
@@ -52,9 +54,9 @@ pub(crate) use date::DateText;
 pub(crate) use framing::RequestFraming;
 pub(crate) use head::{HeadScan, RequestHead, asks_for_a_head_alone};
 pub(crate) use limits::HttpLimits;
-pub(crate) use listener::HttpListener;
+pub(crate) use listener::{HttpListener, ServingHttp};
 pub(crate) use refusal::HttpRefusal;
-pub(crate) use response::{WireResponse, is_token_byte};
+pub(crate) use response::{StreamBody, WireAnswer, WireResponse, is_token_byte};
 
 /// A whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub(crate) struct WireRequest {
     /// `None` where the request announced no body. A transfer coding is decoded, trailers are dropped.
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) peer: SocketAddr,
+    /// How a body that is sent piece by piece has to be framed for this client.
+    pub(crate) framing: PieceFraming,
 }
 
 /// For the fuzzers: reads `bytes` as the head of a request, and as a chunked body.

@@ -1,11 +1,69 @@
 //! An answer as the service gives it. One that would break the protocol cannot be built.
 
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use crate::net::{ClientQueue, ClientWriterHandle, TlsSession};
+
 /// An answer for the client. The server itself frames it (`Content-Length`, `Transfer-Encoding`, `Connection`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WireResponse {
     status: u16,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+}
+
+/// What a service answers: all of it, or a head whose body is sent piece by piece.
+pub(crate) struct WireAnswer {
+    pub(crate) response: WireResponse,
+    /// What the body is sent through, if it comes later. The body of the response is only the first piece of it then.
+    pub(crate) stream: Option<StreamBody>,
+}
+
+impl From<WireResponse> for WireAnswer {
+    fn from(response: WireResponse) -> Self {
+        Self { response, stream: None }
+    }
+}
+
+impl WireAnswer {
+    /// The same answer with another head.
+    pub(crate) fn map(self, change: impl FnOnce(WireResponse) -> WireResponse) -> Self {
+        Self { response: change(self.response), ..self }
+    }
+}
+
+/// The body of an answer that is sent piece by piece. If it is dropped before it begins, it is over.
+pub(crate) struct StreamBody {
+    queue: Arc<ClientQueue>,
+    /// Called once when it is over.
+    over: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl StreamBody {
+    /// A body that is put into `queue`; `over` is called once when nothing more can be sent.
+    pub(crate) fn new(queue: Arc<ClientQueue>, over: impl FnOnce() + Send + 'static) -> Self {
+        Self { queue, over: Some(Box::new(over)) }
+    }
+
+    /// A piece of the body, as it is sent.
+    pub(super) fn framed(&self, piece: Option<&[u8]>) -> Arc<[u8]> {
+        piece.filter(|piece| !piece.is_empty()).map_or_else(|| Arc::from([]), |piece| self.queue.framed(piece))
+    }
+
+    /// The head was sent: what is put into the queue goes to `socket` from now on.
+    pub(super) fn begin(mut self, socket: Arc<TcpStream>, tls: Option<Box<TlsSession>>, writer: ClientWriterHandle) {
+        self.queue.connect(socket, tls, writer, self.over.take());
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if let Some(over) = self.over.take() {
+            self.queue.cut();
+            over();
+        }
+    }
 }
 
 /// Why such an answer cannot be built.

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::base::clock;
-use crate::net::{AnswerBudget, ListenerClosing, ServerCertificate};
+use crate::net::{AnswerBudget, ClientWriterHandle, ListenerClosing, ServerCertificate};
 
 use super::body_budget::BodyBudget;
 use super::limits::HttpLimits;
-use super::{WireRequest, WireResponse};
+use super::{WireAnswer, WireRequest};
 
 /// Answers requests, many at a time, each on the thread of the connection that it came by. It has to return, because a
 /// listener that closes waits for it.
-pub(crate) type Service = Arc<dyn Fn(WireRequest) -> WireResponse + Send + Sync>;
+pub(crate) type Service = Arc<dyn Fn(WireRequest) -> WireAnswer + Send + Sync>;
 
 /// What the threads of one HTTP listener share.
 pub(crate) struct HttpShared {
@@ -27,12 +27,19 @@ pub(crate) struct HttpShared {
     /// The moment from which every [`ClientWait`](super::client_wait::ClientWait) counts.
     pub(crate) epoch: Instant,
     pub(crate) closing: ListenerClosing,
+    /// Who sends the answers that come piece by piece; none if the service gives none.
+    pub(crate) writer: Option<ClientWriterHandle>,
     /// Whether a request waits for a thread.
     thread_wanted: AtomicBool,
 }
 
 impl HttpShared {
-    pub(crate) fn new(limits: HttpLimits, tls: Option<ServerCertificate>, service: Service) -> Self {
+    pub(crate) fn new(
+        limits: HttpLimits,
+        tls: Option<ServerCertificate>,
+        service: Service,
+        writer: Option<ClientWriterHandle>,
+    ) -> Self {
         Self {
             bodies: Arc::new(BodyBudget::new(limits.bodies_bytes.max(limits.body_bytes))),
             answers: AnswerBudget::new(limits.answers_bytes.max(limits.body_bytes.saturating_add(limits.head_bytes))),
@@ -41,6 +48,7 @@ impl HttpShared {
             tls,
             epoch: clock::now(),
             closing: ListenerClosing::default(),
+            writer,
             thread_wanted: AtomicBool::new(false),
         }
     }

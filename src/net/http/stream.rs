@@ -68,6 +68,11 @@ impl HttpStream {
         self.tls = Some(Box::new(session));
     }
 
+    /// Gives away the socket, and the session if TLS is spoken, for the rest of an answer. Nothing is received any more.
+    pub(crate) fn give_away(&mut self) -> (Arc<TcpStream>, Option<Box<TlsSession>>) {
+        (Arc::clone(&self.socket), self.tls.take())
+    }
+
     pub(crate) fn is_secured(&self) -> bool {
         self.tls.is_some()
     }

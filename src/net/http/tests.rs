@@ -15,7 +15,6 @@ use proptest::prelude::*;
 use super::*;
 
 use crate::base::clock;
-use crate::net::AcceptorHandle;
 
 /// How long a test waits for an answer at most.
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -24,7 +23,7 @@ const SHORT: Duration = Duration::from_millis(200);
 /// A listener and its address.
 struct Site {
     address: SocketAddr,
-    serving: AcceptorHandle,
+    serving: ServingHttp,
 }
 
 fn site(limits: HttpLimits, service: impl Fn(WireRequest) -> WireResponse + Send + Sync + 'static) -> Site {
@@ -39,7 +38,8 @@ fn site_at(
 ) -> Site {
     let listener = HttpListener::bind(SocketAddr::new(ip, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    Site { address, serving: listener.serve(name, limits, Arc::new(service)).expect("a thread") }
+    let service = Arc::new(move |request| service(request).into());
+    Site { address, serving: listener.serve(name, limits, service, false).expect("a thread") }
 }
 
 /// Answers each request with its method, its target and its body.
