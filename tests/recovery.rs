@@ -1143,3 +1143,137 @@ fn a_start_that_ends_a_child_with_its_parent_names_the_messages_that_it_had_sent
     running.shut_down();
     assert_eq!(audit(&stage)["in_flight"], 0);
 }
+
+const REPLIES: &str = "[[handlers]]\ntype = \"supervisor\"\n";
+
+/// An actor that asks, and counts the answers that it is told of; and another one that is asked.
+fn asker_and_other() -> (Stage, [PathBuf; 2]) {
+    let stage = Stage::new();
+    let state = stage.file("state.json", json!({ "on_reply": "count" }).to_string());
+    let asker =
+        stage.manifest("asker", "gatherer", &format!("restart = \"permanent\"\ninit_state = {state:?}\n{REPLIES}"));
+    let other = stage.manifest("other", "gatherer", &format!("restart = \"permanent\"\n{REPLIES}"));
+    (stage, [asker, other])
+}
+
+fn both(manifests: &[PathBuf; 2]) -> [&std::path::Path; 2] {
+    [&manifests[0], &manifests[1]]
+}
+
+/// The answers that the asker was told of, each as its token and the answer, by its calls.
+fn reply_calls(running: &Theater) -> Vec<(u64, Value)> {
+    let events = running.events("asker");
+    let calls = data_of(&events, "call ntwk:theater/reply-handlers.handle-reply").into_iter();
+    calls.map(|data| (data["params"][0].as_u64().expect("a token"), data["params"][1].clone())).collect()
+}
+
+#[test]
+fn an_answer_is_told_of_once_and_the_message_taken_once_wherever_the_process_is_killed() {
+    let of_asker = ["async-recorded:1", "async-committed:1", "async-recorded:2", "async-committed:2"];
+    let of_other = ["taken:2", "closed:2", "closed-committed:2", "closed:3", "closed-committed:3", "answered:3"];
+    let of_told = ["reply-taken:1", "reply-called:1", "reply-committed:1", "reply-called:2", "reply-committed:2"];
+    for point in of_asker.into_iter().chain(of_other).chain(of_told) {
+        let (stage, manifests) = asker_and_other();
+        let mut running = launch_until(&stage, &manifests, point).expect("it starts");
+        let mut management = Management::connect(running.management());
+        let ask = |n: u64| json!({ "op": "ask", "to": "other", "msg": { "op": "many", "ops": ["count", { "op": "echo", "value": n }] } });
+        let asker = running.id("asker");
+        management.send_request(&asker, &json!({ "op": "many", "ops": [ask(1), ask(2)] }));
+        running.wait();
+        let running = stage.run(&both(&manifests));
+        let was_asked = || running.event_types("asker").iter().filter(|it| it.ends_with(".request-async")).count();
+        // If the call of the asker was not committed, nothing was asked.
+        running.request("asker", &json!("get")).expect("its transition is over");
+        let asked = was_asked() as u64;
+        assert!(asked == 2 || asked == 0, "{point}: {asked}");
+        settled(&running, "asker", asked);
+        let calls = reply_calls(&running);
+        assert_eq!(calls.len() as u64, asked, "{point}: {calls:?}");
+        for (at, (_, answer)) in calls.iter().enumerate() {
+            let n = at as u64 + 1;
+            assert_eq!(*answer, json!({ "ok": [n, n] }), "{point}: each was taken once, in order");
+        }
+        let chains = ["asker", "other"].map(|actor| running.export(&stage, actor));
+        running.kill();
+        chains.iter().for_each(|chain| _ = verifies_and_replays(chain));
+        let running = stage.run(&both(&manifests));
+        running.request("asker", &json!("get")).expect("an answer");
+        assert_eq!(reply_calls(&running), calls, "{point}: nothing is told of twice");
+        running.shut_down();
+        audit(&stage);
+    }
+}
+
+#[test]
+fn an_answer_that_was_put_off_is_given_once_wherever_the_process_is_killed() {
+    let points =
+        ["defer-recorded", "defer-committed", "deferred", "deferred-committed", "reply-given", "reply-given-committed"];
+    for (point, is_async) in points.into_iter().flat_map(|point| [(point, false), (point, true)]) {
+        let (stage, manifests) = asker_and_other();
+        let mut running = launch_until(&stage, &manifests, &format!("{point}:1")).expect("it starts");
+        let op = if is_async { "ask" } else { "request" };
+        let mut management = Management::connect(running.management());
+        management.send_request(&running.id("asker"), &json!({ "op": op, "to": "other", "msg": "defer" }));
+        let put_off = |running: &Theater| {
+            let events = running.events("other");
+            let put_off = data_of(&events, "host-call ntwk:theater/deferred-replies.defer");
+            put_off.first().and_then(|data| data["result"]["ok"].as_u64())
+        };
+        let answer = |token: u64| json!({ "op": "reply", "token": token, "value": "done" });
+        if point.starts_with("reply") {
+            let token = eventually("it is put off", || put_off(&running));
+            let mut other = Management::connect(running.management());
+            other.send_request(&running.id("other"), &answer(token));
+            running.wait();
+        } else {
+            running.wait();
+        }
+        let running = stage.run(&both(&manifests));
+        let was_asked = || {
+            let types = running.event_types("asker");
+            types.iter().any(|it| it.ends_with(".request-async") || it.starts_with("intent "))
+        };
+        if !was_asked() {
+            // The kill came before the first commit: nobody has asked.
+            assert!(point.ends_with("recorded") || point == "deferred", "{point}");
+            running.shut_down();
+            audit(&stage);
+            continue;
+        }
+        let token = eventually("it is put off", || put_off(&running));
+        let gave = || {
+            let events = running.events("other");
+            data_of(&events, "host-call ntwk:theater/deferred-replies.reply").len()
+        };
+        running.request("other", &json!("count")).expect("its transition is over");
+        if gave() == 0 {
+            assert_eq!(running.request("other", &answer(token)), Ok(json!({ "ok": null })), "{point}");
+        }
+        let got = eventually("the asker has the answer", || {
+            let events = running.events("asker");
+            let got = data_of(&events, "host-call ntwk:theater/message-server-host.request");
+            let got: Vec<_> = got.into_iter().map(|data| data["result"].clone()).collect();
+            let told = reply_calls(&running).into_iter().map(|(_, answer)| answer);
+            Some(got.into_iter().chain(told).collect::<Vec<_>>()).filter(|all| !all.is_empty())
+        });
+        assert_eq!(got, [json!({ "ok": "done" })], "{point}");
+        let again = running.request("other", &answer(token)).expect("an answer");
+        assert_eq!(again["err"], json!(format!("the answer with the token {token} was given already")), "{point}");
+        let chains = ["asker", "other"].map(|actor| running.export(&stage, actor));
+        running.shut_down();
+        chains.iter().for_each(|chain| _ = verifies_and_replays(chain));
+        audit(&stage);
+    }
+}
+
+#[test]
+fn an_answer_is_told_of_once_although_the_thread_of_the_actor_panics_before_it_is_called() {
+    let (stage, manifests) = asker_and_other();
+    let running = launch_until(&stage, &manifests, "reply-taken:1:panic").expect("it starts");
+    running.request("asker", &json!({ "op": "ask", "to": "other", "msg": "count" })).expect("an answer");
+    settled(&running, "asker", 1);
+    assert!(running.event_types("asker").contains(&"failed".to_owned()));
+    assert_eq!(reply_calls(&running).len(), 1);
+    running.shut_down();
+    audit(&stage);
+}

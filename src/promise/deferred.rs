@@ -32,6 +32,15 @@ pub(super) fn given_by(event: &ChainEvent) -> Option<(u64, Outcome)> {
     Some((token, outcome)).filter(|_| is_given)
 }
 
+/// The token of an answer that an event ends without giving it, because nobody waited for it any more: the actor has tried to
+/// give it, or has put off another one in its place.
+pub(super) fn let_go_by(event: &ChainEvent) -> Option<u64> {
+    match tried_by(event) {
+        Some((token, is_given, _)) => Some(token).filter(|_| !is_given),
+        None => put_off_by(event).and_then(|_| event.read::<HostCall>().ok()?.of),
+    }
+}
+
 /// The token, whether it was taken, and the outcome of the answer that a host call tries to give.
 fn tried_by(event: &ChainEvent) -> Option<(u64, bool, Outcome)> {
     let function = event.function();

@@ -218,7 +218,10 @@ impl Decided {
             return Ok(());
         }
         if promise == Promise::DeferredAnswer {
-            self.deferred.push(*cause);
+            // If the transition that puts it off is open, it is put off once that is over.
+            if !chains.open(cause.actor).iter().any(|event| event.sequence == cause.sequence) {
+                self.deferred.push(*cause);
+            }
             return Ok(());
         }
         let link = link(cause.actor, &event);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Promise;
 use super::address::stood_for;
 use super::async_request::asked_by;
-use super::deferred::{begun_anew, given_by, put_off};
+use super::deferred::{begun_anew, given_by, let_go_by, put_off};
 use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
 use super::monitor::{self, HANDLE_DOWN};
 use super::stream::{self, HANDLE_STREAM_CLOSED};
@@ -196,6 +196,7 @@ pub(super) fn course_of(
     Ok(match answer_to(events, to, cause, goes_on) {
         MessageTrace::Answer(answer) => Fate::Answered(Awaited::Answer { to, answer }),
         MessageTrace::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
+        MessageTrace::LetGo => unknown("the deadline had passed, and the receiver has put off no answer any more"),
         MessageTrace::Deferred(token) if goes_on => Fate::Await { on: to, through: Through::Deferred(token) },
         MessageTrace::Deferred(_) => {
             Fate::Answered(Awaited::Answer { to, answer: Answer { outcome: Outcome::Stopped, closing: None } })
@@ -266,6 +267,8 @@ enum MessageTrace {
     TakenAlone,
     /// The receiver has put off its answer, by the event of this sequence.
     Deferred(u64),
+    /// The receiver had put off its answer, and has let go of it, because the sender had given up.
+    LetGo,
 }
 
 /// Looks for the outcome of a message among the receiver's events since it was sent. `goes_on` says that the receiver's last
@@ -324,6 +327,7 @@ fn answer_put_off(events: &[ChainEvent], receiver: ActorId, token: u64, goes_on:
                 Some((of, outcome)) if of == token => {
                     return MessageTrace::Answer(Answer { outcome, closing: Some(link(receiver, event)) });
                 }
+                _ if let_go_by(event) == Some(token) => return MessageTrace::LetGo,
                 _ => {}
             },
             Some(EventKind::Failed) => {

@@ -63,7 +63,7 @@ mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
 pub(crate) use async_request::{
-    AskParams, HANDLE_REPLY, REQUEST_ASYNC, ReplyParams, ReservedAsync, asked_by, decided, is_what_was_replied,
+    AskParams, Asked, HANDLE_REPLY, REQUEST_ASYNC, ReplyParams, ReservedAsync, asked_by, decided, is_what_was_replied,
     told_reply,
 };
 pub(crate) use child::{

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
-//!                                                               │ timers, monitors
+//!                                                               │ timers, monitors, async_requests
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
 //! ```
 
 mod actors;
+mod async_requests;
 mod cells;
 mod events;
 mod failures;
@@ -34,6 +35,7 @@ use rusqlite::hooks::AuthContext;
 use rusqlite::types::ValueRef;
 
 use self::actors::ActorsTable;
+use self::async_requests::AsyncRequestsTable;
 use self::events::EventsTable;
 use self::failures::FailuresTable;
 use self::http::HttpTable;
@@ -160,6 +162,7 @@ fn described() -> [Described; 8] {
         Described::of::<FailuresTable>(),
         Described::of::<TimersTable>(),
         Described::of::<MonitorsTable>(),
+        Described::of::<AsyncRequestsTable>(),
     ]
 }
 
@@ -194,6 +197,7 @@ fn connection(source: &Arc<SqlSource>) -> rusqlite::Result<(Connection, Statemen
     table::add::<FailuresTable>(&connection, source)?;
     table::add::<TimersTable>(&connection, source)?;
     table::add::<MonitorsTable>(&connection, source)?;
+    table::add::<AsyncRequestsTable>(&connection, source)?;
     let refusal = StatementRefusal::new(&described().map(|table| table.name), &connection)?;
     let judge = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context.action)))?;

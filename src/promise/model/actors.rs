@@ -1,9 +1,10 @@
 //! The values of the model: an actor, its mailbox, the reply that somebody waits for, and the next step of an actor's
 //! thread.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::later::AskedLater;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::StoppedBy;
@@ -28,6 +29,10 @@ pub(super) struct ModelReply {
     pub(super) wait: WaitId,
     pub(super) claimed: bool,
     pub(super) withdrawn: bool,
+    /// The receiver had taken the delivery, and the sender has given up on it.
+    pub(super) is_given_up: bool,
+    /// Whether the sender does not wait.
+    pub(super) is_later: bool,
     pub(super) given: Option<Given>,
 }
 
@@ -132,6 +137,12 @@ pub(super) struct ModelActor {
     pub(super) has_begun: bool,
     /// How the actor has ended for good, if it has.
     pub(super) ended: Option<Arc<RecordedEnd>>,
+    /// The requests that it has made and does not wait for.
+    pub(super) asked: Vec<AskedLater>,
+    /// The token by which the transition in progress has put off its answer.
+    pub(super) putting_off: Option<u64>,
+    /// The answers that it has put off, and the replies of who waits for them.
+    pub(super) deferred: BTreeMap<u64, Option<usize>>,
 }
 
 impl ModelActor {
@@ -155,6 +166,9 @@ pub(super) fn words(given: Given) -> (Vec<u8>, Option<Link>) {
         Given::Answer(Answer { outcome: Outcome::Returned(result), closing }) => {
             let result: Result<Vec<u8>, String> = Vec::from_cbor(&result).map_err(|error| error.to_string());
             (result.to_cbor(), closing)
+        }
+        Given::Answer(Answer { outcome: Outcome::Refused(why), closing }) => {
+            (Err::<Vec<u8>, String>(why).to_cbor(), closing)
         }
         Given::Answer(Answer { closing, .. }) => (failed_result(), closing),
         Given::Child(Ok(Spawned { id, closing })) => (Ok::<String, String>(id.to_string()).to_cbor(), closing),

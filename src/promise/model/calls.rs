@@ -1,7 +1,7 @@
 //! What a guest of the model does within a transition: it sends, requests, spawns, stops and restarts children, waits for
 //! the outcome, and returns.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::actors::{At, Given, INIT, ModelActor, OpenCall, Ordered, failed_result, words};
 use super::runtime::{ModelRuntime, More};
@@ -12,8 +12,8 @@ use crate::chain::{Function, Link, StateChain, function};
 use crate::guest::wit::ChildEventKind;
 use crate::journal::Cause;
 use crate::promise::{
-    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND,
-    SPAWN, STOP_CHILD,
+    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND, MONITOR, Promise, REQUEST,
+    RESTART_CHILD, SEND, SPAWN, STOP_CHILD,
 };
 use crate::system::{Answer, Outcome};
 
@@ -33,7 +33,10 @@ impl ModelRuntime {
         }
         self.budget -= 1;
         let other = self.rng.below(self.actors.len());
-        match self.rng.below(14) {
+        match self.rng.below(20) {
+            14..=15 => self.ask(i, other),
+            16..=17 => self.defer(i),
+            18..=19 => self.give_put_off(i),
             10..=12 => self.watch(i, other),
             13 => self.give_up(i),
             0..=2 => self.send(i, other),
@@ -45,7 +48,7 @@ impl ModelRuntime {
 
     /// An address of an actor, and whom it stood for if that has to be recorded. The path is one that stands for nobody after
     /// a crash, so only what was recorded can tell.
-    fn address(&mut self, of: ActorId) -> (String, Option<ActorId>) {
+    pub(super) fn address(&mut self, of: ActorId) -> (String, Option<ActorId>) {
         if self.rng.one_in(2) { (of.to_string(), None) } else { ("root/child".to_owned(), Some(of)) }
     }
 
@@ -136,6 +139,9 @@ impl ModelRuntime {
             was_up: false,
             has_begun: false,
             ended: None,
+            asked: Vec::new(),
+            putting_off: None,
+            deferred: BTreeMap::new(),
         });
         self.actors[i].at = At::Awaiting(OpenCall { function: SPAWN, intent, reply });
     }
@@ -208,7 +214,7 @@ impl ModelRuntime {
 
     pub(super) fn withdraw(&mut self, reply: usize) {
         let reply = &mut self.replies[reply];
-        reply.withdrawn = !reply.claimed;
+        (reply.withdrawn, reply.is_given_up) = (!reply.claimed, reply.claimed);
         if self.ends_waits_early {
             self.waits.end(reply.wait);
         }
@@ -227,20 +233,27 @@ impl ModelRuntime {
         if self.rng.one_in(10) {
             return self.fail(i, FailureReason::Trap);
         }
-        let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, INIT];
+        let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, INIT];
         let function = functions.into_iter().find(|it| it.full == work.function).expect("one of these");
         let (outcome, closing) = if self.rng.one_in(6) {
             let refused = Refused { message: "no".into() };
-            let closing = self.record(i, function.refused, refused.to_cbor(), More::default());
+            let (actor, put_off) = (self.actors[i].id, self.actors[i].putting_off.take());
+            let settles = put_off.map(|sequence| Cause { actor, sequence }).into_iter().collect();
+            let closing = self.record(i, function.refused, refused.to_cbor(), More { settles, ..More::default() });
             if is_init {
                 return self.fail(i, FailureReason::Init);
             }
             (Outcome::Refused("no".into()), closing)
         } else {
             let result = Vec::<u8>::new().to_cbor();
-            let returned = Return::new(StateAfter::Unchanged, Encoded(result.clone()));
+            let deferred = self.actors[i].putting_off.take();
+            let returned = Return { deferred, ..Return::new(StateAfter::Unchanged, Encoded(result.clone())) };
             let owes = if is_init { self.notice(i, &ChildEventKind::Started) } else { None };
             let closing = self.record(i, function.returned, returned.to_cbor(), More { owes, ..More::default() });
+            if let Some(token) = deferred {
+                self.actors[i].work = None;
+                return self.keep_put_off(i, token, work.reply);
+            }
             self.tell(i, owes, ChildEventKind::Started, &closing);
             (Outcome::Returned(result), closing)
         };

@@ -34,7 +34,7 @@ impl ModelRuntime {
         let dropped: Vec<Mail> = if for_good { self.drain(i) } else { Vec::new() };
         let kind = ChildEventKind::Failed(format!("{reason}: {detail}"));
         let owes = self.notice(i, &kind);
-        let more = More { owes, settles: settled(&dropped, self.promised(i)), ends: for_good };
+        let more = More { owes, settles: self.settled(&dropped, self.promised(i)), ends: for_good };
         let failed = Failed { detail: detail.clone(), reason, dropped: causes(&dropped) };
         let held = self.held(i);
         let closing = self.record(i, "failed", failed.to_cbor(), more);
@@ -55,6 +55,8 @@ impl ModelRuntime {
             At::Down
         };
         if for_good {
+            let outcome = Outcome::Failed(ActorFailure::new(FailureReason::Trap, "it failed"));
+            self.nothing_later(i, &Answer { outcome, closing: Some(closing.clone()) });
             self.ended_for_good(i, closing.clone(), Some(format!("{reason}: {detail}")));
             self.stopped(i, Some(closing.clone()));
         }
@@ -129,23 +131,26 @@ impl ModelRuntime {
         }
         let dropped = self.drain(i);
         let owes = self.notice(i, &ChildEventKind::Stopped);
-        let more = More { owes, settles: settled(&dropped, promised), ends: true };
+        let more = More { owes, settles: self.settled(&dropped, promised), ends: true };
         let stopped = Stopped { by, cause, dropped: causes(&dropped) };
         let closing = self.record(i, "stopped", stopped.to_cbor(), more);
         held.into_iter().for_each(|wait| self.waits.end(wait));
         self.tell(i, owes, ChildEventKind::Stopped, &closing);
         self.refuse(dropped, "was stopped", &closing);
         self.not_up(i, "stopped before it was up");
+        self.nothing_later(i, &Answer { outcome: Outcome::Stopped, closing: None });
         self.ended_for_good(i, closing.clone(), None);
         self.stopped(i, Some(closing));
         self.actors[i].order = None;
         self.actors[i].at = At::Ended;
         true
     }
-}
 
-fn settled(dropped: &[Mail], promised: Option<Cause>) -> Vec<Cause> {
-    dropped.iter().map(|mail| Cause::from(&mail.cause)).chain(promised).collect()
+    /// What an end settles: the deliveries that it drops, unless the row is their sender's own, and what was promised.
+    fn settled(&self, dropped: &[Mail], promised: Option<Cause>) -> Vec<Cause> {
+        let owed = dropped.iter().filter(|mail| !self.is_later(mail.reply));
+        owed.map(|mail| Cause::from(&mail.cause)).chain(promised).collect()
+    }
 }
 
 fn causes(dropped: &[Mail]) -> Vec<Option<Link>> {

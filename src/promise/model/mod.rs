@@ -1,4 +1,4 @@
-//! A model test of promises: random interleavings of requests, sends, monitors, deadlines, stops, restarts, spawns and failures
+//! A model test of promises: random interleavings of requests, sends, answers that come later, monitors, deadlines, stops, restarts, spawns and failures
 //! of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
 //! exactly one fate. It uses no threads.
 //!
@@ -14,6 +14,7 @@
 mod actors;
 mod calls;
 mod ends;
+mod later;
 mod runtime;
 mod stored;
 
@@ -25,12 +26,15 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, HostCall, Intent};
 use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
+use crate::journal::Cause;
 use crate::promise::{
-    Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, OpenMonitor, REQUEST, RESTART_CHILD,
-    SPAWN, STOP_CHILD, Through, is_what_was_answered, is_what_was_sent, recorded_end,
+    DEFER, Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND, OpenMonitor,
+    OpenRequest, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD, Through, is_what_was_answered, is_what_was_replied,
+    is_what_was_sent, recorded_end,
 };
-use crate::system::{Awaited, Lane, WaitId, Waits, Watches};
+use crate::system::{Answer, Awaited, Lane, Outcome, WaitId, Waits, Watches};
 use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
+use later::AskedLater;
 use runtime::ModelRuntime;
 use stored::{ModelChain, ModelEntry, Stored};
 
@@ -98,6 +102,9 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Model
         was_up: false,
         has_begun: false,
         ended: None,
+        asked: Vec::new(),
+        putting_off: None,
+        deferred: BTreeMap::new(),
     }
 }
 
@@ -108,6 +115,8 @@ struct Recovery {
     by_id: BTreeMap<ActorId, usize>,
     /// By actor: the reply that goes with the delivery which the actor waits for.
     waiting: BTreeMap<ActorId, usize>,
+    /// By the event that asked: the reply that goes with the delivery.
+    asked: BTreeMap<(ActorId, u64), usize>,
 }
 
 impl Recovery {
@@ -117,13 +126,17 @@ impl Recovery {
             stored.push(&end);
             journal.push(end);
         }
-        let Decided { mut fates, due, monitors, .. } = stored.decide(early);
+        let Decided { mut fates, due, monitors, requests, deferred, .. } = stored.decide(early);
         let mut order: Vec<ActorId> = stored.chains.keys().copied().collect();
         order.sort_by_key(|id| stored.chains[id].begun());
         let runtime = ModelRuntime::empty(rng, journal, early);
         let by_id = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
-        let mut recovery = Self { runtime, stored, by_id, waiting: BTreeMap::new() };
+        let mut recovery = Self { runtime, stored, by_id, waiting: BTreeMap::new(), asked: BTreeMap::new() };
         order.iter().for_each(|id| recovery.bring_back(*id));
+        for Cause { actor, sequence } in deferred {
+            recovery.runtime.actors[recovery.by_id[&actor]].deferred.insert(sequence, None);
+        }
+        requests.into_iter().for_each(|request| recovery.ask_on(request));
         for id in &order {
             if let Some((intent, fate)) = fates.remove(id) {
                 recovery.go_on(*id, intent, fate);
@@ -134,12 +147,14 @@ impl Recovery {
         }
         for due in due {
             let reply = due.awaited_by.and_then(|waiter| recovery.waiting.remove(&waiter));
+            let asked = |by: Cause| recovery.asked.remove(&(by.actor, by.sequence));
+            let reply = reply.or_else(|| due.asked_by.and_then(asked));
             let cause = due.delivery.cause.expect("a cause");
             let mail = Mail { function: due.delivery.function.full, params: due.delivery.params, cause, reply };
             let to = &mut recovery.runtime.actors[recovery.by_id[&due.to]];
             if due.lane == Lane::Notice { to.notices.push_back(mail) } else { to.mail.push_back(mail) }
         }
-        assert!(recovery.waiting.is_empty(), "whoever awaits a delivery is given it");
+        assert!(recovery.waiting.is_empty() && recovery.asked.is_empty(), "whoever awaits a delivery is given it");
         recovery.runtime.roots = roots;
         recovery.runtime.begin_roots();
         (recovery.runtime, recovery.stored)
@@ -156,6 +171,8 @@ impl Recovery {
             let open = chain.open();
             let up = if chain.was_up { At::Idle } else { At::InitDue };
             let then = if open.is_empty() { up } else { At::Working };
+            let put_off = open.iter().find(|event| event.event_type == DEFER.host_call);
+            actor.putting_off = put_off.map(|event| event.sequence);
             actor.work = open.first().map(|call| Work { function: function_of(call).full, reply: None });
             actor.at = At::Begin { resumes: !open.is_empty(), then: Box::new(then) };
         }
@@ -194,11 +211,42 @@ impl Recovery {
                         self.runtime.replies[reply].claimed = true;
                     }
                     Through::Delivery => _ = self.waiting.insert(id, reply),
+                    Through::Deferred(token) => {
+                        other.deferred.insert(token, Some(reply));
+                        self.runtime.replies[reply].claimed = true;
+                    }
                 }
                 At::Awaiting(OpenCall { function, intent, reply })
             }
         };
         self.runtime.actors[at].at = At::Begin { resumes: true, then: Box::new(then) };
+    }
+
+    fn ask_on(&mut self, OpenRequest { asker, token, to, fate, .. }: OpenRequest) {
+        let reply = self.runtime.new_later_reply(asker);
+        self.runtime.actors[self.by_id[&asker]].asked.push(AskedLater { token, to, reply });
+        match fate {
+            Fate::Answered(awaited) => {
+                let unknown = |why: String| Answer { outcome: Outcome::Refused(why), closing: None };
+                let answer = match awaited {
+                    Awaited::Answer { answer, .. } => answer,
+                    Awaited::Unknown(why) => unknown(why),
+                    other => unreachable!("no answer to a message: {other:?}"),
+                };
+                self.runtime.replies[reply].given = Some(Given::Answer(answer));
+            }
+            Fate::Await { on, through } => {
+                let other = &mut self.runtime.actors[self.by_id[&on]];
+                match through {
+                    Through::Transition => other.work.as_mut().expect("an open transition").reply = Some(reply),
+                    Through::Deferred(token) => _ = other.deferred.insert(token, Some(reply)),
+                    Through::Delivery => _ = self.asked.insert((asker, token), reply),
+                    Through::Init | Through::Restart => unreachable!("a message is awaited"),
+                }
+                self.runtime.replies[reply].claimed = through != Through::Delivery;
+            }
+            Fate::Again => unreachable!("what became of a message is decided"),
+        }
     }
 
     fn reply(&mut self, from: ActorId, on: ActorId) -> usize {
@@ -222,8 +270,18 @@ fn given(awaited: Awaited) -> Given {
 }
 
 fn function_of(event: &ChainEvent) -> &'static Function {
-    let all =
-        [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
+    let all = [
+        INIT,
+        HANDLE_SEND,
+        HANDLE_REQUEST,
+        HANDLE_CHILD_EVENT,
+        HANDLE_DOWN,
+        HANDLE_REPLY,
+        REQUEST,
+        SPAWN,
+        STOP_CHILD,
+        RESTART_CHILD,
+    ];
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 
@@ -282,6 +340,7 @@ fn check_at_rest(runtime: &ModelRuntime, stored: &Stored) {
     for actor in &runtime.actors {
         assert!(matches!(actor.at, At::Idle | At::Ended), "{actor:?} does nothing any more");
         assert!(actor.mail.is_empty() && actor.notices.is_empty(), "{actor:?} has mail");
+        assert!(actor.asked.is_empty(), "{actor:?} was told of each answer");
         assert!(actor.starters.is_empty() && actor.stoppers.is_empty(), "somebody waits for {actor:?}");
     }
     assert!(runtime.waits.is_empty(), "no wait is leaked: {:?}", runtime.waits);
@@ -301,6 +360,13 @@ fn quotes_are_right(stored: &Stored) {
             match event.kind() {
                 Some(EventKind::Call) => {
                     let call = Call::from_cbor(&event.data).expect("a call");
+                    if event.function() == HANDLE_REPLY.full {
+                        assert!(
+                            is_what_was_replied(&call, call.cause.as_ref().map(quoted)),
+                            "{event:?} tells what was given"
+                        );
+                        continue;
+                    }
                     let right = |cause| is_what_was_sent(*actor, event, &call, quoted(cause));
                     assert!(call.cause.as_ref().is_none_or(right), "{event:?} took what was sent");
                 }

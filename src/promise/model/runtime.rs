@@ -116,7 +116,10 @@ impl ModelRuntime {
         let actor = &mut self.actors[i];
         let event: ChainEvent = actor.chain.append(event_type, data, 0);
         let link = actor.chain.head_link().expect("an event");
-        let More { owes, settles, ends } = more;
+        let More { owes, mut settles, ends } = more;
+        if matches!(event_type, "failed" | "stopped") {
+            settles.extend(actor.putting_off.take().map(|sequence| Cause { actor: actor.id, sequence }));
+        }
         self.journal.push(ModelEntry { actor: actor.id, event, owes, settles, ends });
         link
     }
@@ -172,7 +175,8 @@ impl ModelRuntime {
         (cause, reply): (Option<Link>, Option<usize>),
     ) {
         let call = Call { of, ..Call::new(cause, true, caller, Encoded(params)) };
-        let settles = settled_by(self.actors[i].id, function.full, &call).into_iter().collect();
+        let settled = settled_by(self.actors[i].id, function.full, &call).filter(|_| !self.is_later(reply));
+        let settles = settled.into_iter().collect();
         self.record(i, function.call, call.to_cbor(), More { settles, ..More::default() });
         self.actors[i].work = Some(Work { function: function.full, reply });
         self.actors[i].at = At::Working;
@@ -187,6 +191,9 @@ impl ModelRuntime {
             let (params, cause) = (told(reference, &end), Some(end.event.clone()));
             self.call(i, HANDLE_DOWN, params, (Caller::Runtime, Some(reference)), (cause, None));
             self.watches.end(id, reference);
+            return true;
+        }
+        if self.rng.one_in(2) && self.told_later(i) {
             return true;
         }
         let actor = &mut self.actors[i];
@@ -204,7 +211,7 @@ impl ModelRuntime {
         }
         if self.budget == 0 {
             // An end may wait for its turn.
-            return self.watches.first_due(id).is_some();
+            return self.told_later(i) || self.watches.first_due(id).is_some();
         }
         self.budget -= 1;
         if self.rng.one_in(12) {
@@ -223,7 +230,14 @@ impl ModelRuntime {
     }
 
     pub(super) fn new_reply(&mut self, wait: WaitId) -> usize {
-        self.replies.push(ModelReply { wait, claimed: false, withdrawn: false, given: None });
+        self.replies.push(ModelReply {
+            wait,
+            claimed: false,
+            withdrawn: false,
+            is_given_up: false,
+            is_later: false,
+            given: None,
+        });
         self.replies.len() - 1
     }
 

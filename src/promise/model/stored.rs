@@ -8,10 +8,10 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
-use crate::journal::{Cause, Owed, Pending};
+use crate::journal::{Cause, DEFERRED, MONITOR, Owed, Pending, REPLY};
 use crate::promise::fates::{Chains, Decided, Fate, ReadResult, Through, decide};
 use crate::promise::message::{REQUEST, requested};
-use crate::promise::{OpenMonitor, RESTART_CHILD, settled_by, watched_by};
+use crate::promise::{HANDLE_REPLY, OpenMonitor, OpenRequest, RESTART_CHILD, settled_by, watched_by};
 use crate::system::{Awaited, Lane};
 
 /// One event of the journal, with the rows that are written together with it.
@@ -51,6 +51,8 @@ pub(super) struct Stored {
     promised: Vec<(Cause, ActorId)>,
     /// The events that caused a call.
     taken: HashSet<Cause>,
+    /// The asynchronous requests whose answers were told of.
+    told: HashSet<Cause>,
     dropped: HashSet<Cause>,
     /// The open monitors whose watched actor was over for good at some time since, and was not told of.
     due_monitors: HashSet<Cause>,
@@ -116,14 +118,15 @@ impl Stored {
             if watched.is_some_and(|watched| !self.chains[&watched].alive) {
                 self.due_monitors.insert(cause);
             }
-            if event.kind() != Some(EventKind::Intent) && watched.is_none() {
+            let is_own = matches!(notice.as_deref(), Some(MONITOR | REPLY | DEFERRED));
+            if event.kind() != Some(EventKind::Intent) && !is_own {
                 self.promised.push((cause, receiver));
             }
             self.rows.push(Pending { cause, receiver, position: self.position, notice });
         }
         if *ends {
             // What an actor owes itself ends with it; its messages to itself are named as dropped.
-            self.rows.retain(|row| row.receiver != *actor || !row.is_monitor());
+            self.rows.retain(|row| row.receiver != *actor || !is_own(row));
             self.due_monitors.retain(|cause| cause.actor != *actor);
             let of_it = |row: &&Pending| self.watched(row) == Some(*actor);
             let due: Vec<Cause> = self.rows.iter().filter(of_it).map(|row| row.cause).collect();
@@ -150,7 +153,8 @@ impl Stored {
         let dropped = match event.kind() {
             Some(EventKind::Call) => {
                 let call = Call::from_cbor(&event.data).expect("a call");
-                let taken = settled_by(actor, event.function(), &call).is_none_or(|cause| self.taken.insert(cause));
+                let taken = if event.function() == HANDLE_REPLY.full { &mut self.told } else { &mut self.taken };
+                let taken = settled_by(actor, event.function(), &call).is_none_or(|cause| taken.insert(cause));
                 assert!(taken, "nothing is taken twice: {event:?}");
                 return;
             }
@@ -185,7 +189,7 @@ impl Stored {
 
     /// The deliveries that an actor is owed.
     fn deliveries_to(&self, actor: ActorId) -> impl Iterator<Item = &Pending> {
-        self.rows.iter().filter(move |row| row.receiver == actor && !row.is_monitor())
+        self.rows.iter().filter(move |row| row.receiver == actor && !is_own(row))
     }
 
     fn end(&self, actor: ActorId, chain: &ModelChain) -> ModelEntry {
@@ -239,7 +243,25 @@ impl Stored {
             let cause = Cause { actor: *watcher, sequence: *reference };
             assert_eq!(monitors.insert(cause, end.is_some()), None, "a monitor is open once");
         }
+        let mut requests: HashMap<Cause, &OpenRequest> = HashMap::new();
+        for request in &decided.requests {
+            let cause = Cause { actor: request.asker, sequence: request.token };
+            assert!(requests.insert(cause, request).is_none(), "a request is open once");
+        }
+        let deferred: HashSet<Cause> = decided.deferred.iter().copied().collect();
+        assert_eq!(deferred.len(), decided.deferred.len(), "an answer is put off once");
         for row in &self.rows {
+            if row.is_reply() {
+                let request = requests.remove(&row.cause).expect("an open request is open again");
+                assert!(!self.told.contains(&row.cause) && self.goes_on(row.receiver), "{row:?}");
+                self.check_request(row.cause, request, &due, &deferred);
+                continue;
+            }
+            if row.is_deferred() {
+                let is_open = self.open(row.receiver).iter().any(|event| event.sequence == row.cause.sequence);
+                assert!(deferred.contains(&row.cause) != is_open && self.goes_on(row.receiver), "{row:?}");
+                continue;
+            }
             if row.is_monitor() {
                 let is_due = monitors.remove(&row.cause).expect("an open monitor is open again");
                 assert_eq!(is_due, self.due_monitors.contains(&row.cause), "{row:?} is due if the actor has ended");
@@ -253,6 +275,7 @@ impl Stored {
             assert!(self.goes_on(row.receiver), "{row:?} is owed to nobody");
         }
         assert!(monitors.is_empty(), "no other monitor is: {monitors:?}");
+        assert!(requests.is_empty(), "no other request is: {requests:?}");
         for due in &decided.due {
             assert_eq!(due.lane == Lane::Notice, due.delivery.function.name == "handle-child-event");
         }
@@ -261,6 +284,33 @@ impl Stored {
             let (link, fate) = decided.fates.get(actor).expect("an open intent has a fate");
             assert_eq!(link.hash, intent.hash);
             self.check_fate(intent, link, fate, decided);
+        }
+    }
+
+    /// Checks that an asynchronous request is answered by what the receiver did with it, or awaited where it is.
+    fn check_request(&self, cause: Cause, request: &OpenRequest, due: &HashSet<Cause>, deferred: &HashSet<Cause>) {
+        let arrived = self.taken.contains(&cause) || self.dropped.contains(&cause);
+        let is_delivered = matches!(request.fate, Fate::Await { through: Through::Delivery, .. });
+        assert_eq!(due.contains(&cause), is_delivered, "{request:?}");
+        match &request.fate {
+            Fate::Answered(Awaited::Answer { to, answer }) => {
+                assert!(arrived || !self.goes_on(*to), "{request:?}");
+                let is_of_receiver = answer.closing.iter().all(|closing| closing.actor == request.to);
+                assert!(is_of_receiver && *to == request.to, "{request:?}");
+            }
+            Fate::Await { on, through } => {
+                assert!(self.goes_on(*on) && *on == request.to, "{request:?}");
+                assert_eq!(arrived, *through != Through::Delivery, "{request:?}");
+                if let Through::Deferred(token) = through {
+                    assert!(deferred.contains(&Cause { actor: *on, sequence: *token }), "{request:?}");
+                }
+                if *through == Through::Transition {
+                    let call = Call::from_cbor(&self.open(*on)[0].data).expect("a call");
+                    assert_eq!(call.cause.as_ref().map(Cause::from), Some(cause));
+                }
+            }
+            Fate::Answered(Awaited::Unknown(_)) => assert!(arrived, "{request:?}"),
+            fate => panic!("what became of a message is decided: {fate:?}"),
         }
     }
 
@@ -293,17 +343,26 @@ impl Stored {
                 assert!(kinds.iter().any(|kind| said.kind() == Some(*kind)), "a restart is done once the child is up");
             }
             Fate::Answered(_) => assert!(Intent::from_cbor(&intent.data).is_ok()),
+            Fate::Await { on, through: Through::Deferred(token) } => {
+                let put_off = Cause { actor: *on, sequence: *token };
+                assert!(self.goes_on(*on) && decided.deferred.contains(&put_off), "{decided:?}");
+            }
             Fate::Await { on, .. } => assert!(self.goes_on(*on)),
         }
     }
 
-    /// What is still owed when nothing happens any more: only ends of actors that live.
+    /// What is still owed when nothing happens any more: only ends of actors that live, and answers that nobody waits for.
     pub(super) fn check_nothing_is_owed_but_ends_to_come(&self) {
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| !row.is_deferred()) {
             let lives = self.watched(row).is_some_and(|watched| self.goes_on(watched));
             assert!(lives && !self.due_monitors.contains(&row.cause), "{row:?} is owed for ever");
         }
     }
+}
+
+/// Whether an actor owes this to itself, so that it ends with the actor and is no delivery.
+fn is_own(row: &Pending) -> bool {
+    row.is_monitor() || row.is_reply() || row.is_deferred()
 }
 
 fn check_no_circle_is_left(decided: &Decided) {
