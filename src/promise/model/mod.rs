@@ -1,5 +1,5 @@
-//! A model test of promises: random interleavings of requests, sends, monitors, deadlines, stops, restarts, spawns and failures
-//! of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
+//! A model test of promises: random interleavings of requests, sends, monitors, streams, deadlines, stops, restarts, spawns and
+//! failures of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
 //! exactly one fate. It uses no threads.
 //!
 //! The actors are a model (`runtime.rs`) that writes real events into real chains, in the order in which threads would
@@ -26,8 +26,9 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, HostCall, Intent};
 use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
 use crate::promise::{
-    Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, OpenMonitor, REQUEST, RESTART_CHILD,
-    SPAWN, STOP_CHILD, Through, is_what_was_answered, is_what_was_sent, recorded_end,
+    Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, HANDLE_STREAM_CLOSED,
+    HANDLE_STREAM_REQUEST, OpenMonitor, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD, Through, is_what_was_answered,
+    is_what_was_sent, recorded_end,
 };
 use crate::system::{Awaited, Lane, WaitId, Waits, Watches};
 use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
@@ -98,6 +99,7 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Model
         was_up: false,
         has_begun: false,
         ended: None,
+        streams: Vec::new(),
     }
 }
 
@@ -222,8 +224,19 @@ fn given(awaited: Awaited) -> Given {
 }
 
 fn function_of(event: &ChainEvent) -> &'static Function {
-    let all =
-        [INIT, HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, REQUEST, SPAWN, STOP_CHILD, RESTART_CHILD];
+    let all = [
+        INIT,
+        HANDLE_SEND,
+        HANDLE_REQUEST,
+        HANDLE_CHILD_EVENT,
+        HANDLE_DOWN,
+        HANDLE_STREAM_REQUEST,
+        HANDLE_STREAM_CLOSED,
+        REQUEST,
+        SPAWN,
+        STOP_CHILD,
+        RESTART_CHILD,
+    ];
     all.into_iter().find(|function| function.full == event.function()).expect("one of these")
 }
 
@@ -303,6 +316,14 @@ fn quotes_are_right(stored: &Stored) {
                     let call = Call::from_cbor(&event.data).expect("a call");
                     let right = |cause| is_what_was_sent(*actor, event, &call, quoted(cause));
                     assert!(call.cause.as_ref().is_none_or(right), "{event:?} took what was sent");
+                    if event.event_type == HANDLE_STREAM_CLOSED.call {
+                        let (id,) = <(u64,)>::from_cbor(&call.params.0).expect("an id");
+                        let opened = &events[usize::try_from(id).expect("small")];
+                        assert_eq!(
+                            opened.event_type, HANDLE_STREAM_REQUEST.call,
+                            "{event:?} names a stream by its call"
+                        );
+                    }
                 }
                 Some(EventKind::HostCall) => {
                     let host_call = HostCall::from_cbor(&event.data).expect("a host call");
