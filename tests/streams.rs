@@ -378,9 +378,9 @@ fn what_has_ended_for_good_is_told_of_nothing_and_can_be_forgotten() {
     running.until("lounge", "stopped");
     let types = running.event_types("lounge");
     assert!(!types.iter().any(|ty| ty == CLOSED), "{types:?}");
+    running.say(&["forget", &id]);
     running.shut_down();
     let dir = stage.data_dir();
-    support::theater_says(&["forget", &id, "--data-dir", dir.to_str().expect("a path")]);
     support::theater_says(&["verify", "--journal", dir.to_str().expect("a path")]);
 }
 
@@ -389,7 +389,8 @@ fn a_fork_has_no_streams() {
     let (_stage, running) = lounge();
     let reader = Reader::get(running.http("lounge"), "/raw");
     assert_eq!(open(&running), [reader.id()]);
-    assert!(running.cli(&["fork", "lounge", "--name", "copy"]).status.success());
+    let at = running.last_event("lounge")["sequence"].to_string();
+    running.say(&["fork", "lounge", "--at", &at, "--name", "copy"]);
     assert_eq!(running.request("copy", &json!("streams")), Ok(json!([])));
 }
 
