@@ -1277,3 +1277,114 @@ fn an_answer_is_told_of_once_although_the_thread_of_the_actor_panics_before_it_i
     running.shut_down();
     audit(&stage);
 }
+
+const LOUNGE: &str = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0 }\n[[handlers]]\ntype = \
+                      \"websocket-server\"\nconfig = { port = 0 }\n";
+
+/// The ids in the calls of a lounge that tell of the ends of connections, and of streams.
+fn ends_told(running: &Theater) -> (Vec<u64>, Vec<u64>) {
+    let events = running.events("lounge");
+    let id = |call: &&Value| call["params"][0].as_u64().expect("an id");
+    let messages = data_of(&events, "call ntwk:theater/connection-handlers.handle-connection-message");
+    let closes = messages.iter().filter(|call| call["params"][1]["ty"] == "close").map(id).collect();
+    let closed = data_of(&events, "call ntwk:theater/stream-handlers.handle-stream-closed").iter().map(id).collect();
+    (closes, closed)
+}
+
+/// The ids that a chain has promised the lounge to tell of: connections whose `connect` was answered, and streams that have a
+/// head and were not ended by the lounge.
+fn ends_promised(running: &Theater) -> (Vec<u64>, Vec<u64>) {
+    let (mut connections, mut streams, mut open) = (Vec::new(), Vec::new(), None);
+    for event in running.events("lounge") {
+        let (ty, data) = (event["event_type"].as_str().expect("a type"), &event["data"]);
+        let is_connect = data["params"][1]["ty"] == "connect";
+        let Some((kind, function)) = ty.split_once(' ') else { continue };
+        match (kind, function) {
+            ("call", function) if function.ends_with("handle-connection-message") && is_connect => {
+                open = data["params"][0].as_u64();
+            }
+            ("call", function) if function.ends_with("stream-handlers.handle-request") => {
+                open = data["params"][0].as_u64()
+            }
+            ("call", _) => open = None,
+            ("return", function) if function.ends_with("handle-connection-message") => connections.extend(open.take()),
+            ("return", _) if data["result"].get("stream").is_some() => streams.extend(open.take()),
+            ("host-call", function) if function.ends_with("streams.end") && data["result"] == true => {
+                streams.retain(|id| Some(*id) != data["params"][0].as_u64());
+            }
+            _ => {}
+        }
+    }
+    (connections, streams)
+}
+
+#[test]
+fn the_end_of_each_client_is_told_of_once_wherever_the_process_is_killed() {
+    let points = [
+        "client-promised",
+        "client-promised-committed",
+        "closed",
+        "closed-committed",
+        "answered",
+        "push-recorded",
+        "push-committed",
+        "chunk-recorded",
+        "chunk-committed",
+        "end-of-stream-recorded",
+        "end-of-stream-committed",
+        "taken",
+    ];
+    for point in points {
+        for nth in [1, 2] {
+            let stage = Stage::new();
+            let manifest = stage.manifest("lounge", "lounge", LOUNGE);
+            stage.run(&[&manifest]).shut_down();
+            let mut running = until(&stage, &manifest, point, nth);
+            let (ws, http) = (running.websocket("lounge"), running.http("lounge"));
+            // Each of these may be cut off by the kill.
+            let using = std::thread::spawn(move || {
+                let mut clients = Vec::new();
+                for _ in 0..2 {
+                    let Ok(stream) = std::net::TcpStream::connect(ws) else { return clients };
+                    let Ok((mut client, _)) = tungstenite::client(format!("ws://{ws}/"), stream) else {
+                        return clients;
+                    };
+                    let _ = client.read();
+                    let _ = client.send(tungstenite::Message::text("hello"));
+                    let _ = client.read();
+                    clients.push(client);
+                }
+                for _ in 0..2 {
+                    let Ok(mut reader) = std::net::TcpStream::connect(http).map(Http::of) else { return clients };
+                    if reader.try_send("GET", "/raw").is_err() {
+                        return clients;
+                    }
+                    let Some(answer) = reader.receive_head_if_any() else { return clients };
+                    let id = answer.lines().find_map(|line| line.strip_prefix("x-stream: ")?.parse::<u64>().ok());
+                    let Ok(mut asker) = std::net::TcpStream::connect(http).map(Http::of) else { return clients };
+                    for command in [json!({ "chunk": [id, "x"] }), json!({ "end": id })] {
+                        if asker.try_op(&command).is_none() {
+                            return clients;
+                        }
+                    }
+                }
+                clients
+            });
+            running.wait();
+            drop(using.join().expect("no panic"));
+            let running = stage.run(&[&manifest]);
+            let promised = eventually("all ends were told of", || {
+                let (promised, mut told) = (ends_promised(&running), ends_told(&running));
+                (told.0.sort_unstable(), told.1.sort_unstable());
+                (told == promised).then_some(promised)
+            });
+            let left = running.request("lounge", &json!("state")).expect("its state");
+            assert!(left["present"].as_object().is_some_and(serde_json::Map::is_empty), "{point}: {left}");
+            assert!(promised.0.len() + promised.1.len() <= 4, "{point}");
+            let chain = running.export(&stage, "lounge");
+            running.shut_down();
+            verifies_and_replays(&chain);
+            audit(&stage);
+        }
+    }
+}

@@ -338,6 +338,63 @@ fn a_restart_keeps_streams_and_a_stop_ends_them() {
 }
 
 #[test]
+fn a_restart_from_the_initial_state_keeps_streams_which_the_actor_can_ask_for() {
+    let stage = Stage::new();
+    let more = "restart = \"permanent\"\nrestart_state = \"initial\"\n";
+    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", handlers("")))]);
+    let reader = Reader::get(running.http("lounge"), "/raw");
+    let id = reader.id();
+    running.request("lounge", &json!("trap")).expect_err("a trap");
+    let open = eventually("it runs again", || running.request("lounge", &json!("streams")).ok());
+    assert_eq!(open, json!([id]));
+    drop(reader);
+    until_told(&running, &[id]);
+}
+
+#[test]
+fn neither_a_prune_nor_a_change_of_the_manifest_takes_the_end_of_a_stream_from_the_actor() {
+    let (stage, running) = lounge();
+    let reader = Reader::get(running.http("lounge"), "/raw");
+    let id = reader.id();
+    for _ in 0..40 {
+        ask(&running, &json!({ "chunk": [id, "x"] }));
+    }
+    running.say(&["prune", "lounge", "--before", "30"]);
+    running.kill();
+    let more = format!("[limits]\nhttp_streams = 7\n{}", handlers(""));
+    let running = stage.run(&[&stage.manifest("lounge", "lounge", &more)]);
+    until_told(&running, &[id]);
+    let dir = stage.data_dir();
+    running.shut_down();
+    support::theater_says(&["verify", "--journal", dir.to_str().expect("a path")]);
+}
+
+#[test]
+fn what_has_ended_for_good_is_told_of_nothing_and_can_be_forgotten() {
+    let (stage, running) = lounge();
+    let _reader = Reader::get(running.http("lounge"), "/raw");
+    let id = running.id("lounge");
+    running.say(&["stop", "lounge"]);
+    running.until("lounge", "stopped");
+    let types = running.event_types("lounge");
+    assert!(!types.iter().any(|ty| ty == CLOSED), "{types:?}");
+    running.say(&["forget", &id]);
+    running.shut_down();
+    let dir = stage.data_dir();
+    support::theater_says(&["verify", "--journal", dir.to_str().expect("a path")]);
+}
+
+#[test]
+fn a_fork_has_no_streams() {
+    let (_stage, running) = lounge();
+    let reader = Reader::get(running.http("lounge"), "/raw");
+    assert_eq!(open(&running), [reader.id()]);
+    let at = running.last_event("lounge")["sequence"].to_string();
+    running.say(&["fork", "lounge", "--at", &at, "--name", "copy"]);
+    assert_eq!(running.request("copy", &json!("streams")), Ok(json!([])));
+}
+
+#[test]
 fn a_listener_of_the_runtime_leads_to_streams_and_an_actor_that_stops_ends_them() {
     let stage = Stage::new();
     stage.file(

@@ -570,8 +570,32 @@ pub struct Http(BufReader<TcpStream>);
 impl Http {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
+        Self::of(stream)
+    }
+
+    /// A connection that was made already.
+    pub fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Self(BufReader::new(stream))
+    }
+
+    /// Sends a command to a runtime that may have ended; `None` if there is no answer.
+    pub fn try_op(&mut self, command: &Value) -> Option<HttpAnswer> {
+        let body = command.to_string();
+        let head = format!("POST /op HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        self.send_raw(head.as_bytes()).ok()?;
+        self.receive()
+    }
+
+    /// Reads the head of the next answer of a runtime that may have ended.
+    pub fn receive_head_if_any(&mut self) -> Option<String> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        Some(head)
     }
 
     pub fn send(&mut self, method: &str, path: &str, body: Option<&str>) {

@@ -12,8 +12,8 @@ use crate::chain::data::{Call, HostCall, NamedState};
 use crate::chain::{ChainEvent, Link, StateOnChain};
 use crate::journal::ActorRow;
 use crate::promise::{
-    HANDLE_DOWN, HANDLE_REPLY, HANDLE_SEND, HANDLE_TIMER, Sent, accepted_send, asked_by, is_what_was_answered,
-    is_what_was_replied, is_what_was_sent, watched_by,
+    HANDLE_CONNECTION_MESSAGE, HANDLE_DOWN, HANDLE_REPLY, HANDLE_SEND, HANDLE_STREAM_CLOSED, HANDLE_TIMER, Sent,
+    accepted_send, asked_by, is_what_was_answered, is_what_was_replied, is_what_was_sent, watched_by,
 };
 
 impl Auditor<'_> {
@@ -59,7 +59,9 @@ impl Auditor<'_> {
             }
             return Ok(());
         };
-        if is_timer && !self.arrivals.taken(cause) {
+        let is_once =
+            is_timer || [HANDLE_STREAM_CLOSED, HANDLE_CONNECTION_MESSAGE].iter().any(|it| event.function() == it.full);
+        if is_once && !self.arrivals.taken(cause) {
             let why =
                 format!("event {}: it was called twice for what event {} promised", event.sequence, cause.sequence);
             self.finding(row, &why);
@@ -76,8 +78,11 @@ impl Auditor<'_> {
             return self.told(near, row, event, (call, cause), &quoted);
         }
         if !is_what_was_sent(row.actor.id, event, call, &quoted) {
-            let what = if is_timer { "it was called for a timer" } else { "it took a message" };
-            let not = if is_timer { "did not promise" } else { "did not send it" };
+            let (what, not) = match is_once {
+                _ if is_timer => ("it was called for a timer", "did not promise"),
+                true => ("it was told of the end of a client", "did not promise"),
+                false => ("it took a message", "did not send it"),
+            };
             let (sequence, actor) = (cause.sequence, cause.actor);
             let why = format!("event {}: {what} that event {sequence} of actor {actor} {not}", event.sequence);
             self.finding(row, &why);

@@ -13,6 +13,7 @@ use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{Call, Refused, Return};
 use crate::chain::{ChainEvent, EventKind, Function, function};
+use crate::promise::HANDLE_STREAM_REQUEST;
 
 const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-request");
 
@@ -35,7 +36,8 @@ impl HandledRequest {
     fn request<T>(&self, source: &SqlSource, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
         let call = Call::from_cbor(&source.with_data(&self.call.event)?.data).ok()?;
         match Value::parse(&call.params.0).ok()? {
-            Value::Array(params) => show(params.first()?),
+            // Before the request, an actor that can answer by a stream gets the stream's id.
+            Value::Array(params) => show(params.last()?),
             _ => None,
         }
     }
@@ -61,7 +63,10 @@ impl HandledRequest {
     fn response<T>(&self, source: &SqlSource, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
         let closing = self.closing.as_ref().filter(|closing| closing.kind() == Some(EventKind::Return))?;
         let returned = Return::from_cbor(&source.with_data(closing)?.data).ok()?;
-        show(&Value::parse(&returned.result.0).ok()?)
+        let answer = Value::parse(&returned.result.0).ok()?;
+        // An actor that can answer by a stream says which of the two its answer is.
+        let inner = ["response", "stream"].into_iter().find_map(|which| entry(&answer, which));
+        show(inner.unwrap_or(&answer))
     }
 
     fn status(&self, source: &SqlSource) -> Option<u64> {
@@ -85,13 +90,14 @@ fn entry<'v, 'a>(map: &'v Value<'a>, key: &str) -> Option<&'v Value<'a>> {
 
 fn is_ending(event_type: &str) -> bool {
     let ends = [EventKind::Failed, EventKind::Stopped].map(EventKind::word);
-    [HANDLE_REQUEST.returned, HANDLE_REQUEST.refused].contains(&event_type) || ends.contains(&event_type)
+    let of_requests = [HANDLE_REQUEST, HANDLE_STREAM_REQUEST];
+    of_requests.iter().any(|it| it.returned == event_type || it.refused == event_type) || ends.contains(&event_type)
 }
 
 impl HttpTable {
     /// Takes an event; returns an exchange where it ends one.
     fn take(&mut self, walked: WalkedEvent) -> Option<HandledRequest> {
-        if *walked.event.event_type == *HANDLE_REQUEST.call {
+        if [HANDLE_REQUEST, HANDLE_STREAM_REQUEST].iter().any(|it| *walked.event.event_type == *it.call) {
             self.open.insert(walked.actor, walked);
             return None;
         }
@@ -150,7 +156,7 @@ impl SqlTable for HttpTable {
         }),
         HttpColumn::integer(
             "status",
-            "the status of the response; 500 if the actor refused or failed; NULL if it was stopped or is at work",
+            "the status of the response, or of a stream's head; 500 if the actor refused or failed; NULL if it was stopped or is at work",
             |source, row| Ok(number(row.status(source))),
         ),
         HttpColumn::text(

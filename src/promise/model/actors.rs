@@ -135,6 +135,8 @@ pub(super) struct ModelActor {
     pub(super) was_up: bool,
     /// The actor's chain says that the actor is alive.
     pub(super) has_begun: bool,
+    /// The open streams, each by its id and the event that promised to tell of its end.
+    pub(super) streams: Vec<(u64, Link)>,
     /// How the actor has ended for good, if it has.
     pub(super) ended: Option<Arc<RecordedEnd>>,
     /// The requests that it has made and does not wait for.

@@ -8,19 +8,35 @@ use super::runtime::{ModelRuntime, More};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Encoded, FailureReason, HostCall, Intent, Refused, Return, StateAfter, StoppedBy};
-use crate::chain::{Function, Link, StateChain, function};
-use crate::guest::wit::ChildEventKind;
+use crate::chain::{EventKind, Function, Link, StateChain, function};
+use crate::guest::wit::{ChildEventKind, HttpAnswer, StreamHead};
 use crate::journal::Cause;
 use crate::promise::{
-    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND, MONITOR, Promise, REQUEST,
-    RESTART_CHILD, SEND, SPAWN, STOP_CHILD,
+    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND, HANDLE_STREAM_CLOSED,
+    HANDLE_STREAM_REQUEST, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN, STOP_CHILD,
 };
 use crate::system::{Answer, Outcome};
 
 const DEMONITOR: &Function = function!("ntwk:theater/monitors", "demonitor");
+const END: &Function = function!("ntwk:theater/streams", "end");
 
 /// How many actors one run has at most.
 const ACTORS: usize = 5;
+
+/// The function of a transition that closes.
+fn closes(function: &str) -> &'static Function {
+    let functions = [
+        HANDLE_SEND,
+        HANDLE_REQUEST,
+        HANDLE_CHILD_EVENT,
+        HANDLE_DOWN,
+        HANDLE_REPLY,
+        HANDLE_STREAM_REQUEST,
+        HANDLE_STREAM_CLOSED,
+        INIT,
+    ];
+    functions.into_iter().find(|it| it.full == function).expect("one of these")
+}
 
 impl ModelRuntime {
     pub(super) fn work(&mut self, i: usize) {
@@ -33,10 +49,11 @@ impl ModelRuntime {
         }
         self.budget -= 1;
         let other = self.rng.below(self.actors.len());
-        match self.rng.below(20) {
+        match self.rng.below(21) {
             14..=15 => self.ask(i, other),
             16..=17 => self.defer(i),
             18..=19 => self.give_put_off(i),
+            20 => self.end_stream(i),
             10..=12 => self.watch(i, other),
             13 => self.give_up(i),
             0..=2 => self.send(i, other),
@@ -98,6 +115,23 @@ impl ModelRuntime {
         self.watches.end(actor, sequence);
     }
 
+    /// Ends the oldest stream of an actor.
+    fn end_stream(&mut self, i: usize) {
+        if self.actors[i].streams.is_empty() {
+            return;
+        }
+        let (id, Link { actor, sequence, .. }) = self.actors[i].streams.remove(0);
+        let ended = HostCall::new(None, Some(Encoded((id,).to_cbor())), Encoded(true.to_cbor()));
+        let more = More { settles: vec![Cause { actor, sequence }], ..More::default() };
+        self.record(i, END.host_call, HostCall { of: Some(sequence), ..ended }.to_cbor(), more);
+    }
+
+    /// The sequence of an actor's last call.
+    fn last_call(&self, i: usize) -> u64 {
+        let own = self.journal.iter().rev().filter(|entry| entry.actor == self.actors[i].id);
+        own.map(|entry| &entry.event).find(|event| event.kind() == Some(EventKind::Call)).expect("a call").sequence
+    }
+
     pub(super) fn request(&mut self, i: usize, to: usize) {
         let (from, receiver) = (self.actors[i].id, self.actors[to].id);
         if !self.actors[to].takes_messages() {
@@ -142,6 +176,7 @@ impl ModelRuntime {
             asked: Vec::new(),
             putting_off: None,
             deferred: BTreeMap::new(),
+            streams: Vec::new(),
         });
         self.actors[i].at = At::Awaiting(OpenCall { function: SPAWN, intent, reply });
     }
@@ -233,8 +268,7 @@ impl ModelRuntime {
         if self.rng.one_in(10) {
             return self.fail(i, FailureReason::Trap);
         }
-        let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, INIT];
-        let function = functions.into_iter().find(|it| it.full == work.function).expect("one of these");
+        let function = closes(work.function);
         let (outcome, closing) = if self.rng.one_in(6) {
             let refused = Refused { message: "no".into() };
             let (actor, put_off) = (self.actors[i].id, self.actors[i].putting_off.take());
@@ -245,16 +279,27 @@ impl ModelRuntime {
             }
             (Outcome::Refused("no".into()), closing)
         } else {
-            let result = Vec::<u8>::new().to_cbor();
+            let opens = function.full == HANDLE_STREAM_REQUEST.full && self.rng.one_in(2);
             let deferred = self.actors[i].putting_off.take();
+            let head = StreamHead { status: 200, headers: Vec::new(), first: None };
+            let result = if opens { HttpAnswer::Stream(head).to_cbor() } else { Vec::<u8>::new().to_cbor() };
             let returned = Return { deferred, ..Return::new(StateAfter::Unchanged, Encoded(result.clone())) };
-            let owes = if is_init { self.notice(i, &ChildEventKind::Started) } else { None };
+            let owes = match is_init {
+                true => self.notice(i, &ChildEventKind::Started),
+                false if opens => Promise::StreamEnd.owed(self.actors[i].id),
+                false => None,
+            };
+            let id = self.last_call(i);
             let closing = self.record(i, function.returned, returned.to_cbor(), More { owes, ..More::default() });
             if let Some(token) = deferred {
                 self.actors[i].work = None;
                 return self.keep_put_off(i, token, work.reply);
             }
-            self.tell(i, owes, ChildEventKind::Started, &closing);
+            if opens {
+                self.actors[i].streams.push((id, closing.clone()));
+            } else {
+                self.tell(i, owes, ChildEventKind::Started, &closing);
+            }
             (Outcome::Returned(result), closing)
         };
         self.actors[i].work = None;

@@ -1,5 +1,5 @@
-//! A model test of promises: random interleavings of requests, sends, answers that come later, monitors, deadlines, stops, restarts, spawns and failures
-//! of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
+//! A model test of promises: random interleavings of requests, sends, answers that come later, monitors, streams, deadlines, stops,
+//! restarts, spawns and failures of two to five actors, with a crash at every prefix of the journal, and recovery. It checks that each promise has
 //! exactly one fate. It uses no threads.
 //!
 //! The actors are a model (`runtime.rs`) that writes real events into real chains, in the order in which threads would
@@ -28,8 +28,9 @@ use crate::chain::data::{Call, HostCall, Intent};
 use crate::chain::{ChainEvent, EventKind, Function, Link, StateChain};
 use crate::journal::Cause;
 use crate::promise::{
-    DEFER, Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND, OpenMonitor,
-    OpenRequest, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD, Through, is_what_was_answered, is_what_was_replied,
+    DEFER, Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND,
+    HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST, OpenMonitor, OpenRequest, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD,
+    Through, is_what_was_answered, is_what_was_replied,
     is_what_was_sent, recorded_end,
 };
 use crate::system::{Answer, Awaited, Lane, Outcome, WaitId, Waits, Watches};
@@ -105,6 +106,7 @@ fn actor(id: ActorId, parent: Option<usize>, chain: StateChain, at: At) -> Model
         asked: Vec::new(),
         putting_off: None,
         deferred: BTreeMap::new(),
+        streams: Vec::new(),
     }
 }
 
@@ -277,6 +279,8 @@ fn function_of(event: &ChainEvent) -> &'static Function {
         HANDLE_CHILD_EVENT,
         HANDLE_DOWN,
         HANDLE_REPLY,
+        HANDLE_STREAM_REQUEST,
+        HANDLE_STREAM_CLOSED,
         REQUEST,
         SPAWN,
         STOP_CHILD,
@@ -369,6 +373,14 @@ fn quotes_are_right(stored: &Stored) {
                     }
                     let right = |cause| is_what_was_sent(*actor, event, &call, quoted(cause));
                     assert!(call.cause.as_ref().is_none_or(right), "{event:?} took what was sent");
+                    if event.event_type == HANDLE_STREAM_CLOSED.call {
+                        let (id,) = <(u64,)>::from_cbor(&call.params.0).expect("an id");
+                        let opened = &events[usize::try_from(id).expect("small")];
+                        assert_eq!(
+                            opened.event_type, HANDLE_STREAM_REQUEST.call,
+                            "{event:?} names a stream by its call"
+                        );
+                    }
                 }
                 Some(EventKind::HostCall) => {
                     let host_call = HostCall::from_cbor(&event.data).expect("a host call");

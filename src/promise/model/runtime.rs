@@ -10,12 +10,13 @@ use crate::base::id::Incarnation;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, NamedLimits, NamedState, StartReason, Started, StoppedBy};
 use crate::chain::{ChainEvent, ComponentDigest, Function, Link};
-use crate::guest::wit::ChildEventKind;
+use crate::guest::wit::{ChildEventKind, HttpRequest};
 use crate::journal::{Cause, Owed};
 use crate::promise::{
-    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, Promise, SPAWN, notice, settled_by, told,
+    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REQUEST, HANDLE_SEND, HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST, Promise,
+    SPAWN, notice, settled_by, stream_closed, told,
 };
-use crate::system::{DueWatch, RecordedEnd, Spawned, WaitId, Waits, Watches};
+use crate::system::{Delivery, DueWatch, RecordedEnd, Spawned, WaitId, Waits, Watches};
 
 /// A runtime of the model.
 pub(super) struct ModelRuntime {
@@ -104,6 +105,7 @@ impl ModelRuntime {
     pub(super) fn ended_for_good(&mut self, i: usize, event: Link, failure: Option<String>) {
         let (id, end) = (self.actors[i].id, Arc::new(RecordedEnd { event, failure }));
         (self.actors[i].has_begun, self.actors[i].ended) = (false, Some(Arc::clone(&end)));
+        self.actors[i].streams.clear();
         self.watches.clear(id);
         _ = self.watches.ended(id, &end);
     }
@@ -196,6 +198,11 @@ impl ModelRuntime {
         if self.rng.one_in(2) && self.told_later(i) {
             return true;
         }
+        if !self.actors[i].streams.is_empty() && (self.budget == 0 || self.rng.one_in(4)) {
+            let at = self.rng.below(self.actors[i].streams.len());
+            self.client_goes(i, at);
+            return true;
+        }
         let actor = &mut self.actors[i];
         if let Some(mail) = actor.notices.pop_front().or_else(|| actor.mail.pop_front()) {
             if let Some(reply) = mail.reply {
@@ -204,7 +211,7 @@ impl ModelRuntime {
                 }
                 self.replies[reply].claimed = true;
             }
-            let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT];
+            let functions = [HANDLE_SEND, HANDLE_REQUEST, HANDLE_CHILD_EVENT, HANDLE_STREAM_CLOSED];
             let function = functions.into_iter().find(|it| it.full == mail.function).expect("one of these");
             self.call(i, function, mail.params, (Caller::Actor, None), (Some(mail.cause), mail.reply));
             return true;
@@ -219,8 +226,21 @@ impl ModelRuntime {
             self.order(i, Ordered { cycle, by: StoppedBy::Operator, cause: None });
             return true;
         }
+        if self.rng.one_in(4) {
+            let id = self.actors[i].chain.next_sequence();
+            let request = HttpRequest { method: "GET".into(), uri: "/".into(), headers: Vec::new(), body: None };
+            self.call(i, HANDLE_STREAM_REQUEST, (id, request).to_cbor(), (Caller::Http, None), (None, None));
+            return true;
+        }
         self.call(i, HANDLE_SEND, (Vec::<u8>::new(),).to_cbor(), (Caller::Management, None), (None, None));
         true
+    }
+
+    /// The client of an open stream goes, and the actor is to be told.
+    fn client_goes(&mut self, i: usize, at: usize) {
+        let (id, opened) = self.actors[i].streams.swap_remove(at);
+        let Delivery { function, params, .. } = stream_closed(opened.clone(), id);
+        self.actors[i].notices.push_back(Mail { function: function.full, params, cause: opened, reply: None });
     }
 
     pub(super) fn order(&mut self, i: usize, order: Ordered) {

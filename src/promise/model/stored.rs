@@ -8,7 +8,7 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, FailureReason, Intent, Started, Stopped, StoppedBy};
 use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
-use crate::journal::{Cause, DEFERRED, MONITOR, Owed, Pending, REPLY};
+use crate::journal::{Cause, Owed, Pending};
 use crate::promise::fates::{Chains, Decided, Fate, ReadResult, Through, decide};
 use crate::promise::message::{REQUEST, requested};
 use crate::promise::{HANDLE_REPLY, OpenMonitor, OpenRequest, RESTART_CHILD, settled_by, watched_by};
@@ -118,11 +118,11 @@ impl Stored {
             if watched.is_some_and(|watched| !self.chains[&watched].alive) {
                 self.due_monitors.insert(cause);
             }
-            let is_own = matches!(notice.as_deref(), Some(MONITOR | REPLY | DEFERRED));
-            if event.kind() != Some(EventKind::Intent) && !is_own {
+            let row = Pending { cause, receiver, position: self.position, notice };
+            if event.kind() != Some(EventKind::Intent) && !is_own(&row) {
                 self.promised.push((cause, receiver));
             }
-            self.rows.push(Pending { cause, receiver, position: self.position, notice });
+            self.rows.push(row);
         }
         if *ends {
             // What an actor owes itself ends with it; its messages to itself are named as dropped.
@@ -277,7 +277,8 @@ impl Stored {
         assert!(monitors.is_empty(), "no other monitor is: {monitors:?}");
         assert!(requests.is_empty(), "no other request is: {requests:?}");
         for due in &decided.due {
-            assert_eq!(due.lane == Lane::Notice, due.delivery.function.name == "handle-child-event");
+            let notices = ["handle-child-event", "handle-stream-closed"];
+            assert_eq!(due.lane == Lane::Notice, notices.contains(&due.delivery.function.name));
         }
         for actor in actors {
             let Some(intent) = self.chains[actor].open_intent() else { continue };
@@ -360,9 +361,9 @@ impl Stored {
     }
 }
 
-/// Whether an actor owes this to itself, so that it ends with the actor and is no delivery.
+/// Whether an actor owes itself what a row says: that ends with the actor. Its messages to itself do not.
 fn is_own(row: &Pending) -> bool {
-    row.is_monitor() || row.is_reply() || row.is_deferred()
+    row.receiver == row.cause.actor && row.notice.is_some()
 }
 
 fn check_no_circle_is_left(decided: &Decided) {
