@@ -15,6 +15,7 @@ mod preimage;
 mod salt;
 pub(crate) mod shown;
 mod state_chain;
+pub(crate) mod table;
 #[cfg(test)]
 mod vectors;
 

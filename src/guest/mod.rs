@@ -25,6 +25,7 @@ mod script;
 mod settings;
 mod shortage;
 mod state;
+mod table;
 mod types;
 pub(crate) mod wit;
 
@@ -40,6 +41,7 @@ pub use script::Divergence;
 pub(crate) use script::{EventPages, Script};
 pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
 pub(crate) use shortage::was_recorded_as_a_trap;
+pub(crate) use table::{Cell, CellPage, Cells, Table, TableBase, Unread};
 pub(crate) use state::{Extensions, HostState, Live};
 #[cfg(test)]
 pub(crate) use types::of_wit;

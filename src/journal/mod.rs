@@ -37,6 +37,7 @@ mod reader;
 mod record;
 mod retain;
 mod room;
+mod rows;
 mod starts;
 mod states;
 mod survey;
@@ -65,6 +66,7 @@ pub(crate) use record::{
 };
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;
+pub(crate) use rows::{KeyRange, Row, RowWrite, RowWrites, TableAt, behind_prefix};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
@@ -80,6 +82,9 @@ use queue::Queue;
 use room::DiskRoom;
 use upgrade::Readable;
 use writer::Writer;
+
+/// So many bytes of rows are read together where all of a table is read.
+const PAGE_BYTES_OF_ROWS: u64 = 4 * 1024 * 1024;
 
 /// What the journal tells the layers above, from its own thread; neither may block.
 pub(crate) struct Listener {

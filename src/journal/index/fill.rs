@@ -91,6 +91,11 @@ impl Index {
     fn finish(&self) {
         self.look();
         self.fill();
+        self.cut();
+    }
+
+    /// Carries the write-ahead log over, and cuts it off.
+    pub(super) fn cut(&self) {
         if let Some(connection) = &self.writing.lock().connection {
             // Nobody is waited for: what is left in the log is read from there.
             let cut = connection.busy_timeout(Duration::ZERO).and_then(|()| tables::cut_off_the_log(connection));

@@ -19,6 +19,9 @@ mod error;
 mod fact;
 mod fill;
 mod lookups;
+mod row_layer;
+mod row_lookups;
+mod row_tables;
 mod sum;
 mod tables;
 
@@ -247,7 +250,20 @@ impl Index {
         answer.map_err(|error| self.failed(error))
     }
 
-    /// The same, with the layers held as they are meanwhile: for a short question of the writer's.
+    /// The same, with the layers held as they are meanwhile too: for a short question that goes back and forth.
+    fn ask_both<T>(&self, ask: impl FnOnce(&Connection, &Delta) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        let reading = self.reading.lock();
+        let delta = self.sound()?;
+        let answer = reading.begin_moment().and_then(|moment| {
+            let answer = ask(&reading.connection, &delta)?;
+            moment.end()?;
+            Ok(answer)
+        });
+        drop(delta);
+        answer.map_err(|error| self.failed(error))
+    }
+
+    /// The same, without a moment: for a short question of the writer's.
     fn ask_beneath<T>(&self, ask: impl FnOnce(&Connection, &Delta) -> rusqlite::Result<T>) -> Result<T, IndexError> {
         let reading = self.reading.lock();
         let answer = ask(&reading.connection, &*self.sound()?);
