@@ -73,7 +73,7 @@ pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, End
 pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
     MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
 };
-pub use host::{clock, config, filesystem, http_client, messages, monitors, random, runtime, supervisor, timer};
+pub use host::{clock, config, filesystem, http_client, messages, monitors, random, runtime, supervisor, table, timer};
 
 /// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has
 /// nowhere to print in a component: it prints nothing and reports no error.

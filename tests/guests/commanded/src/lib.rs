@@ -19,7 +19,7 @@ use theater_actor::{
     Actor, ChildEvent, ChildEventKind, ChildHandler, Down, EndReason, MessageHandler, MonitorHandler, TimerHandler,
 };
 
-pub use calls::{Chance, Fetch, Files, Timing, Watching};
+pub use calls::{Chance, Fetch, Files, Rows, Timing, Watching};
 pub use op::{More, NoMore, outcome};
 
 /// The actor; `X` is the type of its commands beyond the common ones.
