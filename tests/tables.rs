@@ -195,7 +195,7 @@ fn the_chain_names_what_a_read_has_shown_by_the_events_that_wrote_it() {
     let events = scribe.running.events("scribe");
     for read in ["get", "scan"] {
         let said = data_of(&events, &format!("host-call ntwk:theater/table.{read}"))[0];
-        assert!(said.get("result").is_none() && said["digest"].is_string(), "{said}");
+        assert!(said.get("result").is_none() && said.get("digest").is_some(), "{said}");
         assert!(!said.to_string().contains("the value"));
     }
     scribe.ends_sound();
@@ -227,7 +227,7 @@ fn rows_outlive_a_kill_an_orderly_end_a_restart_and_the_index() {
 
 #[test]
 fn what_is_read_is_the_same_in_a_replay_after_many_writes_and_kills() {
-    let mut scribe = Scribe::with("restart = \"permanent\"");
+    let mut scribe = Scribe::with("restart = \"permanent\"\nmax_restarts = 100");
     for seed in 0..12 {
         let churn = json!({ "op": "churn", "seed": seed, "rounds": 200 });
         scribe.ask(&churn);
@@ -239,7 +239,11 @@ fn what_is_read_is_the_same_in_a_replay_after_many_writes_and_kills() {
             let rows = scribe.rows();
             let count = scribe.ask(&json!("count-rows"));
             assert_eq!(count, rows.len());
-            scribe = scribe.killed_and(|stage| if seed % 8 == 2 { remove_the_index(stage) });
+            scribe = scribe.killed_and(|stage| {
+                if seed % 8 == 2 {
+                    remove_the_index(stage)
+                }
+            });
             assert_eq!(scribe.rows(), rows);
             assert_eq!(scribe.ask(&json!("count-rows")), count);
         }
@@ -253,9 +257,15 @@ fn limits_are_told_by_name_and_change_nothing() {
     let scribe = Scribe::with(limits);
     let err = |command: &Value| scribe.ask(command)["err"].as_str().unwrap_or_default().to_owned();
     assert_eq!(err(&put("12345678901", "x")), "a key of 11 bytes: the limit table_key_bytes is 10");
-    assert_eq!(err(&json!({ "op": "long-key", "n": 1_000_000 })), "a key of 1000000 bytes: the limit table_key_bytes is 10");
+    assert_eq!(
+        err(&json!({ "op": "long-key", "n": 1_000_000 })),
+        "a key of 1000000 bytes: the limit table_key_bytes is 10"
+    );
     assert_eq!(err(&delete("12345678901")), "a key of 11 bytes: the limit table_key_bytes is 10");
-    assert_eq!(err(&json!({ "op": "put-bytes", "key": "k", "n": 21 })), "a value of 21 bytes: the limit table_value_bytes is 20");
+    assert_eq!(
+        err(&json!({ "op": "put-bytes", "key": "k", "n": 21 })),
+        "a value of 21 bytes: the limit table_value_bytes is 20"
+    );
     assert_eq!(err(&scan("12345678901", 1, None)), "a prefix of 11 bytes: the limit table_key_bytes is 10");
     assert_eq!(err(&scan("", 1, Some("12345678901"))), "a cursor of 11 bytes: the limit table_key_bytes is 10");
     assert_eq!(err(&scan("", 0, None)), "a scan of 0 rows: ask for at least 1");
@@ -329,5 +339,244 @@ fn an_instance_that_serves_several_calls_is_executed_again_with_the_rows_of_then
             scribe = scribe.killed();
         }
     }
+    scribe.ends_sound();
+}
+
+fn prune(running: &Theater, before: u64) -> Value {
+    running.json(&["prune", "scribe", "--before", &before.to_string()])
+}
+
+fn bytes_of_the_journal(stage: &Stage) -> Vec<u8> {
+    let dir = stage.data_dir();
+    let logs = std::fs::read_dir(dir.join("log")).expect("a log").map(|file| file.expect("an entry").path());
+    let index = ["index.db", "index.db-wal"].map(|name| dir.join(name)).into_iter();
+    logs.chain(index).flat_map(|file| std::fs::read(file).unwrap_or_default()).collect()
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// Rows that a first incarnation has written, overwritten and deleted, then those of a second.
+fn with_a_past() -> (Scribe, Vec<(String, String)>) {
+    let scribe = Scribe::new();
+    scribe.ask(&many(&[put("stays", "stays-value"), put("goes", "goes-value"), put("changes", "before-value")]));
+    scribe.ask(&many(&[delete("goes"), put("changes", "after-value")]));
+    scribe.running.say(&["restart", "scribe"]);
+    scribe.ask(&many(&[put("later", "later-value"), delete("never")]));
+    let rows = scribe.rows();
+    (scribe, rows)
+}
+
+#[test]
+fn a_prune_carries_the_rows_that_would_be_lost_and_drops_the_others() {
+    let (scribe, rows) = with_a_past();
+    let pruned = prune(&scribe.running, scribe.head());
+    assert!(pruned["events"].as_u64() > Some(5), "{pruned}");
+    assert_eq!(scribe.rows(), rows);
+    let bytes = bytes_of_the_journal(&scribe.stage);
+    assert!(holds(&bytes, "stays-value") && holds(&bytes, "after-value"));
+    assert!(!holds(&bytes, "goes-value") && !holds(&bytes, "before-value"), "what is in no table any more is gone");
+    let mut scribe = scribe.killed_and(remove_the_index);
+    assert_eq!(scribe.rows(), rows);
+    assert_eq!(scribe.ask(&json!("count-rows")), 3);
+    // What was carried is overwritten and deleted, and the rest is carried again.
+    scribe.ask(&many(&[delete("stays"), put("changes", "third-value")]));
+    scribe.running.say(&["restart", "scribe"]);
+    prune(&scribe.running, scribe.head());
+    let rows = pairs(&[("changes", "third-value"), ("later", "later-value")]);
+    assert_eq!(scribe.rows(), rows);
+    scribe = scribe.killed_and(remove_the_index);
+    assert_eq!(scribe.rows(), rows);
+    scribe.ends_sound();
+}
+
+#[test]
+fn what_was_pruned_is_exported_with_the_rows_that_a_replay_begins_with() {
+    let (scribe, _) = with_a_past();
+    prune(&scribe.running, scribe.head());
+    scribe.ask(&many(&[get("stays"), get("goes"), scan("", 9, None), json!("count-rows")]));
+    let chain = scribe.running.export(&scribe.stage, "scribe");
+    let text = std::fs::read_to_string(&chain).expect("a chain");
+    assert_eq!(text.matches("{\"row\":").count(), 2, "those of the first incarnation that are there");
+    let replayed = verifies_and_replays(&chain);
+    assert!(replayed["transitions"].as_u64() >= Some(2), "{replayed}");
+    verify_by_document(&chain);
+    // A file with another row comes to another digest.
+    let forged = scribe.stage.path().join("forged.chain");
+    let key = text.lines().find(|line| line.starts_with("{\"row\":")).expect("a row").to_owned();
+    let hash = key.split("\"hash\":\"").nth(1).expect("a hash")[..40].to_owned();
+    std::fs::write(
+        &forged,
+        text.replacen(
+            &format!("\"hash\":\"{hash}\",\"data\""),
+            &format!("\"hash\":\"{}\",\"data\"", "0".repeat(40)),
+            1,
+        ),
+    )
+    .expect("written");
+    let why = support::replay(&forged, &[]).expect_err("another row");
+    assert!(why.contains("data.digest"), "{why}");
+    scribe.ends_sound();
+}
+
+#[test]
+fn a_redaction_keeps_the_row_that_is_there_and_forgets_what_was() {
+    let (scribe, rows) = with_a_past();
+    let events = scribe.running.events("scribe");
+    let written = |what: &str| {
+        let is_it = |event: &&Value| {
+            event["event_type"] == "host-call ntwk:theater/table.put" && event["data"]["params"][1] == what
+        };
+        events.iter().find(is_it).unwrap_or_else(|| panic!("no {what}"))["sequence"].to_string()
+    };
+    let deleted = events.iter().find(|event| event["event_type"] == "host-call ntwk:theater/table.delete");
+    let deleted = deleted.expect("a delete")["sequence"].to_string();
+    for event in [written("before-value"), written("stays-value"), deleted] {
+        scribe.running.say(&["redact", "scribe", "--event", &event]);
+        assert_eq!(scribe.rows(), rows);
+    }
+    let bytes = bytes_of_the_journal(&scribe.stage);
+    assert!(!holds(&bytes, "before-value"), "it was overwritten");
+    assert!(holds(&bytes, "stays-value"), "it is there");
+    let scribe = scribe.killed_and(remove_the_index);
+    assert_eq!(scribe.rows(), rows);
+    assert_eq!(scribe.ask(&json!("count-rows")), 3);
+    scribe.ends_sound();
+}
+
+#[test]
+fn a_table_of_the_past_is_shown_and_refused_by_name_after_a_prune() {
+    let (scribe, _) = with_a_past();
+    let returned = scribe.running.events("scribe");
+    let first = returned
+        .iter()
+        .find(|event| {
+            event["event_type"].as_str().is_some_and(|it| it.ends_with("handle-request") && it.starts_with("return"))
+        })
+        .expect("a return")["sequence"]
+        .as_u64()
+        .expect("a sequence");
+    let shown = |at: u64| scribe.running.json(&["table", "scribe", "scan", "--at", &at.to_string()])["rows"].clone();
+    let keys = |rows: &Value| -> Vec<String> {
+        rows.as_array().expect("rows").iter().map(|row| row["key"].as_str().expect("a key").to_owned()).collect()
+    };
+    assert_eq!(keys(&shown(first)), ["changes", "goes", "stays"]);
+    assert_eq!(keys(&shown(first - 1)), [""; 0], "the call had not returned");
+    assert_eq!(
+        scribe.running.json(&["table", "scribe", "get", "changes", "--at", &first.to_string()])["value"],
+        "before-value"
+    );
+    prune(&scribe.running, scribe.head());
+    let why = scribe.running.refused(&["table", "scribe", "scan", "--at", &first.to_string()]);
+    assert!(why.contains(&format!("the table after event {first} cannot be had: the data of event")), "{why}");
+    let why = scribe.running.refused(&["fork", "scribe", "--at", &first.to_string(), "--name", "past"]);
+    assert!(why.contains("was dropped"), "{why}");
+    scribe.ends_sound();
+}
+
+#[test]
+fn a_fork_begins_with_the_rows_of_its_event_and_goes_its_own_way() {
+    let (mut scribe, _) = with_a_past();
+    let events = scribe.running.events("scribe");
+    let returns: Vec<u64> = events
+        .iter()
+        .filter(|event| {
+            event["event_type"].as_str().is_some_and(|it| it.starts_with("return") && it.contains("request"))
+        })
+        .map(|event| event["sequence"].as_u64().expect("a sequence"))
+        .collect();
+    scribe.running.say(&["fork", "scribe", "--at", &returns[0].to_string(), "--name", "early"]);
+    let early = pairs(&[("changes", "before-value"), ("goes", "goes-value"), ("stays", "stays-value")]);
+    assert_eq!(rows_of(&scribe.running, "early"), early);
+    scribe.running.request("early", &many(&[put("own", "1"), delete("goes"), json!("count-rows")])).expect("an answer");
+    let own = pairs(&[("changes", "before-value"), ("own", "1"), ("stays", "stays-value")]);
+    prune(&scribe.running, scribe.head());
+    assert_eq!(rows_of(&scribe.running, "early"), own);
+    scribe = scribe.killed_and(remove_the_index);
+    assert_eq!(rows_of(&scribe.running, "early"), own);
+    let chain = scribe.running.export(&scribe.stage, "early");
+    verifies_and_replays(&chain);
+    verify_by_document(&chain);
+    let text = std::fs::read_to_string(&chain).expect("a chain");
+    assert_eq!(text.matches("{\"row\":0,").count(), 3);
+    // A fork that begins with other rows than it names is refused.
+    let forged = scribe.stage.path().join("forged.chain");
+    let line = text.lines().find(|line| line.starts_with("{\"row\":0,")).expect("a row");
+    let kept = text.replacen(&format!("{line}\n"), "", 1);
+    let count = |n: usize| format!("\"attachments\":{n},");
+    let kept = (3..9).fold(kept, |kept, n| {
+        if kept.contains(&count(n)) && !kept.contains(&count(n - 1)) {
+            kept.replacen(&count(n), &count(n - 1), 1)
+        } else {
+            kept
+        }
+    });
+    std::fs::write(&forged, kept).expect("written");
+    let why = support::verify(&forged).expect_err("a row is missing");
+    assert!(why.contains("the rows after event 0") || why.contains("attachments"), "{why}");
+    // Pruned, the fork still has what it began with.
+    scribe.running.say(&["restart", "early"]);
+    scribe.running.request("early", &put("own", "2")).expect("an answer");
+    let head = scribe.running.last_event("early")["sequence"].to_string();
+    scribe.running.say(&["prune", "early", "--before", &head]);
+    let scribe = scribe.killed_and(remove_the_index);
+    assert_eq!(
+        rows_of(&scribe.running, "early"),
+        pairs(&[("changes", "before-value"), ("own", "2"), ("stays", "stays-value")])
+    );
+    let chain = scribe.running.export(&scribe.stage, "early");
+    verifies_and_replays(&chain);
+    verify_by_document(&chain);
+    scribe.ends_sound();
+}
+
+#[test]
+fn the_command_and_the_sql_table_show_rows_of_a_runtime_and_of_a_directory() {
+    let scribe = Scribe::new();
+    scribe.ask(&many(&[put("a/1", "{\"x\":1}"), put("a/2", "two"), put("b", &"x".repeat(60_000))]));
+    let dir = scribe.stage.data_dir();
+    let dir = dir.to_str().expect("a path").to_owned();
+    for more in [vec![], vec!["--data-dir", dir.as_str()]] {
+        let say = |args: &[&str]| scribe.running.say(&[&["table", "scribe"], args, &more[..]].concat());
+        assert_eq!(say(&["get", "a/2"]).trim(), "two");
+        assert_eq!(say(&["count"]).trim(), "3");
+        assert_eq!(say(&["scan", "--prefix", "a/"]), "a/1\t{\"x\":1}\na/2\t\"two\"\n");
+        assert_eq!(say(&["scan", "--prefix", "612f", "--hex", "--limit", "1"]), "612f31\t{\"x\":1}\n");
+        let page = scribe.running.json(&[&["table", "scribe", "scan", "--limit", "1"], &more[..]].concat());
+        assert_eq!((&page["cursor"], &page["rows"][0]["key"]), (&json!("a/1"), &json!("a/1")));
+        let rest = scribe.running.json(&[&["table", "scribe", "scan", "--cursor", "a/1"], &more[..]].concat());
+        assert_eq!((rest["rows"].as_array().map(Vec::len), &rest["cursor"]), (Some(2), &Value::Null));
+        let none = scribe.running.refused(&[&["table", "scribe", "get", "none"], &more[..]].concat());
+        assert!(none.contains("the table has no row with the key none"), "{none}");
+    }
+    let rows = support::theater_says(&[
+        "sql",
+        "--json",
+        "--data-dir",
+        &dir,
+        "SELECT key, bytes, value ->> '$.x' AS x FROM table_rows WHERE name = 'scribe'",
+    ]);
+    let rows: Value = serde_json::from_str(&rows).expect("JSON");
+    assert_eq!(rows[0], json!({ "key": "a/1", "bytes": 7, "x": 1 }));
+    assert_eq!(rows.as_array().map(Vec::len), Some(3));
+    scribe.ends_sound();
+}
+
+#[test]
+fn retention_carries_rows_too_and_what_was_deleted_goes() {
+    let (scribe, rows) = with_a_past();
+    let Scribe { stage, manifest, running } = scribe;
+    running.shut_down();
+    stage.file("theater.toml", "[retention]\nkeep_bytes = 1\nevery_minutes = 1\n");
+    let running = stage.command(&[&manifest], &[]).launch(&stage).expect("it starts");
+    eventually("the first incarnation's data is gone", || {
+        let events = running.events("scribe");
+        events.iter().any(|event| event["data"] == "").then_some(())
+    });
+    let scribe = Scribe { stage, manifest, running };
+    assert_eq!(scribe.rows(), rows);
+    let scribe = scribe.killed_and(remove_the_index);
+    assert_eq!(scribe.rows(), rows);
     scribe.ends_sound();
 }

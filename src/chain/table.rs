@@ -37,7 +37,8 @@ pub(crate) fn write_of(event_type: &str, data: &[u8]) -> Option<TableWrite> {
     if !may_write(event_type) {
         return None;
     }
-    let HostCall { params: Some(params), result: CallResult::Whole(result), .. } = HostCall::from_cbor(data).ok()? else {
+    let HostCall { params: Some(params), result: CallResult::Whole(result), .. } = HostCall::from_cbor(data).ok()?
+    else {
         return None;
     };
     if event_type == PUT.host_call {
@@ -50,11 +51,25 @@ pub(crate) fn write_of(event_type: &str, data: &[u8]) -> Option<TableWrite> {
     Some(TableWrite { key, value: None })
 }
 
-/// The digest of a read: the SHA-256 of the hashes of the events that wrote the rows, in the order of the rows.
+/// The digest that names rows: the SHA-256 of the hashes of the events that wrote them, in the order of the rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadDigest(Sha256);
+
+impl ReadDigest {
+    pub(crate) fn add(&mut self, hash: &EventHash) {
+        self.0.update(hash.0);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// The same for a few rows.
 pub(crate) fn digest_of_read<'a>(rows: impl IntoIterator<Item = &'a EventHash>) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    rows.into_iter().for_each(|hash| hasher.update(hash.0));
-    hasher.finalize().into()
+    let mut digest = ReadDigest::default();
+    rows.into_iter().for_each(|hash| digest.add(hash));
+    digest.finish()
 }
 
 #[cfg(test)]

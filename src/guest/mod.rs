@@ -41,7 +41,7 @@ pub use script::Divergence;
 pub(crate) use script::{EventPages, Script};
 pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
 pub(crate) use shortage::was_recorded_as_a_trap;
-pub(crate) use table::{Cell, CellPage, Cells, Table, TableBase, Unread};
 pub(crate) use state::{Extensions, HostState, Live};
+pub(crate) use table::{Cell, Table, TableBase, Unread};
 #[cfg(test)]
 pub(crate) use types::of_wit;

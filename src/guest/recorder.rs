@@ -124,7 +124,16 @@ impl Recorder {
 
     fn of(chain: StateChain, mode: Mode) -> Self {
         let rests_on = chain.next_sequence();
-        Self { chain, mode, rests_on, promised: None, wait: None, unseen: None, resumed: Vec::new(), tables: TableSlot::default() }
+        Self {
+            chain,
+            mode,
+            rests_on,
+            promised: None,
+            wait: None,
+            unseen: None,
+            resumed: Vec::new(),
+            tables: TableSlot::default(),
+        }
     }
 
     /// Takes over the registered wait of the open intent that an earlier process left.

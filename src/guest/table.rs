@@ -14,9 +14,7 @@ use std::sync::Arc;
 
 use super::interruption::Interruption;
 use crate::chain::EventHash;
-use crate::journal::{
-    ActorKey, JournalDown, JournalHandle, JournalReader, KeyRange, RowWrite, TableAt, behind_prefix,
-};
+use crate::journal::{ActorKey, JournalDown, JournalHandle, JournalReader, KeyRange, RowWrite, TableAt, behind_prefix};
 
 /// What the calls since the last look may hold in memory before it is looked whether the index has it.
 const HELD_ROWS: usize = 1_024;
@@ -37,9 +35,16 @@ pub(crate) type Cells = BTreeMap<Arc<[u8]>, Cell>;
 pub(crate) enum TableBase {
     Empty,
     /// The table of a live actor, in the index.
-    Live { journal: JournalHandle, actor: ActorKey, moment: Moment },
+    Live {
+        journal: JournalHandle,
+        actor: ActorKey,
+        moment: Moment,
+    },
     /// A table at a moment of the past, in the index.
-    Past { reader: JournalReader, at: TableAt },
+    Past {
+        reader: JournalReader,
+        at: TableAt,
+    },
     /// The rows that a chain file brings.
     Given(Arc<Cells>),
 }
@@ -161,7 +166,8 @@ impl Table {
         let reader = journal.reader().map_err(|error| Unread::Fault(error.to_string()))?;
         let indexed = reader.head(*actor)?.map(|head| head.sequence);
         self.closed.retain(|_, closed| Some(closed.at) > indexed);
-        let held = |(key, closed): (&Arc<[u8]>, &Closed)| key.len() + closed.cell.as_ref().map_or(0, |it| it.value.len());
+        let held =
+            |(key, closed): (&Arc<[u8]>, &Closed)| key.len() + closed.cell.as_ref().map_or(0, |it| it.value.len());
         self.held_bytes = self.closed.iter().map(held).sum();
         self.look_at = (HELD_ROWS.max(2 * self.closed.len()), HELD_BYTES.max(2 * self.held_bytes));
         Ok(())
@@ -263,8 +269,7 @@ impl Table {
     ) -> Result<CellPage, Unread> {
         self.open_base()?;
         let end = behind_prefix(prefix);
-        let behind = behind.filter(|behind| *behind >= prefix);
-        let mut range = KeyRange { from: behind.unwrap_or(prefix), is_behind: behind.is_some(), end: end.as_deref() };
+        let mut range = KeyRange::of(prefix, end.as_deref(), behind);
         let mut page = CellPage { cells: Vec::new(), next: None };
         let mut bytes = 0_u64;
         let mut last: Arc<[u8]>;
@@ -311,7 +316,9 @@ impl Table {
     /// Lays what was written since over rows of the base, within a range and up to a key.
     fn lay_over(&self, rows: &mut Cells, range: KeyRange<'_>, upto: Option<&[u8]>) {
         let is_within = |key: &[u8]| range.end.is_none_or(|end| key < end) && upto.is_none_or(|upto| key <= upto);
-        let from = || (if range.is_behind { Bound::Excluded(range.from) } else { Bound::Included(range.from) }, Bound::Unbounded);
+        let from = || {
+            (if range.is_behind { Bound::Excluded(range.from) } else { Bound::Included(range.from) }, Bound::Unbounded)
+        };
         let mut lay = |key: &Arc<[u8]>, cell: Option<Cell>| match cell {
             Some(cell) => _ = rows.insert(Arc::clone(key), cell),
             None => _ = rows.remove(key),

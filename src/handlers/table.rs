@@ -9,9 +9,9 @@ use wasmtime::component::Linker;
 
 use super::Grant;
 use crate::base::limits::Limits;
+use crate::chain::cbor::Cbor;
 use crate::chain::data::{CallResult, Encoded};
 use crate::chain::table::{COUNT, DELETE, GET, PUT, SCAN, TableWrite, digest_of_read};
-use crate::chain::cbor::Cbor;
 use crate::guest::wit::{TablePage, TableRow};
 use crate::guest::{Capability, HostState};
 use crate::manifest::{HandlerEntry, ManifestError};
@@ -106,9 +106,14 @@ fn delete(mut store: Store<'_>, (mut key,): (Bytes,)) -> wasmtime::Result<(Resul
     let params = (key,);
     let write = TableWrite { key: params.0.clone(), value: None };
     // To delete makes room in the end, so a full disk is no reason to refuse it.
-    let was_there = recorder.table_write(DELETE, &params, write, limits.table_writes, || None, |table| {
-        Ok(table.cell(&params.0)?.is_some())
-    })?;
+    let was_there = recorder.table_write(
+        DELETE,
+        &params,
+        write,
+        limits.table_writes,
+        || None,
+        |table| Ok(table.cell(&params.0)?.is_some()),
+    )?;
     Ok((was_there,))
 }
 

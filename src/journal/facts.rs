@@ -1,19 +1,19 @@
 //! What committed batches mean to the index. The writer knows it from what was enqueued; here it is read from the log.
 
-use std::sync::Arc;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::error::{ReadFault, ReadResult, no_part, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
 use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
-use super::rows::{CarriedRow, RowWrite, RowWrites};
 use super::record::{ActorKey, ActorRow, ActorStarted, Cause, Owed};
+use super::rows::{CarriedRow, RowWrite, RowWrites};
 use crate::base::id::ActorId;
-use crate::chain::table::{self, TableWrite};
-use crate::chain::{EventHash, EventKind, EventType};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
+use crate::chain::table::{self, TableWrite};
+use crate::chain::{EventHash, EventKind, EventType};
 
 /// A rebuilding that takes longer than a moment is said.
 const PROGRESS_EVENTS: u64 = 100_000;

@@ -15,6 +15,7 @@
 
 mod archive;
 mod backup;
+mod carry;
 mod chains;
 mod components;
 mod dir;
@@ -66,7 +67,7 @@ pub(crate) use record::{
 };
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;
-pub(crate) use rows::{KeyRange, Row, RowWrite, RowWrites, TableAt, behind_prefix};
+pub(crate) use rows::{KeyRange, Row, RowWrite, TableAt, behind_prefix, gone_table};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
@@ -84,7 +85,7 @@ use upgrade::Readable;
 use writer::Writer;
 
 /// So many bytes of rows are read together where all of a table is read.
-const PAGE_BYTES_OF_ROWS: u64 = 4 * 1024 * 1024;
+pub(crate) const PAGE_BYTES_OF_ROWS: u64 = 4 * 1024 * 1024;
 
 /// What the journal tells the layers above, from its own thread; neither may block.
 pub(crate) struct Listener {

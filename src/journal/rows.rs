@@ -17,8 +17,8 @@ use super::JournalHandle;
 use super::error::{JournalDown, ReadResult};
 use super::reader::JournalReader;
 use super::record::{ActorKey, Record};
-use crate::chain::{EventHash, Salt};
-use crate::chain::table::{self, TableWrite};
+use crate::chain::table::{ReadDigest, TableWrite};
+use crate::chain::{EventHash, FileRow, Salt};
 
 /// What a transition has written to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +138,14 @@ pub(crate) struct KeyRange<'a> {
     pub(crate) end: Option<&'a [u8]>,
 }
 
-impl KeyRange<'_> {
-    pub(crate) const ALL: Self = Self { from: &[], is_behind: false, end: None };
+impl<'a> KeyRange<'a> {
+    pub(crate) const ALL: KeyRange<'static> = KeyRange { from: &[], is_behind: false, end: None };
+
+    /// The keys that begin with `prefix`, which end before `end`; those behind a key, if one is given.
+    pub(crate) fn of(prefix: &'a [u8], end: Option<&'a [u8]>, behind: Option<&'a [u8]>) -> Self {
+        let behind = behind.filter(|behind| *behind >= prefix);
+        Self { from: behind.unwrap_or(prefix), is_behind: behind.is_some(), end }
+    }
 
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         let begins = if self.is_behind { key > self.from } else { key >= self.from };
@@ -153,6 +159,13 @@ pub(crate) fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=kept].to_vec();
     end[kept] += 1;
     Some(end)
+}
+
+/// Why a table of the past cannot be had.
+pub(crate) fn gone_table(at: u64, dropped: u64) -> String {
+    format!(
+        "the table after event {at} cannot be had: the data of event {dropped} was dropped, and no state is kept between the two"
+    )
 }
 
 /// So many rows are read together where all of a table is read.
@@ -200,6 +213,24 @@ impl JournalReader {
         }
     }
 
+    /// Rows after an event as a chain file has them, those behind a key: a page of them.
+    pub(crate) fn file_rows(&self, actor: ActorKey, after: u64, behind: Option<&[u8]>) -> ReadResult<Vec<FileRow>> {
+        let range = KeyRange { from: behind.unwrap_or_default(), is_behind: behind.is_some(), end: None };
+        let page = self.rows(&self.table_at(actor, Some(after))?, range, PAGE_ROWS, super::PAGE_BYTES_OF_ROWS)?;
+        let row =
+            |(key, row): (Arc<[u8]>, Row)| FileRow { key: key.to_vec(), hash: row.hash, value: row.value.to_vec() };
+        Ok(page.into_iter().map(row).collect())
+    }
+
+    /// Whether the table after event `at` cannot be had any more: the last event before it whose data was dropped, where what
+    /// that wrote is not known there.
+    pub(crate) fn table_is_gone_at(&self, actor: ActorKey, at: u64) -> ReadResult<Option<u64>> {
+        let dropped = self.dropped_events(actor)?;
+        let Some(gap) = dropped.last_upto(at) else { return Ok(None) };
+        let start = self.last_start(actor, gap, at)?;
+        Ok(Some(gap).filter(|_| start.is_none()))
+    }
+
     /// How many rows there are. Where the actor has written since, they are counted one by one.
     pub(crate) fn row_count(&self, at: &TableAt) -> ReadResult<u64> {
         if let Some(count) = self.ask(|index| index.row_count(at))? {
@@ -215,22 +246,20 @@ impl JournalReader {
 }
 
 impl JournalHandle {
-    /// Writes rows that a new actor begins with, before its first event. Returns how many, and the digest that names them.
-    pub(crate) fn copy_rows(&self, from: &TableAt, to: ActorKey) -> Result<(u64, [u8; 32]), String> {
-        let (mut count, mut hashes) = (0, Vec::new());
-        self.reader.each_row(from, |key, row| {
-            let write = RowWrite {
-                key: Arc::clone(key),
-                written: 0,
-                hash: row.hash,
-                value: Some(Arc::clone(&row.value)),
-            };
-            count += 1;
-            hashes.push(row.hash);
-            let record = Record::Row(to, Box::new(CarriedRow { closed: 0, write }));
-            self.enqueue(record).map_err(|JournalDown| super::error::unfit(JournalDown.to_string()))
-        }).map_err(|error| error.to_string())?;
-        Ok((count, table::digest_of_read(&hashes)))
+    /// Writes the rows that a new actor begins with, before its first event. Returns the digest that names them; none if there
+    /// are no rows.
+    pub(crate) fn copy_rows(&self, from: &TableAt, to: ActorKey) -> Result<Option<[u8; 32]>, String> {
+        let mut digest = None::<ReadDigest>;
+        self.reader
+            .each_row(from, |key, row| {
+                let write =
+                    RowWrite { key: Arc::clone(key), written: 0, hash: row.hash, value: Some(Arc::clone(&row.value)) };
+                digest.get_or_insert_default().add(&row.hash);
+                let record = Record::Row(to, Box::new(CarriedRow { closed: 0, write }));
+                self.enqueue(record).map_err(|JournalDown| super::error::unfit(JournalDown.to_string()))
+            })
+            .map_err(|error| error.to_string())?;
+        Ok(digest.map(ReadDigest::finish))
     }
 }
 

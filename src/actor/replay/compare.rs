@@ -17,9 +17,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, Started};
 use crate::chain::table::{self, TableWrite};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
-use crate::guest::{
-    Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Table, Unread,
-};
+use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Table, Unread};
 use crate::handlers::INIT;
 use crate::journal::RowWrite;
 

@@ -9,9 +9,9 @@ use crate::base::id::ActorId;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
 use crate::chain::{
-    ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, Salting, StateOnChain, check_link,
+    ChainEvent, ComponentDigest, EventHash, FileRow, Head, Incarnations, Link, Salting, StateOnChain, check_link,
 };
-use crate::guest::{EventPages, Past, TableBase};
+use crate::guest::{Cell, EventPages, Past, TableBase};
 use crate::journal::{ActorKey, JournalReader};
 
 const PAGE_EVENTS: u64 = 512;
@@ -84,7 +84,11 @@ impl Recording {
                 let at = reader.table_at(*actor, Some(after)).map_err(unreadable)?;
                 TableBase::Past { reader: reader.clone(), at }
             }
-            Self::File(_) => TableBase::Empty,
+            Self::File(file) => {
+                let rows = file.lock().rows(after).map_err(unreadable)?.into_iter();
+                let cell = |row: FileRow| (row.key.into(), Cell { value: row.value.into(), hash: row.hash });
+                TableBase::Given(Arc::new(rows.map(cell).collect()))
+            }
         })
     }
 

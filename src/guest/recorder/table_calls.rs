@@ -143,7 +143,8 @@ impl Recorder {
     ) -> wasmtime::Result<Result<T, String>> {
         let refused = Err::<T, String>(why);
         let said = CallResult::Whole(Encoded(refused.to_cbor()));
-        let data = HostCall { result: said, ..HostCall::new(None, Some(Encoded(params.to_cbor())), Encoded(Vec::new())) };
+        let data =
+            HostCall { result: said, ..HostCall::new(None, Some(Encoded(params.to_cbor())), Encoded(Vec::new())) };
         let done = self.record_of_read(function.host_call, data.to_cbor(), Attached::default());
         done.and_then(|_| self.stop_where_it_was_ended()).map_err(wasmtime::Error::new)?;
         Ok(refused)

@@ -225,6 +225,8 @@ impl Layer {
             Fact::StatesDropped { actor, events } => {
                 if events.start == 0 {
                     self.rows.prune(actor, events.end);
+                } else {
+                    self.rows.redact(actor, events.clone());
                 }
                 self.kept.drop_states(actor, events);
             }
@@ -289,7 +291,13 @@ impl Layer {
     pub(super) fn rows(&self) -> usize {
         let owed = self.owed.rows.len() + self.owed.ended.len();
         let places = self.milestones.len() + self.landmarks.len();
-        self.heads.len() + self.actors.len() + owed + places + self.kept.rows.len() + self.kept.gone.len() + self.rows.weight()
+        self.heads.len()
+            + self.actors.len()
+            + owed
+            + places
+            + self.kept.rows.len()
+            + self.kept.gone.len()
+            + self.rows.weight()
     }
 }
 

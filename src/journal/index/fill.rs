@@ -94,6 +94,12 @@ impl Index {
         self.cut();
     }
 
+    /// Whether what was to be written was written.
+    pub(super) fn is_writable(&self) -> bool {
+        let writing = self.writing.lock();
+        writing.connection.is_some() && !writing.is_said
+    }
+
     /// Carries the write-ahead log over, and cuts it off.
     pub(super) fn cut(&self) {
         if let Some(connection) = &self.writing.lock().connection {

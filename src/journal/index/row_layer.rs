@@ -1,6 +1,7 @@
 //! What is new in the actors' tables, in memory: the versions of rows by their keys.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::chain::EventHash;
@@ -34,6 +35,8 @@ pub(super) struct RowsPatch {
     pub(super) written: HashMap<i64, VersionsByKey>,
     /// By actor, the event up to which nobody looks back any more.
     pub(super) pruned: HashMap<i64, u64>,
+    /// By actor, events that are read by nobody any more. What is carried of them comes after.
+    pub(super) redacted: Vec<(i64, Range<u64>)>,
     /// What the versions count for, as rows of an index.
     weight: usize,
 }
@@ -52,8 +55,18 @@ impl RowsPatch {
         *pruned = upto.max(*pruned);
     }
 
+    /// What these events have written is read by nobody any more, unless it is there now.
+    pub(super) fn redact(&mut self, actor: i64, events: Range<u64>) {
+        for versions in self.written.get_mut(&actor).into_iter().flat_map(BTreeMap::values_mut) {
+            let newest = versions.iter().map(|version| version.closed).max();
+            let stays = |it: &Version| it.is_carried || Some(it.closed) == newest || !events.contains(&it.written);
+            versions.retain(stays);
+        }
+        self.redacted.push((actor, events));
+    }
+
     pub(super) fn weight(&self) -> usize {
-        self.weight + self.pruned.len()
+        self.weight + self.pruned.len() + self.redacted.len()
     }
 
     /// The versions of a key.

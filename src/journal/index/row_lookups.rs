@@ -118,9 +118,10 @@ impl Index {
         })
     }
 
-    /// Writes what is in memory into the tables.
-    pub(in crate::journal) fn settle(&self) {
+    /// Writes what is in memory into the tables; whether that was possible.
+    pub(in crate::journal) fn settle(&self) -> bool {
         self.fill();
+        self.is_writable()
     }
 
     /// Sees to it that what was removed from the tables is in none of their files any more.

@@ -170,13 +170,13 @@ pub(super) fn each_key(
 
 /// A version that the tables hold, with its key.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
-    pub(super) era: u64,
-    pub(super) key: Vec<u8>,
+pub(in crate::journal) struct Stored {
+    pub(in crate::journal) era: u64,
+    pub(in crate::journal) key: Vec<u8>,
     /// None: the row is there.
-    pub(super) until: Option<u64>,
+    pub(in crate::journal) until: Option<u64>,
     /// None: the row was not there until then.
-    pub(super) row: Option<Row>,
+    pub(in crate::journal) row: Option<Row>,
 }
 
 /// Versions of an actor's rows, in the order of eras, keys and time, behind one: at most so many of those that are there, and
@@ -222,6 +222,16 @@ fn row_at_0(row: &SqlRow<'_>) -> Result<Row> {
 
 /// Writes what is new. The landmarks of the same layer are written before.
 pub(super) fn write(connection: &Connection, patch: &RowsPatch) -> Result<()> {
+    for (actor, events) in &patch.redacted {
+        // What somebody may still ask for is carried, and comes after this.
+        let gone = params![actor, capped(events.start), capped(events.end)];
+        execute(
+            connection,
+            "UPDATE past_rows SET closed = NULL, written = NULL, hash = NULL, value = NULL
+             WHERE actor = ?1 AND written >= ?2 AND written < ?3",
+            gone,
+        )?;
+    }
     for (actor, versions) in &patch.written {
         write_actor(connection, *actor, versions)?;
     }
@@ -290,13 +300,15 @@ fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], vers
         }
     }
     match last_write(connection, &newest, key, false)?.and_then(|(_, row)| row) {
-        Some(now) if now.closed == version.closed => Ok(0),
+        Some(now) if now.closed == version.closed && now.written >= version.written => Ok(0),
         Some(now) if now.closed > version.closed => {
             put_past(connection, (actor, era, key, signed(now.closed)?), version.row().as_ref())?;
             Ok(0)
         }
         Some(now) => {
-            put_past(connection, (actor, era, key, closed), Some(&now))?;
+            if now.closed < version.closed {
+                put_past(connection, (actor, era, key, closed), Some(&now))?;
+            }
             let removed = if version.value.is_some() { 0 } else { -1 };
             put_now(connection, (actor, era, key), version)?;
             Ok(removed)

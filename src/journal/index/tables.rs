@@ -14,11 +14,11 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
 use super::delta::{HeadPatch, Layer};
-use super::row_tables;
 use super::fact::{
     ActorKey, ActorRow, Cause, ChainEnd, EventPlace, IndexedTo, Kept, Landmark, Listing, Promised, Unsaid,
     milestone_at_or_after,
 };
+use super::row_tables;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::{ComponentDigest, EventHash};
 
