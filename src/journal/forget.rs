@@ -19,6 +19,7 @@ use super::reader::JournalReader;
 use super::record::{ActorKey, EventPlace, Pending, Record};
 use super::states::Newest;
 use super::{JournalDown, JournalHandle};
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::Cbor;
@@ -311,6 +312,8 @@ pub(super) fn condemn(journal: &JournalHandle, doomed: &Doomed) -> Result<(), Dr
     journal.begin_era();
     // Of a redaction, what is carried takes the place of what the index then forgets.
     let behind = carry(journal, doomed)?;
+    fail::point("rows-carried");
+    fail::point_after("rows-carried-committed", || _ = journal.flush());
     let from = if doomed.is_prune { 0 } else { events.start };
     journal.enqueue(Record::Drop { actor: *actor, from, upto: events.end, last })?;
     behind.into_iter().try_for_each(|row| journal.enqueue(row))?;

@@ -12,6 +12,7 @@ use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
 use crate::actor::{SpawnReply, Spec, newest_state};
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
 use crate::base::one_shot::{OneReceiver, one_shot};
@@ -75,6 +76,8 @@ impl Control for LifecycleControl {
                         return answer;
                     }
                 };
+                fail::point("rows-copied");
+                fail::point_after("rows-copied-committed", || _ = self.journal.flush());
                 let newborn = Newborn {
                     actor,
                     rows,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Mode, Outlet, Recorder};
+use crate::base::fail;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{CallResult, Encoded, HostCall};
 use crate::chain::table::TableWrite;
@@ -200,6 +201,10 @@ impl Recorder {
         let (key, hash) = (key.into(), recorded.unwrap_or(link.hash));
         let write = RowWrite { key, written: link.sequence, hash, value: value.map(Arc::from) };
         self.table().write(write);
+        if !matches!(self.mode, Mode::Replay(_)) {
+            fail::point("row-recorded");
+            fail::point_after("row-committed", || _ = self.flush());
+        }
         self.stop_where_it_was_ended()?;
         Ok(result)
     }

@@ -34,6 +34,10 @@ pub(super) const TABLES: &str = "
         value BLOB,
         PRIMARY KEY (actor, era, key, until)
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE opened (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        boot TEXT
+    ) STRICT;
     CREATE TABLE row_counts (
         actor INTEGER NOT NULL,
         era INTEGER NOT NULL,
@@ -42,6 +46,22 @@ pub(super) const TABLES: &str = "
         PRIMARY KEY (actor, era)
     ) WITHOUT ROWID, STRICT;
 ";
+
+/// Says that the index is open on this boot of the machine, or that all of it is on the disk.
+///
+/// Nothing that is written here is synced, and the rows are not in the standing sum. So if the machine went down while an
+/// index with rows was open, it is made anew.
+pub(super) fn note_boot(connection: &Connection, boot: Option<&str>) -> Result<()> {
+    execute(connection, "INSERT OR REPLACE INTO opened (one, boot) VALUES (1, ?1)", [boot])
+}
+
+/// Whether the rows may have been lost with the machine.
+pub(super) fn may_be_lost(connection: &Connection, boot: &str) -> Result<bool> {
+    let mut select = connection.prepare("SELECT boot FROM opened")?;
+    let opened: Option<Option<String>> = select.query_row([], |row| row.get(0)).optional()?;
+    let has_rows = connection.query_row("SELECT EXISTS (SELECT 1 FROM row_counts)", [], |row| row.get(0))?;
+    Ok(has_rows && opened.flatten().is_some_and(|opened| opened != boot))
+}
 
 /// The end of a chain's last event, for which SQLite has no larger number.
 fn upto(at: &TableAt) -> i64 {

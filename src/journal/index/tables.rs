@@ -19,6 +19,7 @@ use super::fact::{
     milestone_at_or_after,
 };
 use super::row_tables;
+use crate::base::clock::boot_id;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::{ComponentDigest, EventHash};
 
@@ -123,6 +124,7 @@ pub(super) fn make(path: &Path) -> std::result::Result<Connection, String> {
         connection.busy_timeout(BUSY)?;
         prepare(&connection)?;
         create(&connection)?;
+        row_tables::note_boot(&connection, Some(&boot_id()))?;
         Ok(connection)
     };
     make().map_err(|error: Error| error.to_string())
@@ -221,9 +223,13 @@ fn check(connection: &Connection) -> std::result::Result<(), String> {
         return Err("it is not an index of a journal".into());
     }
     match number("user_version")? {
-        VERSION => Ok(()),
-        other => Err(format!("its version is {other}, and this program's is {VERSION}")),
+        VERSION => {}
+        other => return Err(format!("its version is {other}, and this program's is {VERSION}")),
     }
+    if row_tables::may_be_lost(connection, &boot_id()).map_err(said)? {
+        return Err("the machine went down while it was written".into());
+    }
+    Ok(())
 }
 
 /// What is read from here on is what is there now. (A transaction begins with what it first reads.)
