@@ -591,3 +591,53 @@ fn retention_carries_rows_too_and_what_was_deleted_goes() {
     assert_eq!(scribe.rows(), rows);
     scribe.ends_sound();
 }
+
+/// Prints what a call costs that touches three rows of few or many, and how long an index of many rows takes to be made anew.
+/// THEATER_ROWS sets how many; 1,000,000 by default.
+#[test]
+#[ignore = "it measures, and takes minutes"]
+fn what_a_table_of_many_rows_costs() {
+    let rows: u64 = std::env::var("THEATER_ROWS").map_or(1_000_000, |rows| rows.parse().expect("a number"));
+    let mut scribe = Scribe::with("[limits]\ncpu_ms_per_call = 600_000\nrequest_deadline_ms = 600_000\n");
+    scribe.ask(&json!({ "op": "put-many", "prefix": "r/", "from": 0, "upto": 10, "n": 100 }));
+    let three_rows = |scribe: &Scribe, among: u64| {
+        let mut http = support::Management::connect(scribe.running.management());
+        let id = scribe.running.id("scribe");
+        let begun = std::time::Instant::now();
+        let times = 500;
+        for time in 0..times {
+            let key = |n: u64| format!("r/{:08}", (time * 7_919 + n * 104_729) % among);
+            let value = "y".repeat(100);
+            http.send_request(&id, &many(&[get(&key(0)), put(&key(1), &value), put(&key(2), &value)]));
+            http.receive_reply().expect("an answer");
+        }
+        begun.elapsed() / u32::try_from(times).expect("a few")
+    };
+    let memory = |scribe: &Scribe| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", scribe.running.pid())).expect("a process");
+        let of = |what: &str| status.lines().find(|line| line.starts_with(what)).expect("a line").to_owned();
+        format!("{}, {}", of("VmHWM"), of("VmRSS"))
+    };
+    println!("three rows among 10: {:?} a call; {}", three_rows(&scribe, 10), memory(&scribe));
+    let begun = std::time::Instant::now();
+    for from in (10..rows).step_by(10_000) {
+        let upto = rows.min(from + 10_000);
+        scribe.ask(&json!({ "op": "put-many", "prefix": "r/", "from": from, "upto": upto, "n": 100 }));
+    }
+    println!("{rows} rows written in {:?}; {}", begun.elapsed(), memory(&scribe));
+    println!("three rows among {rows}: {:?} a call; {}", three_rows(&scribe, rows), memory(&scribe));
+    let begun = std::time::Instant::now();
+    assert_eq!(scribe.ask(&json!("count-rows")), rows);
+    println!("count: {:?}", begun.elapsed());
+    let size = |file: &str| std::fs::metadata(scribe.stage.data_dir().join(file)).map_or(0, |file| file.len() >> 20);
+    println!("index.db: {} MiB", size("index.db"));
+    let Scribe { stage, manifest, running } = scribe;
+    running.kill();
+    remove_the_index(&stage);
+    let begun = std::time::Instant::now();
+    let running = stage.run(&[&manifest]);
+    scribe = Scribe { stage, manifest, running };
+    println!("a start that makes the index anew: {:?}; {}", begun.elapsed(), memory(&scribe));
+    println!("three rows among {rows}: {:?} a call", three_rows(&scribe, rows));
+    assert_eq!(scribe.ask(&json!("count-rows")), rows);
+}

@@ -326,4 +326,6 @@ impl Moment<'_> {
 }
 
 #[cfg(test)]
+mod row_tests;
+#[cfg(test)]
 mod tests;

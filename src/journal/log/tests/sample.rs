@@ -156,9 +156,6 @@ pub(super) fn append_everything(log: &Segments, chains: &mut SampleChains) -> Ti
     batch.push(&Entry::Ended(2));
     batch.push(&Entry::Survived(1));
     batch.push(&Entry::Forgotten(2));
-    let row = [&[5; 16][..], b"\x01\x01kv"].concat();
-    let name = Sha1::digest(&row).into();
-    batch.push(&Entry::Row { actor: 1, written: 1, closed: 2, hash: [6; 20], name, row: Payload::Kept(&row) });
     batch.push(&Entry::Dropped { actor: 1, from: 0, upto: 300, last: 299 });
     // The first actor is listed, with no attempts since it survived; of the states, those of the second are kept.
     let (started, segment) = (chains.states[&1], batch.segment().into());
