@@ -26,7 +26,7 @@ import uuid
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HEADER, TRAILER, BATCH = 84, 72, 88
-EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED = range(1, 9)
+EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED, ROW = range(1, 10)
 NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES, SALTED = 1, 2, 4, 8, 16, 32, 64
 STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x62", b"\xd9\x54\x74"  # tags 21576, 21602, 21620
 OLD_BYTES, OLD_TEXT = b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21570, 21588: of parts without a salt
@@ -488,11 +488,27 @@ class Log:
         elif record.kind == DROPPED:
             actor, begin, upto, _last = (read.number() for _ in range(4))
             self.sums.dropped(actor, begin, upto)
+        elif record.kind == ROW:
+            _actor, _written, _closed = (read.number() for _ in range(3))
+            read.take(20)
+            self.check_payload(record, read.take(20))
+            self.check_row(record)
         else:
             raise Wrong("a record is of no known kind")
         if record.kind in (NAME, ENDED, SURVIVED, FORGOTTEN, DROPPED) and record.payload != b"":
             raise Wrong("a record has a payload, and its kind has none")
         read.end("a record")
+
+    @staticmethod
+    def check_row(record: Record) -> None:
+        if record.payload is None:
+            return
+        read = Reader(record.payload)
+        read.take(16)
+        has_value = read.take(1)[0]
+        read.take(read.number())
+        if has_value > 1 or (has_value == 0 and read.at < len(record.payload)):
+            raise Wrong("a row without a value has one")
 
     @staticmethod
     def check_payload(record: Record, name: bytes) -> None:

@@ -108,6 +108,7 @@ DROPPED: Shape = (*EVENT[:4], ("data_length", UINT), ("data_sha1", HEX20), ("tim
 SALTED: Shape = (*EVENT[:4], ("salt", HEX16), *EVENT[4:])  # §5.3, version 3
 SALTED_DROPPED: Shape = (*EVENT[:4], ("data_length", UINT), ("data_sha256", HEX32), ("timestamp", UINT))  # §5.3, version 3
 STATE: Shape = (("state", UINT), ("data", BASE64_OR_NULL))  # §5.2, from version 2 on
+ROW: Shape = (("row", UINT), ("key", BASE64), ("hash", HEX20), ("data", BASE64))  # §5.2, in version 3
 
 
 def read_line(line: bytes, shape: Shape, whole: bool = True) -> Dict[str, Any]:
@@ -281,7 +282,9 @@ def read_started(event: Dict[str, Any]) -> Dict[str, Any]:
         raise Wrong(f"data: reason is {started['reason']}, which only an event of version 3 can have")
     optional = ("fork",) if started["reason"] == "fork" else ()
     if is_salted(event):
-        optional += ("ended", "label")
+        optional += ("ended", "label") + (("rows",) if started["reason"] == "fork" else ())
+        if "rows" in started and not (isinstance(started["rows"], bytes) and len(started["rows"]) == 32):
+            raise Wrong("data: rows is not 32 bytes")
         if started.get("ended", True) is not True:
             raise Wrong("data: ended is not true")
         if not isinstance(started.get("label", ""), str):
@@ -385,6 +388,9 @@ class Verifier:
         self.stretches: List[List[int]] = []  # events whose data was dropped: first and last of each stretch
         self.salted = False  # whether an event of version 3 was read
         self.states: Dict[int, Any] = {}  # from version 2 on: attached states in the form of §4, by the sequence of their events
+        self.rows: Dict[int, Any] = {}  # in version 3: the digest of the attached rows, by the sequence of their events
+        self.row: Optional[Tuple[int, bytes]] = None  # the last attached row: the sequence of its event, and its key
+        self.attached_rows = 0
         self.unvouched = 0  # the number of attached states that no event names
         self.initial: Any = None  # the state of the first started event
         self.upgraded: Any = LOST  # the state that an upgrade named which may be taken back (§4.1), or LOST if there is none
@@ -397,7 +403,8 @@ class Verifier:
         elif line.startswith(b'{"sequence":'):
             self.part = f"event {self.events}"
         else:
-            attachments = (b'{"component":', b'{"blob":', b'{"state":')[:2 if self.header.get("version") == 1 else 3]
+            attachments = (b'{"component":', b'{"blob":', b'{"state":', b'{"row":')
+            attachments = attachments[:1 + self.header.get("version", 1)]
             self.part = "attachment" if line.startswith(attachments) else "unknown"
         if not line.endswith(b"\n"):
             raise Wrong("truncated: the line does not end with a line feed")
@@ -421,6 +428,11 @@ class Verifier:
     def read_attachment(self, line: bytes) -> None:
         if self.events:
             raise Wrong("an attachment after an event")
+        if line.startswith(b'{"row":'):
+            self.read_row(line)
+            return
+        if self.rows:
+            raise Wrong("another attachment after a row")
         if line.startswith(b'{"state":'):
             self.read_state(line)
             return
@@ -444,6 +456,25 @@ class Verifier:
         if self.states and fields["state"] <= max(self.states):
             raise Wrong(f"state {fields['state']} stands out of order or twice")
         self.states[fields["state"]] = as_named(fields["data"])
+
+    def read_row(self, line: bytes) -> None:
+        """In version 3: reads a row of the table that the actor has after an event, from which a replay can begin."""
+        fields = read_line(line, ROW)
+        place = (fields["row"], fields["key"])
+        if self.row is not None and place <= self.row:
+            raise Wrong(f"a row after event {fields['row']} stands out of order or twice")
+        self.row = place
+        self.attached_rows += 1
+        self.rows.setdefault(fields["row"], hashlib.sha256()).update(fields["hash"])
+
+    def check_rows(self, event: Dict[str, Any]) -> None:
+        """§5.4, 9: rows are attached where a replay can begin, and a fork begins with those that it names."""
+        sequence = event["sequence"]
+        if sequence > 0:
+            if sequence not in self.states and event["event_type"] != "started":
+                raise Wrong(f"rows are attached after event {sequence}, where no replay can begin")
+        elif read_started(event).get("rows") != self.rows[sequence].digest():
+            raise Wrong("it does not begin with the rows that are attached")
 
     def check_state(self, event: Dict[str, Any]) -> None:
         """§4.1 and §5.4, 8: an attached state must be the one that the events name, if they name one."""
@@ -527,6 +558,8 @@ class Verifier:
                 self.since = ""
         if event["sequence"] in self.states:
             self.check_state(event)
+        if event["sequence"] in self.rows:
+            self.check_rows(event)
         self.head = actual
         self.events += 1
 
@@ -538,11 +571,13 @@ class Verifier:
             raise Wrong("truncated: the file is empty")
         if self.head is None or self.component is None:
             raise Wrong("no event follows")
-        attached = len(self.attached) + len(self.states)
+        attached = len(self.attached) + len(self.states) + self.attached_rows
         if header["attachments"] != attached:
             raise Wrong(f"attachments is {header['attachments']}, but {attached} follow")
         if self.states and max(self.states) >= self.events:
             raise Wrong(f"state {max(self.states)} is attached, but there is no such event")
+        if self.rows and max(self.rows) >= self.events:
+            raise Wrong(f"rows after event {max(self.rows)} are attached, but there is no such event")
         if header["version"] == 2 and not self.dropped:
             raise Wrong("version is 2, but all data is there")
         if header["version"] == 3 and not self.salted:

@@ -14,9 +14,12 @@ fn a_reader_without_the_crate_reads_the_log_and_writes_it_again_byte_for_byte() 
         stage.http_manifest("asker", "probe", "restart = \"permanent\"\nmax_restarts = 9\n"),
         stage.manifest("asked", "probe", "reuse = 3\n"),
         stage.manifest("gone", "probe", ""),
+        stage.manifest("scribe", "scribe", "[[handlers]]\ntype = \"table\"\n"),
     ];
     for life in 0..3 {
-        let running = stage.run(&[&manifests[0], &manifests[1], &manifests[2]]);
+        let running = stage.run(&[&manifests[0], &manifests[1], &manifests[2], &manifests[3]]);
+        let put = json!({ "op": "put", "key": format!("life {life}"), "value": "x" });
+        running.request("scribe", &put).expect("an answer");
         let mut http = Http::connect(running.http("asker"));
         let large = json!({ "op": "echo", "value": "x".repeat(20_000) });
         for message in [&json!("count"), &large] {
@@ -35,6 +38,7 @@ fn a_reader_without_the_crate_reads_the_log_and_writes_it_again_byte_for_byte() 
         }
         if life == 1 {
             running.json(&["prune", "asked", "--before", "1000"]);
+            running.json(&["prune", "scribe", "--before", "1000"]);
             running.kill();
         } else {
             running.shut_down();
@@ -50,6 +54,7 @@ fn a_reader_without_the_crate_reads_the_log_and_writes_it_again_byte_for_byte() 
     assert!(has(|record| matches!(record, LogRecord::State { .. })));
     assert!(has(|record| matches!(record, LogRecord::Dropped { .. })));
     assert!(has(|record| matches!(record, LogRecord::Forgotten(_))));
+    assert!(has(|record| matches!(record, LogRecord::Row { .. })));
     assert!(log.events().any(|event| event.data.kept().is_none()), "data was dropped");
     assert!(log.events().any(|event| event.owes.is_some()) && log.events().any(|event| !event.settles.is_empty()));
     assert!(log.segments.iter().any(|segment| matches!(segment.footer, Footer::Right { generation: 1.. })));

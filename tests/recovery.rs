@@ -1388,3 +1388,139 @@ fn the_end_of_each_client_is_told_of_once_wherever_the_process_is_killed() {
         }
     }
 }
+
+const TABLE: &str = "[[handlers]]\ntype = \"table\"\n";
+
+/// Starts the runtime with an actor that keeps rows; it will be killed when it reaches `point` for the nth time.
+fn scribe_until(stage: &Stage, manifest: &std::path::Path, point: &str, nth: u32) -> Theater {
+    let launch = stage.command(&[manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+    launch.env("THEATER_FAIL", format!("{point}:{nth}")).launch(stage).expect("it starts")
+}
+
+fn rows_of(running: &Theater, actor: &str) -> Value {
+    let scan = json!({ "op": "scan", "prefix": "", "limit": 100, "cursor": null });
+    running.request(actor, &scan).expect("an answer")["ok"][0].clone()
+}
+
+fn without_the_index(stage: &Stage) {
+    for file in ["index.db", "index.db-wal", "index.db-shm"] {
+        // Not all of them are always there.
+        let _ = std::fs::remove_file(stage.data_dir().join(file));
+    }
+}
+
+#[test]
+fn the_rows_of_a_call_are_written_once_wherever_the_process_is_killed_while_it_writes() {
+    let moments = [
+        ("row-recorded", 1),
+        ("row-committed", 1),
+        ("row-recorded", 2),
+        ("row-committed", 3),
+        ("closed", 1),
+        ("closed-committed", 1),
+    ];
+    for (number, (point, nth)) in moments.into_iter().enumerate() {
+        for reuse in ["", "reuse = 9\n"] {
+            let stage = Stage::new();
+            let manifest = stage.manifest("scribe", "scribe", &format!("{reuse}{TABLE}"));
+            let running = stage.run(&[&manifest]);
+            let put = |key: &str, value: &str| json!({ "op": "put", "key": key, "value": value });
+            let before = json!({ "op": "many", "ops": [put("a", "1"), put("b", "2")] });
+            running.request("scribe", &before).expect("an answer");
+            running.kill();
+            let running = scribe_until(&stage, &manifest, point, nth);
+            let read = json!({ "op": "row-of", "key": "a" });
+            let delete = json!({ "op": "delete", "key": "b" });
+            let ops = [put("a", "3"), read.clone(), delete, put("c", "4"), json!("count-rows"), json!("count")];
+            tell_and_be_killed(running, "scribe", &json!({ "op": "many", "ops": ops }));
+            if number % 2 == 1 {
+                without_the_index(&stage);
+            }
+            let running = stage.run(&[&manifest]);
+            let begun =
+                running.event_types("scribe").iter().filter(|it| it.starts_with("call ntwk:theater/message")).count();
+            if begun > 1 {
+                settled(&running, "scribe", 1);
+                assert_eq!(rows_of(&running, "scribe"), json!([["a", "3"], ["c", "4"]]), "{point}:{nth}");
+            } else {
+                assert_eq!(rows_of(&running, "scribe"), json!([["a", "1"], ["b", "2"]]), "{point}:{nth}");
+            }
+            assert_eq!(data_of(&running.events("scribe"), "failed").len(), 0, "{point}:{nth}");
+            verifies_and_replays(&running.export(&stage, "scribe"));
+            running.shut_down();
+            audit(&stage);
+        }
+    }
+}
+
+#[test]
+fn rows_are_all_there_wherever_the_process_is_killed_while_their_events_are_pruned_or_redacted() {
+    for point in ["rows-carried", "rows-carried-committed", "sealed", "marked"] {
+        for is_prune in [true, false] {
+            let stage = Stage::new();
+            let manifest = stage.manifest("scribe", "scribe", TABLE);
+            let running = stage.run(&[&manifest]);
+            let put = |key: &str| json!({ "op": "put", "key": key, "value": "x" });
+            let delete = json!({ "op": "delete", "key": "b" });
+            running
+                .request("scribe", &json!({ "op": "many", "ops": [put("a"), put("b"), put("c")] }))
+                .expect("an answer");
+            running.request("scribe", &delete).expect("an answer");
+            running.say(&["restart", "scribe"]);
+            running.request("scribe", &put("d")).expect("an answer");
+            let events = running.events("scribe");
+            let head = events.len().to_string();
+            let written = events.iter().find(|it| it["event_type"] == "host-call ntwk:theater/table.delete");
+            let written = written.expect("a delete")["sequence"].to_string();
+            running.shut_down();
+            let running = scribe_until(&stage, &manifest, point, if point == "marked" { 2 } else { 1 });
+            let args = if is_prune {
+                ["prune", "scribe", "--before", &head]
+            } else {
+                ["redact", "scribe", "--event", &written]
+            };
+            running.cli(&args);
+            running.kill();
+            without_the_index(&stage);
+            let running = stage.run(&[&manifest]);
+            let rows = json!([["a", "x"], ["c", "x"], ["d", "x"]]);
+            assert_eq!(rows_of(&running, "scribe"), rows, "{point}");
+            running.say(&args);
+            assert_eq!(rows_of(&running, "scribe"), rows, "{point}");
+            verifies_and_replays(&running.export(&stage, "scribe"));
+            running.shut_down();
+            audit(&stage);
+        }
+    }
+}
+
+#[test]
+fn a_fork_has_all_rows_or_does_not_exist_wherever_the_process_is_killed_while_they_are_copied() {
+    for point in ["rows-copied", "rows-copied-committed", "beginning", "beginning-committed"] {
+        let stage = Stage::new();
+        let manifest = stage.manifest("scribe", "scribe", TABLE);
+        let running = stage.run(&[&manifest]);
+        let many = json!({ "op": "put-many", "prefix": "r", "from": 0, "upto": 20, "n": 3 });
+        running.request("scribe", &many).expect("an answer");
+        let rows = rows_of(&running, "scribe");
+        let head = running.last_event("scribe")["sequence"].to_string();
+        running.shut_down();
+        let nth = if point.starts_with("beginning") { 2 } else { 1 };
+        let mut running = scribe_until(&stage, &manifest, point, nth);
+        running.cli(&["fork", "scribe", "--at", &head, "--name", "other"]);
+        running.wait();
+        let running = stage.run(&[&manifest]);
+        let known = running.json(&["list"]).to_string().contains("\"other\"");
+        if known {
+            assert_eq!(rows_of(&running, "other"), rows, "{point}");
+        }
+        // Whoever begins now is not taken for the one that never did.
+        running.say(&["fork", "scribe", "--at", &head, "--name", "third"]);
+        let spawned = stage.manifest("empty", "scribe", TABLE);
+        running.start(&spawned).expect("it starts");
+        assert_eq!((rows_of(&running, "third"), rows_of(&running, "empty")), (rows.clone(), json!([])), "{point}");
+        verifies_and_replays(&running.export(&stage, "third"));
+        running.shut_down();
+        audit(&stage);
+    }
+}

@@ -199,6 +199,7 @@ impl Beginner<'_> {
             id: actor.id,
             fork: beginning.cause.clone().filter(|_| beginning.reason == StartReason::Fork),
             name: manifest.name.clone(),
+            rows: beginning.rows,
             ended: theater.registry.entry(actor.id, |entry| entry.ended.is_some()).unwrap_or(false),
             label: theater.registry.entry(actor.id, |entry| entry.label.as_ref().map(ToString::to_string)).flatten(),
             state: named,

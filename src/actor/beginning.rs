@@ -24,6 +24,8 @@ pub(crate) struct Beginning {
     pub(crate) incarnation: Incarnation,
     pub(crate) state: Option<Arc<[u8]>>,
     pub(crate) run_init: bool,
+    /// The digest of the rows that a fork begins with.
+    pub(crate) rows: Option<[u8; 32]>,
     /// The parent's event that spawns the actor; for a fork, the event that is forked.
     pub(crate) cause: Option<Link>,
     pub(crate) reply: Option<SpawnReply>,
@@ -120,6 +122,7 @@ fn read_journal(context: &ActorContext, again: &Again) -> Result<Beginning, Stri
         incarnation: again.incarnation,
         state,
         run_init: initial,
+        rows: None,
         cause: None,
         reply: None,
         notice: None,

@@ -73,6 +73,7 @@ impl Down {
             Interruption::CpuTime(_)
             | Interruption::Memory(_)
             | Interruption::TooLarge(_)
+            | Interruption::NoTable(_)
             | Interruption::RecordedEnd
             | Interruption::Diverged(_) => {
                 unreachable!("the guest layer turns limits into failures; the rest is replay's")

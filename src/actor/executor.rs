@@ -172,6 +172,7 @@ impl Executor {
         }
         let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
+        recorder.begin_call(function);
         let (actor, next) = (recorder.chain().actor(), firing.and_then(|firing| firing.next));
         let settles = settled_by(actor, function.full, &call).filter(|_| !is_async).into_iter().collect();
         let owes = next.map(|due| owed_timer(actor, due));
@@ -220,16 +221,20 @@ impl Executor {
         let keep = self.mark_kept_if_due(state.as_deref().filter(|_| !unchanged));
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let deferred = self.guest.recorder().take_deferred();
-        let is_read = unchanged && owes.is_none() && deferred.is_none();
-        let record = if is_read { Recorder::record_of_read } else { Recorder::record };
-        let attached = Attached { state: write, owes, ..Attached::default() };
-        let returned = Return { deferred: deferred.map(|it| it.token), ..Return::new(named, Encoded(result)) };
         let recorder = self.guest.recorder();
+        let rows = recorder.rows_written();
+        let is_read = unchanged && owes.is_none() && deferred.is_none() && rows.is_empty();
+        let record = if is_read { Recorder::record_of_read } else { Recorder::record };
+        let attached = Attached { state: write, owes, rows, ..Attached::default() };
+        let returned = Return { deferred: deferred.map(|it| it.token), ..Return::new(named, Encoded(result)) };
         match record(recorder, function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
                 let rests_on = recorder.rests_on();
-                // The state changes only after it is recorded.
+                // The state changes only after it is recorded, and so does the table.
                 self.state = state;
+                if let Err(interruption) = recorder.close_call(closing.sequence) {
+                    return Transition::Interrupted(interruption);
+                }
                 Transition::Closed { outcome: Outcome::Returned(returned.result.0), closing, rests_on, deferred }
             }
             Err(interruption) => Transition::Interrupted(interruption),

@@ -301,6 +301,7 @@ impl ActorRuntime {
             incarnation: self.progress.recorded.next(),
             state: if initial { self.context.spec.init_state.clone() } else { last },
             run_init: initial,
+            rows: None,
             cause: None,
             reply,
             notice: Some(ChildEventKind::Restarted),

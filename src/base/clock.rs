@@ -91,6 +91,13 @@ pub(crate) fn moment() -> Moment {
     Moment { unix_ms: unix_ns / NS_PER_MS, boot_ms: boot_ns.saturating_sub(unix_ns % NS_PER_MS).div_ceil(NS_PER_MS) }
 }
 
+/// Names this boot of the machine. Where the system does not tell, every boot looks the same, which refuses more.
+pub(crate) fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let text: String = text.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
+    if text.is_empty() { "unknown".to_owned() } else { text }
+}
+
 /// Which boot of the machine this is; `None` if the system does not say.
 pub(crate) fn boot() -> Option<u64> {
     static BOOT: OnceLock<Option<u64>> = OnceLock::new();

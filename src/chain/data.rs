@@ -325,6 +325,9 @@ pub(crate) struct Started {
     /// The event of another chain whose state this chain begins with; present exactly if the reason is `fork`.
     pub(crate) fork: Option<Link>,
     pub(crate) name: String,
+    /// Of a fork: the digest of the events that wrote the rows of its table that it begins with; none if it begins with none.
+    /// Version 3.
+    pub(crate) rows: Option<[u8; 32]>,
     /// Whether the actor had ended for good before this start, and somebody has asked for it again. Version 3, if so.
     pub(crate) ended: bool,
     /// The name of the actor among its siblings, if it was spawned with one. Version 3.
@@ -348,9 +351,10 @@ impl Cbor for Started {
             self.reason == StartReason::Fork,
             "a fork says of what, and nothing else"
         );
-        let there = [self.fork.is_some(), self.ended, self.label.is_some()];
+        let there = [self.fork.is_some(), self.rows.is_some(), self.ended, self.label.is_some()];
         to.map(10 + there.into_iter().filter(|there| *there).count()).key("id").item(&self.id);
         to.item_if_there("fork", self.fork.as_ref()).key("name").item(&self.name);
+        to.item_if_there("rows", self.rows.map(Fixed).as_ref());
         to.item_if_there("ended", self.ended.then_some(&true));
         to.item_if_there("label", self.label.as_ref()).key("state").item(&self.state).key("limits").item(&self.limits);
         to.key("parent").item(&self.parent).key("reason").item(&self.reason).key("resumes").item(&self.resumes);
@@ -373,6 +377,7 @@ impl Cbor for Started {
                 id: entries.read("id")?,
                 fork: entries.read_if_there("fork")?,
                 name: entries.read("name")?,
+                rows: entries.read_if_there("rows")?.map(|Fixed(digest)| digest),
                 ended: match entries.read_if_there("ended")? {
                     Some(false) => return Err(CborError::Mismatch("false", "true, or no such key")),
                     ended => ended.is_some(),
@@ -391,6 +396,7 @@ impl Cbor for Started {
         match (started.reason == StartReason::Fork, &started.fork) {
             (true, None) => Err(CborError::MissingKey("fork")),
             (false, Some(_)) => Err(CborError::UnknownKey("fork".into())),
+            (false, None) if started.rows.is_some() => Err(CborError::UnknownKey("rows".into())),
             (true, Some(_)) | (false, None) => Ok(started),
         }
     }
@@ -398,7 +404,7 @@ impl Cbor for Started {
 
 impl EventData for Started {
     fn is_of_version_3(&self) -> bool {
-        self.ended || self.label.is_some() || self.reason == StartReason::Upgrade
+        self.ended || self.rows.is_some() || self.label.is_some() || self.reason == StartReason::Upgrade
     }
 }
 
@@ -665,6 +671,7 @@ mod tests {
         let spawned = Started {
             id: ActorId::random(),
             fork: None,
+            rows: None,
             name: "counter".into(),
             ended: false,
             label: None,
@@ -679,6 +686,8 @@ mod tests {
         };
         survives(&spawned);
         survives(&Started { reason: StartReason::Fork, fork: Some(link()), ..spawned.clone() });
+        let rows = Some([9; 32]);
+        survives(&Started { reason: StartReason::Fork, fork: Some(link()), rows, ..spawned.clone() });
         survives(&Started { reason: StartReason::Restart, ended: true, ..spawned.clone() });
         survives(&Started { reason: StartReason::Upgrade, label: Some("alice".into()), ..spawned });
         survives(&Call::new(Some(link()), true, Caller::Actor, nothing.clone()));

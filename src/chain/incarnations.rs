@@ -119,6 +119,7 @@ mod tests {
         Started {
             id,
             fork: None,
+            rows: None,
             name: String::new(),
             ended: false,
             label: None,

@@ -15,13 +15,14 @@ mod preimage;
 mod salt;
 pub(crate) mod shown;
 mod state_chain;
+pub(crate) mod table;
 #[cfg(test)]
 mod vectors;
 
 pub(crate) use course::{StateCourse, StateOnChain, named_by_return, vouched_after};
 pub(crate) use dropped::DroppedEvents;
 pub use event::{ChainEvent, DataDigest, DroppedData, EventKind, EventType};
-pub(crate) use file::{ChainFile, ChainFileContents, History, KeptState, export};
+pub(crate) use file::{ChainFile, ChainFileContents, FileRow, History, KeptState, export};
 pub use file::{ChainFileError, ExportError, Exported, UnverifiedChain, VerifiedChain};
 pub(crate) use function::{Function, function};
 pub(crate) use hash::sha1;

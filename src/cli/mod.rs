@@ -24,6 +24,7 @@ mod show;
 mod signals;
 mod sql;
 mod stderr;
+mod table;
 mod top;
 
 use std::path::PathBuf;
@@ -96,6 +97,8 @@ enum Command {
     Top(top::TopArgs),
     /// Show an actor's state
     State(history::StateArgs),
+    /// Print rows of an actor's table
+    Table(table::TableArgs),
     /// Show an actor's events, one a line: what it was asked, what it did, and the result
     Events(events::EventsArgs),
     /// Send an actor a message, and wait until the actor has worked on it
@@ -289,6 +292,7 @@ fn carry_out(command: Command) -> Done {
         Command::Status(one) => remote::status(&one),
         Command::Top(args) => top::top(&args),
         Command::State(args) => history::state(&args),
+        Command::Table(args) => table::table(&args),
         Command::Events(args) => events::events(&args),
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),

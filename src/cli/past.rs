@@ -11,10 +11,10 @@ use super::{Done, Failure, Remote};
 use crate::actor::newest_state;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, History, KeptState};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, FileRow, History, KeptState};
 use crate::journal::{self, ActorRow, JournalReader, Newest};
 use crate::server::Client;
-use crate::server::protocol::{EventsAnswer, Request, Response};
+use crate::server::protocol::{EventsAnswer, Request, Response, RowView};
 use crate::system::{Candidate, Picker};
 
 /// An actor's history, and where it is read from.
@@ -162,6 +162,13 @@ impl History for ActorHistory {
         }
     }
 
+    fn rows(&mut self, sequence: u64, behind: Option<&[u8]>) -> Result<Vec<FileRow>, Failure> {
+        match self {
+            Self::Journal { reader, row } => Ok(reader.file_rows(row.actor, sequence, behind).map_err(Failure::no)?),
+            Self::Running { client, id } => fetch_rows(client, id, sequence, behind),
+        }
+    }
+
     fn blob(&mut self, sha1: &[u8; 20]) -> Result<Vec<u8>, Failure> {
         let gone = || Failure::no(format!("the state {} is not kept", hex::encode(sha1)));
         match self {
@@ -206,4 +213,14 @@ fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<KeptS
             return Ok(Some((sequence, Some(bytes))));
         }
     }
+}
+
+fn fetch_rows(client: &mut Client, id: &str, after: u64, behind: Option<&[u8]>) -> Result<Vec<FileRow>, Failure> {
+    let page = super::table::fetch_page(client, id, &[], behind, PAGE, Some(after))?;
+    let row = |view: RowView| {
+        let (key, value) = super::table::value_of(client, id, &view, Some(after))?;
+        let hash = EventHash::parse(&view.hash).ok_or_else(|| Failure::no(format!("{} is no hash", view.hash)))?;
+        Ok(FileRow { key, hash, value })
+    };
+    page.into_iter().map(row).collect()
 }

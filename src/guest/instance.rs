@@ -195,6 +195,7 @@ fn classify(error: wasmtime::Error) -> CallEnd {
             | Interruption::Suspending
             | Interruption::JournalDown
             | Interruption::Shortage(_)
+            | Interruption::NoTable(_)
             | Interruption::RecordedEnd
             | Interruption::Diverged(_) => CallEnd::Interrupted(interruption),
         };

@@ -21,6 +21,9 @@ pub(crate) enum Interruption {
     /// gone on on another machine. The text is what was refused.
     #[error("the machine could not give what it needs to run: {0}")]
     Shortage(String),
+    /// Replay needs rows of the actor's table that are not there, or cannot be read.
+    #[error("{0}")]
+    NoTable(String),
     #[error("the journal takes no more records")]
     JournalDown,
     /// Replay has reached the place where the incarnation was ended from outside.

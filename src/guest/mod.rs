@@ -26,6 +26,7 @@ mod script;
 mod settings;
 mod shortage;
 mod state;
+mod table;
 mod types;
 pub(crate) mod wit;
 
@@ -43,5 +44,6 @@ pub(crate) use script::{EventPages, Script};
 pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};
 pub(crate) use shortage::was_recorded_as_a_trap;
 pub(crate) use state::{Extensions, HostState, Live};
+pub(crate) use table::{Cell, Table, TableBase, Unread};
 #[cfg(test)]
 pub(crate) use types::of_wit;

@@ -13,6 +13,8 @@
 //! there. A handler that makes its host calls through the recorder needs no code of its own for recording, replay and
 //! recovery.
 
+mod table_calls;
+
 use super::effect::{Answered, Attempt, Effect};
 use super::interruption::Interruption;
 use super::script::{Divergence, Script, compare};
@@ -24,6 +26,7 @@ use crate::chain::shown::{GET_CHAIN, ShownEvents, ShownPast, shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalError, JournalHandle, Owed, Record};
 use crate::system::Wait;
+use table_calls::TableSlot;
 
 /// An answer that a call has put off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,7 @@ pub(crate) struct Recorder {
     unseen: Option<Unseen>,
     /// In replay: the starts that went on with the open transition.
     resumed: Vec<ChainEvent>,
+    tables: TableSlot,
 }
 
 /// A call of `get-chain` that shows an event whose data was dropped, after the call was recorded or nobody knows when.
@@ -134,7 +138,17 @@ impl Recorder {
 
     fn of(chain: StateChain, mode: Mode) -> Self {
         let rests_on = chain.next_sequence();
-        Self { chain, mode, rests_on, promised: None, wait: None, deferred: None, unseen: None, resumed: Vec::new() }
+        Self {
+            chain,
+            mode,
+            rests_on,
+            promised: None,
+            wait: None,
+            deferred: None,
+            unseen: None,
+            resumed: Vec::new(),
+            tables: TableSlot::default(),
+        }
     }
 
     /// Takes over the registered wait of the open intent that an earlier process left.
@@ -146,6 +160,7 @@ impl Recorder {
     /// recorder is live again.
     pub(crate) fn resume(&mut self, script: Script) {
         let Mode::Live(outlet) = &self.mode else { unreachable!("only a live chain is resumed") };
+        self.tables.resume(script.peek().and_then(|first| first.sequence.checked_sub(1)));
         self.mode = Mode::Resuming { script, outlet: outlet.clone() };
     }
 

@@ -20,6 +20,7 @@ mod random;
 mod runtime;
 mod slow_clients;
 mod supervisor;
+mod table;
 mod timer;
 mod unheard;
 mod websocket_server;
@@ -152,6 +153,7 @@ const HANDLERS: &[Kind] = &[
     Kind { name: clock::NAME, imports: clock::IMPORTS, always: false, make: clock::make },
     Kind { name: random::NAME, imports: random::IMPORTS, always: false, make: random::make },
     Kind { name: monitor::NAME, imports: monitor::IMPORTS, always: false, make: monitor::make },
+    Kind { name: table::NAME, imports: table::IMPORTS, always: false, make: table::make },
     Kind { name: timer::NAME, imports: timer::IMPORTS, always: false, make: timer::make },
     Kind { name: supervisor::NAME, imports: supervisor::IMPORTS, always: false, make: supervisor::make },
 ];

@@ -1,16 +1,19 @@
 //! What committed batches mean to the index. The writer knows it from what was enqueued; here it is read from the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::error::{ReadFault, ReadResult, no_part, unfit};
 use super::index::{EventFact, Fact, Index, IndexedTo, Landmark};
 use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
 use super::record::{ActorKey, ActorRow, ActorStarted, Cause, Owed};
+use super::rows::{CarriedRow, RowWrite, RowWrites};
 use crate::base::id::ActorId;
-use crate::chain::EventHash;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
+use crate::chain::table::{self, TableWrite};
+use crate::chain::{EventHash, EventKind, EventType};
 
 /// A rebuilding that takes longer than a moment is said.
 const PROGRESS_EVENTS: u64 = 100_000;
@@ -97,11 +100,15 @@ pub(super) struct FactReader<'a> {
     before: Option<&'a Index>,
     /// The actors by their keys, as far as they are known.
     ids: HashMap<u64, ActorId>,
+    /// What the transitions that are open have written to tables, by the keys of their actors.
+    writes: HashMap<u64, RowWrites>,
+    /// Where not all is read: the actors of whose open transition it is known what it has written.
+    met: HashSet<u64>,
 }
 
 impl<'a> FactReader<'a> {
     pub(super) fn new(before: Option<&'a Index>) -> Self {
-        Self { before, ids: HashMap::new() }
+        Self { before, ids: HashMap::new(), writes: HashMap::new(), met: HashSet::new() }
     }
 
     fn read(&mut self, log: &dyn BatchLog, after: u64, feed: &mut dyn FnMut(Vec<Fact>, IndexedTo)) -> ReadResult<()> {
@@ -126,6 +133,7 @@ impl<'a> FactReader<'a> {
             match entry {
                 Entry::Event(event) => {
                     facts.push(Fact::Event(self.event(log, event, position)?));
+                    facts.extend(self.rows(log, event, position)?);
                     if let Payload::Dropped { .. } = event.data {
                         facts.push(Fact::Dropped { actor: key(event.actor), last: event.sequence });
                     }
@@ -134,6 +142,16 @@ impl<'a> FactReader<'a> {
                 Entry::State { actor, sequence, .. } => {
                     facts.push(Fact::State { actor: key(*actor), sequence: *sequence, segment: batch.segment });
                 }
+                Entry::Row { actor, written, closed, hash, row: Payload::Kept(payload), .. } => {
+                    let TableWrite { key: row, value } = CarriedRow::read(payload)
+                        .ok_or_else(|| unfit(format!("a row of the actor of key {actor} cannot be read")))?;
+                    let (hash, value) = (EventHash(*hash), value.map(Arc::from));
+                    let write = RowWrite { key: row.into(), written: *written, hash, value };
+                    let row = Box::new(CarriedRow { closed: *closed, write });
+                    facts.push(Fact::Carried { actor: key(*actor), row });
+                }
+                // It was overwritten since, or deleted.
+                Entry::Row { row: Payload::Dropped { .. }, .. } => {}
                 Entry::Ended(actor) => facts.push(Fact::Ended(key(*actor))),
                 Entry::Survived(actor) => facts.push(Fact::Survived(key(*actor))),
                 Entry::Forgotten(actor) => facts.push(Fact::Forgotten(key(*actor))),
@@ -145,6 +163,64 @@ impl<'a> FactReader<'a> {
             }
         }
         Ok(facts)
+    }
+
+    /// What a transition has written to its actor's table, where the event closes it.
+    fn rows(&mut self, log: &dyn BatchLog, event: &EventEntry<'_>, position: u64) -> ReadResult<Option<Fact>> {
+        let kind = EventType::parse(event.event_type).map(|event_type| event_type.kind);
+        match kind {
+            Some(EventKind::Call) => {
+                self.writes.remove(&event.actor);
+                if self.before.is_some() {
+                    self.met.insert(event.actor);
+                }
+            }
+            Some(EventKind::Refused | EventKind::Failed | EventKind::Stopped) => {
+                self.writes.remove(&event.actor);
+            }
+            Some(EventKind::HostCall) => {
+                self.meet(log, event, position)?;
+                let Payload::Kept(stored) = event.data else { return Ok(None) };
+                if let Some(write) = written(log, event.event_type, position, unsalted(event.is_salted, stored))? {
+                    let writes = self.writes.entry(event.actor).or_default();
+                    writes.add(event.sequence, EventHash(event.hash), write);
+                }
+            }
+            Some(EventKind::Return) => {
+                self.meet(log, event, position)?;
+                let Some(writes) = self.writes.remove(&event.actor) else { return Ok(None) };
+                let (actor, closed, writes) = (key(event.actor), event.sequence, writes.into_writes());
+                return Ok(Some(Fact::Rows { actor, closed, writes }));
+            }
+            Some(EventKind::Started | EventKind::Intent) | None => {}
+        }
+        Ok(None)
+    }
+
+    /// Where not all is read: finds what the transition of an event has written before, unless that is known.
+    fn meet(&mut self, log: &dyn BatchLog, event: &EventEntry<'_>, position: u64) -> ReadResult<()> {
+        if self.before.is_none() || !self.met.insert(event.actor) {
+            return Ok(());
+        }
+        let mut back = position.checked_sub(event.back).filter(|_| event.back > 0);
+        let mut writes = RowWrites::default();
+        while let Some(at) = back {
+            let before = log.event(at)?.ok_or_else(|| unfit(format!("the event at position {at} is not there")))?;
+            match EventType::parse(&before.event_type).map(|event_type| event_type.kind) {
+                Some(EventKind::HostCall) => {
+                    if let Some(write) = written(log, &before.event_type, at, before.unsalted())? {
+                        writes.add_earlier(before.sequence, EventHash(before.hash), write);
+                    }
+                }
+                Some(EventKind::Intent | EventKind::Started) => {}
+                _ => break,
+            }
+            back = before.previous;
+        }
+        if !writes.is_empty() {
+            self.writes.insert(event.actor, writes);
+        }
+        Ok(())
     }
 
     fn event(&mut self, log: &dyn BatchLog, event: &EventEntry<'_>, position: u64) -> ReadResult<EventFact> {
@@ -200,6 +276,14 @@ impl<'a> FactReader<'a> {
 
 fn key(actor: u64) -> i64 {
     actor.cast_signed()
+}
+
+/// What an event with this stored data, without its salt, writes to a table.
+fn written(log: &dyn BatchLog, event_type: &str, position: u64, stored: &[u8]) -> ReadResult<Option<TableWrite>> {
+    if !table::may_write(event_type) || stored.is_empty() {
+        return Ok(None);
+    }
+    Ok(table::write_of(event_type, &whole(log, position, stored.to_vec())?))
 }
 
 /// The data of an event, with the parts that are kept apart in the segment of the event at `position`.

@@ -12,12 +12,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::archive::Archive;
+use super::carry::carry;
 use super::error::{JournalError, ReadFault, ReadResult};
 use super::log::SegmentSpan;
 use super::reader::JournalReader;
 use super::record::{ActorKey, EventPlace, Pending, Record};
 use super::states::Newest;
 use super::{JournalDown, JournalHandle};
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::GUEST_CHAIN_EVENTS;
 use crate::chain::cbor::Cbor;
@@ -157,6 +159,8 @@ pub(super) struct Doomed {
     pub(super) places: Vec<EventPlace>,
     /// The first of the events that keeps its data for a timer or a monitor.
     pub(super) stays: Option<u64>,
+    /// What lies before these events was dropped before, or goes with them: nobody looks back any more.
+    pub(super) is_prune: bool,
 }
 
 impl Doomed {
@@ -169,7 +173,7 @@ impl Doomed {
         let mut places = reader.doomed(actor, &events)?;
         places.retain(|place| !kept.contains(&place.sequence));
         let stays = if events.is_empty() { None } else { kept.range(events.clone()).next().copied() };
-        Ok(Self { actor, events, places, stays })
+        Ok(Self { actor, events, places, stays, is_prune: true })
     }
 }
 
@@ -250,6 +254,7 @@ pub(crate) fn redact(
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
     // What nobody is to read any more does not go to the archive.
     let doomed = Doomed::of(reader, actor, sequence..sequence + 1, &BTreeSet::new())?;
+    let doomed = Doomed { is_prune: false, ..doomed };
     let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
     drop_data(journal, &doomed, &segments)?;
     // Asked again: where the event named the state, what is kept behind it may be named by none now.
@@ -266,6 +271,9 @@ fn drop_data(journal: &JournalHandle, doomed: &Doomed, segments: &[SegmentSpan])
     journal.flush()?;
     let _alone = journal.rewriting.lock();
     journal.reader.write_anew(segments, std::slice::from_ref(doomed), &|| false)?;
+    if journal.reader.ask(|index| index.has_rows(doomed.actor.key))? {
+        journal.reader.index.settle_and_cut();
+    }
     Ok(())
 }
 
@@ -302,7 +310,13 @@ pub(super) fn condemn(journal: &JournalHandle, doomed: &Doomed) -> Result<(), Dr
     };
     let last = places.last().map_or(events.start, |place| place.sequence);
     journal.begin_era();
-    journal.enqueue(Record::Drop { actor: *actor, from: events.start, upto: events.end, last })?;
+    // Of a redaction, what is carried takes the place of what the index then forgets.
+    let behind = carry(journal, doomed)?;
+    fail::point("rows-carried");
+    fail::point_after("rows-carried-committed", || _ = journal.flush());
+    let from = if doomed.is_prune { 0 } else { events.start };
+    journal.enqueue(Record::Drop { actor: *actor, from, upto: events.end, last })?;
+    behind.into_iter().try_for_each(|row| journal.enqueue(row))?;
     if let Some((led, state)) = newest {
         journal.enqueue(Record::State(*actor, led, state.map(Arc::from)))?;
     }

@@ -15,6 +15,7 @@
 
 mod archive;
 mod backup;
+mod carry;
 mod chains;
 mod components;
 mod dir;
@@ -37,6 +38,7 @@ mod reader;
 mod record;
 mod retain;
 mod room;
+mod rows;
 mod starts;
 mod states;
 mod survey;
@@ -66,6 +68,7 @@ pub(crate) use record::{
 };
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;
+pub(crate) use rows::{KeyRange, Row, RowWrite, TableAt, behind_prefix, gone_table};
 pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
@@ -81,6 +84,9 @@ use queue::Queue;
 use room::DiskRoom;
 use upgrade::Readable;
 use writer::Writer;
+
+/// So many bytes of rows are read together where all of a table is read.
+pub(crate) const PAGE_BYTES_OF_ROWS: u64 = 4 * 1024 * 1024;
 
 /// What the journal tells the layers above, from its own thread; neither may block.
 pub(crate) struct Listener {

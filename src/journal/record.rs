@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::parts::Part;
+use super::rows::{CarriedRow, RowWrite};
 use crate::base::clock::BootTime;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::data::Started;
@@ -116,6 +117,8 @@ pub(crate) struct Attached {
     pub(crate) settles: Vec<Cause>,
     /// The actor has ended with it, and is not to be resumed.
     pub(crate) ends: bool,
+    /// What the transition that it closes has written to the actor's table.
+    pub(crate) rows: Vec<RowWrite>,
     /// Taken out of its data when it is enqueued.
     pub(crate) parts: Vec<Part>,
     /// The state that the incarnation begins with, by its SHA-1, where it is too large to stand in the event.
@@ -138,6 +141,8 @@ pub(crate) enum Record {
     /// The data of the events from one sequence to before another is about to be dropped, `started` excepted, and so are
     /// the states kept there. The last event that loses its data is `last`.
     Drop { actor: ActorKey, from: u64, upto: u64, last: u64 },
+    /// A row of an actor's table, whose event loses its data or is on another chain.
+    Row(ActorKey, Box<CarriedRow>),
     /// What was written before it can be written anew from then on: its segment is sealed.
     Seal,
     /// The actor, which has ended, is listed no longer.
@@ -166,9 +171,11 @@ impl Record {
                     let manifest = attached.begins.as_ref().map_or(0, |row| row.manifest.len());
                     let parts: usize = attached.parts.iter().map(|(_, part)| part.len()).sum();
                     let parts = parts + attached.begins_with.as_ref().map_or(0, |(_, state)| state.len());
-                    event.data.len() + parts + state.map_or(0, |bytes| bytes.len()) + manifest
+                    let rows: usize = attached.rows.iter().map(|row| row.key.len()).sum();
+                    event.data.len() + parts + rows + state.map_or(0, |bytes| bytes.len()) + manifest
                 }
                 Self::Component(_, bytes) => bytes.len(),
+                Self::Row(_, row) => row.write.key.len() + row.write.value.as_ref().map_or(0, |value| value.len()),
                 Self::State(_, _, state) => state.as_ref().map_or(0, |state| state.len()),
                 Self::Ended(_)
                 | Self::Survived(_)

@@ -171,7 +171,12 @@ impl Pruner {
         if !is_done {
             return Err(Unfinished::Over);
         }
-        for Doomed { actor, events, places, stays } in condemned {
+        for chain in &condemned {
+            if journal.reader.ask(|index| index.has_rows(chain.actor.key))? {
+                journal.reader.index.settle_and_cut();
+            }
+        }
+        for Doomed { actor, events, places, stays, is_prune: _ } in condemned {
             self.left.insert(actor.key, stays.unwrap_or(events.end));
             retained.events += places.len() as u64;
         }

@@ -60,6 +60,7 @@ impl Scribe {
             label: None,
             id: self.actor.id,
             fork: None,
+            rows: None,
             name: "scribe".into(),
             state: NamedState::None,
             limits: NamedLimits::of(Vec::new()),

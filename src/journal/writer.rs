@@ -22,6 +22,7 @@ use super::newest::NewestStates;
 use super::presence::FileWatch;
 use super::queue::Queue;
 use super::record::{ActorKey, Attached, Record, StateWrite};
+use super::rows::CarriedRow;
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
@@ -245,6 +246,7 @@ impl Desk {
                 self.entry(batch, &entry, Fact::StatesDropped { actor, events: from..upto })?;
                 self.fact(batch, Fact::Dropped { actor, last })?;
             }
+            Record::Row(actor, row) => self.row(batch, actor.key, row)?,
             Record::Seal => batch.seals = true,
             Record::Component(digest, bytes) => {
                 if self.components.insert(digest) {
@@ -266,7 +268,7 @@ impl Desk {
         event: &ChainEvent,
         attached: Attached,
     ) -> Result<(), Refused> {
-        let Attached { begins, state, owes, settles, ends, parts, begins_with } = attached;
+        let Attached { begins, state, owes, settles, ends, parts, begins_with, rows } = attached;
         if batch.touched.last() != Some(&actor.id) {
             batch.touched.push(actor.id);
         }
@@ -329,6 +331,9 @@ impl Desk {
         };
         self.push(batch, &Entry::Event(entry))?;
         self.fact(batch, Fact::Event(EventFact { begins, ..fact }))?;
+        if !rows.is_empty() {
+            self.fact(batch, Fact::Rows { actor: actor.key, closed: event.sequence, writes: rows })?;
+        }
         if dropped.is_some() {
             self.fact(batch, Fact::Dropped { actor: actor.key, last: event.sequence })?;
         }
@@ -405,6 +410,19 @@ impl Desk {
         let is_salted = salted.is_some();
         let entry = Entry::State { actor: unsigned(actor), sequence, name, is_salted, state: payload };
         self.entry(batch, &entry, Fact::State { actor, sequence, segment })
+    }
+
+    fn row(&mut self, batch: &mut Batch, actor: i64, row: Box<CarriedRow>) -> Result<(), Refused> {
+        let payload = row.payload(&Salt::random());
+        let entry = Entry::Row {
+            actor: unsigned(actor),
+            written: row.write.written,
+            closed: row.closed,
+            hash: row.write.hash.0,
+            name: sha1(&payload),
+            row: Payload::Kept(&payload),
+        };
+        self.entry(batch, &entry, Fact::Carried { actor, row })
     }
 
     fn entry(&mut self, batch: &mut Batch, entry: &Entry<'_>, fact: Fact) -> Result<(), Refused> {

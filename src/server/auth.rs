@@ -171,6 +171,9 @@ impl Request {
             | Self::GetStateBytes { .. }
             | Self::GetEventData { .. }
             | Self::GetKeptState { .. }
+            | Self::GetRows { .. }
+            | Self::GetRow { .. }
+            | Self::CountRows { .. }
             | Self::Metrics
             | Self::Status => Role::Read,
             Self::StartActor { .. }

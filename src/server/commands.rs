@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::lookup::known;
 use super::metrics::{self, MetricsView};
 use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
 use super::protocol::{ActorView, EventView, EventsAnswer, Request, Response, StatusAnswer};
 use super::{first, listing};
+use super::{lookup::known, rows};
 use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{DataDropped, Shown};
@@ -24,6 +24,7 @@ pub(super) fn answer(theater: &TheaterHandle, paging: &mut Paging, request: Requ
         | Request::GetEventData { .. }
         | Request::GetComponent { .. }
         | Request::GetBlob { .. }
+        | Request::GetRow { .. }
         | Request::GetKeptState { .. } => piece(theater, paging, request),
         Request::GetActorState { id } => actor_state(theater, paging, id),
         other => {
@@ -84,6 +85,7 @@ fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Resu
             (digest.clone(), offset, paging.piece(Whole::Blob(digest), offset, read)?)
         }
         Request::GetKeptState { id, behind, offset } => return kept_state(theater, paging, id, behind, offset),
+        Request::GetRow { id, key, offset, at } => return rows::row(theater, paging, id, key, offset, at),
         _ => unreachable!("the caller has looked"),
     };
     let Piece { size, bytes, .. } = piece.ok_or_else(|| format!("nothing is kept as {named}"))?;
@@ -141,6 +143,11 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             let redacted = theater.redact(known(theater, &id)?.id, sequence, Shown::goes_if(despite_get_chain));
             redacted.map(|dropped| forgotten(id, dropped)).map_err(text)
         }
+        Request::GetRows { id, prefix, behind, limit, at } => rows::page(theater, id, (&prefix, behind), limit, at),
+        Request::CountRows { id, at } => {
+            let count = theater.table_count(known(theater, &id)?.id, at).map_err(text)?;
+            Ok(Response::RowCount { id, count })
+        }
         Request::SendMessage { id, message } => {
             theater.send(known(theater, &id)?.id, decode(&message)?).map_err(text)?;
             Ok(Response::Sent { id })
@@ -177,6 +184,7 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         | Request::GetComponent { .. }
         | Request::GetBlob { .. }
         | Request::GetKeptState { .. }
+        | Request::GetRow { .. }
         | Request::Shutdown => unreachable!("the caller has taken these"),
     }
 }
@@ -209,6 +217,8 @@ impl Request {
             | Self::GetEventData { .. }
             | Self::GetComponent { .. }
             | Self::GetBlob { .. }
+            | Self::GetRow { .. }
+            | Self::GetRows { .. }
             | Self::GetKeptState { .. } => (true, "`theater export --data-dir` reads it from the data directory"),
             Self::RequestMessage { .. } | Self::RequestActorMessage { .. } => {
                 (false, "the actor has answered: its last event holds the answer (`theater events`)")

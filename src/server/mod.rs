@@ -33,6 +33,7 @@ mod paging;
 mod prometheus;
 pub(crate) mod protocol;
 mod route;
+mod rows;
 mod shared;
 mod subscription;
 mod transport;

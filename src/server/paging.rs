@@ -21,6 +21,8 @@ pub(super) enum Whole {
     EventData(String, u64),
     /// The state that is kept after an event.
     KeptState(String, u64),
+    /// A value in a table, by its key, and the event after which it is read.
+    Row(String, String, Option<u64>),
 }
 
 /// The one thing that a client is reading now, if it is reading one.

@@ -129,6 +129,34 @@ pub(crate) enum Request {
         behind: u64,
         offset: u64,
     },
+    /// Rows of an actor's table in the order of their keys, a page of them; `prefix` and `behind`, keys in base64. With `at`, as
+    /// they were after this event.
+    GetRows {
+        id: String,
+        #[serde(default)]
+        prefix: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        behind: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
+    /// One row, its value from byte `offset` on; `key` in base64.
+    GetRow {
+        id: String,
+        key: String,
+        #[serde(default)]
+        offset: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
+    /// How many rows there are.
+    CountRows {
+        id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
     /// Drops the data of the events before the last kept state that lies before event `before`.
     PruneActor {
         id: String,
@@ -284,6 +312,25 @@ pub(crate) enum Response {
         offset: u64,
         data: String,
     },
+    /// `next` is the last key, in base64, if more rows may follow: `behind` of the next page.
+    Rows {
+        id: String,
+        rows: Vec<RowView>,
+        next: Option<String>,
+    },
+    /// `size` is null if there is no such row.
+    Row {
+        id: String,
+        size: Option<u64>,
+        written: Option<u64>,
+        hash: Option<String>,
+        offset: u64,
+        data: String,
+    },
+    RowCount {
+        id: String,
+        count: u64,
+    },
     /// `replays_from` is the event with whose kept state a replay can begin; null if there is none. `gone` is false
     /// while the dropped data is still in the journal's log because somebody reads the journal.
     Forgotten {
@@ -334,6 +381,18 @@ const fn yes() -> bool {
 pub(crate) enum StatusAnswer {
     Actor { actor: Box<ActorView> },
     Word { id: String, status: StatusWord },
+}
+
+/// A row of an actor's table. The value is left out if it has more than 64 KiB: `GetRow` gives it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RowView {
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<String>,
+    /// The sequence and the hash of the event that wrote it.
+    pub(crate) written: u64,
+    pub(crate) hash: String,
 }
 
 /// The answer to `GetActorEvents`.

@@ -54,6 +54,8 @@ pub(super) struct Newborn {
     pub(super) cause: Option<Link>,
     /// The actor first begins, or first began, with another actor's state, and without an `init` of its own.
     pub(super) is_fork: bool,
+    /// The digest of the rows that a fork begins with.
+    pub(super) rows: Option<[u8; 32]>,
     /// If the actor existed in an earlier runtime: how its chain goes on.
     pub(super) again: Option<FormerLife>,
     pub(super) reply: Option<SpawnReply>,

@@ -12,13 +12,14 @@ use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
 use crate::actor::{SpawnReply, Spec, newest_state};
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
 use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
-use crate::journal::{ActorKey, JournalHandle};
+use crate::journal::{ActorKey, JournalHandle, TableAt};
 use crate::manifest::Manifest;
 use crate::system::{Asked, Control, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned};
 
@@ -47,6 +48,7 @@ impl Control for LifecycleControl {
                     label: request.parentage.as_ref().and_then(|it| Some(it.named.as_ref()?.label.clone())),
                     cause: request.parentage.map(|parentage| parentage.cause),
                     is_fork: false,
+                    rows: None,
                     again: None,
                     reply: Some(reply),
                 };
@@ -65,9 +67,20 @@ impl Control for LifecycleControl {
         let (to, answer) = one_shot();
         let reply = SpawnReply::new(to, None);
         match self.forked(request) {
-            Ok((spec, origin)) => {
+            Ok((spec, origin, rows)) => {
+                let actor = self.journal.new_actor(ActorId::random());
+                let rows = match self.journal.copy_rows(&rows, actor) {
+                    Ok(rows) => rows,
+                    Err(why) => {
+                        reply.answer(&self.registry, Err(why.into()));
+                        return answer;
+                    }
+                };
+                fail::point("rows-copied");
+                fail::point_after("rows-copied-committed", || _ = self.journal.flush());
                 let newborn = Newborn {
-                    actor: self.journal.new_actor(ActorId::random()),
+                    actor,
+                    rows,
                     spec: Arc::new(spec),
                     parent: None,
                     label: None,
@@ -119,7 +132,7 @@ impl Control for LifecycleControl {
 }
 
 impl LifecycleControl {
-    fn forked(&self, request: ForkRequest) -> Result<(Spec, Link), LifecycleError> {
+    fn forked(&self, request: ForkRequest) -> Result<(Spec, Link, TableAt), LifecycleError> {
         let manifest_path = self.registry.entry(request.actor.id, |entry| entry.manifest_path.clone());
         let manifest_path = manifest_path.ok_or(LifecycleError::NoSuchActor(request.actor.id))?;
         let grounds = ForkGrounds { journal: self.journal.clone(), manifest_path, allowed: self.actor_limits.clone() };

@@ -15,7 +15,7 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::{ComponentDigest, Link};
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
-use crate::journal::{JournalDown, JournalError, JournalHandle, JournalReader};
+use crate::journal::{JournalDown, JournalError, JournalHandle, JournalReader, TableAt};
 use crate::manifest::Manifest;
 use crate::system::{ForkRequest, LifecycleError};
 
@@ -27,14 +27,14 @@ pub(super) struct ForkGrounds {
     pub(super) allowed: ActorLimits,
 }
 
-/// The new actor's program, handlers and first state, and the event after which it begins.
+/// The new actor's program, handlers and first state, the event after which it begins, and the table that it begins with.
 ///
 /// Replay runs guest code, which needs a large stack: it runs on a thread of its own while the asker waits.
 pub(super) fn fork(
     engine: &Arc<GuestEngine>,
     grounds: ForkGrounds,
     request: ForkRequest,
-) -> Result<(Spec, Link), LifecycleError> {
+) -> Result<(Spec, Link, TableAt), LifecycleError> {
     let (to, forked) = crossbeam_channel::bounded(1);
     let origin = Origin::find(grounds, request)?;
     let engine = Arc::clone(engine);
@@ -84,7 +84,7 @@ impl Origin {
         Ok(Self { request, link, started, manifest_path, reader, dir, allowed })
     }
 
-    fn spec(self, engine: &GuestEngine) -> Result<(Spec, Link), LifecycleError> {
+    fn spec(self, engine: &GuestEngine) -> Result<(Spec, Link, TableAt), LifecycleError> {
         let (manifest, component) = self.runs()?;
         let state = self.state(engine)?;
         let (len, limit) = (state.as_ref().map_or(0, Vec::len), manifest.limits.state_bytes);
@@ -97,7 +97,10 @@ impl Origin {
         if self.request.manifest.is_some() {
             spec.check_exports().and_then(|()| spec.vouch(&|_| Ok(())))?;
         }
-        Ok((spec, self.link))
+        let ForkRequest { actor, at, .. } = self.request;
+        let unreadable = |error| JournalError::Read { path: self.dir.clone(), error }.to_string();
+        let table = self.reader.table_at(actor, Some(at)).map_err(unreadable)?;
+        Ok((spec, self.link, table))
     }
 
     /// The given manifest and the component it names; without one, the manifest, the component and the limits of the

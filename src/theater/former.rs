@@ -183,7 +183,17 @@ impl FormerActor {
         let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, ended, notice, lately, open });
         let label = self.label;
         Ok((
-            Newborn { actor, spec: self.spec, parent, label, cause: None, is_fork: self.is_fork, again, reply: None },
+            Newborn {
+                actor,
+                spec: self.spec,
+                parent,
+                label,
+                cause: None,
+                is_fork: self.is_fork,
+                rows: None,
+                again,
+                reply: None,
+            },
             comeback,
         ))
     }

@@ -27,7 +27,7 @@ mod upgrade;
 mod whereabouts;
 
 pub(crate) use foresee::foreseen_refusals;
-pub use handle::{ActorState, EventStream, EventsOf, FollowedEvent, ReadError};
+pub use handle::{ActorState, EventStream, EventsOf, FollowedEvent, ReadError, TableRow};
 pub(crate) use handle::{Kinds, Members, measure};
 pub(crate) use machine_budget::bounds;
 pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};

@@ -338,6 +338,7 @@ impl TheaterRuntime {
                 label: None,
                 cause: None,
                 is_fork: false,
+                rows: None,
                 again: None,
                 reply: None,
             };

@@ -107,13 +107,24 @@ pub enum LogRecord {
         upto: u64,
         last: u64,
     },
+    /// A row of an actor's table; the payload begins with 16 bytes of salt.
+    Row {
+        actor: u64,
+        written: u64,
+        closed: u64,
+        hash: [u8; 20],
+        name: [u8; 20],
+        row: Payload,
+    },
 }
 
 impl LogRecord {
     pub fn payload(&self) -> Option<&Payload> {
         match self {
             Self::Event(event) => Some(&event.data),
-            Self::Blob { bytes: payload, .. } | Self::State { state: payload, .. } => Some(payload),
+            Self::Blob { bytes: payload, .. } | Self::State { state: payload, .. } | Self::Row { row: payload, .. } => {
+                Some(payload)
+            }
             Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) | Self::Dropped { .. } => None,
         }
     }
@@ -622,6 +633,12 @@ fn essence_of(record: &LogRecord, code: u64) -> (u8, Vec<u8>) {
             [actor, from, upto, last].into_iter().for_each(|number| put_number(to, *number));
             8
         }
+        LogRecord::Row { actor, written, closed, hash, name, .. } => {
+            [actor, written, closed].into_iter().for_each(|number| put_number(to, *number));
+            to.extend(hash);
+            to.extend(name);
+            9
+        }
     };
     (kind, essence)
 }
@@ -775,6 +792,14 @@ fn record(kind: u8, read: &mut Bytes<'_>, payload: Payload, names: &[String]) ->
         6 => LogRecord::Survived(read.number()),
         7 => LogRecord::Forgotten(read.number()),
         8 => LogRecord::Dropped { actor: read.number(), from: read.number(), upto: read.number(), last: read.number() },
+        9 => LogRecord::Row {
+            actor: read.number(),
+            written: read.number(),
+            closed: read.number(),
+            hash: read.array(),
+            name: read.array(),
+            row: payload,
+        },
         other => panic!("no record is of kind {other}"),
     }
 }
@@ -866,7 +891,7 @@ impl Sums {
             LogRecord::Dropped { actor, from, upto, .. } => {
                 self.kept.retain(|(of, sequence), _| of != actor || !(from..upto).contains(&sequence));
             }
-            LogRecord::Blob { .. } => {}
+            LogRecord::Blob { .. } | LogRecord::Row { .. } => {}
         }
     }
 

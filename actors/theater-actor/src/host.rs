@@ -438,6 +438,74 @@ pub mod timer {
     }
 }
 
+/// Rows of this actor's own, sorted by key, on disk and outside of its state. Needs the handler `table`.
+///
+/// A state is read and written as a whole in each call; a table costs what the rows cost that a call touches. What a call writes is
+/// undone if it returns an error, and a call sees what it has written itself. Keys and values are bytes; [`put`](table::put) and
+/// [`get`](table::get) have values as JSON. Let the keys of different things begin with different prefixes.
+///
+/// ```no_run
+/// use theater_actor::{HttpResponse, table};
+///
+/// fn shorten(name: &str, url: &str) -> Result<HttpResponse, String> {
+///     let key = format!("link/{name}");
+///     if table::get_bytes(&key)?.is_some() {
+///         return Ok(HttpResponse::error(409, "there is such a link"));
+///     }
+///     table::put_bytes(&key, url)?;
+///     Ok(HttpResponse::text(201, url))
+/// }
+/// ```
+///
+/// # Errors
+/// A function returns `Err` if a key or a value is too long, if the call has written too often, or if the disk is nearly full.
+/// Then nothing has changed.
+#[allow(clippy::missing_errors_doc, reason = "said once, above")]
+pub mod table {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use crate::bindings::host::ntwk::theater::table as wit;
+    use crate::json;
+    pub use wit::{Page, Row};
+
+    /// Returns the value of a key, which was written by [`put`].
+    pub fn get<T: DeserializeOwned>(key: impl AsRef<[u8]>) -> Result<Option<T>, String> {
+        get_bytes(key)?.map(|value| json::read("row's value", &value)).transpose()
+    }
+
+    /// Returns the value of a key.
+    pub fn get_bytes(key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, String> {
+        wit::get(key.as_ref())
+    }
+
+    /// Writes a row with a value as JSON, in place of the one with this key if there is one.
+    pub fn put<T: Serialize + ?Sized>(key: impl AsRef<[u8]>, value: &T) -> Result<(), String> {
+        put_bytes(key, json::write("row's value", value)?)
+    }
+
+    /// Writes a row, in place of the one with this key if there is one.
+    pub fn put_bytes(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), String> {
+        wit::put(key.as_ref(), value.as_ref())
+    }
+
+    /// Removes a row, and says whether there was one.
+    pub fn delete(key: impl AsRef<[u8]>) -> Result<bool, String> {
+        wit::delete(key.as_ref())
+    }
+
+    /// Returns rows whose keys begin with `prefix`, in the order of the keys: at most `limit`, and no more than the limits of
+    /// the actor allow. The page's `cursor`, given to the next scan, asks for the rows behind them.
+    pub fn scan(prefix: impl AsRef<[u8]>, limit: u32, cursor: Option<&[u8]>) -> Result<Page, String> {
+        wit::scan(prefix.as_ref(), limit, cursor)
+    }
+
+    /// Returns how many rows there are.
+    pub fn count() -> u64 {
+        wit::count()
+    }
+}
+
 /// Being told of the end of other actors, which [`MonitorHandler`](crate::MonitorHandler) is. Needs the handler `monitor`.
 ///
 /// ```no_run

@@ -81,7 +81,7 @@ pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, End
 pub use bindings::streams::exports::ntwk::theater::stream_handlers::{HttpAnswer, StreamHead};
 pub use host::{
     clock, config, connections, filesystem, http_client, messages, monitors, random, replies, runtime, streams,
-    supervisor, timer,
+    supervisor, table, timer,
 };
 pub use sse::ServerSentEvent;
 

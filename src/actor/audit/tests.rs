@@ -30,6 +30,7 @@ fn journal(dir: &Path, numbers: &[u64], reason: FailureReason, of_version_1: &[u
         let started = Started {
             id: actor.id,
             fork: None,
+            rows: None,
             name: "counted".into(),
             ended: false,
             label: None,

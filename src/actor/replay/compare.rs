@@ -15,8 +15,11 @@ use crate::actor::executor::{Executor, Job, Transition};
 use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, Started};
+use crate::chain::table::{self, TableWrite};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
-use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script};
+use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Table, Unread};
+use crate::handlers::INIT;
+use crate::journal::RowWrite;
 
 /// A transition in which the other build does something else.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,7 @@ pub(crate) fn compare(
             events: Script::of_pages(past, again.pages),
             limits: again.start.as_ref().map(|snapshot| limits(&snapshot.started)).unwrap_or_default(),
             before: None,
+            table: Some(Box::new(Table::new(again.table, false))),
             changed,
         };
         transitions += replay_stretch(&mut stage, tape, None, &mut |boundary| beside.pass(&boundary))?.transitions;
@@ -69,6 +73,8 @@ struct Beside<'a> {
     limits: Limits,
     /// The previous boundary, and the state there.
     before: Option<(Head, Option<Arc<[u8]>>)>,
+    /// The actor's table there, as the recorded events make it. It is lent for each call.
+    table: Option<Box<Table>>,
     changed: &'a mut dyn FnMut(BehaviourChange),
 }
 
@@ -92,16 +98,35 @@ impl Beside<'_> {
         }
         if let Some((head, state)) = self.before.take()
             && transition.first().is_some_and(|event| event.kind() == Some(EventKind::Call))
-            && let Some(change) = self.run(head, state, past, transition)?
+            && let Some(change) = self.run(head, state, past, transition.clone())?
         {
             (self.changed)(change);
         }
+        self.write(&transition)?;
         self.before = Some((boundary.head, boundary.state.map(Arc::from)));
         Ok(())
     }
 
+    /// Writes to the table what a recorded transition has written.
+    fn write(&mut self, transition: &[ChainEvent]) -> Result<(), ReplayError> {
+        let (Some(table), [call, .., closing]) = (&mut self.table, transition) else { return Ok(()) };
+        table.begin_call(call.function() == INIT.full);
+        for event in transition {
+            if let Some(TableWrite { key, value }) = table::write_of(&event.event_type, &event.data) {
+                let (written, hash, value) = (event.sequence, event.hash, value.map(Arc::from));
+                table.write(RowWrite { key: key.into(), written, hash, value });
+            }
+        }
+        if closing.kind() == Some(EventKind::Return) {
+            let unread = |unread: Unread| ReplayError::Unreadable(unread.interruption(false).to_string());
+            table.close(closing.sequence).map_err(unread)?;
+        }
+        table.begin_call(false);
+        Ok(())
+    }
+
     fn run(
-        &self,
+        &mut self,
         head: Head,
         state: Option<Arc<[u8]>>,
         past: Past,
@@ -119,10 +144,15 @@ impl Beside<'_> {
         let closing = events.last().cloned();
         // The chain only collects events and its hashes are thrown away, so it may belong to nobody.
         let chain = StateChain::after(crate::base::id::ActorId::of_nobody(), head);
-        let recorder = Recorder::replaying(chain, Script::after(past, events));
+        let mut recorder = Recorder::replaying(chain, Script::after(past, events));
+        if let Some(table) = self.table.take() {
+            recorder.lend_table(table);
+        }
         let host = HostState::new(recorder, self.limits.clone(), None);
         let mut executor = Executor::new(Guest::new(Arc::clone(&self.program), 1, host), state);
-        Ok(match executor.transition(Job::recorded(function, call), &mut |_| None) {
+        let end = executor.transition(Job::recorded(function, call), &mut |_| None);
+        self.table = executor.recorder().take_table();
+        Ok(match end {
             Transition::Closed { .. } | Transition::Interrupted(Interruption::RecordedEnd) => None,
             Transition::Interrupted(Interruption::Diverged(divergence)) => {
                 let what = divergence.field.trim_start_matches("data.").to_owned();

@@ -128,13 +128,13 @@ fn replay_stretch(
     passed: &mut Passed<'_>,
 ) -> Result<Replayed, ReplayError> {
     let starts = Starts::of(&tape);
-    let Tape { actor, start, pages, store, .. } = tape;
+    let Tape { actor, start, pages, store, table, .. } = tape;
     let mut player = Player { stage, store, component, passed, starts, notes: Vec::new() };
     let (chain, past) = match &start {
         Some(snapshot) => (StateChain::after(actor, snapshot.head), snapshot.past.clone()),
         None => (StateChain::new(actor), Past::default()),
     };
-    player.play(Recorder::replaying(chain, Script::of_pages(past, pages)), start)
+    player.play(Recorder::replaying(chain, Script::of_pages(past, pages)).with_table(table), start)
 }
 
 /// A place in a chain where no transition is open.

@@ -9,9 +9,9 @@ use crate::base::id::ActorId;
 use crate::chain::data::{NamedState, Started};
 use crate::chain::shown::shown_from;
 use crate::chain::{
-    ChainEvent, ComponentDigest, EventHash, Head, Incarnations, Link, Salting, StateOnChain, check_link,
+    ChainEvent, ComponentDigest, EventHash, FileRow, Head, Incarnations, Link, Salting, StateOnChain, check_link,
 };
-use crate::guest::{EventPages, Past};
+use crate::guest::{Cell, EventPages, Past, TableBase};
 use crate::journal::{ActorKey, JournalReader};
 
 const PAGE_EVENTS: u64 = 512;
@@ -26,6 +26,8 @@ pub(super) struct Tape {
     pub(super) store: Store,
     /// The state that the actor first began with.
     pub(super) initial: NamedState,
+    /// What the actor's table is where the stretch begins.
+    pub(super) table: TableBase,
     /// For a fork: what the origin's chain says of the state at the forked event, if that chain is available.
     pub(super) origin: Option<StateOnChain>,
 }
@@ -67,7 +69,27 @@ impl Recording {
         let head = start.as_ref().map(|snapshot| snapshot.head);
         let begun = start.as_ref().map(|snapshot| Incarnations::within(&snapshot.started));
         let pages = pages(events, head, begun.unwrap_or_else(Incarnations::none), stretch.last);
-        Ok(Tape { actor: self.actor(), start, pages, store: self.store()?, initial: first.state, origin })
+        let table = self.table(stretch.start, first.fork.is_some())?;
+        Ok(Tape { actor: self.actor(), start, pages, store: self.store()?, initial: first.state, table, origin })
+    }
+
+    /// The actor's table after event `start`, or as the chain begins: a fork begins with the rows of another actor.
+    fn table(&self, start: Option<u64>, is_fork: bool) -> Result<TableBase, ReplayError> {
+        if start.is_none() && !is_fork {
+            return Ok(TableBase::Empty);
+        }
+        let after = start.unwrap_or(0);
+        Ok(match self {
+            Self::Journal { actor, reader } => {
+                let at = reader.table_at(*actor, Some(after)).map_err(unreadable)?;
+                TableBase::Past { reader: reader.clone(), at }
+            }
+            Self::File(file) => {
+                let rows = file.lock().rows(after).map_err(unreadable)?.into_iter();
+                let cell = |row: FileRow| (row.key.into(), Cell { value: row.value.into(), hash: row.hash });
+                TableBase::Given(Arc::new(rows.map(cell).collect()))
+            }
+        })
     }
 
     fn events(&self) -> Result<Box<Events<'static>>, ReplayError> {

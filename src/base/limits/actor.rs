@@ -191,6 +191,16 @@ limits! {
     async_requests = 1_024, at most 1_048_576, ever 0..=1 << 32;
     /// Answers that this actor has put off with `defer` and has not given yet. `Err` of `defer`.
     deferred_replies = 1_024, at most 1_048_576, ever 0..=1 << 32;
+    /// A key in the actor's table, or a prefix or cursor of a scan: `Err`.
+    table_key_bytes = KIB, at most 64 * KIB, ever 0..=MIB;
+    /// A value in the actor's table: `Err`.
+    table_value_bytes = 64 * KIB, at most 16 * MIB, ever 0..=RECORDED_BYTES;
+    /// Rows that one call writes or deletes, each time counted: `Err`.
+    table_writes = 10_000, at most 1_000_000, ever 0..=1 << 32;
+    /// Rows in one answer of `scan`. The rest is on the next page.
+    table_scan_rows = 1_000, at most 1_000_000, ever 1..=1 << 32;
+    /// Bytes of the keys and values in one answer of `scan`, but for its first row. The rest is on the next page.
+    table_scan_bytes = MIB, at most 64 * MIB, ever 0..=RECORDED_BYTES;
     /// Children that are alive or listed, so stopped and failed ones count. `Err` of `spawn`.
     children = 16_384, at most 1_048_576, ever 0..=1 << 32;
     /// A longer line is cut, in the log and in the chain.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use super::{ChainFileWriter, Header, States};
+use super::{ChainFileWriter, FileRow, Header, States};
 use crate::chain::data::{NamedState, Started};
+use crate::chain::table::may_write;
 use crate::chain::{ChainEvent, ComponentDigest, DroppedEvents, EventHash, EventKind, StateOnChain, vouched_after};
 
 /// A kept state: the event that it was the state after, and its bytes; none for an actor without a state.
@@ -25,6 +26,10 @@ pub(crate) trait History {
 
     /// The first state that is kept of an event after `sequence`.
     fn kept_after(&mut self, sequence: u64) -> Result<Option<KeptState>, Self::Error>;
+
+    /// The rows that the actor's table has after event `sequence`, in the order of their keys: a page of them, those behind
+    /// a key; none at the end.
+    fn rows(&mut self, sequence: u64, behind: Option<&[u8]>) -> Result<Vec<FileRow>, Self::Error>;
 }
 
 /// What was exported.
@@ -95,7 +100,15 @@ pub(crate) fn export<H: History, W: Write>(
         }
     }
     let states = states(history, &survey, last)?;
-    let attachments = (components.len() + blobs.len() + states.len()) as u64;
+    let with_rows = survey.with_rows(&states);
+    let mut rows = 0;
+    for after in &with_rows {
+        each_row(history, *after, |_| {
+            rows += 1;
+            Ok(())
+        })?;
+    }
+    let attachments = (components.len() + blobs.len() + states.len()) as u64 + rows;
     let version = match (survey.salted, survey.dropped.is_empty()) {
         (true, _) => 3,
         (false, false) => 2,
@@ -104,6 +117,9 @@ pub(crate) fn export<H: History, W: Write>(
     let header = Header { actor: newest.id, component: newest.component, attachments, events: last + 1, head, version };
     let begun = open().and_then(|sink| ChainFileWriter::begin(sink, &header, &components, &blobs, &states));
     let mut file = begun.map_err(ExportError::Write)?;
+    for after in &with_rows {
+        each_row(history, *after, |row| file.row(*after, row).map_err(ExportError::Write))?;
+    }
     let mut next = 0;
     while next <= last {
         let page = history.page(next).map_err(ExportError::History)?;
@@ -119,6 +135,21 @@ pub(crate) fn export<H: History, W: Write>(
     Ok((Exported { events: header.events, head }, sink))
 }
 
+/// Visits the rows that the actor's table has after an event.
+fn each_row<H: History>(
+    history: &mut H,
+    after: u64,
+    mut visit: impl FnMut(&FileRow) -> Result<(), ExportError<H::Error>>,
+) -> Result<(), ExportError<H::Error>> {
+    let mut behind: Option<Vec<u8>> = None;
+    loop {
+        let page = history.rows(after, behind.as_deref()).map_err(ExportError::History)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        page.iter().try_for_each(&mut visit)?;
+        behind = Some(last.key.clone());
+    }
+}
+
 /// What a first pass over a chain finds. The header and the attachments are made from it.
 struct ChainSurvey {
     starts: Vec<Started>,
@@ -127,6 +158,8 @@ struct ChainSurvey {
     /// Whether the last event is of version 3.
     salted: bool,
     now: StateOnChain,
+    /// The first event that may have written to the actor's table.
+    first_write: Option<u64>,
     /// What the events say of the state after each stretch whose data was dropped.
     after_dropped: Vec<(u64, StateOnChain)>,
 }
@@ -135,7 +168,7 @@ impl ChainSurvey {
     fn of<H: History>(history: &mut H) -> Result<Self, ExportError<H::Error>> {
         let (starts, dropped, after_dropped) = (Vec::new(), DroppedEvents::default(), Vec::new());
         let now = StateOnChain::Lost(0);
-        let mut survey = Self { starts, last: None, dropped, salted: false, now, after_dropped };
+        let mut survey = Self { starts, last: None, dropped, salted: false, now, first_write: None, after_dropped };
         loop {
             let next = survey.last.map_or(0, |(last, _)| last + 1);
             let page = history.page(next).map_err(ExportError::History)?;
@@ -149,6 +182,9 @@ impl ChainSurvey {
     fn take<E>(&mut self, event: &ChainEvent) -> Result<(), ExportError<E>> {
         self.last = Some((event.sequence, event.hash));
         self.salted = event.is_salted();
+        if self.first_write.is_none() && may_write(&event.event_type) {
+            self.first_write = Some(event.sequence);
+        }
         if event.kind() == Some(EventKind::Started) {
             let started = event.read::<Started>();
             let wrong = |why: String| ExportError::Event { sequence: event.sequence, why };
@@ -161,6 +197,17 @@ impl ChainSurvey {
             self.after_dropped.push((event.sequence, self.now.clone()));
         }
         Ok(())
+    }
+}
+
+impl ChainSurvey {
+    /// The events after which rows are attached: where a replay begins, unless the table is empty there in any case.
+    fn with_rows(&self, states: &States) -> Vec<u64> {
+        let is_fork_with_rows = self.starts.first().is_some_and(|first| first.rows.is_some());
+        let first = is_fork_with_rows.then_some(0);
+        let may_have_rows =
+            |at: &u64| *at > 0 && (is_fork_with_rows || self.first_write.is_some_and(|first| first < *at));
+        first.into_iter().chain(states.keys().copied().filter(may_have_rows)).collect()
     }
 }
 

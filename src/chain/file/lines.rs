@@ -142,6 +142,19 @@ pub(super) struct StateLine<'a> {
     pub(super) data: Option<Text<'a>>,
 }
 
+/// The line of a row that the actor's table has after an event from which a replay can begin. In version 3.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowLine<'a> {
+    pub(super) row: u64,
+    #[serde(borrow)]
+    pub(super) key: Text<'a>,
+    #[serde(borrow)]
+    pub(super) hash: Text<'a>,
+    #[serde(borrow)]
+    pub(super) data: Text<'a>,
+}
+
 /// Parses a line. The line must be spelled exactly as this program would write it.
 pub(super) fn parse_line<'a, T: Serialize + Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     let line: T = serde_json::from_str(text).map_err(|error| error.to_string())?;

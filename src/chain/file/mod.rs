@@ -36,6 +36,15 @@ pub(crate) type Component = Vec<u8>;
 /// The states of an actor after some of its events, by the sequence of the event.
 pub(crate) type States = BTreeMap<u64, Option<Vec<u8>>>;
 
+/// A row that an actor's table has after an event from which a replay can begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileRow {
+    pub(crate) key: Vec<u8>,
+    /// The hash of the event that wrote it.
+    pub(crate) hash: EventHash,
+    pub(crate) value: Vec<u8>,
+}
+
 /// The header of a chain file: its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -162,6 +171,8 @@ pub struct UnverifiedChain {
     pub(crate) blobs: BTreeMap<[u8; 20], Vec<u8>>,
     /// The states, besides the initial one, from which a replay may begin.
     pub(crate) states: States,
+    /// The rows of the actor's table there, by the sequence of the event, and in the order of their keys.
+    pub(crate) rows: Vec<(u64, FileRow)>,
     pub(crate) events: Vec<ChainEvent>,
 }
 

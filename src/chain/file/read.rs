@@ -6,10 +6,10 @@ use std::io::{BufRead, Read};
 use rayon::prelude::*;
 
 use super::lines::{
-    BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, SaltedDroppedLine, SaltedLine, StateLine, Text,
-    decode, parse_line,
+    BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, RowLine, SaltedDroppedLine, SaltedLine, StateLine,
+    Text, decode, parse_line,
 };
-use super::{ChainFileError, Component, FORMAT, Header, States, UnverifiedChain, VERSION};
+use super::{ChainFileError, Component, FORMAT, FileRow, Header, States, UnverifiedChain, VERSION};
 use crate::base::limits::{CHAIN_FILE_HEADER_BYTES, CHAIN_FILE_LINE_BYTES};
 use crate::base::pool;
 use crate::chain::event::{ChainEvent, DataDigest, DroppedData};
@@ -21,12 +21,14 @@ impl UnverifiedChain {
     pub fn read(source: impl BufRead) -> Result<Self, ChainFileError> {
         let mut file = ChainFileReader::begin(source)?;
         let (components, blobs, states) = (BTreeMap::new(), BTreeMap::new(), States::new());
-        let mut chain = Self { header: file.header.clone(), components, blobs, states, events: Vec::new() };
+        let (rows, events) = (Vec::new(), Vec::new());
+        let mut chain = Self { header: file.header.clone(), components, blobs, states, rows, events };
         while let Some((attachment, _)) = file.attachment()? {
             match attachment {
                 Attachment::Component(digest, bytes) => _ = chain.components.insert(digest, bytes),
                 Attachment::Blob(sha1, bytes) => _ = chain.blobs.insert(sha1, bytes),
                 Attachment::State(sequence, state) => _ = chain.states.insert(sequence, state),
+                Attachment::Row(sequence, row) => chain.rows.push((sequence, row)),
             }
         }
         while let Some(stretch) = file.events()? {
@@ -41,6 +43,7 @@ pub(super) enum Attachment {
     Component(ComponentDigest, Component),
     Blob([u8; 20], Vec<u8>),
     State(u64, Option<Vec<u8>>),
+    Row(u64, FileRow),
 }
 
 impl Attachment {
@@ -55,16 +58,22 @@ impl Attachment {
             let digest = EventHash::parse(&line.blob).ok_or("\"blob\" is not a SHA-1 in hex")?.0;
             return Ok(Self::Blob(digest, decode(&line.data)?));
         }
+        if text.starts_with(ROW) {
+            let line: RowLine<'_> = parse_line(text)?;
+            let hash = EventHash::parse(&line.hash).ok_or("\"hash\" is not a SHA-1 in hex")?;
+            return Ok(Self::Row(line.row, FileRow { key: decode(&line.key)?, hash, value: decode(&line.data)? }));
+        }
         let line: StateLine<'_> = parse_line(text)?;
         Ok(Self::State(line.state, line.data.as_deref().map(decode).transpose()?))
     }
 
-    /// The sort key of the line: components first, then blobs, then states, each in the order of their names.
+    /// The sort key of the line: components first, then blobs, states and rows, each in the order of their names.
     fn rank(&self) -> (u8, Vec<u8>) {
         match self {
             Self::Component(digest, _) => (0, digest.0.to_vec()),
             Self::Blob(sha1, _) => (1, sha1.to_vec()),
             Self::State(sequence, _) => (2, sequence.to_be_bytes().to_vec()),
+            Self::Row(sequence, row) => (3, [&sequence.to_be_bytes()[..], &row.key].concat()),
         }
     }
 }
@@ -72,6 +81,7 @@ impl Attachment {
 const COMPONENT: &str = "{\"component\":";
 const BLOB: &str = "{\"blob\":";
 const STATE: &str = "{\"state\":";
+const ROW: &str = "{\"row\":";
 
 /// Consecutive events of a file.
 pub(super) struct Events {
@@ -105,7 +115,8 @@ impl<R: BufRead> ChainFileReader<R> {
         let Some(text) = self.lines.next("event 0")? else { return Ok(None) };
         let is_one = text.starts_with(COMPONENT)
             || text.starts_with(BLOB)
-            || (self.header.version > 1 && text.starts_with(STATE));
+            || (self.header.version > 1 && text.starts_with(STATE))
+            || (self.header.version > 2 && text.starts_with(ROW));
         if !is_one {
             self.first = Some((text, begin));
             return Ok(None);
@@ -115,7 +126,7 @@ impl<R: BufRead> ChainFileReader<R> {
         let attachment = Attachment::parse(&text).map_err(at)?;
         let rank = attachment.rank();
         if self.last_attachment.as_ref().is_some_and(|last| *last >= rank) {
-            return Err(at("attachments are not in the order of their names: components, blobs, states".into()));
+            return Err(at("attachments are not in the order of their names: components, blobs, states, rows".into()));
         }
         self.last_attachment = Some(rank);
         Ok(Some((attachment, begin)))

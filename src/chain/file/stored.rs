@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::read::{Attachment, ChainFileReader, read_event, text_of};
 use super::verify::Verification;
-use super::{ChainFileContents, ChainFileError};
+use super::{ChainFileContents, ChainFileError, FileRow};
 use crate::chain::event::ChainEvent;
 use crate::chain::hash::{ComponentDigest, sha1};
 
@@ -41,6 +41,8 @@ struct Index {
     components: BTreeMap<ComponentDigest, u64>,
     blobs: BTreeMap<[u8; 20], u64>,
     states: BTreeMap<u64, u64>,
+    /// The offset of the first of the rows after each event, and how many these are.
+    rows: BTreeMap<u64, (u64, u64)>,
     /// The offset of the line of each event whose sequence is a multiple of [`INDEXED`].
     events: Vec<u64>,
 }
@@ -165,6 +167,25 @@ impl ChainFile {
     }
 }
 
+impl ChainFile {
+    /// The rows that are attached after event `sequence`, in the order of their keys.
+    pub(crate) fn rows(&mut self, sequence: u64) -> io::Result<Vec<FileRow>> {
+        let Some((at, count)) = self.index.rows.get(&sequence).copied() else { return Ok(Vec::new()) };
+        self.next = None;
+        self.source.seek(SeekFrom::Start(at))?;
+        let mut rows = Vec::new();
+        for _ in 0..count {
+            let line = self.line()?;
+            let text = text_of(&line).map_err(|_| altered())?;
+            match Attachment::parse(text).map_err(|_| altered())? {
+                Attachment::Row(after, row) if after == sequence => rows.push(row),
+                _ => return Err(altered()),
+            }
+        }
+        Ok(rows)
+    }
+}
+
 /// Reads a file once and verifies it; also builds the index.
 fn read_through(source: impl BufRead) -> Result<(ChainFileContents, Index), ChainFileError> {
     let mut index = Index::default();
@@ -176,6 +197,7 @@ fn read_through(source: impl BufRead) -> Result<(ChainFileContents, Index), Chai
             Attachment::Component(digest, _) => _ = index.components.insert(digest, at),
             Attachment::Blob(name, _) => _ = index.blobs.insert(name, at),
             Attachment::State(sequence, _) => _ = index.states.insert(sequence, at),
+            Attachment::Row(sequence, _) => index.rows.entry(sequence).or_insert((at, 0)).1 += 1,
         }
     }
     while let Some(stretch) = file.events()? {

@@ -19,6 +19,7 @@ fn started(actor: ActorId) -> Started {
     Started {
         id: actor,
         fork: None,
+        rows: None,
         name: "counter".into(),
         ended: false,
         label: None,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Attachment;
-use super::{ChainFileContents, ChainFileError, Header, UnverifiedChain, VerifiedChain};
+use super::{ChainFileContents, ChainFileError, FileRow, Header, UnverifiedChain, VerifiedChain};
 use crate::chain::course::{StateCourse, StateOnChain};
 use crate::chain::data::{NamedState, Started};
 use crate::chain::dropped::DroppedEvents;
@@ -12,6 +12,7 @@ use crate::chain::event::{ChainEvent, EventKind};
 use crate::chain::hash::{ComponentDigest, sha1};
 use crate::chain::incarnations::Incarnations;
 use crate::chain::state_chain::{Head, Salting, first_broken};
+use crate::chain::table::ReadDigest;
 
 impl UnverifiedChain {
     /// Verifies each hash and link, the header against the events, and the attachments against their names.
@@ -20,6 +21,7 @@ impl UnverifiedChain {
         self.components.iter().for_each(|(digest, bytes)| verification.component(*digest, bytes));
         self.blobs.iter().for_each(|(name, bytes)| verification.blob(*name, bytes));
         self.states.iter().for_each(|(sequence, state)| verification.state(*sequence, state.as_deref()));
+        self.rows.iter().for_each(|(sequence, row)| verification.row(*sequence, row));
         verification.events(&self.events)?;
         Ok(VerifiedChain { contents: verification.finish()?, chain: self })
     }
@@ -35,6 +37,9 @@ pub(super) struct Verification {
     states: BTreeMap<u64, Mark>,
     /// The attached states whose events have not been reached yet.
     states_ahead: BTreeSet<u64>,
+    /// The digest of the attached rows after each event that was not reached yet.
+    rows: BTreeMap<u64, ReadDigest>,
+    attached_rows: u64,
     head: Option<Head>,
     /// Whether an event of version 3 was seen. From there on, every event is of version 3.
     salting: Salting,
@@ -83,6 +88,8 @@ impl Verification {
             blobs: BTreeMap::new(),
             states: BTreeMap::new(),
             states_ahead: BTreeSet::new(),
+            rows: BTreeMap::new(),
+            attached_rows: 0,
             head: None,
             salting: Salting::default(),
             incarnations: Incarnations::none(),
@@ -104,6 +111,7 @@ impl Verification {
             Attachment::Component(digest, bytes) => self.component(*digest, bytes),
             Attachment::Blob(name, bytes) => self.blob(*name, bytes),
             Attachment::State(sequence, state) => self.state(*sequence, state.as_deref()),
+            Attachment::Row(sequence, row) => self.row(*sequence, row),
         }
     }
 
@@ -118,6 +126,11 @@ impl Verification {
     fn state(&mut self, sequence: u64, state: Option<&[u8]>) {
         self.states.insert(sequence, Mark::of(state));
         self.states_ahead.insert(sequence);
+    }
+
+    fn row(&mut self, sequence: u64, row: &FileRow) {
+        self.attached_rows += 1;
+        self.rows.entry(sequence).or_default().add(&row.hash);
     }
 
     /// Verifies the next events: each hash and link, each start, and the states that are attached after them.
@@ -143,8 +156,29 @@ impl Verification {
                 self.states_ahead.pop_first();
                 self.verify_state(event)?;
             }
+            if let Some(digest) = self.rows.remove(&event.sequence) {
+                self.verify_rows(event, digest)?;
+            }
         }
         Ok(())
+    }
+
+    /// Checks that rows are attached where a replay can begin, and that a fork begins with those that it names.
+    fn verify_rows(&self, event: &ChainEvent, digest: ReadDigest) -> Result<(), ChainFileError> {
+        let sequence = event.sequence;
+        let refused = |why: &str| {
+            Err(ChainFileError::Attachment { name: format!("the rows after event {sequence}"), why: why.into() })
+        };
+        if sequence > 0 {
+            let is_a_start = self.starts.last() == Some(&sequence) || self.unvouched.last() == Some(&sequence);
+            return if is_a_start { Ok(()) } else { refused("no replay can begin with that event") };
+        }
+        let named = event.read::<Started>().ok().and_then(|started| started.rows);
+        match named {
+            None => refused("the chain begins with none"),
+            Some(named) if named != digest.finish() => refused("the chain begins with others"),
+            Some(_) => Ok(()),
+        }
     }
 
     fn started(&mut self, event: &ChainEvent) -> Result<(), ChainFileError> {
@@ -241,7 +275,7 @@ impl Verification {
     }
 
     fn finish_attachments(&self) -> Result<(), ChainFileError> {
-        let found = (self.components.len() + self.blobs.len() + self.states.len()) as u64;
+        let found = (self.components.len() + self.blobs.len() + self.states.len()) as u64 + self.attached_rows;
         if found != self.header.attachments {
             return Err(ChainFileError::AttachmentCount { announced: self.header.attachments, found });
         }
@@ -254,6 +288,10 @@ impl Verification {
         };
         if let Some(sequence) = self.states_ahead.first() {
             let name = format!("state {sequence}");
+            return Err(ChainFileError::Attachment { name, why: "the chain has no such event".into() });
+        }
+        if let Some(sequence) = self.rows.keys().next() {
+            let name = format!("the rows after event {sequence}");
             return Err(ChainFileError::Attachment { name, why: "the chain has no such event".into() });
         }
         for (digest, matches) in &self.components {

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::lines::{
-    BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, SaltedDroppedLine, SaltedLine, StateLine,
+    BlobLine, ComponentLine, DroppedLine, EventLine, HeaderLine, RowLine, SaltedDroppedLine, SaltedLine, StateLine,
 };
-use super::{Component, FORMAT, Header, States};
+use super::{Component, FORMAT, FileRow, Header, States};
 use crate::chain::event::{ChainEvent, DataDigest, DroppedData};
 use crate::chain::hash::ComponentDigest;
 
@@ -47,6 +47,12 @@ impl<W: Write> ChainFileWriter<W> {
             writer.line(&StateLine { state: *sequence, data })?;
         }
         Ok(writer)
+    }
+
+    /// Writes a row that is attached. Rows come after all other attachments, in the order of events and keys.
+    pub(crate) fn row(&mut self, after: u64, row: &FileRow) -> io::Result<()> {
+        let (key, data) = (BASE64.encode(&row.key).into(), BASE64.encode(&row.value).into());
+        self.line(&RowLine { row: after, key, hash: row.hash.to_string().into(), data })
     }
 
     pub(crate) fn event(&mut self, event: &ChainEvent) -> io::Result<()> {

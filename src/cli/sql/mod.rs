@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
-//!                                                               │ timers, monitors, async_requests
+//!                                                               │ timers, monitors, async_requests, table_rows
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
@@ -22,6 +22,7 @@ mod refusal;
 mod source;
 mod states;
 mod table;
+mod table_rows;
 mod timers;
 mod walk;
 mod wanted;
@@ -46,6 +47,7 @@ use self::refusal::{StatementRefusal, only_reads};
 use self::source::SqlSource;
 use self::states::StatesTable;
 use self::table::SqlTable;
+use self::table_rows::RowsTable;
 use self::timers::TimersTable;
 use super::config::refused as wrong_settings;
 use super::show::say;
@@ -152,7 +154,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 9] {
+fn described() -> [Described; 10] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
@@ -163,6 +165,7 @@ fn described() -> [Described; 9] {
         Described::of::<TimersTable>(),
         Described::of::<MonitorsTable>(),
         Described::of::<AsyncRequestsTable>(),
+        Described::of::<RowsTable>(),
     ]
 }
 
@@ -198,6 +201,7 @@ fn connection(source: &Arc<SqlSource>) -> rusqlite::Result<(Connection, Statemen
     table::add::<TimersTable>(&connection, source)?;
     table::add::<MonitorsTable>(&connection, source)?;
     table::add::<AsyncRequestsTable>(&connection, source)?;
+    table::add::<RowsTable>(&connection, source)?;
     let refusal = StatementRefusal::new(&described().map(|table| table.name), &connection)?;
     let judge = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context.action)))?;

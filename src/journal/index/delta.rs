@@ -16,9 +16,11 @@ use super::fact::{
     ChainEnd, EventFact, EventPlace, Fact, IndexedTo, Kept, Landmark, Listing, Promised, is_milestone,
     milestone_at_or_after,
 };
+use super::row_layer::{RowsPatch, Version};
 use crate::base::id::ActorId;
 use crate::chain::EventHash;
 use crate::journal::record::Cause;
+use crate::journal::rows::{KeyRange, TableAt};
 
 /// What is to become of the rows below.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,7 @@ pub(super) struct Layer {
     pub(super) milestones: BTreeMap<(i64, u64), u64>,
     pub(super) landmarks: BTreeMap<(i64, Landmark, u64), u64>,
     pub(super) kept: KeptPatch,
+    pub(super) rows: RowsPatch,
 }
 
 /// What is new at a chain's end.
@@ -219,7 +222,16 @@ impl Layer {
                 let head = self.heads.entry(actor).or_default();
                 head.dropped = head.dropped.max(Some(last));
             }
-            Fact::StatesDropped { actor, events } => self.kept.drop_states(actor, events),
+            Fact::StatesDropped { actor, events } => {
+                if events.start == 0 {
+                    self.rows.prune(actor, events.end);
+                } else {
+                    self.rows.redact(actor, events.clone());
+                }
+                self.kept.drop_states(actor, events);
+            }
+            Fact::Rows { actor, closed, writes } => self.rows.take_in(actor, closed, writes, false),
+            Fact::Carried { actor, row } => self.rows.take_in(actor, row.closed, vec![row.write], true),
         }
     }
 
@@ -272,13 +284,20 @@ impl Layer {
         self.milestones.extend(&newer.milestones);
         self.landmarks.extend(&newer.landmarks);
         self.kept.absorb(&newer.kept);
+        // Rows are not summed up, and are looked up in each layer.
     }
 
     /// How many rows it is about, or nearly.
     pub(super) fn rows(&self) -> usize {
         let owed = self.owed.rows.len() + self.owed.ended.len();
         let places = self.milestones.len() + self.landmarks.len();
-        self.heads.len() + self.actors.len() + owed + places + self.kept.rows.len() + self.kept.gone.len()
+        self.heads.len()
+            + self.actors.len()
+            + owed
+            + places
+            + self.kept.rows.len()
+            + self.kept.gone.len()
+            + self.rows.weight()
     }
 }
 
@@ -406,6 +425,45 @@ impl Delta {
 
     /// The highest key of an actor in the layers.
     pub(super) fn last_key(&self) -> Option<i64> {
-        self.layers().flat_map(|layer| layer.actors.keys()).max().copied()
+        let actors = self.layers().flat_map(|layer| layer.actors.keys()).max();
+        actors.max(self.layers().flat_map(|layer| layer.rows.written.keys()).max()).copied()
     }
+
+    /// The last version of a row in the layers, among those of its table; with whether one of them came late.
+    pub(super) fn last_version(&self, at: &TableAt, key: &[u8]) -> Option<(&Version, bool)> {
+        let versions = || self.layers().flat_map(|layer| layer.rows.versions(at.actor, key));
+        let within = versions().filter(|version| (at.era..=at.upto).contains(&version.closed));
+        let last = within.max_by_key(|version| version.closed)?;
+        Some((last, last.is_carried))
+    }
+
+    /// Whether a transition of the actor that wrote closed behind event `upto`.
+    pub(super) fn writes_behind(&self, actor: i64, upto: u64) -> bool {
+        let rows = self.layers().filter_map(|layer| layer.rows.written.get(&actor));
+        upto != u64::MAX && rows.flat_map(|rows| rows.values().flatten()).any(|version| version.closed > upto)
+    }
+
+    /// The keys of an actor's rows in the layers within a range, in order.
+    pub(super) fn row_keys<'a>(&'a self, actor: i64, range: KeyRange<'a>) -> impl Iterator<Item = &'a Arc<[u8]>> {
+        let moving = self.moving.as_deref().into_iter().flat_map(move |layer| layer.rows.keys(actor, range));
+        let active = self.active.rows.keys(actor, range);
+        merged(moving, active)
+    }
+}
+
+/// Two ascending sequences as one, in which what both have stands once.
+fn merged<'a>(
+    one: impl Iterator<Item = &'a Arc<[u8]>>,
+    other: impl Iterator<Item = &'a Arc<[u8]>>,
+) -> impl Iterator<Item = &'a Arc<[u8]>> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(first), Some(second)) if first == second => {
+            other.next();
+            one.next()
+        }
+        (Some(first), Some(second)) if first > second => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
 }

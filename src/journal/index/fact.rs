@@ -9,6 +9,8 @@ pub(in crate::journal) use crate::journal::record::{
     ActorKey, ActorRow, ActorStarted, Cause, ChainEnd, EventPlace, Owed, Pending,
 };
 
+use crate::journal::rows::{CarriedRow, RowWrite};
+
 /// One event in so many is a milestone, from which a walk into the middle of a chain begins.
 const MILESTONE_EVERY: u64 = 64;
 
@@ -33,6 +35,17 @@ pub(in crate::journal) enum Fact {
     Dropped {
         actor: i64,
         last: u64,
+    },
+    /// A transition that closed with this event has written to the actor's table.
+    Rows {
+        actor: i64,
+        closed: u64,
+        writes: Vec<RowWrite>,
+    },
+    /// The same of a row that the log has by a record of its own.
+    Carried {
+        actor: i64,
+        row: Box<CarriedRow>,
     },
     /// The states that were kept behind these events are not stored any more.
     StatesDropped {

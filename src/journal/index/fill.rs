@@ -11,7 +11,8 @@ use std::{io, mem};
 use rusqlite::Connection;
 
 use super::error::is_passing;
-use super::{Index, IndexError, delta::Health, tables};
+use super::{Index, IndexError, delta::Health, row_tables, tables};
+use crate::base::clock::boot_id;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 
@@ -77,6 +78,11 @@ impl Index {
     /// Starts the thread that writes what is applied.
     pub(in crate::journal) fn start_thread(self: &Arc<Self>) -> io::Result<IndexThread> {
         let index = Arc::clone(self);
+        if let Some(connection) = &self.writing.lock().connection
+            && let Err(error) = row_tables::note_boot(connection, Some(&boot_id()))
+        {
+            self.distrust(&error.to_string());
+        }
         let thread = thread::spawn("index", move || {
             while !index.is_closing.load(Ordering::Acquire) {
                 // A ring, or the time: it does the same. The index has both ends of the channel.
@@ -91,6 +97,27 @@ impl Index {
     fn finish(&self) {
         self.look();
         self.fill();
+        let is_written = self.is_writable();
+        self.cut();
+        let synced = self.path.as_ref().map(|path| fs::File::open(path).and_then(|file| file.sync_all()));
+        if is_written
+            && matches!(synced, Some(Ok(())))
+            && let Some(connection) = &self.writing.lock().connection
+            && let Err(error) = row_tables::note_boot(connection, None)
+        {
+            log::debug!("index.db does not say that it was closed: {error}");
+        }
+        self.cut();
+    }
+
+    /// Whether what was to be written was written.
+    pub(super) fn is_writable(&self) -> bool {
+        let writing = self.writing.lock();
+        writing.connection.is_some() && !writing.is_said
+    }
+
+    /// Carries the write-ahead log over, and cuts it off.
+    pub(super) fn cut(&self) {
         if let Some(connection) = &self.writing.lock().connection {
             // Nobody is waited for: what is left in the log is read from there.
             let cut = connection.busy_timeout(Duration::ZERO).and_then(|()| tables::cut_off_the_log(connection));

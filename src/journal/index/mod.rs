@@ -19,6 +19,9 @@ mod error;
 mod fact;
 mod fill;
 mod lookups;
+mod row_layer;
+mod row_lookups;
+mod row_tables;
 mod sum;
 mod tables;
 
@@ -34,6 +37,7 @@ pub(in crate::journal) use error::IndexError;
 pub(in crate::journal) use fact::{EventFact, Fact, IndexedTo, Kept, Landmark};
 #[allow(unused_imports, reason = "whoever starts the thread keeps it")]
 pub(in crate::journal) use fill::IndexThread;
+pub(in crate::journal) use row_lookups::StoredRow;
 pub(in crate::journal) use sum::Standing;
 
 pub(in crate::journal) use tables::{make_stub, write_stub};
@@ -247,7 +251,20 @@ impl Index {
         answer.map_err(|error| self.failed(error))
     }
 
-    /// The same, with the layers held as they are meanwhile: for a short question of the writer's.
+    /// The same, with the layers held as they are meanwhile too: for a short question that goes back and forth.
+    fn ask_both<T>(&self, ask: impl FnOnce(&Connection, &Delta) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        let reading = self.reading.lock();
+        let delta = self.sound()?;
+        let answer = reading.begin_moment().and_then(|moment| {
+            let answer = ask(&reading.connection, &delta)?;
+            moment.end()?;
+            Ok(answer)
+        });
+        drop(delta);
+        answer.map_err(|error| self.failed(error))
+    }
+
+    /// The same, without a moment: for a short question of the writer's.
     fn ask_beneath<T>(&self, ask: impl FnOnce(&Connection, &Delta) -> rusqlite::Result<T>) -> Result<T, IndexError> {
         let reading = self.reading.lock();
         let answer = ask(&reading.connection, &*self.sound()?);
@@ -308,5 +325,7 @@ impl Moment<'_> {
     }
 }
 
+#[cfg(test)]
+mod row_tests;
 #[cfg(test)]
 mod tests;

@@ -303,7 +303,8 @@ impl Standing {
                 self.keep((*actor, *sequence), before, Some(Kept::InSegment(*segment)));
             }
             // The last event of which anything was dropped is not summed up.
-            Fact::Dropped { .. } => (),
+            // No row of a table is summed up: to take one out of the sum, one would have to look it up.
+            Fact::Dropped { .. } | Fact::Rows { .. } | Fact::Carried { .. } => (),
             Fact::StatesDropped { actor, events } => {
                 let mut found = self.ask(|index| index.kept_within(*actor, events.clone()))?;
                 let within = (*actor, events.start)..(*actor, events.end.max(events.start));

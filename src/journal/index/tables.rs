@@ -18,6 +18,8 @@ use super::fact::{
     ActorKey, ActorRow, Cause, ChainEnd, EventPlace, IndexedTo, Kept, Landmark, Listing, Promised, Unsaid,
     milestone_at_or_after,
 };
+use super::row_tables;
+use crate::base::clock::boot_id;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::{ComponentDigest, EventHash};
 
@@ -26,7 +28,7 @@ type Result<T> = rusqlite::Result<T>;
 /// "THEI", in the header of every index.
 const APPLICATION_ID: i64 = 0x5448_4549;
 /// Of these tables. An index of another version is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long to wait for another process that opens the index at the same moment.
 const BUSY: Duration = Duration::from_secs(10);
 /// No lock of SQLite's own: a connection is one thread's at a time.
@@ -122,6 +124,7 @@ pub(super) fn make(path: &Path) -> std::result::Result<Connection, String> {
         connection.busy_timeout(BUSY)?;
         prepare(&connection)?;
         create(&connection)?;
+        row_tables::note_boot(&connection, Some(&boot_id()))?;
         Ok(connection)
     };
     make().map_err(|error: Error| error.to_string())
@@ -138,7 +141,7 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection> {
 fn open_for_reading(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, READ)?;
     connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
@@ -170,7 +173,7 @@ pub(super) fn open_unwritable(path: &Path) -> std::result::Result<Connection, St
 pub(super) fn nothing() -> Result<Connection> {
     let connection = Connection::open_in_memory()?;
     create(&connection)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
@@ -198,7 +201,9 @@ pub(super) fn remove(path: &Path) -> std::result::Result<(), String> {
 fn prepare(connection: &Connection) -> Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "off")?;
-    connection.set_prepared_statement_cache_capacity(32);
+    // What is dropped from an actor's history is in no page any more.
+    connection.pragma_update(None, "secure_delete", "on")?;
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
 
@@ -207,6 +212,7 @@ fn create(connection: &Connection) -> Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(row_tables::TABLES)?;
     transaction.commit()
 }
 
@@ -217,9 +223,13 @@ fn check(connection: &Connection) -> std::result::Result<(), String> {
         return Err("it is not an index of a journal".into());
     }
     match number("user_version")? {
-        VERSION => Ok(()),
-        other => Err(format!("its version is {other}, and this program's is {VERSION}")),
+        VERSION => {}
+        other => return Err(format!("its version is {other}, and this program's is {VERSION}")),
     }
+    if row_tables::may_be_lost(connection, &boot_id()).map_err(said)? {
+        return Err("the machine went down while it was written".into());
+    }
+    Ok(())
 }
 
 /// What is read from here on is what is there now. (A transaction begins with what it first reads.)
@@ -301,7 +311,9 @@ pub(super) fn key_of(connection: &Connection, id: ActorId) -> Result<Option<i64>
 }
 
 pub(super) fn last_key(connection: &Connection) -> Result<Option<i64>> {
-    connection.prepare_cached("SELECT max(actor) FROM actors")?.query_row([], |row| row.get(0))
+    let actors = connection.prepare_cached("SELECT max(actor) FROM actors")?.query_row([], |row| row.get(0))?;
+    // Rows may have been written for a fork that never began.
+    Ok(row_tables::last_key(connection)?.max(actors))
 }
 
 /// The last column is the key of the actor where it owes this to itself.
@@ -477,7 +489,7 @@ fn flag(row: &Row<'_>, column: usize) -> Result<bool> {
     }
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(column, value))
 }
@@ -492,12 +504,12 @@ fn actor_id(text: &str, column: usize) -> Result<ActorId> {
 }
 
 /// For a question: what is not there is not there beyond SQLite's numbers either.
-fn capped(count: u64) -> i64 {
+pub(super) fn capped(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// For a row: what does not fit is an error.
-fn signed(count: u64) -> Result<i64> {
+pub(super) fn signed(count: u64) -> Result<i64> {
     i64::try_from(count).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
@@ -516,6 +528,7 @@ pub(super) fn write(connection: &Connection, layer: &Layer) -> Result<()> {
     write_owed(&transaction, layer)?;
     write_places(&transaction, layer)?;
     write_kept(&transaction, layer)?;
+    row_tables::write(&transaction, &layer.rows)?;
     if let Some(IndexedTo { batch, position }) = layer.upto {
         execute(
             &transaction,
@@ -654,7 +667,7 @@ fn write_kept(connection: &Connection, layer: &Layer) -> Result<()> {
     Ok(())
 }
 
-fn execute(connection: &Connection, statement: &str, params: impl Params) -> Result<()> {
+pub(super) fn execute(connection: &Connection, statement: &str, params: impl Params) -> Result<()> {
     connection.prepare_cached(statement)?.execute(params).map(drop)
 }
 

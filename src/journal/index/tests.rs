@@ -54,6 +54,7 @@ impl Model {
             Fact::State { actor, sequence, segment } => {
                 self.of(*actor).kept.insert(*sequence, Kept::InSegment(*segment));
             }
+            Fact::Rows { .. } | Fact::Carried { .. } => {}
             Fact::Dropped { actor, last } => {
                 let actor = self.of(*actor);
                 actor.dropped = actor.dropped.max(Some(*last));

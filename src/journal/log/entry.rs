@@ -98,6 +98,17 @@ pub(in crate::journal) enum Entry<'a> {
     Survived(u64),
     /// The actor is listed no longer.
     Forgotten(u64),
+    /// A row of an actor's table: what event `written` of a transition that closed with event `closed` has written.
+    Row {
+        actor: u64,
+        written: u64,
+        closed: u64,
+        /// Of the event that wrote it.
+        hash: [u8; 20],
+        /// The SHA-1 of the payload: a salt of 16 bytes, and then key and value.
+        name: [u8; 20],
+        row: Payload<'a>,
+    },
     /// Data of an actor's events is about to be dropped, from one sequence to before another, and so are the states stored
     /// behind them. The last whose data goes is `last`.
     Dropped {
@@ -116,6 +127,7 @@ const ENDED: u8 = 5;
 const SURVIVED: u8 = 6;
 const FORGOTTEN: u8 = 7;
 const DROPPED: u8 = 8;
+const ROW: u8 = 9;
 
 const NAMES_STATE: u64 = 1;
 const KEEPS: u64 = 2;
@@ -156,6 +168,12 @@ impl Entry<'_> {
             Self::Ended(actor) => put_actor(room, *actor, ENDED),
             Self::Survived(actor) => put_actor(room, *actor, SURVIVED),
             Self::Forgotten(actor) => put_actor(room, *actor, FORGOTTEN),
+            Self::Row { actor, written, closed, hash, name, .. } => {
+                [actor, written, closed].into_iter().for_each(|number| put_number(room, *number));
+                room.extend_from_slice(hash);
+                room.extend_from_slice(name);
+                ROW
+            }
             Self::Dropped { actor, from, upto, last } => {
                 [actor, from, upto, last].into_iter().for_each(|number| put_number(room, *number));
                 DROPPED
@@ -170,7 +188,8 @@ impl Entry<'_> {
         match self {
             Self::Event(EventEntry { data: payload, .. })
             | Self::Blob { bytes: payload, .. }
-            | Self::State { state: payload, .. } => payload.clone(),
+            | Self::State { state: payload, .. }
+            | Self::Row { row: payload, .. } => payload.clone(),
             Self::Name { .. } | Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) | Self::Dropped { .. } => {
                 Payload::Kept(&[])
             }
@@ -309,6 +328,14 @@ impl<'a> RawEntry<'a> {
             ENDED => Entry::Ended(read.number()?),
             SURVIVED => Entry::Survived(read.number()?),
             FORGOTTEN => Entry::Forgotten(read.number()?),
+            ROW => Entry::Row {
+                actor: read.number()?,
+                written: read.number()?,
+                closed: read.number()?,
+                hash: read.array()?,
+                name: read.array()?,
+                row: payload,
+            },
             DROPPED => Entry::Dropped {
                 actor: read.number()?,
                 from: read.number()?,

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest, Sha1};
 
 use super::batch::Tip;
+use crate::base::clock::boot_id;
 use crate::journal::durability::Durability;
 use crate::journal::named::{check_is_file, named};
 
@@ -92,13 +93,6 @@ impl MarkFile {
         self.next_slot ^= 1;
         Ok(())
     }
-}
-
-/// Names this boot of the machine. Where the system does not tell, every boot looks the same, which refuses more.
-pub(in crate::journal) fn boot_id() -> String {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let text: String = text.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
-    if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
 /// Once a commit, so into the same room each time.

@@ -10,10 +10,11 @@ use super::batch::Tip;
 use super::bytes::Malformed;
 use super::dir::{numbers_in, path_of};
 use super::directory::SegmentDirectory;
-use super::mark::{Marked, boot_id};
+use super::mark::Marked;
 use super::segment::{self, Rest, SegmentBytes, SegmentHeader, Trailer};
 use super::walk::ToRead;
 use super::{LogError, Unsound, damaged_at, io_at};
+use crate::base::clock::boot_id;
 use crate::journal::durability::Durability;
 use crate::journal::named::open_file;
 

@@ -133,6 +133,7 @@ impl ModelRuntime {
         let started = Started {
             id,
             fork: None,
+            rows: None,
             name: String::new(),
             ended: self.actors[i].ended.is_some(),
             label: None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::actor::{self, Recording, ReplayError, Replayed};
 use crate::base::id::ActorId;
 use crate::base::thread;
-use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, History, KeptState, export};
+use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, FileRow, History, KeptState, export};
 use crate::guest::THREAD_STACK_BYTES;
 use crate::journal::{
     self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Newest, ReadFault, ReadResult, Shown,
@@ -38,6 +38,14 @@ pub enum ReadError {
     /// The journal does not hold this component or state.
     #[error("nothing is kept as {0}")]
     NotKept(String),
+    /// Data was dropped that the table of the past was made from.
+    #[error("{}", crate::journal::gone_table(*at, *dropped))]
+    TableIsGone {
+        /// The event after which the table was asked for.
+        at: u64,
+        /// The last event before it whose data was dropped.
+        dropped: u64,
+    },
 }
 
 impl From<ReadFault> for ReadError {
@@ -180,7 +188,7 @@ impl TheaterHandle {
         self.journal.dir()
     }
 
-    fn opened(&self, id: ActorId) -> Result<(ActorKey, JournalReader), ReadError> {
+    pub(super) fn opened(&self, id: ActorId) -> Result<(ActorKey, JournalReader), ReadError> {
         let actor = self.key(id).ok_or(ReadError::NoSuchActor(id))?;
         Ok((actor, self.journal.reader()?))
     }
@@ -217,6 +225,10 @@ impl History for Journaled {
 
     fn kept_after(&mut self, sequence: u64) -> Result<Option<KeptState>, ReadError> {
         Ok(kept_after(&self.reader, self.actor, sequence)?)
+    }
+
+    fn rows(&mut self, sequence: u64, behind: Option<&[u8]>) -> Result<Vec<FileRow>, ReadError> {
+        Ok(self.reader.file_rows(self.actor, sequence, behind)?)
     }
 }
 

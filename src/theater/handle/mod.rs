@@ -8,10 +8,12 @@ mod cursor;
 mod follow;
 mod history;
 pub(crate) mod measure;
+mod table;
 
 pub(crate) use cursor::{Kinds, Members};
 pub use follow::{EventStream, EventsOf, FollowedEvent};
 pub use history::{ActorState, ReadError};
+pub use table::TableRow;
 
 use crate::base::id::ActorId;
 use crate::base::one_shot::OneReceiver;

@@ -96,7 +96,7 @@ impl Supervisor {
         if newborn.is_fork {
             self.decide(Input::Forked(id));
         }
-        let Newborn { cause, is_fork, again, reply, .. } = newborn;
+        let Newborn { cause, is_fork, rows, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
                 let FormerLife { reason, from, incarnation, notice, open, lately, .. } = before;
@@ -110,6 +110,7 @@ impl Supervisor {
                 incarnation: Incarnation::FIRST,
                 state: self.actors[&id].spec.init_state.clone(),
                 run_init: !is_fork,
+                rows,
                 cause,
                 reply,
                 notice: Some(ChildEventKind::Started),

@@ -46,6 +46,14 @@ impl Drawn {
             4 => Entry::Survived(actor),
             5 => Entry::Forgotten(actor),
             6 => Entry::Dropped { actor, from: sequence, upto: back, last: timestamp },
+            7 => Entry::Row {
+                actor,
+                written: sequence,
+                closed: back,
+                hash: self.hash,
+                name: self.hash,
+                row: self.payload(),
+            },
             _ => Entry::Event(EventEntry {
                 is_salted: false,
                 actor,
@@ -71,7 +79,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let settles = proptest::collection::vec(any::<([u8; 16], u64)>(), 0..3);
     let ids = (any::<[u8; 20]>(), any::<[u8; 16]>());
     let dropped = proptest::option::of(0..u64::MAX >> 1);
-    let drawn = (0..9u8, any::<[u64; 4]>(), any::<[bool; 6]>(), ids, ".{0,40}", bytes, dropped, settles);
+    let drawn = (0..10u8, any::<[u64; 4]>(), any::<[bool; 6]>(), ids, ".{0,40}", bytes, dropped, settles);
     drawn.prop_map(|(kind, numbers, flags, (hash, id), text, bytes, dropped, settles)| Drawn {
         kind,
         numbers,

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theater_actor::{
-    HttpRequest, HttpResponse, clock, filesystem, http_client, messages, monitors, random, replies, supervisor, timer,
+    HttpRequest, HttpResponse, clock, filesystem, http_client, messages, monitors, random, replies, supervisor, table,
+    timer,
 };
 
 use crate::{More, outcome};
@@ -192,6 +193,82 @@ impl More for Timing {
             }
         })
     }
+}
+
+/// Commands for the table. Keys and values are text. Answers are `{"ok": …}` or `{"err": text}`.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Rows {
+    Put { key: String, value: String },
+    /// Writes a value of this many bytes.
+    PutBytes { key: String, n: usize },
+    /// Writes rows with the keys `PREFIX00000000`, `PREFIX00000001`, … and values of `n` bytes. Answers with their number, or
+    /// refuses with the first error.
+    PutMany { prefix: String, from: u64, upto: u64, n: usize },
+    /// Answers with the value, or null.
+    RowOf { key: String },
+    Delete { key: String },
+    /// Answers with the rows, each as `[key, value]`, and the cursor: `[rows, cursor]`.
+    Scan { prefix: String, limit: u32, #[serde(default)] cursor: Option<String> },
+    /// Answers with a number.
+    CountRows,
+    /// Reads with a key of this many bytes.
+    LongKey { n: usize },
+    /// Writes and deletes rows chosen by a generator that begins with `seed`, and reads in between. Answers with a digest of
+    /// all that was read.
+    Churn { seed: u64, rounds: u64 },
+}
+
+impl More for Rows {
+    fn obey(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Put { key, value } => outcome(table::put_bytes(key, value)),
+            Self::PutBytes { key, n } => outcome(table::put_bytes(key, vec![b'x'; n])),
+            Self::PutMany { prefix, from, upto, n } => {
+                for i in from..upto {
+                    table::put_bytes(format!("{prefix}{i:08}"), vec![b'x'; n])?;
+                }
+                json!(upto - from)
+            }
+            Self::RowOf { key } => outcome(table::get_bytes(key).map(|value| value.map(text))),
+            Self::Delete { key } => outcome(table::delete(key)),
+            Self::Scan { prefix, limit, cursor } => {
+                outcome(table::scan(prefix, limit, cursor.as_ref().map(String::as_bytes)).map(|page| {
+                    let rows: Vec<_> = page.rows.into_iter().map(|row| [text(row.key), text(row.value)]).collect();
+                    json!([rows, page.cursor.map(text)])
+                }))
+            }
+            Self::CountRows => json!(table::count()),
+            Self::LongKey { n } => outcome(table::get_bytes(vec![b'k'; n]).map(|value| value.map(text))),
+            Self::Churn { seed, rounds } => json!(format!("{:016x}", churn(seed, rounds)?)),
+        })
+    }
+}
+
+fn churn(seed: u64, rounds: u64) -> Result<u64, String> {
+    let (mut dice, mut seen) = (seed | 1, 0xcbf2_9ce4_8422_2325_u64);
+    let mut note = |bytes: &[u8]| {
+        for byte in bytes {
+            seen = (seen ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for _ in 0..rounds {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (what, key) = ((dice >> 33) % 8, format!("c/{:03}", (dice >> 40) % 97));
+        match what {
+            0..=3 => table::put_bytes(&key, format!("{dice:x}"))?,
+            4 => note(&[u8::from(table::delete(&key)?)]),
+            5 => note(&table::get_bytes(&key)?.unwrap_or_default()),
+            6 => {
+                for row in table::scan("c/", 5, Some(key.as_bytes()))?.rows {
+                    note(&row.key);
+                    note(&row.value);
+                }
+            }
+            _ => note(&table::count().to_le_bytes()),
+        }
+    }
+    Ok(seen)
 }
 
 /// Commands that monitor actors, and that spawn children to be monitored.

@@ -21,7 +21,7 @@ use theater_actor::{
     TimerHandler,
 };
 
-pub use calls::{Chance, Fetch, Files, Gathering, Timing, Watching};
+pub use calls::{Chance, Fetch, Files, Gathering, Rows, Timing, Watching};
 pub use op::{More, NoMore, outcome};
 
 /// The actor; `X` is the type of its commands beyond the common ones.
