@@ -34,6 +34,11 @@ impl Listeners {
         Ok(())
     }
 
+    /// Whether there is one. Its actor does not sleep.
+    pub(super) fn are_open(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Closes all listeners. This waits until the answers to what they have accepted have left.
     pub(super) fn close(&mut self, context: &ActorContext) {
         self.0.clear();

@@ -27,6 +27,7 @@ mod replay;
 mod resume;
 mod runtime;
 mod serve;
+mod sleeper;
 mod spec;
 mod verdict;
 
@@ -39,5 +40,6 @@ pub(crate) use replay::{
 };
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};
+pub(crate) use sleeper::{Sleeper, SleptAt};
 pub(crate) use spec::Spec;
 pub(crate) use verdict::{Report, ReportKind, SpawnReply, Verdict};

@@ -2,7 +2,7 @@
 //! or a timer that is due, and executes each as a transition.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::ActorContext;
 use super::down::{Down, close};
@@ -14,6 +14,7 @@ use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Head, Link};
+use crate::journal::{JournalDown, Record};
 use crate::promise::{HANDLE_DOWN, HANDLE_TIMER, Promise, TimerParams, told};
 use crate::system::{
     ActorTimers, Delivery, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind, Reply, StopSignal,
@@ -22,7 +23,7 @@ use crate::system::{
 /// An actor that has waited this long gives its stack's unused pages back to the system.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Takes deliveries until something ends the incarnation.
+/// Takes deliveries until something ends the incarnation, or until the actor has had nothing to do for `sleeps_after`.
 ///
 /// An idle actor waits in this frame, so what it holds only while it works is in functions of their own.
 pub(super) fn serve(
@@ -30,9 +31,11 @@ pub(super) fn serve(
     mailbox: &MailboxOwner,
     stop: &StopSignal,
     executor: &mut Executor,
+    sleeps_after: Option<Duration>,
 ) -> Down {
     let monitors = ServedMonitors::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
+    let mut rest = Rest::of(sleeps_after);
     // Ends, timers and mail take turns, so that none of them keeps another waiting for ever.
     let mut last = None;
     loop {
@@ -52,6 +55,7 @@ pub(super) fn serve(
             && let Some(due) = monitors.first_due(context)
         {
             last = Some(OwnPromise::Monitor);
+            rest.is_over(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
                 return down;
             }
@@ -62,6 +66,7 @@ pub(super) fn serve(
             && let Some(due) = timers.first_due(context)
         {
             last = Some(OwnPromise::Timer);
+            rest.is_over(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return down;
             }
@@ -71,9 +76,18 @@ pub(super) fn serve(
             if turn.is_some() {
                 continue;
             }
-            wait_for_work(mailbox, monitors.is_some(), timers.as_ref(), stop);
+            let waiting = Waiting { context, mailbox, stop, has_monitors: monitors.is_some(), timers: timers.as_ref() };
+            if rest.is_sleep_due(&waiting) {
+                match waiting.fall_asleep() {
+                    Ok(true) => return Down::Asleep,
+                    Ok(false) => {}
+                    Err(JournalDown) => return Down::Unrecorded,
+                }
+            }
+            rest.wait(&waiting);
             continue;
         };
+        rest.is_over(stop);
         if let Err(down) = handle(context, stop, executor, delivery) {
             return down;
         }
@@ -110,7 +124,7 @@ impl<'a> ServedMonitors<'a> {
     #[inline(never)]
     fn of(context: &ActorContext, mailbox: &'a MailboxOwner) -> Option<Self> {
         let ActorContext { actor, spec, theater, .. } = context;
-        if spec.program.function(HANDLE_DOWN.full).is_some() {
+        if spec.takes_ends() {
             // What became due before this incarnation is looked for once in any case.
             mailbox.ring();
             return Some(Self { mailbox });
@@ -172,8 +186,7 @@ impl ServedTimers {
     #[inline(never)]
     fn of(context: &ActorContext, mailbox: &MailboxOwner) -> Option<Self> {
         let ActorContext { actor, spec, theater, .. } = context;
-        let missed = spec.handlers.iter().find_map(|handler| handler.missed_rounds());
-        let Some(missed) = missed.filter(|_| spec.program.function(HANDLE_TIMER.full).is_some()) else {
+        let Some(missed) = spec.takes_timers() else {
             let pending = theater.timers.promised_by(actor.id).len();
             if pending > 0 {
                 log::warn!(
@@ -186,7 +199,7 @@ impl ServedTimers {
             return None;
         };
         let own = theater.timers.of(actor.id);
-        own.serve_by(mailbox.unparker());
+        own.serve_by(mailbox.mailbox());
         Some(Self { own, missed })
     }
 
@@ -234,20 +247,92 @@ impl ServedTimers {
     }
 }
 
-/// Parks the thread. A new delivery, the end of a monitored actor, a timer that is due and a new order all unpark it. A thread
-/// that is being suspended wakes by itself every millisecond, to see whether its grace is over.
-fn wait_for_work(mailbox: &MailboxOwner, has_monitors: bool, timers: Option<&ServedTimers>, stop: &StopSignal) {
-    if stop.order().is_some() {
-        return wait::park_until(clock::now() + Duration::from_millis(1));
+/// What a thread that has nothing to do looks at before it parks.
+struct Waiting<'a> {
+    context: &'a ActorContext,
+    mailbox: &'a MailboxOwner,
+    stop: &'a StopSignal,
+    has_monitors: bool,
+    timers: Option<&'a ServedTimers>,
+}
+
+impl Waiting<'_> {
+    fn is_rung(&self) -> bool {
+        (self.has_monitors && self.mailbox.is_rung()) || self.timers.is_some_and(|timers| timers.own.is_rung())
     }
-    let idle_at = clock::now() + IDLE;
-    wait::park_until(idle_at);
-    let is_rung = || (has_monitors && mailbox.is_rung()) || timers.is_some_and(|timers| timers.own.is_rung());
-    if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
-        stack::give_back();
-        mailbox.let_go_of_empty_lanes();
-        // No wake-up is lost: if a delivery, an end, a timer or an order has come since the check above, its sender has unparked
-        // this thread, and `park` returns at once.
-        wait::park();
+
+    /// Falls asleep, unless something has come. What the actor has recorded is on disk by then, its newest state included, so
+    /// that it can wake without waiting for a commit.
+    #[inline(never)]
+    fn fall_asleep(&self) -> Result<bool, JournalDown> {
+        let Self { context, mailbox, stop, .. } = self;
+        let journal = &context.theater.journal;
+        journal.enqueue(Record::Store(context.actor))?;
+        journal.flush()?;
+        if !mailbox.fall_asleep() {
+            return Ok(false);
+        }
+        fail::point("falling-asleep");
+        if self.is_rung() || stop.order().is_some() {
+            mailbox.stay_awake();
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
+/// How long an actor that may sleep has had nothing to do.
+struct Rest {
+    sleeps_after: Option<Duration>,
+    /// Since when; none while there is work, and always of an actor that may not sleep.
+    since: Option<Instant>,
+}
+
+impl Rest {
+    fn of(sleeps_after: Option<Duration>) -> Self {
+        Self { sleeps_after, since: None }
+    }
+
+    /// There is work.
+    fn is_over(&mut self, stop: &StopSignal) {
+        if self.since.take().is_some() {
+            stop.note_busy();
+        }
+    }
+
+    /// Whether the actor has had nothing to do for so long that it is to sleep; or for any time at all, if others wait for a
+    /// thread.
+    fn is_sleep_due(&mut self, waiting: &Waiting<'_>) -> bool {
+        let (Some(after), None) = (self.sleeps_after, waiting.stop.order()) else { return false };
+        let since = *self.since.get_or_insert_with(|| {
+            let since = clock::now();
+            waiting.stop.note_idle(since);
+            since
+        });
+        let is_wanted = waiting.stop.is_to_doze() || waiting.context.theater.registry.is_crowded();
+        is_wanted || clock::since(since) >= after
+    }
+
+    /// Parks the thread. A new delivery, the end of a monitored actor, a timer that is due and a new order all unpark it. A
+    /// thread that is being suspended wakes by itself every millisecond, to see whether its grace is over; and a thread that
+    /// may sleep, when the time for that has come.
+    fn wait(&self, waiting: &Waiting<'_>) {
+        if waiting.stop.order().is_some() {
+            return wait::park_until(clock::now() + Duration::from_millis(1));
+        }
+        let sleep_at = self.since.zip(self.sleeps_after).map(|(since, after)| since + after);
+        let idle_at = clock::now() + IDLE;
+        if let Some(sleep_at) = sleep_at.filter(|at| *at <= idle_at) {
+            return wait::park_until(sleep_at);
+        }
+        wait::park_until(idle_at);
+        let is_idle = clock::now() >= idle_at && waiting.mailbox.is_empty() && !waiting.is_rung();
+        if is_idle && waiting.stop.order().is_none() {
+            stack::give_back();
+            waiting.mailbox.let_go_of_empty_lanes();
+            // No wake-up is lost: if a delivery, an end, a timer or an order has come since the check above, its sender has unparked
+            // this thread, and `park` returns at once.
+            sleep_at.map_or_else(wait::park, wait::park_until);
+        }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, RuntimeLimits};
 use crate::base::opened::Opened;
 use crate::chain::ComponentDigest;
 use crate::guest::{Capability, GuestEngine, Program};
 use crate::handlers::{self, Grant, Handlers};
 use crate::manifest::{Manifest, ManifestError};
-use crate::system::{ManifestContents, StartedFrom, VouchedManifest, is_addressable};
+use crate::promise::{HANDLE_DOWN, HANDLE_TIMER};
+use crate::system::{ManifestContents, MissedRounds, StartedFrom, VouchedManifest, is_addressable};
 
 /// Everything that does not change while an actor runs.
 pub(crate) struct Spec {
@@ -59,7 +61,13 @@ impl Spec {
                 "no other actor can address a root actor called {name:?}: give it a name without \"/\" that is no UUID"
             )
         });
-        let doubts = doubts.into_iter().chain(unaddressable);
+        let listens = self.handlers.iter().any(|handler| handler.listens());
+        let sleepless = (listens && self.manifest.sleep_after_ms.is_some_and(|after| after > 0)).then(|| {
+            "\"sleep_after_ms\" has no effect: the owner of a listener never sleeps; an actor behind a listener of the runtime \
+             does"
+                .to_owned()
+        });
+        let doubts = doubts.into_iter().chain(unaddressable).chain(sleepless);
         self.manifest.warnings.iter().cloned().chain(unheard).chain(doubts).collect()
     }
 
@@ -139,6 +147,25 @@ impl Spec {
         let named = named.filter_map(|path| path.canonicalize().ok());
         let vouched = named.map(|manifest| VouchedManifest { manifest, was: Err(unread.to_owned()) }).collect();
         Ok(Self { program, handlers, init_state, vouched, manifest })
+    }
+
+    /// After how long without anything to do the actor gives its thread back: what its manifest says, or else the runtime;
+    /// `None` if it never does. The owner of a listener never does: somebody may connect at any time.
+    pub(crate) fn sleeps_after(&self, limits: &RuntimeLimits) -> Option<Duration> {
+        let after = self.manifest.sleep_after_ms.unwrap_or(limits.sleep_after_ms);
+        let listens = self.handlers.iter().any(|handler| handler.listens());
+        (after > 0 && !listens).then(|| Duration::from_millis(after))
+    }
+
+    /// What becomes of missed rounds, if the actor can take timers: its manifest grants the handler, and its component has the export.
+    pub(crate) fn takes_timers(&self) -> Option<MissedRounds> {
+        let missed = self.handlers.iter().find_map(|handler| handler.missed_rounds());
+        missed.filter(|_| self.program.function(HANDLE_TIMER.full).is_some())
+    }
+
+    /// Whether the actor can be told of ends: its component has the export.
+    pub(crate) fn takes_ends(&self) -> bool {
+        self.program.function(HANDLE_DOWN.full).is_some()
     }
 
     pub(crate) fn digest(&self) -> ComponentDigest {

@@ -6,6 +6,7 @@
 mod info;
 mod names;
 mod places;
+mod rousing;
 mod waiting;
 mod watching;
 
@@ -18,6 +19,7 @@ use parking_lot::RwLock;
 pub use info::{ActorInfo, Restarts};
 use names::ActorNames;
 pub(crate) use places::Restored;
+use rousing::Rousing;
 pub(crate) use waiting::Wait;
 
 use super::address::Address;
@@ -78,9 +80,9 @@ pub(crate) struct ActorEntry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusIsSet(());
 
-/// All actors of one runtime.
+/// All actors of one runtime; and how one that is asleep is woken.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(RwLock<Inner>);
+pub(crate) struct Registry(RwLock<Inner>, Rousing);
 
 #[derive(Debug, Default)]
 struct Inner {

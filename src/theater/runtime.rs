@@ -211,6 +211,8 @@ impl TheaterRuntime {
         engine.extensions.insert(config.handlers);
         let (commands, received) = unbounded();
         let registry = Arc::new(Registry::default());
+        let wakes = commands.clone();
+        registry.wakes_by(move |actor| _ = wakes.send(Command::Wake(actor)));
         let control = LifecycleControl {
             engine: Arc::new(engine),
             commands: commands.clone(),
@@ -262,7 +264,9 @@ impl TheaterRuntime {
         };
 
         let (timers, told) = (Arc::clone(&runtime.handle.timers), runtime.handle.clone());
-        let thread = thread::spawn_vital("timers", move || timers.run(), move |panicked| told.thread_failed(panicked));
+        let registry = Arc::clone(&told.registry);
+        let run = move || timers.run(&|actor| registry.wake(actor));
+        let thread = thread::spawn_vital("timers", run, move |panicked| told.thread_failed(panicked));
         let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of the timers: {error}"));
         runtime.timers = Some(thread.map_err(no_thread)?);
         begins(&runtime.handle);

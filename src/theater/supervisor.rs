@@ -6,6 +6,7 @@
 
 mod admission;
 mod failures;
+mod sleep;
 mod threads;
 
 use std::cmp::Reverse;
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use self::sleep::Dormitory;
 use self::threads::{Thread, Unstarted};
 use super::command::{ChangeReply, Command};
 use super::machine_budget::MachineBudget;
 use super::tree::{Action, Input, Tree};
-use crate::actor::{Report, ReportKind, Spec, Verdict};
+use crate::actor::{Report, ReportKind, Sleeper, Spec, Verdict};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
@@ -35,6 +37,8 @@ struct Supervised {
     parent: Option<ActorId>,
     stop: Arc<StopSignal>,
     thread: Option<Thread>,
+    /// What is left of the actor while it sleeps.
+    sleeper: Option<Box<Sleeper>>,
     /// The runtime that runs as soon as the system has a thread for it.
     unstarted: Option<Unstarted>,
     /// The number of the actor's newest thread.
@@ -57,6 +61,7 @@ pub(super) struct Supervisor {
     to_self: Sender<Command>,
     tree: Tree,
     budget: MachineBudget,
+    dormitory: Dormitory,
     /// Boxed, because a hash map keeps room for more than it holds.
     actors: HashMap<ActorId, Box<Supervised>>,
     /// When each timer is due, by the tree's clock.
@@ -83,12 +88,14 @@ impl Supervised {
 
 impl Supervisor {
     pub(super) fn new(theater: TheaterHandle, to_self: Sender<Command>, commands: Receiver<Command>) -> Self {
+        let budget = MachineBudget::of_this_machine(theater.limits.awake_actors);
         Self {
             theater,
             commands,
             to_self,
             tree: Tree::default(),
-            budget: MachineBudget::of_this_machine(),
+            budget,
+            dormitory: Dormitory::default(),
             actors: HashMap::new(),
             timers: BinaryHeap::new(),
             threads: 0,
@@ -103,14 +110,18 @@ impl Supervisor {
     pub(super) fn run(mut self) {
         while !(self.suspending && self.actors.values().all(|actor| actor.thread.is_none())) {
             let now = self.now();
-            let next = self.timers.peek().map_or(60_000, |Reverse((at, _))| at.saturating_sub(now));
-            let next = Duration::from_millis(next);
+            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            let next = timer.into_iter().chain(self.dormitory.look_at()).min();
+            let next = Duration::from_millis(next.map_or(60_000, |at| at.saturating_sub(now)));
             match wait::receive_within(&self.commands, next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor holds a sender itself"),
             }
             self.apply_due_timers();
+            if self.dormitory.look_at().is_some_and(|at| at <= self.now()) {
+                self.start_queued();
+            }
         }
     }
 
@@ -143,6 +154,7 @@ impl Supervisor {
                     self.hear(id, kind);
                 }
             }
+            Command::Wake(id) => self.wake(id),
             Command::Shutdown => self.suspend(),
         }
     }
@@ -171,6 +183,7 @@ impl Supervisor {
     /// Handles a report of an actor's thread.
     fn hear(&mut self, id: ActorId, kind: ReportKind) {
         match kind {
+            ReportKind::Asleep(sleeper) => self.fell_asleep(id, sleeper),
             ReportKind::Up => {
                 self.clear_failure(id);
                 self.decide(Input::Up(id));
@@ -277,6 +290,7 @@ impl Supervisor {
             });
         }
         actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+        self.wake(id);
     }
 
     fn send_verdict(&self, id: ActorId, verdict: Verdict) {
@@ -305,5 +319,6 @@ impl Supervisor {
                 thread.verdicts = unbounded().0;
             }
         }
+        self.dismiss_queued();
     }
 }

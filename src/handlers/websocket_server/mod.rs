@@ -85,6 +85,10 @@ impl Capability for WebSocketServer {
 }
 
 impl Grant for WebSocketServer {
+    fn listens(&self) -> bool {
+        true
+    }
+
     fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
         let start = |address| WebSocketListener::start(address, actor, &self.origins, tls.take());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::threads::{First, Unstarted};
 use super::{Supervised, Supervisor};
-use crate::actor::{Again, Beginning};
+use crate::actor::{Again, Beginning, Sleeper, SleptAt};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::StateChain;
@@ -25,6 +25,8 @@ struct Registered {
     id: ActorId,
     mailbox: MailboxOwner,
     first: First,
+    /// Whether its cost was taken out of the budget; else it waits for room.
+    has_room: bool,
     /// Why the actor does not run now though it is registered: it is from an earlier runtime, and this machine has no room
     /// for it.
     left_out: Option<String>,
@@ -36,8 +38,10 @@ impl Supervisor {
     pub(super) fn recover(&mut self, newborns: Vec<(Newborn, Comeback)>, owed: Vec<(ActorId, Lane, Delivery)>) {
         let mut ready = Vec::new();
         for (newborn, comeback) in newborns {
+            let parent_runs = newborn.parent.is_none_or(|parent| self.tree.takes_children(parent));
             match comeback {
-                Comeback::Runs => ready.extend(self.admit(newborn)),
+                Comeback::Sleeps(at) if parent_runs && !self.suspending => self.put_to_bed(newborn, at),
+                Comeback::Runs | Comeback::Sleeps(_) => ready.extend(self.admit(newborn)),
                 Comeback::Listed(status) => self.list(newborn, status),
             }
         }
@@ -67,6 +71,7 @@ impl Supervisor {
     /// there is none for an actor from an earlier runtime, that actor is registered all the same, and is left out.
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
         let has_lived = newborn.again.is_some();
+        let mut has_room = true;
         let refusal = if self.suspending {
             Some(LifecycleError::ShuttingDown)
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
@@ -74,7 +79,9 @@ impl Supervisor {
         } else if let Some(taken) = (!has_lived).then(|| self.name_is_taken(&newborn)).flatten() {
             Some(taken.into())
         } else {
-            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err().map(LifecycleError::from)
+            let spent = self.budget.spend(Cost::of(newborn.spec.manifest.reuse));
+            has_room = spent.is_ok();
+            spent.err().filter(|_| !self.may_become_room()).map(LifecycleError::from)
         };
         let is_left_out = refusal.is_some() && has_lived && !self.suspending;
         let (left_out, refusal) =
@@ -88,6 +95,9 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
+        if has_room {
+            self.note_awake(id);
+        }
         let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(match left_out {
             None => Input::Spawned { id, parent, supervision, was_up },
@@ -117,7 +127,7 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, left_out })
+        Some(Registered { id, mailbox, first, has_room, left_out })
     }
 
     /// Why a new actor cannot have its name, if a living one has it.
@@ -137,10 +147,10 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, left_out }: Registered) {
+    fn start(&mut self, Registered { id, mailbox, first, has_room, left_out }: Registered) {
         let unstarted = self.unstarted(id, mailbox, first);
         match left_out {
-            None => self.run_on_a_thread(id, unstarted),
+            None => self.start_if(has_room, id, unstarted),
             Some(why) => self.leave_out(id, unstarted, why),
         }
     }
@@ -160,6 +170,29 @@ impl Supervisor {
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.unstarted = Some(unstarted);
         }
+    }
+
+    /// Registers an actor that slept when the runtime ended, or that has nothing to do now. It sleeps until it is roused: by
+    /// one of its timers, for example.
+    fn put_to_bed(&mut self, newborn: Newborn, at: SleptAt) {
+        let (id, parent, is_fork) = (newborn.actor.id, newborn.parent, newborn.is_fork);
+        let supervision = newborn.spec.manifest.supervision;
+        let mailbox = self.register(&newborn, ActorStatus::Running);
+        mailbox.fall_asleep();
+        if newborn.spec.takes_timers().is_some() {
+            self.theater.timers.sleep_until_due(id, mailbox.mailbox());
+        }
+        let Some(FormerLife { lately, began_ms, .. }) = newborn.again else { return };
+        self.theater.registry.update(id, |entry| entry.since_ms = began_ms);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.sleeper = Some(Box::new(Sleeper { mailbox, at, is_called: false }));
+        }
+        self.decide(Input::Spawned { id, parent, supervision, was_up: true });
+        if is_fork {
+            self.decide(Input::Forked(id));
+        }
+        self.decide(Input::Remembered { id, lately });
+        self.decide(Input::Up(id));
     }
 
     /// Registers an actor that does not run.
@@ -214,6 +247,7 @@ impl Supervisor {
             parent: *parent,
             stop,
             thread: None,
+            sleeper: None,
             unstarted: None,
             thread_number: 0,
             failure: None,
