@@ -41,5 +41,5 @@ pub(crate) use replay::{
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};
 pub(crate) use sleeper::{Sleeper, SleptAt};
-pub(crate) use spec::Spec;
+pub(crate) use spec::{SharedSpecs, Spec};
 pub(crate) use verdict::{Report, ReportKind, SpawnReply, Verdict};

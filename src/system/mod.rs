@@ -58,7 +58,7 @@ pub(crate) use on_disk::StartedFrom;
 pub use pick::NotFound;
 pub(crate) use pick::{Candidate, Picker};
 pub(crate) use refusal::Refusal;
-pub(crate) use registry::{ActorEntry, Registry, Restored, StatusIsSet, Wait};
+pub(crate) use registry::{ActorEntry, CommonEntry, Registry, Restored, StatusIsSet, Wait};
 pub use registry::{ActorInfo, Restarts};
 pub(crate) use reply::{AwaitedReply, Reply};
 pub(crate) use requests::{Confinement, ForkRequest, NamedChild, Parentage, SpawnRequest, Spawned};

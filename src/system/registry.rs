@@ -11,6 +11,7 @@ mod waiting;
 mod watching;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ use crate::manifest::{Reachable, Supervision};
 #[derive(Clone, Debug)]
 pub(crate) struct ActorEntry {
     pub(crate) actor: ActorKey,
-    pub(crate) name: String,
+    pub(crate) common: Arc<CommonEntry>,
     pub(crate) parent: Option<ActorId>,
     /// The name that its parent has given it.
     pub(crate) label: Option<Label>,
@@ -52,27 +53,41 @@ pub(crate) struct ActorEntry {
     pub(crate) has_begun: bool,
     /// How it has ended for good, if its chain says that it has.
     pub(crate) ended: Option<Arc<RecordedEnd>>,
-    /// The exports that the actor can be called by.
-    pub(crate) exports: Arc<HashSet<&'static str>>,
     pub(crate) mailbox: Mailbox,
     /// Where the actor's listeners are reached.
     pub(crate) addresses: Vec<Address>,
-    pub(crate) manifest_path: String,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
-    pub(crate) limits: Arc<Limits>,
-    /// The directory that the actor may write to.
-    pub(crate) writes_below: Option<PathBuf>,
-    pub(crate) started_from: Arc<StartedFrom>,
     pub(crate) metrics: Arc<ActorMetrics>,
-    pub(crate) supervision: Supervision,
-    /// Whose messages it takes.
-    pub(crate) reachable: Reachable,
     /// When the actor's children were lately restarted by policy, in milliseconds since the Unix epoch; for a root, also when
     /// the root itself was.
     pub(crate) restarts: Vec<u64>,
     /// Why the actor is not restarted, if it has failed and will not be.
     pub(crate) given_up: Option<String>,
+}
+
+/// What the registry knows of an actor, and what actors of one manifest have in common.
+#[derive(Debug)]
+pub(crate) struct CommonEntry {
+    pub(crate) name: String,
+    /// The exports that the actor can be called by.
+    pub(crate) exports: Arc<HashSet<&'static str>>,
+    pub(crate) manifest_path: String,
+    pub(crate) limits: Arc<Limits>,
+    /// The directory that the actor may write to.
+    pub(crate) writes_below: Option<PathBuf>,
+    pub(crate) started_from: StartedFrom,
+    pub(crate) supervision: Supervision,
+    /// Whose messages it takes.
+    pub(crate) reachable: Reachable,
+}
+
+impl Deref for ActorEntry {
+    type Target = CommonEntry;
+
+    fn deref(&self) -> &CommonEntry {
+        &self.common
+    }
 }
 
 /// Proof that the registry has the status that an event gave to an actor. So the actor's parent, which is told of that

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::command::{Comeback, FormerLife, Newborn};
 use super::stored_spec::{damaged, is_fork, keep_initial_state, stored_spec};
 use super::tree::Lately;
-use crate::actor::{OpenTransition, SleptAt, Spec, recorded_limits};
+use crate::actor::{OpenTransition, SharedSpecs, SleptAt, Spec, recorded_limits};
 use crate::base::clock;
 use crate::base::id::Incarnation;
 use crate::base::limits::Limits;
@@ -64,7 +64,7 @@ pub(super) struct Opening {
 impl FormerActor {
     /// Reads an actor from the journal. `asked_for` is the manifest that the command line names for it, loaded.
     pub(super) fn read(
-        engine: &GuestEngine,
+        made: (&GuestEngine, &SharedSpecs),
         reader: &JournalReader,
         dir: &Path,
         (row, has_moved): (ActorRow, bool),
@@ -93,10 +93,10 @@ impl FormerActor {
             // The manifest or the component has changed. The open transition is finished with those it began with, and
             // within the limits it began with.
             Some(named) if !open.is_empty() && !is_same(&named, &row, &limits) => {
-                (stored_spec(engine, reader, dir, &row, &limits)?, Some(Arc::new(named)))
+                (stored_spec(made, reader, dir, &row, &limits)?, Some(Arc::new(named)))
             }
             Some(named) => (named, None),
-            None => (stored_spec(engine, reader, dir, &row, &limits)?, None),
+            None => (stored_spec(made, reader, dir, &row, &limits)?, None),
         };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;

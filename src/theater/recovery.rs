@@ -21,7 +21,7 @@ use super::in_flight::{InFlight, InFlightReader};
 use super::recorded_ends::write_ends;
 use super::stored_spec::damaged;
 use super::whereabouts::{Moves, renamed};
-use crate::actor::{Spec, grounds};
+use crate::actor::{SharedSpecs, Spec, grounds};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::guest::GuestEngine;
@@ -49,6 +49,7 @@ pub(super) struct Recovered {
 pub(super) fn recover(
     engine: &GuestEngine,
     theater: &TheaterHandle,
+    specs: &SharedSpecs,
     manifests: Vec<Manifest>,
 ) -> Result<Recovered, LifecycleError> {
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
@@ -71,7 +72,8 @@ pub(super) fn recover(
         let before = row.manifest_path.clone();
         moves.follow(&mut row, asked_for.as_ref().map(|spec| &spec.manifest));
         let has_moved = row.manifest_path != before;
-        former.push(FormerActor::read(engine, &reader, theater.journal.dir(), (row, has_moved), last, asked_for)?);
+        let (dir, made) = (theater.journal.dir(), (engine, specs));
+        former.push(FormerActor::read(made, &reader, dir, (row, has_moved), last, asked_for)?);
     }
     end_orphans(&mut former);
     write_ends(theater, &reader, &mut former, &keys)?;

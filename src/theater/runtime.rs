@@ -11,7 +11,7 @@ use super::recovery::{Recovered, recover};
 use super::retention::{Retaining, Retention};
 use super::supervisor::Supervisor;
 use super::upgrade::upgrade;
-use crate::actor::{SpawnReply, Spec};
+use crate::actor::{SharedSpecs, SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
 use crate::base::one_shot::{OneReceiver, one_shot};
@@ -213,12 +213,14 @@ impl TheaterRuntime {
         let registry = Arc::new(Registry::default());
         let wakes = commands.clone();
         registry.wakes_by(move |actor| _ = wakes.send(Command::Wake(actor)));
+        let specs = Arc::<SharedSpecs>::default();
         let control = LifecycleControl {
             engine: Arc::new(engine),
             commands: commands.clone(),
             journal: journal.handle().clone(),
             registry: Arc::clone(&registry),
             actor_limits: config.actor_limits,
+            specs: Arc::clone(&specs),
         };
         let engine = Arc::clone(&control.engine);
         let (failed, thread_failed) = bounded(1);
@@ -233,7 +235,7 @@ impl TheaterRuntime {
             timers: Arc::default(),
             failed,
         };
-        let recovered = recover(&engine, &handle, manifests).map_err(|why| {
+        let recovered = recover(&engine, &handle, &specs, manifests).map_err(|why| {
             why_the_journal_failed(&handle.journal, &journal_failed).unwrap_or(TheaterError::Actors(why))
         })?;
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());

@@ -1,7 +1,6 @@
 //! The admission of actors: a new actor, or one from an earlier runtime, is registered if the machine and its parent have
 //! room for it, and listed if it does not run.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::threads::{First, Unstarted};
@@ -219,7 +218,7 @@ impl Supervisor {
         let stop = Arc::new(StopSignal::new(owner.unparker()));
         self.theater.registry.add(ActorEntry {
             actor: *actor,
-            name: spec.manifest.name.clone(),
+            common: spec.common_entry(),
             parent: *parent,
             label: label.clone(),
             children: Vec::new(),
@@ -227,17 +226,10 @@ impl Supervisor {
             status,
             has_begun: again.as_ref().is_some_and(|before| before.was_alive),
             ended: again.as_ref().and_then(|before| before.ended.clone()).map(Arc::new),
-            exports: Arc::clone(spec.program.export_names()),
             mailbox,
             addresses: Vec::new(),
-            manifest_path: spec.manifest.path().display().to_string(),
             since_ms: clock::unix_ms(),
-            limits: Arc::clone(limits),
-            writes_below: spec.handlers.iter().find_map(|handler| handler.writes_below()).map(Path::to_owned),
-            started_from: Arc::new(spec.started_from()),
             metrics: Arc::default(),
-            supervision: spec.manifest.supervision,
-            reachable: spec.manifest.reachable,
             restarts: Vec::new(),
             given_up: None,
         });
