@@ -35,7 +35,7 @@ impl ActorContext {
     }
 
     pub(super) fn metrics(&self) -> Option<Arc<ActorMetrics>> {
-        self.theater.registry.metrics(self.actor.id)
+        self.theater.registry.counters(self.actor.id)
     }
 
     /// After how long without anything to do the actor gives its thread back; `None` if it never does.

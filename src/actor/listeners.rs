@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::context::ActorContext;
+use crate::base::rare::Rare;
 use crate::handlers::{ActorRef, Source};
 
 /// The listeners that are open. They stay open from one incarnation to the next: what they accept in between waits in the
@@ -29,8 +30,8 @@ impl Listeners {
             let source = handler.start(&actor);
             self.0.extend(source.map_err(|why| manifest.handler_error(handler.name(), why).to_string())?);
         }
-        let addresses = self.0.iter().map(|source| source.address()).collect();
-        context.theater.registry.update(context.actor.id, |entry| entry.addresses = addresses);
+        let addresses: Vec<_> = self.0.iter().map(|source| source.address()).collect();
+        context.theater.registry.update(context.actor.id, |entry| entry.addresses = addresses.into());
         Ok(())
     }
 
@@ -42,6 +43,6 @@ impl Listeners {
     /// Closes all listeners. This waits until the answers to what they have accepted have left.
     pub(super) fn close(&mut self, context: &ActorContext) {
         self.0.clear();
-        context.theater.registry.update(context.actor.id, |entry| entry.addresses.clear());
+        context.theater.registry.update(context.actor.id, |entry| entry.addresses = Rare::default());
     }
 }

@@ -32,12 +32,13 @@ use super::waits::Waits;
 use super::watches::{RecordedEnd, Watches};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
-use crate::base::metrics::ActorMetrics;
+use crate::base::metrics::{ActorMetrics, EntryMetrics};
+use crate::base::rare::Rare;
 use crate::journal::ActorKey;
 use crate::manifest::{Reachable, Supervision};
 
 /// What the registry knows of one actor.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ActorEntry {
     pub(crate) actor: ActorKey,
     pub(crate) common: Arc<CommonEntry>,
@@ -55,13 +56,13 @@ pub(crate) struct ActorEntry {
     pub(crate) ended: Option<Arc<RecordedEnd>>,
     pub(crate) mailbox: Mailbox,
     /// Where the actor's listeners are reached.
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) addresses: Rare<Vec<Address>>,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
-    pub(crate) metrics: Arc<ActorMetrics>,
+    pub(crate) metrics: EntryMetrics,
     /// When the actor's children were lately restarted by policy, in milliseconds since the Unix epoch; for a root, also when
     /// the root itself was.
-    pub(crate) restarts: Vec<u64>,
+    pub(crate) restarts: Rare<Vec<u64>>,
     /// Why the actor is not restarted, if it has failed and will not be.
     pub(crate) given_up: Option<String>,
 }
@@ -161,9 +162,19 @@ impl Registry {
         self.0.read().actors.get(&id).map(|entry| look(entry))
     }
 
-    /// Where an actor's work is counted.
+    /// What was counted of an actor's work.
     pub(crate) fn metrics(&self, id: ActorId) -> Option<Arc<ActorMetrics>> {
-        self.entry(id, |entry| Arc::clone(&entry.metrics))
+        self.entry(id, |entry| entry.metrics.read())
+    }
+
+    /// Where an actor's work is counted.
+    pub(crate) fn counters(&self, id: ActorId) -> Option<Arc<ActorMetrics>> {
+        self.0.write().actors.get_mut(&id).map(|entry| entry.metrics.counters())
+    }
+
+    /// Packs what was counted of an actor that works no more for now.
+    pub(crate) fn pack_metrics(&self, id: ActorId) {
+        self.update(id, |entry| entry.metrics.pack());
     }
 
     /// Removes an actor from the list.

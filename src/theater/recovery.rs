@@ -57,6 +57,7 @@ pub(super) fn recover(
     let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     let begun = clock::now();
+    let still = reader.keep_still();
     refuse_findings(theater.journal.dir(), &grounds(&reader).map_err(unreadable)?)?;
     log::debug!("what the actors go on from was compared with their chains in {:?}", clock::since(begun));
     let (mut former, mut keys) = (Vec::new(), HashMap::new());
@@ -119,6 +120,7 @@ pub(super) fn recover(
         (newborn.reply, newborn.cause) = (reply, cause.flatten());
         before.push((newborn, comeback));
     }
+    drop(still);
     Ok(Recovered { before, owed, asked_for, new })
 }
 

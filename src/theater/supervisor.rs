@@ -25,6 +25,7 @@ use crate::actor::{Report, ReportKind, Sleeper, Spec, Verdict};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::rare::Rare;
 use crate::base::wait;
 use crate::chain::data::{FailureReason, StoppedBy};
 use crate::journal::ActorKey;
@@ -35,8 +36,9 @@ struct Supervised {
     actor: ActorKey,
     spec: Arc<Spec>,
     parent: Option<ActorId>,
-    stop: Arc<StopSignal>,
-    thread: Option<Thread>,
+    /// None while the actor sleeps, unless it has an order.
+    stop: Option<Arc<StopSignal>>,
+    thread: Option<Box<Thread>>,
     /// What is left of the actor while it sleeps.
     sleeper: Option<Box<Sleeper>>,
     /// The runtime that runs as soon as the system has a thread for it.
@@ -44,13 +46,13 @@ struct Supervised {
     /// The number of the actor's newest thread.
     thread_number: u64,
     /// How the actor failed last.
-    failure: Option<(FailureReason, String)>,
+    failure: Option<Box<(FailureReason, String)>>,
     /// The actor has ended, and its chain does not say so.
     is_unrecorded: bool,
     /// The callers who wait for the actor's end.
-    stoppers: Vec<ChangeReply>,
+    stoppers: Rare<Vec<ChangeReply>>,
     /// The callers who wait until the actor is up again.
-    restarters: Vec<ChangeReply>,
+    restarters: Rare<Vec<ChangeReply>>,
 }
 
 /// The supervisor of one runtime.
@@ -81,8 +83,19 @@ pub(super) struct Supervisor {
 impl Supervised {
     /// Gives the actor a stop signal for the next incarnation on its thread.
     fn renew_signal(&mut self) -> Arc<StopSignal> {
-        self.stop = Arc::new(self.stop.renewed());
-        Arc::clone(&self.stop)
+        let renewed = Arc::new(self.signal().renewed());
+        self.stop = Some(Arc::clone(&renewed));
+        renewed
+    }
+
+    /// The actor's stop signal. One that sleeps gets one for the thread that it will have.
+    fn signal(&mut self) -> Arc<StopSignal> {
+        let sleeper = self.sleeper.as_ref();
+        let new = || {
+            let mailbox = &sleeper.expect("who does not sleep has a signal").mailbox;
+            Arc::new(StopSignal::new(mailbox.unparker()))
+        };
+        Arc::clone(self.stop.get_or_insert_with(new))
     }
 }
 
@@ -202,7 +215,7 @@ impl Supervisor {
                     // The thread ended although nobody ordered it to: the actors below this one end first.
                     return self.decide(Input::Ended(id));
                 }
-                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
+                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.take()) {
                     stopper.give(Ok(closing.clone()));
                 }
                 self.decide(Input::Ended(id));
@@ -221,7 +234,7 @@ impl Supervisor {
         if !self.tree.is_dead(id) {
             return;
         }
-        for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.drain(..)) {
+        for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.take()) {
             restarter.give(Err("it was stopped meanwhile".into()));
         }
     }
@@ -268,7 +281,9 @@ impl Supervisor {
             }
             Action::GaveUp { id, why } => self.gave_up(id, why),
             Action::Gone(id) => self.gone(id),
-            Action::Counted { supervisor, at } => self.theater.registry.update(supervisor, |entry| entry.restarts = at),
+            Action::Counted { supervisor, at } => {
+                self.theater.registry.update(supervisor, |entry| entry.restarts = at.into())
+            }
             Action::AlreadyStopped(id) => self.answer_stoppers(id),
             Action::NotRestarted { id, why } => {
                 // The refusal concerns the newest caller: earlier ones may be waiting for a restart that is under way.
@@ -280,7 +295,7 @@ impl Supervisor {
     }
 
     fn order(&mut self, id: ActorId, order: Order) {
-        let Some(actor) = self.actors.get(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return };
         if order.kind == OrderKind::Stop {
             self.theater.registry.update(id, |entry| {
                 // The actor may have ended by itself since the tree decided.
@@ -289,7 +304,7 @@ impl Supervisor {
                 }
             });
         }
-        actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+        actor.signal().give(order, actor.spec.manifest.limits.stop_grace());
         self.wake(id);
     }
 
@@ -311,9 +326,9 @@ impl Supervisor {
     fn suspend(&mut self) {
         self.suspending = true;
         self.theater.registry.suspend();
-        for actor in self.actors.values_mut() {
+        for actor in self.actors.values_mut().filter(|actor| actor.sleeper.is_none()) {
             let order = Order { kind: OrderKind::Suspend, by: StoppedBy::Supervisor, cause: None };
-            actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+            actor.signal().give(order, actor.spec.manifest.limits.stop_grace());
             if let Some(thread) = &mut actor.thread {
                 // A thread that waits for a verdict sees its channel closed, and ends.
                 thread.verdicts = unbounded().0;

@@ -88,7 +88,7 @@ impl Inner {
             asleep: entry.mailbox.is_asleep(),
             incarnation: entry.incarnation,
             mailbox_depth: entry.mailbox.depth(),
-            addresses: entry.addresses.clone(),
+            addresses: entry.addresses.to_vec(),
             manifest_path: entry.manifest_path.clone(),
             since_ms: entry.since_ms,
             restarts: self.restarts(entry),

@@ -8,6 +8,8 @@ use super::{Supervised, Supervisor};
 use crate::actor::{Again, Beginning, Sleeper, SleptAt};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::metrics::EntryMetrics;
+use crate::base::rare::Rare;
 use crate::chain::StateChain;
 use crate::chain::data::StartReason;
 use crate::guest::wit::ChildEventKind;
@@ -185,6 +187,7 @@ impl Supervisor {
         self.theater.registry.update(id, |entry| entry.since_ms = began_ms);
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.sleeper = Some(Box::new(Sleeper { mailbox, at, is_called: false }));
+            actor.stop = None;
         }
         self.decide(Input::Spawned { id, parent, supervision, was_up: true });
         if is_fork {
@@ -215,7 +218,7 @@ impl Supervisor {
         let Newborn { actor, spec, parent, label, again, .. } = newborn;
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        let stop = Some(Arc::new(StopSignal::new(owner.unparker())));
         self.theater.registry.add(ActorEntry {
             actor: *actor,
             common: spec.common_entry(),
@@ -227,10 +230,10 @@ impl Supervisor {
             has_begun: again.as_ref().is_some_and(|before| before.was_alive),
             ended: again.as_ref().and_then(|before| before.ended.clone()).map(Arc::new),
             mailbox,
-            addresses: Vec::new(),
+            addresses: Rare::default(),
             since_ms: clock::unix_ms(),
-            metrics: Arc::default(),
-            restarts: Vec::new(),
+            metrics: EntryMetrics::default(),
+            restarts: Rare::default(),
             given_up: None,
         });
         let supervised = Supervised {
@@ -244,8 +247,8 @@ impl Supervisor {
             thread_number: 0,
             failure: None,
             is_unrecorded: false,
-            stoppers: Vec::new(),
-            restarters: Vec::new(),
+            stoppers: Rare::default(),
+            restarters: Rare::default(),
         };
         self.actors.insert(actor.id, Box::new(supervised));
         owner

@@ -76,8 +76,13 @@ impl Supervisor {
     pub(super) fn fell_asleep(&mut self, id: ActorId, sleeper: Box<Sleeper>) {
         self.join(id);
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        let is_called = actor.stop.order().is_some() || !sleeper.mailbox.is_asleep();
+        let is_ordered = actor.stop.as_ref().is_some_and(|stop| stop.order().is_some());
+        let is_called = is_ordered || !sleeper.mailbox.is_asleep();
         actor.sleeper = Some(sleeper);
+        if !is_ordered {
+            actor.stop = None;
+        }
+        self.theater.registry.pack_metrics(id);
         if is_called {
             self.wake(id);
         }
@@ -153,13 +158,14 @@ impl Supervisor {
             return;
         }
         let wanted = self.dormitory.queue.len().max(ASKED_AT_ONCE);
-        let idle = |id: &ActorId| Some((self.actors.get(id)?.stop.idle_since()?, *id));
+        let idle = |id: &ActorId| Some((self.actors.get(id)?.stop.as_ref()?.idle_since()?, *id));
         let mut idle: Vec<(Instant, ActorId)> = self.dormitory.may_sleep.iter().filter_map(idle).collect();
         if idle.len() > wanted {
             idle.select_nth_unstable(wanted);
             idle.truncate(wanted);
         }
-        idle.iter().filter_map(|(_, id)| self.actors.get(id)).for_each(|actor| actor.stop.doze());
+        let signals = idle.iter().filter_map(|(_, id)| self.actors.get(id)?.stop.as_ref());
+        signals.for_each(|stop| stop.doze());
         self.theater.registry.set_crowded(idle.len() < self.dormitory.queue.len());
     }
 

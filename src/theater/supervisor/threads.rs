@@ -90,7 +90,7 @@ impl Supervisor {
                 "actor {} ({id}) cannot be started: {why}",
                 self.theater.registry.shown_name(id).unwrap_or_default()
             );
-            for restarter in actor.restarters.drain(..) {
+            for restarter in actor.restarters.take() {
                 restarter.give(Err(why.as_str().into()));
             }
             return self.died(id, FailureReason::Interrupted, why);
@@ -108,7 +108,7 @@ impl Supervisor {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        actor.stop = Arc::new(StopSignal::new(owner.unparker()));
+        actor.stop = Some(Arc::new(StopSignal::new(owner.unparker())));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
@@ -128,8 +128,9 @@ impl Supervisor {
     }
 
     /// Prepares the runtime of an actor that is registered.
-    pub(super) fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First) -> Unstarted {
-        let actor = &self.actors[&id];
+    pub(super) fn unstarted(&mut self, id: ActorId, mailbox: MailboxOwner, first: First) -> Unstarted {
+        let actor = self.actors.get_mut(&id).expect("the caller has registered it");
+        let stop = actor.stop.get_or_insert_with(|| Arc::new(StopSignal::new(mailbox.unparker()))).clone();
         let (was_up, is_fork) = (self.tree.was_up(id), self.tree.is_fork(id));
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
         let recorded = recorded.filter(|_| !matches!(first, First::Born(_))).unwrap_or(Incarnation(0));
@@ -138,7 +139,7 @@ impl Supervisor {
             Arc::clone(&actor.spec),
             self.theater.clone(),
             mailbox,
-            Arc::clone(&actor.stop),
+            stop,
             Lived { was_up, is_fork, recorded },
         ));
         Unstarted { runtime, first }
@@ -164,7 +165,7 @@ impl Supervisor {
         match thread::spawn_with(&name, THREAD_STACK_BYTES, Unstarted { runtime, first }, body) {
             Ok(handle) => {
                 let actor = self.actors.get_mut(&id).expect("the caller has registered it");
-                actor.thread = Some(Thread { handle, verdicts });
+                actor.thread = Some(Box::new(Thread { handle, verdicts }));
                 self.note_awake(id);
             }
             Err((error, unstarted)) => {
@@ -213,7 +214,7 @@ impl Supervisor {
     /// Joins the thread of an actor. The thread's last act was to report that it ends, so this takes no time.
     pub(super) fn join(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        if let Some(Thread { handle, .. }) = actor.thread.take() {
+        if let Some(Thread { handle, .. }) = actor.thread.take().map(|thread| *thread) {
             // A panic of the thread was logged and reported when it happened.
             let _ = handle.join();
             self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
@@ -224,7 +225,7 @@ impl Supervisor {
 
     /// Hands the callers who wait for a restart over to the actor's thread, which answers them once the actor is up.
     pub(super) fn restart_reply(&mut self, id: ActorId) -> Option<SpawnReply> {
-        let restarters: Vec<ChangeReply> = self.actors.get_mut(&id)?.restarters.drain(..).collect();
+        let restarters: Vec<ChangeReply> = self.actors.get_mut(&id)?.restarters.take();
         if restarters.is_empty() {
             return None;
         }
