@@ -205,7 +205,7 @@ impl ActorRuntime {
     fn sleep(self: Box<Self>, at: SleptAt) {
         let Self { context, mailbox, stop, .. } = *self;
         drop(stop);
-        mailbox.rest();
+        let mailbox = mailbox.rest();
         let ActorContext { actor, report, .. } = context;
         report(Report { id: actor.id, kind: ReportKind::Asleep(Box::new(Sleeper { mailbox, at, is_called: false })) });
     }

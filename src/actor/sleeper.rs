@@ -6,12 +6,12 @@
 //! monitors, what is counted of it), or worth nothing after a restart either.
 
 use crate::chain::Head;
-use crate::system::MailboxOwner;
+use crate::system::RestingOwner;
 
 /// What is left of an actor that sleeps.
 #[derive(Debug)]
 pub(crate) struct Sleeper {
-    pub(crate) mailbox: MailboxOwner,
+    pub(crate) mailbox: RestingOwner,
     pub(crate) at: SleptAt,
     /// Somebody has roused it, and it waits for a thread.
     pub(crate) is_called: bool,

@@ -33,6 +33,24 @@ pub(crate) struct Blueprint {
     pub(crate) vouched: Arc<[VouchedManifest]>,
     /// What the registry knows of each of these actors.
     common: OnceLock<Arc<CommonEntry>>,
+    /// The spec of those that begin without a state.
+    stateless: Mutex<Weak<Spec>>,
+}
+
+impl Spec {
+    /// The spec for actors to keep. Those without an initial state share it.
+    pub(crate) fn kept(self) -> Arc<Self> {
+        if self.init_state.is_some() {
+            return Arc::new(self);
+        }
+        let blueprint = Arc::clone(&self.blueprint);
+        let mut stateless = blueprint.stateless.lock();
+        stateless.upgrade().unwrap_or_else(|| {
+            let kept = Arc::new(self);
+            *stateless = Arc::downgrade(&kept);
+            kept
+        })
+    }
 }
 
 impl Deref for Spec {
@@ -188,8 +206,9 @@ impl Spec {
         let named = handlers.iter().flat_map(|handler| handler.children());
         let named = named.filter_map(|path| path.canonicalize().ok());
         let vouched = named.map(|manifest| VouchedManifest { manifest, was: Err(unread.to_owned()) }).collect();
-        let common = OnceLock::new();
-        Ok(Self { blueprint: Arc::new(Blueprint { program, handlers, vouched, manifest, common }), init_state })
+        let (common, stateless) = (OnceLock::new(), Mutex::default());
+        let blueprint = Arc::new(Blueprint { program, handlers, vouched, manifest, common, stateless });
+        Ok(Self { blueprint, init_state })
     }
 
     /// After how long without anything to do the actor gives its thread back: what its manifest says, or else the runtime;

@@ -39,7 +39,7 @@
 //! either the ringer finds the mark, or A finds the ring. A thread gives the actor up only if the mark is still there then; if
 //! somebody has taken it away, the actor is started again at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::delivery::Delivery;
@@ -75,6 +75,8 @@ pub(crate) struct MailboxOwner {
     lanes: [RefCell<Option<Receiver<Delivery>>>; 2],
     /// For the thread that will serve the mailbox, until there is one.
     parker: RefCell<Option<Parker>>,
+    /// Another owner has taken its place.
+    is_handed_on: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -137,11 +139,7 @@ impl Mailbox {
             is_rung: AtomicBool::new(true),
             owner: parker.unparker().clone(),
         });
-        let owner = MailboxOwner {
-            shared: Arc::clone(&shared),
-            lanes: [RefCell::new(None), RefCell::new(None)],
-            parker: RefCell::new(Some(parker)),
-        };
+        let owner = MailboxOwner::of(Arc::clone(&shared), parker);
         (Self(shared), owner)
     }
 
@@ -288,7 +286,52 @@ impl Shared {
     }
 }
 
+/// The receiving side of a mailbox that nobody serves, and in which no place was taken when its owner fell asleep.
+#[derive(Debug)]
+pub(crate) struct RestingOwner(Option<(Arc<Shared>, Parker)>);
+
+impl RestingOwner {
+    /// The receiving side as a thread serves it.
+    pub(crate) fn rise(mut self) -> MailboxOwner {
+        let (shared, parker) = self.0.take().expect("it is taken once, here or when it is dropped");
+        MailboxOwner::of(shared, parker)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.as_ref().expect("it was not taken").0
+    }
+
+    /// Whether nobody has roused the actor since it fell asleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.shared().gate.load(Ordering::SeqCst) == ASLEEP
+    }
+
+    /// Takes the mark away that the actor is asleep.
+    pub(crate) fn rouse(&self) {
+        let _counts = self.shared().counts.lock();
+        let _ = self.shared().rouse();
+    }
+
+    /// What wakes the thread that will serve the mailbox.
+    pub(crate) fn unparker(&self) -> Unparker {
+        self.shared().owner.clone()
+    }
+}
+
+impl Drop for RestingOwner {
+    fn drop(&mut self) {
+        if let Some((shared, parker)) = self.0.take() {
+            drop(MailboxOwner::of(shared, parker));
+        }
+    }
+}
+
 impl MailboxOwner {
+    fn of(shared: Arc<Shared>, parker: Parker) -> Self {
+        let lanes = [RefCell::new(None), RefCell::new(None)];
+        Self { shared, lanes, parker: RefCell::new(Some(parker)), is_handed_on: Cell::new(false) }
+    }
+
     /// From here on the calling thread serves the mailbox: it is unparked when something comes.
     pub(crate) fn serve_here(&self) {
         if let Some(parker) = self.parker.take() {
@@ -315,13 +358,9 @@ impl MailboxOwner {
     }
 
     /// The calling thread serves the mailbox no longer; the next one adopts what wakes it.
-    pub(crate) fn rest(&self) {
-        self.parker.replace(Some(wait::abandon()));
-    }
-
-    /// Whether nobody has roused the actor since it fell asleep.
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.shared.gate.load(Ordering::SeqCst) == ASLEEP
+    pub(crate) fn rest(self) -> RestingOwner {
+        self.is_handed_on.set(true);
+        RestingOwner(Some((Arc::clone(&self.shared), self.parker.take().unwrap_or_else(wait::abandon))))
     }
 
     /// The side that delivers.
@@ -431,6 +470,9 @@ impl MailboxOwner {
 /// deliveries are dropped with it.
 impl Drop for MailboxOwner {
     fn drop(&mut self) {
+        if self.is_handed_on.get() {
+            return;
+        }
         self.close();
         let mut counts = self.shared.counts.lock();
         counts.abandoned = true;

@@ -53,7 +53,7 @@ pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use failure::ActorFailure;
 pub use handle::TheaterHandle;
 pub(crate) use label::{Label, NoSuchAddress, NotALabel, is_addressable};
-pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, Slot};
+pub(crate) use mailbox::{Lane, Mailbox, MailboxOwner, RestingOwner, Slot};
 pub(crate) use on_disk::StartedFrom;
 pub use pick::NotFound;
 pub(crate) use pick::{Candidate, Picker};

@@ -43,7 +43,7 @@ impl Control for LifecycleControl {
                 let id = request.parentage.as_ref().map_or_else(ActorId::random, |parentage| parentage.child);
                 let newborn = Newborn {
                     actor: self.journal.new_actor(id),
-                    spec: Arc::new(self.specs.share(spec)),
+                    spec: self.specs.share(spec).kept(),
                     parent: request.parentage.as_ref().map(|parentage| parentage.parent),
                     label: request.parentage.as_ref().and_then(|it| Some(it.named.as_ref()?.label.clone())),
                     cause: request.parentage.map(|parentage| parentage.cause),

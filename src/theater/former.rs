@@ -102,7 +102,7 @@ impl FormerActor {
         let ends = refused_init && !is_asked_for;
         Ok(Self {
             row,
-            spec: Arc::new(spec),
+            spec: spec.kept(),
             successor,
             asked_for: is_asked_for,
             is_changed,

@@ -21,6 +21,7 @@ mod exchange;
 mod restarts;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::base::id::ActorId;
 use crate::base::rare::Rare;
@@ -45,14 +46,15 @@ enum Phase {
 enum Goal {
     Run,
     Restart(RestartState),
-    End { by: StoppedBy, cause: Option<Link> },
+    End { by: StoppedBy, cause: Option<Box<Link>> },
 }
 
 #[derive(Debug)]
 struct Node {
     parent: Option<ActorId>,
     children: Vec<ActorId>,
-    supervision: Supervision,
+    /// Shared with the actors that were added before, if it is the same.
+    supervision: Arc<Supervision>,
     phase: Phase,
     goal: Goal,
     /// The actor has a thread. Between two incarnations, an actor either has a thread that waits, or has none and will
@@ -100,6 +102,8 @@ pub(super) struct Tree {
     /// Boxed, because a hash map keeps room for more than it holds.
     nodes: HashMap<ActorId, Box<Node>>,
     groups: Vec<Group>,
+    /// The supervision of the actor that was added last.
+    last_supervision: Option<Arc<Supervision>>,
     actions: Vec<Action>,
 }
 
@@ -191,6 +195,9 @@ impl Tree {
     }
 
     fn add(&mut self, id: ActorId, parent: Option<ActorId>, supervision: Supervision, (phase, was_up): (Phase, bool)) {
+        let last = self.last_supervision.take().filter(|last| **last == supervision);
+        let supervision = last.unwrap_or_else(|| Arc::new(supervision));
+        self.last_supervision = Some(Arc::clone(&supervision));
         let node = Node {
             parent,
             children: Vec::new(),
@@ -239,7 +246,7 @@ impl Tree {
             node.again = None;
         }
         self.end_children(id);
-        self.order(id, OrderKind::Stop, Goal::End { by, cause: cause.clone() }, by, cause);
+        self.order(id, OrderKind::Stop, Goal::End { by, cause: cause.clone().map(Box::new) }, by, cause);
         self.settle(id);
     }
 

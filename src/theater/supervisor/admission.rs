@@ -186,7 +186,7 @@ impl Supervisor {
         let Some(FormerLife { lately, began_ms, .. }) = newborn.again else { return };
         self.theater.registry.update(id, |entry| entry.since_ms = began_ms);
         if let Some(actor) = self.actors.get_mut(&id) {
-            actor.sleeper = Some(Box::new(Sleeper { mailbox, at, is_called: false }));
+            actor.sleeper = Some(Box::new(Sleeper { mailbox: mailbox.rest(), at, is_called: false }));
             actor.stop = None;
         }
         self.decide(Input::Spawned { id, parent, supervision, was_up: true });

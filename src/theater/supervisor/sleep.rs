@@ -91,7 +91,7 @@ impl Supervisor {
     /// Gives an actor that sleeps a thread, as soon as there is room. An actor that is awake is left alone.
     pub(super) fn wake(&mut self, id: ActorId) {
         let Some(sleeper) = self.actors.get_mut(&id).and_then(|actor| actor.sleeper.as_mut()) else { return };
-        sleeper.mailbox.stay_awake();
+        sleeper.mailbox.rouse();
         if self.suspending {
             return self.dismiss(id);
         }
@@ -123,7 +123,7 @@ impl Supervisor {
                 (Some(unstarted), _) => self.run_on_a_thread(id, unstarted),
                 (None, Some(sleeper)) => {
                     let Sleeper { mailbox, at, .. } = *sleeper;
-                    let unstarted = self.unstarted(id, mailbox, First::Woken(at));
+                    let unstarted = self.unstarted(id, mailbox.rise(), First::Woken(at));
                     self.run_on_a_thread(id, unstarted);
                 }
                 (None, None) => self.budget.give_back(Cost::of(reuse)),
@@ -142,7 +142,7 @@ impl Supervisor {
     pub(super) fn could_not_wake(&mut self, id: ActorId, unstarted: Unstarted, at: SleptAt, why: &str) {
         let name = self.theater.registry.shown_name(id).unwrap_or_default();
         self.dormitory.refusals.warn(format_args!("actor {name} ({id}) is woken later: {why}"));
-        let sleeper = Sleeper { mailbox: unstarted.into_mailbox(), at, is_called: true };
+        let sleeper = Sleeper { mailbox: unstarted.into_mailbox().rest(), at, is_called: true };
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.sleeper = Some(Box::new(sleeper));
         }
@@ -182,7 +182,7 @@ impl Supervisor {
     /// Answers what waits in the mailbox of an actor that is not woken any more. What actors have sent it is in the journal.
     fn dismiss(&mut self, id: ActorId) {
         let Some(sleeper) = self.actors.get_mut(&id).and_then(|actor| actor.sleeper.take()) else { return };
-        let mailbox = sleeper.mailbox;
+        let mailbox = sleeper.mailbox.rise();
         mailbox.close();
         while let Some(delivery) = mailbox.next() {
             if let Reply::Outside { to } = delivery.reply {
