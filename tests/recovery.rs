@@ -1524,3 +1524,66 @@ fn a_fork_has_all_rows_or_does_not_exist_wherever_the_process_is_killed_while_th
         audit(&stage);
     }
 }
+
+const SLEEPS_SOON: &str = "sleep_after_ms = 20\n";
+
+fn until_asleep(running: &Theater, actor: &str) {
+    eventually(&format!("{actor} sleeps"), || (running.json(&["status", actor])["asleep"] == true).then_some(()));
+}
+
+#[test]
+fn a_message_to_an_actor_that_sleeps_is_taken_once_wherever_the_process_is_killed_while_it_wakes() {
+    // The asker wakes for the command from outside, and the asked one for its message.
+    for (point, nth) in [("falling-asleep", 3), ("waking", 2), ("taken", 2), ("closed-committed", 2)] {
+        let pair = Pair::new(SLEEPS_SOON);
+        let running = pair.until(point, nth);
+        if point != "falling-asleep" {
+            until_asleep(&running, "asked");
+            until_asleep(&running, "asker");
+        }
+        let send = json!({ "op": "send", "to": running.id("asked"), "msg": "count" });
+        tell_and_be_killed(running, "asker", &send);
+        let running = pair.again();
+        let sent = data_of(&running.events("asker"), "host-call ntwk:theater/message-server-host.send").len() as u64;
+        settled(&running, "asked", sent);
+        assert!(point == "falling-asleep" || sent == 1, "{point}");
+        assert_eq!(running.request("asked", &json!("count")), Ok(json!(sent + 1)), "{point}");
+        let chain = running.export(&pair.stage, "asked");
+        running.shut_down();
+        verifies_and_replays(&chain);
+        assert_eq!(pair.audit()["in_flight"], 0, "{point}");
+    }
+}
+
+#[test]
+fn an_actor_that_gets_no_thread_to_wake_keeps_its_mail_and_is_woken_later() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("probe", "probe", SLEEPS_SOON);
+    let running = without_thread(&stage, &[&manifest], "a-probe:2-4").expect("it starts");
+    until_asleep(&running, "probe");
+    assert_eq!(running.request("probe", &json!("count")), Ok(json!(1)));
+    let log = stage.log();
+    assert!(log.contains("is woken later: this machine has no thread left for it"), "{log}");
+    let types = running.event_types("probe");
+    assert!(!types.iter().any(|kind| kind == "failed"), "{types:?}");
+    verifies_and_replays(&running.export(&stage, "probe"));
+    running.shut_down();
+    audit(&stage);
+}
+
+#[test]
+fn an_actor_whose_thread_panics_while_it_falls_asleep_or_wakes_is_restarted_and_takes_its_mail() {
+    for point in ["falling-asleep:1:panic", "waking:1:panic"] {
+        let stage = Stage::new();
+        let more = format!("{SLEEPS_SOON}restart = \"permanent\"\nrestart_backoff_ms = 1\n");
+        let manifest = stage.manifest("probe", "probe", &more);
+        let running = panicking(&stage, &[&manifest], point);
+        until_asleep(&running, "probe");
+        let counted = running.request("probe", &json!("count"));
+        assert_eq!(counted, Ok(json!(1)), "{point}");
+        assert_eq!(running.json(&["status", "probe"])["incarnation"], 2, "{point}");
+        verifies_and_replays(&running.export(&stage, "probe"));
+        running.shut_down();
+        audit(&stage);
+    }
+}

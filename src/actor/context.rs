@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::spec::Spec;
 use super::verdict::{Report, ReportKind};
@@ -37,7 +38,12 @@ impl ActorContext {
     }
 
     pub(super) fn metrics(&self) -> Option<Arc<ActorMetrics>> {
-        self.theater.registry.metrics(self.actor.id)
+        self.theater.registry.counters(self.actor.id)
+    }
+
+    /// After how long without anything to do the actor gives its thread back; `None` if it never does.
+    pub(super) fn sleeps_after(&self) -> Option<Duration> {
+        self.spec.sleeps_after(&self.theater.limits)
     }
 
     pub(super) fn set_status(&self, status: ActorStatus) -> StatusIsSet {

@@ -18,6 +18,8 @@ pub(super) enum Down {
     Failed { reason: FailureReason, detail: String, reply: Reply },
     /// The actor was ordered to end; `reply` belongs to the transition that was aborted for the order.
     Ordered { order: Order, reply: Reply },
+    /// The actor has had nothing to do for a while, and gives its thread back. Its incarnation goes on when it wakes.
+    Asleep,
     /// The runtime is shutting down. The chain stays as it is, and the next start goes on from there.
     Suspended,
     /// The actor has finished the transition that an earlier process left open, and goes on with another manifest or
@@ -94,7 +96,8 @@ impl Down {
         match self {
             Self::Failed { reason, detail, .. } => LifecycleError::Failed(ActorFailure::new(*reason, detail.as_str())),
             Self::Ordered { .. } => "stopped before it was up".into(),
-            Self::Suspended | Self::Succeeded(_) => LifecycleError::ShuttingDown,
+            // Who sleeps has been up.
+            Self::Suspended | Self::Succeeded(_) | Self::Asleep => LifecycleError::ShuttingDown,
             Self::Unrecorded => JournalDown.into(),
         }
     }

@@ -28,6 +28,8 @@ pub(super) enum Settled {
     Over,
     /// Another incarnation begins at once, with this manifest and component.
     Succeeded(Arc<Spec>),
+    /// The thread ends, and the incarnation does not.
+    Asleep,
 }
 
 /// An end that is on the chain, and the status that it gave the actor.
@@ -50,7 +52,7 @@ impl IncarnationEnd<'_> {
         let kept = match down {
             Down::Failed { .. } => self.may_be_restarted(),
             Down::Ordered { order, .. } => order.kind == OrderKind::Cycle,
-            Down::Succeeded(_) => true,
+            Down::Succeeded(_) | Down::Asleep => true,
             Down::Suspended | Down::Unrecorded => false,
         };
         if !kept {
@@ -72,11 +74,12 @@ impl IncarnationEnd<'_> {
             Down::Failed { reason, detail, reply } => self.settle_failure(recorder, (reason, detail), reply),
             Down::Ordered { order, reply } => self.settle_order(recorder, order, reply),
             Down::Succeeded(spec) => Settled::Succeeded(spec),
+            Down::Asleep => {
+                self.note_survival();
+                Settled::Asleep
+            }
             Down::Suspended | Down::Unrecorded => {
-                if self.progress.attempts > 0 {
-                    // The error of a journal that is down is ignored here: the journal itself has reported it.
-                    let _ = self.context.theater.journal.enqueue(Record::Survived(self.context.actor));
-                }
+                self.note_survival();
                 // Whoever waits for an answer that was put off waits on after the next start.
                 drop(self.context.theater.deferrals.take_all(self.context.actor.id));
                 for delivery in self.mailbox.drain() {
@@ -85,6 +88,14 @@ impl IncarnationEnd<'_> {
                 }
                 Settled::Over
             }
+        }
+    }
+
+    /// Notes that the transition which the actor resumed last was not what ended the process.
+    fn note_survival(&mut self) {
+        if std::mem::take(&mut self.progress.attempts) > 0 {
+            // The error of a journal that is down is ignored here: the journal itself has reported it.
+            let _ = self.context.theater.journal.enqueue(Record::Survived(self.context.actor));
         }
     }
 

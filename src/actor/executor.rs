@@ -100,6 +100,11 @@ impl Executor {
         self.kept_at = (sequence, clock::now());
     }
 
+    /// The last event at which the state was kept.
+    pub(crate) fn last_kept(&self) -> u64 {
+        self.kept_at.0
+    }
+
     /// Sets the executor back to the state `base`, before events that are on the chain already. The next call gets a
     /// new instance and is compared with `script`.
     pub(crate) fn resume(&mut self, script: Script, base: Option<Arc<[u8]>>) {

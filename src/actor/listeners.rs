@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::context::ActorContext;
+use crate::base::rare::Rare;
 use crate::handlers::{ActorRef, Source};
 
 /// The listeners that are open. They stay open from one incarnation to the next: what they accept in between waits in the
@@ -29,9 +30,14 @@ impl Listeners {
             let source = handler.start(&actor);
             self.0.extend(source.map_err(|why| manifest.handler_error(handler.name(), why).to_string())?);
         }
-        let addresses = self.0.iter().map(|source| source.address()).collect();
-        context.theater.registry.update(context.actor.id, |entry| entry.addresses = addresses);
+        let addresses: Vec<_> = self.0.iter().map(|source| source.address()).collect();
+        context.theater.registry.update(context.actor.id, |entry| entry.addresses = addresses.into());
         Ok(())
+    }
+
+    /// Whether there is one. Its actor does not sleep.
+    pub(super) fn are_open(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// Closes all listeners. This waits until the answers to what they have accepted have left.
@@ -39,6 +45,6 @@ impl Listeners {
         self.0.clear();
         // Those that came by a listener of the runtime are still there.
         context.theater.clients.all(context.actor.id).iter().for_each(|queue| queue.end());
-        context.theater.registry.update(context.actor.id, |entry| entry.addresses.clear());
+        context.theater.registry.update(context.actor.id, |entry| entry.addresses = Rare::default());
     }
 }

@@ -25,9 +25,11 @@ mod newest_state;
 mod progress;
 mod refusals;
 mod replay;
+mod rest;
 mod resume;
 mod runtime;
 mod serve;
+mod sleeper;
 mod spec;
 mod verdict;
 
@@ -40,5 +42,6 @@ pub(crate) use replay::{
 };
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};
-pub(crate) use spec::Spec;
+pub(crate) use sleeper::{Sleeper, SleptAt};
+pub(crate) use spec::{SharedSpecs, Spec};
 pub(crate) use verdict::{Report, ReportKind, SpawnReply, Verdict};

@@ -18,6 +18,9 @@
 //! records `failed` there with the reason `panic`, and waits for the verdict as after any failure. A second panic before
 //! the actor is up again ends the thread; the supervisor then starts another one if the actor's policy allows it.
 //!
+//! An actor that has had nothing to do for a while gives its thread back, if it may ([`sleeper`](super::sleeper)). The thread
+//! that wakes it serves on in the same incarnation.
+//!
 //! An idle actor should cost little more than the stack frames in which it waits. So large values are built and taken apart
 //! in functions that have returned by then (`#[inline(never)]` keeps their frames apart), and are boxed.
 
@@ -25,6 +28,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
@@ -38,6 +42,7 @@ use super::executor::Executor;
 use super::listeners::Listeners;
 use super::progress::Progress;
 use super::serve::serve;
+use super::sleeper::{Sleeper, SleptAt};
 use super::spec::Spec;
 use super::verdict::{Report, ReportKind, SpawnReply, Verdict};
 use crate::base::fail;
@@ -76,13 +81,20 @@ pub(crate) struct Lived {
 /// What the thread does after an incarnation.
 enum Next {
     Begin(Box<Beginning>),
-    End { closing: Option<Link> },
+    /// Go on with an incarnation that slept.
+    Wake(SleptAt),
+    End {
+        closing: Option<Link>,
+    },
+    Sleep(SleptAt),
 }
 
 /// What an incarnation leaves when it is over.
 struct EndedIncarnation {
     recorder: Recorder,
     state: Option<Arc<[u8]>>,
+    /// The last event at which the state was kept.
+    kept_at: u64,
     down: Down,
     /// The caller who waits for the actor to be up, if it could not be answered yet.
     reply: Option<SpawnReply>,
@@ -139,32 +151,68 @@ impl ActorRuntime {
         match read_on(&self.context, again) {
             Ok(beginning) => Some(beginning),
             Err((why, reply)) => {
-                log::error!("actor {} cannot go on: {why}", self.context.name());
-                self.mailbox.close();
-                let detail = why.clone();
-                self.context.set_status(ActorStatus::Failed { reason: FailureReason::Init, detail });
+                self.cannot_go_on(&why);
                 if let Some(reply) = reply {
                     reply.answer(&self.context.theater.registry, Err(why.into()));
                 }
-                self.context.refuse(self.mailbox.drain(), "failed", None);
                 None
             }
         }
     }
 
+    /// The actor's history cannot be read: it fails, and its chain does not say so.
+    fn cannot_go_on(&self, why: &str) {
+        log::error!("actor {} cannot go on: {why}", self.context.name());
+        self.mailbox.close();
+        let detail = why.to_owned();
+        self.context.set_status(ActorStatus::Failed { reason: FailureReason::Init, detail });
+        self.context.refuse(self.mailbox.drain(), "failed", None);
+    }
+
     /// The thread's body.
-    pub(crate) fn run(mut self: Box<Self>, mut beginning: Box<Beginning>) {
-        let closing = loop {
-            let next = catch_unwind(AssertUnwindSafe(|| {
-                let ended = self.incarnation(beginning);
-                self.after(*ended)
-            }));
-            match next.unwrap_or_else(|panic| self.after_panic(panic)) {
-                Next::Begin(next) => beginning = next,
-                Next::End { closing } => break closing,
-            }
-        };
-        self.report_end(closing);
+    pub(crate) fn run(self: Box<Self>, beginning: Box<Beginning>) {
+        self.go_on(Next::Begin(beginning));
+    }
+
+    /// The body of the thread that wakes an actor.
+    pub(crate) fn wake(self: Box<Self>, at: SleptAt) {
+        self.go_on(Next::Wake(at));
+    }
+
+    fn go_on(mut self: Box<Self>, mut next: Next) {
+        loop {
+            let done = match next {
+                Next::Begin(beginning) => catch_unwind(AssertUnwindSafe(|| {
+                    let ended = self.incarnation(beginning);
+                    self.after(*ended)
+                })),
+                Next::Wake(at) => catch_unwind(AssertUnwindSafe(|| match self.rest_of_incarnation(at) {
+                    Ok(ended) => self.after(*ended),
+                    Err(why) => {
+                        self.cannot_go_on(&why);
+                        Next::End { closing: None }
+                    }
+                })),
+                Next::End { closing } => return self.report_end(closing),
+                Next::Sleep(at) => return self.sleep(at),
+            };
+            next = done.unwrap_or_else(|panic| self.after_panic(panic));
+        }
+    }
+
+    /// Reports that the actor sleeps, and hands over what the next thread needs.
+    #[inline(never)]
+    fn sleep(self: Box<Self>, at: SleptAt) {
+        let Self { context, mailbox, stop, .. } = *self;
+        drop(stop);
+        let mailbox = mailbox.rest();
+        let ActorContext { actor, report, .. } = context;
+        report(Report { id: actor.id, kind: ReportKind::Asleep(Box::new(Sleeper { mailbox, at, is_called: false })) });
+    }
+
+    /// Takes back the mailbox of an actor that got no thread.
+    pub(crate) fn into_mailbox(self) -> MailboxOwner {
+        self.mailbox
     }
 
     #[inline(never)]
@@ -176,31 +224,53 @@ impl ActorRuntime {
     /// Runs one incarnation, from `started` to its end, which is not recorded yet.
     #[inline(never)]
     fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<EndedIncarnation> {
-        let mut executor = self.executor(&mut beginning);
+        let mut executor = self.executor_of(&mut beginning);
         let Self { context, mailbox, stop, listeners, progress, .. } = &mut *self;
         let begun = Beginner { context, stop, progress, listeners }.begin(&mut executor, &mut beginning);
         let down = match begun {
-            Ok(()) => serve(context, mailbox, stop, &mut executor),
+            Ok(()) => {
+                let sleeps_after = if listeners.are_open() { None } else { context.sleeps_after() };
+                serve(context, mailbox, stop, &mut executor, sleeps_after)
+            }
             Err(down) => down,
         };
-        self.taken_apart(executor, beginning, down)
+        self.taken_apart(executor, beginning.reply, down)
+    }
+
+    /// Runs the rest of an incarnation that slept.
+    #[inline(never)]
+    fn rest_of_incarnation(&mut self, SleptAt { head, kept_at }: SleptAt) -> Result<Box<EndedIncarnation>, String> {
+        fail::point("waking");
+        let ActorContext { actor, theater, committed, .. } = &self.context;
+        let state = theater.control.newest_state(*actor);
+        let state = state.map_err(|error| format!("its newest state cannot be read: {error}"))?.map(Arc::from);
+        // Everything that was recorded before the actor fell asleep is on disk.
+        committed.store(head.sequence + 1, Ordering::Release);
+        let mut executor = self.executor(StateChain::after(actor.id, head), state, None);
+        executor.kept_at(kept_at);
+        let Self { context, mailbox, stop, .. } = &mut *self;
+        let down = serve(context, mailbox, stop, &mut executor, context.sleeps_after());
+        Ok(self.taken_apart(executor, None, down))
+    }
+
+    fn executor_of(&mut self, beginning: &mut Beginning) -> Box<Executor> {
+        let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
+        self.progress.recovering = beginning.reason == StartReason::Recovery;
+        if beginning.reason == StartReason::Restart {
+            self.context.metrics().iter().for_each(|metrics| metrics.restarts.add(1));
+        }
+        self.executor(beginning.chain.clone(), beginning.state.clone(), awaited)
     }
 
     #[inline(never)]
-    fn executor(&mut self, beginning: &mut Beginning) -> Box<Executor> {
+    fn executor(&self, chain: StateChain, state: Option<Arc<[u8]>>, awaited: Option<Awaited>) -> Box<Executor> {
         self.mailbox.serve_here();
         let ActorContext { actor, spec, theater, .. } = &self.context;
-        let recorder = Recorder::live(beginning.chain.clone(), theater.journal.clone(), *actor);
-        let awaited = beginning.open.as_mut().and_then(|open| open.awaited.take());
-        self.progress.recovering = beginning.reason == StartReason::Recovery;
+        let recorder = Recorder::live(chain, theater.journal.clone(), *actor);
         let live = Arc::new(self.live(awaited));
         let host = HostState::new(recorder, Arc::clone(&spec.manifest.limits), Some(live));
         let guest = Guest::new(Arc::clone(&spec.program), spec.manifest.reuse, host);
-        let metrics = self.context.metrics();
-        if beginning.reason == StartReason::Restart {
-            metrics.iter().for_each(|metrics| metrics.restarts.add(1));
-        }
-        Box::new(Executor::new(guest, beginning.state.clone()).measured(metrics, &self.context.name()))
+        Box::new(Executor::new(guest, state).measured(self.context.metrics(), &self.context.name()))
     }
 
     fn live(&self, awaited: Option<Awaited>) -> Live {
@@ -225,12 +295,13 @@ impl ActorRuntime {
         clippy::boxed_local,
         reason = "the caller waits for long, and would hold in its frame what it passes by value"
     )]
-    fn taken_apart(&mut self, executor: Box<Executor>, beginning: Box<Beginning>, down: Down) -> Box<EndedIncarnation> {
+    fn taken_apart(&mut self, executor: Box<Executor>, reply: Option<SpawnReply>, down: Down) -> Box<EndedIncarnation> {
         self.ending().close_mailbox_unless_restarted(&down);
+        let kept_at = executor.last_kept();
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
         recorder.go_live();
-        Box::new(EndedIncarnation { recorder, state, down, reply: beginning.reply })
+        Box::new(EndedIncarnation { recorder, state, kept_at, down, reply })
     }
 
     fn ending(&mut self) -> IncarnationEnd<'_> {
@@ -240,7 +311,7 @@ impl ActorRuntime {
     /// Records how an incarnation ended, and waits for the supervisor's decision.
     #[inline(never)]
     fn after(&mut self, ended: EndedIncarnation) -> Next {
-        let EndedIncarnation { mut recorder, state, down, mut reply } = ended;
+        let EndedIncarnation { mut recorder, state, kept_at, down, mut reply } = ended;
         fail::point("ended");
         let why = down.told_to_spawner();
         let settled = self.ending().settle(&mut recorder, down);
@@ -265,6 +336,10 @@ impl ActorRuntime {
                 Err(closing) => Next::End { closing },
             },
             Settled::Over => Next::End { closing: None },
+            Settled::Asleep => {
+                let head = recorder.chain().head().expect("an actor that was up has a history");
+                Next::Sleep(SleptAt { head, kept_at })
+            }
         }
     }
 

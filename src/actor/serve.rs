@@ -8,23 +8,20 @@ use super::clients::{handle_client, is_of_a_client};
 use super::context::ActorContext;
 use super::down::{Down, close};
 use super::executor::{Executor, Firing, Job};
+use super::rest::{Rest, Waiting};
 use crate::base::clock;
 use crate::base::fail;
-use crate::base::stack;
-use crate::base::wait;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::chain::{Head, Link};
+use crate::journal::JournalDown;
 use crate::promise::{HANDLE_DOWN, HANDLE_REPLY, HANDLE_TIMER, TimerParams, told, told_reply};
 use crate::system::{
     ActorRequests, ActorTimers, CameOf, Delivery, DueReply, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind,
     Reply, StopSignal,
 };
 
-/// An actor that has waited this long gives its stack's unused pages back to the system.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// Takes deliveries until something ends the incarnation.
+/// Takes deliveries until something ends the incarnation, or until the actor has had nothing to do for `sleeps_after`.
 ///
 /// An idle actor waits in this frame, so what it holds only while it works is in functions of their own.
 pub(super) fn serve(
@@ -32,10 +29,12 @@ pub(super) fn serve(
     mailbox: &MailboxOwner,
     stop: &StopSignal,
     executor: &mut Executor,
+    sleeps_after: Option<Duration>,
 ) -> Down {
     let monitors = ServedMonitors::of(context, mailbox);
     let replies = ServedReplies::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
+    let mut rest = Rest::of(sleeps_after);
     // Ends, replies, timers and mail take turns, so that none of them keeps another waiting for ever.
     let mut last = None;
     loop {
@@ -55,6 +54,7 @@ pub(super) fn serve(
             && let Some(due) = monitors.first_due(context)
         {
             last = Some(OwnPromise::Monitor);
+            rest.is_over(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
                 return down;
             }
@@ -65,6 +65,7 @@ pub(super) fn serve(
             && let Some(due) = replies.first_due(context)
         {
             last = Some(OwnPromise::Reply);
+            rest.is_over(stop);
             if let Err(down) = replies.tell(context, stop, executor, due) {
                 return down;
             }
@@ -75,6 +76,7 @@ pub(super) fn serve(
             && let Some(due) = timers.first_due(context)
         {
             last = Some(OwnPromise::Timer);
+            rest.is_over(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return down;
             }
@@ -84,9 +86,25 @@ pub(super) fn serve(
             if turn.is_some() {
                 continue;
             }
-            wait_for_work(mailbox, monitors.is_some(), replies.as_ref(), timers.as_ref(), stop);
+            let waiting = Waiting {
+                context,
+                mailbox,
+                stop,
+                has_monitors: monitors.is_some(),
+                replies: replies.as_ref().map(|replies| &*replies.own),
+                timers: timers.as_ref().map(|timers| &*timers.own),
+            };
+            if rest.is_sleep_due(&waiting) {
+                match waiting.fall_asleep() {
+                    Ok(true) => return Down::Asleep,
+                    Ok(false) => {}
+                    Err(JournalDown) => return Down::Unrecorded,
+                }
+            }
+            rest.wait(&waiting);
             continue;
         };
+        rest.is_over(stop);
         if let Err(down) = handle(context, stop, executor, delivery) {
             return down;
         }
@@ -126,7 +144,7 @@ impl<'a> ServedMonitors<'a> {
     #[inline(never)]
     fn of(context: &ActorContext, mailbox: &'a MailboxOwner) -> Option<Self> {
         let ActorContext { actor, spec, theater, .. } = context;
-        if spec.program.function(HANDLE_DOWN.full).is_some() {
+        if spec.takes_ends() {
             // What became due before this incarnation is looked for once in any case.
             mailbox.ring();
             return Some(Self { mailbox });
@@ -188,8 +206,7 @@ impl ServedTimers {
     #[inline(never)]
     fn of(context: &ActorContext, mailbox: &MailboxOwner) -> Option<Self> {
         let ActorContext { actor, spec, theater, .. } = context;
-        let missed = spec.handlers.iter().find_map(|handler| handler.missed_rounds());
-        let Some(missed) = missed.filter(|_| spec.program.function(HANDLE_TIMER.full).is_some()) else {
+        let Some(missed) = spec.takes_timers() else {
             let pending = theater.timers.promised_by(actor.id).len();
             if pending > 0 {
                 log::warn!(
@@ -202,7 +219,7 @@ impl ServedTimers {
             return None;
         };
         let own = theater.timers.of(actor.id);
-        own.serve_by(mailbox.unparker());
+        own.serve_by(mailbox.mailbox());
         Some(Self { own, missed })
     }
 
@@ -308,38 +325,5 @@ impl ServedReplies {
             fail::point_after("reply-committed", || _ = context.theater.journal.flush());
         });
         close(context, stop, end, Reply::Nobody)
-    }
-}
-
-/// Parks the thread. A new delivery, the end of a monitored actor, an answer, a timer that is due and a new order all unpark it,
-/// and the deadline of an asynchronous request wakes it. A thread that is being suspended wakes by itself every millisecond, to
-/// see whether its grace is over.
-fn wait_for_work(
-    mailbox: &MailboxOwner,
-    has_monitors: bool,
-    replies: Option<&ServedReplies>,
-    timers: Option<&ServedTimers>,
-    stop: &StopSignal,
-) {
-    if stop.order().is_some() {
-        return wait::park_until(clock::now() + Duration::from_millis(1));
-    }
-    let idle_at = clock::now() + IDLE;
-    let deadline = || replies.and_then(|replies| replies.own.look_again_at(clock::moment()));
-    wait::park_until(deadline().map_or(idle_at, |deadline| deadline.min(idle_at)));
-    let is_rung = || {
-        (has_monitors && mailbox.is_rung())
-            || replies.is_some_and(|replies| replies.own.is_rung())
-            || timers.is_some_and(|timers| timers.own.is_rung())
-    };
-    if clock::now() >= idle_at && mailbox.is_empty() && !is_rung() && stop.order().is_none() {
-        stack::give_back();
-        mailbox.let_go_of_empty_lanes();
-        // No wake-up is lost: if a delivery, an end, an answer, a timer or an order has come since the check above, its sender has
-        // unparked this thread, and the wait returns at once.
-        match deadline() {
-            Some(deadline) => wait::park_until(deadline),
-            None => wait::park(),
-        }
     }
 }

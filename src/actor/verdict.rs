@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::sleeper::Sleeper;
 use crate::base::id::ActorId;
 use crate::base::one_shot::OneSender;
 use crate::chain::Link;
@@ -19,6 +20,8 @@ pub(crate) struct Report {
 /// The news in a report.
 #[derive(Debug)]
 pub(crate) enum ReportKind {
+    /// The actor has fallen asleep, and the thread is about to end.
+    Asleep(Box<Sleeper>),
     /// The actor takes deliveries: its `init` has returned, or no `init` was due.
     Up,
     /// The incarnation failed. The thread waits for a verdict.

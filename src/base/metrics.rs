@@ -4,6 +4,7 @@
 //! different moments. Each call of a guest costs two additions and a store. Nothing here is recorded in a chain, and
 //! nothing of it reaches a guest.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -90,6 +91,90 @@ pub(crate) struct ActorMetrics {
     pub(crate) memory_bytes: Gauge,
 }
 
+impl ActorMetrics {
+    /// Every number, in the order of the fields.
+    fn numbers(&self) -> Vec<u64> {
+        let Self { calls, refusals, failures, restarts, memory_bytes } = self;
+        let buckets = calls.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+        let rest = [calls.sum.load(Ordering::Relaxed), refusals.read(), failures.read(), restarts.read()];
+        buckets.chain(rest).chain([memory_bytes.read()]).collect()
+    }
+
+    fn of_numbers(numbers: &[u64]) -> Self {
+        let metrics = Self::default();
+        let Self { calls, refusals, failures, restarts, memory_bytes } = &metrics;
+        let rest = [&calls.sum, &refusals.0, &failures.0, &restarts.0, &memory_bytes.0];
+        let all = calls.buckets.iter().chain(rest);
+        all.zip(numbers).for_each(|(own, number)| own.store(*number, Ordering::Relaxed));
+        metrics
+    }
+}
+
+/// The metrics of one actor: as they are counted, or packed while nothing is.
+#[derive(Debug)]
+pub(crate) enum EntryMetrics {
+    Counted(Arc<ActorMetrics>),
+    /// Each number that is not 0, as its place and its value, both of as few bytes as it needs.
+    Packed(Box<[u8]>),
+}
+
+impl Default for EntryMetrics {
+    fn default() -> Self {
+        Self::Packed(Box::default())
+    }
+}
+
+impl EntryMetrics {
+    /// What was counted.
+    pub(crate) fn read(&self) -> Arc<ActorMetrics> {
+        match self {
+            Self::Counted(metrics) => Arc::clone(metrics),
+            Self::Packed(packed) => Arc::new(unpacked(packed)),
+        }
+    }
+
+    /// Where it is counted.
+    pub(crate) fn counters(&mut self) -> Arc<ActorMetrics> {
+        let metrics = self.read();
+        *self = Self::Counted(Arc::clone(&metrics));
+        metrics
+    }
+
+    /// Packs what was counted, unless somebody may count on.
+    pub(crate) fn pack(&mut self) {
+        if let Self::Counted(metrics) = self
+            && Arc::strong_count(metrics) == 1
+        {
+            *self = Self::Packed(packed(metrics));
+        }
+    }
+}
+
+fn packed(metrics: &ActorMetrics) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    for (place, number) in (0..).zip(metrics.numbers()).filter(|(_, number)| *number > 0) {
+        let length = 8 - number.leading_zeros() as usize / 8;
+        bytes.extend([place, length as u8]);
+        bytes.extend(&number.to_le_bytes()[..length]);
+    }
+    bytes.into()
+}
+
+fn unpacked(mut packed: &[u8]) -> ActorMetrics {
+    let mut numbers = vec![0; BUCKETS + 5];
+    while let [place, length, rest @ ..] = packed
+        && let Some((number, rest)) = rest.split_at_checked(usize::from(*length))
+    {
+        let mut bytes = [0; 8];
+        bytes[..number.len()].copy_from_slice(number);
+        if let Some(own) = numbers.get_mut(usize::from(*place)) {
+            *own = u64::from_le_bytes(bytes);
+        }
+        packed = rest;
+    }
+    ActorMetrics::of_numbers(&numbers)
+}
+
 /// What is counted about the journal.
 #[derive(Debug, Default)]
 pub(crate) struct JournalMetrics {
@@ -138,6 +223,26 @@ impl Gauge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_counted_is_packed_into_few_bytes_and_counted_on() {
+        let mut metrics = EntryMetrics::default();
+        assert_eq!(metrics.read().numbers(), vec![0; BUCKETS + 5]);
+        let counters = metrics.counters();
+        [3, 700, u64::MAX / 2].into_iter().for_each(|value| counters.calls.observe(value));
+        counters.refusals.add(70_000);
+        counters.memory_bytes.set(1 << 40);
+        metrics.pack();
+        assert!(matches!(metrics, EntryMetrics::Counted(_)), "somebody counts");
+        let numbers = counters.numbers();
+        drop(counters);
+        metrics.pack();
+        let EntryMetrics::Packed(packed) = &metrics else { unreachable!("nobody counts") };
+        assert!(packed.len() < 40, "{} bytes", packed.len());
+        assert_eq!(metrics.read().numbers(), numbers);
+        metrics.counters().calls.observe(3);
+        assert_eq!(metrics.read().calls.read().count(), 4);
+    }
 
     #[test]
     fn each_value_falls_into_the_bucket_of_its_magnitude() {

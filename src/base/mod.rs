@@ -11,6 +11,7 @@ pub mod one_shot;
 pub mod opened;
 pub mod places;
 pub mod pool;
+pub mod rare;
 pub mod seldom;
 pub mod stack;
 pub mod sync;

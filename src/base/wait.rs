@@ -55,6 +55,11 @@ pub(crate) fn adopt(parker: Parker) {
     PARKER.set(parker);
 }
 
+/// Gives up the calling thread's `Parker`, for another thread to adopt. The calling thread gets a new one.
+pub(crate) fn abandon() -> Parker {
+    PARKER.replace(Parker::new())
+}
+
 /// What wakes the calling thread from [`park`] and [`park_until`].
 pub(crate) fn unparker() -> Unparker {
     PARKER.with_borrow(|parker| parker.unparker().clone())

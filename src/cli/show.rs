@@ -64,7 +64,7 @@ pub(super) fn list(actors: &[ActorView]) {
     for actor in actors {
         let more = failure(actor).unwrap_or_else(|| actor.addresses.join(", "));
         let (more, name) = (visible(&more), visible(actor.shown_name()));
-        line(format!("{:<10} {name:<width$} {:<36} {more}", actor.status, actor.id).trim_end());
+        line(format!("{:<10} {name:<width$} {:<36} {more}", actor.shown_status(), actor.id).trim_end());
     }
 }
 
@@ -92,7 +92,8 @@ fn branches(children: &HashMap<Option<&str>, Vec<&ActorView>>, parent: &ActorVie
 }
 
 fn described(actor: &ActorView) -> String {
-    let ActorView { name, label, status, incarnation, mailbox_depth, id, .. } = actor;
+    let ActorView { name, label, incarnation, mailbox_depth, id, .. } = actor;
+    let status = actor.shown_status();
     let failure = failure(actor).map(|failure| format!(" ({failure})")).unwrap_or_default();
     let (age, restarts) = (age(actor.since_ms), incarnation.saturating_sub(1));
     let used = actor.restarts.as_ref().map(|it| format!(" ({} of {} used)", it.used, it.allowed)).unwrap_or_default();
@@ -125,7 +126,7 @@ pub(super) fn status(actor: &ActorView) {
     let mut rows = vec![
         ("name", actor.name.clone()),
         ("id", actor.id.clone()),
-        ("status", actor.status.clone()),
+        ("status", actor.shown_status().to_owned()),
         ("incarnation", actor.incarnation.to_string()),
         ("mailbox", actor.mailbox_depth.to_string()),
         ("age", age(actor.since_ms)),

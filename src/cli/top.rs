@@ -12,7 +12,7 @@ use super::{Done, Failure, Remote};
 use crate::base::clock;
 use crate::base::wait;
 use crate::server::Client;
-use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response};
+use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response, shown_status};
 
 #[derive(Args)]
 pub(super) struct TopArgs {
@@ -100,9 +100,10 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
     let refused: f64 = metrics.actors.iter().filter_map(refusal_rate).sum();
     let mut lines = vec![
         format!(
-            "actors {} ({} alive)   calls {}{}   refused {}{}   failures {}   restarts {}   mailboxes {}",
+            "actors {} ({} alive, {} asleep)   calls {}{}   refused {}{}   failures {}   restarts {}   mailboxes {}",
             total.actors,
             total.alive,
+            total.asleep,
             total.counts.calls,
             earlier.map(|_| format!(" ({calls:.0}/s)")).unwrap_or_default(),
             total.counts.refusals,
@@ -144,7 +145,7 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(20).collect();
         lines.push(format!(
             "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>8} {:>9} {:>6} {:>8} {:>9}",
-            actor.status,
+            shown_status(&actor.status, actor.asleep),
             actor.counts.mailbox_depth,
             actor.counts.calls,
             per_second(*rate),

@@ -90,6 +90,11 @@ pub(crate) trait Grant: Capability + Send + Sync {
         None
     }
 
+    /// Whether the handler has a listener.
+    fn listens(&self) -> bool {
+        false
+    }
+
     /// Starts the handler's listener, if it has one. The error text is for the person who started the actor.
     fn start(&self, _actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
         Ok(None)

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ManifestError, ManifestSource};
-use crate::base::limits::{ActorLimits, Limits, REUSE_CEILING};
+use crate::base::limits::{ActorLimits, Limits, REUSE_CEILING, SLEEP_AFTER_MS};
 
 const NAME_BYTES: usize = 128;
 
@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "event_server",
     "limits",
     "reuse",
+    "sleep_after_ms",
     "reads",
     "reachable",
     "restart",
@@ -75,6 +76,20 @@ pub(super) fn check_reuse(source: &ManifestSource, reuse: Option<&Spanned<u32>>)
                 reuse.get_ref()
             );
             Err(source.error(Some(reuse.span().start), why))
+        }
+    }
+}
+
+pub(super) fn check_sleep(source: &ManifestSource, after: Option<&Spanned<u64>>) -> Result<Option<u64>, ManifestError> {
+    match after.filter(|after| *after.get_ref() > SLEEP_AFTER_MS) {
+        None => Ok(after.map(|after| *after.get_ref())),
+        Some(after) => {
+            let why = format!(
+                "\"sleep_after_ms\" is {}; it can be from 1 to {SLEEP_AFTER_MS} (thirty days), or 0 for an actor that never \
+                 sleeps",
+                after.get_ref()
+            );
+            Err(source.error(Some(after.span().start), why))
         }
     }
 }

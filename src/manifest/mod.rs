@@ -34,7 +34,7 @@ pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision}
 
 use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
 use crate::base::opened::Opened;
-use checks::{ReadLimits, check_name, check_reuse, check_top_level, read_limits, warnings};
+use checks::{ReadLimits, check_name, check_reuse, check_sleep, check_top_level, read_limits, warnings};
 use handler::read_handlers;
 use init_state::{InitState, doubt};
 
@@ -53,6 +53,8 @@ pub(crate) struct Manifest {
     pub(crate) limits: Arc<Limits>,
     /// How many transitions one instance serves.
     pub(crate) reuse: u32,
+    /// After how long without anything to do the actor falls asleep; 0 if never, none if the runtime says.
+    pub(crate) sleep_after_ms: Option<u64>,
     pub(crate) reads: Reads,
     pub(crate) reachable: Reachable,
     pub(crate) supervision: Supervision,
@@ -67,6 +69,7 @@ struct Keys {
     init_state: Option<Spanned<toml::Value>>,
     init_data: Option<Spanned<toml::Value>>,
     reuse: Option<Spanned<u32>>,
+    sleep_after_ms: Option<Spanned<u64>>,
     #[serde(default)]
     reads: Reads,
     #[serde(default)]
@@ -155,6 +158,7 @@ impl Manifest {
             handlers,
             plain_values,
             reuse: check_reuse(&source, keys.reuse.as_ref())?,
+            sleep_after_ms: check_sleep(&source, keys.sleep_after_ms.as_ref())?,
             reads: keys.reads,
             reachable: keys.reachable,
             supervision: Supervision {

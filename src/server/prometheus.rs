@@ -111,6 +111,7 @@ fn spelled(metrics: &MetricsView) -> String {
     line(&mut out, "theater_actors{alive=\"true\"}", total.alive as f64);
     line(&mut out, "theater_actors{alive=\"false\"}", (total.actors - total.alive) as f64);
     for (name, kind, help, value) in [
+        ("theater_actors_asleep", "gauge", "Actors that are alive and have no thread.", total.asleep),
         ("theater_journal_events_total", "counter", "Events written to the journal.", journal.events),
         ("theater_journal_log_bytes", "gauge", "Bytes of the journal's log.", journal.log_bytes),
         ("theater_disk_free_bytes", "gauge", "Bytes free on the disk of the data directory.", journal.free_bytes),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub(crate) use super::metrics::{
     ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
-pub(crate) use super::views::{ActorView, EventView, PushedEvent, RestartsView, StatusWord};
+pub(crate) use super::views::{ActorView, EventView, PushedEvent, RestartsView, StatusWord, shown_status};
 
 /// A command of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]

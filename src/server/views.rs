@@ -140,6 +140,9 @@ pub(crate) struct ActorView {
     pub(crate) path: Option<String>,
     pub(crate) parent: Option<String>,
     pub(crate) status: String,
+    /// Whether it is running and sleeps: it has no thread until something is there for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) asleep: bool,
     /// Why it failed, if it has failed.
     pub(crate) failure: Option<String>,
     pub(crate) incarnation: u64,
@@ -173,9 +176,19 @@ impl ActorView {
         self.path.as_deref().filter(|_| self.label.is_some()).unwrap_or(&self.name)
     }
 
+    /// The status as people read it.
+    pub(crate) fn shown_status(&self) -> &str {
+        shown_status(&self.status, self.asleep)
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.status.as_str(), "stopped" | "failed")
     }
+}
+
+/// The status of an actor as people read it: of one that sleeps, that it does.
+pub(crate) fn shown_status(status: &str, asleep: bool) -> &str {
+    if asleep && status == "running" { "asleep" } else { status }
 }
 
 impl From<ActorInfo> for ActorView {
@@ -191,6 +204,7 @@ impl From<ActorInfo> for ActorView {
             path: info.path,
             parent: info.parent.map(|parent| parent.to_string()),
             status: info.status.word().to_owned(),
+            asleep: info.asleep,
             failure,
             incarnation: info.incarnation.0,
             mailbox_depth: info.mailbox_depth,

@@ -137,7 +137,7 @@ impl From<Refusal> for RequestError {
             Refusal::NotReachable(actor, reachable) => NotDelivered::NotReachable { actor, reachable },
             Refusal::Full => NotDelivered::MailboxFull,
             Refusal::NeverFits { size, limit } => NotDelivered::NeverFits { size, limit },
-            Refusal::Closed => NotDelivered::Ending,
+            Refusal::Closed | Refusal::Asleep => NotDelivered::Ending,
             Refusal::TooLarge { size, limit } => NotDelivered::TooLarge { size, limit },
             Refusal::Deadlock(circle) => NotDelivered::Deadlock(circle),
             Refusal::DiskLow(low) => NotDelivered::DiskLow(low),

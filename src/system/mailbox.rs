@@ -30,16 +30,31 @@
 //! a place first counts it, and then unparks A if the mailbox is closed. A closes the mailbox before it waits. Both
 //! count and close under the lock: if the place came back before A closed, A sees that when it counts; if it came back
 //! afterwards, the thread that gave it back sees that the mailbox is closed.
+//!
+//! **No wakeup is lost when an actor falls asleep**, that is, gives back its thread. A marks the mailbox as asleep under the lock,
+//! and only while no place is taken ([`MailboxOwner::fall_asleep`]). A sender takes its place under the same lock. If it
+//! did so before, A sees the place, and stays awake. If it comes afterwards, it sees the mark: it gets no place until it has
+//! taken the mark away ([`Mailbox::rouse`]), and whoever takes a mark away has the actor woken. A ring that is no delivery is
+//! there before the ringer takes the lock to look for the mark; A looks for rings once more after it has set the mark. So
+//! either the ringer finds the mark, or A finds the ring. A thread gives the actor up only if the mark is still there then; if
+//! somebody has taken it away, the actor is started again at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::refusal::Refusal;
 use crate::base::clock;
 use crate::base::id::ActorId;
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, unbounded};
+use crate::base::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, Receiver, Sender, unbounded};
 use crate::base::wait::{self, Parker, Unparker};
+
+/// The mailbox takes deliveries, and a thread serves it or will.
+const OPEN: u8 = 0;
+/// It takes no deliveries.
+const CLOSED: u8 = 1;
+/// It takes deliveries, and no thread serves it: whoever wants to put something there has the actor woken.
+const ASLEEP: u8 = 2;
 
 /// Which of the two lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +75,8 @@ pub(crate) struct MailboxOwner {
     lanes: [RefCell<Option<Receiver<Delivery>>>; 2],
     /// For the thread that will serve the mailbox, until there is one.
     parker: RefCell<Option<Parker>>,
+    /// Another owner has taken its place.
+    is_handed_on: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -69,8 +86,8 @@ struct Shared {
     taken: [AtomicU64; 2],
     max_deliveries: u64,
     max_bytes: u64,
-    /// Written under the lock.
-    closed: AtomicBool,
+    /// One of [`OPEN`], [`CLOSED`], [`ASLEEP`]. Written under the lock.
+    gate: AtomicU8,
     /// Something that is no delivery may have come for the owner; it looks for it elsewhere.
     is_rung: AtomicBool,
     /// Wakes the thread that serves the mailbox.
@@ -117,28 +134,26 @@ impl Mailbox {
             taken: [AtomicU64::new(0), AtomicU64::new(0)],
             max_deliveries,
             max_bytes,
-            closed: AtomicBool::new(false),
+            gate: AtomicU8::new(OPEN),
             // Nobody has looked yet.
             is_rung: AtomicBool::new(true),
             owner: parker.unparker().clone(),
         });
-        let owner = MailboxOwner {
-            shared: Arc::clone(&shared),
-            lanes: [RefCell::new(None), RefCell::new(None)],
-            parker: RefCell::new(Some(parker)),
-        };
+        let owner = MailboxOwner::of(Arc::clone(&shared), parker);
         (Self(shared), owner)
     }
 
-    /// Reserves a place for a delivery of `bytes` bytes of parameters.
+    /// Reserves a place for a delivery of `bytes` bytes of parameters. [`Refusal::Asleep`] if the actor has to be roused first.
     pub(crate) fn reserve(self, receiver: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
         let (bytes, limit) = (bytes as u64, self.0.max_bytes);
         if lane == Lane::Mail && bytes > limit {
             return Err(Refusal::NeverFits { size: bytes, limit });
         }
         let mut counts = self.0.counts.lock();
-        if self.0.closed.load(Ordering::Relaxed) {
-            return Err(Refusal::Closed);
+        match self.0.gate.load(Ordering::Relaxed) {
+            OPEN => {}
+            ASLEEP => return Err(Refusal::Asleep),
+            _ => return Err(Refusal::Closed),
         }
         if lane == Lane::Mail {
             let deliveries = self.0.taken[lane as usize].load(Ordering::Relaxed);
@@ -151,7 +166,20 @@ impl Mailbox {
         Ok(Slot { mailbox: self, receiver, bytes, lane, sender })
     }
 
-    /// Puts back a delivery that was promised before the runtime was started, whether or not there is room for it.
+    /// Takes away the mark that the actor is asleep. `true` if it was there: then the caller has the actor woken.
+    #[must_use = "an actor that was roused is woken by nobody else"]
+    pub(crate) fn rouse(&self) -> bool {
+        let _counts = self.0.counts.lock();
+        self.0.rouse()
+    }
+
+    /// Whether no thread serves the mailbox, and nobody has roused the actor.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.0.gate.load(Ordering::SeqCst) == ASLEEP
+    }
+
+    /// Puts back a delivery that was promised before the runtime was started, whether or not there is room for it. The
+    /// caller rouses an actor that is asleep first.
     pub(crate) fn restore(&self, lane: Lane, delivery: Delivery) {
         let mut counts = self.0.counts.lock();
         if counts.abandoned {
@@ -170,10 +198,19 @@ impl Mailbox {
     }
 
     /// Wakes the owner for something that is no delivery. It must be there before, under a lock that the owner takes to look:
-    /// so whoever rings before the owner forgets its rings has put it there before the owner looks.
-    pub(crate) fn ring(&self) {
+    /// so whoever rings before the owner forgets its rings has put it there before the owner looks. `true` if the actor was
+    /// asleep: then the caller has it woken.
+    #[must_use = "an actor that was roused is woken by nobody else"]
+    pub(crate) fn ring(&self) -> bool {
         self.0.is_rung.store(true, Ordering::SeqCst);
+        self.knock()
+    }
+
+    /// Wakes the owner, which looks elsewhere whether something is there. `true` as for [`Mailbox::ring`].
+    #[must_use = "an actor that was roused is woken by nobody else"]
+    pub(crate) fn knock(&self) -> bool {
         self.0.owner.unpark();
+        self.rouse()
     }
 
     /// How many places are taken: deliveries that wait, and reserved places. Deliveries that are kept aside do not
@@ -199,7 +236,7 @@ impl Drop for Slot {
             let shared = &self.mailbox.0;
             shared.free_place(self.lane, self.bytes);
             // Only an owner that drains a closed mailbox waits for places to come back.
-            if shared.closed.load(Ordering::SeqCst) {
+            if shared.gate.load(Ordering::SeqCst) == CLOSED {
                 shared.owner.unpark();
             }
         }
@@ -207,6 +244,15 @@ impl Drop for Slot {
 }
 
 impl Shared {
+    /// With the lock: takes away the mark that the actor is asleep.
+    fn rouse(&self) -> bool {
+        let is_asleep = self.gate.load(Ordering::SeqCst) == ASLEEP;
+        if is_asleep {
+            self.gate.store(OPEN, Ordering::SeqCst);
+        }
+        is_asleep
+    }
+
     /// Counts one more place as taken, and returns the channel that its delivery goes into.
     fn take_place(&self, counts: &mut MailboxCounts, lane: Lane, bytes: u64) -> Sender<Delivery> {
         if lane == Lane::Mail {
@@ -240,12 +286,86 @@ impl Shared {
     }
 }
 
+/// The receiving side of a mailbox that nobody serves, and in which no place was taken when its owner fell asleep.
+#[derive(Debug)]
+pub(crate) struct RestingOwner(Option<(Arc<Shared>, Parker)>);
+
+impl RestingOwner {
+    /// The receiving side as a thread serves it.
+    pub(crate) fn rise(mut self) -> MailboxOwner {
+        let (shared, parker) = self.0.take().expect("it is taken once, here or when it is dropped");
+        MailboxOwner::of(shared, parker)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.as_ref().expect("it was not taken").0
+    }
+
+    /// Whether nobody has roused the actor since it fell asleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.shared().gate.load(Ordering::SeqCst) == ASLEEP
+    }
+
+    /// Takes the mark away that the actor is asleep.
+    pub(crate) fn rouse(&self) {
+        let _counts = self.shared().counts.lock();
+        let _ = self.shared().rouse();
+    }
+
+    /// What wakes the thread that will serve the mailbox.
+    pub(crate) fn unparker(&self) -> Unparker {
+        self.shared().owner.clone()
+    }
+}
+
+impl Drop for RestingOwner {
+    fn drop(&mut self) {
+        if let Some((shared, parker)) = self.0.take() {
+            drop(MailboxOwner::of(shared, parker));
+        }
+    }
+}
+
 impl MailboxOwner {
+    fn of(shared: Arc<Shared>, parker: Parker) -> Self {
+        let lanes = [RefCell::new(None), RefCell::new(None)];
+        Self { shared, lanes, parker: RefCell::new(Some(parker)), is_handed_on: Cell::new(false) }
+    }
+
     /// From here on the calling thread serves the mailbox: it is unparked when something comes.
     pub(crate) fn serve_here(&self) {
         if let Some(parker) = self.parker.take() {
             wait::adopt(parker);
         }
+    }
+
+    /// Marks the actor as asleep, unless a place in the mailbox is taken or somebody has closed it. From here on the calling
+    /// thread looks once more for what is no delivery; it then either stays awake or [rests](MailboxOwner::rest).
+    pub(crate) fn fall_asleep(&self) -> bool {
+        let _counts = self.shared.counts.lock();
+        let falls = self.is_empty() && self.shared.gate.load(Ordering::SeqCst) == OPEN;
+        if falls {
+            self.shared.gate.store(ASLEEP, Ordering::SeqCst);
+        }
+        falls
+    }
+
+    /// Takes the mark away again. If somebody else has done so meanwhile, the supervisor is told to wake an actor that is awake,
+    /// and does nothing.
+    pub(crate) fn stay_awake(&self) {
+        let _counts = self.shared.counts.lock();
+        let _ = self.shared.rouse();
+    }
+
+    /// The calling thread serves the mailbox no longer; the next one adopts what wakes it.
+    pub(crate) fn rest(self) -> RestingOwner {
+        self.is_handed_on.set(true);
+        RestingOwner(Some((Arc::clone(&self.shared), self.parker.take().unwrap_or_else(wait::abandon))))
+    }
+
+    /// The side that delivers.
+    pub(crate) fn mailbox(&self) -> Mailbox {
+        Mailbox(Arc::clone(&self.shared))
     }
 
     /// What wakes the thread that serves the mailbox.
@@ -307,13 +427,13 @@ impl MailboxOwner {
     /// Takes no more deliveries from here on.
     pub(crate) fn close(&self) {
         let _counts = self.shared.counts.lock();
-        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.gate.store(CLOSED, Ordering::SeqCst);
     }
 
     /// Takes deliveries again.
     pub(crate) fn open(&self) {
         let _counts = self.shared.counts.lock();
-        self.shared.closed.store(false, Ordering::SeqCst);
+        self.shared.gate.store(OPEN, Ordering::SeqCst);
     }
 
     /// Takes the deliveries that are kept aside, and the mail that waits now. Notices stay in the mailbox, and the
@@ -350,6 +470,9 @@ impl MailboxOwner {
 /// deliveries are dropped with it.
 impl Drop for MailboxOwner {
     fn drop(&mut self) {
+        if self.is_handed_on.get() {
+            return;
+        }
         self.close();
         let mut counts = self.shared.counts.lock();
         counts.abandoned = true;

@@ -21,6 +21,9 @@ pub(crate) enum Refusal {
     NeverFits { size: u64, limit: u64 },
     #[error("the actor is ending")]
     Closed,
+    /// It is to be roused first. Nobody outside the registry sees this.
+    #[error("the actor is asleep")]
+    Asleep,
     #[error("message of {size} bytes: the limit message_bytes is {limit}")]
     TooLarge { size: usize, limit: u64 },
     #[error("would deadlock: {0}")]

@@ -6,10 +6,12 @@
 mod info;
 mod names;
 mod places;
+mod rousing;
 mod waiting;
 mod watching;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use parking_lot::RwLock;
 pub use info::{ActorInfo, Restarts};
 use names::ActorNames;
 pub(crate) use places::Restored;
+use rousing::Rousing;
 pub(crate) use waiting::Wait;
 
 use super::address::Address;
@@ -29,15 +32,16 @@ use super::waits::Waits;
 use super::watches::{RecordedEnd, Watches};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::limits::Limits;
-use crate::base::metrics::ActorMetrics;
+use crate::base::metrics::{ActorMetrics, EntryMetrics};
+use crate::base::rare::Rare;
 use crate::journal::ActorKey;
 use crate::manifest::{Reachable, Supervision};
 
 /// What the registry knows of one actor.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ActorEntry {
     pub(crate) actor: ActorKey,
-    pub(crate) name: String,
+    pub(crate) common: Arc<CommonEntry>,
     pub(crate) parent: Option<ActorId>,
     /// The name that its parent has given it.
     pub(crate) label: Option<Label>,
@@ -50,27 +54,41 @@ pub(crate) struct ActorEntry {
     pub(crate) has_begun: bool,
     /// How it has ended for good, if its chain says that it has.
     pub(crate) ended: Option<Arc<RecordedEnd>>,
-    /// The exports that the actor can be called by.
-    pub(crate) exports: Arc<HashSet<&'static str>>,
     pub(crate) mailbox: Mailbox,
     /// Where the actor's listeners are reached.
-    pub(crate) addresses: Vec<Address>,
-    pub(crate) manifest_path: String,
+    pub(crate) addresses: Rare<Vec<Address>>,
     /// When this incarnation began, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
+    pub(crate) metrics: EntryMetrics,
+    /// When the actor's children were lately restarted by policy, in milliseconds since the Unix epoch; for a root, also when
+    /// the root itself was.
+    pub(crate) restarts: Rare<Vec<u64>>,
+    /// Why the actor is not restarted, if it has failed and will not be.
+    pub(crate) given_up: Option<String>,
+}
+
+/// What the registry knows of an actor, and what actors of one manifest have in common.
+#[derive(Debug)]
+pub(crate) struct CommonEntry {
+    pub(crate) name: String,
+    /// The exports that the actor can be called by.
+    pub(crate) exports: Arc<HashSet<&'static str>>,
+    pub(crate) manifest_path: String,
     pub(crate) limits: Arc<Limits>,
     /// The directory that the actor may write to.
     pub(crate) writes_below: Option<PathBuf>,
-    pub(crate) started_from: Arc<StartedFrom>,
-    pub(crate) metrics: Arc<ActorMetrics>,
+    pub(crate) started_from: StartedFrom,
     pub(crate) supervision: Supervision,
     /// Whose messages it takes.
     pub(crate) reachable: Reachable,
-    /// When the actor's children were lately restarted by policy, in milliseconds since the Unix epoch; for a root, also when
-    /// the root itself was.
-    pub(crate) restarts: Vec<u64>,
-    /// Why the actor is not restarted, if it has failed and will not be.
-    pub(crate) given_up: Option<String>,
+}
+
+impl Deref for ActorEntry {
+    type Target = CommonEntry;
+
+    fn deref(&self) -> &CommonEntry {
+        &self.common
+    }
 }
 
 /// Proof that the registry has the status that an event gave to an actor. So the actor's parent, which is told of that
@@ -78,9 +96,9 @@ pub(crate) struct ActorEntry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusIsSet(());
 
-/// All actors of one runtime.
+/// All actors of one runtime; and how one that is asleep is woken.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(RwLock<Inner>);
+pub(crate) struct Registry(RwLock<Inner>, Rousing);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -144,9 +162,19 @@ impl Registry {
         self.0.read().actors.get(&id).map(|entry| look(entry))
     }
 
-    /// Where an actor's work is counted.
+    /// What was counted of an actor's work.
     pub(crate) fn metrics(&self, id: ActorId) -> Option<Arc<ActorMetrics>> {
-        self.entry(id, |entry| Arc::clone(&entry.metrics))
+        self.entry(id, |entry| entry.metrics.read())
+    }
+
+    /// Where an actor's work is counted.
+    pub(crate) fn counters(&self, id: ActorId) -> Option<Arc<ActorMetrics>> {
+        self.0.write().actors.get_mut(&id).map(|entry| entry.metrics.counters())
+    }
+
+    /// Packs what was counted of an actor that works no more for now.
+    pub(crate) fn pack_metrics(&self, id: ActorId) {
+        self.update(id, |entry| entry.metrics.pack());
     }
 
     /// Removes an actor from the list.

@@ -60,15 +60,21 @@ pub(crate) struct StopSignal {
     /// Milliseconds after `made` at which the running transition is aborted.
     abort_after_ms: AtomicU64,
     made: Instant,
+    /// Of an actor that may sleep: when it began to wait for work, in milliseconds after `made`, counted from 1. [`BUSY`] while it
+    /// works, [`DOZE`] once it was asked to fall asleep now.
+    idle: AtomicU64,
     /// Wakes the actor's thread.
     thread: Unparker,
 }
 
+const BUSY: u64 = 0;
+const DOZE: u64 = u64::MAX;
+
 impl StopSignal {
     /// A signal for the actor whose thread `thread` wakes.
     pub(crate) fn new(thread: Unparker) -> Self {
-        let abort_after_ms = AtomicU64::new(u64::MAX);
-        Self { order: OnceLock::new(), abort_after_ms, made: clock::now(), thread }
+        let (abort_after_ms, idle) = (AtomicU64::new(u64::MAX), AtomicU64::new(BUSY));
+        Self { order: OnceLock::new(), abort_after_ms, made: clock::now(), idle, thread }
     }
 
     /// A signal for the next incarnation on the same thread.
@@ -102,6 +108,41 @@ impl StopSignal {
     /// The order, once its grace is over.
     pub(crate) fn overdue(&self) -> Option<&Order> {
         self.order().filter(|_| self.abort_at().is_some_and(|at| clock::now() >= at))
+    }
+
+    /// Notes that the actor waits for work since `since`, and might as well sleep.
+    pub(crate) fn note_idle(&self, since: Instant) {
+        let since = u64::try_from(since.saturating_duration_since(self.made).as_millis()).unwrap_or(DOZE - 2);
+        // If it was asked to fall asleep, it is about to see that.
+        let _ = self.idle.compare_exchange(BUSY, since + 1, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Notes that the actor works. So it does not fall asleep although it was asked to.
+    pub(crate) fn note_busy(&self) {
+        self.idle.store(BUSY, Ordering::SeqCst);
+    }
+
+    /// Since when the actor has waited for work, if it may sleep and was not asked to yet.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        match self.idle.load(Ordering::SeqCst) {
+            BUSY | DOZE => None,
+            since => Some(self.made + Duration::from_millis(since - 1)),
+        }
+    }
+
+    /// Asks an actor that waits for work to fall asleep now.
+    pub(crate) fn doze(&self) {
+        let idle = self.idle.load(Ordering::SeqCst);
+        if !matches!(idle, BUSY | DOZE)
+            && self.idle.compare_exchange(idle, DOZE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        {
+            self.thread.unpark();
+        }
+    }
+
+    /// Whether the actor was asked to fall asleep now.
+    pub(crate) fn is_to_doze(&self) -> bool {
+        self.idle.load(Ordering::SeqCst) == DOZE
     }
 
     /// Waits on the actor's thread for something to come, until `deadline`; an order shortens the wait to its grace.

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::mailbox::Mailbox;
 use super::schedule::{DueTime, MissedRounds, Schedule};
 use crate::base::clock::{self, Moment};
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
-use crate::base::wait::{self, Unparker};
+use crate::base::wait;
 use crate::chain::Head;
 
 /// While an alarm is set, the thread looks at the clocks at least as often as this: the wall clock may have been set, and
@@ -66,8 +67,8 @@ pub(crate) struct ActorTimers {
     held: Mutex<Held>,
     /// A timer may be due.
     is_rung: AtomicBool,
-    /// Wakes the thread that serves the actor.
-    owner: Mutex<Option<Unparker>>,
+    /// Where the actor is woken.
+    owner: Mutex<Option<Mailbox>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,8 +129,8 @@ impl ActorTimers {
         Self { actor, held, is_rung: AtomicBool::new(true), owner }
     }
 
-    /// From here on, `owner` wakes the thread that takes these timers. That thread looks at them once in any case.
-    pub(crate) fn serve_by(&self, owner: Unparker) {
+    /// From here on, the thread that serves `owner` takes these timers. That thread looks at them once in any case.
+    pub(crate) fn serve_by(&self, owner: Mailbox) {
         *self.owner.lock() = Some(owner);
         self.is_rung.store(true, Ordering::SeqCst);
     }
@@ -139,10 +140,11 @@ impl ActorTimers {
         self.is_rung.load(Ordering::SeqCst)
     }
 
-    fn ring(&self) {
+    /// Has the actor look at its timers. `true` if it was asleep: then the caller has it woken.
+    fn ring(&self) -> bool {
         self.is_rung.store(true, Ordering::SeqCst);
         let owner = self.owner.lock().clone();
-        owner.iter().for_each(Unparker::unpark);
+        owner.is_some_and(|owner| owner.knock())
     }
 
     /// Whether there is room for a timer; if so, the event whose promise ends with it, if a timer of this key is pending.
@@ -351,8 +353,19 @@ impl Timers {
         }
     }
 
-    /// The body of the thread `timers`, until [`Timers::end`].
-    pub(crate) fn run(&self) {
+    /// Sets the alarm of an actor that is asleep, and that has not looked at its timers itself.
+    pub(crate) fn sleep_until_due(&self, actor: ActorId, owner: Mailbox) {
+        let Some(timers) = self.known(actor) else { return };
+        *timers.owner.lock() = Some(owner);
+        let mut held = timers.held.lock();
+        let next = held.next();
+        held.alarm = next;
+        drop(held);
+        self.set_alarm(actor, next);
+    }
+
+    /// The body of the thread `timers`, until [`Timers::end`]. `wake` wakes an actor that was asleep.
+    pub(crate) fn run(&self, wake: &dyn Fn(ActorId)) {
         let mut alarms = self.alarms.lock();
         while !alarms.is_over {
             let now = clock::moment();
@@ -368,7 +381,7 @@ impl Timers {
                 continue;
             }
             drop(alarms);
-            due.iter().for_each(|timers| timers.ring());
+            due.iter().filter(|timers| timers.ring()).for_each(|timers| wake(timers.actor));
             alarms = self.alarms.lock();
         }
     }
@@ -517,9 +530,11 @@ mod tests {
     fn the_thread_wakes_an_actor_when_its_timer_is_due_and_an_earlier_one_changes_the_alarm() {
         let all = Arc::new(Timers::default());
         let running = Arc::clone(&all);
-        let thread = std::thread::spawn(move || running.run());
+        let thread = std::thread::spawn(move || running.run(&|_| unreachable!("nobody sleeps")));
         let timers = all.of(ActorId::random());
-        timers.serve_by(wait::unparker());
+        let (mailbox, owner) = Mailbox::new(1, 1);
+        owner.serve_here();
+        timers.serve_by(mailbox);
         assert!(all.first_due(&timers, MissedRounds::Skip).is_none());
         assert!(!timers.is_rung());
         all.put(&timers, "late".into(), timer(1, DueTime::after(clock::moment(), 3_600_000)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::tree::Lately;
-use crate::actor::{OpenTransition, Report, SpawnReply, Spec};
+use crate::actor::{OpenTransition, Report, SleptAt, SpawnReply, Spec};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::one_shot::{OneReceiver, OneSender, one_shot};
 use crate::chain::Link;
@@ -38,6 +38,8 @@ pub(super) enum Command {
         id: ActorId,
         reply: OneSender<Result<Vec<ActorKey>, LifecycleError>>,
     },
+    /// Somebody has roused an actor that was asleep.
+    Wake(ActorId),
     /// A report from the thread of this number. Reports from an earlier thread of the same actor are ignored.
     Report(u64, Report),
     Shutdown,
@@ -67,6 +69,8 @@ pub(super) struct FormerLife {
     pub(super) from: RestartState,
     /// The newest incarnation on the actor's chain.
     pub(super) incarnation: Incarnation,
+    /// When that incarnation began, in milliseconds since the Unix epoch.
+    pub(super) began_ms: u64,
     /// Whether an incarnation of the actor has ever been up.
     pub(super) was_up: bool,
     /// Whether the actor's chain says that the actor is alive.
@@ -82,6 +86,8 @@ pub(super) struct FormerLife {
 /// Whether an actor from an earlier runtime runs again.
 pub(super) enum Comeback {
     Runs,
+    /// It has nothing to do, and may sleep. Nothing is recorded.
+    Sleeps(SleptAt),
     /// The actor had stopped or failed. It is listed, and can be restarted.
     Listed(ActorStatus),
 }

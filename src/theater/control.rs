@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
-use crate::actor::{SpawnReply, Spec, newest_state};
+use crate::actor::{SharedSpecs, SpawnReply, Spec, newest_state};
 use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::limits::ActorLimits;
@@ -31,6 +31,7 @@ pub(super) struct LifecycleControl {
     pub(super) journal: JournalHandle,
     pub(super) registry: Arc<Registry>,
     pub(super) actor_limits: ActorLimits,
+    pub(super) specs: Arc<SharedSpecs>,
 }
 
 impl Control for LifecycleControl {
@@ -43,7 +44,7 @@ impl Control for LifecycleControl {
                 let id = request.parentage.as_ref().map_or_else(ActorId::random, |parentage| parentage.child);
                 let newborn = Newborn {
                     actor: self.journal.new_actor(id),
-                    spec: Arc::new(spec),
+                    spec: self.specs.share(spec).kept(),
                     parent: request.parentage.as_ref().map(|parentage| parentage.parent),
                     label: request.parentage.as_ref().and_then(|it| Some(it.named.as_ref()?.label.clone())),
                     cause: request.parentage.map(|parentage| parentage.cause),
@@ -172,9 +173,10 @@ impl LifecycleControl {
 
     /// Logs which files of an actor have changed: a restart goes on with what the actor was started from.
     fn warn_of_changes(&self, id: ActorId) {
-        let found = self.registry.entry(id, |entry| (entry.name.clone(), Arc::clone(&entry.started_from)));
-        let Some((name, started_from)) = found else { return };
-        for changed in started_from.changed() {
+        let found = self.registry.entry(id, |entry| Arc::clone(&entry.common));
+        let Some(common) = found else { return };
+        for changed in common.started_from.changed() {
+            let name = &common.name;
             log::warn!("actor {name} is restarted as it was started: {changed}");
         }
     }

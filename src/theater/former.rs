@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::command::{Comeback, FormerLife, Newborn};
 use super::stored_spec::{damaged, is_fork, keep_initial_state, stored_spec};
 use super::tree::Lately;
-use crate::actor::{OpenTransition, Spec, recorded_limits};
+use crate::actor::{OpenTransition, SharedSpecs, SleptAt, Spec, recorded_limits};
 use crate::base::clock;
 use crate::base::id::Incarnation;
 use crate::base::limits::Limits;
@@ -32,6 +32,10 @@ pub(super) struct FormerActor {
     successor: Option<Arc<Spec>>,
     /// The command line names the actor's manifest.
     pub(super) asked_for: bool,
+    /// What the actor's last `started` says is not what it would say now.
+    is_changed: bool,
+    /// When the actor's newest incarnation began, in milliseconds since the Unix epoch.
+    began_ms: u64,
     pub(super) last: ChainEvent,
     /// The events of the transition that the chain ends within; empty if none is open.
     pub(super) open: Vec<ChainEvent>,
@@ -53,15 +57,17 @@ pub(super) struct Opening {
     pub(super) wait: Option<Wait>,
     /// The sender that waits for the end of the transition.
     pub(super) reply: Reply,
+    /// Whether nothing waits for the actor but what would wake it, and it may sleep.
+    pub(super) rests: bool,
 }
 
 impl FormerActor {
     /// Reads an actor from the journal. `asked_for` is the manifest that the command line names for it, loaded.
     pub(super) fn read(
-        engine: &GuestEngine,
+        made: (&GuestEngine, &SharedSpecs),
         reader: &JournalReader,
         dir: &Path,
-        row: ActorRow,
+        (row, has_moved): (ActorRow, bool),
         last: ChainEvent,
         asked_for: Option<Spec>,
     ) -> Result<Self, String> {
@@ -72,6 +78,7 @@ impl FormerActor {
         for event in open.iter().chain([&last]).chain(&started) {
             check_hash(event).map_err(|why| damaged(dir, &row, &why))?;
         }
+        let began_ms = started.as_ref().map_or(0, |started| started.timestamp);
         let started = started_of_row(&row, started.as_ref(), &last).map_err(|why| damaged(dir, &row, &why))?;
         let limits = recorded_limits(&started);
         let label = started.label.as_deref().map(str::parse).transpose();
@@ -81,22 +88,25 @@ impl FormerActor {
             || is_fork && fork_was_up(reader, &row, &last).map_err(unreadable)?;
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
+        let is_changed = has_moved || named.as_ref().is_some_and(|named| !is_same(named, &row, &limits));
         let (spec, successor) = match named {
             // The manifest or the component has changed. The open transition is finished with those it began with, and
             // within the limits it began with.
             Some(named) if !open.is_empty() && !is_same(&named, &row, &limits) => {
-                (stored_spec(engine, reader, dir, &row, &limits)?, Some(Arc::new(named)))
+                (stored_spec(made, reader, dir, &row, &limits)?, Some(Arc::new(named)))
             }
             Some(named) => (named, None),
-            None => (stored_spec(engine, reader, dir, &row, &limits)?, None),
+            None => (stored_spec(made, reader, dir, &row, &limits)?, None),
         };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;
         Ok(Self {
             row,
-            spec: Arc::new(spec),
+            spec: spec.kept(),
             successor,
             asked_for: is_asked_for,
+            is_changed,
+            began_ms,
             last,
             open,
             label,
@@ -166,6 +176,16 @@ impl FormerActor {
         Ok(false)
     }
 
+    /// The manifest and component that the actor goes on with.
+    pub(super) fn spec(&self) -> &Spec {
+        self.successor.as_ref().unwrap_or(&self.spec)
+    }
+
+    /// Whether the chain has nothing for the actor to do, and an incarnation that slept would go on as the last one.
+    fn may_sleep_on(&self) -> bool {
+        self.row.alive && self.was_up && self.open.is_empty() && !self.is_changed
+    }
+
     /// The actor as it is given to the supervisor. `window` is the time within which its supervisor counts failures.
     pub(super) fn back(
         self,
@@ -176,11 +196,21 @@ impl FormerActor {
         let lately = self.lately(reader, window)?;
         let (reason, from, notice) = self.course(reader)?;
         let (runs, actor, parent) = (self.runs(), self.row.actor, self.row.parent);
-        let comeback = if runs { Comeback::Runs } else { Comeback::Listed(status_after(&self.last)) };
+        let goes_on = (reason, from) == (StartReason::Recovery, RestartState::Last) && notice.is_none();
+        let comeback = match opening.rests {
+            _ if !runs => Comeback::Listed(status_after(&self.last)),
+            true if goes_on && self.may_sleep_on() => Comeback::Sleeps(SleptAt {
+                head: Head { sequence: self.last.sequence, hash: self.last.hash },
+                kept_at: 0,
+            }),
+            _ => Comeback::Runs,
+        };
         let open = if self.open.is_empty() || !runs { None } else { Some(Box::new(self.opened(reader, opening)?)) };
         let (incarnation, was_up, was_alive) = (self.row.incarnation, self.was_up, self.row.alive);
+        let began_ms = self.began_ms;
         let ended = if was_alive { None } else { recorded_end(actor.id, &self.last) };
-        let again = Some(FormerLife { reason, from, incarnation, was_up, was_alive, ended, notice, lately, open });
+        let again =
+            Some(FormerLife { reason, from, incarnation, began_ms, was_up, was_alive, ended, notice, lately, open });
         let label = self.label;
         Ok((
             Newborn {
@@ -225,7 +255,11 @@ impl FormerActor {
     }
 
     /// The transition that is to be resumed. Its script begins at the last call that began on a new instance.
-    fn opened(&self, reader: &JournalReader, Opening { awaited, wait, reply }: Opening) -> ReadResult<OpenTransition> {
+    fn opened(
+        &self,
+        reader: &JournalReader,
+        Opening { awaited, wait, reply, .. }: Opening,
+    ) -> ReadResult<OpenTransition> {
         let actor = self.row.actor;
         let fresh = self.open.first().is_some_and(|call| Call::from_cbor(&call.data).is_ok_and(|call| call.fresh));
         let newest = if fresh { Some(reader.newest_state(actor)?) } else { None };

@@ -26,6 +26,8 @@ const RESERVED_ADDRESSES: u64 = 2 * 1024 * 1024 * 1024;
 pub(super) struct MachineBudget {
     maps: Account,
     threads: Account,
+    /// How many actors the operator wants awake at most.
+    awake: Account,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +53,13 @@ impl Cost {
 
 impl MachineBudget {
     /// The budget of this process on this machine.
-    pub(super) fn of_this_machine() -> Self {
+    /// At most `awake_actors` actors may be awake, unless that is 0.
+    pub(super) fn of_this_machine(awake_actors: u64) -> Self {
         let tightest = thread_bounds().into_iter().min_by_key(Bound::left);
-        Self::new(max_map_count(), tightest.as_ref())
+        Self::new(max_map_count(), tightest.as_ref(), awake_actors)
     }
 
-    fn new(maps: u64, threads: Option<&Bound>) -> Self {
+    fn new(maps: u64, threads: Option<&Bound>, awake: u64) -> Self {
         let maps =
             Account { limit: maps.saturating_sub(RESERVED_MAPS), spent: 0, setting: "vm.max_map_count".to_owned() };
         let threads = Account {
@@ -64,18 +67,21 @@ impl MachineBudget {
             spent: 0,
             setting: threads.map_or_else(|| "the number of threads".to_owned(), |bound| bound.setting.clone()),
         };
-        Self { maps, threads }
+        let limit = if awake == 0 { u64::MAX } else { awake };
+        let awake = Account { limit, spent: 0, setting: "limits.awake_actors".to_owned() };
+        Self { maps, threads, awake }
     }
 
     /// Takes the cost of an actor out of the budget. The error names the setting that sets the limit.
     pub(super) fn spend(&mut self, cost: Cost) -> Result<(), String> {
-        for (account, wanted) in [(&self.maps, cost.maps), (&self.threads, 1)] {
+        for (account, wanted) in [(&self.maps, cost.maps), (&self.threads, 1), (&self.awake, 1)] {
             if account.spent.saturating_add(wanted) > account.limit {
                 return Err(format!("this machine holds no more actors: raise {}", account.setting));
             }
         }
         self.maps.spent += cost.maps;
         self.threads.spent += 1;
+        self.awake.spent += 1;
         Ok(())
     }
 
@@ -83,6 +89,7 @@ impl MachineBudget {
     pub(super) fn give_back(&mut self, cost: Cost) {
         self.maps.spent -= cost.maps;
         self.threads.spent -= 1;
+        self.awake.spent -= 1;
     }
 }
 
@@ -153,7 +160,7 @@ mod tests {
 
     #[test]
     fn one_actor_too_many_is_refused_by_the_setting_in_the_way() {
-        let mut budget = MachineBudget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None);
+        let mut budget = MachineBudget::new(RESERVED_MAPS + 2 * MAPS_PER_THREAD, None, 0);
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
         let refused = budget.spend(Cost::of(1)).expect_err("no maps left");
@@ -162,8 +169,12 @@ mod tests {
         assert!(budget.spend(Cost::of(2)).is_err(), "a standing instance costs more");
         assert_eq!(budget.spend(Cost::of(1)), Ok(()));
 
-        let mut budget = MachineBudget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)));
+        let mut budget = MachineBudget::new(u64::MAX, Some(&Bound::of_threads("ulimit -u", 2_000, 2_000)), 0);
         assert!(budget.spend(Cost::of(1)).expect_err("no threads left").contains("ulimit -u"));
+
+        let mut budget = MachineBudget::new(u64::MAX, None, 1);
+        assert_eq!(budget.spend(Cost::of(1)), Ok(()));
+        assert!(budget.spend(Cost::of(1)).expect_err("one is enough").contains("limits.awake_actors"));
     }
 
     #[test]

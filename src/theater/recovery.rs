@@ -12,6 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::command::{Comeback, Newborn};
 use super::control::load_spec;
@@ -20,10 +21,11 @@ use super::in_flight::{InFlight, InFlightReader};
 use super::recorded_ends::write_ends;
 use super::stored_spec::damaged;
 use super::whereabouts::{Moves, renamed};
-use crate::actor::{Spec, grounds};
+use crate::actor::{SharedSpecs, Spec, grounds};
 use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::guest::GuestEngine;
+use crate::handlers::ActorRef;
 use crate::journal::{ActorKey, JournalError, JournalReader};
 use crate::manifest::Manifest;
 use crate::promise::OpenMonitor;
@@ -47,6 +49,7 @@ pub(super) struct Recovered {
 pub(super) fn recover(
     engine: &GuestEngine,
     theater: &TheaterHandle,
+    specs: &SharedSpecs,
     manifests: Vec<Manifest>,
 ) -> Result<Recovered, LifecycleError> {
     let unreadable = |error| JournalError::Read { path: theater.journal.dir().to_owned(), error }.to_string();
@@ -54,6 +57,7 @@ pub(super) fn recover(
     let mut moves = Moves::default();
     let reader = theater.journal.reader().map_err(|error| error.to_string())?;
     let begun = clock::now();
+    let still = reader.keep_still();
     refuse_findings(theater.journal.dir(), &grounds(&reader).map_err(unreadable)?)?;
     log::debug!("what the actors go on from was compared with their chains in {:?}", clock::since(begun));
     let (mut former, mut keys) = (Vec::new(), HashMap::new());
@@ -66,8 +70,11 @@ pub(super) fn recover(
             reader.last_event(row.actor).map_err(|error| damaged(theater.journal.dir(), &row, &error.to_string()))?;
         let Some(last) = last else { return Err(damaged(theater.journal.dir(), &row, "it has no events").into()) };
         let asked_for = if row.parent.is_none() { wanted.take(&row.name) } else { None };
+        let before = row.manifest_path.clone();
         moves.follow(&mut row, asked_for.as_ref().map(|spec| &spec.manifest));
-        former.push(FormerActor::read(engine, &reader, theater.journal.dir(), row, last, asked_for)?);
+        let has_moved = row.manifest_path != before;
+        let (dir, made) = (theater.journal.dir(), (engine, specs));
+        former.push(FormerActor::read(made, &reader, dir, (row, has_moved), last, asked_for)?);
     }
     end_orphans(&mut former);
     write_ends(theater, &reader, &mut former, &keys)?;
@@ -113,12 +120,26 @@ pub(super) fn recover(
         let window = windows.get(&actor.row.parent.unwrap_or(id)).copied().unwrap_or_default();
         let (reply, cause) = starts.remove(&id).unzip();
         let (awaited, wait) = awaited.remove(&id).map_or((None, None), |(awaited, wait)| (Some(awaited), wait));
-        let open = Opening { awaited, wait, reply: replies.remove(&id).unwrap_or(Reply::Nobody) };
+        let rests = reply.is_none() && may_rest(theater, id, actor.spec());
+        let open = Opening { awaited, wait, reply: replies.remove(&id).unwrap_or(Reply::Nobody), rests };
         let (mut newborn, comeback) = actor.back(&reader, open, window).map_err(unreadable)?;
         (newborn.reply, newborn.cause) = (reply, cause.flatten());
         before.push((newborn, comeback));
     }
+    drop(still);
     Ok(Recovered { before, owed, asked_for, new })
+}
+
+/// Whether an actor may sleep, and neither an end that it is to be told of nor a handler keeps it from that. A handler that
+/// cannot be started is for the actor's own start to find out.
+fn may_rest(theater: &TheaterHandle, id: ActorId, spec: &Spec) -> bool {
+    let is_told = || spec.takes_ends() && theater.registry.first_due_watch(id).is_some();
+    let (limits, name) = (Arc::clone(&spec.manifest.limits), spec.manifest.name.as_str().into());
+    let actor = || ActorRef { id, name, limits, has_lived: true, theater: theater.clone() };
+    spec.sleeps_after(&theater.limits).is_some() && !is_told() && {
+        let actor = actor();
+        spec.handlers.iter().all(|handler| handler.start(&actor).is_ok())
+    }
 }
 
 /// The manifests that the command line names, loaded, by the names of their actors.

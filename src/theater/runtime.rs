@@ -11,7 +11,7 @@ use super::recovery::{Recovered, recover};
 use super::retention::{Retaining, Retention};
 use super::supervisor::Supervisor;
 use super::upgrade::upgrade;
-use crate::actor::{SpawnReply, Spec};
+use crate::actor::{SharedSpecs, SpawnReply, Spec};
 use crate::base::id::ActorId;
 use crate::base::limits::{ActorLimits, RuntimeLimits};
 use crate::base::one_shot::{OneReceiver, one_shot};
@@ -222,12 +222,16 @@ impl TheaterRuntime {
         engine.extensions.insert(config.handlers);
         let (commands, received) = unbounded();
         let registry = Arc::new(Registry::default());
+        let wakes = commands.clone();
+        registry.wakes_by(move |actor| _ = wakes.send(Command::Wake(actor)));
+        let specs = Arc::<SharedSpecs>::default();
         let control = LifecycleControl {
             engine: Arc::new(engine),
             commands: commands.clone(),
             journal: journal.handle().clone(),
             registry: Arc::clone(&registry),
             actor_limits: config.actor_limits,
+            specs: Arc::clone(&specs),
         };
         let engine = Arc::clone(&control.engine);
         let (failed, thread_failed) = bounded(1);
@@ -245,7 +249,7 @@ impl TheaterRuntime {
             clients: Arc::default(),
             failed,
         };
-        let recovered = recover(&engine, &handle, manifests).map_err(|why| {
+        let recovered = recover(&engine, &handle, &specs, manifests).map_err(|why| {
             why_the_journal_failed(&handle.journal, &journal_failed).unwrap_or(TheaterError::Actors(why))
         })?;
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
@@ -276,7 +280,9 @@ impl TheaterRuntime {
         };
 
         let (timers, told) = (Arc::clone(&runtime.handle.timers), runtime.handle.clone());
-        let thread = thread::spawn_vital("timers", move || timers.run(), move |panicked| told.thread_failed(panicked));
+        let registry = Arc::clone(&told.registry);
+        let run = move || timers.run(&|actor| registry.wake(actor));
+        let thread = thread::spawn_vital("timers", run, move |panicked| told.thread_failed(panicked));
         let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of the timers: {error}"));
         runtime.timers = Some(thread.map_err(no_thread)?);
         begins(&runtime.handle);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actor::Spec;
+use crate::actor::{SharedSpecs, Spec};
 use crate::base::limits::Limits;
 use crate::chain::ComponentDigest;
 use crate::chain::cbor::Cbor;
@@ -21,7 +21,7 @@ pub(super) fn damaged(dir: &Path, row: &ActorRow, what: &str) -> String {
 
 /// The spec of an actor, made of what the journal stores.
 pub(super) fn stored_spec(
-    engine: &GuestEngine,
+    (engine, specs): (&GuestEngine, &SharedSpecs),
     reader: &JournalReader,
     dir: &Path,
     row: &ActorRow,
@@ -29,14 +29,20 @@ pub(super) fn stored_spec(
 ) -> Result<Spec, String> {
     let missing = |what: &str| damaged(dir, row, what);
     let unreadable = |error| JournalError::Read { path: dir.to_owned(), error }.to_string();
-    let manifest = Manifest::recorded(Path::new(&row.manifest_path), row.manifest.as_str().into(), limits)
+    let init_state = first_state(reader, row.actor).map_err(unreadable)?;
+    let (path, text) = (Path::new(&row.manifest_path), row.manifest.as_str().into());
+    let contents = (path.to_owned(), text, row.component);
+    if let Some(spec) = specs.find(&contents, limits, init_state.as_ref()) {
+        return Ok(spec);
+    }
+    let (_, text, _) = contents;
+    let manifest = Manifest::recorded(path, text, limits)
         .map_err(|error| missing(&format!("its stored manifest is not understood: {error}")))?;
     let component = reader.component(row.component).map_err(unreadable)?;
     let component = component.ok_or_else(|| missing("its component is not in the journal"))?;
     if ComponentDigest::of(&component) != row.component {
         return Err(missing("its component was altered"));
     }
-    let init_state = first_state(reader, row.actor).map_err(unreadable)?;
     let spec = Spec::assemble(engine, manifest, component, init_state).map_err(|error| {
         format!(
             "actor {} ({}) of the data directory cannot go on, and neither can the theater without it: {error}",
@@ -48,7 +54,7 @@ pub(super) fn stored_spec(
         // called, so the actor goes on.
         log::warn!("actor {} goes on, and fails when it is called so: {error}", row.name);
     }
-    Ok(spec)
+    Ok(specs.share(spec))
 }
 
 /// Gives `spec` the state that the actor first began with, even if the manifest has changed since. Logs what has

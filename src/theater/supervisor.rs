@@ -6,6 +6,7 @@
 
 mod admission;
 mod failures;
+mod sleep;
 mod threads;
 
 use std::cmp::Reverse;
@@ -15,14 +16,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use self::sleep::Dormitory;
 use self::threads::{Thread, Unstarted};
 use super::command::{ChangeReply, Command};
 use super::machine_budget::MachineBudget;
 use super::tree::{Action, Input, Tree};
-use crate::actor::{Report, ReportKind, Spec, Verdict};
+use crate::actor::{Report, ReportKind, Sleeper, Spec, Verdict};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
+use crate::base::rare::Rare;
 use crate::base::wait;
 use crate::chain::data::{FailureReason, StoppedBy};
 use crate::journal::ActorKey;
@@ -33,20 +36,23 @@ struct Supervised {
     actor: ActorKey,
     spec: Arc<Spec>,
     parent: Option<ActorId>,
-    stop: Arc<StopSignal>,
-    thread: Option<Thread>,
+    /// None while the actor sleeps, unless it has an order.
+    stop: Option<Arc<StopSignal>>,
+    thread: Option<Box<Thread>>,
+    /// What is left of the actor while it sleeps.
+    sleeper: Option<Box<Sleeper>>,
     /// The runtime that runs as soon as the system has a thread for it.
     unstarted: Option<Unstarted>,
     /// The number of the actor's newest thread.
     thread_number: u64,
     /// How the actor failed last.
-    failure: Option<(FailureReason, String)>,
+    failure: Option<Box<(FailureReason, String)>>,
     /// The actor has ended, and its chain does not say so.
     is_unrecorded: bool,
     /// The callers who wait for the actor's end.
-    stoppers: Vec<ChangeReply>,
+    stoppers: Rare<Vec<ChangeReply>>,
     /// The callers who wait until the actor is up again.
-    restarters: Vec<ChangeReply>,
+    restarters: Rare<Vec<ChangeReply>>,
 }
 
 /// The supervisor of one runtime.
@@ -57,6 +63,7 @@ pub(super) struct Supervisor {
     to_self: Sender<Command>,
     tree: Tree,
     budget: MachineBudget,
+    dormitory: Dormitory,
     /// Boxed, because a hash map keeps room for more than it holds.
     actors: HashMap<ActorId, Box<Supervised>>,
     /// When each timer is due, by the tree's clock.
@@ -76,19 +83,32 @@ pub(super) struct Supervisor {
 impl Supervised {
     /// Gives the actor a stop signal for the next incarnation on its thread.
     fn renew_signal(&mut self) -> Arc<StopSignal> {
-        self.stop = Arc::new(self.stop.renewed());
-        Arc::clone(&self.stop)
+        let renewed = Arc::new(self.signal().renewed());
+        self.stop = Some(Arc::clone(&renewed));
+        renewed
+    }
+
+    /// The actor's stop signal. One that sleeps gets one for the thread that it will have.
+    fn signal(&mut self) -> Arc<StopSignal> {
+        let sleeper = self.sleeper.as_ref();
+        let new = || {
+            let mailbox = &sleeper.expect("who does not sleep has a signal").mailbox;
+            Arc::new(StopSignal::new(mailbox.unparker()))
+        };
+        Arc::clone(self.stop.get_or_insert_with(new))
     }
 }
 
 impl Supervisor {
     pub(super) fn new(theater: TheaterHandle, to_self: Sender<Command>, commands: Receiver<Command>) -> Self {
+        let budget = MachineBudget::of_this_machine(theater.limits.awake_actors);
         Self {
             theater,
             commands,
             to_self,
             tree: Tree::default(),
-            budget: MachineBudget::of_this_machine(),
+            budget,
+            dormitory: Dormitory::default(),
             actors: HashMap::new(),
             timers: BinaryHeap::new(),
             threads: 0,
@@ -103,14 +123,18 @@ impl Supervisor {
     pub(super) fn run(mut self) {
         while !(self.suspending && self.actors.values().all(|actor| actor.thread.is_none())) {
             let now = self.now();
-            let next = self.timers.peek().map_or(60_000, |Reverse((at, _))| at.saturating_sub(now));
-            let next = Duration::from_millis(next);
+            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            let next = timer.into_iter().chain(self.dormitory.look_at()).min();
+            let next = Duration::from_millis(next.map_or(60_000, |at| at.saturating_sub(now)));
             match wait::receive_within(&self.commands, next) {
                 Ok(command) => self.apply(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor holds a sender itself"),
             }
             self.apply_due_timers();
+            if self.dormitory.look_at().is_some_and(|at| at <= self.now()) {
+                self.start_queued();
+            }
         }
     }
 
@@ -143,6 +167,7 @@ impl Supervisor {
                     self.hear(id, kind);
                 }
             }
+            Command::Wake(id) => self.wake(id),
             Command::Shutdown => self.suspend(),
         }
     }
@@ -171,6 +196,7 @@ impl Supervisor {
     /// Handles a report of an actor's thread.
     fn hear(&mut self, id: ActorId, kind: ReportKind) {
         match kind {
+            ReportKind::Asleep(sleeper) => self.fell_asleep(id, sleeper),
             ReportKind::Up => {
                 self.clear_failure(id);
                 self.decide(Input::Up(id));
@@ -189,7 +215,7 @@ impl Supervisor {
                     // The thread ended although nobody ordered it to: the actors below this one end first.
                     return self.decide(Input::Ended(id));
                 }
-                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.drain(..)) {
+                for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.take()) {
                     stopper.give(Ok(closing.clone()));
                 }
                 self.decide(Input::Ended(id));
@@ -208,7 +234,7 @@ impl Supervisor {
         if !self.tree.is_dead(id) {
             return;
         }
-        for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.drain(..)) {
+        for restarter in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.restarters.take()) {
             restarter.give(Err("it was stopped meanwhile".into()));
         }
     }
@@ -255,7 +281,9 @@ impl Supervisor {
             }
             Action::GaveUp { id, why } => self.gave_up(id, why),
             Action::Gone(id) => self.gone(id),
-            Action::Counted { supervisor, at } => self.theater.registry.update(supervisor, |entry| entry.restarts = at),
+            Action::Counted { supervisor, at } => {
+                self.theater.registry.update(supervisor, |entry| entry.restarts = at.into())
+            }
             Action::AlreadyStopped(id) => self.answer_stoppers(id),
             Action::NotRestarted { id, why } => {
                 // The refusal concerns the newest caller: earlier ones may be waiting for a restart that is under way.
@@ -267,7 +295,7 @@ impl Supervisor {
     }
 
     fn order(&mut self, id: ActorId, order: Order) {
-        let Some(actor) = self.actors.get(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return };
         if order.kind == OrderKind::Stop {
             self.theater.registry.update(id, |entry| {
                 // The actor may have ended by itself since the tree decided.
@@ -276,7 +304,8 @@ impl Supervisor {
                 }
             });
         }
-        actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+        actor.signal().give(order, actor.spec.manifest.limits.stop_grace());
+        self.wake(id);
     }
 
     fn send_verdict(&self, id: ActorId, verdict: Verdict) {
@@ -297,13 +326,14 @@ impl Supervisor {
     fn suspend(&mut self) {
         self.suspending = true;
         self.theater.registry.suspend();
-        for actor in self.actors.values_mut() {
+        for actor in self.actors.values_mut().filter(|actor| actor.sleeper.is_none()) {
             let order = Order { kind: OrderKind::Suspend, by: StoppedBy::Supervisor, cause: None };
-            actor.stop.give(order, actor.spec.manifest.limits.stop_grace());
+            actor.signal().give(order, actor.spec.manifest.limits.stop_grace());
             if let Some(thread) = &mut actor.thread {
                 // A thread that waits for a verdict sees its channel closed, and ends.
                 thread.verdicts = unbounded().0;
             }
         }
+        self.dismiss_queued();
     }
 }

@@ -21,8 +21,10 @@ mod exchange;
 mod restarts;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::base::id::ActorId;
+use crate::base::rare::Rare;
 use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::manifest::{RestartState, Supervision};
@@ -44,14 +46,15 @@ enum Phase {
 enum Goal {
     Run,
     Restart(RestartState),
-    End { by: StoppedBy, cause: Option<Link> },
+    End { by: StoppedBy, cause: Option<Box<Link>> },
 }
 
 #[derive(Debug)]
 struct Node {
     parent: Option<ActorId>,
     children: Vec<ActorId>,
-    supervision: Supervision,
+    /// Shared with the actors that were added before, if it is the same.
+    supervision: Arc<Supervision>,
     phase: Phase,
     goal: Goal,
     /// The actor has a thread. Between two incarnations, an actor either has a thread that waits, or has none and will
@@ -61,17 +64,17 @@ struct Node {
     /// The actor first begins with the state of another one, and without an `init`.
     is_fork: bool,
     /// The times at which the actor's children were restarted by policy. A root's own restarts count here too.
-    restarts: VecDeque<u64>,
+    restarts: Rare<VecDeque<u64>>,
     /// The times at which the actor itself was restarted by policy, within its parent's window. Its backoff doubles
     /// with each of them.
-    own_restarts: VecDeque<u64>,
+    own_restarts: Rare<VecDeque<u64>>,
     /// When the actor last failed because of its children, before the runtime was started.
     failed_by_children_at: Option<u64>,
     /// When the backoff before the actor's restart is over, by the tree's clock; none once it is over.
     due: Option<u64>,
     /// A restart that was asked for while the actor was starting or ending. It is done once the actor is up, or has
     /// ended.
-    again: Option<DelayedRestart>,
+    again: Option<Box<DelayedRestart>>,
     given_up: Option<GivenUp>,
     /// The actor was ordered to fail because of its children, and has not reported that yet. Until then no actor below
     /// it starts.
@@ -96,8 +99,11 @@ struct Group {
 
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    nodes: HashMap<ActorId, Node>,
+    /// Boxed, because a hash map keeps room for more than it holds.
+    nodes: HashMap<ActorId, Box<Node>>,
     groups: Vec<Group>,
+    /// The supervision of the actor that was added last.
+    last_supervision: Option<Arc<Supervision>>,
     actions: Vec<Action>,
 }
 
@@ -189,6 +195,9 @@ impl Tree {
     }
 
     fn add(&mut self, id: ActorId, parent: Option<ActorId>, supervision: Supervision, (phase, was_up): (Phase, bool)) {
+        let last = self.last_supervision.take().filter(|last| **last == supervision);
+        let supervision = last.unwrap_or_else(|| Arc::new(supervision));
+        self.last_supervision = Some(Arc::clone(&supervision));
         let node = Node {
             parent,
             children: Vec::new(),
@@ -198,15 +207,15 @@ impl Tree {
             has_thread: phase != Phase::Dead,
             was_up,
             is_fork: false,
-            restarts: VecDeque::new(),
-            own_restarts: VecDeque::new(),
+            restarts: Rare::default(),
+            own_restarts: Rare::default(),
             failed_by_children_at: None,
             due: None,
             again: None,
             given_up: None,
             failing: false,
         };
-        self.nodes.insert(id, node);
+        self.nodes.insert(id, Box::new(node));
         if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(&parent)) {
             parent.children.push(id);
         }
@@ -216,16 +225,16 @@ impl Tree {
     /// up its restarts although the runtime ends in between. Parents come before their children.
     fn remember(&mut self, id: ActorId, Lately { failures, by_children_at }: &Lately) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.own_restarts = failures.iter().copied().collect();
+        node.own_restarts = failures.iter().copied().collect::<VecDeque<_>>().into();
         node.failed_by_children_at = *by_children_at;
         let parent = node.parent;
-        let Some(supervisor) = self.nodes.get_mut(&parent.unwrap_or(id)) else { return };
+        let Some(supervisor) = self.nodes.get_mut(&parent.unwrap_or(id)).filter(|_| !failures.is_empty()) else {
+            return;
+        };
         let since = supervisor.failed_by_children_at.filter(|_| parent.is_some());
         supervisor.restarts.extend(failures.iter().filter(|at| since.is_none_or(|since| **at > since)));
         supervisor.restarts.make_contiguous().sort_unstable();
-        if !failures.is_empty() {
-            self.counted(parent.unwrap_or(id));
-        }
+        self.counted(parent.unwrap_or(id));
     }
 
     fn stop(&mut self, id: ActorId, by: StoppedBy, cause: Option<Link>) {
@@ -237,7 +246,7 @@ impl Tree {
             node.again = None;
         }
         self.end_children(id);
-        self.order(id, OrderKind::Stop, Goal::End { by, cause: cause.clone() }, by, cause);
+        self.order(id, OrderKind::Stop, Goal::End { by, cause: cause.clone().map(Box::new) }, by, cause);
         self.settle(id);
     }
 
@@ -286,7 +295,7 @@ impl Tree {
             // crash repeats it while the runtime is still starting the child. And a caller that has heard that an actor
             // failed or was stopped may ask before its end is complete.
             (Phase::Starting, _) | (Phase::Down | Phase::Ending, Goal::End { .. }) => {
-                node.again.get_or_insert(DelayedRestart { by, cause });
+                node.again.get_or_insert(Box::new(DelayedRestart { by, cause }));
                 return;
             }
             (Phase::Ordered, Goal::End { .. }) => "it is ending: it was asked to stop",
@@ -325,7 +334,7 @@ impl Tree {
                 group.first_is_starting = false;
             }
         }
-        if let Some(DelayedRestart { by, cause }) = again {
+        if let Some(DelayedRestart { by, cause }) = again.map(|again| *again) {
             self.restart(id, by, cause);
         }
         self.advance();

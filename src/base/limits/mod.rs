@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use actor::{ActorLimits, LimitRefused, Limits, LimitsError};
 pub(crate) use actor::{Declared, MEMORY_BYTES};
-pub(crate) use operator::DeclaredSetting;
+pub(crate) use operator::{DeclaredSetting, SLEEP_AFTER_MS};
 pub use operator::{ManagementLimits, RuntimeLimits};
 
 const KIB: u64 = 1024;

@@ -78,6 +78,8 @@ macro_rules! operator_limits {
 }
 
 const GIB: u64 = 1024 * MIB;
+/// The longest time after which an actor falls asleep: thirty days.
+pub(crate) const SLEEP_AFTER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The largest frame, which one connection must always be able to answer.
 const FRAME: u64 = FRAME_BYTES as u64;
 
@@ -118,6 +120,12 @@ operator_limits! {
     /// 503, `Error`, `Err` of `spawn`; timers that are due wait. With less than half, `Err` of `send`, `request` and of what
     /// sets a timer, too. 0 turns this off.
     min_free_bytes: u64, "min_free_bytes" or "THEATER_MIN_FREE_BYTES" = 256 * MIB, from 0..=64 * GIB;
+    /// The time without anything to do after which an actor falls asleep, unless its manifest says otherwise: it gives its
+    /// thread and its memory back until something is there for it. 0 turns this off.
+    sleep_after_ms: u64, "sleep_after_ms" or "THEATER_SLEEP_AFTER_MS" = 0, from 0..=SLEEP_AFTER_MS;
+    /// Actors that are awake at a time. Beyond it actors that are roused, and new ones, wait until others fall asleep; if
+    /// none can sleep, new ones are refused. 0 leaves it to what the machine holds.
+    awake_actors: u64, "awake_actors" or "THEATER_AWAKE_ACTORS" = 0, from 0..=1_048_576;
 }
 
 #[cfg(test)]

@@ -98,7 +98,9 @@ fn refuse(refusal: &Refusal) -> WireResponse {
     let why = match refusal {
         Refusal::Full => "the actor has no room for more requests",
         Refusal::DiskLow(_) => "the server's disk is nearly full",
-        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
+        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Asleep | Refusal::Suspending | Refusal::Unknown(_) => {
+            "the actor is ending"
+        }
         Refusal::NeverFits { .. } => {
             return WireResponse::text(413, "the request is larger than the actor's whole mailbox", &[]);
         }

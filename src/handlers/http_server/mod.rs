@@ -98,6 +98,10 @@ impl Capability for HttpServer {
 }
 
 impl Grant for HttpServer {
+    fn listens(&self) -> bool {
+        self.address.is_some()
+    }
+
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(SlowStreams(self.slow));
     }

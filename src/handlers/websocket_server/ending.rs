@@ -69,7 +69,9 @@ impl Ending {
             Refusal::Full => Self::MailboxFull,
             Refusal::DiskLow(_) => Self::DiskLow,
             Refusal::NeverFits { .. } => Self::NeverFits,
-            Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => Self::ActorEnds,
+            Refusal::NotRunning(..) | Refusal::Closed | Refusal::Asleep | Refusal::Suspending | Refusal::Unknown(_) => {
+                Self::ActorEnds
+            }
             Refusal::NotExported(..) | Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
                 Self::Failed
             }

@@ -111,6 +111,10 @@ impl Capability for WebSocketServer {
 }
 
 impl Grant for WebSocketServer {
+    fn listens(&self) -> bool {
+        true
+    }
+
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(SlowConnections(self.slow));
     }

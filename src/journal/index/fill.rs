@@ -130,6 +130,9 @@ impl Index {
     /// Writes the layers.
     pub(super) fn fill(&self) {
         let mut writing = self.writing.lock();
+        if self.is_still.load(Ordering::SeqCst) {
+            return;
+        }
         while let Some(connection) = &writing.connection {
             let layer = {
                 let mut delta = self.delta.lock();
@@ -164,7 +167,7 @@ impl Index {
         // A connection that is closed removes a log of its name: the old ones go before the new ones come.
         *writing = Writing::default();
         reading.connection = tables::nothing().map_err(IndexError::of_reading)?;
-        reading.is_frozen = false;
+        (reading.is_frozen, reading.is_held) = (false, false);
         let Some(path) = &self.path else { return Ok(()) };
         match tables::make(path).and_then(|made| Self::both(path, made)) {
             Ok((made, beside)) => (*writing, reading.connection) = (made, beside),

@@ -27,7 +27,7 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Mutex, MutexGuard};
@@ -59,6 +59,8 @@ pub(in crate::journal) struct Index {
     ring: Sender<()>,
     rung: Receiver<()>,
     is_closing: AtomicBool,
+    /// The thread writes no layers. Written with `writing` locked.
+    is_still: AtomicBool,
 }
 
 /// The connection by which lookups read.
@@ -66,6 +68,8 @@ struct Reading {
     connection: Connection,
     /// It shows for good what was there when it was opened.
     is_frozen: bool,
+    /// It shows what was there when [`Still`] began.
+    is_held: bool,
 }
 
 /// An index, and what it lacks.
@@ -93,7 +97,7 @@ impl Index {
         };
         let is_to_be_made = reading.is_none();
         let reading = reading.map_or_else(tables::nothing, Ok).map_err(IndexError::of_reading)?;
-        let index = Self::new(Some(path), writing, Reading { connection: reading, is_frozen: false });
+        let index = Self::new(Some(path), writing, Reading { connection: reading, is_frozen: false, is_held: false });
         if is_to_be_made {
             index.begin_anew()?;
         }
@@ -106,13 +110,13 @@ impl Index {
         let opened = tables::open_as_it_is(&dir.join("index.db")).and_then(|reading| {
             let held = tables::held(&reading).map_err(|error| error.to_string())?;
             let held = held.ok_or("nothing was written to it")?;
-            Ok((Reading { connection: reading, is_frozen: true }, held))
+            Ok((Reading { connection: reading, is_frozen: true, is_held: false }, held))
         });
         let (reading, indexed_to, why_empty) = match opened {
             Ok((reading, held)) => (reading, Some(held), None),
             Err(why) => {
                 let connection = tables::nothing().map_err(IndexError::of_reading)?;
-                (Reading { connection, is_frozen: false }, None, Some(why))
+                (Reading { connection, is_frozen: false, is_held: false }, None, Some(why))
             }
         };
         let index = Self::new(None, Writing::default(), reading);
@@ -130,6 +134,7 @@ impl Index {
             ring,
             rung,
             is_closing: AtomicBool::new(false),
+            is_still: AtomicBool::new(false),
         }
     }
 
@@ -307,7 +312,7 @@ struct Moment<'r>(Option<&'r Connection>);
 
 impl Reading {
     fn begin_moment(&self) -> rusqlite::Result<Moment<'_>> {
-        if self.is_frozen {
+        if self.is_frozen || self.is_held {
             return Ok(Moment(None));
         }
         // A moment that failed may not have ended.
@@ -316,6 +321,38 @@ impl Reading {
         }
         tables::begin(&self.connection)?;
         Ok(Moment(Some(&self.connection)))
+    }
+}
+
+/// A time during which the thread writes no layers, so that many lookups need no moment each: to begin one and to end it takes
+/// longer than what is looked up. What is committed meanwhile is in the layers.
+#[must_use = "the thread writes layers again when it is dropped"]
+pub(crate) struct Still(Arc<Index>);
+
+impl Index {
+    pub(in crate::journal) fn keep_still(self: &Arc<Self>) -> Still {
+        let writing = self.writing.lock();
+        let mut reading = self.reading.lock();
+        if reading.begin_moment().is_ok() {
+            self.is_still.store(true, Ordering::SeqCst);
+            reading.is_held = true;
+        }
+        drop((reading, writing));
+        Still(Arc::clone(self))
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        let mut reading = self.0.reading.lock();
+        reading.is_held = false;
+        // The next moment ends what is left of this one, if it must.
+        if !reading.is_frozen && !reading.connection.is_autocommit() {
+            let _ = tables::end(&reading.connection);
+        }
+        drop(reading);
+        self.0.is_still.store(false, Ordering::SeqCst);
+        let _ = self.0.ring.try_send(());
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ActorInfo {
     pub parent: Option<ActorId>,
     /// What it is doing.
     pub status: ActorStatus,
+    /// Whether it sleeps: it has no thread, and gets one as soon as something is there for it. Its status is `running`.
+    pub asleep: bool,
     /// The number of the actor's newest incarnation.
     pub incarnation: Incarnation,
     /// Deliveries that wait.
@@ -83,9 +85,10 @@ impl Inner {
             path: self.path(entry.actor.id),
             parent: entry.parent,
             status: entry.status.clone(),
+            asleep: entry.mailbox.is_asleep(),
             incarnation: entry.incarnation,
             mailbox_depth: entry.mailbox.depth(),
-            addresses: entry.addresses.clone(),
+            addresses: entry.addresses.to_vec(),
             manifest_path: entry.manifest_path.clone(),
             since_ms: entry.since_ms,
             restarts: self.restarts(entry),

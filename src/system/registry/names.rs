@@ -26,7 +26,9 @@ impl ActorNames {
         match (entry.parent, &entry.label) {
             (None, _) => self.roots.entry(entry.name.as_str().into()).or_default().push(id),
             (Some(parent), Some(label)) => {
-                self.labelled.entry(parent).or_default().entry(label.clone()).or_default().push(id);
+                let holders = self.labelled.entry(parent).or_default().entry(label.clone());
+                // There is nearly always one.
+                holders.or_insert_with(|| Vec::with_capacity(1)).push(id);
             }
             (Some(_), None) => {}
         }

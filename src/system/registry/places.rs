@@ -35,7 +35,7 @@ impl Registry {
         bytes: usize,
     ) -> Result<Slot, Refusal> {
         let mailbox = self.0.read().mailbox_for(to, function)?;
-        reserve(mailbox, to, lane, bytes)
+        self.reserve_in(mailbox, to, lane, bytes)
     }
 
     /// Reserves a place for a message of another actor, whose chain is going to say that it was sent.
@@ -47,7 +47,7 @@ impl Registry {
         bytes: usize,
     ) -> Result<Slot, Refusal> {
         let mailbox = self.0.read().mailbox_for_actors(from, to, function)?;
-        reserve(mailbox, to, Lane::Mail, bytes)
+        self.reserve_in(mailbox, to, Lane::Mail, bytes)
     }
 
     /// Reserves a place for a request of `from`, and registers that `from` waits for `to`. Refused if the wait would
@@ -65,7 +65,7 @@ impl Registry {
         drop(inner);
         // If the mailbox has no place, the wait is dropped here, which ends it.
         let wait = Wait::new(self, begun?);
-        Ok((reserve(mailbox, to, Lane::Mail, bytes)?, wait))
+        Ok((self.reserve_in(mailbox, to, Lane::Mail, bytes)?, wait))
     }
 
     /// Reserves a place for a lifecycle notice, where the parent of `child` is alive and exports `function`.
@@ -77,7 +77,7 @@ impl Registry {
         }
         let (parent, mailbox) = (parent.actor.id, parent.mailbox.clone());
         drop(inner);
-        mailbox.reserve(parent, Lane::Notice, bytes).ok()
+        self.reserve_in(mailbox, parent, Lane::Notice, bytes).ok()
     }
 
     /// Puts back a delivery that was promised before the runtime was started. A delivery that its receiver has no export for
@@ -89,6 +89,7 @@ impl Registry {
         });
         match living.flatten() {
             Some((mailbox, true)) => {
+                self.rouse(to, &mailbox);
                 mailbox.restore(lane, delivery);
                 Restored::Settled
             }
@@ -110,6 +111,24 @@ impl Registry {
             },
             None => Restored::NobodyThere,
         }
+    }
+}
+
+impl Registry {
+    /// Reserves a place in a mailbox, outside the registry's lock. An actor that is asleep is woken for it.
+    fn reserve_in(&self, mailbox: Mailbox, to: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+        match mailbox.reserve(to, lane, bytes) {
+            Err(Refusal::Closed) => Err(Refusal::NotRunning(to, ActorStatus::Stopping.word())),
+            Err(Refusal::Asleep) => self.rouse_and_reserve(to, lane, bytes),
+            reserved => reserved,
+        }
+    }
+
+    #[cold]
+    fn rouse_and_reserve(&self, to: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
+        let mailbox = self.entry(to, |entry| entry.mailbox.clone()).ok_or(Refusal::Unknown(to))?;
+        self.rouse(to, &mailbox);
+        self.reserve_in(mailbox, to, lane, bytes)
     }
 }
 
@@ -143,12 +162,4 @@ impl Inner {
             Some(_) | None => self.mailbox_for(to, function),
         }
     }
-}
-
-/// Reserves a place in a mailbox, outside the registry's lock.
-fn reserve(mailbox: Mailbox, to: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
-    mailbox.reserve(to, lane, bytes).map_err(|refusal| match refusal {
-        Refusal::Closed => Refusal::NotRunning(to, ActorStatus::Stopping.word()),
-        other => other,
-    })
 }

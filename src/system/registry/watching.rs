@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Registry, StatusIsSet};
 use crate::base::id::ActorId;
 use crate::chain::Function;
-use crate::system::mailbox::Mailbox;
 use crate::system::watches::{DueWatch, NoWatch, RecordedEnd};
 
 impl Registry {
@@ -43,7 +42,8 @@ impl Registry {
         drop(inner);
         if is_due {
             // The watcher looks when its transition is over.
-            mailbox.ring();
+            // The watcher is awake: it asks.
+            let _ = mailbox.ring();
         }
         Ok(())
     }
@@ -69,10 +69,10 @@ impl Registry {
         }
         inner.watches.clear(id);
         let watchers = inner.watches.ended(id, &end);
-        let mailbox = |watcher: &ActorId| inner.actors.get(watcher).map(|entry| entry.mailbox.clone());
-        let woken: Vec<_> = watchers.iter().filter_map(mailbox).collect();
+        let mailbox = |watcher: &ActorId| Some((*watcher, inner.actors.get(watcher)?.mailbox.clone()));
+        let told: Vec<_> = watchers.iter().filter_map(mailbox).collect();
         drop(inner);
-        woken.iter().for_each(Mailbox::ring);
+        told.iter().filter(|(_, mailbox)| mailbox.ring()).for_each(|(watcher, _)| self.wake(*watcher));
     }
 
     /// The watch of an actor that became due first, if one is due.

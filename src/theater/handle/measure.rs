@@ -38,6 +38,9 @@ pub struct ActorMetricsView {
     pub parent: Option<String>,
     /// The word for what it is doing: [`crate::ActorStatus::word`].
     pub status: String,
+    /// Whether it is running and sleeps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asleep: bool,
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
@@ -51,6 +54,9 @@ pub struct Totals {
     pub actors: u64,
     /// How many of them are alive.
     pub alive: u64,
+    /// How many of these sleep.
+    #[serde(default)]
+    pub asleep: u64,
     /// The counts of all of them.
     #[serde(flatten)]
     pub counts: Counts,
@@ -180,11 +186,12 @@ pub(crate) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsV
         let Some((last, _)) = page.last() else { break };
         from = last + 1;
         for (_, info) in page {
-            let is_alive = info.status.is_alive();
+            let (is_alive, is_asleep) = (info.status.is_alive(), info.asleep);
             let Some((view, calls)) = of_actor(theater, reader.as_ref(), info) else { continue };
             latency.add(&calls);
             total.actors += 1;
             total.alive += u64::from(is_alive);
+            total.asleep += u64::from(is_asleep);
             total.counts.add(&view.counts);
             each(view);
         }
@@ -219,6 +226,7 @@ pub(crate) fn of_actor(
         path: info.path.filter(|_| info.label.is_some()),
         parent: info.parent.map(|parent| parent.to_string()),
         status: info.status.word().to_owned(),
+        asleep: info.asleep,
         counts: Counts {
             calls: calls.count(),
             refusals: metrics.refusals.read(),

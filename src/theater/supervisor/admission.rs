@@ -1,14 +1,15 @@
 //! The admission of actors: a new actor, or one from an earlier runtime, is registered if the machine and its parent have
 //! room for it, and listed if it does not run.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::threads::{First, Unstarted};
 use super::{Supervised, Supervisor};
-use crate::actor::{Again, Beginning};
+use crate::actor::{Again, Beginning, Sleeper, SleptAt};
 use crate::base::clock;
 use crate::base::id::{ActorId, Incarnation};
+use crate::base::metrics::EntryMetrics;
+use crate::base::rare::Rare;
 use crate::chain::StateChain;
 use crate::chain::data::StartReason;
 use crate::guest::wit::ChildEventKind;
@@ -25,6 +26,8 @@ struct Registered {
     id: ActorId,
     mailbox: MailboxOwner,
     first: First,
+    /// Whether its cost was taken out of the budget; else it waits for room.
+    has_room: bool,
     /// Why the actor does not run now though it is registered: it is from an earlier runtime, and this machine has no room
     /// for it.
     left_out: Option<String>,
@@ -36,8 +39,10 @@ impl Supervisor {
     pub(super) fn recover(&mut self, newborns: Vec<(Newborn, Comeback)>, owed: Vec<(ActorId, Lane, Delivery)>) {
         let mut ready = Vec::new();
         for (newborn, comeback) in newborns {
+            let parent_runs = newborn.parent.is_none_or(|parent| self.tree.takes_children(parent));
             match comeback {
-                Comeback::Runs => ready.extend(self.admit(newborn)),
+                Comeback::Sleeps(at) if parent_runs && !self.suspending => self.put_to_bed(newborn, at),
+                Comeback::Runs | Comeback::Sleeps(_) => ready.extend(self.admit(newborn)),
                 Comeback::Listed(status) => self.list(newborn, status),
             }
         }
@@ -67,6 +72,7 @@ impl Supervisor {
     /// there is none for an actor from an earlier runtime, that actor is registered all the same, and is left out.
     fn admit(&mut self, mut newborn: Newborn) -> Option<Registered> {
         let has_lived = newborn.again.is_some();
+        let mut has_room = true;
         let refusal = if self.suspending {
             Some(LifecycleError::ShuttingDown)
         } else if newborn.parent.is_some_and(|parent| !self.tree.takes_children(parent)) {
@@ -74,7 +80,9 @@ impl Supervisor {
         } else if let Some(taken) = (!has_lived).then(|| self.name_is_taken(&newborn)).flatten() {
             Some(taken.into())
         } else {
-            self.budget.spend(Cost::of(newborn.spec.manifest.reuse)).err().map(LifecycleError::from)
+            let spent = self.budget.spend(Cost::of(newborn.spec.manifest.reuse));
+            has_room = spent.is_ok();
+            spent.err().filter(|_| !self.may_become_room()).map(LifecycleError::from)
         };
         let is_left_out = refusal.is_some() && has_lived && !self.suspending;
         let (left_out, refusal) =
@@ -88,6 +96,9 @@ impl Supervisor {
         let (id, parent) = (newborn.actor.id, newborn.parent);
         let supervision = newborn.spec.manifest.supervision;
         let mailbox = self.register(&newborn, ActorStatus::Starting);
+        if has_room {
+            self.note_awake(id);
+        }
         let was_up = newborn.again.as_ref().is_some_and(|before| before.was_up);
         self.decide(match left_out {
             None => Input::Spawned { id, parent, supervision, was_up },
@@ -118,7 +129,7 @@ impl Supervisor {
                 open: None,
             })),
         };
-        Some(Registered { id, mailbox, first, left_out })
+        Some(Registered { id, mailbox, first, has_room, left_out })
     }
 
     /// Why a new actor cannot have its name, if a living one has it.
@@ -138,10 +149,10 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, Registered { id, mailbox, first, left_out }: Registered) {
+    fn start(&mut self, Registered { id, mailbox, first, has_room, left_out }: Registered) {
         let unstarted = self.unstarted(id, mailbox, first);
         match left_out {
-            None => self.run_on_a_thread(id, unstarted),
+            None => self.start_if(has_room, id, unstarted),
             Some(why) => self.leave_out(id, unstarted, why),
         }
     }
@@ -161,6 +172,30 @@ impl Supervisor {
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.unstarted = Some(unstarted);
         }
+    }
+
+    /// Registers an actor that slept when the runtime ended, or that has nothing to do now. It sleeps until it is roused: by
+    /// one of its timers, for example.
+    fn put_to_bed(&mut self, newborn: Newborn, at: SleptAt) {
+        let (id, parent, is_fork) = (newborn.actor.id, newborn.parent, newborn.is_fork);
+        let supervision = newborn.spec.manifest.supervision;
+        let mailbox = self.register(&newborn, ActorStatus::Running);
+        mailbox.fall_asleep();
+        if newborn.spec.takes_timers().is_some() {
+            self.theater.timers.sleep_until_due(id, mailbox.mailbox());
+        }
+        let Some(FormerLife { lately, began_ms, .. }) = newborn.again else { return };
+        self.theater.registry.update(id, |entry| entry.since_ms = began_ms);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.sleeper = Some(Box::new(Sleeper { mailbox: mailbox.rest(), at, is_called: false }));
+            actor.stop = None;
+        }
+        self.decide(Input::Spawned { id, parent, supervision, was_up: true });
+        if is_fork {
+            self.decide(Input::Forked(id));
+        }
+        self.decide(Input::Remembered { id, lately });
+        self.decide(Input::Up(id));
     }
 
     /// Registers an actor that does not run.
@@ -184,10 +219,10 @@ impl Supervisor {
         let Newborn { actor, spec, parent, label, again, .. } = newborn;
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        let stop = Arc::new(StopSignal::new(owner.unparker()));
+        let stop = Some(Arc::new(StopSignal::new(owner.unparker())));
         self.theater.registry.add(ActorEntry {
             actor: *actor,
-            name: spec.manifest.name.clone(),
+            common: spec.common_entry(),
             parent: *parent,
             label: label.clone(),
             children: Vec::new(),
@@ -195,18 +230,11 @@ impl Supervisor {
             status,
             has_begun: again.as_ref().is_some_and(|before| before.was_alive),
             ended: again.as_ref().and_then(|before| before.ended.clone()).map(Arc::new),
-            exports: Arc::clone(spec.program.export_names()),
             mailbox,
-            addresses: Vec::new(),
-            manifest_path: spec.manifest.path().display().to_string(),
+            addresses: Rare::default(),
             since_ms: clock::unix_ms(),
-            limits: Arc::clone(limits),
-            writes_below: spec.handlers.iter().find_map(|handler| handler.writes_below()).map(Path::to_owned),
-            started_from: Arc::new(spec.started_from()),
-            metrics: Arc::default(),
-            supervision: spec.manifest.supervision,
-            reachable: spec.manifest.reachable,
-            restarts: Vec::new(),
+            metrics: EntryMetrics::default(),
+            restarts: Rare::default(),
             given_up: None,
         });
         let supervised = Supervised {
@@ -215,12 +243,13 @@ impl Supervisor {
             parent: *parent,
             stop,
             thread: None,
+            sleeper: None,
             unstarted: None,
             thread_number: 0,
             failure: None,
             is_unrecorded: false,
-            stoppers: Vec::new(),
-            restarters: Vec::new(),
+            stoppers: Rare::default(),
+            restarters: Rare::default(),
         };
         self.actors.insert(actor.id, Box::new(supervised));
         owner

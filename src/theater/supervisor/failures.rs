@@ -26,7 +26,7 @@ impl Supervisor {
 
     pub(super) fn note_failure(&mut self, id: ActorId, reason: FailureReason, detail: String) {
         if let Some(actor) = self.actors.get_mut(&id) {
-            actor.failure = Some((reason, detail));
+            actor.failure = Some(Box::new((reason, detail)));
         }
     }
 
@@ -40,7 +40,7 @@ impl Supervisor {
     pub(super) fn died(&mut self, id: ActorId, reason: FailureReason, detail: String) {
         self.note_failure(id, reason, detail.clone());
         self.theater.registry.update(id, |entry| {
-            entry.addresses.clear();
+            entry.addresses.take();
             entry.status = ActorStatus::Failed { reason, detail };
         });
         self.decide(Input::Died(id));
@@ -51,7 +51,7 @@ impl Supervisor {
     pub(super) fn mark_left_out(&mut self, id: ActorId, why: String) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.is_unrecorded = true;
-        actor.failure = Some((FailureReason::Interrupted, why.clone()));
+        actor.failure = Some(Box::new((FailureReason::Interrupted, why.clone())));
         self.theater.registry.update(id, |entry| {
             entry.status = ActorStatus::Failed { reason: FailureReason::Interrupted, detail: why };
             entry.given_up = Some("the next start of the runtime brings it back".to_owned());
@@ -61,7 +61,7 @@ impl Supervisor {
     /// Answers the callers who stop an actor that does not run: an error if the next start of the runtime brings it back.
     pub(super) fn answer_stoppers(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        for stopper in actor.stoppers.drain(..) {
+        for stopper in actor.stoppers.take() {
             let lives_on_disk = || Err(format!("actor {id} does not run; {UNRECORDED}").into());
             stopper.give(if actor.unstarted.is_some() { lives_on_disk() } else { Ok(None) });
         }
@@ -86,7 +86,7 @@ impl Supervisor {
             let name = self.theater.registry.shown_name(id).unwrap_or_default();
             log::warn!("actor {name} is not restarted: {why}");
         }
-        let failure = self.failure_by_limit(id, why).or_else(|| actor.failure.clone());
+        let failure = self.failure_by_limit(id, why).or_else(|| actor.failure.as_deref().cloned());
         self.theater.registry.update(id, |entry| {
             entry.given_up = Some(why.to_string());
             // The status still promises a restart. It changes here and not at the actor's end, because the actors below
@@ -100,7 +100,7 @@ impl Supervisor {
     /// The failure of a root that was restarted too often: `restarts`. For other actors this is `None`, because their
     /// parent fails for that reason instead.
     pub(super) fn failure_by_limit(&self, id: ActorId, why: GivenUp) -> Option<(FailureReason, String)> {
-        let (reason, detail) = self.actors.get(&id)?.failure.as_ref()?;
+        let (reason, detail) = self.actors.get(&id)?.failure.as_deref()?;
         let GivenUp::TooMany { is_root: true, .. } = why else { return None };
         Some((FailureReason::Restarts, format!("{why}; it failed last by {reason}: {detail}")))
     }
@@ -113,14 +113,14 @@ impl Supervisor {
             None => "its thread has died",
         };
         actor.is_unrecorded = self.theater.registry.entry(id, |entry| entry.has_begun) == Some(true);
-        for stopper in actor.stoppers.drain(..) {
+        for stopper in actor.stoppers.take() {
             stopper.give(if actor.is_unrecorded {
                 Err(format!("actor {id}: {why}; {UNRECORDED}").into())
             } else {
                 Ok(None)
             });
         }
-        let failure = actor.failure.clone();
+        let failure = actor.failure.as_deref().cloned();
         self.theater.registry.update(id, |entry| {
             if entry.status.is_alive() {
                 let failed = |(reason, detail)| ActorStatus::Failed { reason, detail };

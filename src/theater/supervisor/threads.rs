@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Supervisor;
-use crate::actor::{ActorRuntime, Again, Beginning, Lived, Report, ReportKind, SpawnReply, Verdict};
+use crate::actor::{ActorRuntime, Again, Beginning, Lived, Report, ReportKind, SleptAt, SpawnReply, Verdict};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::data::{FailureReason, StartReason};
@@ -30,6 +30,8 @@ pub(super) enum First {
     Born(Box<Beginning>),
     /// Go on with a chain that is in the journal.
     Again(Box<Again>),
+    /// Go on with an incarnation that slept.
+    Woken(SleptAt),
 }
 
 /// A prepared runtime that has no thread yet: none was started, or the machine had no room for one.
@@ -47,6 +49,20 @@ impl Unstarted {
         match first {
             First::Born(beginning) => runtime.run(beginning),
             First::Again(again) => runtime.run_again(*again),
+            First::Woken(at) => runtime.wake(at),
+        }
+    }
+
+    pub(super) fn into_mailbox(self) -> MailboxOwner {
+        self.runtime.into_mailbox()
+    }
+
+    /// The caller who waits for the actor, if there is one.
+    pub(super) fn into_reply(self) -> Option<SpawnReply> {
+        match self.first {
+            First::Born(beginning) => beginning.reply,
+            First::Again(again) => again.reply,
+            First::Woken(_) => None,
         }
     }
 }
@@ -65,13 +81,16 @@ impl Supervisor {
     /// Starts a thread for an actor that has none. An actor that stopped or failed before continues its chain; an actor
     /// that the system had no thread for begins as it was to begin then.
     pub(super) fn begin_again(&mut self, id: ActorId, from: RestartState) {
+        let may_wait = self.may_become_room();
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        if let Err(why) = self.budget.spend(Cost::of(actor.spec.manifest.reuse)) {
+        let spent = self.budget.spend(Cost::of(actor.spec.manifest.reuse));
+        let has_room = spent.is_ok();
+        if let Some(why) = spent.err().filter(|_| !may_wait) {
             log::error!(
                 "actor {} ({id}) cannot be started: {why}",
                 self.theater.registry.shown_name(id).unwrap_or_default()
             );
-            for restarter in actor.restarters.drain(..) {
+            for restarter in actor.restarters.take() {
                 restarter.give(Err(why.as_str().into()));
             }
             return self.died(id, FailureReason::Interrupted, why);
@@ -84,12 +103,12 @@ impl Supervisor {
                 runtime.listen_to(actor.renew_signal());
             }
             self.theater.registry.update(id, |entry| (entry.status, entry.given_up) = (ActorStatus::Restarting, None));
-            return self.run_on_a_thread(id, Unstarted { runtime, first: First::Again(again) });
+            return self.start_if(has_room, id, Unstarted { runtime, first: First::Again(again) });
         }
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let limits = &actor.spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
-        actor.stop = Arc::new(StopSignal::new(owner.unparker()));
+        actor.stop = Some(Arc::new(StopSignal::new(owner.unparker())));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
             entry.mailbox = mailbox;
@@ -100,21 +119,27 @@ impl Supervisor {
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
         let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)));
-        self.run_on_a_thread(id, unstarted);
+        self.start_if(has_room, id, unstarted);
+    }
+
+    /// Starts an actor whose cost was taken out of the budget, or else puts it into the queue for room.
+    pub(super) fn start_if(&mut self, has_room: bool, id: ActorId, unstarted: Unstarted) {
+        if has_room { self.run_on_a_thread(id, unstarted) } else { self.start_later(id, Some(unstarted)) }
     }
 
     /// Prepares the runtime of an actor that is registered.
-    pub(super) fn unstarted(&self, id: ActorId, mailbox: MailboxOwner, first: First) -> Unstarted {
-        let actor = &self.actors[&id];
+    pub(super) fn unstarted(&mut self, id: ActorId, mailbox: MailboxOwner, first: First) -> Unstarted {
+        let actor = self.actors.get_mut(&id).expect("the caller has registered it");
+        let stop = actor.stop.get_or_insert_with(|| Arc::new(StopSignal::new(mailbox.unparker()))).clone();
         let (was_up, is_fork) = (self.tree.was_up(id), self.tree.is_fork(id));
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
-        let recorded = recorded.filter(|_| matches!(first, First::Again(_))).unwrap_or(Incarnation(0));
+        let recorded = recorded.filter(|_| !matches!(first, First::Born(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime::new(
             (actor.actor, actor.parent),
             Arc::clone(&actor.spec),
             self.theater.clone(),
             mailbox,
-            Arc::clone(&actor.stop),
+            stop,
             Lived { was_up, is_fork, recorded },
         ));
         Unstarted { runtime, first }
@@ -140,11 +165,16 @@ impl Supervisor {
         match thread::spawn_with(&name, THREAD_STACK_BYTES, Unstarted { runtime, first }, body) {
             Ok(handle) => {
                 let actor = self.actors.get_mut(&id).expect("the caller has registered it");
-                actor.thread = Some(Thread { handle, verdicts });
+                actor.thread = Some(Box::new(Thread { handle, verdicts }));
+                self.note_awake(id);
             }
             Err((error, unstarted)) => {
                 self.budget.give_back(Cost::of(unstarted.runtime.spec().manifest.reuse));
-                self.could_not_start(id, unstarted, format!("this machine has no thread left for it: {error}"));
+                let why = format!("this machine has no thread left for it: {error}");
+                match unstarted.first {
+                    First::Woken(at) => self.could_not_wake(id, unstarted, at, &why),
+                    First::Born(_) | First::Again(_) => self.could_not_start(id, unstarted, why),
+                }
             }
         }
     }
@@ -166,6 +196,7 @@ impl Supervisor {
                 let _ = self.forget(id);
                 reply
             }
+            First::Woken(_) => unreachable!("it is woken later"),
             First::Again(mut again) => {
                 let reply = again.reply.take();
                 if let Some(actor) = self.actors.get_mut(&id) {
@@ -183,16 +214,18 @@ impl Supervisor {
     /// Joins the thread of an actor. The thread's last act was to report that it ends, so this takes no time.
     pub(super) fn join(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        if let Some(Thread { handle, .. }) = actor.thread.take() {
+        if let Some(Thread { handle, .. }) = actor.thread.take().map(|thread| *thread) {
             // A panic of the thread was logged and reported when it happened.
             let _ = handle.join();
             self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
+            self.dormitory.forget(id);
+            self.start_queued();
         }
     }
 
     /// Hands the callers who wait for a restart over to the actor's thread, which answers them once the actor is up.
     pub(super) fn restart_reply(&mut self, id: ActorId) -> Option<SpawnReply> {
-        let restarters: Vec<ChangeReply> = self.actors.get_mut(&id)?.restarters.drain(..).collect();
+        let restarters: Vec<ChangeReply> = self.actors.get_mut(&id)?.restarters.take();
         if restarters.is_empty() {
             return None;
         }

@@ -187,6 +187,7 @@ impl Tree {
             Goal::End { by, cause } if node.has_thread => {
                 let given_up = node.given_up;
                 self.set_phase(id, Phase::Ending);
+                let cause = cause.map(|cause| *cause);
                 self.actions.push(Action::End { id, by, cause, given_up });
             }
             Goal::End { .. } => {

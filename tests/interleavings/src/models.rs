@@ -15,7 +15,7 @@ use crate::chain::data::{Caller, StoppedBy};
 use crate::system::answer::NoAnswer;
 use crate::system::answer::{Answer, Outcome};
 use crate::system::delivery::Delivery;
-use crate::system::mailbox::{Lane, Mailbox, MailboxOwner};
+use crate::system::mailbox::{Lane, Mailbox, MailboxOwner, RestingOwner};
 use crate::system::refusal::Refusal;
 use crate::system::reply::{AwaitedReply, Reply};
 use crate::system::signal::{Order, OrderKind, StopSignal, Waited};
@@ -95,7 +95,7 @@ fn a_ring_for_something_that_is_no_delivery_is_never_lost() {
                 let (mailbox, there) = (mailbox.clone(), Arc::clone(&there));
                 thread::spawn(move || {
                     *there.lock() += 1;
-                    mailbox.ring();
+                    let _ = mailbox.ring();
                 })
             })
             .collect();
@@ -190,6 +190,72 @@ fn who_waits_for_a_delivery_to_an_owner_that_panics_hears_that_no_answer_will_co
         slot.fill(delivery(1, reply));
         assert_eq!(awaited.within(HOUR), Err(NoAnswer::Gone));
         panicked.join().expect("it goes");
+    });
+}
+
+/// Falls asleep as soon as there is nothing to take, as an actor does that has been idle for long; what is left of it goes to
+/// bed, unless somebody has roused it meanwhile. Returns how many deliveries it has taken.
+fn take_or_sleep(mut owner: MailboxOwner, bed: &Mutex<Option<RestingOwner>>) -> usize {
+    loop {
+        owner.serve_here();
+        if owner.next().is_some() {
+            return 1;
+        }
+        if !owner.fall_asleep() {
+            wait::park();
+            continue;
+        }
+        let resting = owner.rest();
+        let mut bed = bed.lock();
+        if resting.is_asleep() {
+            *bed = Some(resting);
+            return 0;
+        }
+        drop(bed);
+        owner = resting.rise();
+    }
+}
+
+/// The supervisor is one thread, so that it looks into the bed and puts somebody there one after the other: here by a lock.
+#[test]
+fn an_actor_that_falls_asleep_while_a_delivery_comes_takes_it_or_is_woken_for_it() {
+    all(3, || {
+        let (mailbox, owner) = Mailbox::new(10, 100);
+        let bed = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&bed);
+        let sender = thread::spawn(move || {
+            let mut has_roused = false;
+            while put(&mailbox, Lane::Mail, 1) == Err(Refusal::Asleep) {
+                has_roused |= mailbox.rouse();
+            }
+            if has_roused { seen.lock().take() } else { None }
+        });
+        let taken = take_or_sleep(owner, &bed);
+        let woken: Option<RestingOwner> = sender.join().expect("it sends");
+        assert_ne!(taken == 1, woken.is_some(), "one of the two");
+        if let Some(woken) = woken {
+            let owner = woken.rise();
+            owner.serve_here();
+            assert_eq!(take(&owner, 1), [1]);
+        }
+    });
+}
+
+/// A ring is something that is no delivery, such as a timer that is due.
+#[test]
+fn an_actor_that_falls_asleep_while_it_is_rung_for_sees_it_or_is_woken() {
+    all(3, || {
+        let (mailbox, owner) = Mailbox::new(10, 100);
+        owner.serve_here();
+        owner.hush();
+        let ring = thread::spawn(move || mailbox.ring());
+        let mut stays = !owner.fall_asleep();
+        if owner.is_rung() {
+            owner.stay_awake();
+            stays = true;
+        }
+        let wakes = ring.join().expect("it rings");
+        assert!(stays || wakes, "nobody looks");
     });
 }
 

@@ -39,6 +39,10 @@ pub fn adopt(parker: Parker) {
     PARKER.with(|own| _ = own.replace(parker));
 }
 
+pub fn abandon() -> Parker {
+    PARKER.with(|own| own.replace(Parker::new()))
+}
+
 pub fn unparker() -> Unparker {
     PARKER.with(|own| own.borrow().0.clone())
 }
