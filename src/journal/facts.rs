@@ -8,7 +8,7 @@ use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
 use super::record::{ActorKey, ActorRow, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
-use crate::chain::EventHash;
+use crate::chain::{EventHash, KeyDigest};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 
@@ -183,6 +183,7 @@ impl<'a> FactReader<'a> {
             begins: begins.transpose()?,
             owes: owes.transpose()?,
             settles: event.settles.iter().map(cause).collect(),
+            key: event.key.map(KeyDigest),
             ends: event.ends,
         })
     }

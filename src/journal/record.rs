@@ -7,7 +7,7 @@ use super::parts::Part;
 use crate::base::clock::BootTime;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Link};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, KeyDigest, Link};
 
 /// An actor as its rows are keyed, and as everyone else knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,8 @@ pub(crate) struct Attached {
     pub(crate) settles: Vec<Cause>,
     /// The actor has ended with it, and is not to be resumed.
     pub(crate) ends: bool,
+    /// The call is found again by this idempotency key.
+    pub(crate) key: Option<Box<KeyDigest>>,
     /// Taken out of its data when it is enqueued.
     pub(crate) parts: Vec<Part>,
     /// The state that the incarnation begins with, by its SHA-1, where it is too large to stand in the event.
