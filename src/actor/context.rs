@@ -75,7 +75,7 @@ impl ActorContext {
     /// committed, and the manifest allows it, a sender outside does not wait for the commit of the later events.
     pub(super) fn answer_as_early(&self, reply: Reply, answer: Answer, rests_on: u64) {
         match reply {
-            Reply::Outside { to } if self.is_early(rests_on) => to.give(answer),
+            Reply::Outside { to, key: None } if self.is_early(rests_on) => to.give(answer),
             reply => self.answer(reply, answer),
         }
     }
@@ -90,13 +90,14 @@ impl ActorContext {
         match reply {
             Reply::Nobody => {}
             Reply::Actor { wait, to } => self.theater.registry.answer(wait, to, answer),
-            Reply::Outside { to } => {
+            Reply::Outside { to, key } => {
                 let committed = Arc::clone(&self.committed);
                 let upto = answer.closing.as_ref().map_or(0, |closing| closing.sequence + 1);
                 // The error of a journal that is down is ignored: an answer that rests on an event which was never
                 // committed must not leave.
                 let _ = self.theater.journal.release(move || {
                     committed.fetch_max(upto, Ordering::Release);
+                    key.into_iter().for_each(|request| request.end());
                     to.give(answer);
                 });
             }
@@ -106,7 +107,7 @@ impl ActorContext {
     /// Gives an answer that rests on no event, because the runtime is being suspended.
     pub(super) fn answer_unrecorded(&self, reply: Reply, outcome: Outcome) {
         match reply {
-            Reply::Outside { to } => to.give(Answer { outcome, closing: None }),
+            Reply::Outside { to, .. } => to.give(Answer { outcome, closing: None }),
             // An actor that waits is being suspended too. Dropping its reply tells it so.
             Reply::Actor { .. } | Reply::Nobody => {}
         }

@@ -90,7 +90,8 @@ fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, de
     let Delivery { function, params, caller, cause, reply } = delivery;
     let promised = Promise::of_call(function.full, &params);
     let owed = promised.and_then(|promised| promised.owed(context.actor.id));
-    let end = executor.transition(Job::new(function, params, caller, cause), &mut || owed);
+    let key = reply.key().map(str::to_owned);
+    let end = executor.transition(Job { key, ..Job::new(function, params, caller, cause) }, &mut || owed);
     close(context, stop, end, reply)
 }
 
@@ -223,6 +224,7 @@ impl ServedTimers {
             caller: Caller::Timer,
             cause: Some(Link { actor, sequence, hash }),
             of: None,
+            key: None,
             firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
         };
         let end = executor.transition_taken(job, &mut || None, |Link { sequence, hash, .. }| {

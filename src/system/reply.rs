@@ -14,6 +14,7 @@
 //! The answer is a [`OneShot`], whose file says why no wakeup is lost. Claim and answer lie in one allocation.
 
 use super::answer::{Answer, NoAnswer};
+use super::keyed::KeyedRequest;
 use super::waits::WaitId;
 use crate::base::clock;
 use crate::base::one_shot::{Look, OneShot, SenderGone};
@@ -29,15 +30,30 @@ pub(crate) enum Reply {
     Nobody,
     /// An actor that waits: it is answered at once.
     Actor { wait: WaitId, to: ReplyTo },
-    /// Someone outside the runtime: answered after the commit that the answer depends on.
-    Outside { to: ReplyTo },
+    /// Someone outside the runtime: answered after the commit that the answer depends on. With the request, if that may be
+    /// repeated.
+    Outside { to: ReplyTo, key: Option<Box<KeyedRequest>> },
 }
 
 impl Reply {
     /// A reply for someone outside, and where to wait for it.
     pub(crate) fn outside() -> (Self, AwaitedReply) {
         let (to, awaited) = pair();
-        (Self::Outside { to }, awaited)
+        (Self::Outside { to, key: None }, awaited)
+    }
+
+    /// The same for a request with an idempotency key.
+    pub(super) fn keyed(request: KeyedRequest) -> (Self, AwaitedReply) {
+        let (to, awaited) = pair();
+        (Self::Outside { to, key: Some(Box::new(request)) }, awaited)
+    }
+
+    /// The idempotency key of the request, if it has one.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Outside { key: Some(request), .. } => Some(request.key()),
+            Self::Outside { key: None, .. } | Self::Actor { .. } | Self::Nobody => None,
+        }
     }
 
     /// A reply for the actor whose wait this is, and where it waits.
@@ -50,7 +66,7 @@ impl Reply {
     pub(crate) fn claim(&self) -> bool {
         match self {
             Self::Nobody => true,
-            Self::Actor { to, .. } | Self::Outside { to } => to.claim(),
+            Self::Actor { to, .. } | Self::Outside { to, .. } => to.claim(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::guest::GuestEngine;
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
-use crate::system::{LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle};
+use crate::system::{KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle};
 
 /// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
 /// changes one thing.
@@ -228,6 +228,7 @@ impl TheaterRuntime {
             limits: config.limits,
             http_exchanges: Places::default(),
             secrets: config.secrets,
+            keyed: KeyedRequests::default(),
             timers: Arc::default(),
             failed,
         };

@@ -13,6 +13,7 @@
 //! | `body`, `chunked`, `extension` | the body of a request, from its bytes alone |
 //! | `body_budget`, `limits` | how many bytes all bodies may have together; all limits of a listener |
 //! | `response`, `refusal`, `answer`, `date` | answers of the service, refusals of the server, and their bytes |
+//! | `compression` | answers compressed for clients that wish it |
 //!
 //! `httparse` splits heads into their parts. Everything here is bounded by [`HttpLimits`] or by a constant beside its
 //! use. A request that two readers might understand differently is refused.
@@ -24,6 +25,7 @@ mod body;
 mod body_budget;
 mod chunked;
 mod client_wait;
+mod compression;
 mod connection;
 mod date;
 mod extension;
@@ -48,6 +50,7 @@ use std::net::SocketAddr;
 pub(crate) use answer::{AnswerContext, write_response};
 pub(crate) use authority::Authority;
 pub(crate) use chunked::ChunkedDecoder;
+pub(crate) use compression::Compression;
 pub(crate) use date::DateText;
 pub(crate) use framing::RequestFraming;
 pub(crate) use head::{HeadScan, RequestHead, asks_for_a_head_alone};

@@ -1,0 +1,126 @@
+//! Requests from outside that carry an idempotency key: who makes one again is answered as before, and the actor is called once.
+//!
+//! ```text
+//!   key ─▶ under way here? ── yes ─▶ refused: it is at work
+//!             │ no: it is now
+//!             ▼
+//!          a call on the chain? ── none ─▶ delivered, with the key
+//!             ├─ of another request ─────▶ refused
+//!             ├─ its data was dropped ───▶ refused
+//!             ├─ not closed yet ─────────▶ refused: it is at work
+//!             ├─ returned or refused ────▶ the recorded outcome
+//!             └─ failed or stopped ──────▶ delivered again: there was no answer
+//! ```
+//!
+//! No request is made twice. Its place among those under way is taken before the chain is looked at, and is given back only
+//! after everything is committed that the actor recorded of it. So whoever takes the place next finds that on the chain.
+
+use super::answer::Outcome;
+use super::delivery::Delivery;
+use super::handle::TheaterHandle;
+use super::keyed::KeyedRequest;
+use super::mailbox::Lane;
+use super::refusal::Refusal;
+use super::reply::{AwaitedReply, Reply};
+use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, Caller, Refused, Return};
+use crate::chain::{ChainEvent, EventKind, Function, KeyDigest};
+use crate::journal::KeyedCall;
+
+/// Why a keyed request is neither delivered nor answered from the chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeyRefusal {
+    #[error("a request with this key is at work; ask again later")]
+    UnderWay,
+    #[error("this key was used for another request; give each request a key of its own")]
+    OfAnother,
+    #[error("this key was used, and the recorded answer was dropped by a prune or a redaction")]
+    AnswerDropped,
+    #[error("the journal cannot be read: {0}")]
+    Unreadable(String),
+    #[error(transparent)]
+    NotTaken(#[from] Refusal),
+}
+
+/// What becomes of a keyed request.
+pub(crate) enum Keyed {
+    /// It was delivered.
+    New(AwaitedReply),
+    /// It was made before: the recorded outcome.
+    Before(Outcome),
+}
+
+/// A call that is to be made once for its key.
+pub(crate) struct KeyedDelivery<'a> {
+    pub(crate) function: &'static Function,
+    pub(crate) params: Vec<u8>,
+    pub(crate) caller: Caller,
+    pub(crate) key: &'a str,
+    /// Whether a recorded call, of which it gets the parameters, is this request made before.
+    pub(crate) is_same: &'a dyn Fn(&[u8]) -> bool,
+}
+
+impl TheaterHandle {
+    /// Delivers a call for a caller outside the runtime, unless its key says that it was made before.
+    pub(crate) fn deliver_once(&self, to: ActorId, delivery: KeyedDelivery<'_>) -> Result<Keyed, KeyRefusal> {
+        let KeyedDelivery { function, params, caller, key, is_same } = delivery;
+        let digest = KeyDigest::of(caller, key);
+        let request = self.keyed.begin(&self.journal, to, digest, key).ok_or(KeyRefusal::UnderWay)?;
+        let actor = self.key(to).ok_or(Refusal::Unknown(to))?;
+        let unreadable = |error: &dyn ToString| KeyRefusal::Unreadable(error.to_string());
+        let reader = self.journal.reader().map_err(|error| unreadable(&error))?;
+        if let Some(before) = reader.keyed_call(actor, digest).map_err(|error| unreadable(&error))?
+            && let Some(outcome) = recorded(&before, function, key, is_same)?
+        {
+            request.end();
+            return Ok(Keyed::Before(outcome));
+        }
+        self.deliver_keyed(to, (function, params, caller), request).map(Keyed::New)
+    }
+
+    /// Delivers a call whose key is known to be new.
+    pub(crate) fn deliver_keyed(
+        &self,
+        to: ActorId,
+        (function, params, caller): (&'static Function, Vec<u8>, Caller),
+        request: KeyedRequest,
+    ) -> Result<AwaitedReply, KeyRefusal> {
+        self.journal.has_room().map_err(Refusal::from)?;
+        let slot = self.registry.reserve(to, Lane::Mail, function, params.len())?;
+        let (reply, answer) = Reply::keyed(request);
+        slot.fill(Delivery { function, params, caller, cause: None, reply });
+        Ok(answer)
+    }
+}
+
+/// The outcome that the chain has for a request; none if it was made without an answer.
+fn recorded(
+    KeyedCall { call, closing }: &KeyedCall,
+    function: &Function,
+    key: &str,
+    is_same: &dyn Fn(&[u8]) -> bool,
+) -> Result<Option<Outcome>, KeyRefusal> {
+    if call.dropped.is_some() || closing.as_ref().is_some_and(|closing| closing.dropped.is_some()) {
+        return Err(KeyRefusal::AnswerDropped);
+    }
+    let unreadable = |event: &ChainEvent| KeyRefusal::Unreadable(format!("event {} is damaged", event.sequence));
+    let made: Call = call.read().map_err(|_| unreadable(call))?;
+    if made.key.as_deref() != Some(key) || call.function() != function.full || !is_same(&made.params.0) {
+        return Err(KeyRefusal::OfAnother);
+    }
+    let Some(closing) = closing else { return Err(KeyRefusal::UnderWay) };
+    match closing.kind() {
+        Some(EventKind::Return) => {
+            let returned: Return = closing.read().map_err(|_| unreadable(closing))?;
+            match returned.deferred {
+                None => Ok(Some(Outcome::Returned(returned.result.0))),
+                Some(_) => Err(KeyRefusal::UnderWay),
+            }
+        }
+        Some(EventKind::Refused) => {
+            Refused::from_cbor(&closing.data).map(|refused| Some(Outcome::Refused(refused.message))).map_err(|_| unreadable(closing))
+        }
+        _ => Ok(None),
+    }
+}
