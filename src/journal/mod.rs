@@ -20,6 +20,7 @@ mod components;
 mod dir;
 mod drops;
 mod durability;
+mod ends;
 mod error;
 mod facts;
 mod forget;

@@ -171,6 +171,7 @@ impl Request {
             | Self::GetStateBytes { .. }
             | Self::GetEventData { .. }
             | Self::GetKeptState { .. }
+            | Self::GetDeadLetters { .. }
             | Self::Metrics
             | Self::Status => Role::Read,
             Self::StartActor { .. }
@@ -180,6 +181,7 @@ impl Request {
             | Self::ForgetActor { .. }
             | Self::PruneActor { .. }
             | Self::RedactEvent { .. }
+            | Self::SendDeadLetter { .. }
             | Self::SendMessage { .. }
             | Self::RequestMessage { .. }
             | Self::SendActorMessage { .. }

@@ -18,6 +18,7 @@
 use super::answer::Outcome;
 use super::delivery::Delivery;
 use super::handle::TheaterHandle;
+use super::key_refusal::KeyRefusal;
 use super::keyed::KeyedRequest;
 use super::mailbox::Lane;
 use super::refusal::Refusal;
@@ -27,21 +28,6 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Refused, Return};
 use crate::chain::{ChainEvent, EventKind, Function, KeyDigest};
 use crate::journal::KeyedCall;
-
-/// Why a keyed request is neither delivered nor answered from the chain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeyRefusal {
-    #[error("a request with this key is at work; ask again later")]
-    UnderWay,
-    #[error("this key was used for another request; give each request a key of its own")]
-    OfAnother,
-    #[error("this key was used, and the recorded answer was dropped by a prune or a redaction")]
-    AnswerDropped,
-    #[error("the journal cannot be read: {0}")]
-    Unreadable(String),
-    #[error(transparent)]
-    NotTaken(#[from] Refusal),
-}
 
 /// What becomes of a keyed request.
 pub(crate) enum Keyed {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
-//!                                                               │ timers, monitors
+//!                                                               │ timers, monitors, dead_letters
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
@@ -10,6 +10,7 @@
 
 mod actors;
 mod cells;
+mod dead_letters;
 mod events;
 mod failures;
 mod http;
@@ -34,6 +35,7 @@ use rusqlite::hooks::AuthContext;
 use rusqlite::types::ValueRef;
 
 use self::actors::ActorsTable;
+use self::dead_letters::DeadLettersTable;
 use self::events::EventsTable;
 use self::failures::FailuresTable;
 use self::http::HttpTable;
@@ -150,7 +152,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 8] {
+fn described() -> [Described; 9] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
@@ -160,6 +162,7 @@ fn described() -> [Described; 8] {
         Described::of::<FailuresTable>(),
         Described::of::<TimersTable>(),
         Described::of::<MonitorsTable>(),
+        Described::of::<DeadLettersTable>(),
     ]
 }
 
@@ -194,6 +197,7 @@ fn connection(source: &Arc<SqlSource>) -> rusqlite::Result<(Connection, Statemen
     table::add::<FailuresTable>(&connection, source)?;
     table::add::<TimersTable>(&connection, source)?;
     table::add::<MonitorsTable>(&connection, source)?;
+    table::add::<DeadLettersTable>(&connection, source)?;
     let refusal = StatementRefusal::new(&described().map(|table| table.name), &connection)?;
     let judge = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context.action)))?;
