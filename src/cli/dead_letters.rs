@@ -95,8 +95,7 @@ fn send(args: &DeadLetterSendArgs) -> Done {
     let mut client = connect(&args.remote)?;
     let to = args.to.as_deref().map(|to| find(&mut client, to)).transpose()?.map(|actor| actor.id);
     let request = Request::SendDeadLetter { letter: args.letter.clone(), to };
-    let (letter, id) =
-        answered!(ask(&mut client, &request), Response::DeadLetterSent { letter, id } => (letter, id));
+    let (letter, id) = answered!(ask(&mut client, &request), Response::DeadLetterSent { letter, id } => (letter, id));
     if args.remote.json {
         print_json(&serde_json::json!({ "letter": letter, "id": id }));
     } else {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::manifest::{ManifestError, ManifestSource};
 use super::route_limits::{flag, settings};
+use crate::manifest::{ManifestError, ManifestSource};
 use crate::server::{RequestRoute, RouteSettings, RoutedListener, TlsFiles};
 
 /// The section's name.

@@ -116,7 +116,9 @@ fn number(
     within: std::ops::RangeInclusive<f64>,
 ) -> Result<f64, ManifestError> {
     let found = match value.get_ref() {
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number as f64),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number as f64)
+        }
         DeValue::Float(number) => number.as_str().parse().ok(),
         _ => None,
     };

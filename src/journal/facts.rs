@@ -8,9 +8,9 @@ use super::log::{BatchLog, CommittedBatch, Entry, EventEntry, Payload, Tip};
 use super::parts;
 use super::record::{ActorKey, ActorRow, ActorStarted, Cause, Owed};
 use crate::base::id::ActorId;
-use crate::chain::{EventHash, KeyDigest};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
+use crate::chain::{EventHash, KeyDigest};
 
 /// A rebuilding that takes longer than a moment is said.
 const PROGRESS_EVENTS: u64 = 100_000;

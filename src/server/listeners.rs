@@ -195,7 +195,9 @@ fn ask(
 ) -> HttpExchange {
     match theater.registry.resolve(address) {
         Ok(actor) => answer_http(theater, actor, request, heeds_keys, within),
-        Err(_) => HttpExchange { response: WireResponse::text(404, "no actor has this address", &[]), is_passing: false },
+        Err(_) => {
+            HttpExchange { response: WireResponse::text(404, "no actor has this address", &[]), is_passing: false }
+        }
     }
 }
 

@@ -39,7 +39,9 @@ impl From<DeadLetter> for DeadLetterView {
             dropped_ms,
             why,
             bytes: message.as_ref().map(|message| message.len() as u64),
-            message: message.filter(|message| message.len() <= SHOWN_MESSAGE_BYTES).map(|message| BASE64.encode(message)),
+            message: message
+                .filter(|message| message.len() <= SHOWN_MESSAGE_BYTES)
+                .map(|message| BASE64.encode(message)),
         }
     }
 }

@@ -115,7 +115,9 @@ pub enum NotDelivered {
     #[error("not delivered: this id was given to another message; give each message an id of its own")]
     IdOfAnother,
     /// The message of this id was answered, and the recorded answer was dropped by a prune or a redaction.
-    #[error("not delivered: the message with this id was answered, and the recorded answer was dropped by a prune or a redaction")]
+    #[error(
+        "not delivered: the message with this id was answered, and the recorded answer was dropped by a prune or a redaction"
+    )]
     AnswerDropped,
     /// There is no such dead letter, or it was sent again.
     #[error("{0} is no dead letter, or was sent again; theater dead-letters lists them")]

@@ -13,10 +13,11 @@ use crate::journal::JournalHandle;
 #[derive(Clone, Default)]
 pub(crate) struct KeyedRequests(Arc<Mutex<HashSet<(ActorId, KeyDigest)>>>);
 
-/// One of them. Dropping it gives its place back, once everything that was recorded so far is committed.
+/// One of them. Dropping it gives its place back; if it was delivered, once everything that was recorded so far is committed.
 pub(crate) struct KeyedRequest {
     key: String,
     place: Option<KeyedPlace>,
+    is_delivered: bool,
 }
 
 struct KeyedPlace {
@@ -27,11 +28,17 @@ struct KeyedPlace {
 
 impl KeyedRequests {
     /// Takes the place of a key; none where it is taken.
-    pub(crate) fn begin(&self, journal: &JournalHandle, actor: ActorId, digest: KeyDigest, key: &str) -> Option<KeyedRequest> {
+    pub(crate) fn begin(
+        &self,
+        journal: &JournalHandle,
+        actor: ActorId,
+        digest: KeyDigest,
+        key: &str,
+    ) -> Option<KeyedRequest> {
         let at = (actor, digest);
         let is_free = self.0.lock().insert(at);
         let place = || KeyedPlace { at, all: self.clone(), journal: journal.clone() };
-        is_free.then(|| KeyedRequest { key: key.to_owned(), place: Some(place()) })
+        is_free.then(|| KeyedRequest { key: key.to_owned(), place: Some(place()), is_delivered: false })
     }
 }
 
@@ -46,6 +53,12 @@ impl KeyedRequest {
         &self.key
     }
 
+    /// From here on an actor may record something of it.
+    pub(super) fn delivered(mut self) -> Self {
+        self.is_delivered = true;
+        self
+    }
+
     /// Gives the place back at once: all that was recorded is committed.
     pub(crate) fn end(mut self) {
         self.place.take().iter().for_each(KeyedPlace::give_back);
@@ -55,6 +68,9 @@ impl KeyedRequest {
 impl Drop for KeyedRequest {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
+        if !self.is_delivered {
+            return place.give_back();
+        }
         let journal = place.journal.clone();
         // The error of a journal that is down is ignored: nobody is delivered anything then.
         let _ = journal.release(move || place.give_back());

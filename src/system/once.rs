@@ -59,7 +59,6 @@ impl TheaterHandle {
         if let Some(before) = reader.keyed_call(actor, digest).map_err(|error| unreadable(&error))?
             && let Some(outcome) = recorded(&before, function, key, is_same)?
         {
-            request.end();
             return Ok(Keyed::Before(outcome));
         }
         self.deliver_keyed(to, (function, params, caller), request).map(Keyed::New)
@@ -104,9 +103,9 @@ fn recorded(
                 Some(_) => Err(KeyRefusal::UnderWay),
             }
         }
-        Some(EventKind::Refused) => {
-            Refused::from_cbor(&closing.data).map(|refused| Some(Outcome::Refused(refused.message))).map_err(|_| unreadable(closing))
-        }
+        Some(EventKind::Refused) => Refused::from_cbor(&closing.data)
+            .map(|refused| Some(Outcome::Refused(refused.message)))
+            .map_err(|_| unreadable(closing)),
         _ => Ok(None),
     }
 }

@@ -45,7 +45,7 @@ impl Reply {
     /// The same for a request with an idempotency key.
     pub(super) fn keyed(request: KeyedRequest) -> (Self, AwaitedReply) {
         let (to, awaited) = pair();
-        (Self::Outside { to, key: Some(Box::new(request)) }, awaited)
+        (Self::Outside { to, key: Some(Box::new(request.delivered())) }, awaited)
     }
 
     /// The idempotency key of the request, if it has one.

@@ -97,10 +97,16 @@ pub(crate) fn dead_letters(reader: &JournalReader, to: Option<ActorId>) -> ReadR
 pub(crate) fn dead_letter(reader: &JournalReader, id: DeadLetterId) -> ReadResult<Option<DeadLetter>> {
     let Some(sender) = reader.actor_of(id.sender)? else { return Ok(None) };
     let event = reader.event_of(sender.actor, id.sequence)?;
+    if event.as_ref().is_some_and(|event| event.dropped.is_some()) {
+        // Who was to get it is not known any more.
+        return Ok(dead_letters(reader, None)?.into_iter().find(|letter| letter.id == id));
+    }
     let receiver = event.as_ref().and_then(sent_to).map(|to| reader.actor_of(to)).transpose()?.flatten();
     let mut found = None;
     if let Some(receiver) = receiver {
-        dead_letters_to(reader, &receiver, |letter| found = found.take().or(Some(letter).filter(|letter| letter.id == id)))?;
+        dead_letters_to(reader, &receiver, |letter| {
+            found = found.take().or(Some(letter).filter(|letter| letter.id == id))
+        })?;
     }
     Ok(found)
 }
@@ -123,7 +129,10 @@ fn dead_letters_to(reader: &JournalReader, row: &ActorRow, mut show: impl FnMut(
                 sent_ms: event.as_ref().map(|event| event.timestamp),
                 dropped_ms: end.timestamp,
                 why: why.clone(),
-                message: event.as_ref().filter(|event| event.dropped.is_none()).and_then(|event| message_sent(&event.data)),
+                message: event
+                    .as_ref()
+                    .filter(|event| event.dropped.is_none())
+                    .and_then(|event| message_sent(&event.data)),
             });
         }
     }

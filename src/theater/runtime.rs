@@ -22,7 +22,9 @@ use crate::guest::GuestEngine;
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
-use crate::system::{KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle};
+use crate::system::{
+    KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle,
+};
 
 /// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
 /// changes one thing.

@@ -41,7 +41,9 @@ impl SqlTable for DeadLettersTable {
             Ok(number(Some(letter.id.sequence)))
         }),
         DeadLetterColumn::text("sent", "when it was sent", |_, (_, letter)| Ok(time(letter.sent_ms))),
-        DeadLetterColumn::text("dropped", "when the receiver ended", |_, (_, letter)| Ok(time(Some(letter.dropped_ms)))),
+        DeadLetterColumn::text("dropped", "when the receiver ended", |_, (_, letter)| {
+            Ok(time(Some(letter.dropped_ms)))
+        }),
         DeadLetterColumn::text("why", "how the receiver ended", |_, (_, letter)| Ok(text(Some(&letter.why)))),
         DeadLetterColumn::text("message", "the message as JSON; NULL if its data was dropped", |_, (_, letter)| {
             Ok(json_of_bytes(letter.message.as_deref()))

@@ -62,7 +62,9 @@ pub(super) fn answer(actor: &ActorRef, request: WireRequest, heeds_keys: bool, w
     let WireRequest { method, uri, headers, body, .. } = request;
     let params = (HttpRequest { method, uri, headers, body },);
     let answer = match key {
-        None => actor.theater.deliver(actor.id, HANDLE_REQUEST, params.to_cbor(), Caller::Http).map_err(|why| refuse(&why)),
+        None => {
+            actor.theater.deliver(actor.id, HANDLE_REQUEST, params.to_cbor(), Caller::Http).map_err(|why| refuse(&why))
+        }
         Some(key) => match deliver_once(actor, &params, &key) {
             Ok(Keyed::New(answer)) => Ok(answer),
             Ok(Keyed::Before(outcome)) => {
@@ -94,10 +96,9 @@ fn deliver_once(actor: &ActorRef, params: &(HttpRequest,), key: &str) -> Result<
         })
     };
     let (function, caller) = (HANDLE_REQUEST, Caller::Http);
-    actor.theater.deliver_once(
-        actor.id,
-        KeyedDelivery { function, params: params.to_cbor(), caller, key, is_same: &is_same },
-    )
+    actor
+        .theater
+        .deliver_once(actor.id, KeyedDelivery { function, params: params.to_cbor(), caller, key, is_same: &is_same })
 }
 
 fn refuse_key(actor: &ActorRef, refusal: &KeyRefusal) -> HttpExchange {

@@ -391,7 +391,10 @@ pub(super) fn keyed(connection: &Connection, key: KeyDigest, actor: i64) -> Resu
 
 /// An actor with a call of this idempotency key.
 pub(super) fn holder(connection: &Connection, key: KeyDigest) -> Result<Option<i64>> {
-    connection.prepare_cached("SELECT actor FROM keyed WHERE key = ?1 LIMIT 1")?.query_row([key.0], |row| row.get(0)).optional()
+    connection
+        .prepare_cached("SELECT actor FROM keyed WHERE key = ?1 LIMIT 1")?
+        .query_row([key.0], |row| row.get(0))
+        .optional()
 }
 
 /// Every call with an idempotency key: the key, the actor, and where it stands.

@@ -81,9 +81,9 @@ fn prefers_gzip<'a>(lines: impl Iterator<Item = &'a str>) -> bool {
 fn may_vary(response: &WireResponse) -> bool {
     let has = |name: &str| response.header(name).is_some();
     let is_whole = !matches!(response.status(), 204 | 205 | 206 | 304) && !has("content-range");
-    let may_change = !response.header("cache-control").is_some_and(|value| {
-        value.split(',').any(|part| part.trim().eq_ignore_ascii_case("no-transform"))
-    });
+    let may_change = !response
+        .header("cache-control")
+        .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case("no-transform")));
     is_whole && may_change && !has("content-encoding") && response.header("content-type").is_some_and(compresses_well)
 }
 
@@ -97,7 +97,9 @@ fn vary(response: WireResponse) -> WireResponse {
     const NAME: &str = "Accept-Encoding";
     match response.header("vary") {
         None => response.with_header("Vary", NAME),
-        Some(names) if names.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case(NAME)) => response,
+        Some(names) if names.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case(NAME)) => {
+            response
+        }
         Some(_) => response.and_header("Vary", NAME),
     }
 }
@@ -174,7 +176,8 @@ mod tests {
             Some(whole.clone()),
         ));
         assert_eq!((sent.header("content-encoding"), sent.header("etag")), (Some("gzip"), Some("W/\"a\"")));
-        let vary: Vec<_> = sent.headers().iter().filter(|(name, _)| name == "Vary").map(|(_, value)| value.as_str()).collect();
+        let vary: Vec<_> =
+            sent.headers().iter().filter(|(name, _)| name == "Vary").map(|(_, value)| value.as_str()).collect();
         assert_eq!(vary, ["Cookie", "Accept-Encoding"]);
         let mut back = Vec::new();
         flate2::read::GzDecoder::new(sent.body().expect("a body")).read_to_end(&mut back).expect("gzip");
@@ -199,8 +202,13 @@ mod tests {
             assert_eq!(after.header("content-encoding"), before.header("content-encoding"), "{why}");
             assert_eq!(after.header("vary").is_some(), why == "small", "{why}");
         }
-        let noise: Vec<u8> = (0..4000_u32).flat_map(|at| <[u8; 20]>::from(sha1::Sha1::digest(at.to_be_bytes()))).collect();
-        assert_eq!(GZIP.apply(response(200, &[json], Some(noise))).header("content-encoding"), None, "it became no smaller");
+        let noise: Vec<u8> =
+            (0..4000_u32).flat_map(|at| <[u8; 20]>::from(sha1::Sha1::digest(at.to_be_bytes()))).collect();
+        assert_eq!(
+            GZIP.apply(response(200, &[json], Some(noise))).header("content-encoding"),
+            None,
+            "it became no smaller"
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::chain::Function;
-use crate::chain::idempotency::is_key;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
+use crate::chain::idempotency::is_key;
 use crate::promise::{HANDLE_REQUEST, HANDLE_SEND};
 use crate::system::{
     AwaitedReply, Keyed, KeyedDelivery, NoAnswer, NotDelivered, OutcomeUnknown, RequestError, TheaterHandle,
