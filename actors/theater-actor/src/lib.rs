@@ -65,6 +65,7 @@ mod heap;
 mod host;
 mod http;
 mod json;
+pub mod static_files;
 
 pub use actor::{Actor, ChildHandler, HttpHandler, MessageHandler, MonitorHandler, TimerHandler, WebSocketHandler};
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
