@@ -7,6 +7,7 @@
 
 mod clock;
 mod config;
+mod directory_usage;
 mod filesystem;
 mod http_client;
 mod http_server;

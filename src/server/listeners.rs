@@ -174,7 +174,7 @@ fn repeated(
     let deadline = clock::after(within);
     while left > 0 {
         let within = deadline.saturating_duration_since(clock::now());
-        let HttpExchange { response, is_passing } = ask(theater, address, request.clone(), heeds_keys, within);
+        let HttpExchange { response, is_passing, .. } = ask(theater, address, request.clone(), heeds_keys, within);
         if !is_passing || clock::after(pause) >= deadline {
             return response;
         }
@@ -195,9 +195,7 @@ fn ask(
 ) -> HttpExchange {
     match theater.registry.resolve(address) {
         Ok(actor) => answer_http(theater, actor, request, heeds_keys, within),
-        Err(_) => {
-            HttpExchange { response: WireResponse::text(404, "no actor has this address", &[]), is_passing: false }
-        }
+        Err(_) => HttpExchange::lasting(WireResponse::text(404, "no actor has this address", &[])),
     }
 }
 

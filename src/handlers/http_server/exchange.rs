@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::HANDLE_REQUEST;
 use super::idempotency::{self, REPLAYED};
+use super::uploads::Uploads;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::handlers::ActorRef;
-use crate::net::http::{WireRequest, WireResponse};
+use crate::net::http::{Upload, WireRequest, WireResponse};
 use crate::system::{KeyRefusal, Keyed, KeyedDelivery, NoAnswer, Outcome, Refusal, TheaterHandle};
 
 /// After how many seconds a client may try again, when the actor had no room or was ending.
@@ -22,15 +23,22 @@ pub(crate) struct HttpExchange {
     pub(crate) response: WireResponse,
     /// The actor has given no answer, and may give one if it is asked again.
     pub(crate) is_passing: bool,
+    /// The actor may have kept something of the request: it has answered, or may still answer.
+    is_taken: bool,
 }
 
 impl HttpExchange {
-    fn lasting(response: WireResponse) -> Self {
-        Self { response, is_passing: false }
+    /// The answer of the runtime itself, which another attempt would not change.
+    pub(crate) fn lasting(response: WireResponse) -> Self {
+        Self { response, is_passing: false, is_taken: false }
     }
 
     fn passing(response: WireResponse) -> Self {
-        Self { response, is_passing: true }
+        Self { response, is_passing: true, is_taken: false }
+    }
+
+    fn taken(self) -> Self {
+        Self { is_taken: true, ..self }
     }
 }
 
@@ -52,9 +60,19 @@ pub(crate) fn answer_http(
     answer(&ActorRef { id, name, limits, has_lived: true, theater: theater.clone() }, request, heeds_keys, within)
 }
 
+/// Answers one request. A file that its body went to stays if the actor may have kept its name.
+pub(super) fn answer(actor: &ActorRef, mut request: WireRequest, heeds_keys: bool, within: Duration) -> HttpExchange {
+    let upload = request.upload.take();
+    let exchange = exchange(actor, request, heeds_keys, within);
+    if let Some(Upload(file)) = upload.filter(|_| exchange.is_taken) {
+        file.keep();
+    }
+    exchange
+}
+
 /// Answers one request, on the thread of its connection. `heeds_keys` says whether the header `Idempotency-Key` has a meaning
 /// here.
-pub(super) fn answer(actor: &ActorRef, request: WireRequest, heeds_keys: bool, within: Duration) -> HttpExchange {
+fn exchange(actor: &ActorRef, request: WireRequest, heeds_keys: bool, within: Duration) -> HttpExchange {
     let key = match idempotency::key_of(&request).filter(|_| heeds_keys).transpose() {
         Ok(key) => key,
         Err(why) => return HttpExchange::lasting(WireResponse::text(400, why, &[])),
@@ -79,20 +97,25 @@ pub(super) fn answer(actor: &ActorRef, request: WireRequest, heeds_keys: bool, w
         Ok(Ok(answer)) => respond(actor, answer.outcome),
         // If the actor has not taken the request, it never will. If the actor has begun, its chain will hold the
         // outcome.
-        Ok(Err(NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown)) => {
-            HttpExchange::lasting(WireResponse::text(504, "the actor did not answer in time", &[]))
+        Ok(Err(none @ (NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown))) => {
+            let late = HttpExchange::lasting(WireResponse::text(504, "the actor did not answer in time", &[]));
+            if none == NoAnswer::OutcomeUnknown { late.taken() } else { late }
         }
         // The answer was dropped: the journal takes no more events, or the actor's thread has ended without an answer.
-        Ok(Err(NoAnswer::Gone)) => ending(),
+        Ok(Err(NoAnswer::Gone)) => ending().taken(),
     }
 }
 
-/// Delivers a request whose key may say that it was made before: with the same method, the same target and the same body.
+/// Delivers a request whose key may say that it was made before: with the same method, the same target and the same body, or
+/// the same contents of a file.
 fn deliver_once(actor: &ActorRef, params: &(HttpRequest,), key: &str) -> Result<Keyed, KeyRefusal> {
     let (request,) = params;
     let is_same = |recorded: &[u8]| {
         <(HttpRequest,)>::from_cbor(recorded).is_ok_and(|(before,)| {
-            (&before.method, &before.uri, &before.body) == (&request.method, &request.uri, &request.body)
+            let parts = |request: &HttpRequest| {
+                (request.method.clone(), request.uri.clone(), Uploads::digest(&request.headers))
+            };
+            parts(&before) == parts(request) && before.body == request.body
         })
     };
     let (function, caller) = (HANDLE_REQUEST, Caller::Http);
@@ -132,7 +155,8 @@ fn refuse(refusal: &Refusal) -> HttpExchange {
         }
     };
     let is_passing = !matches!(refusal, Refusal::DiskLow(_) | Refusal::Suspending);
-    HttpExchange { response: WireResponse::text(503, why, &[("Retry-After", RETRY_AFTER)]), is_passing }
+    let response = WireResponse::text(503, why, &[("Retry-After", RETRY_AFTER)]);
+    HttpExchange { response, is_passing, is_taken: false }
 }
 
 fn respond(actor: &ActorRef, outcome: Outcome) -> HttpExchange {
@@ -147,11 +171,13 @@ fn respond(actor: &ActorRef, outcome: Outcome) -> HttpExchange {
                     log::warn!("actor {} gave an answer that cannot be sent: {why}", actor.name);
                     WireResponse::text(502, "the actor gave an answer that cannot be sent", &[])
                 }),
-        ),
+        )
+        .taken(),
         // The actor's own words are on the chain, for those who may read it.
         Outcome::Refused(_) => HttpExchange::lasting(WireResponse::text(500, "the actor refused the request", &[])),
         Outcome::Failed(_) => HttpExchange::passing(WireResponse::text(500, "the actor failed", &[])),
-        Outcome::Stopped | Outcome::Dropped(_) => ending(),
+        Outcome::Stopped => ending().taken(),
+        Outcome::Dropped(_) => ending(),
     }
 }
 

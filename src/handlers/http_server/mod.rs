@@ -5,9 +5,11 @@
 //! | `mod` | the handler: its configuration, and the actor's own listener |
 //! | `exchange` | one request: the delivery to the actor, and the answer to the client |
 //! | `idempotency` | the header `Idempotency-Key` |
+//! | `uploads` | bodies that go to files |
 
 mod exchange;
 mod idempotency;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +24,12 @@ use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Export, GuestExport, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::net::AcceptorHandle;
-use crate::net::http::{Compression, HttpLimits, HttpListener, WireRequest};
+use crate::net::http::{Compression, HttpLimits, HttpListener, UploadPlace, WireRequest};
 use crate::system::Address;
 
 pub(crate) use exchange::{HttpExchange, answer_http};
 pub(crate) use idempotency::is_repeatable;
+use uploads::{UploadKeys, Uploads};
 
 pub(super) const NAME: &str = "http-server";
 
@@ -40,6 +43,8 @@ struct HttpServer {
     idempotency: bool,
     /// Whether answers are compressed for clients that wish it.
     compress: bool,
+    /// Where bodies beyond the limit go.
+    uploads: Option<UploadKeys>,
 }
 
 #[derive(Deserialize)]
@@ -50,28 +55,31 @@ struct Config {
     tls: Option<TlsKeys>,
     idempotency: Option<bool>,
     compress: Option<bool>,
+    uploads: Option<UploadKeys>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         let address = Some(ListenAddress::new(NAME, None, 0));
-        return Ok(Box::new(HttpServer { address, tls: None, idempotency: false, compress: false }));
+        return Ok(Box::new(HttpServer { address, tls: None, idempotency: false, compress: false, uploads: None }));
     };
-    let known = ["host", "port", "listen", "tls", "idempotency", "compress"];
-    let Config { host, port, listen, tls, idempotency, compress } = entry.config(&known)?;
+    let known = ["host", "port", "listen", "tls", "idempotency", "compress", "uploads"];
+    let Config { host, port, listen, tls, idempotency, compress, uploads } = entry.config(&known)?;
+    let ingress = idempotency.is_some() || compress.is_some() || uploads.is_some();
+    uploads.iter().try_for_each(|uploads| uploads.check(entry))?;
     let address = match (listen, port) {
-        (Some(false), None) if host.is_none() && tls.is_none() && idempotency.is_none() && compress.is_none() => None,
+        (Some(false), None) if host.is_none() && tls.is_none() && !ingress => None,
         (Some(false), _) => {
             return Err(entry.error(
-                "an actor that does not listen itself (listen = false) has no host, port, tls, idempotency or compress; \
-                 the routes of the runtime's listeners have the last two",
+                "an actor that does not listen itself (listen = false) has no host, port, tls, idempotency, compress or \
+                 uploads; the routes of the runtime's listeners have idempotency and compress of their own",
             ));
         }
         (Some(true) | None, Some(port)) => Some(ListenAddress::new(NAME, host, port)),
         (Some(true) | None, None) => return Err(entry.missing_key("port")),
     };
     let (idempotency, compress) = (idempotency.unwrap_or(false), compress.unwrap_or(false));
-    Ok(Box::new(HttpServer { address, tls: ListenerTls::of(entry, tls)?, idempotency, compress }))
+    Ok(Box::new(HttpServer { address, tls: ListenerTls::of(entry, tls)?, idempotency, compress, uploads }))
 }
 
 impl Capability for HttpServer {
@@ -92,8 +100,11 @@ impl Grant for HttpServer {
         let Some(address) = &self.address else { return Ok(None) };
         let limits = HttpLimits::of(&actor.limits);
         let answering = actor.clone();
-        let (heeds_keys, compresses) = (self.idempotency, self.compress);
-        let service = Arc::new(move |request: WireRequest| {
+        let (heeds_keys, compresses, uploads) = (self.idempotency, self.compress, self.uploads.is_some());
+        let service = Arc::new(move |mut request: WireRequest| {
+            if uploads {
+                Uploads::introduce(&mut request);
+            }
             let compression = compresses.then(|| Compression::wished_by(&request));
             let within = answering.limits.request_deadline();
             let HttpExchange { response, .. } = exchange::answer(&answering, request, heeds_keys, within);
@@ -102,10 +113,12 @@ impl Grant for HttpServer {
                 None => response,
             }
         });
+        let place = self.uploads.as_ref().map(|keys| Uploads::of(keys, actor)).transpose()?;
+        let mut place = place.map(|place| Arc::new(place) as Arc<dyn UploadPlace>);
         let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let listening = address.listen(actor, |address| {
-            let listener = HttpListener::bind(address)?.secured(tls.take());
+            let listener = HttpListener::bind(address)?.secured(tls.take()).uploading(place.take());
             let address = listener.local_addr()?;
             let acceptor = listener.serve(&format!("http-{}", address.port()), limits, service)?;
             Ok(HttpSource { scheme, address, _acceptor: acceptor })

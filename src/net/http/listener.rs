@@ -9,23 +9,29 @@ use crate::net::{Acceptor, AcceptorHandle, ServerCertificate, ThreadNames, bind}
 use super::admission::HttpAdmission;
 use super::limits::HttpLimits;
 use super::shared::{HttpShared, Service};
+use super::upload::UploadPlace;
 
 /// A bound address. Clients may connect already; they wait, because nobody accepts them yet.
-#[derive(Debug)]
 pub(crate) struct HttpListener {
     socket: TcpListener,
     tls: Option<ServerCertificate>,
+    uploads: Option<Arc<dyn UploadPlace>>,
 }
 
 impl HttpListener {
     /// Binds `address`; port 0 stands for any free port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        bind(address).map(|socket| Self { socket, tls: None })
+        bind(address).map(|socket| Self { socket, tls: None, uploads: None })
     }
 
     /// Speaks TLS with its clients, if there is a certificate.
     pub(crate) fn secured(self, tls: Option<ServerCertificate>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Takes bodies that are too large for memory to files, if there is a place for them.
+    pub(crate) fn uploading(self, uploads: Option<Arc<dyn UploadPlace>>) -> Self {
+        Self { uploads, ..self }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -36,7 +42,7 @@ impl HttpListener {
     /// connections have the same name with a number after it. The handle must not be dropped by the service itself.
     pub(crate) fn serve(self, thread_name: &str, limits: HttpLimits, service: Service) -> io::Result<AcceptorHandle> {
         let most_threads = limits.connections.max(1);
-        let shared = Arc::new(HttpShared::new(limits, self.tls, service));
+        let shared = Arc::new(HttpShared::new(limits, self.tls, self.uploads, service));
         let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
         Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?.start()
     }

@@ -10,6 +10,7 @@
 //! | `client_wait`, `shared` | what the acceptor and the connections know of each other |
 //! | `stream` | a socket with a buffer, whose every wait ends by a deadline |
 //! | `head`, `request_target`, `authority`, `fields`, `framing` | the head of a request, from its bytes alone |
+//! | `upload` | bodies that go to files |
 //! | `body`, `chunked`, `extension` | the body of a request, from its bytes alone |
 //! | `body_budget`, `limits` | how many bytes all bodies may have together; all limits of a listener |
 //! | `response`, `refusal`, `answer`, `date` | answers of the service, refusals of the server, and their bytes |
@@ -40,6 +41,7 @@ mod request_target;
 mod response;
 mod shared;
 mod stream;
+mod upload;
 mod waiting;
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ pub(crate) use limits::HttpLimits;
 pub(crate) use listener::HttpListener;
 pub(crate) use refusal::HttpRefusal;
 pub(crate) use response::{WireResponse, is_token_byte};
+pub(crate) use upload::{IncomingFile, ReceivedFile, Upload, UploadPlace};
 
 /// A whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub(crate) struct WireRequest {
     pub(crate) headers: Vec<(String, String)>,
     /// `None` where the request announced no body. A transfer coding is decoded, trailers are dropped.
     pub(crate) body: Option<Vec<u8>>,
+    /// The file that the body went to, if it was larger than a body in memory may be; `body` is empty then.
+    pub(crate) upload: Option<Upload>,
     pub(crate) peer: SocketAddr,
 }
 

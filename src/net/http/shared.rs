@@ -9,6 +9,7 @@ use crate::net::{AnswerBudget, ListenerClosing, ServerCertificate};
 
 use super::body_budget::BodyBudget;
 use super::limits::HttpLimits;
+use super::upload::UploadPlace;
 use super::{WireRequest, WireResponse};
 
 /// Answers requests, many at a time, each on the thread of the connection that it came by. It has to return, because a
@@ -21,6 +22,8 @@ pub(crate) struct HttpShared {
     pub(crate) service: Service,
     /// The certificate, if TLS is spoken.
     pub(crate) tls: Option<ServerCertificate>,
+    /// Where bodies go that are too large for memory.
+    pub(crate) uploads: Option<Arc<dyn UploadPlace>>,
     /// For the bodies that are being received.
     pub(crate) bodies: Arc<BodyBudget>,
     pub(crate) answers: Arc<AnswerBudget>,
@@ -32,13 +35,19 @@ pub(crate) struct HttpShared {
 }
 
 impl HttpShared {
-    pub(crate) fn new(limits: HttpLimits, tls: Option<ServerCertificate>, service: Service) -> Self {
+    pub(crate) fn new(
+        limits: HttpLimits,
+        tls: Option<ServerCertificate>,
+        uploads: Option<Arc<dyn UploadPlace>>,
+        service: Service,
+    ) -> Self {
         Self {
             bodies: Arc::new(BodyBudget::new(limits.bodies_bytes.max(limits.body_bytes))),
             answers: AnswerBudget::new(limits.answers_bytes.max(limits.body_bytes.saturating_add(limits.head_bytes))),
             limits,
             service,
             tls,
+            uploads,
             epoch: clock::now(),
             closing: ListenerClosing::default(),
             thread_wanted: AtomicBool::new(false),
