@@ -100,7 +100,14 @@ fn an_actor_serves_its_own_files_and_those_of_its_directory_with_ranges_and_cond
     let mut head = Http::connect(pages.address());
     head.send("HEAD", "/files/sub/digits.txt", None);
     assert!(head.receive_head().to_lowercase().contains("content-length: 10"));
-    for path in ["/files/none", "/files/sub", "/files/.hidden", "/files/link.txt", "/files/..%2foutside.txt", "/files/../outside.txt"] {
+    for path in [
+        "/files/none",
+        "/files/sub",
+        "/files/.hidden",
+        "/files/link.txt",
+        "/files/..%2foutside.txt",
+        "/files/../outside.txt",
+    ] {
         let answer = pages.ask("GET", path, "", b"");
         assert_eq!((answer.status, answer.body.contains("secret")), (404, false), "{path}: {}", answer.body);
     }
@@ -121,7 +128,10 @@ fn a_body_beyond_the_limit_goes_to_a_file_that_the_request_names() {
     let mut client = Http::connect(pages.address());
     client.send_raw(b"POST /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
     client.send_raw(&chunked).expect("sent");
-    for large in [pages.ask("POST", "/up", "Theater-Upload-Path: ../../etc/passwd\r\n", &body), client.receive().expect("an answer")] {
+    for large in [
+        pages.ask("POST", "/up", "Theater-Upload-Path: ../../etc/passwd\r\n", &body),
+        client.receive().expect("an answer"),
+    ] {
         assert_eq!((large.status, &large.json()["body"]), (200, &json!("")), "{}", large.body);
         let path = seen(&large, "theater-upload-path");
         assert_eq!(path.len(), 1, "a client cannot give one: {path:?}");
@@ -180,7 +190,10 @@ fn a_repeated_upload_is_answered_as_before_and_its_file_is_removed() {
     let body = vec![1; 20_000];
     let first = pages.ask("POST", "/up", "Idempotency-Key: k\r\n", &body);
     let again = pages.ask("POST", "/up", "Idempotency-Key: k\r\n", &body);
-    assert_eq!((first.status, &again.body, header(&again, "idempotency-replayed")), (200, &first.body, Some("true".into())));
+    assert_eq!(
+        (first.status, &again.body, header(&again, "idempotency-replayed")),
+        (200, &first.body, Some("true".into()))
+    );
     pages.until_uploaded(1);
     let other = pages.ask("POST", "/up", "Idempotency-Key: k\r\n", &[2; 20_000]);
     assert_eq!(other.status, 422, "the contents are others");
@@ -211,7 +224,9 @@ fn uploads_that_cannot_be_are_refused_with_the_remedy() {
         let manifest = stage.manifest("pages", "pages", more);
         stage.run_with(&[&manifest], &[]).err().unwrap_or_else(|| panic!("it starts: {more}"))
     };
-    let uploads = |uploads: &str| format!("{FILES}[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0, uploads = {uploads} }}\n");
+    let uploads = |uploads: &str| {
+        format!("{FILES}[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0, uploads = {uploads} }}\n")
+    };
     for (wrong, why) in [
         ("{ dir = \"../up\", max_bytes = 1 }", "is a path in the granted directory"),
         ("{ dir = \"/up\", max_bytes = 1 }", "is a path in the granted directory"),

@@ -19,7 +19,7 @@ use super::route_limits::{RouteLimits, RouteSettings};
 use crate::base::clock;
 use crate::base::limits::Limits;
 use crate::base::wait;
-use crate::handlers::{HttpExchange, answer_http, is_repeatable};
+use crate::handlers::{AskedActor, answer_http, is_repeatable};
 use crate::net::http::{Compression, HttpLimits, HttpListener, WireRequest, WireResponse};
 use crate::net::{AcceptorHandle, CertificateError, ServerCertificate};
 use crate::system::TheaterHandle;
@@ -174,7 +174,7 @@ fn repeated(
     let deadline = clock::after(within);
     while left > 0 {
         let within = deadline.saturating_duration_since(clock::now());
-        let HttpExchange { response, is_passing, .. } = ask(theater, address, request.clone(), heeds_keys, within);
+        let AskedActor { response, is_passing, .. } = ask(theater, address, request.clone(), heeds_keys, within);
         if !is_passing || clock::after(pause) >= deadline {
             return response;
         }
@@ -186,16 +186,10 @@ fn repeated(
 }
 
 /// Asks the actor that has the address now.
-fn ask(
-    theater: &TheaterHandle,
-    address: &str,
-    request: WireRequest,
-    heeds_keys: bool,
-    within: Duration,
-) -> HttpExchange {
+fn ask(theater: &TheaterHandle, address: &str, request: WireRequest, heeds_keys: bool, within: Duration) -> AskedActor {
     match theater.registry.resolve(address) {
         Ok(actor) => answer_http(theater, actor, request, heeds_keys, within),
-        Err(_) => HttpExchange::lasting(WireResponse::text(404, "no actor has this address", &[])),
+        Err(_) => AskedActor::lasting(WireResponse::text(404, "no actor has this address", &[])),
     }
 }
 

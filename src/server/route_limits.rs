@@ -76,7 +76,7 @@ struct Bucket {
 }
 
 /// A request of a route is under way. Dropping it lets the next one in.
-pub(crate) struct UnderWay<'a>(Option<&'a RouteLimits>);
+pub(crate) struct RouteTurn<'a>(Option<&'a RouteLimits>);
 
 impl RouteLimits {
     pub(crate) fn new(settings: RouteSettings) -> Self {
@@ -91,8 +91,8 @@ impl RouteLimits {
     }
 
     /// Waits for the turn of a request; none if it does not come in time.
-    pub(crate) fn enter(&self) -> Option<UnderWay<'_>> {
-        let Some(RouteConcurrency { at_most, wait }) = self.settings.concurrency else { return Some(UnderWay(None)) };
+    pub(crate) fn enter(&self) -> Option<RouteTurn<'_>> {
+        let Some(RouteConcurrency { at_most, wait }) = self.settings.concurrency else { return Some(RouteTurn(None)) };
         let deadline = clock::after(wait);
         let mut under_way = self.under_way.lock();
         while *under_way >= at_most {
@@ -102,11 +102,11 @@ impl RouteLimits {
             }
         }
         *under_way += 1;
-        Some(UnderWay(Some(self)))
+        Some(RouteTurn(Some(self)))
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for RouteTurn<'_> {
     fn drop(&mut self) {
         if let Some(limits) = self.0 {
             *limits.under_way.lock() -= 1;

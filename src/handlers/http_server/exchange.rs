@@ -18,8 +18,8 @@ use crate::system::{KeyRefusal, Keyed, KeyedDelivery, NoAnswer, Outcome, Refusal
 /// After how many seconds a client may try again, when the actor had no room or was ending.
 const RETRY_AFTER: &str = "1";
 
-/// What came of a request.
-pub(crate) struct HttpExchange {
+/// What came of asking an actor by a request.
+pub(crate) struct AskedActor {
     pub(crate) response: WireResponse,
     /// The actor has given no answer, and may give one if it is asked again.
     pub(crate) is_passing: bool,
@@ -27,7 +27,7 @@ pub(crate) struct HttpExchange {
     is_taken: bool,
 }
 
-impl HttpExchange {
+impl AskedActor {
     /// The answer of the runtime itself, which another attempt would not change.
     pub(crate) fn lasting(response: WireResponse) -> Self {
         Self { response, is_passing: false, is_taken: false }
@@ -50,18 +50,18 @@ pub(crate) fn answer_http(
     request: WireRequest,
     heeds_keys: bool,
     within: Duration,
-) -> HttpExchange {
+) -> AskedActor {
     let found = theater.registry.entry(id, |entry| (entry.name.as_str().into(), Arc::clone(&entry.limits)));
     let Some((name, limits)) = found else { return refuse(&Refusal::Unknown(id)) };
     if request.body.as_ref().is_some_and(|body| body.len() as u64 > limits.http_body_bytes) {
-        return HttpExchange::lasting(WireResponse::text(413, "the body is larger than the actor takes", &[]));
+        return AskedActor::lasting(WireResponse::text(413, "the body is larger than the actor takes", &[]));
     }
     let within = within.min(limits.request_deadline());
     answer(&ActorRef { id, name, limits, has_lived: true, theater: theater.clone() }, request, heeds_keys, within)
 }
 
 /// Answers one request. A file that its body went to stays if the actor may have kept its name.
-pub(super) fn answer(actor: &ActorRef, mut request: WireRequest, heeds_keys: bool, within: Duration) -> HttpExchange {
+pub(super) fn answer(actor: &ActorRef, mut request: WireRequest, heeds_keys: bool, within: Duration) -> AskedActor {
     let upload = request.upload.take();
     let exchange = exchange(actor, request, heeds_keys, within);
     if let Some(Upload(file)) = upload.filter(|_| exchange.is_taken) {
@@ -72,10 +72,10 @@ pub(super) fn answer(actor: &ActorRef, mut request: WireRequest, heeds_keys: boo
 
 /// Answers one request, on the thread of its connection. `heeds_keys` says whether the header `Idempotency-Key` has a meaning
 /// here.
-fn exchange(actor: &ActorRef, request: WireRequest, heeds_keys: bool, within: Duration) -> HttpExchange {
+fn exchange(actor: &ActorRef, request: WireRequest, heeds_keys: bool, within: Duration) -> AskedActor {
     let key = match idempotency::key_of(&request).filter(|_| heeds_keys).transpose() {
         Ok(key) => key,
-        Err(why) => return HttpExchange::lasting(WireResponse::text(400, why, &[])),
+        Err(why) => return AskedActor::lasting(WireResponse::text(400, why, &[])),
     };
     let WireRequest { method, uri, headers, body, .. } = request;
     let params = (HttpRequest { method, uri, headers, body },);
@@ -86,8 +86,8 @@ fn exchange(actor: &ActorRef, request: WireRequest, heeds_keys: bool, within: Du
         Some(key) => match deliver_once(actor, &params, &key) {
             Ok(Keyed::New(answer)) => Ok(answer),
             Ok(Keyed::Before(outcome)) => {
-                let HttpExchange { response, .. } = respond(actor, outcome);
-                return HttpExchange::lasting(response.with_header(REPLAYED, "true"));
+                let AskedActor { response, .. } = respond(actor, outcome);
+                return AskedActor::lasting(response.with_header(REPLAYED, "true"));
             }
             Err(why) => Err(refuse_key(actor, &why)),
         },
@@ -98,7 +98,7 @@ fn exchange(actor: &ActorRef, request: WireRequest, heeds_keys: bool, within: Du
         // If the actor has not taken the request, it never will. If the actor has begun, its chain will hold the
         // outcome.
         Ok(Err(none @ (NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown))) => {
-            let late = HttpExchange::lasting(WireResponse::text(504, "the actor did not answer in time", &[]));
+            let late = AskedActor::lasting(WireResponse::text(504, "the actor did not answer in time", &[]));
             if none == NoAnswer::OutcomeUnknown { late.taken() } else { late }
         }
         // The answer was dropped: the journal takes no more events, or the actor's thread has ended without an answer.
@@ -124,44 +124,44 @@ fn deliver_once(actor: &ActorRef, params: &(HttpRequest,), key: &str) -> Result<
         .deliver_once(actor.id, KeyedDelivery { function, params: params.to_cbor(), caller, key, is_same: &is_same })
 }
 
-fn refuse_key(actor: &ActorRef, refusal: &KeyRefusal) -> HttpExchange {
+fn refuse_key(actor: &ActorRef, refusal: &KeyRefusal) -> AskedActor {
     let status = match refusal {
         KeyRefusal::NotTaken(refusal) => return refuse(refusal),
         KeyRefusal::UnderWay => {
             let retry = [("Retry-After", RETRY_AFTER)];
-            return HttpExchange::passing(WireResponse::text(409, &refusal.to_string(), &retry));
+            return AskedActor::passing(WireResponse::text(409, &refusal.to_string(), &retry));
         }
         KeyRefusal::OfAnother => 422,
         KeyRefusal::AnswerDropped => 410,
         KeyRefusal::Unreadable(_) => {
             log::error!("a request with an Idempotency-Key to actor {} cannot be looked up: {refusal}", actor.name);
-            return HttpExchange::lasting(WireResponse::text(500, "the recorded answer cannot be read", &[]));
+            return AskedActor::lasting(WireResponse::text(500, "the recorded answer cannot be read", &[]));
         }
     };
-    HttpExchange::lasting(WireResponse::text(status, &refusal.to_string(), &[]))
+    AskedActor::lasting(WireResponse::text(status, &refusal.to_string(), &[]))
 }
 
-fn refuse(refusal: &Refusal) -> HttpExchange {
+fn refuse(refusal: &Refusal) -> AskedActor {
     let why = match refusal {
         Refusal::Full => "the actor has no room for more requests",
         Refusal::DiskLow(_) => "the server's disk is nearly full",
         Refusal::NotRunning(..) | Refusal::Closed | Refusal::Suspending | Refusal::Unknown(_) => "the actor is ending",
         Refusal::NeverFits { .. } => {
             let why = "the request is larger than the actor's whole mailbox";
-            return HttpExchange::lasting(WireResponse::text(413, why, &[]));
+            return AskedActor::lasting(WireResponse::text(413, why, &[]));
         }
         Refusal::NotExported(..) | Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
-            return HttpExchange::lasting(WireResponse::text(500, "the actor cannot be asked", &[]));
+            return AskedActor::lasting(WireResponse::text(500, "the actor cannot be asked", &[]));
         }
     };
     let is_passing = !matches!(refusal, Refusal::DiskLow(_) | Refusal::Suspending);
     let response = WireResponse::text(503, why, &[("Retry-After", RETRY_AFTER)]);
-    HttpExchange { response, is_passing, is_taken: false }
+    AskedActor { response, is_passing, is_taken: false }
 }
 
-fn respond(actor: &ActorRef, outcome: Outcome) -> HttpExchange {
+fn respond(actor: &ActorRef, outcome: Outcome) -> AskedActor {
     match outcome {
-        Outcome::Returned(result) => HttpExchange::lasting(
+        Outcome::Returned(result) => AskedActor::lasting(
             HttpResponse::from_cbor(&result)
                 .map_err(|error| error.to_string())
                 .and_then(|HttpResponse { status, headers, body }| {
@@ -174,13 +174,13 @@ fn respond(actor: &ActorRef, outcome: Outcome) -> HttpExchange {
         )
         .taken(),
         // The actor's own words are on the chain, for those who may read it.
-        Outcome::Refused(_) => HttpExchange::lasting(WireResponse::text(500, "the actor refused the request", &[])),
-        Outcome::Failed(_) => HttpExchange::passing(WireResponse::text(500, "the actor failed", &[])),
+        Outcome::Refused(_) => AskedActor::lasting(WireResponse::text(500, "the actor refused the request", &[])),
+        Outcome::Failed(_) => AskedActor::passing(WireResponse::text(500, "the actor failed", &[])),
         Outcome::Stopped => ending().taken(),
         Outcome::Dropped(_) => ending(),
     }
 }
 
-fn ending() -> HttpExchange {
-    HttpExchange::passing(WireResponse::text(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)]))
+fn ending() -> AskedActor {
+    AskedActor::passing(WireResponse::text(503, "the actor is ending", &[("Retry-After", RETRY_AFTER)]))
 }

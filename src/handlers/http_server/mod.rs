@@ -27,7 +27,7 @@ use crate::net::AcceptorHandle;
 use crate::net::http::{Compression, HttpLimits, HttpListener, UploadPlace, WireRequest};
 use crate::system::Address;
 
-pub(crate) use exchange::{HttpExchange, answer_http};
+pub(crate) use exchange::{AskedActor, answer_http};
 pub(crate) use idempotency::is_repeatable;
 use uploads::{UploadKeys, Uploads};
 
@@ -107,7 +107,7 @@ impl Grant for HttpServer {
             }
             let compression = compresses.then(|| Compression::wished_by(&request));
             let within = answering.limits.request_deadline();
-            let HttpExchange { response, .. } = exchange::answer(&answering, request, heeds_keys, within);
+            let AskedActor { response, .. } = exchange::answer(&answering, request, heeds_keys, within);
             match compression {
                 Some(compression) => compression.apply(response),
                 None => response,
