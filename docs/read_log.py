@@ -27,7 +27,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HEADER, TRAILER, BATCH = 84, 72, 88
 EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED, ROW = range(1, 10)
-NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES, SALTED = 1, 2, 4, 8, 16, 32, 64
+NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES, SALTED, KEYED = 1, 2, 4, 8, 16, 32, 64, 128
 STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x62", b"\xd9\x54\x74"  # tags 21576, 21602, 21620
 OLD_BYTES, OLD_TEXT = b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21570, 21588: of parts without a salt
 
@@ -274,6 +274,7 @@ class Said(NamedTuple):
     begins: Optional[Begins]
     owes: Optional[Tuple[bytes, str]]  # the receiver and the notice
     settles: List[Tuple[bytes, int]]
+    key: Optional[bytes]
 
 
 class Row:
@@ -322,6 +323,8 @@ class Sums:
         if said.kind in LANDMARKS:
             code = LANDMARKS[said.kind]
             self.set(4, (actor, code, sequence), big(actor) + bytes([code]) + big(sequence, position))
+        if said.key:
+            self.set(6, (said.key, actor, sequence), said.key + big(actor, sequence, position))
         if said.flags & KEEPS:
             self.keep(actor, sequence, NOWHERE)
         for cause in said.settles:
@@ -522,7 +525,7 @@ class Log:
         if code >= len(contents.names):
             raise Wrong("the type of an event has no name")
         kind, hash = contents.names[code], read.take(20)
-        said = read_flags(Said(actor, sequence, position, kind, hash, flags, None, None, []), read)
+        said = read_flags(Said(actor, sequence, position, kind, hash, flags, None, None, [], None), read)
         is_known = not self.is_part or actor in self.chains or sequence == 0
         last_sequence, parent, last_position = self.chains.get(actor, (-1, None, position))
         if is_known and (sequence, back) != (last_sequence + 1, position - last_position):
@@ -570,7 +573,7 @@ class Log:
 
 
 def read_flags(said: Said, read: Reader) -> Said:
-    if said.flags >= 2 * SALTED:
+    if said.flags >= 2 * KEYED:
         raise Wrong("an event has a flag of no known meaning")
     begins, owes, settles = None, None, []
     if said.flags & BEGINS:
@@ -579,7 +582,8 @@ def read_flags(said: Said, read: Reader) -> Said:
         owes = read.take(16), read.text()
     if said.flags & SETTLES:
         settles = [(read.take(16), read.number()) for _ in range(read.number())]
-    return said._replace(begins=begins, owes=owes, settles=settles)
+    key = read.take(16) if said.flags & KEYED else None
+    return said._replace(begins=begins, owes=owes, settles=settles, key=key)
 
 
 def flag_words(said: Said) -> List[str]:
@@ -589,7 +593,8 @@ def flag_words(said: Said) -> List[str]:
         words.append(f"begins={said.begins.id.hex()}/{said.begins.attempts}/{said.begins.path}")
     if said.owes:
         words.append(f"owes={said.owes[0].hex()}/{said.owes[1] or 'message'}")
-    return words + [f"settles={cause.hex()}/{sequence}" for cause, sequence in said.settles]
+    words += [f"settles={cause.hex()}/{sequence}" for cause, sequence in said.settles]
+    return words + ([f"key={said.key.hex()}"] if said.key else [])
 
 
 class Contents:

@@ -43,5 +43,7 @@ pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError, Sec
 pub use theater::measure::{
     ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
-pub use theater::{ActorState, Config, EventStream, EventsOf, FollowedEvent, ReadError, TableRow};
+pub use theater::{
+    ActorState, Config, DeadLetter, DeadLetterId, EventStream, EventsOf, FollowedEvent, ReadError, TableRow,
+};
 pub use theater::{Retention, TheaterError, TheaterRuntime};

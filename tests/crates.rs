@@ -9,7 +9,7 @@ use std::process::Command;
 /// ARCHITECTURE.md.
 const MOST_CRATES: usize = 190;
 /// A library without the command line.
-const MOST_CRATES_OF_THE_LIBRARY: usize = 170;
+const MOST_CRATES_OF_THE_LIBRARY: usize = 175;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -216,3 +216,130 @@ fn a_handler_that_does_not_listen_names_no_port() {
         assert!(!checked.status.success() && said.contains(why), "{config}: {said}");
     }
 }
+
+/// A runtime with one routed probe, whose route has these settings.
+fn routed(manifest: &str, route: &str) -> (Stage, PathBuf, Theater) {
+    let stage = Stage::new();
+    let manifest = stage.manifest("web", "probe", &format!("{manifest}\n{ROUTED}"));
+    let routes = format!(
+        "[[listeners]]\nlisten = \"127.0.0.1:0\"\ncompress = true\nroutes = [{{ path = \"/*\", to = \"web\", {route} }}]\n"
+    );
+    let toml = stage.file("theater.toml", routes);
+    let more = ["--config", toml.to_str().expect("a path")];
+    let running = stage.run_with(&[&manifest], &more).unwrap_or_else(|why| panic!("{why}"));
+    (stage, manifest, running)
+}
+
+#[test]
+fn a_route_lets_through_so_many_requests_in_a_time_and_says_when_there_is_room_again() {
+    let (_stage, _, running) = routed("", "rate = { per_second = 0.01, burst = 3 }");
+    let mut client = Http::connect(listener(&running, 0));
+    let statuses: Vec<u16> = (0..4).map(|_| client.ask("POST", "/op", Some("\"count\"")).status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let refused = client.ask("POST", "/op", Some("\"count\""));
+    let seconds = refused.head.lines().find_map(|line| line.strip_prefix("Retry-After: ")?.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| (90..=100).contains(&seconds)), "{}", refused.head);
+    assert_eq!(running.json(&["state", "web"])["state"]["count"], 3);
+}
+
+#[test]
+fn a_route_has_so_many_requests_under_way_and_the_next_wait_for_their_turn() {
+    let limits = "[limits]\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n";
+    let (_stage, _, running) = routed(limits, "concurrency = { at_most = 1, wait_ms = 100 }");
+    let address = listener(&running, 0);
+    let mut busy = Http::connect(address);
+    busy.send("POST", "/op", Some("\"spin\""));
+    eventually("it is busy", || running.event_types("web").last()?.starts_with("call ").then_some(()));
+    let refused = Http::connect(address).ask("POST", "/op", Some("\"count\""));
+    assert_eq!((refused.status, refused.body.as_str()), (503, "too many requests are under way\n"));
+    let patient = std::thread::spawn(move || {
+        eventually("its turn comes", || {
+            let answer = Http::connect(address).ask("GET", "/echo", None);
+            (answer.body != "too many requests are under way\n").then_some(answer.status)
+        })
+    });
+    running.say(&["stop", "web"]);
+    assert_eq!(busy.receive().expect("an answer").status, 503);
+    assert_eq!(patient.join().expect("an answer"), 503, "it got through to the actor, which has ended");
+}
+
+#[test]
+fn a_route_asks_again_where_an_actor_gave_no_answer_and_the_request_may_be_repeated() {
+    let restarts = "restart = \"permanent\"\nrestart_backoff_ms = 1\nmax_restarts = 50\n";
+    let (_stage, _, running) = routed(restarts, "idempotency = true, retry = { attempts = 3, backoff_ms = 1 }");
+    let address = listener(&running, 0);
+    let failures = || running.event_types("web").iter().filter(|it| *it == "failed").count();
+    let ask = |key: &str, command: &str| {
+        let mut client = Http::connect(address);
+        let length = command.len();
+        let request = format!("POST /op HTTP/1.1\r\nHost: h\r\n{key}Content-Length: {length}\r\n\r\n{command}");
+        client.send_raw(request.as_bytes()).expect("sent");
+        client.receive().expect("an answer")
+    };
+    assert_eq!((ask("", "\"trap\"").status, failures()), (500, 1), "a POST without a key is made once");
+    assert_eq!((ask("Idempotency-Key: k\r\n", "\"trap\"").status, failures()), (500, 4));
+    let counted = ["a", "a", "b"].map(|key| ask(&format!("Idempotency-Key: {key}\r\n"), "\"count\"").json());
+    assert_eq!(counted, [json!(1), json!(1), json!(2)]);
+    assert_eq!(ask("Idempotency-Key: two words\r\n", "\"count\"").status, 400);
+}
+
+#[test]
+fn answers_are_compressed_for_clients_that_wish_it_and_recorded_as_they_were() {
+    let (stage, _, running) = routed("", "idempotency = true");
+    let long = "and so on ".repeat(500);
+    let ask = |accepts: &str, method: &str| {
+        let respond =
+            json!({ "status": 200, "headers": [["Content-Type", "text/plain"], ["ETag", "\"v1\""]], "body": long });
+        let respond = respond.to_string();
+        let length = respond.len();
+        let request = format!(
+            "{method} /respond HTTP/1.1\r\nHost: h\r\n{accepts}Connection: close\r\nContent-Length: {length}\r\n\r\n{respond}"
+        );
+        let mut stream = std::net::TcpStream::connect(listener(&running, 0)).expect("a connection");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).expect("an answer");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let body = answer.split_off(end);
+        (String::from_utf8(answer).expect("a head"), body)
+    };
+    let (head, body) = ask("Accept-Encoding: br, gzip;q=0.8\r\n", "POST");
+    assert!(head.contains("Content-Encoding: gzip\r\n") && head.contains("Vary: Accept-Encoding\r\n"), "{head}");
+    assert!(
+        head.contains("ETag: W/\"v1\"\r\n") && head.contains(&format!("Content-Length: {}\r\n", body.len())),
+        "{head}"
+    );
+    assert!(body.starts_with(&[0x1f, 0x8b]) && body.len() < long.len() / 4, "{} bytes", body.len());
+    for accepts in ["", "Accept-Encoding: identity\r\n", "Accept-Encoding: gzip;q=0, *\r\n"] {
+        let (head, body) = ask(accepts, "POST");
+        assert!(!head.contains("Content-Encoding") && head.contains("Vary: Accept-Encoding\r\n"), "{head}");
+        assert!(head.contains("ETag: \"v1\"\r\n") && body == long.as_bytes(), "{head}");
+    }
+    let events = running.events("web");
+    let returned = support::data_of(&events, "return ntwk:theater/http-server.handle-request");
+    assert!(returned.iter().all(|returned| returned.to_string().contains(&long)), "the recorded answers are whole");
+    verifies_and_replays(&running.export(&stage, "web"));
+}
+
+#[test]
+fn a_wrong_setting_of_a_route_is_refused_with_what_it_should_be() {
+    for (setting, why) in [
+        ("rate = 10", "\"rate\" is a table"),
+        ("rate = { burst = 3 }", "\"rate\" is a table"),
+        ("rate = { per_second = 0 }", "\"per_second\" of \"rate\" is a number from"),
+        ("rate = { per_second = 1, by = \"actor\" }", "\"client\" or \"route\""),
+        ("rate = { per_second = 1, brust = 2 }", "did you mean \"burst\""),
+        ("concurrency = 0", "\"concurrency\" is a number from 1"),
+        ("concurrency = { at_most = 1.5 }", "whole number"),
+        ("concurrency = \"many\"", "\"concurrency\" is a number, or a table"),
+        ("retry = { attempts = 11 }", "\"attempts\" of \"retry\" is a number from 1 to 10"),
+        ("retry = true", "\"retry\" is a table"),
+        ("idempotency = 1", "\"idempotency\" is true or false"),
+    ] {
+        let listeners = format!(
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{{ path = \"/\", to = \"shop\", {setting} }}]\n"
+        );
+        let refused = Shop::refused(&listeners);
+        assert!(refused.contains(why), "{setting}: {refused}");
+    }
+}

@@ -1587,3 +1587,76 @@ fn an_actor_whose_thread_panics_while_it_falls_asleep_or_wakes_is_restarted_and_
         audit(&stage);
     }
 }
+
+const KEYED: &str = "[[handlers]]\ntype = \"http-server\"\nconfig = { port = 0, idempotency = true }\n";
+
+/// The answer to a count with this key; none if the runtime ended meanwhile.
+fn count_once(running: &Theater, key: &str) -> Option<support::HttpAnswer> {
+    let mut client = Http::connect(running.http("asked"));
+    let head = format!("POST /op HTTP/1.1\r\nHost: h\r\nIdempotency-Key: {key}\r\nContent-Length: 7\r\n\r\n\"count\"");
+    client.send_raw(head.as_bytes()).ok()?;
+    client.receive()
+}
+
+#[test]
+fn a_request_with_a_key_is_made_once_wherever_the_process_is_killed() {
+    let moments = ["taken:1", "closed:1", "closed-committed:1", "answered:1"].map(str::to_owned);
+    let commits = (3..9).map(|nth| format!("marked:{nth}"));
+    for moment in moments.into_iter().chain(commits) {
+        let stage = Stage::new();
+        let manifest = stage.manifest("asked", "probe", KEYED);
+        let launch = stage.command(&[&manifest], &[]).arg("--data-dir").arg(stage.data_dir());
+        // It may be killed before it is ready.
+        if let Ok(mut running) = launch.env("THEATER_FAIL", &moment).launch(&stage) {
+            let answered = count_once(&running, "k");
+            if answered.is_none() {
+                running.wait();
+            }
+        }
+        let running = stage.run(&[&manifest]);
+        let answer = eventually("an answer", || count_once(&running, "k").filter(|answer| answer.status != 409));
+        assert_eq!((answer.status, answer.json(), count(&running, "asked")), (200, json!(1), 1), "{moment}");
+        let again = count_once(&running, "k").expect("an answer");
+        assert!(
+            again.head.contains("Idempotency-Replayed: true") && again.body == answer.body,
+            "{moment}: {}",
+            again.head
+        );
+        verifies_and_replays(&running.export(&stage, "asked"));
+        running.shut_down();
+        audit(&stage);
+        support::read_log_by_document(&stage.data_dir());
+    }
+}
+
+#[test]
+fn a_dead_letter_is_taken_once_wherever_the_process_is_killed_while_it_is_sent_again() {
+    for point in ["taken", "closed", "closed-committed", "answered"] {
+        let pair = Pair::new("[limits]\ncpu_ms_per_call = 60000\nstop_grace_ms = 0\n");
+        let running = pair.again();
+        let asked = running.id("asked");
+        let mut outside = Management::connect(running.management());
+        outside.send_request(&asked, &json!("spin"));
+        eventually("it is busy", || running.event_types("asked").last()?.starts_with("call ").then_some(()));
+        running.request("asker", &json!({ "op": "send", "to": asked, "msg": "count" })).expect("sent");
+        running.say(&["stop", "asked"]);
+        let letters = running.json(&["dead-letters"]);
+        let letter = letters[0]["letter"].as_str().expect("a dead letter").to_owned();
+        running.shut_down();
+
+        let mut running = pair.until(point, 1);
+        running.cli(&["dead-letters", "send", &letter, "--to", "asker"]);
+        running.wait();
+        let running = pair.again();
+        ends_with_a_return(&running, "asker");
+        let is_dead = !running.json(&["dead-letters"]).as_array().expect("a list").is_empty();
+        assert_eq!(count(&running, "asker"), u64::from(!is_dead), "at {point}, it is dead or was taken");
+        if is_dead {
+            running.say(&["dead-letters", "send", &letter, "--to", "asker"]);
+        }
+        running.refused(&["dead-letters", "send", &letter, "--to", "asker"]);
+        assert_eq!((count(&running, "asker"), running.json(&["dead-letters"])), (1, json!([])), "{point}");
+        running.shut_down();
+        pair.audit();
+    }
+}

@@ -44,8 +44,9 @@ pub(super) fn handle_client(
     let is_message = function.full == HANDLE_CONNECTION_MESSAGE.full;
     let id = if is_message { client_id(&params) } else { None };
     let promised = |result: &[u8]| client.and_then(|client| client.promises(result));
-    let end =
-        executor.transition(Job::new(function, params, caller, cause), &mut |result| promised(result)?.owed(actor));
+    let key = reply.key().map(str::to_owned);
+    let job = Job { key, ..Job::new(function, params, caller, cause) };
+    let end = executor.transition(job, &mut |result| promised(result)?.owed(actor));
     match &end {
         Transition::Closed { outcome: Outcome::Returned(result), closing, .. } => {
             if let Some(client) = client {

@@ -93,7 +93,7 @@ impl ActorContext {
     /// committed, and the manifest allows it, a sender outside does not wait for the commit of the later events.
     pub(super) fn answer_as_early(&self, reply: Reply, answer: Answer, rests_on: u64) {
         match reply {
-            Reply::Outside { to } if self.is_early(rests_on) => to.give(answer),
+            Reply::Outside { to, key: None } if self.is_early(rests_on) => to.give(answer),
             reply => self.answer(reply, answer),
         }
     }
@@ -106,13 +106,14 @@ impl ActorContext {
     /// commit that holds the event.
     pub(super) fn answer(&self, reply: Reply, answer: Answer) {
         match reply {
-            Reply::Outside { to } => {
+            Reply::Outside { to, key } => {
                 let committed = Arc::clone(&self.committed);
                 let upto = answer.closing.as_ref().map_or(0, |closing| closing.sequence + 1);
                 // The error of a journal that is down is ignored: an answer that rests on an event which was never
                 // committed must not leave.
                 let _ = self.theater.journal.release(move || {
                     committed.fetch_max(upto, Ordering::Release);
+                    key.into_iter().for_each(|request| request.end());
                     to.give(answer);
                 });
             }
@@ -137,7 +138,7 @@ impl ActorContext {
     /// Gives an answer that rests on no event, because the runtime is being suspended.
     pub(super) fn answer_unrecorded(&self, reply: Reply, outcome: Outcome) {
         match reply {
-            Reply::Outside { to } => to.give(Answer { outcome, closing: None }),
+            Reply::Outside { to, .. } => to.give(Answer { outcome, closing: None }),
             // An actor that waits is being suspended too. Dropping its reply tells it so.
             // An actor that does not wait finds the answer on this actor's chain after the next start, or asks again then.
             Reply::Actor { .. } | Reply::Later { .. } | Reply::Nobody => {}

@@ -14,7 +14,7 @@ use crate::base::metrics::ActorMetrics;
 use crate::base::thread::panic_message;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refused, Return, StateAfter};
-use crate::chain::{Function, Link};
+use crate::chain::{Function, KeyDigest, Link};
 use crate::guest::{CallEnd, Guest, Interruption, PutOff, Recorder, Script};
 use crate::handlers::INIT;
 use crate::journal::{Attached, Cause, Owed, StateWrite};
@@ -43,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) cause: Option<Link>,
     /// The sequence of the actor's own event that asked to be told of an end, if the call tells of one.
     pub(crate) of: Option<u64>,
+    /// The idempotency key of a request from outside.
+    pub(crate) key: Option<String>,
     /// What a timer's call says besides, if a timer calls.
     pub(crate) firing: Option<Firing>,
     /// Whether the caller has a row of its own for the answer, which this call does not settle.
@@ -62,15 +64,15 @@ pub(crate) struct Firing {
 impl Job {
     /// A call that no event of the actor itself has promised.
     pub(crate) fn new(function: &'static Function, params: Vec<u8>, caller: Caller, cause: Option<Link>) -> Self {
-        Self { function, params, caller, cause, of: None, firing: None, is_async: false }
+        Self { function, params, caller, cause, of: None, key: None, firing: None, is_async: false }
     }
 
     /// The call that an event of the chain recorded.
     pub(crate) fn recorded(function: &'static Function, call: Call) -> Self {
-        let Call { of, next, cause, round, caller, params, .. } = call;
+        let Call { of, key, next, cause, round, caller, params, .. } = call;
         let firing = of.zip(round).map(|(of, round)| Firing { of, round, next: next.map(DueTime::at) });
         let of = of.filter(|_| firing.is_none());
-        Self { function, params: params.0, caller, cause, of, firing, is_async: false }
+        Self { function, params: params.0, caller, cause, of, key, firing, is_async: false }
     }
 }
 
@@ -169,19 +171,22 @@ impl Executor {
         promises: &mut dyn FnMut(&[u8]) -> Option<Owed>,
         taken: impl FnOnce(Link),
     ) -> Transition {
-        let Job { function, params, caller, cause, of, firing, is_async } = job;
+        let Job { function, params, caller, cause, of, key, firing, is_async } = job;
         let fresh = self.guest.next_is_fresh();
-        let mut call = Call { of, ..Call::new(cause, fresh, caller, Encoded(params)) };
+        let digest = key.as_deref().map(|key| Box::new(KeyDigest::of(caller, key)));
+        let mut call = Call { of, key, ..Call::new(cause, fresh, caller, Encoded(params)) };
         if let Some(Firing { of, round, next }) = firing {
             (call.of, call.round, call.next) = (Some(of), Some(round), next.map(|due| due.unix_ms));
         }
-        let record = if asks_from_outside(function, caller) { Recorder::record_of_read } else { Recorder::record };
+        // The key of a request must not be forgotten, even if the request changes nothing.
+        let may_be_read = asks_from_outside(function, caller) && digest.is_none();
+        let record = if may_be_read { Recorder::record_of_read } else { Recorder::record };
         let recorder = self.guest.recorder();
         recorder.begin_call(function);
         let (actor, next) = (recorder.chain().actor(), firing.and_then(|firing| firing.next));
         let settles = settled_by(actor, function.full, &call).filter(|_| !is_async).into_iter().collect();
         let owes = next.map(|due| owed_timer(actor, due));
-        let attached = Attached { settles, owes, ..Attached::default() };
+        let attached = Attached { settles, owes, key: digest, ..Attached::default() };
         match record(recorder, function.call, call.to_cbor(), attached) {
             Ok(link) => taken(link),
             Err(interruption) => return Transition::Interrupted(interruption),

@@ -123,7 +123,8 @@ fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, de
     }
     let Delivery { function, params, caller, cause, reply } = delivery;
     let is_async = matches!(reply, Reply::Later { .. });
-    let end = executor.transition(Job { is_async, ..Job::new(function, params, caller, cause) }, &mut |_| None);
+    let key = reply.key().map(str::to_owned);
+    let end = executor.transition(Job { is_async, key, ..Job::new(function, params, caller, cause) }, &mut |_| None);
     close(context, stop, end, reply)
 }
 
@@ -256,6 +257,7 @@ impl ServedTimers {
             caller: Caller::Timer,
             cause: Some(Link { actor, sequence, hash }),
             of: None,
+            key: None,
             firing: Some(Firing { of: timer.of, round: timer.round, next: due.next }),
             is_async: false,
         };

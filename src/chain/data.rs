@@ -413,6 +413,8 @@ impl EventData for Started {
 pub(crate) struct Call {
     /// The actor's own event that promised this call. Version 3.
     pub(crate) of: Option<u64>,
+    /// The key by which whoever asked from outside can ask again and is answered as before. Version 3.
+    pub(crate) key: Option<String>,
     /// When the next firing of the timer is due, in milliseconds since the Unix epoch; only if a timer calls, and if there is a
     /// next firing. Version 3.
     pub(crate) next: Option<u64>,
@@ -428,14 +430,15 @@ pub(crate) struct Call {
 impl Call {
     /// A call that no earlier event of the actor itself has promised.
     pub(crate) fn new(cause: Option<Link>, fresh: bool, caller: Caller, params: Encoded) -> Self {
-        Self { of: None, next: None, cause, fresh, round: None, caller, params }
+        Self { of: None, key: None, next: None, cause, fresh, round: None, caller, params }
     }
 }
 
 impl Cbor for Call {
     fn write(&self, to: &mut CborWriter) {
-        let there = [self.of, self.next, self.round].into_iter().flatten().count();
-        to.map(4 + there).item_if_there("of", self.of.as_ref()).item_if_there("next", self.next.as_ref());
+        let there = [self.of, self.next, self.round].into_iter().flatten().count() + usize::from(self.key.is_some());
+        to.map(4 + there).item_if_there("of", self.of.as_ref()).item_if_there("key", self.key.as_ref());
+        to.item_if_there("next", self.next.as_ref());
         to.key("cause").item(&self.cause).key("fresh").item(&self.fresh);
         to.item_if_there("round", self.round.as_ref()).key("caller").item(&self.caller);
         to.key("params").item(&self.params);
@@ -445,6 +448,7 @@ impl Cbor for Call {
         let call = from.map(|entries| {
             Ok(Self {
                 of: entries.read_if_there("of")?,
+                key: entries.read_if_there("key")?,
                 next: entries.read_if_there("next")?,
                 cause: entries.read("cause")?,
                 fresh: entries.read("fresh")?,
@@ -457,6 +461,9 @@ impl Cbor for Call {
             (true, None) => Err(CborError::MissingKey("round")),
             (false, Some(_)) => Err(CborError::UnknownKey("round".into())),
             (false, None) if call.next.is_some() => Err(CborError::UnknownKey("next".into())),
+            _ if call.key.is_some() && !matches!(call.caller, Caller::Http | Caller::Management) => {
+                Err(CborError::UnknownKey("key".into()))
+            }
             (true, Some(_)) | (false, None) => Ok(call),
         }
     }
@@ -464,7 +471,7 @@ impl Cbor for Call {
 
 impl EventData for Call {
     fn is_of_version_3(&self) -> bool {
-        self.of.is_some() || self.next.is_some() || self.round.is_some()
+        self.of.is_some() || self.key.is_some() || self.next.is_some() || self.round.is_some()
     }
 }
 
@@ -694,6 +701,8 @@ mod tests {
         let due = Call::new(Some(link()), false, Caller::Timer, nothing.clone());
         survives(&Call { of: Some(3), round: Some(1), ..due.clone() });
         survives(&Call { of: Some(3), round: Some(1), next: Some(1_900_000_000_000), ..due });
+        let asked = Call::new(None, true, Caller::Http, nothing.clone());
+        survives(&Call { key: Some("order-17".into()), ..asked });
         survives(&Intent::new(nothing.clone()));
         survives(&Intent { of: Some(3), to: Some(ActorId::random()), params: nothing.clone() });
         survives(&HostCall::new(None, Some(nothing.clone()), nothing.clone()));
@@ -735,6 +744,10 @@ mod tests {
         assert_eq!(held(&Call { caller: Caller::Timer, ..call.clone() }), [false, false], "which firing?");
         assert_eq!(held(&Call { round: Some(1), ..call.clone() }), [false, false], "a firing of what?");
         assert_eq!(held(&Call { next: Some(1), ..call.clone() }), [false, false], "the next firing of what?");
+        let keyed = |caller| Call { caller, key: Some("order-17".into()), ..call.clone() };
+        assert_eq!(held(&keyed(Caller::Http)), salted);
+        assert_eq!(held(&keyed(Caller::Management)), salted);
+        assert_eq!(held(&keyed(Caller::Actor)), [false, false], "an actor's message is no request from outside");
         let fired = Call { caller: Caller::Timer, of: Some(1), round: Some(1), next: Some(9), ..call };
         assert_eq!(held(&fired), salted);
         let intent = Intent::new(nothing.clone());

@@ -10,6 +10,7 @@ mod event;
 mod file;
 mod function;
 mod hash;
+pub(crate) mod idempotency;
 mod incarnations;
 mod preimage;
 mod salt;
@@ -27,6 +28,7 @@ pub use file::{ChainFileError, ExportError, Exported, UnverifiedChain, VerifiedC
 pub(crate) use function::{Function, function};
 pub(crate) use hash::sha1;
 pub use hash::{ComponentDigest, EventHash};
+pub(crate) use idempotency::KeyDigest;
 pub(crate) use incarnations::Incarnations;
 pub use salt::Salt;
 pub use state_chain::{ChainBroken, Link};

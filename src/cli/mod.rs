@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod config;
 mod connect;
+mod dead_letters;
 mod doctor;
 mod events;
 mod forget;
@@ -105,6 +106,11 @@ enum Command {
     Send(MessageArgs),
     /// Send an actor a request, and print the answer
     Request(MessageArgs),
+    /// List messages that their receivers never took, because they ended; or send one again
+    ///
+    /// Only messages between actors: who sends one from outside is told. A dead letter that was sent again, and taken, is
+    /// not listed any more.
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Write an actor's whole history to a portable chain file
     Export(history::ExportArgs),
     /// Drop old data of an actor's history; the hashes stay, so that all of it still verifies
@@ -131,7 +137,7 @@ enum Command {
     /// again. With --compare, another build of the component gets the recorded inputs, and every difference is listed:
     /// the exit status is 0 if there is none, and 1 if there are differences.
     Replay(replay::ReplayArgs),
-    /// Ask a journal in SQL: actors, events, messages, HTTP requests, states, failures, timers, monitors
+    /// Ask a journal in SQL: actors, events, messages, HTTP requests, states, failures, timers, monitors, dead letters
     ///
     /// The statement reads the data directory itself, as it is at one moment, whether or not a runtime uses it, and can
     /// change nothing. For instance: theater sql "SELECT name, type, data FROM events ORDER BY position DESC LIMIT 20".
@@ -208,6 +214,9 @@ struct AllActors {
 
 #[derive(Args)]
 struct MessageArgs {
+    /// A name for the message: it may be sent again with the same one, and the actor works on it once
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
     /// The actor's name, its id, or the beginning of either
     actor: String,
     /// The message, usually JSON; `-` reads it from standard input
@@ -296,6 +305,7 @@ fn carry_out(command: Command) -> Done {
         Command::Events(args) => events::events(&args),
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),
+        Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Export(args) => history::export(&args),
         Command::Prune(args) => forget::prune(&args),
         Command::Redact(args) => forget::redact(&args),

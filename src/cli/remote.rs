@@ -107,7 +107,7 @@ pub(super) fn send(args: &MessageArgs) -> Done {
     let message = BASE64.encode(message(args)?);
     let mut client = connect(&args.remote)?;
     let actor = find(&mut client, &args.actor)?;
-    let request = Request::SendMessage { id: actor.id.clone(), message };
+    let request = Request::SendMessage { id: actor.id.clone(), message, message_id: args.message_id.clone() };
     let id = answered!(ask_actor(&mut client, &request, &actor), Response::Sent { id } => id);
     confirm(&args.remote, "sent", &id);
     Ok(())
@@ -117,7 +117,7 @@ pub(super) fn request(args: &MessageArgs) -> Done {
     let message = BASE64.encode(message(args)?);
     let mut client = connect(&args.remote)?;
     let actor = find(&mut client, &args.actor)?;
-    let request = Request::RequestMessage { id: actor.id.clone(), message };
+    let request = Request::RequestMessage { id: actor.id.clone(), message, message_id: args.message_id.clone() };
     let answer = answered!(ask_actor(&mut client, &request, &actor), Response::Answer { message, .. } => message);
     let answer = BASE64.decode(answer).map_err(Failure::no)?;
     if args.remote.json {

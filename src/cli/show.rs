@@ -240,7 +240,7 @@ fn colour(event: &ChainEvent) -> &'static str {
 }
 
 /// The time of day, UTC, to the millisecond.
-fn time(timestamp_ms: u64) -> String {
+pub(super) fn time(timestamp_ms: u64) -> String {
     let (seconds, ms) = (timestamp_ms / 1000 % 86_400, timestamp_ms % 1000);
     format!("{:02}:{:02}:{:02}.{ms:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::route_limits::{flag, settings};
 use crate::manifest::{ManifestError, ManifestSource};
-use crate::server::{RequestRoute, RoutedListener, TlsFiles};
+use crate::server::{RequestRoute, RouteSettings, RoutedListener, TlsFiles};
 
 /// The section's name.
 pub(super) const SECTION: &str = "listeners";
 
-const KEYS: &[&str] = &["listen", "tls", "access_log", "routes"];
-const ROUTE_KEYS: &[&str] = &["host", "path", "to"];
+const KEYS: &[&str] = &["listen", "tls", "access_log", "compress", "routes"];
+const ROUTE_KEYS: &[&str] = &["host", "path", "to", "idempotency", "rate", "concurrency", "retry"];
 const TLS_KEYS: &[&str] = &["cert", "key"];
 
 /// Reads all listeners; paths are relative to the directory of the file.
@@ -32,28 +33,30 @@ fn listener(source: &ManifestSource, at: usize, table: &DeTable<'_>) -> Result<R
         listen.ok_or_else(|| source.error(Some(at), "a listener needs an address: listen = \"127.0.0.1:8080\""))?;
     let bad_address = |_| source.error(Some(at), format!("\"listen\" is an IP address and a port, not {listen:?}"));
     let listen = listen.parse().map_err(bad_address)?;
-    let logs = match table.get("access_log").map(|value| (value.span().start, value.get_ref())) {
-        None => false,
-        Some((_, DeValue::Boolean(logs))) => *logs,
-        Some((at, _)) => return Err(source.error(Some(at), "\"access_log\" is true or false")),
-    };
+    let (logs, compresses) = (flag(source, table, "access_log")?, flag(source, table, "compress")?);
     let tls = table.get("tls").map(|value| tls(source, value)).transpose()?;
     let Some(routes) = table.get("routes") else {
         return Err(source.error(Some(at), "a listener needs routes: [[listeners.routes]] with \"path\" and \"to\""));
     };
     let routes = tables(source, routes, "\"routes\" is a list of tables: [[listeners.routes]]")?;
     let routes = routes.into_iter().map(|(at, table)| route(source, at, table)).collect::<Result<_, _>>()?;
-    Ok(RoutedListener { listen, tls, logs, routes })
+    Ok(RoutedListener { listen, tls, logs, compresses, routes })
 }
 
-fn route(source: &ManifestSource, at: usize, table: &DeTable<'_>) -> Result<RequestRoute, ManifestError> {
+fn route(
+    source: &ManifestSource,
+    at: usize,
+    table: &DeTable<'_>,
+) -> Result<(RequestRoute, RouteSettings), ManifestError> {
     const OF: &str = " of [[listeners.routes]]";
     source.check_keys(table, ROUTE_KEYS, OF)?;
     let needed = |key: &str| {
         text(source, table, key, OF)?.ok_or_else(|| source.error(Some(at), format!("a route needs \"{key}\"")))
     };
     let host = text(source, table, "host", OF)?;
-    RequestRoute::read(host.as_deref(), &needed("path")?, &needed("to")?).map_err(|why| source.error(Some(at), why))
+    let route = RequestRoute::read(host.as_deref(), &needed("path")?, &needed("to")?);
+    let route = route.map_err(|why| source.error(Some(at), why))?;
+    Ok((route, settings(source, table)?))
 }
 
 fn tls(source: &ManifestSource, value: &Spanned<DeValue<'_>>) -> Result<TlsFiles, ManifestError> {

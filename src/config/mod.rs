@@ -6,6 +6,7 @@
 mod actors;
 mod file;
 mod listeners;
+mod route_limits;
 mod secrets;
 mod setting;
 

@@ -9,6 +9,7 @@ mod async_requests;
 mod clock;
 mod config;
 mod deferred_replies;
+mod directory_usage;
 mod filesystem;
 mod http_client;
 mod http_server;
@@ -29,7 +30,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
-pub(crate) use http_server::answer_http;
+pub(crate) use http_server::{AskedActor, answer_http, is_repeatable};
 pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;

@@ -13,7 +13,7 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
 use crate::chain::table::{self, TableWrite};
-use crate::chain::{EventHash, EventKind, EventType};
+use crate::chain::{EventHash, EventKind, EventType, KeyDigest};
 
 /// A rebuilding that takes longer than a moment is said.
 const PROGRESS_EVENTS: u64 = 100_000;
@@ -259,6 +259,7 @@ impl<'a> FactReader<'a> {
             begins: begins.transpose()?,
             owes: owes.transpose()?,
             settles: event.settles.iter().map(cause).collect(),
+            key: event.key.map(KeyDigest),
             ends: event.ends,
         })
     }

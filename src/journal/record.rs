@@ -8,7 +8,7 @@ use super::rows::{CarriedRow, RowWrite};
 use crate::base::clock::BootTime;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, Link};
+use crate::chain::{ChainEvent, ComponentDigest, EventHash, KeyDigest, Link};
 
 /// An actor as its rows are keyed, and as everyone else knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,8 @@ pub(crate) struct Attached {
     pub(crate) ends: bool,
     /// What the transition that it closes has written to the actor's table.
     pub(crate) rows: Vec<RowWrite>,
+    /// The call is found again by this idempotency key.
+    pub(crate) key: Option<Box<KeyDigest>>,
     /// Taken out of its data when it is enqueued.
     pub(crate) parts: Vec<Part>,
     /// The state that the incarnation begins with, by its SHA-1, where it is too large to stand in the event.

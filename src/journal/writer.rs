@@ -268,7 +268,7 @@ impl Desk {
         event: &ChainEvent,
         attached: Attached,
     ) -> Result<(), Refused> {
-        let Attached { begins, state, owes, settles, ends, parts, begins_with, rows } = attached;
+        let Attached { begins, state, owes, settles, ends, key, parts, begins_with, rows } = attached;
         if batch.touched.last() != Some(&actor.id) {
             batch.touched.push(actor.id);
         }
@@ -309,6 +309,7 @@ impl Desk {
             }),
             owes: owes.map(|owes| OwesEntry { receiver: *owes.receiver.as_bytes(), notice: &owed_as }),
             settles: settles.iter().map(|cause| (*cause.actor.as_bytes(), cause.sequence)).collect(),
+            key: key.as_ref().map(|key| key.0),
             data: match dropped {
                 Some(dropped) => {
                     Payload::Dropped { length: dropped.length, digest: digest.as_deref().unwrap_or_default() }
@@ -327,6 +328,7 @@ impl Desk {
             begins: None,
             owes,
             settles,
+            key: key.map(|key| *key),
             ends,
         };
         self.push(batch, &Entry::Event(entry))?;

@@ -32,6 +32,11 @@ pub(super) fn given_by(event: &ChainEvent) -> Option<(u64, Outcome)> {
     Some((token, outcome)).filter(|_| is_given)
 }
 
+/// The token and the outcome of the answer that an event gives or tries to give: who asked may be gone, and ask again.
+pub(crate) fn answered_later(event: &ChainEvent) -> Option<(u64, Outcome)> {
+    tried_by(event).map(|(token, _, outcome)| (token, outcome))
+}
+
 /// The token of an answer that an event ends without giving it, because nobody waited for it any more: the actor has tried to
 /// give it, or has put off another one in its place.
 pub(super) fn let_go_by(event: &ChainEvent) -> Option<u64> {

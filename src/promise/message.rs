@@ -399,12 +399,16 @@ pub(super) fn requested(intent: &[u8]) -> Option<(ActorId, Vec<u8>)> {
 
 /// The message of a send, as parameters of the receiver's export.
 pub(super) fn sent(host_call: &[u8]) -> Option<Vec<u8>> {
-    let (_, message) = addressed(&HostCall::from_cbor(host_call).ok()?.params?.0)?;
-    Some((message,).to_cbor())
+    message_sent(host_call).map(|message| (message,).to_cbor())
+}
+
+/// The message of a send.
+pub(crate) fn message_sent(host_call: &[u8]) -> Option<Vec<u8>> {
+    addressed(&HostCall::from_cbor(host_call).ok()?.params?.0).map(|(_, message)| message)
 }
 
 /// The receiver of the send that an event records, if the send was accepted.
-pub(super) fn sent_to(event: &ChainEvent) -> Option<ActorId> {
+pub(crate) fn sent_to(event: &ChainEvent) -> Option<ActorId> {
     accepted_send(event, &HostCall::from_cbor(&event.data).ok()?)
 }
 

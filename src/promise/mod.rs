@@ -71,11 +71,11 @@ pub(crate) use child::{
     spawn_child,
 };
 pub(crate) use client::ClientCall;
-pub(crate) use deferred::{DEFER, REPLY, REPLY_HTTP, begun_anew, outcome_of, too_late, why_not_open};
+pub(crate) use deferred::{DEFER, REPLY, REPLY_HTTP, answered_later, begun_anew, outcome_of, too_late, why_not_open};
 pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, OpenRequest, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,
-    is_what_was_sent, request_again,
+    is_what_was_sent, message_sent, request_again, sent_to,
 };
 pub(crate) use monitor::{HANDLE_DOWN, MONITOR, recorded_end, told, watched_by};
 pub(crate) use notice::{HANDLE_CHILD_EVENT, Notice};

@@ -174,6 +174,7 @@ impl Request {
             | Self::GetRows { .. }
             | Self::GetRow { .. }
             | Self::CountRows { .. }
+            | Self::GetDeadLetters { .. }
             | Self::Metrics
             | Self::Status => Role::Read,
             Self::StartActor { .. }
@@ -183,6 +184,7 @@ impl Request {
             | Self::ForgetActor { .. }
             | Self::PruneActor { .. }
             | Self::RedactEvent { .. }
+            | Self::SendDeadLetter { .. }
             | Self::SendMessage { .. }
             | Self::RequestMessage { .. }
             | Self::SendActorMessage { .. }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::metrics::{self, MetricsView};
 use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
-use super::protocol::{ActorView, EventView, EventsAnswer, Request, Response, StatusAnswer};
+use super::protocol::{ActorView, DeadLetterView, EventView, EventsAnswer, Request, Response, StatusAnswer};
 use super::{first, listing};
 use super::{lookup::known, rows};
 use crate::base::limits::SMALL_ANSWER_BYTES;
@@ -148,13 +148,27 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             let count = theater.table_count(known(theater, &id)?.id, at).map_err(text)?;
             Ok(Response::RowCount { id, count })
         }
-        Request::SendMessage { id, message } => {
-            theater.send(known(theater, &id)?.id, decode(&message)?).map_err(text)?;
-            Ok(Response::Sent { id })
+        Request::SendMessage { id, message, message_id } => {
+            let (actor, message) = (known(theater, &id)?.id, decode(&message)?);
+            let sent = match message_id {
+                None => theater.send(actor, message),
+                Some(message_id) => theater.send_once(actor, &message_id, message),
+            };
+            sent.map(|()| Response::Sent { id }).map_err(text)
         }
-        Request::RequestMessage { id, message } => {
-            let reply = theater.request(known(theater, &id)?.id, decode(&message)?).map_err(text)?;
-            Ok(Response::Answer { id, message: BASE64.encode(reply) })
+        Request::RequestMessage { id, message, message_id } => {
+            let (actor, message) = (known(theater, &id)?.id, decode(&message)?);
+            let reply = match message_id {
+                None => theater.request(actor, message),
+                Some(message_id) => theater.request_once(actor, &message_id, message),
+            };
+            reply.map(|reply| Response::Answer { id, message: BASE64.encode(reply) }).map_err(text)
+        }
+        Request::GetDeadLetters { id, from, limit } => dead_letters(theater, id.as_deref(), from, limit),
+        Request::SendDeadLetter { letter, to } => {
+            let to = to.map(|to| known(theater, &to)).transpose()?.map(|to| to.id);
+            let sent = theater.send_dead_letter(letter.parse()?, to).map_err(text)?;
+            Ok(Response::DeadLetterSent { letter, id: sent.to_string() })
         }
         Request::Status => {
             let MetricsView { total, process, journal, .. } = metrics::gather(theater, |_| ());
@@ -210,6 +224,7 @@ impl Request {
             Self::ListActors | Self::ActorTree => (are_many(), BY_ACTORS_PAGES),
             Self::Metrics => (are_many(), BY_METRICS_PAGES),
             Self::GetActors { .. } | Self::GetMetrics { .. } => (are_many(), "ask for fewer, with \"limit\""),
+            Self::GetDeadLetters { .. } => (true, "ask for fewer, with \"limit\""),
             Self::GetActorEvents { from: None, .. } => (true, first::BY_PAGES),
             Self::GetActorEvents { .. }
             | Self::GetActorState { .. }
@@ -227,6 +242,19 @@ impl Request {
         };
         AnswerSize { is_long, remedy }
     }
+}
+
+/// A page has so many dead letters at most, so that it fits a frame.
+const DEAD_LETTERS_PAGE: u64 = 500;
+
+fn dead_letters(theater: &TheaterHandle, to: Option<&str>, from: u64, limit: Option<u64>) -> Result<Response, String> {
+    let to = to.map(|to| known(theater, to)).transpose()?.map(|to| to.id);
+    let all = theater.dead_letters(to).map_err(text)?;
+    let (most, count) = (limit.unwrap_or(u64::MAX).min(DEAD_LETTERS_PAGE), all.len() as u64);
+    let (skipped, taken) = (usize::try_from(from).unwrap_or(usize::MAX), usize::try_from(most).unwrap_or(usize::MAX));
+    let letters: Vec<DeadLetterView> = all.into_iter().skip(skipped).take(taken).map(DeadLetterView::from).collect();
+    let next = from.saturating_add(letters.len() as u64);
+    Ok(Response::DeadLetters { next: (next < count && !letters.is_empty()).then_some(next), letters })
 }
 
 fn text(error: impl ToString) -> String {

@@ -2,22 +2,25 @@
 //!
 //! ```text
 //!   request ── first route that fits ──▶ address ──▶ the actor that has it now ──▶ its answer, once it is on disk
-//!                     │ none: 404                        │ nobody: 404
+//!                     │ none: 404   too many: 429, 503   │ nobody: 404          no answer: once more, if the route says so
 //! ```
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::TlsFiles;
 use super::route::{RequestPath, RequestRoute};
+use super::route_limits::{RouteLimits, RouteSettings};
 use crate::base::clock;
 use crate::base::limits::Limits;
-use crate::handlers::answer_http;
-use crate::net::http::{HttpLimits, HttpListener, ServingHttp, WireAnswer, WireRequest, WireResponse};
+use crate::base::wait;
+use crate::handlers::{AskedActor, answer_http, is_repeatable};
+use crate::net::http::{Compression, HttpLimits, HttpListener, ServingHttp, WireAnswer, WireRequest, WireResponse};
 use crate::net::{CertificateError, ServerCertificate};
 use crate::system::TheaterHandle;
 
@@ -31,7 +34,9 @@ pub(crate) struct RoutedListener {
     pub(crate) tls: Option<TlsFiles>,
     /// Whether each request is logged.
     pub(crate) logs: bool,
-    pub(crate) routes: Vec<RequestRoute>,
+    /// Whether answers are compressed for clients that wish it.
+    pub(crate) compresses: bool,
+    pub(crate) routes: Vec<(RequestRoute, RouteSettings)>,
 }
 
 /// As `theater config` shows it: the address, and how many routes there are.
@@ -47,8 +52,14 @@ pub(crate) struct BoundListener {
     listener: HttpListener,
     address: SocketAddr,
     scheme: &'static str,
+    answering: Answering,
+}
+
+/// How a listener answers.
+struct Answering {
     logs: bool,
-    routes: Vec<RequestRoute>,
+    compresses: bool,
+    routes: Vec<(RequestRoute, RouteLimits)>,
 }
 
 /// A listener that answers. When it is dropped it closes.
@@ -68,7 +79,7 @@ impl fmt::Display for ServingListener {
 impl BoundListener {
     /// Binds the address; port 0 stands for any free port. The error is for the operator.
     pub(crate) fn bind(listener: RoutedListener) -> Result<Self, String> {
-        let RoutedListener { listen, tls, logs, routes } = listener;
+        let RoutedListener { listen, tls, logs, compresses, routes } = listener;
         let certificate = tls.map(|TlsFiles { certificate, key }| ServerCertificate::read(&certificate, &key));
         let certificate = certificate.transpose().map_err(|CertificateError { path, why }| {
             format!("the listener at {listen} cannot use {} for TLS: {why}", path.display())
@@ -80,36 +91,107 @@ impl BoundListener {
             let remedy = "stop what listens there, or give [[listeners]] another address (port 0 takes any free one)";
             format!("cannot listen on {listen} for actors: {error}; {remedy}")
         })?;
-        Ok(Self { listener: listener.secured(certificate), address, scheme, logs, routes })
+        let routes = routes.into_iter().map(|(route, settings)| (route, RouteLimits::new(settings))).collect();
+        let answering = Answering { logs, compresses, routes };
+        Ok(Self { listener: listener.secured(certificate), address, scheme, answering })
     }
 
     /// Answers from now on. `limits` are those that an actor has whose manifest sets none.
     pub(crate) fn serve(self, theater: TheaterHandle, limits: &Limits) -> io::Result<ServingListener> {
-        let Self { listener, address, scheme, logs, routes } = self;
-        let service = Arc::new(move |request: WireRequest| answer(&theater, &routes, logs, request));
+        let Self { listener, address, scheme, answering } = self;
+        let within = limits.request_deadline();
+        let service = Arc::new(move |request: WireRequest| answering.answer(&theater, within, request));
         let serving = listener.serve(&format!("http-{}", address.port()), HttpLimits::of(limits), service, true)?;
         Ok(ServingListener { address, scheme, _serving: serving })
     }
 }
 
-/// Answers one request, on the thread of its connection.
-fn answer(theater: &TheaterHandle, routes: &[RequestRoute], logs: bool, mut request: WireRequest) -> WireAnswer {
-    let begun = clock::now();
-    let id = name(&mut request);
-    let line = logs.then(|| format!("{} {} {}", request.peer, request.method, request.uri));
-    let address = lead(routes, &request);
-    let answer = match address.as_deref().map(|address| theater.registry.resolve(address)) {
-        Some(Ok(actor)) => answer_http(theater, actor, request),
-        Some(Err(_)) => WireResponse::text(404, "no actor has this address", &[]).into(),
-        None => WireResponse::text(404, "no route leads there", &[]).into(),
-    };
-    if let Some(line) = line {
-        let (to, took) = (address.as_deref().unwrap_or("-"), clock::since(begun).as_secs_f64() * 1e3);
-        let (size, status) = (answer.response.body().map_or(0, <[u8]>::len), answer.response.status());
-        let streams = if answer.stream.is_some() { " (a stream)" } else { "" };
-        log::info!(target: "theater::access", "{line:?} {status} {size} B {took:.1} ms {to} {id}{streams}");
+impl Answering {
+    /// Answers one request, on the thread of its connection.
+    fn answer(&self, theater: &TheaterHandle, within: Duration, mut request: WireRequest) -> WireAnswer {
+        let begun = clock::now();
+        let id = name(&mut request);
+        let line = self.logs.then(|| format!("{} {} {}", request.peer, request.method, request.uri));
+        let compression = self.compresses.then(|| Compression::wished_by(&request));
+        let led = self.lead(&request);
+        let (address, answer) = match led {
+            Some((address, limits)) => {
+                let answer = limited(theater, limits, &address, within, request);
+                (Some(address), answer)
+            }
+            None => (None, WireResponse::text(404, "no route leads there", &[]).into()),
+        };
+        let answer = match compression {
+            Some(compression) => compression.apply_to(answer),
+            None => answer,
+        };
+        if let Some(line) = line {
+            let (to, took) = (address.as_deref().unwrap_or("-"), clock::since(begun).as_secs_f64() * 1e3);
+            let (size, status) = (answer.response.body().map_or(0, <[u8]>::len), answer.response.status());
+            let streams = if answer.stream.is_some() { " (a stream)" } else { "" };
+            log::info!(target: "theater::access", "{line:?} {status} {size} B {took:.1} ms {to} {id}{streams}");
+        }
+        answer.map(|response| response.with_header(REQUEST_ID, &id))
     }
-    answer.map(|response| response.with_header(REQUEST_ID, &id))
+
+    /// The address that the first fitting route gives a request, and what that route lets through.
+    fn lead(&self, request: &WireRequest) -> Option<(String, &RouteLimits)> {
+        let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = host.map(|(_, host)| host.as_str());
+        let path = RequestPath::read(&request.uri)?;
+        self.routes.iter().find_map(|(route, limits)| Some((route.address(host, &path)?, limits)))
+    }
+}
+
+/// Answers a request if its route lets it through.
+fn limited(
+    theater: &TheaterHandle,
+    limits: &RouteLimits,
+    address: &str,
+    within: Duration,
+    request: WireRequest,
+) -> WireAnswer {
+    if let Err(seconds) = limits.count(request.peer.ip()) {
+        let later = seconds.to_string();
+        return WireResponse::text(429, "there were too many requests", &[("Retry-After", &later)]).into();
+    }
+    match limits.enter() {
+        Some(_under_way) => repeated(theater, &limits.settings, address, within, request),
+        None => WireResponse::text(503, "too many requests are under way", &[("Retry-After", "1")]).into(),
+    }
+}
+
+/// Answers a request. If the actor gives no answer, it is asked again as the route says, if the request may be repeated.
+fn repeated(
+    theater: &TheaterHandle,
+    settings: &RouteSettings,
+    address: &str,
+    within: Duration,
+    request: WireRequest,
+) -> WireAnswer {
+    let heeds_keys = settings.idempotency;
+    let retry = settings.retry.filter(|_| is_repeatable(&request, heeds_keys));
+    let (mut left, mut pause) = retry.map_or((0, Duration::ZERO), |retry| (retry.attempts - 1, retry.backoff));
+    let deadline = clock::after(within);
+    while left > 0 {
+        let within = deadline.saturating_duration_since(clock::now());
+        let AskedActor { answer, is_passing, .. } = ask(theater, address, request.clone(), heeds_keys, within);
+        if !is_passing || clock::after(pause) >= deadline {
+            return answer;
+        }
+        wait::sleep(pause);
+        (left, pause) = (left - 1, pause.saturating_mul(2));
+    }
+    let within = deadline.saturating_duration_since(clock::now());
+    ask(theater, address, request, heeds_keys, within).answer
+}
+
+/// Asks the actor that has the address now.
+fn ask(theater: &TheaterHandle, address: &str, request: WireRequest, heeds_keys: bool, within: Duration) -> AskedActor {
+    match theater.registry.resolve(address) {
+        Ok(actor) => answer_http(theater, actor, request, heeds_keys, within),
+        Err(_) => AskedActor::lasting(WireResponse::text(404, "no actor has this address", &[])),
+    }
 }
 
 /// Gives a request its id: the client's, if it has sent one that is 1 to 128 visible ASCII characters, or a new one.
@@ -126,12 +208,4 @@ fn name(request: &mut WireRequest) -> String {
     request.headers.retain(|header| !is_named(header));
     request.headers.push((REQUEST_ID.to_owned(), id.clone()));
     id
-}
-
-/// The address that the first fitting route gives a request.
-fn lead(routes: &[RequestRoute], request: &WireRequest) -> Option<String> {
-    let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-    let host = host.map(|(_, host)| host.as_str());
-    let path = RequestPath::read(&request.uri)?;
-    routes.iter().find_map(|route| route.address(host, &path))
 }

@@ -13,7 +13,7 @@
 //! | `auth`, `answer_charge` | tokens and roles; how many bytes of answers may wait to be sent |
 //! | `protocol`, `views`, `frame`, `transport` | the types of the protocol; frames; sockets with deadlines, with and without TLS |
 //! | `metrics`, `prometheus` | what is measured, as types of the protocol and as text for Prometheus |
-//! | `listeners`, `route` | HTTP listeners of the runtime, whose routes lead to actors |
+//! | `listeners`, `route`, `route_limits` | HTTP listeners of the runtime, whose routes lead to actors, and what a route lets through |
 //! | `client` | the client |
 
 mod admission;
@@ -33,6 +33,7 @@ mod paging;
 mod prometheus;
 pub(crate) mod protocol;
 mod route;
+mod route_limits;
 mod rows;
 mod shared;
 mod subscription;
@@ -53,6 +54,7 @@ pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub(crate) use listeners::{BoundListener, RoutedListener, ServingListener};
 pub use prometheus::{BoundMetrics, MetricsServer};
 pub(crate) use route::RequestRoute;
+pub(crate) use route_limits::{RateBy, RouteConcurrency, RouteRate, RouteRetry, RouteSettings};
 
 use crate::base::limits::ManagementLimits;
 

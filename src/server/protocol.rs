@@ -6,7 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub(crate) use super::metrics::{
     ActorMetricsView, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
-pub(crate) use super::views::{ActorView, EventView, PushedEvent, RestartsView, StatusWord, shown_status};
+pub(crate) use super::views::{
+    ActorView, DeadLetterView, EventView, PushedEvent, RestartsView, StatusWord, shown_status,
+};
 
 /// A command of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -173,13 +175,33 @@ pub(crate) enum Request {
         #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
         despite_get_chain: bool,
     },
+    /// With `message_id`, the message may be sent again, and the actor works on it once.
     SendMessage {
         id: String,
         message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<String>,
     },
     RequestMessage {
         id: String,
         message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<String>,
+    },
+    /// A page of the dead letters to an actor, or to all, from the place `from` on.
+    GetDeadLetters {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        #[serde(default, deserialize_with = "or_left_out")]
+        from: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
+    /// Sends a dead letter again: to its receiver, or to the actor `to`.
+    SendDeadLetter {
+        letter: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
     },
     /// Takes an actor that has ended off the lists; its history stays.
     ForgetActor {
@@ -341,6 +363,16 @@ pub(crate) enum Response {
         gone: bool,
     },
     Sent {
+        id: String,
+    },
+    /// A page of dead letters; `next` as in `Actors`.
+    DeadLetters {
+        letters: Vec<DeadLetterView>,
+        next: Option<u64>,
+    },
+    /// `id` is the actor that took it.
+    DeadLetterSent {
+        letter: String,
         id: String,
     },
     /// The answer of an actor, in base64.

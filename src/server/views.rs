@@ -7,6 +7,44 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits::PUSHED_DATA_BYTES;
 use crate::chain::{ChainEvent, DataDigest, DroppedData, Salt};
 use crate::system::{ActorInfo, ActorStatus, Restarts};
+use crate::theater::DeadLetter;
+
+/// A longer message of a dead letter is not shown; the event that sent it has it.
+const SHOWN_MESSAGE_BYTES: usize = 4 * 1024;
+
+/// A dead letter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeadLetterView {
+    /// By which it is sent again.
+    pub(crate) letter: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) sent_ms: Option<u64>,
+    pub(crate) dropped_ms: u64,
+    pub(crate) why: String,
+    /// How long the message is; null if it was dropped by a prune or a redaction.
+    pub(crate) bytes: Option<u64>,
+    /// The message in base64, if it has at most 4 KiB.
+    pub(crate) message: Option<String>,
+}
+
+impl From<DeadLetter> for DeadLetterView {
+    fn from(letter: DeadLetter) -> Self {
+        let DeadLetter { id, to, sent_ms, dropped_ms, why, message, .. } = letter;
+        Self {
+            letter: id.to_string(),
+            from: id.sender.to_string(),
+            to: to.to_string(),
+            sent_ms,
+            dropped_ms,
+            why,
+            bytes: message.as_ref().map(|message| message.len() as u64),
+            message: message
+                .filter(|message| message.len() <= SHOWN_MESSAGE_BYTES)
+                .map(|message| BASE64.encode(message)),
+        }
+    }
+}
 
 /// An event in the shape that existing clients know: its bytes are arrays of numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::{NoAnswer, Outcome};
 use super::failure::ActorFailure;
+use super::key_refusal::KeyRefusal;
 use super::refusal::Refusal;
 use crate::base::id::ActorId;
 use crate::chain::data::FailureReason;
@@ -104,6 +105,29 @@ pub enum NotDelivered {
     /// The runtime is ending: all actors are being suspended.
     #[error("the runtime is shutting down")]
     ShuttingDown,
+    /// The id of the message is none.
+    #[error("an id of a message is 1 to 255 visible ASCII characters: {0:?}")]
+    NotAnId(String),
+    /// The message of this id is being worked on, or was when the runtime ended.
+    #[error("not delivered: the message with this id is at work; ask again later")]
+    AtWork,
+    /// The id was given to another message of this actor before.
+    #[error("not delivered: this id was given to another message; give each message an id of its own")]
+    IdOfAnother,
+    /// The message of this id was answered, and the recorded answer was dropped by a prune or a redaction.
+    #[error(
+        "not delivered: the message with this id was answered, and the recorded answer was dropped by a prune or a redaction"
+    )]
+    AnswerDropped,
+    /// There is no such dead letter, or it was sent again.
+    #[error("{0} is no dead letter, or was sent again; theater dead-letters lists them")]
+    NotDead(String),
+    /// The message of a dead letter was dropped by a prune or a redaction.
+    #[error("the message of the dead letter {0} was dropped by a prune or a redaction")]
+    MessageDropped(String),
+    /// The journal cannot be read, so that nobody knows whether the message was delivered before.
+    #[error("not delivered: the journal cannot be read: {0}")]
+    Unreadable(String),
 }
 
 /// Why the outcome of a message is not known that an actor had begun to work on.
@@ -142,6 +166,18 @@ impl From<Refusal> for RequestError {
             Refusal::Deadlock(circle) => NotDelivered::Deadlock(circle),
             Refusal::DiskLow(low) => NotDelivered::DiskLow(low),
             Refusal::Suspending => NotDelivered::ShuttingDown,
+        })
+    }
+}
+
+impl From<KeyRefusal> for RequestError {
+    fn from(refusal: KeyRefusal) -> Self {
+        Self::NotDelivered(match refusal {
+            KeyRefusal::NotTaken(refusal) => return refusal.into(),
+            KeyRefusal::UnderWay => NotDelivered::AtWork,
+            KeyRefusal::OfAnother => NotDelivered::IdOfAnother,
+            KeyRefusal::AnswerDropped => NotDelivered::AnswerDropped,
+            KeyRefusal::Unreadable(why) => NotDelivered::Unreadable(why),
         })
     }
 }

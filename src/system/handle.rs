@@ -10,6 +10,7 @@ use super::clients::Clients;
 use super::control::Control;
 use super::deferrals::Deferrals;
 use super::delivery::Delivery;
+use super::keyed::KeyedRequests;
 use super::mailbox::Lane;
 use super::refusal::Refusal;
 use super::registry::{ActorInfo, Registry};
@@ -43,6 +44,8 @@ pub struct TheaterHandle {
     /// The HTTP exchanges that all actors have under way.
     pub(crate) http_exchanges: Places,
     pub(crate) secrets: Secrets,
+    /// The requests with an idempotency key that are under way.
+    pub(crate) keyed: KeyedRequests,
     /// The channel by which a thread that the runtime cannot do without reports that it has panicked.
     pub(crate) failed: Sender<String>,
 }

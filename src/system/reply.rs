@@ -15,6 +15,7 @@
 
 use super::answer::{Answer, NoAnswer};
 use super::async_requests::LaterReply;
+use super::keyed::KeyedRequest;
 use super::waits::WaitId;
 use crate::base::clock;
 use crate::base::one_shot::{Look, OneShot, SenderGone};
@@ -32,15 +33,30 @@ pub(crate) enum Reply {
     Actor { wait: WaitId, to: ReplyTo },
     /// An actor that does not wait, and is told of the answer later: it gets the answer at once.
     Later { to: LaterReply },
-    /// Someone outside the runtime: answered after the commit that the answer depends on.
-    Outside { to: ReplyTo },
+    /// Someone outside the runtime: answered after the commit that the answer depends on. With the request, if that may be
+    /// repeated.
+    Outside { to: ReplyTo, key: Option<Box<KeyedRequest>> },
 }
 
 impl Reply {
     /// A reply for someone outside, and where to wait for it.
     pub(crate) fn outside() -> (Self, AwaitedReply) {
         let (to, awaited) = pair();
-        (Self::Outside { to }, awaited)
+        (Self::Outside { to, key: None }, awaited)
+    }
+
+    /// The same for a request with an idempotency key.
+    pub(super) fn keyed(request: KeyedRequest) -> (Self, AwaitedReply) {
+        let (to, awaited) = pair();
+        (Self::Outside { to, key: Some(Box::new(request.delivered())) }, awaited)
+    }
+
+    /// The idempotency key of the request, if it has one.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Outside { key: Some(request), .. } => Some(request.key()),
+            Self::Outside { key: None, .. } | Self::Actor { .. } | Self::Later { .. } | Self::Nobody => None,
+        }
     }
 
     /// A reply for the actor whose wait this is, and where it waits.
@@ -53,7 +69,7 @@ impl Reply {
     pub(crate) fn claim(&self) -> bool {
         match self {
             Self::Nobody => true,
-            Self::Actor { to, .. } | Self::Outside { to } => to.claim(),
+            Self::Actor { to, .. } | Self::Outside { to, .. } => to.claim(),
             Self::Later { to } => to.claim(),
         }
     }
@@ -62,7 +78,7 @@ impl Reply {
     pub(crate) fn is_awaited(&self) -> bool {
         match self {
             Self::Nobody => false,
-            Self::Actor { to, .. } | Self::Outside { to } => to.is_awaited(),
+            Self::Actor { to, .. } | Self::Outside { to, .. } => to.is_awaited(),
             Self::Later { to } => to.is_awaited(),
         }
     }

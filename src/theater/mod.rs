@@ -9,6 +9,7 @@
 mod command;
 mod confinement;
 mod control;
+mod dead_letters;
 mod foresee;
 mod fork;
 mod former;
@@ -26,6 +27,8 @@ mod tree;
 mod upgrade;
 mod whereabouts;
 
+pub(crate) use dead_letters::dead_letters;
+pub use dead_letters::{DeadLetter, DeadLetterId};
 pub(crate) use foresee::foreseen_refusals;
 pub use handle::{ActorState, EventStream, EventsOf, FollowedEvent, ReadError, TableRow};
 pub(crate) use handle::{Kinds, Members, measure};

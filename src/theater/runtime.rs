@@ -22,7 +22,9 @@ use crate::guest::{GuestEngine, code_cache_within};
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
-use crate::system::{LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle};
+use crate::system::{
+    KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle,
+};
 
 /// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
 /// changes one thing.
@@ -243,6 +245,7 @@ impl TheaterRuntime {
             limits: config.limits,
             http_exchanges: Places::default(),
             secrets: config.secrets,
+            keyed: KeyedRequests::default(),
             timers: Arc::default(),
             async_requests: Arc::default(),
             deferrals: Arc::default(),

@@ -60,6 +60,8 @@ pub struct LogEvent {
     pub settles: Vec<([u8; 16], u64)>,
     /// The data begins with 16 bytes of salt.
     pub is_salted: bool,
+    /// The digest of the idempotency key of a call.
+    pub key: Option<[u8; 16]>,
     pub data: Payload,
 }
 
@@ -652,6 +654,7 @@ fn put_event(to: &mut Vec<u8>, event: &LogEvent, code: u64) {
         event.owes.is_some(),
         !event.settles.is_empty(),
         event.is_salted,
+        event.key.is_some(),
     ];
     let flags = (0..).zip(flags).fold(0, |bits, (at, is_set)| bits | u64::from(is_set) << at);
     for number in [event.actor, event.sequence, event.back, event.timestamp, code, flags] {
@@ -674,6 +677,7 @@ fn put_event(to: &mut Vec<u8>, event: &LogEvent, code: u64) {
             put_number(to, *sequence);
         }
     }
+    to.extend(event.key.into_iter().flatten());
 }
 
 struct Bytes<'a> {
@@ -808,12 +812,13 @@ fn event(read: &mut Bytes<'_>, data: Payload, names: &[String]) -> LogEvent {
     let (actor, sequence, back, timestamp) = (read.number(), read.number(), read.number(), read.number());
     let event_type = names[read.number() as usize].clone();
     let flags = read.number();
-    assert!(flags < 128, "seven flags");
+    assert!(flags < 256, "eight flags");
     let has = |at: u64| flags >> at & 1 == 1;
     let hash = read.array();
     let begins = has(3).then(|| Begins { id: read.array(), attempts: read.number(), manifest_path: read.text() });
     let owes = has(4).then(|| (read.array(), read.text()));
     let settles = if has(5) { (0..read.number()).map(|_| (read.array(), read.number())).collect() } else { Vec::new() };
+    let key = has(7).then(|| read.array());
     let (names_state, keeps, ends, is_salted) = (has(0), has(1), has(2), has(6));
     LogEvent {
         actor,
@@ -829,6 +834,7 @@ fn event(read: &mut Bytes<'_>, data: Payload, names: &[String]) -> LogEvent {
         owes,
         settles,
         is_salted,
+        key,
         data,
     }
 }
@@ -915,6 +921,10 @@ impl Sums {
         if let Some(landmark) = landmark {
             let columns = [&actor.to_be_bytes()[..], &[landmark], &sequence.to_be_bytes(), &position.to_be_bytes()];
             self.landmarks = self.landmarks.wrapping_add(part(4, &columns));
+        }
+        if let Some(key) = &event.key {
+            let numbers = [actor, sequence, position].map(u64::to_be_bytes).concat();
+            self.landmarks = self.landmarks.wrapping_add(part(6, &[key, &numbers]));
         }
         if event.keeps {
             self.kept.insert((actor, sequence), u64::MAX);

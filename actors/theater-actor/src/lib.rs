@@ -66,6 +66,7 @@ mod host;
 mod http;
 mod json;
 mod sse;
+pub mod static_files;
 mod websocket;
 
 pub use actor::{

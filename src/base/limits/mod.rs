@@ -67,6 +67,8 @@ pub(crate) const ADDRESS_BYTES: usize = 1_024;
 pub(crate) const DIRECTORY_DEPTH: usize = 64;
 /// How long an HTTP client waits for a free connection slot. It then gets 503.
 pub(crate) const HTTP_ADMISSION: Duration = Duration::from_secs(2);
+/// How many clients of one route are counted each by itself, for its `rate`; further ones are counted together.
+pub(crate) const ROUTE_CLIENTS: usize = 10_000;
 /// How long HTTP requests in progress may go on when their listener ends.
 pub(crate) const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// The header lines of an HTTP request; beyond it 431.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   statement ─▶ SQLite, with an empty database in memory ─▶ table.rs: actors, events, messages, http, states, failures,
-//!                                                               │ timers, monitors, async_requests, table_rows
+//!                                                               │ timers, monitors, async_requests, table_rows,
+//!                                                               │ dead_letters
 //!                                                               │ what of WHERE narrows down what is read (wanted.rs)
 //!                                                               ▼
 //!                                       walk.rs: events, page by page ─▶ source.rs: the journal at one moment
@@ -11,6 +12,7 @@
 mod actors;
 mod async_requests;
 mod cells;
+mod dead_letters;
 mod events;
 mod failures;
 mod http;
@@ -37,6 +39,7 @@ use rusqlite::types::ValueRef;
 
 use self::actors::ActorsTable;
 use self::async_requests::AsyncRequestsTable;
+use self::dead_letters::DeadLettersTable;
 use self::events::EventsTable;
 use self::failures::FailuresTable;
 use self::http::HttpTable;
@@ -154,7 +157,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 10] {
+fn described() -> [Described; 11] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
@@ -166,6 +169,7 @@ fn described() -> [Described; 10] {
         Described::of::<MonitorsTable>(),
         Described::of::<AsyncRequestsTable>(),
         Described::of::<RowsTable>(),
+        Described::of::<DeadLettersTable>(),
     ]
 }
 
@@ -202,6 +206,7 @@ fn connection(source: &Arc<SqlSource>) -> rusqlite::Result<(Connection, Statemen
     table::add::<MonitorsTable>(&connection, source)?;
     table::add::<AsyncRequestsTable>(&connection, source)?;
     table::add::<RowsTable>(&connection, source)?;
+    table::add::<DeadLettersTable>(&connection, source)?;
     let refusal = StatementRefusal::new(&described().map(|table| table.name), &connection)?;
     let judge = refusal.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context.action)))?;

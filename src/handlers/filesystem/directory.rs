@@ -12,9 +12,9 @@ use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::usage::{Usage, measure, too_deep};
 use crate::base::fail;
 use crate::base::limits::{DIRECTORY_DEPTH, Limits};
+use crate::handlers::directory_usage::{Usage, measure, too_deep};
 
 /// A change that a guest asks for, with the paths that the guest gave.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,6 @@
 //! and is never repeated. `directory.rs` resolves paths and keeps them inside the directory.
 
 mod directory;
-mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -1,11 +1,17 @@
 //! `http-server`: an actor answers HTTP requests.
 //!
-//! A request becomes a delivery like any other. Its answer is sent once the events that it depends on are on disk. Each
-//! kind of failure has a status of its own, and no error text of a guest reaches the client. `answering` makes an answer of
-//! what became of the delivery; `streams` has the host functions for answers that are sent piece by piece.
+//! | file | what it holds |
+//! |---|---|
+//! | `mod` | the handler: its configuration, and the actor's own listener |
+//! | `exchange` | one request: the delivery to the actor, and the answer to the client |
+//! | `streams` | the host functions for answers that are sent piece by piece |
+//! | `idempotency` | the header `Idempotency-Key` |
+//! | `uploads` | bodies that go to files |
 
-mod answering;
+mod exchange;
+mod idempotency;
 mod streams;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,13 +27,16 @@ use crate::chain::{Function, function};
 use crate::guest::wit::{HttpAnswer, HttpRequest, HttpResponse};
 use crate::guest::{Capability, Export, Extensions, GuestExport, HostState, StateAnd, StateOnly};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::net::http::{HttpLimits, HttpListener, ServingHttp, WireRequest};
+use crate::net::http::{Compression, HttpLimits, HttpListener, ServingHttp, UploadPlace, WireRequest};
 use crate::promise::{HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST};
 use crate::system::{ActorEntry, Address};
-use answering::answer;
-pub(crate) use answering::answer_http;
+
+use exchange::Ways;
+pub(crate) use exchange::{AskedActor, answer_http};
+pub(crate) use idempotency::is_repeatable;
 pub(super) use streams::IMPORTS;
 use streams::SlowStreams;
+use uploads::{UploadKeys, Uploads};
 
 pub(super) const NAME: &str = "http-server";
 
@@ -37,6 +46,13 @@ struct HttpServer {
     /// None if the actor answers only what the runtime's routes lead to it.
     address: Option<ListenAddress>,
     tls: Option<ListenerTls>,
+    /// Whether `Idempotency-Key` is heeded.
+    idempotency: bool,
+    /// Whether answers are compressed for clients that wish it.
+    compress: bool,
+    /// Where bodies beyond the limit go.
+    uploads: Option<UploadKeys>,
+    /// What becomes of a stream whose client is slow.
     slow: SlowClients,
 }
 
@@ -46,24 +62,36 @@ struct Config {
     port: Option<u16>,
     listen: Option<bool>,
     tls: Option<TlsKeys>,
+    idempotency: Option<bool>,
+    compress: Option<bool>,
+    uploads: Option<UploadKeys>,
     slow: Option<SlowClients>,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
         let address = Some(ListenAddress::new(NAME, None, 0));
-        return Ok(Box::new(HttpServer { address, tls: None, slow: SlowClients::default() }));
+        let slow = SlowClients::default();
+        return Ok(Box::new(HttpServer { address, tls: None, idempotency: false, compress: false, uploads: None, slow }));
     };
-    let Config { host, port, listen, tls, slow } = entry.config(&["host", "port", "listen", "tls", "slow"])?;
+    let known = ["host", "port", "listen", "tls", "idempotency", "compress", "uploads", "slow"];
+    let Config { host, port, listen, tls, idempotency, compress, uploads, slow } = entry.config(&known)?;
+    let ingress = idempotency.is_some() || compress.is_some() || uploads.is_some();
+    uploads.iter().try_for_each(|uploads| uploads.check(entry))?;
     let address = match (listen, port) {
-        (Some(false), None) if host.is_none() && tls.is_none() => None,
+        (Some(false), None) if host.is_none() && tls.is_none() && !ingress => None,
         (Some(false), _) => {
-            return Err(entry.error("an actor that does not listen itself (listen = false) has no host, port or tls"));
+            return Err(entry.error(
+                "an actor that does not listen itself (listen = false) has no host, port, tls, idempotency, compress or \
+                 uploads; the routes of the runtime's listeners have idempotency and compress of their own",
+            ));
         }
         (Some(true) | None, Some(port)) => Some(ListenAddress::new(NAME, host, port)),
         (Some(true) | None, None) => return Err(entry.missing_key("port")),
     };
-    Ok(Box::new(HttpServer { address, tls: ListenerTls::of(entry, tls)?, slow: slow.unwrap_or_default() }))
+    let (idempotency, compress) = (idempotency.unwrap_or(false), compress.unwrap_or(false));
+    let (tls, slow) = (ListenerTls::of(entry, tls)?, slow.unwrap_or_default());
+    Ok(Box::new(HttpServer { address, tls, idempotency, compress, uploads, slow }))
 }
 
 impl Capability for HttpServer {
@@ -112,11 +140,26 @@ impl Grant for HttpServer {
         let answering = actor.clone();
         let streams = |entry: &ActorEntry| entry.exports.contains(HANDLE_STREAM_REQUEST.full);
         let streams = actor.theater.registry.entry(actor.id, streams) == Some(true);
-        let service = Arc::new(move |request: WireRequest| answer(&answering, request, streams));
+        let ways = Ways { streams, heeds_keys: self.idempotency };
+        let (compresses, uploads) = (self.compress, self.uploads.is_some());
+        let service = Arc::new(move |mut request: WireRequest| {
+            if uploads {
+                Uploads::introduce(&mut request);
+            }
+            let compression = compresses.then(|| Compression::wished_by(&request));
+            let within = answering.limits.request_deadline();
+            let AskedActor { answer, .. } = exchange::answer(&answering, request, ways, within);
+            match compression {
+                Some(compression) => compression.apply_to(answer),
+                None => answer,
+            }
+        });
+        let place = self.uploads.as_ref().map(|keys| Uploads::of(keys, actor)).transpose()?;
+        let mut place = place.map(|place| Arc::new(place) as Arc<dyn UploadPlace>);
         let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let listening = address.listen(actor, |address| {
-            let listener = HttpListener::bind(address)?.secured(tls.take());
+            let listener = HttpListener::bind(address)?.secured(tls.take()).uploading(place.take());
             let address = listener.local_addr()?;
             let serving = listener.serve(&format!("http-{}", address.port()), limits, service, streams)?;
             Ok(HttpSource { scheme, address, _serving: serving })

@@ -18,7 +18,7 @@ use super::fact::{
 };
 use super::row_layer::{RowsPatch, Version};
 use crate::base::id::ActorId;
-use crate::chain::EventHash;
+use crate::chain::{EventHash, KeyDigest};
 use crate::journal::record::Cause;
 use crate::journal::rows::{KeyRange, TableAt};
 
@@ -34,6 +34,8 @@ pub(super) struct Layer {
     /// By actor and sequence, the position.
     pub(super) milestones: BTreeMap<(i64, u64), u64>,
     pub(super) landmarks: BTreeMap<(i64, Landmark, u64), u64>,
+    /// By idempotency key, actor and sequence, the position.
+    pub(super) keyed: BTreeMap<(KeyDigest, i64, u64), u64>,
     pub(super) kept: KeptPatch,
     pub(super) rows: RowsPatch,
 }
@@ -250,6 +252,9 @@ impl Layer {
         if let Some(landmark) = event.landmark {
             self.landmarks.insert((actor, landmark, sequence), position);
         }
+        if let Some(key) = event.key {
+            self.keyed.insert((key, actor, sequence), position);
+        }
         if event.keeps {
             self.kept.rows.insert((actor, sequence), Kept::InEvent);
         }
@@ -283,6 +288,7 @@ impl Layer {
         self.owed.absorb(&newer.owed);
         self.milestones.extend(&newer.milestones);
         self.landmarks.extend(&newer.landmarks);
+        self.keyed.extend(&newer.keyed);
         self.kept.absorb(&newer.kept);
         // Rows are not summed up, and are looked up in each layer.
     }
@@ -290,7 +296,7 @@ impl Layer {
     /// How many rows it is about, or nearly.
     pub(super) fn rows(&self) -> usize {
         let owed = self.owed.rows.len() + self.owed.ended.len();
-        let places = self.milestones.len() + self.landmarks.len();
+        let places = self.milestones.len() + self.landmarks.len() + self.keyed.len();
         self.heads.len()
             + self.actors.len()
             + owed
@@ -421,6 +427,19 @@ impl Delta {
         let from = (actor, landmark, from)..=(actor, landmark, u64::MAX);
         let found = self.layers().find_map(|layer| layer.landmarks.range(from.clone()).next());
         found.map(|((_, _, sequence), position)| EventPlace { sequence: *sequence, position: *position })
+    }
+
+    /// The last call of an actor with this idempotency key; what stands in the layers is behind what stands below.
+    pub(super) fn keyed(&self, key: KeyDigest, actor: i64) -> Option<EventPlace> {
+        let of_actor = (key, actor, 0)..=(key, actor, u64::MAX);
+        let found = self.layers().rev().find_map(|layer| layer.keyed.range(of_actor.clone()).next_back());
+        found.map(|((.., sequence), position)| EventPlace { sequence: *sequence, position: *position })
+    }
+
+    /// An actor in the layers with a call of this key.
+    pub(super) fn holder(&self, key: KeyDigest) -> Option<i64> {
+        let of_key = (key, i64::MIN, 0)..=(key, i64::MAX, u64::MAX);
+        self.layers().find_map(|layer| layer.keyed.range(of_key.clone()).next()).map(|((_, actor, _), _)| *actor)
     }
 
     /// The highest key of an actor in the layers.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::base::id::ActorId;
-use crate::chain::{EventHash, EventKind};
+use crate::chain::{EventHash, EventKind, KeyDigest};
 pub(in crate::journal) use crate::journal::record::{
     ActorKey, ActorRow, ActorStarted, Cause, ChainEnd, EventPlace, Owed, Pending,
 };
@@ -69,6 +69,8 @@ pub(in crate::journal) struct EventFact {
     pub(in crate::journal) begins: Option<Box<ActorStarted>>,
     pub(in crate::journal) owes: Option<Owed>,
     pub(in crate::journal) settles: Vec<Cause>,
+    /// The call is found by this idempotency key.
+    pub(in crate::journal) key: Option<KeyDigest>,
     pub(in crate::journal) ends: bool,
 }
 

@@ -9,6 +9,7 @@ use super::fact::{
 };
 use super::{Index, IndexError, Peek, tables};
 use crate::base::id::ActorId;
+use crate::chain::KeyDigest;
 
 type Result<T> = std::result::Result<T, IndexError>;
 
@@ -143,6 +144,28 @@ impl Index {
         self.ask(
             |delta| delta.next_landmark(actor, landmark, from),
             |connection, above| Ok(tables::next_landmark(connection, actor, landmark, from)?.or(above)),
+        )
+    }
+
+    /// The last call of an actor with this idempotency key.
+    pub(in crate::journal) fn keyed(&self, key: KeyDigest, actor: i64) -> Result<Option<EventPlace>> {
+        self.look_up(
+            |delta| match delta.keyed(key, actor) {
+                Some(last) => Peek::Answer(Some(last)),
+                None => Peek::Ask(()),
+            },
+            |connection, ()| tables::keyed(connection, key, actor),
+        )
+    }
+
+    /// An actor with a call of this idempotency key.
+    pub(in crate::journal) fn holder(&self, key: KeyDigest) -> Result<Option<i64>> {
+        self.look_up(
+            |delta| match delta.holder(key) {
+                Some(holder) => Peek::Answer(Some(holder)),
+                None => Peek::Ask(()),
+            },
+            |connection, ()| tables::holder(connection, key),
         )
     }
 

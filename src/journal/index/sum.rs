@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 use super::delta::Layer;
 use super::fact::{Cause, ChainEnd, EventFact, EventPlace, Fact, Kept, Landmark, Promised, Unsaid};
 use super::{Index, IndexError, tables};
-use crate::chain::EventHash;
+use crate::chain::{EventHash, KeyDigest};
 
 /// Rows of a kind that are remembered, about 150 bytes each; in the unit tests so few that all are looked up now and then.
 const REMEMBERED: usize = if cfg!(test) { 2 } else { 100_000 };
@@ -107,6 +107,15 @@ fn kept_part(actor: i64, sequence: u64, kept: Kept) -> u128 {
     })
 }
 
+fn keyed_part(key: KeyDigest, actor: i64, place: EventPlace) -> u128 {
+    part_of(6, |hasher| {
+        hasher.update(key.0);
+        hasher.update(actor.to_be_bytes());
+        hasher.update(place.sequence.to_be_bytes());
+        hasher.update(place.position.to_be_bytes());
+    })
+}
+
 /// The sum over the tables, with a layer laid over them.
 pub(super) fn sum_of(connection: &rusqlite::Connection, layer: &Layer) -> rusqlite::Result<[u8; 16]> {
     let mut sum = 0u128;
@@ -156,6 +165,15 @@ fn sum_of_places(connection: &rusqlite::Connection, layer: &Layer, sum: &mut u12
     for ((actor, landmark, sequence), position) in &layer.landmarks {
         let place = EventPlace { sequence: *sequence, position: *position };
         *sum = sum.wrapping_add(landmark_part(*actor, landmark.code(), place));
+    }
+    tables::all_keyed(connection, |key, actor, place| {
+        if !layer.keyed.contains_key(&(key, actor, place.sequence)) {
+            *sum = sum.wrapping_add(keyed_part(key, actor, place));
+        }
+    })?;
+    for ((key, actor, sequence), position) in &layer.keyed {
+        let place = EventPlace { sequence: *sequence, position: *position };
+        *sum = sum.wrapping_add(keyed_part(*key, *actor, place));
     }
     tables::all_kept(connection, |actor, sequence, kept| {
         let is_gone = layer.kept.gone.iter().any(|(of, events)| *of == actor && events.contains(&sequence));
@@ -348,6 +366,9 @@ impl Standing {
         }
         if let Some(landmark) = event.landmark {
             self.landmark(actor, landmark, place);
+        }
+        if let Some(key) = event.key {
+            self.sum = self.sum.wrapping_add(keyed_part(key, actor, place));
         }
         if event.keeps {
             self.keep((actor, place.sequence), None, Some(Kept::InEvent));

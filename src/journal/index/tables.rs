@@ -21,7 +21,7 @@ use super::fact::{
 use super::row_tables;
 use crate::base::clock::boot_id;
 use crate::base::id::{ActorId, Incarnation};
-use crate::chain::{ComponentDigest, EventHash};
+use crate::chain::{ComponentDigest, EventHash, KeyDigest};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -84,6 +84,13 @@ const TABLES: &str = "
         sequence INTEGER NOT NULL,
         segment INTEGER,
         PRIMARY KEY (actor, sequence)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE keyed (
+        key BLOB NOT NULL,
+        actor INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (key, actor, sequence)
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE milestones (
         actor INTEGER NOT NULL,
@@ -386,6 +393,31 @@ pub(super) fn landmarks(connection: &Connection, mut visit: impl FnMut(i64, u8, 
     })
 }
 
+/// The last call of an actor with this idempotency key.
+pub(super) fn keyed(connection: &Connection, key: KeyDigest, actor: i64) -> Result<Option<EventPlace>> {
+    let mut select = connection.prepare_cached(
+        "SELECT sequence, position FROM keyed WHERE key = ?1 AND actor = ?2 ORDER BY sequence DESC LIMIT 1",
+    )?;
+    select.query_row(params![key.0, actor], event_place).optional()
+}
+
+/// An actor with a call of this idempotency key.
+pub(super) fn holder(connection: &Connection, key: KeyDigest) -> Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT actor FROM keyed WHERE key = ?1 LIMIT 1")?
+        .query_row([key.0], |row| row.get(0))
+        .optional()
+}
+
+/// Every call with an idempotency key: the key, the actor, and where it stands.
+pub(super) fn all_keyed(connection: &Connection, mut visit: impl FnMut(KeyDigest, i64, EventPlace)) -> Result<()> {
+    let mut select = connection.prepare("SELECT sequence, position, key, actor FROM keyed")?;
+    each(&mut select.query([])?, |row| {
+        visit(KeyDigest(row.get(2)?), row.get(3)?, event_place(row)?);
+        Ok(())
+    })
+}
+
 /// The states kept behind these events of an actor, in order.
 pub(super) fn kept_within(connection: &Connection, actor: i64, events: Range<u64>) -> Result<BTreeMap<u64, Kept>> {
     let mut select = connection
@@ -640,6 +672,13 @@ fn write_places(connection: &Connection, layer: &Layer) -> Result<()> {
             connection,
             "INSERT OR REPLACE INTO landmarks (actor, landmark, sequence, position) VALUES (?1, ?2, ?3, ?4)",
             params![actor, landmark.code(), signed(*sequence)?, signed(*position)?],
+        )?;
+    }
+    for ((key, actor, sequence), position) in &layer.keyed {
+        execute(
+            connection,
+            "INSERT OR REPLACE INTO keyed (key, actor, sequence, position) VALUES (?1, ?2, ?3, ?4)",
+            params![key.0, actor, signed(*sequence)?, signed(*position)?],
         )?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::fact::{ActorKey, ActorStarted, Cause, ChainEnd, EventPlace, Owed, Pending};
 use super::*;
 use crate::base::id::{ActorId, Incarnation};
-use crate::chain::{ComponentDigest, EventHash, sha1};
+use crate::chain::{ComponentDigest, EventHash, KeyDigest, sha1};
 
 /// Random numbers that are the same for the same seed.
 struct Dice(u64);
@@ -166,6 +166,7 @@ impl Model {
             names_state: begins.is_some() || dice.once_in(3),
             keeps: dice.once_in(9),
             ends: begins.is_none() && dice.once_in(50),
+            key: dice.once_in(5).then(|| KeyDigest([1 + dice.roll(4) as u8; 16])),
             begins,
             owes,
             settles,
@@ -194,6 +195,12 @@ impl Model {
             assert_eq!(index.parent(*id).expect("an answer"), started.parent);
             self.agrees_on(index, *key, actor, dice);
         }
+        for digest in (0..6).map(|byte| KeyDigest([byte; 16])) {
+            let has = |actor: &Actor| actor.events.iter().any(|event| event.key == Some(digest));
+            let holder = index.holder(digest).expect("an answer");
+            let is_right = holder.map_or(!self.actors.values().any(has), |holder| has(&self.actors[&holder]));
+            assert!(is_right, "{digest:?}: {holder:?}");
+        }
         let owed = index.owed().expect("an answer");
         assert_eq!(owed, self.owed);
         assert_eq!(index.next_key().expect("an answer"), self.actors.len() as i64 + 1);
@@ -215,6 +222,10 @@ impl Model {
         assert_eq!(index.kept_sequences(key).expect("an answer"), kept.keys().copied().collect::<Vec<_>>());
         let places =
             |wanted: Landmark| events.iter().filter(move |event| event.landmark == Some(wanted)).map(EventFact::place);
+        for digest in (0..6).map(|byte| KeyDigest([byte; 16])) {
+            let keyed = events.iter().rfind(|event| event.key == Some(digest)).map(EventFact::place);
+            assert_eq!(index.keyed(digest, key).expect("an answer"), keyed, "{digest:?}");
+        }
         let mut asked = vec![0, last.sequence, last.sequence + 1, u64::MAX];
         asked.extend((0..6).map(|_| dice.roll(last.sequence + 2)));
         for at in asked {
@@ -399,6 +410,7 @@ fn what_came_and_went_in_memory_is_never_written() {
 fn no_row_of_what_is_summed_up_can_be_altered_added_or_taken_away_unseen() {
     let columns = [
         ("heads", &["actor", "sequence", "position", "hash", "state_position"][..]),
+        ("keyed", &["key", "actor", "sequence", "position"][..]),
         ("actors", &["actor", "alive", "attempts", "listed", "started", "manifest_path"]),
         ("owed", &["cause_actor", "cause_sequence", "receiver", "position", "notice"]),
         ("landmarks", &["actor", "landmark", "sequence", "position"]),
@@ -429,6 +441,7 @@ fn no_row_of_what_is_summed_up_can_be_altered_added_or_taken_away_unseen() {
         for column in columns {
             let other = match *column {
                 "hash" => "zeroblob(20)",
+                "key" => "zeroblob(16)",
                 "cause_actor" | "receiver" => "'67e55044-10b1-426f-9247-bb680e5fe0c8'",
                 "manifest_path" | "notice" => "'other'",
                 "actor" => "77",
@@ -447,6 +460,7 @@ fn no_row_of_what_is_summed_up_can_be_altered_added_or_taken_away_unseen() {
             }
             "owed" => "SELECT '67e55044-10b1-426f-9247-bb680e5fe0c8', cause_sequence, receiver, position, notice",
             "landmarks" => "SELECT 77, landmark, sequence, position",
+            "keyed" => "SELECT key, 77, sequence, position",
             _ => "SELECT 77, sequence, segment",
         };
         differs(&format!("INSERT INTO {table} {all} FROM {table} WHERE {one} LIMIT 1"));

@@ -63,6 +63,8 @@ pub(in crate::journal) struct EventEntry<'a> {
     pub(in crate::journal) is_salted: bool,
     pub(in crate::journal) begins: Option<BeginsEntry<'a>>,
     pub(in crate::journal) owes: Option<OwesEntry<'a>>,
+    /// The digest of the idempotency key of a call.
+    pub(in crate::journal) key: Option<[u8; 16]>,
     /// The deliveries that it settles: the actor and the sequence of the event that promised each.
     pub(in crate::journal) settles: Vec<([u8; 16], u64)>,
     pub(in crate::journal) data: Payload<'a>,
@@ -136,6 +138,7 @@ const BEGINS: u64 = 8;
 const OWES: u64 = 16;
 const SETTLES: u64 = 32;
 const SALTED: u64 = 64;
+const KEYED: u64 = 128;
 
 impl Entry<'_> {
     /// Writes kind and essence; `code` stands for the event's type. The essence is put together in `room`.
@@ -225,7 +228,8 @@ fn put_event(to: &mut Vec<u8>, event: &EventEntry<'_>, code: u64) {
         | flag(event.begins.is_some(), BEGINS)
         | flag(event.owes.is_some(), OWES)
         | flag(!event.settles.is_empty(), SETTLES)
-        | flag(event.is_salted, SALTED);
+        | flag(event.is_salted, SALTED)
+        | flag(event.key.is_some(), KEYED);
     for number in [event.actor, event.sequence, event.back, event.timestamp, code, flags] {
         put_number(to, number);
     }
@@ -246,6 +250,7 @@ fn put_event(to: &mut Vec<u8>, event: &EventEntry<'_>, code: u64) {
             put_number(to, *sequence);
         }
     }
+    to.extend_from_slice(event.key.as_ref().map_or(&[], |key| &key[..]));
 }
 
 /// A record as it lies in a file, not yet understood.
@@ -356,7 +361,7 @@ fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a [String]) 
     let name = usize::try_from(read.number()?).ok().and_then(|code| names.get(code));
     let event_type = name.ok_or(Malformed("the type of an event has no name"))?;
     let flags = read.number()?;
-    if flags >= SALTED << 1 {
+    if flags >= KEYED << 1 {
         return Err(Malformed("an event has a flag of no known meaning"));
     }
     let has = |flag| flags & flag != 0;
@@ -373,6 +378,7 @@ fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a [String]) 
             settles.push((read.array()?, read.number()?));
         }
     }
+    let key = if has(KEYED) { Some(read.array()?) } else { None };
     let (names_state, keeps, ends, is_salted) = (has(NAMES_STATE), has(KEEPS), has(ENDS), has(SALTED));
     Ok(EventEntry {
         actor,
@@ -388,6 +394,7 @@ fn read_event<'a>(read: &mut Bytes<'a>, data: Payload<'a>, names: &'a [String]) 
         begins,
         owes,
         settles,
+        key,
         data,
     })
 }

@@ -9,12 +9,17 @@ use super::body_budget::{BodyBudget, BodyShare};
 use super::chunked::ChunkedDecoder;
 use super::framing::RequestFraming;
 use super::refusal::HttpRefusal;
+use super::upload::{IncomingFile, Upload, UploadPlace};
 
 /// A body that is being received.
-#[derive(Debug)]
 pub(crate) struct IncomingBody {
     coding: Coding,
+    /// What has come; of a body that goes to a file, what was not written yet.
     bytes: Vec<u8>,
+    file: Option<Box<dyn IncomingFile>>,
+    /// Where a body goes that becomes larger than the limit.
+    place: Option<Arc<dyn UploadPlace>>,
+    /// Of a body in memory.
     limit: usize,
     /// Its share of the budget, as large as the capacity of `bytes`.
     share: BodyShare,
@@ -36,21 +41,30 @@ pub(crate) enum Taken {
 }
 
 impl IncomingBody {
-    /// The body that `framing` announces, if it announces one. It is refused where it will be larger than `limit`.
+    /// The body that `framing` announces, if it announces one. Where it will be larger than `limit`, it goes to a file if there
+    /// is a place for one, and else is refused.
     pub(crate) fn announced(
         framing: RequestFraming,
         limit: usize,
         budget: &Arc<BodyBudget>,
+        place: Option<&Arc<dyn UploadPlace>>,
     ) -> Result<Option<Self>, HttpRefusal> {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let most = place.map_or(limit, |place| size(place.most_bytes()).max(limit));
         let coding = match framing {
             RequestFraming::Absent => return Ok(None),
             RequestFraming::Length(length) => {
-                let fitting = usize::try_from(length).ok().filter(|length| *length <= limit);
-                Coding::Length { left: fitting.ok_or_else(|| HttpRefusal::body_too_large(limit))? }
+                let fitting = usize::try_from(length).ok().filter(|length| *length <= most);
+                Coding::Length { left: fitting.ok_or_else(|| HttpRefusal::body_too_large(most))? }
             }
-            RequestFraming::Chunked => Coding::Chunked(ChunkedDecoder::new(limit)),
+            RequestFraming::Chunked => Coding::Chunked(ChunkedDecoder::new(most)),
         };
-        Ok(Some(Self { coding, bytes: Vec::new(), limit, share: BodyShare::of(budget) }))
+        let file = match (&coding, place) {
+            (Coding::Length { left }, Some(place)) if *left > limit => Some(place.begin(Some(*left as u64))?),
+            _ => None,
+        };
+        let place = place.filter(|_| file.is_none()).cloned();
+        Ok(Some(Self { coding, bytes: Vec::new(), file, place, limit, share: BodyShare::of(budget) }))
     }
 
     /// Takes the bytes of `received` that belong to the body.
@@ -59,6 +73,14 @@ impl IncomingBody {
             Coding::Length { left } => &received[..received.len().min(*left)],
             Coding::Chunked(_) => received,
         };
+        let may_be_large = self.file.is_none() && matches!(self.coding, Coding::Chunked(_));
+        if may_be_large
+            && self.bytes.len() + piece.len() > self.limit
+            && let Some(place) = self.place.take()
+        {
+            self.file = Some(place.begin(None)?);
+            self.write_out()?;
+        }
         if !self.make_room(piece.len()) {
             return Ok(Taken::NoRoom);
         }
@@ -70,13 +92,24 @@ impl IncomingBody {
             }
             Coding::Chunked(decoder) => decoder.decode(piece, &mut self.bytes, self.limit)?,
         };
+        self.write_out()?;
         Ok(Taken::Bytes(used))
+    }
+
+    /// Writes what has come, if it goes to a file.
+    fn write_out(&mut self) -> Result<(), HttpRefusal> {
+        if let Some(file) = &mut self.file {
+            file.write(&self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
     }
 
     /// Makes room for `more` bytes, and takes it from the budget. If the budget has enough, the room is doubled, so
     /// that the body is not moved each time more of it comes.
     fn make_room(&mut self, more: usize) -> bool {
         let most = match &self.coding {
+            _ if self.file.is_some() => more,
             Coding::Length { left } => self.bytes.len() + left,
             Coding::Chunked(_) => self.limit,
         };
@@ -109,9 +142,10 @@ impl IncomingBody {
         self.share.bytes()
     }
 
-    /// The body, and its share of the budget.
-    pub(crate) fn finish(self) -> (Vec<u8>, BodyShare) {
-        (self.bytes, self.share)
+    /// The body, with the file that it went to, and its share of the budget.
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, Option<Upload>, BodyShare), HttpRefusal> {
+        let upload = self.file.map(IncomingFile::finish).transpose()?;
+        Ok((self.bytes, upload, self.share))
     }
 }
 
@@ -122,7 +156,8 @@ mod tests {
     const LIMIT: usize = 10;
 
     fn incoming(framing: RequestFraming, budget: &Arc<BodyBudget>) -> IncomingBody {
-        IncomingBody::announced(framing, LIMIT, budget).expect("not too large").expect("announced")
+        let announced = IncomingBody::announced(framing, LIMIT, budget, None);
+        announced.unwrap_or_else(|refusal| panic!("{refusal:?}")).expect("announced")
     }
 
     fn budget(limit: usize) -> Arc<BodyBudget> {
@@ -137,22 +172,21 @@ mod tests {
         assert_eq!(body.left(), Some(2));
         assert_eq!(body.take(b"deGET /"), Ok(Taken::Bytes(2)));
         assert!(body.is_done());
-        assert_eq!(body.finish().0, b"abcde");
+        assert_eq!(body.finish().expect("a body").0, b"abcde");
     }
 
     #[test]
     fn an_announced_empty_body_is_a_body() {
         let budget = budget(LIMIT);
         assert!(incoming(RequestFraming::Length(0), &budget).is_done());
-        assert!(IncomingBody::announced(RequestFraming::Absent, LIMIT, &budget).expect("fine").is_none());
+        assert!(matches!(IncomingBody::announced(RequestFraming::Absent, LIMIT, &budget, None), Ok(None)));
     }
 
     #[test]
     fn a_body_announced_too_large_is_refused_unread() {
         for length in [LIMIT as u64 + 1, u64::MAX] {
-            let refused =
-                IncomingBody::announced(RequestFraming::Length(length), LIMIT, &budget(99)).expect_err("too large");
-            assert_eq!(refused.status, 413);
+            let refused = IncomingBody::announced(RequestFraming::Length(length), LIMIT, &budget(99), None);
+            assert_eq!(refused.map(drop).expect_err("too large").status, 413);
         }
     }
 

@@ -294,9 +294,12 @@ impl HttpConnection {
             receiving;
         let (is_head, is_connect) = (method == "HEAD", method == "CONNECT");
         let exchange = AnswerContext { is_head, is_connect, closes: !keep_alive || is_connect, is_http10 };
-        let (body, share) = body.map(IncomingBody::finish).unzip();
+        let (body, upload, share) = match body.map(IncomingBody::finish).transpose()? {
+            Some((body, upload, share)) => (Some(body), upload, Some(share)),
+            None => (None, None, None),
+        };
         let framing = if is_http10 { PieceFraming::Bare } else { PieceFraming::Chunked };
-        let request = WireRequest { method, uri: target, headers, body, peer: self.peer, framing };
+        let request = WireRequest { method, uri: target, headers, body, upload, peer: self.peer, framing };
         let WireAnswer { response, stream } = self.call(request)?;
         // From here on the body's room in the budget is free, so a client that does not read its answer keeps no room
         // from other bodies.
@@ -312,7 +315,8 @@ impl HttpConnection {
     fn begin(&mut self, timeout: Duration) -> Result<Option<Receiving>, EarlyEnd> {
         let Some(head) = self.await_head(timeout)? else { return Ok(None) };
         let shared = &self.shared;
-        let body = IncomingBody::announced(head.framing, shared.limits.body_bytes, &shared.bodies)?;
+        let body =
+            IncomingBody::announced(head.framing, shared.limits.body_bytes, &shared.bodies, shared.uploads.as_ref())?;
         let deadline = Deadline::after(shared.limits.body_timeout);
         let mut receiving = Receiving { head, body, deadline, moved: clock::now(), is_starving: false };
         let has_begun = self.take(&mut receiving)? > 0;

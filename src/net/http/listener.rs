@@ -9,6 +9,7 @@ use crate::net::{Acceptor, AcceptorHandle, ClientWriter, ServerCertificate, Thre
 use super::admission::HttpAdmission;
 use super::limits::HttpLimits;
 use super::shared::{HttpShared, Service};
+use super::upload::UploadPlace;
 
 /// A listener that serves. When it is dropped it closes: first the connections that have a thread end, then the answers that
 /// are sent piece by piece.
@@ -18,21 +19,26 @@ pub(crate) struct ServingHttp {
 }
 
 /// A bound address. Clients may connect already; they wait, because nobody accepts them yet.
-#[derive(Debug)]
 pub(crate) struct HttpListener {
     socket: TcpListener,
     tls: Option<ServerCertificate>,
+    uploads: Option<Arc<dyn UploadPlace>>,
 }
 
 impl HttpListener {
     /// Binds `address`; port 0 stands for any free port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        bind(address).map(|socket| Self { socket, tls: None })
+        bind(address).map(|socket| Self { socket, tls: None, uploads: None })
     }
 
     /// Speaks TLS with its clients, if there is a certificate.
     pub(crate) fn secured(self, tls: Option<ServerCertificate>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Takes bodies that are too large for memory to files, if there is a place for them.
+    pub(crate) fn uploading(self, uploads: Option<Arc<dyn UploadPlace>>) -> Self {
+        Self { uploads, ..self }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -53,7 +59,8 @@ impl HttpListener {
         let most_threads = limits.connections.max(1);
         let (name, stall, drain) = (format!("{thread_name}-w"), limits.write_timeout, limits.drain_timeout);
         let writer = streams.then(|| ClientWriter::start(&name, stall, drain)).transpose()?;
-        let shared = Arc::new(HttpShared::new(limits, self.tls, service, writer.as_ref().map(ClientWriter::handle)));
+        let handle = writer.as_ref().map(ClientWriter::handle);
+        let shared = Arc::new(HttpShared::new(limits, self.tls, self.uploads, service, handle));
         let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
         let acceptor = Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?;
         Ok(ServingHttp { _acceptor: acceptor.start()?, _writer: writer })

@@ -163,7 +163,7 @@ mod tests {
     fn lobby(said: &[&str]) -> (Lobby, Vec<TcpStream>) {
         let service = Arc::new(|_| WireResponse::new(200, Vec::new(), None).expect("valid").into());
         let limits = HttpLimits { bodies_bytes: 40_000, body_bytes: 40_000, ..HttpLimits::default() };
-        let shared = Arc::new(HttpShared::new(limits, None, service, None));
+        let shared = Arc::new(HttpShared::new(limits, None, None, service, None));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let mut lobby = Lobby::new(Duration::from_secs(60), Arc::clone(&shared.bodies));

@@ -10,9 +10,11 @@
 //! | `client_wait`, `shared` | what the acceptor and the connections know of each other |
 //! | `stream` | a socket with a buffer, whose every wait ends by a deadline |
 //! | `head`, `request_target`, `authority`, `fields`, `framing` | the head of a request, from its bytes alone |
+//! | `upload` | bodies that go to files |
 //! | `body`, `chunked`, `extension` | the body of a request, from its bytes alone |
 //! | `body_budget`, `limits` | how many bytes all bodies may have together; all limits of a listener |
 //! | `response`, `refusal`, `answer`, `date` | answers of the service, refusals of the server, and their bytes |
+//! | `compression` | answers compressed for clients that wish it |
 //!
 //! `httparse` splits heads into their parts. Everything here is bounded by [`HttpLimits`] or by a constant beside its
 //! use. A request that two readers might understand differently is refused.
@@ -24,6 +26,7 @@ mod body;
 mod body_budget;
 mod chunked;
 mod client_wait;
+mod compression;
 mod connection;
 mod date;
 mod extension;
@@ -38,6 +41,7 @@ mod request_target;
 mod response;
 mod shared;
 mod stream;
+mod upload;
 mod waiting;
 
 #[cfg(test)]
@@ -50,6 +54,7 @@ use crate::net::PieceFraming;
 pub(crate) use answer::{AnswerContext, write_response};
 pub(crate) use authority::Authority;
 pub(crate) use chunked::ChunkedDecoder;
+pub(crate) use compression::Compression;
 pub(crate) use date::DateText;
 pub(crate) use framing::RequestFraming;
 pub(crate) use head::{HeadScan, RequestHead, asks_for_a_head_alone};
@@ -57,6 +62,7 @@ pub(crate) use limits::HttpLimits;
 pub(crate) use listener::{HttpListener, ServingHttp};
 pub(crate) use refusal::HttpRefusal;
 pub(crate) use response::{StreamBody, WireAnswer, WireResponse, is_token_byte};
+pub(crate) use upload::{IncomingFile, ReceivedFile, Upload, UploadPlace};
 
 /// A whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub(crate) struct WireRequest {
     pub(crate) headers: Vec<(String, String)>,
     /// `None` where the request announced no body. A transfer coding is decoded, trailers are dropped.
     pub(crate) body: Option<Vec<u8>>,
+    /// The file that the body went to, if it was larger than a body in memory may be; `body` is empty then.
+    pub(crate) upload: Option<Upload>,
     pub(crate) peer: SocketAddr,
     /// How a body that is sent piece by piece has to be framed for this client.
     pub(crate) framing: PieceFraming,

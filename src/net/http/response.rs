@@ -107,6 +107,29 @@ impl WireResponse {
         self
     }
 
+    /// The same answer with one more header, which is a valid one.
+    pub(crate) fn and_header(mut self, name: &str, value: &str) -> Self {
+        debug_assert_eq!(check_header(name, value), Ok(()), "it is our own");
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same answer without the headers of this name.
+    pub(crate) fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// The same answer with another body.
+    pub(crate) fn with_body(self, body: Vec<u8>) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    /// The value of the first header of this name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.status
     }

@@ -9,6 +9,7 @@ use crate::net::{AnswerBudget, ClientWriterHandle, ListenerClosing, ServerCertif
 
 use super::body_budget::BodyBudget;
 use super::limits::HttpLimits;
+use super::upload::UploadPlace;
 use super::{WireAnswer, WireRequest};
 
 /// Answers requests, many at a time, each on the thread of the connection that it came by. It has to return, because a
@@ -21,6 +22,8 @@ pub(crate) struct HttpShared {
     pub(crate) service: Service,
     /// The certificate, if TLS is spoken.
     pub(crate) tls: Option<ServerCertificate>,
+    /// Where bodies go that are too large for memory.
+    pub(crate) uploads: Option<Arc<dyn UploadPlace>>,
     /// For the bodies that are being received.
     pub(crate) bodies: Arc<BodyBudget>,
     pub(crate) answers: Arc<AnswerBudget>,
@@ -37,6 +40,7 @@ impl HttpShared {
     pub(crate) fn new(
         limits: HttpLimits,
         tls: Option<ServerCertificate>,
+        uploads: Option<Arc<dyn UploadPlace>>,
         service: Service,
         writer: Option<ClientWriterHandle>,
     ) -> Self {
@@ -46,6 +50,7 @@ impl HttpShared {
             limits,
             service,
             tls,
+            uploads,
             epoch: clock::now(),
             closing: ListenerClosing::default(),
             writer,

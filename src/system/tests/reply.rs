@@ -11,7 +11,7 @@ fn pair() -> (Reply, AwaitedReply) {
 }
 
 fn give(reply: Reply, answer: Answer) {
-    let Reply::Outside { to } = reply else { unreachable!("it was made for the outside") };
+    let Reply::Outside { to, .. } = reply else { unreachable!("it was made for the outside") };
     to.give(answer);
 }
 

@@ -7,6 +7,7 @@ mod ask;
 mod cursor;
 mod follow;
 mod history;
+mod letters;
 pub(crate) mod measure;
 mod table;
 

@@ -68,6 +68,7 @@ impl Drawn {
                 begins: begins.then_some(BeginsEntry { id: self.id, attempts: back, manifest_path: &self.text }),
                 owes: owes.then_some(OwesEntry { receiver: self.id, notice: &self.text }),
                 settles: self.settles.clone(),
+                key: ends.then_some(self.id),
                 data: self.payload(),
             }),
         }

@@ -83,6 +83,7 @@ impl SampleChains {
             begins: None,
             owes: None,
             settles: Vec::new(),
+            key: None,
             data: Payload::Kept(stored),
         }
     }
