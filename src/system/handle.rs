@@ -92,7 +92,12 @@ impl TheaterHandle {
             Reply::Later { to } => to.give(answer),
             // The error of a journal that is down is ignored: an answer that rests on an event which was never committed must
             // not leave.
-            Reply::Outside { to } => _ = self.journal.release(move || to.give(answer)),
+            Reply::Outside { to, key } => {
+                let _ = self.journal.release(move || {
+                    key.into_iter().for_each(|request| request.end());
+                    to.give(answer);
+                });
+            }
         }
     }
 

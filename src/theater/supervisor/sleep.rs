@@ -185,7 +185,7 @@ impl Supervisor {
         let mailbox = sleeper.mailbox.rise();
         mailbox.close();
         while let Some(delivery) = mailbox.next() {
-            if let Reply::Outside { to } = delivery.reply {
+            if let Reply::Outside { to, .. } = delivery.reply {
                 let outcome = Outcome::Dropped("is suspended, since the runtime is shutting down".into());
                 to.give(Answer { outcome, closing: None });
             }
