@@ -152,7 +152,7 @@ impl Described {
     }
 }
 
-fn described() -> [Described; 8] {
+fn described() -> [Described; 9] {
     [
         Described::of::<ActorsTable>(),
         Described::of::<EventsTable>(),
