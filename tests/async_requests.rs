@@ -291,10 +291,8 @@ fn an_actor_may_ask_itself_and_two_may_ask_each_other() {
     assert_eq!(told[1][1], json!({ "ok": 1 }), "{told:?}");
     square.ask(&json!({ "op": "ask", "to": "asker", "msg": { "op": "ask", "to": "other", "msg": "count" } }));
     square.after_replies(4);
-    assert_eq!(
-        eventually("both were told", || replies_of(&square.running, "other").pop())[1]["ok"]["ok"].is_u64(),
-        true
-    );
+    let told = eventually("both were told", || replies_of(&square.running, "other").pop());
+    assert!(told[1]["ok"].is_u64() || told[1]["ok"]["ok"].is_u64(), "{told}");
     square.ends_sound();
 }
 

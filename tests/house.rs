@@ -149,7 +149,8 @@ const BLOCKING: [&str; 16] = [
 ];
 
 /// Files that name a parker, and wait by `base::wait` alone: a parker is made with a mailbox, and lies where it is used.
-const NAME_PARKERS: [&str; 4] = ["base/one_shot.rs", "system/mailbox.rs", "system/signal.rs", "system/timers.rs"];
+const NAME_PARKERS: [&str; 5] =
+    ["base/one_shot.rs", "system/async_requests.rs", "system/mailbox.rs", "system/signal.rs", "system/timers.rs"];
 
 /// One module makes threads wait, so that a simulation can decide there which thread runs next. Tests wait as they like.
 #[test]

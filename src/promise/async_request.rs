@@ -4,23 +4,20 @@
 //! row. As long as the row is there, a start looks at the receiver's chain: that has taken the message and perhaps answered it,
 //! or else the message is delivered again.
 
-use super::address::stood_for;
-use super::fates::{Chains, Fate, OpenRequest, ReadResult, link};
-use super::message::{Taken, course_of, outcomes, request_delivery, understand};
+use super::asked::{AskedMessage, asked_by};
+use super::fates::{Chains, Fate, OpenRequest, ReadResult, Receivers, link};
+use super::message::{HANDLE_REQUEST, course_of, outcomes, request_delivery, understand};
 use crate::base::clock::BootTime;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Call, HostCall};
-use crate::chain::{ChainEvent, EventKind, Function, Link, function};
+use crate::chain::data::Call;
+use crate::chain::{ChainEvent, Function, Link, function};
 use crate::guest::Live;
 use crate::journal::{self, Owed, Pending};
-use crate::system::{Answer, CameOf, Delivery, DueReply, DueTime, Outcome, Refusal, Reply, Slot};
+use crate::system::{Answer, Awaited, CameOf, Delivery, DueReply, DueTime, Outcome, Refusal, Reply, Slot};
 
-pub(crate) const REQUEST_ASYNC: &Function = function!("ntwk:theater/async-requests", "request-async");
 pub(crate) const HANDLE_REPLY: &Function = function!("ntwk:theater/reply-handlers", "handle-reply");
 
-/// The parameters of `request-async`: the receiver, the message, the deadline in milliseconds.
-pub(crate) type AskParams = (String, Vec<u8>, Option<u64>);
 /// The parameters of `handle-reply`: the token, the answer.
 pub(crate) type ReplyParams = (u64, Result<Vec<u8>, String>);
 
@@ -42,7 +39,7 @@ impl ReservedAsync {
     ) -> Result<Self, Refusal> {
         live.theater.journal.has_room_within()?;
         let params = (message,).to_cbor();
-        let slot = live.theater.registry.reserve_for_actor(live.id, to, super::HANDLE_REQUEST, params.len())?;
+        let slot = live.theater.registry.reserve_for_actor(live.id, to, HANDLE_REQUEST, params.len())?;
         Ok(Self { slot, params, within_ms, due })
     }
 
@@ -68,28 +65,8 @@ fn owed(asker: ActorId, due: DueTime) -> Owed {
     Owed { receiver: asker, notice: Some(journal::REPLY), boot: due.boot_ms.and_then(BootTime::of) }
 }
 
-/// What an event asks for that is an asynchronous request, and was not refused.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) to: ActorId,
-    pub(crate) message: Vec<u8>,
-    pub(crate) within_ms: u64,
-}
-
-/// What an event asks for; `None` if it asks for nothing.
-pub(crate) fn asked_by(event: &ChainEvent) -> Option<Asked> {
-    if event.function() != REQUEST_ASYNC.full || event.kind() != Some(EventKind::HostCall) {
-        return None;
-    }
-    let HostCall { to, params, result, .. } = event.read().ok()?;
-    let token = Result::<u64, String>::from_cbor(result.whole()?).ok()?.ok()?;
-    let (address, message, within_ms) = AskParams::from_cbor(&params?.0).ok()?;
-    let to = stood_for(to, &address).filter(|_| token == event.sequence)?;
-    Some(Asked { to, message, within_ms: within_ms? })
-}
-
 /// When the answer to a request is due at the latest, as the row and the event that asked say it.
-pub(crate) fn deadline(row: &Pending, event: &ChainEvent, within_ms: u64) -> DueTime {
+fn deadline(row: &Pending, event: &ChainEvent, within_ms: u64) -> DueTime {
     let boot_ms = row.owed().and_then(|owed| owed.boot).and_then(BootTime::boot_ms);
     DueTime { unix_ms: event.timestamp.saturating_add(within_ms), boot_ms }
 }
@@ -97,15 +74,15 @@ pub(crate) fn deadline(row: &Pending, event: &ChainEvent, within_ms: u64) -> Due
 /// The request of a row, and what became of it; the inner error says why it cannot be read.
 pub(super) fn open(
     chains: &dyn Chains,
-    taken: &mut Taken,
+    receivers: &mut Receivers,
     row: &Pending,
     event: &ChainEvent,
 ) -> ReadResult<Result<OpenRequest, String>> {
-    let Some(Asked { to, within_ms, .. }) = asked_by(event) else {
+    let Some(AskedMessage { to, within_ms, .. }) = asked_by(event) else {
         return Ok(Err("the event does not say what it asked for".to_owned()));
     };
     let (asker, cause) = (row.receiver, link(row.receiver, event));
-    let fate = course_of(chains, taken, to, &cause, row.position)?;
+    let fate = course_of(chains, receivers, to, &cause, row.position)?;
     Ok(Ok(OpenRequest { asker, token: event.sequence, to, within_ms, due: deadline(row, event, within_ms), fate }))
 }
 
@@ -133,10 +110,8 @@ pub(crate) fn told_reply(DueReply { token, to, within_ms, came }: DueReply) -> (
 /// The answer of a request whose outcome recovery has decided.
 pub(crate) fn decided(fate: Fate) -> Option<Answer> {
     match fate {
-        Fate::Answered(crate::system::Awaited::Answer { answer, .. }) => Some(answer),
-        Fate::Answered(crate::system::Awaited::Unknown(why)) => {
-            Some(Answer { outcome: Outcome::Refused(why), closing: None })
-        }
+        Fate::Answered(Awaited::Answer { answer, .. }) => Some(answer),
+        Fate::Answered(Awaited::Unknown(why)) => Some(Answer { outcome: Outcome::Refused(why), closing: None }),
         Fate::Answered(_) | Fate::Again | Fate::Await { .. } => None,
     }
 }

@@ -1,13 +1,14 @@
 //! The decision about each promise after a crash: it is delivered again, awaited, answered, done (again), or of unknown
 //! outcome. This is a pure function of the chains and of the owed rows (`pending`), so that a model can test it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Promise;
 use super::circles::{Edge, newest_of_each_circle};
-use super::message::Taken;
 use crate::base::id::ActorId;
+use crate::chain::cbor::Cbor;
+use crate::chain::data::{Call, Failed, Stopped};
 use crate::chain::{ChainEvent, EventKind, Link};
 pub(crate) use crate::journal::ReadResult;
 use crate::journal::{Cause, Pending};
@@ -139,11 +140,11 @@ pub(crate) struct Decided {
 pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) -> ReadResult<Decided> {
     let mut decided = Decided::default();
     let mut edges = BTreeMap::new();
-    let (mut intents, mut taken) = (BTreeMap::new(), Taken::default());
+    let (mut intents, mut receivers) = (BTreeMap::new(), Receivers::default());
     for actor in actors {
         let Some(intent) = open_intent(chains, *actor)? else { continue };
         let Some(promise) = Promise::of_intent(intent.event) else { continue };
-        let fate = promise.fate(chains, &mut taken, &intent)?;
+        let fate = promise.fate(chains, &mut receivers, &intent)?;
         if let Fate::Await { on, .. } = &fate {
             edges.insert(*actor, Edge { on: *on, position: intent.position });
         }
@@ -158,7 +159,7 @@ pub(crate) fn decide(chains: &dyn Chains, actors: &[ActorId], rows: &[Pending]) 
         }
     }
     for row in rows {
-        decided.row(chains, &mut taken, row)?;
+        decided.row(chains, &mut receivers, row)?;
     }
     decided.owed_without_a_row(chains, &intents, rows)?;
     decided.due.sort_by_key(|due| due.position);
@@ -178,7 +179,7 @@ pub(super) fn link(actor: ActorId, event: &ChainEvent) -> Link {
 
 impl Decided {
     /// Decides about a row: it is delivered, unless the receiver's chain says that it was taken.
-    fn row(&mut self, chains: &dyn Chains, taken: &mut Taken, row: &Pending) -> ReadResult<()> {
+    fn row(&mut self, chains: &dyn Chains, receivers: &mut Receivers, row: &Pending) -> ReadResult<()> {
         let Pending { cause, receiver, position, .. } = row;
         let nothing = |why: &str| {
             let Cause { actor, sequence } = cause;
@@ -211,7 +212,7 @@ impl Decided {
             return Ok(());
         }
         if promise == Promise::AsyncReply {
-            match promise.request(chains, taken, row, &event)? {
+            match promise.request(chains, receivers, row, &event)? {
                 Ok(open) => self.asked(chains, open, &event, *position)?,
                 Err(why) => self.unreadable.push(nothing(&why)),
             }
@@ -278,5 +279,54 @@ impl Decided {
             }
         }
         Ok(())
+    }
+}
+
+/// The events of receivers since the oldest message that was looked for: each receiver is read once, however many messages
+/// wait for its answer.
+#[derive(Default)]
+pub(super) struct Receivers(HashMap<ActorId, ReadReceiver>);
+
+struct ReadReceiver {
+    /// After which place they were read.
+    after: u64,
+    events: Vec<ChainEvent>,
+    /// By message: the event that took it or dropped it, by its place among these.
+    at: HashMap<Cause, usize>,
+}
+
+impl Receivers {
+    /// The receiver's events from the one on that took or dropped the message; none if no event did.
+    pub(super) fn since(
+        &mut self,
+        chains: &dyn Chains,
+        receiver: ActorId,
+        cause: &Link,
+        position: u64,
+    ) -> ReadResult<&[ChainEvent]> {
+        if self.0.get(&receiver).is_none_or(|read| read.after > position) {
+            self.0.insert(receiver, ReadReceiver::read(chains, receiver, position)?);
+        }
+        let ReadReceiver { events, at, .. } = &self.0[&receiver];
+        Ok(at.get(&Cause::from(cause)).map_or(&[], |at| &events[*at..]))
+    }
+}
+
+impl ReadReceiver {
+    fn read(chains: &dyn Chains, receiver: ActorId, after: u64) -> ReadResult<Self> {
+        let events = chains.events_after(receiver, after)?;
+        let mut at = HashMap::new();
+        for (place, event) in events.iter().enumerate() {
+            let dropped = match event.kind() {
+                Some(EventKind::Call) => Call::from_cbor(&event.data).map_or(Vec::new(), |call| vec![call.cause]),
+                Some(EventKind::Failed) => Failed::from_cbor(&event.data).map_or(Vec::new(), |failed| failed.dropped),
+                Some(EventKind::Stopped) => {
+                    Stopped::from_cbor(&event.data).map_or(Vec::new(), |stopped| stopped.dropped)
+                }
+                _ => Vec::new(),
+            };
+            dropped.iter().flatten().for_each(|cause| _ = at.entry(Cause::from(cause)).or_insert(place));
+        }
+        Ok(Self { after, events, at })
     }
 }

@@ -1,12 +1,10 @@
 //! Promises by messages: a send, and a request whose sender waits for the answer.
 
-use std::collections::HashMap;
-
 use super::Promise;
 use super::address::stood_for;
-use super::async_request::asked_by;
+use super::asked::asked_by;
 use super::deferred::{begun_anew, given_by, let_go_by, put_off};
-use super::fates::{Chains, Fate, OpenIntent, ReadResult, Through, link};
+use super::fates::{Chains, Fate, OpenIntent, ReadResult, Receivers, Through, link};
 use super::monitor::{self, HANDLE_DOWN};
 use super::stream::{self, HANDLE_STREAM_CLOSED};
 use super::timer::{self, HANDLE_TIMER};
@@ -18,7 +16,7 @@ use crate::chain::cbor::{Cbor, CborError, CborReader};
 use crate::chain::data::{Call, Caller, Failed, HostCall, Intent, Refused, Return, Started, Stopped};
 use crate::chain::{ChainEvent, EventKind, Function, Link, function};
 use crate::guest::{Answered, Interruption, Live};
-use crate::journal::{Cause, Owed};
+use crate::journal::Owed;
 use crate::system::{
     ActorFailure, Answer, Awaited, AwaitedReply, Delivery, NoAnswer, OrderKind, Outcome, Refusal, Reply, Slot, Wait,
     Waited,
@@ -169,11 +167,11 @@ pub(super) fn understand(to: ActorId, Answer { outcome, closing }: Answer) -> An
 }
 
 /// What became of a request whose intent is the last event of its sender's chain.
-pub(super) fn fate(chains: &dyn Chains, taken: &mut Taken, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
+pub(super) fn fate(chains: &dyn Chains, receivers: &mut Receivers, intent: &OpenIntent<'_>) -> ReadResult<Fate> {
     let Some((to, _)) = requested(&intent.event.data) else {
         return Ok(unknown("the request cannot be read any more"));
     };
-    course_of(chains, taken, to, &intent.link, intent.position)
+    course_of(chains, receivers, to, &intent.link, intent.position)
 }
 
 fn unknown(why: &str) -> Fate {
@@ -183,7 +181,7 @@ fn unknown(why: &str) -> Fate {
 /// What became of the message that the event `cause`, at `position`, has promised to `to`, and that is to be answered.
 pub(super) fn course_of(
     chains: &dyn Chains,
-    taken: &mut Taken,
+    receivers: &mut Receivers,
     to: ActorId,
     cause: &Link,
     position: u64,
@@ -192,7 +190,7 @@ pub(super) fn course_of(
         return Ok(Fate::Await { on: to, through: Through::Transition });
     }
     let goes_on = chains.goes_on(to);
-    let events = taken.since(chains, to, cause, position)?;
+    let events = receivers.since(chains, to, cause, position)?;
     Ok(match answer_to(events, to, cause, goes_on) {
         MessageTrace::Answer(answer) => Fate::Answered(Awaited::Answer { to, answer }),
         MessageTrace::TakenAlone => unknown("the receiver took it, and its chain does not say what came of it"),
@@ -208,55 +206,6 @@ pub(super) fn course_of(
             Fate::Answered(Awaited::Answer { to, answer })
         }
     })
-}
-
-/// The events of receivers since the oldest message that was looked for: each receiver is read once, however many messages
-/// wait for its answer.
-#[derive(Default)]
-pub(super) struct Taken(HashMap<ActorId, TakenBy>);
-
-struct TakenBy {
-    /// After which place they were read.
-    after: u64,
-    events: Vec<ChainEvent>,
-    /// By message: the event that took it or dropped it, by its place among these.
-    at: HashMap<Cause, usize>,
-}
-
-impl Taken {
-    /// The receiver's events from the one on that took or dropped the message; none if no event did.
-    fn since(
-        &mut self,
-        chains: &dyn Chains,
-        receiver: ActorId,
-        cause: &Link,
-        position: u64,
-    ) -> ReadResult<&[ChainEvent]> {
-        if self.0.get(&receiver).is_none_or(|read| read.after > position) {
-            self.0.insert(receiver, TakenBy::read(chains, receiver, position)?);
-        }
-        let TakenBy { events, at, .. } = &self.0[&receiver];
-        Ok(at.get(&Cause::from(cause)).map_or(&[], |at| &events[*at..]))
-    }
-}
-
-impl TakenBy {
-    fn read(chains: &dyn Chains, receiver: ActorId, after: u64) -> ReadResult<Self> {
-        let events = chains.events_after(receiver, after)?;
-        let mut at = HashMap::new();
-        for (place, event) in events.iter().enumerate() {
-            let dropped = match event.kind() {
-                Some(EventKind::Call) => Call::from_cbor(&event.data).map_or(Vec::new(), |call| vec![call.cause]),
-                Some(EventKind::Failed) => Failed::from_cbor(&event.data).map_or(Vec::new(), |failed| failed.dropped),
-                Some(EventKind::Stopped) => {
-                    Stopped::from_cbor(&event.data).map_or(Vec::new(), |stopped| stopped.dropped)
-                }
-                _ => Vec::new(),
-            };
-            dropped.iter().flatten().for_each(|cause| _ = at.entry(Cause::from(cause)).or_insert(place));
-        }
-        Ok(Self { after, events, at })
-    }
 }
 
 /// What the receiver's chain says of a message.

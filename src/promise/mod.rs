@@ -45,6 +45,7 @@
 
 mod address;
 mod arrivals;
+mod asked;
 mod async_request;
 mod child;
 mod circles;
@@ -62,10 +63,8 @@ mod timer;
 mod websocket;
 
 pub(crate) use arrivals::{Arrivals, DroppedAtEnd, Sent};
-pub(crate) use async_request::{
-    AskParams, Asked, HANDLE_REPLY, REQUEST_ASYNC, ReplyParams, ReservedAsync, asked_by, decided, is_what_was_replied,
-    told_reply,
-};
+pub(crate) use asked::{AskParams, AskedMessage, REQUEST_ASYNC, asked_by};
+pub(crate) use async_request::{HANDLE_REPLY, ReplyParams, ReservedAsync, decided, is_what_was_replied, told_reply};
 pub(crate) use child::{
     GET_OR_SPAWN, RESTART_CHILD, SPAWN, SPAWN_AS, STOP_CHILD, change_again, change_child, changed_again, revive_child,
     spawn_child,
@@ -267,12 +266,12 @@ impl Promise {
     fn request(
         &self,
         chains: &dyn Chains,
-        taken: &mut message::Taken,
+        receivers: &mut fates::Receivers,
         row: &Pending,
         event: &ChainEvent,
     ) -> ReadResult<Result<OpenRequest, String>> {
         match self {
-            Self::AsyncReply => async_request::open(chains, taken, row, event),
+            Self::AsyncReply => async_request::open(chains, receivers, row, event),
             _ => Ok(Err("it asks for no answer".to_owned())),
         }
     }
@@ -281,11 +280,11 @@ impl Promise {
     fn fate(
         &self,
         chains: &dyn Chains,
-        taken: &mut message::Taken,
+        receivers: &mut fates::Receivers,
         intent: &fates::OpenIntent<'_>,
     ) -> ReadResult<Fate> {
         match self {
-            Self::Request => message::fate(chains, taken, intent),
+            Self::Request => message::fate(chains, receivers, intent),
             Self::Spawn => child::spawn_fate(chains, intent),
             Self::Stop | Self::Restart => child::change_fate(chains, intent),
             Self::Send

@@ -308,7 +308,7 @@ mod tests {
         assert!(taken.claim() && taken.is_awaited());
         assert!(requests.look_again_at(NOW).is_some());
         assert_eq!(requests.first_due(Moment { boot_ms: 109, ..NOW }), None);
-        let late = Moment { boot_ms: 110, ..NOW };
+        let late = Moment { boot_ms: 111, ..NOW };
         assert_eq!(told(&requests, late), Some((1, CameOf::OutcomeUnknown)));
         assert_eq!(told(&requests, late), Some((2, CameOf::NotDelivered)));
         assert!(!taken.is_awaited() && !waiting.claim());

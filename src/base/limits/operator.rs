@@ -117,8 +117,8 @@ operator_limits! {
     /// The HTTP requests of all actors in progress; each needs a thread. Beyond it: `Err`.
     http_exchanges: usize, "http_exchanges" or "THEATER_HTTP_EXCHANGES" = 1_024, from 0..=65_536;
     /// What is to stay free on the disk of the data directory. With less, new work is refused until there is room again:
-    /// 503, `Error`, `Err` of `spawn`; timers that are due wait. With less than half, `Err` of `send`, `request` and of what
-    /// sets a timer, too. 0 turns this off.
+    /// 503, `Error`, `Err` of `spawn`; timers that are due wait. With less than half, `Err` of `send`, `request`,
+    /// `request-async`, `defer` and of what sets a timer, too. 0 turns this off.
     min_free_bytes: u64, "min_free_bytes" or "THEATER_MIN_FREE_BYTES" = 256 * MIB, from 0..=64 * GIB;
     /// The time without anything to do after which an actor falls asleep, unless its manifest says otherwise: it gives its
     /// thread and its memory back until something is there for it. 0 turns this off.

@@ -10,12 +10,12 @@ use super::wanted::{ColumnKey, WantedRows};
 use crate::base::id::ActorId;
 use crate::chain::ChainEvent;
 use crate::journal::Pending;
-use crate::promise::{Asked, asked_by};
+use crate::promise::{AskedMessage, asked_by};
 
-pub(super) struct AsyncRequestsTable(OwedRows<OpenRow>);
+pub(super) struct AsyncRequestsTable(OwedRows<RequestRow>);
 
 /// A request whose answer is still to be told.
-pub(super) struct OpenRow {
+pub(super) struct RequestRow {
     actor: usize,
     to: ActorId,
     message: Vec<u8>,
@@ -25,16 +25,16 @@ pub(super) struct OpenRow {
     timestamp: u64,
 }
 
-impl OpenRow {
+impl RequestRow {
     /// The request that the event `asked` of an actor has made.
     fn of(actor: usize, asked: &ChainEvent) -> Option<Self> {
         let (sequence, timestamp) = (asked.sequence, asked.timestamp);
-        let Asked { to, message, within_ms } = asked_by(asked)?;
+        let AskedMessage { to, message, within_ms } = asked_by(asked)?;
         Some(Self { actor, to, message, due: timestamp.saturating_add(within_ms), sequence, timestamp })
     }
 }
 
-type RequestColumn = SqlColumn<OpenRow>;
+type RequestColumn = SqlColumn<RequestRow>;
 
 impl SqlTable for AsyncRequestsTable {
     const NAME: &'static CStr = c"async_requests";
@@ -63,13 +63,13 @@ impl SqlTable for AsyncRequestsTable {
         RequestColumn::text("time", "when that event happened", |_, row| Ok(time(Some(row.timestamp)))),
     ];
 
-    type Row = OpenRow;
+    type Row = RequestRow;
 
     fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
         Self(OwedRows::begin(source, wanted))
     }
 
-    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<OpenRow>> {
-        self.0.next(|| of_kind(source, Pending::is_reply, OpenRow::of))
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<RequestRow>> {
+        self.0.next(|| of_kind(source, Pending::is_reply, RequestRow::of))
     }
 }

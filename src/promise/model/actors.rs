@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::later::AskedLater;
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::StoppedBy;
@@ -109,6 +108,14 @@ pub(super) enum At {
         promised: Option<Cause>,
     },
     Ended,
+}
+
+/// A request of an actor that it does not wait for.
+#[derive(Clone, Debug)]
+pub(super) struct AskedLater {
+    pub(super) token: u64,
+    pub(super) to: ActorId,
+    pub(super) reply: usize,
 }
 
 #[derive(Clone, Debug)]

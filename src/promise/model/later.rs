@@ -1,6 +1,6 @@
 //! Answers that come later, in the model: requests that an actor does not wait for, and answers that an actor puts off.
 
-use super::actors::{At, Given};
+use super::actors::{AskedLater, At, Given};
 use super::runtime::{ModelRuntime, More};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
@@ -9,14 +9,6 @@ use crate::journal::{Cause, Owed, REPLY as REPLY_ROW};
 use crate::promise::deferred::outcome_of;
 use crate::promise::{DEFER, HANDLE_REPLY, HANDLE_REQUEST, Promise, REPLY, REQUEST_ASYNC, told_reply, too_late};
 use crate::system::{Answer, CameOf, DueReply};
-
-/// A request of an actor that it does not wait for.
-#[derive(Clone, Debug)]
-pub(super) struct AskedLater {
-    pub(super) token: u64,
-    pub(super) to: ActorId,
-    pub(super) reply: usize,
-}
 
 impl ModelRuntime {
     /// A reply for an asker that does not wait: it has no edge.

@@ -34,8 +34,7 @@ use crate::promise::{
     is_what_was_sent, recorded_end,
 };
 use crate::system::{Answer, Awaited, Lane, Outcome, WaitId, Waits, Watches};
-use actors::{At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
-use later::AskedLater;
+use actors::{AskedLater, At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
 use runtime::ModelRuntime;
 use stored::{ModelChain, ModelEntry, Stored};
 
