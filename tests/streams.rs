@@ -361,6 +361,7 @@ fn neither_a_prune_nor_a_change_of_the_manifest_takes_the_end_of_a_stream_from_t
     }
     running.say(&["restart", "lounge"]);
     running.until("lounge", "running");
+    ask(&running, &json!({ "chunk": [id, "x"] }));
     let last = running.last_event("lounge")["sequence"].to_string();
     running.say(&["prune", "lounge", "--before", &last]);
     running.kill();
