@@ -359,7 +359,11 @@ fn neither_a_prune_nor_a_change_of_the_manifest_takes_the_end_of_a_stream_from_t
     for _ in 0..40 {
         ask(&running, &json!({ "chunk": [id, "x"] }));
     }
-    running.say(&["prune", "lounge", "--before", "30"]);
+    running.say(&["restart", "lounge"]);
+    running.until("lounge", "running");
+    ask(&running, &json!({ "chunk": [id, "x"] }));
+    let last = running.last_event("lounge")["sequence"].to_string();
+    running.say(&["prune", "lounge", "--before", &last]);
     running.kill();
     let more = format!("[limits]\nhttp_streams = 7\n{}", handlers(""));
     let running = stage.run(&[&stage.manifest("lounge", "lounge", &more)]);

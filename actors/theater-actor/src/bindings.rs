@@ -9,6 +9,9 @@ pub mod host {
     wit_bindgen::generate!({
         path: "wit",
         world: "host",
+        with: {
+            "ntwk:theater/websocket-types": crate::bindings::websocket::exports::ntwk::theater::websocket_server,
+        },
         additional_derives: [Clone, Eq, PartialEq],
         generate_unused_types: true,
     });
@@ -40,11 +43,11 @@ exports!(http, "exports-http", {
 });
 exports!(websocket, "exports-websocket", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
-    "ntwk:theater/websocket-types": crate::bindings::host::ntwk::theater::websocket_types,
 });
+// The messages of both interfaces for WebSocket clients are the same types here.
 exports!(connections, "exports-connections", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
-    "ntwk:theater/websocket-types": crate::bindings::host::ntwk::theater::websocket_types,
+    "ntwk:theater/websocket-types": crate::bindings::websocket::exports::ntwk::theater::websocket_server,
 });
 exports!(streams, "exports-streams", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,

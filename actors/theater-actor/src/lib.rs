@@ -75,11 +75,11 @@ pub use actor::{
 };
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
-pub use bindings::host::ntwk::theater::websocket_types::{
-    MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
-};
 pub use bindings::monitors::exports::ntwk::theater::monitor_handlers::{Down, EndReason};
 pub use bindings::streams::exports::ntwk::theater::stream_handlers::{HttpAnswer, StreamHead};
+pub use bindings::websocket::exports::ntwk::theater::websocket_server::{
+    MessageType, WebsocketMessage as WebSocketMessage, WebsocketResponse as WebSocketResponse,
+};
 pub use host::{
     clock, config, connections, filesystem, http_client, messages, monitors, random, replies, runtime, streams,
     supervisor, table, timer,

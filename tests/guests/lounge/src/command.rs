@@ -50,7 +50,7 @@ impl Lounge {
             Command::Push(to, text) => pushed(&to, &WebSocketMessage::text(text)),
             Command::Flood(to, bytes, times) => {
                 let message = WebSocketMessage::text("x".repeat(bytes));
-                (0..times).map(|_| pushed(&to, &message)).last().unwrap_or_default()
+                (0..times).fold(Value::Null, |_, _| pushed(&to, &message))
             }
             Command::PushTyped(to, ty, data) => {
                 let ty = match ty.as_str() {
@@ -70,8 +70,7 @@ impl Lounge {
             Command::Chunk(stream, text) => json!(format!("{:?}", streams::push_chunk(stream, text.as_bytes()))),
             Command::FloodStream(stream, bytes, times) => {
                 let piece = vec![b'x'; bytes];
-                let answers = (0..times).map(|_| format!("{:?}", streams::push_chunk(stream, &piece)));
-                json!(answers.last())
+                (0..times).fold(Value::Null, |_, _| json!(format!("{:?}", streams::push_chunk(stream, &piece))))
             }
             Command::End(stream) => json!(streams::end(stream)),
             Command::Trap => panic!("as asked"),
