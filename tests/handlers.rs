@@ -11,7 +11,7 @@ use serde_json::json;
 use support::{Stage, Theater};
 
 /// Each handler, with a component that uses it.
-const HANDLERS: [(&str, &str, &str); 12] = [
+const HANDLERS: [(&str, &str, &str); 13] = [
     ("runtime", "probe", ""),
     ("message-server", "probe", ""),
     ("config", "configured", ""),
@@ -22,6 +22,7 @@ const HANDLERS: [(&str, &str, &str); 12] = [
     ("clock", "chance", "[[handlers]]\ntype = \"random\"\n"),
     ("random", "chance", "[[handlers]]\ntype = \"clock\"\n"),
     ("monitor", "sentry", "[[handlers]]\ntype = \"supervisor\"\n"),
+    ("table", "scribe", ""),
     ("timer", "alarm", "config = { missed = \"make-up\" }\n"),
     ("supervisor", "nursery", "config = { allow = [\"/\"] }\n"),
 ];

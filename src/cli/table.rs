@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
 use super::connect::{answered, ask};
 use super::past::ActorHistory;
+use super::rows::{Shown, fetch_page, fetch_row, value_of};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::chain::cbor::bytes_to_json;
@@ -85,13 +84,6 @@ impl From {
             _ => hex::encode(key),
         }
     }
-}
-
-/// A row as it is printed.
-struct Shown {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    written: u64,
 }
 
 pub(super) fn table(args: &TableArgs) -> Done {
@@ -234,54 +226,7 @@ impl ActorHistory {
     }
 }
 
-pub(super) fn fetch_page(
-    client: &mut Client,
-    id: &str,
-    prefix: &[u8],
-    behind: Option<&[u8]>,
-    limit: u64,
-    at: Option<u64>,
-) -> Result<Vec<RowView>, Failure> {
-    let (prefix, behind) = (BASE64.encode(prefix), behind.map(|key| BASE64.encode(key)));
-    let request = Request::GetRows { id: id.to_owned(), prefix, behind, limit: Some(limit), at };
-    Ok(answered!(ask(client, &request), Response::Rows { rows, .. } => rows))
-}
-
-/// The value of a row that a page shows: one that is too large for a page is fetched by itself.
-pub(super) fn value_of(
-    client: &mut Client,
-    id: &str,
-    view: &RowView,
-    at: Option<u64>,
-) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-    let key = BASE64.decode(&view.key).map_err(Failure::no)?;
-    let value = match &view.value {
-        Some(value) => BASE64.decode(value).map_err(Failure::no)?,
-        None => fetch_row(client, id, &key, at)?.map(|row| row.value).unwrap_or_default(),
-    };
-    Ok((key, value))
-}
-
 fn shown_of(client: &mut Client, id: &str, view: RowView, at: Option<u64>) -> Result<Shown, Failure> {
     let (key, value) = value_of(client, id, &view, at)?;
     Ok(Shown { key, value, written: view.written })
-}
-
-fn fetch_row(client: &mut Client, id: &str, key: &[u8], at: Option<u64>) -> Result<Option<Shown>, Failure> {
-    let mut value = Vec::new();
-    loop {
-        let offset = value.len() as u64;
-        let request = Request::GetRow { id: id.to_owned(), key: BASE64.encode(key), offset, at };
-        let (size, written, data) = answered!(
-            ask(client, &request),
-            Response::Row { size, written, data, .. } => (size, written, data)
-        );
-        let (Some(size), Some(written)) = (size, written) else { return Ok(None) };
-        let stretch = BASE64.decode(data).map_err(Failure::no)?;
-        let ended = stretch.is_empty();
-        value.extend(stretch);
-        if ended || value.len() as u64 >= size {
-            return Ok(Some(Shown { key: key.to_vec(), value, written }));
-        }
-    }
 }
