@@ -41,7 +41,9 @@ impl Family {
         for directory in ["own/drop", "allowed", "elsewhere"] {
             std::fs::create_dir_all(stage.path().join(directory)).expect("a directory");
         }
-        for name in ["probe", "configured", "courier", "parrot", "files", "chance", "alarm", "sentry", "nursery"] {
+        for name in
+            ["probe", "configured", "courier", "parrot", "files", "chance", "alarm", "sentry", "scribe", "nursery"]
+        {
             for directory in ["own", "elsewhere"] {
                 let copy = stage.path().join(directory).join(format!("{name}.wasm"));
                 std::fs::copy(support::component(name), copy).expect("copied");

@@ -9,7 +9,7 @@ use crate::server::Client;
 use crate::server::protocol::{Request, Response, RowView};
 
 /// A row as it is printed.
-pub(super) struct Shown {
+pub(super) struct PrintedRow {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
     pub(super) written: u64,
@@ -45,7 +45,12 @@ pub(super) fn value_of(
 }
 
 /// One row, whose value comes piece by piece.
-pub(super) fn fetch_row(client: &mut Client, id: &str, key: &[u8], at: Option<u64>) -> Result<Option<Shown>, Failure> {
+pub(super) fn fetch_row(
+    client: &mut Client,
+    id: &str,
+    key: &[u8],
+    at: Option<u64>,
+) -> Result<Option<PrintedRow>, Failure> {
     let mut value = Vec::new();
     loop {
         let offset = value.len() as u64;
@@ -59,7 +64,7 @@ pub(super) fn fetch_row(client: &mut Client, id: &str, key: &[u8], at: Option<u6
         let ended = stretch.is_empty();
         value.extend(stretch);
         if ended || value.len() as u64 >= size {
-            return Ok(Some(Shown { key: key.to_vec(), value, written }));
+            return Ok(Some(PrintedRow { key: key.to_vec(), value, written }));
         }
     }
 }

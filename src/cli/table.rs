@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::connect::{answered, ask};
 use super::past::ActorHistory;
-use super::rows::{Shown, fetch_page, fetch_row, value_of};
+use super::rows::{PrintedRow, fetch_page, fetch_row, value_of};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::chain::cbor::bytes_to_json;
@@ -149,7 +149,7 @@ fn scan(history: &mut ActorHistory, from: &From, prefix: &[u8], mut behind: Opti
     Ok(())
 }
 
-fn as_json(row: &Shown, from: &From) -> Json {
+fn as_json(row: &PrintedRow, from: &From) -> Json {
     json!({ "key": from.shown(&row.key), "value": bytes_to_json(&row.value), "written": row.written })
 }
 
@@ -173,12 +173,12 @@ impl ActorHistory {
         }
     }
 
-    fn row(&mut self, key: &[u8], at: Option<u64>) -> Result<Option<Shown>, Failure> {
+    fn row(&mut self, key: &[u8], at: Option<u64>) -> Result<Option<PrintedRow>, Failure> {
         match self {
             Self::Journal { reader, row } => {
                 let at = reader.table_at(row.actor, at).map_err(Failure::no)?;
                 let found = reader.row(&at, key).map_err(Failure::no)?;
-                Ok(found.map(|row| Shown { key: key.to_vec(), value: row.value.to_vec(), written: row.written }))
+                Ok(found.map(|row| PrintedRow { key: key.to_vec(), value: row.value.to_vec(), written: row.written }))
             }
             Self::Running { client, id } => fetch_row(client, id, key, at),
         }
@@ -190,7 +190,7 @@ impl ActorHistory {
         behind: Option<&[u8]>,
         limit: u64,
         at: Option<u64>,
-    ) -> Result<Vec<Shown>, Failure> {
+    ) -> Result<Vec<PrintedRow>, Failure> {
         match self {
             Self::Journal { reader, row } => {
                 let at = reader.table_at(row.actor, at).map_err(Failure::no)?;
@@ -198,7 +198,7 @@ impl ActorHistory {
                 let range = KeyRange::of(prefix, end.as_deref(), behind);
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 let rows = reader.rows(&at, range, limit, journal::PAGE_BYTES_OF_ROWS).map_err(Failure::no)?;
-                let shown = |(key, row): (std::sync::Arc<[u8]>, journal::Row)| Shown {
+                let shown = |(key, row): (std::sync::Arc<[u8]>, journal::Row)| PrintedRow {
                     key: key.to_vec(),
                     value: row.value.to_vec(),
                     written: row.written,
@@ -226,7 +226,7 @@ impl ActorHistory {
     }
 }
 
-fn shown_of(client: &mut Client, id: &str, view: RowView, at: Option<u64>) -> Result<Shown, Failure> {
+fn shown_of(client: &mut Client, id: &str, view: RowView, at: Option<u64>) -> Result<PrintedRow, Failure> {
     let (key, value) = value_of(client, id, &view, at)?;
-    Ok(Shown { key, value, written: view.written })
+    Ok(PrintedRow { key, value, written: view.written })
 }

@@ -304,6 +304,14 @@ fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], vers
     let closed = signed(version.closed)?;
     let newest = TableAt { actor, era, upto: u64::MAX };
     if version.is_carried {
+        if version.value.is_none() {
+            // What was there before, and comes later still, ends here.
+            execute(
+                connection,
+                "INSERT OR IGNORE INTO past_rows (actor, era, key, until) VALUES (?1, ?2, ?3, ?4)",
+                params![actor, capped(era), key, closed],
+            )?;
+        }
         // The first thing that is known to have happened to the row afterwards.
         let mut select = connection.prepare_cached(
             "SELECT until, closed FROM past_rows
@@ -313,8 +321,21 @@ fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], vers
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
         });
         if let Some((until, known)) = next.optional()? {
-            if known.is_none_or(|known| known < closed) {
-                put_past(connection, (actor, era, key, until), version.row().as_ref())?;
+            match known {
+                Some(known) if known == closed => {}
+                Some(known) if known > closed => {
+                    put_past(connection, (actor, era, key, known), version.row().as_ref())?;
+                }
+                Some(_) => {
+                    execute(
+                        connection,
+                        "UPDATE OR REPLACE past_rows SET until = ?5
+                         WHERE actor = ?1 AND era = ?2 AND key = ?3 AND until = ?4",
+                        params![actor, capped(era), key, until, closed],
+                    )?;
+                    put_past(connection, (actor, era, key, until), version.row().as_ref())?;
+                }
+                None => put_past(connection, (actor, era, key, until), version.row().as_ref())?,
             }
             return Ok(0);
         }
