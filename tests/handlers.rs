@@ -11,7 +11,7 @@ use serde_json::json;
 use support::{Stage, Theater};
 
 /// Each handler, with a component that uses it.
-const HANDLERS: [(&str, &str, &str); 14] = [
+const HANDLERS: [(&str, &str, &str); 15] = [
     ("runtime", "probe", ""),
     ("message-server", "probe", ""),
     ("async-requests", "gatherer", "[[handlers]]\ntype = \"supervisor\"\n"),
@@ -24,6 +24,7 @@ const HANDLERS: [(&str, &str, &str); 14] = [
     ("clock", "chance", "[[handlers]]\ntype = \"random\"\n"),
     ("random", "chance", "[[handlers]]\ntype = \"clock\"\n"),
     ("monitor", "sentry", "[[handlers]]\ntype = \"supervisor\"\n"),
+    ("table", "scribe", ""),
     ("timer", "alarm", "config = { missed = \"make-up\" }\n"),
     ("supervisor", "nursery", "config = { allow = [\"/\"] }\n"),
 ];
@@ -43,7 +44,19 @@ impl Family {
             std::fs::create_dir_all(stage.path().join(directory)).expect("a directory");
         }
         for name in
-            ["probe", "configured", "courier", "parrot", "files", "chance", "alarm", "sentry", "gatherer", "nursery"]
+            [
+                "probe",
+                "configured",
+                "courier",
+                "parrot",
+                "files",
+                "chance",
+                "alarm",
+                "sentry",
+                "scribe",
+                "gatherer",
+                "nursery",
+            ]
         {
             for directory in ["own", "elsewhere"] {
                 let copy = stage.path().join(directory).join(format!("{name}.wasm"));

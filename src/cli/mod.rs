@@ -20,6 +20,7 @@ mod remote;
 mod repair;
 mod replay;
 mod sandbox;
+mod rows;
 mod run;
 mod show;
 mod signals;

@@ -216,9 +216,9 @@ fn fetch_kept(client: &mut Client, id: &str, behind: u64) -> Result<Option<KeptS
 }
 
 fn fetch_rows(client: &mut Client, id: &str, after: u64, behind: Option<&[u8]>) -> Result<Vec<FileRow>, Failure> {
-    let page = super::table::fetch_page(client, id, &[], behind, PAGE, Some(after))?;
+    let page = super::rows::fetch_page(client, id, &[], behind, PAGE, Some(after))?;
     let row = |view: RowView| {
-        let (key, value) = super::table::value_of(client, id, &view, Some(after))?;
+        let (key, value) = super::rows::value_of(client, id, &view, Some(after))?;
         let hash = EventHash::parse(&view.hash).ok_or_else(|| Failure::no(format!("{} is no hash", view.hash)))?;
         Ok(FileRow { key, hash, value })
     };

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
 use super::connect::{answered, ask};
 use super::past::ActorHistory;
+use super::rows::{PrintedRow, fetch_page, fetch_row, value_of};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::chain::cbor::bytes_to_json;
@@ -87,13 +86,6 @@ impl From {
     }
 }
 
-/// A row as it is printed.
-struct Shown {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    written: u64,
-}
-
 pub(super) fn table(args: &TableArgs) -> Done {
     let (What::Get { from, .. } | What::Scan { from, .. } | What::Count { from }) = &args.what;
     let mut history = ActorHistory::open(&args.actor, from.data_dir.as_deref(), &from.remote)?;
@@ -157,7 +149,7 @@ fn scan(history: &mut ActorHistory, from: &From, prefix: &[u8], mut behind: Opti
     Ok(())
 }
 
-fn as_json(row: &Shown, from: &From) -> Json {
+fn as_json(row: &PrintedRow, from: &From) -> Json {
     json!({ "key": from.shown(&row.key), "value": bytes_to_json(&row.value), "written": row.written })
 }
 
@@ -181,12 +173,12 @@ impl ActorHistory {
         }
     }
 
-    fn row(&mut self, key: &[u8], at: Option<u64>) -> Result<Option<Shown>, Failure> {
+    fn row(&mut self, key: &[u8], at: Option<u64>) -> Result<Option<PrintedRow>, Failure> {
         match self {
             Self::Journal { reader, row } => {
                 let at = reader.table_at(row.actor, at).map_err(Failure::no)?;
                 let found = reader.row(&at, key).map_err(Failure::no)?;
-                Ok(found.map(|row| Shown { key: key.to_vec(), value: row.value.to_vec(), written: row.written }))
+                Ok(found.map(|row| PrintedRow { key: key.to_vec(), value: row.value.to_vec(), written: row.written }))
             }
             Self::Running { client, id } => fetch_row(client, id, key, at),
         }
@@ -198,7 +190,7 @@ impl ActorHistory {
         behind: Option<&[u8]>,
         limit: u64,
         at: Option<u64>,
-    ) -> Result<Vec<Shown>, Failure> {
+    ) -> Result<Vec<PrintedRow>, Failure> {
         match self {
             Self::Journal { reader, row } => {
                 let at = reader.table_at(row.actor, at).map_err(Failure::no)?;
@@ -206,7 +198,7 @@ impl ActorHistory {
                 let range = KeyRange::of(prefix, end.as_deref(), behind);
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 let rows = reader.rows(&at, range, limit, journal::PAGE_BYTES_OF_ROWS).map_err(Failure::no)?;
-                let shown = |(key, row): (std::sync::Arc<[u8]>, journal::Row)| Shown {
+                let shown = |(key, row): (std::sync::Arc<[u8]>, journal::Row)| PrintedRow {
                     key: key.to_vec(),
                     value: row.value.to_vec(),
                     written: row.written,
@@ -234,54 +226,7 @@ impl ActorHistory {
     }
 }
 
-pub(super) fn fetch_page(
-    client: &mut Client,
-    id: &str,
-    prefix: &[u8],
-    behind: Option<&[u8]>,
-    limit: u64,
-    at: Option<u64>,
-) -> Result<Vec<RowView>, Failure> {
-    let (prefix, behind) = (BASE64.encode(prefix), behind.map(|key| BASE64.encode(key)));
-    let request = Request::GetRows { id: id.to_owned(), prefix, behind, limit: Some(limit), at };
-    Ok(answered!(ask(client, &request), Response::Rows { rows, .. } => rows))
-}
-
-/// The value of a row that a page shows: one that is too large for a page is fetched by itself.
-pub(super) fn value_of(
-    client: &mut Client,
-    id: &str,
-    view: &RowView,
-    at: Option<u64>,
-) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-    let key = BASE64.decode(&view.key).map_err(Failure::no)?;
-    let value = match &view.value {
-        Some(value) => BASE64.decode(value).map_err(Failure::no)?,
-        None => fetch_row(client, id, &key, at)?.map(|row| row.value).unwrap_or_default(),
-    };
-    Ok((key, value))
-}
-
-fn shown_of(client: &mut Client, id: &str, view: RowView, at: Option<u64>) -> Result<Shown, Failure> {
+fn shown_of(client: &mut Client, id: &str, view: RowView, at: Option<u64>) -> Result<PrintedRow, Failure> {
     let (key, value) = value_of(client, id, &view, at)?;
-    Ok(Shown { key, value, written: view.written })
-}
-
-fn fetch_row(client: &mut Client, id: &str, key: &[u8], at: Option<u64>) -> Result<Option<Shown>, Failure> {
-    let mut value = Vec::new();
-    loop {
-        let offset = value.len() as u64;
-        let request = Request::GetRow { id: id.to_owned(), key: BASE64.encode(key), offset, at };
-        let (size, written, data) = answered!(
-            ask(client, &request),
-            Response::Row { size, written, data, .. } => (size, written, data)
-        );
-        let (Some(size), Some(written)) = (size, written) else { return Ok(None) };
-        let stretch = BASE64.decode(data).map_err(Failure::no)?;
-        let ended = stretch.is_empty();
-        value.extend(stretch);
-        if ended || value.len() as u64 >= size {
-            return Ok(Some(Shown { key: key.to_vec(), value, written }));
-        }
-    }
+    Ok(PrintedRow { key, value, written: view.written })
 }

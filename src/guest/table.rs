@@ -38,7 +38,7 @@ pub(crate) enum TableBase {
     Live {
         journal: JournalHandle,
         actor: ActorKey,
-        moment: Moment,
+        moment: TableMoment,
     },
     /// A table at a moment of the past, in the index.
     Past {
@@ -51,7 +51,7 @@ pub(crate) enum TableBase {
 
 /// Which of what the index holds counts for a live actor.
 #[derive(Clone)]
-pub(crate) enum Moment {
+pub(crate) enum TableMoment {
     /// What closed up to this event, or everything. It is not known yet which era that is.
     Unopened(Option<u64>),
     Opened(JournalReader, TableAt),
@@ -157,8 +157,8 @@ impl Table {
         let TableBase::Live { journal, actor, moment } = &mut self.base else { return Ok(()) };
         // What was executed again counts like everything else from here on.
         match moment {
-            Moment::Unopened(upto) => *upto = None,
-            Moment::Opened(_, at) => at.upto = u64::MAX,
+            TableMoment::Unopened(upto) => *upto = None,
+            TableMoment::Opened(_, at) => at.upto = u64::MAX,
         }
         if self.closed.len() < rows && self.held_bytes < bytes {
             return Ok(());
@@ -176,12 +176,12 @@ impl Table {
     /// Finds out which table of the index it is, once. What the actor has recorded before is in the index by then.
     fn open_base(&mut self) -> Result<(), Unread> {
         if let TableBase::Live { journal, actor, moment } = &mut self.base
-            && let Moment::Unopened(upto) = moment
+            && let TableMoment::Unopened(upto) = moment
         {
             journal.flush().map_err(|JournalDown| Unread::Down)?;
             let reader = journal.reader().map_err(|error| Unread::Fault(error.to_string()))?;
             let at = reader.table_at(*actor, *upto)?;
-            *moment = Moment::Opened(reader, at);
+            *moment = TableMoment::Opened(reader, at);
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Table {
     /// The base, where it is in an index.
     fn stored(&self) -> Option<(&JournalReader, TableAt)> {
         match &self.base {
-            TableBase::Live { moment: Moment::Opened(reader, at), .. } | TableBase::Past { reader, at } => {
+            TableBase::Live { moment: TableMoment::Opened(reader, at), .. } | TableBase::Past { reader, at } => {
                 Some((reader, *at))
             }
             TableBase::Live { .. } | TableBase::Empty | TableBase::Given(_) => None,

@@ -387,19 +387,19 @@ list!(PendingTimer);
 /// `table.row`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
-pub(crate) struct TableRow {
+pub(crate) struct WitRow {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
 }
 
-record!(TableRow { "key": key, "value": value });
-list!(TableRow);
+record!(WitRow { "key": key, "value": value });
+list!(WitRow);
 
 /// `table.page`.
 #[derive(Clone, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct TablePage {
-    pub(crate) rows: Vec<TableRow>,
+    pub(crate) rows: Vec<WitRow>,
     pub(crate) cursor: Option<Vec<u8>>,
 }
 
@@ -438,7 +438,7 @@ mod tests {
         let message = |ty| WebSocketMessage { ty, data: Some(vec![0xff]), text: Some("a".into()) };
         survives(&WebSocketResponse { messages: types.into_iter().map(message).collect() });
         survives(&vec![PendingTimer { key: "tea".into(), due: u64::MAX, round: 1 }]);
-        let rows = vec![TableRow { key: b"a".to_vec(), value: vec![0xff] }];
+        let rows = vec![WitRow { key: b"a".to_vec(), value: vec![0xff] }];
         survives(&TablePage { rows, cursor: Some(b"a".to_vec()) });
         for reason in [EndReason::Stopped, EndReason::Failed("trap".into())] {
             survives(&MonitoredEnd { reference: 7, actor_id: "x".into(), reason });

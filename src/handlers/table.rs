@@ -12,7 +12,7 @@ use crate::base::limits::Limits;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{CallResult, Encoded};
 use crate::chain::table::{COUNT, DELETE, GET, PUT, SCAN, TableWrite, digest_of_read};
-use crate::guest::wit::{TablePage, TableRow};
+use crate::guest::wit::{TablePage, WitRow};
 use crate::guest::{Capability, HostState};
 use crate::manifest::{HandlerEntry, ManifestError};
 
@@ -137,7 +137,7 @@ fn scan(
         let page = table.scan(&params.0, params.2.as_deref(), most, max_bytes)?;
         let digest = digest_of_read(page.cells.iter().map(|(_, cell)| &cell.hash).chain(&page.next));
         let cursor = page.next.and(page.cells.last()).map(|(key, _)| key.to_vec());
-        let rows = page.cells.into_iter().map(|(key, cell)| TableRow { key: key.to_vec(), value: cell.value.to_vec() });
+        let rows = page.cells.into_iter().map(|(key, cell)| WitRow { key: key.to_vec(), value: cell.value.to_vec() });
         Ok((TablePage { rows: rows.collect(), cursor }, CallResult::Digest(digest)))
     })?;
     Ok((Ok(page),))

@@ -11,18 +11,43 @@
 use std::sync::Arc;
 
 use super::JournalHandle;
-use super::error::unfit;
-use super::forget::{Doomed, DropError};
+use super::error::{JournalDown, ReadFault, unfit};
 use super::index::StoredRow;
 use super::reader::JournalReader;
-use super::record::{ActorKey, Record};
+use super::record::{ActorKey, EventPlace, Record};
 use super::rows::{CarriedRow, Row, RowWrite, TableAt};
 use crate::chain::table::write_of;
 use crate::chain::{EventHash, EventKind};
 
+/// The events that are about to lose their data.
+pub(super) struct Lost<'a> {
+    pub(super) actor: ActorKey,
+    pub(super) places: &'a [EventPlace],
+    /// Of a prune: the first event that is not concerned. What lies before was dropped before, or is now.
+    pub(super) prunes_upto: Option<u64>,
+}
+
+/// Why rows could not be carried.
+pub(super) enum CarryError {
+    Read(ReadFault),
+    Down(JournalDown),
+}
+
+impl From<ReadFault> for CarryError {
+    fn from(fault: ReadFault) -> Self {
+        Self::Read(fault)
+    }
+}
+
+impl From<JournalDown> for CarryError {
+    fn from(down: JournalDown) -> Self {
+        Self::Down(down)
+    }
+}
+
 /// Writes into the log what would be lost of the actor's table. Returns what is to be written behind the record that says what
 /// is dropped: that makes the index forget what a redacted event has written.
-pub(super) fn carry(journal: &JournalHandle, doomed: &Doomed) -> Result<Vec<Record>, DropError> {
+pub(super) fn carry(journal: &JournalHandle, doomed: &Lost<'_>) -> Result<Vec<Record>, CarryError> {
     let (reader, actor) = (&journal.reader, doomed.actor);
     if doomed.places.is_empty() || !reader.ask(|index| index.has_rows(actor.key))? {
         return Ok(Vec::new());
@@ -30,8 +55,8 @@ pub(super) fn carry(journal: &JournalHandle, doomed: &Doomed) -> Result<Vec<Reco
     if !reader.index.settle() {
         return Err(unfit("index.db cannot be written, so it is not known which rows would be lost".into()).into());
     }
-    if doomed.is_prune {
-        carry_before(journal, reader, doomed)?;
+    if let Some(upto) = doomed.prunes_upto {
+        carry_before(journal, reader, doomed, upto)?;
         return Ok(Vec::new());
     }
     let rows = doomed.places.iter().map(|place| carried(reader, actor, place.sequence));
@@ -42,7 +67,7 @@ fn record(actor: ActorKey, closed: u64, write: RowWrite) -> Record {
     Record::Row(actor, Box::new(CarriedRow { closed, write }))
 }
 
-fn write(journal: &JournalHandle, actor: ActorKey, closed: u64, write: RowWrite) -> Result<(), DropError> {
+fn write(journal: &JournalHandle, actor: ActorKey, closed: u64, write: RowWrite) -> Result<(), CarryError> {
     Ok(journal.enqueue(record(actor, closed, write))?)
 }
 
@@ -56,8 +81,13 @@ fn deleted(key: &[u8], written: u64, hash: EventHash) -> RowWrite {
 }
 
 /// Carries what is there after the last of the events, and was written by one of them.
-fn carry_before(journal: &JournalHandle, reader: &JournalReader, doomed: &Doomed) -> Result<(), DropError> {
-    let (actor, upto) = (doomed.actor, doomed.events.end);
+fn carry_before(
+    journal: &JournalHandle,
+    reader: &JournalReader,
+    doomed: &Lost<'_>,
+    upto: u64,
+) -> Result<(), CarryError> {
+    let actor = doomed.actor;
     let newest = reader.ask(|index| index.row_era(actor.key, upto))?;
     let is_lost = |row: &Row| doomed.places.binary_search_by_key(&row.written, |place| place.sequence).is_ok();
     each_stored(reader, actor, false, |StoredRow { era, key, row, .. }| match row {
@@ -73,7 +103,7 @@ fn carry_before(journal: &JournalHandle, reader: &JournalReader, doomed: &Doomed
             return if is_lost(&row) { write(journal, actor, row.closed, row_write(&key, &row)) } else { Ok(()) };
         }
         // It lost its event before, so the log has it by a record.
-        let was_carried = row.written < doomed.events.end && !is_lost(&row);
+        let was_carried = row.written < upto && !is_lost(&row);
         let at = TableAt { actor: actor.key, era, upto };
         if was_carried && reader.row(&at, &key)?.is_none() {
             write(journal, actor, until, deleted(&key, until, row.hash))?;
@@ -83,7 +113,7 @@ fn carry_before(journal: &JournalHandle, reader: &JournalReader, doomed: &Doomed
 }
 
 /// What one event has written, if it would be missed.
-fn carried(reader: &JournalReader, actor: ActorKey, sequence: u64) -> Result<Option<Record>, DropError> {
+fn carried(reader: &JournalReader, actor: ActorKey, sequence: u64) -> Result<Option<Record>, CarryError> {
     let event = reader.events(actor, sequence, 1, usize::MAX)?.pop();
     let written = event.as_ref().and_then(|event| write_of(&event.event_type, &event.data));
     let (Some(event), Some(written)) = (event, written) else { return Ok(None) };
@@ -104,7 +134,7 @@ fn carried(reader: &JournalReader, actor: ActorKey, sequence: u64) -> Result<Opt
 }
 
 /// The `return` of the transition that an event belongs to.
-fn closed_by(reader: &JournalReader, actor: ActorKey, sequence: u64) -> Result<Option<u64>, DropError> {
+fn closed_by(reader: &JournalReader, actor: ActorKey, sequence: u64) -> Result<Option<u64>, ReadFault> {
     let mut from = sequence + 1;
     loop {
         let page = reader.events(actor, from, 64, 1 << 20)?;
@@ -125,8 +155,8 @@ fn each_stored(
     reader: &JournalReader,
     actor: ActorKey,
     of_the_past: bool,
-    mut visit: impl FnMut(StoredRow) -> Result<(), DropError>,
-) -> Result<(), DropError> {
+    mut visit: impl FnMut(StoredRow) -> Result<(), CarryError>,
+) -> Result<(), CarryError> {
     let mut last: Option<(u64, Vec<u8>, u64)> = None;
     loop {
         let page = reader.ask(|index| {

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::archive::Archive;
-use super::carry::carry;
+use super::carry::{CarryError, Lost, carry};
 use super::error::{JournalError, ReadFault, ReadResult};
 use super::log::SegmentSpan;
 use super::reader::JournalReader;
@@ -147,6 +147,15 @@ pub enum DropError {
     /// The journal cannot be opened; the text says why.
     #[error("{0}")]
     Closed(String),
+}
+
+impl From<CarryError> for DropError {
+    fn from(error: CarryError) -> Self {
+        match error {
+            CarryError::Read(fault) => Self::Read(fault),
+            CarryError::Down(down) => Self::Down(down),
+        }
+    }
 }
 
 /// What is to be dropped of one chain.
@@ -311,7 +320,8 @@ pub(super) fn condemn(journal: &JournalHandle, doomed: &Doomed) -> Result<(), Dr
     let last = places.last().map_or(events.start, |place| place.sequence);
     journal.begin_era();
     // Of a redaction, what is carried takes the place of what the index then forgets.
-    let behind = carry(journal, doomed)?;
+    let prunes_upto = doomed.is_prune.then_some(events.end);
+    let behind = carry(journal, &Lost { actor: *actor, places, prunes_upto })?;
     fail::point("rows-carried");
     fail::point_after("rows-carried-committed", || _ = journal.flush());
     let from = if doomed.is_prune { 0 } else { events.start };

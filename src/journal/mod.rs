@@ -44,6 +44,7 @@ mod rows;
 mod starts;
 mod states;
 mod survey;
+mod table_reads;
 mod upgrade;
 mod writer;
 

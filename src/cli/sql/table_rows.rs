@@ -20,13 +20,13 @@ pub(super) struct RowsTable {
 }
 
 /// A row of an actor's table.
-pub(super) struct TableRow {
+pub(super) struct ShownRow {
     actor: usize,
     key: Arc<[u8]>,
     row: Row,
 }
 
-type RowColumn = SqlColumn<TableRow>;
+type RowColumn = SqlColumn<ShownRow>;
 
 impl SqlTable for RowsTable {
     const NAME: &'static CStr = c"table_rows";
@@ -54,13 +54,13 @@ impl SqlTable for RowsTable {
         RowColumn::text("hash", "the hash of that event", |_, row| Ok(text(Some(row.row.hash)))),
     ];
 
-    type Row = TableRow;
+    type Row = ShownRow;
 
     fn begin(source: &SqlSource, wanted: WantedRows) -> Self {
         Self { actors: wanted.places(source).into(), behind: None, page: VecDeque::new() }
     }
 
-    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<TableRow>> {
+    fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<ShownRow>> {
         while let Some(actor) = self.actors.front().copied() {
             if self.page.is_empty() {
                 let key = source.actors[actor].actor;
@@ -75,7 +75,7 @@ impl SqlTable for RowsTable {
                 self.page = page.into();
             }
             match self.page.pop_front() {
-                Some((key, row)) => return Ok(Some(TableRow { actor, key, row })),
+                Some((key, row)) => return Ok(Some(ShownRow { actor, key, row })),
                 None => {
                     self.actors.pop_front();
                     self.behind = None;

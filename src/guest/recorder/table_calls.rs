@@ -10,7 +10,7 @@ use crate::chain::data::{CallResult, Encoded, HostCall};
 use crate::chain::table::TableWrite;
 use crate::chain::{EventKind, Function};
 use crate::guest::interruption::Interruption;
-use crate::guest::table::{Moment, Table, TableBase, Unread};
+use crate::guest::table::{Table, TableBase, TableMoment, Unread};
 use crate::journal::{Attached, RowWrite};
 
 /// The function whose call begins with an empty table.
@@ -101,7 +101,7 @@ impl Recorder {
         table.get_or_insert_with(|| {
             let base = base.take().map(|base| *base).unwrap_or_else(|| match mode {
                 Mode::Live(Outlet { journal, actor }) | Mode::Resuming { outlet: Outlet { journal, actor }, .. } => {
-                    let moment = Moment::Unopened(*resumed_from);
+                    let moment = TableMoment::Unopened(*resumed_from);
                     TableBase::Live { journal: journal.clone(), actor: *actor, moment }
                 }
                 Mode::Replay(_) => TableBase::Empty,

@@ -16,7 +16,7 @@ use super::fact::{
     ChainEnd, EventFact, EventPlace, Fact, IndexedTo, Kept, Landmark, Listing, Promised, is_milestone,
     milestone_at_or_after,
 };
-use super::row_layer::{RowsPatch, Version};
+use super::row_layer::{RowVersion, RowsPatch};
 use crate::base::id::ActorId;
 use crate::chain::{EventHash, KeyDigest};
 use crate::journal::record::Cause;
@@ -449,7 +449,7 @@ impl Delta {
     }
 
     /// The last version of a row in the layers, among those of its table; with whether one of them came late.
-    pub(super) fn last_version(&self, at: &TableAt, key: &[u8]) -> Option<(&Version, bool)> {
+    pub(super) fn last_version(&self, at: &TableAt, key: &[u8]) -> Option<(&RowVersion, bool)> {
         let versions = || self.layers().flat_map(|layer| layer.rows.versions(at.actor, key));
         let within = versions().filter(|version| (at.era..=at.upto).contains(&version.closed));
         let last = within.max_by_key(|version| version.closed)?;

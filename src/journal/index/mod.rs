@@ -22,6 +22,7 @@ mod lookups;
 mod row_layer;
 mod row_lookups;
 mod row_tables;
+mod sql;
 mod sum;
 mod tables;
 
@@ -37,7 +38,7 @@ pub(in crate::journal) use error::IndexError;
 pub(in crate::journal) use fact::{EventFact, Fact, IndexedTo, Kept, Landmark};
 #[allow(unused_imports, reason = "whoever starts the thread keeps it")]
 pub(in crate::journal) use fill::IndexThread;
-pub(in crate::journal) use row_lookups::StoredRow;
+pub(in crate::journal) use row_tables::StoredRow;
 pub(in crate::journal) use sum::Standing;
 
 pub(in crate::journal) use tables::{make_stub, write_stub};

@@ -9,7 +9,7 @@ use crate::journal::rows::{KeyRange, Row, RowWrite};
 
 /// What one transition has made of a row.
 #[derive(Clone, Debug)]
-pub(super) struct Version {
+pub(super) struct RowVersion {
     /// The sequence of the event that closed the transition.
     pub(super) closed: u64,
     pub(super) written: u64,
@@ -20,14 +20,14 @@ pub(super) struct Version {
     pub(super) is_carried: bool,
 }
 
-impl Version {
+impl RowVersion {
     pub(super) fn row(&self) -> Option<Row> {
         let Self { closed, written, hash, .. } = *self;
         self.value.as_ref().map(|value| Row { value: Arc::clone(value), written, hash, closed })
     }
 }
 
-pub(super) type VersionsByKey = BTreeMap<Arc<[u8]>, Vec<Version>>;
+pub(super) type VersionsByKey = BTreeMap<Arc<[u8]>, Vec<RowVersion>>;
 
 /// What is new in the tables of all actors.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +46,7 @@ impl RowsPatch {
         let versions = self.written.entry(actor).or_default();
         for RowWrite { key, written, hash, value } in writes {
             self.weight += 1 + (key.len() + value.as_ref().map_or(0, |value| value.len())) / 1024;
-            versions.entry(key).or_default().push(Version { closed, written, hash, value, is_carried });
+            versions.entry(key).or_default().push(RowVersion { closed, written, hash, value, is_carried });
         }
     }
 
@@ -59,7 +59,7 @@ impl RowsPatch {
     pub(super) fn redact(&mut self, actor: i64, events: Range<u64>) {
         for versions in self.written.get_mut(&actor).into_iter().flat_map(BTreeMap::values_mut) {
             let newest = versions.iter().map(|version| version.closed).max();
-            let stays = |it: &Version| it.is_carried || Some(it.closed) == newest || !events.contains(&it.written);
+            let stays = |it: &RowVersion| it.is_carried || Some(it.closed) == newest || !events.contains(&it.written);
             versions.retain(stays);
         }
         self.redacted.push((actor, events));
@@ -70,7 +70,7 @@ impl RowsPatch {
     }
 
     /// The versions of a key.
-    pub(super) fn versions(&self, actor: i64, key: &[u8]) -> impl Iterator<Item = &Version> {
+    pub(super) fn versions(&self, actor: i64, key: &[u8]) -> impl Iterator<Item = &RowVersion> {
         self.written.get(&actor).and_then(|rows| rows.get(key)).into_iter().flatten()
     }
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::delta::Delta;
 use super::fact::Landmark;
-use super::row_tables::{self, LastWrite, Stored};
+use super::row_tables::{self, LastWrite, StoredRow};
 use super::{Index, IndexError};
 use crate::journal::rows::{KeyRange, Row, TableAt};
 
@@ -130,8 +130,6 @@ impl Index {
         self.cut();
     }
 }
-
-pub(in crate::journal) type StoredRow = Stored;
 
 /// Whether nothing was written behind the moment of the table.
 fn is_newest(connection: &Connection, delta: &Delta, at: &TableAt) -> rusqlite::Result<bool> {

@@ -2,13 +2,13 @@
 //!
 //! `rows` has what a table holds now; `past_rows` has what a row was until an event, so that whoever executes a transition
 //! again sees what it saw. A row that is absent in `rows` was never there, or `past_rows` says until when it was. A version
-//! may come late (`Version::is_carried`): then it goes to its place among those that are known.
+//! may come late (`RowVersion::is_carried`): then it goes to its place among those that are known.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row as SqlRow, params};
 
 use super::fact::Landmark;
-use super::row_layer::{RowsPatch, Version, VersionsByKey};
-use super::tables::{capped, execute, landmark, signed, unsigned};
+use super::row_layer::{RowVersion, RowsPatch, VersionsByKey};
+use super::sql::{capped, execute, landmark, signed, unsigned};
 use crate::chain::EventHash;
 use crate::journal::rows::{KeyRange, Row, TableAt};
 
@@ -190,7 +190,7 @@ pub(super) fn each_key(
 
 /// A version that the tables hold, with its key.
 #[derive(Clone, Debug)]
-pub(in crate::journal) struct Stored {
+pub(in crate::journal) struct StoredRow {
     pub(in crate::journal) era: u64,
     pub(in crate::journal) key: Vec<u8>,
     /// None: the row is there.
@@ -201,14 +201,14 @@ pub(in crate::journal) struct Stored {
 
 /// Versions of an actor's rows, in the order of eras, keys and time, behind one: at most so many of those that are there, and
 /// of those that were.
-pub(super) fn stored_now(connection: &Connection, actor: i64, behind: Option<(u64, &[u8])>) -> Result<Vec<Stored>> {
+pub(super) fn stored_now(connection: &Connection, actor: i64, behind: Option<(u64, &[u8])>) -> Result<Vec<StoredRow>> {
     let mut select = connection.prepare_cached(
         "SELECT closed, written, hash, value, era, key FROM rows
          WHERE actor = ?1 AND (era, key) > (?2, ?3) ORDER BY era, key LIMIT 1000",
     )?;
     let (era, key) = behind.map_or((-1, &[][..]), |(era, key)| (capped(era), key));
     let rows = select.query_map(params![actor, era, key], |row| {
-        Ok(Stored { era: unsigned(row, 4)?, key: row.get(5)?, until: None, row: Some(row_at_0(row)?) })
+        Ok(StoredRow { era: unsigned(row, 4)?, key: row.get(5)?, until: None, row: Some(row_at_0(row)?) })
     })?;
     rows.collect()
 }
@@ -218,7 +218,7 @@ pub(super) fn stored_past(
     connection: &Connection,
     actor: i64,
     behind: Option<(u64, &[u8], u64)>,
-) -> Result<Vec<Stored>> {
+) -> Result<Vec<StoredRow>> {
     let mut select = connection.prepare_cached(
         "SELECT closed, written, hash, value, era, key, until FROM past_rows
          WHERE actor = ?1 AND (era, key, until) > (?2, ?3, ?4) ORDER BY era, key, until LIMIT 1000",
@@ -227,7 +227,7 @@ pub(super) fn stored_past(
     let rows = select.query_map(params![actor, era, key, until], |row| {
         let is_there = row.get::<_, Option<i64>>(0)?.is_some();
         let found = is_there.then(|| row_at_0(row)).transpose()?;
-        Ok(Stored { era: unsigned(row, 4)?, key: row.get(5)?, until: Some(unsigned(row, 6)?), row: found })
+        Ok(StoredRow { era: unsigned(row, 4)?, key: row.get(5)?, until: Some(unsigned(row, 6)?), row: found })
     })?;
     rows.collect()
 }
@@ -300,10 +300,18 @@ fn write_actor(connection: &Connection, actor: i64, versions: &VersionsByKey) ->
 }
 
 /// Writes one version, and returns by how much it changes the number of rows.
-fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], version: &Version) -> Result<i64> {
+fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], version: &RowVersion) -> Result<i64> {
     let closed = signed(version.closed)?;
     let newest = TableAt { actor, era, upto: u64::MAX };
     if version.is_carried {
+        if version.value.is_none() {
+            // What was there before, and comes later still, ends here.
+            execute(
+                connection,
+                "INSERT OR IGNORE INTO past_rows (actor, era, key, until) VALUES (?1, ?2, ?3, ?4)",
+                params![actor, capped(era), key, closed],
+            )?;
+        }
         // The first thing that is known to have happened to the row afterwards.
         let mut select = connection.prepare_cached(
             "SELECT until, closed FROM past_rows
@@ -313,8 +321,21 @@ fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], vers
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
         });
         if let Some((until, known)) = next.optional()? {
-            if known.is_none_or(|known| known < closed) {
-                put_past(connection, (actor, era, key, until), version.row().as_ref())?;
+            match known {
+                Some(known) if known == closed => {}
+                Some(known) if known > closed => {
+                    put_past(connection, (actor, era, key, known), version.row().as_ref())?;
+                }
+                Some(_) => {
+                    execute(
+                        connection,
+                        "UPDATE OR REPLACE past_rows SET until = ?5
+                         WHERE actor = ?1 AND era = ?2 AND key = ?3 AND until = ?4",
+                        params![actor, capped(era), key, until, closed],
+                    )?;
+                    put_past(connection, (actor, era, key, until), version.row().as_ref())?;
+                }
+                None => put_past(connection, (actor, era, key, until), version.row().as_ref())?,
             }
             return Ok(0);
         }
@@ -345,7 +366,7 @@ fn write_version(connection: &Connection, actor: i64, era: u64, key: &[u8], vers
     }
 }
 
-fn put_now(connection: &Connection, (actor, era, key): (i64, u64, &[u8]), version: &Version) -> Result<()> {
+fn put_now(connection: &Connection, (actor, era, key): (i64, u64, &[u8]), version: &RowVersion) -> Result<()> {
     let Some(value) = &version.value else {
         let gone = params![actor, capped(era), key];
         return execute(connection, "DELETE FROM rows WHERE actor = ?1 AND era = ?2 AND key = ?3", gone);

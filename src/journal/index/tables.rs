@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::delta::{HeadPatch, Layer};
 use super::fact::{
@@ -19,6 +19,8 @@ use super::fact::{
     milestone_at_or_after,
 };
 use super::row_tables;
+pub(super) use super::sql::landmark;
+use super::sql::{capped, event_place, execute, signed, unsigned};
 use crate::base::clock::boot_id;
 use crate::base::id::{ActorId, Incarnation};
 use crate::chain::{ComponentDigest, EventHash, KeyDigest};
@@ -358,19 +360,6 @@ pub(super) fn milestone_from(connection: &Connection, actor: i64, sequence: u64)
     select.query_row(params![actor, capped(milestone_at_or_after(sequence))], event_place).optional()
 }
 
-pub(super) fn landmark(
-    connection: &Connection,
-    actor: i64,
-    landmark: Landmark,
-    upto: u64,
-) -> Result<Option<EventPlace>> {
-    let mut select = connection.prepare_cached(
-        "SELECT sequence, position FROM landmarks
-         WHERE actor = ?1 AND landmark = ?2 AND sequence <= ?3 ORDER BY sequence DESC LIMIT 1",
-    )?;
-    select.query_row(params![actor, landmark.code(), capped(upto)], event_place).optional()
-}
-
 pub(super) fn next_landmark(
     connection: &Connection,
     actor: i64,
@@ -458,10 +447,6 @@ fn each(rows: &mut rusqlite::Rows<'_>, mut visit: impl FnMut(&Row<'_>) -> Result
     Ok(())
 }
 
-fn event_place(row: &Row<'_>) -> Result<EventPlace> {
-    Ok(EventPlace { sequence: unsigned(row, 0)?, position: unsigned(row, 1)? })
-}
-
 fn chain_end(row: &Row<'_>, first: usize) -> Result<ChainEnd> {
     let last = EventPlace { sequence: unsigned(row, first)?, position: unsigned(row, first + 1)? };
     let hash = EventHash(row.get(first + 2)?);
@@ -521,11 +506,6 @@ fn flag(row: &Row<'_>, column: usize) -> Result<bool> {
     }
 }
 
-pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(column, value))
-}
-
 fn unsigned_or_none(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value.map(|value| u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(column, value))).transpose()
@@ -533,16 +513,6 @@ fn unsigned_or_none(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
 
 fn actor_id(text: &str, column: usize) -> Result<ActorId> {
     text.parse().map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
-}
-
-/// For a question: what is not there is not there beyond SQLite's numbers either.
-pub(super) fn capped(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// For a row: what does not fit is an error.
-pub(super) fn signed(count: u64) -> Result<i64> {
-    i64::try_from(count).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
 fn signed_or_none(count: Option<u64>) -> Result<Option<i64>> {
@@ -704,10 +674,6 @@ fn write_kept(connection: &Connection, layer: &Layer) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-pub(super) fn execute(connection: &Connection, statement: &str, params: impl Params) -> Result<()> {
-    connection.prepare_cached(statement)?.execute(params).map(drop)
 }
 
 /// The format of the journal; and the first that was a log, too.
