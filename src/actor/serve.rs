@@ -55,7 +55,7 @@ pub(super) fn serve(
             && let Some(due) = monitors.first_due(context)
         {
             last = Some(OwnPromise::Monitor);
-            rest.is_over(stop);
+            rest.end(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
                 return down;
             }
@@ -66,7 +66,7 @@ pub(super) fn serve(
             && let Some(due) = timers.first_due(context)
         {
             last = Some(OwnPromise::Timer);
-            rest.is_over(stop);
+            rest.end(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return down;
             }
@@ -77,7 +77,7 @@ pub(super) fn serve(
                 continue;
             }
             let waiting = Waiting { context, mailbox, stop, has_monitors: monitors.is_some(), timers: timers.as_ref() };
-            if rest.is_sleep_due(&waiting) {
+            if rest.look(&waiting) {
                 match waiting.fall_asleep() {
                     Ok(true) => return Down::Asleep,
                     Ok(false) => {}
@@ -87,7 +87,7 @@ pub(super) fn serve(
             rest.wait(&waiting);
             continue;
         };
-        rest.is_over(stop);
+        rest.end(stop);
         if let Err(down) = handle(context, stop, executor, delivery) {
             return down;
         }
@@ -294,15 +294,15 @@ impl Rest {
     }
 
     /// There is work.
-    fn is_over(&mut self, stop: &StopSignal) {
+    fn end(&mut self, stop: &StopSignal) {
         if self.since.take().is_some() {
             stop.note_busy();
         }
     }
 
-    /// Whether the actor has had nothing to do for so long that it is to sleep; or for any time at all, if others wait for a
+    /// Looks whether the actor has had nothing to do for so long that it is to sleep; or for any time at all, if others wait for a
     /// thread.
-    fn is_sleep_due(&mut self, waiting: &Waiting<'_>) -> bool {
+    fn look(&mut self, waiting: &Waiting<'_>) -> bool {
         let (Some(after), None) = (self.sleeps_after, waiting.stop.order()) else { return false };
         let since = *self.since.get_or_insert_with(|| {
             let since = clock::now();
