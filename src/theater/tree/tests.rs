@@ -305,7 +305,8 @@ fn a_stale_backoff_timer_does_not_restart_early() {
     // yet.
     let mut family = Family::new(Strategy::OneForOne, [Permanent; 3]);
     let child = family.children[1];
-    family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
+    let node = family.tree.nodes.get_mut(&family.root).expect("the root");
+    std::sync::Arc::make_mut(&mut node.supervision).max_restarts = 9;
     let actions = family.fail(0, child);
     assert_eq!(family.short(&actions), ["timer 1 100"]);
     let actions = family.apply(10, Input::Stop { id: child, by: StoppedBy::Operator, cause: None });
@@ -327,8 +328,10 @@ fn a_stale_backoff_timer_does_not_restart_early() {
 fn a_sibling_that_fails_does_not_shorten_a_backoff() {
     let mut family = Family::new(Strategy::OneForAll, [Permanent; 3]);
     let [a, b, c] = family.children[..] else { panic!("three children") };
-    family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
-    family.tree.nodes.get_mut(&a).expect("a child").supervision.backoff = Duration::from_secs(16);
+    let node = family.tree.nodes.get_mut(&family.root).expect("the root");
+    std::sync::Arc::make_mut(&mut node.supervision).max_restarts = 9;
+    let node = family.tree.nodes.get_mut(&a).expect("a child");
+    std::sync::Arc::make_mut(&mut node.supervision).backoff = Duration::from_secs(16);
     family.fail(0, a);
     family.apply(1, Input::Down(c));
     let actions = family.apply(2, Input::Failed(b));
@@ -415,7 +418,8 @@ fn a_member_of_a_group_that_is_stopped_while_it_starts_does_not_hold_the_others(
 fn a_member_of_a_group_is_not_lost_when_a_younger_sibling_fails_meanwhile() {
     let mut family = Family::new(Strategy::RestForOne, [Permanent; 3]);
     let [a, b, c] = family.children[..] else { panic!("three children") };
-    family.tree.nodes.get_mut(&family.root).expect("the root").supervision.max_restarts = 9;
+    let node = family.tree.nodes.get_mut(&family.root).expect("the root");
+    std::sync::Arc::make_mut(&mut node.supervision).max_restarts = 9;
     // `b` is dead when `a` fails, and fails by itself before `a` has come back.
     family.apply(0, Input::Stop { id: b, by: StoppedBy::Operator, cause: None });
     family.apply(0, Input::Down(b));
