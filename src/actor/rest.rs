@@ -68,15 +68,15 @@ impl Rest {
     }
 
     /// There is work.
-    pub(super) fn is_over(&mut self, stop: &StopSignal) {
+    pub(super) fn end(&mut self, stop: &StopSignal) {
         if self.since.take().is_some() {
             stop.note_busy();
         }
     }
 
-    /// Whether the actor has had nothing to do for so long that it is to sleep; or for any time at all, if others wait for a
+    /// Looks whether the actor has had nothing to do for so long that it is to sleep; or for any time at all, if others wait for a
     /// thread. An actor with open requests stays awake: its own thread watches their deadlines.
-    pub(super) fn is_sleep_due(&mut self, waiting: &Waiting<'_>) -> bool {
+    pub(super) fn look(&mut self, waiting: &Waiting<'_>) -> bool {
         let (Some(after), None) = (self.sleeps_after, waiting.stop.order()) else { return false };
         if waiting.deadline().is_some() {
             return false;

@@ -54,7 +54,7 @@ pub(super) fn serve(
             && let Some(due) = monitors.first_due(context)
         {
             last = Some(OwnPromise::Monitor);
-            rest.is_over(stop);
+            rest.end(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
                 return down;
             }
@@ -65,7 +65,7 @@ pub(super) fn serve(
             && let Some(due) = replies.first_due(context)
         {
             last = Some(OwnPromise::Reply);
-            rest.is_over(stop);
+            rest.end(stop);
             if let Err(down) = replies.tell(context, stop, executor, due) {
                 return down;
             }
@@ -76,7 +76,7 @@ pub(super) fn serve(
             && let Some(due) = timers.first_due(context)
         {
             last = Some(OwnPromise::Timer);
-            rest.is_over(stop);
+            rest.end(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return down;
             }
@@ -94,7 +94,7 @@ pub(super) fn serve(
                 replies: replies.as_ref().map(|replies| &*replies.own),
                 timers: timers.as_ref().map(|timers| &*timers.own),
             };
-            if rest.is_sleep_due(&waiting) {
+            if rest.look(&waiting) {
                 match waiting.fall_asleep() {
                     Ok(true) => return Down::Asleep,
                     Ok(false) => {}
@@ -104,7 +104,7 @@ pub(super) fn serve(
             rest.wait(&waiting);
             continue;
         };
-        rest.is_over(stop);
+        rest.end(stop);
         if let Err(down) = handle(context, stop, executor, delivery) {
             return down;
         }

@@ -79,8 +79,12 @@ pub(super) fn doctor(args: &DoctorArgs) -> Done {
             let lacks = if *enough { "" } else { "  too low" };
             line(&format!("{setting:<width$} {value:>16} {needed:>16} {holds:>14}{lacks}"));
         }
-        line(&format!("\nthis machine holds {} actors; {} are wanted", or_unlimited(holds), args.actors));
+        let holds = or_unlimited(holds);
+        line(&format!("\nthis machine holds {holds} actors that are awake; {} are wanted", args.actors));
         lacking.iter().filter_map(|check| check.remedy.as_ref()).for_each(|remedy| line(&format!("  {remedy}")));
+        if !lacking.is_empty() {
+            line("  or let actors sleep while they have nothing to do: \"sleep_after_ms\" (docs/manifest.md)");
+        }
     }
     if lacking.is_empty() { Ok(()) } else { Err(Failure::no(format!("too small for {} actors", args.actors))) }
 }
