@@ -59,7 +59,7 @@ fn answer() -> Answer {
 }
 
 fn give(reply: Reply) {
-    let Reply::Outside { to } = reply else { unreachable!("it was made for the outside") };
+    let Reply::Outside { to, .. } = reply else { unreachable!("it was made for the outside") };
     to.give(answer());
 }
 

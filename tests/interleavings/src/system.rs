@@ -18,6 +18,22 @@ pub mod failure {
     pub struct ActorFailure;
 }
 
+/// A request with an idempotency key, which the files only hand on.
+pub mod keyed {
+    #[derive(Debug)]
+    pub struct KeyedRequest;
+
+    impl KeyedRequest {
+        pub fn key(&self) -> &str {
+            ""
+        }
+
+        pub fn delivered(self) -> Self {
+            self
+        }
+    }
+}
+
 pub mod waits {
     #[derive(Clone, Copy, Debug)]
     pub struct WaitId;
