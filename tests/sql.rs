@@ -429,7 +429,8 @@ fn a_wrong_statement_is_refused_with_what_is_wrong() {
     let stage = Stage::new();
     bank_with_a_history(&stage).shut_down();
     let directory = stage.data_dir();
-    let tables = "actors, events, messages, http, states, failures, timers, monitors, async_requests";
+    let tables = "actors, events, messages, http, states, failures, timers, monitors, async_requests, table_rows, \
+                  dead_letters";
     for (statement, expected) in [
         ("SELECT * FROM event", format!("no such table: event; the tables are {tables}")),
         ("SELECT nam FROM actors", "no such column: nam".into()),

@@ -130,13 +130,14 @@ pub(super) fn recover(
     Ok(Recovered { before, owed, asked_for, new })
 }
 
-/// Whether an actor may sleep, and neither an end that it is to be told of nor a handler keeps it from that. A handler that
-/// cannot be started is for the actor's own start to find out.
+/// Whether an actor may sleep, and neither an end that it is to be told of, nor a request that it has made, nor a handler keeps
+/// it from that. A handler that cannot be started is for the actor's own start to find out.
 fn may_rest(theater: &TheaterHandle, id: ActorId, spec: &Spec) -> bool {
     let is_told = || spec.takes_ends() && theater.registry.first_due_watch(id).is_some();
     let (limits, name) = (Arc::clone(&spec.manifest.limits), spec.manifest.name.as_str().into());
     let actor = || ActorRef { id, name, limits, has_lived: true, theater: theater.clone() };
-    spec.sleeps_after(&theater.limits).is_some() && !is_told() && {
+    let asks = || !theater.async_requests.open(id).is_empty();
+    spec.sleeps_after(&theater.limits).is_some() && !is_told() && !asks() && {
         let actor = actor();
         spec.handlers.iter().all(|handler| handler.start(&actor).is_ok())
     }
