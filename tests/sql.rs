@@ -429,7 +429,7 @@ fn a_wrong_statement_is_refused_with_what_is_wrong() {
     let stage = Stage::new();
     bank_with_a_history(&stage).shut_down();
     let directory = stage.data_dir();
-    let tables = "actors, events, messages, http, states, failures, timers, monitors";
+    let tables = "actors, events, messages, http, states, failures, timers, monitors, table_rows";
     for (statement, expected) in [
         ("SELECT * FROM event", format!("no such table: event; the tables are {tables}")),
         ("SELECT nam FROM actors", "no such column: nam".into()),
@@ -614,7 +614,7 @@ fn every_column_stands_in_the_page_about_the_command_line() {
         let expected = format!("\n| `{}` | {} | {} |\n", word("column"), word("type"), word("meaning"));
         assert!(section.contains(&expected), "not in docs/cli.md: {expected}");
     }
-    assert_eq!(tables.len(), 8, "{tables:?}");
+    assert_eq!(tables.len(), 9, "{tables:?}");
     let shown = text(&theater(&["sql"], None).stdout);
     assert!(shown.contains("\n  sequence      INTEGER its place on its actor's chain, from 0\n"), "{shown}");
 }
