@@ -114,8 +114,13 @@ pub fn bytes_below(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let is_dir = entry.file_type()?.is_dir();
-        bytes += if is_dir { bytes_below(&entry.path())? } else { entry.metadata()?.blocks() * 512 };
+        bytes += match entry.metadata() {
+            Ok(data) if data.is_dir() => bytes_below(&entry.path())?,
+            Ok(data) => data.blocks() * 512,
+            // The system runs, and removes files.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => 0,
+            Err(why) => return Err(why),
+        };
     }
     Ok(bytes)
 }
