@@ -2,8 +2,7 @@
 //!
 //! A thread that waits stands in a slot of this table, and whoever wakes a thread looks through all that stand in its slot. Since
 //! version 6.16, Linux gives each process a table of its own with a few slots for each *core*: 16 on two cores, also for
-//! thousands of threads. With 8,000 actors on two cores, that took more than half of
-//! the CPU time of a request.
+//! thousands of threads. With 8,000 actors on two cores, that took about half of the CPU time of a request.
 
 /// As many slots as a process with tens of thousands of threads needs; 512 KiB of the kernel's memory.
 #[cfg(target_os = "linux")]

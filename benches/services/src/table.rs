@@ -41,6 +41,9 @@ pub fn markdown(keys: usize, effort: &Effort, outcomes: &[Outcome]) -> String {
         effort.round.as_secs(),
         machine()
     );
+    if outcomes.is_empty() {
+        return text;
+    }
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     text += &line(std::iter::once(String::new()).chain(outcomes.iter().map(|of| of.name.to_owned())).collect());
     text += &format!("|---|{}\n", "--:|".repeat(outcomes.len()));
