@@ -4,8 +4,10 @@ THEATER := target/debug/theater
 GUESTS  := actors tests/guests
 # Files of ours, compiled once more with loom's types.
 MODELS  := tests/interleavings
+# What npm has installed of the systems that Theater is measured beside.
+PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http clean
+.PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http bench-services clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -19,6 +21,7 @@ help:
 	@echo "make bench   measure Theater against the bare parts it is made of"
 	@echo "make bench-peers  measure OTP, ractor and kameo at the same work"
 	@echo "make bench-http   measure the HTTP servers that were compared"
+	@echo "make bench-services  measure a durable counter for each key beside workerd and Restate"
 	@echo "make clean   remove everything that was built"
 
 build:
@@ -92,6 +95,18 @@ bench-peers:
 bench-http:
 	cd benches/http-servers && cargo run --release --locked
 
+# Prints Markdown. KEYS="64 100000" sets the numbers of keys, QUICK=1 takes about a minute, ONLY=name measures one system.
+bench-services: actors $(PEERS)
+	cd benches/system && cargo build --release --locked --bin theater
+	cd benches/services && cargo run --release --locked --quiet -- $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) \
+	  $(foreach keys,$(or $(KEYS),$(if $(QUICK),64,64 100000)),--keys $(keys))
+
+# Where npm or the registry is missing, the benchmark says what it leaves out. No package's own scripts are run.
+$(PEERS): benches/services/package-lock.json
+	@command -v npm >/dev/null || echo "npm is not installed (Debian's package of that name): workerd and Restate are left out"
+	@! command -v npm >/dev/null || (cd benches/services && npm ci --ignore-scripts --no-audit --no-fund) || \
+	  echo "npm did not install the packages of benches/services/package.json: what is missing is left out"
+
 clean:
 	cargo clean
-	rm -rf $(foreach workspace,$(GUESTS) $(MODELS),$(workspace)/target $(workspace)/dist) benches/*/target
+	rm -rf $(foreach workspace,$(GUESTS) $(MODELS),$(workspace)/target $(workspace)/dist) benches/*/target benches/*/node_modules

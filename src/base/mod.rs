@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod fail;
+pub mod futexes;
 pub mod id;
 pub mod limits;
 pub mod machine;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::config::{Flags, refused};
 use super::{Done, ENDED, Failure, logging, show, signals, stderr};
-use crate::base::{memory, thread};
+use crate::base::{futexes, memory, thread};
 use crate::handlers::Handlers;
 use crate::manifest::ActorSource;
 use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
@@ -34,6 +34,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let watch = signals::watch().map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))?;
     allow_more_files();
     memory::give_large_blocks_back();
+    futexes::make_room_for_waiters();
     let config = Config {
         data_dir: (!args.ephemeral).then(|| settings.data_dir()),
         code_cache: settings.code_cache(),

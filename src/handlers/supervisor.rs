@@ -143,7 +143,7 @@ fn spawn(mut store: HostStore<'_>, params: (String,)) -> wasmtime::Result<(Resul
 }
 
 fn has_room_for_a_child(live: &Live, limits: &Limits) -> Result<(), String> {
-    let children = live.theater.registry.children(live.id).len() as u64;
+    let children = live.theater.registry.count_of_children(live.id) as u64;
     if children >= limits.children {
         return Err(format!("too many children: the limit children is {}", limits.children));
     }

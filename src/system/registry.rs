@@ -106,6 +106,8 @@ struct Inner {
     actors: HashMap<ActorId, Box<ActorEntry>>,
     /// In the order in which the actors came; each keeps its number.
     order: BTreeMap<u64, ActorId>,
+    /// Those of them that may write to a directory.
+    writers: BTreeMap<u64, ActorId>,
     /// The number of the next actor.
     next: u64,
     names: ActorNames,
@@ -125,6 +127,9 @@ impl Registry {
         let number = inner.next;
         inner.next += 1;
         inner.order.insert(number, id);
+        if entry.writes_below.is_some() {
+            inner.writers.insert(number, id);
+        }
         inner.names.add(&entry);
         inner.actors.insert(id, Box::new(entry));
     }
@@ -182,6 +187,7 @@ impl Registry {
         let mut inner = self.0.write();
         let Some(entry) = inner.actors.remove(&id) else { return };
         inner.order.retain(|_, other| *other != id);
+        inner.writers.retain(|_, other| *other != id);
         inner.names.remove(&entry);
         inner.watches.clear(id);
         if let Some(parent) = entry.parent.and_then(|parent| inner.actors.get_mut(&parent)) {
@@ -199,7 +205,7 @@ impl Registry {
     pub(crate) fn written(&self) -> BTreeMap<PathBuf, String> {
         let inner = self.0.read();
         let mut written = BTreeMap::new();
-        for entry in inner.order.values().filter_map(|id| inner.actors.get(id)) {
+        for entry in inner.writers.values().filter_map(|id| inner.actors.get(id)) {
             if let Some(directory) = &entry.writes_below {
                 written.entry(directory.clone()).or_insert_with(|| entry.name.clone());
             }
@@ -209,6 +215,10 @@ impl Registry {
 
     pub(crate) fn children(&self, id: ActorId) -> Vec<ActorId> {
         self.entry(id, |entry| entry.children.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn count_of_children(&self, id: ActorId) -> usize {
+        self.entry(id, |entry| entry.children.len()).unwrap_or_default()
     }
 
     /// Whether `id` stands anywhere below `ancestor`.

@@ -7,6 +7,8 @@
 //!
 //! The answer is `{"count": 1}`, and so is the state. A manifest may start the count at another number:
 //! `init_state = '{"count": 41}'`.
+//!
+//! Only what follows the last slash of the path counts, so a listener of the runtime may lead `/counters/alice/increment` here.
 
 use serde::{Deserialize, Serialize};
 use theater_actor::{Actor, HttpHandler, HttpRequest, HttpResponse, MessageHandler};
@@ -51,12 +53,13 @@ impl MessageHandler for Counter {
 
 impl HttpHandler for Counter {
     fn handle(&mut self, request: HttpRequest) -> Result<HttpResponse, String> {
-        match (request.path(), request.method.as_str()) {
-            ("/", "GET") => HttpResponse::json(200, self),
-            ("/", _) => Ok(HttpResponse::method_not_allowed("GET")),
-            ("/increment", "POST") => HttpResponse::json(200, &self.add(1)?),
-            ("/increment", _) => Ok(HttpResponse::method_not_allowed("POST")),
-            (path, _) => Ok(HttpResponse::error(404, &format!("nothing at {path}"))),
+        let path = request.path();
+        match (path.rsplit('/').next(), request.method.as_str()) {
+            (Some(""), "GET") => HttpResponse::json(200, self),
+            (Some(""), _) => Ok(HttpResponse::method_not_allowed("GET")),
+            (Some("increment"), "POST") => HttpResponse::json(200, &self.add(1)?),
+            (Some("increment"), _) => Ok(HttpResponse::method_not_allowed("POST")),
+            _ => Ok(HttpResponse::error(404, &format!("nothing at {path}"))),
         }
     }
 }
@@ -108,6 +111,14 @@ mod tests {
         assert_eq!((response.status, body(&response)), (200, r#"{"count":1}"#));
         assert_eq!(response.headers, [("content-type".into(), "application/json".into())]);
         assert_eq!(body(&http(&mut counter, "GET", "/?verbose")), r#"{"count":1}"#);
+    }
+
+    #[test]
+    fn http_answers_alike_below_any_path() {
+        let mut counter = Counter::default();
+        assert_eq!(body(&http(&mut counter, "POST", "/counters/alice/increment")), r#"{"count":1}"#);
+        assert_eq!(body(&http(&mut counter, "GET", "/counters/alice/")), r#"{"count":1}"#);
+        assert_eq!(http(&mut counter, "GET", "/counters/alice").status, 404);
     }
 
     #[test]
