@@ -43,21 +43,19 @@ impl Family {
         for directory in ["own/drop", "allowed", "elsewhere"] {
             std::fs::create_dir_all(stage.path().join(directory)).expect("a directory");
         }
-        for name in
-            [
-                "probe",
-                "configured",
-                "courier",
-                "parrot",
-                "files",
-                "chance",
-                "alarm",
-                "sentry",
-                "scribe",
-                "gatherer",
-                "nursery",
-            ]
-        {
+        for name in [
+            "probe",
+            "configured",
+            "courier",
+            "parrot",
+            "files",
+            "chance",
+            "alarm",
+            "sentry",
+            "scribe",
+            "gatherer",
+            "nursery",
+        ] {
             for directory in ["own", "elsewhere"] {
                 let copy = stage.path().join(directory).join(format!("{name}.wasm"));
                 std::fs::copy(support::component(name), copy).expect("copied");

@@ -39,7 +39,18 @@ fn listener(source: &ManifestSource, at: usize, table: &DeTable<'_>) -> Result<R
         return Err(source.error(Some(at), "a listener needs routes: [[listeners.routes]] with \"path\" and \"to\""));
     };
     let routes = tables(source, routes, "\"routes\" is a list of tables: [[listeners.routes]]")?;
-    let routes = routes.into_iter().map(|(at, table)| route(source, at, table)).collect::<Result<_, _>>()?;
+    if routes.is_empty() {
+        return Err(source.error(Some(at), "\"routes\" is empty: a listener without routes answers nobody"));
+    }
+    let mut read: Vec<(RequestRoute, RouteSettings)> = Vec::new();
+    for (at, table) in routes {
+        let (route, settings) = route(source, at, table)?;
+        if read.iter().any(|(before, _)| before.covers(&route)) {
+            return Err(source.error(Some(at), "no request comes to this route: one before it takes them all"));
+        }
+        read.push((route, settings));
+    }
+    let routes = read;
     Ok(RoutedListener { listen, tls, logs, compresses, routes })
 }
 

@@ -71,7 +71,8 @@ impl Outline {
         }
         for capability in granted.iter().filter(|capability| !capability.exports_are_optional()) {
             let functions: Vec<_> = capability.exports().into_iter().map(|export| export.function()).collect();
-            let there: Vec<_> = functions.iter().filter(|function| self.exports(function)).map(|it| it.interface).collect();
+            let there: Vec<_> =
+                functions.iter().filter(|function| self.exports(function)).map(|it| it.interface).collect();
             let is_enough = capability.one_interface_is_enough() && !there.is_empty();
             let is_missing = |function: &&&'static Function| {
                 !self.exports(function) && (!is_enough || there.contains(&function.interface))

@@ -34,6 +34,7 @@ mod prometheus;
 pub(crate) mod protocol;
 mod route;
 mod route_limits;
+mod shares;
 mod rows;
 mod shared;
 mod subscription;

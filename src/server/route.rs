@@ -72,6 +72,10 @@ impl RequestRoute {
     /// Reads a route as `theater.toml` has it. The error says what is wrong with it.
     pub(crate) fn read(host: Option<&str>, path: &str, to: &str) -> Result<Self, String> {
         let host = host.map(|host| match Authority::parse(host) {
+            _ if host.contains('*') => {
+                Err(format!("\"host\" has no *; a route without \"host\" takes all hosts: {host:?}"))
+            }
+            _ if !host.is_ascii() => Err(format!("\"host\" is written in ASCII, such as xn--mnchen-3ya.de: {host:?}")),
             Some(authority) if authority.host == host => Ok(host.to_ascii_lowercase()),
             Some(_) => Err(format!("\"host\" has no port: {host:?}")),
             None => Err(format!("\"host\" is no name of a host: {host:?}")),
@@ -86,6 +90,27 @@ impl RequestRoute {
             }
         }
         Ok(Self { host: host.transpose()?, path, target })
+    }
+
+    /// Whether each request that `other` fits is taken by this route, which comes before it.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let is_wider = |(own, of_other): (&Segment, &Segment)| match (own, of_other) {
+            (Segment::Named(_), _) => true,
+            (Segment::Is(own), Segment::Is(of_other)) => own == of_other,
+            (Segment::Is(_), Segment::Named(_)) => false,
+        };
+        let (own, of_other) = (&self.path, &other.path);
+        let lengths = match own.is_open {
+            true => own.segments.len() <= of_other.segments.len(),
+            false => own.segments.len() == of_other.segments.len() && !of_other.is_open,
+        };
+        (self.host.is_none() || self.host == other.host)
+            && lengths
+            && own.segments.iter().zip(&of_other.segments).all(is_wider)
+            // A named segment is not empty, and a fixed one may be.
+            && own.segments.iter().zip(&of_other.segments).all(|(own, of_other)| {
+                !matches!((own, of_other), (Segment::Named(_), Segment::Is(text)) if text.is_empty())
+            })
     }
 
     /// The address of the actor that answers a request to this host and path; `None` if the route does not fit it.
@@ -174,7 +199,10 @@ fn target(text: &str) -> Result<Vec<TargetPart>, String> {
         rest = after;
     }
     parts.push(TargetPart::Text(rest.to_owned()));
-    let is_address = !text.is_empty() && text.split('/').all(|part| !part.trim().is_empty());
+    let is_label = |part: &str| part.contains('{') || part.parse::<Label>().is_ok();
+    let is_address = !text.is_empty()
+        && !text.split('/').next().unwrap_or_default().trim().is_empty()
+        && text.split('/').skip(1).all(is_label);
     if is_address {
         Ok(parts)
     } else {

@@ -92,7 +92,9 @@ impl TheaterHandle {
 enum Recorded {
     Outcome(Outcome),
     /// Its answer was put off.
-    PutOff { token: u64 },
+    PutOff {
+        token: u64,
+    },
 }
 
 /// The answer that an actor has given, or tried to give, after it had put it off.

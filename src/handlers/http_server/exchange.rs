@@ -27,6 +27,8 @@ pub(crate) struct AskedActor {
     pub(crate) answer: WireAnswer,
     /// The actor has given no answer, and may give one if it is asked again.
     pub(crate) is_passing: bool,
+    /// The actor takes no HTTP requests at all, or its manifest does not let it.
+    pub(crate) takes_no_http: bool,
     /// The actor may have kept something of the request: it has answered, or may still answer.
     is_taken: bool,
 }
@@ -34,11 +36,12 @@ pub(crate) struct AskedActor {
 impl AskedActor {
     /// The answer of the runtime itself, which another attempt would not change.
     pub(crate) fn lasting(answer: impl Into<WireAnswer>) -> Self {
-        Self { answer: answer.into(), is_passing: false, is_taken: false }
+        Self { answer: answer.into(), is_passing: false, takes_no_http: false, is_taken: false }
     }
 
-    fn passing(answer: impl Into<WireAnswer>) -> Self {
-        Self { answer: answer.into(), is_passing: true, is_taken: false }
+    /// No answer of the actor, which another attempt may get.
+    pub(crate) fn passing(answer: impl Into<WireAnswer>) -> Self {
+        Self { answer: answer.into(), is_passing: true, takes_no_http: false, is_taken: false }
     }
 
     fn taken(self) -> Self {
@@ -177,8 +180,7 @@ impl HttpCall<'_> {
             })
         };
         let (params, caller) = (self.params.clone(), Caller::Http);
-        let delivery =
-            KeyedDelivery { function, params, caller, key, is_same: &is_same, given_later: answered_later };
+        let delivery = KeyedDelivery { function, params, caller, key, is_same: &is_same, given_later: answered_later };
         actor.theater.deliver_once(actor.id, delivery)
     }
 }
@@ -253,28 +255,29 @@ fn refuse(refusal: &Refusal) -> AskedActor {
     let why = match refusal {
         Refusal::Full => "the actor has no room for more requests",
         Refusal::DiskLow(_) => "the server's disk is nearly full",
-        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Asleep | Refusal::Suspending | Refusal::Unknown(_) => {
-            "the actor is ending"
+        Refusal::NotRunning(_, "stopped" | "failed") | Refusal::Unknown(_) => {
+            return AskedActor::lasting(WireResponse::text(503, "the actor has ended", &[]));
         }
+        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Asleep | Refusal::Suspending => "the actor is ending",
         Refusal::NeverFits { .. } => {
             let why = "the request is larger than the actor's whole mailbox";
             return AskedActor::lasting(WireResponse::text(413, why, &[]));
         }
-        Refusal::NotExported(..) | Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
+        Refusal::NotExported(..) => {
+            let asked = AskedActor::lasting(WireResponse::text(500, "the actor takes no HTTP requests", &[]));
+            return AskedActor { takes_no_http: true, ..asked };
+        }
+        Refusal::NotReachable(..) | Refusal::TooLarge { .. } | Refusal::Deadlock(_) => {
             return AskedActor::lasting(WireResponse::text(500, "the actor cannot be asked", &[]));
         }
     };
     let is_passing = !matches!(refusal, Refusal::DiskLow(_) | Refusal::Suspending);
     let response = WireResponse::text(503, why, &[("Retry-After", RETRY_AFTER)]);
-    AskedActor { answer: response.into(), is_passing, is_taken: false }
+    AskedActor { answer: response.into(), is_passing, takes_no_http: false, is_taken: false }
 }
 
 /// The answer to an outcome. `read` makes an answer of a result.
-fn respond(
-    actor: &ActorRef,
-    outcome: Outcome,
-    read: impl FnOnce(&[u8]) -> Result<WireAnswer, String>,
-) -> AskedActor {
+fn respond(actor: &ActorRef, outcome: Outcome, read: impl FnOnce(&[u8]) -> Result<WireAnswer, String>) -> AskedActor {
     match outcome {
         Outcome::Returned(result) => AskedActor::lasting(read(&result).unwrap_or_else(|why| {
             log::warn!("actor {} gave an answer that cannot be sent: {why}", actor.name);

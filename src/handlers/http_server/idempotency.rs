@@ -44,7 +44,15 @@ mod tests {
     fn request(method: &str, keys: &[&str]) -> WireRequest {
         let headers = keys.iter().map(|key| ("Idempotency-KEY".to_owned(), (*key).to_owned())).collect();
         let peer = ([127, 0, 0, 1], 1).into();
-        WireRequest { method: method.to_owned(), uri: "/".to_owned(), headers, body: None, upload: None, peer, framing: PieceFraming::Chunked }
+        WireRequest {
+            method: method.to_owned(),
+            uri: "/".to_owned(),
+            headers,
+            body: None,
+            upload: None,
+            peer,
+            framing: PieceFraming::Chunked,
+        }
     }
 
     #[test]

@@ -72,7 +72,14 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, Manif
     let Some(entry) = entry else {
         let address = Some(ListenAddress::new(NAME, None, 0));
         let slow = SlowClients::default();
-        return Ok(Box::new(HttpServer { address, tls: None, idempotency: false, compress: false, uploads: None, slow }));
+        return Ok(Box::new(HttpServer {
+            address,
+            tls: None,
+            idempotency: false,
+            compress: false,
+            uploads: None,
+            slow,
+        }));
     };
     let known = ["host", "port", "listen", "tls", "idempotency", "compress", "uploads", "slow"];
     let Config { host, port, listen, tls, idempotency, compress, uploads, slow } = entry.config(&known)?;

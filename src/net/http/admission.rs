@@ -31,7 +31,7 @@ use super::client_wait::{Awaiting, ClientWait};
 use super::connection::{HttpConnection, no_room_for_bodies};
 use super::date::DateText;
 use super::lobby::{GLANCE, Lobby};
-use super::refusal::HttpRefusal;
+use super::refusal::{HttpRefusal, RefusalId};
 use super::shared::HttpShared;
 use super::stream::HttpStream;
 use super::waiting::{Overdue, WaitingConnection};
@@ -164,8 +164,9 @@ impl HttpAdmission {
     /// Refuses a client that has no thread. Over TLS it gets no answer: nobody has shaken hands with it, or the thread that
     /// encrypted for it is gone.
     fn refuse(&self, socket: &TcpStream, refusal: &HttpRefusal, is_head: bool) {
+        let id = self.shared.on_refusal.as_ref().map(|on_refusal| on_refusal(None, refusal));
         if self.shared.tls.is_none() {
-            refuse(socket, refusal, is_head);
+            refuse(socket, (refusal, id.as_ref()), is_head);
         }
     }
 
@@ -270,7 +271,7 @@ fn longest_waited_for(threads: &HttpThreads) -> Option<(usize, Instant)> {
 
 /// Refuses a client that has no thread. The client has waited, so the bytes that it sent have arrived. They are read
 /// first: a socket that is closed with unread bytes resets the connection, and the client may lose the answer.
-fn refuse(mut socket: &TcpStream, refusal: &HttpRefusal, is_head: bool) {
+fn refuse(mut socket: &TcpStream, refusal: (&HttpRefusal, Option<&RefusalId>), is_head: bool) {
     let mut text = Vec::new();
     write_refusal(&mut text, refusal, is_head, &mut DateText::default());
     discard_received(socket, &mut [0; 4096]);

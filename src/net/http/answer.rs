@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::date::DateText;
-use super::refusal::HttpRefusal;
+use super::refusal::{HttpRefusal, RefusalId};
 use super::response::WireResponse;
 
 /// What the form of an answer depends on, apart from the answer itself.
@@ -89,8 +89,13 @@ fn write_headers(out: &mut Vec<u8>, response: &WireResponse) -> bool {
     dated
 }
 
-/// Writes a whole refusal. The connection is closed after it.
-pub(crate) fn write_refusal(out: &mut Vec<u8>, refusal: &HttpRefusal, is_head: bool, date: &mut DateText) {
+/// Writes a whole refusal, with the id that the owner of the listener has given it. The connection is closed after it.
+pub(crate) fn write_refusal(
+    out: &mut Vec<u8>,
+    (refusal, id): (&HttpRefusal, Option<&RefusalId>),
+    is_head: bool,
+    date: &mut DateText,
+) {
     let status = refusal.status;
     let body = format!("{status} {}: {}\n", reason(status), refusal.why);
     write_status_line(out, status);
@@ -98,6 +103,9 @@ pub(crate) fn write_refusal(out: &mut Vec<u8>, refusal: &HttpRefusal, is_head: b
     write_header(out, "Content-Type", "text/plain; charset=utf-8");
     if let Some(seconds) = refusal.retry_after() {
         write_header(out, "Retry-After", seconds);
+    }
+    if let Some(RefusalId { header, id }) = id {
+        write_header(out, header, id);
     }
     write!(out, "Content-Length: {}\r\n", body.len()).expect(TAKES_ALL);
     end_head(out, AnswerContext { is_head, is_connect: false, closes: true, is_http10: false }, &[]);
@@ -359,9 +367,14 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_wrong_and_when_to_come_back() {
         let mut out = Vec::new();
-        write_refusal(&mut out, &HttpRefusal::busy("all places are taken"), false, &mut DateText::default());
+        let id = RefusalId { header: "X-Request-Id", id: "7".to_owned() };
+        let refusal = HttpRefusal::busy("all places are taken");
+        write_refusal(&mut out, (&refusal, Some(&id)), false, &mut DateText::default());
         let text = String::from_utf8(out).expect("text");
-        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && text.contains("\r\nRetry-After: 1\r\n"));
+        assert!(
+            text.starts_with("HTTP/1.1 503 Service Unavailable\r\n")
+                && text.contains("\r\nRetry-After: 1\r\nX-Request-Id: 7\r\n")
+        );
         assert!(text.ends_with("Connection: close\r\n\r\n503 Service Unavailable: all places are taken\n"), "{text}");
     }
 

@@ -518,7 +518,8 @@ impl HttpConnection {
         let Some(refusal) = self.last_word(end) else { return };
         let is_head = self.asks_for_a_head_alone();
         let mut text = Vec::new();
-        write_refusal(&mut text, &refusal, is_head, &mut self.date);
+        let id = self.shared.on_refusal.as_ref().map(|on_refusal| on_refusal(Some(self.peer), &refusal));
+        write_refusal(&mut text, (&refusal, id.as_ref()), is_head, &mut self.date);
         if self.send_shortly(&text).is_err() {
             return;
         }

@@ -8,6 +8,7 @@ use crate::net::{Acceptor, AcceptorHandle, ClientWriter, ServerCertificate, Thre
 
 use super::admission::HttpAdmission;
 use super::limits::HttpLimits;
+use super::refusal::OnRefusal;
 use super::shared::{HttpShared, Service};
 use super::upload::UploadPlace;
 
@@ -23,12 +24,13 @@ pub(crate) struct HttpListener {
     socket: TcpListener,
     tls: Option<ServerCertificate>,
     uploads: Option<Arc<dyn UploadPlace>>,
+    on_refusal: Option<OnRefusal>,
 }
 
 impl HttpListener {
     /// Binds `address`; port 0 stands for any free port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        bind(address).map(|socket| Self { socket, tls: None, uploads: None })
+        bind(address).map(|socket| Self { socket, tls: None, uploads: None, on_refusal: None })
     }
 
     /// Speaks TLS with its clients, if there is a certificate.
@@ -39,6 +41,11 @@ impl HttpListener {
     /// Takes bodies that are too large for memory to files, if there is a place for them.
     pub(crate) fn uploading(self, uploads: Option<Arc<dyn UploadPlace>>) -> Self {
         Self { uploads, ..self }
+    }
+
+    /// Tells of each request that does not reach the service.
+    pub(crate) fn telling_of_refusals(self, on_refusal: OnRefusal) -> Self {
+        Self { on_refusal: Some(on_refusal), ..self }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -60,7 +67,9 @@ impl HttpListener {
         let (name, stall, drain) = (format!("{thread_name}-w"), limits.write_timeout, limits.drain_timeout);
         let writer = streams.then(|| ClientWriter::start(&name, stall, drain)).transpose()?;
         let handle = writer.as_ref().map(ClientWriter::handle);
-        let shared = Arc::new(HttpShared::new(limits, self.tls, self.uploads, service, handle));
+        let mut shared = HttpShared::new(limits, self.tls, self.uploads, service, handle);
+        shared.on_refusal = self.on_refusal;
+        let shared = Arc::new(shared);
         let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
         let acceptor = Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?;
         Ok(ServingHttp { _acceptor: acceptor.start()?, _writer: writer })

@@ -60,7 +60,7 @@ pub(crate) use framing::RequestFraming;
 pub(crate) use head::{HeadScan, RequestHead, asks_for_a_head_alone};
 pub(crate) use limits::HttpLimits;
 pub(crate) use listener::{HttpListener, ServingHttp};
-pub(crate) use refusal::HttpRefusal;
+pub(crate) use refusal::{HttpRefusal, RefusalId};
 pub(crate) use response::{StreamBody, WireAnswer, WireResponse, is_token_byte};
 pub(crate) use upload::{IncomingFile, ReceivedFile, Upload, UploadPlace};
 

@@ -3,6 +3,8 @@
 //! A refusal is always the last answer of its connection, because nobody knows where the next request would begin.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Why a request is refused, as its client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +12,17 @@ pub(crate) struct HttpRefusal {
     pub(crate) status: u16,
     pub(crate) why: Cow<'static, str>,
 }
+
+/// What the owner of a listener calls a refusal, so that its client can ask about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefusalId {
+    pub(crate) header: &'static str,
+    pub(crate) id: String,
+}
+
+/// Is told of each refusal, and gives it an id. The client's address is there if the thread of a connection refuses; without one, it
+/// is the acceptor's thread, which must not wait.
+pub(crate) type OnRefusal = Arc<dyn Fn(Option<SocketAddr>, &HttpRefusal) -> RefusalId + Send + Sync>;
 
 impl HttpRefusal {
     pub(crate) fn new(status: u16, why: impl Into<Cow<'static, str>>) -> Self {

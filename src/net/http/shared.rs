@@ -9,6 +9,7 @@ use crate::net::{AnswerBudget, ClientWriterHandle, ListenerClosing, ServerCertif
 
 use super::body_budget::BodyBudget;
 use super::limits::HttpLimits;
+use super::refusal::OnRefusal;
 use super::upload::UploadPlace;
 use super::{WireAnswer, WireRequest};
 
@@ -30,6 +31,8 @@ pub(crate) struct HttpShared {
     /// The moment from which every [`ClientWait`](super::client_wait::ClientWait) counts.
     pub(crate) epoch: Instant,
     pub(crate) closing: ListenerClosing,
+    /// Is told of the requests that do not reach the service.
+    pub(crate) on_refusal: Option<OnRefusal>,
     /// Who sends the answers that come piece by piece; none if the service gives none.
     pub(crate) writer: Option<ClientWriterHandle>,
     /// Whether a request waits for a thread.
@@ -53,6 +56,7 @@ impl HttpShared {
             uploads,
             epoch: clock::now(),
             closing: ListenerClosing::default(),
+            on_refusal: None,
             writer,
             thread_wanted: AtomicBool::new(false),
         }

@@ -30,8 +30,7 @@ use crate::journal::Cause;
 use crate::promise::{
     DEFER, Decided, Fate, HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND,
     HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST, OpenMonitor, OpenRequest, REQUEST, RESTART_CHILD, SPAWN, STOP_CHILD,
-    Through, is_what_was_answered, is_what_was_replied,
-    is_what_was_sent, recorded_end,
+    Through, is_what_was_answered, is_what_was_replied, is_what_was_sent, recorded_end,
 };
 use crate::system::{Answer, Awaited, Lane, Outcome, WaitId, Waits, Watches};
 use actors::{AskedLater, At, Given, INIT, Mail, ModelActor, OpenCall, Work, words};
