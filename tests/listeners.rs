@@ -148,6 +148,41 @@ fn a_request_has_an_id_that_the_actor_the_answer_and_the_access_log_show() {
 }
 
 #[test]
+fn what_no_route_sees_is_logged_and_has_an_id_too() {
+    let shop = Shop::new(&CARTS.replace("listen =", "access_log = true\nlisten ="));
+    let running = shop.run();
+    let mut client = Http::connect(listener(&running, 0));
+    client.send_raw(b"this is no request\r\n\r\n").expect("sent");
+    let answer = client.receive().expect("an answer");
+    assert_eq!(answer.status, 400);
+    let id = answer
+        .head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("x-request-id: ").map(str::to_owned));
+    let id = id.unwrap_or_else(|| panic!("{}", answer.head));
+    eventually("the log has it", || {
+        shop.stage.log().lines().any(|line| line.contains(&id) && line.contains(" 400 ")).then_some(())
+    });
+}
+
+#[test]
+fn an_actor_that_has_ended_is_not_to_be_asked_again_and_one_without_http_is_named_in_the_log() {
+    let more = "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", to = \"mute\" }]\n";
+    let shop = Shop::new(&format!("{CARTS}{more}"));
+    let running = shop.run();
+    let alice = spawn(&running, "alice");
+    running.say(&["stop", &alice]);
+    running.until(&alice, "stopped");
+    let ended = Http::connect(listener(&running, 0)).ask("POST", "/carts/alice/op", Some("\"count\""));
+    assert_eq!((ended.status, ended.head.to_ascii_lowercase().contains("retry-after")), (503, false), "{}", ended.head);
+    running.start(&shop.stage.manifest("mute", "mute", "")).expect("it starts");
+    let mut client = Http::connect(listener(&running, 1));
+    assert_eq!(client.ask("GET", "/", None).status, 500);
+    let named = || shop.stage.log().contains("leads to the actor mute, and that takes no HTTP requests");
+    eventually("the log names it", || named().then_some(()));
+}
+
+#[test]
 fn several_listeners_have_routes_of_their_own() {
     let second = "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", to = \"shop\" }]\n";
     let shop = Shop::new(&format!("{CARTS}{second}"));
@@ -185,9 +220,26 @@ fn a_listener_that_is_written_wrongly_is_refused_by_its_line() {
         ("[[listeners]]\nlisten = \"127.0.0.1:0\"\naccess_log = \"yes\"\nroutes = []\n", "true or false"),
         ("[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/a\" }]\n", "needs \"to\""),
         ("[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"a\", to = \"b\" }]\n", "slash"),
+        ("[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = []\n", "answers nobody"),
+        (
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", to = \"a b/c d\" }]\n",
+            "address of an actor",
+        ),
+        (
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", host = \"*.a\", to = \"b\" }]\n",
+            "has no *",
+        ),
+        (
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", host = \"ä.de\", to = \"b\" }]\n",
+            "xn--",
+        ),
+        (
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", to = \"a\" }, { path = \"/b\", to = \"b\" }]\n",
+            "no request comes to this route",
+        ),
         ("[[listeners]]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"no.pem\" }\nroutes = []\n", "both files"),
         (
-            "[[listeners]]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"no.pem\", key = \"no.pem\" }\nroutes = []\n",
+            "[[listeners]]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"no.pem\", key = \"no.pem\" }\nroutes = [{ path = \"/*\", to = \"b\" }]\n",
             "no.pem",
         ),
     ] {
@@ -196,7 +248,8 @@ fn a_listener_that_is_written_wrongly_is_refused_by_its_line() {
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
-    let refused = Shop::refused(&format!("[[listeners]]\nlisten = \"{address}\"\nroutes = []\n"));
+    let refused =
+        Shop::refused(&format!("[[listeners]]\nlisten = \"{address}\"\nroutes = [{{ path = \"/*\", to = \"b\" }}]\n"));
     assert!(refused.contains(&address.to_string()) && refused.contains("another address"), "{refused}");
 }
 
