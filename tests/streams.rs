@@ -105,6 +105,26 @@ impl<S: Read> Reader<S> {
     }
 }
 
+/// The actor puts off the answer, and what it returns meanwhile, the head of a stream, means nothing.
+#[test]
+fn an_actor_that_can_stream_can_put_off_a_whole_answer_too() {
+    let (stage, running) = lounge();
+    let mut client = Http::connect(running.http("lounge"));
+    client.send("GET", "/later", None);
+    eventually("it is put off", || {
+        let promised = ask(&running, &json!("state"))["promised"].clone();
+        promised.as_array().is_some_and(|promised| !promised.is_empty()).then_some(())
+    });
+    assert_eq!(open(&running), Vec::<u64>::new(), "no stream has opened");
+    assert_eq!(ask(&running, &json!({ "answer": "done" })), Value::Null);
+    let answer = client.receive().expect("an answer");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
+    assert_eq!(told(&running), Vec::<u64>::new(), "and none has ended");
+    let chain = running.export(&stage, "lounge");
+    running.shut_down();
+    verifies_and_replays(&chain);
+}
+
 #[test]
 fn pieces_that_later_transitions_push_are_chunks_of_the_answer_until_the_actor_ends_it() {
     let (stage, running) = lounge();

@@ -48,9 +48,9 @@ pub(super) fn handle_client(
     let job = Job { key, ..Job::new(function, params, caller, cause) };
     let end = executor.transition(job, &mut |result| promised(result)?.owed(actor));
     match &end {
-        Transition::Closed { outcome: Outcome::Returned(result), closing, .. } => {
+        Transition::Closed { outcome: Outcome::Returned(result), closing, deferred, .. } => {
             if let Some(client) = client {
-                let is_promised = client.promises(result).is_some();
+                let is_promised = deferred.is_none() && client.promises(result).is_some();
                 settle(context, client, is_promised.then(|| closing.clone()));
             }
             if let Some(id) = id {

@@ -231,6 +231,8 @@ impl Executor {
         let keep = self.mark_kept_if_due(state.as_deref().filter(|_| !unchanged));
         let write = (keep || !unchanged).then(|| StateWrite { state: state.clone(), named: !unchanged, keep });
         let deferred = self.guest.recorder().take_deferred();
+        // What a call returns that has put off its answer means nothing, and so it opens no stream either.
+        let owes = owes.filter(|_| deferred.is_none());
         let recorder = self.guest.recorder();
         let rows = recorder.rows_written();
         let is_read = unchanged && owes.is_none() && deferred.is_none() && rows.is_empty();

@@ -5,6 +5,7 @@
 //! version is compiled anew and replaced. When the cache has grown too large, the files that were not used for the
 //! longest time are removed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -93,7 +94,7 @@ impl CodeCache {
             let entry = entry?;
             // Another runtime may have removed the file in the meantime.
             let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_file() {
+            if metadata.is_file() && is_of_the_cache(&entry.path()) {
                 files.push((metadata.modified()?, metadata.len(), entry.path()));
             }
         }
@@ -114,6 +115,12 @@ impl CodeCache {
     fn path(&self, digest: ComponentDigest) -> PathBuf {
         self.dir.join(format!("{digest}-{:016x}.cwasm", self.settings))
     }
+}
+
+/// Whether a file is compiled code, or was going to be: others may keep their files in the same directory.
+fn is_of_the_cache(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    extension == "cwasm" || extension.starts_with("tmp-")
 }
 
 /// Refuses a directory in which another user could put code that this process would run.

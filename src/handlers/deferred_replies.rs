@@ -18,7 +18,7 @@ use crate::chain::{Function, Link};
 use crate::guest::wit::HttpResponse;
 use crate::guest::{Capability, Effect, GuestExport, HostState, Interruption, Live, PutOff};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::promise::{DEFER, HANDLE_REQUEST, Promise, REPLY, REPLY_HTTP, outcome_of, too_late, why_not_open};
+use crate::promise::{DEFER, HANDLE_REQUEST, HANDLE_STREAM_REQUEST, Promise, REPLY, REPLY_HTTP, outcome_of, too_late, why_not_open};
 use crate::system::{Answer, Outcome, Refusal, Reply};
 
 pub(super) const NAME: &str = "deferred-replies";
@@ -71,7 +71,7 @@ fn defer(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(De
     let (live, limits, called) = (state.live().cloned(), Arc::clone(&state.limits), state.called);
     let (token, before) = (state.recorder.next_sequence(), state.recorder.deferred());
     let (function, caller) = called.expect("a guest is in a call");
-    let (is_http, is_owed) = (function.interface == HTTP, caller == Caller::Actor);
+    let (is_http, is_owed) = (answers_http(function), caller == Caller::Actor);
     let put_off = state.recorder.host_call(DEFER, &(), |_| {
         let live = live.as_deref().expect("effects run live");
         Ok::<_, Interruption>(match room(live, &limits, function, before) {
@@ -95,6 +95,11 @@ fn defer(mut store: StoreContextMut<'_, Box<HostState>>) -> wasmtime::Result<(De
     Ok((put_off,))
 }
 
+/// Whether the export answers HTTP requests.
+fn answers_http(function: &Function) -> bool {
+    function.interface == HTTP || function.full == HANDLE_STREAM_REQUEST.full
+}
+
 /// Whether the answer to a call can be put off; if so, the answer that nobody waits for any more and that gives its place to
 /// this one, if one has to.
 fn room(
@@ -104,7 +109,7 @@ fn room(
     before: Option<PutOff>,
 ) -> Result<Option<u64>, String> {
     live.theater.journal.has_room_within().map_err(|low| low.to_string())?;
-    if function.interface != HTTP && function.full != HANDLE_REQUEST.full {
+    if !answers_http(function) && function.full != HANDLE_REQUEST.full {
         return Err(format!("nobody waits for the answer to {}", function.full));
     }
     if let Some(PutOff { token, .. }) = before {

@@ -200,7 +200,10 @@ impl MadeCall {
     fn response_or_stream(self, actor: &ActorRef, body: StreamBody) -> AskedActor {
         let was_before = self.was_before;
         let asked = respond(actor, self.outcome, |result| {
-            match HttpAnswer::from_cbor(result).map_err(|error| error.to_string())? {
+            // An answer that was put off is whole.
+            let answer = HttpAnswer::from_cbor(result)
+                .or_else(|error| HttpResponse::from_cbor(result).map(HttpAnswer::Response).map_err(|_| error));
+            match answer.map_err(|error| error.to_string())? {
                 HttpAnswer::Response(response) => wire_response(response).map(WireAnswer::from),
                 HttpAnswer::Stream(_) if was_before => {
                     Ok(WireResponse::text(410, "the answer was a stream, which is not sent again", &[]).into())

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use theater_actor::{MessageType, WebSocketMessage, connections, streams};
+use theater_actor::{HttpResponse, MessageType, WebSocketMessage, connections, replies, streams};
 
 use crate::Lounge;
 
@@ -26,6 +26,8 @@ enum Command {
     /// A piece of so many bytes, so many times.
     FloodStream(u64, usize, usize),
     End(u64),
+    /// The oldest answer that was put off.
+    Answer(String),
     Trap,
 }
 
@@ -43,6 +45,10 @@ impl Lounge {
             Command::State => serde_json::to_value(&*self).map_err(|error| error.to_string())?,
             Command::Connections => json!(connections::connections()),
             Command::Streams => json!(streams::streams()),
+            Command::Answer(text) => {
+                let token = if self.promised.is_empty() { 0 } else { self.promised.remove(0) };
+                json!(replies::reply_http(token, &HttpResponse::text(200, &text)).err())
+            }
             Command::Say(text) => {
                 self.tell(json!({ "text": text }))?;
                 Value::Null

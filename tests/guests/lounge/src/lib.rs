@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theater_actor::{
     Actor, ConnectionHandler, HttpAnswer, HttpRequest, HttpResponse, MessageHandler, MessageType, ServerSentEvent,
-    StreamHandler, StreamHead, WebSocketMessage, connections, streams,
+    StreamHandler, StreamHead, WebSocketMessage, connections, replies, streams,
 };
 
 /// How many of the last things said a newcomer is told.
@@ -28,6 +28,8 @@ struct Lounge {
     /// The connections and the streams whose ends were told, in their order.
     left: Vec<u64>,
     unread: Vec<u64>,
+    /// The answers that were put off.
+    promised: Vec<u64>,
     /// The answer to the last push that some did not get.
     missed: Vec<Value>,
 }
@@ -135,6 +137,11 @@ impl StreamHandler for Lounge {
             "/empty" => head(204, &[("x-stream", &stream.to_string())], None),
             "/forbidden" => head(99, &[], None),
             "/refuse" => return Err("refused".into()),
+            // What it returns then means nothing.
+            "/later" => {
+                self.promised.push(replies::defer()?);
+                head(200, &[], None)
+            }
             "/op" => {
                 let answer = self.obey(request.json()?)?;
                 HttpAnswer::Response(HttpResponse::json(200, &answer)?)
