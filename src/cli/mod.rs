@@ -4,6 +4,7 @@
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
 mod backup;
+mod build;
 mod check;
 mod config;
 mod connect;
@@ -134,6 +135,11 @@ enum Command {
     /// change nothing. For instance: theater sql "SELECT name, type, data FROM events ORDER BY position DESC LIMIT 20".
     /// Without a statement, the tables and their columns are shown.
     Sql(sql::SqlArgs),
+    /// Build the components of a project: Rust, TypeScript, JavaScript or Python
+    ///
+    /// The language is that of the project file beside the manifest: Cargo.toml, package.json or pyproject.toml. The
+    /// manifest decides what the component imports and exports. A toolchain that is missing is installed by npm or pip.
+    Build(build::BuildArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
@@ -301,6 +307,7 @@ fn carry_out(command: Command) -> Done {
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Sql(args) => sql::sql(&args),
+        Command::Build(args) => build::build(&args),
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
