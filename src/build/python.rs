@@ -62,7 +62,7 @@ fn packages(root: &Path) -> Vec<PathBuf> {
 fn start_of(module: &str, world: &World) -> String {
     let classes: Vec<String> = world.exports.iter().map(|interface| class(interface)).collect();
     let lines: String = classes.iter().map(|class| format!("{class} = exports[\"{class}\"]\n")).collect();
-    format!("import {module}\nfrom theater_actor.exports import exports_of\n\nexports = exports_of({module})\n{lines}")
+    format!("from theater_actor.exports import exports_of\nimport {module}\n\nexports = exports_of({module})\n{lines}")
 }
 
 /// `http-server` as a Python class: `HttpServer`.

@@ -5,6 +5,7 @@ What needs a grant in the manifest has a module of its own: `theater_actor.clock
 `clock` and `random` are granted.
 """
 
+from . import randomness  # Before all else: it changes what the module `random` gives.
 from . import config, messages
 from .actor import Actor
 from .http import HttpRequest, HttpResponse, error, json, method_not_allowed, plain, redirect

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from componentize_py_types import Err
 
-from . import output, randomness
+from . import output
 from .actor import Actor
 from .http import HttpRequest, to_json
 from .refusal import Refusal, refuse
@@ -29,7 +29,6 @@ def exports_of(module: ModuleType) -> dict[str, type]:
     def call(state: bytes | None, method: Callable[[Any], Any]) -> tuple[bytes, Any]:
         """Runs a method on the state, and returns the next state and what the method returned."""
         output.take_output()
-        randomness.begin()
         try:
             actor = loaded(state)
             result = method(actor)
