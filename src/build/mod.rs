@@ -15,6 +15,7 @@ mod python;
 mod rust;
 mod sdk;
 mod shims;
+mod templates;
 mod tools;
 mod world;
 
@@ -22,13 +23,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
-pub(crate) use project::manifests_of;
+pub(crate) use project::{Language, manifests_of};
+pub(crate) use templates::{Dialect, NewProject, Template, create};
 
 use crate::base::limits::ActorLimits;
 use crate::manifest::Manifest;
 use error::at;
 use inputs::Inputs;
-pub(crate) use project::Language;
 use project::Project;
 use tools::Tools;
 use world::World;

@@ -76,6 +76,11 @@ impl Project {
         Ok(Self { root: root.to_owned(), language, entry })
     }
 
+    /// A project that was just made.
+    pub(super) fn at(root: PathBuf, language: Language) -> Self {
+        Self { root, language, entry: None }
+    }
+
     /// What builds write for themselves: nobody edits it, and version control ignores it.
     pub(super) fn scratch(&self) -> PathBuf {
         self.root.join(".theater")

@@ -28,6 +28,11 @@ wit! {
     "supervisor-handlers", "timer", "timer-handlers", "types", "websocket-server",
 }
 
+/// All files of `wit/`, for a library that makes worlds of its own.
+pub(super) fn all_files() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().copied().chain([("worlds.wit", include_str!("../../wit/worlds.wit"))])
+}
+
 /// What a component imports and exports, by the names of the interfaces without their package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct World {
