@@ -157,7 +157,7 @@ pub(crate) fn create(new: &NewProject<'_>) -> Result<Vec<PathBuf>, BuildError> {
 /// The files of a new project, below its directory.
 fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
     let filled = |text: &str| {
-        let text = text.replace("TRY", new.template.attempts()).replace("EXPECTATIONS", new.template.expectations());
+        let text = text.replace("ATTEMPTS", new.template.attempts()).replace("EXPECTATIONS", new.template.expectations());
         text.replace("NAME", new.name).replace("ENTRY", new.dialect.entry()).replace("LANGUAGE", new.dialect.name())
     };
     let own = |name: &str, text: &str| (name.to_owned(), filled(text));
@@ -206,7 +206,7 @@ mod tests {
             for template in [Template::Http, Template::Empty] {
                 let new = NewProject { name: "till", directory: Path::new("till"), dialect, template };
                 for (name, text) in files_of(&new).iter().filter(|(name, _)| !name.starts_with("theater-actor/")) {
-                    let left = ["NAME", "ENTRY", "TRY", "EXPECTATIONS", "LANGUAGE"];
+                    let left = ["NAME", "ENTRY", "ATTEMPTS", "EXPECTATIONS", "LANGUAGE"];
                     assert!(!left.iter().any(|word| text.contains(word)), "{name}: {text}");
                 }
             }

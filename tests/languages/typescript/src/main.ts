@@ -1,7 +1,7 @@
 // A counter, which also draws what differs from run to run. The actors beside this directory do the same in other languages.
 import { Actor, type HttpRequest, type HttpResponse, error, json, methodNotAllowed, path, refuse } from 'theater-actor';
 
-type Message = 'get' | 'chance' | 'crash' | 'exit' | 'text' | { add: unknown } | { sleep: number };
+type Message = 'get' | 'chance' | 'time' | 'crash' | 'text' | { add: unknown } | { sleep: number };
 
 /** What a program takes from outside without asking the host by name. */
 function chance(): Record<string, unknown> {
@@ -26,6 +26,7 @@ export default class Counter extends Actor {
   handleRequest(message: Message): unknown {
     if (message === 'get') return this;
     if (message === 'chance') return chance();
+    if (message === 'time') return Date.now();
     if (message === 'text') return 'Grüße, 世界 🎭';
     if (message === 'crash') throw new TypeError('crashed on purpose');
     if (typeof message === 'object' && 'add' in message) return this.add(message.add);
