@@ -4,8 +4,10 @@ THEATER := target/debug/theater
 GUESTS  := actors tests/guests
 # Files of ours, compiled once more with loom's types.
 MODELS  := tests/interleavings
+# What gives interpreters WASI; it is part of the program.
+SHIM    := sdk/wasi-shim
 
-.PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http clean
+.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package bench bench-peers bench-http clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -27,6 +29,10 @@ build:
 actors:
 	scripts/build-guests.sh actors
 
+# The shims lie in the repository: this is for those who change them.
+shims:
+	scripts/build-shims.sh
+
 test-guests: actors
 	scripts/build-guests.sh tests/guests
 
@@ -39,6 +45,7 @@ test: build test-guests
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
 	cd $(MODELS) && cargo test --locked --quiet
+	cd $(SHIM) && cargo test --locked --quiet
 	cargo test --locked
 	cargo test --locked --features fail-points,fuzzing --test recovery --test chaos --test hostile
 
@@ -61,7 +68,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --no-default-features -- -D warnings
-	for workspace in $(GUESTS) $(MODELS); do \
+	for workspace in $(GUESTS) $(MODELS) $(SHIM); do \
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done
 
@@ -94,4 +101,4 @@ bench-http:
 
 clean:
 	cargo clean
-	rm -rf $(foreach workspace,$(GUESTS) $(MODELS),$(workspace)/target $(workspace)/dist) benches/*/target
+	rm -rf $(foreach workspace,$(GUESTS) $(MODELS) $(SHIM),$(workspace)/target $(workspace)/dist) benches/*/target

@@ -83,6 +83,15 @@ fn logged(running: &Theater, actor: &str) -> Vec<String> {
     lines.iter().map(|data| data["params"][0].as_str().expect("text").to_owned()).collect()
 }
 
+/// The shims that the program includes are made from the sources that lie here.
+#[test]
+fn the_shims_in_the_program_are_those_of_their_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = Command::new("sh").arg(root.join("scripts/shim-sources.sh")).output().expect("sh");
+    let locked = fs::read_to_string(root.join("src/build/shims/shims.lock")).expect("shims.lock");
+    assert_eq!(text(&sources.stdout), locked, "run scripts/build-shims.sh, and commit what it writes");
+}
+
 /// What each of the three counters does.
 fn counts(language: Language) {
     let Some(manifest) = language.built("counter.toml") else { return };
@@ -301,7 +310,9 @@ fn begins(lang: &str, template: &str) {
     );
     assert!(done.status.success(), "{}", text(&done.stderr));
     let mut test = Command::new("sh");
-    test.arg(directory.join("test.sh")).env("THEATER", support::THEATER).env("THEATER_CODE_CACHE", support::code_cache());
+    test.arg(directory.join("test.sh"))
+        .env("THEATER", support::THEATER)
+        .env("THEATER_CODE_CACHE", support::code_cache());
     let tested = test.output().expect("sh");
     let said = (text(&tested.stdout), text(&tested.stderr));
     assert!(tested.status.success() && said.0.contains("the tests pass"), "{said:?}");

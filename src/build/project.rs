@@ -94,7 +94,8 @@ impl Project {
         }
         let there = usual.iter().find(|entry| self.root.join(entry).is_file());
         there.map(|entry| (*entry).to_owned()).ok_or_else(|| {
-            let why = format!("there is none of {}: create one, or name the file of the actor in {file}", usual.join(", "));
+            let why =
+                format!("there is none of {}: create one, or name the file of the actor in {file}", usual.join(", "));
             BuildError::Project(self.root.clone(), why)
         })
     }
@@ -130,7 +131,8 @@ pub(crate) fn manifests_of(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
     for entry in fs::read_dir(path).map_err(at(path))? {
         let file = entry.map_err(at(path))?.path();
         let is_manifest = |text: &String| text.parse::<toml::Table>().is_ok_and(|it| it.contains_key("component_path"));
-        if file.extension().is_some_and(|it| it == "toml") && fs::read_to_string(&file).is_ok_and(|it| is_manifest(&it)) {
+        if file.extension().is_some_and(|it| it == "toml") && fs::read_to_string(&file).is_ok_and(|it| is_manifest(&it))
+        {
             found.push(file);
         }
     }

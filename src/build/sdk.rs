@@ -23,7 +23,7 @@ const TYPESCRIPT: &[(&str, &str)] = files! { "ts":
 
 const PYTHON: &[(&str, &str)] = files! { "python":
     "theater_actor/__init__.py", "theater_actor/actor.py", "theater_actor/clock.py", "theater_actor/config.py",
-    "theater_actor/exports.py", "theater_actor/host.py", "theater_actor/http.py", "theater_actor/http_client.py", 
+    "theater_actor/exports.py", "theater_actor/host.py", "theater_actor/http.py", "theater_actor/http_client.py",
     "theater_actor/messages.py", "theater_actor/monitors.py", "theater_actor/output.py", "theater_actor/py.typed",
     "theater_actor/randomness.py", "theater_actor/refusal.py", "theater_actor/timer.py",
 };

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn wasi_that_an_actor_cannot_have_is_refused_by_name() {
-        let program = wat::parse_str(r#"(component (import "wasi:http/types@0.2.9" (instance)))"#).expect("a component");
+        let program =
+            wat::parse_str(r#"(component (import "wasi:http/types@0.2.9" (instance)))"#).expect("a component");
         let world = World { imports: [].into(), exports: [].into() };
         let why = complete(&program, &world).expect_err("refused").to_string();
         assert!(why.contains("wasi:http/types@0.2.9"), "{why}");

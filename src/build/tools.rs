@@ -20,7 +20,8 @@ pub(super) struct Tools {
 
 /// What must be installed for a language, and what to do if it is not.
 pub(super) const RUST: &str = "install Rust, from https://rustup.rs or your system's packages";
-pub(super) const NODE: &str = "install Node.js 20 or newer, with npm, from https://nodejs.org or your system's packages";
+pub(super) const NODE: &str =
+    "install Node.js 20 or newer, with npm, from https://nodejs.org or your system's packages";
 pub(super) const PYTHON: &str =
     "install Python 3.10 or newer, with venv and pip, from https://www.python.org or your system's packages";
 

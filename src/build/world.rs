@@ -59,7 +59,9 @@ impl World {
         let imports = self.imports.iter().map(|interface| format!("    import {interface};\n"));
         let exports = self.exports.iter().map(|interface| format!("    export {interface};\n"));
         let lines: String = imports.chain(exports).collect();
-        format!("package ntwk:theater;\n\n/// What the manifest grants, and how it has the actor called.\nworld {NAME} {{\n{lines}}}\n")
+        format!(
+            "package ntwk:theater;\n\n/// What the manifest grants, and how it has the actor called.\nworld {NAME} {{\n{lines}}}\n"
+        )
     }
 
     /// Writes the world and all interfaces into a directory, which has nothing else then.

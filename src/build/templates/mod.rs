@@ -78,9 +78,7 @@ impl Template {
     /// What the README says to try.
     const fn attempts(self) -> &'static str {
         match self {
-            Self::Http => {
-                "    curl -X POST localhost:8080/increment\n    theater request NAME '{\"add\": 2}'"
-            }
+            Self::Http => "    curl -X POST localhost:8080/increment\n    theater request NAME '{\"add\": 2}'",
             Self::Empty => "    theater request NAME '\"hello\"'",
         }
     }
@@ -157,7 +155,8 @@ pub(crate) fn create(new: &NewProject<'_>) -> Result<Vec<PathBuf>, BuildError> {
 /// The files of a new project, below its directory.
 fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
     let filled = |text: &str| {
-        let text = text.replace("ATTEMPTS", new.template.attempts()).replace("EXPECTATIONS", new.template.expectations());
+        let text =
+            text.replace("ATTEMPTS", new.template.attempts()).replace("EXPECTATIONS", new.template.expectations());
         text.replace("NAME", new.name).replace("ENTRY", new.dialect.entry()).replace("LANGUAGE", new.dialect.name())
     };
     let own = |name: &str, text: &str| (name.to_owned(), filled(text));
@@ -242,6 +241,9 @@ mod tests {
         let there = fs::read_dir(library).expect("a directory");
         let there: BTreeSet<String> = there.map(|it| it.expect("a file").file_name().display().to_string()).collect();
         let here: BTreeSet<String> = RUST_LIBRARY.iter().map(|(name, _)| (*name).to_owned()).collect();
-        assert_eq!(here, there, "the files that src/build/templates/mod.rs lists, and those of actors/theater-actor/src");
+        assert_eq!(
+            here, there,
+            "the files that src/build/templates/mod.rs lists, and those of actors/theater-actor/src"
+        );
     }
 }
