@@ -35,8 +35,11 @@ export function exportsOf(actorClass: unknown) {
   /** Runs a method on the state, and returns the next state and what the method returned. */
   function call<T>(bytes: State, method: (actor: Actor) => T): [Bytes, T] {
     const actor = new Class();
-    if (bytes != null) Object.assign(actor, fromJson(bytes));
+    if (bytes != null) Object.assign(actor, fieldsOf(fromJson(bytes)));
     const result = method(actor);
+    if (typeof (result as { then?: unknown } | undefined)?.then === 'function') {
+      throw new TypeError('the handler returned a promise: a handler is a plain function, and nothing is waited for');
+    }
     return [toJson(actor), result];
   }
 
@@ -59,7 +62,7 @@ export function exportsOf(actorClass: unknown) {
     },
     messageServerClient: {
       handleRequest: (state: State, [message]: [Bytes]) =>
-        answer(state, (actor) => toJson(actor.handleRequest(received(message))), (reply) => reply),
+        answer(state, (actor) => actor.handleRequest(received(message)), toJson),
       handleSend: (state: State, [message]: [Bytes]) => stateOf(state, (actor) => actor.handleSend(received(message))),
     },
     httpServer: {
@@ -83,6 +86,14 @@ export function exportsOf(actorClass: unknown) {
       handleDown: (state: State, [down]: [Down]) => stateOf(state, (actor) => actor.handleDown(down)),
     },
   };
+}
+
+/** The fields that a state holds. */
+function fieldsOf(state: unknown): object {
+  if (typeof state !== 'object' || state === null || Array.isArray(state)) {
+    throw new TypeError('the state is no JSON object, whose keys would be the fields of the actor');
+  }
+  return state;
 }
 
 /** A response with all the fields that the interface has. */

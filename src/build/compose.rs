@@ -17,7 +17,7 @@ use wasmparser::component_types::{
     ComponentItem, ComponentValType as Value,
 };
 use wasmparser::types::Types;
-use wasmparser::{Parser, Payload, PrimitiveValType, ValidPayload, Validator};
+use wasmparser::{Encoding, Parser, Payload, PrimitiveValType, ValidPayload, Validator};
 
 /// Why two components could not be composed.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -46,6 +46,9 @@ impl<'a> Read<'a> {
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(invalid)?;
             match &payload {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                    return Err(ComposeError::Invalid(what, "it is a core module".into()));
+                }
                 Payload::Version { .. } => depth += 1,
                 Payload::End(_) => depth -= 1,
                 Payload::ComponentImportSection(section) if depth == 1 => {

@@ -16,7 +16,7 @@ macro_rules! files {
 }
 
 const TYPESCRIPT: &[(&str, &str)] = files! { "ts":
-    "actor.ts", "bytes.ts", "clock.ts", "config.ts", "exports.ts", "host-error.ts", "http-client.ts", "http.ts", "index.ts", "log.ts",
+    "actor.ts", "bytes.ts", "clock.ts", "config.ts", "exports.ts", "globals.d.ts", "host-error.ts", "http-client.ts", "http.ts", "index.ts", "log.ts",
     "messages.ts", "monitors.ts", "ntwk.d.ts", "prelude.ts", "random.ts", "randomness-granted.ts",
     "randomness-withheld.ts", "refusal.ts", "timer.ts",
 };

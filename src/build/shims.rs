@@ -63,6 +63,42 @@ mod tests {
     }
 
     #[test]
+    fn a_program_gets_wasi_of_whichever_0_2_version_and_keeps_what_it_imports_from_theater() {
+        let program = wat::parse_str(
+            r#"(component
+                (import "wasi:clocks/monotonic-clock@0.2.3" (instance (export "now" (func (result u64)))))
+                (type $types (instance (type $r (record (field "n" u64))) (export "r" (type (eq $r)))))
+                (import "ntwk:theater/types" (instance $types (type $types)))
+                (alias export $types "r" (type $r))
+                (import "ntwk:theater/runtime" (instance
+                    (alias outer 1 $r (type $r)) (export "r" (type $s (eq $r))) (export "get-chain" (func (result $s)))))
+                (instance $made)
+                (export "ntwk:theater/actor" (instance $made))
+                (export "of-the-toolchain" (instance $made)))"#,
+        )
+        .expect("a component");
+        let world = World { imports: ["clock".to_owned()].into(), exports: [].into() };
+        let composed = complete(&program, &world).expect("composed");
+        let mut imports = imports_of(&composed).expect("a component");
+        imports.sort_unstable();
+        assert_eq!(imports, ["ntwk:theater/clock", "ntwk:theater/runtime", "ntwk:theater/types"]);
+        let engine = wasmtime::Engine::default();
+        let component = wasmtime::component::Component::new(&engine, &composed).expect("it compiles");
+        let exports: Vec<_> = component.component_type().exports(&engine).map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(exports, ["ntwk:theater/actor"]);
+        // The program's function and the shim's are both there.
+        let runtime = component.component_type().get_import(&engine, "ntwk:theater/runtime").expect("imported").ty;
+        let wasmtime::component::types::ComponentItem::ComponentInstance(runtime) = runtime else {
+            panic!("no instance")
+        };
+        let functions: Vec<_> = runtime.exports(&engine).map(|(name, _)| name.to_owned()).collect();
+        assert!(
+            functions.iter().any(|it| it == "get-chain") && functions.iter().any(|it| it == "log"),
+            "{functions:?}"
+        );
+    }
+
+    #[test]
     fn wasi_that_an_actor_cannot_have_is_refused_by_name() {
         let program =
             wat::parse_str(r#"(component (import "wasi:http/types@0.2.9" (instance)))"#).expect("a component");

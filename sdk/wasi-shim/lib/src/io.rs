@@ -87,7 +87,7 @@ impl Output {
     }
 
     fn put(&self, bytes: &[u8]) {
-        self.0.with_borrow_mut(|line| each_line(line, bytes, |text| runtime::log(text)));
+        self.0.with_borrow_mut(|line| each_line(line, bytes, runtime::log));
     }
 }
 
