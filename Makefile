@@ -4,10 +4,12 @@ THEATER := target/debug/theater
 GUESTS  := actors tests/guests
 # Files of ours, compiled once more with loom's types.
 MODELS  := tests/interleavings
+# What gives interpreters WASI; it is part of the program.
+SHIM    := sdk/wasi-shim
 # What npm has installed of the systems that Theater is measured beside.
 PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests build test chaos fuzz lint guard package bench bench-peers bench-http bench-services clean
+.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package bench bench-peers bench-http bench-services clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -30,6 +32,10 @@ build:
 actors:
 	scripts/build-guests.sh actors
 
+# The shims lie in the repository: this is for those who change them.
+shims:
+	scripts/build-shims.sh
+
 test-guests: actors
 	scripts/build-guests.sh tests/guests
 
@@ -42,6 +48,7 @@ test: build test-guests
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
 	cd $(MODELS) && cargo test --locked --quiet
+	cd $(SHIM) && cargo test --locked --quiet
 	cargo test --locked
 	cargo test --locked --features fail-points,fuzzing --test recovery --test chaos --test hostile
 
@@ -64,7 +71,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --no-default-features -- -D warnings
-	for workspace in $(GUESTS) $(MODELS); do \
+	for workspace in $(GUESTS) $(MODELS) $(SHIM); do \
 	  (cd $$workspace && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings) || exit 1; \
 	done
 
@@ -109,4 +116,4 @@ $(PEERS): benches/services/package-lock.json
 
 clean:
 	cargo clean
-	rm -rf $(foreach workspace,$(GUESTS) $(MODELS),$(workspace)/target $(workspace)/dist) benches/*/target benches/*/node_modules
+	rm -rf $(foreach workspace,$(GUESTS) $(MODELS) $(SHIM),$(workspace)/target $(workspace)/dist) benches/*/target benches/*/node_modules

@@ -17,6 +17,8 @@ mod server;
 #[cfg(feature = "cli")]
 mod config;
 #[cfg(feature = "cli")]
+mod build;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[allow(dead_code, reason = "fuzzers and a test use it")]
 mod fuzzing;

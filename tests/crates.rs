@@ -92,7 +92,18 @@ fn a_package_has_all_that_its_sources_include() {
     for file in wit {
         assert!(library.contains(&file) && sdk.contains(&file), "{file}");
     }
-    for file in ["LICENSE", "README.md", "docs/embedding.md", "docs/greeter.wasm", "src/lib.rs", "src/main.rs"] {
+    for file in [
+        "LICENSE",
+        "README.md",
+        "docs/embedding.md",
+        "docs/greeter.wasm",
+        "src/lib.rs",
+        "src/main.rs",
+        "sdk/ts/index.ts",
+    ] {
+        assert!(library.contains(file), "{file}: {library:?}");
+    }
+    for file in ["sdk/rust/lib.rs", "sdk/python/theater_actor/__init__.py", "src/build/shims/full.wasm"] {
         assert!(library.contains(file), "{file}: {library:?}");
     }
     assert!(!library.iter().any(|file| file.starts_with("tests/") || file.starts_with("benches/")), "{library:?}");

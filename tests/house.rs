@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "base", "net", "chain", "manifest", "journal", "system", "guest", "promise", "handlers", "actor", "theater",
-    "server", "config", "cli", "fuzzing",
+    "server", "config", "build", "cli", "fuzzing",
 ];
 
 fn root() -> &'static Path {

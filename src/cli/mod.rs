@@ -4,6 +4,7 @@
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
 mod backup;
+mod build;
 mod check;
 mod config;
 mod connect;
@@ -14,6 +15,7 @@ mod forget;
 mod fork;
 mod history;
 mod logging;
+mod new;
 mod output;
 mod past;
 mod remote;
@@ -40,6 +42,7 @@ use crate::server::Endpoint;
 
 const GUIDE: &str = "\
 Where to look:
+  How do I begin?                            theater new NAME --lang ts; theater build NAME
   Who is there, and who failed, and why?     theater list, theater tree
   Why did this actor fail?                   theater status ACTOR (the reason, and what led to it)
   What has it done, step by step?            theater events ACTOR
@@ -144,6 +147,13 @@ enum Command {
     /// change nothing. For instance: theater sql "SELECT name, type, data FROM events ORDER BY position DESC LIMIT 20".
     /// Without a statement, the tables and their columns are shown.
     Sql(sql::SqlArgs),
+    /// Make a project for an actor: code, manifest, README and a test
+    New(new::NewArgs),
+    /// Build the components of a project: Rust, TypeScript, JavaScript or Python
+    ///
+    /// The language is that of the project file beside the manifest: Cargo.toml, package.json or pyproject.toml. The
+    /// manifest decides what the component imports and exports. A toolchain that is missing is installed by npm or pip.
+    Build(build::BuildArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
@@ -316,6 +326,8 @@ fn carry_out(command: Command) -> Done {
         Command::Verify(args) => history::verify(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Sql(args) => sql::sql(&args),
+        Command::New(args) => new::new(&args),
+        Command::Build(args) => build::build(&args),
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),

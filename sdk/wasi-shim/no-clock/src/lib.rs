@@ -1,0 +1,3 @@
+//! The shim for a manifest that grants randomness and no clock.
+
+wasi_shim::shim!(Withheld, Recorded);

@@ -1,0 +1,251 @@
+//! `theater new`: projects from templates. The templates are parts of the program, so nothing is downloaded.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::error::{BuildError, at};
+use super::project::{Language, Project};
+use super::{sdk, world};
+
+/// What a new actor does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Template {
+    /// Answers HTTP requests and messages.
+    Http,
+    /// Takes messages.
+    Empty,
+}
+
+/// The language of a new project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Rust,
+    TypeScript,
+    JavaScript,
+    Python,
+}
+
+impl Dialect {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "Rust",
+            Self::TypeScript => "TypeScript",
+            Self::JavaScript => "JavaScript",
+            Self::Python => "Python",
+        }
+    }
+
+    const fn language(self) -> Language {
+        match self {
+            Self::Rust => Language::Rust,
+            Self::TypeScript | Self::JavaScript => Language::JavaScript,
+            Self::Python => Language::Python,
+        }
+    }
+
+    const fn entry(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::TypeScript => "src/main.ts",
+            Self::JavaScript => "src/main.js",
+            Self::Python => "src/main.py",
+        }
+    }
+
+    const fn code(self, template: Template) -> &'static str {
+        match (self, template) {
+            (Self::Rust, Template::Http) => include_str!("http.rs.txt"),
+            (Self::Rust, Template::Empty) => include_str!("empty.rs.txt"),
+            (Self::TypeScript, Template::Http) => include_str!("http.ts.txt"),
+            (Self::TypeScript, Template::Empty) => include_str!("empty.ts.txt"),
+            (Self::JavaScript, Template::Http) => include_str!("http.js.txt"),
+            (Self::JavaScript, Template::Empty) => include_str!("empty.js.txt"),
+            (Self::Python, Template::Http) => include_str!("http.py.txt"),
+            (Self::Python, Template::Empty) => include_str!("empty.py.txt"),
+        }
+    }
+}
+
+impl Template {
+    const fn manifest(self) -> &'static str {
+        match self {
+            Self::Http => include_str!("manifest-http.toml.txt"),
+            Self::Empty => include_str!("manifest-empty.toml.txt"),
+        }
+    }
+
+    /// What the README says to try.
+    const fn attempts(self) -> &'static str {
+        match self {
+            Self::Http => "    curl -X POST localhost:8080/increment\n    theater request NAME '{\"add\": 2}'",
+            Self::Empty => "    theater request NAME '\"hello\"'",
+        }
+    }
+
+    /// What the project's test expects.
+    const fn expectations(self) -> &'static str {
+        match self {
+            Self::Http => {
+                "expect '{\"add\": 2}' '{\"count\":2}'\nexpect '\"get\"' '{\"count\":2}'\n\
+                 address=$(\"$theater\" status NAME --server \"unix:$place/socket\" | sed -n 's/^address *//p')\n\
+                 [ \"$(curl -s -X POST \"${address}increment\")\" = '{\"count\":3}' ]"
+            }
+            Self::Empty => "expect '\"one\"' null\nexpect '\"two\"' '\"one\"'",
+        }
+    }
+}
+
+macro_rules! library {
+    ($($file:literal),* $(,)?) => {
+        /// The library for actors in Rust: a project has a copy of it.
+        const RUST_LIBRARY: &[(&str, &str)] = &[$(($file, include_str!(concat!("../../../sdk/rust/", $file)))),*];
+    };
+}
+
+library! {
+    "actor.rs", "bindings.rs", "export.rs", "heap.rs", "host.rs", "http.rs", "json.rs", "lib.rs",
+}
+
+/// A project that is to be made.
+pub(crate) struct NewProject<'a> {
+    /// The name of the actor.
+    pub(crate) name: &'a str,
+    /// Where to make it: a directory that does not exist, or is empty.
+    pub(crate) directory: &'a Path,
+    pub(crate) dialect: Dialect,
+    pub(crate) template: Template,
+}
+
+/// The longest name of a new project.
+const LONGEST_NAME: usize = 64;
+
+/// Makes a project, and returns the paths of its files. Nothing that exists is overwritten.
+pub(crate) fn create(new: &NewProject<'_>) -> Result<Vec<PathBuf>, BuildError> {
+    let refused = |why: String| Err(BuildError::Project(new.directory.to_owned(), why));
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    // Its manifest would be the project file of Python.
+    let starts_well =
+        new.name != "pyproject" && new.name.starts_with(|c: char| c.is_ascii_lowercase()) && !new.name.ends_with('-');
+    if !starts_well || !new.name.chars().all(is_plain) || new.name.len() > LONGEST_NAME {
+        return refused(format!(
+            "\"{}\" is no name for a project: use small letters, digits and hyphens, a letter first, at most {LONGEST_NAME}",
+            new.name
+        ));
+    }
+    let holds_something = match fs::read_dir(new.directory) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(at(new.directory)(error)),
+    };
+    if holds_something {
+        return refused("the directory is there already, and not empty: name another one with --dir".into());
+    }
+    let mut files = Vec::new();
+    for (name, text) in files_of(new) {
+        let path = new.directory.join(&name);
+        let parent = path.parent().unwrap_or(new.directory);
+        fs::create_dir_all(parent).map_err(at(parent))?;
+        fs::write(&path, text).map_err(at(&path))?;
+        files.push(path);
+    }
+    let project = Project::at(new.directory.to_owned(), new.dialect.language());
+    sdk::write(&project)?;
+    Ok(files)
+}
+
+/// The files of a new project, below its directory.
+fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
+    let filled = |text: &str| {
+        let text =
+            text.replace("ATTEMPTS", new.template.attempts()).replace("EXPECTATIONS", new.template.expectations());
+        text.replace("NAME", new.name).replace("ENTRY", new.dialect.entry()).replace("LANGUAGE", new.dialect.name())
+    };
+    let own = |name: &str, text: &str| (name.to_owned(), filled(text));
+    let as_it_is = |name: String, text: &str| (name, text.to_owned());
+    let mut files = vec![
+        own(&format!("{}.toml", new.name), new.template.manifest()),
+        own(new.dialect.entry(), new.dialect.code(new.template)),
+        own("README.md", include_str!("README.md.txt")),
+        own("test.sh", include_str!("test.sh.txt")),
+        own(".gitignore", "/.theater\n/dist\n/node_modules\n/target\n/.venv\n/theater-data\n__pycache__\n"),
+    ];
+    match new.dialect {
+        Dialect::Rust => {
+            files.push(own("Cargo.toml", include_str!("Cargo.toml.txt")));
+            let linker = "[target.wasm32-unknown-unknown]\nlinker = \"wasm-component-ld\"\n";
+            files.push(own(".cargo/config.toml", linker));
+            files.push(as_it_is("theater-actor/Cargo.toml".into(), include_str!("theater-actor.toml.txt")));
+            let library = RUST_LIBRARY.iter().map(|(name, text)| as_it_is(format!("theater-actor/src/{name}"), text));
+            files.extend(library);
+            files.extend(world::all_files().map(|(name, text)| as_it_is(format!("theater-actor/wit/{name}"), text)));
+        }
+        Dialect::TypeScript | Dialect::JavaScript => {
+            files.push(own("package.json", include_str!("package.json.txt")));
+            files.push(own("tsconfig.json", include_str!("tsconfig.json.txt")));
+        }
+        Dialect::Python => files.push(own("pyproject.toml", include_str!("pyproject.toml.txt"))),
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const DIALECTS: [Dialect; 4] = [Dialect::Rust, Dialect::TypeScript, Dialect::JavaScript, Dialect::Python];
+
+    fn new(name: &str, directory: &Path, dialect: Dialect) -> Result<Vec<PathBuf>, BuildError> {
+        create(&NewProject { name, directory, dialect, template: Template::Http })
+    }
+
+    #[test]
+    fn a_template_has_no_word_left_that_stands_for_another() {
+        for dialect in DIALECTS {
+            for template in [Template::Http, Template::Empty] {
+                let new = NewProject { name: "till", directory: Path::new("till"), dialect, template };
+                for (name, text) in files_of(&new).iter().filter(|(name, _)| !name.starts_with("theater-actor/")) {
+                    let left = ["NAME", "ENTRY", "ATTEMPTS", "EXPECTATIONS", "LANGUAGE"];
+                    assert!(!left.iter().any(|word| text.contains(word)), "{name}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_name_is_refused_and_makes_nothing() {
+        let place = tempfile::tempdir().expect("a directory");
+        let long = "a".repeat(LONGEST_NAME + 1);
+        for name in ["", "-a", "a-", "A", "a b", "../a", "1a", "ä", "pyproject", &long] {
+            let directory = place.path().join("new");
+            let why = new(name, &directory, Dialect::Python).expect_err("refused").to_string();
+            assert!(why.contains("no name for a project"), "{why}");
+            assert!(!directory.exists());
+        }
+    }
+
+    #[test]
+    fn a_directory_that_holds_something_is_left_alone() {
+        let place = tempfile::tempdir().expect("a directory");
+        fs::write(place.path().join("mine"), "mine").expect("written");
+        let why = new("till", place.path(), Dialect::Rust).expect_err("refused").to_string();
+        assert!(why.contains("not empty"), "{why}");
+        assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 1);
+        fs::remove_file(place.path().join("mine")).expect("removed");
+        new("till", place.path(), Dialect::Rust).expect("made in an empty directory");
+    }
+
+    #[test]
+    fn the_copy_of_the_rust_library_is_whole() {
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/theater-actor/src");
+        let there = fs::read_dir(library).expect("a directory");
+        let there: BTreeSet<String> = there.map(|it| it.expect("a file").file_name().display().to_string()).collect();
+        let here: BTreeSet<String> = RUST_LIBRARY.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(
+            here, there,
+            "the files that src/build/templates/mod.rs lists, and those of actors/theater-actor/src"
+        );
+    }
+}

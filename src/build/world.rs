@@ -1,0 +1,124 @@
+//! The WIT world of an actor, as its manifest decides it: each granted handler's interfaces are imported, and the interfaces
+//! by which a handler calls the actor are exported.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::error::{BuildError, at};
+use crate::handlers::Handlers;
+use crate::manifest::{Manifest, ManifestError};
+
+/// The name of every world that is written here.
+pub(super) const NAME: &str = "this-actor";
+
+/// The package of all interfaces, with the slash before an interface's name.
+pub(super) const PACKAGE: &str = "ntwk:theater/";
+
+macro_rules! wit {
+    ($($file:literal),* $(,)?) => {
+        /// The files of `wit/` that have interfaces.
+        const FILES: &[(&str, &str)] = &[$((concat!($file, ".wit"), include_str!(concat!("../../wit/", $file, ".wit")))),*];
+    };
+}
+
+wit! {
+    "actor", "clock", "config", "filesystem", "http-client", "http-server", "http-types", "labels",
+    "message-server-client", "message-server-host", "monitor-handlers", "monitors", "random", "runtime", "supervisor",
+    "supervisor-handlers", "timer", "timer-handlers", "types", "websocket-server",
+}
+
+/// All files of `wit/`, for a library that makes worlds of its own.
+pub(super) fn all_files() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().copied().chain([("worlds.wit", include_str!("../../wit/worlds.wit"))])
+}
+
+/// What a component imports and exports, by the names of the interfaces without their package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct World {
+    pub(super) imports: BTreeSet<String>,
+    pub(super) exports: BTreeSet<String>,
+}
+
+impl World {
+    pub(super) fn of(manifest: &Manifest) -> Result<Self, ManifestError> {
+        let granted = Handlers::new().granted(manifest)?;
+        let name = |interface: &str| interface.strip_prefix(PACKAGE).unwrap_or(interface).to_owned();
+        let imports = granted.iter().flat_map(|handler| handler.imports()).map(|interface| name(interface)).collect();
+        let exports = granted.iter().flat_map(|handler| handler.exports());
+        let exports = exports.map(|export| name(export.function().interface)).collect();
+        Ok(Self { imports, exports })
+    }
+
+    pub(super) fn grants(&self, interface: &str) -> bool {
+        self.imports.contains(interface)
+    }
+
+    /// The text of the world in WIT.
+    pub(super) fn text(&self) -> String {
+        let imports = self.imports.iter().map(|interface| format!("    import {interface};\n"));
+        let exports = self.exports.iter().map(|interface| format!("    export {interface};\n"));
+        let lines: String = imports.chain(exports).collect();
+        format!(
+            "package ntwk:theater;\n\n/// What the manifest grants, and how it has the actor called.\nworld {NAME} {{\n{lines}}}\n"
+        )
+    }
+
+    /// Writes the world and all interfaces into a directory, which has nothing else then.
+    pub(super) fn write(&self, directory: &Path) -> Result<(), BuildError> {
+        if directory.exists() {
+            fs::remove_dir_all(directory).map_err(at(directory))?;
+        }
+        fs::create_dir_all(directory).map_err(at(directory))?;
+        let world = self.text();
+        for (name, text) in FILES.iter().copied().chain([("this-actor.wit", world.as_str())]) {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(at(&path))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::base::limits::ActorLimits;
+
+    fn world(handlers: &[&str]) -> World {
+        let granted: String = handlers.iter().map(|handler| format!("[[handlers]]\ntype = \"{handler}\"\n")).collect();
+        let text = format!("name = \"a\"\ncomponent_path = \"a.wasm\"\n{granted}");
+        let manifest = Manifest::parse(Path::new("a.toml"), text.into(), &ActorLimits::default()).expect("a manifest");
+        World::of(&manifest).expect("a world")
+    }
+
+    fn names(set: &BTreeSet<String>) -> Vec<&str> {
+        set.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_manifest_that_grants_nothing_has_the_world_of_an_actor_that_takes_messages() {
+        let world = world(&[]);
+        assert_eq!(names(&world.imports), ["config", "message-server-host", "runtime"]);
+        assert_eq!(names(&world.exports), ["actor", "message-server-client"]);
+    }
+
+    #[test]
+    fn what_is_granted_is_imported_and_what_is_delivered_is_exported() {
+        let world = world(&["timer", "clock"]);
+        assert!(world.grants("clock") && world.grants("timer") && !world.grants("random"));
+        assert!(world.exports.contains("timer-handlers"));
+        let text = world.text();
+        assert!(text.contains("    import clock;\n") && text.contains("    export timer-handlers;\n"), "{text}");
+    }
+
+    #[test]
+    fn every_interface_of_every_handler_has_its_file() {
+        let there = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("wit")).expect("a directory");
+        let there: BTreeSet<String> = there.map(|it| it.expect("a file").file_name().display().to_string()).collect();
+        let here: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let missing: Vec<_> = there.difference(&here).collect();
+        assert_eq!(missing, ["worlds.wit"], "the files of `wit/` that are not listed in src/build/world.rs");
+    }
+}
