@@ -23,15 +23,19 @@ macro_rules! wit {
 }
 
 wit! {
-    "actor", "clock", "config", "filesystem", "http-client", "http-server", "http-types", "labels",
-    "message-server-client", "message-server-host", "monitor-handlers", "monitors", "random", "runtime", "supervisor",
-    "supervisor-handlers", "timer", "timer-handlers", "types", "websocket-server",
+    "actor", "async-requests", "clock", "config", "connection-handlers", "connections", "deferred-replies", "filesystem",
+    "http-client", "http-server", "http-types", "labels", "message-server-client", "message-server-host", "monitor-handlers",
+    "monitors", "random", "reply-handlers", "runtime", "stream-handlers", "streams", "supervisor", "supervisor-handlers",
+    "table", "timer", "timer-handlers", "types", "websocket-server", "websocket-types",
 }
 
 /// All files of `wit/`, for a library that makes worlds of its own.
 pub(super) fn all_files() -> impl Iterator<Item = (&'static str, &'static str)> {
     FILES.iter().copied().chain([("worlds.wit", include_str!("../../wit/worlds.wit"))])
 }
+
+/// What the libraries for TypeScript, JavaScript and Python do not export yet.
+const NOT_IN_THE_SDKS: [&str; 3] = ["connection-handlers", "reply-handlers", "stream-handlers"];
 
 /// What a component imports and exports, by the names of the interfaces without their package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,8 @@ impl World {
         let name = |interface: &str| interface.strip_prefix(PACKAGE).unwrap_or(interface).to_owned();
         let imports = granted.iter().flat_map(|handler| handler.imports()).map(|interface| name(interface)).collect();
         let exports = granted.iter().flat_map(|handler| handler.exports());
-        let exports = exports.map(|export| name(export.function().interface)).collect();
+        let exports = exports.map(|export| name(export.function().interface));
+        let exports = exports.filter(|interface| !NOT_IN_THE_SDKS.contains(&interface.as_str())).collect();
         Ok(Self { imports, exports })
     }
 

@@ -18,7 +18,9 @@ use crate::chain::{Function, Link};
 use crate::guest::wit::HttpResponse;
 use crate::guest::{Capability, Effect, GuestExport, HostState, Interruption, Live, PutOff};
 use crate::manifest::{HandlerEntry, ManifestError};
-use crate::promise::{DEFER, HANDLE_REQUEST, HANDLE_STREAM_REQUEST, Promise, REPLY, REPLY_HTTP, outcome_of, too_late, why_not_open};
+use crate::promise::{
+    DEFER, HANDLE_REQUEST, HANDLE_STREAM_REQUEST, Promise, REPLY, REPLY_HTTP, outcome_of, too_late, why_not_open,
+};
 use crate::system::{Answer, Outcome, Refusal, Reply};
 
 pub(super) const NAME: &str = "deferred-replies";
