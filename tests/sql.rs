@@ -615,7 +615,7 @@ fn every_column_stands_in_the_page_about_the_command_line() {
         let expected = format!("\n| `{}` | {} | {} |\n", word("column"), word("type"), word("meaning"));
         assert!(section.contains(&expected), "not in docs/cli.md: {expected}");
     }
-    assert_eq!(tables.len(), 9, "{tables:?}");
+    assert_eq!(tables.len(), 11, "{tables:?}");
     let shown = text(&theater(&["sql"], None).stdout);
     assert!(shown.contains("\n  sequence      INTEGER its place on its actor's chain, from 0\n"), "{shown}");
 }

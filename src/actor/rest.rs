@@ -56,13 +56,13 @@ impl Waiting<'_> {
 }
 
 /// How long an actor that may sleep has had nothing to do.
-pub(super) struct Rest {
+pub(super) struct Pause {
     sleeps_after: Option<Duration>,
     /// Since when; none while there is work, and always of an actor that may not sleep.
     since: Option<Instant>,
 }
 
-impl Rest {
+impl Pause {
     pub(super) fn of(sleeps_after: Option<Duration>) -> Self {
         Self { sleeps_after, since: None }
     }

@@ -8,7 +8,7 @@ use super::clients::{handle_client, is_of_a_client};
 use super::context::ActorContext;
 use super::down::{Down, close};
 use super::executor::{Executor, Firing, Job};
-use super::rest::{Rest, Waiting};
+use super::rest::{Pause, Waiting};
 use crate::base::clock;
 use crate::base::fail;
 use crate::chain::cbor::Cbor;
@@ -34,7 +34,7 @@ pub(super) fn serve(
     let monitors = ServedMonitors::of(context, mailbox);
     let replies = ServedReplies::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
-    let mut rest = Rest::of(sleeps_after);
+    let mut rest = Pause::of(sleeps_after);
     // Ends, replies, timers and mail take turns, so that none of them keeps another waiting for ever.
     let mut last = None;
     loop {

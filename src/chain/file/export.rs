@@ -204,7 +204,9 @@ impl ChainSurvey {
     /// The events after which rows are attached: where a replay begins, unless the table is empty there in any case.
     fn with_rows(&self, states: &States) -> Vec<u64> {
         let is_fork_with_rows = self.starts.first().is_some_and(|first| first.rows.is_some());
-        let first = is_fork_with_rows.then_some(0);
+        // After a prune, the rows that a fork began with may not be there any more, and no replay begins with them.
+        let begins_there = self.dropped.first_from(1) != Some(1);
+        let first = (is_fork_with_rows && begins_there).then_some(0);
         let may_have_rows =
             |at: &u64| *at > 0 && (is_fork_with_rows || self.first_write.is_some_and(|first| first < *at));
         first.into_iter().chain(states.keys().copied().filter(may_have_rows)).collect()
