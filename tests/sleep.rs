@@ -387,3 +387,40 @@ fn an_end_wakes_the_actor_that_monitors_it() {
     running.shut_down();
     audit(&stage);
 }
+
+/// The instance that an actor gets when it wakes is younger than its last kept state: a start resumes on an instance like it.
+#[test]
+fn a_transition_of_an_actor_that_has_slept_is_resumed_although_its_instance_serves_many_calls() {
+    let stage = Stage::new();
+    let other = stage.manifest("other", "probe", "");
+    let actor = stage.manifest("actor", "probe", &format!("reuse = 20\n{SOON}"));
+    let running = stage.run(&[&actor, &other]);
+    for _ in 0..3 {
+        ask(&running, "actor", &json!("count"));
+    }
+    until_asleep(&running, "actor");
+    ask(&running, "actor", &json!("count"));
+    let message =
+        json!({ "op": "request", "to": running.id("other"), "msg": { "op": "work", "rounds": 400_000_000_u64 } });
+    let mut management = Management::connect(running.management());
+    management.send_request(&running.id("actor"), &message);
+    let is_open = |running: &Theater| running.event_types("actor").last().is_some_and(|it| it.starts_with("intent "));
+    eventually("it waits for the other", || is_open(&running).then_some(()));
+    let fresh = |running: &Theater| {
+        let events = running.events("actor");
+        let calls =
+            events.iter().filter(|event| event["event_type"].as_str().is_some_and(|it| it.starts_with("call ")));
+        calls.map(|event| event["data"]["fresh"] == true).collect::<Vec<_>>()
+    };
+    let before = fresh(&running);
+    running.kill();
+    let running = stage.run(&[&actor, &other]);
+    eventually("it has gone on", || (!is_open(&running)).then_some(()));
+    ask(&running, "actor", &json!("count"));
+    assert!(!running.event_types("actor").contains(&"failed".to_owned()), "{before:?}");
+    assert!(before.iter().skip(1).any(|fresh| *fresh), "it got an instance when it woke: {before:?}");
+    let chain = running.export(&stage, "actor");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    audit(&stage);
+}

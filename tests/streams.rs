@@ -105,6 +105,43 @@ impl<S: Read> Reader<S> {
     }
 }
 
+/// An answer that was put off belongs to the key of its request: who repeats the request gets it, also after a kill.
+#[test]
+fn an_answer_that_was_put_off_is_kept_for_who_repeats_its_request() {
+    let (stage, running) = lounge_with("", ", idempotency = true");
+    let later = |running: &Theater| {
+        let mut client = Http::connect(running.http("lounge"));
+        client.send_raw(b"POST /later HTTP/1.1\r\nHost: test\r\nIdempotency-Key: k\r\nTheater-Upload-Path: x\r\nContent-Length: 0\r\n\r\n").expect("sent");
+        client
+    };
+    let _gone = later(&running);
+    eventually("it is put off", || {
+        let promised = ask(&running, &json!("state"))["promised"].clone();
+        promised.as_array().is_some_and(|promised| !promised.is_empty()).then_some(())
+    });
+    let manifest = stage.path().join("lounge.toml");
+    running.kill();
+    let running = stage.run(&[&manifest]);
+    assert_eq!(later(&running).receive().expect("an answer").status, 409, "the actor still owes it");
+    assert_eq!(ask(&running, &json!({ "answer": "done" })), Value::Null, "it is kept");
+    let answer = later(&running).receive().expect("an answer");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
+    let events = running.events("lounge");
+    let calls = data_of(&events, CALL);
+    assert_eq!(calls.len(), 1, "the actor was called once");
+    assert!(!calls[0].to_string().to_lowercase().contains("theater-upload"), "a client names no file: {}", calls[0]);
+    let sql = |statement: &str| {
+        let journal = stage.data_dir();
+        support::theater_says(&["sql", "--data-dir", journal.to_str().expect("a path"), "--json", statement])
+    };
+    let all = sql("SELECT count(*) AS n FROM http");
+    assert!(all.contains("\"n\":1"), "{all}");
+    assert_eq!(all, sql("SELECT count(*) AS n FROM http WHERE name = 'lounge'"));
+    let chain = running.export(&stage, "lounge");
+    running.shut_down();
+    verifies_and_replays(&chain);
+}
+
 /// The actor puts off the answer, and what it returns meanwhile, the head of a stream, means nothing.
 #[test]
 fn an_actor_that_can_stream_can_put_off_a_whole_answer_too() {

@@ -24,7 +24,7 @@ use crate::system::{ActorFailure, ActorStatus, Answer, Outcome, Reply, Spawned, 
 
 /// How many starts in a row may resume the same transition without getting any further. After that the transition is
 /// closed as failed, because a message that kills the process must not kill every start.
-const ATTEMPTS: u64 = 2;
+const ATTEMPTS: u64 = 5;
 
 /// The parts of an actor's thread that are needed to begin an incarnation.
 pub(super) struct Beginner<'a> {

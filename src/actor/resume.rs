@@ -22,7 +22,7 @@ pub(super) fn resume(
     let client = open.client_call();
     let promised = |result: &[u8]| client.and_then(|client| client.promises(result));
     let end = run_again_from(context, executor, open, &mut |result| promised(result)?.owed(context.actor.id));
-    if let Transition::Closed { outcome: Outcome::Returned(result), closing, .. } = &end
+    if let Transition::Closed { outcome: Outcome::Returned(result), closing, deferred: None, .. } = &end
         && let Some(client) = client.filter(|client| client.promises(result).is_some())
     {
         // The client went with the earlier process. The error is ignored: a mailbox that is closing names the delivery as
@@ -56,6 +56,11 @@ pub(super) fn run_again_from(
             executor.set_state(newest);
             return Transition::Failed { reason: FailureReason::Interrupted, detail };
         };
+        // An actor that has slept since got a new instance then.
+        if call.fresh {
+            executor.guest().park();
+            executor.recorder().nothing_is_remembered();
+        }
         let end = executor.transition(Job::recorded(function, call), promises);
         match end {
             Transition::Closed { .. } if executor.recorder().upcoming().is_some() => {}

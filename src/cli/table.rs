@@ -118,7 +118,7 @@ pub(super) fn table(args: &TableArgs) -> Done {
 fn scan(history: &mut ActorHistory, from: &From, prefix: &[u8], mut behind: Option<Vec<u8>>, limit: u64) -> Done {
     let (mut printed, mut rows) = (0, Vec::new());
     let mut more = false;
-    while printed < limit && !more {
+    while !more {
         // One more than is wanted: it says whether a row follows.
         let wanted = (limit - printed).saturating_add(1).min(1_000);
         let page = history.rows_behind(prefix, behind.as_deref(), wanted, from.at)?;

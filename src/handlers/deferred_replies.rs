@@ -19,7 +19,8 @@ use crate::guest::wit::HttpResponse;
 use crate::guest::{Capability, Effect, GuestExport, HostState, Interruption, Live, PutOff};
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::promise::{
-    DEFER, HANDLE_REQUEST, HANDLE_STREAM_REQUEST, Promise, REPLY, REPLY_HTTP, outcome_of, too_late, why_not_open,
+    DEFER, HANDLE_REQUEST, HANDLE_STREAM_REQUEST, Promise, REPLY, REPLY_HTTP, is_kept_for_a_key, outcome_of, too_late,
+    why_not_open,
 };
 use crate::system::{Answer, Outcome, Refusal, Reply};
 
@@ -176,7 +177,7 @@ fn give<P: Cbor>(
         }
         let deferrals = &live.theater.deferrals;
         let Some(open) = deferrals.look(live.id, token) else {
-            return Ok(Effect::Look(Err(not_open(live, token)?)));
+            return Ok(Effect::Look(not_open(live, token)?));
         };
         if open.is_http != (function.full == REPLY_HTTP.full) {
             let (whom, with) = if open.is_http { ("an HTTP client", REPLY_HTTP) } else { ("a message", REPLY) };
@@ -186,7 +187,8 @@ fn give<P: Cbor>(
         let reply = move || deferrals.take(live.id, token).unwrap_or(Reply::Nobody);
         if !open.is_awaited {
             let act = Box::new(move |_| drop(reply()));
-            return Ok(Effect::Announce { result: Err(too_late(token)), owes: None, settles: Some(token), act });
+            let result = if open.is_keyed { Ok(()) } else { Err(too_late(token)) };
+            return Ok(Effect::Announce { result, owes: None, settles: Some(token), act });
         }
         let act = Box::new(move |event: Link| {
             fail::point("reply-given");
@@ -197,8 +199,9 @@ fn give<P: Cbor>(
     })
 }
 
-/// Why there is no open answer with a token, as the actor's chain says it.
-fn not_open(live: &Live, token: u64) -> Result<String, Interruption> {
+/// What becomes of an answer that is not open, as the actor's chain says it: it is kept for who repeats the request, or there is a
+/// reason why it cannot be given.
+fn not_open(live: &Live, token: u64) -> Result<Given, Interruption> {
     const PAGE: u64 = 1_024;
     const PAGE_BYTES: usize = 4 << 20;
     let journal = &live.theater.journal;
@@ -209,7 +212,11 @@ fn not_open(live: &Live, token: u64) -> Result<String, Interruption> {
         Interruption::JournalDown
     };
     let reader = journal.reader().map_err(|error| unreadable(error.to_string()))?;
-    let Some(key) = live.theater.key(live.id) else { return Ok(too_late(token)) };
+    let Some(key) = live.theater.key(live.id) else { return Ok(Err(too_late(token))) };
     let page = |from: u64| reader.events(key, from, PAGE, PAGE_BYTES);
-    why_not_open(live.id, token, page).map_err(|error| unreadable(error.to_string()))
+    let kept = is_kept_for_a_key(token, page).and_then(|is_kept| match is_kept {
+        true => Ok(Ok(())),
+        false => why_not_open(live.id, token, page).map(Err),
+    });
+    kept.map_err(|error| unreadable(error.to_string()))
 }

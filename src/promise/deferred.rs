@@ -32,9 +32,27 @@ pub(super) fn given_by(event: &ChainEvent) -> Option<(u64, Outcome)> {
     Some((token, outcome)).filter(|_| is_given)
 }
 
-/// The token and the outcome of the answer that an event gives or tries to give: who asked may be gone, and ask again.
+/// The token and the outcome of the answer that an event gives, to who waits or to who asks again.
 pub(crate) fn answered_later(event: &ChainEvent) -> Option<(u64, Outcome)> {
-    tried_by(event).map(|(token, _, outcome)| (token, outcome))
+    said_by(event).filter(|(_, is_given, _)| *is_given).map(|(token, _, outcome)| (token, outcome))
+}
+
+/// Whether the answer with a token is kept for who repeats its request, although nobody waits: the request has a key, and the
+/// answer was not given yet. `page` reads the actor's own events from a sequence on.
+pub(crate) fn is_kept_for_a_key(token: u64, page: impl Fn(u64) -> ReadResult<Vec<ChainEvent>>) -> ReadResult<bool> {
+    let mut events = page(token)?;
+    let was_put_off = events.first().is_some_and(|event| event.sequence == token && put_off_by(event) == Some(token));
+    if !was_put_off || call_of(token, &page)?.is_none_or(|call| call.key.is_none()) {
+        return Ok(false);
+    }
+    for _ in 0..PAGES {
+        if events.iter().filter_map(answered_later).any(|(of, _)| of == token) {
+            return Ok(false);
+        }
+        let Some(last) = events.last() else { return Ok(true) };
+        events = page(last.sequence + 1)?;
+    }
+    Ok(false)
 }
 
 /// The token of an answer that an event ends without giving it, because nobody waited for it any more: the actor has tried to
@@ -46,20 +64,27 @@ pub(super) fn let_go_by(event: &ChainEvent) -> Option<u64> {
     }
 }
 
-/// The token, whether it was taken, and the outcome of the answer that a host call tries to give.
+/// The token, whether it was taken, and the outcome of the answer that a host call tries to give, if the answer was open.
 fn tried_by(event: &ChainEvent) -> Option<(u64, bool, Outcome)> {
+    let HostCall { of, .. } = event.read().ok()?;
+    let (token, is_given, outcome) = said_by(event)?;
+    (of == Some(token)).then_some((token, is_given, outcome))
+}
+
+/// The same, whether or not the answer was open.
+fn said_by(event: &ChainEvent) -> Option<(u64, bool, Outcome)> {
     let function = event.function();
     if event.kind() != Some(EventKind::HostCall) || ![REPLY.full, REPLY_HTTP.full].contains(&function) {
         return None;
     }
-    let HostCall { of, params, result, .. } = event.read().ok()?;
-    let (token, params) = (of?, params?);
-    let outcome = if function == REPLY.full {
-        let (_, answer) = <(u64, Result<Vec<u8>, String>)>::from_cbor(&params.0).ok()?;
-        outcome_of(answer)
+    let HostCall { params, result, .. } = event.read().ok()?;
+    let params = params?;
+    let (token, outcome) = if function == REPLY.full {
+        let (token, answer) = <(u64, Result<Vec<u8>, String>)>::from_cbor(&params.0).ok()?;
+        (token, outcome_of(answer))
     } else {
-        let (_, response) = <(u64, HttpResponse)>::from_cbor(&params.0).ok()?;
-        Outcome::Returned(response.to_cbor())
+        let (token, response) = <(u64, HttpResponse)>::from_cbor(&params.0).ok()?;
+        (token, Outcome::Returned(response.to_cbor()))
     };
     let is_given = result.whole() == Some(&Ok::<(), String>(()).to_cbor());
     Some((token, is_given, outcome))
@@ -80,28 +105,28 @@ pub(crate) fn begun_anew(started: Link) -> Answer {
     Answer { outcome: Outcome::Refused(why), closing: Some(started) }
 }
 
+/// How many pages are searched for what became of a token, so that a guest cannot have its whole chain read.
+const PAGES: usize = 64;
+
 /// Why an actor cannot give the answer with a token that is not open. `page` reads the actor's own events from a sequence on.
 pub(crate) fn why_not_open(
     actor: ActorId,
     token: u64,
     page: impl Fn(u64) -> ReadResult<Vec<ChainEvent>>,
 ) -> ReadResult<String> {
-    /// How many pages are searched for what became of a token, so that a guest cannot have its whole chain read.
-    const PAGES: usize = 64;
     let unknown = || format!("no answer of actor {actor} was put off with the token {token}");
     let mut events = page(token)?;
     if !events.first().is_some_and(|event| event.sequence == token && put_off_by(event) == Some(token)) {
         return Ok(unknown());
     }
-    let caller = caller_of(token, &page)?;
+    let caller = call_of(token, &page)?.map(|call| call.caller);
     for _ in 0..PAGES {
         for event in &events {
-            match tried_by(event) {
-                Some((of, true, _)) if of == token => {
-                    return Ok(format!("the answer with the token {token} was given already"));
-                }
-                Some((of, false, _)) if of == token => return Ok(too_late(token)),
-                _ => {}
+            if answered_later(event).is_some_and(|(of, _)| of == token) {
+                return Ok(format!("the answer with the token {token} was given already"));
+            }
+            if tried_by(event).is_some_and(|(of, ..)| of == token) {
+                return Ok(too_late(token));
             }
         }
         let Some(last) = events.last() else { break };
@@ -122,13 +147,13 @@ pub(crate) fn too_late(token: u64) -> String {
     format!("nobody waits for the answer with the token {token} any more: the deadline of the request has passed")
 }
 
-/// Who made the call that an event is a part of.
-fn caller_of(sequence: u64, page: &impl Fn(u64) -> ReadResult<Vec<ChainEvent>>) -> ReadResult<Option<Caller>> {
+/// The call that an event is a part of.
+fn call_of(sequence: u64, page: &impl Fn(u64) -> ReadResult<Vec<ChainEvent>>) -> ReadResult<Option<Call>> {
     /// How far back the call is looked for.
     const BACK: u64 = 256;
     let before = page(sequence.saturating_sub(BACK))?;
     let call = before.iter().rfind(|event| event.sequence < sequence && event.kind() == Some(EventKind::Call));
-    Ok(call.and_then(|call| call.read::<Call>().ok()).map(|call| call.caller))
+    Ok(call.and_then(|call| call.read::<Call>().ok()))
 }
 
 /// The host call that has put off the answer of a call that ended with `returned`, if one has.

@@ -70,7 +70,9 @@ pub(crate) use child::{
     spawn_child,
 };
 pub(crate) use client::ClientCall;
-pub(crate) use deferred::{DEFER, REPLY, REPLY_HTTP, answered_later, begun_anew, outcome_of, too_late, why_not_open};
+pub(crate) use deferred::{
+    DEFER, REPLY, REPLY_HTTP, answered_later, begun_anew, is_kept_for_a_key, outcome_of, too_late, why_not_open,
+};
 pub(crate) use fates::{Chains, Decided, Due, Fate, OpenMonitor, OpenRequest, ReadResult, Through, decide};
 pub(crate) use message::{
     HANDLE_REQUEST, HANDLE_SEND, REQUEST, ReservedRequest, ReservedSend, SEND, accepted_send, is_what_was_answered,

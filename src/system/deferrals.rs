@@ -25,6 +25,8 @@ pub(crate) struct OpenDeferral {
     pub(crate) is_http: bool,
     /// Whether somebody still waits for it.
     pub(crate) is_awaited: bool,
+    /// The request has an idempotency key: who repeats it gets the answer.
+    pub(crate) is_keyed: bool,
 }
 
 /// The answers of all actors that were put off, each by the sequence of the event that put it off.
@@ -41,7 +43,7 @@ impl Deferrals {
     pub(crate) fn look(&self, actor: ActorId, token: u64) -> Option<OpenDeferral> {
         let all = self.0.lock();
         let Deferral { reply, is_http } = all.get(&actor)?.get(&token)?;
-        Some(OpenDeferral { is_http: *is_http, is_awaited: reply.is_awaited() })
+        Some(OpenDeferral { is_http: *is_http, is_awaited: reply.is_awaited(), is_keyed: reply.key().is_some() })
     }
 
     /// Takes the reply out.

@@ -17,6 +17,9 @@ use crate::promise::HANDLE_STREAM_REQUEST;
 
 const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-request");
 
+/// The exports that requests are made of.
+const REQUESTS: [&Function; 2] = [HANDLE_REQUEST, HANDLE_STREAM_REQUEST];
+
 pub(super) struct HttpTable {
     walk: EventWalk,
     /// The call that each actor is at work on, as far as the walk has come.
@@ -90,14 +93,13 @@ fn entry<'v, 'a>(map: &'v Value<'a>, key: &str) -> Option<&'v Value<'a>> {
 
 fn is_ending(event_type: &str) -> bool {
     let ends = [EventKind::Failed, EventKind::Stopped].map(EventKind::word);
-    let of_requests = [HANDLE_REQUEST, HANDLE_STREAM_REQUEST];
-    of_requests.iter().any(|it| it.returned == event_type || it.refused == event_type) || ends.contains(&event_type)
+    REQUESTS.iter().any(|it| it.returned == event_type || it.refused == event_type) || ends.contains(&event_type)
 }
 
 impl HttpTable {
     /// Takes an event; returns an exchange where it ends one.
     fn take(&mut self, walked: WalkedEvent) -> Option<HandledRequest> {
-        if [HANDLE_REQUEST, HANDLE_STREAM_REQUEST].iter().any(|it| *walked.event.event_type == *it.call) {
+        if REQUESTS.iter().any(|it| *walked.event.event_type == *it.call) {
             self.open.insert(walked.actor, walked);
             return None;
         }
@@ -194,7 +196,8 @@ impl SqlTable for HttpTable {
     }
 
     fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<HandledRequest>> {
-        let picks = |_: usize, event_type: &str| event_type == HANDLE_REQUEST.call || is_ending(event_type);
+        let is_request = |event_type: &str| REQUESTS.iter().any(|it| it.call == event_type);
+        let picks = |_: usize, event_type: &str| is_request(event_type) || is_ending(event_type);
         while let Some(walked) = self.walk.next(source, picks)? {
             if let Some(exchange) = self.take(walked) {
                 return Ok(Some(exchange));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::HANDLE_REQUEST;
 use super::idempotency::{self, REPLAYED};
-use super::uploads::Uploads;
+use super::uploads::{Uploads, strip};
 use crate::base::id::ActorId;
 use crate::chain::Function;
 use crate::chain::cbor::Cbor;
@@ -91,6 +91,9 @@ pub(super) struct Ways {
 /// Answers one request. A file that its body went to stays if the actor may have kept its name.
 pub(super) fn answer(actor: &ActorRef, mut request: WireRequest, ways: Ways, within: Duration) -> AskedActor {
     let upload = request.upload.take();
+    if upload.is_none() {
+        strip(&mut request.headers);
+    }
     let exchange = exchange(actor, request, ways, within);
     if let Some(Upload(file)) = upload.filter(|_| exchange.is_taken) {
         file.keep();

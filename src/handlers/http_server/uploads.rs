@@ -94,8 +94,7 @@ impl Uploads {
 
     /// Takes from a request what only an upload may say, and says of its upload what there is.
     pub(super) fn introduce(request: &mut WireRequest) {
-        let is_ours = |name: &str| name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
-        request.headers.retain(|(name, _)| !is_ours(name));
+        strip(&mut request.headers);
         if let Some(Upload(file)) = &request.upload {
             request.headers.extend(file.headers());
             request.body = Some(Vec::new());
@@ -277,4 +276,9 @@ impl Drop for FileReceived {
             self.place.remove();
         }
     }
+}
+/// Takes the headers away that only this handler gives: a client that sent them could name any file of the actor.
+pub(super) fn strip(headers: &mut Vec<(String, String)>) {
+    let is_ours = |name: &str| name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    headers.retain(|(name, _)| !is_ours(name));
 }

@@ -27,12 +27,17 @@ const TYPES: [&str; 8] = [
 pub(crate) struct Compression {
     takes_gzip: bool,
     is_head: bool,
+    /// The client has an answer whose bytes were compressed.
+    has_weak: bool,
 }
 
 impl Compression {
     pub(crate) fn wished_by(request: &WireRequest) -> Self {
         let lines = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-        Self { takes_gzip: prefers_gzip(lines.map(|(_, value)| value.as_str())), is_head: request.method == "HEAD" }
+        let takes_gzip = prefers_gzip(lines.map(|(_, value)| value.as_str()));
+        let known = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("if-none-match"));
+        let has_weak = known.into_iter().any(|(_, tags)| tags.contains("W/"));
+        Self { takes_gzip, is_head: request.method == "HEAD", has_weak }
     }
 
     /// Compresses an answer that is whole, if the client wishes it and the answer is worth it.
@@ -42,8 +47,12 @@ impl Compression {
 
     /// Compresses an answer, if the client wishes it and the answer is worth it.
     fn apply(self, response: WireResponse) -> WireResponse {
-        if !may_vary(&response) {
-            return response;
+        match response.status() {
+            206 => return vary(response),
+            // It says of the answer that the client has what that one said.
+            304 => return vary(if self.has_weak { weakened(response) } else { response }),
+            _ if !may_vary(&response) => return response,
+            _ => {}
         }
         // Caches must know it of the uncompressed answer, too.
         let response = vary(response);
