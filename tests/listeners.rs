@@ -175,7 +175,7 @@ fn an_actor_that_has_ended_is_not_to_be_asked_again_and_one_without_http_is_name
     running.until(&alice, "stopped");
     let ended = Http::connect(listener(&running, 0)).ask("POST", "/carts/alice/op", Some("\"count\""));
     assert_eq!((ended.status, ended.head.to_ascii_lowercase().contains("retry-after")), (503, false), "{}", ended.head);
-    running.start(&shop.stage.manifest("mute", "mute", "")).expect("it starts");
+    running.start(&shop.stage.manifest("mute", "mute", "[[handlers]]\ntype = \"timer\"\n")).expect("it starts");
     let mut client = Http::connect(listener(&running, 1));
     assert_eq!(client.ask("GET", "/", None).status, 500);
     let named = || shop.stage.log().contains("leads to the actor mute, and that takes no HTTP requests");

@@ -216,7 +216,7 @@ impl ActorHistory {
         match self {
             Self::Journal { reader, row } => {
                 let at = reader.table_at(row.actor, at).map_err(Failure::no)?;
-                Ok(reader.row_count(&at).map_err(Failure::no)?)
+                Ok(reader.row_count(&at, &[]).map_err(Failure::no)?)
             }
             Self::Running { client, id } => {
                 let request = Request::CountRows { id: id.clone(), at };

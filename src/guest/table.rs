@@ -75,8 +75,9 @@ pub(crate) struct Table {
     begins_empty: bool,
     /// How often the open call has written.
     writes: u64,
-    /// How many rows there were when the open call began, if somebody has asked.
+    /// How many rows there were when the open call began, if somebody has asked; and how many there are after it, if it returns.
     count: Option<u64>,
+    counted: Option<u64>,
 }
 
 /// Some rows, and whether others follow.
@@ -109,13 +110,14 @@ impl Table {
             begins_empty,
             writes: 0,
             count: None,
+            counted: None,
         }
     }
 
     /// A call begins. What an earlier call that did not return has written is undone.
     pub(crate) fn begin_call(&mut self, begins_empty: bool) {
         self.open.clear();
-        (self.begins_empty, self.writes) = (begins_empty, 0);
+        (self.begins_empty, self.writes, self.counted) = (begins_empty, 0, None);
     }
 
     /// How often the open call has written.
@@ -123,8 +125,9 @@ impl Table {
         self.writes
     }
 
-    /// What the open call has written, by its keys.
-    pub(crate) fn written(&self) -> Vec<RowWrite> {
+    /// What the open call has written, by its keys. From here on the index may hold it, so what comes of the count is computed now.
+    pub(crate) fn written(&mut self) -> Vec<RowWrite> {
+        self.counted = self.count.and_then(|_| self.count().ok());
         self.open.values().cloned().collect()
     }
 
@@ -138,11 +141,8 @@ impl Table {
         if self.begins_empty {
             (self.base, self.begins_empty) = (TableBase::Empty, false);
             self.closed.clear();
-            self.count = None;
         }
-        if self.count.is_some() {
-            self.count = Some(self.count()?);
-        }
+        self.count = self.counted.take();
         for (key, write) in std::mem::take(&mut self.open) {
             let cell = write.value.map(|value| Cell { value, hash: write.hash });
             self.held_bytes += key.len() + cell.as_ref().map_or(0, |cell| cell.value.len());
@@ -239,22 +239,29 @@ impl Table {
             _ if self.begins_empty => 0,
             Some(count) => count,
             None => {
-                let mut count = match &self.base {
-                    TableBase::Given(cells) => cells.len() as u64,
-                    TableBase::Empty | TableBase::Live { .. } | TableBase::Past { .. } => match self.stored() {
-                        Some((reader, at)) => reader.row_count(&at)?,
-                        None => 0,
-                    },
-                };
-                for (key, closed) in &self.closed {
-                    count = changed(count, self.base_cell(key)?.is_some(), closed.cell.is_some());
-                }
+                let count = self.count_closed()?;
                 self.count = Some(count);
                 count
             }
         };
         for (key, write) in &self.open {
             count = changed(count, self.cell_before(key)?.is_some(), write.value.is_some());
+        }
+        Ok(count)
+    }
+
+    /// How many rows there were when the open call began.
+    fn count_closed(&self) -> Result<u64, Unread> {
+        if let Some((reader, at)) = self.stored() {
+            let over = self.closed.iter().map(|(key, closed)| (Arc::clone(key), closed.cell.is_some()));
+            return Ok(reader.row_count(&at, &over.collect::<Vec<_>>())?);
+        }
+        let mut count = match &self.base {
+            TableBase::Given(cells) => cells.len() as u64,
+            TableBase::Empty | TableBase::Live { .. } | TableBase::Past { .. } => 0,
+        };
+        for (key, closed) in &self.closed {
+            count = changed(count, self.base_cell(key)?.is_some(), closed.cell.is_some());
         }
         Ok(count)
     }

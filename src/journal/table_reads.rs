@@ -73,16 +73,21 @@ impl JournalReader {
         Ok(Some(gap).filter(|_| start.is_none()))
     }
 
-    /// How many rows there are. Where the actor has written since, they are counted one by one.
-    pub(crate) fn row_count(&self, at: &TableAt) -> ReadResult<u64> {
-        if let Some(count) = self.ask(|index| index.row_count(at))? {
+    /// How many rows there are, if those of the keys `over` are there or not as it says. Where the actor has written since, they
+    /// are counted one by one.
+    pub(crate) fn row_count(&self, at: &TableAt, over: &[(Arc<[u8]>, bool)]) -> ReadResult<u64> {
+        if let Some(count) = self.ask(|index| index.row_count(at, over))? {
             return Ok(count);
         }
-        let mut count = 0;
+        let mut count = 0_u64;
         self.each_row(at, |_, _| {
             count += 1;
             Ok::<_, ReadFault>(())
         })?;
+        for (key, is) in over {
+            let was = self.row(at, key)?.is_some();
+            count = (count + u64::from(*is)).saturating_sub(u64::from(was));
+        }
         Ok(count)
     }
 }

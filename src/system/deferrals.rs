@@ -90,10 +90,10 @@ mod tests {
         let (reply, awaited) = Reply::outside();
         assert!(reply.claim());
         deferrals.put(actor, 3, reply, true);
-        assert_eq!(deferrals.look(actor, 3), Some(OpenDeferral { is_http: true, is_awaited: true }));
+        assert_eq!(deferrals.look(actor, 3), Some(OpenDeferral { is_http: true, is_awaited: true, is_keyed: false }));
         assert_eq!((deferrals.room(actor, 2), deferrals.room(actor, 1)), (Some(None), None));
         awaited.withdraw();
-        assert_eq!(deferrals.look(actor, 3), Some(OpenDeferral { is_http: true, is_awaited: false }));
+        assert_eq!(deferrals.look(actor, 3), Some(OpenDeferral { is_http: true, is_awaited: false, is_keyed: false }));
         assert_eq!(deferrals.room(actor, 1), Some(Some(3)));
         assert_eq!(deferrals.open(actor), [3]);
         assert!(deferrals.take(actor, 3).is_some() && deferrals.take(actor, 3).is_none());

@@ -64,8 +64,8 @@ impl Recorder {
     }
 
     /// What the open call has written to the actor's table.
-    pub(crate) fn rows_written(&self) -> Vec<RowWrite> {
-        self.tables.table.as_ref().map(|table| table.written()).unwrap_or_default()
+    pub(crate) fn rows_written(&mut self) -> Vec<RowWrite> {
+        self.tables.table.as_mut().map(|table| table.written()).unwrap_or_default()
     }
 
     /// The open call has returned with event `at`: what it has written counts.

@@ -78,8 +78,9 @@ impl Index {
         Ok(found)
     }
 
-    /// How many rows there are; none where they have to be counted, because more was written since.
-    pub(in crate::journal) fn row_count(&self, at: &TableAt) -> Result<Option<u64>> {
+    /// How many rows there are, if those of the given keys are there or not as it is said; none where they have to be counted,
+    /// because more was written since. All of it is looked up at one moment: meanwhile the writer may add some of these rows.
+    pub(in crate::journal) fn row_count(&self, at: &TableAt, over: &[(Arc<[u8]>, bool)]) -> Result<Option<u64>> {
         self.ask_both(|connection, delta| {
             if !is_newest(connection, delta, at)? {
                 return Ok(None);
@@ -91,6 +92,10 @@ impl Index {
                 let was = row_tables::last_write(connection, &newest, key, false)?.is_some();
                 let is = last_write(connection, delta, at, key)?.is_some_and(|(_, row)| row.is_some());
                 count += i64::from(is) - i64::from(was);
+            }
+            for (key, is) in over {
+                let was = last_write(connection, delta, at, key)?.is_some_and(|(_, row)| row.is_some());
+                count += i64::from(*is) - i64::from(was);
             }
             Ok(Some(u64::try_from(count).unwrap_or(0)))
         })

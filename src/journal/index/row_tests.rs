@@ -45,7 +45,7 @@ fn agree(index: &Index, versions: &Versions, upto: u64) {
         let row = index.row(&table, &[key]).expect("an answer");
         assert_eq!(row.map(|row| row.value.to_vec()).as_ref(), model.get(&vec![key]), "key {key} after event {upto}");
     }
-    if let Some(count) = index.row_count(&table).expect("an answer") {
+    if let Some(count) = index.row_count(&table, &[]).expect("an answer") {
         assert_eq!(count, model.len() as u64, "after event {upto}");
     }
     let page =

@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    const GZIP: Compression = Compression { takes_gzip: true, is_head: false };
+    const GZIP: Compression = Compression { takes_gzip: true, is_head: false, has_weak: false };
 
     fn response(status: u16, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> WireResponse {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -76,6 +76,6 @@ impl TheaterHandle {
     /// As [`TheaterHandle::state`].
     pub fn table_count(&self, id: ActorId, after: Option<u64>) -> Result<u64, ReadError> {
         let (actor, reader) = self.table_of(id, after)?;
-        Ok(reader.row_count(&reader.table_at(actor, after)?)?)
+        Ok(reader.row_count(&reader.table_at(actor, after)?, &[])?)
     }
 }
