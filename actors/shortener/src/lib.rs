@@ -59,7 +59,9 @@ impl HttpHandler for Shortener {
                 table::put(key(name), &link)?;
                 HttpResponse::json(201, &link)
             }
-            ("DELETE", name) if table::delete(key(name))? => Ok(HttpResponse { status: 204, headers: vec![], body: None }),
+            ("DELETE", name) if table::delete(key(name))? => {
+                Ok(HttpResponse { status: 204, headers: vec![], body: None })
+            }
             ("DELETE", name) => Ok(HttpResponse::error(404, &format!("there is no link {name}"))),
             _ => Ok(HttpResponse::method_not_allowed("GET, PUT, DELETE")),
         }

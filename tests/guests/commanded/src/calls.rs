@@ -199,24 +199,49 @@ impl More for Timing {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Rows {
-    Put { key: String, value: String },
+    Put {
+        key: String,
+        value: String,
+    },
     /// Writes a value of this many bytes.
-    PutBytes { key: String, n: usize },
+    PutBytes {
+        key: String,
+        n: usize,
+    },
     /// Writes rows with the keys `PREFIX00000000`, `PREFIX00000001`, … and values of `n` bytes. Answers with their number, or
     /// refuses with the first error.
-    PutMany { prefix: String, from: u64, upto: u64, n: usize },
+    PutMany {
+        prefix: String,
+        from: u64,
+        upto: u64,
+        n: usize,
+    },
     /// Answers with the value, or null.
-    RowOf { key: String },
-    Delete { key: String },
+    RowOf {
+        key: String,
+    },
+    Delete {
+        key: String,
+    },
     /// Answers with the rows, each as `[key, value]`, and the cursor: `[rows, cursor]`.
-    Scan { prefix: String, limit: u32, #[serde(default)] cursor: Option<String> },
+    Scan {
+        prefix: String,
+        limit: u32,
+        #[serde(default)]
+        cursor: Option<String>,
+    },
     /// Answers with a number.
     CountRows,
     /// Reads with a key of this many bytes.
-    LongKey { n: usize },
+    LongKey {
+        n: usize,
+    },
     /// Writes and deletes rows chosen by a generator that begins with `seed`, and reads in between. Answers with a digest of
     /// all that was read.
-    Churn { seed: u64, rounds: u64 },
+    Churn {
+        seed: u64,
+        rounds: u64,
+    },
 }
 
 impl More for Rows {
