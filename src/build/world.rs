@@ -105,7 +105,10 @@ mod tests {
     #[test]
     fn a_manifest_that_grants_nothing_has_the_world_of_an_actor_that_takes_messages() {
         let world = world(&[]);
-        assert_eq!(names(&world.imports), ["config", "message-server-host", "runtime"]);
+        assert_eq!(
+            names(&world.imports),
+            ["async-requests", "config", "deferred-replies", "message-server-host", "runtime"]
+        );
         assert_eq!(names(&world.exports), ["actor", "message-server-client"]);
     }
 
