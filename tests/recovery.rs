@@ -202,7 +202,7 @@ fn a_message_that_kills_the_process_does_not_kill_every_start() {
     let id = running.id("asker");
     Management::connect(running.management()).send_request(&id, &json!("spin"));
     eventually("it spins", || running.event_types("asker").last()?.starts_with("call ").then_some(()));
-    for _ in 0..3 {
+    for _ in 0..6 {
         support::signal(running.pid(), "KILL");
         running.wait();
         running = pair.again();
