@@ -230,11 +230,9 @@ fn a_slow_client_is_disconnected_and_the_actor_hears_of_it() {
         (heard.count(), quick)
     });
     let answer = flood(&running, first);
-    assert_eq!(
-        answer,
-        json!({ "ok": [[first, "NotQueuedReason::Full"]] }),
-        "or the push after that says that it is gone"
-    );
+    // The push that finds no room says that the queue is full; one after it may find the client gone.
+    let why = ["NotQueuedReason::Full", "NotQueuedReason::Gone"].map(|why| json!({ "ok": [[first, why]] }));
+    assert!(why.contains(&answer), "{answer}");
     until_left(&running, &[first]);
     assert_eq!(ask(&running, &json!({ "push": [[first, second], "last"] }))["ok"][0][0], json!(first));
     let (heard, _quick) = reader.join().expect("no panic");
