@@ -1546,7 +1546,8 @@ fn a_message_to_an_actor_that_sleeps_is_taken_once_wherever_the_process_is_kille
         let running = pair.again();
         let sent = data_of(&running.events("asker"), "host-call ntwk:theater/message-server-host.send").len() as u64;
         settled(&running, "asked", sent);
-        assert!(point == "falling-asleep" || sent == 1, "{point}");
+        // Until the asker's events are committed, the kill takes them too.
+        assert!(sent == 1 || (sent == 0 && point != "closed-committed"), "{point}: {sent}");
         assert_eq!(running.request("asked", &json!("count")), Ok(json!(sent + 1)), "{point}");
         let chain = running.export(&pair.stage, "asked");
         running.shut_down();
