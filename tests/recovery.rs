@@ -1537,10 +1537,8 @@ fn a_message_to_an_actor_that_sleeps_is_taken_once_wherever_the_process_is_kille
     for (point, nth) in [("falling-asleep", 3), ("waking", 2), ("taken", 2), ("closed-committed", 2)] {
         let pair = Pair::new(SLEEPS_SOON);
         let running = pair.until(point, nth);
-        if point != "falling-asleep" {
-            until_asleep(&running, "asked");
-            until_asleep(&running, "asker");
-        }
+        until_asleep(&running, "asked");
+        until_asleep(&running, "asker");
         let send = json!({ "op": "send", "to": running.id("asked"), "msg": "count" });
         tell_and_be_killed(running, "asker", &send);
         let running = pair.again();
