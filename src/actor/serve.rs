@@ -8,7 +8,7 @@ use super::clients::{handle_client, is_of_a_client};
 use super::context::ActorContext;
 use super::down::{Down, close};
 use super::executor::{Executor, Firing, Job};
-use super::rest::{Pause, Waiting};
+use super::pause::{Pause, Waiting};
 use crate::base::clock;
 use crate::base::fail;
 use crate::chain::cbor::Cbor;
@@ -34,7 +34,7 @@ pub(super) fn serve(
     let monitors = ServedMonitors::of(context, mailbox);
     let replies = ServedReplies::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
-    let mut rest = Pause::of(sleeps_after);
+    let mut pause = Pause::of(sleeps_after);
     // Ends, replies, timers and mail take turns, so that none of them keeps another waiting for ever.
     let mut last = None;
     loop {
@@ -54,7 +54,7 @@ pub(super) fn serve(
             && let Some(due) = monitors.first_due(context)
         {
             last = Some(OwnPromise::Monitor);
-            rest.end(stop);
+            pause.end(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
                 return down;
             }
@@ -65,7 +65,7 @@ pub(super) fn serve(
             && let Some(due) = replies.first_due(context)
         {
             last = Some(OwnPromise::Reply);
-            rest.end(stop);
+            pause.end(stop);
             if let Err(down) = replies.tell(context, stop, executor, due) {
                 return down;
             }
@@ -76,7 +76,7 @@ pub(super) fn serve(
             && let Some(due) = timers.first_due(context)
         {
             last = Some(OwnPromise::Timer);
-            rest.end(stop);
+            pause.end(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return down;
             }
@@ -94,17 +94,17 @@ pub(super) fn serve(
                 replies: replies.as_ref().map(|replies| &*replies.own),
                 timers: timers.as_ref().map(|timers| &*timers.own),
             };
-            if rest.look(&waiting) {
+            if pause.look(&waiting) {
                 match waiting.fall_asleep() {
                     Ok(true) => return Down::Asleep,
                     Ok(false) => {}
                     Err(JournalDown) => return Down::Unrecorded,
                 }
             }
-            rest.wait(&waiting);
+            pause.wait(&waiting);
             continue;
         };
-        rest.end(stop);
+        pause.end(stop);
         if let Err(down) = handle(context, stop, executor, delivery) {
             return down;
         }
