@@ -35,3 +35,24 @@ pub(crate) enum Refusal {
     #[error("the runtime is shutting down")]
     Suspending,
 }
+
+impl Refusal {
+    /// Whether the actor takes nothing until somebody starts it again: it has ended, or is not known.
+    pub(crate) fn is_for_good(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            // The words of `ActorStatus` for an actor without a thread.
+            Self::NotRunning(_, status) => ["stopped", "failed"].contains(status),
+            Self::NotExported(..)
+            | Self::NotReachable(..)
+            | Self::Full
+            | Self::NeverFits { .. }
+            | Self::Closed
+            | Self::Asleep
+            | Self::TooLarge { .. }
+            | Self::Deadlock(_)
+            | Self::DiskLow(_)
+            | Self::Suspending => false,
+        }
+    }
+}

@@ -110,7 +110,8 @@ fn exchange(actor: &ActorRef, request: WireRequest, ways: Ways, within: Duration
     let WireRequest { method, uri, headers, body, framing, .. } = request;
     let request = HttpRequest { method, uri, headers, body };
     if !ways.streams {
-        let call = HttpCall { function: HANDLE_REQUEST, params: (request.clone(),).to_cbor(), key, request: &request };
+        let params = (request,);
+        let call = HttpCall { function: HANDLE_REQUEST, params: params.to_cbor(), key, request: &params.0 };
         return call.made(actor, within).map_or_else(|failed| failed, |made| made.response(actor));
     }
     let most = usize::try_from(actor.limits.push_bytes).unwrap_or(usize::MAX);
@@ -119,8 +120,8 @@ fn exchange(actor: &ActorRef, request: WireRequest, ways: Ways, within: Duration
     let (telling, over) = (actor.clone(), Arc::clone(&queue));
     // However this ends, the actor is told of the end of a stream that it has opened.
     let body = StreamBody::new(queue, move || stream_is_over(&telling, &over));
-    let params = (ticket, request.clone()).to_cbor();
-    let call = HttpCall { function: HANDLE_STREAM_REQUEST, params, key, request: &request };
+    let params = (ticket, request);
+    let call = HttpCall { function: HANDLE_STREAM_REQUEST, params: params.to_cbor(), key, request: &params.1 };
     call.made(actor, within).map_or_else(|failed| failed, |made| made.response_or_stream(actor, body))
 }
 
@@ -261,10 +262,12 @@ fn refuse(refusal: &Refusal) -> AskedActor {
     let why = match refusal {
         Refusal::Full => "the actor has no room for more requests",
         Refusal::DiskLow(_) => "the server's disk is nearly full",
-        Refusal::NotRunning(_, "stopped" | "failed") | Refusal::Unknown(_) => {
+        gone if gone.is_for_good() => {
             return AskedActor::lasting(WireResponse::text(503, "the actor has ended", &[]));
         }
-        Refusal::NotRunning(..) | Refusal::Closed | Refusal::Asleep | Refusal::Suspending => "the actor is ending",
+        Refusal::Unknown(_) | Refusal::NotRunning(..) | Refusal::Closed | Refusal::Asleep | Refusal::Suspending => {
+            "the actor is ending"
+        }
         Refusal::NeverFits { .. } => {
             let why = "the request is larger than the actor's whole mailbox";
             return AskedActor::lasting(WireResponse::text(413, why, &[]));
