@@ -122,9 +122,9 @@ impl Clients {
         known.of(actor).filter(|(_, client)| is_open(client, kind)).map(|(id, _)| id).collect()
     }
 
-    /// How many of the actor's clients there are.
+    /// How many of the actor's clients are open.
     pub(crate) fn count(&self, actor: ActorId, kind: ClientKind) -> usize {
-        self.0.lock().of(actor).filter(|(_, client)| client.kind == kind).count()
+        self.0.lock().of(actor).filter(|(_, client)| is_open(client, kind)).count()
     }
 
     /// The queues of all clients of an actor that ends.
