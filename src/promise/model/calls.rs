@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::actors::{At, Given, INIT, ModelActor, OpenCall, Ordered, failed_result, words};
+use super::function_called;
 use super::runtime::{ModelRuntime, More};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
@@ -12,8 +13,8 @@ use crate::chain::{EventKind, Function, Link, StateChain, function};
 use crate::guest::wit::{ChildEventKind, HttpAnswer, StreamHead};
 use crate::journal::Cause;
 use crate::promise::{
-    HANDLE_CHILD_EVENT, HANDLE_DOWN, HANDLE_REPLY, HANDLE_REQUEST, HANDLE_SEND, HANDLE_STREAM_CLOSED,
-    HANDLE_STREAM_REQUEST, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN, STOP_CHILD,
+    HANDLE_REQUEST, HANDLE_SEND, HANDLE_STREAM_REQUEST, MONITOR, Promise, REQUEST, RESTART_CHILD, SEND, SPAWN,
+    STOP_CHILD,
 };
 use crate::system::{Answer, Outcome};
 
@@ -22,21 +23,6 @@ const END: &Function = function!("ntwk:theater/streams", "end");
 
 /// How many actors one run has at most.
 const ACTORS: usize = 5;
-
-/// The function of a transition that closes.
-fn closes(function: &str) -> &'static Function {
-    let functions = [
-        HANDLE_SEND,
-        HANDLE_REQUEST,
-        HANDLE_CHILD_EVENT,
-        HANDLE_DOWN,
-        HANDLE_REPLY,
-        HANDLE_STREAM_REQUEST,
-        HANDLE_STREAM_CLOSED,
-        INIT,
-    ];
-    functions.into_iter().find(|it| it.full == function).expect("one of these")
-}
 
 impl ModelRuntime {
     pub(super) fn work(&mut self, i: usize) {
@@ -268,7 +254,7 @@ impl ModelRuntime {
         if self.rng.one_in(10) {
             return self.fail(i, FailureReason::Trap);
         }
-        let function = closes(work.function);
+        let function = function_called(work.function);
         let (outcome, closing) = if self.rng.one_in(6) {
             let refused = Refused { message: "no".into() };
             let (actor, put_off) = (self.actors[i].id, self.actors[i].putting_off.take());

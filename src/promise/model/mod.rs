@@ -270,6 +270,11 @@ fn given(awaited: Awaited) -> Given {
 }
 
 fn function_of(event: &ChainEvent) -> &'static Function {
+    function_called(event.function())
+}
+
+/// The function with this full name.
+fn function_called(name: &str) -> &'static Function {
     let all = [
         INIT,
         HANDLE_SEND,
@@ -284,7 +289,7 @@ fn function_of(event: &ChainEvent) -> &'static Function {
         STOP_CHILD,
         RESTART_CHILD,
     ];
-    all.into_iter().find(|function| function.full == event.function()).expect("one of these")
+    all.into_iter().find(|function| function.full == name).expect("one of these")
 }
 
 /// One run: the model's runtime is started three times and crashes each time; then it runs until no step is left.
