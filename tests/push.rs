@@ -2,6 +2,8 @@
 //! end of each connection once.
 
 mod support;
+#[path = "support/lounge.rs"]
+mod lounge;
 #[path = "support/tls.rs"]
 mod tls;
 #[path = "support/websocket.rs"]
@@ -10,6 +12,7 @@ mod websocket;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lounge::{ask, ids, until_told};
 use serde_json::{Value, json};
 use support::{Http, Stage, Theater, data_of, eventually, verifies_and_replays};
 use tungstenite::Message;
@@ -18,26 +21,13 @@ use websocket::Client;
 const CALL: &str = "call ntwk:theater/connection-handlers.handle-connection-message";
 const PUSH: &str = "host-call ntwk:theater/connections.push";
 
-/// The handlers of a lounge; `slow` is what becomes of slow clients.
-fn handlers(slow: &str) -> String {
-    format!(
-        "[[handlers]]\ntype = \"websocket-server\"\nconfig = {{ port = 0{slow} }}\n[[handlers]]\ntype = \
-         \"http-server\"\nconfig = {{ port = 0 }}\n"
-    )
-}
-
+/// `slow` is what becomes of slow clients.
 fn lounge_with(more: &str, slow: &str) -> (Stage, Theater) {
-    let stage = Stage::new();
-    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", handlers(slow)))]);
-    (stage, running)
+    lounge::lounge_with(more, slow, "")
 }
 
 fn lounge() -> (Stage, Theater) {
     lounge_with("", "")
-}
-
-fn ask(running: &Theater, command: &Value) -> Value {
-    running.request("lounge", command).unwrap_or_else(|why| panic!("{command}: {why}"))
 }
 
 fn state(running: &Theater) -> Value {
@@ -45,7 +35,7 @@ fn state(running: &Theater) -> Value {
 }
 
 fn open(running: &Theater) -> Vec<u64> {
-    serde_json::from_value(ask(running, &json!("connections"))).expect("ids")
+    ids(&ask(running, &json!("connections")))
 }
 
 /// A client that was welcomed, and its id.
@@ -62,14 +52,11 @@ fn json_of(message: &Message) -> Value {
 
 /// The ids of the connections whose ends the actor was told of, in their order.
 fn left(running: &Theater) -> Vec<u64> {
-    serde_json::from_value(state(running)["left"].clone()).expect("ids")
+    ids(&state(running)["left"])
 }
 
 fn until_left(running: &Theater, ids: &[u64]) {
-    eventually("the ends were told of", || Some(left(running)).filter(|left| left.len() >= ids.len()));
-    let mut left = left(running);
-    left.sort_unstable();
-    assert_eq!(left, ids, "each once");
+    until_told(|| left(running), ids);
 }
 
 #[test]
@@ -303,7 +290,7 @@ fn an_orderly_end_tells_the_clients_and_the_next_start_tells_the_actor() {
 fn a_restart_keeps_connections_and_a_stop_closes_them() {
     let stage = Stage::new();
     let more = "restart = \"permanent\"\n";
-    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", handlers("")))]);
+    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", lounge::handlers("", "")))]);
     let address = running.websocket("lounge");
     let (mut one, first) = join(address);
     let (mut two, second) = join(address);
@@ -332,7 +319,7 @@ fn a_fork_has_no_connections() {
 fn pushes_over_tls_are_encrypted_in_their_order_beside_answers_and_pongs() {
     let stage = Stage::new();
     tls::certify(&stage, "server");
-    let handlers = handlers(", tls = { cert = \"cert.pem\", key = \"key.pem\" }");
+    let handlers = lounge::handlers(", tls = { cert = \"cert.pem\", key = \"key.pem\" }", "");
     let running = stage.run(&[&stage.manifest("lounge", "lounge", &handlers)]);
     let wire = tls::connect(running.websocket("lounge"), "roots.pem").expect("a session");
     let (mut client, _) = tungstenite::client("ws://localhost/", wire).expect("a handshake");

@@ -1,53 +1,41 @@
 //! Tests of HTTP answers that are streams: pieces that the actor pushes in later transitions, each end told once.
 
 mod support;
+#[path = "support/lounge.rs"]
+mod lounge;
 #[path = "support/tls.rs"]
 mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use lounge::{ask, ids};
 use serde_json::{Value, json};
 use support::{Http, PATIENCE, Stage, Theater, data_of, eventually, verifies_and_replays};
 
 const CALL: &str = "call ntwk:theater/stream-handlers.handle-request";
 const CLOSED: &str = "call ntwk:theater/stream-handlers.handle-stream-closed";
 
-fn handlers(slow: &str) -> String {
-    format!(
-        "[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = 0{slow} }}\n[[handlers]]\ntype = \
-         \"websocket-server\"\nconfig = {{ port = 0 }}\n"
-    )
-}
-
-fn lounge_with(more: &str, slow: &str) -> (Stage, Theater) {
-    let stage = Stage::new();
-    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", handlers(slow)))]);
-    (stage, running)
+/// `of_http` stands in the configuration of the HTTP server.
+fn lounge_with(more: &str, of_http: &str) -> (Stage, Theater) {
+    lounge::lounge_with(more, "", of_http)
 }
 
 fn lounge() -> (Stage, Theater) {
     lounge_with("", "")
 }
 
-fn ask(running: &Theater, command: &Value) -> Value {
-    running.request("lounge", command).unwrap_or_else(|why| panic!("{command}: {why}"))
-}
-
 fn open(running: &Theater) -> Vec<u64> {
-    serde_json::from_value(ask(running, &json!("streams"))).expect("ids")
+    ids(&ask(running, &json!("streams")))
 }
 
 /// The streams whose ends the actor was told of, in their order.
 fn told(running: &Theater) -> Vec<u64> {
-    serde_json::from_value(ask(running, &json!("state"))["unread"].clone()).expect("ids")
+    ids(&ask(running, &json!("state"))["unread"])
 }
 
 fn until_told(running: &Theater, ids: &[u64]) {
-    eventually("the ends were told of", || Some(told(running)).filter(|told| told.len() >= ids.len()));
-    let mut told = told(running);
-    told.sort_unstable();
-    assert_eq!(told, ids, "each once");
+    lounge::until_told(|| told(running), ids);
 }
 
 /// A client of a stream: it reads the head, and then the body piece by piece.
@@ -382,7 +370,7 @@ fn an_orderly_end_ends_streams_properly_and_the_next_start_tells_the_actor() {
 fn a_restart_keeps_streams_and_a_stop_ends_them() {
     let stage = Stage::new();
     let more = "restart = \"permanent\"\n";
-    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", handlers("")))]);
+    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", lounge::handlers("", "")))]);
     let mut reader = Reader::get(running.http("lounge"), "/raw");
     let id = reader.id();
     running.request("lounge", &json!("trap")).expect_err("a trap");
@@ -398,7 +386,7 @@ fn a_restart_keeps_streams_and_a_stop_ends_them() {
 fn a_restart_from_the_initial_state_keeps_streams_which_the_actor_can_ask_for() {
     let stage = Stage::new();
     let more = "restart = \"permanent\"\nrestart_state = \"initial\"\n";
-    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", handlers("")))]);
+    let running = stage.run(&[&stage.manifest("lounge", "lounge", &format!("{more}{}", lounge::handlers("", "")))]);
     let reader = Reader::get(running.http("lounge"), "/raw");
     let id = reader.id();
     running.request("lounge", &json!("trap")).expect_err("a trap");
@@ -422,7 +410,7 @@ fn neither_a_prune_nor_a_change_of_the_manifest_takes_the_end_of_a_stream_from_t
     let last = running.last_event("lounge")["sequence"].to_string();
     running.say(&["prune", "lounge", "--before", &last]);
     running.kill();
-    let more = format!("[limits]\nhttp_streams = 7\n{}", handlers(""));
+    let more = format!("[limits]\nhttp_streams = 7\n{}", lounge::handlers("", ""));
     let running = stage.run(&[&stage.manifest("lounge", "lounge", &more)]);
     until_told(&running, &[id]);
     let dir = stage.data_dir();
@@ -462,7 +450,8 @@ fn a_listener_of_the_runtime_leads_to_streams_and_an_actor_that_stops_ends_them(
         "theater.toml",
         "[[listeners]]\nlisten = \"127.0.0.1:0\"\nroutes = [{ path = \"/*\", to = \"lounge\" }]\n",
     );
-    let manifest = stage.manifest("lounge", "lounge", &handlers("").replace("port = 0 }\n[[", "listen = false }\n[["));
+    let manifest =
+        stage.manifest("lounge", "lounge", &lounge::handlers("", "").replace("port = 0 }\n[[", "listen = false }\n[["));
     let config = stage.path().join("theater.toml");
     let running = stage.run_with(&[&manifest], &["--config", config.to_str().expect("a path")]).expect("it starts");
     let address = running.said().iter().find_map(|line| line.strip_prefix("listener    http://"));
@@ -488,7 +477,7 @@ fn a_listener_of_the_runtime_leads_to_streams_and_an_actor_that_stops_ends_them(
 fn a_stream_over_tls_is_encrypted_from_the_first_byte_to_the_last() {
     let stage = Stage::new();
     tls::certify(&stage, "server");
-    let handlers = handlers(", tls = { cert = \"cert.pem\", key = \"key.pem\" }");
+    let handlers = lounge::handlers("", ", tls = { cert = \"cert.pem\", key = \"key.pem\" }");
     let running = stage.run(&[&stage.manifest("lounge", "lounge", &handlers)]);
     let mut session = tls::connect(running.http("lounge"), "roots.pem").expect("a session");
     session.write_all(b"GET /early HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
