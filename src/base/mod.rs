@@ -1,6 +1,7 @@
 //! What every layer needs, and what needs no layer itself: identities, clocks, waits, limits, counters, threads.
 
 pub mod clock;
+pub mod dirs;
 pub mod fail;
 pub mod futexes;
 pub mod id;

@@ -11,6 +11,7 @@ use super::connect::{answered, ask, connect};
 use super::show::{line, print_json, say};
 use super::{Done, Failure, Remote, file_or_none};
 use crate::actor::{Audit, audit};
+use crate::base::dirs;
 use crate::config::Settings;
 use crate::journal::{self, DataDir};
 use crate::server::protocol::{Request, Response};
@@ -130,7 +131,7 @@ fn report(audit: &Audit, to: &Path, done: &str, json: bool) {
 fn make(dir: &Path) -> Result<(), Failure> {
     remove(dir);
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let made = parent.map_or(Ok(()), |parent| fs::DirBuilder::new().recursive(true).mode(0o700).create(parent));
+    let made = parent.map_or(Ok(()), |parent| dirs::make_all(parent));
     match made.and_then(|()| fs::DirBuilder::new().mode(0o700).create(dir)) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Failure::no(format!(
             "{} is there, and not only a backup that was broken off: move it away, or name another directory",

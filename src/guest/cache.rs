@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::base::clock;
+use crate::base::{clock, dirs};
 use crate::chain::ComponentDigest;
 
 const DIGEST_BYTES: usize = 32;
@@ -39,8 +39,7 @@ pub(super) struct CodeCache {
 impl CodeCache {
     /// Opens the cache in `dir`, and creates the directory if there is none.
     pub(super) fn open(dir: &Path, engine: &Engine) -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        dirs::make_all(dir)?;
         check_owner(dir)?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -10,6 +10,7 @@ use super::error::JournalError;
 use super::log::{self, HeldFile, MarkFile, Segments};
 use super::named::{named, open_file};
 use super::upgrade::readable;
+use crate::base::dirs;
 
 /// Copies the journal in `from`, as it is at one moment, into the directory `to`, which has none: the sealed segments, the
 /// one that grows as far as it is committed, and the components. It is on disk when this returns. The index is not copied: it
@@ -35,7 +36,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
     log::make_dir(to).map_err(written)?;
     copy_log(from, to, log::held_at_most())?;
     let stored = components::files(from).map_err(|error| JournalError::directory(from, error))?;
-    make(&to.join("components")).map_err(written)?;
+    dirs::make(&to.join("components")).map_err(written)?;
     for path in stored {
         let source = open_file(&path).map_err(|error| JournalError::directory(from, named(&path)(error)))?;
         copy_file(source, &in_dir(&to.join("components"), &path), None).map_err(written)?;
@@ -84,11 +85,6 @@ fn copy_file(mut source: File, to: &Path, length: Option<u64>) -> io::Result<()>
     let mut target = File::create(to).map_err(named(to))?;
     io::copy(&mut source.take(length.unwrap_or(u64::MAX)), &mut target).map_err(named(to))?;
     target.sync_all().map_err(named(to))
-}
-
-fn make(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Removes what a copy consists of from `dir`, and what a journal of an older version left of itself when it was copied. What

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::named::{named, open_file};
+use crate::base::dirs;
 use crate::chain::ComponentDigest;
 
 const DIR: &str = "components";
@@ -24,18 +25,13 @@ pub(super) fn store(dir: &Path, digest: ComponentDigest, bytes: &[u8]) -> io::Re
     }
     let beside = path.with_extension("new");
     let into = dir.join(DIR);
-    make(&into)?;
+    dirs::make(&into)?;
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, &path)?;
     File::open(&into)?.sync_all()?;
     File::open(dir)?.sync_all()
-}
-
-fn make(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// The bytes of a component, if it is stored. Whether they are what the name says, the caller checks.

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::error::JournalError;
 use super::named::named;
+use crate::base::dirs;
 
 /// What the name of a directory begins with that is removed at the end.
 const EPHEMERAL: &str = "theater-ephemeral-";
@@ -31,6 +32,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Takes the directory at `path`, making it where there is none (for its owner only: it holds what actors said).
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        make(path).map_err(|error| JournalError::directory(path, error))?;
         Self::take(path, false)
     }
 
@@ -59,9 +61,10 @@ impl DataDir {
         &self.path
     }
 
+    /// Takes a directory that is there. It makes none: an ephemeral one may have been removed meanwhile, because the process
+    /// ends, and stays away then.
     fn take(path: &Path, ephemeral: bool) -> Result<Self, JournalError> {
         let refused = |error| JournalError::directory(path, error);
-        make(path).map_err(refused)?;
         let path = path.canonicalize().map_err(refused)?;
         let of = |file: &Path, error| JournalError::directory(&path, named(file)(error));
         if let Some(parent) = path.parent() {
@@ -98,9 +101,7 @@ fn is_ours(file: &File) -> io::Result<bool> {
 
 /// Makes a directory for its owner only, where there is none.
 fn make(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| match error.kind() {
+    dirs::make_all(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             io::Error::new(error.kind(), format!("{error}: a file is in the way; name another with --data-dir"))
         }

@@ -205,8 +205,9 @@ impl TheaterRuntime {
             None => DataDir::ephemeral()?,
         };
         let own_cache = code_cache_within(dir.path());
-        let cache = config.code_cache.unwrap_or_else(|| own_cache.clone());
-        remove_unused_cache(&own_cache, &cache);
+        // What a temporary directory would keep goes with it: an ephemeral runtime has no cache of its own.
+        let cache = config.code_cache.or_else(|| config.data_dir.is_some().then(|| own_cache.clone()));
+        remove_unused_cache(&own_cache, cache.as_deref());
         let retention = config.retention;
         retention.check(dir.path()).map_err(TheaterError::Setup)?;
         if let Some(warning) = retention.warning() {
@@ -218,7 +219,7 @@ impl TheaterRuntime {
         if let Some(archive) = &retention.archive {
             journal.handle().archive_to(archive.clone());
         }
-        let mut engine = GuestEngine::new(Some(&cache)).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        let mut engine = GuestEngine::new(cache.as_deref()).map_err(|error| TheaterError::Setup(error.to_string()))?;
         config.handlers.check().map_err(TheaterError::Setup)?;
         config.secrets.check().map_err(TheaterError::Setup)?;
         engine.extensions.insert(config.handlers);
@@ -467,7 +468,8 @@ fn why_the_journal_failed(journal: &JournalHandle, failed: &Receiver<String>) ->
 type OpenJournal = (Journal, Arc<Subscribers>, Receiver<String>);
 
 /// Removes the code cache of the data directory, if another one is used: an older version filled it, and nothing would empty it.
-fn remove_unused_cache(own: &Path, used: &Path) {
+fn remove_unused_cache(own: &Path, used: Option<&Path>) {
+    let Some(used) = used else { return };
     let is_there = own.symlink_metadata().is_ok_and(|found| found.is_dir());
     if !is_there || own.canonicalize().ok() == used.canonicalize().ok() {
         return;

@@ -1,12 +1,13 @@
 //! The directory of the segments: the names in it, and why it is made behind the mark.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::segment::sync_dir;
 use super::{LogError, io_at};
+use crate::base::dirs;
 
 /// Makes the directory of the segments in the data directory `dir`, if it is not there.
 ///
@@ -25,7 +26,7 @@ pub(in crate::journal) fn make(dir: &Path) -> io::Result<()> {
     // The ones before stay until the end, so that the next does not get their numbers.
     while made.len() < ATTEMPTS && made.last().is_none_or(|last| number(last) < mark) {
         let next = log.with_extension(format!("new{}", made.len()));
-        DirBuilder::new().recursive(true).mode(0o700).create(&next)?;
+        dirs::make(&next)?;
         made.push(next);
     }
     let last = made.pop().expect("one at least was made");
