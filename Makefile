@@ -9,7 +9,7 @@ SHIM    := sdk/wasi-shim
 # What npm has installed of the systems that Theater is measured beside.
 PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package bench bench-peers bench-http bench-services clean
+.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    run rustfmt and clippy, and fail on warnings"
 	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
 	@echo "make package see that both crates can be published: packed, built as they are packed, and not uploaded"
+	@echo "make dist    make an archive of the program with manual pages, completions, and files for systemd"
 	@echo "make bench   measure Theater against the bare parts it is made of"
 	@echo "make bench-peers  measure OTP, ractor and kameo at the same work"
 	@echo "make bench-http   measure the HTTP servers that were compared"
@@ -89,6 +90,10 @@ package:
 	  { printf '[workspace]\nresolver = "3"\nmembers = ["theater-runtime-*"]\n\n'; sed -n '/^\[profile/,$$p' ../../../Cargo.toml; } > Cargo.toml
 	cargo build --locked --lib --manifest-path target/package/packed/Cargo.toml --target-dir target
 	cd actors/theater-actor && cargo publish --quiet --dry-run --locked
+
+# PROFILE=dev takes the program that `make build` makes, which is larger and slower.
+dist:
+	scripts/dist.sh
 
 # QUICK=1 takes about 3 minutes; ONLY=name measures one group.
 bench: actors

@@ -12,9 +12,10 @@ use super::project::Project;
 use super::world::World;
 use super::{javascript, python, sdk};
 
-/// Directories that are no sources: what builds write, what package managers install, what version control keeps.
-const NO_SOURCES: [&str; 9] =
-    [".git", ".theater", ".venv", "__pycache__", "dist", "node_modules", "target", "theater-data", "venv"];
+/// Directories that are no sources: what builds write, what package managers install, what version control keeps, what tests
+/// are made of.
+const NO_SOURCES: [&str; 10] =
+    [".git", ".theater", ".venv", "__pycache__", "dist", "node_modules", "target", "tests", "theater-data", "venv"];
 
 /// The digest of all that a build reads, and where the last one is noted.
 pub(super) struct Inputs {
@@ -34,7 +35,7 @@ impl Inputs {
         }
         add(sdk::digest().as_bytes());
         let mut files = Vec::new();
-        sources(&project.root, &mut files)?;
+        walk(&project.root, &is_source, &mut files)?;
         files.sort_unstable();
         for file in files.iter().filter(|file| !is_same(file, component)) {
             let name = file.strip_prefix(&project.root).unwrap_or(file);
@@ -67,29 +68,40 @@ fn is_same(file: &Path, other: &Path) -> bool {
     fs::canonicalize(file).ok().is_some_and(|file| fs::canonicalize(other).is_ok_and(|other| other == file))
 }
 
-/// The sources of a project.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) -> Result<(), BuildError> {
+/// The files of a directory that a person edits and a build or a runtime reads, the manifests among them.
+pub(crate) fn files_to_watch(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut files = Vec::new();
+    walk(directory, &is_edited, &mut files)?;
+    Ok(files)
+}
+
+/// Finds the files in a directory and below it. What is removed meanwhile is not among them.
+fn walk(directory: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) -> Result<(), BuildError> {
     for entry in fs::read_dir(directory).map_err(at(directory))? {
         let entry = entry.map_err(at(directory))?;
         let (path, name) = (entry.path(), entry.file_name());
         if NO_SOURCES.iter().any(|it| name == *it) {
             continue;
         }
-        let kind = entry.file_type().map_err(at(&path))?;
+        let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
-            sources(&path, found)?;
-        } else if path.is_file() && is_source(&path) {
+            walk(&path, is_wanted, found)?;
+        } else if path.is_file() && is_wanted(&path) {
             found.push(path);
         }
     }
     Ok(())
 }
 
-/// A manifest is no source: what a build needs of it is the world. Nor is a component or a history.
+/// A manifest is no source: what a build needs of it is the world.
 fn is_source(path: &Path) -> bool {
-    match path.extension().and_then(|it| it.to_str()).unwrap_or_default() {
-        "wasm" | "chain" => false,
-        "toml" => !fs::read_to_string(path).is_ok_and(|text| text.contains("component_path")),
-        _ => true,
-    }
+    let is_manifest = || fs::read_to_string(path).is_ok_and(|text| text.contains("component_path"));
+    is_edited(path) && !(path.extension().is_some_and(|it| it == "toml") && is_manifest())
+}
+
+/// A component, a history, a text for people, and what an editor keeps beside a file that it has open, are not built from.
+fn is_edited(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
+    !matches!(extension, "wasm" | "chain" | "md") && !name.starts_with('.') && !name.ends_with('~')
 }

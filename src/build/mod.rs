@@ -23,7 +23,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
-pub(crate) use project::{Language, manifests_of};
+pub(crate) use inputs::files_to_watch;
+pub(crate) use project::{Language, manifests_of, project_directory};
 pub(crate) use templates::{Dialect, NewProject, Template, create};
 
 use crate::base::limits::ActorLimits;
@@ -48,6 +49,8 @@ pub(crate) struct Built {
     pub(crate) language: Language,
     /// False if the component was there, and nothing had changed since.
     pub(crate) changed: bool,
+    /// Sources outside the project's directory.
+    pub(crate) beyond: Vec<PathBuf>,
 }
 
 impl Builder {
@@ -64,13 +67,14 @@ impl Builder {
         let project = Project::of(&manifest)?;
         let (language, component) = (project.language, manifest.component_path.clone());
         if language == Language::Rust {
-            let changed = place(&component, &rust::build(&project, &self.tools)?)?;
-            return Ok(Built { component, language, changed });
+            let (bytes, beyond) = rust::build(&project, &self.tools)?;
+            let changed = place(&component, &bytes)?;
+            return Ok(Built { component, language, changed, beyond });
         }
         sdk::write(&project)?;
         let inputs = Inputs::of(&project, &component, &world)?;
         if !self.force && inputs.made(&component) {
-            return Ok(Built { component, language, changed: false });
+            return Ok(Built { component, language, changed: false, beyond: Vec::new() });
         }
         let program = match language {
             Language::JavaScript => javascript::build(&project, &world, &self.tools)?,
@@ -79,7 +83,7 @@ impl Builder {
         let composed = shims::complete(&program, &world)?;
         place(&component, &composed)?;
         inputs.note(&component)?;
-        Ok(Built { component, language, changed: true })
+        Ok(Built { component, language, changed: true, beyond: Vec::new() })
     }
 }
 

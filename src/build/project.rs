@@ -55,14 +55,7 @@ impl Project {
     /// The project of a manifest: the nearest directory, from that of the manifest upwards, that has a project file.
     pub(super) fn of(manifest: &Manifest) -> Result<Self, BuildError> {
         let path = manifest.path();
-        let from = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let from = fs::canonicalize(from).map_err(at(from))?;
-        let found = from.ancestors().find_map(|directory| {
-            let there = |language: &Language| directory.join(language.project_file()).is_file();
-            let languages: Vec<_> = Language::ALL.into_iter().filter(there).collect();
-            (!languages.is_empty()).then_some((directory, languages))
-        });
-        let Some((root, languages)) = found else {
+        let Some((root, languages)) = find(&path)? else {
             let why = "no Cargo.toml, package.json or pyproject.toml beside the manifest or above it: one of them says \
                        in which language the actor is written. `theater new` makes a project";
             return Err(BuildError::Project(path, why.into()));
@@ -70,10 +63,10 @@ impl Project {
         let [language] = languages[..] else {
             let files: Vec<_> = languages.iter().map(|language| language.project_file()).collect();
             let why = format!("{} are both here: put each project into a directory of its own", files.join(" and "));
-            return Err(BuildError::Project(root.to_owned(), why));
+            return Err(BuildError::Project(root, why));
         };
         let entry = settings(&root.join(language.project_file()), language)?.entry;
-        Ok(Self { root: root.to_owned(), language, entry })
+        Ok(Self { root, language, entry })
     }
 
     /// A project that was just made.
@@ -99,6 +92,22 @@ impl Project {
             BuildError::Project(self.root.clone(), why)
         })
     }
+}
+
+/// The nearest directory that has a project file, from that of the manifest at `path` upwards, and its languages.
+fn find(path: &Path) -> Result<Option<(PathBuf, Vec<Language>)>, BuildError> {
+    let from = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let from = fs::canonicalize(from).map_err(at(from))?;
+    Ok(from.ancestors().find_map(|directory| {
+        let there = |language: &Language| directory.join(language.project_file()).is_file();
+        let languages: Vec<_> = Language::ALL.into_iter().filter(there).collect();
+        (!languages.is_empty()).then(|| (directory.to_owned(), languages))
+    }))
+}
+
+/// The directory of the project that the manifest at `path` belongs to, if there is one.
+pub(crate) fn project_directory(path: &Path) -> Result<Option<PathBuf>, BuildError> {
+    Ok(find(path)?.map(|(directory, _)| directory))
 }
 
 /// The settings for Theater: the key `theater` of package.json, the table `tool.theater` of pyproject.toml.

@@ -1,7 +1,7 @@
 //! Actors in Rust: cargo builds a module for `wasm32-unknown-unknown`, and its linker makes a component of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::{BuildError, at};
@@ -10,8 +10,8 @@ use super::tools::{RUST, Tools};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds the project, and returns the component.
-pub(super) fn build(project: &Project, tools: &Tools) -> Result<Vec<u8>, BuildError> {
+/// Builds the project. Returns the component, and which sources of it cargo has read outside the project's directory.
+pub(super) fn build(project: &Project, tools: &Tools) -> Result<(Vec<u8>, Vec<PathBuf>), BuildError> {
     require_the_target(tools)?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(&project.root).args(["build", "--release", "--target", TARGET]);
@@ -19,7 +19,18 @@ pub(super) fn build(project: &Project, tools: &Tools) -> Result<Vec<u8>, BuildEr
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
     let messages = tools.run(&mut cargo, RUST)?;
     let component = component_of(&String::from_utf8_lossy(&messages), project)?;
-    fs::read(&component).map_err(at(&component))
+    let bytes = fs::read(&component).map_err(at(&component))?;
+    Ok((bytes, sources_beyond(&project.root, &component)))
+}
+
+/// The sources outside `root` that the file beside the component lists, which cargo writes for other programs:
+/// `component: source source`, with a backslash before a space that belongs to a name. Packages from a registry are not there.
+fn sources_beyond(root: &Path, component: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_to_string(component.with_extension("d")).unwrap_or_default();
+    let mut line = listed.lines().next().unwrap_or_default().replace("\\ ", "\0");
+    let sources = line.find(": ").map_or(String::new(), |at| line.split_off(at + 2));
+    let sources = sources.split(' ').filter(|name| !name.is_empty()).map(|name| PathBuf::from(name.replace('\0', " ")));
+    sources.filter(|source| !source.starts_with(root)).collect()
 }
 
 fn require_the_target(tools: &Tools) -> Result<(), BuildError> {
@@ -45,4 +56,19 @@ fn component_of(messages: &str, project: &Project) -> Result<PathBuf, BuildError
         let why = "the package makes no component: Cargo.toml needs [lib] with crate-type = [\"cdylib\"]";
         BuildError::Project(own, why.into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sources_outside_the_project_are_read_from_what_cargo_lists() {
+        let place = tempfile::tempdir().expect("a directory");
+        let component = place.path().join("till.wasm");
+        let listed = "/a/till.wasm: /a/src/lib.rs /b/my\\ lib/src/lib.rs /a/src/till.rs\n";
+        fs::write(place.path().join("till.d"), listed).expect("written");
+        assert_eq!(sources_beyond(Path::new("/a"), &component), [Path::new("/b/my lib/src/lib.rs")]);
+        assert_eq!(sources_beyond(Path::new("/a"), &place.path().join("other.wasm")), [Path::new(""); 0]);
+    }
 }

@@ -1,6 +1,6 @@
 //! `theater build`: builds the components of a project's manifests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -34,11 +34,7 @@ pub(super) struct BuildArgs {
 
 pub(super) fn build(args: &BuildArgs) -> Done {
     let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
-    let toolchains = args.toolchains.clone().filter(|path| !path.as_os_str().is_empty());
-    let toolchains = toolchains.or_else(toolchains_of_the_user).ok_or_else(|| {
-        Failure::no("no directory for toolchains: set HOME or THEATER_TOOLCHAINS, or give --toolchains DIR")
-    })?;
-    let builder = Builder::new(toolchains, args.verbose, args.force);
+    let builder = Builder::new(toolchains(args.toolchains.as_deref())?, args.verbose, args.force);
     for manifest in manifests_of(&args.path).map_err(Failure::no)? {
         let built = builder.build(&manifest, &settings.actor_limits()).map_err(Failure::no)?;
         let (component, language) = (built.component.display(), built.language.name());
@@ -53,4 +49,12 @@ pub(super) fn build(args: &BuildArgs) -> Done {
         }
     }
     Ok(())
+}
+
+/// The directory of the toolchains: the one that is named, or that of the user.
+pub(super) fn toolchains(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let named = named.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned);
+    named.or_else(toolchains_of_the_user).ok_or_else(|| {
+        Failure::no("no directory for toolchains: set HOME or THEATER_TOOLCHAINS, or give --toolchains DIR")
+    })
 }

@@ -9,12 +9,15 @@ mod check;
 mod config;
 mod connect;
 mod dead_letters;
+mod dev;
 mod doctor;
 mod events;
 mod forget;
 mod fork;
 mod history;
+mod http_events;
 mod logging;
+mod man;
 mod new;
 mod output;
 mod past;
@@ -24,6 +27,8 @@ mod replay;
 mod sandbox;
 mod rows;
 mod run;
+mod service_manager;
+mod serving;
 mod show;
 mod signals;
 mod sql;
@@ -154,6 +159,11 @@ enum Command {
     /// The language is that of the project file beside the manifest: Cargo.toml, package.json or pyproject.toml. The
     /// manifest decides what the component imports and exports. A toolchain that is missing is installed by npm or pip.
     Build(build::BuildArgs),
+    /// Build actors, run them, and upgrade them at each change of a source
+    ///
+    /// A build that fails leaves the actors as they are. The state carries on. Each HTTP request is shown as it is
+    /// answered. Actors, settings and data directory are those of `theater run`.
+    Dev(Box<dev::DevArgs>),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
@@ -164,6 +174,8 @@ enum Command {
     ///
     /// For instance: theater completions bash > /etc/bash_completion.d/theater
     Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a directory
+    Man(man::ManArgs),
     /// End the running runtime, and suspend every actor
     Shutdown {
         #[command(flatten)]
@@ -328,6 +340,7 @@ fn carry_out(command: Command) -> Done {
         Command::Sql(args) => sql::sql(&args),
         Command::New(args) => new::new(&args),
         Command::Build(args) => build::build(&args),
+        Command::Dev(args) => dev::dev(&args),
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
@@ -337,6 +350,7 @@ fn carry_out(command: Command) -> Done {
             show::line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
+        Command::Man(args) => man::man(&args, Cli::command()),
         Command::Shutdown { remote } => remote::shutdown(&remote),
     }
 }

@@ -1,22 +1,18 @@
 //! `theater run`: runs the runtime in the foreground until a signal or a shutdown.
 
-use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::config::{Flags, refused};
-use super::{Done, ENDED, Failure, logging, show, signals, stderr};
-use crate::base::{futexes, memory, thread};
-use crate::handlers::Handlers;
+use super::serving::{self, Serving};
+use super::{Done, Failure};
+use crate::build::manifests_of;
 use crate::manifest::ActorSource;
-use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
-use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 #[derive(Args)]
 pub(super) struct RunArgs {
-    /// Manifests of the actors to run
+    /// Manifests of the actors to run; of a directory, every manifest in it
     manifests: Vec<PathBuf>,
     /// Keep everything in a temporary directory that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
@@ -30,113 +26,26 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = args.flags.settings().map_err(refused)?;
-    logging::start(&settings.log_filter());
-    let watch = signals::watch().map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))?;
-    allow_more_files();
-    memory::give_large_blocks_back();
-    futexes::make_room_for_waiters();
-    let config = Config {
-        data_dir: (!args.ephemeral).then(|| settings.data_dir()),
-        code_cache: settings.code_cache(),
-        durability: settings.durability(),
-        actor_limits: settings.actor_limits(),
-        limits: settings.runtime(),
-        retention: settings.retention().map_err(refused)?,
-        actors: args.manifests.iter().map(ActorSource::from).collect(),
-        handlers: Handlers::default(),
-        secrets: settings.secrets(),
-    };
+    let watch = serving::prepare(&settings)?;
+    let actors = manifests(&args.manifests)?.iter().map(ActorSource::from).collect();
+    let data_dir = (!args.ephemeral).then(|| settings.data_dir());
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;
     }
-    // The management server is bound before any actor begins: otherwise a runtime could start that nobody can control.
-    let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
-    let metrics = settings.metrics().map(bind_metrics).transpose()?;
-    let listeners = settings.listeners().iter().cloned().map(BoundListener::bind).collect::<Result<Vec<_>, _>>();
-    let listeners = listeners.map_err(Failure::no)?;
-    let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
-        // Something may have been written by then: this is no refusal, but the end of a runtime.
-        Err(error @ TheaterError::JournalFailed(_)) => return Err(Failure::ended(error)),
-        Err(why) if watch.was_asked() => {
-            log::info!("it was ended while it was starting: {why}");
-            return Ok(());
-        }
-        started => started.map_err(Failure::no)?,
-    };
-    let handle = theater.handle();
-    let server = bound.serve(handle.clone()).map_err(Failure::no)?;
-    let metrics = metrics.map(|metrics| metrics.serve(handle.clone())).transpose();
-    let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
-    let limits = settings.actor_limits();
-    let serve = |listener: BoundListener| listener.serve(handle.clone(), limits.defaults());
-    let listeners = listeners.into_iter().map(serve).collect::<Result<Vec<_>, _>>();
-    let listeners =
-        listeners.map_err(|error| Failure::no(format!("cannot start the threads of a listener: {error}")))?;
-    announce(announcement(&server, metrics.as_ref(), &listeners, &theater))?;
-    let ended = theater.wait();
-    if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
-        // The journal takes no more records, so an orderly suspension would achieve nothing.
-        signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
-    }
-    drop((server, metrics, listeners));
-    theater.shutdown();
-    ended.map_err(Failure::ended)
+    let Some(serving) = Serving::start(&settings, actors, data_dir, &watch)? else { return Ok(()) };
+    serving.announce()?;
+    serving.until_it_ends()
 }
 
-fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
-    if !address.ip().is_loopback() {
-        log::warn!("the metrics at {address} can be read by whoever reaches it");
-    }
-    let remedy = "stop what listens there, or give another address with --metrics-listen (port 0 takes any free one)";
-    BoundMetrics::bind(address)
-        .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}; {remedy}")))
-}
-
-/// The addresses and actors that a person needs to know, one a line; the last line is `ready`.
-fn announcement(
-    server: &TheaterServer,
-    metrics: Option<&MetricsServer>,
-    listeners: &[ServingListener],
-    theater: &TheaterRuntime,
-) -> String {
-    let mut lines = Vec::new();
-    lines.extend(server.address().map(|address| format!("management  {address}")));
-    lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
-    lines.extend(metrics.map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));
-    lines.extend(listeners.iter().map(|listener| format!("listener    {listener}")));
-    let named = |name: &str, what: &str| format!("actor       {:<12} {}", show::visible(name), show::visible(what));
-    for actor in theater.handle().actors() {
-        lines.extend(actor.addresses.iter().map(|address| named(&actor.name, &address.to_string())));
-        let is_up = theater.not_resumed().iter().all(|other| other.id != actor.id);
-        if is_up && actor.addresses.is_empty() && actor.parent.is_none() {
-            lines.push(named(&actor.name, &actor.status.to_string()));
+/// The manifests that these paths stand for.
+fn manifests(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut manifests = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            manifests.extend(manifests_of(path).map_err(Failure::no)?);
+        } else {
+            manifests.push(path.clone());
         }
     }
-    for NotResumed { name, why, .. } in theater.not_resumed() {
-        lines.push(named(name, &format!("did not come up: {why}")));
-    }
-    lines.push("ready\n".into());
-    lines.join("\n")
-}
-
-/// Prints the announcement on standard output from a thread of its own. A reader that does not read blocks this thread
-/// alone, and the runtime runs even if standard output is closed.
-fn announce(text: String) -> Done {
-    let said = thread::spawn("announce", move || {
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    });
-    said.map(drop).map_err(|error| Failure::ended(format!("no thread to say on that it is ready: {error}")))
-}
-
-/// Raises the number of open files to the most that the system allows this user: every connection is an open file, and the
-/// default of a shell is low.
-fn allow_more_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current < maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-    {
-        log::warn!("cannot raise the number of open files from {current:?} to {maximum:?}: {error}");
-    }
+    Ok(manifests)
 }

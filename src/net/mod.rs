@@ -7,6 +7,7 @@
 //! | `acceptor` | the thread of a listener: it accepts connections, backs off, and ends them all when it closes |
 //! | `connection_threads` | one thread for each connection, their names and numbers, and how many there may be |
 //! | `listener` | binding an address, with a backlog long enough for a burst of clients |
+//! | `inherited` | listening sockets that systemd has opened for the process |
 //! | `wakeup` | waking a thread that waits for sockets |
 //! | `readiness` | waiting until one of several sockets is ready |
 //! | `deadline`, `timed_io` | the moment by which an operation ends; reading and writing before that moment |
@@ -24,6 +25,7 @@ mod client_writer;
 mod connection_threads;
 mod deadline;
 pub(crate) mod http;
+mod inherited;
 mod linger;
 mod listener;
 mod readiness;
@@ -37,6 +39,7 @@ pub(crate) use client_queue::{ClientQueue, ClientWriterHandle, Flushed, PieceFra
 pub(crate) use client_writer::ClientWriter;
 pub(crate) use connection_threads::ConnectionThreads;
 pub(crate) use deadline::Deadline;
+pub(crate) use inherited::inherit;
 pub(crate) use linger::{discard_received, read_until_closed};
 pub(crate) use listener::bind;
 pub(crate) use readiness::wait_until_ready;

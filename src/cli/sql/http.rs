@@ -11,14 +11,9 @@ use super::table::{ReadingWays, SqlColumn, SqlTable};
 use super::walk::{EventWalk, WalkedEvent, closing_of};
 use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::cbor::{Cbor, Value};
-use crate::chain::data::{Call, Refused, Return};
-use crate::chain::{ChainEvent, EventKind, Function, function};
-use crate::promise::HANDLE_STREAM_REQUEST;
-
-const HANDLE_REQUEST: &Function = function!("ntwk:theater/http-server", "handle-request");
-
-/// The exports that requests are made of.
-const REQUESTS: [&Function; 2] = [HANDLE_REQUEST, HANDLE_STREAM_REQUEST];
+use crate::chain::data::Refused;
+use crate::chain::{ChainEvent, EventKind};
+use crate::cli::http_events::{is_ending, is_request, of_request, of_response, status_of_response, text_of_request};
 
 pub(super) struct HttpTable {
     walk: EventWalk,
@@ -37,20 +32,12 @@ pub(super) struct HandledRequest {
 impl HandledRequest {
     /// What the request was, as far as its data was not dropped.
     fn request<T>(&self, source: &SqlSource, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
-        let call = Call::from_cbor(&source.with_data(&self.call.event)?.data).ok()?;
-        match Value::parse(&call.params.0).ok()? {
-            // Before the request, an actor that can answer by a stream gets the stream's id.
-            Value::Array(params) => show(params.last()?),
-            _ => None,
-        }
+        of_request(source.with_data(&self.call.event)?, show)
     }
 
     /// A text of the request.
     fn said(&self, source: &SqlSource, key: &str) -> Option<String> {
-        self.request(source, |request| match entry(request, key)? {
-            Value::Text(text) => Some((*text).to_owned()),
-            _ => None,
-        })
+        text_of_request(source.with_data(&self.call.event)?, key)
     }
 
     /// The path and the query of the request's target.
@@ -62,44 +49,25 @@ impl HandledRequest {
         })
     }
 
-    /// The response that the actor returned.
-    fn response<T>(&self, source: &SqlSource, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
+    /// The event of the response, if the actor returned one.
+    fn returned<'e>(&'e self, source: &SqlSource) -> Option<&'e ChainEvent> {
         let closing = self.closing.as_ref().filter(|closing| closing.kind() == Some(EventKind::Return))?;
-        let returned = Return::from_cbor(&source.with_data(closing)?.data).ok()?;
-        let answer = Value::parse(&returned.result.0).ok()?;
-        // An actor that can answer by a stream says which of the two its answer is.
-        let inner = ["response", "stream"].into_iter().find_map(|which| entry(&answer, which));
-        show(inner.unwrap_or(&answer))
+        source.with_data(closing)
     }
 
     fn status(&self, source: &SqlSource) -> Option<u64> {
         match self.closing.as_ref()?.kind()? {
-            EventKind::Return => self.response(source, |response| match entry(response, "status")? {
-                Value::Uint(status) => Some(*status),
-                _ => None,
-            }),
+            EventKind::Return => status_of_response(self.returned(source)?),
             EventKind::Refused | EventKind::Failed => Some(500),
             EventKind::Started | EventKind::Call | EventKind::Intent | EventKind::HostCall | EventKind::Stopped => None,
         }
     }
 }
 
-fn entry<'v, 'a>(map: &'v Value<'a>, key: &str) -> Option<&'v Value<'a>> {
-    match map {
-        Value::Map(entries) => entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value),
-        _ => None,
-    }
-}
-
-fn is_ending(event_type: &str) -> bool {
-    let ends = [EventKind::Failed, EventKind::Stopped].map(EventKind::word);
-    REQUESTS.iter().any(|it| it.returned == event_type || it.refused == event_type) || ends.contains(&event_type)
-}
-
 impl HttpTable {
     /// Takes an event; returns an exchange where it ends one.
     fn take(&mut self, walked: WalkedEvent) -> Option<HandledRequest> {
-        if REQUESTS.iter().any(|it| *walked.event.event_type == *it.call) {
+        if is_request(&walked.event.event_type) {
             self.open.insert(walked.actor, walked);
             return None;
         }
@@ -180,7 +148,7 @@ impl SqlTable for HttpTable {
             Ok(text(row.request(source, |request| Some(request.to_json()))))
         }),
         HttpColumn::text("response", "the whole response that the actor returned, as JSON", |source, row| {
-            Ok(text(row.response(source, |response| Some(response.to_json()))))
+            Ok(text(row.returned(source).and_then(|it| of_response(it, |response| Some(response.to_json())))))
         }),
         HttpColumn::text("error", "the text with which the actor refused; NULL if it did not", |source, row| {
             let refused = row.closing.as_ref().filter(|closing| closing.kind() == Some(EventKind::Refused));
@@ -196,7 +164,6 @@ impl SqlTable for HttpTable {
     }
 
     fn next(&mut self, source: &SqlSource) -> rusqlite::Result<Option<HandledRequest>> {
-        let is_request = |event_type: &str| REQUESTS.iter().any(|it| it.call == event_type);
         let picks = |_: usize, event_type: &str| is_request(event_type) || is_ending(event_type);
         while let Some(walked) = self.walk.next(source, picks)? {
             if let Some(exchange) = self.take(walked) {

@@ -1,0 +1,141 @@
+//! The actors of `theater dev`: which manifests are built and run, and what the running actors have of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::base::clock;
+use crate::base::limits::ActorLimits;
+use crate::build::{Builder, manifests_of, project_directory};
+use crate::cli::show::{line, visible};
+use crate::cli::{Failure, stderr};
+use crate::manifest::Manifest;
+use crate::system::{ActorInfo, TheaterHandle};
+
+/// What an actor is started from: the text of its manifest, and its component.
+type BuildDigest = [u8; 32];
+
+pub(super) struct Projects {
+    builder: Builder,
+    limits: ActorLimits,
+    /// The manifests of the actors that run.
+    roots: Vec<PathBuf>,
+    /// These, and the other manifests of the same projects, with the directory of the project; none if nothing builds the
+    /// component but the person does.
+    manifests: BTreeMap<PathBuf, Option<PathBuf>>,
+    /// Files outside the directories of the projects that belong to them.
+    beyond: BTreeSet<PathBuf>,
+    /// What the actors that run were given last.
+    given: BTreeMap<PathBuf, BuildDigest>,
+}
+
+impl Projects {
+    pub(super) fn of(paths: &[PathBuf], builder: Builder, limits: ActorLimits) -> Result<Self, Failure> {
+        let (mut roots, mut manifests) = (Vec::new(), BTreeMap::new());
+        for path in paths {
+            let root = root_of(path)?;
+            let root = fs::canonicalize(&root).map_err(|error| Failure::no(format!("{}: {error}", root.display())))?;
+            let project = project_directory(&root).map_err(Failure::no)?;
+            for beside in manifests_of(root.parent().unwrap_or(Path::new("/"))).unwrap_or_default() {
+                if project.is_some() && project_directory(&beside).is_ok_and(|its| its == project) {
+                    manifests.insert(beside, project.clone());
+                }
+            }
+            manifests.insert(root.clone(), project);
+            roots.push(root);
+        }
+        Ok(Self { builder, limits, roots, manifests, beyond: BTreeSet::new(), given: BTreeMap::new() })
+    }
+
+    pub(super) fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        self.manifests.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    pub(super) fn beyond(&self) -> Vec<PathBuf> {
+        self.beyond.iter().cloned().collect()
+    }
+
+    /// Builds what has changed. False if a build failed; the person has been told why.
+    pub(super) fn build_all(&mut self) -> bool {
+        self.beyond.clear();
+        let mut whole = true;
+        for (manifest, project) in &self.manifests {
+            self.beyond.insert(manifest.clone());
+            let begun = clock::now();
+            if project.is_none() {
+                let component = Manifest::load(manifest, &self.limits).map(|manifest| manifest.component_path);
+                self.beyond.extend(component);
+                continue;
+            }
+            match self.builder.build(manifest, &self.limits) {
+                Ok(built) => {
+                    self.beyond.extend(built.beyond);
+                    if built.changed {
+                        let took = clock::since(begun).as_secs_f64();
+                        line(&format!("built {} in {took:.1} s", visible(&built.component.display().to_string())));
+                    }
+                }
+                Err(why) => {
+                    stderr::tell(&format!("theater: {why}"));
+                    whole = false;
+                }
+            }
+        }
+        whole
+    }
+
+    /// Gives the running actors the newest builds, where they have others.
+    pub(super) fn carry_over(&mut self, theater: &TheaterHandle) {
+        let actors = theater.actors();
+        for manifest in self.manifests.keys() {
+            let Some(digest) = digest_of(manifest, &self.limits) else { continue };
+            if self.given.insert(manifest.clone(), digest) == Some(digest) {
+                continue;
+            }
+            let is_its =
+                |actor: &&ActorInfo| fs::canonicalize(&actor.manifest_path).is_ok_and(|path| path == *manifest);
+            for actor in actors.iter().filter(is_its) {
+                upgrade(theater, actor, manifest);
+            }
+        }
+    }
+}
+
+/// Gives one actor the build of a manifest, and says what became of that.
+fn upgrade(theater: &TheaterHandle, actor: &ActorInfo, manifest: &Path) {
+    let (name, begun) = (visible(&actor.name), clock::now());
+    match theater.restart(actor.id) {
+        Ok(()) => line(&format!("{name} goes on with the new build after {:.1} s", clock::since(begun).as_secs_f64())),
+        Err(why) => stderr::tell(&format!("theater: {name} goes on with the build that it has: {why}")),
+    }
+}
+
+/// The manifest that a path stands for: itself, or the one in this directory.
+fn root_of(path: &Path) -> Result<PathBuf, Failure> {
+    let manifests = manifests_of(path).map_err(Failure::no)?;
+    let [manifest] = &manifests[..] else {
+        let names: Vec<_> = manifests.iter().map(|manifest| manifest.display().to_string()).collect();
+        let why = "name the manifests of the actors to run; the others are built as well";
+        return Err(Failure::usage(format!("{} has several manifests ({}): {why}", path.display(), names.join(", "))));
+    };
+    Ok(manifest.clone())
+}
+
+fn digest_of(manifest: &Path, limits: &ActorLimits) -> Option<BuildDigest> {
+    let text = fs::read(manifest).ok()?;
+    let component = fs::read(Manifest::load(manifest, limits).ok()?.component_path).ok()?;
+    Some(
+        Sha256::new()
+            .chain_update((text.len() as u64).to_le_bytes())
+            .chain_update(text)
+            .chain_update(component)
+            .finalize()
+            .into(),
+    )
+}

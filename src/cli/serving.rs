@@ -1,0 +1,159 @@
+//! A runtime with its servers in this process: what `theater run` and `theater dev` have in common.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::config::refused;
+use super::signals::Watch;
+use super::{Done, ENDED, Failure, logging, service_manager, show, signals, stderr};
+use crate::base::{futexes, memory, thread};
+use crate::config::Settings;
+use crate::handlers::Handlers;
+use crate::manifest::ActorSource;
+use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
+use crate::system::TheaterHandle;
+use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
+
+/// Makes the process fit for a runtime, and begins to watch for signals. It is called once, before anything else.
+pub(super) fn prepare(settings: &Settings) -> Result<Watch, Failure> {
+    logging::start(&settings.log_filter());
+    service_manager::begin()?;
+    let watch = signals::watch().map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))?;
+    allow_more_files();
+    memory::give_large_blocks_back();
+    futexes::make_room_for_waiters();
+    Ok(watch)
+}
+
+/// A runtime that is up, and its servers.
+pub(super) struct Serving {
+    theater: TheaterRuntime,
+    server: TheaterServer,
+    metrics: Option<MetricsServer>,
+    listeners: Vec<ServingListener>,
+}
+
+impl Serving {
+    /// Starts a runtime with these actors, in `data_dir`, or in a temporary directory if that is none. None if a signal ended
+    /// it while it was starting.
+    pub(super) fn start(
+        settings: &Settings,
+        actors: Vec<ActorSource>,
+        data_dir: Option<PathBuf>,
+        watch: &Watch,
+    ) -> Result<Option<Self>, Failure> {
+        let config = Config {
+            data_dir,
+            code_cache: settings.code_cache(),
+            durability: settings.durability(),
+            actor_limits: settings.actor_limits(),
+            limits: settings.runtime(),
+            retention: settings.retention().map_err(refused)?,
+            actors,
+            handlers: Handlers::default(),
+            secrets: settings.secrets(),
+        };
+        // The management server is bound before any actor begins: otherwise a runtime could start that nobody can control.
+        let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
+        let metrics = settings.metrics().map(bind_metrics).transpose()?;
+        let listeners = settings.listeners().iter().cloned().map(BoundListener::bind).collect::<Result<Vec<_>, _>>();
+        let listeners = listeners.map_err(Failure::no)?;
+        let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
+            // Something may have been written by then: this is no refusal, but the end of a runtime.
+            Err(error @ TheaterError::JournalFailed(_)) => return Err(Failure::ended(error)),
+            Err(why) if watch.was_asked() => {
+                log::info!("it was ended while it was starting: {why}");
+                return Ok(None);
+            }
+            started => started.map_err(Failure::no)?,
+        };
+        let handle = theater.handle();
+        let server = bound.serve(handle.clone()).map_err(Failure::no)?;
+        let metrics = metrics.map(|metrics| metrics.serve(handle.clone())).transpose();
+        let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
+        let limits = settings.actor_limits();
+        let serve = |listener: BoundListener| listener.serve(handle.clone(), limits.defaults());
+        let listeners = listeners.into_iter().map(serve).collect::<Result<Vec<_>, _>>();
+        let listeners =
+            listeners.map_err(|error| Failure::no(format!("cannot start the threads of a listener: {error}")))?;
+        Ok(Some(Self { theater, server, metrics, listeners }))
+    }
+
+    pub(super) fn handle(&self) -> TheaterHandle {
+        self.theater.handle().clone()
+    }
+
+    /// Prints the addresses and actors that a person needs to know, one a line; the last line is `ready`.
+    pub(super) fn announce(&self) -> Done {
+        service_manager::ready();
+        announce(self.announcement())
+    }
+
+    /// Waits until the runtime ends, by a signal, a command, or a failure.
+    pub(super) fn until_it_ends(self) -> Done {
+        let Self { theater, server, metrics, listeners } = self;
+        let ended = theater.wait();
+        service_manager::stopping();
+        if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
+            // The journal takes no more records, so an orderly suspension would achieve nothing.
+            signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
+        }
+        drop((server, metrics, listeners));
+        theater.shutdown();
+        ended.map_err(Failure::ended)
+    }
+
+    fn announcement(&self) -> String {
+        let Self { theater, server, metrics, listeners } = self;
+        let mut lines = Vec::new();
+        lines.extend(server.address().map(|address| format!("management  {address}")));
+        lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
+        lines.extend(metrics.as_ref().map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));
+        lines.extend(listeners.iter().map(|listener| format!("listener    {listener}")));
+        let named = |name: &str, what: &str| format!("actor       {:<12} {}", show::visible(name), show::visible(what));
+        for actor in theater.handle().actors() {
+            lines.extend(actor.addresses.iter().map(|address| named(&actor.name, &address.to_string())));
+            let is_up = theater.not_resumed().iter().all(|other| other.id != actor.id);
+            if is_up && actor.addresses.is_empty() && actor.parent.is_none() {
+                lines.push(named(&actor.name, &actor.status.to_string()));
+            }
+        }
+        for NotResumed { name, why, .. } in theater.not_resumed() {
+            lines.push(named(name, &format!("did not come up: {why}")));
+        }
+        lines.push("ready\n".into());
+        lines.join("\n")
+    }
+}
+
+fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
+    if !address.ip().is_loopback() {
+        log::warn!("the metrics at {address} can be read by whoever reaches it");
+    }
+    let remedy = "stop what listens there, or give another address with --metrics-listen (port 0 takes any free one)";
+    BoundMetrics::bind(address)
+        .map_err(|error| Failure::no(format!("cannot listen on {address} for metrics: {error}; {remedy}")))
+}
+
+/// Prints the announcement on standard output from a thread of its own. A reader that does not read blocks this thread
+/// alone, and the runtime runs even if standard output is closed.
+fn announce(text: String) -> Done {
+    let said = thread::spawn("announce", move || {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    });
+    said.map(drop).map_err(|error| Failure::ended(format!("no thread to say on that it is ready: {error}")))
+}
+
+/// Raises the number of open files to the most that the system allows this user: every connection is an open file, and the
+/// default of a shell is low.
+fn allow_more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current < maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        log::warn!("cannot raise the number of open files from {current:?} to {maximum:?}: {error}");
+    }
+}
